@@ -1,0 +1,1 @@
+//! One partition's log on disk: Kafka's files, byte for byte

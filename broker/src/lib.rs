@@ -1,0 +1,1 @@
+//! The broker: assignments turned into running replicas, over Kafka's protocol

@@ -1,0 +1,2 @@
+//! Ottla on a laptop.
+fn main() {}

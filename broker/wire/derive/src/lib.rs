@@ -1,0 +1,1 @@
+//! Turns the attributes of a message's fields into its codec

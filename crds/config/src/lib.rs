@@ -1,0 +1,1 @@
+//! Kafka's topic and broker settings: names, types, defaults, checks

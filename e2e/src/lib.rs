@@ -1,0 +1,1 @@
+//! Black-box tests and benchmarks, on real clients, real clusters and real Kafka

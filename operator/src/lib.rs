@@ -1,0 +1,1 @@
+//! Spec and who is alive, turned into objects: read, plan, apply
