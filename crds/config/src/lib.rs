@@ -1,1 +1,92 @@
-//! Kafka's topic and broker settings: names, types, defaults, checks
+//! Kafka's topic and broker settings: what there is, what is accepted, what is in force.
+//!
+//! - [`setting`]: one setting as data, how its values are read and which of them are refused;
+//! - `topic`, `broker`, `plumbing`: the tables, one entry per setting of Kafka 4.3;
+//! - [`resolved`]: the settings in force, typed, for the code that obeys them;
+//! - [`describe`]: the same as DescribeConfigs tells them;
+//! - [`alter`]: the changes of IncrementalAlterConfigs.
+//!
+//! Always: a value that the checks accept is obeyed. Where a stored value is one that they refuse (an object written
+//! around admission), everything here treats it as not set, and the object's condition says so.
+//!
+//! Broker settings come from one place, the `config` of the KafkaCluster's spec. Those that Kafka can change while it runs
+//! are reported as dynamic cluster-wide defaults, the others as static.
+
+pub mod alter;
+mod broker;
+pub mod describe;
+mod plumbing;
+pub mod resolved;
+pub mod setting;
+mod topic;
+
+use std::collections::BTreeMap;
+
+pub use alter::{Op, alter_broker, alter_topic};
+pub use broker::SETTINGS as BROKER_SETTINGS;
+pub use describe::{Described, Source, Synonym, describe_broker, describe_cluster, describe_topic};
+pub use resolved::{BrokerSettings, CleanupPolicy, Compression, TimestampType, TopicSettings};
+pub use setting::{Entity, Kind, Setting, SettingError, Status};
+pub use topic::SETTINGS as TOPIC_SETTINGS;
+
+/// Settings by name, as they stand in a spec or a request.
+pub type Config = BTreeMap<String, String>;
+
+/// Whether a topic may have this setting with this value.
+pub fn check_topic(name: &str, value: &str) -> Result<(), SettingError> {
+    Entity::Topic.setting(name)?.check(value)
+}
+
+/// Whether the cluster's brokers may have this setting with this value.
+pub fn check_broker(name: &str, value: &str) -> Result<(), SettingError> {
+    Entity::Broker.setting(name)?.check(value)
+}
+
+/// Whether a topic may have all these settings at once, on brokers with these settings.
+pub fn check_topic_config(overrides: &Config, broker: &BrokerSettings) -> Result<(), SettingError> {
+    check_each(Entity::Topic, overrides)?;
+    let topic = TopicSettings::resolve(overrides, broker);
+    check_compaction_lag("topic config", "min.compaction.lag.ms", "max.compaction.lag.ms", &topic)
+}
+
+/// Whether brokers may have all these settings at once.
+pub fn check_broker_config(config: &Config) -> Result<(), SettingError> {
+    check_each(Entity::Broker, config)?;
+    let broker = BrokerSettings::resolve(config);
+    if broker.group_min_session_timeout > broker.group_max_session_timeout {
+        return Err(SettingError::Conflict(format!(
+            "group.min.session.timeout.ms ({}) > group.max.session.timeout.ms ({})",
+            broker.group_min_session_timeout.as_millis(),
+            broker.group_max_session_timeout.as_millis()
+        )));
+    }
+    if broker.queued_max_request_bytes.is_some_and(|queued| queued < broker.socket_request_max_bytes as u64) {
+        return Err(SettingError::Conflict(
+            "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned(),
+        ));
+    }
+    let topic = TopicSettings::resolve(&Config::new(), &broker);
+    check_compaction_lag("setting", "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", &topic)
+}
+
+/// Unknown names first: they are the likelier slip, and Kafka reports them first.
+fn check_each(entity: Entity, config: &Config) -> Result<(), SettingError> {
+    for name in config.keys() {
+        entity.setting(name)?;
+    }
+    for (name, value) in config {
+        entity.setting(name)?.check(value)?;
+    }
+    Ok(())
+}
+
+fn check_compaction_lag(what: &str, min: &str, max: &str, topic: &TopicSettings) -> Result<(), SettingError> {
+    match topic.max_compaction_lag {
+        Some(limit) if topic.min_compaction_lag > limit => Err(SettingError::Conflict(format!(
+            "conflict {what} setting {min} ({}) > {max} ({})",
+            topic.min_compaction_lag.as_millis(),
+            limit.as_millis()
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,127 @@
+//! The changes of IncrementalAlterConfigs: all of them, or none and the reason.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::resolved::{BrokerSettings, in_force};
+use crate::setting::{Entity, Kind, SettingError, Value};
+use crate::{Config, check_broker_config, check_topic_config};
+
+/// What is done to a setting; the numbers are IncrementalAlterConfigs'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum Op {
+    /// Give it this value.
+    Set = 0,
+    /// Forget its value.
+    Delete = 1,
+    /// Add these members to the list.
+    Append = 2,
+    /// Take these members off the list.
+    Subtract = 3,
+}
+
+impl TryFrom<i8> for Op {
+    type Error = i8;
+
+    /// The operation with this number, or the number back.
+    fn try_from(code: i8) -> Result<Op, i8> {
+        [Op::Set, Op::Delete, Op::Append, Op::Subtract].into_iter().find(|op| *op as i8 == code).ok_or(code)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Op::Set => "SET",
+            Op::Delete => "DELETE",
+            Op::Append => "APPEND",
+            Op::Subtract => "SUBTRACT",
+        })
+    }
+}
+
+/// A change: the setting's name, and the value that all but [`Op::Delete`] need.
+pub type Change<'a> = (Op, &'a str, Option<&'a str>);
+
+/// A topic's overrides after the changes.
+pub fn alter_topic(
+    overrides: &Config,
+    changes: &[Change<'_>],
+    broker: &BrokerSettings,
+) -> Result<Config, SettingError> {
+    let altered = alter(Entity::Topic, overrides, changes, |name| {
+        let setting = Entity::Topic.setting(name).ok()?;
+        in_force(setting, Some(overrides), &broker.config)
+    })?;
+    check_topic_config(&altered, broker)?;
+    Ok(altered)
+}
+
+/// The cluster's broker settings after the changes.
+pub fn alter_broker(config: &Config, changes: &[Change<'_>]) -> Result<Config, SettingError> {
+    for (_, name, _) in changes {
+        match Entity::Broker.setting(name) {
+            Ok(setting) if !setting.dynamic => return Err(SettingError::ReadOnly { name: setting.name }),
+            _ => {}
+        }
+    }
+    let altered = alter(Entity::Broker, config, changes, |name| {
+        let setting = Entity::Broker.setting(name).ok()?;
+        in_force(setting, None, config)
+    })?;
+    check_broker_config(&altered)?;
+    Ok(altered)
+}
+
+fn alter(
+    entity: Entity,
+    current: &Config,
+    changes: &[Change<'_>],
+    in_force: impl Fn(&str) -> Option<Value>,
+) -> Result<Config, SettingError> {
+    let mut names = BTreeSet::new();
+    if !changes.iter().all(|(_, name, _)| names.insert(*name)) {
+        return Err(SettingError::Duplicate);
+    }
+    let mut altered = current.clone();
+    for &(op, name, value) in changes {
+        let value = value.ok_or_else(|| SettingError::Null { name: name.to_owned() });
+        let new = match op {
+            Op::Delete => {
+                altered.remove(name);
+                continue;
+            }
+            Op::Set => value?.to_owned(),
+            Op::Append | Op::Subtract => {
+                let not_a_list = || SettingError::NotAList { op, name: name.to_owned() };
+                let setting = entity.setting(name).map_err(|_| not_a_list())?;
+                if setting.kind != Kind::List {
+                    return Err(not_a_list());
+                }
+                let members = match in_force(name) {
+                    Some(Value::List(members)) => members,
+                    _ => Vec::new(),
+                };
+                change_list(op, members, value?).join(",")
+            }
+        };
+        altered.insert(name.to_owned(), new);
+    }
+    Ok(altered)
+}
+
+/// The list with members added or taken away. The checks that follow refuse members that it may not have.
+fn change_list(op: Op, mut members: Vec<String>, value: &str) -> Vec<String> {
+    let mentioned: Vec<&str> = value.split(',').map(str::trim).collect();
+    if op == Op::Subtract {
+        members.retain(|member| !mentioned.contains(&member.as_str()));
+        return members;
+    }
+    for member in mentioned {
+        if !members.iter().any(|known| known == member) {
+            members.push(member.to_owned());
+        }
+    }
+    members
+}

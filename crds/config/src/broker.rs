@@ -1,0 +1,142 @@
+//! The settings of brokers that Ottla obeys or holds at Kafka's default. The others are in `plumbing`.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use crate::plumbing;
+use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
+use crate::setting::Status::{self, Enforced, Fixed};
+use crate::setting::Valid::{self, Any, Min, MinOr, Range, Ratio};
+use crate::setting::{Fallback, Kind, Setting};
+use crate::topic::{
+    CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED, TIMESTAMP_TYPES, UNCLEAN,
+    ZSTD_LEVELS,
+};
+
+/// The settings of brokers, by name: all that a broker of Kafka 4.3 describes.
+pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
+    LazyLock::new(|| TABLE.iter().copied().chain(plumbing::settings()).map(|s| (s.name, s)).collect());
+
+pub(crate) const READ_ONLY: bool = false;
+pub(crate) const DYNAMIC: bool = true;
+pub(crate) const NULL: Option<&str> = None;
+
+/// Kafka's own check of a retention time: no limit, or at least one.
+const RETENTION: Valid = MinOr(1, -1);
+const AFTER_RETENTION_MS: &[Fallback] = &[synonym("log.retention.minutes"), synonym("log.retention.hours")];
+const AFTER_RETENTION_MINUTES: &[Fallback] = &[synonym("log.retention.hours")];
+
+#[rustfmt::skip]
+const TABLE: &[Setting] = &[
+    broker("auto.create.topics.enable", Boolean, Some("true"), Any, READ_ONLY, Enforced,
+        "Whether a topic is created when a client first asks for it."),
+    broker("compression.gzip.level", Int, Some("-1"), GZIP_LEVELS, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("compression.lz4.level", Int, Some("9"), LZ4_LEVELS, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("compression.type", Text, Some("producer"), COMPRESSION_TYPES, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("compression.zstd.level", Int, Some("3"), ZSTD_LEVELS, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("connections.max.idle.ms", Long, Some("600000"), Any, READ_ONLY, Enforced,
+        "A connection without a request for this long is closed; negative is never."),
+    broker("controlled.shutdown.enable", Boolean, Some("true"), Any, READ_ONLY,
+        Fixed("a broker always hands over its leaderships before it stops"), ""),
+    broker("default.replication.factor", Int, Some("1"), Range(1, 32_767), READ_ONLY, Enforced,
+        "Replicas of a topic whose creator does not say."),
+    broker("delete.topic.enable", Boolean, Some("true"), Any, READ_ONLY,
+        Fixed("topics can be deleted; a KafkaTopic's deletionPolicy keeps one"), ""),
+    broker("fetch.max.bytes", Int, Some("57671680"), Min(1024), READ_ONLY, Enforced,
+        "The most that one fetch is answered with, whatever the client asks for."),
+    broker("group.initial.rebalance.delay.ms", Int, Some("3000"), Min(0), READ_ONLY, Enforced,
+        "How long the first rebalance of an empty group waits for more members."),
+    broker("group.max.session.timeout.ms", Int, Some("1800000"), Min(0), READ_ONLY, Enforced,
+        "The longest session timeout that a group member may ask for."),
+    broker("group.max.size", Int, Some("2147483647"), Min(1), READ_ONLY, Enforced,
+        "The most members of a group."),
+    broker("group.min.session.timeout.ms", Int, Some("6000"), Min(0), READ_ONLY, Enforced,
+        "The shortest session timeout that a group member may ask for."),
+    broker("log.cleaner.delete.retention.ms", Long, Some("86400000"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.cleaner.enable", Boolean, Some("true"), Any, READ_ONLY,
+        Fixed("topics whose cleanup.policy says so are always compacted"), ""),
+    broker("log.cleaner.max.compaction.lag.ms", Long, Some(NEVER), Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Ratio, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.cleaner.min.compaction.lag.ms", Long, Some("0"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.cleanup.policy", List, Some("delete"), CLEANUP_POLICIES, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.flush.interval.messages", Long, Some(NEVER), Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.flush.interval.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.flush.scheduler.interval.ms", Long, Some(NEVER), Min(1), READ_ONLY, Enforced,
+        "How often logs are looked through for records that it is time to flush."),
+    broker("log.index.interval.bytes", Int, Some("4096"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.index.size.max.bytes", Int, Some("10485760"), Min(4), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.local.retention.bytes", Long, Some("-2"), Min(-2), DYNAMIC, TIERED, ""),
+    broker("log.local.retention.ms", Long, Some("-2"), Min(-2), DYNAMIC, TIERED, ""),
+    broker("log.message.timestamp.after.max.ms", Long, Some("3600000"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.message.timestamp.before.max.ms", Long, Some(NEVER), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.message.timestamp.type", Text, Some("CreateTime"), TIMESTAMP_TYPES, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.preallocate", Boolean, Some("false"), Any, DYNAMIC, PREALLOCATE, ""),
+    broker("log.retention.bytes", Long, Some("-1"), Any, DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.retention.check.interval.ms", Long, Some("300000"), Min(1), READ_ONLY, Enforced,
+        "How often logs are looked through for segments that retention removes."),
+    broker("log.retention.hours", Int, Some("168"), RETENTION, READ_ONLY, Enforced,
+        "As log.retention.ms, which goes before it, and log.retention.minutes, which does too."),
+    broker("log.retention.minutes", Int, NULL, RETENTION, READ_ONLY, Enforced,
+        "As log.retention.ms, which goes before it.").after(AFTER_RETENTION_MINUTES),
+    broker("log.retention.ms", Long, NULL, RETENTION, DYNAMIC, Enforced, TOPIC_DEFAULT).after(AFTER_RETENTION_MS),
+    broker("log.roll.hours", Int, Some("168"), Min(1), READ_ONLY, Enforced, "As log.roll.ms, which goes before it."),
+    broker("log.roll.jitter.hours", Int, Some("0"), Min(0), READ_ONLY, Enforced,
+        "As log.roll.jitter.ms, which goes before it."),
+    broker("log.roll.jitter.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.roll.ms", Long, NULL, Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.segment.bytes", Int, Some("1073741824"), Min(1_048_576), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("message.max.bytes", Int, Some("1048588"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("min.insync.replicas", Int, Some("1"), Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("num.partitions", Int, Some("1"), Min(1), READ_ONLY, Enforced,
+        "Partitions of a topic whose creator does not say."),
+    broker("num.recovery.threads.per.data.dir", Int, Some("2"), Min(1), DYNAMIC, Enforced,
+        "How many logs are recovered at once after a crash."),
+    broker("offset.metadata.max.bytes", Int, Some("4096"), Min(0), READ_ONLY, Enforced,
+        "The longest text that a client may keep with a committed offset."),
+    broker("offsets.retention.minutes", Int, Some("10080"), Min(1), READ_ONLY, Enforced,
+        "How long the offsets of a group are kept after its last member left."),
+    broker("offsets.topic.compression.codec", Int, Some("0"), Any, READ_ONLY,
+        Fixed("committed offsets are stored uncompressed"), ""),
+    broker("offsets.topic.num.partitions", Int, Some("50"), Min(1), READ_ONLY, Enforced,
+        "Partitions of __consumer_offsets. It decides who coordinates which group: set it before the first start only."),
+    broker("offsets.topic.replication.factor", Short, Some("3"), Min(1), READ_ONLY, Enforced,
+        "Replicas of __consumer_offsets."),
+    broker("offsets.topic.segment.bytes", Int, Some("104857600"), Min(1), READ_ONLY, Enforced,
+        "Segment size of __consumer_offsets: small, so that compaction keeps it quick to load."),
+    broker("producer.id.expiration.ms", Int, Some("86400000"), Min(1), DYNAMIC, Enforced,
+        "How long a partition remembers the sequence numbers of an idempotent producer that has gone quiet."),
+    broker("queued.max.request.bytes", Long, Some("-1"), Any, READ_ONLY, Enforced,
+        "The most bytes of requests that are read and not yet answered; not positive is no limit."),
+    broker("remote.log.storage.system.enable", Boolean, Some("false"), Any, READ_ONLY, TIERED, ""),
+    broker("replica.lag.time.max.ms", Long, Some("30000"), Min(500), READ_ONLY, Enforced,
+        "A follower that has not caught up for this long leaves the in-sync replicas."),
+    broker("socket.request.max.bytes", Int, Some("104857600"), Min(1), READ_ONLY, Enforced,
+        "The largest request that is read; a client that announces more is disconnected."),
+    broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN, ""),
+];
+
+const TOPIC_DEFAULT: &str = "The value for topics that do not set it themselves.";
+
+const fn broker(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    valid: Valid,
+    dynamic: bool,
+    status: Status,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, kind, default, valid, fallbacks: &[], dynamic, status, doc }
+}
+
+impl Setting {
+    const fn after(self, fallbacks: &'static [Fallback]) -> Setting {
+        Setting { fallbacks, ..self }
+    }
+}
+
+/// Between broker settings only the names matter: each is described in its own unit.
+const fn synonym(name: &'static str) -> Fallback {
+    Fallback { name, unit: 1, listed: true }
+}

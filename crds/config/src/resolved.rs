@@ -1,0 +1,348 @@
+//! The settings in force, typed, for the code that obeys them.
+//!
+//! A topic's override goes before the brokers' setting, and that before Kafka's default. A limit that is not set is `None`,
+//! whichever number Kafka has for it (-1, or the largest there is).
+
+use std::time::Duration;
+
+use crate::Config;
+use crate::describe::Source;
+use crate::setting::{Entity, Setting, Value};
+
+/// All settings of a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicSettings {
+    /// What becomes of old records.
+    pub cleanup_policy: CleanupPolicy,
+    /// The codec that batches are stored in.
+    pub compression: Compression,
+    /// How long compaction keeps tombstones.
+    pub delete_retention: Duration,
+    /// How long the files of removed segments stay.
+    pub file_delete_delay: Duration,
+    /// Flush after this many records.
+    pub flush_messages: Option<u64>,
+    /// Flush after this time.
+    pub flush_interval: Option<Duration>,
+    /// Bytes between index entries.
+    pub index_interval_bytes: u32,
+    /// Compact a record after this time at the latest.
+    pub max_compaction_lag: Option<Duration>,
+    /// The largest batch, with its header.
+    pub max_message_bytes: u32,
+    /// How far timestamps may lie in the future.
+    pub timestamp_after_max: Option<Duration>,
+    /// How far timestamps may lie in the past.
+    pub timestamp_before_max: Option<Duration>,
+    /// Whose time records bear.
+    pub timestamp_type: TimestampType,
+    /// The share of uncompacted bytes that makes compaction worth while.
+    pub min_cleanable_dirty_ratio: f64,
+    /// Compact no record before this time.
+    pub min_compaction_lag: Duration,
+    /// Replicas that must be in sync for acks=all.
+    pub min_insync_replicas: u32,
+    /// Size that retention leaves, per partition.
+    pub retention_bytes: Option<u64>,
+    /// Age that retention leaves.
+    pub retention: Option<Duration>,
+    /// Size at which a segment rolls.
+    pub segment_bytes: u32,
+    /// Size of an index at which a segment rolls.
+    pub segment_index_bytes: u32,
+    /// Upper bound of the random time that is taken off `segment_age`.
+    pub segment_jitter: Duration,
+    /// Age at which a segment rolls (`segment.ms`).
+    pub segment_age: Duration,
+}
+
+/// What becomes of old records. Neither: they stay for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanupPolicy {
+    /// Remove segments past the retention limits.
+    pub delete: bool,
+    /// Keep the last record of every key.
+    pub compact: bool,
+}
+
+/// The codec that batches are stored in, with its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Whichever the producer chose.
+    Producer,
+    /// None.
+    Uncompressed,
+    /// Level 1 to 9; -1 is the codec's default.
+    Gzip(i32),
+    /// It has no levels.
+    Snappy,
+    /// Level 1 to 17.
+    Lz4(i32),
+    /// Level -131072 to 22.
+    Zstd(i32),
+}
+
+/// Whose time records bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's.
+    CreateTime,
+    /// The broker's.
+    LogAppendTime,
+}
+
+/// The settings of brokers that are not defaults for topics. Those are kept as given, for [`TopicSettings::resolve`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerSettings {
+    /// Whether clients' first questions create topics.
+    pub auto_create_topics: bool,
+    /// When a silent connection is closed.
+    pub connections_max_idle: Option<Duration>,
+    /// Replicas of a topic whose creator does not say.
+    pub default_replication_factor: i16,
+    /// The most that one fetch is answered with.
+    pub fetch_max_bytes: usize,
+    /// How long an empty group's first rebalance waits.
+    pub group_initial_rebalance_delay: Duration,
+    /// The longest session of a group's member.
+    pub group_max_session_timeout: Duration,
+    /// The most members of a group.
+    pub group_max_size: usize,
+    /// The shortest session of a group's member.
+    pub group_min_session_timeout: Duration,
+    /// How often to look for records to flush.
+    pub log_flush_check_interval: Option<Duration>,
+    /// How often to look for segments that retention removes.
+    pub log_retention_check_interval: Duration,
+    /// Partitions of a topic whose creator does not say.
+    pub num_partitions: i32,
+    /// Logs recovered at once after a crash.
+    pub recovery_threads: usize,
+    /// The longest text kept with a committed offset.
+    pub offset_metadata_max_bytes: usize,
+    /// How long offsets outlive their group.
+    pub offsets_retention: Duration,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_topic_partitions: i32,
+    /// Replicas of `__consumer_offsets`.
+    pub offsets_topic_replication_factor: i16,
+    /// Segment size of `__consumer_offsets`.
+    pub offsets_topic_segment_bytes: u32,
+    /// How long a quiet idempotent producer is remembered.
+    pub producer_id_expiration: Duration,
+    /// The most bytes of requests read and not yet answered.
+    pub queued_max_request_bytes: Option<u64>,
+    /// How long a follower may lag and count as in sync.
+    pub replica_lag_time_max: Duration,
+    /// The largest request.
+    pub socket_request_max_bytes: usize,
+    /// What was given.
+    pub(crate) config: Config,
+}
+
+impl TopicSettings {
+    /// The settings of a topic with these overrides, on brokers with these settings.
+    pub fn resolve(overrides: &Config, broker: &BrokerSettings) -> TopicSettings {
+        let get = Getter { entity: Entity::Topic, overrides: Some(overrides), broker: &broker.config };
+        let cleanup = get.list("cleanup.policy");
+        TopicSettings {
+            cleanup_policy: CleanupPolicy {
+                delete: cleanup.iter().any(|policy| policy == "delete"),
+                compact: cleanup.iter().any(|policy| policy == "compact"),
+            },
+            compression: match get.text("compression.type").as_str() {
+                "uncompressed" => Compression::Uncompressed,
+                "gzip" => Compression::Gzip(get.number("compression.gzip.level")),
+                "snappy" => Compression::Snappy,
+                "lz4" => Compression::Lz4(get.number("compression.lz4.level")),
+                "zstd" => Compression::Zstd(get.number("compression.zstd.level")),
+                _ => Compression::Producer,
+            },
+            delete_retention: get.millis("delete.retention.ms"),
+            file_delete_delay: get.millis("file.delete.delay.ms"),
+            flush_messages: get.limit("flush.messages"),
+            flush_interval: get.time_limit("flush.ms"),
+            index_interval_bytes: get.number("index.interval.bytes"),
+            max_compaction_lag: get.time_limit("max.compaction.lag.ms"),
+            max_message_bytes: get.number("max.message.bytes"),
+            timestamp_after_max: get.time_limit("message.timestamp.after.max.ms"),
+            timestamp_before_max: get.time_limit("message.timestamp.before.max.ms"),
+            timestamp_type: match get.text("message.timestamp.type").as_str() {
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => TimestampType::CreateTime,
+            },
+            min_cleanable_dirty_ratio: get.ratio("min.cleanable.dirty.ratio"),
+            min_compaction_lag: get.millis("min.compaction.lag.ms"),
+            min_insync_replicas: get.number("min.insync.replicas"),
+            retention_bytes: get.limit("retention.bytes"),
+            retention: get.time_limit("retention.ms"),
+            segment_bytes: get.number("segment.bytes"),
+            segment_index_bytes: get.number("segment.index.bytes"),
+            segment_jitter: get.millis("segment.jitter.ms"),
+            segment_age: get.millis("segment.ms"),
+        }
+    }
+}
+
+impl BrokerSettings {
+    /// The settings of brokers in a cluster with this `config`.
+    pub fn resolve(config: &Config) -> BrokerSettings {
+        let get = Getter { entity: Entity::Broker, overrides: None, broker: config };
+        BrokerSettings {
+            auto_create_topics: get.flag("auto.create.topics.enable"),
+            connections_max_idle: get.time_limit("connections.max.idle.ms"),
+            default_replication_factor: get.number("default.replication.factor"),
+            fetch_max_bytes: get.number("fetch.max.bytes"),
+            group_initial_rebalance_delay: get.millis("group.initial.rebalance.delay.ms"),
+            group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
+            group_max_size: get.number("group.max.size"),
+            group_min_session_timeout: get.millis("group.min.session.timeout.ms"),
+            log_flush_check_interval: get.time_limit("log.flush.scheduler.interval.ms"),
+            log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
+            num_partitions: get.number("num.partitions"),
+            recovery_threads: get.number("num.recovery.threads.per.data.dir"),
+            offset_metadata_max_bytes: get.number("offset.metadata.max.bytes"),
+            offsets_retention: 60 * Duration::from_secs(get.number("offsets.retention.minutes")),
+            offsets_topic_partitions: get.number("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
+            offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
+            producer_id_expiration: get.millis("producer.id.expiration.ms"),
+            queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
+            replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
+            socket_request_max_bytes: get.number("socket.request.max.bytes"),
+            config: config.clone(),
+        }
+    }
+
+    /// What was given, as given.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Default for TopicSettings {
+    fn default() -> TopicSettings {
+        TopicSettings::resolve(&Config::new(), &BrokerSettings::default())
+    }
+}
+
+impl Default for BrokerSettings {
+    fn default() -> BrokerSettings {
+        BrokerSettings::resolve(&Config::new())
+    }
+}
+
+/// Reads settings by type. A name or a type that does not fit the tables is a bug of ours, found by any test.
+struct Getter<'a> {
+    entity: Entity,
+    overrides: Option<&'a Config>,
+    broker: &'a Config,
+}
+
+impl Getter<'_> {
+    fn value(&self, name: &str) -> Value {
+        let setting = self.entity.setting(name).expect("the setting is in the tables");
+        in_force(setting, self.overrides, self.broker).expect("the setting has a default")
+    }
+
+    fn integer(&self, name: &str) -> i64 {
+        match self.value(name) {
+            Value::Integer(value) => value,
+            other => unreachable!("{name} is a number, not {other:?}"),
+        }
+    }
+
+    fn number<T: TryFrom<i64>>(&self, name: &str) -> T {
+        T::try_from(self.integer(name)).ok().expect("the setting's valid values fit the field")
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
+    }
+
+    fn limit(&self, name: &str) -> Option<u64> {
+        u64::try_from(self.integer(name)).ok().filter(|&limit| limit != i64::MAX as u64)
+    }
+
+    fn time_limit(&self, name: &str) -> Option<Duration> {
+        self.limit(name).map(Duration::from_millis)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name) == Value::Boolean(true)
+    }
+
+    fn ratio(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Value::Double(value) => value,
+            other => unreachable!("{name} is a ratio, not {other:?}"),
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.value(name).to_string()
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.value(name) {
+            Value::List(members) => members,
+            other => unreachable!("{name} is a list, not {other:?}"),
+        }
+    }
+}
+
+/// A value that was set somewhere, or is a default.
+pub(crate) struct Candidate {
+    pub name: &'static str,
+    pub value: Value,
+    /// What one of it is worth in the setting that was asked for.
+    pub unit: i64,
+    pub source: Source,
+    pub listed: bool,
+}
+
+/// The value in force; `None` is Kafka's null.
+pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Option<Value> {
+    match candidates(setting, overrides, broker).into_iter().next() {
+        Some(Candidate { value: Value::Integer(value), unit, .. }) if value > 0 => {
+            Some(Value::Integer(value.saturating_mul(unit)))
+        }
+        Some(candidate) => Some(candidate.value),
+        None => setting.default_value(),
+    }
+}
+
+/// Every value that the setting could take, the one in force first. `overrides` are a topic's; without them the setting is
+/// the brokers' own.
+pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    match overrides {
+        Some(overrides) => {
+            if let Some(value) = given(setting, overrides) {
+                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic, listed: true });
+            }
+        }
+        None => push_broker_values(&mut found, setting, 1, true, broker),
+    }
+    for fallback in setting.fallbacks {
+        let stand_in = Entity::Broker.setting(fallback.name).expect("a fallback is in the tables");
+        push_broker_values(&mut found, stand_in, fallback.unit, fallback.listed, broker);
+    }
+    found
+}
+
+fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, listed: bool, broker: &Config) {
+    let name = setting.name;
+    if let Some(value) = given(setting, broker) {
+        let source = if setting.dynamic { Source::DynamicDefaultBroker } else { Source::StaticBroker };
+        found.push(Candidate { name, value, unit, source, listed });
+    }
+    if let Some(value) = setting.default_value() {
+        found.push(Candidate { name, value, unit, source: Source::Default, listed });
+    }
+}
+
+/// The value that was given, unless the checks refuse it.
+fn given(setting: &Setting, config: &Config) -> Option<Value> {
+    setting.accept(config.get(setting.name)?).ok()
+}

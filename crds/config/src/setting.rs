@@ -1,0 +1,307 @@
+//! One setting: its name, type and default, the values that are accepted, and whether anything obeys it.
+//!
+//! Texts of refusals are Kafka's, as its command-line users know them.
+
+use std::fmt;
+
+/// A setting of a topic or of brokers.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Kafka's name for it.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// Its value when nobody sets it; `None` is Kafka's null.
+    pub default: Option<&'static str>,
+    /// The values that Kafka accepts.
+    pub(crate) valid: Valid,
+    /// The broker settings that stand in for it when it is not set, nearest first.
+    pub(crate) fallbacks: &'static [Fallback],
+    /// Whether it can be changed while brokers run.
+    pub dynamic: bool,
+    /// Whether it is obeyed.
+    pub status: Status,
+    /// What it does, for whoever sets it.
+    pub doc: &'static str,
+}
+
+/// The type of a setting; the numbers are DescribeConfigs'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are Kafka's types, by name")]
+#[repr(i8)]
+pub enum Kind {
+    Boolean = 1,
+    Text = 2,
+    Int = 3,
+    Short = 4,
+    Long = 5,
+    Double = 6,
+    List = 7,
+    Class = 8,
+    Password = 9,
+}
+
+/// Whether a setting is obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Every accepted value is obeyed.
+    Enforced,
+    /// Only the default is accepted, because it is what happens; here is why.
+    Fixed(&'static str),
+    /// Described, because Kafka describes it, but never accepted; here is why.
+    NotApplicable(&'static str),
+}
+
+/// The values that Kafka accepts for a setting, beyond what its type says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Valid {
+    Any,
+    Min(i64),
+    Range(i64, i64),
+    /// At least the first, or exactly the second.
+    MinOr(i64, i64),
+    /// From the first to the second, or exactly the third.
+    RangeOr(i64, i64, i64),
+    Ratio,
+    OneOf(&'static [&'static str]),
+}
+
+/// A broker setting that stands in for another setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fallback {
+    pub name: &'static str,
+    /// Its unit in units of the setting that it stands in for.
+    pub unit: i64,
+    /// Whether DescribeConfigs lists it as a synonym: Kafka leaves some out.
+    pub listed: bool,
+}
+
+/// What settings belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entity {
+    /// A topic.
+    Topic,
+    /// The brokers of a cluster.
+    Broker,
+}
+
+/// A value read by its setting's type. Its text is the one that DescribeConfigs shows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Boolean(bool),
+    Integer(i64),
+    Double(f64),
+    Text(String),
+    List(Vec<String>),
+}
+
+/// Why settings are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// There is no such setting.
+    #[error("Unknown {entity} config name: {name}")]
+    Unknown {
+        /// What was to have it.
+        entity: Entity,
+        /// The name asked for.
+        name: String,
+    },
+    /// Kafka would refuse the value too.
+    #[error("Invalid value {value} for configuration {name}: {reason}")]
+    Invalid {
+        /// The setting.
+        name: &'static str,
+        /// The value asked for.
+        value: String,
+        /// What it should be.
+        reason: String,
+    },
+    /// Nothing here would obey the value.
+    #[error("{name}={value}: {reason}")]
+    Unsupported {
+        /// The setting.
+        name: &'static str,
+        /// The value asked for.
+        value: String,
+        /// Why, and what to do instead.
+        reason: String,
+    },
+    /// Settings contradict each other.
+    #[error("{0}")]
+    Conflict(String),
+    /// APPEND or SUBTRACT on a setting that is no list.
+    #[error("Can't {op} to key {name} because its type is not LIST.")]
+    NotAList {
+        /// The operation.
+        op: crate::Op,
+        /// The setting.
+        name: String,
+    },
+    /// A broker setting that cannot change while brokers run.
+    #[error("Cannot update these configs dynamically: [{name}]")]
+    ReadOnly {
+        /// The setting.
+        name: &'static str,
+    },
+    /// One request changes a setting twice. Kafka's code for it is INVALID_REQUEST.
+    #[error("Error due to duplicate config keys")]
+    Duplicate,
+    /// A change without the value that it needs. Kafka's code for it is INVALID_REQUEST.
+    #[error("Null value not supported for : {name}")]
+    Null {
+        /// The setting.
+        name: String,
+    },
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Entity::Topic => "topic",
+            Entity::Broker => "broker",
+        })
+    }
+}
+
+impl Entity {
+    /// All settings that it can have, by name.
+    pub fn settings(self) -> &'static std::collections::BTreeMap<&'static str, Setting> {
+        match self {
+            Entity::Topic => &crate::TOPIC_SETTINGS,
+            Entity::Broker => &crate::BROKER_SETTINGS,
+        }
+    }
+
+    /// The setting of this name.
+    pub fn setting(self, name: &str) -> Result<&'static Setting, SettingError> {
+        self.settings().get(name).ok_or_else(|| SettingError::Unknown { entity: self, name: name.to_owned() })
+    }
+}
+
+impl Setting {
+    /// Whether the value is accepted.
+    pub fn check(&self, value: &str) -> Result<(), SettingError> {
+        self.accept(value).map(drop)
+    }
+
+    /// Whether the value must not be shown.
+    pub fn is_sensitive(&self) -> bool {
+        self.kind == Kind::Password
+    }
+
+    /// The value, unless it is refused.
+    pub(crate) fn accept(&self, raw: &str) -> Result<Value, SettingError> {
+        let value = self.parse(raw)?;
+        let refuse = |reason| Err(SettingError::Unsupported { name: self.name, value: raw.trim().to_owned(), reason });
+        match self.status {
+            Status::Enforced => Ok(value),
+            Status::Fixed(_) if Some(&value) == self.default_value().as_ref() => Ok(value),
+            Status::Fixed(why) => match self.default {
+                Some("") => refuse(format!("{why}; it must stay empty")),
+                default => refuse(format!("{why}; the only accepted value is {}", default.unwrap_or("null"))),
+            },
+            Status::NotApplicable(why) => refuse(format!("{why}; leave it out")),
+        }
+    }
+
+    /// The default, if it is not null.
+    pub(crate) fn default_value(&self) -> Option<Value> {
+        self.default.map(|text| self.parse(text).expect("a default in the tables is valid"))
+    }
+
+    fn parse(&self, raw: &str) -> Result<Value, SettingError> {
+        let raw = raw.trim();
+        let invalid =
+            |value: &str, reason: String| SettingError::Invalid { name: self.name, value: value.to_owned(), reason };
+        let not_a_number = || invalid(raw, format!("Not a number of type {}", self.kind));
+        let value = match self.kind {
+            Kind::Boolean if raw.eq_ignore_ascii_case("true") => Value::Boolean(true),
+            Kind::Boolean if raw.eq_ignore_ascii_case("false") => Value::Boolean(false),
+            Kind::Boolean => return Err(invalid(raw, "Expected value to be either true or false".to_owned())),
+            Kind::Int => Value::Integer(raw.parse::<i32>().map_err(|_| not_a_number())?.into()),
+            Kind::Short => Value::Integer(raw.parse::<i16>().map_err(|_| not_a_number())?.into()),
+            Kind::Long => Value::Integer(raw.parse().map_err(|_| not_a_number())?),
+            Kind::Double => Value::Double(raw.parse().map_err(|_| not_a_number())?),
+            Kind::Text | Kind::Class | Kind::Password => Value::Text(raw.to_owned()),
+            Kind::List => Value::List(split_list(raw)),
+        };
+        match self.valid.refusal(&value) {
+            Some((wrong, reason)) => Err(invalid(&wrong, reason)),
+            None => Ok(value),
+        }
+    }
+}
+
+/// The members of a list, each once, in the order of their first mention.
+fn split_list(raw: &str) -> Vec<String> {
+    let mut members: Vec<String> = Vec::new();
+    if raw.is_empty() {
+        return members;
+    }
+    for member in raw.split(',').map(str::trim) {
+        if !members.iter().any(|known| known == member) {
+            members.push(member.to_owned());
+        }
+    }
+    members
+}
+
+impl Valid {
+    /// The part of the value that is wrong, and Kafka's words for it.
+    fn refusal(self, value: &Value) -> Option<(String, String)> {
+        let reason = match (self, value) {
+            (Valid::Min(min), Value::Integer(n)) if *n < min => format!("Value must be at least {min}"),
+            (Valid::Range(min, _), Value::Integer(n)) if *n < min => format!("Value must be at least {min}"),
+            (Valid::Range(_, max), Value::Integer(n)) if *n > max => format!("Value must be no more than {max}"),
+            (Valid::MinOr(min, other), Value::Integer(n)) if *n < min && *n != other => {
+                format!("Value must be at least {min} or equal to {other}")
+            }
+            (Valid::RangeOr(min, max, other), Value::Integer(n)) if !(min..=max).contains(n) && *n != other => {
+                format!("Value must be between {min} and {max} or equal to {other}")
+            }
+            (Valid::Ratio, Value::Double(x)) if *x > 1.0 => "Value must be no more than 1".to_owned(),
+            // The negated form also refuses "not a number", which Kafka lets through.
+            (Valid::Ratio, Value::Double(x)) if !(0.0..=1.0).contains(x) => "Value must be at least 0".to_owned(),
+            (Valid::OneOf(names), Value::Text(text)) if !names.contains(&text.as_str()) => one_of(names),
+            (Valid::OneOf(names), Value::List(members)) => {
+                let wrong = members.iter().find(|member| !names.contains(&member.as_str()))?;
+                return Some((wrong.clone(), one_of(names)));
+            }
+            _ => return None,
+        };
+        Some((value.to_string(), reason))
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("String must be one of: {}", names.join(", "))
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Boolean => "BOOLEAN",
+            Kind::Text => "STRING",
+            Kind::Int => "INT",
+            Kind::Short => "SHORT",
+            Kind::Long => "LONG",
+            Kind::Double => "DOUBLE",
+            Kind::List => "LIST",
+            Kind::Class => "CLASS",
+            Kind::Password => "PASSWORD",
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Boolean(value) => value.fmt(f),
+            Value::Integer(value) => value.fmt(f),
+            // The debug form keeps ".0", as Java does.
+            Value::Double(value) => write!(f, "{value:?}"),
+            Value::Text(value) => value.fmt(f),
+            Value::List(members) => members.join(",").fmt(f),
+        }
+    }
+}
