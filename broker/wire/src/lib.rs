@@ -1,1 +1,97 @@
-//! Kafka's messages as data: one file an API
+//! Kafka's messages as data: one file an API.
+//!
+//! A message is a plain struct with Kafka's names; `#[derive(Message)]` makes its codec from what stands beside each
+//! field. Both ways, for a broker is also a client: of the leaders that it follows.
+//!
+//! | module | its job |
+//! |---|---|
+//! | `mNN_…` | request and response of the API with that key |
+//! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
+//! | [`codec`] | how a value reads and writes itself |
+//! | [`decoder`], [`encoder`] | from and to bytes; no trust in the ones that come in |
+//! | [`frame`] | what is sent: pieces of memory and of files |
+//! | [`error_code`] | Kafka's error codes by name |
+//!
+//! The versions are those of Kafka 4.3. What `versions = "7+"` and the like mean: see [`ottla_wire_derive`].
+// A message's field has Kafka's own name and, where that does not say it all, a line. The other modules turn this on.
+#![allow(missing_docs)]
+
+pub mod codec;
+pub mod decoder;
+pub mod encoder;
+pub mod error_code;
+pub mod frame;
+pub mod message;
+
+pub mod m00_produce;
+pub mod m01_fetch;
+pub mod m02_list_offsets;
+pub mod m03_metadata;
+pub mod m08_offset_commit;
+pub mod m09_offset_fetch;
+pub mod m10_find_coordinator;
+pub mod m11_join_group;
+pub mod m12_heartbeat;
+pub mod m13_leave_group;
+pub mod m14_sync_group;
+pub mod m15_describe_groups;
+pub mod m16_list_groups;
+pub mod m18_api_versions;
+pub mod m19_create_topics;
+pub mod m20_delete_topics;
+pub mod m21_delete_records;
+pub mod m22_init_producer_id;
+pub mod m23_offset_for_leader_epoch;
+pub mod m32_describe_configs;
+pub mod m33_alter_configs;
+pub mod m35_describe_log_dirs;
+pub mod m37_create_partitions;
+pub mod m42_delete_groups;
+pub mod m44_incremental_alter_configs;
+pub mod m46_list_partition_reassignments;
+pub mod m47_offset_delete;
+pub mod m60_describe_cluster;
+pub mod m74_list_config_resources;
+pub mod m75_describe_topic_partitions;
+
+pub use bytes::Bytes;
+pub use codec::{Message, Str};
+pub use decoder::{DecodeError, Decoder};
+pub use error_code::ErrorCode;
+pub use frame::{Chunk, FileSlice, Frame, Records};
+pub use message::{
+    ApiKey, Request, RequestError, RequestHeader, RequestMessage, ResponseMessage, decode_response, encode_request,
+    encode_response,
+};
+pub use uuid::Uuid;
+
+pub use m00_produce::{ProduceRequest, ProduceResponse};
+pub use m01_fetch::{FetchRequest, FetchResponse};
+pub use m02_list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+pub use m03_metadata::{MetadataRequest, MetadataResponse};
+pub use m08_offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+pub use m09_offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+pub use m10_find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+pub use m11_join_group::{JoinGroupRequest, JoinGroupResponse};
+pub use m12_heartbeat::{HeartbeatRequest, HeartbeatResponse};
+pub use m13_leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+pub use m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
+pub use m15_describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+pub use m16_list_groups::{ListGroupsRequest, ListGroupsResponse};
+pub use m18_api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub use m19_create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+pub use m20_delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+pub use m21_delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
+pub use m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+pub use m23_offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+pub use m32_describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+pub use m33_alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+pub use m35_describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+pub use m37_create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+pub use m42_delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+pub use m44_incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+pub use m46_list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
+pub use m47_offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+pub use m60_describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+pub use m74_list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
+pub use m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
