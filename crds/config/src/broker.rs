@@ -23,8 +23,6 @@ pub(crate) const NULL: Option<&str> = None;
 
 /// Kafka's own check of a retention time: no limit, or at least one.
 const RETENTION: Valid = MinOr(1, -1);
-const AFTER_RETENTION_MS: &[Fallback] = &[synonym("log.retention.minutes"), synonym("log.retention.hours")];
-const AFTER_RETENTION_MINUTES: &[Fallback] = &[synonym("log.retention.hours")];
 
 #[rustfmt::skip]
 const TABLE: &[Setting] = &[
@@ -60,7 +58,8 @@ const TABLE: &[Setting] = &[
     broker("log.cleaner.min.compaction.lag.ms", Long, Some("0"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
     broker("log.cleanup.policy", List, Some("delete"), CLEANUP_POLICIES, DYNAMIC, Enforced, TOPIC_DEFAULT),
     broker("log.flush.interval.messages", Long, Some(NEVER), Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
-    broker("log.flush.interval.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.flush.interval.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT)
+        .after(&[synonym("log.flush.scheduler.interval.ms")]),
     broker("log.flush.scheduler.interval.ms", Long, Some(NEVER), Min(1), READ_ONLY, Enforced,
         "How often logs are looked through for records that it is time to flush."),
     broker("log.index.interval.bytes", Int, Some("4096"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
@@ -77,13 +76,16 @@ const TABLE: &[Setting] = &[
     broker("log.retention.hours", Int, Some("168"), RETENTION, READ_ONLY, Enforced,
         "As log.retention.ms, which goes before it, and log.retention.minutes, which does too."),
     broker("log.retention.minutes", Int, NULL, RETENTION, READ_ONLY, Enforced,
-        "As log.retention.ms, which goes before it.").after(AFTER_RETENTION_MINUTES),
-    broker("log.retention.ms", Long, NULL, RETENTION, DYNAMIC, Enforced, TOPIC_DEFAULT).after(AFTER_RETENTION_MS),
+        "As log.retention.ms, which goes before it.").after(&[synonym("log.retention.hours")]),
+    broker("log.retention.ms", Long, NULL, RETENTION, DYNAMIC, Enforced, TOPIC_DEFAULT)
+        .after(&[synonym("log.retention.minutes"), synonym("log.retention.hours")]),
     broker("log.roll.hours", Int, Some("168"), Min(1), READ_ONLY, Enforced, "As log.roll.ms, which goes before it."),
     broker("log.roll.jitter.hours", Int, Some("0"), Min(0), READ_ONLY, Enforced,
         "As log.roll.jitter.ms, which goes before it."),
-    broker("log.roll.jitter.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
-    broker("log.roll.ms", Long, NULL, Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT),
+    broker("log.roll.jitter.ms", Long, NULL, Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT)
+        .after(&[synonym("log.roll.jitter.hours")]),
+    broker("log.roll.ms", Long, NULL, Min(1), DYNAMIC, Enforced, TOPIC_DEFAULT)
+        .after(&[synonym("log.roll.hours")]),
     broker("log.segment.bytes", Int, Some("1073741824"), Min(1_048_576), DYNAMIC, Enforced, TOPIC_DEFAULT),
     broker("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
     broker("message.max.bytes", Int, Some("1048588"), Min(0), DYNAMIC, Enforced, TOPIC_DEFAULT),
@@ -138,5 +140,5 @@ impl Setting {
 
 /// Between broker settings only the names matter: each is described in its own unit.
 const fn synonym(name: &'static str) -> Fallback {
-    Fallback { name, unit: 1, listed: true }
+    Fallback::same(name)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Config;
-use crate::resolved::{BrokerSettings, candidates, in_force};
-use crate::setting::{Entity, Kind, Setting};
+use crate::resolved::{BrokerSettings, Candidate, candidates, in_force};
+use crate::setting::{Entity, Kind, Setting, Value};
 
 /// One setting of a topic or a broker. Sorted by name: Kafka's own order is that of a hash table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,27 +85,31 @@ pub fn describe_cluster(broker: &BrokerSettings) -> Vec<Described> {
 }
 
 fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Described {
-    let candidates = candidates(setting, overrides, broker);
+    let mut candidates = candidates(setting, overrides, broker);
     let value = match overrides {
         Some(_) => in_force(setting, overrides, broker),
         // A broker's log.retention.ms stays null where log.retention.hours stands in for it.
         None => candidates.first().filter(|first| first.name == setting.name).map(|first| first.value.clone()),
     };
-    let show = |value: String| (!setting.is_sensitive()).then_some(value);
+    // Kafka tells of broker settings only if the nearest of them has a value: nothing of log.retention.hours while
+    // log.retention.ms is null.
+    let nearest = match overrides {
+        Some(_) => setting.fallbacks.first().map(|fallback| fallback.name),
+        None => Some(setting.name),
+    };
+    let tells = candidates.iter().any(|candidate| Some(candidate.name) == nearest);
+    candidates.retain(|candidate| tells || candidate.source == Source::Topic);
+
+    let show = |value: Value| (!setting.is_sensitive()).then(|| value.to_string());
     Described {
         name: setting.name,
-        value: value.map(|value| value.to_string()).and_then(show),
+        value: value.and_then(show),
         source: candidates.first().map_or(Source::Default, |first| first.source),
         read_only: !setting.dynamic,
         sensitive: setting.is_sensitive(),
         synonyms: candidates
             .into_iter()
-            .filter(|candidate| candidate.listed)
-            .map(|candidate| Synonym {
-                name: candidate.name,
-                value: show(candidate.value.to_string()),
-                source: candidate.source,
-            })
+            .map(|Candidate { name, value, source, .. }| Synonym { name, value: show(value), source })
             .collect(),
         kind: setting.kind,
         documentation: setting.doc,

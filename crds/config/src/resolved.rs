@@ -298,7 +298,6 @@ pub(crate) struct Candidate {
     /// What one of it is worth in the setting that was asked for.
     pub unit: i64,
     pub source: Source,
-    pub listed: bool,
 }
 
 /// The value in force; `None` is Kafka's null.
@@ -319,26 +318,26 @@ pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: 
     match overrides {
         Some(overrides) => {
             if let Some(value) = given(setting, overrides) {
-                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic, listed: true });
+                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic });
             }
         }
-        None => push_broker_values(&mut found, setting, 1, true, broker),
+        None => push_broker_values(&mut found, setting, 1, broker),
     }
     for fallback in setting.fallbacks {
         let stand_in = Entity::Broker.setting(fallback.name).expect("a fallback is in the tables");
-        push_broker_values(&mut found, stand_in, fallback.unit, fallback.listed, broker);
+        push_broker_values(&mut found, stand_in, fallback.unit, broker);
     }
     found
 }
 
-fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, listed: bool, broker: &Config) {
+fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, broker: &Config) {
     let name = setting.name;
     if let Some(value) = given(setting, broker) {
         let source = if setting.dynamic { Source::DynamicDefaultBroker } else { Source::StaticBroker };
-        found.push(Candidate { name, value, unit, source, listed });
+        found.push(Candidate { name, value, unit, source });
     }
     if let Some(value) = setting.default_value() {
-        found.push(Candidate { name, value, unit, source: Source::Default, listed });
+        found.push(Candidate { name, value, unit, source: Source::Default });
     }
 }
 

@@ -72,8 +72,16 @@ pub(crate) struct Fallback {
     pub name: &'static str,
     /// Its unit in units of the setting that it stands in for.
     pub unit: i64,
-    /// Whether DescribeConfigs lists it as a synonym: Kafka leaves some out.
-    pub listed: bool,
+}
+
+impl Fallback {
+    pub(crate) const fn same(name: &'static str) -> Fallback {
+        Fallback { name, unit: 1 }
+    }
+
+    pub(crate) const fn in_unit(unit: i64, name: &'static str) -> Fallback {
+        Fallback { name, unit }
+    }
 }
 
 /// What settings belong to.
@@ -298,8 +306,8 @@ impl fmt::Display for Value {
         match self {
             Value::Boolean(value) => value.fmt(f),
             Value::Integer(value) => value.fmt(f),
-            // The debug form keeps ".0", as Java does.
-            Value::Double(value) => write!(f, "{value:?}"),
+            // As Java writes it: the debug form keeps ".0", and exponents have a large E.
+            Value::Double(value) => format!("{value:?}").to_uppercase().fmt(f),
             Value::Text(value) => value.fmt(f),
             Value::List(members) => members.join(",").fmt(f),
         }

@@ -29,10 +29,10 @@ const MINUTE: i64 = 60 * 1000;
 const HOUR: i64 = 60 * MINUTE;
 
 const RETENTION_MS: &[Fallback] =
-    &[same("log.retention.ms"), longer("log.retention.minutes", MINUTE), longer("log.retention.hours", HOUR)];
-const SEGMENT_MS: &[Fallback] = &[same("log.roll.ms"), unlisted("log.roll.hours", HOUR)];
-const SEGMENT_JITTER_MS: &[Fallback] = &[same("log.roll.jitter.ms"), unlisted("log.roll.jitter.hours", HOUR)];
-const FLUSH_MS: &[Fallback] = &[same("log.flush.interval.ms"), unlisted("log.flush.scheduler.interval.ms", 1)];
+    &[same("log.retention.ms"), in_unit(MINUTE, "log.retention.minutes"), in_unit(HOUR, "log.retention.hours")];
+const SEGMENT_MS: &[Fallback] = &[same("log.roll.ms"), in_unit(HOUR, "log.roll.hours")];
+const SEGMENT_JITTER_MS: &[Fallback] = &[same("log.roll.jitter.ms"), in_unit(HOUR, "log.roll.jitter.hours")];
+const FLUSH_MS: &[Fallback] = &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")];
 
 #[rustfmt::skip]
 const TABLE: &[Setting] = &[
@@ -108,13 +108,9 @@ const fn topic(
 }
 
 const fn same(name: &'static str) -> Fallback {
-    Fallback { name, unit: 1, listed: true }
+    Fallback::same(name)
 }
 
-const fn longer(name: &'static str, unit: i64) -> Fallback {
-    Fallback { name, unit, listed: true }
-}
-
-const fn unlisted(name: &'static str, unit: i64) -> Fallback {
-    Fallback { name, unit, listed: false }
+const fn in_unit(unit: i64, name: &'static str) -> Fallback {
+    Fallback::in_unit(unit, name)
 }

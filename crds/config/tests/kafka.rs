@@ -7,16 +7,25 @@ use ottla_config::{
 };
 
 #[test]
-fn names_types_and_defaults_are_those_of_kafka() {
+fn names_types_defaults_and_synonyms_are_those_of_kafka() {
+    let broker = BrokerSettings::default();
     let mut ours = Vec::new();
-    for (entity, settings) in [("topic", &*TOPIC_SETTINGS), ("broker", &*BROKER_SETTINGS)] {
-        for setting in settings.values() {
-            let default = setting.default.unwrap_or("null");
-            ours.push(format!("{entity}\t{}\t{}\t{default}\t{}", setting.name, setting.kind, !setting.dynamic));
+    for (entity, table, described) in [
+        ("topic", &*TOPIC_SETTINGS, describe_topic(&Config::new(), &broker)),
+        ("broker", &*BROKER_SETTINGS, describe_broker(&broker, &BTreeMap::new())),
+    ] {
+        for setting in described {
+            let default = table[setting.name].default.unwrap_or("null");
+            let synonyms: Vec<&str> = setting.synonyms.iter().map(|synonym| synonym.name).collect();
+            let (name, kind, read_only, synonyms) = (setting.name, setting.kind, setting.read_only, synonyms.join(","));
+            ours.push(format!("{entity}\t{name}\t{kind}\t{default}\t{read_only}\t{synonyms}"));
         }
     }
     let kafka: Vec<&str> = include_str!("kafka-4.3.1.tsv").lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(ours, kafka);
+    assert_eq!(ours.len(), kafka.len());
+    for (ours, kafka) in ours.iter().zip(kafka) {
+        assert_eq!(ours, kafka);
+    }
 }
 
 #[test]
