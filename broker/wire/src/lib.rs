@@ -16,6 +16,8 @@
 // A message's field has Kafka's own name and, where that does not say it all, a line. The other modules turn this on.
 #![allow(missing_docs)]
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 pub mod codec;
 pub mod decoder;
 pub mod encoder;

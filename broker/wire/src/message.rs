@@ -41,6 +41,12 @@ macro_rules! apis {
             $(#[doc = concat!("Key ", $key, ".")] $name($request),)*
         }
 
+        $(impl From<$request> for Request {
+            fn from(request: $request) -> Self {
+                Self::$name(request)
+            }
+        })*
+
         impl ApiKey {
             /// All of them, by number.
             pub const ALL: &[Self] = &[$(Self::$name),*];
@@ -68,16 +74,16 @@ macro_rules! apis {
         }
 
         impl Request {
-            /// Decodes the body that follows `header`, all of it.
+            /// Decodes the body that follows `header`. Bytes after its end are no error: Kafka never looks at them.
             pub fn decode(header: &RequestHeader, mut decoder: Decoder) -> Result<Self, RequestError> {
                 let (api, number) = (header.api_key, header.api_version);
                 if !api.versions().contains(&number) {
                     return Err(RequestError::UnsupportedVersion(api, number));
                 }
                 let version = Version { number, flexible: number >= api.flexible_from() };
+                // Bytes that are left over are no error: Kafka never looks at them.
                 let request = match api { $(ApiKey::$name => $request::decode(&mut decoder, version).map(Self::$name),)* };
                 let request = request.map_err(|error| RequestError::Malformed(api, number, error))?;
-                decoder.finish().map_err(|error| RequestError::Malformed(api, number, error))?;
                 Ok(request)
             }
 
