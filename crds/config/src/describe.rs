@@ -23,7 +23,7 @@ pub struct Described {
     pub synonyms: Vec<Synonym>,
     /// Its type.
     pub kind: Kind,
-    /// What it does.
+    /// What it does, or why it cannot be set.
     pub documentation: &'static str,
 }
 
@@ -112,6 +112,6 @@ fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> D
             .map(|Candidate { name, value, source, .. }| Synonym { name, value: show(value), source })
             .collect(),
         kind: setting.kind,
-        documentation: setting.doc,
+        documentation: setting.documentation(),
     }
 }

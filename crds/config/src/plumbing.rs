@@ -17,7 +17,6 @@ pub(crate) fn settings() -> impl Iterator<Item = Setting> {
             fallbacks: &[],
             dynamic,
             status: Status::NotApplicable(why),
-            doc: "",
         })
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Texts of refusals are Kafka's, as its command-line users know them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A setting of a topic or of brokers.
@@ -21,8 +22,6 @@ pub struct Setting {
     pub dynamic: bool,
     /// Whether it is obeyed.
     pub status: Status,
-    /// What it does, for whoever sets it.
-    pub doc: &'static str,
 }
 
 /// The type of a setting; the numbers are DescribeConfigs'.
@@ -44,8 +43,8 @@ pub enum Kind {
 /// Whether a setting is obeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Every accepted value is obeyed.
-    Enforced,
+    /// Every accepted value is obeyed; here is what it does.
+    Enforced(&'static str),
     /// Only the default is accepted, because it is what happens; here is why.
     Fixed(&'static str),
     /// Described, because Kafka describes it, but never accepted; here is why.
@@ -173,7 +172,7 @@ impl fmt::Display for Entity {
 
 impl Entity {
     /// All settings that it can have, by name.
-    pub fn settings(self) -> &'static std::collections::BTreeMap<&'static str, Setting> {
+    pub fn settings(self) -> &'static BTreeMap<&'static str, Setting> {
         match self {
             Entity::Topic => &crate::TOPIC_SETTINGS,
             Entity::Broker => &crate::BROKER_SETTINGS,
@@ -192,6 +191,13 @@ impl Setting {
         self.accept(value).map(drop)
     }
 
+    /// What it does, or why it cannot be set.
+    pub fn documentation(&self) -> &'static str {
+        match self.status {
+            Status::Enforced(text) | Status::Fixed(text) | Status::NotApplicable(text) => text,
+        }
+    }
+
     /// Whether the value must not be shown.
     pub fn is_sensitive(&self) -> bool {
         self.kind == Kind::Password
@@ -202,7 +208,7 @@ impl Setting {
         let value = self.parse(raw)?;
         let refuse = |reason| Err(SettingError::Unsupported { name: self.name, value: raw.trim().to_owned(), reason });
         match self.status {
-            Status::Enforced => Ok(value),
+            Status::Enforced(_) => Ok(value),
             Status::Fixed(_) if Some(&value) == self.default_value().as_ref() => Ok(value),
             Status::Fixed(why) => match self.default {
                 Some("") => refuse(format!("{why}; it must stay empty")),
@@ -307,7 +313,7 @@ impl fmt::Display for Value {
             Value::Boolean(value) => value.fmt(f),
             Value::Integer(value) => value.fmt(f),
             // As Java writes it: the debug form keeps ".0", and exponents have a large E.
-            Value::Double(value) => format!("{value:?}").to_uppercase().fmt(f),
+            Value::Double(value) => format!("{value:?}").replace('e', "E").fmt(f),
             Value::Text(value) => value.fmt(f),
             Value::List(members) => members.join(",").fmt(f),
         }
