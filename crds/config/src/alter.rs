@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::resolved::{BrokerSettings, in_force};
+use crate::layers::in_force;
+use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, SettingError, Value};
 use crate::{Config, check_broker_config, check_topic_config};
 

@@ -101,7 +101,7 @@ const TABLE: &[Setting] = &[
     broker("offsets.topic.compression.codec", Int, Some("0"), Any, READ_ONLY,
         Fixed("committed offsets are stored uncompressed")),
     broker("offsets.topic.num.partitions", Int, Some("50"), Min(1), READ_ONLY,
-        Enforced("Partitions of __consumer_offsets; they decide who coordinates which group, so set this at first only.")),
+        Enforced("Partitions of __consumer_offsets: they decide who coordinates a group, so set it once, at first.")),
     broker("offsets.topic.replication.factor", Short, Some("3"), Min(1), READ_ONLY,
         Enforced("Replicas of __consumer_offsets.")),
     // Kafka also takes less than a topic may have, and then cannot create the topic.

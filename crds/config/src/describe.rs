@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Config;
-use crate::resolved::{BrokerSettings, Candidate, candidates, in_force};
+use crate::layers::{Candidate, candidates, in_force};
+use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, Setting, Value};
 
 /// One setting of a topic or a broker. Sorted by name: Kafka's own order is that of a hash table.
@@ -72,8 +73,8 @@ pub fn describe_broker(broker: &BrokerSettings, facts: &BTreeMap<&str, String>) 
     Entity::Broker.settings().values().map(|setting| with_fact(describe(setting, None, &broker.config))).collect()
 }
 
-/// The settings that hold for all brokers together, as Kafka describes the broker without a name: only those that are set
-/// and can change while brokers run.
+/// The settings that hold for all brokers together, as Kafka describes the broker without a name: only those that are
+/// set and can change while brokers run.
 pub fn describe_cluster(broker: &BrokerSettings) -> Vec<Described> {
     let mut described = describe_broker(broker, &BTreeMap::new());
     described

@@ -2,6 +2,7 @@
 //!
 //! - [`setting`]: one setting as data, how its values are read and which of them are refused;
 //! - `topic`, `broker`, `plumbing`: the tables, one entry per setting of Kafka 4.3;
+//! - `layers`: which of the values that a setting could have is in force;
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them;
 //! - [`describe`]: the same as DescribeConfigs tells them;
 //! - [`alter`]: the changes of IncrementalAlterConfigs.
@@ -9,12 +10,13 @@
 //! Always: a value that the checks accept is obeyed. Where a stored value is one that they refuse (an object written
 //! around admission), everything here treats it as not set, and the object's condition says so.
 //!
-//! Broker settings come from one place, the `config` of the KafkaCluster's spec. Those that Kafka can change while it runs
-//! are reported as dynamic cluster-wide defaults, the others as static.
+//! Broker settings come from one place, the `config` of the KafkaCluster's spec. Those that Kafka can change while it
+//! runs are reported as dynamic cluster-wide defaults, the others as static.
 
 pub mod alter;
 mod broker;
 pub mod describe;
+mod layers;
 mod plumbing;
 pub mod resolved;
 pub mod setting;

@@ -1,13 +1,12 @@
 //! The settings in force, typed, for the code that obeys them.
 //!
-//! A topic's override goes before the brokers' setting, and that before Kafka's default. A limit that is not set is `None`,
-//! whichever number Kafka has for it (-1, or the largest there is).
+//! A limit that is not set is `None`, whichever number Kafka has for it (-1, or the largest there is).
 
 use std::time::Duration;
 
 use crate::Config;
-use crate::describe::Source;
-use crate::setting::{Entity, Setting, Value};
+use crate::layers::in_force;
+use crate::setting::{Entity, Value};
 
 /// All settings of a topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +90,8 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// The settings of brokers that are not defaults for topics. Those are kept as given, for [`TopicSettings::resolve`].
+/// The settings of brokers that are not defaults for topics. Those are kept as given, for
+/// [`TopicSettings::resolve`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerSettings {
     /// Whether clients' first questions create topics.
@@ -289,59 +289,4 @@ impl Getter<'_> {
             other => unreachable!("{name} is a list, not {other:?}"),
         }
     }
-}
-
-/// A value that was set somewhere, or is a default.
-pub(crate) struct Candidate {
-    pub name: &'static str,
-    pub value: Value,
-    /// What one of it is worth in the setting that was asked for.
-    pub unit: i64,
-    pub source: Source,
-}
-
-/// The value in force; `None` is Kafka's null.
-pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Option<Value> {
-    match candidates(setting, overrides, broker).into_iter().next() {
-        Some(Candidate { value: Value::Integer(value), unit, .. }) if value > 0 => {
-            Some(Value::Integer(value.saturating_mul(unit)))
-        }
-        Some(candidate) => Some(candidate.value),
-        None => setting.default_value(),
-    }
-}
-
-/// Every value that the setting could take, the one in force first. `overrides` are a topic's; without them the setting is
-/// the brokers' own.
-pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    match overrides {
-        Some(overrides) => {
-            if let Some(value) = given(setting, overrides) {
-                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic });
-            }
-        }
-        None => push_broker_values(&mut found, setting, 1, broker),
-    }
-    for fallback in setting.fallbacks {
-        let stand_in = Entity::Broker.setting(fallback.name).expect("a fallback is in the tables");
-        push_broker_values(&mut found, stand_in, fallback.unit, broker);
-    }
-    found
-}
-
-fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, broker: &Config) {
-    let name = setting.name;
-    if let Some(value) = given(setting, broker) {
-        let source = if setting.dynamic { Source::DynamicDefaultBroker } else { Source::StaticBroker };
-        found.push(Candidate { name, value, unit, source });
-    }
-    if let Some(value) = setting.default_value() {
-        found.push(Candidate { name, value, unit, source: Source::Default });
-    }
-}
-
-/// The value that was given, unless the checks refuse it.
-fn given(setting: &Setting, config: &Config) -> Option<Value> {
-    setting.accept(config.get(setting.name)?).ok()
 }

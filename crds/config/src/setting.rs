@@ -206,7 +206,11 @@ impl Setting {
     /// The value, unless it is refused.
     pub(crate) fn accept(&self, raw: &str) -> Result<Value, SettingError> {
         let value = self.parse(raw)?;
-        let refuse = |reason| Err(SettingError::Unsupported { name: self.name, value: raw.trim().to_owned(), reason });
+        let refuse = |reason| {
+            // Refusals end up in logs and conditions.
+            let shown = if self.is_sensitive() { "[hidden]" } else { raw.trim() };
+            Err(SettingError::Unsupported { name: self.name, value: shown.to_owned(), reason })
+        };
         match self.status {
             Status::Enforced(_) => Ok(value),
             Status::Fixed(_) if Some(&value) == self.default_value().as_ref() => Ok(value),

@@ -1,5 +1,5 @@
-//! What is accepted, what comes into force, how it is told and how it changes. Refusals that begin with "Invalid value" and
-//! the like, and the lists of synonyms, are those of a real Kafka 4.3.1.
+//! What is accepted, what comes into force, how it is told and how it changes. Refusals that begin with "Invalid value"
+//! and the like, and the lists of synonyms, are those of a real Kafka 4.3.1.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -140,6 +140,12 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
             "log.retention.hours",
             "0",
             "Invalid value 0 for configuration log.retention.hours: Value must be at least 1 or equal to -1",
+        ),
+        (
+            "ssl.key.password",
+            "secret",
+            "ssl.key.password=[hidden]: security is set in the KafkaCluster's listeners and authorization, \
+             and by KafkaUser objects; leave it out",
         ),
         ("zookeeper.connect", "z", "Unknown broker config name: zookeeper.connect"),
     ] {

@@ -1,0 +1,61 @@
+//! Where a value comes from: a topic's override, else the brokers' setting, else one that stands in for it, else the
+//! default.
+
+use crate::Config;
+use crate::describe::Source;
+use crate::setting::{Entity, Setting, Value};
+
+/// A value that was set somewhere, or is a default.
+pub(crate) struct Candidate {
+    pub name: &'static str,
+    pub value: Value,
+    /// What one of it is worth in the setting that was asked for.
+    pub unit: i64,
+    pub source: Source,
+}
+
+/// The value in force; `None` is Kafka's null.
+pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Option<Value> {
+    match candidates(setting, overrides, broker).into_iter().next() {
+        Some(Candidate { value: Value::Integer(value), unit, .. }) if value > 0 => {
+            Some(Value::Integer(value.saturating_mul(unit)))
+        }
+        Some(candidate) => Some(candidate.value),
+        None => setting.default_value(),
+    }
+}
+
+/// Every value that the setting could take, the one in force first. `overrides` are a topic's; without them the setting
+/// is the brokers' own.
+pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    match overrides {
+        Some(overrides) => {
+            if let Some(value) = given(setting, overrides) {
+                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic });
+            }
+        }
+        None => push_broker_values(&mut found, setting, 1, broker),
+    }
+    for fallback in setting.fallbacks {
+        let stand_in = Entity::Broker.setting(fallback.name).expect("a fallback is in the tables");
+        push_broker_values(&mut found, stand_in, fallback.unit, broker);
+    }
+    found
+}
+
+fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, broker: &Config) {
+    let name = setting.name;
+    if let Some(value) = given(setting, broker) {
+        let source = if setting.dynamic { Source::DynamicDefaultBroker } else { Source::StaticBroker };
+        found.push(Candidate { name, value, unit, source });
+    }
+    if let Some(value) = setting.default_value() {
+        found.push(Candidate { name, value, unit, source: Source::Default });
+    }
+}
+
+/// The value that was given, unless the checks refuse it.
+fn given(setting: &Setting, config: &Config) -> Option<Value> {
+    setting.accept(config.get(setting.name)?).ok()
+}
