@@ -43,22 +43,47 @@ pub struct IsrMember {
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// The partition's number within its topic, from 0.
+    #[schemars(range(min = 0))]
     pub partition: i32,
     /// Who holds it, in order of preference to lead. During a reassignment: the union of old and new.
+    #[schemars(length(max = 64))]
     pub replicas: Vec<BrokerId>,
     /// Replicas that a reassignment adds; a subset of `replicas`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub adding: Vec<BrokerId>,
     /// Replicas that a reassignment removes when it is done; a subset of `replicas`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub removing: Vec<BrokerId>,
     /// Who leads; `None` while no in-sync member can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<BrokerId>,
     /// Grows by 1 with each change of leader, from 0.
+    #[schemars(range(min = 0))]
     pub leader_epoch: i32,
     /// Grows by 1 with each change at all, from 0: the token of compare-and-swap.
+    #[schemars(range(min = 0))]
     pub partition_epoch: i32,
     /// Who holds every acknowledged record.
+    #[schemars(length(max = 64))]
     pub isr: Vec<IsrMember>,
+    /// What brokers with void entries still have, published while no in-sync member is valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub reports: Vec<RecoveryReport>,
+}
+
+/// What a broker that can not lead still has of a partition: the material of a recovery election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryReport {
+    /// The broker.
+    pub broker: BrokerId,
+    /// Its incarnation now.
+    pub incarnation: Incarnation,
+    /// The leader epoch of its last batch; -1 of an empty log.
+    pub last_epoch: i32,
+    /// The offset after its last record.
+    pub log_end: i64,
 }

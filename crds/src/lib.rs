@@ -1,5 +1,22 @@
 //! The contract between operator and brokers: resource types, their transitions, placement, leases.
 //!
-//! - [`assignment`]: a partition's assignment and its only transitions
+//! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and what became of it
+//! - [`KafkaAssignment`]: who holds, leads and is in sync with partitions
+//! - [`assignment`]: one partition's assignment and its only transitions
+//! - [`names`]: what objects are called
+//! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod assignment;
+mod kafka_assignment;
+mod kafka_cluster;
+mod kafka_topic;
+pub mod names;
+mod schema;
+
+pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
+pub use kafka_cluster::{
+    BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, Listener,
+    ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
+};
+pub use kafka_topic::{DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus};
+pub use schema::{ClusterRef, GROUP, VERSION, all};

@@ -1,0 +1,90 @@
+//! `KafkaAssignment`: who holds, leads and is in sync with up to 64 partitions of one topic. Internal: no user writes one.
+//!
+//! Everything is in the spec and there is no status subresource, so that one write creates an object whole. The operator
+//! changes entries, and each partition's leader its ISR, by [`crate::change`] alone.
+//!
+//! Always: an entry's epochs never fall, a leader changes only with its epoch, no entry vanishes, a tombstone stays.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{assignment::Assignment, schema::ClusterRef};
+
+/// How many partitions one object holds: few enough that a change is a small write, enough that 10,000 partitions are
+/// 160 objects to watch.
+pub const PARTITIONS_PER_OBJECT: i32 = 64;
+
+/// Assignments of up to 64 partitions of one topic.
+#[allow(clippy::duplicated_attributes)] // two columns of one type are no duplicates
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ottla.io",
+    version = "v1alpha1",
+    kind = "KafkaAssignment",
+    namespaced,
+    derive = "PartialEq",
+    doc = "Which brokers hold, lead and are in sync with partitions of a topic. Internal: written by Ottla alone.",
+    shortname = "ka",
+    category = "kafka",
+    selectable = ".spec.clusterRef.name",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
+    printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topicName"),
+    printcolumn(name = "First", type_ = "integer", json_path = ".spec.first"),
+    printcolumn(name = "Deleted", type_ = "boolean", json_path = ".spec.deleted"),
+    printcolumn(name = "Leaders", type_ = "string", json_path = ".spec.partitions[*].leader", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = ("self.clusterRef.name == oldSelf.clusterRef.name", "clusterRef is immutable"),
+    validation = ("self.topicName == oldSelf.topicName", "topicName is immutable"),
+    validation = ("self.topicId == oldSelf.topicId", "topicId is immutable"),
+    validation = ("self.first == oldSelf.first", "first is immutable"),
+    validation = (
+        "!(has(oldSelf.deleted) && oldSelf.deleted) || (has(self.deleted) && self.deleted)",
+        "a tombstone can not be withdrawn"
+    ),
+    validation = (
+        "self.partitions.all(p, p.partition >= self.first && p.partition < self.first + 64)",
+        "partitions must be among the 64 from first on"
+    ),
+    validation = (
+        "oldSelf.partitions.all(o, self.partitions.exists(p, p.partition == o.partition \
+         && p.partitionEpoch >= o.partitionEpoch && p.leaderEpoch >= o.leaderEpoch))",
+        "an entry can not vanish, nor its epochs fall"
+    ),
+    validation = (
+        "oldSelf.partitions.all(o, self.partitions.exists(p, p.partition == o.partition \
+         && (p.leaderEpoch > o.leaderEpoch || (has(p.leader) ? p.leader : -1) == (has(o.leader) ? o.leader : -1))))",
+        "a leader can not change without its epoch"
+    ),
+    validation = (
+        "self.partitions.all(p, (!has(p.leader) || p.leader in p.replicas) && p.isr.all(m, m.broker in p.replicas) \
+         && (!has(p.adding) || p.adding.all(b, b in p.replicas)) \
+         && (!has(p.removing) || p.removing.all(b, b in p.replicas)))",
+        "leader, isr, adding and removing must be among the replicas"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaAssignmentSpec {
+    /// The cluster.
+    pub cluster_ref: ClusterRef,
+    /// The topic's name in Kafka.
+    #[schemars(length(min = 1, max = 249))]
+    pub topic_name: String,
+    /// The topic's id.
+    #[schemars(with = "String", length(min = 36, max = 36))]
+    pub topic_id: Uuid,
+    /// The first partition number that this object may hold: a multiple of 64.
+    #[schemars(range(min = 0), extend("multipleOf" = 64))]
+    pub first: i32,
+    /// The tombstone: replicas remove their files, then themselves from their entries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// One entry per partition.
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
+    )]
+    pub partitions: Vec<Assignment>,
+}

@@ -1,0 +1,309 @@
+//! `KafkaCluster`: brokers as their user wants them, and what became of them.
+//!
+//! The spec belongs to users, the status to the operator, except `nextProducerIdBlock`: a broker that needs producer ids
+//! takes the next block by compare-and-swap.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assignment::BrokerId,
+    kafka_topic::DeletionPolicy,
+    schema::{self},
+};
+
+/// A Kafka cluster.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ottla.io",
+    version = "v1alpha1",
+    kind = "KafkaCluster",
+    namespaced,
+    status = "KafkaClusterStatus",
+    derive = "PartialEq",
+    doc = "A Kafka cluster.",
+    shortname = "kc",
+    category = "kafka",
+    scale(spec_replicas_path = ".spec.brokers.replicas", status_replicas_path = ".status.replicas"),
+    printcolumn(name = "Brokers", type_ = "integer", json_path = ".spec.brokers.replicas"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        priority = 1
+    ),
+    printcolumn(name = "ClusterId", type_ = "string", json_path = ".status.clusterId", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    // Pods are called <cluster>-broker-<id> and Services after them, which leaves 40 characters of a DNS label.
+    validation = (
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
+        "a cluster's name has at most 40 lower-case letters, digits and dashes and starts with a letter"
+    )
+)]
+#[x_kube(
+    validation = (
+        "!has(self.defaults) || self.defaults.replicationFactor <= self.brokers.replicas",
+        "defaults.replicationFactor can not be more than brokers.replicas"
+    ),
+    validation = (
+        "self.brokers.replicas >= oldSelf.brokers.replicas",
+        "brokers.replicas can not be reduced yet"
+    ),
+    validation = (
+        "has(self.brokers.storage) == has(oldSelf.brokers.storage)",
+        "brokers.storage can not be added or removed"
+    ),
+    validation = (
+        "!has(self.brokers.storage) || !has(oldSelf.brokers.storage) \
+         || quantity(self.brokers.storage.size).compareTo(quantity(oldSelf.brokers.storage.size)) >= 0",
+        "brokers.storage.size can not be reduced"
+    ),
+    validation = (
+        "!has(self.brokers.storage) || !has(oldSelf.brokers.storage) \
+         || (has(self.brokers.storage.storageClassName) ? self.brokers.storage.storageClassName : '') \
+         == (has(oldSelf.brokers.storage.storageClassName) ? oldSelf.brokers.storage.storageClassName : '')",
+        "brokers.storage.storageClassName is immutable"
+    ),
+    validation = (
+        "self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port))",
+        "listeners must have different ports"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterSpec {
+    /// The brokers.
+    #[serde(default)]
+    pub brokers: Brokers,
+    /// Where clients connect; by default one, inside the cluster, on port 9092.
+    #[serde(default = "default_listeners")]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub listeners: Vec<Listener>,
+    /// Broker settings by Kafka's names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::config")]
+    pub config: BTreeMap<String, String>,
+    /// What topics get that don't say otherwise.
+    #[serde(default)]
+    pub defaults: TopicDefaults,
+    /// How brokers learn which rack they are in; without it they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<Rack>,
+    /// While true the operator changes nothing of this cluster.
+    #[serde(default)]
+    pub paused: bool,
+    /// What becomes of the brokers' volumes when this object is deleted.
+    #[serde(default = "retain")]
+    pub deletion_policy: DeletionPolicy,
+}
+
+fn retain() -> DeletionPolicy {
+    DeletionPolicy::Retain
+}
+
+fn default_listeners() -> Vec<Listener> {
+    vec![Listener { name: "internal".to_owned(), port: 9092, type_: ListenerType::Internal }]
+}
+
+/// The brokers of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Brokers {
+    /// How many.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+    /// The volume of each. Without it brokers keep their data where their program was told to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+impl Default for Brokers {
+    fn default() -> Self {
+        Self { replicas: 1, storage: None }
+    }
+}
+
+/// A broker's volume.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Its size, as in `100Gi`. It can grow, never shrink.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+    )]
+    pub size: String,
+    /// Its storage class; by default the Kubernetes cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+/// A port on which every broker serves clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Its name, which is the name of the Services' ports too.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The port that brokers bind.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// How clients reach it.
+    #[serde(default, rename = "type")]
+    pub type_: ListenerType,
+}
+
+/// How clients reach a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ListenerType {
+    /// From inside the Kubernetes cluster, at each pod's own name.
+    #[default]
+    Internal,
+    /// At a port of the nodes.
+    NodePort,
+    /// At a load balancer per broker.
+    LoadBalancer,
+}
+
+/// What topics get that don't say otherwise. The defaults are Kafka's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.minInSyncReplicas <= self.replicationFactor",
+    "message": "minInSyncReplicas can not be more than replicationFactor",
+}]))]
+pub struct TopicDefaults {
+    /// Partitions per topic.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub partitions: i32,
+    /// On how many brokers each partition is kept.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 32))]
+    pub replication_factor: i32,
+    /// On how many of them a record must be before acks=all is answered.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 32))]
+    pub min_in_sync_replicas: i32,
+}
+
+impl Default for TopicDefaults {
+    fn default() -> Self {
+        Self { partitions: 1, replication_factor: 1, min_in_sync_replicas: 1 }
+    }
+}
+
+/// How brokers learn which rack they are in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rack {
+    /// The label of the nodes that names it, such as `topology.kubernetes.io/zone`.
+    #[schemars(length(min = 1, max = 316))]
+    pub topology_key: String,
+}
+
+/// What became of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Kafka's cluster id: a uuid in 22 characters of base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 22, max = 22))]
+    pub cluster_id: Option<String>,
+    /// Brokers that are there, for `kubectl scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// One entry per broker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
+    )]
+    pub brokers: Vec<BrokerStatus>,
+    /// What to give clients as `bootstrap.servers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub listeners: Vec<ListenerStatus>,
+    /// The first producer id that no broker has taken yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub next_producer_id_block: Option<i64>,
+    /// Ready, Available, Progressing, Degraded, CoordinationHealthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A broker as clients and administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStatus {
+    /// Its id.
+    pub id: BrokerId,
+    /// Its rack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Whether it is there.
+    pub state: BrokerState,
+    /// Where clients reach it, per listener.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["listener"])
+    )]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Whether a broker is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BrokerState {
+    /// Its lease is renewed.
+    Online,
+    /// It serves, and asked to lead nothing.
+    Draining,
+    /// Its lease is not renewed, or it was never seen.
+    Offline,
+}
+
+/// Where clients reach a broker on one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The listener's name.
+    pub listener: String,
+    /// The host that is advertised.
+    pub host: String,
+    /// The port that is advertised.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+}
+
+/// Where clients reach a listener first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// The listener's name.
+    pub name: String,
+    /// A value for `bootstrap.servers`.
+    pub bootstrap_servers: String,
+}

@@ -1,0 +1,143 @@
+//! `KafkaTopic`: a topic as its user wants it, and what became of it.
+//!
+//! Written by users, and by brokers for what Kafka's admin API asks; the status by the operator alone.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::schema::{self, ClusterRef};
+
+/// A topic of a Kafka cluster.
+// An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in the status.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ottla.io",
+    version = "v1alpha1",
+    kind = "KafkaTopic",
+    namespaced,
+    status = "KafkaTopicStatus",
+    derive = "PartialEq",
+    doc = "A topic of a Kafka cluster.",
+    shortname = "kt",
+    category = "kafka",
+    selectable = ".spec.clusterRef.name",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicationFactor"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Topic", type_ = "string", json_path = ".status.topicName", priority = 1),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = (
+        "has(self.spec.topicName) || size(self.metadata.name) <= 249",
+        "a topic's name has at most 249 characters: set spec.topicName"
+    ),
+    validation = (
+        "!has(oldSelf.status) || !has(oldSelf.status.partitions) || !has(self.spec.partitions) \
+         || self.spec.partitions >= oldSelf.status.partitions \
+         || (has(oldSelf.spec.partitions) && self.spec.partitions == oldSelf.spec.partitions)",
+        "spec.partitions can not be reduced"
+    )
+)]
+#[x_kube(
+    validation = ("self.clusterRef.name == oldSelf.clusterRef.name", "clusterRef is immutable"),
+    validation = (
+        "has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)",
+        "topicName is immutable"
+    ),
+    validation = (
+        "!has(oldSelf.partitions) || (has(self.partitions) && self.partitions >= oldSelf.partitions)",
+        "partitions can not be reduced"
+    ),
+    validation = (
+        "has(self.replicationFactor) == has(oldSelf.replicationFactor) \
+         && (!has(self.replicationFactor) || self.replicationFactor == oldSelf.replicationFactor)",
+        "replicationFactor can not be changed yet"
+    ),
+    validation = ("!has(self.topicName) || !(self.topicName in ['.', '..'])", "topicName can not be '.' or '..'")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaTopicSpec {
+    /// The cluster that the topic belongs to.
+    pub cluster_ref: ClusterRef,
+    /// The topic's name in Kafka; by default the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub topic_name: Option<String>,
+    /// The number of partitions; by default the cluster's. It can grow, never shrink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub partitions: Option<i32>,
+    /// On how many brokers each partition is kept; by default the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub replication_factor: Option<i32>,
+    /// Topic settings by Kafka's names.
+    // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker writes
+    // back for AlterConfigs equals what a user wrote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::config")]
+    pub config: BTreeMap<String, String>,
+    /// What becomes of the records when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What becomes of the data when its object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It goes too.
+    #[default]
+    Delete,
+    /// It stays.
+    Retain,
+}
+
+/// What became of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaTopicStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The topic's name in Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_name: Option<String>,
+    /// The topic's id: another one for each topic that ever had this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub topic_id: Option<Uuid>,
+    /// The partitions that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i32>,
+    /// On how many brokers each partition is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_factor: Option<i32>,
+    /// Partitions without a leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_partitions: Option<i32>,
+    /// Partitions with replicas out of sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_replicated_partitions: Option<i32>,
+    /// Ready, ConfigSynced, ReplicasHealthy, Conflict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+impl KafkaTopic {
+    /// The topic's name in Kafka.
+    pub fn topic_name(&self) -> &str {
+        self.spec.topic_name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,67 @@
+//! Names and labels of objects: pure functions of what the objects are about, so that nobody has to look one up.
+
+use std::fmt::Write as _;
+
+use uuid::Uuid;
+
+use crate::assignment::BrokerId;
+
+/// The label with the cluster's name, on every object that belongs to one.
+pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
+/// The label with the topic's id, on assignments.
+pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
+
+/// A broker's Lease, and its pod.
+pub fn broker(cluster: &str, id: BrokerId) -> String {
+    format!("{cluster}-broker-{id}")
+}
+
+/// The broker whose Lease or pod this is.
+pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
+    let digits = object.strip_prefix(cluster)?.strip_prefix("-broker-")?;
+    let id = BrokerId(digits.parse().ok()?);
+    (broker(cluster, id) == object).then_some(id)
+}
+
+/// The `KafkaAssignment` of a topic's 64 partitions from `first` on. The topic's id makes it unique: the tombstone of an
+/// earlier topic of the same name may still be there.
+pub fn assignment(topic_name: &str, topic_id: Uuid, first: i32) -> String {
+    format!("{}.{}.{first}", legal(topic_name), topic_id.simple())
+}
+
+/// The `KafkaTopic` for a topic made on the wire: the topic's own name where Kubernetes allows it.
+pub fn topic(cluster: &str, topic_name: &str) -> String {
+    if legal(topic_name) == topic_name { topic_name.to_owned() } else { topic_with_suffix(cluster, topic_name) }
+}
+
+/// The same for a name that is taken by an object about another topic, or one of another cluster in the namespace.
+pub fn topic_with_suffix(cluster: &str, topic_name: &str) -> String {
+    format!("{}-{:016x}", legal(topic_name), fnv1a(&[cluster, "/", topic_name]))
+}
+
+/// The nearest name that Kubernetes allows (lower case, digits, dashes and dots, beginning and ending with the former, no
+/// empty label), short enough to append to.
+fn legal(name: &str) -> String {
+    const LONGEST: usize = 190; // of 253; a uuid, a number and dots come behind it
+    let mut legal = String::new();
+    for character in name.chars().take(LONGEST) {
+        match character.to_ascii_lowercase() {
+            '.' if legal.is_empty() || legal.ends_with(['.', '-']) => {}
+            '.' => legal.push('.'),
+            c if c.is_ascii_lowercase() || c.is_ascii_digit() => legal.push(c),
+            _ if legal.is_empty() || legal.ends_with('.') => {}
+            _ => legal.push('-'),
+        }
+    }
+    legal.truncate(legal.trim_end_matches(['-', '.']).len());
+    if legal.is_empty() {
+        let _ = write!(legal, "topic");
+    }
+    legal
+}
+
+/// FNV-1a of 64 bits: stable across versions and machines, which the standard library's hashers don't promise.
+fn fnv1a(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

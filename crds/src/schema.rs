@@ -1,0 +1,81 @@
+//! What the three kinds' schemas share: conditions, references, and what is taken out of the generated CRDs.
+//!
+//! Always: what `all()` returns is what `crds/*.yaml` holds and what a cluster admits by.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{KafkaAssignment, KafkaCluster, KafkaTopic};
+
+/// The API group of every kind.
+pub const GROUP: &str = "ottla.io";
+/// Their version.
+pub const VERSION: &str = "v1alpha1";
+
+/// Names the `KafkaCluster`, in the same namespace, that an object belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterRef {
+    /// The KafkaCluster's name.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+}
+
+/// The definitions of all kinds, as a cluster should get them.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    [KafkaCluster::crd(), KafkaTopic::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
+}
+
+/// Takes `format`s out, except of times: Kubernetes doesn't know Rust's, and the bounds stand beside them anyway.
+fn slim(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                if object.get("format").is_some_and(|format| format.is_string() && format != "date-time") {
+                    object.remove("format");
+                }
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut value = serde_json::to_value(crd).expect("a CRD is JSON");
+    strip(&mut value);
+    serde_json::from_value(value).expect("a CRD without formats is a CRD")
+}
+
+/// The schema of `status.conditions`: Kubernetes' own, without its paragraphs of description.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": { "type": "string", "maxLength": 316 },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 1024 },
+                "message": { "type": "string", "maxLength": 32768 },
+                "lastTransitionTime": { "type": "string", "format": "date-time" },
+                "observedGeneration": { "type": "integer", "minimum": 0 },
+            },
+        },
+    })
+}
+
+/// The schema of settings in Kafka's words.
+pub(crate) fn config(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Settings by Kafka's names. Values are strings, as on Kafka's wire.",
+        "maxProperties": 200,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+    })
+}
