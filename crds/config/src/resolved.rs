@@ -30,11 +30,11 @@ pub struct TopicSettings {
     /// The largest batch, with its header.
     pub max_message_bytes: u32,
     /// How far timestamps may lie in the future.
-    pub timestamp_after_max: Option<Duration>,
+    pub message_timestamp_after_max: Option<Duration>,
     /// How far timestamps may lie in the past.
-    pub timestamp_before_max: Option<Duration>,
+    pub message_timestamp_before_max: Option<Duration>,
     /// Whose time records bear.
-    pub timestamp_type: TimestampType,
+    pub message_timestamp_type: TimestampType,
     /// The share of uncompacted bytes that makes compaction worth while.
     pub min_cleanable_dirty_ratio: f64,
     /// Compact no record before this time.
@@ -165,9 +165,9 @@ impl TopicSettings {
             index_interval_bytes: get.number("index.interval.bytes"),
             max_compaction_lag: get.time_limit("max.compaction.lag.ms"),
             max_message_bytes: get.number("max.message.bytes"),
-            timestamp_after_max: get.time_limit("message.timestamp.after.max.ms"),
-            timestamp_before_max: get.time_limit("message.timestamp.before.max.ms"),
-            timestamp_type: match get.text("message.timestamp.type").as_str() {
+            message_timestamp_after_max: get.time_limit("message.timestamp.after.max.ms"),
+            message_timestamp_before_max: get.time_limit("message.timestamp.before.max.ms"),
+            message_timestamp_type: match get.text("message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
             },

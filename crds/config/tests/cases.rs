@@ -206,11 +206,11 @@ fn values_become_what_the_data_path_works_with() {
     let default = TopicSettings::default();
     assert_eq!(default.cleanup_policy, CleanupPolicy { delete: true, compact: false });
     assert_eq!(default.compression, Compression::Producer);
-    assert_eq!(default.timestamp_type, TimestampType::CreateTime);
+    assert_eq!(default.message_timestamp_type, TimestampType::CreateTime);
     assert_eq!(default.segment_bytes, 1 << 30);
     assert_eq!((default.flush_messages, default.flush_interval, default.retention_bytes), (None, None, None));
-    assert_eq!((default.timestamp_before_max, default.max_compaction_lag), (None, None));
-    assert_eq!(default.timestamp_after_max, Some(Duration::from_hours(1)));
+    assert_eq!((default.message_timestamp_before_max, default.max_compaction_lag), (None, None));
+    assert_eq!(default.message_timestamp_after_max, Some(Duration::from_hours(1)));
 
     let both = topic(&[("cleanup.policy", "compact,delete")], &[]).cleanup_policy;
     assert_eq!(both, CleanupPolicy { delete: true, compact: true });
@@ -219,7 +219,7 @@ fn values_become_what_the_data_path_works_with() {
     let levels = [("compression.type", "zstd"), ("compression.zstd.level", "-5")];
     assert_eq!(topic(&levels, &[]).compression, Compression::Zstd(-5));
     assert_eq!(topic(&levels[..1], &levels[1..]).compression, Compression::Zstd(-5));
-    let broker_time = topic(&[("message.timestamp.type", "LogAppendTime")], &[]).timestamp_type;
+    let broker_time = topic(&[("message.timestamp.type", "LogAppendTime")], &[]).message_timestamp_type;
     assert_eq!(broker_time, TimestampType::LogAppendTime);
 
     let broker = BrokerSettings::default();
