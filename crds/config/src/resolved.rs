@@ -40,7 +40,7 @@ pub struct TopicSettings {
     /// Compact no record before this time.
     pub min_compaction_lag: Duration,
     /// Replicas that must be in sync for acks=all.
-    pub min_insync_replicas: u32,
+    pub min_insync_replicas: usize,
     /// Size that retention leaves, per partition.
     pub retention_bytes: Option<u64>,
     /// Age that retention leaves.
