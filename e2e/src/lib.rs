@@ -1,1 +1,18 @@
-//! Black-box tests and benchmarks, on real clients, real clusters and real Kafka
+//! Black-box tests and benchmarks: stock clients against Ottla, and against Apache Kafka as the referee.
+//!
+//! Every test runs unchanged against both: `OTTLA_E2E=kafka cargo test -p ottla-e2e` proves the test, the same without
+//! the variable proves Ottla.
+//!
+//! - [`target`]: a broker under test that can be started, killed and started again
+//! - [`tools`]: Kafka's own command line tools, many commands in one JVM
+//! - [`transcript`]: a session at the command line as a file: commands and what they must print
+//! - [`leash`]: child processes and folders that do not outlive the test, however it ends
+//! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
+//! - [`wait`]: waiting for conditions
+
+pub mod leash;
+pub mod need;
+pub mod target;
+pub mod tools;
+pub mod transcript;
+pub mod wait;

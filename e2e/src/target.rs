@@ -1,0 +1,195 @@
+//! A broker under test: Ottla, or Apache Kafka with `OTTLA_E2E=kafka`.
+//!
+//! The same tests run against both. A target has a fixed port and a folder of its own, so it can be killed and started
+//! again under the feet of its clients.
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::leash::{Folder, Leash};
+use crate::wait::until;
+
+/// Whose broker it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// Apache Kafka 4.3.1.
+    Kafka,
+    /// This repository's `ottla` program.
+    Ottla,
+}
+
+impl Maker {
+    /// The one that the tests are to be run against.
+    pub fn under_test() -> Maker {
+        match std::env::var("OTTLA_E2E").as_deref() {
+            Ok("kafka") => Maker::Kafka,
+            _ => Maker::Ottla,
+        }
+    }
+}
+
+/// One running broker.
+pub struct Target {
+    maker: Maker,
+    port: u16,
+    process: Option<Leash>,
+    folder: Folder,
+}
+
+impl Target {
+    /// Starts the broker under test on an empty folder.
+    pub fn start() -> Result<Target> {
+        Target::start_of(Maker::under_test())
+    }
+
+    /// Starts a broker of this maker on an empty folder.
+    pub fn start_of(maker: Maker) -> Result<Target> {
+        let mut target = Target { maker, port: free_port()?, process: None, folder: Folder::new()? };
+        if maker == Maker::Kafka {
+            let output = target.kafka_script("format").arg("single").output()?;
+            if !output.status.success() {
+                bail!("kafka format failed: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        target.restart()?;
+        Ok(target)
+    }
+
+    /// The broker that all tests of one program share, where nobody minds other people's topics.
+    pub fn shared() -> &'static Target {
+        static SHARED: OnceLock<Target> = OnceLock::new();
+        SHARED.get_or_init(|| Target::start().expect("the broker under test starts"))
+    }
+
+    /// Starts it again on the same folder and port, ending it first if it runs.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        let command = match self.maker {
+            Maker::Kafka => {
+                let mut command = self.kafka_script("run");
+                command.arg("0");
+                command
+            }
+            Maker::Ottla => self.ottla()?,
+        };
+        self.process = Some(Leash::start(&command, &self.log())?);
+        until(Duration::from_secs(60), "the broker to listen", || {
+            if !self.running()?.runs() {
+                bail!("the broker ended: {}", std::fs::read_to_string(self.log())?);
+            }
+            Ok(TcpStream::connect(("127.0.0.1", self.port)).ok().map(drop))
+        })
+    }
+
+    /// Ends it as a power cut would end the process: SIGKILL.
+    pub fn kill(&self) -> Result<()> {
+        self.running()?.end(Signal::KILL)
+    }
+
+    /// Ends it politely: SIGTERM.
+    pub fn stop(&self) -> Result<()> {
+        self.running()?.end(Signal::TERM)
+    }
+
+    /// Who made it.
+    pub fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// What clients connect to.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port in it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The broker's process id.
+    pub fn pid(&self) -> Result<i32> {
+        Ok(self.running()?.pid())
+    }
+
+    /// The folder that holds one folder per partition.
+    pub fn log_dir(&self) -> PathBuf {
+        match self.maker {
+            Maker::Kafka => self.data().join("node0/log"),
+            Maker::Ottla => self.data().join("broker-0"),
+        }
+    }
+
+    fn running(&self) -> Result<&Leash> {
+        self.process.as_ref().context("the broker was started")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("output")
+    }
+
+    fn kafka_script(&self, verb: &str) -> Command {
+        let mut command = Command::new(kafka_script());
+        command.arg(verb).env("KAFKA_DATA", self.data()).env("KAFKA_PORT", self.port.to_string());
+        command.env("KAFKA_HEAP", std::env::var("KAFKA_HEAP").unwrap_or("-Xms256m -Xmx1g".to_owned()));
+        command
+    }
+
+    fn ottla(&self) -> Result<Command> {
+        let mut command = Command::new(ottla_program()?);
+        command.arg("--data").arg(self.data()).arg("--kafka").arg(self.bootstrap());
+        command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+        Ok(command)
+    }
+}
+
+/// The script that runs Apache Kafka and its tools.
+pub fn kafka_script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka")
+}
+
+/// The `ottla` program: `OTTLA_BIN`, or built from this workspace.
+pub fn ottla_program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("OTTLA_BIN") {
+        return Ok(path.into());
+    }
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| build_ottla().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+fn build_ottla() -> Result<PathBuf> {
+    let status = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "ottla"]).status()?;
+    if !status.success() {
+        bail!("ottla does not build");
+    }
+    // target/debug/deps/this_test → target/debug/ottla
+    let here = std::env::current_exe()?;
+    let folder = here.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+    Ok(folder.context("tests lie in a cargo target folder")?.join("ottla"))
+}
+
+/// A port that is free now and that this process does not give out twice. The range lies below the kernel's own range for
+/// outgoing connections, so nobody takes a killed broker's port before it comes back.
+fn free_port() -> Result<u16> {
+    const FIRST: u16 = 21000;
+    const COUNT: u16 = 900;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + ((std::process::id() % u32::from(COUNT)) as u16 + step) % COUNT;
+        // Kafka's controller listens 50 above.
+        if [port, port + 50].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    bail!("no free port from {FIRST} on")
+}
