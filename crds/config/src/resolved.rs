@@ -95,7 +95,7 @@ pub enum TimestampType {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerSettings {
     /// Whether clients' first questions create topics.
-    pub auto_create_topics: bool,
+    pub auto_create_topics_enable: bool,
     /// When a silent connection is closed.
     pub connections_max_idle: Option<Duration>,
     /// Replicas of a topic whose creator does not say.
@@ -111,19 +111,19 @@ pub struct BrokerSettings {
     /// The shortest session of a group's member.
     pub group_min_session_timeout: Duration,
     /// How often to look for records to flush.
-    pub log_flush_check_interval: Option<Duration>,
+    pub log_flush_scheduler_interval: Option<Duration>,
     /// How often to look for segments that retention removes.
     pub log_retention_check_interval: Duration,
     /// Partitions of a topic whose creator does not say.
     pub num_partitions: i32,
     /// Logs recovered at once after a crash.
-    pub recovery_threads: usize,
+    pub num_recovery_threads_per_data_dir: usize,
     /// The longest text kept with a committed offset.
     pub offset_metadata_max_bytes: usize,
     /// How long offsets outlive their group.
     pub offsets_retention: Duration,
     /// Partitions of `__consumer_offsets`.
-    pub offsets_topic_partitions: i32,
+    pub offsets_topic_num_partitions: i32,
     /// Replicas of `__consumer_offsets`.
     pub offsets_topic_replication_factor: i16,
     /// Segment size of `__consumer_offsets`.
@@ -189,7 +189,7 @@ impl BrokerSettings {
     pub fn resolve(config: &Config) -> BrokerSettings {
         let get = Getter { entity: Entity::Broker, overrides: None, broker: config };
         BrokerSettings {
-            auto_create_topics: get.flag("auto.create.topics.enable"),
+            auto_create_topics_enable: get.flag("auto.create.topics.enable"),
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
             default_replication_factor: get.number("default.replication.factor"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
@@ -197,13 +197,13 @@ impl BrokerSettings {
             group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
             group_max_size: get.number("group.max.size"),
             group_min_session_timeout: get.millis("group.min.session.timeout.ms"),
-            log_flush_check_interval: get.time_limit("log.flush.scheduler.interval.ms"),
+            log_flush_scheduler_interval: get.time_limit("log.flush.scheduler.interval.ms"),
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
             num_partitions: get.number("num.partitions"),
-            recovery_threads: get.number("num.recovery.threads.per.data.dir"),
+            num_recovery_threads_per_data_dir: get.number("num.recovery.threads.per.data.dir"),
             offset_metadata_max_bytes: get.number("offset.metadata.max.bytes"),
             offsets_retention: 60 * Duration::from_secs(get.number("offsets.retention.minutes")),
-            offsets_topic_partitions: get.number("offsets.topic.num.partitions"),
+            offsets_topic_num_partitions: get.number("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
             producer_id_expiration: get.millis("producer.id.expiration.ms"),
