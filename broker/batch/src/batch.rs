@@ -218,22 +218,22 @@ fn seal_crc(header: &mut [u8; HEADER_LEN], body: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::{NONE, TimestampType};
+    use crate::header::{NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, TimestampType};
 
     fn batch(body: &[u8]) -> Batch {
         let header = BatchHeader {
             base_offset: 0,
             length: 0,
-            partition_leader_epoch: NONE,
+            partition_leader_epoch: NO_EPOCH,
             magic: MAGIC,
             crc: 0,
             attributes: 0,
             last_offset_delta: 0,
             base_timestamp: 100,
             max_timestamp: 200,
-            producer_id: NONE.into(),
+            producer_id: NO_PRODUCER_ID,
             producer_epoch: -1,
-            base_sequence: NONE,
+            base_sequence: NO_SEQUENCE,
             records_count: 1,
         };
         Batch::seal(header, body)

@@ -12,8 +12,14 @@ pub const LENGTH_OVERHEAD: usize = 12;
 /// The only record format that Kafka 4 keeps in its logs.
 pub const MAGIC: i8 = 2;
 
-/// Stands in `producer_id`, `producer_epoch`, `base_sequence` and `partition_leader_epoch` when there is none.
-pub const NONE: i32 = -1;
+/// A batch without a producer id.
+pub const NO_PRODUCER_ID: i64 = -1;
+/// A batch without a sequence number.
+pub const NO_SEQUENCE: i32 = -1;
+/// No epoch, be it the leader's or the producer's.
+pub const NO_EPOCH: i32 = -1;
+/// A record or a batch without a timestamp.
+pub const NO_TIMESTAMP: i64 = -1;
 
 /// Where each field begins.
 pub mod position {
@@ -45,7 +51,7 @@ pub mod position {
     pub const RECORDS_COUNT: usize = 57;
 }
 
-const COMPRESSION_MASK: i16 = 0b0000_0111;
+pub(crate) const COMPRESSION_MASK: i16 = 0b0000_0111;
 pub(crate) const LOG_APPEND_TIME_BIT: i16 = 0b0000_1000;
 pub(crate) const TRANSACTIONAL_BIT: i16 = 0b0001_0000;
 pub(crate) const CONTROL_BIT: i16 = 0b0010_0000;
@@ -199,7 +205,7 @@ impl BatchHeader {
 
     /// Sent by an idempotent producer, or a marker for one.
     pub fn has_producer_id(&self) -> bool {
-        self.producer_id > i64::from(NONE)
+        self.producer_id > NO_PRODUCER_ID
     }
 
     /// When compaction may drop the batch's tombstones and markers (KIP-534); none until it has seen them once.
@@ -219,8 +225,8 @@ impl BatchHeader {
 
     /// The producer's sequence number of the last record, or −1.
     pub fn last_sequence(&self) -> i32 {
-        if self.base_sequence == NONE {
-            return NONE;
+        if self.base_sequence == NO_SEQUENCE {
+            return NO_SEQUENCE;
         }
         add_sequence(self.base_sequence, self.last_offset_delta)
     }
@@ -290,8 +296,8 @@ mod tests {
         }
         let wrapping = BatchHeader { base_sequence: i32::MAX - 3, ..header() };
         assert_eq!((wrapping.last_sequence(), wrapping.next_sequence()), (i32::MAX, 0));
-        let none = BatchHeader { base_sequence: NONE, ..header() };
-        assert_eq!((none.last_sequence(), none.next_sequence()), (NONE, 0));
+        let none = BatchHeader { base_sequence: NO_SEQUENCE, ..header() };
+        assert_eq!((none.last_sequence(), none.next_sequence()), (NO_SEQUENCE, 0));
     }
 
     #[test]

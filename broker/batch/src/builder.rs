@@ -1,0 +1,177 @@
+//! Make batches: a coordinator's records, transaction markers, what compaction keeps, other codecs, tests.
+
+use crate::batch::Batch;
+use crate::compress::{Codec, compress};
+use crate::control::Marker;
+use crate::header::{
+    BatchHeader, COMPRESSION_MASK, CONTROL_BIT, DELETE_HORIZON_BIT, MAGIC, NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
+    NO_TIMESTAMP, TRANSACTIONAL_BIT, TimestampType,
+};
+use crate::records::{Header, Record};
+use crate::varint::{put_varint, put_varlong};
+
+/// A record to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewRecord<'a> {
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; none is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers in their order.
+    pub headers: &'a [Header<'a>],
+}
+
+/// Collects records and makes one batch of them. Whoever fills it keeps it below 2 GiB.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    header: BatchHeader,
+    codec: Codec,
+    /// Set when the offsets are those of an older batch, and some may be missing.
+    keeps_offsets: bool,
+    delete_horizon: Option<i64>,
+    records: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// A batch of a leader's own: base offset 0, no producer.
+    pub fn new(codec: Codec) -> BatchBuilder {
+        let header = BatchHeader {
+            base_offset: 0,
+            length: 0,
+            partition_leader_epoch: NO_EPOCH,
+            magic: MAGIC,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: 0,
+            base_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: NO_EPOCH as i16,
+            base_sequence: NO_SEQUENCE,
+            records_count: 0,
+        };
+        BatchBuilder::with_header(header, codec, false)
+    }
+
+    /// A batch that takes the place of another: its offsets, its producer and its kind stay, though records may go.
+    pub fn replacing(header: &BatchHeader, codec: Codec) -> BatchBuilder {
+        BatchBuilder::with_header(BatchHeader { records_count: 0, ..*header }, codec, true)
+    }
+
+    fn with_header(mut header: BatchHeader, codec: Codec, keeps_offsets: bool) -> BatchBuilder {
+        header.attributes = header.attributes & !COMPRESSION_MASK | codec.compression() as i16;
+        let delete_horizon = header.delete_horizon();
+        BatchBuilder { header, codec, keeps_offsets, delete_horizon, records: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Send as an idempotent producer.
+    pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> BatchBuilder {
+        self.header.producer_id = id;
+        self.header.producer_epoch = epoch;
+        self.header.base_sequence = base_sequence;
+        self
+    }
+
+    /// Send within a transaction.
+    pub fn transactional(mut self) -> BatchBuilder {
+        self.header.attributes |= TRANSACTIONAL_BIT;
+        self
+    }
+
+    /// From when on compaction may drop the batch's tombstones and markers (KIP-534). Set before the first record.
+    pub fn delete_horizon(mut self, timestamp: i64) -> BatchBuilder {
+        assert!(self.is_empty(), "the timestamps of records count from the delete horizon");
+        self.header.attributes |= DELETE_HORIZON_BIT;
+        self.delete_horizon = Some(timestamp);
+        self
+    }
+
+    /// No record yet.
+    pub fn is_empty(&self) -> bool {
+        self.header.records_count == 0
+    }
+
+    /// Bytes of the records so far, before compression.
+    pub fn records_len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Append a record behind the others.
+    pub fn push(&mut self, record: NewRecord<'_>) {
+        self.begin(self.header.records_count, record.timestamp);
+        put_nullable(&mut self.scratch, record.key);
+        put_nullable(&mut self.scratch, record.value);
+        put_len(&mut self.scratch, record.headers.len());
+        for header in record.headers {
+            put_nullable(&mut self.scratch, Some(header.key));
+            put_nullable(&mut self.scratch, header.value);
+        }
+        self.finish();
+    }
+
+    /// Append a record of another batch, at an offset that may differ from the one it had there.
+    pub fn push_record(&mut self, offset_delta: i32, record: &Record) {
+        self.begin(offset_delta, record.timestamp);
+        self.scratch.extend_from_slice(record.payload());
+        self.finish();
+    }
+
+    fn begin(&mut self, offset_delta: i32, timestamp: i64) {
+        if self.is_empty() {
+            self.header.base_timestamp = self.delete_horizon.unwrap_or(timestamp);
+            if self.header.timestamp_type() == TimestampType::CreateTime {
+                self.header.max_timestamp = NO_TIMESTAMP;
+            }
+        }
+        if self.header.timestamp_type() == TimestampType::CreateTime {
+            self.header.max_timestamp = self.header.max_timestamp.max(timestamp);
+        }
+        self.scratch.clear();
+        self.scratch.push(0);
+        put_varlong(&mut self.scratch, timestamp.wrapping_sub(self.header.base_timestamp));
+        put_varint(&mut self.scratch, offset_delta);
+    }
+
+    fn finish(&mut self) {
+        put_len(&mut self.records, self.scratch.len());
+        self.records.extend_from_slice(&self.scratch);
+        self.header.records_count += 1;
+    }
+
+    /// The batch. Without records it is a bare header, which compaction keeps for the producer's sequence.
+    pub fn build(mut self) -> Batch {
+        if !self.keeps_offsets {
+            self.header.last_offset_delta = self.header.records_count - 1;
+        }
+        if self.is_empty() {
+            self.header.base_timestamp = self.delete_horizon.unwrap_or(NO_TIMESTAMP);
+        }
+        Batch::seal(self.header, &compress(self.codec, self.records))
+    }
+}
+
+/// The batch that ends a transaction of a producer in one partition.
+pub fn marker_batch(producer_id: i64, producer_epoch: i16, marker: Marker, timestamp: i64) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None).producer(producer_id, producer_epoch, NO_SEQUENCE).transactional();
+    builder.header.attributes |= CONTROL_BIT;
+    let (key, value) = marker.to_record();
+    builder.push(NewRecord { timestamp, key: Some(&key), value: Some(&value), headers: &[] });
+    builder.build()
+}
+
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => put_varint(out, -1),
+        Some(bytes) => {
+            put_len(out, bytes.len());
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    put_varint(out, i32::try_from(len).expect("whoever fills a builder keeps it below 2 GiB"));
+}

@@ -1,0 +1,250 @@
+//! What a leader asks of a batch that a producer sends: everything that the batch alone can show.
+//!
+//! The checksum and the header are always checked. Records are read one by one when they are at hand uncompressed and
+//! whenever a rule depends on them. The compressed records of an ordinary topic are not, unless
+//! [`ProduceRules::strict`] says so: Kafka decompresses each batch, which is most of what such a batch costs it. The
+//! header's timestamps stand for those of the records then.
+
+use bytes::Bytes;
+
+use crate::batch::{Batch, BatchError};
+use crate::builder::BatchBuilder;
+use crate::compress::Codec;
+use crate::header::{BatchHeader, Compression, NO_TIMESTAMP, TimestampType, UnknownCompression};
+use crate::records::{Record, RecordsError};
+
+/// Faulty records to name, of those that one batch may have: answers stay small.
+const RECORD_ERRORS_MAX: usize = 1000;
+
+/// What a topic asks of the batches produced to it.
+#[derive(Clone, Debug)]
+pub struct ProduceRules {
+    /// `max.message.bytes`, for the whole batch, header and compression included.
+    pub max_message_bytes: usize,
+    /// `message.timestamp.type`
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`; `i64::MAX` is no bound.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`; `i64::MAX` is no bound.
+    pub timestamp_after_max_ms: i64,
+    /// `cleanup.policy` contains `compact`: every record needs a key.
+    pub compacted: bool,
+    /// `compression.type` with its level; none for `producer`.
+    pub codec: Option<Codec>,
+    /// Read the records of compressed batches, too, even if no rule depends on them.
+    pub strict: bool,
+    /// What the records of one batch may take once decompressed.
+    pub max_decompressed_bytes: usize,
+}
+
+/// Why a batch is refused, and the error code that Kafka has for it.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidBatch {
+    /// INVALID_RECORD
+    #[error("there is no batch")]
+    NoBatch,
+    /// INVALID_RECORD
+    #[error("there is more than one batch")]
+    SeveralBatches,
+    /// MESSAGE_TOO_LARGE, which makes clients split the batch.
+    #[error("the batch has {size} bytes, max.message.bytes is {limit}")]
+    TooLarge {
+        /// Bytes of the batch.
+        size: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
+    /// INVALID_RECORD for an old format, else CORRUPT_MESSAGE.
+    #[error(transparent)]
+    Bytes(#[from] BatchError),
+    /// INVALID_RECORD
+    #[error("the batch is sent with base offset {0} instead of 0")]
+    BaseOffset(i64),
+    /// INVALID_RECORD
+    #[error("the batch counts {records_count} records, its last offset delta is {last_offset_delta}")]
+    Count {
+        /// What the header says.
+        records_count: i32,
+        /// What the header says.
+        last_offset_delta: i32,
+    },
+    /// INVALID_RECORD
+    #[error("clients may not write control records")]
+    Control,
+    /// INVALID_RECORD
+    #[error("sequence number {base_sequence} of producer {producer_id} is below zero")]
+    Sequence {
+        /// What the header says.
+        producer_id: i64,
+        /// What the header says.
+        base_sequence: i32,
+    },
+    /// INVALID_TIMESTAMP
+    #[error("producers may not set the timestamp type LogAppendTime")]
+    LogAppendTime,
+    /// UNSUPPORTED_COMPRESSION_TYPE
+    #[error(transparent)]
+    UnknownCompression(#[from] UnknownCompression),
+    /// INVALID_RECORD
+    #[error(transparent)]
+    Unreadable(#[from] RecordsError),
+    /// INVALID_RECORD, or INVALID_TIMESTAMP when the timestamp of any of the records is at fault; with `record_errors`.
+    #[error("{} records are refused, first of all: {}", errors.len(), errors.first().map_or("", |e| &e.message))]
+    Records {
+        /// A timestamp is out of bounds.
+        timestamp: bool,
+        /// The faulty records, at least one.
+        errors: Vec<RecordError>,
+    },
+}
+
+/// A record that a topic doesn't take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordError {
+    /// Which record of the batch, from 0.
+    pub index: i32,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// Check what a producer sent for one partition at `now_ms`, and return the batch to append: as it came, or with the
+/// right maximum timestamp, offsets and codec.
+pub fn validate(sent: &Bytes, rules: &ProduceRules, now_ms: i64) -> Result<Batch, InvalidBatch> {
+    let batch = only_batch(sent, rules)?;
+    let header = batch.header();
+    check_header(header)?;
+    let compression = header.compression()?;
+    let codec = rules.codec.unwrap_or(compression.into());
+    if !must_read(header, compression, codec, rules, now_ms) {
+        return Ok(batch);
+    }
+    let seen = read(&batch, rules, now_ms)?;
+    if codec.compression() != compression || !seen.offsets_are_right {
+        let batch = encode_again(&batch, codec, rules)?;
+        check_size(batch.bytes().len(), rules)?;
+        return Ok(batch);
+    }
+    // Look-ups by timestamp and retention trust the header, so it must not depend on the producer's word.
+    if rules.timestamp_type == TimestampType::CreateTime && header.max_timestamp != seen.max_timestamp {
+        return Ok(Batch::seal(BatchHeader { max_timestamp: seen.max_timestamp, ..*header }, &batch.body()));
+    }
+    Ok(batch)
+}
+
+fn only_batch(sent: &Bytes, rules: &ProduceRules) -> Result<Batch, InvalidBatch> {
+    if sent.is_empty() {
+        return Err(InvalidBatch::NoBatch);
+    }
+    // Before the checksum: its code makes the client send less, where "corrupt" would make it send the same again.
+    check_size(sent.len(), rules)?;
+    let batch = Batch::parse(sent)?;
+    if batch.bytes().len() < sent.len() {
+        return Err(InvalidBatch::SeveralBatches);
+    }
+    Ok(batch)
+}
+
+fn check_size(size: usize, rules: &ProduceRules) -> Result<(), InvalidBatch> {
+    let limit = rules.max_message_bytes;
+    if size > limit { Err(InvalidBatch::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), InvalidBatch> {
+    let &BatchHeader { base_offset, records_count, last_offset_delta, producer_id, base_sequence, .. } = header;
+    if base_offset != 0 {
+        return Err(InvalidBatch::BaseOffset(base_offset));
+    }
+    if records_count <= 0 || last_offset_delta != records_count - 1 {
+        return Err(InvalidBatch::Count { records_count, last_offset_delta });
+    }
+    if header.is_control() {
+        return Err(InvalidBatch::Control);
+    }
+    if header.has_producer_id() && base_sequence < 0 {
+        return Err(InvalidBatch::Sequence { producer_id, base_sequence });
+    }
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Err(InvalidBatch::LogAppendTime);
+    }
+    Ok(())
+}
+
+fn must_read(header: &BatchHeader, compression: Compression, codec: Codec, rules: &ProduceRules, now_ms: i64) -> bool {
+    let rules_need_it = rules.strict || rules.compacted || compression != codec.compression();
+    // The latest timestamp stands in the header, the earliest doesn't. A header that is out of bounds or contradicts
+    // itself is looked into, be it to name the record at fault.
+    let timestamps_need_it = rules.timestamp_type == TimestampType::CreateTime
+        && (rules.timestamp_before_max_ms < i64::MAX
+            || !rules.takes_timestamp(header.max_timestamp, now_ms)
+            || header.base_timestamp > header.max_timestamp);
+    compression == Compression::None || rules_need_it || timestamps_need_it
+}
+
+impl ProduceRules {
+    fn takes_timestamp(&self, timestamp: i64, now_ms: i64) -> bool {
+        self.timestamp_type == TimestampType::LogAppendTime
+            || timestamp == NO_TIMESTAMP
+            || now_ms.saturating_sub(timestamp) <= self.timestamp_before_max_ms
+                && timestamp.saturating_sub(now_ms) <= self.timestamp_after_max_ms
+    }
+
+    fn fault(&self, record: &Record, now_ms: i64) -> Option<Fault> {
+        if self.compacted && record.key().is_none() {
+            Some(Fault::NoKey)
+        } else if !self.takes_timestamp(record.timestamp, now_ms) {
+            Some(Fault::Timestamp(record.timestamp))
+        } else {
+            None
+        }
+    }
+}
+
+enum Fault {
+    NoKey,
+    Timestamp(i64),
+}
+
+/// What the records of a batch show.
+struct Seen {
+    max_timestamp: i64,
+    /// They count 0, 1, 2 … as the header promises.
+    offsets_are_right: bool,
+}
+
+fn read(batch: &Batch, rules: &ProduceRules, now_ms: i64) -> Result<Seen, InvalidBatch> {
+    let mut seen = Seen { max_timestamp: NO_TIMESTAMP, offsets_are_right: true };
+    let mut timestamp = false;
+    let mut errors = Vec::new();
+    for (index, record) in (0..).zip(batch.records(rules.max_decompressed_bytes)?) {
+        let record = record?;
+        seen.max_timestamp = seen.max_timestamp.max(record.timestamp);
+        seen.offsets_are_right &= record.offset_delta == index;
+        let Some(fault) = rules.fault(&record, now_ms) else { continue };
+        timestamp |= matches!(fault, Fault::Timestamp(_));
+        if errors.len() < RECORD_ERRORS_MAX {
+            errors.push(RecordError { index, message: rules.describe(fault, now_ms) });
+        }
+    }
+    if errors.is_empty() { Ok(seen) } else { Err(InvalidBatch::Records { timestamp, errors }) }
+}
+
+impl ProduceRules {
+    fn describe(&self, fault: Fault, now_ms: i64) -> String {
+        match fault {
+            Fault::NoKey => "a compacted topic takes no record without a key".to_string(),
+            Fault::Timestamp(timestamp) => format!(
+                "timestamp {timestamp} is out of range: it should be within [{}, {}]",
+                now_ms.saturating_sub(self.timestamp_before_max_ms),
+                now_ms.saturating_add(self.timestamp_after_max_ms),
+            ),
+        }
+    }
+}
+
+fn encode_again(batch: &Batch, codec: Codec, rules: &ProduceRules) -> Result<Batch, InvalidBatch> {
+    let mut builder = BatchBuilder::replacing(batch.header(), codec);
+    for (index, record) in (0..).zip(batch.records(rules.max_decompressed_bytes)?) {
+        builder.push_record(index, &record?);
+    }
+    Ok(builder.build())
+}
