@@ -1,0 +1,96 @@
+//! DescribeGroups, ListGroups, DeleteGroups.
+
+use bytes::Bytes;
+
+use crate::error::GroupError;
+use crate::group::{ClassicGroup, GroupState};
+use crate::ids::{GroupId, Now, Ticket};
+use crate::record::{OffsetKey, Record};
+use crate::request::{DescribedGroup, DescribedMember, ListedGroup, Reply};
+use crate::shard::{Effects, Shard};
+use crate::turn::Then;
+
+impl Shard {
+    /// DescribeGroups, of one group. How an unknown one is shown depends on the request's version.
+    pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
+        if group.is_empty() {
+            return Err(GroupError::InvalidGroupId);
+        }
+        self.groups.get(group).map(ClassicGroup::describe).ok_or(GroupError::GroupIdNotFound)
+    }
+
+    /// ListGroups: every group of the partition. The caller filters.
+    pub fn list(&self) -> impl Iterator<Item = ListedGroup> {
+        self.groups.values().map(|group| ListedGroup {
+            group: group.id.clone(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            state: group.state(),
+        })
+    }
+
+    /// DeleteGroups: the groups and their offsets.
+    pub fn delete_groups(&mut self, ids: &[GroupId], ticket: Ticket, now: Now) -> Effects {
+        let mut records = Vec::new();
+        let mut deleted = Vec::new();
+        let mut results = Vec::new();
+        for id in ids {
+            let result = self.may_delete(id);
+            if result.is_ok() {
+                records.extend(self.tombstones_of(id));
+                deleted.extend(self.groups.remove(id));
+            }
+            results.push(result);
+        }
+        self.turn(now, |_, turn| {
+            turn.write(records, Then::Deleted(deleted));
+            turn.reply_when_durable(ticket, Reply::DeleteGroups(Ok(results)));
+        })
+    }
+
+    fn may_delete(&self, id: &GroupId) -> Result<(), GroupError> {
+        if id.is_empty() {
+            return Err(GroupError::InvalidGroupId);
+        }
+        match self.groups.get(id) {
+            None => Err(GroupError::GroupIdNotFound),
+            Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Offsets first: a reader that stops between them must not take the rest for those of another group.
+    fn tombstones_of(&self, id: &GroupId) -> Vec<Record> {
+        let committed = self.offsets.of_group(id).map(|(topic, partition, _)| OffsetKey {
+            group: id.clone(),
+            topic: topic.clone(),
+            partition,
+        });
+        let in_flight = self.offsets_in_flight().filter(|key| &key.group == id).cloned();
+        let offsets = committed.chain(in_flight).map(|key| Record::OffsetCommit { key, value: None });
+        offsets.chain([Record::GroupMetadata { group: id.clone(), value: None }]).collect()
+    }
+}
+
+impl ClassicGroup {
+    fn describe(&self) -> DescribedGroup {
+        let stable = self.state() == GroupState::Stable;
+        let members = self
+            .members
+            .iter()
+            .map(|(id, member)| DescribedMember {
+                member: id.clone(),
+                instance: member.instance.clone(),
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                metadata: if stable { self.metadata_of(member) } else { Bytes::new() },
+                assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            })
+            .collect();
+        DescribedGroup {
+            state: self.state(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_name: self.protocol_name.clone().filter(|_| stable).unwrap_or_default(),
+            members,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Why the coordinator refuses. Kafka's names; the broker maps them to wire codes in one place.
+
+use thiserror::Error;
+
+/// A refusal, by Kafka's name for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[allow(missing_docs)] // the names are Kafka's, the texts say the rest
+pub enum GroupError {
+    #[error("the group id is empty")]
+    InvalidGroupId,
+    #[error("the session timeout is outside the allowed range")]
+    InvalidSessionTimeout,
+    #[error("the group speaks another protocol")]
+    InconsistentGroupProtocol,
+    #[error("join again with the member id of this reply")]
+    MemberIdRequired,
+    #[error("the group does not know this member")]
+    UnknownMemberId,
+    #[error("another member took this instance id")]
+    FencedInstanceId,
+    #[error("the group is of another generation")]
+    IllegalGeneration,
+    #[error("the group is rebalancing")]
+    RebalanceInProgress,
+    #[error("the group has its maximum of members")]
+    GroupMaxSizeReached,
+    #[error("there is no such group")]
+    GroupIdNotFound,
+    #[error("the group has members")]
+    NonEmptyGroup,
+    #[error("the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
+    #[error("the metadata of the offset is too large")]
+    OffsetMetadataTooLarge,
+    #[error("the coordinator cannot serve now")]
+    CoordinatorNotAvailable,
+    #[error("the coordinator is still loading")]
+    CoordinatorLoadInProgress,
+    #[error("the coordinator is another broker")]
+    NotCoordinator,
+    #[error("the coordinator failed to store the records")]
+    UnknownServerError,
+}
+
+/// Why records could not be made durable. What the client hears differs: see [`GroupError::from`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum AppendError {
+    /// No such partition, too few replicas, or they took too long: somebody may serve soon.
+    #[error("the records could not be committed in time")]
+    NotCommitted,
+    /// This broker does not lead the partition, or its disk failed: another broker will serve.
+    #[error("the partition is not led here")]
+    NotLeader,
+    /// The batch is larger than the partition allows.
+    #[error("the records are too large")]
+    TooLarge,
+}
+
+impl From<AppendError> for GroupError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NotCommitted => GroupError::CoordinatorNotAvailable,
+            AppendError::NotLeader => GroupError::NotCoordinator,
+            AppendError::TooLarge => GroupError::UnknownServerError,
+        }
+    }
+}

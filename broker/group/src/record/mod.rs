@@ -1,0 +1,146 @@
+//! What is persisted in `__consumer_offsets`: typed records, and Kafka's format of them.
+//!
+//! The layouts are those of Kafka's `OffsetCommitKey/Value` and `GroupMetadataKey/Value`, so that Kafka's formatters can
+//! print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
+
+mod read;
+mod write;
+
+use bytes::Bytes;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
+
+/// A record; no value is a tombstone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A committed offset.
+    OffsetCommit {
+        /// Whose, and where.
+        key: OffsetKey,
+        /// `None`: deleted.
+        value: Option<OffsetValue>,
+    },
+    /// A generation of a classic group.
+    GroupMetadata {
+        /// Which group.
+        group: GroupId,
+        /// `None`: deleted.
+        value: Option<GroupValue>,
+    },
+}
+
+/// What an offset belongs to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OffsetKey {
+    /// The group.
+    pub group: GroupId,
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// A committed offset as it is written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetValue {
+    /// The next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the last consumed record, or -1.
+    pub leader_epoch: i32,
+    /// Whatever the client wants to find again.
+    pub metadata: String,
+    /// When it was committed.
+    pub commit_timestamp_ms: i64,
+    /// When it expires, if the client said so.
+    pub expire_timestamp_ms: Option<i64>,
+    /// The topic's id, if it was known.
+    pub topic_id: Option<Uuid>,
+}
+
+/// A generation as it is written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupValue {
+    /// Empty for a group that never had members.
+    pub protocol_type: String,
+    /// The generation.
+    pub generation: i32,
+    /// The chosen protocol; none without members.
+    pub protocol: Option<String>,
+    /// The leader; none without members.
+    pub leader: Option<MemberId>,
+    /// When the group came into its state.
+    pub since_ms: Option<i64>,
+    /// The members.
+    pub members: Vec<MemberValue>,
+}
+
+/// A member as it is written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberValue {
+    /// Its id.
+    pub member: MemberId,
+    /// Its instance id, if static.
+    pub instance: Option<InstanceId>,
+    /// Its client id.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+    /// How long a rebalance waits for it.
+    pub rebalance_timeout_ms: i32,
+    /// Silence after which it is dead.
+    pub session_timeout_ms: i32,
+    /// Its metadata under the chosen protocol.
+    pub subscription: Bytes,
+    /// Its assignment.
+    pub assignment: Bytes,
+}
+
+/// A key and value as they stand in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Encoded {
+    /// The record's key.
+    pub key: Bytes,
+    /// The record's value; none for a tombstone.
+    pub value: Option<Bytes>,
+}
+
+/// A text or list does not fit Kafka's format. To the shard this is [`AppendError::TooLarge`](crate::AppendError).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("a field is too long for the record format")]
+pub struct TooLong;
+
+/// The bytes are not what their version says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("malformed coordinator record")]
+pub struct Malformed;
+
+impl Record {
+    /// The record in Kafka's format.
+    pub fn encode(&self) -> Result<Encoded, TooLong> {
+        write::encode(self)
+    }
+
+    /// Reads a record. `Ok(None)` is a type that this coordinator does not know (a newer group protocol's, say): it is to
+    /// be left alone.
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
+        read::decode(key, value)
+    }
+
+    /// The group it belongs to.
+    pub fn group(&self) -> &GroupId {
+        match self {
+            Record::OffsetCommit { key, .. } => &key.group,
+            Record::GroupMetadata { group, .. } => group,
+        }
+    }
+}
+
+/// The type of a record is the version of its key.
+const LEGACY_OFFSET_COMMIT: i16 = 0;
+const OFFSET_COMMIT: i16 = 1;
+const GROUP_METADATA: i16 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The plain values of requests and replies. The broker's handlers translate them from and to the wire.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::error::GroupError;
+use crate::group::GroupState;
+use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
+
+/// JoinGroup.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// The group to join; created if it does not exist and `member` is empty.
+    pub group: GroupId,
+    /// Empty for a member that has no id yet.
+    pub member: MemberId,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+    /// From the request's header; becomes part of the member's id.
+    pub client_id: String,
+    /// Where the client is, as Kafka prints it: `/10.0.0.1`.
+    pub client_host: String,
+    /// Silence after which the member is dead.
+    pub session_timeout_ms: i32,
+    /// How long the group waits for this member in a rebalance. Version 0 has none: pass the session timeout.
+    pub rebalance_timeout_ms: i32,
+    /// `consumer`, `connect`, ...: what kind of group this is.
+    pub protocol_type: String,
+    /// Assignment strategies that the member supports, preferred first.
+    pub protocols: Vec<Protocol>,
+    /// Version 4 and later: a new dynamic member can be sent away to come back with the id it is given (KIP-394).
+    pub can_be_sent_an_id: bool,
+    /// Version 9 and later: a static leader that comes back can be told not to assign anew (KIP-814).
+    pub can_skip_assignment: bool,
+    /// Fresh randomness, should the member need an id.
+    pub fresh: Uuid,
+}
+
+/// One assignment strategy of a member, with what the member has to say under it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Protocol {
+    /// `range`, `cooperative-sticky`, ...
+    pub name: String,
+    /// Opaque to the coordinator.
+    pub metadata: Bytes,
+}
+
+/// The answer to JoinGroup.
+pub type JoinReply = Result<Joined, JoinRefused>;
+
+/// The member is part of a generation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Joined {
+    /// The generation.
+    pub generation: i32,
+    /// As the members gave it.
+    pub protocol_type: Option<String>,
+    /// The strategy that all members support.
+    pub protocol_name: Option<String>,
+    /// Who assigns.
+    pub leader: MemberId,
+    /// Whom this reply is for.
+    pub member: MemberId,
+    /// Everybody, if this reply is for the leader; else empty.
+    pub members: Vec<JoinedMember>,
+    /// The leader must not assign: the last assignment stands.
+    pub skip_assignment: bool,
+}
+
+/// A member as the leader sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinedMember {
+    /// Its id.
+    pub member: MemberId,
+    /// Its instance id, if static.
+    pub instance: Option<InstanceId>,
+    /// Its metadata under the chosen protocol.
+    pub metadata: Bytes,
+}
+
+/// The member was not let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinRefused {
+    /// Why.
+    pub error: GroupError,
+    /// What the reply carries as member id: with MEMBER_ID_REQUIRED, the new one.
+    pub member: MemberId,
+}
+
+/// SyncGroup.
+#[derive(Clone, Debug)]
+pub struct SyncRequest {
+    /// The group.
+    pub group: GroupId,
+    /// The member.
+    pub member: MemberId,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+    /// What JoinGroup answered.
+    pub generation: i32,
+    /// Version 5 and later.
+    pub protocol_type: Option<String>,
+    /// Version 5 and later.
+    pub protocol_name: Option<String>,
+    /// From the leader: what everybody is to do.
+    pub assignments: Vec<(MemberId, Bytes)>,
+}
+
+/// The answer to SyncGroup.
+pub type SyncReply = Result<Synced, GroupError>;
+
+/// What the member is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Synced {
+    /// As the members gave it.
+    pub protocol_type: Option<String>,
+    /// The chosen strategy.
+    pub protocol_name: Option<String>,
+    /// The very bytes that the leader sent for this member.
+    pub assignment: Bytes,
+}
+
+/// Heartbeat.
+#[derive(Clone, Debug)]
+pub struct HeartbeatRequest {
+    /// The group.
+    pub group: GroupId,
+    /// The member.
+    pub member: MemberId,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+    /// The generation it believes in.
+    pub generation: i32,
+}
+
+/// LeaveGroup.
+#[derive(Clone, Debug)]
+pub struct LeaveRequest {
+    /// The group.
+    pub group: GroupId,
+    /// Who leaves, or whom an administrator removes.
+    pub members: Vec<Leaving>,
+}
+
+/// Who leaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    /// Empty when an administrator removes a static member by its instance id.
+    pub member: MemberId,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+}
+
+/// The answer to LeaveGroup: one result per member, in the request's order.
+pub type LeaveReply = Result<Vec<Result<(), GroupError>>, GroupError>;
+
+/// OffsetCommit.
+#[derive(Clone, Debug)]
+pub struct CommitRequest {
+    /// The group; created if it does not exist and `generation` is negative.
+    pub group: GroupId,
+    /// Empty for administrators and for consumers without group management.
+    pub member: MemberId,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+    /// Negative where `member` is empty.
+    pub generation: i32,
+    /// Version 9 and later: an unknown group is GROUP_ID_NOT_FOUND, not ILLEGAL_GENERATION.
+    pub knows_group_id_not_found: bool,
+    /// Versions 2 to 4: how long to keep these offsets, instead of the broker's retention.
+    pub retention_ms: Option<i64>,
+    /// What to keep.
+    pub offsets: Vec<OffsetToCommit>,
+}
+
+/// One offset to commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetToCommit {
+    /// The topic's name.
+    pub topic: TopicName,
+    /// The topic's id, where the broker knows it.
+    pub topic_id: Option<Uuid>,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the last consumed record, or -1.
+    pub leader_epoch: i32,
+    /// Whatever the client wants to find again.
+    pub metadata: String,
+}
+
+/// The answer to OffsetCommit: one result per offset, in the request's order.
+pub type CommitReply = Result<Vec<Result<(), GroupError>>, GroupError>;
+
+/// A committed offset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// Leader epoch of the last consumed record, or -1.
+    pub leader_epoch: i32,
+    /// What the client left there.
+    pub metadata: String,
+}
+
+/// The answer to OffsetDelete: one result per partition, in the request's order.
+pub type DeleteOffsetsReply = Result<Vec<Result<(), GroupError>>, GroupError>;
+
+/// The answer to DeleteGroups: one result per group, in the request's order.
+pub type DeleteGroupsReply = Result<Vec<Result<(), GroupError>>, GroupError>;
+
+/// A group as DescribeGroups shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedGroup {
+    /// Its state.
+    pub state: GroupState,
+    /// Empty for groups that only store offsets.
+    pub protocol_type: String,
+    /// The chosen strategy; empty unless Stable.
+    pub protocol_name: String,
+    /// Its members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member as DescribeGroups shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member: MemberId,
+    /// Its instance id, if static.
+    pub instance: Option<InstanceId>,
+    /// Its client id.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+    /// Its metadata under the chosen protocol; empty unless Stable.
+    pub metadata: Bytes,
+    /// Its assignment; empty unless Stable.
+    pub assignment: Bytes,
+}
+
+/// A group as ListGroups shows it. All groups here are of type `classic`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedGroup {
+    /// Its id.
+    pub group: GroupId,
+    /// Empty for groups that only store offsets.
+    pub protocol_type: String,
+    /// Its state.
+    pub state: GroupState,
+}
+
+/// An answer to a ticket. Its kind is that of the request the ticket came with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// To [`Shard::join`](crate::Shard::join).
+    Join(JoinReply),
+    /// To [`Shard::sync`](crate::Shard::sync).
+    Sync(SyncReply),
+    /// To [`Shard::leave`](crate::Shard::leave).
+    Leave(LeaveReply),
+    /// To [`Shard::commit_offsets`](crate::Shard::commit_offsets).
+    Commit(CommitReply),
+    /// To [`Shard::delete_offsets`](crate::Shard::delete_offsets).
+    DeleteOffsets(DeleteOffsetsReply),
+    /// To [`Shard::delete_groups`](crate::Shard::delete_groups).
+    DeleteGroups(DeleteGroupsReply),
+}
+
+impl Reply {
+    /// The same kind of reply, refused as a whole.
+    pub(crate) fn refused(&self, error: GroupError) -> Reply {
+        match self {
+            Reply::Join(_) => Reply::Join(Err(JoinRefused { error, member: MemberId::from("") })),
+            Reply::Sync(_) => Reply::Sync(Err(error)),
+            Reply::Leave(_) => Reply::Leave(Err(error)),
+            Reply::Commit(_) => Reply::Commit(Err(error)),
+            Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
+            Reply::DeleteGroups(_) => Reply::DeleteGroups(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The groups and offsets of one `__consumer_offsets` partition.
+//!
+//! Memory runs ahead of the log where Kafka's does (members, generations), and waits for it where clients rely on that
+//! (assignments, offsets, and every reply that rests on a record).
+//!
+//! The shell's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
+//! the lock is released), each [`Append`] as one batch; report each one's fate with [`Shard::appended`], in the same
+//! order; deliver the replies; call [`Shard::tick`] at [`Shard::next_deadline`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::error::{AppendError, GroupError};
+use crate::group::ClassicGroup;
+use crate::ids::{GroupId, Now, Ticket};
+use crate::offsets::Offsets;
+use crate::record::Record;
+use crate::request::Reply;
+use crate::timers::{TimerKey, Timers};
+use crate::turn::{Then, Turn, Write};
+
+/// A new member's JoinGroup may wait this long; then its client is taken for gone. Kafka's constant.
+pub(crate) const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// The broker's settings, under Kafka's names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay: Duration,
+    /// `group.min.session.timeout.ms`
+    pub min_session_timeout: Duration,
+    /// `group.max.session.timeout.ms`
+    pub max_session_timeout: Duration,
+    /// `group.max.size`
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units
+    pub offset_metadata_max: usize,
+    /// `offsets.retention.minutes`
+    pub offsets_retention: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            initial_rebalance_delay: Duration::from_secs(3),
+            min_session_timeout: Duration::from_secs(6),
+            max_session_timeout: Duration::from_secs(30 * 60),
+            max_size: i32::MAX as usize,
+            offset_metadata_max: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// What the shell is to do.
+#[derive(Default, PartialEq, Debug)]
+#[must_use]
+pub struct Effects {
+    /// Deliver these now.
+    pub replies: Vec<(Ticket, Reply)>,
+    /// Append these, in this order, and say what became of them.
+    pub appends: Vec<Append>,
+}
+
+/// Names an append until its fate is known. Grows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AppendId(pub u64);
+
+/// Records that belong together: one batch.
+#[derive(PartialEq, Debug)]
+pub struct Append {
+    /// For [`Shard::appended`].
+    pub id: AppendId,
+    /// Not empty.
+    pub records: Vec<Record>,
+}
+
+/// The groups and offsets of one partition.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) config: Config,
+    pub(crate) groups: HashMap<GroupId, ClassicGroup>,
+    /// Committed offsets: durable, unlike those in `in_flight`.
+    pub(crate) offsets: Offsets,
+    pub(crate) in_flight: BTreeMap<AppendId, Write>,
+    pub(crate) timers: Timers,
+    next_append: u64,
+}
+
+impl Shard {
+    /// An empty shard: replay the partition into it, then call [`Shard::loaded`].
+    pub fn new(config: Config) -> Self {
+        Shard {
+            config,
+            groups: HashMap::new(),
+            offsets: Offsets::default(),
+            in_flight: BTreeMap::new(),
+            timers: Timers::default(),
+            next_append: 0,
+        }
+    }
+
+    /// A committed record, in the order of the log. Only before [`Shard::loaded`].
+    pub fn replay(&mut self, record: Record) {
+        match record {
+            Record::GroupMetadata { group, value: Some(value) } => {
+                self.groups.insert(group.clone(), ClassicGroup::from_record(group, value));
+            }
+            Record::GroupMetadata { group, value: None } => {
+                self.groups.remove(&group);
+            }
+            Record::OffsetCommit { key, value } => {
+                if let Some(value) = &value {
+                    // Offsets without a group record belong to a consumer without group management.
+                    let simple = || ClassicGroup::new(key.group.clone(), value.commit_timestamp_ms);
+                    self.groups.entry(key.group.clone()).or_insert_with(simple);
+                }
+                self.offsets.apply(key, value);
+            }
+        }
+    }
+
+    /// Everything is replayed: the sessions of the members begin.
+    pub fn loaded(&mut self, now: Now) -> Effects {
+        self.turn(now, |groups, turn| {
+            for group in groups.values_mut() {
+                for member in group.members.keys() {
+                    group.restart_session(member, turn);
+                }
+                if group.members.len() > turn.config.max_size {
+                    group.prepare_rebalance(turn); // the limit was lowered: who joins first stays
+                }
+            }
+        })
+    }
+
+    /// The partition is no longer led here: whoever waits must look for the new coordinator.
+    pub fn unload(mut self, now: Now) -> Vec<(Ticket, Reply)> {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let effects = self.turn(now, |groups, turn| {
+            for (ticket, reply) in in_flight.into_values().flat_map(|write| write.replies) {
+                turn.reply(ticket, reply.refused(GroupError::NotCoordinator));
+            }
+            for group in groups.values_mut() {
+                for (id, member) in &mut group.members {
+                    member.release(id, GroupError::NotCoordinator, turn);
+                }
+            }
+        });
+        effects.replies
+    }
+
+    /// When [`Shard::tick`] has something to do: on [`Now::monotonic`]'s scale.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// Acts on every deadline that has passed.
+    pub fn tick(&mut self, now: Now) -> Effects {
+        let due = self.timers.due(now.monotonic);
+        self.turn(now, |groups, turn| {
+            for key in due {
+                if !turn.timers.take(&key, now.monotonic) {
+                    continue;
+                }
+                let (TimerKey::Join(group) | TimerKey::Sync(group) | TimerKey::Session(group, _)) = &key;
+                let Some(group) = groups.get_mut(group) else { continue };
+                match &key {
+                    TimerKey::Join(_) => group.join_expired(turn),
+                    TimerKey::Sync(_) => group.sync_expired(turn),
+                    TimerKey::Session(_, member) => group.session_expired(member, turn),
+                }
+            }
+        })
+    }
+
+    /// The fate of an append: durable (committed, not only written), or not.
+    pub fn appended(&mut self, id: AppendId, result: Result<(), AppendError>, now: Now) -> Effects {
+        let Some(Write { records, then, replies: waiting }) = self.in_flight.remove(&id) else {
+            return Effects::default();
+        };
+        let result = result.map_err(GroupError::from);
+        if result.is_ok() {
+            self.apply_offsets(&records);
+        }
+        let has_offsets = |group| self.offsets.has(group) || self.is_in_flight(group);
+        let had_offsets = matches!(&then, Then::Created(group) if has_offsets(group));
+        self.turn(now, |groups, turn| {
+            match then {
+                Then::Nothing => {}
+                Then::Created(group) => {
+                    if let (Err(error), false) = (result, had_offsets) {
+                        forget(groups, &group, error, turn);
+                    }
+                }
+                Then::Assigned { group, generation } => {
+                    if let Some(group) = groups.get_mut(&group) {
+                        group.assigned(generation, &records, result, turn);
+                    }
+                }
+                Then::Replaced { group, replacement } => {
+                    if let Some(group) = groups.get_mut(&group) {
+                        group.replaced(*replacement, result, turn);
+                    }
+                }
+                Then::Deleted(deleted) => {
+                    if result.is_err() {
+                        for group in deleted {
+                            groups.entry(group.id.clone()).or_insert(group);
+                        }
+                    }
+                }
+            }
+            for (ticket, reply) in waiting {
+                match result {
+                    Ok(()) => turn.reply(ticket, reply),
+                    Err(error) => turn.reply(ticket, reply.refused(error)),
+                }
+            }
+        })
+    }
+
+    pub(crate) fn is_in_flight(&self, group: &GroupId) -> bool {
+        self.in_flight.values().flat_map(|write| &write.records).any(|record| record.group() == group)
+    }
+
+    fn apply_offsets(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::OffsetCommit { key, value } => self.offsets.apply(key.clone(), value.clone()),
+                Record::GroupMetadata { .. } => {} // memory is ahead of it
+            }
+        }
+    }
+
+    /// One turn: what `act` decides becomes effects, and its writes are in flight.
+    pub(crate) fn turn(
+        &mut self,
+        now: Now,
+        act: impl FnOnce(&mut HashMap<GroupId, ClassicGroup>, &mut Turn<'_>),
+    ) -> Effects {
+        let mut turn = Turn::new(&self.config, &mut self.timers, now);
+        act(&mut self.groups, &mut turn);
+        let Turn { replies, writes, .. } = turn;
+        let mut appends = Vec::new();
+        for write in writes {
+            let id = AppendId(self.next_append);
+            self.next_append += 1;
+            appends.push(Append { id, records: write.records.clone() });
+            self.in_flight.insert(id, write);
+        }
+        Effects { replies, appends }
+    }
+}
+
+/// A group whose creation failed was never there, unless it has come to life meanwhile.
+fn forget(groups: &mut HashMap<GroupId, ClassicGroup>, id: &GroupId, error: GroupError, turn: &mut Turn<'_>) {
+    if groups.get(id).is_none_or(|group| group.generation > 0) {
+        return;
+    }
+    let Some(mut group) = groups.remove(id) else { return };
+    turn.timers.cancel(&TimerKey::Join(id.clone()));
+    for (member, mut waiting) in std::mem::take(&mut group.members) {
+        turn.timers.cancel(&TimerKey::Session(id.clone(), member.clone()));
+        waiting.release(&member, error, turn);
+    }
+    for pending in group.pending {
+        turn.timers.cancel(&TimerKey::Session(id.clone(), pending));
+    }
+}

@@ -1,0 +1,91 @@
+//! One turn of a shard: what a request may use while it is handled, and what it has decided so far.
+
+use std::time::Duration;
+
+use crate::error::GroupError;
+use crate::group::{ClassicGroup, Member};
+use crate::ids::{GroupId, MemberId, Now, Ticket};
+use crate::record::Record;
+use crate::request::{JoinRefused, Reply};
+use crate::shard::Config;
+use crate::timers::{TimerKey, Timers};
+
+pub(crate) struct Turn<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) timers: &'a mut Timers,
+    pub(crate) now: Now,
+    pub(crate) replies: Vec<(Ticket, Reply)>,
+    pub(crate) writes: Vec<Write>,
+}
+
+/// Records to append together, and what waits for their fate.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) records: Vec<Record>,
+    pub(crate) then: Then,
+    /// Delivered on success; on failure, the same kinds of reply with the error.
+    pub(crate) replies: Vec<(Ticket, Reply)>,
+}
+
+/// What becomes of the group when its records are durable, or when they failed.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// Memory is right either way.
+    Nothing,
+    /// A new group was written down; if that failed and nobody came meanwhile, it was never there.
+    Created(GroupId),
+    /// The leader's assignments were written down: the group is Stable, or begins again.
+    Assigned { group: GroupId, generation: i32 },
+    /// A static member came back under a new id without a rebalance.
+    Replaced { group: GroupId, replacement: Box<Replacement> },
+    /// Groups were deleted, and come back if that failed.
+    Deleted(Vec<ClassicGroup>),
+}
+
+/// What it takes to answer a static member that came back, or to undo its coming.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    pub(crate) old: MemberId,
+    pub(crate) before: Member,
+    pub(crate) leader_before: Option<MemberId>,
+    pub(crate) id: MemberId,
+    pub(crate) can_skip_assignment: bool,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(config: &'a Config, timers: &'a mut Timers, now: Now) -> Self {
+        Turn { config, timers, now, replies: Vec::new(), writes: Vec::new() }
+    }
+
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        self.replies.push((ticket, reply));
+    }
+
+    pub(crate) fn refuse_join(&mut self, ticket: Ticket, error: GroupError, member: &MemberId) {
+        self.reply(ticket, Reply::Join(Err(JoinRefused { error, member: member.clone() })));
+    }
+
+    /// Writes the records together, if there are any.
+    pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
+        if !records.is_empty() {
+            self.writes.push(Write { records, then, replies: Vec::new() });
+        }
+    }
+
+    /// Replies when what this turn writes is durable; at once if it writes nothing.
+    pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: Reply) {
+        match self.writes.last_mut() {
+            Some(write) => write.replies.push((ticket, reply)),
+            None => self.reply(ticket, reply),
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, key: TimerKey, delay: Duration) {
+        self.timers.schedule(key, self.now.monotonic.saturating_add(delay));
+    }
+}
+
+/// A duration from the wire; negative counts as none.
+pub(crate) fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
