@@ -175,3 +175,75 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 fn put_len(out: &mut Vec<u8>, len: usize) {
     put_varint(out, i32::try_from(len).expect("whoever fills a builder keeps it below 2 GiB"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::LOG_APPEND_TIME_BIT;
+
+    const CAP: usize = 1 << 20;
+
+    fn sent() -> Batch {
+        let mut builder = BatchBuilder::new(Codec::Lz4).producer(7, 1, 40).transactional();
+        for (timestamp, key) in [(100, b"a"), (300, b"b"), (200, b"c")] {
+            builder.push(NewRecord { timestamp, key: Some(key), ..NewRecord::default() });
+        }
+        let batch = builder.build();
+        Batch::seal(BatchHeader { base_offset: 1000, partition_leader_epoch: 5, ..*batch.header() }, &batch.body())
+    }
+
+    fn compacted(batch: &Batch, keep: impl Fn(&Record) -> bool, delete_horizon: Option<i64>) -> Batch {
+        let mut builder = BatchBuilder::replacing(batch.header(), Codec::Lz4);
+        if let Some(timestamp) = delete_horizon {
+            builder = builder.delete_horizon(timestamp);
+        }
+        for record in batch.records(CAP).unwrap().map(Result::unwrap).filter(keep) {
+            builder.push_record(record.offset_delta, &record);
+        }
+        builder.build()
+    }
+
+    fn offsets_and_timestamps(batch: &Batch) -> Vec<(i32, i64)> {
+        batch.records(CAP).unwrap().map(Result::unwrap).map(|r| (r.offset_delta, r.timestamp)).collect()
+    }
+
+    #[test]
+    fn a_batch_that_loses_records_keeps_offsets_and_sequences() {
+        let kept = compacted(&sent(), |record| record.key() != Some(b"b"), None);
+        assert_eq!(offsets_and_timestamps(&kept), [(0, 100), (2, 200)]);
+        let header = kept.header();
+        assert_eq!((header.base_offset, header.last_offset(), header.partition_leader_epoch), (1000, 1002, 5));
+        assert_eq!((header.producer_id, header.base_sequence, header.last_sequence()), (7, 40, 42));
+        assert_eq!((header.base_timestamp, header.max_timestamp, header.records_count), (100, 200, 2));
+        assert!(header.is_transactional());
+    }
+
+    #[test]
+    fn a_batch_that_loses_all_records_still_says_where_its_producer_stood() {
+        let kept = compacted(&sent(), |_| false, None);
+        assert_eq!(offsets_and_timestamps(&kept), []);
+        let header = kept.header();
+        assert_eq!((header.last_offset(), header.last_sequence(), header.records_count), (1002, 42, 0));
+        assert_eq!((header.base_timestamp, header.max_timestamp), (NO_TIMESTAMP, 300));
+    }
+
+    #[test]
+    fn a_delete_horizon_moves_no_timestamp_and_outlives_the_next_compaction() {
+        let once = compacted(&sent(), |_| true, Some(5000));
+        let twice = compacted(&once, |record| record.key() != Some(b"a"), None);
+        assert_eq!(offsets_and_timestamps(&once), [(0, 100), (1, 300), (2, 200)]);
+        assert_eq!(offsets_and_timestamps(&twice), [(1, 300), (2, 200)]);
+        assert_eq!(once.header().delete_horizon(), Some(5000));
+        assert_eq!(twice.header().delete_horizon(), Some(5000));
+    }
+
+    #[test]
+    fn the_leaders_timestamp_outlives_compaction() {
+        let sent = sent();
+        let attributes = sent.header().attributes | LOG_APPEND_TIME_BIT;
+        let appended = Batch::seal(BatchHeader { attributes, max_timestamp: 900, ..*sent.header() }, &sent.body());
+        let kept = compacted(&appended, |record| record.key() == Some(b"c"), None);
+        assert_eq!(offsets_and_timestamps(&kept), [(2, 900)]);
+        assert_eq!(kept.header().timestamp_type(), TimestampType::LogAppendTime);
+    }
+}

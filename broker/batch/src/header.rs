@@ -1,7 +1,7 @@
 //! The 61 bytes that open a record batch, format v2.
 //!
 //! Owns where each field stands and what its bits mean. Reading a header never fails: whether its values make sense is
-//! the business of [`crate::Batch`] and [`crate::validate`].
+//! the business of [`crate::Batch`] and [`mod@crate::validate`].
 
 /// Bytes of a batch before its first record.
 pub const HEADER_LEN: usize = 61;

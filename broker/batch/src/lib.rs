@@ -3,7 +3,7 @@
 //! * [`header`]: the 61 bytes that open a batch
 //! * [`batch`]: one whole batch, its place in the log, runs of batches
 //! * [`records`]: the records inside, decompressed within bounds
-//! * [`validate`]: what a leader asks of a producer's batch
+//! * [`mod@validate`]: what a leader asks of a producer's batch
 //! * [`builder`]: make batches
 //! * [`control`]: the markers that end transactions
 //! * [`compress`]: the codecs

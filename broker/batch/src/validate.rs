@@ -163,6 +163,7 @@ fn check_header(header: &BatchHeader) -> Result<(), InvalidBatch> {
     if header.has_producer_id() && base_sequence < 0 {
         return Err(InvalidBatch::Sequence { producer_id, base_sequence });
     }
+    // Kafka refuses the bit where the topic has it, too, and clears it elsewhere; no client sets it.
     if header.timestamp_type() == TimestampType::LogAppendTime {
         return Err(InvalidBatch::LogAppendTime);
     }
@@ -207,7 +208,8 @@ enum Fault {
 /// What the records of a batch show.
 struct Seen {
     max_timestamp: i64,
-    /// They count 0, 1, 2 … as the header promises.
+    /// They count 0, 1, 2 … as the header promises. Kafka keeps others where records are uncompressed and fails
+    /// otherwise; they would make consumers see offsets twice.
     offsets_are_right: bool,
 }
 
