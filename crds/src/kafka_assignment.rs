@@ -3,7 +3,8 @@
 //! Everything is in the spec and there is no status subresource, so that one write creates an object whole. The operator
 //! changes entries, and each partition's leader its ISR, by [`crate::change`] alone.
 //!
-//! Always: an entry's epochs never fall, a leader changes only with its epoch, no entry vanishes, a tombstone stays.
+//! Always: entry i is about partition first + i; no entry vanishes; an entry's epochs never fall and its leader changes only
+//! with its epoch; a tombstone stays. The API server holds us to it.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -45,17 +46,21 @@ pub const PARTITIONS_PER_OBJECT: i32 = 64;
         "a tombstone can not be withdrawn"
     ),
     validation = (
-        "self.partitions.all(p, p.partition >= self.first && p.partition < self.first + 64)",
-        "partitions must be among the 64 from first on"
+        "self.partitions.all(p, p.partition >= self.first && p.partition < self.first + size(self.partitions) \
+         && self.partitions[p.partition - self.first].partition == p.partition)",
+        "partitions must be first, first + 1, and so on"
     ),
     validation = (
-        "oldSelf.partitions.all(o, self.partitions.exists(p, p.partition == o.partition \
-         && p.partitionEpoch >= o.partitionEpoch && p.leaderEpoch >= o.leaderEpoch))",
+        "size(self.partitions) >= size(oldSelf.partitions) && oldSelf.partitions.all(o, \
+         self.partitions[o.partition - oldSelf.first].partitionEpoch >= o.partitionEpoch \
+         && self.partitions[o.partition - oldSelf.first].leaderEpoch >= o.leaderEpoch)",
         "an entry can not vanish, nor its epochs fall"
     ),
     validation = (
-        "oldSelf.partitions.all(o, self.partitions.exists(p, p.partition == o.partition \
-         && (p.leaderEpoch > o.leaderEpoch || (has(p.leader) ? p.leader : -1) == (has(o.leader) ? o.leader : -1))))",
+        "size(self.partitions) < size(oldSelf.partitions) || oldSelf.partitions.all(o, \
+         self.partitions[o.partition - oldSelf.first].leaderEpoch > o.leaderEpoch \
+         || (has(self.partitions[o.partition - oldSelf.first].leader) \
+         ? self.partitions[o.partition - oldSelf.first].leader : -1) == (has(o.leader) ? o.leader : -1))",
         "a leader can not change without its epoch"
     ),
     validation = (
@@ -81,7 +86,7 @@ pub struct KafkaAssignmentSpec {
     /// The tombstone: replicas remove their files, then themselves from their entries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// One entry per partition.
+    /// One entry per partition: first, first + 1, and so on.
     #[schemars(
         length(max = 64),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])

@@ -43,9 +43,8 @@ use crate::schema::{self, ClusterRef};
         "a topic's name has at most 249 characters: set spec.topicName"
     ),
     validation = (
-        "!has(oldSelf.status) || !has(oldSelf.status.partitions) || !has(self.spec.partitions) \
-         || self.spec.partitions >= oldSelf.status.partitions \
-         || (has(oldSelf.spec.partitions) && self.spec.partitions == oldSelf.spec.partitions)",
+        "has(oldSelf.spec.partitions) || !has(self.spec.partitions) || !has(oldSelf.status) \
+         || !has(oldSelf.status.partitions) || self.spec.partitions >= oldSelf.status.partitions",
         "spec.partitions can not be reduced"
     )
 )]

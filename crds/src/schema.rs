@@ -29,13 +29,17 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     [KafkaCluster::crd(), KafkaTopic::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
 }
 
-/// Takes `format`s out, except of times: Kubernetes doesn't know Rust's, and the bounds stand beside them anyway.
+/// Takes `format`s out, except of times: Kubernetes doesn't know Rust's, and the bounds stand beside them anyway. Takes
+/// `nullable` out: a null would be a second way to leave a field unset, which every rule would have to know.
 fn slim(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(object) => {
                 if object.get("format").is_some_and(|format| format.is_string() && format != "date-time") {
                     object.remove("format");
+                }
+                if object.get("nullable").is_some_and(Value::is_boolean) {
+                    object.remove("nullable");
                 }
                 object.values_mut().for_each(strip);
             }
@@ -74,7 +78,6 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn config(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "Settings by Kafka's names. Values are strings, as on Kafka's wire.",
         "maxProperties": 200,
         "additionalProperties": { "type": "string", "maxLength": 4096 },
     })

@@ -1,0 +1,218 @@
+//! What the CEL rules refuse, and in which words.
+
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+/// The sentences with which `new` in the place of `old` is refused.
+fn refusals(old: Option<&Value>, new: &Value) -> Vec<String> {
+    let crd = ottla_crds::all().into_iter().find(|crd| new["kind"] == crd.spec.names.kind.as_str()).unwrap();
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    let schema = serde_json::to_value(schema).unwrap();
+    match Validator::new().validate(&schema, new, old) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| error.message.clone()).collect(),
+    }
+}
+
+/// `object` with some fields replaced or, where `null`, removed.
+fn with(object: &Value, changes: Value) -> Value {
+    fn merge(target: &mut Value, changes: Value) {
+        let Value::Object(changes) = changes else {
+            *target = changes;
+            return;
+        };
+        for (key, change) in changes {
+            if change.is_null() {
+                target.as_object_mut().unwrap().remove(&key);
+            } else {
+                merge(&mut target[key], change);
+            }
+        }
+    }
+    let mut object = object.clone();
+    merge(&mut object, changes);
+    object
+}
+
+fn topic() -> Value {
+    json!({
+        "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaTopic", "metadata": { "name": "orders" },
+        "spec": { "clusterRef": { "name": "prod" }, "partitions": 12, "replicationFactor": 3, "deletionPolicy": "Delete" },
+        "status": { "partitions": 12 },
+    })
+}
+
+fn cluster() -> Value {
+    json!({
+        "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster", "metadata": { "name": "prod" },
+        "spec": {
+            "brokers": { "replicas": 3, "storage": { "size": "100Gi", "storageClassName": "fast" } },
+            "listeners": [
+                { "name": "internal", "port": 9092, "type": "internal" },
+                { "name": "external", "port": 9094, "type": "nodePort" },
+            ],
+            "defaults": { "partitions": 12, "replicationFactor": 3, "minInSyncReplicas": 2 },
+            "paused": false,
+            "deletionPolicy": "Retain",
+        },
+    })
+}
+
+fn entry(partition: i32) -> Value {
+    json!({
+        "partition": partition, "replicas": [0, 1, 2], "leader": 0, "leaderEpoch": 5, "partitionEpoch": 7,
+        "isr": [{ "broker": 0, "incarnation": 10 }, { "broker": 1, "incarnation": 11 }],
+    })
+}
+
+fn assignment() -> Value {
+    json!({
+        "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaAssignment", "metadata": { "name": "orders.1.0" },
+        "spec": {
+            "clusterRef": { "name": "prod" }, "topicName": "orders", "topicId": "8c8d9f0e-0b0c-4b9b-9c6a-9b0a6f1d2e3f",
+            "first": 64, "partitions": [entry(64), entry(65)],
+        },
+    })
+}
+
+#[test]
+fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
+    for (new, sentence) in [
+        (with(&topic(), json!({ "spec": { "topicName": ".." } })), "topicName can not be '.' or '..'"),
+        (
+            with(&topic(), json!({ "metadata": { "name": "x".repeat(250) } })),
+            "a topic's name has at most 249 characters: set spec.topicName",
+        ),
+        (
+            with(&cluster(), json!({ "metadata": { "name": "prod.eu" } })),
+            "a cluster's name has at most 40 lower-case letters, digits and dashes and starts with a letter",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": 4 } } })),
+            "defaults.replicationFactor can not be more than brokers.replicas",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": 1 } } })),
+            "minInSyncReplicas can not be more than replicationFactor",
+        ),
+        (
+            with(
+                &cluster(),
+                json!({ "spec": { "listeners": [{ "name": "a", "port": 9092 }, { "name": "b", "port": 9092 }] } }),
+            ),
+            "listeners must have different ports",
+        ),
+        (
+            with(&assignment(), json!({ "spec": { "partitions": [entry(64), entry(128)] } })),
+            "partitions must be first, first + 1, and so on",
+        ),
+        (
+            with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "leader": 3 }))] } })),
+            "leader, isr, adding and removing must be among the replicas",
+        ),
+        (
+            with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "adding": [9] }))] } })),
+            "leader, isr, adding and removing must be among the replicas",
+        ),
+    ] {
+        assert_eq!(refusals(None, &new), [sentence], "{new}");
+    }
+}
+
+#[test]
+fn what_can_not_be_undone_is_refused_when_it_is_changed() {
+    for (old, changes, sentence) in [
+        (topic(), json!({ "spec": { "partitions": 11 } }), "partitions can not be reduced"),
+        (topic(), json!({ "spec": { "partitions": null } }), "partitions can not be reduced"),
+        (
+            with(&topic(), json!({ "spec": { "partitions": null } })),
+            json!({ "spec": { "partitions": 11 } }),
+            "spec.partitions can not be reduced",
+        ),
+        (topic(), json!({ "spec": { "replicationFactor": 2 } }), "replicationFactor can not be changed yet"),
+        (topic(), json!({ "spec": { "clusterRef": { "name": "test" } } }), "clusterRef is immutable"),
+        (topic(), json!({ "spec": { "topicName": "Orders" } }), "topicName is immutable"),
+        (
+            with(&cluster(), json!({ "spec": { "defaults": null } })),
+            json!({ "spec": { "brokers": { "replicas": 2 } } }),
+            "brokers.replicas can not be reduced yet",
+        ),
+        (
+            cluster(),
+            json!({ "spec": { "brokers": { "storage": { "size": "99999Mi" } } } }),
+            "brokers.storage.size can not be reduced",
+        ),
+        (
+            cluster(),
+            json!({ "spec": { "brokers": { "storage": null } } }),
+            "brokers.storage can not be added or removed",
+        ),
+        (
+            cluster(),
+            json!({ "spec": { "brokers": { "storage": { "storageClassName": null } } } }),
+            "brokers.storage.storageClassName is immutable",
+        ),
+        (assignment(), json!({ "spec": { "topicName": "bestellungen" } }), "topicName is immutable"),
+        (
+            assignment(),
+            json!({ "spec": { "topicId": "8c8d9f0e-0b0c-4b9b-9c6a-9b0a6f1d2e40" } }),
+            "topicId is immutable",
+        ),
+        (assignment(), json!({ "spec": { "clusterRef": { "name": "test" } } }), "clusterRef is immutable"),
+        (
+            with(&assignment(), json!({ "spec": { "deleted": true } })),
+            json!({ "spec": { "deleted": null } }),
+            "a tombstone can not be withdrawn",
+        ),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [entry(64)] } }),
+            "an entry can not vanish, nor its epochs fall",
+        ),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "partitionEpoch": 6 }))] } }),
+            "an entry can not vanish, nor its epochs fall",
+        ),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leaderEpoch": 4, "partitionEpoch": 8 }))] } }),
+            "an entry can not vanish, nor its epochs fall",
+        ),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leader": 1, "partitionEpoch": 8 }))] } }),
+            "a leader can not change without its epoch",
+        ),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leader": null }))] } }),
+            "a leader can not change without its epoch",
+        ),
+    ] {
+        let new = with(&old, changes);
+        assert_eq!(refusals(Some(&old), &new), [sentence], "{new}");
+    }
+}
+
+#[test]
+fn what_users_and_brokers_do_is_taken() {
+    for (old, changes) in [
+        (topic(), json!({ "spec": { "partitions": 24, "config": { "retention.ms": "1000" } } })),
+        (
+            cluster(),
+            json!({ "spec": { "brokers": { "replicas": 5, "storage": { "size": "0.2Ti" } }, "paused": true } }),
+        ),
+        (assignment(), json!({ "spec": { "deleted": true } })),
+        (
+            assignment(),
+            json!({ "spec": { "partitions": [
+                with(&entry(64), json!({ "leader": null, "leaderEpoch": 6, "partitionEpoch": 8 })), entry(65), entry(66)
+            ] } }),
+        ),
+    ] {
+        assert_eq!(refusals(None, &old), [""; 0], "{old}");
+        let new = with(&old, changes);
+        assert_eq!(refusals(Some(&old), &new), [""; 0], "{new}");
+    }
+}
