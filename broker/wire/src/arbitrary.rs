@@ -43,7 +43,7 @@ impl Entropy<'_> {
 }
 
 pub(crate) fn option<T: Arbitrary>(entropy: &mut Entropy<'_>, nullable: bool, version: Version) -> Option<T> {
-    (!nullable || entropy.byte() % 4 != 0).then(|| T::arbitrary(entropy, version))
+    (!nullable || !entropy.byte().is_multiple_of(4)).then(|| T::arbitrary(entropy, version))
 }
 
 macro_rules! numbers {

@@ -31,6 +31,20 @@ impl Encoder {
         Frame::new(encoder.into_chunks())
     }
 
+    /// What `write` writes, in one piece, as a record's key or value has to be.
+    pub(crate) fn contiguous(write: impl FnOnce(&mut Encoder)) -> Bytes {
+        let mut encoder = Self::default();
+        write(&mut encoder);
+        let mut whole = BytesMut::with_capacity(encoder.len());
+        for chunk in encoder.into_chunks() {
+            match chunk {
+                Chunk::Bytes(bytes) => whole.put_slice(&bytes),
+                Chunk::File(_) => unreachable!("only a fetch response sends parts of files"),
+            }
+        }
+        whole.freeze()
+    }
+
     /// How many bytes were written, seams included.
     pub fn len(&self) -> usize {
         self.buffer.len() + self.seams_len

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use std::fmt;
-use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// A request or a response as it is sent, its length in front.
@@ -25,7 +25,7 @@ pub enum Chunk {
 #[derive(Clone)]
 pub struct FileSlice {
     /// Shared by all who read the segment.
-    pub file: Arc<File>,
+    pub file: Arc<dyn AsFd + Send + Sync>,
     /// Where the part begins.
     pub position: u64,
     /// How long it is.

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `mNN_…` | request and response of the API with that key |
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
+//! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
+//! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`codec`] | how a value reads and writes itself |
 //! | [`decoder`], [`encoder`] | from and to bytes; no trust in the ones that come in |
 //! | [`frame`] | what is sent: pieces of memory and of files |
@@ -19,6 +21,8 @@
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 pub mod codec;
+pub mod consumer_protocol;
+pub mod coordinator_records;
 pub mod decoder;
 pub mod encoder;
 pub mod error_code;

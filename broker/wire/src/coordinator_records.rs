@@ -1,0 +1,157 @@
+//! The records of `__consumer_offsets`, in Kafka's encoding, so that Kafka's own formatters can print them.
+//!
+//! A key begins with the number of its type; a value begins with its version. A record without a value deletes.
+#![warn(missing_docs)]
+
+use crate::codec::{Message, Str, Version, Wire};
+use crate::decoder::{DecodeError, Decoder};
+use crate::encoder::Encoder;
+use bytes::Bytes;
+use ottla_wire_derive::Message;
+use uuid::Uuid;
+
+/// What a record of `__consumer_offsets` is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CoordinatorKey {
+    /// Its value is an [`OffsetCommitValue`].
+    OffsetCommit(OffsetCommitKey),
+    /// Its value is a [`GroupMetadataValue`].
+    GroupMetadata(GroupMetadataKey),
+    /// A type that is not ours, for instance of the new consumer groups.
+    Other(i16),
+}
+
+/// Which partition a group has committed an offset of.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[wire(versions = "0")]
+pub struct OffsetCommitKey {
+    /// The group's id.
+    pub group: Str,
+    /// The topic's name.
+    pub topic: Str,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A committed offset. Kafka 4.3 writes version 3, or 4 if it has the topic's id.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[wire(versions = "0-4", flexible = "4+")]
+pub struct OffsetCommitValue {
+    /// Where the group goes on reading.
+    pub offset: i64,
+    /// That of the last record it has read, or −1.
+    #[wire(versions = "3+", default = -1)]
+    pub leader_epoch: i32,
+    /// Whatever the client sent along.
+    pub metadata: Str,
+    /// When it was committed.
+    pub commit_timestamp: i64,
+    /// When it expires, in the days when the client decided on that.
+    #[wire(versions = "1", default = -1)]
+    pub expire_timestamp: i64,
+    /// Tells a topic from one of the same name that was deleted.
+    #[wire(versions = "4+", tag = 0)]
+    pub topic_id: Uuid,
+}
+
+/// Which classic group.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[wire(versions = "0")]
+pub struct GroupMetadataKey {
+    /// The group's id.
+    pub group: Str,
+}
+
+/// A generation of a classic group. Kafka 4.3 writes version 3.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[wire(versions = "0-4", flexible = "4+")]
+pub struct GroupMetadataValue {
+    /// `consumer`, `connect`, …; empty if the group has only ever committed offsets.
+    pub protocol_type: Str,
+    /// The generation's number.
+    pub generation: i32,
+    /// What the members agreed on.
+    #[wire(nullable)]
+    pub protocol: Option<Str>,
+    /// The leader's member id.
+    #[wire(nullable)]
+    pub leader: Option<Str>,
+    /// When the group entered its state.
+    #[wire(versions = "2+", default = -1)]
+    pub current_state_timestamp: i64,
+    /// Who is in it.
+    pub members: Vec<MemberMetadata>,
+}
+
+/// A member of a [`GroupMetadataValue`].
+#[derive(Clone, Debug, PartialEq, Message)]
+pub struct MemberMetadata {
+    /// Given by the coordinator.
+    pub member_id: Str,
+    /// Chosen by the client, if it is a static member.
+    #[wire(versions = "3+", nullable)]
+    pub group_instance_id: Option<Str>,
+    /// From the header of the request that joined.
+    pub client_id: Str,
+    /// Its address, with a slash in front.
+    pub client_host: Str,
+    /// In milliseconds.
+    #[wire(versions = "1+", default = -1)]
+    pub rebalance_timeout: i32,
+    /// In milliseconds.
+    pub session_timeout: i32,
+    /// What it sent for the chosen protocol.
+    pub subscription: Bytes,
+    /// What the leader assigned to it.
+    pub assignment: Bytes,
+}
+
+const OFFSET_COMMIT: i16 = 1;
+const GROUP_METADATA: i16 = 2;
+const KEY_VERSION: Version = Version { number: 0, flexible: false };
+
+impl CoordinatorKey {
+    /// The key's bytes. Another's key has no more than its type.
+    pub fn encode(&self) -> Bytes {
+        Encoder::contiguous(|encoder| match self {
+            Self::OffsetCommit(key) => {
+                encoder.i16(OFFSET_COMMIT);
+                key.encode(encoder, KEY_VERSION);
+            }
+            Self::GroupMetadata(key) => {
+                encoder.i16(GROUP_METADATA);
+                key.encode(encoder, KEY_VERSION);
+            }
+            Self::Other(number) => encoder.i16(*number),
+        })
+    }
+
+    /// Reads a record's key.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::new(bytes);
+        match decoder.i16()? {
+            // 0 is an offset as well: until Kafka 0.9 its value was of another format, but not the key.
+            0 | OFFSET_COMMIT => OffsetCommitKey::decode(&mut decoder, KEY_VERSION).map(Self::OffsetCommit),
+            GROUP_METADATA => GroupMetadataKey::decode(&mut decoder, KEY_VERSION).map(Self::GroupMetadata),
+            number => Ok(Self::Other(number)),
+        }
+    }
+}
+
+/// A record's value: its version, then the message.
+pub fn encode_value<M: Message>(version: i16, value: &M) -> Bytes {
+    Encoder::contiguous(|encoder| {
+        encoder.i16(version);
+        value.encode(encoder, Version::of::<M>(version));
+    })
+}
+
+/// Reads a record's value in whichever version it was written.
+pub fn decode_value<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let version = decoder.i16()?;
+    if !M::VERSIONS.contains(&version) {
+        return Err(DecodeError::Version(version));
+    }
+    M::decode(&mut decoder, Version::of::<M>(version))
+}
