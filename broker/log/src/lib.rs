@@ -1,1 +1,43 @@
-//! One partition's log on disk: Kafka's files, byte for byte
+//! One partition's log on disk, in Kafka's own files. Knows nothing of clusters, requests or clocks: what it needs to
+//! know is given to it.
+//!
+//! * [`log`]: a partition's log: append, roll, read; [`read`] what a read gives
+//! * [`recovery`]: opening a log, after a clean stop or a crash
+//! * [`truncate`], [`retention`]: taking away its tail and its head; [`flush`]: getting it onto the device
+//! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
+//! * [`producers`] and [`snapshot`]: idempotent producers; [`epochs`]: leader epochs
+//! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
+//! * [`walk`]: from batch to batch in a file; [`files`]: descriptors and indexes shared by all logs
+//! * [`disk`]: every file operation
+
+pub mod checkpoints;
+pub mod config;
+pub mod disk;
+pub mod epochs;
+pub mod files;
+pub mod flush;
+pub mod folder;
+mod index;
+mod indexes;
+pub mod log;
+pub mod metadata;
+pub mod producers;
+pub mod read;
+pub mod recovery;
+pub mod retention;
+mod sealed;
+mod segment;
+mod snapshot;
+mod time_index;
+mod truncate;
+mod walk;
+
+pub use config::LogConfig;
+pub use disk::{DiskError, DiskFile, DiskResult};
+pub use epochs::Epochs;
+pub use files::Files;
+pub use log::{AppendError, Appended, Log};
+pub use producers::{Admission, ProducerError, Producers};
+pub use read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
+pub use recovery::{Opened, RecoveryHint};
+pub use walk::LogError;

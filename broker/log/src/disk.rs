@@ -1,0 +1,216 @@
+//! Every file operation of this crate, so that a simulated disk has one place to stand in for.
+//!
+//! A thin layer: no caching, no retries, no policy. Each error says what was attempted on which path; whether it is
+//! final is the caller's business ([`DiskError::is_no_space`] tells a full disk from a broken one).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+
+/// The disk did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action} {}: {source}", path.display())]
+pub struct DiskError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl DiskError {
+    pub(crate) fn new(action: &'static str, path: &Path, source: impl Into<io::Error>) -> DiskError {
+        DiskError { action, path: path.to_owned(), source: source.into() }
+    }
+
+    /// The disk or the quota is full; everything else about it is well.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    }
+
+    /// The file is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == ErrorKind::NotFound
+    }
+}
+
+/// What a disk operation gives.
+pub type DiskResult<T> = Result<T, DiskError>;
+
+/// Most slices that the kernel takes in one write (`UIO_MAXIOV`).
+const MAX_SLICES: usize = 1024;
+
+/// An open file with positions instead of a cursor, so that any number of readers can share it.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile {
+    /// Open an existing file for reading and writing.
+    pub fn open(path: &Path) -> DiskResult<DiskFile> {
+        DiskFile::open_with(path, OpenOptions::new().read(true).write(true))
+    }
+
+    /// Open a file for reading and writing; create it when it is missing.
+    pub fn open_or_create(path: &Path) -> DiskResult<DiskFile> {
+        DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+    }
+
+    /// Create a file, or empty the one that is there.
+    pub fn create(path: &Path) -> DiskResult<DiskFile> {
+        DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(true))
+    }
+
+    fn open_with(path: &Path, options: &OpenOptions) -> DiskResult<DiskFile> {
+        let file = options.open(path).map_err(|e| DiskError::new("open", path, e))?;
+        Ok(DiskFile { file, path: path.to_owned() })
+    }
+
+    /// Where it was when it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> DiskResult<u64> {
+        Ok(self.file.metadata().map_err(|e| self.error("stat", e))?.len())
+    }
+
+    /// Fill `bytes` from `position`; a file that ends before is an error.
+    pub fn read_exact_at(&self, bytes: &mut [u8], position: u64) -> DiskResult<()> {
+        self.file.read_exact_at(bytes, position).map_err(|e| self.error("read", e))
+    }
+
+    /// Read at most `bytes.len()` bytes, only from memory. None when the disk would have to be asked, or the kernel or
+    /// file system can't tell.
+    pub fn read_cached_at(&self, bytes: &mut [u8], position: u64) -> DiskResult<Option<usize>> {
+        match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(bytes)], position, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(Some(read)),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(e) => Err(self.error("read", e)),
+        }
+    }
+
+    /// Write all slices one after the other from `position`, with as few system calls as the kernel allows.
+    pub fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> DiskResult<()> {
+        // Strip empty slices, or "nothing written" would mean nothing.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let batch = &slices[..slices.len().min(MAX_SLICES)];
+            match rustix::io::pwritev(&self.file, batch, position) {
+                Ok(0) => return Err(self.error("write", ErrorKind::WriteZero)),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.error("write", e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Make the file `size` bytes long. Space reserved beyond that is given back.
+    pub fn truncate(&self, size: u64) -> DiskResult<()> {
+        self.file.set_len(size).map_err(|e| self.error("truncate", e))
+    }
+
+    /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error:
+    /// writing will tell.
+    pub fn reserve(&self, position: u64, len: u64) -> DiskResult<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::DQUOT | Errno::INTR) => Ok(()),
+            Err(e) => Err(self.error("reserve space for", e)),
+        }
+    }
+
+    /// Wait until the data is on the device. After an error nothing is known of what was written; never try again.
+    pub fn sync(&self) -> DiskResult<()> {
+        self.file.sync_data().map_err(|e| self.error("sync", e))
+    }
+
+    fn error(&self, action: &'static str, source: impl Into<io::Error>) -> DiskError {
+        DiskError::new(action, &self.path, source)
+    }
+}
+
+/// For `sendfile` and its like.
+impl AsFd for DiskFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Make renames, creations and removals in a directory durable.
+pub fn sync_dir(dir: &Path) -> DiskResult<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| DiskError::new("sync", dir, e))
+}
+
+/// Create a directory and those above it.
+pub fn create_dirs(dir: &Path) -> DiskResult<()> {
+    fs::create_dir_all(dir).map_err(|e| DiskError::new("create", dir, e))
+}
+
+/// Give a file or directory another name.
+pub fn rename(from: &Path, to: &Path) -> DiskResult<()> {
+    fs::rename(from, to).map_err(|e| DiskError::new("rename", from, e))
+}
+
+/// Remove a file; one that is not there is removed already.
+pub fn remove(path: &Path) -> DiskResult<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Remove a directory with everything in it; one that is not there is removed already.
+pub fn remove_dir(path: &Path) -> DiskResult<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Names in a directory, in no order. Names that are not UTF-8 can't be ours and are left out.
+pub fn list(dir: &Path) -> DiskResult<Vec<String>> {
+    let error = |e| DiskError::new("list", dir, e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(error)? {
+        names.extend(entry.map_err(error)?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Length in bytes and time of the last change in milliseconds since 1970.
+pub fn stat(path: &Path) -> DiskResult<(u64, i64)> {
+    let stat = rustix::fs::stat(path).map_err(|e| DiskError::new("stat", path, e))?;
+    let modified_ms = stat.st_mtime as i64 * 1000 + stat.st_mtime_nsec as i64 / 1_000_000;
+    Ok((stat.st_size as u64, modified_ms))
+}
+
+/// The whole of a small file; none when it is not there.
+pub fn read(path: &Path) -> DiskResult<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(DiskError::new("read", path, e)),
+    }
+}
+
+/// Replace a small file so that a crash leaves the old or the new one, whole. Durable when it returns.
+pub fn replace(path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let file = DiskFile::create(&temporary)?;
+    file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
+    file.sync()?;
+    rename(&temporary, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}

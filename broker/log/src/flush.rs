@@ -1,0 +1,167 @@
+//! What is written but not yet on the device, and getting it there without holding the partition's lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{self, DiskFile, DiskResult};
+use crate::log::Log;
+use crate::segment::{self, Active, SNAPSHOT};
+
+/// What a crash of the machine could take.
+#[derive(Debug)]
+pub(crate) struct Dirty {
+    pub recovery_point: i64,
+    bytes: u64,
+    since_ms: Option<i64>,
+    /// Segments sealed since the last flush, and their indexes and snapshots.
+    files: Vec<Arc<DiskFile>>,
+    paths: Vec<PathBuf>,
+    /// Counts truncations: a flush that was under way during one has nothing to say about the new tail.
+    truncations: u64,
+    flushing: bool,
+}
+
+impl Dirty {
+    pub fn new(recovery_point: i64) -> Dirty {
+        Dirty {
+            recovery_point,
+            bytes: 0,
+            since_ms: None,
+            files: vec![],
+            paths: vec![],
+            truncations: 0,
+            flushing: false,
+        }
+    }
+
+    pub fn add(&mut self, bytes: u64, now_ms: i64) {
+        self.bytes += bytes;
+        self.since_ms.get_or_insert(now_ms);
+    }
+
+    pub fn add_sealed(&mut self, segment: &Active) {
+        self.files.push(segment.file().clone());
+        self.paths.extend(segment.paths());
+    }
+
+    pub fn add_path(&mut self, path: PathBuf) {
+        self.paths.push(path);
+    }
+
+    pub fn truncated(&mut self, log_end: i64) {
+        self.recovery_point = self.recovery_point.min(log_end);
+        self.truncations += 1;
+    }
+}
+
+/// How much there is to flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unflushed {
+    /// Bytes appended since the last flush.
+    pub bytes: u64,
+    /// When the first of them was.
+    pub since_ms: Option<i64>,
+}
+
+/// A flush under way: run it without the lock, then tell the log.
+#[derive(Debug)]
+pub struct Flush {
+    dir: PathBuf,
+    files: Vec<Arc<DiskFile>>,
+    paths: Vec<PathBuf>,
+    up_to: i64,
+    truncations: u64,
+}
+
+impl Flush {
+    /// Wait for the device. After an error the directory must go offline: what is on the device is unknown.
+    pub fn run(&self) -> DiskResult<()> {
+        self.files.iter().try_for_each(|file| file.sync())?;
+        for path in &self.paths {
+            sync_if_there(path)?;
+        }
+        if self.paths.is_empty() { Ok(()) } else { disk::sync_dir(&self.dir) }
+    }
+}
+
+/// Retention may have removed a sealed segment's files since.
+fn sync_if_there(path: &Path) -> DiskResult<()> {
+    match DiskFile::open(path) {
+        Ok(file) => file.sync(),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Log {
+    /// Every offset below is on the device. Goes into the directory's checkpoint ([`crate::checkpoints`]). It falls
+    /// with a truncation, and then the checkpoint must be written before the next append.
+    pub fn recovery_point(&self) -> i64 {
+        self.dirty.recovery_point
+    }
+
+    /// How much there is to flush.
+    pub fn unflushed(&self) -> Unflushed {
+        Unflushed { bytes: self.dirty.bytes, since_ms: self.dirty.since_ms }
+    }
+
+    /// Begin to flush everything written so far; none when all is on the device, or a flush is under way that takes
+    /// some of it.
+    pub fn start_flush(&mut self) -> DiskResult<Option<Flush>> {
+        let clean = self.dirty.recovery_point == self.log_end && self.dirty.paths.is_empty();
+        if clean || self.dirty.flushing {
+            return Ok(None);
+        }
+        self.dirty.flushing = true;
+        self.active.write_indexes()?;
+        let mut files = std::mem::take(&mut self.dirty.files);
+        files.push(self.active.file().clone());
+        let mut paths = std::mem::take(&mut self.dirty.paths);
+        paths.extend(self.active.paths());
+        self.dirty.bytes = 0;
+        self.dirty.since_ms = None;
+        Ok(Some(Flush {
+            dir: self.dir.clone(),
+            files,
+            paths,
+            up_to: self.log_end,
+            truncations: self.dirty.truncations,
+        }))
+    }
+
+    /// A flush has succeeded.
+    pub fn flushed(&mut self, flush: &Flush) {
+        self.dirty.flushing = false;
+        if flush.truncations == self.dirty.truncations {
+            self.dirty.recovery_point = self.dirty.recovery_point.max(flush.up_to);
+        }
+    }
+
+    /// All three steps at once, for whoever may wait.
+    pub fn flush(&mut self) -> DiskResult<()> {
+        let Some(flush) = self.start_flush()? else { return Ok(()) };
+        let done = flush.run();
+        // An fsync that failed once may succeed later without having written anything.
+        done.inspect_err(|_| self.failed = true)?;
+        self.flushed(&flush);
+        Ok(())
+    }
+
+    /// The disk has failed: take no more writes.
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Flush, and leave behind what lets [`Log::open`] skip recovery once the directory is marked clean. Gives the
+    /// recovery point, which is the log's end.
+    pub fn close(mut self) -> DiskResult<i64> {
+        let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
+        if self.dirty.recovery_point < self.log_end || disk::stat(&as_last_closed).is_err() {
+            self.active.indexes.finish();
+            self.write_snapshot(self.log_end)?;
+        }
+        self.active.cut()?;
+        self.flush()?;
+        Ok(self.log_end)
+    }
+}

@@ -1,0 +1,247 @@
+//! The log of one partition: its segments, and what can be said of its offsets.
+//!
+//! Owns the order of appends; offsets and epochs are stamped by the caller. Not async, no locks: the partition's mutex is
+//! around it. What may wait for the disk is split in two, a step under the lock and one outside of it: reading
+//! ([`Log::window`]), flushing ([`Log::start_flush`]), deleting ([`Log::apply_retention`]).
+//! Always: log_start ≤ log_end, segments lie end to end, the last one is active.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_batch::{BatchHeader, Stamped};
+
+use crate::config::LogConfig;
+use crate::disk::{self, DiskError, DiskResult};
+use crate::epochs::Epochs;
+use crate::files::Files;
+use crate::flush::Dirty;
+use crate::producers::Producers;
+use crate::read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
+use crate::sealed::Sealed;
+use crate::segment::{self, Active, EXTENSIONS, SNAPSHOT};
+use crate::snapshot;
+use crate::walk::LogError;
+
+/// One partition's log.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) dir: PathBuf,
+    pub(crate) config: LogConfig,
+    pub(crate) files: Arc<Files>,
+    /// By base offset.
+    pub(crate) sealed: BTreeMap<i64, Arc<Sealed>>,
+    pub(crate) active: Active,
+    pub(crate) log_start: i64,
+    pub(crate) log_end: i64,
+    pub(crate) epochs: Epochs,
+    pub(crate) producers: Producers,
+    pub(crate) dirty: Dirty,
+    pub(crate) failed: bool,
+}
+
+/// Where appended batches went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// First offset of the first batch.
+    pub base_offset: i64,
+    /// The log's end after the last.
+    pub log_end: i64,
+}
+
+/// Nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// A batch's offset is below the log's end or that of the batch before it.
+    #[error("batch at offset {found} where the log ends at {log_end}")]
+    OutOfOrder {
+        /// The least offset that would do.
+        log_end: i64,
+        /// The batch's.
+        found: i64,
+    },
+    /// The disk is full. The log is as it was and may be written when there is space again.
+    #[error(transparent)]
+    NoSpace(DiskError),
+    /// The disk failed; this log takes no more writes.
+    #[error(transparent)]
+    Disk(DiskError),
+    /// An earlier write failed.
+    #[error("the log takes no writes since its disk failed")]
+    Failed,
+}
+
+impl Log {
+    /// First offset that can be read.
+    pub fn log_start(&self) -> i64 {
+        self.log_start
+    }
+
+    /// The offset that comes next.
+    pub fn log_end(&self) -> i64 {
+        self.log_end
+    }
+
+    /// The leader epochs.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// The idempotent producers.
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.sealed.values().map(|segment| segment.size).sum::<u64>() + self.active.size
+    }
+
+    /// Obey other settings from now on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// Note that `epoch` begins at the log's end. Durable when it returns: see [`crate::epochs`] why.
+    pub fn start_epoch(&mut self, epoch: i32) -> DiskResult<()> {
+        if self.epochs.assign(epoch, self.log_end) {
+            self.epochs.store(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Write batches at the end, as one unit: all are appended or none. They must bear their offsets and epochs; an
+    /// offset above the log's end is taken, for a leader's compacted log has gaps.
+    pub fn append(&mut self, batches: &[Stamped], now_ms: i64) -> Result<Appended, AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        let Some((first, last, len)) = self.check_order(batches)? else {
+            return Ok(Appended { base_offset: self.log_end, log_end: self.log_end });
+        };
+        self.start_epochs_of(batches).map_err(|error| self.refused(error))?;
+        if self.active.must_roll(len, &last, now_ms, &self.config) {
+            self.roll_at(first.base_offset, now_ms).map_err(|error| self.refused(error))?;
+        }
+        if let Err(error) = self.active.append(batches, len, &self.config) {
+            if self.active.cut().is_err() {
+                self.failed = true;
+            }
+            return Err(self.refused(error));
+        }
+        for batch in batches {
+            self.producers.note(&batch.header());
+        }
+        self.log_end = last.next_offset();
+        self.dirty.add(len, now_ms);
+        Ok(Appended { base_offset: first.base_offset, log_end: self.log_end })
+    }
+
+    /// The first and last header and the length of all; none when there are none.
+    fn check_order(&self, batches: &[Stamped]) -> Result<Option<(BatchHeader, BatchHeader, u64)>, AppendError> {
+        let (mut log_end, mut len) = (self.log_end, 0);
+        for batch in batches {
+            let header = batch.header();
+            if header.base_offset < log_end || header.last_offset_delta < 0 {
+                return Err(AppendError::OutOfOrder { log_end, found: header.base_offset });
+            }
+            log_end = header.next_offset();
+            len += batch.len() as u64;
+        }
+        Ok(batches.first().zip(batches.last()).map(|(first, last)| (first.header(), last.header(), len)))
+    }
+
+    fn start_epochs_of(&mut self, batches: &[Stamped]) -> DiskResult<()> {
+        let mut news = false;
+        for batch in batches {
+            news |= self.epochs.note(&batch.header());
+        }
+        if news { self.epochs.store(&self.dir) } else { Ok(()) }
+    }
+
+    /// Only a full disk leaves the log writable: after any other error nobody knows what is on the disk.
+    fn refused(&mut self, error: DiskError) -> AppendError {
+        if error.is_no_space() && !self.failed {
+            // Epochs of batches that were not appended may be ahead of the log's end.
+            self.epochs.truncate_end(self.log_end + 1);
+            AppendError::NoSpace(error)
+        } else {
+            self.failed = true;
+            AppendError::Disk(error)
+        }
+    }
+
+    /// Seal the active segment, if it holds anything, and start one at the log's end.
+    pub fn roll(&mut self, now_ms: i64) -> DiskResult<()> {
+        self.roll_at(self.log_end, now_ms)
+    }
+
+    fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
+        if base_offset == self.active.base_offset {
+            return Ok(());
+        }
+        self.producers.expire(now_ms, self.config.producer_expiration_ms);
+        self.write_snapshot(base_offset)?;
+        let next = Active::create(&self.dir, base_offset, now_ms)?;
+        let old = std::mem::replace(&mut self.active, next);
+        if old.size == 0 {
+            return remove_segment_files(&self.dir, old.base_offset);
+        }
+        self.dirty.add_sealed(&old);
+        let sealed = Sealed::seal(old, &self.dir, base_offset, &self.config, &self.files);
+        // What is on its index files after an error can't be told; they would be found out, but its disk has failed.
+        let sealed = sealed.inspect_err(|_| self.failed = true)?;
+        self.sealed.insert(sealed.base_offset, Arc::new(sealed));
+        Ok(())
+    }
+
+    pub(crate) fn write_snapshot(&mut self, offset: i64) -> DiskResult<()> {
+        let path = segment::path(&self.dir, offset, SNAPSHOT);
+        let file = disk::DiskFile::create(&path)?;
+        file.write_all_at(&mut [std::io::IoSlice::new(&snapshot::encode(&self.producers))], 0)?;
+        self.dirty.add_path(path);
+        Ok(())
+    }
+
+    /// Find the segment to read from; [`Window::locate`] does the rest without the lock. None when there is nothing to
+    /// read: `from` is the end, or at the bound.
+    pub fn window(&self, bounds: Bounds) -> Result<Option<Window>, ReadError> {
+        let Bounds { from, up_to, .. } = bounds;
+        if from < self.log_start || from > self.log_end {
+            let (log_start, log_end) = (self.log_start, self.log_end);
+            return Err(OutOfRange { offset: from, log_start, log_end }.into());
+        }
+        if from >= up_to.min(self.log_end) {
+            return Ok(None);
+        }
+        let holding = self.sealed.range(..=from).next_back().filter(|(_, segment)| from < segment.end_offset);
+        // With a gap before the first segment, it is the first that can hold anything.
+        let next = || self.sealed.range(from..).next().filter(|_| from < self.active.base_offset);
+        Ok(Some(match holding.or_else(next) {
+            Some((_, segment)) => Window::sealed(bounds, segment.clone()).map_err(LogError::from)?,
+            None => {
+                let Active { size, indexes, .. } = &self.active;
+                Window::active(bounds, self.active.file().clone(), *size, self.log_end, &indexes.offsets)
+            }
+        }))
+    }
+
+    /// Both steps of reading at once, for whoever may wait.
+    pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+        while let Some(window) = self.window(bounds)? {
+            if let Some(slice) = window.locate()? {
+                return Ok(Some(slice));
+            }
+            if window.end_offset() >= bounds.up_to.min(self.log_end) || !bounds.at_least_one {
+                break;
+            }
+            bounds.from = window.end_offset();
+        }
+        Ok(None)
+    }
+}
+
+/// Remove a segment that holds nothing worth keeping.
+pub(crate) fn remove_segment_files(dir: &Path, base_offset: i64) -> DiskResult<()> {
+    EXTENSIONS.iter().try_for_each(|extension| disk::remove(&segment::path(dir, base_offset, extension)))
+}

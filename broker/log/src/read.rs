@@ -1,0 +1,169 @@
+//! Reading in two steps: [`Log::window`](crate::Log::window) finds the segment under the partition's lock, from memory;
+//! [`Window::locate`] finds the batches outside of it, where the disk may keep it waiting. Neither copies records: a
+//! [`LogSlice`] says where they are.
+
+use std::sync::Arc;
+
+use crate::disk::{DiskFile, DiskResult};
+use crate::index::OffsetIndex;
+use crate::sealed::Sealed;
+use crate::walk::{LogError, Walk};
+
+/// Whole batches in a segment file. It can be read as long as the slice lives, whatever becomes of the segment.
+#[derive(Clone, Debug)]
+pub struct LogSlice {
+    /// The segment file.
+    pub file: Arc<DiskFile>,
+    /// Where the first batch begins.
+    pub position: u64,
+    /// Bytes of all batches together.
+    pub len: usize,
+    /// The first batch's first offset: at or before the one asked for.
+    pub base_offset: i64,
+    /// The offset after the last batch.
+    pub next_offset: i64,
+}
+
+impl LogSlice {
+    /// Read the batches into memory.
+    pub fn read(&self) -> DiskResult<Vec<u8>> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, self.position)?;
+        Ok(bytes)
+    }
+}
+
+/// An offset that the log doesn't hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("offset {offset} is not between {log_start} and {log_end}")]
+pub struct OutOfRange {
+    /// What was asked for.
+    pub offset: i64,
+    /// First offset there is.
+    pub log_start: i64,
+    /// The offset that comes next.
+    pub log_end: i64,
+}
+
+/// A read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The log doesn't hold the offset.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// The log can't be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The first batch is the one that holds this offset, or the first after it.
+    pub from: i64,
+    /// No batch with this offset or a later one: the high watermark, or the last stable offset.
+    pub up_to: i64,
+    /// Most bytes of all batches together…
+    pub max_bytes: usize,
+    /// … but the first batch is given even if it is larger (KIP-74).
+    pub at_least_one: bool,
+}
+
+/// One segment as it was when the lock was held.
+#[derive(Debug)]
+pub struct Window {
+    bounds: Bounds,
+    file: Arc<DiskFile>,
+    size: u64,
+    end_offset: i64,
+    start: Start,
+}
+
+#[derive(Debug)]
+enum Start {
+    Known(Hints),
+    AskIndex(Arc<Sealed>),
+}
+
+/// Where to start looking for the first batch and for the end of the last.
+#[derive(Clone, Copy, Debug)]
+struct Hints {
+    first: u64,
+    last: u64,
+}
+
+impl Hints {
+    fn find(index: &OffsetIndex, bounds: &Bounds) -> Hints {
+        let first = index.position_before(bounds.from);
+        Hints { first, last: index.last_position(bounds.up_to, first.saturating_add(bounds.max_bytes as u64)) }
+    }
+}
+
+impl Window {
+    pub(crate) fn active(
+        bounds: Bounds,
+        file: Arc<DiskFile>,
+        size: u64,
+        end_offset: i64,
+        index: &OffsetIndex,
+    ) -> Window {
+        Window { bounds, file, size, end_offset, start: Start::Known(Hints::find(index, &bounds)) }
+    }
+
+    pub(crate) fn sealed(bounds: Bounds, segment: Arc<Sealed>) -> DiskResult<Window> {
+        Ok(Window {
+            bounds,
+            file: segment.file()?,
+            size: segment.size,
+            end_offset: segment.end_offset,
+            start: Start::AskIndex(segment),
+        })
+    }
+
+    /// The offset that the next segment begins with. Compaction may leave none of the wanted batches in this one: then
+    /// ask for a window from there.
+    pub fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Find the batches. None when the bounds leave none of this segment. May wait for the disk.
+    pub fn locate(&self) -> Result<Option<LogSlice>, LogError> {
+        let Bounds { from, up_to, max_bytes, at_least_one } = self.bounds;
+        let hints = match &self.start {
+            Start::Known(hints) => *hints,
+            Start::AskIndex(segment) => Hints::find(&segment.indexes()?.offsets, &self.bounds),
+        };
+        let mut walk = Walk::new(&self.file, hints.first, self.size);
+        let first = loop {
+            match walk.next()? {
+                None => return Ok(None),
+                Some(place) if place.header.last_offset() >= from => break place,
+                Some(_) => {}
+            }
+        };
+        let limit = first.position.saturating_add(max_bytes as u64);
+        if first.header.next_offset() > up_to || (first.end() > limit && !at_least_one) {
+            return Ok(None);
+        }
+        let (mut end, mut next_offset) = (self.size, self.end_offset);
+        if next_offset > up_to || end > limit {
+            end = hints.last.max(first.end());
+            next_offset = first.header.next_offset();
+            let mut walk = Walk::new(&self.file, end, self.size);
+            while let Some(place) = walk.next()? {
+                if place.end() > limit || place.header.next_offset() > up_to {
+                    next_offset = place.header.base_offset;
+                    break;
+                }
+                (end, next_offset) = (place.end(), place.header.next_offset());
+            }
+        }
+        Ok(Some(LogSlice {
+            file: self.file.clone(),
+            position: first.position,
+            len: (end - first.position) as usize,
+            base_offset: first.header.base_offset,
+            next_offset,
+        }))
+    }
+}

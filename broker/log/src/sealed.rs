@@ -1,0 +1,149 @@
+//! A sealed segment: it never changes, and its file and indexes are opened when somebody needs them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::config::LogConfig;
+use crate::disk::{self, DiskFile, DiskResult};
+use crate::files::{Files, SegmentId};
+use crate::indexes::Indexes;
+use crate::segment::{Active, LOG, TIME_INDEX, load_indexes, path, write_indexes};
+use crate::time_index::{self, NO_TIMESTAMP, TimeEntry};
+use crate::walk::LogError;
+
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    id: SegmentId,
+    files: Arc<Files>,
+    dir: PathBuf,
+    pub base_offset: i64,
+    /// The base offset of the segment after it.
+    pub end_offset: i64,
+    pub size: u64,
+    index_interval: u64,
+    largest: OnceLock<TimeEntry>,
+}
+
+impl Sealed {
+    /// A segment found on disk.
+    pub fn open(
+        dir: &Path,
+        base_offset: i64,
+        end_offset: i64,
+        config: &LogConfig,
+        files: &Arc<Files>,
+    ) -> DiskResult<Sealed> {
+        let (size, _) = disk::stat(&path(dir, base_offset, LOG))?;
+        Ok(Sealed {
+            id: files.new_id(),
+            files: files.clone(),
+            dir: dir.to_owned(),
+            base_offset,
+            end_offset,
+            size,
+            index_interval: config.index_interval_bytes.into(),
+            largest: OnceLock::new(),
+        })
+    }
+
+    /// The active segment has had its last batch.
+    pub fn seal(
+        mut active: Active,
+        dir: &Path,
+        end_offset: i64,
+        config: &LogConfig,
+        files: &Arc<Files>,
+    ) -> DiskResult<Sealed> {
+        active.indexes.finish();
+        active.write_indexes()?;
+        active.cut()?;
+        let sealed = Sealed {
+            id: files.new_id(),
+            files: files.clone(),
+            dir: dir.to_owned(),
+            base_offset: active.base_offset,
+            end_offset,
+            size: active.size,
+            index_interval: config.index_interval_bytes.into(),
+            largest: OnceLock::from(active.indexes.largest),
+        };
+        files.put_file(sealed.id, active.file().clone());
+        Ok(sealed)
+    }
+
+    pub fn file(&self) -> DiskResult<Arc<DiskFile>> {
+        if let Some(file) = self.files.file(self.id) {
+            return Ok(file);
+        }
+        let file = Arc::new(DiskFile::open(&path(&self.dir, self.base_offset, LOG))?);
+        self.files.put_file(self.id, file.clone());
+        Ok(file)
+    }
+
+    /// Its indexes, rebuilt when their files are missing or can't be right.
+    pub fn indexes(&self) -> Result<Arc<Indexes>, LogError> {
+        if let Some(indexes) = self.files.indexes(self.id) {
+            return Ok(indexes);
+        }
+        let indexes = match load_indexes(&self.dir, self.base_offset, self.size)? {
+            Some(indexes) => indexes,
+            None => self.rebuild_indexes()?,
+        };
+        let indexes = Arc::new(indexes);
+        self.files.put_indexes(self.id, indexes.clone());
+        Ok(indexes)
+    }
+
+    fn rebuild_indexes(&self) -> Result<Indexes, LogError> {
+        let mut indexes = Indexes::new(self.base_offset);
+        indexes.catch_up(&*self.file()?, self.size, self.index_interval)?;
+        indexes.finish();
+        write_indexes(&self.dir, self.base_offset, &indexes, (0, 0))?;
+        tracing::warn!(dir = %self.dir.display(), segment = self.base_offset, "rebuilt the indexes of a segment");
+        Ok(indexes)
+    }
+
+    /// The largest timestamp in it: the last entry of its time index, read alone, for retention asks every segment.
+    pub fn largest(&self) -> Result<TimeEntry, LogError> {
+        if let Some(largest) = self.largest.get() {
+            return Ok(*largest);
+        }
+        let largest = match self.last_time_entry()? {
+            Some(largest) => largest,
+            None => self.indexes()?.largest,
+        };
+        Ok(*self.largest.get_or_init(|| largest))
+    }
+
+    fn last_time_entry(&self) -> DiskResult<Option<TimeEntry>> {
+        let path = path(&self.dir, self.base_offset, TIME_INDEX);
+        let file = match DiskFile::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let size = file.size()?;
+        let entry_len = time_index::ENTRY_LEN as u64;
+        let Some(position) = size.checked_sub(entry_len).filter(|_| size.is_multiple_of(entry_len)) else {
+            return Ok(None);
+        };
+        let mut entry = [0; time_index::ENTRY_LEN];
+        file.read_exact_at(&mut entry, position)?;
+        Ok(Some(time_index::parse_entry(self.base_offset, &entry)))
+    }
+
+    /// When its youngest record was written, or the file when records have no timestamps.
+    pub fn age_timestamp(&self) -> Result<i64, LogError> {
+        match self.largest()?.timestamp {
+            NO_TIMESTAMP => Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1),
+            timestamp => Ok(timestamp),
+        }
+    }
+}
+
+/// Nobody can ask for it any more: its place in the caches is for others.
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        self.files.forget(self.id);
+    }
+}

@@ -1,0 +1,214 @@
+//! The active segment: the last of its log, the one that grows.
+//!
+//! Its indexes live in memory and reach their files when it is flushed or sealed. Knows nothing of offsets' meaning, of
+//! epochs or producers: it puts batches where its log says.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_batch::{BatchHeader, Stamped};
+
+use crate::config::LogConfig;
+use crate::disk::{self, DiskFile, DiskResult};
+use crate::index::{self, OffsetIndex};
+use crate::indexes::Indexes;
+use crate::time_index::{self, NO_TIMESTAMP, TimeIndex};
+use crate::walk::{LogError, Place, Walk};
+
+pub(crate) const LOG: &str = "log";
+pub(crate) const OFFSET_INDEX: &str = "index";
+pub(crate) const TIME_INDEX: &str = "timeindex";
+pub(crate) const TRANSACTION_INDEX: &str = "txnindex";
+pub(crate) const SNAPSHOT: &str = "snapshot";
+
+/// The files that come and go with a segment, the log last: as long as it is there the others can be rebuilt.
+pub(crate) const EXTENSIONS: [&str; 5] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX, SNAPSHOT, LOG];
+
+/// Space is reserved for segments that have shown that they grow: thousands of quiet partitions must not hold 4 MiB each.
+const RESERVE_FROM: u64 = 1 << 20;
+const RESERVE_MIN: u64 = 4 << 20;
+const RESERVE_MAX: u64 = 32 << 20;
+
+/// The name of one of a segment's files.
+pub(crate) fn path(dir: &Path, base_offset: i64, extension: &str) -> PathBuf {
+    dir.join(format!("{base_offset:020}.{extension}"))
+}
+
+/// The offset and the extension in a file name such as [`path`] gives.
+pub(crate) fn parse_name(name: &str) -> Option<(i64, &str)> {
+    let (offset, extension) = name.split_once('.')?;
+    let digits = offset.len() == 20 && offset.bytes().all(|b| b.is_ascii_digit());
+    Some((offset.parse().ok().filter(|_| digits)?, extension))
+}
+
+#[derive(Debug)]
+pub(crate) struct Active {
+    dir: PathBuf,
+    pub base_offset: i64,
+    pub size: u64,
+    pub indexes: Indexes,
+    file: Arc<DiskFile>,
+    reserved: u64,
+    /// Entries that the index files hold.
+    on_file: (usize, usize),
+    first_timestamp: Option<i64>,
+    created_ms: i64,
+}
+
+impl Active {
+    pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> DiskResult<Active> {
+        let file = Arc::new(DiskFile::create(&path(dir, base_offset, LOG))?);
+        let indexes = Indexes::new(base_offset);
+        write_indexes(dir, base_offset, &indexes, (0, 0))?;
+        Ok(Active {
+            dir: dir.to_owned(),
+            base_offset,
+            size: 0,
+            indexes,
+            file,
+            reserved: 0,
+            on_file: (0, 0),
+            first_timestamp: None,
+            created_ms: now_ms,
+        })
+    }
+
+    /// Go on with a segment as its files tell. Gives the offset after its last batch, if it has one.
+    pub fn open(
+        dir: &Path,
+        base_offset: i64,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<(Active, Option<i64>), LogError> {
+        let file = Arc::new(DiskFile::open(&path(dir, base_offset, LOG))?);
+        let size = file.size()?;
+        let mut indexes = load_indexes(dir, base_offset, size)?.unwrap_or_else(|| Indexes::new(base_offset));
+        let next_offset = indexes.catch_up(&file, size, config.index_interval_bytes.into())?;
+        Ok((Active::with_indexes(dir, base_offset, file, size, indexes, now_ms)?, next_offset))
+    }
+
+    /// Go on with a segment whose indexes are known; their files are made to say the same.
+    pub fn with_indexes(
+        dir: &Path,
+        base_offset: i64,
+        file: Arc<DiskFile>,
+        size: u64,
+        indexes: Indexes,
+        now_ms: i64,
+    ) -> Result<Active, LogError> {
+        let first = Walk::new(&file, 0, size).next()?;
+        write_indexes(dir, base_offset, &indexes, (0, 0))?;
+        Ok(Active {
+            dir: dir.to_owned(),
+            base_offset,
+            size,
+            on_file: (indexes.offsets.len(), indexes.times.len()),
+            indexes,
+            file,
+            reserved: 0,
+            first_timestamp: first.map(|place| place.header.max_timestamp),
+            created_ms: now_ms,
+        })
+    }
+
+    pub fn file(&self) -> &Arc<DiskFile> {
+        &self.file
+    }
+
+    /// Must batches of `len` bytes, of which this is the last, go to a new segment?
+    pub fn must_roll(&self, len: u64, last: &BatchHeader, now_ms: i64, config: &LogConfig) -> bool {
+        let offset_too_far = last.last_offset() - self.base_offset > i64::from(i32::MAX);
+        if self.size == 0 {
+            return offset_too_far;
+        }
+        // By the records' own time where there is one, so that replicas roll alike (KIP-33).
+        let age_ms = match self.first_timestamp {
+            Some(first) if first != NO_TIMESTAMP && last.max_timestamp != NO_TIMESTAMP => {
+                last.max_timestamp.saturating_sub(first)
+            }
+            _ => now_ms.saturating_sub(self.created_ms),
+        };
+        offset_too_far
+            || self.size + len > u64::from(config.segment_bytes)
+            || age_ms > config.segment_ms_with_jitter(self.base_offset, self.created_ms)
+            || self.indexes.are_full(config.segment_index_bytes.into())
+    }
+
+    /// Write batches of `len` bytes at the end. After an error the segment is what it was, but its file may hold more
+    /// until [`Active::cut`].
+    pub fn append(&mut self, batches: &[Stamped], len: u64, config: &LogConfig) -> DiskResult<()> {
+        self.reserve(len, config)?;
+        let mut slices: Vec<IoSlice<'_>> = batches.iter().flat_map(Stamped::slices).collect();
+        self.file.write_all_at(&mut slices, self.size)?;
+        for batch in batches {
+            let (header, len) = (batch.header(), batch.len() as u64);
+            self.first_timestamp.get_or_insert(header.max_timestamp);
+            self.indexes.add(&header, self.size, len, config.index_interval_bytes.into());
+            self.size += len;
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, len: u64, config: &LogConfig) -> DiskResult<()> {
+        if self.size < RESERVE_FROM || self.size + len <= self.reserved {
+            return Ok(());
+        }
+        let left = u64::from(config.segment_bytes).saturating_sub(self.size);
+        let step = self.size.clamp(RESERVE_MIN, RESERVE_MAX).min(left).max(len);
+        self.reserved = self.size + step;
+        self.file.reserve(self.size, step)
+    }
+
+    /// Make the file end where the segment does, and give back what was reserved.
+    pub fn cut(&mut self) -> DiskResult<()> {
+        self.reserved = 0;
+        self.file.truncate(self.size)
+    }
+
+    /// Remove the batch at `place` and all that follow it.
+    pub fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<(), LogError> {
+        self.size = place.position;
+        self.cut()?;
+        if self.size == 0 {
+            self.first_timestamp = None;
+        }
+        self.indexes.truncate(place.header.base_offset);
+        self.on_file.0 = self.on_file.0.min(self.indexes.offsets.len());
+        self.on_file.1 = self.on_file.1.min(self.indexes.times.len());
+        self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
+        Ok(self.write_indexes()?)
+    }
+
+    /// Bring the index files up to date; they are not synced.
+    pub fn write_indexes(&mut self) -> DiskResult<()> {
+        write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
+        self.on_file = (self.indexes.offsets.len(), self.indexes.times.len());
+        Ok(())
+    }
+
+    /// The files that must be synced when this segment is; the indexes as last written.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        [OFFSET_INDEX, TIME_INDEX].map(|extension| path(&self.dir, self.base_offset, extension))
+    }
+}
+
+/// Read the indexes of a segment; none when one is missing or can't be right.
+pub(crate) fn load_indexes(dir: &Path, base_offset: i64, segment_size: u64) -> DiskResult<Option<Indexes>> {
+    let offsets = disk::read(&path(dir, base_offset, OFFSET_INDEX))?;
+    let times = disk::read(&path(dir, base_offset, TIME_INDEX))?;
+    let offsets = offsets.and_then(|bytes| OffsetIndex::parse(base_offset, &bytes, segment_size));
+    let times = times.and_then(|bytes| TimeIndex::parse(base_offset, &bytes));
+    Ok(offsets.zip(times).map(|(offsets, times)| Indexes::from_parts(base_offset, offsets, times)))
+}
+
+/// Write a segment's index files from these entries on; what they held behind them goes.
+pub(crate) fn write_indexes(dir: &Path, base_offset: i64, indexes: &Indexes, from: (usize, usize)) -> DiskResult<()> {
+    let write = |extension, bytes: Vec<u8>, at: usize| {
+        let file = DiskFile::open_or_create(&path(dir, base_offset, extension))?;
+        file.truncate(at as u64)?;
+        file.write_all_at(&mut [IoSlice::new(&bytes)], at as u64)
+    };
+    write(OFFSET_INDEX, indexes.offsets.bytes_from(from.0), from.0 * index::ENTRY_LEN)?;
+    write(TIME_INDEX, indexes.times.bytes_from(from.1), from.1 * time_index::ENTRY_LEN)
+}

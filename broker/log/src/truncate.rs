@@ -1,0 +1,77 @@
+//! Removing the log's tail: a follower whose log has parted from its leader's, or that starts anew elsewhere.
+//!
+//! The order of steps is such that a crash in between leaves a log that is merely longer than wanted.
+
+use crate::disk;
+use crate::epochs::Epochs;
+use crate::log::{Log, remove_segment_files};
+use crate::producers::Producers;
+use crate::segment::{self, Active, SNAPSHOT};
+use crate::walk::{LogError, Walk};
+
+impl Log {
+    /// Remove everything from `offset` on; a batch that holds it goes as a whole. Gives the new end. The recovery point
+    /// may have fallen: checkpoint it before the next append, or a crash would leave the new tail unchecked.
+    pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<i64, LogError> {
+        if offset >= self.log_end {
+            return Ok(self.log_end);
+        }
+        let first = *self.sealed.keys().next().unwrap_or(&self.active.base_offset);
+        if offset <= first {
+            self.truncate_fully_and_start_at(offset, now_ms)?;
+            return Ok(offset);
+        }
+        let done = self.cut_tail(offset, now_ms);
+        // Half-way the log is neither what it was nor what it should be.
+        done.inspect_err(|_| self.failed = true)?;
+        Ok(self.log_end)
+    }
+
+    fn cut_tail(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        while self.active.base_offset >= offset {
+            let Some((base_offset, _)) = self.sealed.pop_last() else { break };
+            remove_segment_files(&self.dir, self.active.base_offset)?;
+            (self.active, _) = Active::open(&self.dir, base_offset, &self.config, now_ms)?;
+        }
+        let file = self.active.file().clone();
+        let mut walk = Walk::new(&file, self.active.indexes.offsets.position_before(offset), self.active.size);
+        self.log_end = offset;
+        while let Some(place) = walk.next()? {
+            if place.header.last_offset() >= offset {
+                self.log_end = offset.min(place.header.base_offset);
+                self.active.truncate(&place, &self.config)?;
+                break;
+            }
+        }
+        self.log_start = self.log_start.min(self.log_end);
+        self.dirty.truncated(self.log_end);
+        if self.epochs.truncate_end(self.log_end) {
+            self.epochs.store(&self.dir)?;
+        }
+        self.recover_producers(now_ms)
+    }
+
+    /// Remove everything; the next offset is `offset`.
+    pub fn truncate_fully_and_start_at(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        let done = self.start_anew(offset, now_ms);
+        done.inspect_err(|_| self.failed = true)
+    }
+
+    fn start_anew(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        remove_segment_files(&self.dir, self.active.base_offset)?;
+        while let Some((base_offset, _)) = self.sealed.pop_last() {
+            remove_segment_files(&self.dir, base_offset)?;
+        }
+        for name in disk::list(&self.dir)? {
+            if segment::parse_name(&name).is_some_and(|(_, extension)| extension == SNAPSHOT) {
+                disk::remove(&self.dir.join(name))?;
+            }
+        }
+        self.active = Active::create(&self.dir, offset, now_ms)?;
+        (self.log_start, self.log_end) = (offset, offset);
+        self.dirty.truncated(offset);
+        self.producers = Producers::default();
+        self.epochs = Epochs::default();
+        Ok(self.epochs.store(&self.dir)?)
+    }
+}

@@ -1,0 +1,95 @@
+//! What the tests of the log share.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_batch::{BatchBuilder, BatchHeader, Codec, NewRecord, Stamped};
+
+use ottla_log::{Bounds, Files, Log, LogConfig, Opened, RecoveryHint};
+use tempfile::TempDir;
+
+/// Records are this old; tests have no clock.
+pub const NOW: i64 = 1_800_000_000_000;
+
+/// A log in a folder of its own.
+pub struct Fixture {
+    pub root: TempDir,
+    pub config: LogConfig,
+    pub files: Arc<Files>,
+    pub log: Log,
+}
+
+impl Fixture {
+    pub fn new(config: LogConfig) -> Fixture {
+        let root = tempfile::tempdir().unwrap();
+        let files = Files::new(4, 1 << 20);
+        let (log, _) = Log::open(&root.path().join("t-0"), config.clone(), hint(true, 0), &files, NOW).unwrap();
+        Fixture { root, config, files, log }
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.root.path().join("t-0")
+    }
+
+    pub fn append(&mut self, batch: &Stamped) {
+        self.log.append(std::slice::from_ref(batch), NOW).unwrap();
+    }
+
+    /// Open the log again without closing it, as after a crash of the process.
+    pub fn reopen_after_crash(&mut self, recovery_point: i64) -> Opened {
+        self.reopen(hint(false, recovery_point))
+    }
+
+    pub fn reopen(&mut self, hint: RecoveryHint) -> Opened {
+        let (log, opened) = Log::open(&self.dir(), self.config.clone(), hint, &self.files, NOW).unwrap();
+        self.log = log;
+        opened
+    }
+}
+
+pub fn hint(clean: bool, recovery_point: i64) -> RecoveryHint {
+    RecoveryHint { clean, recovery_point, log_start: 0 }
+}
+
+/// `count` records of about `len` bytes in all; each record's timestamp is its offset after [`NOW`].
+pub fn batch(base_offset: i64, count: i64, len: usize) -> Stamped {
+    batch_of(0, base_offset, count, len)
+}
+
+pub fn batch_of(epoch: i32, base_offset: i64, count: i64, len: usize) -> Stamped {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let value = vec![base_offset as u8; len / count as usize];
+    for i in 0..count {
+        builder.push(NewRecord { timestamp: NOW + base_offset + i, value: Some(&value), ..NewRecord::default() });
+    }
+    builder.build().stamp(base_offset, epoch, None)
+}
+
+/// A batch of an idempotent producer.
+pub fn produced(producer_id: i64, base_sequence: i32, base_offset: i64) -> Stamped {
+    let mut builder = BatchBuilder::new(Codec::None).producer(producer_id, 0, base_sequence);
+    builder.push(NewRecord { timestamp: NOW, value: Some(b"v"), ..NewRecord::default() });
+    builder.build().stamp(base_offset, 0, None)
+}
+
+pub fn bytes_of(batch: &Stamped) -> Vec<u8> {
+    batch.slices().iter().flat_map(|slice| slice.iter().copied()).collect()
+}
+
+/// Everything from an offset to the end.
+pub fn read_all(log: &Log, mut from: i64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let bounds = |from| Bounds { from, up_to: log.log_end(), max_bytes: 1 << 20, at_least_one: true };
+    while let Some(slice) = log.read(bounds(from)).unwrap() {
+        bytes.extend(slice.read().unwrap());
+        from = slice.next_offset;
+    }
+    bytes
+}
+
+/// Headers of all batches in some bytes.
+pub fn headers(bytes: Vec<u8>) -> Vec<BatchHeader> {
+    ottla_batch::Batches::new(bytes.into()).map(|batch| *batch.unwrap().header()).collect()
+}
