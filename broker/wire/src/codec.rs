@@ -42,9 +42,8 @@ impl Version {
 
 /// A value on the wire.
 pub trait Wire: Sized {
-    /// A lower bound of the bytes that a value takes, in any version. It bounds what an array's length may make us
-    /// allocate.
-    const MIN_SIZE: usize;
+    /// A lower bound of the bytes that a value takes. It bounds what an array's length may make us allocate.
+    fn min_size(version: Version) -> usize;
 
     /// Appends the value.
     fn encode(&self, encoder: &mut Encoder, version: Version);
@@ -95,7 +94,9 @@ pub(crate) fn decode_option<T: Wire>(
 macro_rules! numbers {
     ($($type:ident)*) => {$(
         impl Wire for $type {
-            const MIN_SIZE: usize = size_of::<$type>();
+            fn min_size(_: Version) -> usize {
+                size_of::<$type>()
+            }
 
             fn encode(&self, encoder: &mut Encoder, _: Version) {
                 encoder.$type(*self);
@@ -111,7 +112,9 @@ macro_rules! numbers {
 numbers!(i8 i16 i32 i64);
 
 impl Wire for bool {
-    const MIN_SIZE: usize = 1;
+    fn min_size(_: Version) -> usize {
+        1
+    }
 
     fn encode(&self, encoder: &mut Encoder, _: Version) {
         encoder.i8(i8::from(*self));
@@ -123,7 +126,9 @@ impl Wire for bool {
 }
 
 impl Wire for Uuid {
-    const MIN_SIZE: usize = 16;
+    fn min_size(_: Version) -> usize {
+        size_of::<Self>()
+    }
 
     fn encode(&self, encoder: &mut Encoder, _: Version) {
         encoder.slice(self.as_bytes());
@@ -135,7 +140,9 @@ impl Wire for Uuid {
 }
 
 impl Wire for Str {
-    const MIN_SIZE: usize = 1;
+    fn min_size(version: Version) -> usize {
+        if version.flexible { 1 } else { size_of::<i16>() }
+    }
 
     fn encode(&self, encoder: &mut Encoder, version: Version) {
         Self::encode_nullable(Some(self), encoder, version);
@@ -162,7 +169,9 @@ impl Wire for Str {
 }
 
 impl Wire for Bytes {
-    const MIN_SIZE: usize = 1;
+    fn min_size(version: Version) -> usize {
+        if version.flexible { 1 } else { size_of::<i32>() }
+    }
 
     fn encode(&self, encoder: &mut Encoder, version: Version) {
         Self::encode_nullable(Some(self), encoder, version);
@@ -188,7 +197,9 @@ impl Wire for Bytes {
 }
 
 impl Wire for Records {
-    const MIN_SIZE: usize = 1;
+    fn min_size(version: Version) -> usize {
+        if version.flexible { 1 } else { size_of::<i32>() }
+    }
 
     fn encode(&self, encoder: &mut Encoder, version: Version) {
         Self::encode_nullable(Some(self), encoder, version);
@@ -214,7 +225,9 @@ impl Wire for Records {
 }
 
 impl<T: Wire> Wire for Vec<T> {
-    const MIN_SIZE: usize = 1;
+    fn min_size(version: Version) -> usize {
+        if version.flexible { 1 } else { size_of::<i32>() }
+    }
 
     fn encode(&self, encoder: &mut Encoder, version: Version) {
         Self::encode_nullable(Some(self), encoder, version);
@@ -234,7 +247,7 @@ impl<T: Wire> Wire for Vec<T> {
     fn decode_nullable(decoder: &mut Decoder, version: Version) -> Result<Option<Self>, DecodeError> {
         let Some(length) = decoder.length(version)? else { return Ok(None) };
         // The length is the peer's word. It costs us memory only as far as the bytes for such an array are there.
-        let most = decoder.remaining() / T::MIN_SIZE.max(1);
+        let most = decoder.remaining() / T::min_size(version).max(1);
         if length > most {
             return Err(DecodeError::TooLong { length, most });
         }

@@ -18,7 +18,9 @@ impl ErrorCode {
 }
 
 impl Wire for ErrorCode {
-    const MIN_SIZE: usize = size_of::<i16>();
+    fn min_size(_: Version) -> usize {
+        size_of::<i16>()
+    }
 
     fn encode(&self, encoder: &mut Encoder, _: Version) {
         encoder.i16(self.0);

@@ -12,6 +12,7 @@
 //! | [`codec`] | how a value reads and writes itself |
 //! | [`decoder`], [`encoder`] | from and to bytes; no trust in the ones that come in |
 //! | [`frame`] | what is sent: pieces of memory and of files |
+//! | [`compatibility`] | our versions beside Kafka's, as a table |
 //! | [`error_code`] | Kafka's error codes by name |
 //!
 //! The versions are those of Kafka 4.3. What `versions = "7+"` and the like mean: see [`ottla_wire_derive`].
@@ -21,6 +22,7 @@
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 pub mod codec;
+pub mod compatibility;
 pub mod consumer_protocol;
 pub mod coordinator_records;
 pub mod decoder;
@@ -62,6 +64,7 @@ pub mod m75_describe_topic_partitions;
 
 pub use bytes::Bytes;
 pub use codec::{Message, Str};
+pub use compatibility::compatibility_table;
 pub use decoder::{DecodeError, Decoder};
 pub use error_code::ErrorCode;
 pub use frame::{Chunk, FileSlice, Frame, Records};

@@ -65,6 +65,15 @@ fn what_we_advertise_is_what_kafka_advertises() {
 }
 
 #[test]
+fn the_compatibility_table_is_right_about_kafka() {
+    let (_, kafka) = captured::<ApiVersionsRequest>(4);
+    let mut apis: Vec<_> = kafka.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
+    apis.sort();
+    let table = compatibility::KAFKA_4_3.iter().map(|(key, _, first, last)| (*key, *first, *last));
+    assert_eq!(table.collect::<Vec<_>>(), apis);
+}
+
+#[test]
 fn metadata_by_name() {
     let (request, response) = captured::<MetadataRequest>(13);
     let topics = request.topics.expect("one topic, not all");

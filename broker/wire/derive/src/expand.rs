@@ -57,12 +57,13 @@ fn default<'a>(message: &Ident, fields: impl Iterator<Item = &'a Field<'a>>) -> 
 }
 
 fn wire(message: &Ident, plain: &[Field<'_>], tagged: &[(u32, Field<'_>)]) -> TokenStream {
-    let sizes = plain.iter().filter(|field| field.rules.versions == Versions::ALL).map(|field| {
+    let sizes = plain.iter().map(|field| {
         let ty = field.ty;
-        match field.rules.nullable {
-            Some(_) => quote!(+ 1),
-            None => quote!(+ <#ty as crate::codec::Wire>::MIN_SIZE),
-        }
+        let size = match field.rules.nullable {
+            Some(_) => quote!(1),
+            None => quote!(<#ty as crate::codec::Wire>::min_size(version)),
+        };
+        field.when_present(quote!(size += #size;))
     });
     let encode = plain.iter().map(|field| field.when_present(field.encode()));
     let decode = plain.iter().map(|field| {
@@ -80,7 +81,11 @@ fn wire(message: &Ident, plain: &[Field<'_>], tagged: &[(u32, Field<'_>)]) -> To
     });
     quote! {
         impl crate::codec::Wire for #message {
-            const MIN_SIZE: usize = 0 #(#sizes)*;
+            fn min_size(version: crate::codec::Version) -> usize {
+                let mut size = usize::from(version.flexible);
+                #(#sizes)*
+                size
+            }
 
             fn encode(&self, encoder: &mut crate::encoder::Encoder, version: crate::codec::Version) {
                 #(#encode)*
