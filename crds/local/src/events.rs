@@ -1,0 +1,60 @@
+//! Events have two APIs over one storage: `v1`, which `kubectl describe` reads, and `events.k8s.io/v1`, to which
+//! controllers write. Stored is the `v1` form.
+
+use serde_json::{Map, Value};
+
+/// Field of `events.k8s.io/v1` and the field of `v1` that holds the same.
+const RENAMED: [(&str, &str); 7] = [
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+/// An `events.k8s.io/v1` Event as it is stored.
+pub fn to_stored(new: Value) -> Value {
+    rename(new, "v1", |field| RENAMED.iter().find(|(from, _)| *from == field).map(|(_, to)| *to))
+}
+
+/// A stored Event as `events.k8s.io/v1`.
+pub fn to_new(stored: &Value) -> Value {
+    rename(stored.clone(), "events.k8s.io/v1", |field| {
+        RENAMED.iter().find(|(_, from)| *from == field).map(|(to, _)| *to)
+    })
+}
+
+fn rename(event: Value, api_version: &str, new_name: impl Fn(&str) -> Option<&'static str>) -> Value {
+    let Value::Object(event) = event else { return event };
+    let mut renamed: Map<String, Value> = event
+        .into_iter()
+        .map(|(field, value)| match new_name(&field) {
+            Some(name) => (name.to_owned(), value),
+            None => (field, value),
+        })
+        .collect();
+    renamed.insert("apiVersion".into(), api_version.into());
+    Value::Object(renamed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_written_to_one_api_reads_the_same_in_the_other() {
+        let new = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "a"},
+            "regarding": {"name": "topic"}, "note": "created", "reportingController": "ottla", "reason": "Created",
+        });
+        let stored = to_stored(new.clone());
+        assert_eq!(stored["involvedObject"]["name"], "topic");
+        assert_eq!(stored["message"], "created");
+        assert_eq!(stored["apiVersion"], "v1");
+        assert_eq!(to_new(&stored), new);
+    }
+}

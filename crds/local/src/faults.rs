@@ -1,0 +1,92 @@
+//! What tests make go wrong: a slow, unreachable, refusing or forgetful API server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::store::Objects;
+
+/// The faults of one server; none until a test asks for them.
+#[derive(Debug)]
+pub struct Faults {
+    state: Mutex<State>,
+    cut: watch::Sender<u64>,
+    objects: Arc<Objects>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    latency: Duration,
+    outage: bool,
+    conflicts: u32,
+}
+
+/// Why an in-process client got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("connection refused: the API server is out (injected)")]
+pub struct Outage;
+
+impl Faults {
+    pub(crate) fn new(objects: Arc<Objects>) -> Self {
+        Self { state: Mutex::default(), cut: watch::Sender::new(0), objects }
+    }
+
+    /// Every request waits this long first.
+    pub fn set_latency(&self, latency: Duration) {
+        self.state.lock().latency = latency;
+    }
+
+    /// While out, requests fail without an answer; going out also ends all watches.
+    pub fn set_outage(&self, outage: bool) {
+        self.state.lock().outage = outage;
+        if outage {
+            self.drop_watches();
+        }
+    }
+
+    /// The next `count` writes to existing objects are refused with 409, as if somebody else had been faster.
+    pub fn refuse_writes(&self, count: u32) {
+        self.state.lock().conflicts = count;
+    }
+
+    /// Ends all watches that are open now, in the middle of whatever they were telling.
+    pub fn drop_watches(&self) {
+        self.cut.send_modify(|count| *count += 1);
+    }
+
+    /// Forgets the past: a watch from any version known so far is answered with 410 Expired.
+    pub fn expire_watches(&self) {
+        self.objects.forget_events();
+    }
+
+    /// While on, reads with resourceVersion 0, which may be served from a cache, show the state of this moment.
+    /// Consistent reads stay consistent, as they are on a real server.
+    pub fn set_stale_reads(&self, stale: bool) {
+        self.objects.freeze(stale);
+    }
+
+    pub(crate) async fn reach(&self) -> Result<(), Outage> {
+        let (latency, outage) = {
+            let state = self.state.lock();
+            (state.latency, state.outage)
+        };
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if outage { Err(Outage) } else { Ok(()) }
+    }
+
+    /// Whether this write is one of those to refuse.
+    pub(crate) fn refuses_write(&self) -> bool {
+        let mut state = self.state.lock();
+        let refuses = state.conflicts > 0;
+        state.conflicts = state.conflicts.saturating_sub(1);
+        refuses
+    }
+
+    pub(crate) fn cut(&self) -> watch::Receiver<u64> {
+        self.cut.subscribe()
+    }
+}

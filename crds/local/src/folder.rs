@@ -1,0 +1,264 @@
+//! A folder of YAML files: `<plural>/<namespace>/<name>.yaml`, without the namespace for cluster-wide kinds.
+//!
+//! What people or the operator declare is on the disk before a write is answered: written beside, synced, renamed.
+//! Events are not kept. A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk
+//! while a broker's incarnation survives. Files may be edited or added while no server runs; one that is wrong stops
+//! the start with its name and the field. One process at a time: the folder is locked.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::admit;
+use crate::kind::{Kind, Kinds};
+use crate::object::{Key, as_map, metadata, metadata_mut, restore};
+use crate::status::Status;
+use crate::store::{Change, Event};
+use crate::verbs;
+
+/// Versions set aside for one run. The next run starts above them, whatever the clock says.
+const VERSIONS_PER_RUN: u64 = 1_000_000_000;
+const LOCK: &str = ".lock";
+const VERSION: &str = ".version";
+const UNFINISHED: &str = ".unfinished";
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it.
+    #[error("the folder {0} is in use by another process")]
+    InUse(PathBuf),
+    /// The disk or the file system refuses.
+    #[error("failed to {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that is not what its place says.
+    #[error("{path}: {why}")]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// The field and what is wrong with it.
+        why: String,
+    },
+}
+
+/// An open folder; nobody else has it while this lives.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+type Loaded = (Folder, Vec<(Key, Value)>, u64);
+
+impl Folder {
+    /// Locks the folder, making it if need be, and reads every object in it. The number is the version they have.
+    pub(crate) fn open(path: &Path, kinds: &Kinds) -> Result<Loaded, FolderError> {
+        fs::create_dir_all(path).map_err(failed("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::create(&lock_path).map_err(failed("open", &lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => FolderError::InUse(path.to_owned()),
+            TryLockError::Error(source) => FolderError::Io { action: "lock", path: lock_path, source },
+        })?;
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        let version = folder.next_version()?;
+        let mut objects = Vec::new();
+        for kind in kinds.iter().filter(|kind| is_kept(&kind.stored_resource())) {
+            folder.read_kind(kind, &mut objects)?;
+        }
+        Ok((folder, objects, version))
+    }
+
+    fn next_version(&self) -> Result<u64, FolderError> {
+        let path = self.path.join(VERSION);
+        let version = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| FolderError::Bad {
+                path: path.clone(),
+                why: format!("expected a number, found {text:?}"),
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(FolderError::Io { action: "read", path, source }),
+        };
+        let next = format!("{}\n", version + VERSIONS_PER_RUN);
+        self.write(&path, next.as_bytes()).map_err(failed("write", &path))?;
+        Ok(version)
+    }
+
+    fn read_kind(&self, kind: &Kind, objects: &mut Vec<(Key, Value)>) -> Result<(), FolderError> {
+        let folder = self.path.join(&kind.plural);
+        if !kind.namespaced {
+            return self.read_objects(kind, "", &folder, objects);
+        }
+        for path in entries(&folder)? {
+            if path.is_dir() {
+                self.read_objects(kind, &file_name(&path), &path, objects)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_objects(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        folder: &Path,
+        objects: &mut Vec<(Key, Value)>,
+    ) -> Result<(), FolderError> {
+        for path in entries(folder)? {
+            let Some(name) = file_name(&path).strip_suffix(".yaml").map(str::to_owned) else { continue };
+            let text = fs::read(&path).map_err(failed("read", &path))?;
+            let key = Key { resource: kind.stored_resource(), namespace: namespace.to_owned(), name };
+            let object = read_object(kind, &key, &text).map_err(|why| FolderError::Bad { path: path.clone(), why })?;
+            objects.push((key, object));
+        }
+        Ok(())
+    }
+
+    /// Makes a change survive a crash, if it is of those that must.
+    pub(crate) fn persist(&self, event: &Event) -> io::Result<()> {
+        if !is_kept(&event.key.resource) {
+            return Ok(());
+        }
+        let path = self.path_of(&event.key);
+        match &event.change {
+            Change::Deleted(_) => {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+                sync_folder(&path)
+            }
+            Change::Put(new) => {
+                let written = as_written(&new.value);
+                let before = event.old.as_ref().map(|old| as_written(&old.value));
+                if event.key.resource == LEASES && before.is_some_and(|old| only_renewed(old, written.clone())) {
+                    return Ok(());
+                }
+                let text = serde_yaml::to_string(&written).map_err(io::Error::other)?;
+                self.write(&path, text.as_bytes())
+            }
+        }
+    }
+
+    fn path_of(&self, key: &Key) -> PathBuf {
+        let plural = key.resource.split('.').next().unwrap_or_default();
+        let mut path = self.path.join(plural);
+        if !key.namespace.is_empty() {
+            path.push(&key.namespace);
+        }
+        path.join(format!("{}.yaml", key.name))
+    }
+
+    /// Whole or not at all, and there after a crash. Writes take turns, so one unfinished file is enough.
+    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let unfinished = self.path.join(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        if let Some(folder) = path.parent()
+            && !folder.exists()
+        {
+            fs::create_dir_all(folder)?;
+            sync_folder(folder)?;
+        }
+        fs::rename(&unfinished, path)?;
+        sync_folder(path)
+    }
+}
+
+const LEASES: &str = "leases.coordination.k8s.io";
+
+fn is_kept(resource: &str) -> bool {
+    resource != "events"
+}
+
+/// An object as its file shows it. The version is of no use in the next run.
+fn as_written(object: &Value) -> Value {
+    let mut object = object.clone();
+    metadata_mut(&mut object).remove("resourceVersion");
+    object
+}
+
+/// Whether a Lease changed in nothing but its renewal.
+fn only_renewed(mut old: Value, new: Value) -> bool {
+    if let Some(spec) = old.get_mut("spec").filter(|spec| spec.is_object()) {
+        restore(spec, "renewTime", new.get("spec").unwrap_or(&Value::Null));
+    }
+    let managed = new.get("metadata").cloned().unwrap_or_default();
+    if let Some(meta) = old.get_mut("metadata") {
+        restore(meta, "managedFields", &managed);
+    }
+    old == new
+}
+
+fn read_object(kind: &Kind, key: &Key, text: &[u8]) -> Result<Value, String> {
+    let mut object: Value = serde_yaml::from_slice(text).map_err(|error| error.to_string())?;
+    let text = |status: Status| status.message;
+    crate::request::check_shape(&object).map_err(text)?;
+    for (field, expected) in [("name", &key.name), ("namespace", &key.namespace)] {
+        let stated = metadata(&object, field);
+        if stated != expected && !(stated.is_empty() && field == "namespace") {
+            return Err(format!("metadata.{field}: {stated:?} does not match the file's place, {expected:?}"));
+        }
+    }
+    if !key.namespace.is_empty() {
+        metadata_mut(&mut object).insert("namespace".into(), key.namespace.clone().into());
+    }
+    let unknown = kind.schema.as_ref().map(|schema| schema.prune(&mut object)).unwrap_or_default();
+    if let Some(field) = unknown.first() {
+        return Err(format!("{field}: unknown field"));
+    }
+    // A file that a person wrote has no uid yet; everything else is kept as it was.
+    let kept = object.clone();
+    admit::create(kind, &mut object, &verbs::birth()).map_err(text)?;
+    restore(&mut object, "status", &kept);
+    let meta = metadata_mut(&mut object);
+    for (field, value) in as_map(&mut metadata_of(&kept)) {
+        meta.insert(field.clone(), value.clone());
+    }
+    Ok(object)
+}
+
+fn metadata_of(object: &Value) -> Value {
+    object.get("metadata").cloned().unwrap_or_default()
+}
+
+/// What is in a folder, in order; nothing if there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let read = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(failed("read", folder))?,
+    };
+    let mut entries = Vec::new();
+    for entry in read {
+        entries.push(entry.map_err(failed("read", folder))?.path());
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A rename or removal is there after a crash only when its folder is synced too.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    let path = path.to_owned();
+    move |source| FolderError::Io { action, path, source }
+}

@@ -1,0 +1,147 @@
+//! CEL rules (`x-kubernetes-validations`), evaluated by kube's `cel` feature.
+//!
+//! We walk the object ourselves and hand over one node at a time, for two reasons: a map list's old element is the one
+//! with the same key (kube-cel takes the one with the same index), and a rule is compiled when an object first meets
+//! it, so that rules cost nothing at start.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, OnceLock};
+
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use serde_json::{Value, json};
+
+use super::validate::type_name;
+use super::{join, map_keys};
+use crate::status::Cause;
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(Validator::new);
+
+/// The rules of a schema node and of the nodes below it. Nodes without any are left out.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// The node's own rules; those below are cut out, the types below stay.
+    own: Option<Own>,
+    properties: BTreeMap<String, Rules>,
+    items: Option<Box<Rules>>,
+    /// The keys of a map list; the elements of other lists have no old self.
+    keys: Vec<String>,
+    additional: Option<Box<Rules>>,
+}
+
+#[derive(Debug)]
+struct Own {
+    schema: Value,
+    compiled: OnceLock<CompiledSchema>,
+}
+
+impl Rules {
+    /// The rules of a kind, if it has any.
+    pub fn new(root: &Value) -> Option<Self> {
+        let mut root = root.clone();
+        if let Some(Value::Object(properties)) = root.get_mut("properties") {
+            // What a rule at the root may use although the definition does not name it.
+            let text = json!({"type": "string"});
+            properties.insert("apiVersion".into(), text.clone());
+            properties.insert("kind".into(), text.clone());
+            let metadata = json!({"type": "object", "properties": {"name": text, "generateName": text}});
+            properties.insert("metadata".into(), metadata);
+        }
+        Self::below(&root)
+    }
+
+    fn below(schema: &Value) -> Option<Self> {
+        let own = schema.get("x-kubernetes-validations").map(|rules| {
+            let mut alone = without_rules(schema);
+            alone["x-kubernetes-validations"] = rules.clone();
+            Own { schema: alone, compiled: OnceLock::new() }
+        });
+        let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let properties: BTreeMap<_, _> =
+            properties.filter_map(|(name, property)| Some((name.clone(), Self::below(property)?))).collect();
+        let items = schema.get("items").and_then(Self::below).map(Box::new);
+        let additional = schema.get("additionalProperties").and_then(Self::below).map(Box::new);
+        let keys = map_keys(schema).unwrap_or_default().into_iter().map(str::to_owned).collect();
+        let any = own.is_some() || !properties.is_empty() || items.is_some() || additional.is_some();
+        any.then_some(Self { own, properties, items, keys, additional })
+    }
+
+    /// Asks all rules about an object whose types and bounds are right.
+    pub fn check(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+        self.walk(&without_nulls(object), old.map(without_nulls).as_ref(), "", causes);
+    }
+
+    fn walk(&self, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
+        if let Some(own) = &self.own {
+            own.check(value, old, path, causes);
+        }
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    if let Some(rules) = self.properties.get(name).or(self.additional.as_deref()) {
+                        rules.walk(field, old.and_then(|old| old.get(name)), &join(path, name), causes);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                let Some(rules) = &self.items else { return };
+                for (index, item) in items.iter().enumerate() {
+                    rules.walk(item, self.old_item(item, old), &format!("{path}[{index}]"), causes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn old_item<'a>(&self, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        old?.as_array()?.iter().find(|old| self.keys.iter().all(|key| old.get(key) == item.get(key)))
+    }
+}
+
+impl Own {
+    fn check(&self, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
+        let compiled = self.compiled.get_or_init(|| compile_schema(&self.schema));
+        let Err(errors) = VALIDATOR.validate_compiled(compiled, value, old) else { return };
+        for error in errors.into_vec() {
+            let below = error.field_path.trim_start_matches('.');
+            let field = if below.is_empty() { path.to_owned() } else { join(path, below) };
+            let field = if field.is_empty() { "<nil>".to_owned() } else { field };
+            let found = type_name(value);
+            causes.push(match error.reason.as_deref() {
+                Some("FieldValueForbidden") => Cause::forbidden(&field, &error.message),
+                Some("FieldValueRequired") => Cause::required(&field, &error.message),
+                Some("FieldValueDuplicate") => {
+                    Cause::new("FieldValueDuplicate", &field, format!("Duplicate value: \"{found}\""))
+                }
+                _ => Cause::invalid(&field, &json!(found), &error.message),
+            });
+        }
+    }
+}
+
+fn without_rules(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "x-kubernetes-validations")
+            .map(|(name, field)| (name.clone(), without_rules(field)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_rules).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A null counts as absent on a real server; kube-cel takes it for a value.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, field)| !field.is_null())
+            .map(|(name, field)| (name.clone(), without_nulls(field)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
