@@ -13,9 +13,6 @@ use crate::turn::Then;
 impl Shard {
     /// DescribeGroups, of one group. How an unknown one is shown depends on the request's version.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
-        if group.is_empty() {
-            return Err(GroupError::InvalidGroupId);
-        }
         self.groups.get(group).map(ClassicGroup::describe).ok_or(GroupError::GroupIdNotFound)
     }
 
@@ -48,9 +45,6 @@ impl Shard {
     }
 
     fn may_delete(&self, id: &GroupId) -> Result<(), GroupError> {
-        if id.is_empty() {
-            return Err(GroupError::InvalidGroupId);
-        }
         match self.groups.get(id) {
             None => Err(GroupError::GroupIdNotFound),
             Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
@@ -83,7 +77,7 @@ impl ClassicGroup {
                 client_id: member.client_id.clone(),
                 client_host: member.client_host.clone(),
                 metadata: if stable { self.metadata_of(member) } else { Bytes::new() },
-                assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+                assignment: member.assignment.clone(),
             })
             .collect();
         DescribedGroup {

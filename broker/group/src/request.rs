@@ -236,7 +236,7 @@ pub struct DescribedMember {
     pub client_host: String,
     /// Its metadata under the chosen protocol; empty unless Stable.
     pub metadata: Bytes,
-    /// Its assignment; empty unless Stable.
+    /// Its last assignment.
     pub assignment: Bytes,
 }
 

@@ -12,7 +12,7 @@ use crate::ids::TopicName;
 pub(crate) const CONSUMER_PROTOCOL: &str = "consumer";
 
 /// The topics of one member's subscription, or `None` if it does not read as one. Version 0 is a prefix of all later
-/// versions: version, array of topic names.
+/// versions: version, array of topic names, nullable bytes of the assignor's own.
 pub(crate) fn topics(metadata: &[u8]) -> Option<BTreeSet<TopicName>> {
     read(metadata).ok().flatten()
 }
@@ -28,7 +28,8 @@ fn read(mut bytes: &[u8]) -> Result<Option<BTreeSet<TopicName>>, TryGetError> {
         let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else { return Ok(None) };
         topics.insert(TopicName::from(name));
     }
-    Ok(Some(topics))
+    let user_data = usize::try_from(bytes.try_get_i32()?).unwrap_or(0); // -1 is null
+    Ok((user_data <= bytes.len()).then_some(topics))
 }
 
 #[cfg(test)]
@@ -40,8 +41,10 @@ mod tests {
         let names = |names: &[&str]| Some(names.iter().map(|name| TopicName::from(*name)).collect::<BTreeSet<_>>());
         let cases: &[(&[u8], Option<BTreeSet<TopicName>>)] = &[
             (b"\x00\x00\x00\x00\x00\x01\x00\x01t\xff\xff\xff\xff", names(&["t"])),
-            (b"\x00\x03\x00\x00\x00\x02\x00\x01a\x00\x02bcand more", names(&["a", "bc"])),
-            (b"\x00\x00\x00\x00\x00\x00", names(&[])),
+            (b"\x00\x03\x00\x00\x00\x02\x00\x01a\x00\x02bc\x00\x00\x00\x01uand more", names(&["a", "bc"])),
+            (b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", names(&[])),
+            (b"\x00\x00\x00\x00\x00\x01\x00\x01t", None),
+            (b"\x00\x00\x00\x00\x00\x01\x00\x01t\x00\x00\x00\x05four", None),
             (b"", None),
             (b"\x00", None),
             (b"\xff\xff\x00\x00\x00\x00", None),

@@ -1,0 +1,443 @@
+//! A coordinator, a log and some clients, driven by commands in plain words.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_group::*;
+use uuid::Uuid;
+
+/// Commands. A name is a client: `A`, `B`, `admin` (who is no member). It remembers its id and generation.
+///
+/// - `set initial.delay 0s | max.size 2`
+/// - `A joins [static i1] [with range=meta,sticky=meta] [type connect] [session 10s] [rebalance 60s] [version 4] [as ID]`
+/// - `A syncs [A=x,B=y] [generation 7] [protocol sticky] [as ID] [static i1]`
+/// - `A beats`, `A leaves`, `admin removes i1`
+/// - `A commits t-0=5,t-1=6 [noted m] [retention 1s] [version 8]`, `fetch`, `admin deletes offsets t-0`
+/// - `describe`, `list`, `admin deletes the group`, `topic t is deleted`, `3s pass`, `expire`
+/// - `the log is slow` (appends wait), `the log catches up`, `the log fails once` (the oldest
+///   append fails with NotLeader, the others come through)
+/// - `restart`: what is in the log is replayed into a new shard
+pub struct World {
+    shard: Shard,
+    config: Config,
+    now: Now,
+    /// The log, and what it has not decided on.
+    log: Vec<Record>,
+    slow: bool,
+    undecided: VecDeque<Append>,
+    clients: BTreeMap<String, Client>,
+    /// Who waits. A ticket leaves with its answer, so a second answer is noticed.
+    waiting: HashMap<Ticket, String>,
+    tickets: u64,
+    ids: u128,
+    told: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Client {
+    id: String,
+    instance: Option<String>,
+    generation: i32,
+}
+
+const GROUP: &str = "g";
+
+impl Default for World {
+    fn default() -> Self {
+        World {
+            shard: Shard::new(Config::default()),
+            config: Config::default(),
+            now: Now { monotonic: Duration::ZERO, wall_ms: 1_000_000 },
+            log: Vec::new(),
+            slow: false,
+            undecided: VecDeque::new(),
+            clients: BTreeMap::new(),
+            waiting: HashMap::new(),
+            tickets: 0,
+            ids: 0,
+            told: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    /// Does it, and says everything that came of it.
+    pub fn command(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (name, rest) = (words[0], Options(&words));
+        match words[..] {
+            ["set", "initial.delay", delay] => {
+                self.reset(Config { initial_rebalance_delay: time(delay), ..self.config.clone() })
+            }
+            ["set", "max.size", size] => {
+                self.reset(Config { max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            [_, "joins", ..] => self.join(name, &rest),
+            [_, "syncs", ..] => self.sync(name, &rest),
+            [_, "beats", ..] => self.beat(name, &rest),
+            [_, "leaves", ..] => {
+                let client = self.client(name, &rest);
+                self.leave(name, &client.id, client.instance.as_deref());
+            }
+            [_, "removes", instance] => self.leave(name, "", Some(instance)),
+            [_, "commits", offsets, ..] => self.commit(name, offsets, &rest),
+            [_, "deletes", "offsets", partitions] => {
+                let partitions: Vec<_> = partitions.split(',').map(partition).collect();
+                let ticket = self.ticket(name);
+                let effects = self.shard.delete_offsets(&GROUP.into(), &partitions, ticket, self.now);
+                self.carry_out(effects);
+            }
+            [_, "deletes", "the", "group"] => {
+                let ticket = self.ticket(name);
+                let effects = self.shard.delete_groups(&[GROUP.into()], ticket, self.now);
+                self.carry_out(effects);
+            }
+            ["topic", topic, "is", "deleted"] => {
+                let effects = self.shard.topics_deleted(&[topic.into()], self.now);
+                self.carry_out(effects);
+            }
+            ["fetch"] => {
+                let offsets: Vec<_> = self.shard.committed_offsets(GROUP).map(fetched).collect();
+                self.told.push(if offsets.is_empty() { "no offsets".into() } else { offsets.join(", ") });
+            }
+            ["describe"] => {
+                let described = self.shard.describe(&GROUP.into());
+                self.told.push(describe(described));
+            }
+            ["list"] => {
+                let groups = self.shard.list().map(|g| format!("{} ({}) {}", g.group, g.protocol_type, g.state.name()));
+                self.told.extend(groups);
+            }
+            ["expire"] => {
+                let effects = self.shard.expire(self.now);
+                self.carry_out(effects);
+            }
+            [duration, "pass" | "passes"] => self.pass(time(duration)),
+            ["the", "log", "is", "slow"] => self.slow = true,
+            ["the", "log", "catches", "up"] => self.decide(Ok(())),
+            ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
+            ["restart"] => self.reset(self.config.clone()),
+            ["unload"] => {
+                let shard = std::mem::replace(&mut self.shard, Shard::new(self.config.clone()));
+                let replies = shard.unload(self.now);
+                self.carry_out(Effects { replies, appends: Vec::new() });
+            }
+            _ => panic!("what is {line:?}?"),
+        }
+        std::mem::take(&mut self.told)
+    }
+
+    fn join(&mut self, name: &str, options: &Options<'_>) {
+        let instance = options.get("static").map(str::to_owned);
+        let version: i16 = options.get("version").map_or(9, |v| v.parse().expect("a version"));
+        let client = self.clients.entry(name.to_owned()).or_default();
+        client.instance = instance;
+        let client = self.client(name, options);
+        let session_timeout_ms = time(options.get("session").unwrap_or("10s")).as_millis() as i32;
+        self.ids += 1;
+        let request = JoinRequest {
+            group: options.get("to").unwrap_or(GROUP).into(),
+            member: client.id.as_str().into(),
+            instance: client.instance.as_deref().map(Into::into),
+            client_id: name.into(),
+            client_host: "/127.0.0.1".into(),
+            session_timeout_ms,
+            rebalance_timeout_ms: time(options.get("rebalance").unwrap_or("60s")).as_millis() as i32,
+            protocol_type: options.get("type").unwrap_or("consumer").into(),
+            protocols: pairs(options.get("with").unwrap_or("range=m"))
+                .map(|(name, metadata)| Protocol { name, metadata: metadata.into() })
+                .collect(),
+            can_be_sent_an_id: version >= 4,
+            can_skip_assignment: version >= 9,
+            fresh: Uuid::from_u128(self.ids),
+        };
+        let ticket = self.ticket(name);
+        let effects = self.shard.join(request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    fn sync(&mut self, name: &str, options: &Options<'_>) {
+        let client = self.client(name, options);
+        let assignments = options.0.get(2).copied().filter(|word| word.contains('=')).unwrap_or_default();
+        let request = SyncRequest {
+            group: GROUP.into(),
+            member: client.id.as_str().into(),
+            instance: client.instance.as_deref().map(Into::into),
+            generation: client.generation,
+            protocol_type: options.get("type").map(Into::into),
+            protocol_name: options.get("protocol").map(Into::into),
+            assignments: pairs(assignments)
+                .map(|(name, assignment)| (self.clients[&name].id.as_str().into(), assignment.into()))
+                .collect(),
+        };
+        let ticket = self.ticket(name);
+        let effects = self.shard.sync(request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    fn beat(&mut self, name: &str, options: &Options<'_>) {
+        let client = self.client(name, options);
+        let request = HeartbeatRequest {
+            group: GROUP.into(),
+            member: client.id.as_str().into(),
+            instance: client.instance.as_deref().map(Into::into),
+            generation: client.generation,
+        };
+        let answer = self.shard.heartbeat(&request, self.now);
+        self.told.push(format!("{name}: {}", result(&answer)));
+    }
+
+    fn leave(&mut self, name: &str, member: &str, instance: Option<&str>) {
+        let members = vec![Leaving { member: member.into(), instance: instance.map(Into::into) }];
+        let ticket = self.ticket(name);
+        let effects = self.shard.leave(&LeaveRequest { group: GROUP.into(), members }, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    fn commit(&mut self, name: &str, offsets: &str, options: &Options<'_>) {
+        let client = match name {
+            "admin" => Client { generation: -1, ..Client::default() },
+            _ => self.client(name, options),
+        };
+        let offset = |(at, offset): (String, String)| {
+            let (topic, partition) = partition(&at);
+            let metadata = options.get("noted").unwrap_or_default();
+            let metadata = metadata
+                .split_once('*')
+                .map_or(metadata.to_owned(), |(what, times)| what.repeat(times.parse().expect("a number")));
+            OffsetToCommit {
+                topic,
+                topic_id: None,
+                partition,
+                offset: offset.parse().expect("a number"),
+                leader_epoch: 3,
+                metadata,
+            }
+        };
+        let request = CommitRequest {
+            group: GROUP.into(),
+            member: client.id.as_str().into(),
+            instance: client.instance.as_deref().map(Into::into),
+            generation: client.generation,
+            knows_group_id_not_found: options.get("version") != Some("8"),
+            retention_ms: options.get("retention").map(|retention| time(retention).as_millis() as i64),
+            offsets: pairs(offsets).map(offset).collect(),
+        };
+        let ticket = self.ticket(name);
+        let effects = self.shard.commit_offsets(request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    /// The client as it knows itself, but for what the command says.
+    fn client(&self, name: &str, options: &Options<'_>) -> Client {
+        let mut client = self.clients.get(name).cloned().unwrap_or_default();
+        if let Some(id) = options.get("as") {
+            client.id = match id.split_once('#') {
+                Some((prefix, number)) => format!("{prefix}-{}", Uuid::from_u128(number.parse().expect("a number"))),
+                None => id.trim_matches('"').to_owned(),
+            };
+        }
+        if let Some(instance) = options.get("static") {
+            client.instance = Some(instance.to_owned());
+        }
+        if let Some(generation) = options.get("generation") {
+            client.generation = generation.parse().expect("a number");
+        }
+        client
+    }
+
+    fn ticket(&mut self, name: &str) -> Ticket {
+        self.tickets += 1;
+        self.waiting.insert(Ticket(self.tickets), name.to_owned());
+        Ticket(self.tickets)
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let until = self.now.monotonic + duration;
+        while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= until) {
+            self.advance_to(deadline.max(self.now.monotonic));
+            let effects = self.shard.tick(self.now);
+            self.carry_out(effects);
+        }
+        self.advance_to(until);
+    }
+
+    fn advance_to(&mut self, at: Duration) {
+        self.now.wall_ms += (at - self.now.monotonic).as_millis() as i64;
+        self.now.monotonic = at;
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for (ticket, reply) in effects.replies {
+            self.deliver(ticket, reply);
+        }
+        self.undecided.extend(effects.appends);
+        if !self.slow {
+            self.decide(Ok(()));
+        }
+    }
+
+    /// The fate of the oldest append; those after it come through.
+    fn decide(&mut self, fate: Result<(), AppendError>) {
+        self.slow = false;
+        let mut fate = fate;
+        while let Some(append) = self.undecided.pop_front() {
+            for record in append.records {
+                self.told.push(format!("log: {}{}", logged(&record), if fate.is_ok() { "" } else { " FAILS" }));
+                if fate.is_ok() {
+                    self.log.push(record);
+                }
+            }
+            let effects = self.shard.appended(append.id, fate, self.now);
+            fate = Ok(());
+            for (ticket, reply) in effects.replies {
+                self.deliver(ticket, reply);
+            }
+            self.undecided.extend(effects.appends);
+        }
+    }
+
+    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+        let name = self.waiting.remove(&ticket).expect("a ticket is answered once");
+        let client = self.clients.entry(name.clone()).or_default();
+        let told = match reply {
+            Reply::Join(Ok(joined)) => {
+                client.id = joined.member.to_string();
+                client.generation = joined.generation;
+                joined_text(&joined)
+            }
+            Reply::Join(Err(refused)) => {
+                if refused.error == GroupError::MemberIdRequired {
+                    client.id = refused.member.to_string();
+                }
+                format!("{:?} {}", refused.error, short(&refused.member)).trim_end().to_owned()
+            }
+            Reply::Sync(Ok(synced)) => format!("assigned {:?}", text(&synced.assignment)),
+            Reply::Sync(Err(error)) => format!("{error:?}"),
+            Reply::Leave(Ok(results))
+            | Reply::Commit(Ok(results))
+            | Reply::DeleteOffsets(Ok(results))
+            | Reply::DeleteGroups(Ok(results)) => results.iter().map(result).collect::<Vec<_>>().join(", "),
+            Reply::Leave(Err(error))
+            | Reply::Commit(Err(error))
+            | Reply::DeleteOffsets(Err(error))
+            | Reply::DeleteGroups(Err(error)) => format!("all {error:?}"),
+        };
+        self.told.push(format!("{name}: {told}"));
+    }
+
+    fn reset(&mut self, config: Config) {
+        self.waiting.clear();
+        self.undecided.clear();
+        self.config = config;
+        self.shard = Shard::new(self.config.clone());
+        for record in &self.log {
+            let encoded = record.encode().expect("it fits");
+            let decoded = Record::decode(&encoded.key, encoded.value.as_deref()).expect("it is well formed");
+            self.shard.replay(decoded.expect("we know it"));
+        }
+        let effects = self.shard.loaded(self.now);
+        self.carry_out(effects);
+    }
+}
+
+struct Options<'a>(&'a [&'a str]);
+
+impl<'a> Options<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().position(|word| *word == name).map(|at| self.0[at + 1])
+    }
+}
+
+fn time(text: &str) -> Duration {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().expect("a number");
+    match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "min" => Duration::from_secs(60 * number),
+        "d" => Duration::from_secs(24 * 60 * 60 * number),
+        _ => panic!("what is {text:?}?"),
+    }
+}
+
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+    let pairs = text.split(',').filter(|pair| pair.contains('='));
+    pairs.map(|pair| pair.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a pair"))
+}
+
+fn partition(text: &str) -> (TopicName, i32) {
+    let (topic, partition) = text.split_once('-').expect("topic-partition");
+    (topic.into(), partition.parse().expect("a number"))
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `A-00000000-0000-0000-0000-000000000007` is `A#7`.
+fn short(id: &MemberId) -> String {
+    match id.len().checked_sub(37).map(|at| id.split_at(at)) {
+        Some((prefix, uuid)) => match uuid[1..].parse::<Uuid>() {
+            Ok(uuid) => format!("{prefix}#{}", uuid.as_u128()),
+            Err(_) => id.to_string(),
+        },
+        None => id.to_string(),
+    }
+}
+
+fn result(result: &Result<(), GroupError>) -> String {
+    result.map_or_else(|error| format!("{error:?}"), |()| "ok".to_owned())
+}
+
+fn joined_text(joined: &Joined) -> String {
+    let me = short(&joined.member);
+    let role =
+        if joined.leader == joined.member { "leads".to_owned() } else { format!("follows {}", short(&joined.leader)) };
+    let protocol = joined.protocol_name.as_deref().unwrap_or("none");
+    let member = |m: &JoinedMember| format!("{}={}", short(&m.member), text(&m.metadata));
+    let members: Vec<_> = joined.members.iter().map(member).collect();
+    let skip = if joined.skip_assignment { ", assignment stands" } else { "" };
+    format!("{me} {role} in generation {} ({protocol}) [{}]{skip}", joined.generation, members.join(" "))
+}
+
+fn describe(described: Result<DescribedGroup, GroupError>) -> String {
+    match described {
+        Err(error) => format!("{error:?}"),
+        Ok(group) => {
+            let member = |m: &DescribedMember| {
+                let instance = m.instance.as_ref().map(|i| format!("({i})")).unwrap_or_default();
+                format!("{}{instance} {:?}->{:?}", short(&m.member), text(&m.metadata), text(&m.assignment))
+            };
+            let members: Vec<_> = group.members.iter().map(member).collect();
+            format!(
+                "{} {:?} {:?} [{}]",
+                group.state.name(),
+                group.protocol_type,
+                group.protocol_name,
+                members.join(", ")
+            )
+        }
+    }
+}
+
+fn fetched((topic, partition, offset): (&TopicName, i32, CommittedOffset)) -> String {
+    format!("{topic}-{partition}={} {:?} epoch {}", offset.offset, offset.metadata, offset.leader_epoch)
+}
+
+fn logged(record: &Record) -> String {
+    match record {
+        Record::OffsetCommit { key, value: Some(value) } => {
+            format!("offset {}-{}={}", key.topic, key.partition, value.offset)
+        }
+        Record::OffsetCommit { key, value: None } => format!("offset {}-{} deleted", key.topic, key.partition),
+        Record::GroupMetadata { group, value: None } => format!("group {group} deleted"),
+        Record::GroupMetadata { group, value: Some(value) } => {
+            let member = |m: &ottla_group::record::MemberValue| format!("{}={}", short(&m.member), text(&m.assignment));
+            let members: Vec<_> = value.members.iter().map(member).collect();
+            let protocol = value.protocol.as_deref().unwrap_or("none");
+            format!("group {group} generation {} ({protocol}) [{}]", value.generation, members.join(" "))
+        }
+    }
+}
