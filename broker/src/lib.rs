@@ -1,1 +1,24 @@
-//! The broker: assignments turned into running replicas, over Kafka's protocol
+//! The broker: assignments turned into running replicas, over Kafka's protocol.
+//!
+//! Rooms, top to bottom; each imports only those below it (the crates wire, batch, log and group are the rest of the house):
+//!
+//! - [`broker`]: puts the rooms together and takes them down again
+//! - [`server`]: sockets, frames, and replies in order
+//! - [`handle`]: one file per API; authorise, do the work, answer
+//! - [`groups`]: the shell around consumer groups: loads, ticks, writes their records
+//! - [`replica`]: assignments in, running partitions out; the order of appends
+//! - [`producer_ids`]: ids for idempotent producers, in blocks
+//! - `coord`: the only one who knows Kubernetes
+//! - [`image`], [`ask`], [`watermark`], [`metrics`], [`env`]: leaves
+
+pub mod ask;
+pub mod broker;
+pub mod env;
+pub mod groups;
+pub mod handle;
+pub mod image;
+pub mod metrics;
+pub mod producer_ids;
+pub mod replica;
+pub mod server;
+pub mod watermark;

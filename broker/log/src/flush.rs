@@ -154,7 +154,7 @@ impl Log {
 
     /// Flush, and leave behind what lets [`Log::open`] skip recovery once the directory is marked clean. Gives the
     /// recovery point, which is the log's end.
-    pub fn close(mut self) -> DiskResult<i64> {
+    pub fn close(&mut self) -> DiskResult<i64> {
         let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
         if self.dirty.recovery_point < self.log_end || disk::stat(&as_last_closed).is_err() {
             self.active.indexes.finish();

@@ -1,0 +1,130 @@
+//! What a broker asks of the cluster: the one queue from its rooms to `coord`.
+//!
+//! Every ask is answered once the cluster's objects say so *and* the asker's own image shows it, or with a refusal that carries
+//! Kafka's error code.
+
+use std::collections::BTreeMap;
+
+use bytestring::ByteString as Str;
+use ottla_crds::assignment::{BrokerId, IsrMember};
+use ottla_wire::ErrorCode;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// Asks that may be waiting for `coord`; a caller beyond that is refused and retries.
+pub const QUEUE_BOUND: usize = 1024;
+
+/// The sending side of the queue.
+pub type AskSender = mpsc::Sender<Ask>;
+/// How an ask is answered.
+pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Why an ask was not granted: Kafka's error code and a sentence for the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What the wire says.
+    pub code: ErrorCode,
+    /// What to do about it.
+    pub message: String,
+}
+
+impl Refused {
+    /// The broker stops: nobody will answer.
+    pub fn stopping() -> Refused {
+        Refused { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: "the broker stops".to_owned() }
+    }
+}
+
+/// A change that the broker wants in the cluster's objects.
+#[derive(Debug)]
+pub enum Ask {
+    /// Make a topic. The handler has checked the request; `coord` checks against the objects.
+    CreateTopic {
+        /// What to make.
+        topic: NewTopic,
+        /// The new topic's id.
+        answer: Answer<Uuid>,
+    },
+    /// Delete the topic with this id.
+    DeleteTopic {
+        /// Which.
+        topic_id: Uuid,
+        /// Answered when the topic is gone from the image.
+        answer: Answer<()>,
+    },
+    /// Grow a topic to `count` partitions.
+    CreatePartitions {
+        /// Which.
+        topic_id: Uuid,
+        /// How many it shall have in all.
+        count: i32,
+        /// Replicas of each new partition, or empty: the operator places them.
+        assignments: Vec<Vec<BrokerId>>,
+        /// Answered when the image shows them.
+        answer: Answer<()>,
+    },
+    /// Replace a topic's overrides.
+    SetTopicConfig {
+        /// Which.
+        topic_id: Uuid,
+        /// The overrides that were read.
+        from: BTreeMap<String, String>,
+        /// All overrides from now on. Refused with a retriable code when the topic's are no longer `from`.
+        to: BTreeMap<String, String>,
+        /// Answered when the image shows them.
+        answer: Answer<()>,
+    },
+    /// Replace the cluster's broker settings.
+    SetBrokerConfig {
+        /// The settings that were read.
+        from: BTreeMap<String, String>,
+        /// All settings from now on.
+        to: BTreeMap<String, String>,
+        /// Answered when the image shows them.
+        answer: Answer<()>,
+    },
+    /// Change the in-sync replicas of a partition that this broker leads.
+    ChangeIsr {
+        /// Which topic.
+        topic_id: Uuid,
+        /// Which partition.
+        partition: i32,
+        /// The partition epoch that the proposal rests on.
+        partition_epoch: i32,
+        /// The proposed members.
+        isr: Vec<IsrMember>,
+        /// Answered with the new partition epoch.
+        answer: Answer<i32>,
+    },
+    /// The files of this broker's replica of a deleted partition are gone: take it out of the entry.
+    Removed {
+        /// The topic that bears the tombstone.
+        topic_id: Uuid,
+        /// Which partition.
+        partition: i32,
+    },
+    /// Take a block of producer ids.
+    ProducerIds {
+        /// Answered with the first id of a block of [`PRODUCER_ID_BLOCK`].
+        answer: Answer<i64>,
+    },
+}
+
+/// Producer ids per block, as in Kafka's `ProducerIdsBlock`.
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// A topic to make.
+#[derive(Clone, Debug, Default)]
+pub struct NewTopic {
+    /// Its name, already checked against Kafka's pattern.
+    pub name: Str,
+    /// Its partitions; `None`: the cluster's default.
+    pub partitions: Option<i32>,
+    /// Its replication factor; `None`: the cluster's default.
+    pub replication_factor: Option<i16>,
+    /// Overrides, already checked.
+    pub config: BTreeMap<String, String>,
+    /// Replicas by partition, or empty: the operator places them.
+    pub assignments: Vec<Vec<BrokerId>>,
+}

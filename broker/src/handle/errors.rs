@@ -1,0 +1,66 @@
+//! Errors of the rooms below as Kafka's codes: the only mapping.
+
+use ottla_batch::{BatchError, InvalidBatch};
+use ottla_log::ProducerError;
+use ottla_wire::ErrorCode;
+
+use crate::replica::NotServed;
+use crate::replica::partition::{AppendError, ReadError};
+
+impl From<&NotServed> for ErrorCode {
+    fn from(error: &NotServed) -> ErrorCode {
+        match error {
+            NotServed::UnknownTopicOrPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            NotServed::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+            NotServed::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            NotServed::FencedLeaderEpoch => ErrorCode::FENCED_LEADER_EPOCH,
+            NotServed::UnknownLeaderEpoch => ErrorCode::UNKNOWN_LEADER_EPOCH,
+            NotServed::Storage => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl From<&ReadError> for ErrorCode {
+    fn from(error: &ReadError) -> ErrorCode {
+        match error {
+            ReadError::NotServed(error) => error.into(),
+            ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            ReadError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl From<&AppendError> for ErrorCode {
+    fn from(error: &AppendError) -> ErrorCode {
+        match error {
+            AppendError::NotServed(error) => error.into(),
+            AppendError::Invalid(error) => invalid_batch(error),
+            AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            AppendError::Producer(ProducerError::StaleEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
+            AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
+            AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
+            AppendError::InvalidAcks => ErrorCode::INVALID_REQUIRED_ACKS,
+            AppendError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            AppendError::Transactional => ErrorCode::INVALID_TXN_STATE,
+            AppendError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
+    match error {
+        InvalidBatch::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        InvalidBatch::Bytes(BatchError::BadMagic(_) | BatchError::Truncated { .. })
+        | InvalidBatch::NoBatch
+        | InvalidBatch::SeveralBatches
+        | InvalidBatch::BaseOffset(_)
+        | InvalidBatch::Count { .. }
+        | InvalidBatch::Control
+        | InvalidBatch::Sequence { .. }
+        | InvalidBatch::Unreadable(_)
+        | InvalidBatch::Records { timestamp: false, .. } => ErrorCode::INVALID_RECORD,
+        InvalidBatch::Bytes(BatchError::BadLength(_) | BatchError::Corrupt { .. }) => ErrorCode::CORRUPT_MESSAGE,
+        InvalidBatch::LogAppendTime | InvalidBatch::Records { timestamp: true, .. } => ErrorCode::INVALID_TIMESTAMP,
+        InvalidBatch::UnknownCompression(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+    }
+}

@@ -1,0 +1,196 @@
+//! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers.
+//!
+//! Answers at once when there is enough to send or something to tell; otherwise waits for the watermarks of the partitions asked
+//! for. Sessions are not kept: session id 0 tells the client so, and it goes on sending full requests.
+//! Left out: fetches by followers, until replication exists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::select_all;
+use ottla_wire::m01_fetch::{
+    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
+};
+use ottla_wire::{ErrorCode, Records, Str};
+use uuid::Uuid;
+
+use super::{Context, LeaderHint};
+use crate::env;
+use crate::replica::NotServed;
+use crate::replica::partition::{Bound, Partition, Read, ReadError, ReadFrom};
+use crate::server::replies::Reply;
+
+/// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
+const MAX_PARTITION_BYTES: i32 = 64 << 20;
+
+/// One partition of the request.
+struct Wanted {
+    topic: Str,
+    topic_id: Uuid,
+    index: i32,
+    from: ReadFrom,
+    max_bytes: usize,
+    /// Resolved once; the role is checked with each read.
+    partition: Result<Arc<Partition>, NotServed>,
+}
+
+/// Answers a fetch.
+pub fn handle(context: &Context, request: FetchRequest) -> Reply {
+    if request.session_id != 0 {
+        // Only a client that was given a session has one.
+        return context
+            .reply(&FetchResponse { error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND, ..Default::default() });
+    }
+    let limits = Limits {
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
+        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes),
+        bound: if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable },
+    };
+    let deadline = env::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
+
+    let first = read(&wanted, &limits);
+    if first.is_complete(&limits) || deadline <= env::now() {
+        return context.reply(&first.into_response(context, &wanted));
+    }
+    let context_later = context.clone();
+    context.later(async move {
+        let mut outcome = first;
+        while !outcome.is_complete(&limits) && env::now() < deadline {
+            let moved = select_all(outcome.waits(&wanted));
+            tokio::select! {
+                _ = moved => {}
+                () = env::sleep_until(deadline) => {}
+            }
+            outcome = read(&wanted, &limits);
+        }
+        outcome.into_response(&context_later, &wanted)
+    })
+}
+
+struct Limits {
+    min_bytes: usize,
+    max_bytes: usize,
+    bound: Bound,
+}
+
+/// One look at everything that is wanted.
+struct Outcome {
+    reads: Vec<Result<Read, ReadError>>,
+    bytes: usize,
+}
+
+fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
+    let known = context.topic(13, &topic.topic, topic.topic_id);
+    let replicas = &context.handler.replicas;
+    topic
+        .partitions
+        .into_iter()
+        .map(|partition| Wanted {
+            topic: topic.topic.clone(),
+            topic_id: topic.topic_id,
+            index: partition.partition,
+            from: ReadFrom {
+                offset: partition.fetch_offset,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            },
+            max_bytes: usize::try_from(partition.partition_max_bytes.min(MAX_PARTITION_BYTES)).unwrap_or(0),
+            partition: known.and_then(|topic| replicas.get(topic, partition.partition)),
+        })
+        .collect()
+}
+
+/// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74).
+fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
+    let mut outcome = Outcome { reads: Vec::with_capacity(wanted.len()), bytes: 0 };
+    for want in wanted {
+        let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
+        let read = want
+            .partition
+            .clone()
+            .map_err(ReadError::from)
+            .and_then(|partition| partition.read(&want.from, room, outcome.bytes == 0, limits.bound));
+        outcome.bytes += read.as_ref().map_or(0, |read| read.len());
+        outcome.reads.push(read);
+    }
+    outcome
+}
+
+impl Outcome {
+    /// Whether there is enough to send, or something that must be told at once.
+    fn is_complete(&self, limits: &Limits) -> bool {
+        self.bytes >= limits.min_bytes
+            || self.reads.is_empty()
+            || self.reads.iter().any(|read| read.as_ref().map_or(true, |read| read.diverging.is_some()))
+    }
+
+    /// One wait per partition: its bound moves, or something else about it changes.
+    fn waits(&self, wanted: &[Wanted]) -> Vec<crate::watermark::Reached> {
+        let readable = wanted.iter().zip(&self.reads);
+        readable
+            .filter_map(|(want, read)| {
+                let (Ok(partition), Ok(read)) = (&want.partition, read) else { return None };
+                Some(partition.high_watermark.reached(read.high_watermark + 1))
+            })
+            .collect()
+    }
+
+    fn into_response(self, context: &Context, wanted: &[Wanted]) -> FetchResponse {
+        let mut response = FetchResponse::default();
+        for (want, read) in wanted.iter().zip(self.reads) {
+            let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
+            if response.responses.last_mut().filter(same).is_none() {
+                response.responses.push(FetchableTopicResponse {
+                    topic: want.topic.clone(),
+                    topic_id: want.topic_id,
+                    ..Default::default()
+                });
+            }
+            let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
+            match read {
+                Ok(read) => fill(&mut answer, read),
+                Err(error) => {
+                    answer.error_code = ErrorCode::from(&error);
+                    answer.high_watermark = -1;
+                    if let ReadError::OutOfRange { log_start, high_watermark } = error {
+                        (answer.log_start_offset, answer.high_watermark) = (log_start, high_watermark);
+                    }
+                    answer.records = Some(Records::default());
+                    if let Some(leader) = error.asks_for_leader().then(|| want.leader(context)).flatten() {
+                        answer.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
+                        if response.node_endpoints.iter().all(|node| node.node_id != leader.id) {
+                            response.node_endpoints.push(NodeEndpoint {
+                                node_id: leader.id,
+                                host: leader.host,
+                                port: leader.port,
+                                rack: leader.rack,
+                            });
+                        }
+                    }
+                }
+            }
+            if let Some(topic) = response.responses.last_mut() {
+                topic.partitions.push(answer);
+            }
+        }
+        response
+    }
+}
+
+impl Wanted {
+    fn leader(&self, context: &Context) -> Option<LeaderHint> {
+        context.leader_hint(context.topic(13, &self.topic, self.topic_id).ok()?, self.index)
+    }
+}
+
+fn fill(answer: &mut PartitionData, read: Read) {
+    answer.high_watermark = read.high_watermark;
+    answer.last_stable_offset = read.last_stable;
+    answer.log_start_offset = read.log_start;
+    if let Some((epoch, end_offset)) = read.diverging {
+        answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
+    }
+    answer.records = Some(Records(read.chunk.into_iter().collect()));
+}

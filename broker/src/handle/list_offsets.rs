@@ -1,0 +1,66 @@
+//! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
+
+use ottla_wire::ErrorCode;
+use ottla_wire::m02_list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+use uuid::Uuid;
+
+use super::Context;
+use crate::replica::partition::{Bound, Found, Wanted};
+use crate::server::replies::Reply;
+
+/// Answers at once, from the index and at most one segment's worth of batches.
+pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
+    let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
+    let topics = request.topics.into_iter().map(|topic| {
+        let twice = |index: i32| topic.partitions.iter().filter(|p| p.partition_index == index).count() > 1;
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let found = if twice(wanted.partition_index) {
+                Err(ErrorCode::INVALID_REQUEST)
+            } else {
+                find(context, &topic.name, wanted, bound)
+            };
+            let answer = ListOffsetsPartitionResponse { partition_index: wanted.partition_index, ..Default::default() };
+            match found {
+                Ok(Some(Found { offset, timestamp, leader_epoch })) => {
+                    ListOffsetsPartitionResponse { offset, timestamp, leader_epoch, ..answer }
+                }
+                Ok(None) => answer,
+                Err(error_code) => ListOffsetsPartitionResponse { error_code, ..answer },
+            }
+        });
+        ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
+    });
+    context.reply(&ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
+}
+
+fn find(
+    context: &Context,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+    bound: Bound,
+) -> Result<Option<Found>, ErrorCode> {
+    let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
+    let topic = context.topic(i16::MAX, topic, Uuid::nil());
+    let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));
+    let partition = partition.map_err(|error| ErrorCode::from(&error))?;
+    partition.find(what, bound, wanted.current_leader_epoch).map_err(|error| ErrorCode::from(&error))
+}
+
+/// What a timestamp asks for; the special ones from the version on that brought them. None: not in this version.
+fn what(timestamp: i64, version: i16) -> Option<Wanted> {
+    match timestamp {
+        0.. => Some(Wanted::Timestamp(timestamp)),
+        -1 => Some(Wanted::Latest),
+        -2 => Some(Wanted::Earliest),
+        -3 if version >= 7 => Some(Wanted::MaxTimestamp),
+        // Without tiered storage everything is local …
+        -4 if version >= 8 => Some(Wanted::Earliest),
+        // … nothing is tiered, and nothing waits to be.
+        -5 if version >= 9 => Some(Wanted::Nothing),
+        -6 if version >= 11 => Some(Wanted::Nothing),
+        _ => None,
+    }
+}

@@ -1,0 +1,137 @@
+//! Metadata: brokers, topics, partitions, leaders. Bootstraps every client, and makes topics on first use.
+//!
+//! Every broker accepts the controller's APIs, so every broker names itself as controller.
+
+use ottla_wire::m03_metadata::{
+    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_wire::{ErrorCode, Str};
+use uuid::Uuid;
+
+use super::Context;
+use crate::ask::{Ask, NewTopic};
+use crate::handle::names::check_topic_name;
+use crate::image::{Assignment, Topic, is_internal};
+use crate::server::replies::Reply;
+
+/// Operations of KIP-430 that were not asked for.
+const NOT_ASKED: i32 = i32::MIN;
+
+/// Answers from the image; topics that don't exist are asked for where that is allowed.
+pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
+    // Version 0 has no null: an empty list means all.
+    let wanted = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
+    let auto_create = request.allow_auto_topic_creation || context.version < 4;
+    let topics = match wanted {
+        None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
+        Some(topics) => {
+            if topics.iter().any(|topic| topic.name.is_none()) && context.version < 12 {
+                return context.reply(&failed(ErrorCode::INVALID_REQUEST));
+            }
+            topics
+                .into_iter()
+                .map(|topic| match topic.name {
+                    Some(name) => by_name(context, name, auto_create),
+                    None => by_id(context, topic.topic_id),
+                })
+                .collect()
+        }
+    };
+    context.reply(&MetadataResponse {
+        brokers: context
+            .image
+            .live_brokers()
+            .filter_map(|broker| {
+                let endpoint = broker.endpoints.get(&context.peer.listener)?;
+                Some(MetadataResponseBroker {
+                    node_id: broker.id.0,
+                    host: endpoint.host.clone(),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone(),
+                })
+            })
+            .collect(),
+        cluster_id: Some(context.image.cluster_id.clone()),
+        controller_id: context.handler.id.0,
+        topics,
+        ..Default::default()
+    })
+}
+
+fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseTopic {
+    if let Some(topic) = context.image.topic(&name) {
+        return describe(context, topic);
+    }
+    let code = if check_topic_name(&name).is_err() {
+        ErrorCode::INVALID_TOPIC_EXCEPTION
+    } else {
+        if auto_create && context.image.settings.auto_create_topics_enable {
+            ask_for(context, name.clone());
+        }
+        // Also while it is being made: clients ask again.
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    };
+    MetadataResponseTopic { error_code: code, is_internal: is_internal(&name), name: Some(name), ..topic_defaults() }
+}
+
+fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
+    match context.image.topics.get(&id) {
+        Some(topic) => describe(context, topic),
+        None => MetadataResponseTopic {
+            error_code: ErrorCode::UNKNOWN_TOPIC_ID,
+            name: None,
+            topic_id: id,
+            ..topic_defaults()
+        },
+    }
+}
+
+/// Asks for a topic with the cluster's defaults. Nobody waits: the client asks again, and a full queue asks it to.
+fn ask_for(context: &Context, name: Str) {
+    let topic = NewTopic { name, ..NewTopic::default() };
+    let (answer, _) = tokio::sync::oneshot::channel();
+    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
+}
+
+fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        is_internal: topic.is_internal(),
+        partitions: topic.partitions.iter().map(|assignment| partition(context, assignment)).collect(),
+        ..topic_defaults()
+    }
+}
+
+fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
+    let listener = &context.peer.listener;
+    let error_code = match assignment.leader {
+        None => ErrorCode::LEADER_NOT_AVAILABLE,
+        Some(leader) if context.image.endpoint(leader, listener).is_some() => ErrorCode::NONE,
+        Some(leader)
+            if context.image.brokers.get(&leader).is_some_and(|broker| broker.alive) && context.version >= 6 =>
+        {
+            ErrorCode::LISTENER_NOT_FOUND
+        }
+        Some(_) => ErrorCode::LEADER_NOT_AVAILABLE,
+    };
+    let leader = if error_code == ErrorCode::NONE { assignment.leader } else { None };
+    let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
+    MetadataResponsePartition {
+        error_code,
+        partition_index: assignment.partition,
+        leader_id: leader.map_or(-1, |leader| leader.0),
+        leader_epoch: assignment.leader_epoch,
+        replica_nodes: assignment.replicas.iter().map(|id| id.0).collect(),
+        isr_nodes: assignment.isr.iter().map(|member| member.broker.0).collect(),
+        offline_replicas: assignment.replicas.iter().copied().filter(|id| is_dead(*id)).map(|id| id.0).collect(),
+    }
+}
+
+fn topic_defaults() -> MetadataResponseTopic {
+    MetadataResponseTopic { topic_authorized_operations: NOT_ASKED, ..Default::default() }
+}
+
+fn failed(code: ErrorCode) -> MetadataResponse {
+    MetadataResponse { error_code: code, ..Default::default() }
+}

@@ -1,0 +1,158 @@
+//! Produce (KIP-98, KIP-951): records to the partitions that this broker leads.
+//!
+//! acks=0 is not answered; acks=1 is answered after the append; acks=all after the high watermark has passed it, or the time-out.
+//! Left out: transactional batches, until the transaction coordinator exists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_batch::InvalidBatch;
+use ottla_wire::m00_produce::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
+    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use ottla_wire::{ErrorCode, Records, Str};
+use uuid::Uuid;
+
+use super::{Context, LeaderHint};
+use crate::env::{self, Instant};
+use crate::image::is_internal;
+use crate::replica::partition::{AppendError, Appended, Partition};
+use crate::server::replies::{CloseReason, Reply};
+
+/// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What became of one topic's records.
+struct TopicOutcome {
+    name: Str,
+    id: Uuid,
+    partitions: Vec<PartitionOutcome>,
+}
+
+struct PartitionOutcome {
+    index: i32,
+    result: Result<(Arc<Partition>, Appended), AppendError>,
+}
+
+/// Answers a produce request. The appends are done, in order, when this returns.
+pub fn handle(context: &Context, request: ProduceRequest) -> Reply {
+    let deadline = env::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let acks = request.acks;
+    let outcomes: Vec<TopicOutcome> =
+        request.topic_data.into_iter().map(|topic| append_topic(context, topic, acks)).collect();
+
+    match acks {
+        0 if partitions(&outcomes).any(|partition| partition.result.is_err()) => {
+            Reply::Close(CloseReason::FailedUnacknowledged)
+        }
+        0 => Reply::Nothing,
+        -1 if !partitions(&outcomes).all(is_committed) => {
+            let after = context.clone();
+            context.later(async move { response(&after, committed(outcomes, deadline).await) })
+        }
+        _ => context.reply(&response(context, outcomes)),
+    }
+}
+
+fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicOutcome {
+    let known = context.topic(13, &topic.name, topic.topic_id);
+    let append = |data: PartitionProduceData| {
+        let topic = known.clone()?;
+        if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
+            return Err(AppendError::InternalTopic);
+        }
+        if !(-1..=1).contains(&acks) {
+            return Err(AppendError::InvalidAcks);
+        }
+        let partition = context.handler.replicas.get(topic, data.index)?;
+        let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
+        let appended = partition.append_from_client(&records, acks == -1)?;
+        Ok((partition, appended))
+    };
+    let partitions = topic
+        .partition_data
+        .into_iter()
+        .map(|data| PartitionOutcome { index: data.index, result: append(data) })
+        .collect();
+    TopicOutcome { name: topic.name, id: topic.topic_id, partitions }
+}
+
+fn partitions(outcomes: &[TopicOutcome]) -> impl Iterator<Item = &PartitionOutcome> {
+    outcomes.iter().flat_map(|topic| &topic.partitions)
+}
+
+fn is_committed(outcome: &PartitionOutcome) -> bool {
+    outcome.result.as_ref().map_or(true, |(partition, appended)| partition.high_watermark.get() >= appended.end)
+}
+
+/// Waits until everything is committed or has failed, at most until `deadline`.
+async fn committed(mut outcomes: Vec<TopicOutcome>, deadline: Instant) -> Vec<TopicOutcome> {
+    for outcome in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Ok((partition, appended)) = &outcome.result
+            && let Err(error) = partition.committed(appended, deadline).await
+        {
+            outcome.result = Err(error);
+        }
+    }
+    outcomes
+}
+
+fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
+    let mut response = ProduceResponse::default();
+    for mut topic in outcomes {
+        let mut answers = TopicProduceResponse { name: topic.name.clone(), topic_id: topic.id, ..Default::default() };
+        for PartitionOutcome { index, result } in std::mem::take(&mut topic.partitions) {
+            let answer = match result {
+                Ok((_, appended)) => PartitionProduceResponse {
+                    index,
+                    base_offset: appended.base_offset,
+                    log_append_time_ms: appended.append_time_ms.unwrap_or(-1),
+                    log_start_offset: appended.log_start,
+                    ..Default::default()
+                },
+                Err(error) => {
+                    let mut answer = refusal(index, &error);
+                    if let Some(leader) = error.asks_for_leader().then(|| leader(context, &topic, index)).flatten() {
+                        answer.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
+                        if response.node_endpoints.iter().all(|node| node.node_id != leader.id) {
+                            response.node_endpoints.push(NodeEndpoint {
+                                node_id: leader.id,
+                                host: leader.host,
+                                port: leader.port,
+                                rack: leader.rack,
+                            });
+                        }
+                    }
+                    answer
+                }
+            };
+            answers.partition_responses.push(answer);
+        }
+        response.responses.push(answers);
+    }
+    response
+}
+
+fn leader(context: &Context, topic: &TopicOutcome, index: i32) -> Option<LeaderHint> {
+    context.leader_hint(context.topic(13, &topic.name, topic.id).ok()?, index)
+}
+
+fn refusal(index: i32, error: &AppendError) -> PartitionProduceResponse {
+    let record_errors = match error {
+        AppendError::Invalid(InvalidBatch::Records { errors, .. }) => errors.as_slice(),
+        _ => &[],
+    };
+    let record_errors = record_errors.iter().map(|error| BatchIndexAndErrorMessage {
+        batch_index: error.index,
+        batch_index_error_message: Some(error.message.as_str().into()),
+    });
+    PartitionProduceResponse {
+        index,
+        error_code: ErrorCode::from(error),
+        base_offset: -1,
+        record_errors: record_errors.collect(),
+        error_message: Some(error.to_string().into()),
+        ..Default::default()
+    }
+}

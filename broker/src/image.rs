@@ -1,0 +1,122 @@
+//! What the broker knows of the cluster: one immutable value, handed out on a channel.
+//!
+//! Only `coord` makes images, from Kubernetes objects; everybody else holds a snapshot. It says what *should* be; whether a
+//! replica really runs is `replica`'s to know.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytestring::ByteString as Str;
+use ottla_config::{BrokerSettings, TopicSettings};
+pub use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// The newest image, and word of the next.
+pub type ImageReceiver = watch::Receiver<Arc<ClusterImage>>;
+
+/// The cluster as the API server last showed it.
+#[derive(Clone, Debug)]
+pub struct ClusterImage {
+    /// Kafka's cluster id: 22 characters of base64.
+    pub cluster_id: Str,
+    /// Every broker that the cluster has, alive or not.
+    pub brokers: BTreeMap<BrokerId, Broker>,
+    /// Topics by id. Iterate [`ClusterImage::topic_names`] for Kafka's order.
+    pub topics: HashMap<Uuid, Arc<Topic>>,
+    /// Topic ids by name.
+    pub topic_names: BTreeMap<Str, Uuid>,
+    /// Topics whose assignments bear a tombstone: their replicas remove their files.
+    pub deleted: HashMap<Uuid, Arc<Topic>>,
+    /// The broker settings of the cluster's spec, resolved.
+    pub settings: Arc<BrokerSettings>,
+}
+
+/// A broker of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its id.
+    pub id: BrokerId,
+    /// Its rack or zone.
+    pub rack: Option<Str>,
+    /// Whether its Lease is being renewed: clients are sent only to live brokers.
+    pub alive: bool,
+    /// Where clients reach it, by listener name.
+    pub endpoints: BTreeMap<Str, Endpoint>,
+}
+
+/// An address that clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: Str,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A topic and the assignments of its partitions.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its id; a topic that is deleted and made again has another one.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Str,
+    /// The overrides in its spec, for DescribeConfigs.
+    pub config: BTreeMap<String, String>,
+    /// All settings, resolved against the broker's.
+    pub settings: Arc<TopicSettings>,
+    /// Assignments by partition number, without gaps: a topic shows only the partitions before its first unassigned one.
+    pub partitions: Vec<Assignment>,
+}
+
+impl Topic {
+    /// Whether Kafka keeps its own records here (clients may read, not write).
+    pub fn is_internal(&self) -> bool {
+        is_internal(&self.name)
+    }
+}
+
+/// The topic that holds committed offsets and group metadata.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+/// The topic that holds the state of transactions.
+pub const TRANSACTION_STATE: &str = "__transaction_state";
+
+/// Whether Kafka keeps its own records in a topic of this name.
+pub fn is_internal(name: &str) -> bool {
+    matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
+}
+
+impl Default for ClusterImage {
+    fn default() -> ClusterImage {
+        ClusterImage {
+            cluster_id: Str::new(),
+            brokers: BTreeMap::new(),
+            topics: HashMap::new(),
+            topic_names: BTreeMap::new(),
+            deleted: HashMap::new(),
+            settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
+        }
+    }
+}
+
+impl ClusterImage {
+    /// The topic of this name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(self.topic_names.get(name)?)
+    }
+
+    /// A partition's assignment.
+    pub fn assignment(&self, topic: &str, partition: i32) -> Option<&Assignment> {
+        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// Where clients of `listener` reach broker `id`, if it is alive.
+    pub fn endpoint(&self, id: BrokerId, listener: &str) -> Option<&Endpoint> {
+        self.brokers.get(&id).filter(|broker| broker.alive)?.endpoints.get(listener)
+    }
+
+    /// The live brokers, in order of id.
+    pub fn live_brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values().filter(|broker| broker.alive)
+    }
+}

@@ -1,0 +1,233 @@
+//! What Prometheus is told: one struct, passed along; no globals.
+//!
+//! Names follow Prometheus' conventions (base units, `_total` for counters) and cover what people watch in Kafka. What can be
+//! computed from the state (log sizes, lag, leader counts) is computed when it is scraped, by [`Metrics::before_scrape`]'s hooks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_wire::ApiKey;
+use parking_lot::Mutex;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Seconds: from a small produce in memory to a long poll that ran out.
+const LATENCY_BUCKETS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+type Hook = Box<dyn Fn(&Metrics) + Send>;
+
+/// Every metric of a broker.
+pub struct Metrics {
+    registry: Registry,
+    hooks: Mutex<Vec<Hook>>,
+    /// Open client connections.
+    pub connections: IntGauge,
+    apis: BTreeMap<ApiKey, ApiMetrics>,
+    /// Connections that the broker closed, by reason.
+    pub connections_refused: IntCounterVec,
+    /// Record bytes appended by producers, by topic.
+    pub topic_bytes_in: IntCounterVec,
+    /// Record bytes sent to consumers, by topic.
+    pub topic_bytes_out: IntCounterVec,
+    /// Records appended by producers, by topic.
+    pub topic_messages_in: IntCounterVec,
+    /// Replicas on this broker.
+    pub partitions: IntGauge,
+    /// Replicas that this broker leads.
+    pub leaders: IntGauge,
+    /// Replicas that can't be served: their disk or their files failed.
+    pub offline_replicas: IntGauge,
+    /// Partitions led here whose in-sync replicas are fewer than their replicas.
+    pub under_replicated: IntGauge,
+    /// Partitions led here whose in-sync replicas are fewer than `min.insync.replicas`.
+    pub under_min_isr: IntGauge,
+    /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
+    pub offline_partitions: IntGauge,
+    /// Changes of in-sync replicas asked for by this broker, by kind (`expand`, `shrink`).
+    pub isr_changes: IntCounterVec,
+    /// Bytes on disk, by topic and partition.
+    pub log_size: IntGaugeVec,
+    /// First offset, by topic and partition.
+    pub log_start: IntGaugeVec,
+    /// Next offset, by topic and partition.
+    pub log_end: IntGaugeVec,
+    /// Groups that this broker coordinates, by state.
+    pub groups: IntGaugeVec,
+    /// Records that a group has not committed yet, by group, topic and partition; for partitions led here.
+    pub group_lag: IntGaugeVec,
+    /// Seconds that an fsync took.
+    pub flush_seconds: Histogram,
+    /// Writes to the Kubernetes API, by kind and verb.
+    pub kubernetes_writes: IntCounterVec,
+    /// Seconds since this broker's Lease was renewed.
+    pub lease_age: GaugeVec,
+    /// Seconds since the control plane last showed a sign of life.
+    pub control_plane_staleness: GaugeVec,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Arc<Metrics> {
+        let r = Registry::new();
+        let by_partition = &["topic", "partition"];
+        Arc::new(Metrics {
+            hooks: Mutex::default(),
+            connections: gauge(&r, "ottla_connections", "Open client connections"),
+            apis: by_api(&r),
+            connections_refused: counters(
+                &r,
+                "ottla_connections_refused_total",
+                "Connections that the broker closed",
+                &["reason"],
+            ),
+            topic_bytes_in: counters(&r, "ottla_topic_in_bytes_total", "Record bytes from producers", &["topic"]),
+            topic_bytes_out: counters(&r, "ottla_topic_out_bytes_total", "Record bytes to consumers", &["topic"]),
+            topic_messages_in: counters(&r, "ottla_topic_in_messages_total", "Records from producers", &["topic"]),
+            partitions: gauge(&r, "ottla_replicas", "Replicas on this broker"),
+            leaders: gauge(&r, "ottla_leaders", "Replicas that this broker leads"),
+            offline_replicas: gauge(&r, "ottla_offline_replicas", "Replicas on this broker that can't be served"),
+            under_replicated: gauge(
+                &r,
+                "ottla_under_replicated_partitions",
+                "Partitions led here with fewer in-sync replicas than replicas",
+            ),
+            under_min_isr: gauge(
+                &r,
+                "ottla_under_min_isr_partitions",
+                "Partitions led here with fewer in-sync replicas than min.insync.replicas",
+            ),
+            offline_partitions: gauge(
+                &r,
+                "ottla_offline_partitions",
+                "Partitions of the cluster that nobody leads, as this broker sees it",
+            ),
+            isr_changes: counters(&r, "ottla_isr_changes_total", "Changes of in-sync replicas asked for", &["change"]),
+            log_size: gauges(&r, "ottla_log_size_bytes", "Bytes on disk", by_partition),
+            log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
+            log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),
+            groups: gauges(&r, "ottla_groups", "Groups that this broker coordinates", &["state"]),
+            group_lag: gauges(
+                &r,
+                "ottla_group_lag_records",
+                "Records that a group has not committed yet",
+                &["group", "topic", "partition"],
+            ),
+            flush_seconds: register(
+                &r,
+                Histogram::with_opts(
+                    HistogramOpts::new("ottla_flush_duration_seconds", "How long an fsync took")
+                        .buckets(LATENCY_BUCKETS.to_vec()),
+                ),
+            ),
+            kubernetes_writes: counters(
+                &r,
+                "ottla_kubernetes_writes_total",
+                "Writes to the Kubernetes API",
+                &["kind", "verb"],
+            ),
+            lease_age: register(
+                &r,
+                GaugeVec::new(Opts::new("ottla_lease_age_seconds", "Since this broker's Lease was renewed"), &[]),
+            ),
+            control_plane_staleness: register(
+                &r,
+                GaugeVec::new(
+                    Opts::new("ottla_control_plane_staleness_seconds", "Since the control plane showed a sign of life"),
+                    &[],
+                ),
+            ),
+            registry: r,
+        })
+    }
+
+    /// Runs `hook` before each scrape, to set what is computed from state.
+    pub fn before_scrape(&self, hook: impl Fn(&Metrics) + Send + 'static) {
+        self.hooks.lock().push(Box::new(hook));
+    }
+
+    /// The counters of one API.
+    pub fn api(&self, api: ApiKey) -> &ApiMetrics {
+        &self.apis[&api]
+    }
+
+    /// A replica is gone: so are its series.
+    pub fn forget_partition(&self, topic: &str, partition: i32) {
+        let labels = [topic, &partition.to_string()];
+        for series in [&self.log_size, &self.log_start, &self.log_end] {
+            // An error says that there was no such series yet.
+            let _ = series.remove_label_values(&labels);
+        }
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub fn scrape(&self) -> String {
+        for hook in self.hooks.lock().iter() {
+            hook(self);
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("text encodes")
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("metric names are literals");
+    registry.register(Box::new(collector.clone())).expect("metric names are unique");
+    collector
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// Counters of one API, looked up once.
+pub struct ApiMetrics {
+    /// Requests.
+    pub requests: IntCounter,
+    /// Seconds from a request's arrival to its answer.
+    pub seconds: Histogram,
+}
+
+fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
+    let requests = counters(registry, "ottla_requests_total", "Requests", &["api"]);
+    let opts = HistogramOpts::new("ottla_request_duration_seconds", "From a request to its answer");
+    let seconds = HistogramVec::new(opts.buckets(LATENCY_BUCKETS.to_vec()), &["api"]);
+    let seconds = register(registry, seconds);
+    let of = |api: ApiKey| {
+        let name = format!("{api:?}");
+        let labels = [name.as_str()];
+        ApiMetrics { requests: requests.with_label_values(&labels), seconds: seconds.with_label_values(&labels) }
+    };
+    ApiKey::ALL.iter().map(|api| (*api, of(*api))).collect()
+}
+
+/// Handles of one topic's counters, looked up once.
+#[derive(Clone, Debug)]
+pub struct TopicMetrics {
+    /// Record bytes from producers.
+    pub bytes_in: IntCounter,
+    /// Record bytes to consumers.
+    pub bytes_out: IntCounter,
+    /// Records from producers.
+    pub messages_in: IntCounter,
+}
+
+impl TopicMetrics {
+    /// The counters of `topic`.
+    pub fn of(metrics: &Metrics, topic: &str) -> TopicMetrics {
+        TopicMetrics {
+            bytes_in: metrics.topic_bytes_in.with_label_values(&[topic]),
+            bytes_out: metrics.topic_bytes_out.with_label_values(&[topic]),
+            messages_in: metrics.topic_messages_in.with_label_values(&[topic]),
+        }
+    }
+}

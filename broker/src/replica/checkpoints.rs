@@ -1,0 +1,105 @@
+//! What the data directory says of all logs: recovery points, log starts, high watermarks. Kafka's three checkpoint files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use ottla_log::checkpoints::CheckpointError;
+use ottla_log::checkpoints::{HIGH_WATERMARKS, LOG_STARTS, PartitionKey, RECOVERY_POINTS, read_offsets, write_offsets};
+use ottla_log::{DiskResult, RecoveryHint};
+
+/// How far one log has got, for its next opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// Everything before is on the device.
+    pub recovery_point: i64,
+    /// The first offset that may be read.
+    pub log_start: i64,
+    /// Everything before is committed.
+    pub high_watermark: i64,
+}
+
+/// The checkpoints of one data directory.
+#[derive(Debug)]
+pub struct Checkpoints {
+    dir: PathBuf,
+    clean: bool,
+    positions: BTreeMap<PartitionKey, Positions>,
+}
+
+impl Checkpoints {
+    /// Reads what the last process left; `clean` says whether it closed its logs.
+    ///
+    /// # Errors
+    /// When a checkpoint can't be read, or is not one.
+    pub fn load(dir: &Path, clean: bool) -> Result<Checkpoints, CheckpointError> {
+        let mut positions: BTreeMap<PartitionKey, Positions> = BTreeMap::new();
+        for (key, offset) in read_offsets(&dir.join(RECOVERY_POINTS))? {
+            positions.entry(key).or_default().recovery_point = offset;
+        }
+        for (key, offset) in read_offsets(&dir.join(LOG_STARTS))? {
+            positions.entry(key).or_default().log_start = offset;
+        }
+        for (key, offset) in read_offsets(&dir.join(HIGH_WATERMARKS))? {
+            positions.entry(key).or_default().high_watermark = offset;
+        }
+        Ok(Checkpoints { dir: dir.to_owned(), clean, positions })
+    }
+
+    /// How to open a log, and its last known high watermark.
+    pub fn of(&self, topic: &str, partition: i32) -> (RecoveryHint, i64) {
+        let known = self.positions.get(&(topic.to_owned(), partition)).copied().unwrap_or_default();
+        // A log that the checkpoints don't name was created after the last of them: it is checked from its beginning.
+        let hint = RecoveryHint { clean: self.clean, recovery_point: known.recovery_point, log_start: known.log_start };
+        (hint, known.high_watermark)
+    }
+
+    /// Replaces the files where `now`, the positions of the logs that run, says something new. Logs that don't run keep theirs.
+    ///
+    /// # Errors
+    /// When a file can't be written; the old one is still there.
+    pub fn store(&mut self, now: impl IntoIterator<Item = (PartitionKey, Positions)>) -> DiskResult<()> {
+        let before = self.positions.clone();
+        self.positions.extend(now);
+        if self.positions != before { self.write() } else { Ok(()) }
+    }
+
+    /// Forgets a log whose files are gone: another topic may take its name.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn forget(&mut self, topic: &str, partition: i32) -> DiskResult<()> {
+        if self.positions.remove(&(topic.to_owned(), partition)).is_some() { self.write() } else { Ok(()) }
+    }
+
+    fn write(&self) -> DiskResult<()> {
+        let write = |file: &str, offset: fn(&Positions) -> i64| {
+            let offsets = self.positions.iter().map(|(key, positions)| (key.clone(), offset(positions))).collect();
+            write_offsets(&self.dir.join(file), &offsets)
+        };
+        write(LOG_STARTS, |positions| positions.log_start)?;
+        write(HIGH_WATERMARKS, |positions| positions.high_watermark)?;
+        write(RECOVERY_POINTS, |positions| positions.recovery_point)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_is_found_again_and_logs_that_do_not_run_keep_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |n| Positions { recovery_point: 3 * n, log_start: n, high_watermark: 2 * n };
+        let key = |topic: &str| (topic.to_owned(), 0);
+        let mut first = Checkpoints::load(dir.path(), false).unwrap();
+        first.store([(key("a"), at(1)), (key("b"), at(2))]).unwrap();
+        first.store([(key("a"), at(5))]).unwrap();
+
+        let mut second = Checkpoints::load(dir.path(), true).unwrap();
+        assert_eq!(second.positions, [(key("a"), at(5)), (key("b"), at(2))].into());
+        let (hint, high_watermark) = second.of("a", 0);
+        assert_eq!((hint.clean, hint.recovery_point, hint.log_start, high_watermark), (true, 15, 5, 10));
+        second.forget("a", 0).unwrap();
+        assert_eq!(Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1, 0);
+    }
+}

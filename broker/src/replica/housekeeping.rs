@@ -1,0 +1,81 @@
+//! In the background: flushes, retention, checkpoints.
+//!
+//! Flushing bounds what a crash of the machine can take and how long recovery reads; it is no part of an acknowledgement unless
+//! the topic says so (`flush.messages`, `flush.ms`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::Replicas;
+use super::partition::Partition;
+use crate::env;
+
+/// Dirty data is flushed at this age …
+const FLUSH_AGE: Duration = Duration::from_secs(1);
+/// … or when a log has this much of it.
+const FLUSH_BYTES: u64 = 64 << 20;
+/// How often to look. Small against the age, so that it holds.
+const FLUSH_CHECK: Duration = Duration::from_millis(250);
+
+impl Replicas {
+    /// Keeps house until the broker stops. `retention_interval` is asked anew each time: it can change while we run.
+    pub async fn keep_house(self: Arc<Self>, retention_interval: impl Fn() -> Duration) {
+        let mut next_retention = env::now() + retention_interval();
+        loop {
+            env::sleep_until(env::now() + FLUSH_CHECK).await;
+            self.flush_what_is_due().await;
+            if env::now() >= next_retention {
+                self.apply_retention().await;
+                next_retention = env::now() + retention_interval();
+            }
+            // A shorter interval takes effect before the longer one has passed.
+            next_retention = next_retention.min(env::now() + retention_interval());
+            self.store_checkpoints().await;
+        }
+    }
+
+    async fn flush_what_is_due(&self) {
+        let now_ms = env::wall_clock_ms();
+        let due = self.all().into_iter().filter(|partition| partition.flush_is_due(now_ms, FLUSH_AGE, FLUSH_BYTES));
+        join_all(due.map(|partition| {
+            let metrics = self.metrics.clone();
+            self.workers.run(move || {
+                let _timer = metrics.flush_seconds.start_timer();
+                partition.flush();
+            })
+        }))
+        .await;
+    }
+
+    /// Takes old segments out of the logs, and unlinks their files after `file.delete.delay.ms`.
+    async fn apply_retention(&self) {
+        let now_ms = env::wall_clock_ms();
+        let retired = self.all().into_iter().map(|partition| {
+            self.workers.run(move || (partition.apply_retention(now_ms), partition.file_delete_delay()))
+        });
+        for (retired, delay) in join_all(retired).await {
+            let Some(retired) = retired else { continue };
+            let workers = self.workers.clone();
+            tokio::spawn(async move {
+                env::sleep_until(env::now() + delay).await;
+                if let Err(error) = workers.run(move || retired.unlink()).await {
+                    tracing::warn!(%error, "failed to unlink old segments: tidied up at the next start");
+                }
+            });
+        }
+    }
+
+    async fn store_checkpoints(&self) {
+        let now: Vec<_> = self.all().iter().map(|partition| (key(partition), partition.positions())).collect();
+        let checkpoints = self.checkpoints.clone();
+        if let Err(error) = self.workers.run(move || checkpoints.lock().store(now)).await {
+            tracing::error!(%error, "failed to write the checkpoints");
+        }
+    }
+}
+
+fn key(partition: &Partition) -> (String, i32) {
+    (partition.topic.to_string(), partition.number)
+}

@@ -1,0 +1,322 @@
+//! Assignments in, running partitions out.
+//!
+//! - [`Replicas`]: compares the image with what runs, and makes it so
+//! - [`partition`]: one partition: its log, its role, the order of appends
+//! - [`high_watermark`]: how far records are safe, as a function
+//! - [`checkpoints`]: what the data directory says of all logs
+//! - `folders`: whose the partitions' folders are
+//! - [`housekeeping`]: flushes, retention, checkpoints, in the background
+//!
+//! Knows nothing of sockets or Kubernetes.
+
+pub mod checkpoints;
+mod folders;
+pub mod high_watermark;
+pub mod housekeeping;
+pub mod partition;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use ottla_batch::{Codec, ProduceRules};
+use ottla_config::{Compression, TopicSettings};
+use ottla_log::folder::partition_name;
+use ottla_log::metadata::MetadataError;
+use ottla_log::{Files, Log, LogConfig, LogError, RecoveryHint};
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use self::checkpoints::Checkpoints;
+use self::partition::{Me, Partition};
+use crate::ask::{Ask, AskSender};
+use crate::env::{self, Workers};
+use crate::image::{Assignment, ClusterImage, ImageReceiver, Topic};
+use crate::metrics::{Metrics, TopicMetrics};
+
+/// Why a partition can't be used here and now. A client asks elsewhere or again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotServed {
+    /// There is no topic of this name, or it has no such partition.
+    #[error("no such topic or partition")]
+    UnknownTopicOrPartition,
+    /// There is no topic of this id.
+    #[error("no such topic id")]
+    UnknownTopicId,
+    /// This broker does not lead the partition, or does not know yet that it does.
+    #[error("not the leader")]
+    NotLeader,
+    /// The client knows an older leader epoch.
+    #[error("the leader epoch is from the past")]
+    FencedLeaderEpoch,
+    /// The client knows a newer leader epoch.
+    #[error("the leader epoch is not known here yet")]
+    UnknownLeaderEpoch,
+    /// Its disk or its files failed.
+    #[error("the partition's disk failed")]
+    Storage,
+}
+
+/// Sealed segments that stay open, of all logs; common limits allow 20,000 descriptors to a process, and connections need most.
+const OPEN_SEGMENTS: usize = 1024;
+/// Memory for indexes of sealed segments, of all logs, in bytes.
+const INDEX_MEMORY: usize = 16 << 20;
+/// Records of one compressed batch may take this much once decompressed, where a rule makes us look.
+const MAX_DECOMPRESSED: usize = 256 << 20;
+
+type Key = (Uuid, i32);
+
+/// The replicas of this broker.
+pub struct Replicas {
+    me: Me,
+    dir: PathBuf,
+    files: Arc<Files>,
+    workers: Workers,
+    metrics: Arc<Metrics>,
+    ask: AskSender,
+    checkpoints: Arc<Mutex<Checkpoints>>,
+    running: RwLock<HashMap<Key, Arc<Partition>>>,
+}
+
+impl Replicas {
+    /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs.
+    ///
+    /// # Errors
+    /// When the directory's checkpoints can't be read.
+    pub fn new(
+        me: Me,
+        dir: &Path,
+        clean: bool,
+        workers: Workers,
+        metrics: Arc<Metrics>,
+        ask: AskSender,
+    ) -> Result<Arc<Replicas>, checkpoints::CheckpointError> {
+        Ok(Arc::new(Replicas {
+            me,
+            dir: dir.to_owned(),
+            files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
+            workers,
+            metrics,
+            ask,
+            checkpoints: Arc::new(Mutex::new(Checkpoints::load(dir, clean)?)),
+            running: RwLock::default(),
+        }))
+    }
+
+    /// The replica of a partition of `topic` that runs here.
+    ///
+    /// # Errors
+    /// That there is no such partition, or that it is not here.
+    pub fn get(&self, topic: &Topic, number: i32) -> Result<Arc<Partition>, NotServed> {
+        if let Some(partition) = self.running.read().get(&(topic.id, number)) {
+            return Ok(partition.clone());
+        }
+        let exists = usize::try_from(number).is_ok_and(|number| number < topic.partitions.len());
+        Err(if exists { NotServed::NotLeader } else { NotServed::UnknownTopicOrPartition })
+    }
+
+    /// Every replica that runs here.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.running.read().values().cloned().collect()
+    }
+
+    /// Makes reality follow the image until the broker stops.
+    pub async fn follow(&self, mut images: ImageReceiver) {
+        loop {
+            let image = images.borrow_and_update().clone();
+            self.reconcile(&image).await;
+            if images.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Opens what the image puts here, gives every replica its role, removes what bears a tombstone or has been moved away.
+    /// What the image does not mention is left alone: absence is never deletion.
+    async fn reconcile(&self, image: &ClusterImage) {
+        let mine = |assignment: &&Assignment| assignment.replicas.contains(&self.me.id);
+        let mut opening = Vec::new();
+        for topic in image.topics.values() {
+            for assignment in topic.partitions.iter().filter(mine) {
+                let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
+                match running {
+                    Some(partition) => partition.assume(assignment, &topic.settings),
+                    None => opening.push(self.open(topic.clone(), assignment.clone())),
+                }
+            }
+        }
+        // All at once: the workers bound how many logs are recovered at a time.
+        join_all(opening).await;
+        self.remove_gone(image).await;
+        self.count(image);
+    }
+
+    async fn open(&self, topic: Arc<Topic>, assignment: Assignment) {
+        let number = assignment.partition;
+        let (hint, high_watermark) = self.checkpoints.lock().of(&topic.name, number);
+        let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
+        let opened = self.workers.run(move || open_log(&data, &of, number, hint, &files)).await;
+        let name = &topic.name;
+        let log = match opened {
+            Ok(log) => log,
+            Err(error) => {
+                // Other partitions are served; this one is tried again with the next image.
+                tracing::error!(topic = %name, partition = number, %error, "failed to open a log");
+                self.metrics.offline_replicas.inc();
+                return;
+            }
+        };
+        let metrics = TopicMetrics::of(&self.metrics, name);
+        let partition = Arc::new(Partition::new(&topic, number, self.me, log, high_watermark, metrics));
+        partition.assume(&assignment, &topic.settings);
+        self.running.write().insert((topic.id, number), partition);
+    }
+
+    /// Removes the replicas that a tombstone or another assignment says are gone, and tells the cluster when the files are.
+    async fn remove_gone(&self, image: &ClusterImage) {
+        let is_gone = |partition: &Arc<Partition>| {
+            let number = usize::try_from(partition.number).unwrap_or(usize::MAX);
+            image.deleted.contains_key(&partition.topic_id)
+                || image.topics.get(&partition.topic_id).is_some_and(|topic| {
+                    topic.partitions.get(number).is_some_and(|assignment| !assignment.replicas.contains(&self.me.id))
+                })
+        };
+        let gone: Vec<Arc<Partition>> = self.running.read().values().filter(|p| is_gone(p)).cloned().collect();
+        for partition in gone {
+            self.running.write().remove(&(partition.topic_id, partition.number));
+            partition.retire();
+            self.metrics.forget_partition(&partition.topic, partition.number);
+            self.remove_files(&partition.topic, partition.number, partition.topic_id).await;
+        }
+        // Also what was not running: a tombstone may be older than this process.
+        for topic in image.deleted.values() {
+            for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
+                if !self.remove_files(&topic.name, assignment.partition, topic.id).await {
+                    continue;
+                }
+                let removed = Ask::Removed { topic_id: topic.id, partition: assignment.partition };
+                if self.ask.try_send(removed).is_err() {
+                    tracing::debug!("the queue to the cluster is full: told again with the next image");
+                }
+            }
+        }
+    }
+
+    /// True when nothing is left of them.
+    async fn remove_files(&self, topic: &str, number: i32, topic_id: Uuid) -> bool {
+        let (data, name) = (self.dir.clone(), topic.to_owned());
+        let removed = self.workers.run(move || folders::remove(&data, &name, number, topic_id)).await;
+        if let Err(error) = removed {
+            tracing::error!(topic, partition = number, %error, "failed to remove the files of a deleted partition");
+            return false;
+        }
+        // A checkpoint of a log that is gone does no harm but to a topic of the same name.
+        let forgotten = self.checkpoints.lock().forget(topic, number);
+        forgotten.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
+    }
+
+    /// Sets the gauges that follow from image and roles.
+    fn count(&self, image: &ClusterImage) {
+        let running = self.running.read();
+        let standing = running.values().map(|partition| partition.standing()).fold((0, 0, 0, 0), |sum, standing| {
+            (
+                sum.0 + i64::from(standing.leads),
+                sum.1 + i64::from(standing.under_replicated),
+                sum.2 + i64::from(standing.under_min_isr),
+                sum.3 + i64::from(standing.offline),
+            )
+        });
+        self.metrics.partitions.set(running.len() as i64);
+        self.metrics.leaders.set(standing.0);
+        self.metrics.under_replicated.set(standing.1);
+        self.metrics.under_min_isr.set(standing.2);
+        self.metrics.offline_replicas.set(standing.3);
+        let all = image.topics.values().flat_map(|topic| &topic.partitions);
+        self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
+    }
+
+    /// Closes every log: flushed, with snapshots, and the checkpoints that let the next start trust them. True when all went
+    /// well: the caller may leave the clean-shutdown marker.
+    pub async fn close(&self) -> bool {
+        let running: Vec<_> = self.running.write().drain().map(|(_, partition)| partition).collect();
+        let closing = running.into_iter().map(|partition| {
+            let closed = self.workers.run(move || (partition.close(), partition));
+            async {
+                let (closed, partition) = closed.await;
+                if let Err(error) = &closed {
+                    tracing::error!(topic = %partition.topic, partition = partition.number, %error, "failed to close a log");
+                }
+                closed.map(|positions| ((partition.topic.to_string(), partition.number), positions))
+            }
+        });
+        let closed: Result<Vec<_>, _> = join_all(closing).await.into_iter().collect();
+        let Ok(closed) = closed else { return false };
+        let stored = self.checkpoints.lock().store(closed);
+        stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
+    }
+}
+
+fn open_log(data: &Path, topic: &Topic, number: i32, hint: RecoveryHint, files: &Arc<Files>) -> Result<Log, OpenError> {
+    let name = topic.name.as_ref();
+    folders::claim(data, name, number, topic.id)?;
+    let dir = data.join(partition_name(name, number));
+    let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
+    if opened.cut_bytes > 0 {
+        tracing::warn!(topic = name, partition = number, bytes = opened.cut_bytes, "cut the torn tail of a log");
+    }
+    for error in &opened.corrupt {
+        tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
+    }
+    Ok(log)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Folder(#[from] MetadataError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What a log obeys, of a topic's settings.
+fn log_config(settings: &TopicSettings) -> LogConfig {
+    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    LogConfig {
+        segment_bytes: settings.segment_bytes,
+        segment_ms: millis(settings.segment_age),
+        segment_jitter_ms: millis(settings.segment_jitter),
+        segment_index_bytes: settings.segment_index_bytes,
+        index_interval_bytes: settings.index_interval_bytes,
+        retention_ms: settings.retention.filter(|_| settings.cleanup_policy.delete).map(millis),
+        retention_bytes: settings.retention_bytes.filter(|_| settings.cleanup_policy.delete),
+        ..LogConfig::default()
+    }
+}
+
+/// What a batch must obey, of a topic's settings.
+fn produce_rules(settings: &TopicSettings) -> ProduceRules {
+    let millis = |bound: Option<std::time::Duration>| {
+        bound.and_then(|bound| i64::try_from(bound.as_millis()).ok()).unwrap_or(i64::MAX)
+    };
+    ProduceRules {
+        max_message_bytes: settings.max_message_bytes as usize,
+        timestamp_type: match settings.message_timestamp_type {
+            ottla_config::TimestampType::CreateTime => ottla_batch::TimestampType::CreateTime,
+            ottla_config::TimestampType::LogAppendTime => ottla_batch::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: millis(settings.message_timestamp_before_max),
+        timestamp_after_max_ms: millis(settings.message_timestamp_after_max),
+        compacted: settings.cleanup_policy.compact,
+        codec: match settings.compression {
+            Compression::Producer => None,
+            Compression::Uncompressed => Some(Codec::None),
+            Compression::Gzip(level) => Some(Codec::Gzip { level }),
+            Compression::Snappy => Some(Codec::Snappy),
+            Compression::Lz4(_) => Some(Codec::Lz4),
+            Compression::Zstd(level) => Some(Codec::Zstd { level }),
+        },
+        strict: false,
+        max_decompressed_bytes: MAX_DECOMPRESSED,
+    }
+}

@@ -1,0 +1,83 @@
+//! One connection: frames in, replies out, in order, in one task.
+
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+
+use super::frames::{Frames, ReadError};
+use super::reactor::Reactor;
+use super::replies::{CloseReason, Replies, Reply};
+use crate::env;
+use crate::handle::{Peer, Request};
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The peer's doing, or the network's.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Writing failed.
+    #[error("failed to write a reply: {0}")]
+    Write(io::Error),
+    /// We refuse to go on.
+    #[error("closed: {0:?}")]
+    Refused(CloseReason),
+    /// Nothing was asked for `connections.max.idle.ms`.
+    #[error("idle for too long")]
+    Idle,
+    /// The broker stops.
+    #[error("the broker stops")]
+    Stopping,
+}
+
+/// Serves `stream` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones before it
+/// allow ([`Replies::admit`]).
+pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
+    let max_idle = reactor.limits.max_idle;
+    let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
+    let mut replies = Replies::default();
+    let mut waiting: Option<Request> = None;
+    let mut last_request = env::now();
+    let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
+    let mut reading = true;
+    let mut stopping = reactor.stopping.clone();
+
+    loop {
+        if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
+            last_request = env::now();
+            replies.push(request.api(), reactor.handler.dispatch(&peer, request));
+        }
+        tokio::select! {
+            biased;
+            written = replies.write(&stream), if !replies.is_empty() => match written {
+                Ok(None) => {}
+                Ok(Some(reason)) => return Ended::Refused(reason),
+                Err(error) => return Ended::Write(error),
+            },
+            frame = frames.next(&stream, &reactor.scratch), if reading && waiting.is_none() => {
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => return Ended::Read(error),
+                };
+                match Request::read(frame) {
+                    Ok(request) => waiting = Some(request),
+                    Err(unreadable) => {
+                        reading = !matches!(unreadable.reply, Reply::Close(_));
+                        replies.push(unreadable.api, unreadable.reply);
+                    }
+                }
+            }
+            () = &mut idle_check => {
+                let busy = waiting.is_some() || !replies.is_empty();
+                let until = if busy { env::now() } else { last_request } + max_idle;
+                if until <= env::now() {
+                    return Ended::Idle;
+                }
+                idle_check.as_mut().reset(until);
+            }
+            _ = stopping.changed() => return Ended::Stopping,
+        }
+    }
+}

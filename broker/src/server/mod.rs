@@ -1,0 +1,107 @@
+//! Sockets: listens, spreads connections over reactors, reads frames and writes replies in order.
+//!
+//! - [`reactor`]: one thread with its connections
+//! - [`connection`]: one connection's loop
+//! - [`frames`]: from socket to frames, in pooled [`buffers`]
+//! - [`replies`]: from replies to socket, in order
+//!
+//! Knows no API: what a request means is `handle`'s.
+
+pub mod buffers;
+pub mod connection;
+pub mod frames;
+pub mod reactor;
+pub mod replies;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString as Str;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use self::buffers::Budget;
+use self::reactor::{Accepted, Limits, ReactorHandle};
+use crate::env;
+use crate::handle::Handler;
+
+/// The reactors of a broker, and their acceptors.
+pub struct Server {
+    reactors: Arc<Vec<ReactorHandle>>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+/// After a failed accept (no descriptors left, mostly) the acceptor pauses: what it would do meanwhile is spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Server {
+    /// Starts `reactors` threads that serve what `listeners` accept. Must be called on the control runtime.
+    ///
+    /// # Errors
+    /// When the system has no thread or no poller to give.
+    pub fn start(
+        listeners: Vec<(Str, TcpListener)>,
+        handler: &Arc<Handler>,
+        reactors: usize,
+        budget: Budget,
+        limits: Limits,
+    ) -> io::Result<Server> {
+        let (stop, stopping) = watch::channel(false);
+        let reactors: io::Result<Vec<_>> = (0..reactors)
+            .map(|n| ReactorHandle::start(n, handler.clone(), budget.clone(), limits.clone(), stopping.clone()))
+            .collect();
+        let reactors = Arc::new(reactors?);
+        let acceptors = listeners
+            .into_iter()
+            .map(|(name, listener)| tokio::spawn(accept(name, listener, reactors.clone(), stopping.clone())))
+            .collect();
+        Ok(Server { reactors, acceptors, stop })
+    }
+
+    /// Stops accepting, ends every connection and waits for the threads. Not cancellation safe.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for acceptor in self.acceptors {
+            let _ = acceptor.await;
+        }
+        if let Ok(reactors) = Arc::try_unwrap(self.reactors) {
+            let joined = tokio::task::spawn_blocking(move || reactors.into_iter().for_each(ReactorHandle::join)).await;
+            joined.expect("joining does not panic");
+        }
+    }
+}
+
+/// Gives each new connection to the reactor that has the fewest.
+async fn accept(
+    listener_name: Str,
+    listener: TcpListener,
+    reactors: Arc<Vec<ReactorHandle>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let prepared = accepted.and_then(|(stream, address)| Ok((prepare(stream)?, address)));
+        let (socket, address): (_, SocketAddr) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::warn!(listener = %listener_name, %error, "failed to accept a connection");
+                env::sleep_until(env::now() + ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Some(least) = reactors.iter().min_by_key(|reactor| reactor.load()) {
+            least.give(Accepted { socket, address, listener: listener_name.clone() }).await;
+        }
+    }
+}
+
+fn prepare(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.into_std()
+}

@@ -1,0 +1,167 @@
+//! Replies in the order of their requests, whatever the order in which they become ready.
+//!
+//! A ring of slots: the connection's task polls only the oldest; all that are ready leave in one `writev`. File contents go by
+//! `sendfile`, so a slow reader costs no memory.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Buf;
+use ottla_wire::{ApiKey, Chunk, Frame};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a handler gives for a request.
+pub enum Reply {
+    /// The answer.
+    Now(Frame),
+    /// The answer will come; nothing is spawned, the connection polls it. Dropped with the connection.
+    Later(Pin<Box<dyn Future<Output = Frame>>>),
+    /// No answer at all: a produce with acks=0.
+    Nothing,
+    /// The connection ends, after the replies before this one.
+    Close(CloseReason),
+}
+
+/// Why the broker closes a connection. Logged and counted, never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Bytes that are no request of ours.
+    Malformed,
+    /// An API or version that is not served.
+    Unsupported,
+    /// A produce with acks=0 failed: closing is the only way to say so.
+    FailedUnacknowledged,
+}
+
+/// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap here, and
+/// clients keep at most 5 (idempotent) or some tens in flight.
+const RING: usize = 64;
+/// Slices per `writev`.
+const SLICES: usize = 64;
+
+/// The replies of one connection.
+#[derive(Default)]
+pub struct Replies {
+    ring: VecDeque<Slot>,
+    /// Ready and being written, oldest first.
+    out: VecDeque<Chunk>,
+    closing: Option<CloseReason>,
+}
+
+struct Slot {
+    overlaps: bool,
+    reply: Reply,
+}
+
+/// Whether the next request may start while a former one of this API is under way. Clients count on strict order for all else
+/// (Kafka mutes the channel); produce requests are ordered by their appends, which happen at once.
+fn overlaps(api: ApiKey) -> bool {
+    api == ApiKey::Produce
+}
+
+impl Replies {
+    /// Whether a request of `api` may be dispatched now.
+    pub fn admit(&self, api: ApiKey) -> bool {
+        self.closing.is_none()
+            && self.ring.len() < RING
+            && if overlaps(api) {
+                self.ring.iter().all(|slot| slot.overlaps)
+            } else {
+                self.ring.is_empty() && self.out.is_empty()
+            }
+    }
+
+    /// Whether there is nothing to wait for or to write.
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty() && self.out.is_empty() && self.closing.is_none()
+    }
+
+    /// Takes the reply to the request that was just dispatched.
+    pub fn push(&mut self, api: ApiKey, reply: Reply) {
+        self.ring.push_back(Slot { overlaps: overlaps(api), reply });
+    }
+
+    /// Waits for the oldest reply, then writes all that are ready. `Ok(Some)`: close now. Cancellation safe: what was not yet
+    /// written is written by the next call.
+    ///
+    /// # Errors
+    /// When the socket fails, or a file ends before the part that was promised.
+    pub async fn write(&mut self, stream: &TcpStream) -> io::Result<Option<CloseReason>> {
+        if self.out.is_empty() && self.closing.is_none() {
+            self.collect().await;
+        }
+        while !self.out.is_empty() {
+            stream.writable().await?;
+            match write_some(&mut self.out, stream) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.closing)
+    }
+
+    /// Moves replies from the ring to `out` until one is not ready; waits for the first.
+    async fn collect(&mut self) {
+        poll_fn(|cx| {
+            let mut moved = false;
+            while let Some(oldest) = self.ring.front_mut() {
+                if let Reply::Later(answer) = &mut oldest.reply {
+                    let Poll::Ready(frame) = answer.as_mut().poll(cx) else { break };
+                    oldest.reply = Reply::Now(frame);
+                }
+                match self.ring.pop_front().map(|slot| slot.reply) {
+                    Some(Reply::Now(frame)) => self.out.extend(frame.into_chunks()),
+                    Some(Reply::Close(reason)) => {
+                        self.closing = Some(reason);
+                        return Poll::Ready(());
+                    }
+                    Some(Reply::Nothing | Reply::Later(_)) | None => {}
+                }
+                moved = true;
+            }
+            if moved { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Writes the chunks at the front: as much memory as one `writev` takes, or one piece of file.
+fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
+    if let Some(Chunk::File(slice)) = out.front_mut() {
+        let sent = stream.try_io(Interest::WRITABLE, || {
+            let mut position = slice.position;
+            Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), slice.len)?)
+        })?;
+        if sent == 0 && slice.len > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        slice.position += sent as u64;
+        slice.len -= sent;
+        if slice.len == 0 {
+            out.pop_front();
+        }
+        return Ok(());
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    for (slice, chunk) in slices.iter_mut().zip(out.iter()) {
+        let Chunk::Bytes(bytes) = chunk else { break };
+        *slice = IoSlice::new(bytes);
+        count += 1;
+    }
+    let mut sent = stream.try_write_vectored(&slices[..count])?;
+    while let Some(Chunk::Bytes(bytes)) = out.front_mut() {
+        if bytes.len() > sent {
+            bytes.advance(sent);
+            break;
+        }
+        sent -= bytes.len();
+        out.pop_front();
+    }
+    Ok(())
+}
