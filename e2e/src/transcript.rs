@@ -151,6 +151,7 @@ fn normalise(text: &str, target: &Target) -> String {
             (r"\b(CreateTime|LogAppendTime): ?-?\d{10,}", "$1:TIME"),
             (r"\bcrc: \d+", "crc: CRC"),
             (r"\bEpoch: \d+", "Epoch: N"),
+            (r"(?m)^\tat .*\n", ""),
             (r"(?m)[ \t]+$", ""),
         ];
         let compiled = rules.map(|(rule, by)| (Regex::new(rule).expect("the rules are regular expressions"), by));

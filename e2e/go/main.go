@@ -1,0 +1,262 @@
+// franz-go against a broker: franz SCENARIO BOOTSTRAP. Exit code 0 and "ok", or what went wrong.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const limit = time.Minute
+
+var bootstrap = os.Args[2]
+
+func check(ok bool, format string, args ...any) {
+	if !ok {
+		fmt.Printf("failed: "+format+"\n", args...)
+		os.Exit(1)
+	}
+}
+
+func must(err error) { check(err == nil, "%v", err) }
+
+func client(opts ...kgo.Opt) *kgo.Client {
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, opts...)...)
+	must(err)
+	return cl
+}
+
+func newTopic(ctx context.Context, partitions int32) string {
+	name := fmt.Sprintf("franz-%x", rand.Uint64())
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, -1
+	request := kmsg.NewPtrCreateTopicsRequest()
+	request.Topics = append(request.Topics, topic)
+	cl := client()
+	defer cl.Close()
+	response, err := request.RequestWith(ctx, cl)
+	must(err)
+	check(response.Topics[0].ErrorCode == 0, "create topic: error %d", response.Topics[0].ErrorCode)
+	return name
+}
+
+func record(topic string, i int, partitions int32) *kgo.Record {
+	return &kgo.Record{
+		Topic: topic, Partition: int32(i) % partitions,
+		Key:       fmt.Appendf(nil, "key %d", i%7),
+		Value:     bytes.Repeat(fmt.Appendf(nil, "value %d ", i), 20),
+		Headers:   []kgo.RecordHeader{{Key: "n", Value: fmt.Append(nil, i)}, {Key: "n", Value: nil}},
+		Timestamp: time.UnixMilli(1_600_000_000_000 + int64(i)),
+	}
+}
+
+// Sends numbered records round robin, and waits for every acknowledgement.
+func produce(ctx context.Context, topic string, count int, partitions int32, opts ...kgo.Opt) {
+	cl := client(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond))...)
+	defer cl.Close()
+	records := make([]*kgo.Record, count)
+	for i := range records {
+		records[i] = record(topic, i, partitions)
+	}
+	must(cl.ProduceSync(ctx, records...).FirstErr())
+	for i, r := range records {
+		check(r.Offset == int64(i)/int64(partitions), "record %d lies at offset %d", i, r.Offset)
+	}
+}
+
+func readAll(ctx context.Context, topic string, count int, partitions int32) {
+	cl := client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer cl.Close()
+	got := 0
+	for got < count {
+		fetches := cl.PollFetches(ctx)
+		must(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			i := int(r.Offset)*int(partitions) + int(r.Partition)
+			want := record(topic, i, partitions)
+			check(bytes.Equal(r.Key, want.Key) && bytes.Equal(r.Value, want.Value), "record %d: %q %q", i, r.Key, r.Value)
+			check(r.Timestamp.Equal(want.Timestamp), "record %d: %v", i, r.Timestamp)
+			check(fmt.Sprint(r.Headers) == fmt.Sprint(want.Headers), "record %d: %v", i, r.Headers)
+			got++
+		})
+	}
+	check(got == count, "%d records instead of %d", got, count)
+}
+
+func codec(ctx context.Context, codec kgo.CompressionCodec) {
+	topic := newTopic(ctx, 3)
+	produce(ctx, topic, 300, 3, kgo.ProducerBatchCompression(codec))
+	readAll(ctx, topic, 300, 3)
+}
+
+func idempotent(ctx context.Context) { // franz-go's default
+	topic := newTopic(ctx, 2)
+	produce(ctx, topic, 5000, 2, kgo.RequiredAcks(kgo.AllISRAcks()))
+	readAll(ctx, topic, 5000, 2)
+}
+
+// A member of a group that polls until it is closed.
+type member struct {
+	cl   *kgo.Client
+	mu   sync.Mutex
+	held map[int32]bool
+	seen map[[2]int64]int
+}
+
+func join(ctx context.Context, topic string) *member {
+	m := &member{held: map[int32]bool{}, seen: map[[2]int64]int{}}
+	update := func(add bool) func(context.Context, *kgo.Client, map[string][]int32) {
+		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			for _, p := range partitions[topic] {
+				if add {
+					m.held[p] = true
+				} else {
+					delete(m.held, p)
+				}
+			}
+		}
+	}
+	m.cl = client(kgo.ConsumerGroup("group-of-"+topic), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(300*time.Millisecond),
+		kgo.OnPartitionsAssigned(update(true)), kgo.OnPartitionsRevoked(update(false)), kgo.OnPartitionsLost(update(false)))
+	go func() {
+		for {
+			fetches := m.cl.PollFetches(ctx)
+			if fetches.IsClientClosed() {
+				return
+			}
+			must(fetches.Err())
+			m.mu.Lock()
+			fetches.EachRecord(func(r *kgo.Record) { m.seen[[2]int64{int64(r.Partition), r.Offset}]++ })
+			m.mu.Unlock()
+		}
+	}()
+	return m
+}
+
+func until(ctx context.Context, what string, done func() bool) {
+	for !done() {
+		select {
+		case <-ctx.Done():
+			check(false, "waited in vain for %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func shares(members []*member) string {
+	var counts []int
+	for _, m := range members {
+		m.mu.Lock()
+		counts = append(counts, len(m.held))
+		m.mu.Unlock()
+	}
+	sort.Ints(counts)
+	return fmt.Sprint(counts)
+}
+
+func group(ctx context.Context) { // cooperative-sticky, franz-go's default
+	topic := newTopic(ctx, 6)
+	members := []*member{join(ctx, topic), join(ctx, topic)}
+	until(ctx, "two members with three partitions each", func() bool { return shares(members) == "[3 3]" })
+	members = append(members, join(ctx, topic))
+	until(ctx, "three members with two partitions each", func() bool { return shares(members) == "[2 2 2]" })
+	produce(ctx, topic, 600, 6)
+	seen := func() (records, times int) {
+		for _, m := range members {
+			m.mu.Lock()
+			records += len(m.seen)
+			for _, n := range m.seen {
+				times += n
+			}
+			m.mu.Unlock()
+		}
+		return
+	}
+	until(ctx, "all records", func() bool { records, _ := seen(); return records >= 600 })
+	records, times := seen()
+	check(records == 600 && times == 600, "600 records were seen as %d, %d times", records, times)
+	must(members[2].cl.CommitUncommittedOffsets(ctx))
+	members[2].cl.Close()
+	until(ctx, "two members with three partitions each", func() bool { return shares(members[:2]) == "[3 3]" })
+	members[0].cl.Close()
+	members[1].cl.Close()
+}
+
+func offsets(ctx context.Context) {
+	topic := newTopic(ctx, 2)
+	produce(ctx, topic, 20, 2)
+	first := client(kgo.ConsumerGroup(topic), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	for read := 0; read < 20; {
+		fetches := first.PollFetches(ctx)
+		must(fetches.Err())
+		read += fetches.NumRecords()
+	}
+	must(first.CommitRecords(ctx, &kgo.Record{Topic: topic, Partition: 0, Offset: 6, LeaderEpoch: 0}))
+	first.Close()
+
+	cl := client()
+	defer cl.Close()
+	request := kmsg.NewPtrOffsetFetchRequest()
+	request.Group = topic
+	inGroup := kmsg.NewOffsetFetchRequestGroup()
+	inGroup.Group = topic
+	request.Groups = append(request.Groups, inGroup)
+	response, err := request.RequestWith(ctx, cl)
+	must(err)
+	check(len(response.Groups) == 1 && len(response.Groups[0].Topics) == 1, "%+v", response)
+	partitions := response.Groups[0].Topics[0].Partitions
+	check(len(partitions) == 1 && partitions[0].Offset == 7, "%+v", partitions)
+
+	second := client(kgo.ConsumerGroup(topic), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer second.Close()
+	next := map[int32]int64{0: 7, 1: 0} // partition 1 has no offset and starts at the beginning
+	for next[0] < 10 || next[1] < 10 {
+		fetches := second.PollFetches(ctx)
+		must(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			check(r.Offset == next[r.Partition], "partition %d goes on at %d", r.Partition, r.Offset)
+			next[r.Partition]++
+		})
+	}
+}
+
+func main() {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for _, scenario := range strings.Split(os.Args[1], ",") {
+		switch scenario {
+		case "none":
+			codec(ctx, kgo.NoCompression())
+		case "gzip":
+			codec(ctx, kgo.GzipCompression())
+		case "snappy":
+			codec(ctx, kgo.SnappyCompression())
+		case "lz4":
+			codec(ctx, kgo.Lz4Compression())
+		case "zstd":
+			codec(ctx, kgo.ZstdCompression())
+		case "idempotent":
+			idempotent(ctx)
+		case "group":
+			group(ctx)
+		case "offsets":
+			offsets(ctx)
+		default:
+			check(false, "no scenario %s", scenario)
+		}
+		fmt.Println("ok", scenario)
+	}
+}

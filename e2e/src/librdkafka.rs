@@ -1,0 +1,271 @@
+//! Producing and consuming with librdkafka, the client that most languages share.
+
+use anyhow::{Context, Result, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::wait::until;
+
+/// Long enough for a loaded machine and a broker that is being restarted.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a record carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Null is not empty.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Vec<u8>,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Names may repeat, values may be null.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A record and where it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The record.
+    pub record: Record,
+}
+
+/// A client configuration with these settings on top.
+pub fn config(bootstrap: &str, settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    // A broker that comes back is found again at once.
+    config.set("reconnect.backoff.max.ms", "500");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config
+}
+
+/// Creates a topic and waits until it has leaders.
+pub fn create_topic(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    let admin: AdminClient<_> = config(bootstrap, &[]).create()?;
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (name, value) in settings {
+        new = new.set(name, value);
+    }
+    let results = block_on(admin.create_topics([&new], &AdminOptions::new()))?;
+    for result in results {
+        result.map_err(|(topic, error)| anyhow::anyhow!("{topic}: {error}"))?;
+    }
+    until(LIMIT, "leaders of all partitions", || {
+        let metadata = admin.inner().fetch_metadata(Some(topic), LIMIT)?;
+        let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        Ok((led == partitions as usize).then_some(()))
+    })
+}
+
+/// rdkafka's admin calls are futures, which its own thread completes: waiting for one needs no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Counts what the broker acknowledged.
+#[derive(Default)]
+struct Deliveries {
+    acknowledged: AtomicUsize,
+    failures: Mutex<Vec<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => drop(self.acknowledged.fetch_add(1, Ordering::Relaxed)),
+            Err((error, _)) => self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error.clone()),
+        }
+    }
+}
+
+/// A producer that keeps count.
+pub struct Sender(ThreadedProducer<Deliveries>);
+
+impl Sender {
+    /// A producer with these settings.
+    pub fn new(bootstrap: &str, settings: &[(&str, &str)]) -> Result<Sender> {
+        Ok(Sender(config(bootstrap, settings).create_with_context(Deliveries::default())?))
+    }
+
+    /// Queues a record; waits while the queue is full.
+    pub fn send(&self, topic: &str, partition: Option<i32>, record: &Record) -> Result<()> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: value.as_ref() });
+        }
+        let mut queued = BaseRecord::to(topic).payload(&record.value).timestamp(record.timestamp).headers(headers);
+        queued.key = record.key.as_deref();
+        queued.partition = partition;
+        let mut next = Some(queued);
+        until(LIMIT, "room in the producer's queue", || match self.0.send(next.take().context("not sent yet")?) {
+            Ok(()) => Ok(Some(())),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
+                next = Some(again);
+                Ok(None)
+            }
+            Err((error, _)) => bail!("{error}"),
+        })
+    }
+
+    /// How many records were acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.0.context().acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Waits for every acknowledgement; a record that was given up is an error.
+    pub fn finish(self) -> Result<usize> {
+        self.0.flush(LIMIT)?;
+        let failures = self.0.context().failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failures.first() {
+            bail!("{} records were not acknowledged, the first: {error}", failures.len());
+        }
+        Ok(self.acknowledged())
+    }
+}
+
+/// Says how many partitions a member holds.
+#[derive(Default)]
+struct Share(AtomicUsize);
+
+impl ClientContext for Share {}
+
+impl ConsumerContext for Share {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.0.store(consumer.assignment().map_or(0, |held| held.count()), Ordering::Relaxed);
+    }
+}
+
+/// A member of a consumer group, polling in a thread of its own until it is told to leave.
+pub struct Member {
+    consumer: Arc<BaseConsumer<Share>>,
+    found: Arc<Mutex<Vec<Found>>>,
+    leave: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Member {
+    /// Joins; starts at the beginning where the group has no offset.
+    pub fn join(bootstrap: &str, group: &str, topic: &str, settings: &[(&str, &str)]) -> Result<Member> {
+        let mut config = config(bootstrap, &[("group.id", group), ("auto.offset.reset", "earliest")]);
+        config.set("heartbeat.interval.ms", "300").set("session.timeout.ms", "10000");
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        let consumer: Arc<BaseConsumer<Share>> = Arc::new(config.create_with_context(Share::default())?);
+        consumer.subscribe(&[topic])?;
+        let (found, leave) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let thread = std::thread::spawn({
+            let (consumer, found, leave) = (consumer.clone(), found.clone(), leave.clone());
+            move || poll(&consumer, &found, &leave)
+        });
+        Ok(Member { consumer, found, leave, thread })
+    }
+
+    /// How many partitions it holds.
+    pub fn share(&self) -> usize {
+        self.consumer.context().0.load(Ordering::Relaxed)
+    }
+
+    /// How many records it has read.
+    pub fn read(&self) -> usize {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Commits what it has read, leaves the group and hands over its records.
+    pub fn leave(self) -> Result<Vec<Found>> {
+        self.leave.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the polling thread panicked"))??;
+        match self.consumer.commit_consumer_state(CommitMode::Sync) {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => bail!("commit: {error}"),
+        }
+        Ok(std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn poll(consumer: &BaseConsumer<Share>, found: &Mutex<Vec<Found>>, leave: &AtomicBool) -> Result<()> {
+    while !leave.load(Ordering::Relaxed) {
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(message)) => found.lock().unwrap_or_else(PoisonError::into_inner).push(copy(&message)),
+            // Disconnections heal by themselves: what matters is what arrives.
+            Some(Err(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn copy(message: &impl Message) -> Found {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    });
+    Found {
+        partition: message.partition(),
+        offset: message.offset(),
+        record: Record {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec(),
+            timestamp: message.timestamp().to_millis().unwrap_or(-1),
+            headers: headers.unwrap_or_default(),
+        },
+    }
+}
+
+/// Waits until the members hold these numbers of partitions.
+pub fn settle(members: &[Member], shares: &[usize]) -> Result<()> {
+    until(LIMIT, &format!("shares of {shares:?}"), || {
+        let mut held: Vec<usize> = members.iter().map(Member::share).collect();
+        held.sort_unstable();
+        Ok((held == shares).then_some(()))
+    })
+}
+
+/// Waits until the members together have read this many records.
+pub fn read_together(members: &[Member], count: usize) -> Result<()> {
+    until(LIMIT, &format!("{count} records"), || {
+        Ok((members.iter().map(Member::read).sum::<usize>() >= count).then_some(()))
+    })
+}
+
+/// All members leave; their records in order of partition and offset.
+pub fn leave_all(members: Vec<Member>) -> Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for member in members {
+        all.extend(member.leave()?);
+    }
+    all.sort_by_key(|found| (found.partition, found.offset));
+    Ok(all)
+}
