@@ -1,4 +1,4 @@
-//! OffsetCommit.
+//! OffsetCommit: how far a group has read.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -9,11 +9,14 @@ use uuid::Uuid;
 #[wire(request = OffsetCommit, versions = "2-10", flexible = "8+")]
 pub struct OffsetCommitRequest {
     pub group_id: Str,
+    /// −1 for one who commits without being in the group.
     #[wire(default = -1)]
     pub generation_id_or_member_epoch: i32,
     pub member_id: Str,
+    /// Null unless the member is static (KIP-345).
     #[wire(versions = "7+", nullable)]
     pub group_instance_id: Option<Str>,
+    /// −1 for ours, and since version 5 always ours.
     #[wire(versions = "2-4", default = -1)]
     pub retention_time_ms: i64,
     pub topics: Vec<OffsetCommitRequestTopic>,
@@ -21,7 +24,7 @@ pub struct OffsetCommitRequest {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetCommitRequestTopic {
-    #[wire(versions = "0-9")]
+    #[wire(versions = "2-9")]
     pub name: Str,
     #[wire(versions = "10+")]
     pub topic_id: Uuid,
@@ -31,9 +34,12 @@ pub struct OffsetCommitRequestTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetCommitRequestPartition {
     pub partition_index: i32,
+    /// That of the record to be read next.
     pub committed_offset: i64,
+    /// That of the record before it, or −1.
     #[wire(versions = "6+", default = -1)]
     pub committed_leader_epoch: i32,
+    /// Whatever the client wants to find again.
     #[wire(nullable)]
     pub committed_metadata: Option<Str>,
 }
@@ -48,7 +54,7 @@ pub struct OffsetCommitResponse {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetCommitResponseTopic {
-    #[wire(versions = "0-9")]
+    #[wire(versions = "2-9")]
     pub name: Str,
     #[wire(versions = "10+")]
     pub topic_id: Uuid,

@@ -1,4 +1,6 @@
-//! OffsetFetch.
+//! OffsetFetch: how far groups have read.
+//!
+//! Up to version 7 for one group, whose fields stand at the top; from 8 on for several.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -8,12 +10,14 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(request = OffsetFetch, versions = "1-10", flexible = "6+")]
 pub struct OffsetFetchRequest {
-    #[wire(versions = "0-7")]
+    #[wire(versions = "1-7")]
     pub group_id: Str,
-    #[wire(versions = "0-7", nullable = "2-7")]
+    /// Null for all; since version 2.
+    #[wire(versions = "1-7", nullable = "2-7")]
     pub topics: Option<Vec<OffsetFetchRequestTopic>>,
     #[wire(versions = "8+")]
     pub groups: Vec<OffsetFetchRequestGroup>,
+    /// Rather wait than learn an offset that an open transaction may be about to change (KIP-447).
     #[wire(versions = "7+")]
     pub require_stable: bool,
 }
@@ -27,10 +31,12 @@ pub struct OffsetFetchRequestTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetFetchRequestGroup {
     pub group_id: Str,
+    /// With the epoch: only for members of the new kind of consumer group (KIP-848).
     #[wire(versions = "9+", nullable)]
     pub member_id: Option<Str>,
     #[wire(versions = "9+", default = -1)]
     pub member_epoch: i32,
+    /// Null for all.
     #[wire(nullable)]
     pub topics: Option<Vec<OffsetFetchRequestTopics>>,
 }
@@ -49,8 +55,9 @@ pub struct OffsetFetchRequestTopics {
 pub struct OffsetFetchResponse {
     #[wire(versions = "3+")]
     pub throttle_time_ms: i32,
-    #[wire(versions = "0-7")]
+    #[wire(versions = "1-7")]
     pub topics: Vec<OffsetFetchResponseTopic>,
+    /// Of the group; as are those in `groups`.
     #[wire(versions = "2-7")]
     pub error_code: ErrorCode,
     #[wire(versions = "8+")]
@@ -66,6 +73,7 @@ pub struct OffsetFetchResponseTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetFetchResponsePartition {
     pub partition_index: i32,
+    /// −1 if there is none.
     pub committed_offset: i64,
     #[wire(versions = "5-7", default = -1)]
     pub committed_leader_epoch: i32,
@@ -93,6 +101,7 @@ pub struct OffsetFetchResponseTopics {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetFetchResponsePartitions {
     pub partition_index: i32,
+    /// −1 if there is none.
     pub committed_offset: i64,
     #[wire(default = -1)]
     pub committed_leader_epoch: i32,

@@ -1,4 +1,6 @@
-//! FindCoordinator.
+//! FindCoordinator: which broker looks after a group or a transaction.
+//!
+//! Up to version 3 one key, whose answer stands at the top; from 4 on several.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -9,6 +11,7 @@ use ottla_wire_derive::Message;
 pub struct FindCoordinatorRequest {
     #[wire(versions = "0-3")]
     pub key: Str,
+    /// 0 for a group, 1 for a transaction, 2 for a share group.
     #[wire(versions = "1+")]
     pub key_type: i8,
     #[wire(versions = "4+")]

@@ -1,4 +1,4 @@
-//! Heartbeat.
+//! Heartbeat: a member of a classic group is still there, and learns whether it must join again.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -10,6 +10,7 @@ pub struct HeartbeatRequest {
     pub group_id: Str,
     pub generation_id: i32,
     pub member_id: Str,
+    /// Null unless the member is static (KIP-345).
     #[wire(versions = "3+", nullable)]
     pub group_instance_id: Option<Str>,
 }

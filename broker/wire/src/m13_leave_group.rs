@@ -1,4 +1,6 @@
-//! LeaveGroup.
+//! LeaveGroup: members leave a classic group.
+//!
+//! Up to version 2 one member; from 3 on several, which is how an administrator removes static ones.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -16,9 +18,11 @@ pub struct LeaveGroupRequest {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct MemberIdentity {
+    /// May be empty if there is an instance id.
     pub member_id: Str,
     #[wire(nullable)]
     pub group_instance_id: Option<Str>,
+    /// For the log (KIP-800).
     #[wire(versions = "5+", nullable)]
     pub reason: Option<Str>,
 }

@@ -1,4 +1,4 @@
-//! SyncGroup.
+//! SyncGroup: the leader of a classic group hands in the assignment, and everybody gets a part of it.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -11,12 +11,14 @@ pub struct SyncGroupRequest {
     pub group_id: Str,
     pub generation_id: i32,
     pub member_id: Str,
+    /// Null unless the member is static (KIP-345).
     #[wire(versions = "3+", nullable)]
     pub group_instance_id: Option<Str>,
     #[wire(versions = "5+", nullable)]
     pub protocol_type: Option<Str>,
     #[wire(versions = "5+", nullable)]
     pub protocol_name: Option<Str>,
+    /// From the leader alone.
     pub assignments: Vec<SyncGroupRequestAssignment>,
 }
 
@@ -36,5 +38,6 @@ pub struct SyncGroupResponse {
     pub protocol_type: Option<Str>,
     #[wire(versions = "5+", nullable)]
     pub protocol_name: Option<Str>,
+    /// The very bytes that the leader sent.
     pub assignment: Bytes,
 }

@@ -1,4 +1,4 @@
-//! DescribeGroups.
+//! DescribeGroups: the members of classic groups, as tools show them.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -29,8 +29,10 @@ pub struct DescribedGroup {
     pub group_id: Str,
     pub group_state: Str,
     pub protocol_type: Str,
+    /// The name of the protocol that the members agreed on.
     pub protocol_data: Str,
     pub members: Vec<DescribedGroupMember>,
+    /// A set of bits, one for each operation; `i32::MIN` if not asked for.
     #[wire(versions = "3+", default = i32::MIN)]
     pub authorized_operations: i32,
 }

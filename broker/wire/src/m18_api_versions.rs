@@ -72,7 +72,7 @@ impl ApiVersion {
     /// What we say of an API to clients.
     pub fn of(key: ApiKey) -> Self {
         let (min, max) = key.versions().into_inner();
-        // librdkafka before 2.11.1 compresses only if it sees version 0 of Produce, though it never uses it (KAFKA-18659).
+        // librdkafka before 2.11.1 compresses only if it sees version 0 of Produce, which it never uses (KAFKA-18659).
         let min_version = if key == ApiKey::Produce { 0 } else { min };
         Self { api_key: key as i16, min_version, max_version: max }
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 #[wire(request = CreateTopics, versions = "2-7", flexible = "5+")]
 pub struct CreateTopicsRequest {
     pub topics: Vec<CreatableTopic>,
+    /// How long to wait until the topics can be used.
     #[wire(default = 60000)]
     pub timeout_ms: i32,
     pub validate_only: bool,
@@ -17,8 +18,11 @@ pub struct CreateTopicsRequest {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct CreatableTopic {
     pub name: Str,
+    /// −1 for the default, or if there are assignments.
     pub num_partitions: i32,
+    /// −1 for the default, or if there are assignments.
     pub replication_factor: i16,
+    /// Empty to let us place the replicas.
     pub assignments: Vec<CreatableReplicaAssignment>,
     pub configs: Vec<CreatableTopicConfig>,
 }
@@ -26,6 +30,7 @@ pub struct CreatableTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct CreatableReplicaAssignment {
     pub partition_index: i32,
+    /// The first is to lead.
     pub broker_ids: Vec<i32>,
 }
 
@@ -51,6 +56,7 @@ pub struct CreatableTopicResult {
     pub error_code: ErrorCode,
     #[wire(nullable)]
     pub error_message: Option<Str>,
+    /// Why there are no configs.
     #[wire(versions = "5+", tag = 0)]
     pub topic_config_error_code: ErrorCode,
     #[wire(versions = "5+", default = -1)]
@@ -67,6 +73,7 @@ pub struct CreatableTopicConfigs {
     #[wire(nullable)]
     pub value: Option<Str>,
     pub read_only: bool,
+    /// As in DescribeConfigs.
     #[wire(default = -1)]
     pub config_source: i8,
     pub is_sensitive: bool,

@@ -1,4 +1,4 @@
-//! DeleteTopics.
+//! DeleteTopics: by name, and since version 6 by id as well.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -10,13 +10,15 @@ use uuid::Uuid;
 pub struct DeleteTopicsRequest {
     #[wire(versions = "6+")]
     pub topics: Vec<DeleteTopicState>,
-    #[wire(versions = "0-5")]
+    #[wire(versions = "1-5")]
     pub topic_names: Vec<Str>,
+    /// How long to wait until the topics are gone.
     pub timeout_ms: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct DeleteTopicState {
+    /// Null to delete by id.
     #[wire(nullable)]
     pub name: Option<Str>,
     pub topic_id: Uuid,
@@ -31,6 +33,7 @@ pub struct DeleteTopicsResponse {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct DeletableTopicResult {
+    /// Null if the id is not known.
     #[wire(nullable = "6+")]
     pub name: Option<Str>,
     #[wire(versions = "6+")]

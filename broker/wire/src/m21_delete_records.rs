@@ -1,4 +1,4 @@
-//! DeleteRecords.
+//! DeleteRecords: forget the beginning of partitions.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -20,6 +20,7 @@ pub struct DeleteRecordsTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct DeleteRecordsPartition {
     pub partition_index: i32,
+    /// The first offset to keep; −1 to keep nothing of what can be read now.
     pub offset: i64,
 }
 
@@ -39,6 +40,7 @@ pub struct DeleteRecordsTopicResult {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct DeleteRecordsPartitionResult {
     pub partition_index: i32,
+    /// Where the partition now begins, on the replica where it begins first.
     pub low_watermark: i64,
     pub error_code: ErrorCode,
 }

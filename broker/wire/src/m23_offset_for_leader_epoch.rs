@@ -1,4 +1,4 @@
-//! OffsetForLeaderEpoch.
+//! OffsetForLeaderEpoch: where an epoch ended, for one who wants to know where two logs part (KIP-101, KIP-320).
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -7,6 +7,7 @@ use ottla_wire_derive::Message;
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(request = OffsetForLeaderEpoch, versions = "2-4", flexible = "4+")]
 pub struct OffsetForLeaderEpochRequest {
+    /// The broker that follows, or −1 for a consumer.
     #[wire(versions = "3+", default = -2)]
     pub replica_id: i32,
     pub topics: Vec<OffsetForLeaderTopic>,
@@ -21,8 +22,10 @@ pub struct OffsetForLeaderTopic {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OffsetForLeaderPartition {
     pub partition: i32,
+    /// The epoch that the client believes in, or −1.
     #[wire(default = -1)]
     pub current_leader_epoch: i32,
+    /// The epoch whose end is asked for.
     pub leader_epoch: i32,
 }
 

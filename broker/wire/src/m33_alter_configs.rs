@@ -1,4 +1,4 @@
-//! AlterConfigs.
+//! AlterConfigs: replaces all settings of a resource; what is not named is back at its default.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -13,6 +13,7 @@ pub struct AlterConfigsRequest {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct AlterConfigsResource {
+    /// As in DescribeConfigs.
     pub resource_type: i8,
     pub resource_name: Str,
     pub configs: Vec<AlterableConfig>,

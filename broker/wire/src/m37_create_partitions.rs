@@ -1,4 +1,4 @@
-//! CreatePartitions.
+//! CreatePartitions: add partitions to topics.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -15,7 +15,9 @@ pub struct CreatePartitionsRequest {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct CreatePartitionsTopic {
     pub name: Str,
+    /// How many there will be.
     pub count: i32,
+    /// One for each new partition, or null to let us place the replicas.
     #[wire(nullable)]
     pub assignments: Option<Vec<CreatePartitionsAssignment>>,
 }

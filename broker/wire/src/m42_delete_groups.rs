@@ -1,4 +1,4 @@
-//! DeleteGroups.
+//! DeleteGroups: forget groups that have no members, with their offsets.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;

@@ -1,4 +1,4 @@
-//! IncrementalAlterConfigs.
+//! IncrementalAlterConfigs: changes the settings that are named, and leaves the others.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -13,6 +13,7 @@ pub struct IncrementalAlterConfigsRequest {
 
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct AlterConfigsResource {
+    /// As in DescribeConfigs.
     pub resource_type: i8,
     pub resource_name: Str,
     pub configs: Vec<AlterableConfig>,
@@ -21,6 +22,7 @@ pub struct AlterConfigsResource {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct AlterableConfig {
     pub name: Str,
+    /// 0 sets, 1 goes back to the default; of a list, 2 appends and 3 subtracts.
     pub config_operation: i8,
     #[wire(nullable)]
     pub value: Option<Str>,

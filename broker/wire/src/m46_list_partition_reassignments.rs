@@ -1,4 +1,4 @@
-//! ListPartitionReassignments.
+//! ListPartitionReassignments: which partitions are on the move. Every `kafka-topics --describe` asks for it.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -9,6 +9,7 @@ use ottla_wire_derive::Message;
 pub struct ListPartitionReassignmentsRequest {
     #[wire(default = 60000)]
     pub timeout_ms: i32,
+    /// Null for all.
     #[wire(nullable)]
     pub topics: Option<Vec<ListPartitionReassignmentsTopics>>,
 }
@@ -38,6 +39,7 @@ pub struct OngoingTopicReassignment {
 #[derive(Clone, Debug, PartialEq, Message)]
 pub struct OngoingPartitionReassignment {
     pub partition_index: i32,
+    /// All of them: those that stay, come and go.
     pub replicas: Vec<i32>,
     pub adding_replicas: Vec<i32>,
     pub removing_replicas: Vec<i32>,

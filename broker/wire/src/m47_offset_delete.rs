@@ -1,4 +1,4 @@
-//! OffsetDelete.
+//! OffsetDelete: forget offsets of topics to which no member of the group is subscribed.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;

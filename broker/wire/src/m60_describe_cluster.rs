@@ -1,4 +1,4 @@
-//! DescribeCluster.
+//! DescribeCluster: who is in the cluster, for administrators.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -8,6 +8,7 @@ use ottla_wire_derive::Message;
 #[wire(request = DescribeCluster, versions = "0-2", flexible = "0+")]
 pub struct DescribeClusterRequest {
     pub include_cluster_authorized_operations: bool,
+    /// 1 for brokers, 2 for controllers.
     #[wire(versions = "1+", default = 1)]
     pub endpoint_type: i8,
     #[wire(versions = "2+")]
@@ -24,9 +25,11 @@ pub struct DescribeClusterResponse {
     #[wire(versions = "1+", default = 1)]
     pub endpoint_type: i8,
     pub cluster_id: Str,
+    /// Where to send administrative requests.
     #[wire(default = -1)]
     pub controller_id: i32,
     pub brokers: Vec<DescribeClusterBroker>,
+    /// A set of bits, one for each operation; `i32::MIN` if not asked for.
     #[wire(default = i32::MIN)]
     pub cluster_authorized_operations: i32,
 }
@@ -38,6 +41,7 @@ pub struct DescribeClusterBroker {
     pub port: i32,
     #[wire(nullable)]
     pub rack: Option<Str>,
+    /// Whether it is registered, but not allowed to lead.
     #[wire(versions = "2+")]
     pub is_fenced: bool,
 }

@@ -1,4 +1,4 @@
-//! ListConfigResources.
+//! ListConfigResources: what there is that has settings (KIP-1142).
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
@@ -7,6 +7,7 @@ use ottla_wire_derive::Message;
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(request = ListConfigResources, versions = "0-1", flexible = "0+")]
 pub struct ListConfigResourcesRequest {
+    /// As in DescribeConfigs; empty for all. Version 0 asks for client metrics.
     #[wire(versions = "1+")]
     pub resource_types: Vec<i8>,
 }

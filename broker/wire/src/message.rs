@@ -82,9 +82,10 @@ macro_rules! apis {
                 }
                 let version = Version { number, flexible: number >= api.flexible_from() };
                 // Bytes that are left over are no error: Kafka never looks at them.
-                let request = match api { $(ApiKey::$name => $request::decode(&mut decoder, version).map(Self::$name),)* };
-                let request = request.map_err(|error| RequestError::Malformed(api, number, error))?;
-                Ok(request)
+                let request = match api {
+                    $(ApiKey::$name => $request::decode(&mut decoder, version).map(Self::$name),)*
+                };
+                request.map_err(|error| RequestError::Malformed(api, number, error))
             }
 
             /// Which API.

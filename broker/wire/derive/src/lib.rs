@@ -13,8 +13,8 @@
 //! | on a struct | meaning |
 //! |---|---|
 //! | nothing | a part of a message |
-//! | `request = Produce, versions = "3-13", flexible = "9+"` | the request of `ApiKey::Produce`, answered by `ProduceResponse` |
-//! | `response = Produce` | the response to it, with the versions of the request |
+//! | `request = Produce, versions = "3-13", flexible = "9+"` | the request of `ApiKey::Produce` |
+//! | `response = Produce` | the response to `ProduceRequest`, with the same versions |
 //! | `versions = "0-4", flexible = "4+"` | a message that stands alone, such as a record's value |
 
 mod attributes;
