@@ -1,15 +1,28 @@
 //! A partition's assignment and its only transitions.
 //!
 //! An assignment says which brokers hold a partition, which of them leads, and which are in sync. It lives in one entry of a
-//! `KafkaAssignment` and changes only by the functions of this file, each applied under compare-and-swap on the entry's
+//! `KafkaAssignment` and changes only by the functions of this module, each applied under compare-and-swap on the entry's
 //! partition epoch. Values in, values out: no client, clock or randomness.
 //!
-//! Always: a change adds 1 to the partition epoch; a change of leader adds 1 to the leader epoch; neither ever falls.
+//! - `election`: the operator drops members that are gone and elects
+//! - `isr`: the leader shrinks and expands the ISR
+//! - `reassignment`: the operator moves replicas
+//! - `recovery`: what is left when no in-sync member is valid
+//!
+//! Always: a change adds 1 to the partition epoch; a change of leader adds 1 to the leader epoch; neither ever falls; the ISR
+//! never shrinks below the floor.
 
-use std::fmt;
+mod election;
+mod isr;
+mod reassignment;
+mod recovery;
+
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use isr::{Follower, Leader, maximal_isr};
 
 /// A broker's id: its ordinal in the StatefulSet, from 0. −1 never occurs: "nobody" is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -87,3 +100,169 @@ pub struct RecoveryReport {
     /// The offset after its last record.
     pub log_end: i64,
 }
+
+/// The brokers that are there, as an observer sees them: one that is missing looks dead.
+pub type Live = BTreeMap<BrokerId, LiveBroker>;
+
+/// A broker that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LiveBroker {
+    /// What its data directory holds now.
+    pub incarnation: Incarnation,
+    /// Whether it asked to lead nothing.
+    pub draining: bool,
+}
+
+/// What an ISR entry is worth, as an observer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The broker is there with the content that joined.
+    Valid,
+    /// The same, but it wants to leave.
+    Draining,
+    /// The broker is there with other content: the entry is worth nothing, for ever.
+    Void,
+    /// The broker is not there; its content may come back.
+    Dead,
+}
+
+impl IsrMember {
+    fn standing(&self, live: &Live) -> Standing {
+        match live.get(&self.broker) {
+            None => Standing::Dead,
+            Some(broker) if broker.incarnation != self.incarnation => Standing::Void,
+            Some(broker) if broker.draining => Standing::Draining,
+            Some(_) => Standing::Valid,
+        }
+    }
+
+    /// Whether the broker is there with the content that joined.
+    fn is_valid(&self, live: &Live) -> bool {
+        live.get(&self.broker).is_some_and(|broker| broker.incarnation == self.incarnation)
+    }
+}
+
+/// How new an assignment is: leader epoch first, then partition epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epochs {
+    /// The leader epoch.
+    pub leader: i32,
+    /// The partition epoch.
+    pub partition: i32,
+}
+
+/// Why a transition is not to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The asker does not lead, or not in this epoch, or not with this content.
+    #[error("the broker does not lead the partition in this epoch with this incarnation")]
+    NotLeader,
+    /// One ISR write per partition is in flight at most.
+    #[error("the outcome of an earlier change is not known yet")]
+    WriteInFlight,
+    /// Members below `min(min.insync.replicas, replication factor)` stay, even when they are dead.
+    #[error("the ISR would fall below its floor of {0}")]
+    Floor(usize),
+    /// The broker holds no replica.
+    #[error("the broker is not a replica")]
+    NotReplica,
+    /// The broker is not in the ISR.
+    #[error("the broker is not in the ISR")]
+    NotInIsr,
+    /// The broker is in the ISR already, with this content.
+    #[error("the broker is in the ISR already")]
+    InIsr,
+    /// The follower keeps up.
+    #[error("the follower is caught up")]
+    CaughtUp,
+    /// The follower has not got far enough in this leader epoch.
+    #[error("the follower is behind")]
+    Behind,
+    /// The follower is known as dead or draining.
+    #[error("the follower is leaving")]
+    Leaving,
+    /// A reassignment is under way.
+    #[error("a reassignment is under way")]
+    Reassigning,
+    /// No reassignment is under way.
+    #[error("no reassignment is under way")]
+    NotReassigning,
+    /// A target without replicas, or with one twice.
+    #[error("a partition needs at least one replica, and each broker once")]
+    BadTarget,
+    /// The partition has a leader, or a member that can lead.
+    #[error("the partition needs no recovery")]
+    NoRecovery,
+    /// Nothing would change.
+    #[error("nothing would change")]
+    Unchanged,
+    /// An epoch has reached its end.
+    #[error("the epochs are exhausted")]
+    Exhausted,
+}
+
+impl Assignment {
+    /// A partition that nobody holds yet, or `None` while no replica is there to lead it.
+    pub fn create(partition: i32, replicas: Vec<BrokerId>, live: &Live) -> Option<Self> {
+        let member =
+            |broker: &BrokerId| Some(IsrMember { broker: *broker, incarnation: live.get(broker)?.incarnation });
+        let isr: Vec<IsrMember> = replicas.iter().filter_map(member).collect();
+        let mut created = Self {
+            partition,
+            replicas,
+            adding: Vec::new(),
+            removing: Vec::new(),
+            leader: None,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr,
+            reports: Vec::new(),
+        };
+        created.leader = Some(created.successor(live)?);
+        Some(created)
+    }
+
+    /// How new this is.
+    pub fn epochs(&self) -> Epochs {
+        Epochs { leader: self.leader_epoch, partition: self.partition_epoch }
+    }
+
+    /// Whether `broker` leads with what its disk holds now. `acted_on` is the newest that it ever acted on: anything older
+    /// comes from an API server that was set back, and moves nobody.
+    pub fn may_lead(&self, broker: BrokerId, incarnation: Incarnation, acted_on: Option<Epochs>) -> bool {
+        self.leader == Some(broker)
+            && self.isr.contains(&IsrMember { broker, incarnation })
+            && acted_on.is_none_or(|acted_on| self.epochs() >= acted_on)
+    }
+
+    /// On how many brokers the partition is kept when no reassignment is under way.
+    pub fn replication_factor(&self) -> usize {
+        self.replicas.len().saturating_sub(self.adding.len())
+    }
+
+    /// How many members the ISR keeps at least, dead or alive: with them gone, so would be acknowledged records.
+    pub fn floor(&self, min_in_sync: usize) -> usize {
+        min_in_sync.min(self.replication_factor()).max(1)
+    }
+
+    fn member(&self, broker: BrokerId) -> Option<&IsrMember> {
+        self.isr.iter().find(|member| member.broker == broker)
+    }
+
+    /// `next` in the place of this one, with the epochs that it must have.
+    fn changed_to(&self, mut next: Self) -> Result<Self, Refusal> {
+        next.leader_epoch = self.leader_epoch;
+        next.partition_epoch = self.partition_epoch;
+        if next == *self {
+            return Err(Refusal::Unchanged);
+        }
+        next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+        if next.leader != self.leader {
+            next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests;

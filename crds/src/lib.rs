@@ -3,6 +3,7 @@
 //! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and what became of it
 //! - [`KafkaAssignment`]: who holds, leads and is in sync with partitions
 //! - [`assignment`]: one partition's assignment and its only transitions
+//! - [`plan`]: placement and election: values in, values out
 //! - [`names`]: what objects are called
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
@@ -11,6 +12,7 @@ mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
 pub mod names;
+pub mod plan;
 mod schema;
 
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};

@@ -20,7 +20,7 @@ pub fn broker(cluster: &str, id: BrokerId) -> String {
 pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
     let digits = object.strip_prefix(cluster)?.strip_prefix("-broker-")?;
     let id = BrokerId(digits.parse().ok()?);
-    (broker(cluster, id) == object).then_some(id)
+    (id.0 >= 0 && broker(cluster, id) == object).then_some(id)
 }
 
 /// The `KafkaAssignment` of a topic's 64 partitions from `first` on. The topic's id makes it unique: the tombstone of an
@@ -64,4 +64,65 @@ fn legal(name: &str) -> String {
 fn fnv1a(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_lease_tells_whose_it_is() {
+        assert_eq!(broker("prod", BrokerId(12)), "prod-broker-12");
+        assert_eq!(broker_id("prod", "prod-broker-12"), Some(BrokerId(12)));
+        for other in
+            ["prod-broker-", "prod-broker-012", "prod-broker-+1", "prod-broker--1", "prod-2-broker-1", "prod-operator"]
+        {
+            assert_eq!(broker_id("prod", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_topics_object_has_its_name_where_kubernetes_allows_it() {
+        for legal in ["orders", "orders.eu-1", "0"] {
+            assert_eq!(topic("prod", legal), legal);
+        }
+        for (name, start) in [
+            ("Orders", "orders-"),
+            ("__consumer_offsets", "consumer-offsets-"),
+            ("orders_eu.", "orders-eu-"),
+            ("a..b", "a.b-"),
+            ("a.-b", "a.b-"),
+            ("a-.b", "a-b-"),
+            ("__", "topic-"),
+        ] {
+            let object = topic("prod", name);
+            assert!(object.starts_with(start), "{name}: {object}");
+            assert_eq!(object.len(), start.len() + 16, "{name}: {object}");
+        }
+    }
+
+    #[test]
+    fn names_that_kubernetes_could_not_tell_apart_get_different_objects() {
+        let names = ["Orders", "orders_", "_orders", "ORDERS", "orders"].map(|name| topic("prod", name));
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert_ne!(topic("prod", "__consumer_offsets"), topic("test", "__consumer_offsets"));
+    }
+
+    #[test]
+    fn every_name_is_one_that_kubernetes_takes() {
+        let id = Uuid::from_u128(0x8c8d_9f0e);
+        for name in ["x".repeat(249), "_".repeat(249), ".-".repeat(124), "A.b_C-".repeat(40), "-a-.-b-".to_owned()] {
+            for object in [topic("prod", &name), topic_with_suffix("prod", &name), assignment(&name, id, 64)] {
+                let label = |label: &str| {
+                    !label.is_empty()
+                        && !label.starts_with('-')
+                        && !label.ends_with('-')
+                        && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                };
+                assert!(object.len() <= 253 && object.split('.').all(label), "{name}: {object}");
+            }
+        }
+        assert_eq!(assignment("orders", id, 64), "orders.0000000000000000000000008c8d9f0e.64");
+    }
 }

@@ -1,5 +1,7 @@
 //! The YAML files beside this crate are what the types say, and small enough to be applied.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use std::{fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

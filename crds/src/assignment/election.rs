@@ -1,0 +1,44 @@
+//! The operator's part when brokers come and go: who stays in the ISR, and who leads.
+
+use super::{Assignment, BrokerId, Live, Refusal, Standing};
+
+impl Assignment {
+    /// The assignment for those who are there: void, dead and draining members leave the ISR as far as the floor allows, and
+    /// somebody valid leads, if there is anybody.
+    ///
+    /// Void members leave first: they hold nothing. Then dead ones, whose content may come back. A draining broker goes on
+    /// leading while nobody can take over.
+    pub fn heal(&self, live: &Live, min_in_sync: usize) -> Result<Self, Refusal> {
+        let mut next = self.clone();
+        next.drop_members(Standing::Void, live, min_in_sync);
+        next.drop_members(Standing::Dead, live, min_in_sync);
+        next.leader = next.successor(live);
+        if next.leader.is_some() {
+            next.reports.clear();
+        }
+        next.drop_members(Standing::Draining, live, min_in_sync);
+        self.changed_to(next)
+    }
+
+    /// Who should lead: the present leader while it can and does not want to leave; else the first in order of preference who
+    /// can and stays; else the first who can.
+    pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
+        let with = |wanted: Standing| {
+            let leads =
+                move |broker: &BrokerId| self.member(*broker).is_some_and(|member| member.standing(live) == wanted);
+            self.leader.into_iter().chain(self.replicas.iter().copied()).find(leads)
+        };
+        with(Standing::Valid).or_else(|| with(Standing::Draining))
+    }
+
+    fn drop_members(&mut self, unwanted: Standing, live: &Live, min_in_sync: usize) {
+        let floor = self.floor(min_in_sync);
+        let mut left = self.isr.len();
+        let leader = self.leader.filter(|_| unwanted == Standing::Draining);
+        self.isr.retain(|member| {
+            let stays = left <= floor || leader == Some(member.broker) || member.standing(live) != unwanted;
+            left -= usize::from(!stays);
+            stays
+        });
+    }
+}

@@ -1,0 +1,383 @@
+//! Stories of one partition on brokers 0 to 3. Broker b's first incarnation is 10·b + 1; min.insync.replicas is 2.
+
+use std::time::Duration;
+
+use super::*;
+
+const MIN_IN_SYNC: usize = 2;
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn incarnation(broker: i32, life: i64) -> Incarnation {
+    Incarnation(i64::from(broker) * 10 + life)
+}
+
+fn member(broker: i32) -> IsrMember {
+    IsrMember { broker: BrokerId(broker), incarnation: incarnation(broker, 1) }
+}
+
+fn ids(brokers: &[i32]) -> Vec<BrokerId> {
+    brokers.iter().copied().map(BrokerId).collect()
+}
+
+/// The brokers that are there, with what they had from the start.
+fn live(brokers: &[i32]) -> Live {
+    brokers.iter().map(|id| (BrokerId(*id), LiveBroker { incarnation: incarnation(*id, 1), draining: false })).collect()
+}
+
+fn with_new_content(mut live: Live, broker: i32) -> Live {
+    live.insert(BrokerId(broker), LiveBroker { incarnation: incarnation(broker, 2), draining: false });
+    live
+}
+
+fn draining(mut live: Live, broker: i32) -> Live {
+    live.entry(BrokerId(broker)).and_modify(|broker| broker.draining = true);
+    live
+}
+
+/// Broker 0 leads 0, 1 and 2 in epoch 5; `isr` are in sync.
+fn partition(isr: &[i32]) -> Assignment {
+    Assignment {
+        partition: 3,
+        replicas: ids(&[0, 1, 2]),
+        adding: Vec::new(),
+        removing: Vec::new(),
+        leader: Some(BrokerId(0)),
+        leader_epoch: 5,
+        partition_epoch: 9,
+        isr: isr.iter().copied().map(member).collect(),
+        reports: Vec::new(),
+    }
+}
+
+fn without_leader(isr: &[i32]) -> Assignment {
+    Assignment { leader: None, ..partition(isr) }
+}
+
+fn leader_zero() -> Leader {
+    Leader {
+        broker: BrokerId(0),
+        incarnation: incarnation(0, 1),
+        leader_epoch: 5,
+        epoch_start: 100,
+        high_watermark: 200,
+        write_in_flight: false,
+    }
+}
+
+fn follower(broker: i32) -> Follower {
+    Follower {
+        broker: BrokerId(broker),
+        incarnation: incarnation(broker, 1),
+        leader_epoch: 5,
+        log_end: 200,
+        leaving: false,
+    }
+}
+
+fn report(broker: i32, life: i64, last_epoch: i32, log_end: i64) -> RecoveryReport {
+    RecoveryReport { broker: BrokerId(broker), incarnation: incarnation(broker, life), last_epoch, log_end }
+}
+
+/// Leader, ISR and how far the epochs went.
+fn outcome(
+    before: &Assignment,
+    after: Result<Assignment, Refusal>,
+) -> Result<(Option<i32>, Vec<i32>, i32, i32), Refusal> {
+    let after = after?;
+    Ok((
+        after.leader.map(|leader| leader.0),
+        after.isr.iter().map(|member| member.broker.0).collect(),
+        after.leader_epoch - before.leader_epoch,
+        after.partition_epoch - before.partition_epoch,
+    ))
+}
+
+#[test]
+fn a_new_partition_is_led_by_its_first_replica_that_is_there() {
+    let created = Assignment::create(7, ids(&[2, 0, 1]), &live(&[0, 1])).unwrap();
+    assert_eq!(created.leader, Some(BrokerId(0)));
+    assert_eq!(created.isr, [member(0), member(1)]);
+    assert_eq!(created.epochs(), Epochs { leader: 0, partition: 0 });
+    assert_eq!(Assignment::create(7, ids(&[2]), &live(&[0, 1])), None);
+}
+
+#[test]
+fn who_is_gone_leaves_and_the_first_valid_replica_leads() {
+    let all = live(&[0, 1, 2]);
+    for (story, before, live, expected) in [
+        ("nothing happened", partition(&[0, 1, 2]), all.clone(), Err(Refusal::Unchanged)),
+        ("a follower died", partition(&[0, 1, 2]), live(&[0, 1]), Ok((Some(0), vec![0, 1], 0, 1))),
+        ("the leader died", partition(&[0, 1, 2]), live(&[1, 2]), Ok((Some(1), vec![1, 2], 1, 1))),
+        ("only the last in preference is left", partition(&[0, 1, 2]), live(&[2]), Ok((Some(2), vec![1, 2], 1, 1))),
+        ("one out of sync can not lead", partition(&[0, 2]), live(&[1, 2]), Ok((Some(2), vec![0, 2], 1, 1))),
+        ("a dead member at the floor stays", partition(&[0, 1]), live(&[0]), Err(Refusal::Unchanged)),
+        ("everybody died", partition(&[0, 1]), live(&[]), Ok((None, vec![0, 1], 1, 1))),
+        ("everybody is still dead", without_leader(&[0, 1]), live(&[]), Err(Refusal::Unchanged)),
+        ("the first of them came back", without_leader(&[0, 1]), live(&[1]), Ok((Some(1), vec![0, 1], 1, 1))),
+        (
+            "the leader lost its disk",
+            partition(&[0, 1, 2]),
+            with_new_content(all.clone(), 0),
+            Ok((Some(1), vec![1, 2], 1, 1)),
+        ),
+        (
+            "a follower lost its disk at the floor: its entry stays, and is worth nothing",
+            partition(&[0, 1]),
+            with_new_content(live(&[1]), 1),
+            Ok((None, vec![0, 1], 1, 1)),
+        ),
+        (
+            "a member that holds nothing goes before one that is only dead",
+            partition(&[0, 1, 2]),
+            with_new_content(live(&[0, 2]), 2),
+            Ok((Some(0), vec![0, 1], 0, 1)),
+        ),
+    ] {
+        assert_eq!(outcome(&before, before.heal(&live, MIN_IN_SYNC)), expected, "{story}");
+    }
+}
+
+#[test]
+fn a_draining_broker_hands_over_and_leaves_as_far_as_others_can_do_without_it() {
+    let all = live(&[0, 1, 2]);
+    for (story, before, live, expected) in [
+        ("a draining leader", partition(&[0, 1, 2]), draining(all.clone(), 0), Ok((Some(1), vec![1, 2], 1, 1))),
+        ("a draining follower", partition(&[0, 1, 2]), draining(all.clone(), 1), Ok((Some(0), vec![0, 2], 0, 1))),
+        (
+            "a draining leader at the floor",
+            partition(&[0, 1]),
+            draining(all.clone(), 0),
+            Ok((Some(1), vec![0, 1], 1, 1)),
+        ),
+        ("nobody to hand over to", partition(&[0]), draining(all.clone(), 0), Err(Refusal::Unchanged)),
+        (
+            "everybody drains",
+            partition(&[0, 1, 2]),
+            draining(draining(draining(all, 0), 1), 2),
+            Ok((Some(0), vec![0, 2], 0, 1)),
+        ),
+    ] {
+        assert_eq!(outcome(&before, before.heal(&live, MIN_IN_SYNC)), expected, "{story}");
+    }
+}
+
+#[test]
+fn the_isr_never_shrinks_below_the_floor() {
+    assert_eq!(partition(&[0, 1, 2]).floor(2), 2);
+    assert_eq!(partition(&[0, 1, 2]).floor(5), 3);
+    assert_eq!(partition(&[0, 1, 2]).floor(0), 1);
+    let at_the_floor = partition(&[0, 1]);
+    let shrunk = at_the_floor.shrink(&leader_zero(), BrokerId(1), LIMIT * 2, LIMIT, MIN_IN_SYNC);
+    assert_eq!(shrunk, Err(Refusal::Floor(2)));
+}
+
+#[test]
+fn the_leader_takes_out_who_lags() {
+    let before = partition(&[0, 1, 2]);
+    let late = LIMIT + Duration::from_millis(1);
+    let shrink = |broker, behind_for| before.shrink(&leader_zero(), BrokerId(broker), behind_for, LIMIT, MIN_IN_SYNC);
+    assert_eq!(outcome(&before, shrink(2, late)), Ok((Some(0), vec![0, 1], 0, 1)));
+    assert_eq!(shrink(2, LIMIT), Err(Refusal::CaughtUp));
+    assert_eq!(shrink(0, late), Err(Refusal::NotInIsr));
+    assert_eq!(shrink(3, late), Err(Refusal::NotInIsr));
+}
+
+#[test]
+fn an_old_leader_cannot_shrink_the_isr() {
+    let before = partition(&[0, 1, 2]);
+    for (story, leader) in [
+        ("deposed, and does not know", Leader { leader_epoch: 4, ..leader_zero() }),
+        ("another broker leads", Leader { broker: BrokerId(1), incarnation: incarnation(1, 1), ..leader_zero() }),
+        ("it lost its disk since", Leader { incarnation: incarnation(0, 2), ..leader_zero() }),
+    ] {
+        let shrunk = before.shrink(&leader, BrokerId(2), LIMIT * 2, LIMIT, MIN_IN_SYNC);
+        assert_eq!(shrunk, Err(Refusal::NotLeader), "{story}");
+        let expanded = partition(&[0, 1]).expand(&leader, &follower(2));
+        assert_eq!(expanded, Err(Refusal::NotLeader), "{story}");
+    }
+}
+
+#[test]
+fn one_change_of_the_isr_is_in_flight_at_most() {
+    let leader = Leader { write_in_flight: true, ..leader_zero() };
+    assert_eq!(partition(&[0, 1]).expand(&leader, &follower(2)), Err(Refusal::WriteInFlight));
+    let shrunk = partition(&[0, 1, 2]).shrink(&leader, BrokerId(2), LIMIT * 2, LIMIT, MIN_IN_SYNC);
+    assert_eq!(shrunk, Err(Refusal::WriteInFlight));
+}
+
+#[test]
+fn a_follower_joins_when_it_has_every_acknowledged_record() {
+    let before = partition(&[0, 1]);
+    for (story, leader, follower, expected) in [
+        ("it has", leader_zero(), follower(2), Ok((Some(0), vec![0, 1, 2], 0, 1))),
+        ("a record short", leader_zero(), Follower { log_end: 199, ..follower(2) }, Err(Refusal::Behind)),
+        (
+            "past a high watermark that a new leader does not know yet",
+            Leader { high_watermark: 0, ..leader_zero() },
+            Follower { log_end: 99, ..follower(2) },
+            Err(Refusal::Behind),
+        ),
+        (
+            "it fetched in the epoch before",
+            leader_zero(),
+            Follower { leader_epoch: 4, ..follower(2) },
+            Err(Refusal::Behind),
+        ),
+        ("it holds no replica", leader_zero(), follower(3), Err(Refusal::NotReplica)),
+        ("it is in already", leader_zero(), follower(1), Err(Refusal::InIsr)),
+        ("it is about to leave", leader_zero(), Follower { leaving: true, ..follower(2) }, Err(Refusal::Leaving)),
+    ] {
+        assert_eq!(outcome(&before, before.expand(&leader, &follower)), expected, "{story}");
+    }
+}
+
+#[test]
+fn a_follower_that_lost_its_disk_replaces_its_void_entry_when_it_has_caught_up() {
+    let returned = Follower { incarnation: incarnation(1, 2), ..follower(1) };
+    let after = partition(&[0, 1]).expand(&leader_zero(), &returned).unwrap();
+    assert_eq!(after.isr, [member(0), IsrMember { broker: BrokerId(1), incarnation: incarnation(1, 2) }]);
+}
+
+#[test]
+fn a_broker_leads_only_what_names_it_with_its_content_and_is_not_older_than_what_it_acted_on() {
+    let newest = partition(&[0, 1]);
+    let at = |leader, partition| Some(Epochs { leader, partition });
+    for (story, broker, life, acted_on, expected) in [
+        ("it is named", 0, 1, None, true),
+        ("another is", 1, 1, None, false),
+        ("its content was another", 0, 2, None, false),
+        ("it acted on this very one", 0, 1, at(5, 9), true),
+        ("it acted on a newer one: the API server was set back", 0, 1, at(5, 10), false),
+        ("it acted on a newer leader epoch", 0, 1, at(6, 8), false),
+    ] {
+        assert_eq!(newest.may_lead(BrokerId(broker), incarnation(broker, life), acted_on), expected, "{story}");
+    }
+}
+
+#[test]
+fn while_a_change_is_in_doubt_the_members_before_and_after_count() {
+    let returned = IsrMember { broker: BrokerId(1), incarnation: incarnation(1, 2) };
+    for (committed, proposed, expected) in [
+        (vec![member(0), member(1)], None, vec![member(0), member(1)]),
+        (vec![member(0), member(1)], Some(vec![member(0)]), vec![member(1), member(0)]),
+        (vec![member(0)], Some(vec![member(0), member(1)]), vec![member(0), member(1)]),
+        (vec![member(0), member(1)], Some(vec![member(0), returned]), vec![member(0), returned]),
+    ] {
+        assert_eq!(maximal_isr(&committed, proposed.as_deref()), expected);
+    }
+}
+
+#[test]
+fn a_reassignment_grows_to_the_union_and_ends_when_every_target_is_in_sync() {
+    let before = partition(&[0, 1, 2]);
+    let moving = before.start_reassignment(&ids(&[3, 1])).unwrap();
+    assert_eq!(moving.replicas, ids(&[3, 1, 0, 2]));
+    assert_eq!((&moving.adding, &moving.removing), (&ids(&[3]), &ids(&[0, 2])));
+    assert_eq!((moving.leader, &moving.isr, moving.leader_epoch), (before.leader, &before.isr, before.leader_epoch));
+    assert_eq!(moving.partition_epoch, before.partition_epoch + 1);
+    assert_eq!(moving.replication_factor(), 3);
+
+    let all = live(&[0, 1, 2, 3]);
+    assert_eq!(moving.complete_reassignment(&all), Err(Refusal::Behind));
+    let joined = moving.expand(&leader_zero(), &follower(3)).unwrap();
+    assert_eq!(joined.complete_reassignment(&live(&[0, 1, 2])), Err(Refusal::Behind));
+    assert_eq!(joined.complete_reassignment(&with_new_content(all.clone(), 3)), Err(Refusal::Behind));
+    let done = joined.complete_reassignment(&all).unwrap();
+    assert_eq!(done.replicas, ids(&[3, 1]));
+    assert_eq!(done.isr, [member(1), member(3)]);
+    assert_eq!((done.leader, done.leader_epoch), (Some(BrokerId(3)), joined.leader_epoch + 1));
+    assert!(!done.is_reassigning());
+}
+
+#[test]
+fn a_reassignment_is_cancelled_while_the_old_replicas_fill_the_floor() {
+    let all = live(&[0, 1, 2, 3]);
+    let moving = partition(&[0, 1, 2]).start_reassignment(&ids(&[3])).unwrap();
+    let back = moving.cancel_reassignment(&all, MIN_IN_SYNC).unwrap();
+    assert_eq!((back.replicas, back.isr), (ids(&[0, 1, 2]), partition(&[0, 1, 2]).isr));
+
+    let mut mostly_moved = moving.clone();
+    mostly_moved.isr = vec![member(0), member(1), member(3)];
+    assert!(mostly_moved.cancel_reassignment(&all, MIN_IN_SYNC).is_ok());
+    let lost = with_new_content(all.clone(), 1);
+    assert_eq!(mostly_moved.cancel_reassignment(&lost, MIN_IN_SYNC), Err(Refusal::Floor(2)));
+}
+
+#[test]
+fn only_a_target_that_makes_sense_is_moved_to_and_only_one_at_a_time() {
+    let before = partition(&[0, 1, 2]);
+    assert_eq!(before.start_reassignment(&[]), Err(Refusal::BadTarget));
+    assert_eq!(before.start_reassignment(&ids(&[3, 3])), Err(Refusal::BadTarget));
+    assert_eq!(before.start_reassignment(&ids(&[0, 1, 2])), Err(Refusal::Unchanged));
+    let another_order = before.start_reassignment(&ids(&[2, 1, 0])).unwrap();
+    assert!(!another_order.is_reassigning());
+    let moving = before.start_reassignment(&ids(&[3])).unwrap();
+    assert_eq!(moving.start_reassignment(&ids(&[1])), Err(Refusal::Reassigning));
+    assert_eq!(before.complete_reassignment(&live(&[0])), Err(Refusal::NotReassigning));
+    assert_eq!(before.cancel_reassignment(&live(&[0]), MIN_IN_SYNC), Err(Refusal::NotReassigning));
+}
+
+#[test]
+fn after_a_power_cut_the_longest_log_leads_once_every_last_member_has_reported() {
+    let mut now = without_leader(&[0, 1]);
+    let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
+    assert_eq!(now.waits_for(&all), ids(&[0, 1]));
+    now = now.report(report(0, 2, 5, 90)).unwrap();
+    now = now.report(report(2, 2, 5, 95)).unwrap();
+    assert_eq!(now.waits_for(&all), ids(&[1]));
+    assert_eq!(now.recover(&all), Err(Refusal::Behind));
+    now = now.report(report(1, 2, 4, 500)).unwrap();
+    let after = now.recover(&all).unwrap();
+    assert_eq!(after.leader, Some(BrokerId(2)), "the longest of the last epoch, in the ISR or not");
+    assert_eq!(after.isr, [IsrMember { broker: BrokerId(2), incarnation: incarnation(2, 2) }]);
+    assert!(after.reports.is_empty());
+    assert_eq!(after.epochs(), Epochs { leader: now.leader_epoch + 1, partition: now.partition_epoch + 1 });
+}
+
+#[test]
+fn among_equal_logs_the_preferred_replica_recovers() {
+    let all = with_new_content(with_new_content(live(&[]), 0), 1);
+    let now = without_leader(&[0, 1]).report(report(1, 2, 5, 90)).unwrap().report(report(0, 2, 5, 90)).unwrap();
+    assert_eq!(now.recover(&all).unwrap().leader, Some(BrokerId(0)));
+}
+
+#[test]
+fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
+    let all = with_new_content(live(&[]), 0);
+    let now = without_leader(&[0, 1]).report(report(0, 2, 5, 90)).unwrap();
+    assert_eq!(now.waits_for(&all), ids(&[1]));
+    assert_eq!(now.recover(&all), Err(Refusal::Behind));
+    let back = with_new_content(live(&[1]), 0);
+    assert_eq!(now.recover(&back), Err(Refusal::NoRecovery), "it can simply lead");
+    let healed = now.heal(&back, MIN_IN_SYNC).unwrap();
+    assert_eq!((healed.leader, healed.reports.len()), (Some(BrokerId(1)), 0));
+}
+
+#[test]
+fn a_report_counts_only_while_its_broker_has_what_it_reported() {
+    let now = without_leader(&[0]).report(report(0, 2, 5, 90)).unwrap();
+    let mut lost_again = live(&[]);
+    lost_again.insert(BrokerId(0), LiveBroker { incarnation: incarnation(0, 3), draining: false });
+    assert_eq!(now.recover(&lost_again), Err(Refusal::Behind));
+    assert_eq!(now.report(report(0, 2, 5, 90)), Err(Refusal::Unchanged));
+    assert_eq!(now.report(report(3, 2, 5, 90)), Err(Refusal::NotReplica));
+    assert_eq!(now.report(report(0, 1, 5, 90)), Err(Refusal::InIsr));
+    assert_eq!(partition(&[0]).report(report(0, 2, 5, 90)), Err(Refusal::NoRecovery));
+}
+
+#[test]
+fn a_deleted_topics_replica_goes_from_its_entry_floor_or_not() {
+    let before = partition(&[0, 1]);
+    let after = before.forget(BrokerId(0)).unwrap();
+    assert_eq!(outcome(&before, Ok(after.clone())), Ok((None, vec![1], 1, 1)));
+    assert_eq!(after.replicas, ids(&[1, 2]));
+    assert_eq!(after.forget(BrokerId(0)), Err(Refusal::Unchanged));
+}
+
+#[test]
+fn an_epoch_at_its_end_stops_changes_instead_of_starting_over() {
+    let last = Assignment { partition_epoch: i32::MAX, ..partition(&[0, 1]) };
+    assert_eq!(last.expand(&leader_zero(), &follower(2)), Err(Refusal::Exhausted));
+    let last = Assignment { leader_epoch: i32::MAX, ..partition(&[0, 1, 2]) };
+    assert_eq!(last.heal(&live(&[1]), MIN_IN_SYNC), Err(Refusal::Exhausted));
+}

@@ -1,0 +1,177 @@
+//! Which brokers hold new partitions.
+//!
+//! Always: a partition's replicas are on different brokers, and on different racks while there are enough; leaders and replicas
+//! of a topic are spread evenly; the same arguments give the same placement.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use crate::assignment::BrokerId;
+
+/// A broker that can take replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its id.
+    pub id: BrokerId,
+    /// Its rack; one without is a rack of its own.
+    pub rack: Option<String>,
+}
+
+/// Why partitions can not be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("replication factor {replication_factor} needs as many brokers, and {brokers} can take replicas")]
+pub struct TooFewBrokers {
+    /// How many replicas each partition should have.
+    pub replication_factor: usize,
+    /// How many brokers could take one.
+    pub brokers: usize,
+}
+
+/// The replicas, in order of preference to lead, of `count` partitions that a topic gets beside those in `existing`. The seed
+/// decides between brokers that are equally good, so that many small topics don't all begin at the same one.
+pub fn place(
+    count: usize,
+    replication_factor: usize,
+    brokers: &[Broker],
+    existing: &[Vec<BrokerId>],
+    seed: u64,
+) -> Result<Vec<Vec<BrokerId>>, TooFewBrokers> {
+    if replication_factor > brokers.len() {
+        return Err(TooFewBrokers { replication_factor, brokers: brokers.len() });
+    }
+    let mut load = Load::of(existing);
+    let mut placed = Vec::with_capacity(count);
+    for partition in existing.len()..existing.len() + count {
+        let mut chosen: Vec<&Broker> = Vec::with_capacity(replication_factor);
+        while chosen.len() < replication_factor {
+            let neighbours = |broker: &Broker| chosen.iter().filter(|other| same_rack(other, broker)).count();
+            let leads = |broker: &Broker| if chosen.is_empty() { load.leaders(broker.id) } else { 0 };
+            let free = brokers.iter().filter(|broker| !chosen.contains(broker));
+            let best = free.min_by_key(|broker| {
+                let tie = mix(seed ^ mix((partition as u64) << 32 | u64::from(broker.id.0.unsigned_abs())));
+                (neighbours(broker), leads(broker), load.replicas(broker.id), tie, Reverse(broker.id))
+            });
+            match best {
+                Some(broker) => chosen.push(broker),
+                None => return Err(TooFewBrokers { replication_factor, brokers: chosen.len() }), // a broker was listed twice
+            }
+        }
+        let replicas: Vec<BrokerId> = chosen.iter().map(|broker| broker.id).collect();
+        load.add(&replicas);
+        placed.push(replicas);
+    }
+    Ok(placed)
+}
+
+fn same_rack(one: &Broker, other: &Broker) -> bool {
+    one.rack.is_some() && one.rack == other.rack
+}
+
+/// How many partitions of the topic each broker leads by preference, and how many it holds.
+#[derive(Default)]
+struct Load(BTreeMap<BrokerId, (usize, usize)>);
+
+impl Load {
+    fn of(existing: &[Vec<BrokerId>]) -> Self {
+        let mut load = Self::default();
+        existing.iter().for_each(|replicas| load.add(replicas));
+        load
+    }
+
+    fn add(&mut self, replicas: &[BrokerId]) {
+        for (position, broker) in replicas.iter().enumerate() {
+            let (leaders, held) = self.0.entry(*broker).or_default();
+            *leaders += usize::from(position == 0);
+            *held += 1;
+        }
+    }
+
+    fn leaders(&self, broker: BrokerId) -> usize {
+        self.0.get(&broker).map_or(0, |(leaders, _)| *leaders)
+    }
+
+    fn replicas(&self, broker: BrokerId) -> usize {
+        self.0.get(&broker).map_or(0, |(_, held)| *held)
+    }
+}
+
+/// SplitMix64's finaliser: neighbouring numbers in, unrelated numbers out.
+fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn brokers(racks: &[Option<&str>]) -> Vec<Broker> {
+        let broker =
+            |(id, rack): (usize, &Option<&str>)| Broker { id: BrokerId(id as i32), rack: rack.map(str::to_owned) };
+        racks.iter().enumerate().map(broker).collect()
+    }
+
+    /// The difference between the most and the least loaded of the brokers.
+    fn spread(brokers: &[Broker], count: impl Fn(BrokerId) -> usize) -> usize {
+        let counts: Vec<usize> = brokers.iter().map(|broker| count(broker.id)).collect();
+        counts.iter().max().unwrap() - counts.iter().min().unwrap()
+    }
+
+    #[test]
+    fn leaders_and_replicas_are_spread_evenly_over_brokers_and_racks() {
+        for (racks, replication_factor) in [
+            (vec![None; 1], 1),
+            (vec![None; 3], 1),
+            (vec![None; 3], 2),
+            (vec![None; 5], 3),
+            (vec![Some("a"), Some("b"), Some("c")], 3),
+            (vec![Some("a"), Some("a"), Some("b"), Some("b"), Some("c"), Some("c")], 3),
+            (vec![Some("a"), Some("a"), Some("b"), Some("b")], 3),
+        ] {
+            let brokers = brokers(&racks);
+            for (partitions, seed) in (1..40).flat_map(|partitions| (0..10).map(move |seed| (partitions, seed))) {
+                let placed = place(partitions, replication_factor, &brokers, &[], seed).unwrap();
+                let story =
+                    format!("{racks:?} × {replication_factor}, {partitions} partitions, seed {seed}: {placed:?}");
+                let load = Load::of(&placed);
+                assert_eq!(placed.len(), partitions);
+                assert!(spread(&brokers, |broker| load.leaders(broker)) <= 1, "leaders: {story}");
+                assert!(spread(&brokers, |broker| load.replicas(broker)) <= 2, "replicas: {story}");
+                let different: BTreeSet<_> = racks.iter().flatten().collect();
+                for replicas in &placed {
+                    assert_eq!(replicas.iter().collect::<BTreeSet<_>>().len(), replication_factor, "{story}");
+                    let used: BTreeSet<_> = replicas.iter().filter_map(|id| racks[id.0 as usize]).collect();
+                    assert_eq!(used.len(), different.len().min(replication_factor), "{story}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn added_partitions_even_out_what_is_there() {
+        let three = brokers(&[None, None, None]);
+        let crowded = vec![vec![BrokerId(0), BrokerId(1)], vec![BrokerId(0), BrokerId(1)]];
+        let added = place(4, 2, &three, &crowded, 7).unwrap();
+        let load = Load::of(&[crowded, added].concat());
+        assert!(spread(&three, |broker| load.leaders(broker)) <= 1);
+        assert!(spread(&three, |broker| load.replicas(broker)) <= 2);
+    }
+
+    #[test]
+    fn the_seed_decides_and_nothing_else() {
+        let five = brokers(&[None; 5]);
+        assert_eq!(place(12, 3, &five, &[], 42), place(12, 3, &five, &[], 42));
+        let first: BTreeSet<_> = (0..50).map(|seed| place(1, 1, &five, &[], seed).unwrap()).collect();
+        assert_eq!(first.len(), 5, "topics of one partition begin at every broker");
+    }
+
+    #[test]
+    fn a_replication_factor_beyond_the_brokers_is_refused() {
+        let refusal = place(1, 4, &brokers(&[None; 3]), &[], 0).unwrap_err();
+        assert_eq!(refusal.to_string(), "replication factor 4 needs as many brokers, and 3 can take replicas");
+        assert!(place(1, 1, &[], &[], 0).is_err());
+    }
+}
