@@ -1,5 +1,6 @@
 //! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
 
+use ottla_log::FoundRecord;
 use ottla_wire::ErrorCode;
 use ottla_wire::m02_list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -8,7 +9,7 @@ use ottla_wire::m02_list_offsets::{
 use uuid::Uuid;
 
 use super::Context;
-use crate::replica::partition::{Bound, Found, Wanted};
+use crate::replica::partition::{Bound, Wanted};
 use crate::server::replies::Reply;
 
 /// Answers at once, from the index and at most one segment's worth of batches.
@@ -24,7 +25,7 @@ pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
             };
             let answer = ListOffsetsPartitionResponse { partition_index: wanted.partition_index, ..Default::default() };
             match found {
-                Ok(Some(Found { offset, timestamp, leader_epoch })) => {
+                Ok(Some(FoundRecord { offset, timestamp, leader_epoch })) => {
                     ListOffsetsPartitionResponse { offset, timestamp, leader_epoch, ..answer }
                 }
                 Ok(None) => answer,
@@ -41,7 +42,7 @@ fn find(
     topic: &str,
     wanted: &ListOffsetsPartition,
     bound: Bound,
-) -> Result<Option<Found>, ErrorCode> {
+) -> Result<Option<FoundRecord>, ErrorCode> {
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
     let topic = context.topic(i16::MAX, topic, Uuid::nil());
     let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));

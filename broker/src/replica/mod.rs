@@ -26,6 +26,7 @@ use ottla_log::folder::partition_name;
 use ottla_log::metadata::MetadataError;
 use ottla_log::{Files, Log, LogConfig, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
@@ -77,13 +78,15 @@ pub struct Replicas {
     ask: AskSender,
     checkpoints: Arc<Mutex<Checkpoints>>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
+    /// Says that replicas have come, gone or changed their role.
+    roles: watch::Sender<()>,
 }
 
 impl Replicas {
     /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs.
     ///
     /// # Errors
-    /// When the directory's checkpoints can't be read.
+    /// When the directory or its checkpoints can't be read.
     pub fn new(
         me: Me,
         dir: &Path,
@@ -92,6 +95,7 @@ impl Replicas {
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<Arc<Replicas>, checkpoints::CheckpointError> {
+        folders::finish_removals(dir)?;
         Ok(Arc::new(Replicas {
             me,
             dir: dir.to_owned(),
@@ -101,6 +105,7 @@ impl Replicas {
             ask,
             checkpoints: Arc::new(Mutex::new(Checkpoints::load(dir, clean)?)),
             running: RwLock::default(),
+            roles: watch::Sender::new(()),
         }))
     }
 
@@ -119,6 +124,11 @@ impl Replicas {
     /// Every replica that runs here.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.running.read().values().cloned().collect()
+    }
+
+    /// Word that replicas have come, gone or changed their role: so look again.
+    pub fn roles(&self) -> watch::Receiver<()> {
+        self.roles.subscribe()
     }
 
     /// Makes reality follow the image until the broker stops.
@@ -149,6 +159,7 @@ impl Replicas {
         // All at once: the workers bound how many logs are recovered at a time.
         join_all(opening).await;
         self.remove_gone(image).await;
+        self.roles.send_replace(());
         self.count(image);
     }
 
@@ -171,6 +182,8 @@ impl Replicas {
         let partition = Arc::new(Partition::new(&topic, number, self.me, log, high_watermark, metrics));
         partition.assume(&assignment, &topic.settings);
         self.running.write().insert((topic.id, number), partition);
+        // Not only after all are open: another log may take long to recover.
+        self.roles.send_replace(());
     }
 
     /// Removes the replicas that a tombstone or another assignment says are gone, and tells the cluster when the files are.

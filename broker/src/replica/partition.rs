@@ -12,7 +12,7 @@ use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::retention::Retired;
-use ottla_log::{Admission, Bounds, DiskResult, Log, LogError, LogSlice, ProducerError};
+use ottla_log::{Admission, Bounds, DiskResult, FoundRecord, Log, LogError, LogSlice, ProducerError};
 use ottla_wire::{Chunk, FileSlice};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -160,17 +160,6 @@ pub enum Wanted {
     Timestamp(i64),
     /// What this log never has, such as tiered records: answered with −1.
     Nothing,
-}
-
-/// What a look-up found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The offset.
-    pub offset: i64,
-    /// The record's timestamp, where a record was looked for; else −1.
-    pub timestamp: i64,
-    /// The epoch it was written under; −1 if there is none.
-    pub leader_epoch: i32,
 }
 
 /// What metrics and DescribeLogDirs say of a partition.
@@ -400,14 +389,54 @@ impl Partition {
     pub async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), AppendError> {
         loop {
             let reached = self.high_watermark.reached(appended.end);
-            self.leading(appended.leader_epoch)?;
-            if self.high_watermark.get() >= appended.end {
+            if self.is_committed(appended)? {
                 return Ok(());
             }
             tokio::select! {
                 () = reached => {}
                 () = env::sleep_until(deadline) => return Err(AppendError::TimedOut),
             }
+        }
+    }
+
+    /// Whether an append is committed by now.
+    ///
+    /// # Errors
+    /// When this broker no longer leads in the epoch of the append.
+    pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
+        let _leading = self.leading(appended.leader_epoch)?;
+        Ok(self.high_watermark.get() >= appended.end)
+    }
+
+    /// The epoch in which this broker leads the partition, if it does.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        match &self.state.lock().role {
+            Role::Leader(leadership) => Some(leadership.epoch),
+            Role::Bystander | Role::Follower | Role::Offline => None,
+        }
+    }
+
+    /// All that is in the log now, as if it had just been appended.
+    ///
+    /// # Errors
+    /// When this broker does not lead the partition in `leader_epoch`.
+    pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
+        let state = self.leading(leader_epoch)?;
+        let (log_start, end) = (state.log.log_start(), state.log.log_end());
+        Ok(Appended { base_offset: log_start, end, append_time_ms: None, log_start, leader_epoch })
+    }
+
+    /// Reads committed batches into memory, from the one that holds `offset`: about `max_bytes`, at least one, none at the
+    /// end. May wait for the disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn scan(&self, offset: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
+        drop(self.leading(leader_epoch)?);
+        let bounds = Bounds { from: offset, up_to: self.high_watermark.get(), max_bytes, at_least_one: true };
+        match self.locate(bounds)? {
+            Some(slice) => Ok(slice.read().map_err(LogError::from)?.into()),
+            None => Ok(Bytes::new()),
         }
     }
 
@@ -460,24 +489,25 @@ impl Partition {
         Ok(state.log.epochs().end_offset_for(epoch, state.log.log_end()))
     }
 
-    /// Looks an offset up.
+    /// Looks an offset up; a record is searched for outside of the lock, where the disk may keep us waiting.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Option<Found>, ReadError> {
+    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Option<FoundRecord>, ReadError> {
         let state = self.leading(believed_epoch)?;
         let up_to = match bound {
             Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
         };
-        let epoch_of = |offset: i64| state.log.epochs().epoch_at(offset).unwrap_or(-1);
-        let at = |offset: i64| Some(Found { offset, timestamp: -1, leader_epoch: epoch_of(offset) });
-        let record = match wanted {
-            Wanted::Nothing => return Ok(Some(Found { offset: -1, timestamp: -1, leader_epoch: -1 })),
-            Wanted::Latest => return Ok(at(up_to)),
-            Wanted::Earliest => return Ok(at(state.log.log_start())),
-            Wanted::MaxTimestamp | Wanted::Timestamp(_) => None,
+        let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
+        let search = match wanted {
+            Wanted::Nothing => return Ok(Some(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
+            Wanted::Latest => return Ok(Some(end(up_to))),
+            Wanted::Earliest => return Ok(Some(end(state.log.log_start()))),
+            Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
+            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
         };
-        Ok(record)
+        drop(state);
+        Ok(search.run()?.filter(|record| record.offset < up_to))
     }
 
     /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.
@@ -638,6 +668,13 @@ impl Partition {
         let log_start = state.log.log_start();
         let recovery_point = state.log.close()?;
         Ok(Positions { recovery_point, log_start, high_watermark })
+    }
+}
+
+impl State {
+    /// The leader epoch of an offset; −1 if there is none.
+    fn epoch_at(&self, offset: i64) -> i32 {
+        self.log.epochs().epoch_at(offset).unwrap_or(-1)
     }
 }
 

@@ -1,0 +1,162 @@
+//! A broker in this process, on a real socket; the test sends the image.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
+use ottla_broker::ask::{Ask, QUEUE_BOUND};
+use ottla_broker::broker::{Broker, Setup};
+use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Topic};
+use ottla_broker::metrics::Metrics;
+use ottla_broker::replica::partition::Me;
+use ottla_config::TopicSettings;
+use ottla_wire::{Chunk, RequestMessage, Str, Uuid, decode_response, encode_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
+const LISTENER: &str = "internal";
+
+/// A broker with a data directory of its own.
+pub struct OneBroker {
+    pub broker: Broker,
+    pub _images: watch::Sender<Arc<ClusterImage>>,
+    pub _asks: mpsc::Receiver<Ask>,
+    pub port: u16,
+}
+
+impl OneBroker {
+    pub async fn start(data: &std::path::Path, clean: bool, topics: Vec<Topic>) -> OneBroker {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let (images, receiver) = watch::channel(Arc::new(image(port, topics)));
+        let (ask, asks) = mpsc::channel(QUEUE_BOUND);
+        let setup = Setup {
+            me: ME,
+            data: data.to_owned(),
+            clean,
+            listeners: vec![(LISTENER.into(), socket)],
+            reactors: 2,
+            workers: 2,
+            request_memory: 64 << 20,
+            images: receiver,
+            ask,
+            metrics: Metrics::new(),
+        };
+        OneBroker { broker: Broker::start(setup).await.unwrap(), _images: images, _asks: asks, port }
+    }
+
+    /// Waits until the partition is led here.
+    pub async fn led(&self, topic: &Topic) {
+        loop {
+            let led = self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
+            if led {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub fn image(port: u16, topics: Vec<Topic>) -> ClusterImage {
+    let endpoint = Endpoint { host: "127.0.0.1".into(), port };
+    let broker = ottla_broker::image::Broker {
+        id: ME.id,
+        rack: None,
+        alive: true,
+        endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
+    };
+    ClusterImage {
+        cluster_id: "3Db5QLSqSZieL3rJBUUegA".into(),
+        brokers: BTreeMap::from([(ME.id, broker)]),
+        topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
+        topics: topics.into_iter().map(|topic| (topic.id, Arc::new(topic))).collect(),
+        ..ClusterImage::default()
+    }
+}
+
+/// A topic of one partition, led by this broker.
+pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
+    let config: BTreeMap<_, _> = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let settings = Arc::new(TopicSettings::resolve(&config, &Default::default()));
+    let assignment = Assignment {
+        partition: 0,
+        replicas: vec![ME.id],
+        adding: vec![],
+        removing: vec![],
+        leader: Some(ME.id),
+        leader_epoch: 0,
+        partition_epoch: 0,
+        isr: vec![IsrMember { broker: ME.id, incarnation: ME.incarnation }],
+        reports: vec![],
+    };
+    Topic { id: Uuid::new_v4(), name: name.into(), config, settings, partitions: vec![assignment] }
+}
+
+pub fn batch(values: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for value in values {
+        builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(value.as_bytes()), ..NewRecord::default() });
+    }
+    builder.build()
+}
+
+/// A client that writes and reads frames as it is told.
+pub struct Client {
+    pub stream: TcpStream,
+    next_correlation_id: i32,
+}
+
+impl Client {
+    pub async fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Client { stream, next_correlation_id: 0 }
+    }
+
+    pub async fn send<R: RequestMessage>(&mut self, version: i16, request: &R) {
+        let client_id = Str::from("test");
+        let frame = encode_request(self.next_correlation_id, Some(&client_id), version, request);
+        self.next_correlation_id += 1;
+        for chunk in frame.into_chunks() {
+            let Chunk::Bytes(bytes) = chunk else { panic!("a request is memory") };
+            self.stream.write_all(&bytes).await.unwrap();
+        }
+    }
+
+    pub async fn frame(&mut self) -> std::io::Result<Bytes> {
+        let len = self.stream.read_i32().await?;
+        let mut frame = BytesMut::zeroed(usize::try_from(len).unwrap());
+        self.stream.read_exact(&mut frame).await?;
+        Ok(frame.freeze())
+    }
+
+    pub async fn receive<R: RequestMessage>(&mut self, version: i16) -> (i32, R::Response) {
+        let frame = self.frame().await.unwrap();
+        decode_response::<R>(version, frame).unwrap()
+    }
+
+    pub async fn call<R: RequestMessage>(&mut self, version: i16, request: &R) -> R::Response {
+        self.send(version, request).await;
+        let expected = self.next_correlation_id - 1;
+        let (correlation_id, response) = self.receive::<R>(version).await;
+        assert_eq!(correlation_id, expected);
+        response
+    }
+}
+
+/// The values of all records in fetched bytes.
+pub fn values(records: &ottla_wire::Records) -> Vec<String> {
+    let Some(bytes) = records.as_bytes() else { return Vec::new() };
+    let batches = ottla_batch::Batches::new(bytes.clone());
+    let mut values = Vec::new();
+    for batch in batches {
+        for record in batch.unwrap().records(1 << 20).unwrap() {
+            let record = record.unwrap();
+            let mut value = record.value().unwrap();
+            values.push(String::from_utf8(value.copy_to_bytes(value.remaining()).to_vec()).unwrap());
+        }
+    }
+    values
+}

@@ -1,0 +1,165 @@
+//! One broker, real sockets, a client that speaks bytes: the journey of a Produce and back.
+
+mod common;
+
+use common::{Client, OneBroker, batch, topic, values};
+use ottla_broker::image::Topic;
+use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use ottla_wire::m18_api_versions::ApiVersionsRequest;
+use ottla_wire::{ErrorCode, FetchResponse, ProduceResponse, Records};
+
+fn produce(topic: &Topic, acks: i16, records: Records) -> ProduceRequest {
+    ProduceRequest {
+        acks,
+        timeout_ms: 10_000,
+        topic_data: vec![TopicProduceData {
+            topic_id: topic.id,
+            partition_data: vec![PartitionProduceData { index: 0, records: Some(records) }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn produced(response: &ProduceResponse) -> &PartitionProduceResponse {
+    &response.responses[0].partition_responses[0]
+}
+
+fn fetch(topic: &Topic, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
+        topics: vec![FetchTopic {
+            topic_id: topic.id,
+            partitions: vec![FetchPartition {
+                fetch_offset: offset,
+                partition_max_bytes: 1 << 20,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn fetched(response: &FetchResponse) -> &PartitionData {
+    &response.responses[0].partitions[0]
+}
+
+#[tokio::test]
+async fn what_is_produced_is_fetched_from_any_offset_inside_a_batch() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+
+    let records = Records::from(batch(&["a", "b", "c"]).bytes().clone());
+    let response = client.call(13, &produce(&t, -1, records.clone())).await;
+    assert_eq!((produced(&response).error_code, produced(&response).base_offset), (ErrorCode::NONE, 0));
+    let response = client.call(13, &produce(&t, 1, records)).await;
+    assert_eq!(produced(&response).base_offset, 3);
+
+    let response = client.call(18, &fetch(&t, 4, 0)).await;
+    let partition = fetched(&response);
+    assert_eq!((partition.error_code, partition.high_watermark), (ErrorCode::NONE, 6));
+    assert_eq!(values(partition.records.as_ref().unwrap()), ["a", "b", "c"], "the whole batch that holds offset 4");
+
+    let response = client.call(18, &fetch(&t, 7, 0)).await;
+    assert_eq!(fetched(&response).error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+    assert!(one.broker.stop().await);
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_is_woken_by_an_append() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let (mut consumer, mut producer) = (Client::connect(one.port).await, Client::connect(one.port).await);
+
+    consumer.send(18, &fetch(&t, 0, 60_000)).await;
+    let records = Records::from(batch(&["late"]).bytes().clone());
+    producer.call(13, &produce(&t, -1, records)).await;
+    let (_, response) = consumer.receive::<FetchRequest>(18).await;
+    assert_eq!(values(fetched(&response).records.as_ref().unwrap()), ["late"]);
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn replies_leave_in_the_order_of_requests() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    for _ in 0..50 {
+        client.send(13, &produce(&t, -1, batch(&["x"]).bytes().clone().into())).await;
+        client.send(18, &fetch(&t, 0, 0)).await;
+    }
+    for n in 0..50 {
+        let (id, response) = client.receive::<ProduceRequest>(13).await;
+        assert_eq!((id, produced(&response).base_offset), (2 * n, i64::from(n)));
+        let (id, response) = client.receive::<FetchRequest>(18).await;
+        assert_eq!((id, fetched(&response).high_watermark), (2 * n + 1, i64::from(n) + 1));
+    }
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn records_survive_a_stop_and_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    for (round, clean) in [(0, false), (1, true), (2, true)] {
+        let one = OneBroker::start(data.path(), clean, vec![t.clone()]).await;
+        one.led(&t).await;
+        let mut client = Client::connect(one.port).await;
+        let response = client.call(13, &produce(&t, -1, batch(&["x", "y"]).bytes().clone().into())).await;
+        assert_eq!(produced(&response).base_offset, 2 * round);
+        assert!(one.broker.stop().await);
+    }
+    // What a kill leaves: no checkpoint tells how far the logs go.
+    std::fs::remove_file(data.path().join("recovery-point-offset-checkpoint")).unwrap();
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    let response = client.call(18, &fetch(&t, 0, 0)).await;
+    assert_eq!(values(fetched(&response).records.as_ref().unwrap()), ["x", "y"].repeat(3));
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_of_api_versions_from_the_future_is_answered_in_version_0() {
+    let data = tempfile::tempdir().unwrap();
+    let one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    let mut frame = ottla_wire::encode_request(9, None, 4, &ApiVersionsRequest::default()).into_chunks();
+    let ottla_wire::Chunk::Bytes(bytes) = frame.remove(0) else { panic!("a request is memory") };
+    let mut bytes = bytes.to_vec();
+    bytes[7] = 99;
+    tokio::io::AsyncWriteExt::write_all(&mut client.stream, &bytes).await.unwrap();
+    let (id, response) = client.receive::<ApiVersionsRequest>(0).await;
+    assert_eq!((id, response.error_code), (9, ErrorCode::UNSUPPORTED_VERSION));
+    assert_eq!(response.api_keys.len(), 1);
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_request_close_the_connection_and_no_other() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut good = Client::connect(one.port).await;
+    let hostile: [&[u8]; 4] =
+        [b"GET / HTTP/1.1\r\n\r\n", &[0xff; 64], &[0, 0, 0, 8, 0x7f, 0xff, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 2, 0, 0]];
+    for bytes in hostile {
+        let mut client = Client::connect(one.port).await;
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, bytes).await.unwrap();
+        assert!(client.frame().await.is_err(), "{bytes:x?}");
+        let response = good.call(13, &produce(&t, -1, batch(&["x"]).bytes().clone().into())).await;
+        assert_eq!(produced(&response).error_code, ErrorCode::NONE);
+    }
+    one.broker.stop().await;
+}
