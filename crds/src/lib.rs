@@ -3,11 +3,13 @@
 //! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and what became of it
 //! - [`KafkaAssignment`]: who holds, leads and is in sync with partitions
 //! - [`assignment`]: one partition's assignment and its only transitions
+//! - [`change`]: how operator and brokers write it
 //! - [`plan`]: placement and election: values in, values out
 //! - [`names`]: what objects are called
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod assignment;
+pub mod change;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
