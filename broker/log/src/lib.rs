@@ -1,7 +1,7 @@
 //! One partition's log on disk, in Kafka's own files. Knows nothing of clusters, requests or clocks: what it needs to
 //! know is given to it.
 //!
-//! * [`log`]: a partition's log: append, roll, read; [`read`] what a read gives
+//! * [`log`]: a partition's log: append, roll, read; [`read`]: what a read gives; [`search`]: offsets by timestamp
 //! * [`recovery`]: opening a log, after a clean stop or a crash
 //! * [`truncate`], [`retention`]: taking away its tail and its head; [`flush`]: getting it onto the device
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
@@ -26,6 +26,7 @@ pub mod read;
 pub mod recovery;
 pub mod retention;
 mod sealed;
+pub mod search;
 mod segment;
 mod snapshot;
 mod time_index;
@@ -40,4 +41,5 @@ pub use log::{AppendError, Appended, Log};
 pub use producers::{Admission, ProducerError, Producers};
 pub use read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
 pub use recovery::{Opened, RecoveryHint};
+pub use search::{FoundRecord, Search, Wanted};
 pub use walk::LogError;

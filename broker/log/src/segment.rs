@@ -166,8 +166,8 @@ impl Active {
         self.file.truncate(self.size)
     }
 
-    /// Remove the batch at `place` and all that follow it.
-    pub fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<(), LogError> {
+    /// Remove the batch at `place` and all that follow it. Gives the offset after the last that is left, if one is.
+    pub fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<Option<i64>, LogError> {
         self.size = place.position;
         self.cut()?;
         if self.size == 0 {
@@ -176,8 +176,9 @@ impl Active {
         self.indexes.truncate(place.header.base_offset);
         self.on_file.0 = self.on_file.0.min(self.indexes.offsets.len());
         self.on_file.1 = self.on_file.1.min(self.indexes.times.len());
-        self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
-        Ok(self.write_indexes()?)
+        let next_offset = self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
+        self.write_indexes()?;
+        Ok(next_offset)
     }
 
     /// Bring the index files up to date; they are not synced.

@@ -10,8 +10,9 @@ use crate::segment::{self, Active, SNAPSHOT};
 use crate::walk::{LogError, Walk};
 
 impl Log {
-    /// Remove everything from `offset` on; a batch that holds it goes as a whole. Gives the new end. The recovery point
-    /// may have fallen: checkpoint it before the next append, or a crash would leave the new tail unchecked.
+    /// Remove everything from `offset` on; a batch that holds it goes as a whole. Gives the new end, which is where the
+    /// last batch that is left ends. The recovery point may have fallen: checkpoint it before the next append, or a crash
+    /// would leave the new tail unchecked.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<i64, LogError> {
         if offset >= self.log_end {
             return Ok(self.log_end);
@@ -31,15 +32,16 @@ impl Log {
         while self.active.base_offset >= offset {
             let Some((base_offset, _)) = self.sealed.pop_last() else { break };
             remove_segment_files(&self.dir, self.active.base_offset)?;
-            (self.active, _) = Active::open(&self.dir, base_offset, &self.config, now_ms)?;
+            let (active, next_offset) = Active::open(&self.dir, base_offset, &self.config, now_ms)?;
+            self.active = active;
+            self.log_end = next_offset.unwrap_or(base_offset);
         }
         let file = self.active.file().clone();
         let mut walk = Walk::new(&file, self.active.indexes.offsets.position_before(offset), self.active.size);
-        self.log_end = offset;
         while let Some(place) = walk.next()? {
             if place.header.last_offset() >= offset {
-                self.log_end = offset.min(place.header.base_offset);
-                self.active.truncate(&place, &self.config)?;
+                let next_offset = self.active.truncate(&place, &self.config)?;
+                self.log_end = next_offset.unwrap_or(self.active.base_offset);
                 break;
             }
         }

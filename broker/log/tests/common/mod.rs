@@ -1,6 +1,6 @@
 //! What the tests of the log share.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part; tests may panic")]
 
 use std::path::PathBuf;
 use std::sync::Arc;

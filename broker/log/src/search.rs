@@ -1,0 +1,145 @@
+//! Offsets by timestamp, by record and not by batch (ListOffsets). In two steps like reading: [`Log::search`] notes what
+//! there is under the partition's lock, [`Search::run`] may wait for the disk.
+
+use std::sync::Arc;
+
+use ottla_batch::Batch;
+
+use crate::disk::DiskFile;
+use crate::indexes::Indexes;
+use crate::log::Log;
+use crate::sealed::Sealed;
+use crate::time_index::NO_TIMESTAMP;
+use crate::walk::{LogError, Place, Walk};
+
+/// Most that the records of one batch may take in memory once decompressed.
+const DECOMPRESSED_MAX: usize = 256 << 20;
+
+/// Which record is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The first whose timestamp is at least this.
+    FirstAt(i64),
+    /// The first of those with the largest timestamp.
+    Latest,
+}
+
+/// A record found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp.
+    pub timestamp: i64,
+    /// The leader epoch that it was appended under.
+    pub leader_epoch: i32,
+}
+
+/// The log as it was when the lock was held.
+#[derive(Debug)]
+pub struct Search {
+    log_start: i64,
+    wanted: Wanted,
+    sealed: Vec<Arc<Sealed>>,
+    active: Region,
+    active_largest: i64,
+}
+
+/// Batches of one segment to search.
+#[derive(Debug)]
+struct Region {
+    file: Arc<DiskFile>,
+    from: u64,
+    size: u64,
+}
+
+impl Log {
+    /// Search the log for a record.
+    pub fn search(&self, wanted: Wanted) -> Search {
+        let indexes = &self.active.indexes;
+        let timestamp = match wanted {
+            Wanted::FirstAt(timestamp) => timestamp,
+            Wanted::Latest => indexes.largest.timestamp,
+        };
+        Search {
+            log_start: self.log_start,
+            wanted,
+            sealed: self.sealed.values().filter(|segment| segment.end_offset > self.log_start).cloned().collect(),
+            active: Region {
+                file: self.active.file().clone(),
+                from: begin(indexes, timestamp, self.log_start),
+                size: self.active.size,
+            },
+            active_largest: indexes.largest.timestamp,
+        }
+    }
+}
+
+/// Where to begin to look for a timestamp.
+fn begin(indexes: &Indexes, timestamp: i64, log_start: i64) -> u64 {
+    let before = indexes.times.offset_before(timestamp).unwrap_or(log_start);
+    indexes.offsets.position_before(before.max(log_start))
+}
+
+impl Search {
+    /// Find the record; none when the log holds none. May wait for the disk.
+    pub fn run(&self) -> Result<Option<FoundRecord>, LogError> {
+        let timestamp = match self.wanted {
+            Wanted::FirstAt(timestamp) => timestamp,
+            Wanted::Latest => match self.largest()? {
+                NO_TIMESTAMP => return Ok(None),
+                largest => largest,
+            },
+        };
+        for segment in &self.sealed {
+            if segment.largest()?.timestamp < timestamp {
+                continue;
+            }
+            let from = begin(&*segment.indexes()?, timestamp, self.log_start);
+            let region = Region { file: segment.file()?, from, size: segment.size };
+            if let Some(found) = self.first_at(timestamp, &region)? {
+                return Ok(Some(found));
+            }
+        }
+        if self.active_largest < timestamp { Ok(None) } else { self.first_at(timestamp, &self.active) }
+    }
+
+    fn largest(&self) -> Result<i64, LogError> {
+        let mut largest = self.active_largest;
+        for segment in &self.sealed {
+            largest = largest.max(segment.largest()?.timestamp);
+        }
+        Ok(largest)
+    }
+
+    fn first_at(&self, timestamp: i64, region: &Region) -> Result<Option<FoundRecord>, LogError> {
+        let mut walk = Walk::new(&region.file, region.from, region.size);
+        while let Some(place) = walk.next()? {
+            let header = &place.header;
+            if header.max_timestamp < timestamp || header.last_offset() < self.log_start {
+                continue;
+            }
+            if let Some(found) = self.first_in_batch(timestamp, &region.file, &place)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn first_in_batch(&self, timestamp: i64, file: &DiskFile, place: &Place) -> Result<Option<FoundRecord>, LogError> {
+        let corrupt =
+            |reason: String| LogError::Corrupt { path: file.path().to_owned(), position: place.position, reason };
+        let mut bytes = vec![0; place.len as usize];
+        file.read_exact_at(&mut bytes, place.position)?;
+        let batch = Batch::parse(&bytes.into()).map_err(|error| corrupt(error.to_string()))?;
+        for record in batch.records(DECOMPRESSED_MAX).map_err(|error| corrupt(error.to_string()))? {
+            let record = record.map_err(|error| corrupt(error.to_string()))?;
+            let offset = place.header.base_offset + i64::from(record.offset_delta);
+            if record.timestamp >= timestamp && offset >= self.log_start {
+                let leader_epoch = place.header.partition_leader_epoch;
+                return Ok(Some(FoundRecord { offset, timestamp: record.timestamp, leader_epoch }));
+            }
+        }
+        Ok(None)
+    }
+}

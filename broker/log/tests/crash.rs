@@ -1,0 +1,233 @@
+//! Crashes: the log's folder is copied as it stands, damaged as a crash may damage it, and opened again.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod common;
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
+use ottla_batch::Stamped;
+use ottla_log::{Files, Log, LogConfig, LogError, Opened};
+
+/// Four segments. The recovery point is in the middle of the second; the last has three small batches.
+struct Crashed {
+    fixture: Fixture,
+    batches: Vec<Stamped>,
+    recovery_point: i64,
+}
+
+const SEGMENT_BYTES: u32 = 3_000;
+
+impl Crashed {
+    fn new() -> Crashed {
+        let config = LogConfig { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 500, ..LogConfig::default() };
+        let mut fixture = Fixture::new(config);
+        let mut batches = Vec::new();
+        for i in 0..20 {
+            if i == 12 {
+                fixture.log.flush().unwrap();
+            }
+            // Two epochs, so that recovery has some to find.
+            batches.push(batch_of(i / 10, i64::from(i) * 3, 3, 300));
+            fixture.append(&batches[i as usize]);
+        }
+        fixture.log.roll(NOW).unwrap();
+        for i in 20..23 {
+            batches.push(batch_of(3, i * 3, 3, 30));
+            fixture.append(&batches[i as usize]);
+        }
+        let recovery_point = fixture.log.recovery_point();
+        assert_eq!(recovery_point, 36);
+        Crashed { fixture, batches, recovery_point }
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        files(&self.fixture.dir(), ".log")
+    }
+
+    fn last_segment(&self) -> PathBuf {
+        self.segments().pop().unwrap()
+    }
+
+    fn written(&self, batches: Range<usize>) -> Vec<u8> {
+        self.batches[batches].iter().flat_map(bytes_of).collect()
+    }
+
+    /// Open a copy of the folder in which `file` holds other bytes.
+    fn open_with(&self, file: &Path, bytes: &[u8]) -> Result<(Log, Opened, tempfile::TempDir), LogError> {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(self.fixture.dir()).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+        fs::write(copy.path().join(file.file_name().unwrap()), bytes).unwrap();
+        let files = Files::new(4, 1 << 20);
+        let hint = hint(false, self.recovery_point);
+        let (log, opened) = Log::open(copy.path(), self.fixture.config.clone(), hint, &files, NOW)?;
+        Ok((log, opened, copy))
+    }
+}
+
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.to_str().unwrap().ends_with(extension));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    let crashed = Crashed::new();
+    let bytes = fs::read(crashed.last_segment()).unwrap();
+    let (log, opened, _dir) = crashed.open_with(&crashed.last_segment(), &bytes).unwrap();
+    assert_eq!(read_all(&log, 0), crashed.written(0..23));
+    assert_eq!((log.log_end(), opened.cut_bytes, opened.corrupt.len()), (69, 0, 0));
+    assert_eq!(log.epochs(), crashed.fixture.log.epochs());
+    assert_eq!(log.recovery_point(), crashed.recovery_point);
+}
+
+#[test]
+fn wherever_the_tail_is_torn_the_whole_batches_before_it_stay() {
+    let crashed = Crashed::new();
+    let segment = crashed.last_segment();
+    let whole = fs::read(&segment).unwrap();
+    let batch_len = whole.len() / 3;
+    for cut in 0..=whole.len() {
+        let (mut log, opened, _dir) = crashed.open_with(&segment, &whole[..cut]).unwrap();
+        let left = 20 + cut / batch_len;
+        assert_eq!(log.log_end(), left as i64 * 3, "cut at {cut}");
+        assert_eq!(opened.cut_bytes as usize, cut % batch_len, "cut at {cut}");
+        assert_eq!(read_all(&log, 0), crashed.written(0..left), "cut at {cut}");
+        if cut % batch_len == 0 {
+            log.append(&[batch_of(4, log.log_end(), 1, 10)], NOW).unwrap();
+            assert_eq!(log.epochs().end_offset_for(4, log.log_end()), Some((4, left as i64 * 3 + 1)));
+        }
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_torn_too() {
+    // A file system may give a file its new length before its data.
+    let crashed = Crashed::new();
+    let segment = crashed.last_segment();
+    let whole = fs::read(&segment).unwrap();
+    let batch_len = whole.len() / 3;
+    for from in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[from..].fill(0);
+        bytes.extend([0; 4096]);
+        let (log, _, _dir) = crashed.open_with(&segment, &bytes).unwrap();
+        // Records of zeros exist, so a batch may survive that ended with them.
+        let least = 20 + from / batch_len;
+        let end = log.log_end() as usize / 3;
+        assert!((least..=least + 1).contains(&end), "zeros from {from}");
+        assert_eq!(read_all(&log, 0), crashed.written(0..end), "zeros from {from}");
+    }
+}
+
+#[test]
+fn a_changed_byte_ends_the_log_before_its_batch() {
+    let crashed = Crashed::new();
+    let segment = crashed.last_segment();
+    let whole = fs::read(&segment).unwrap();
+    let batch_len = whole.len() / 3;
+    for position in 0..whole.len() {
+        // Neither the base offset nor the leader epoch is in the checksum: Kafka's format can't tell.
+        if matches!(position % batch_len, 0..8 | 12..16) {
+            continue;
+        }
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0x41;
+        let (log, opened, _dir) = crashed.open_with(&segment, &bytes).unwrap();
+        let left = 20 + position / batch_len;
+        assert_eq!(read_all(&log, 0), crashed.written(0..left), "byte {position}");
+        assert_eq!(opened.cut_bytes as usize, whole.len() - position / batch_len * batch_len, "byte {position}");
+    }
+}
+
+#[test]
+fn a_torn_segment_takes_the_later_ones_with_it() {
+    let crashed = Crashed::new();
+    let second = &crashed.segments()[1];
+    let whole = fs::read(second).unwrap();
+    let (log, opened, dir) = crashed.open_with(second, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(log.log_end(), 13 * 3, "the second segment holds the batches 7 to 13");
+    assert_eq!(files(dir.path(), ".log").len(), 2);
+    assert!(opened.cut_bytes > 0);
+    assert_eq!(read_all(&log, 0), crashed.written(0..13));
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_reported_and_never_cut() {
+    let crashed = Crashed::new();
+    let [first, second, ..] = &crashed.segments()[..] else { panic!("too few segments") };
+    let whole = fs::read(first).unwrap();
+    let flipped = |whole: &[u8], position: usize| {
+        let mut bytes = whole.to_vec();
+        bytes[position] ^= 0x41;
+        bytes
+    };
+    // The first segment is not read at all: it lies below the recovery point.
+    let (log, opened, dir) = crashed.open_with(first, &flipped(&whole, 500)).unwrap();
+    assert_eq!((log.log_end(), opened.cut_bytes, opened.corrupt.len()), (69, 0, 0));
+    assert_eq!(fs::read(dir.path().join(first.file_name().unwrap())).unwrap().len(), whole.len());
+
+    // The second holds the recovery point. Without its index all of it is read.
+    let whole = fs::read(second).unwrap();
+    fs::remove_file(second.with_extension("index")).unwrap();
+    let (log, opened, dir) = crashed.open_with(second, &flipped(&whole, 100)).unwrap();
+    assert_eq!((log.log_end(), opened.cut_bytes), (69, 0));
+    assert!(matches!(&opened.corrupt[..], [LogError::Corrupt { position: 0, .. }]), "{:?}", opened.corrupt);
+    assert_eq!(fs::read(dir.path().join(second.file_name().unwrap())).unwrap(), flipped(&whole, 100));
+}
+
+#[test]
+fn a_last_segment_that_is_garbage_below_the_recovery_point_does_not_open() {
+    let mut crashed = Crashed::new();
+    crashed.fixture.log.flush().unwrap();
+    crashed.recovery_point = crashed.fixture.log.recovery_point();
+    let segment = crashed.last_segment();
+    let error = crashed.open_with(&segment, &[0x41; 200]).unwrap_err();
+    assert!(matches!(error, LogError::Corrupt { position: 0, .. }), "{error}");
+}
+
+#[test]
+fn indexes_that_are_missing_or_damaged_are_rebuilt() {
+    for extension in [".index", ".timeindex"] {
+        for damage in [None, Some(&b"1234567"[..]), Some(&[0xFF; 24]), Some(&[0; 48])] {
+            let mut crashed = Crashed::new();
+            // Those of sealed segments reach their files at once, but nobody may have looked at them yet.
+            let paths = files(&crashed.fixture.dir(), extension);
+            let right: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+            for path in &paths {
+                match damage {
+                    None => fs::remove_file(path).unwrap(),
+                    Some(bytes) => fs::write(path, bytes).unwrap(),
+                }
+            }
+            crashed.fixture.reopen_after_crash(crashed.recovery_point);
+            let log = &crashed.fixture.log;
+            for (i, batch) in crashed.batches.iter().enumerate() {
+                let rest = read_all(log, batch.header().last_offset());
+                assert_eq!(rest, crashed.written(i..23), "{extension} {damage:?}");
+            }
+            let rebuilt: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+            assert_eq!(rebuilt[..2], right[..2], "{extension} {damage:?}");
+        }
+    }
+}
+
+#[test]
+fn leader_epochs_are_found_again_without_their_checkpoint() {
+    let crashed = Crashed::new();
+    let checkpoint = crashed.fixture.dir().join("leader-epoch-checkpoint");
+    let written = fs::read(&checkpoint).unwrap();
+    for damaged in [&b""[..], b"0\n", b"garbage", &written[..written.len() - 4]] {
+        let (log, _, dir) = crashed.open_with(&checkpoint, damaged).unwrap();
+        assert_eq!(log.epochs(), crashed.fixture.log.epochs());
+        assert_eq!(fs::read(dir.path().join("leader-epoch-checkpoint")).unwrap(), written);
+    }
+}
