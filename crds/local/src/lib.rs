@@ -13,6 +13,7 @@
 //! - `patch`, `apply`, `fields`: changes that are not whole objects; who owns which field
 //! - `store`: the objects, their versions, the event log; `watch` streams it; `folder` keeps it on disk
 //! - `garbage`: what goes when an owner or a namespace goes
+//! - `protobuf`: the one message that is read
 //! - `present`, `table`, `jsonpath`: how objects are shown
 //! - `discovery`, `openapi`: what `kubectl` asks about the server itself
 //! - `kind`, `object`, `events`, `selector`, `status`: the nouns
@@ -33,6 +34,7 @@ mod object;
 mod openapi;
 mod patch;
 mod present;
+mod protobuf;
 mod request;
 mod schema;
 mod selector;

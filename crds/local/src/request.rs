@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::kind::{Kind, Kinds};
 use crate::object::Key;
+use crate::protobuf;
 use crate::status::Status;
 
 /// The parts of a path under `/api` or `/apis`.
@@ -153,6 +154,10 @@ impl Ask {
         let object = match self.content_type.as_str() {
             "application/yaml" => yaml(&self.body)?,
             "" | "application/json" => json(&self.body)?,
+            "application/vnd.kubernetes.protobuf" if self.target.kind.is_namespace() => protobuf::namespace(&self.body)
+                .ok_or_else(|| {
+                    Status::unsupported_media_type("of protobuf, only a Namespace with nothing but a name is read")
+                })?,
             other => {
                 return Err(Status::unsupported_media_type(format!(
                     "the body of the request was in an unknown format - accepted media types include: \

@@ -1,0 +1,167 @@
+//! The folder store: what a restart finds, what a crash leaves, and what stops a start.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt};
+use ottla_local_api::{Server, StartError, Store};
+use serde_json::{Value, json};
+
+fn start(folder: &Path) -> Result<Server, StartError> {
+    let crd = serde_yaml::from_str(include_str!("gadget.yaml")).expect("the definition is well-formed");
+    Server::new(Store::Folder(folder.to_owned()), vec![crd])
+}
+
+fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("test.ottla.io", "v1", "Gadget"), "gadgets")
+}
+
+fn gadgets(client: &Client) -> Api<DynamicObject> {
+    Api::default_namespaced_with(client.clone(), &resource())
+}
+
+fn gadget(name: &str, spec: Value) -> DynamicObject {
+    DynamicObject::new(name, &resource()).data(json!({ "spec": spec }))
+}
+
+fn file(folder: &Path, path: &str) -> Result<Value> {
+    let text = std::fs::read(folder.join(path)).with_context(|| format!("failed to read {path}"))?;
+    Ok(serde_yaml::from_slice(&text)?)
+}
+
+fn put(folder: &Path, path: &str, text: &str) -> Result<()> {
+    let path = folder.join(path);
+    std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+    Ok(std::fs::write(path, text)?)
+}
+
+#[tokio::test]
+async fn a_restart_finds_every_object_as_it_was() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = start(folder.path())?;
+    let api = gadgets(&server.client("default"));
+    api.create(&PostParams::default(), &gadget("a", json!({"partitions": 3}))).await?;
+    api.create(&PostParams::default(), &gadget("gone", json!({"partitions": 1}))).await?;
+    api.delete("gone", &DeleteParams::default()).await?;
+    let status = Patch::Merge(json!({"status": {"replicas": 2}}));
+    let before = api.patch_status("a", &PatchParams::default(), &status).await?;
+    assert_eq!(file(folder.path(), "gadgets/default/a.yaml")?["spec"]["partitions"], 3);
+    drop((server, api));
+
+    let server = restart(folder.path()).await?;
+    let api = gadgets(&server.client("default"));
+    let mut after = api.get("a").await?;
+    assert!(version(&after)? > version(&before)?, "a version of the last run must not come back");
+    after.metadata.resource_version.clone_from(&before.metadata.resource_version);
+    assert_eq!(after, before);
+    assert_eq!(api.list(&ListParams::default()).await?.items.len(), 1);
+    Ok(())
+}
+
+/// The lock goes with the last task of the old server, which the runtime drops in its own time.
+async fn restart(folder: &Path) -> Result<Server> {
+    let mut interval = tokio::time::interval(std::time::Duration::from_millis(2));
+    let trying = async {
+        loop {
+            interval.tick().await;
+            match start(folder) {
+                Err(StartError::Folder(ottla_local_api::FolderError::InUse(_))) => {}
+                other => return other,
+            }
+        }
+    };
+    Ok(tokio::time::timeout(std::time::Duration::from_secs(30), trying).await??)
+}
+
+fn version(object: &DynamicObject) -> Result<u64> {
+    Ok(object.resource_version().context("it has a version")?.parse()?)
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let _first = start(folder.path())?;
+    let refused = start(folder.path()).expect_err("the folder is locked");
+    assert_eq!(refused.to_string(), format!("the folder {} is in use by another process", folder.path().display()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewal_of_a_lease_stays_in_memory_and_its_annotations_do_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = start(folder.path())?;
+    let api: Api<Lease> = Api::default_namespaced(server.client("default"));
+    let lease = serde_json::from_value(json!({
+        "metadata": {"name": "broker-0", "annotations": {"incarnation": "7"}},
+        "spec": {"holderIdentity": "0", "renewTime": "2026-01-01T00:00:00.000000Z"},
+    }))?;
+    api.create(&PostParams::default(), &lease).await?;
+    let on_disk = || file(folder.path(), "leases/default/broker-0.yaml");
+    let renew = json!({"spec": {"renewTime": "2026-01-01T00:00:02.000000Z"}});
+    let renewed = api.patch("broker-0", &PatchParams::default(), &Patch::Merge(renew)).await?;
+    let shown = renewed.spec.and_then(|spec| spec.renew_time).context("it was renewed")?;
+    assert_eq!(shown.0.to_string(), "2026-01-01T00:00:02Z");
+    assert_eq!(on_disk()?["spec"]["renewTime"], "2026-01-01T00:00:00.000000Z");
+    let restart = json!({"metadata": {"annotations": {"incarnation": "8"}}});
+    api.patch("broker-0", &PatchParams::default(), &Patch::Merge(restart)).await?;
+    assert_eq!(on_disk()?["metadata"]["annotations"]["incarnation"], "8");
+    assert_eq!(on_disk()?["spec"]["renewTime"], "2026-01-01T00:00:02.000000Z");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_written_by_hand_is_completed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    put(
+        folder.path(),
+        "gadgets/team/hand.yaml",
+        "apiVersion: test.ottla.io/v1\nkind: Gadget\nmetadata: {name: hand}\nspec: {partitions: 2}\n",
+    )?;
+    let server = start(folder.path())?;
+    let api: Api<DynamicObject> = Api::namespaced_with(server.client("default"), "team", &resource());
+    let found = api.get("hand").await?;
+    assert_eq!(found.data["spec"]["cluster"], "main");
+    assert!(found.uid().is_some() && found.namespace().as_deref() == Some("team"));
+    api.create(&PostParams::default(), &gadget("beside", json!({"partitions": 1}))).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_file_stops_the_start_and_names_the_field() -> Result<()> {
+    let head = "apiVersion: test.ottla.io/v1\nkind: Gadget\nmetadata: {name: a}\n";
+    let cases = [
+        (format!("{head}spec: {{partitions: 0}}\n"), "spec.partitions: Invalid value: 0"),
+        (format!("{head}spec: {{partitions: 1, size: 200}}\n"), "spec.size: Forbidden: size too big"),
+        (format!("{head}spec: {{partitions: 1, bogus: 2}}\n"), "spec.bogus: unknown field"),
+        (format!("{head}spec: ["), "at line 5 column 1"),
+        (head.replace("name: a", "name: b"), "metadata.name: \"b\" does not match the file's place, \"a\""),
+        (head.replace("Gadget", "Gizmo") + "spec: {partitions: 1}\n", "kind: Invalid value: \"Gizmo\": must be Gadget"),
+        ("- 1\n".to_owned(), "not a JSON object"),
+    ];
+    for (text, expected) in cases {
+        let folder = tempfile::tempdir()?;
+        put(folder.path(), "gadgets/default/a.yaml", &text)?;
+        let refused = start(folder.path()).expect_err(&text).to_string();
+        let file = folder.path().join("gadgets/default/a.yaml").display().to_string();
+        assert!(refused.starts_with(&file) && refused.contains(expected), "{refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_a_write_refuses_the_request_and_changes_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = start(folder.path())?;
+    let api = gadgets(&server.client("default"));
+    // A file where the folder for the kind should be.
+    put(folder.path(), "gadgets", "in the way")?;
+    let refused = api.create(&PostParams::default(), &gadget("a", json!({"partitions": 1}))).await;
+    assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 500), "{refused:?}");
+    assert!(api.get_opt("a").await?.is_none());
+    std::fs::remove_file(folder.path().join("gadgets"))?;
+    api.create(&PostParams::default(), &gadget("a", json!({"partitions": 1}))).await?;
+    Ok(())
+}
