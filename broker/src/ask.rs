@@ -29,7 +29,29 @@ pub struct Refused {
     pub message: String,
 }
 
+/// What became of a change that rests on what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// It is made.
+    Done,
+    /// Somebody else was faster: look again, think again. The image shows what they made.
+    Moved,
+}
+
 impl Refused {
+    /// A refusal.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
+        Refused { code, message: message.into() }
+    }
+
+    /// The two fields that most responses have for it.
+    pub fn to_wire(refused: Option<Refused>) -> (ErrorCode, Option<Str>) {
+        match refused {
+            Some(refused) => (refused.code, Some(refused.message.into())),
+            None => (ErrorCode::NONE, None),
+        }
+    }
+
     /// The broker stops: nobody will answer.
     pub fn stopping() -> Refused {
         Refused { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: "the broker stops".to_owned() }
@@ -70,10 +92,10 @@ pub enum Ask {
         topic_id: Uuid,
         /// The overrides that were read.
         from: BTreeMap<String, String>,
-        /// All overrides from now on. Refused with a retriable code when the topic's are no longer `from`.
+        /// All overrides from now on.
         to: BTreeMap<String, String>,
-        /// Answered when the image shows them.
-        answer: Answer<()>,
+        /// Answered when the image shows them, or that they were no longer `from`.
+        answer: Answer<Swap>,
     },
     /// Replace the cluster's broker settings.
     SetBrokerConfig {
@@ -81,8 +103,8 @@ pub enum Ask {
         from: BTreeMap<String, String>,
         /// All settings from now on.
         to: BTreeMap<String, String>,
-        /// Answered when the image shows them.
-        answer: Answer<()>,
+        /// Answered when the image shows them, or that they were no longer `from`.
+        answer: Answer<Swap>,
     },
     /// Change the in-sync replicas of a partition that this broker leads.
     ChangeIsr {

@@ -1,7 +1,8 @@
 //! Puts the rooms together and takes them down again.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ impl Broker {
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
         let replicas = Replicas::new(me, &data, clean, workers.clone(), metrics.clone(), ask.clone())?;
-        let groups = Arc::new(Groups::new(me.id, replicas.clone(), workers, metrics.clone(), images.clone()));
+        let groups = Groups::new(replicas.clone(), workers, images.clone(), &metrics);
         let handler = Arc::new(Handler {
             id: me.id,
             images: images.clone(),
@@ -90,6 +91,7 @@ impl Broker {
             producer_ids: ProducerIds::new(ask.clone()),
             ask,
             metrics,
+            facts: facts(me, &data, &listeners),
         });
         let retention_interval = {
             let images = images.clone();
@@ -126,6 +128,19 @@ impl Broker {
         }
         self.replicas.close().await
     }
+}
+
+fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'static str, String> {
+    let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |a| a.to_string());
+    let named: Vec<String> =
+        listeners.iter().map(|(name, listener)| format!("{}://{}", name.to_uppercase(), address(listener))).collect();
+    let id = me.id.to_string();
+    BTreeMap::from([
+        ("node.id", id.clone()),
+        ("broker.id", id),
+        ("listeners", named.join(",")),
+        ("log.dirs", data.display().to_string()),
+    ])
 }
 
 async fn follow(replicas: Arc<Replicas>, images: ImageReceiver) {

@@ -1,6 +1,7 @@
 //! Errors of the rooms below as Kafka's codes: the only mapping.
 
 use ottla_batch::{BatchError, InvalidBatch};
+use ottla_group::GroupError;
 use ottla_log::ProducerError;
 use ottla_wire::ErrorCode;
 
@@ -63,4 +64,32 @@ fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
         InvalidBatch::LogAppendTime | InvalidBatch::Records { timestamp: true, .. } => ErrorCode::INVALID_TIMESTAMP,
         InvalidBatch::UnknownCompression(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
     }
+}
+
+/// A coordinator's refusal. (A function, because neither type is of this crate.)
+pub fn group_error(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+        GroupError::InvalidSessionTimeout => ErrorCode::INVALID_SESSION_TIMEOUT,
+        GroupError::InconsistentGroupProtocol => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+        GroupError::MemberIdRequired => ErrorCode::MEMBER_ID_REQUIRED,
+        GroupError::UnknownMemberId => ErrorCode::UNKNOWN_MEMBER_ID,
+        GroupError::FencedInstanceId => ErrorCode::FENCED_INSTANCE_ID,
+        GroupError::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,
+        GroupError::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
+        GroupError::GroupMaxSizeReached => ErrorCode::GROUP_MAX_SIZE_REACHED,
+        GroupError::GroupIdNotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+        GroupError::NonEmptyGroup => ErrorCode::NON_EMPTY_GROUP,
+        GroupError::GroupSubscribedToTopic => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
+        GroupError::OffsetMetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+        GroupError::CoordinatorNotAvailable => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        GroupError::CoordinatorLoadInProgress => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        GroupError::NotCoordinator => ErrorCode::NOT_COORDINATOR,
+        GroupError::UnknownServerError => ErrorCode::UNKNOWN_SERVER_ERROR,
+    }
+}
+
+/// NONE, or a coordinator's refusal.
+pub fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
+    result.map_or_else(group_error, |()| ErrorCode::NONE)
 }

@@ -103,7 +103,8 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
     }
 }
 
-fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
+/// A partition as clients of this listener see it.
+pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
     let listener = &context.peer.listener;
     let error_code = match assignment.leader {
         None => ErrorCode::LEADER_NOT_AVAILABLE,

@@ -3,26 +3,41 @@
 //! A handler takes a decoded request, does its work through one or two calls downward, and gives a [`Reply`]. Decoding is `wire`'s,
 //! order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere else.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
+mod create_topics;
 mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_topic_partitions;
 mod errors;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod names;
 mod offset_for_leader_epoch;
 mod produce;
+mod resources;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::{
-    ApiKey, ApiVersionsResponse, Decoder, Frame, RequestError, RequestHeader, ResponseMessage, Str, encode_response,
+    ApiKey, ApiVersionsResponse, Decoder, ErrorCode, Frame, RequestError, RequestHeader, ResponseMessage, Str,
+    encode_response,
 };
 
-use crate::ask::AskSender;
+use crate::ask::{Answer, Ask, AskSender, Refused};
 use crate::env;
 use crate::groups::Groups;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
@@ -30,6 +45,7 @@ use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::{NotServed, Replicas};
 use crate::server::replies::{CloseReason, Reply};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Who is at the other end of a connection.
@@ -114,6 +130,8 @@ pub struct Handler {
     pub producer_ids: ProducerIds,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
+    /// What this broker is rather than what it was told, for DescribeConfigs: `node.id`, `listeners`, …
+    pub facts: BTreeMap<&'static str, String>,
 }
 
 impl Handler {
@@ -141,6 +159,28 @@ impl Handler {
             R::InitProducerId(request) => init_producer_id::handle(&context, request),
             R::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&context, request),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
+            R::FindCoordinator(request) => find_coordinator::handle(&context, request),
+            R::JoinGroup(request) => join_group::handle(&context, request),
+            R::SyncGroup(request) => sync_group::handle(&context, request),
+            R::Heartbeat(request) => heartbeat::handle(&context, request),
+            R::LeaveGroup(request) => leave_group::handle(&context, request),
+            R::OffsetCommit(request) => offset_commit::handle(&context, request),
+            R::OffsetFetch(request) => offset_fetch::handle(&context, request),
+            R::OffsetDelete(request) => offset_delete::handle(&context, request),
+            R::DescribeGroups(request) => describe_groups::handle(&context, request),
+            R::ListGroups(request) => list_groups::handle(&context, request),
+            R::DeleteGroups(request) => delete_groups::handle(&context, request),
+            R::CreateTopics(request) => create_topics::handle(&context, request),
+            R::DeleteTopics(request) => delete_topics::handle(&context, request),
+            R::CreatePartitions(request) => create_partitions::handle(&context, request),
+            R::DescribeConfigs(request) => describe_configs::handle(&context, request),
+            R::AlterConfigs(request) => alter_configs::handle(&context, request),
+            R::IncrementalAlterConfigs(request) => incremental_alter_configs::handle(&context, request),
+            R::ListConfigResources(request) => list_config_resources::handle(&context, request),
+            R::DescribeCluster(request) => describe_cluster::handle(&context, request),
+            R::DescribeTopicPartitions(request) => describe_topic_partitions::handle(&context, request),
+            R::DescribeLogDirs(request) => describe_log_dirs::handle(&context, request),
+            R::ListPartitionReassignments(request) => list_partition_reassignments::handle(&context, request),
             _ => Reply::Close(CloseReason::Unsupported),
         }
     }
@@ -162,6 +202,24 @@ pub struct Context {
     api: ApiKey,
     correlation_id: i32,
     received: env::Instant,
+}
+
+/// Until when a client waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(env::Instant);
+
+impl Deadline {
+    /// A deadline in a request's `timeout_ms`.
+    pub fn after_ms(timeout_ms: i32) -> Deadline {
+        Deadline(env::now() + Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)))
+    }
+}
+
+impl Default for Deadline {
+    /// For requests that name none: clients give up after `default.api.timeout.ms`, a minute; we say why before that.
+    fn default() -> Deadline {
+        Deadline::after_ms(30_000)
+    }
 }
 
 /// Who leads a partition and where, for a client that asked somebody else (KIP-951).
@@ -195,6 +253,27 @@ impl Context {
         encode_response(self.version, self.correlation_id, response)
     }
 
+    /// Asks the cluster for a change and waits for the answer.
+    ///
+    /// # Errors
+    /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still come.
+    pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.handler.ask.send(ask(answer)).await.map_err(|_| Refused::stopping())?;
+            answered.await.map_err(|_| Refused::stopping())?
+        };
+        tokio::select! {
+            answer = asked => answer,
+            () = env::sleep_until(deadline.0) => Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, "The request timed out.")),
+        }
+    }
+
+    /// Where the client is, as Kafka writes it down.
+    fn client_host(&self) -> String {
+        format!("/{}", self.peer.address.ip())
+    }
+
     /// The topic that a request names by id (from the version `ids_from` on) or by name.
     pub fn topic(&self, ids_from: i16, name: &str, id: Uuid) -> Result<&Arc<Topic>, NotServed> {
         if self.version >= ids_from {
@@ -217,4 +296,9 @@ impl Context {
             rack: self.image.brokers.get(&leader).and_then(|broker| broker.rack.clone()),
         })
     }
+}
+
+/// A group's or member's id, for the wire.
+fn text(id: &str) -> Str {
+    Str::from(id)
 }

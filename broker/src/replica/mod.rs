@@ -121,6 +121,11 @@ impl Replicas {
         Err(if exists { NotServed::NotLeader } else { NotServed::UnknownTopicOrPartition })
     }
 
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Every replica that runs here.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.running.read().values().cloned().collect()

@@ -1,0 +1,73 @@
+//! CreatePartitions (KIP-195): a topic gets more partitions, never fewer.
+
+use futures::future::join_all;
+use ottla_wire::ErrorCode;
+use ottla_wire::m37_create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
+};
+
+use super::create_topics::check_replicas;
+use super::{Context, Deadline};
+use crate::ask::{Ask, Refused};
+use crate::image::BrokerId;
+use crate::server::replies::Reply;
+
+/// Asks for all topics at once.
+pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms);
+    let context_later = context.clone();
+    context.later(async move {
+        let context = &context_later;
+        let results = join_all(request.topics.iter().map(|topic| async {
+            let repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
+            let grown = if repeated {
+                Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+            } else {
+                grow(context, topic, request.validate_only, deadline).await
+            };
+            let (error_code, error_message) = Refused::to_wire(grown.err());
+            CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message }
+        }));
+        CreatePartitionsResponse { results: results.await, ..Default::default() }
+    })
+}
+
+async fn grow(
+    context: &Context,
+    wanted: &CreatePartitionsTopic,
+    validate_only: bool,
+    deadline: Deadline,
+) -> Result<(), Refused> {
+    let topic = context.image.topic(&wanted.name).ok_or_else(|| {
+        Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+    })?;
+    let (name, have, count) = (&topic.name, topic.partitions.len() as i32, wanted.count);
+    if count <= have {
+        let message = if count == have {
+            format!("Topic already has {have} partition(s).")
+        } else {
+            format!("The topic {name} currently has {have} partition(s); {count} would not be an increase.")
+        };
+        return Err(Refused { code: ErrorCode::INVALID_PARTITIONS, message });
+    }
+    let assignments: Vec<Vec<BrokerId>> = wanted
+        .assignments
+        .iter()
+        .flatten()
+        .map(|assignment| assignment.broker_ids.iter().map(|id| BrokerId(*id)).collect())
+        .collect();
+    if wanted.assignments.is_some() && assignments.len() as i32 != count - have {
+        let message = format!(
+            "Attempted to add {} additional partition(s), but only {} assignment(s) were specified.",
+            count - have,
+            assignments.len()
+        );
+        return Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+    }
+    assignments.iter().try_for_each(|replicas| check_replicas(context, replicas))?;
+    if validate_only {
+        return Ok(());
+    }
+    let topic_id = topic.id;
+    context.ask(deadline, |answer| Ask::CreatePartitions { topic_id, count, assignments, answer }).await
+}

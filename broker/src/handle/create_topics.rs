@@ -1,0 +1,204 @@
+//! CreateTopics (KIP-4, KIP-464, KIP-525): a topic becomes a KafkaTopic object; answered when this broker's image shows it.
+//!
+//! Every broker takes it, as every broker names itself controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+use ottla_config::{check_topic_config, describe_topic};
+use ottla_wire::m19_create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+use ottla_wire::{ErrorCode, Uuid};
+
+use super::names::{check_topic_name, colliding};
+use super::{Context, Deadline};
+use crate::ask::{Ask, NewTopic, Refused};
+use crate::image::BrokerId;
+use crate::server::replies::Reply;
+
+/// Asks for all topics at once.
+pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms);
+    let mut names = BTreeSet::new();
+    let repeated: BTreeSet<_> =
+        request.topics.iter().filter(|topic| !names.insert(&topic.name)).map(|topic| topic.name.clone()).collect();
+    let context_later = context.clone();
+    context.later(async move {
+        let context = &context_later;
+        let unique = request.topics.into_iter().filter(|topic| !repeated.contains(&topic.name));
+        let mut topics = join_all(unique.map(|topic| create(context, topic, request.validate_only, deadline))).await;
+        topics.extend(repeated.iter().map(|name| CreatableTopicResult {
+            name: name.clone(),
+            ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+        }));
+        CreateTopicsResponse { topics, ..Default::default() }
+    })
+}
+
+async fn create(
+    context: &Context,
+    wanted: CreatableTopic,
+    validate_only: bool,
+    deadline: Deadline,
+) -> CreatableTopicResult {
+    let created = async {
+        let topic = check(context, &wanted)?;
+        let success = success(context, &topic);
+        if validate_only {
+            return Ok(success);
+        }
+        let topic_id = context.ask(deadline, |answer| Ask::CreateTopic { topic, answer }).await?;
+        Ok(CreatableTopicResult { topic_id, ..success })
+    };
+    let result = created.await.unwrap_or_else(|refused: Refused| refusal(&refused));
+    CreatableTopicResult { name: wanted.name, ..result }
+}
+
+/// Everything that can be said without asking (`ReplicationControlManager.createTopic`).
+fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused> {
+    let refuse = |code, message: String| Err(Refused { code, message });
+    let (name, image) = (&wanted.name, &context.image);
+    if let Err(message) = check_topic_name(name) {
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message);
+    }
+    if image.topic(name).is_some() {
+        return refuse(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists."));
+    }
+    if let Some(other) = image.topic_names.keys().find(|other| colliding(other, name)) {
+        let message = format!("Topic '{name}' collides with existing topic: {other}");
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message);
+    }
+    let mut config = BTreeMap::new();
+    for setting in &wanted.configs {
+        let Some(value) = &setting.value else {
+            let message = format!("Null value not supported for topic configs: {}", setting.name);
+            return refuse(ErrorCode::INVALID_CONFIG, message);
+        };
+        config.insert(setting.name.to_string(), value.to_string());
+    }
+    check_topic_config(&config, &image.settings)
+        .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
+
+    let given = |number: i32| (number != -1).then_some(number);
+    let assignments = assignments(context, wanted)?;
+    let replication_factor = given(i32::from(wanted.replication_factor));
+    let partitions = given(wanted.num_partitions);
+    if assignments.is_empty() {
+        if partitions.is_some_and(|count| count < 1) {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            return refuse(ErrorCode::INVALID_PARTITIONS, message.to_owned());
+        }
+        let factor = replication_factor.unwrap_or(i32::from(image.settings.default_replication_factor));
+        check_replication_factor(factor, image.live_brokers().count())?;
+    }
+    Ok(NewTopic {
+        name: name.clone(),
+        partitions,
+        replication_factor: replication_factor.map(|f| f as i16),
+        config,
+        assignments,
+    })
+}
+
+fn check_replication_factor(factor: i32, live: usize) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICATION_FACTOR, message });
+    if factor < 1 {
+        return refuse("Replication factor must be larger than 0, or -1 to use the default value.".to_owned());
+    }
+    if usize::try_from(factor).is_ok_and(|factor| factor > live) {
+        return refuse(format!(
+            "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
+             reached because only {live} broker(s) are registered."
+        ));
+    }
+    if factor > 1 {
+        return refuse(format!(
+            "Replication is not available yet: a topic has one replica per partition, not {factor}."
+        ));
+    }
+    Ok(())
+}
+
+/// Replicas by partition as the request gives them, or none.
+fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    if wanted.assignments.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refuse = |code, message: String| Err(Refused { code, message });
+    if wanted.replication_factor != -1 {
+        let message = "A manual partition assignment was specified, but replication factor was not set to -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, message.to_owned());
+    }
+    if wanted.num_partitions != -1 {
+        let message = "A manual partition assignment was specified, but numPartitions was not set to -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, message.to_owned());
+    }
+    let mut by_index = BTreeMap::new();
+    for assignment in &wanted.assignments {
+        let index = assignment.partition_index;
+        let replicas: Vec<BrokerId> = assignment.broker_ids.iter().map(|id| BrokerId(*id)).collect();
+        check_replicas(context, &replicas)?;
+        if by_index.insert(index, replicas).is_some() {
+            let message = format!("Found multiple manual partition assignments for partition {index}");
+            return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+        }
+    }
+    if !by_index.keys().copied().eq(0..by_index.len() as i32) {
+        let message = "partitions should be a consecutive 0-based integer sequence".to_owned();
+        return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+    }
+    Ok(by_index.into_values().collect())
+}
+
+/// Whether a partition may be placed on these brokers.
+pub fn check_replicas(context: &Context, replicas: &[BrokerId]) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+    if replicas.is_empty() {
+        return refuse("The manual partition assignment includes an empty replica list.".to_owned());
+    }
+    if let Some(unknown) = replicas.iter().find(|id| !context.image.brokers.contains_key(id)) {
+        return refuse(format!(
+            "The manual partition assignment includes broker {unknown}, but no such broker is registered."
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = replicas.iter().find(|id| !seen.insert(**id)) {
+        return refuse(format!("The manual partition assignment includes the broker {twice} more than once."));
+    }
+    check_replication_factor(replicas.len() as i32, context.image.brokers.len())
+}
+
+fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
+    let settings = &context.image.settings;
+    let configs = describe_topic(&topic.config, settings).into_iter().map(|setting| CreatableTopicConfigs {
+        name: setting.name.into(),
+        value: setting.value.map(Into::into),
+        read_only: setting.read_only,
+        config_source: setting.source as i8,
+        is_sensitive: setting.sensitive,
+    });
+    let (partitions, factor) = match topic.assignments.first() {
+        Some(replicas) => (topic.assignments.len() as i32, replicas.len() as i16),
+        None => (
+            topic.partitions.unwrap_or(settings.num_partitions),
+            topic.replication_factor.unwrap_or(settings.default_replication_factor),
+        ),
+    };
+    CreatableTopicResult {
+        topic_id: Uuid::nil(),
+        num_partitions: partitions,
+        replication_factor: factor,
+        configs: Some(configs.collect()),
+        ..Default::default()
+    }
+}
+
+fn refusal(refused: &Refused) -> CreatableTopicResult {
+    CreatableTopicResult {
+        error_code: refused.code,
+        error_message: Some(refused.message.as_str().into()),
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}

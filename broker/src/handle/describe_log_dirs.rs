@@ -1,0 +1,49 @@
+//! DescribeLogDirs (KIP-113, KIP-827): what lies on this broker's disk.
+
+use std::collections::BTreeMap;
+
+use ottla_wire::Str;
+use ottla_wire::m35_describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+};
+
+use super::Context;
+use crate::server::replies::Reply;
+
+/// Answers with the one directory there is.
+pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
+    let wanted = |topic: &Str, number: i32| {
+        request
+            .topics
+            .as_ref()
+            .is_none_or(|topics| topics.iter().any(|t| t.topic == *topic && t.partitions.contains(&number)))
+    };
+    let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for partition in context.handler.replicas.all() {
+        if wanted(&partition.topic, partition.number) {
+            topics.entry(partition.topic.clone()).or_default().push(DescribeLogDirsPartition {
+                partition_index: partition.number,
+                partition_size: i64::try_from(partition.standing().size).unwrap_or(i64::MAX),
+                ..Default::default()
+            });
+        }
+    }
+    for partitions in topics.values_mut() {
+        partitions.sort_by_key(|partition| partition.partition_index);
+    }
+    let dir = context.handler.replicas.dir();
+    let volume = rustix::fs::statvfs(dir).ok();
+    let bytes = |blocks: Option<u64>| {
+        let bytes = blocks.zip(volume.as_ref()).map(|(blocks, volume)| blocks.saturating_mul(volume.f_frsize));
+        bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1)
+    };
+    let result = DescribeLogDirsResult {
+        log_dir: dir.display().to_string().into(),
+        topics: topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name, partitions }).collect(),
+        total_bytes: bytes(volume.as_ref().map(|volume| volume.f_blocks)),
+        usable_bytes: bytes(volume.as_ref().map(|volume| volume.f_bavail)),
+        ..Default::default()
+    };
+    context.reply(&DescribeLogDirsResponse { results: vec![result], ..Default::default() })
+}

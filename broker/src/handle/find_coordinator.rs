@@ -1,0 +1,90 @@
+//! FindCoordinator (KIP-699): which broker coordinates a group.
+//!
+//! Left out: coordinators of transactions and of share groups are not available, as in a Kafka that can't make their topics.
+
+use std::collections::BTreeMap;
+
+use ottla_group::partition_for;
+use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
+use ottla_wire::{ErrorCode, Str};
+
+use super::Context;
+use crate::ask::{Ask, NewTopic};
+use crate::image::CONSUMER_OFFSETS;
+use crate::server::replies::Reply;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+
+/// Answers from the image; the first group's question makes the topic.
+pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
+    if context.version < 4 {
+        let Coordinator { node_id, host, port, error_code, .. } = find(context, request.key_type, request.key);
+        let error_message = Some(message(error_code).into());
+        let response = FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() };
+        return context.reply(&response);
+    }
+    let coordinators = request.coordinator_keys.into_iter().map(|key| find(context, request.key_type, key)).collect();
+    context.reply(&FindCoordinatorResponse { coordinators, ..Default::default() })
+}
+
+fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
+    let nobody = |key, error_code| Coordinator {
+        key,
+        node_id: -1,
+        port: -1,
+        error_code,
+        error_message: Some(Str::new()),
+        ..Default::default()
+    };
+    match key_type {
+        GROUP => {}
+        TRANSACTION => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        SHARE if context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        _ => return nobody(key, ErrorCode::INVALID_REQUEST),
+    }
+    let Some(topic) = context.image.topic(CONSUMER_OFFSETS) else {
+        ask_for_topic(context);
+        return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    };
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let leader = (count > 0).then(|| context.leader_hint(topic, partition_for(&key, count))).flatten();
+    match leader {
+        Some(leader) => {
+            Coordinator { node_id: leader.id, host: leader.host, port: leader.port, ..nobody(key, ErrorCode::NONE) }
+        }
+        None => nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+    }
+}
+
+/// Nobody waits: the client asks again, and a full queue asks it to.
+fn ask_for_topic(context: &Context) {
+    let settings = &context.image.settings;
+    let config = [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        ("segment.bytes", settings.offsets_topic_segment_bytes.to_string()),
+    ];
+    let topic = NewTopic {
+        name: CONSUMER_OFFSETS.into(),
+        partitions: Some(settings.offsets_topic_num_partitions),
+        replication_factor: Some(settings.offsets_topic_replication_factor),
+        config: BTreeMap::from(config.map(|(name, value)| (name.to_owned(), value))),
+        ..NewTopic::default()
+    };
+    let (answer, _) = tokio::sync::oneshot::channel();
+    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
+}
+
+/// Kafka's words; until version 3 clients show them.
+fn message(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::NONE => "NONE",
+        ErrorCode::COORDINATOR_NOT_AVAILABLE => "The coordinator is not available.",
+        _ => {
+            "This most likely occurs because of a request being malformed by the client library or the message was sent \
+             to an incompatible broker. See the broker logs for more details."
+        }
+    }
+}
