@@ -198,5 +198,10 @@ fn to_record(request: &CommitRequest, offset: &OffsetToCommit, now: Now) -> Reco
 }
 
 fn committed(value: &OffsetValue) -> CommittedOffset {
-    CommittedOffset { offset: value.offset, leader_epoch: value.leader_epoch, metadata: value.metadata.clone() }
+    CommittedOffset {
+        offset: value.offset,
+        leader_epoch: value.leader_epoch,
+        metadata: value.metadata.clone(),
+        topic_id: value.topic_id,
+    }
 }

@@ -202,6 +202,8 @@ pub struct CommittedOffset {
     pub leader_epoch: i32,
     /// What the client left there.
     pub metadata: String,
+    /// The topic's id when it was committed, if it was known. A topic of the same name with another id is another topic.
+    pub topic_id: Option<Uuid>,
 }
 
 /// The answer to OffsetDelete: one result per partition, in the request's order.

@@ -78,13 +78,14 @@ impl ClassicGroup {
         self.has_synced(&request.member, turn);
         let waiting = self.members.get_mut(&request.member).map(|member| &mut member.awaiting_sync);
         if let Some(displaced) = waiting.and_then(|waiting| waiting.replace(ticket)) {
+            // A leader that asks again has its assignment in flight already. That one stands: of two that are written
+            // down for one generation, some members could be given the first and others, after a restart, the second.
             turn.reply(displaced, Reply::Sync(Err(GroupError::RebalanceInProgress)));
-        }
-        if self.is_leader(&request.member) {
+        } else if self.is_leader(&request.member) {
             let assignments: HashMap<MemberId, Bytes> = request.assignments.into_iter().collect();
             // Copied: the shard keeps assignments, and must not pin the request's frame.
-            let record =
-                self.to_record(|id, _| assignments.get(id).map(|a| Bytes::copy_from_slice(a)).unwrap_or_default());
+            let copy = |assignment: &Bytes| Bytes::copy_from_slice(assignment);
+            let record = self.to_record(|id, _| assignments.get(id).map(copy).unwrap_or_default());
             turn.write(vec![record], Then::Assigned { group: self.id.clone(), generation: self.generation });
         }
     }
