@@ -9,6 +9,7 @@ use crate::server::{Body, respond, respond_json};
 use crate::status::Status;
 
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const READ_VERBS: [&str; 3] = ["get", "list", "watch"];
 const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -50,6 +51,10 @@ pub fn version() -> Value {
     })
 }
 
+fn verbs(kind: &Kind) -> &'static [&'static str] {
+    if kind.read_only { &READ_VERBS } else { &VERBS }
+}
+
 fn accepts_aggregated(accept: &str) -> bool {
     accept.split(',').any(|range| {
         let has = |parameter: &str| range.split(';').any(|part| part.trim() == parameter);
@@ -73,7 +78,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Result<Value, Status>
     for kind in kinds {
         resources.push(json!({
             "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-            "verbs": VERBS, "shortNames": kind.short_names, "categories": kind.categories,
+            "verbs": verbs(kind), "shortNames": kind.short_names, "categories": kind.categories,
         }));
         for subresource in subresources(kind) {
             resources.push(json!({
@@ -109,7 +114,7 @@ fn aggregated_kind(kind: &Kind) -> Value {
         })
         .collect();
     json!({
-        "resource": kind.plural, "singularResource": kind.singular, "verbs": VERBS,
+        "resource": kind.plural, "singularResource": kind.singular, "verbs": verbs(kind),
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "shortNames": kind.short_names, "categories": kind.categories, "subresources": below,

@@ -177,16 +177,34 @@ impl Folder {
 
 const LEASES: &str = "leases.coordination.k8s.io";
 
+/// Events are gone with the process; definitions come from it.
 fn is_kept(resource: &str) -> bool {
-    resource != "events"
+    !matches!(resource, "events" | "customresourcedefinitions.apiextensions.k8s.io")
 }
 
-/// An object as its file shows it. The version is of no use in the next run.
+/// An object as its file shows it: without the version, which the next run does not know, and with the record of
+/// field owners in one line, which people need not read.
 fn as_written(object: &Value) -> Value {
     let mut object = object.clone();
-    metadata_mut(&mut object).remove("resourceVersion");
+    let metadata = metadata_mut(&mut object);
+    metadata.remove("resourceVersion");
+    if let Some(owners) = metadata.get_mut(OWNERS) {
+        *owners = owners.to_string().into();
+    }
     object
 }
+
+/// The object that a file shows.
+fn as_read(mut object: Value) -> Result<Value, String> {
+    if let Some(owners) = object.get_mut("metadata").and_then(|metadata| metadata.get_mut(OWNERS))
+        && let Value::String(line) = owners
+    {
+        *owners = serde_json::from_str(line).map_err(|error| format!("metadata.{OWNERS}: {error}"))?;
+    }
+    Ok(object)
+}
+
+const OWNERS: &str = "managedFields";
 
 /// Whether a Lease changed in nothing but its renewal.
 fn only_renewed(mut old: Value, new: Value) -> bool {
@@ -195,13 +213,13 @@ fn only_renewed(mut old: Value, new: Value) -> bool {
     }
     let managed = new.get("metadata").cloned().unwrap_or_default();
     if let Some(meta) = old.get_mut("metadata") {
-        restore(meta, "managedFields", &managed);
+        restore(meta, OWNERS, &managed);
     }
     old == new
 }
 
 fn read_object(kind: &Kind, key: &Key, text: &[u8]) -> Result<Value, String> {
-    let mut object: Value = serde_yaml::from_slice(text).map_err(|error| error.to_string())?;
+    let mut object = as_read(serde_yaml::from_slice(text).map_err(|error| error.to_string())?)?;
     let text = |status: Status| status.message;
     crate::request::check_shape(&object).map_err(text)?;
     for (field, expected) in [("name", &key.name), ("namespace", &key.namespace)] {

@@ -33,6 +33,8 @@ pub struct Kind {
     pub selectable: Vec<String>,
     /// Whether a write need not say which version it is based on.
     pub unconditional: bool,
+    /// Given by the server, not to be written.
+    pub read_only: bool,
     pub form: Form,
 }
 
@@ -179,6 +181,7 @@ fn custom(crd: CustomResourceDefinition) -> Result<Kind, BadDefinition> {
         columns: version.additional_printer_columns.unwrap_or_else(|| vec![column("Age", "date", CREATED, 0)]),
         selectable: selectable.into_iter().map(|field| field.json_path.trim_start_matches('.').to_owned()).collect(),
         unconditional: false,
+        read_only: false,
         form: Form::Own,
     })
 }
@@ -211,6 +214,7 @@ fn builtin() -> Vec<Kind> {
         columns,
         selectable: Vec::new(),
         unconditional: true,
+        read_only: false,
         form: Form::Own,
     };
     let event_columns = || {
@@ -261,6 +265,16 @@ fn builtin() -> Vec<Kind> {
             &[],
             vec![column("Holder", "string", ".spec.holderIdentity", 0), column("Age", "date", CREATED, 0)],
         ),
+        Kind {
+            namespaced: false,
+            read_only: true,
+            ..plain(
+                "apiextensions.k8s.io",
+                "CustomResourceDefinition",
+                &["crd", "crds"],
+                vec![column("Created At", "string", CREATED, 0)],
+            )
+        },
     ]
 }
 

@@ -12,6 +12,7 @@
 //! - `admit`: what every write must pass; `schema` for custom resources
 //! - `patch`, `apply`, `fields`: changes that are not whole objects; who owns which field
 //! - `store`: the objects, their versions, the event log; `watch` streams it; `folder` keeps it on disk
+//! - `initial`: what is there from the start
 //! - `garbage`: what goes when an owner or a namespace goes
 //! - `protobuf`: the one message that is read
 //! - `present`, `table`, `jsonpath`: how objects are shown
@@ -28,6 +29,7 @@ mod fields;
 mod folder;
 mod garbage;
 mod http_port;
+mod initial;
 mod jsonpath;
 mod kind;
 mod object;

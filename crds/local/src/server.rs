@@ -13,11 +13,12 @@ use serde_json::Value;
 
 use crate::faults::Faults;
 use crate::folder::{Folder, FolderError};
-use crate::kind::{BadDefinition, Kinds};
+use crate::kind::{BadDefinition, Kind, Kinds};
 use crate::request::{Ask, Target, header_text};
+use crate::schema::Schema;
 use crate::status::Status;
 use crate::store::Objects;
-use crate::{discovery, garbage, openapi, verbs};
+use crate::{discovery, garbage, initial, openapi, verbs};
 
 /// A response body: whole, or a watch's stream of lines.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -60,20 +61,34 @@ impl Server {
     /// Starts with what the store holds. Must be called in a tokio runtime, which then also collects garbage until
     /// the last clone is dropped.
     pub fn new(store: Store, crds: Vec<CustomResourceDefinition>) -> Result<Self, StartError> {
+        let definitions = initial::definitions(&crds);
         let kinds = Kinds::new(crds)?;
-        let (folder, objects, version) = match store {
+        let (folder, mut objects, version) = match store {
             Store::Memory => (None, Vec::new(), 0),
             Store::Folder(path) => {
                 let (folder, objects, version) = Folder::open(&path, &kinds)?;
                 (Some(folder), objects, version)
             }
         };
-        let objects = Objects::new(verbs::with_namespaces(objects), version, folder);
+        objects.extend(initial::namespaces(&objects));
+        objects.extend(definitions);
+        let objects = Objects::new(objects, version, folder);
         let objects = Arc::new(objects);
         let faults = Faults::new(Arc::clone(&objects));
         let inner = Arc::new(Inner { kinds, objects, faults });
         garbage::start(&inner);
         Ok(Self(inner))
+    }
+
+    /// What of these definitions cannot be evaluated here: rules and patterns in a dialect that this server does not
+    /// know. An object that meets one is refused, so a test of the definitions should ask.
+    pub fn unsupported(crds: Vec<CustomResourceDefinition>) -> Result<Vec<String>, StartError> {
+        let kinds = Kinds::new(crds)?;
+        let of_kind = |kind: &Arc<Kind>| {
+            let found = kind.schema.as_ref().map(Schema::unsupported).unwrap_or_default();
+            found.into_iter().map(|what| format!("{}: {what}", kind.resource())).collect::<Vec<_>>()
+        };
+        Ok(kinds.iter().flat_map(of_kind).collect())
     }
 
     /// A client in this process: no socket, no credentials.

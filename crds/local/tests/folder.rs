@@ -48,7 +48,9 @@ async fn a_restart_finds_every_object_as_it_was() -> Result<()> {
     api.delete("gone", &DeleteParams::default()).await?;
     let status = Patch::Merge(json!({"status": {"replicas": 2}}));
     let before = api.patch_status("a", &PatchParams::default(), &status).await?;
-    assert_eq!(file(folder.path(), "gadgets/default/a.yaml")?["spec"]["partitions"], 3);
+    let written = file(folder.path(), "gadgets/default/a.yaml")?;
+    assert_eq!(written["spec"]["partitions"], 3);
+    assert!(written["metadata"]["managedFields"].is_string(), "people need not read who owns which field");
     drop((server, api));
 
     let server = restart(folder.path()).await?;

@@ -70,6 +70,15 @@ impl Rules {
         self.walk(&without_nulls(object), old.map(without_nulls).as_ref(), "", causes);
     }
 
+    /// Compiles every rule and tells those that do not.
+    pub fn unsupported(&self, found: &mut Vec<String>) {
+        if let Some(own) = &self.own {
+            found.extend(own.compiled().compilation_errors().into_iter().map(ToString::to_string));
+        }
+        let below = self.properties.values().chain(self.items.as_deref()).chain(self.additional.as_deref());
+        below.for_each(|rules| rules.unsupported(found));
+    }
+
     fn walk(&self, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
         if let Some(own) = &self.own {
             own.check(value, old, path, causes);
@@ -101,9 +110,12 @@ impl Rules {
 }
 
 impl Own {
+    fn compiled(&self) -> &CompiledSchema {
+        self.compiled.get_or_init(|| compile_schema(&self.schema))
+    }
+
     fn check(&self, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
-        let compiled = self.compiled.get_or_init(|| compile_schema(&self.schema));
-        let Err(errors) = VALIDATOR.validate_compiled(compiled, value, old) else { return };
+        let Err(errors) = VALIDATOR.validate_compiled(self.compiled(), value, old) else { return };
         for error in errors.into_vec() {
             let below = error.field_path.trim_start_matches('.');
             let field = if below.is_empty() { path.to_owned() } else { join(path, below) };

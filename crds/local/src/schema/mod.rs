@@ -35,6 +35,16 @@ impl Schema {
         &self.root
     }
 
+    /// The patterns and rules that this server cannot read; what meets one is refused.
+    pub fn unsupported(&self) -> Vec<String> {
+        let patterns = self.patterns.iter().filter(|(_, regex)| regex.is_none());
+        let mut found: Vec<String> = patterns.map(|(pattern, _)| format!("pattern {pattern}")).collect();
+        if let Some(rules) = &self.rules {
+            rules.unsupported(&mut found);
+        }
+        found
+    }
+
     /// Removes what the schema does not know, and tells the paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
@@ -100,4 +110,131 @@ pub fn map_keys(schema: &Value) -> Option<Vec<&str>> {
         return None;
     }
     Some(schema.get("x-kubernetes-list-map-keys")?.as_array()?.iter().filter_map(Value::as_str).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema(spec: Value) -> Schema {
+        Schema::new(json!({"type": "object", "properties": {"spec": spec}}))
+    }
+
+    #[test]
+    fn unknown_fields_are_dropped_and_named() {
+        let schema = schema(json!({"type": "object", "properties": {
+            "known": {"type": "object"},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {}}}},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"a": {}}}},
+        }}));
+        let mut object = json!({"kind": "X", "metadata": {"name": "a", "nome": "b"}, "extra": 1, "spec": {
+            "known": {"x": 1}, "open": {"x": 1}, "map": {"k": {"a": 1, "b": 2}}, "list": [{"a": 1}, {"b": 2}],
+        }});
+        let unknown = schema.prune(&mut object);
+        assert_eq!(unknown, ["metadata.nome", "extra", "spec.known.x", "spec.list[1].b", "spec.map.k.b"]);
+        assert_eq!(
+            object,
+            json!({"kind": "X", "metadata": {"name": "a"}, "spec": {
+                "known": {}, "open": {"x": 1}, "map": {"k": {"a": 1}}, "list": [{"a": 1}, {}],
+            }})
+        );
+    }
+
+    #[test]
+    fn defaults_fill_in_also_inside_defaults_and_over_nulls() {
+        let schema = schema(json!({"type": "object", "default": {}, "properties": {
+            "a": {"type": "object", "default": {}, "properties": {"b": {"type": "integer", "default": 3}}},
+            "plain": {"type": "integer", "default": 1},
+            "nullable": {"type": "integer", "default": 1, "nullable": true},
+            "without": {"type": "integer"},
+        }}));
+        let cases = [
+            (json!({}), json!({"spec": {"a": {"b": 3}, "plain": 1, "nullable": 1}})),
+            (
+                json!({"spec": {"a": {"b": 5}, "plain": null, "nullable": null, "without": null}}),
+                json!({"spec": {"a": {"b": 5}, "plain": 1, "nullable": null}}),
+            ),
+        ];
+        for (mut object, expected) in cases {
+            schema.fill_defaults(&mut object);
+            assert_eq!(object, expected);
+        }
+    }
+
+    #[test]
+    fn every_keyword_refuses_in_the_words_of_a_real_server() {
+        let cases = [
+            (json!({"type": "integer", "maximum": 5.0}), json!(6), "should be less than or equal to 5"),
+            (json!({"type": "number", "minimum": 0, "exclusiveMinimum": true}), json!(0), "should be greater than 0"),
+            (json!({"type": "integer", "multipleOf": 4}), json!(6), "should be a multiple of 4"),
+            (json!({"type": "string", "minLength": 2}), json!("a"), "should be at least 2 chars long"),
+            (json!({"type": "string", "format": "date-time"}), json!("now"), "must be of type date-time: \"now\""),
+            (json!({"type": "array", "minItems": 1}), json!([]), "should have at least 1 items"),
+            (json!({"type": "object", "minProperties": 1}), json!({}), "should have at least 1 properties"),
+            (
+                json!({"type": "object", "maxProperties": 0}),
+                json!({"a": 1}),
+                "Too many: 1: must have at most 0 properties",
+            ),
+            (json!({"type": "array", "x-kubernetes-list-type": "set"}), json!(["a", "a"]), "Duplicate value: \"a\""),
+            (json!({"type": "boolean"}), json!("true"), "must be of type boolean: \"string\""),
+            (json!({"x-kubernetes-int-or-string": true, "type": "string"}), json!(1.5), "must be of type string"),
+            (json!({"anyOf": [{"type": "string"}]}), json!(1), "must validate at least one schema (anyOf)"),
+            (json!({"oneOf": [{"minimum": 0}, {"minimum": 1}]}), json!(2), "Found 2 valid alternatives"),
+            (json!({"not": {"enum": [1]}}), json!(1), "must not validate the schema (not)"),
+            (json!({"type": "string", "pattern": "(?=lookahead)"}), json!("a"), "should match '(?=lookahead)'"),
+        ];
+        for (spec, value, expected) in cases {
+            let causes = schema(spec.clone()).validate(&json!({ "spec": value }), None);
+            assert!(causes.iter().any(|cause| cause.message.contains(expected)), "{spec} {value}: {causes:?}");
+        }
+        let fine = [
+            (json!({"x-kubernetes-int-or-string": true, "type": "string"}), json!(1)),
+            (json!({"type": "integer", "nullable": true}), json!(null)),
+            (json!({"type": "integer"}), json!(2.0)),
+            (json!({"type": "string", "format": "date-time"}), json!("2026-01-01T00:00:00Z")),
+        ];
+        for (spec, value) in fine {
+            assert_eq!(schema(spec.clone()).validate(&json!({ "spec": value }), None), [], "{spec} {value}");
+        }
+    }
+
+    #[test]
+    fn rules_see_nulls_as_absent_and_map_lists_by_key() {
+        let schema = schema(json!({
+            "type": "object",
+            "x-kubernetes-validations": [{"rule": "!has(self.size)", "message": "no size"}],
+            "properties": {
+                "size": {"type": "integer", "nullable": true},
+                "list": {
+                    "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                    "items": {
+                        "type": "object", "properties": {"name": {"type": "string"}, "port": {"type": "integer"}},
+                        "x-kubernetes-validations": [{"rule": "self.port == oldSelf.port"}],
+                    },
+                },
+            },
+        }));
+        let list = |list: Value| json!({"spec": {"size": null, "list": list}});
+        let old = list(json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]));
+        let new = list(json!([{"name": "c", "port": 9}, {"name": "b", "port": 2}, {"name": "a", "port": 1}]));
+        assert_eq!(schema.validate(&new, Some(&old)), []);
+        let moved = list(json!([{"name": "b", "port": 1}]));
+        let causes = schema.validate(&moved, Some(&old));
+        let message = "Invalid value: \"object\": failed rule: self.port == oldSelf.port";
+        assert_eq!(causes, [Cause::new("FieldValueInvalid", "spec.list[0]", message.to_owned())]);
+    }
+
+    #[test]
+    fn what_cannot_be_evaluated_here_is_told() {
+        let schema = schema(json!({
+            "type": "string", "pattern": "(?=x)", "x-kubernetes-validations": [{"rule": "self.("}],
+        }));
+        let unsupported = schema.unsupported();
+        assert_eq!(unsupported.len(), 2, "{unsupported:?}");
+        assert_eq!(unsupported.first().map(String::as_str), Some("pattern (?=x)"));
+    }
 }

@@ -1,6 +1,5 @@
 //! create, also as the first server-side apply.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
@@ -49,18 +48,4 @@ pub fn namespace_accepts(objects: &Objects, target: &Target, object: &Value) -> 
         }
         Some(_) => Ok(()),
     }
-}
-
-/// The objects of a store, and `default` and every namespace that they are in, should it be missing.
-pub fn with_namespaces(mut objects: Vec<(Key, Value)>) -> Vec<(Key, Value)> {
-    let key = |name: &str| Key { resource: "namespaces".to_owned(), namespace: String::new(), name: name.to_owned() };
-    let mut needed: BTreeSet<String> = objects.iter().map(|(key, _)| key.namespace.clone()).collect();
-    needed.insert("default".to_owned());
-    needed.remove("");
-    for name in needed {
-        if !objects.iter().any(|(present, _)| *present == key(&name)) {
-            objects.push((key(&name), admit::namespace(&name, &birth())));
-        }
-    }
-    objects
 }

@@ -6,7 +6,6 @@ mod read;
 mod scale;
 mod update;
 
-pub use create::with_namespaces;
 pub use delete::remove_object;
 
 use std::sync::Arc;
@@ -30,6 +29,7 @@ pub async fn answer(server: &Arc<Inner>, ask: Ask) -> Result<Response<Body>, Sta
         (&Method::GET, None, _) if ask.query.flag("watch") => read::watch(server, &ask),
         (&Method::GET, None, _) => read::list(server, &ask),
         (&Method::GET, Some(name), _) => read::get(server, &ask, name),
+        _ if ask.target.kind.read_only => Err(Status::method_not_allowed()),
         (&Method::POST, None, _) => create::create(server, &ask).await,
         (&Method::PUT, Some(name), _) => update::replace(server, &ask, name).await,
         (&Method::PATCH, Some(name), _) => update::patch(server, &ask, name).await,
