@@ -5,6 +5,7 @@
 //! - [`assignment`]: one partition's assignment and its only transitions
 //! - [`change`]: how operator and brokers write it
 //! - [`plan`]: placement and election: values in, values out
+//! - [`lease`]: who is there, and who may act
 //! - [`names`]: what objects are called
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
@@ -13,6 +14,7 @@ pub mod change;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
+pub mod lease;
 pub mod names;
 pub mod plan;
 mod schema;

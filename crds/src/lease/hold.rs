@@ -1,0 +1,110 @@
+//! Holding a lease: ask, write, wait, again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use kube::{Api, api::PostParams};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+use super::{Claim, DEADLINE, RENEW};
+
+/// How soon a holder tries again, and one who waits looks again. Several tries fit into what is left of [`DEADLINE`].
+const RETRY: Duration = Duration::from_millis(500);
+/// How long one try may take.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// Takes the lease when it is free and keeps it until `stop`, then releases it.
+///
+/// `held` says until when this process may act as the holder; `None`: not at all. Its receivers compare the time themselves, so
+/// that they stop in time even when this task does not run. A change of `annotations` is written at once.
+pub async fn hold(
+    api: Api<Lease>,
+    mut claim: Claim,
+    mut annotations: watch::Receiver<BTreeMap<String, String>>,
+    held: watch::Sender<Option<Instant>>,
+    stop: impl Future<Output = ()>,
+) {
+    tokio::pin!(stop);
+    let mut known = None;
+    let mut annotations_live = true;
+    loop {
+        let asked = Instant::now();
+        let wanted = annotations.borrow_and_update().clone();
+        let renewed = timeout(ATTEMPT, renew(&api, &mut claim, known.take(), wanted)).await;
+        let next = match renewed {
+            Ok(Ok(Some(lease))) => {
+                if held.send_replace(Some(asked + DEADLINE)).is_none() {
+                    info!(lease = claim.name, identity = claim.identity, "took the lease");
+                }
+                known = Some(lease);
+                RENEW
+            }
+            Ok(Ok(None)) => {
+                if held.send_replace(None).is_some() {
+                    warn!(lease = claim.name, "lost the lease to another holder");
+                }
+                RETRY
+            }
+            Ok(Err(error)) => {
+                warn!(lease = claim.name, %error, "failed to renew the lease");
+                RETRY
+            }
+            Err(_) => {
+                warn!(lease = claim.name, "failed to renew the lease in time");
+                RETRY
+            }
+        };
+        held.send_if_modified(|until| {
+            let passed = until.is_some_and(|until| until <= Instant::now());
+            until.take_if(|_| passed).is_some()
+        });
+        tokio::select! {
+            () = &mut stop => break,
+            () = sleep_until(asked + next) => {}
+            changed = annotations.changed(), if annotations_live => annotations_live = changed.is_ok(),
+        }
+    }
+    if held.send_replace(None).is_some()
+        && let Err(error) = release(&api, &claim, known).await
+    {
+        warn!(lease = claim.name, %error, "failed to release the lease; it will expire");
+    }
+}
+
+/// One try: the lease as it was written, or none while somebody else holds it.
+async fn renew(
+    api: &Api<Lease>,
+    claim: &mut Claim,
+    known: Option<Lease>,
+    annotations: BTreeMap<String, String>,
+) -> Result<Option<Lease>, kube::Error> {
+    let read = match known {
+        Some(lease) => Some(lease),
+        None => api.get_opt(&claim.name).await?,
+    };
+    let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
+    let Some(record) = claim.decide(Instant::now(), Timestamp::now(), record.as_ref()) else { return Ok(None) };
+    let exists = read.is_some();
+    let mut lease = read.unwrap_or_default();
+    lease.spec = Some(record);
+    lease.metadata.name = Some(claim.name.clone());
+    lease.metadata.labels.get_or_insert_default().extend(claim.labels.clone());
+    lease.metadata.annotations.get_or_insert_default().extend(annotations);
+    let params = PostParams::default();
+    if exists { api.replace(&claim.name, &params, &lease).await } else { api.create(&params, &lease).await }.map(Some)
+}
+
+async fn release(api: &Api<Lease>, claim: &Claim, known: Option<Lease>) -> Result<(), kube::Error> {
+    let read = match known {
+        Some(lease) => Some(lease),
+        None => api.get_opt(&claim.name).await?,
+    };
+    let Some(mut lease) = read else { return Ok(()) };
+    let Some(record) = claim.release(Timestamp::now(), &lease.spec.unwrap_or_default()) else { return Ok(()) };
+    lease.spec = Some(record);
+    api.replace(&claim.name, &PostParams::default(), &lease).await.map(drop)
+}

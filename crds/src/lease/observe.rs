@@ -1,0 +1,152 @@
+//! Observing leases: a watch, a clock, and a second look before anybody is given up.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tracing::warn;
+
+use super::{Observed, RENEW, Sight, holder};
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long the second look may take.
+const REREAD: Duration = Duration::from_secs(1);
+
+/// A lease as it is seen now. It says nothing of times, so that a renewal changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// What its record tells.
+    pub sight: Sight,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// What its holder says of itself.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The leases that are seen, by name. One that was deleted stays until it would have expired: it is no proof of a death.
+pub type Sightings = BTreeMap<String, Sighting>;
+
+/// Watches the leases of `selector` (labels) and says in `seen` what they tell, for ever.
+pub async fn observe(api: Api<Lease>, selector: &str, seen: watch::Sender<Sightings>) {
+    let mut events = watcher(api.clone(), watcher::Config::default().labels(selector)).default_backoff().boxed();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut leases = Leases::default();
+    let mut last_tick = Instant::now();
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => {
+                    leases.see(lease, Instant::now());
+                }
+                Some(Ok(Event::Delete(lease))) => leases.forget(&lease.name_any(), Instant::now()),
+                Some(Ok(Event::Init | Event::InitDone)) => {}
+                Some(Err(error)) => warn!(%error, "failed to watch leases"),
+                None => return,
+            },
+            _ = tick.tick() => {
+                let now = Instant::now();
+                if now.duration_since(last_tick) > RENEW {
+                    warn!("did not run for {:?}: leases are watched anew", now.duration_since(last_tick));
+                    leases.start_anew(now);
+                }
+                leases.look_again(&api).await;
+                last_tick = Instant::now();
+            }
+        }
+        let now = leases.sightings(Instant::now());
+        seen.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    }
+}
+
+/// One lease: as it was read last, as it changed, and whether a second look confirmed that it expired.
+#[derive(Default)]
+struct Seen {
+    lease: Lease,
+    observed: Observed,
+    confirmed: bool,
+}
+
+impl Seen {
+    fn judge(&self, now: Instant) -> Sight {
+        match self.observed.judge(now) {
+            Sight::Expired if !self.confirmed => Sight::Overdue,
+            sight => sight,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Leases(BTreeMap<String, Seen>);
+
+impl Leases {
+    fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
+        let seen = self.0.entry(lease.name_any()).or_default();
+        seen.observed.see(&lease.spec.clone().unwrap_or_default(), now);
+        seen.confirmed &= seen.observed.judge(now) == Sight::Expired;
+        seen.lease = lease;
+        seen
+    }
+
+    fn forget(&mut self, name: &str, now: Instant) {
+        let gone = |seen: &Seen| matches!(seen.judge(now), Sight::Expired | Sight::Released);
+        if self.0.get(name).is_some_and(gone) {
+            self.0.remove(name);
+        }
+    }
+
+    fn start_anew(&mut self, now: Instant) {
+        for seen in self.0.values_mut() {
+            seen.observed.start_anew(now);
+            seen.confirmed = false;
+        }
+    }
+
+    /// Reads the leases that just expired once more: a watch that lags or is lost tells of no renewals.
+    async fn look_again(&mut self, api: &Api<Lease>) {
+        let now = Instant::now();
+        let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(now) == Sight::Expired;
+        let names: Vec<String> =
+            self.0.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            match timeout(REREAD, api.get_opt(&name)).await {
+                Ok(Ok(Some(lease))) => {
+                    let now = Instant::now();
+                    let seen = self.see(lease, now);
+                    seen.confirmed = seen.observed.judge(now) == Sight::Expired;
+                }
+                Ok(Ok(None)) => drop(self.0.remove(&name)),
+                Ok(Err(_)) | Err(_) => {
+                    warn!(lease = name, "failed to look again at a lease that seems expired: all are watched anew");
+                    self.start_anew(Instant::now());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sightings(&self, now: Instant) -> Sightings {
+        let sighting = |seen: &Seen| Sighting {
+            sight: seen.judge(now),
+            holder: seen.lease.spec.as_ref().and_then(holder).map(str::to_owned),
+            annotations: seen.lease.metadata.annotations.clone().unwrap_or_default(),
+        };
+        self.0.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()
+    }
+}

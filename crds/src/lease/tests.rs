@@ -1,0 +1,364 @@
+//! client-go's leader-election cases, and holders and observers against an API server in this process, on paused time.
+
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use ottla_local_api::{Server, Store};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::{advance, sleep, timeout},
+};
+
+use super::*;
+
+fn claim(identity: &str) -> Claim {
+    Claim {
+        name: "prod-broker-0".to_owned(),
+        labels: BTreeMap::from([("app".to_owned(), "x".to_owned())]),
+        identity: identity.to_owned(),
+        predecessor: None,
+        observed: Observed::default(),
+    }
+}
+
+/// A record of `holder` that was renewed `renewals` times.
+fn record(holder: &str, renewals: i64) -> LeaseSpec {
+    let time = |second| Some(MicroTime(Timestamp::from_second(second).unwrap()));
+    LeaseSpec {
+        holder_identity: Some(holder.to_owned()),
+        lease_duration_seconds: Some(6),
+        lease_transitions: Some(4),
+        acquire_time: time(1000),
+        renew_time: time(1000 + renewals),
+        ..LeaseSpec::default()
+    }
+}
+
+#[test]
+fn who_may_write_what_over_which_record() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let clock = Timestamp::from_second(9000).unwrap();
+    let gone = |mut claim: Claim| {
+        claim.predecessor = Some("other".to_owned());
+        claim
+    };
+    // What was seen before at second 0, what is read at which second, and whether the lease changes hands or stays.
+    for (story, mut claim, before, read, second, expected) in [
+        ("there is none", claim("me"), None, None, 0, Some(0)),
+        ("it is mine", claim("me"), Some(record("me", 0)), Some(record("me", 0)), 1, Some(4)),
+        ("it is mine, and long overdue", claim("me"), Some(record("me", 0)), Some(record("me", 0)), 99, Some(4)),
+        ("the first sight of another's", claim("me"), None, Some(record("other", 0)), 99, None),
+        ("another's, seen for a while", claim("me"), Some(record("other", 0)), Some(record("other", 0)), 5, None),
+        (
+            "another's, unchanged for the whole time",
+            claim("me"),
+            Some(record("other", 0)),
+            Some(record("other", 0)),
+            6,
+            Some(5),
+        ),
+        (
+            "another's, renewed in the meantime",
+            claim("me"),
+            Some(record("other", 0)),
+            Some(record("other", 1)),
+            99,
+            None,
+        ),
+        ("another took it over", claim("me"), Some(record("me", 0)), Some(record("other", 0)), 99, None),
+        ("released as client-go does", claim("me"), None, Some(record("", 0)), 0, Some(5)),
+        (
+            "released as we do",
+            claim("me"),
+            None,
+            Some(LeaseSpec { holder_identity: None, ..record("", 0) }),
+            0,
+            Some(5),
+        ),
+        ("held by one that is known to be gone", gone(claim("me")), None, Some(record("other", 0)), 0, Some(5)),
+        ("held by a third", gone(claim("me")), None, Some(record("third", 0)), 0, None),
+        ("an empty record", claim("me"), None, Some(LeaseSpec::default()), 0, Some(1)),
+    ] {
+        if let Some(before) = before {
+            claim.observed.see(&before, start);
+        }
+        let mine = read.as_ref().is_some_and(|read: &LeaseSpec| read.holder_identity.as_deref() == Some("me"));
+        let acquired = if mine { Timestamp::from_second(1000).unwrap() } else { clock };
+        let written = claim.decide(at(second), clock, read.as_ref());
+        assert_eq!(written.as_ref().and_then(|record| record.lease_transitions), expected, "{story}");
+        if let Some(written) = written {
+            assert_eq!(written.holder_identity.as_deref(), Some("me"), "{story}");
+            assert_eq!(written.acquire_time, Some(MicroTime(acquired)), "{story}");
+            assert_eq!(written.renew_time, Some(MicroTime(clock)), "{story}");
+        }
+    }
+}
+
+#[test]
+fn only_the_holder_releases() {
+    let clock = Timestamp::from_second(9000).unwrap();
+    let released = claim("me").release(clock, &record("me", 0)).unwrap();
+    assert_eq!((released.holder_identity, released.lease_transitions), (None, Some(4)));
+    assert_eq!(claim("me").release(clock, &record("other", 0)), None);
+}
+
+#[test]
+fn an_observer_believes_in_changes_and_in_its_own_clock_alone() {
+    let start = Instant::now();
+    // When which renewal was seen, and what that tells at which millisecond.
+    for (story, seen, millis, expected) in [
+        ("nothing was seen", vec![], 99_000, Sight::Unknown),
+        ("the first sight proves nothing", vec![(0, 0)], 5_999, Sight::Unknown),
+        ("it never changed", vec![(0, 0)], 6_000, Sight::Expired),
+        ("it changed, however old its times are", vec![(0, 0), (1_000, 1)], 3_999, Sight::Alive),
+        ("a clock set back is a change too", vec![(0, 5), (1_000, 1)], 3_999, Sight::Alive),
+        ("the same again is no change", vec![(0, 0), (1_000, 1), (3_000, 1)], 4_000, Sight::Overdue),
+        ("a renewal is missing", vec![(0, 0), (1_000, 1)], 4_000, Sight::Overdue),
+        ("three are", vec![(0, 0), (1_000, 1)], 7_000, Sight::Expired),
+        ("it came back", vec![(0, 0), (1_000, 1), (60_000, 2)], 60_000, Sight::Alive),
+    ] {
+        let mut observed = Observed::default();
+        for (millis, renewals) in seen {
+            observed.see(&record("other", renewals), start + Duration::from_millis(millis));
+        }
+        assert_eq!(observed.judge(start + Duration::from_millis(millis)), expected, "{story}");
+    }
+}
+
+#[test]
+fn after_a_stall_an_observer_knows_nothing() {
+    let start = Instant::now();
+    let mut observed = Observed::default();
+    observed.see(&record("other", 0), start);
+    observed.see(&record("other", 1), start);
+    let later = start + Duration::from_secs(60);
+    observed.start_anew(later);
+    assert_eq!(observed.judge(later + Duration::from_secs(5)), Sight::Unknown);
+    assert_eq!(observed.judge(later + EXPIRE), Sight::Expired);
+}
+
+#[test]
+fn a_brokers_session_is_read_as_it_was_written() {
+    let session = BrokerSession { incarnation: Incarnation(i64::MAX), start: 3, draining: true };
+    assert_eq!(BrokerSession::from_annotations(&session.annotations()), Some(session));
+    assert_eq!(BrokerSession::from_annotations(&BTreeMap::new()), None);
+    assert_eq!(BrokerSession::of(&Lease::default()), None);
+}
+
+fn server() -> (Server, Api<Lease>) {
+    let server = Server::new(Store::Memory, Vec::new()).unwrap();
+    let api = Api::default_namespaced(server.client("default"));
+    (server, api)
+}
+
+/// A process that holds or waits.
+struct Process {
+    held: watch::Receiver<Option<Instant>>,
+    annotations: watch::Sender<BTreeMap<String, String>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Process {
+    fn start(api: &Api<Lease>, claim: Claim) -> Self {
+        let (held, receiver) = watch::channel(None);
+        let (annotations, wanted) = watch::channel(BTreeMap::new());
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(hold(api.clone(), claim, wanted, held, stopped));
+        Self { held: receiver, annotations, stop: Some(stop), task }
+    }
+
+    fn holds(&self) -> bool {
+        self.held.borrow().is_some_and(|until| until > Instant::now())
+    }
+
+    /// How long it took until it held the lease.
+    async fn takes(&mut self) -> Duration {
+        let start = Instant::now();
+        timeout(Duration::from_secs(60), self.held.wait_for(Option::is_some)).await.unwrap().unwrap();
+        start.elapsed()
+    }
+
+    async fn stop(mut self) {
+        self.stop.take();
+        self.task.await.unwrap();
+    }
+
+    /// As a kill -9 would.
+    fn kill(self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_renews_and_nobody_else_gets_in() {
+    let (_server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    assert!(one.takes().await < Duration::from_secs(1));
+    let two = Process::start(&api, claim("two"));
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        assert!(one.holds() && !two.holds());
+    }
+    let lease = api.get("prod-broker-0").await.unwrap();
+    assert_eq!(lease.labels()["app"], "x");
+    assert_eq!(lease.spec.unwrap().lease_transitions, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_holder_is_replaced_after_its_time_and_a_released_lease_at_once() {
+    let (_server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    one.takes().await;
+    let mut two = Process::start(&api, claim("two"));
+    sleep(Duration::from_secs(10)).await;
+    one.kill();
+    let waited = two.takes().await;
+    assert!(waited >= EXPIRE - RENEW && waited <= EXPIRE + Duration::from_secs(1), "{waited:?}");
+
+    let mut three = Process::start(&api, claim("three"));
+    sleep(Duration::from_secs(10)).await;
+    two.stop().await;
+    assert!(three.takes().await <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_process_with_its_predecessors_disk_does_not_wait() {
+    let (_server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    one.takes().await;
+    one.kill();
+    let mut again = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("one again") });
+    assert!(again.takes().await < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_cut_off_stops_before_anybody_takes_over_and_goes_on_when_it_can() {
+    let (server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    one.takes().await;
+    server.faults().set_outage(true);
+    sleep(DEADLINE).await;
+    assert!(!one.holds());
+    sleep(Duration::from_secs(3600)).await;
+    assert!(!one.holds());
+    server.faults().set_outage(false);
+    sleep(Duration::from_secs(2)).await;
+    assert!(one.holds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_survives_conflicts_and_a_deleted_lease() {
+    let (server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    one.takes().await;
+    let label = serde_json::json!({ "metadata": { "labels": { "somebody": "else" } } });
+    api.patch("prod-broker-0", &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    server.faults().refuse_writes(2);
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        assert!(one.holds());
+    }
+    api.delete("prod-broker-0", &DeleteParams::default()).await.unwrap();
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        assert!(one.holds());
+    }
+    assert!(api.get_opt("prod-broker-0").await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_holder_says_of_itself_is_written_at_once() {
+    let (_server, api) = server();
+    let mut one = Process::start(&api, claim("one"));
+    one.takes().await;
+    let session = BrokerSession { incarnation: Incarnation(7), start: 1, draining: true };
+    one.annotations.send_replace(session.annotations());
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(BrokerSession::of(&api.get("prod-broker-0").await.unwrap()), Some(session));
+}
+
+/// An observer of every lease.
+fn observer(api: &Api<Lease>) -> watch::Receiver<Sightings> {
+    let (seen, receiver) = watch::channel(Sightings::new());
+    let api = api.clone();
+    tokio::spawn(async move { observe(api, "app=x", seen).await });
+    receiver
+}
+
+/// How long it took until the lease was seen so.
+async fn seen(observer: &mut watch::Receiver<Sightings>, wanted: Sight) -> Duration {
+    let start = Instant::now();
+    let so = |seen: &Sightings| seen.get("prod-broker-0").is_some_and(|sighting| sighting.sight == wanted);
+    timeout(Duration::from_secs(60), observer.wait_for(so)).await.unwrap().unwrap();
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_sees_a_life() {
+    let (_server, api) = server();
+    let mut observer = observer(&api);
+    let one = Process::start(&api, claim("one"));
+    assert!(seen(&mut observer, Sight::Unknown).await < Duration::from_secs(1));
+    assert!(seen(&mut observer, Sight::Alive).await <= RENEW + Duration::from_secs(1));
+    one.kill();
+    let death = seen(&mut observer, Sight::Expired).await;
+    assert!(death >= EXPIRE - RENEW && death <= EXPIRE + Duration::from_secs(1), "{death:?}");
+    let two = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("two") });
+    assert!(seen(&mut observer, Sight::Alive).await <= Duration::from_secs(1));
+    two.stop().await;
+    assert!(seen(&mut observer, Sight::Released).await <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_wakes_no_user() {
+    let (_server, api) = server();
+    let mut observer = observer(&api);
+    let _one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    assert!(timeout(Duration::from_secs(60), observer.changed()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen() {
+    let (server, api) = server();
+    let mut observer = observer(&api);
+    let _one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    server.faults().set_outage(true);
+    let dead = |seen: &Sightings| seen.values().any(|sighting| sighting.sight == Sight::Expired);
+    assert!(timeout(Duration::from_secs(3600), observer.wait_for(dead)).await.is_err());
+    server.faults().set_outage(false);
+    seen(&mut observer, Sight::Alive).await;
+    assert!(timeout(Duration::from_secs(60), observer.wait_for(dead)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_own_stall_an_observer_gives_nobody_up_too_early() {
+    let (_server, api) = server();
+    let mut observer = observer(&api);
+    let one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    one.kill();
+    advance(Duration::from_secs(60)).await;
+    assert!(seen(&mut observer, Sight::Expired).await >= EXPIRE - Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lease_is_no_proof_of_a_death() {
+    let (_server, api) = server();
+    let mut observer = observer(&api);
+    let _one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    api.delete("prod-broker-0", &DeleteParams::default()).await.unwrap();
+    let missed = |seen: &Sightings| {
+        seen.get("prod-broker-0").is_none_or(|sighting| !matches!(sighting.sight, Sight::Alive | Sight::Overdue))
+    };
+    assert!(timeout(Duration::from_secs(60), observer.wait_for(missed)).await.is_err());
+}
