@@ -88,6 +88,13 @@ macro_rules! apis {
                 request.map_err(|error| RequestError::Malformed(api, number, error))
             }
 
+            /// This request as it is sent; see [`encode_request`].
+            pub fn encode(&self, correlation_id: i32, client_id: Option<&Str>, api_version: i16) -> Frame {
+                match self {
+                    $(Self::$name(request) => encode_request(correlation_id, client_id, api_version, request),)*
+                }
+            }
+
             /// Which API.
             pub fn key(&self) -> ApiKey {
                 match self { $(Self::$name(_) => ApiKey::$name,)* }
