@@ -3,7 +3,6 @@
 
 use crate::m18_api_versions::ApiVersion;
 use crate::message::ApiKey;
-use std::fmt::Write;
 
 /// Key, API, first and last version, as a broker of Kafka 4.3 tells its clients.
 pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
@@ -84,15 +83,19 @@ pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
     (92, "DeleteShareGroupOffsets", 0, 0),
 ];
 
-/// A table in Markdown; the README shows it.
+/// In Markdown, for the README: a table of what we serve, and a list of what we don't.
 pub fn compatibility_table() -> String {
     let mut table = String::from("| key | API | Ottla | Kafka 4.3 |\n|---|---|---|---|\n");
+    let mut missing = Vec::new();
     for (key, name, first, last) in KAFKA_4_3 {
-        let ours = ApiKey::try_from(*key).map(ApiVersion::of).map(|ours| range(ours.min_version, ours.max_version));
-        let (ours, kafka) = (ours.unwrap_or("–".into()), range(*first, *last));
-        writeln!(table, "| {key} | {name} | {ours} | {kafka} |").expect("a string takes what is written to it");
+        if let Ok(ours) = ApiKey::try_from(*key).map(ApiVersion::of) {
+            let (ours, kafka) = (range(ours.min_version, ours.max_version), range(*first, *last));
+            table += &format!("| {key} | {name} | {ours} | {kafka} |\n");
+        } else {
+            missing.push(format!("{name} ({key})"));
+        }
     }
-    table
+    table + "\nNot served: " + &missing.join(", ") + ".\n"
 }
 
 fn range(first: i16, last: i16) -> String {
