@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, JoinPhase, Phase};
+use crate::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::ids::MemberId;
 use crate::request::{Joined, Reply};
 use crate::timers::TimerKey;
@@ -73,7 +73,7 @@ impl ClassicGroup {
     /// expected back until their session ends.
     fn complete_join(&mut self, turn: &mut Turn<'_>) {
         turn.timers.cancel(&TimerKey::Join(self.id.clone()));
-        let late = |member: &crate::group::Member| member.awaiting_join.is_none() && member.instance.is_none();
+        let late = |member: &Member| member.awaiting_join.is_none() && member.instance.is_none();
         let late: Vec<MemberId> =
             self.members.iter().filter(|(_, member)| late(member)).map(|(id, _)| id.clone()).collect();
         for member in &late {
@@ -157,10 +157,12 @@ impl ClassicGroup {
 
     /// A member, or an id that was handed out, has been silent for its session timeout.
     pub(crate) fn session_expired(&mut self, id: &MemberId, turn: &mut Turn<'_>) {
-        if self.members.get(id).is_some_and(|member| member.may_be_silent()) {
-            return; // its session starts again with our answer
-        }
-        let was_member = self.members.contains_key(id);
+        let was_member = match self.members.get(id) {
+            Some(member) if member.may_be_silent() => return, // its session starts again with our answer
+            Some(_) => true,
+            None if self.pending.contains(id) => false,
+            None => return,
+        };
         self.remove(id, turn);
         match self.phase {
             Phase::CompletingRebalance | Phase::Stable if was_member => self.prepare_rebalance(turn),
