@@ -10,7 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::schema::{self, ClusterRef};
+use crate::{
+    assignment::BrokerId,
+    schema::{self, ClusterRef},
+};
 
 /// A topic of a Kafka cluster.
 // An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in the status.
@@ -63,6 +66,11 @@ use crate::schema::{self, ClusterRef};
          && (!has(self.replicationFactor) || self.replicationFactor == oldSelf.replicationFactor)",
         "replicationFactor can not be changed yet"
     ),
+    validation = (
+        "!has(oldSelf.placement) || oldSelf.placement.all(o, has(self.placement) \
+         && self.placement.exists(p, p.partition == o.partition && p.replicas == o.replicas))",
+        "placement can only be added to: partitions are moved in another way"
+    ),
     validation = ("!has(self.topicName) || !(self.topicName in ['.', '..'])", "topicName can not be '.' or '..'")
 )]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +89,13 @@ pub struct KafkaTopicSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replication_factor: Option<i32>,
+    /// Which brokers partitions begin on, for those that the operator should not place itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
+    )]
+    pub placement: Vec<Placement>,
     /// Topic settings by Kafka's names.
     // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker writes
     // back for AlterConfigs equals what a user wrote.
@@ -90,6 +105,18 @@ pub struct KafkaTopicSpec {
     /// What becomes of the records when this object is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+/// Which brokers a partition begins on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// The partition's number.
+    #[schemars(range(min = 0))]
+    pub partition: i32,
+    /// Its replicas, in order of preference to lead.
+    #[schemars(length(min = 1, max = 32))]
+    pub replicas: Vec<BrokerId>,
 }
 
 /// What becomes of the data when its object is deleted.

@@ -24,5 +24,5 @@ pub use kafka_cluster::{
     BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, Listener,
     ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
 };
-pub use kafka_topic::{DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus};
+pub use kafka_topic::{DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement};
 pub use schema::{ClusterRef, GROUP, VERSION, all};
