@@ -6,15 +6,20 @@
 //! - [`target`]: a broker under test that can be started, killed and started again
 //! - [`tools`]: Kafka's own command line tools, many commands in one JVM
 //! - [`transcript`]: a session at the command line as a file: commands and what they must print
+//! - [`answers`]: scripts of requests whose answers are compared field by field; [`raw`]: their connections
+//! - [`differences`]: what is meant to differ from Kafka
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - [`wait`]: waiting for conditions
 
+pub mod answers;
+pub mod differences;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
 pub mod need;
+pub mod raw;
 pub mod target;
 pub mod tools;
 pub mod transcript;

@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(_) => drop(self.acknowledged.fetch_add(1, Ordering::Relaxed)),
-            Err((error, _)) => self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error.clone()),
+            Err((error, _)) => lock(&self.failures).push(error.clone()),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Sender {
     /// Waits for every acknowledgement; a record that was given up is an error.
     pub fn finish(self) -> Result<usize> {
         self.0.flush(LIMIT)?;
-        let failures = self.0.context().failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = lock(&self.0.context().failures);
         if let Some(error) = failures.first() {
             bail!("{} records were not acknowledged, the first: {error}", failures.len());
         }
@@ -156,24 +156,27 @@ impl Sender {
     }
 }
 
-/// Says how many partitions a member holds.
+/// What is known of a member: how many partitions it holds, what it has read, its last complaint.
 #[derive(Default)]
-struct Share(AtomicUsize);
+struct Progress {
+    share: AtomicUsize,
+    found: Mutex<Vec<Found>>,
+    complaint: Mutex<String>,
+}
 
-impl ClientContext for Share {}
+impl ClientContext for Progress {}
 
-impl ConsumerContext for Share {
+impl ConsumerContext for Progress {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.0.store(consumer.assignment().map_or(0, |held| held.count()), Ordering::Relaxed);
+        self.share.store(consumer.assignment().map_or(0, |held| held.count()), Ordering::Relaxed);
     }
 }
 
 /// A member of a consumer group, polling in a thread of its own until it is told to leave.
 pub struct Member {
-    consumer: Arc<BaseConsumer<Share>>,
-    found: Arc<Mutex<Vec<Found>>>,
+    consumer: Arc<BaseConsumer<Progress>>,
     leave: Arc<AtomicBool>,
-    thread: JoinHandle<Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Member {
@@ -184,48 +187,55 @@ impl Member {
         for (name, value) in settings {
             config.set(*name, *value);
         }
-        let consumer: Arc<BaseConsumer<Share>> = Arc::new(config.create_with_context(Share::default())?);
+        let consumer: Arc<BaseConsumer<Progress>> = Arc::new(config.create_with_context(Progress::default())?);
         consumer.subscribe(&[topic])?;
-        let (found, leave) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let leave = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
-            let (consumer, found, leave) = (consumer.clone(), found.clone(), leave.clone());
-            move || poll(&consumer, &found, &leave)
+            let (consumer, leave) = (consumer.clone(), leave.clone());
+            move || poll(&consumer, &leave)
         });
-        Ok(Member { consumer, found, leave, thread })
+        Ok(Member { consumer, leave, thread })
     }
 
     /// How many partitions it holds.
     pub fn share(&self) -> usize {
-        self.consumer.context().0.load(Ordering::Relaxed)
+        self.consumer.context().share.load(Ordering::Relaxed)
     }
 
     /// How many records it has read.
     pub fn read(&self) -> usize {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.consumer.context().found).len()
+    }
+
+    fn complaint(&self) -> String {
+        lock(&self.consumer.context().complaint).clone()
     }
 
     /// Commits what it has read, leaves the group and hands over its records.
     pub fn leave(self) -> Result<Vec<Found>> {
         self.leave.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the polling thread panicked"))??;
+        self.thread.join().map_err(|_| anyhow::anyhow!("the polling thread panicked"))?;
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => bail!("commit: {error}"),
         }
-        Ok(std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner)))
+        Ok(std::mem::take(&mut lock(&self.consumer.context().found)))
     }
 }
 
-fn poll(consumer: &BaseConsumer<Share>, found: &Mutex<Vec<Found>>, leave: &AtomicBool) -> Result<()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn poll(consumer: &BaseConsumer<Progress>, leave: &AtomicBool) {
     while !leave.load(Ordering::Relaxed) {
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
-            Some(Ok(message)) => found.lock().unwrap_or_else(PoisonError::into_inner).push(copy(&message)),
+            Some(Ok(message)) => lock(&consumer.context().found).push(copy(&message)),
             // Disconnections heal by themselves: what matters is what arrives.
-            Some(Err(_)) => {}
+            Some(Err(error)) => *lock(&consumer.context().complaint) = error.to_string(),
         }
     }
-    Ok(())
 }
 
 fn copy(message: &impl Message) -> Found {
@@ -255,8 +265,10 @@ pub fn settle(members: &[Member], shares: &[usize]) -> Result<()> {
 
 /// Waits until the members together have read this many records.
 pub fn read_together(members: &[Member], count: usize) -> Result<()> {
-    until(LIMIT, &format!("{count} records"), || {
-        Ok((members.iter().map(Member::read).sum::<usize>() >= count).then_some(()))
+    let enough = || Ok((members.iter().map(Member::read).sum::<usize>() >= count).then_some(()));
+    until(LIMIT, &format!("{count} records"), enough).with_context(|| {
+        let state = members.iter().map(|member| (member.share(), member.read(), member.complaint()));
+        format!("partitions held, records read, last complaint: {:?}", state.collect::<Vec<_>>())
     })
 }
 

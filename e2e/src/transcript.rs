@@ -22,8 +22,9 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::differences;
 use crate::leash::Leash;
-use crate::target::{Target, kafka_script};
+use crate::target::{Maker, Target, kafka_script};
 use crate::tools::Tools;
 use crate::wait::until;
 
@@ -38,7 +39,11 @@ struct Step {
 
 /// Plays a transcript against a target and compares, or records what the target says with `UPDATE=1`.
 pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
-    let text = std::fs::read_to_string(file)?;
+    let mut text = std::fs::read_to_string(file)?;
+    if target.maker() == Maker::Ottla {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        text = differences::apply(&format!("sessions/{name}"), text)?;
+    }
     let record = std::env::var_os("UPDATE").is_some();
     let mut background = Vec::new();
     let mut recorded = String::new();

@@ -1,0 +1,202 @@
+//! Scripts of requests whose answers are compared, field by field, with those of Apache Kafka.
+//!
+//! The answers stand in `tests/answers/*.txt`, recorded with `OTTLA_E2E=kafka UPDATE=1`. What differs from run to run is
+//! numbered in the order in which it appears. Where Ottla means to differ, `DIFFERENCES.md` says so, and why.
+
+use anyhow::{Context, Result, bail};
+use ottla_wire::{MetadataRequest, RequestMessage, m03_metadata::MetadataRequestTopic};
+use regex::{Captures, Regex};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::differences;
+use crate::raw::Connection;
+use crate::target::{Maker, Target};
+use crate::wait::until;
+
+/// Requests to one broker and what it answered.
+pub struct Conversation<'a> {
+    target: &'a Target,
+    connections: HashMap<usize, Connection>,
+    said: String,
+    numbered: HashMap<String, usize>,
+}
+
+/// Holds a conversation with the broker under test and compares its answers with `tests/answers/NAME.txt`.
+pub fn compare(name: &str, script: impl Fn(&mut Conversation<'_>) -> Result<()>) -> Result<()> {
+    let target = Target::shared();
+    let mut conversation =
+        Conversation { target, connections: HashMap::new(), said: String::new(), numbered: HashMap::new() };
+    script(&mut conversation)?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/answers").join(name).with_extension("txt");
+    if std::env::var_os("UPDATE").is_some() {
+        return Ok(std::fs::write(file, conversation.said)?);
+    }
+    let mut expected = std::fs::read_to_string(&file)?;
+    if target.maker() == Maker::Ottla {
+        expected = differences::apply(&format!("answers/{name}.txt"), expected)?;
+    }
+    let wrong = wrong_sections(&expected, &conversation.said);
+    if !wrong.is_empty() {
+        bail!("{}\n{wrong}", file.display());
+    }
+    Ok(())
+}
+
+/// The sections that differ, with the lines that are missing (-) and too many (+).
+fn wrong_sections(expected: &str, said: &str) -> String {
+    let sections = |text: &str| -> Vec<String> { text.split("== ").map(str::to_owned).collect() };
+    let (expected, said) = (sections(expected), sections(said));
+    let mut wrong = String::new();
+    for index in 0..expected.len().max(said.len()) {
+        let empty = String::new();
+        let (before, after) = (expected.get(index).unwrap_or(&empty), said.get(index).unwrap_or(&empty));
+        if before != after {
+            wrong += &format!("== {}\n", before.lines().next().or(after.lines().next()).unwrap_or_default());
+            wrong += &line_difference(before, after);
+        }
+    }
+    wrong
+}
+
+/// A plain difference by lines: what is equal at both ends is left out but for a few lines.
+fn line_difference(before: &str, after: &str) -> String {
+    let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    let same = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
+    let rest = before.len().min(after.len()) - same;
+    let tail = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count().min(rest);
+    let mut text = String::new();
+    for line in &before[same.saturating_sub(4)..same] {
+        text += &format!("  {line}\n");
+    }
+    for line in &before[same..before.len() - tail] {
+        text += &format!("- {line}\n");
+    }
+    for line in &after[same..after.len() - tail] {
+        text += &format!("+ {line}\n");
+    }
+    text
+}
+
+impl Conversation<'_> {
+    /// Asks and notes the answer under this title.
+    pub fn ask<R: RequestMessage<Response: Debug>>(
+        &mut self,
+        title: &str,
+        version: i16,
+        request: R,
+    ) -> Result<R::Response> {
+        self.ask_on(0, title, version, request)?.context("the broker closed the connection")
+    }
+
+    /// Asks on one of several connections; `None` when the broker closes it instead of answering.
+    pub fn ask_on<R: RequestMessage<Response: Debug>>(
+        &mut self,
+        connection: usize,
+        title: &str,
+        version: i16,
+        request: R,
+    ) -> Result<Option<R::Response>> {
+        self.send_on(connection, version, &request)?;
+        self.receive_on::<R>(connection, title, version)
+    }
+
+    /// Sends only.
+    pub fn send_on<R: RequestMessage>(&mut self, connection: usize, version: i16, request: &R) -> Result<()> {
+        self.connection(connection)?.send(version, request)
+    }
+
+    /// Receives what was asked with [`Conversation::send_on`].
+    pub fn receive_on<R: RequestMessage<Response: Debug>>(
+        &mut self,
+        connection: usize,
+        title: &str,
+        version: i16,
+    ) -> Result<Option<R::Response>> {
+        let answer = self.connection(connection)?.receive::<R>(version).with_context(|| title.to_owned())?;
+        match &answer {
+            Some(answer) => self.note(&format!("{title}: {:?} {version}", R::KEY), &format!("{answer:#?}")),
+            None => {
+                self.connections.remove(&connection);
+                self.note(&format!("{title}: {:?} {version}", R::KEY), "the broker closed the connection");
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Asks without noting the answer.
+    pub fn quietly<R: RequestMessage>(&mut self, version: i16, request: R) -> Result<R::Response> {
+        self.connection(0)?.ask(version, &request)?.context("the broker closed the connection")
+    }
+
+    /// Sends bytes as they are and notes what comes back.
+    pub fn bytes(&mut self, title: &str, bytes: &[u8]) -> Result<()> {
+        let connection = self.connection(0)?;
+        connection.send_bytes(bytes)?;
+        let answer = connection.receive_bytes()?;
+        if answer.is_none() {
+            self.connections.remove(&0);
+        }
+        let text = answer.map_or("the broker closed the connection".to_owned(), |answer| format!("{answer:02x?}"));
+        self.note(title, &text);
+        Ok(())
+    }
+
+    /// Waits until the topic has this many partitions with leaders.
+    pub fn settled(&mut self, topic: &str, partitions: usize) -> Result<()> {
+        until(Duration::from_secs(20), &format!("{topic} to have leaders"), || {
+            let name = Some(topic.into());
+            let topics = Some(vec![MetadataRequestTopic { name, ..Default::default() }]);
+            let asked = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+            let answer = self.quietly(12, asked)?;
+            let led = |topic: &ottla_wire::m03_metadata::MetadataResponseTopic| {
+                topic.partitions.iter().filter(|partition| partition.leader_id >= 0).count()
+            };
+            Ok(answer.topics.iter().any(|topic| led(topic) == partitions).then_some(()))
+        })
+    }
+
+    /// Notes a text under a title.
+    pub fn note(&mut self, title: &str, text: &str) {
+        let text = self.normalise(text);
+        self.said += &format!("== {title}\n{text}\n\n");
+    }
+
+    fn connection(&mut self, number: usize) -> Result<&mut Connection> {
+        if !self.connections.contains_key(&number) {
+            self.connections.insert(number, Connection::open(self.target.bootstrap())?);
+        }
+        self.connections.get_mut(&number).context("just inserted")
+    }
+
+    /// Replaces what differs from run to run by a word and a number, in the order of appearance.
+    fn normalise(&mut self, text: &str) -> String {
+        static NAMED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+            [
+                (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+                (r"\bproducer_id: \d+", "PRODUCER"),
+                (r#"cluster_id: (Some\(\s*)?"[^"]*""#, "CLUSTER"),
+                (r"\bfinalized_features_epoch: \d+", "EPOCH"),
+                (r"\bsession_id: [1-9]\d*", "SESSION"),
+            ]
+            .map(|(rule, word)| (Regex::new(rule).expect("a regular expression"), word))
+            .into()
+        });
+        let mut text = text.replace(&self.target.port().to_string(), "PORT");
+        for (rule, word) in NAMED.iter() {
+            let replace = |found: &Captures<'_>| {
+                let found = &found[0];
+                if found.starts_with("00000000-0000") {
+                    return "ZERO".to_owned();
+                }
+                let next = self.numbered.len() + 1;
+                format!("{word}-{}", self.numbered.entry(found.to_owned()).or_insert(next))
+            };
+            text = rule.replace_all(&text, replace).into_owned();
+        }
+        text
+    }
+}
