@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
-/// Text: a view into the frame it came with.
+/// Text. What was decoded is a view that keeps its whole frame in memory: copy what is to outlive the request.
 pub type Str = ByteString;
 
 /// A message at the top: it knows its versions.

@@ -16,7 +16,8 @@
 //! | [`error_code`] | Kafka's error codes by name |
 //!
 //! The versions are those of Kafka 4.3. What `versions = "7+"` and the like mean: see [`ottla_wire_derive`].
-// A message's field has Kafka's own name and, where that does not say it all, a line. The other modules turn this on.
+
+// A message's field bears Kafka's name and, where that does not say it all, a line. Other modules ask for every line.
 #![allow(missing_docs)]
 
 #[cfg(feature = "arbitrary")]
