@@ -45,8 +45,8 @@ pub enum GroupError {
 /// Why records could not be made durable. What the client hears differs: see [`GroupError::from`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum AppendError {
-    /// No such partition, too few replicas, or they took too long: somebody may serve soon.
-    #[error("the records could not be committed in time")]
+    /// No such partition, or too few replicas: somebody may serve soon.
+    #[error("the records cannot be committed now")]
     NotCommitted,
     /// This broker does not lead the partition, or its disk failed: another broker will serve.
     #[error("the partition is not led here")]

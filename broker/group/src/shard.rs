@@ -5,7 +5,7 @@
 //!
 //! The shell's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
 //! the lock is released), each [`Append`] as one batch; report each one's fate with [`Shard::appended`], in the same
-//! order; deliver the replies; call [`Shard::tick`] at [`Shard::next_deadline`].
+//! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at [`Shard::next_deadline`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -174,50 +174,32 @@ impl Shard {
         })
     }
 
-    /// The fate of an append: durable (committed, not only written), or not.
-    pub fn appended(&mut self, id: AppendId, result: Result<(), AppendError>, now: Now) -> Effects {
-        let Some(Write { records, then, replies: waiting }) = self.in_flight.remove(&id) else {
-            return Effects::default();
+    /// The append is not durable in time: whoever waits for it hears so. It may become durable yet, so its fate is still to
+    /// be reported.
+    pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
+        let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
+        let waiting = std::mem::take(&mut write.replies);
+        let then = match write.then {
+            Then::Assigned { .. } | Then::Replaced { .. } => std::mem::replace(&mut write.then, Then::Nothing),
+            // Nobody was promised anything but the reply: what is written stands until it fails.
+            Then::Nothing | Then::Created(_) | Then::Deleted(_) => Then::Nothing,
         };
-        let result = result.map_err(GroupError::from);
+        let late = Err(AppendError::NotCommitted.into());
+        self.turn(now, |groups, turn| conclude(groups, then, &[], waiting, late, turn))
+    }
+
+    /// The fate of an append: durable (committed, not only written), or not there and never will be.
+    pub fn appended(&mut self, id: AppendId, result: Result<(), AppendError>, now: Now) -> Effects {
+        let Some(Write { records, then, replies }) = self.in_flight.remove(&id) else { return Effects::default() };
         if result.is_ok() {
             self.apply_offsets(&records);
         }
-        let has_offsets = |group| self.offsets.has(group) || self.is_in_flight(group);
-        let had_offsets = matches!(&then, Then::Created(group) if has_offsets(group));
-        self.turn(now, |groups, turn| {
-            match then {
-                Then::Nothing => {}
-                Then::Created(group) => {
-                    if let (Err(error), false) = (result, had_offsets) {
-                        forget(groups, &group, error, turn);
-                    }
-                }
-                Then::Assigned { group, generation } => {
-                    if let Some(group) = groups.get_mut(&group) {
-                        group.assigned(generation, &records, result, turn);
-                    }
-                }
-                Then::Replaced { group, replacement } => {
-                    if let Some(group) = groups.get_mut(&group) {
-                        group.replaced(*replacement, result, turn);
-                    }
-                }
-                Then::Deleted(deleted) => {
-                    if result.is_err() {
-                        for group in deleted {
-                            groups.entry(group.id.clone()).or_insert(group);
-                        }
-                    }
-                }
-            }
-            for (ticket, reply) in waiting {
-                match result {
-                    Ok(()) => turn.reply(ticket, reply),
-                    Err(error) => turn.reply(ticket, reply.refused(error)),
-                }
-            }
-        })
+        let then = match then {
+            Then::Created(group) if self.offsets.has(&group) || self.is_in_flight(&group) => Then::Nothing,
+            then => then,
+        };
+        let result = result.map_err(GroupError::from);
+        self.turn(now, |groups, turn| conclude(groups, then, &records, replies, result, turn))
     }
 
     pub(crate) fn is_in_flight(&self, group: &GroupId) -> bool {
@@ -250,6 +232,42 @@ impl Shard {
             self.in_flight.insert(id, write);
         }
         Effects { replies, appends }
+    }
+}
+
+/// What a write's outcome means to its group, and to those who wait for it.
+fn conclude(
+    groups: &mut HashMap<GroupId, ClassicGroup>,
+    then: Then,
+    records: &[Record],
+    waiting: Vec<(Ticket, Reply)>,
+    result: Result<(), GroupError>,
+    turn: &mut Turn<'_>,
+) {
+    match (then, result) {
+        (Then::Nothing, _) | (Then::Created(_) | Then::Deleted(_), Ok(())) => {}
+        (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),
+        (Then::Deleted(deleted), Err(_)) => {
+            for group in deleted {
+                groups.entry(group.id.clone()).or_insert(group);
+            }
+        }
+        (Then::Assigned { group, generation }, result) => {
+            if let Some(group) = groups.get_mut(&group) {
+                group.assigned(generation, records, result, turn);
+            }
+        }
+        (Then::Replaced { group, replacement }, result) => {
+            if let Some(group) = groups.get_mut(&group) {
+                group.replaced(*replacement, result, turn);
+            }
+        }
+    }
+    for (ticket, reply) in waiting {
+        match result {
+            Ok(()) => turn.reply(ticket, reply),
+            Err(error) => turn.reply(ticket, reply.refused(error)),
+        }
     }
 }
 

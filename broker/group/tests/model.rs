@@ -29,8 +29,11 @@ enum Op {
     Pass(u64),
     LogOne,
     LogFails,
+    /// It takes too long; what becomes of the records is open.
+    LogLate,
     Expire,
-    Restart,
+    /// With or without the records whose fate was open.
+    Restart(bool),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -48,7 +51,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         12 => Just(Op::LogOne),
         1 => Just(Op::LogFails),
         1 => Just(Op::Expire),
-        1 => Just(Op::Restart),
+        1 => Just(Op::LogLate),
+        1 => any::<bool>().prop_map(Op::Restart),
     ];
     proptest::collection::vec(op, 1..200)
 }
@@ -150,7 +154,13 @@ impl Model {
                     self.assignment_of.clear();
                 }
             }
-            Op::Restart => self.restart(),
+            Op::LogLate => {
+                if let Some(oldest) = self.undecided.front() {
+                    let effects = self.shard.delayed(oldest.id, self.now);
+                    self.carry_out(effects);
+                }
+            }
+            Op::Restart(with_undecided) => self.restart(with_undecided),
         }
         self.check();
     }
@@ -287,9 +297,12 @@ impl Model {
         self.carry_out(effects);
     }
 
-    fn restart(&mut self) {
+    fn restart(&mut self, with_undecided: bool) {
         let shard = std::mem::replace(&mut self.shard, Shard::new(config()));
-        self.undecided.clear();
+        let undecided = std::mem::take(&mut self.undecided);
+        if with_undecided {
+            self.log.extend(undecided.into_iter().flat_map(|append| append.records));
+        }
         for (ticket, reply) in shard.unload(self.now) {
             self.deliver(ticket, reply);
         }
@@ -407,6 +420,6 @@ proptest! {
             model.run(op);
         }
         model.settle();
-        model.restart();
+        model.restart(false);
     }
 }

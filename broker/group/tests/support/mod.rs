@@ -17,6 +17,7 @@ use uuid::Uuid;
 /// - `describe`, `list`, `admin deletes the group`, `topic t is deleted`, `3s pass`, `expire`
 /// - `the log is slow` (appends wait), `the log catches up`, `the log fails once` (the oldest
 ///   append fails with NotLeader, the others come through)
+/// - `the log takes too long` (the oldest append may still come through)
 /// - `restart`: what is in the log is replayed into a new shard
 pub struct World {
     shard: Shard,
@@ -116,6 +117,11 @@ impl World {
             [duration, "pass" | "passes"] => self.pass(time(duration)),
             ["the", "log", "is", "slow"] => self.slow = true,
             ["the", "log", "catches", "up"] => self.decide(Ok(())),
+            ["the", "log", "takes", "too", "long"] => {
+                let oldest = self.undecided.front().expect("something waits").id;
+                let effects = self.shard.delayed(oldest, self.now);
+                self.carry_out(effects);
+            }
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
             ["restart"] => self.reset(self.config.clone()),
             ["unload"] => {
