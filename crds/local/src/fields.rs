@@ -195,16 +195,17 @@ fn retain_leaves(set: &mut Map<String, Value>, keep: &mut impl FnMut(&[String]) 
 fn value_at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(object, |value, step| match step.split_once(':') {
         Some(("f", name)) => value.get(name),
-        Some(("k", keys)) => value.as_array()?.iter().find(|item| has_keys(item, keys)),
+        Some(("k", keys)) => find(value.as_array()?, keys).and_then(|index| value.get(index)),
         Some(("v", member)) => value.as_array()?.iter().find(|item| is_member(item, member)),
         // `.`: whether the element is there; what is in it has fields of its own.
         _ => Some(&Value::Null),
     })
 }
 
-fn has_keys(item: &Value, keys: &str) -> bool {
-    let keys = serde_json::from_str::<Map<String, Value>>(keys).unwrap_or_default();
-    keys.iter().all(|(key, value)| item.get(key) == Some(value))
+/// Which element has these keys.
+fn find(items: &[Value], keys: &str) -> Option<usize> {
+    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+    items.iter().position(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
 }
 
 fn is_member(item: &Value, member: &str) -> bool {
@@ -223,13 +224,86 @@ fn remove(value: &mut Value, path: &[String]) {
                 remove(field, rest);
             }
         }
-        ("k", Value::Array(items)) if rest == ["."] || rest.is_empty() => items.retain(|item| !has_keys(item, what)),
         ("k", Value::Array(items)) => {
-            if let Some(item) = items.iter_mut().find(|item| has_keys(item, what)) {
-                remove(item, rest);
+            let Some(index) = find(items, what) else { return };
+            match items.get_mut(index) {
+                Some(item) if rest != ["."] => remove(item, rest),
+                _ => drop(items.remove(index)),
             }
         }
         ("v", Value::Array(items)) => items.retain(|item| !is_member(item, what)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Value {
+        let element =
+            json!({"type": "object", "properties": {"name": {"type": "string"}, "port": {"type": "integer"}}});
+        json!({"type": "object", "properties": {
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "whole": {"type": "object", "x-kubernetes-map-type": "atomic"},
+            "keyed": {
+                "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": element,
+            },
+            "set": {"type": "array", "x-kubernetes-list-type": "set"},
+            "list": {"type": "array"},
+        }})
+    }
+
+    fn object() -> Value {
+        json!({
+            "map": {"a": "1"}, "whole": {"b": "2"}, "keyed": [{"name": "x", "port": 1}], "set": ["y"], "list": [3],
+        })
+    }
+
+    #[test]
+    fn each_sort_of_field_is_owned_in_its_way() {
+        let fields = Fields::of(Some(&schema()), &object());
+        let expected = json!({
+            "f:map": {"f:a": {}}, "f:whole": {}, "f:set": {"v:\"y\"": {}}, "f:list": {},
+            "f:keyed": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:port": {}}},
+        });
+        assert_eq!(fields.to_value(), expected);
+        assert_eq!(Fields::parse(&expected), fields);
+        let mut shown: Vec<String> = fields.leaves().iter().map(|path| display(path)).collect();
+        shown.sort();
+        let expected = [
+            ".keyed[name=\"x\"]",
+            ".keyed[name=\"x\"].name",
+            ".keyed[name=\"x\"].port",
+            ".list",
+            ".map.a",
+            ".set[=\"y\"]",
+            ".whole",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn only_what_changed_is_changed() {
+        let mut new = object();
+        new["keyed"] = json!([{"name": "w", "port": 1}, {"name": "x", "port": 2}]);
+        new["map"]["b"] = json!("2");
+        let changed = Fields::changed(Some(&schema()), &object(), &new);
+        let expected = json!({"f:map": {"f:b": {}}, "f:keyed": {
+            "k:{\"name\":\"w\"}": {".": {}, "f:name": {}, "f:port": {}}, "k:{\"name\":\"x\"}": {"f:port": {}},
+        }});
+        assert_eq!(changed.to_value(), expected);
+    }
+
+    #[test]
+    fn owned_fields_can_be_taken_out() {
+        let mut rest = object();
+        Fields::parse(&json!({
+            "f:map": {"f:a": {}}, "f:set": {"v:\"y\"": {}}, "f:list": {}, "f:nothing": {"f:there": {}},
+            "f:keyed": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:port": {}}},
+        }))
+        .remove_from(&mut rest);
+        assert_eq!(rest, json!({"map": {}, "whole": {"b": "2"}, "keyed": [], "set": []}));
     }
 }

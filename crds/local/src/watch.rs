@@ -97,25 +97,33 @@ impl Running {
         while !self.over {
             // Seen before the log is read: what is written meanwhile wakes us again.
             self.newest.mark_unchanged();
-            let lines = self.new_lines();
+            let mut lines = self.new_lines();
+            if !self.over {
+                self.mark_time(&mut lines);
+            }
             if !lines.is_empty() {
                 return Some(lines.into());
+            }
+            if self.over {
+                break;
             }
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,
                 _ = self.cut.changed() => return None,
                 () = sleep_until(self.ends.min(self.next_bookmark)) => {}
             }
-            let now = Instant::now();
-            self.over = now >= self.ends;
-            if self.watch.bookmarks && (self.over || now >= self.next_bookmark) {
-                self.next_bookmark = now + BOOKMARK_INTERVAL;
-                let mut lines = self.new_lines();
-                self.bookmark(&mut lines, json!({}));
-                return Some(lines.into());
-            }
         }
         None
+    }
+
+    /// Ends the watch when its time is up. A client that wants bookmarks gets a last one, to go on from.
+    fn mark_time(&mut self, lines: &mut Vec<u8>) {
+        let now = Instant::now();
+        self.over = now >= self.ends;
+        if self.watch.bookmarks && (self.over || now >= self.next_bookmark) {
+            self.next_bookmark = now + BOOKMARK_INTERVAL;
+            self.bookmark(lines, json!({}));
+        }
     }
 
     fn new_lines(&mut self) -> Vec<u8> {

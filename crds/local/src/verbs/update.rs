@@ -18,12 +18,7 @@ use crate::{admit, patch};
 pub async fn replace(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let body = ask.decode()?;
-    let stated = metadata(&body, "name");
-    if stated != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({stated}) does not match the name on the URL ({name})"
-        )));
-    }
+    check_name(metadata(&body, "name"), name)?;
     let unconditional = kind.unconditional || ask.target.subresource == Subresource::Scale;
     if metadata(&body, "resourceVersion").is_empty() && !unconditional {
         return Err(Status::version_required(kind, name));
@@ -39,6 +34,13 @@ pub async fn patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respons
     let kind = &ask.target.kind;
     let refuse = |object: &Value, unknown: &[String]| Status::strict_patch(object, &strict_error(unknown));
     update(server, ask, name, |current| patch::patched(kind, &ask.content_type, current, &ask.body), refuse).await
+}
+
+fn check_name(stated: &str, name: &str) -> Result<(), Status> {
+    if stated == name {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("the name of the object ({stated}) does not match the name on the URL ({name})")))
 }
 
 /// One turn: `edit` makes the new object from the present one, each as this endpoint shows it.
@@ -88,11 +90,8 @@ async fn apply_patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
     }
     let mut applied = yaml(&ask.body)?;
     check_shape(&applied)?;
-    if !metadata(&applied, "name").is_empty() && metadata(&applied, "name") != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({name})",
-            metadata(&applied, "name")
-        )));
+    if !metadata(&applied, "name").is_empty() {
+        check_name(metadata(&applied, "name"), name)?;
     }
     applied = kind.to_stored(applied);
     let warnings = prune(ask, &mut applied, |_, unknown| Status::untyped_apply(&ask.target, name, unknown))?;
@@ -100,8 +99,7 @@ async fn apply_patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
     metadata_mut(&mut applied).remove("managedFields");
     metadata_mut(&mut applied).remove("resourceVersion");
     let force = ask.query.flag("force");
-    let mut birth = birth();
-    birth.suffix.clear();
+    let birth = birth();
     let writer = Writer { manager: ask.manager(), subresource, now: &birth.now };
     let mut created = false;
     let written = server
