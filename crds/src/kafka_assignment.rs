@@ -33,7 +33,6 @@ pub const PARTITIONS_PER_OBJECT: i32 = 64;
     printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topicName"),
     printcolumn(name = "First", type_ = "integer", json_path = ".spec.first"),
     printcolumn(name = "Deleted", type_ = "boolean", json_path = ".spec.deleted"),
-    printcolumn(name = "Leaders", type_ = "string", json_path = ".spec.partitions[*].leader", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(

@@ -22,3 +22,57 @@ pub fn offline(assignments: &[Assignment], live: &Live) -> Vec<(i32, Vec<BrokerI
     let leaderless = assignments.iter().filter(|assignment| assignment.leader.is_none());
     leaderless.map(|assignment| (assignment.partition, assignment.waits_for(live))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::{Incarnation, LiveBroker, RecoveryReport};
+
+    fn live(brokers: &[(i32, i64)]) -> Live {
+        let broker =
+            |(id, life): &(i32, i64)| (BrokerId(*id), LiveBroker { incarnation: Incarnation(*life), draining: false });
+        brokers.iter().map(broker).collect()
+    }
+
+    fn topic() -> Vec<Assignment> {
+        let replicas = [vec![0, 1], vec![1, 2], vec![2, 0], vec![0]];
+        let everybody = live(&[(0, 1), (1, 1), (2, 1)]);
+        let partition = |(number, replicas): (usize, &Vec<i32>)| {
+            Assignment::create(number as i32, replicas.iter().copied().map(BrokerId).collect(), &everybody).unwrap()
+        };
+        replicas.iter().enumerate().map(partition).collect()
+    }
+
+    /// Which partitions changed, and who leads them.
+    fn leaders(changed: &[Assignment]) -> Vec<(i32, Option<i32>)> {
+        changed.iter().map(|assignment| (assignment.partition, assignment.leader.map(|leader| leader.0))).collect()
+    }
+
+    #[test]
+    fn a_death_changes_the_dead_brokers_partitions_and_no_others() {
+        let topic = topic();
+        assert_eq!(elect(&topic, &live(&[(0, 1), (1, 1), (2, 1)]), 1), []);
+        let changed = elect(&topic, &live(&[(1, 1), (2, 1)]), 1);
+        assert_eq!(leaders(&changed), [(0, Some(1)), (2, Some(2)), (3, None)]);
+        assert_eq!(offline(&changed, &live(&[(1, 1), (2, 1)])), [(3, vec![BrokerId(0)])]);
+    }
+
+    #[test]
+    fn a_sole_replica_that_lost_its_content_leads_again_in_two_steps() {
+        let sole = topic().split_off(3);
+        let returned = live(&[(0, 2)]);
+        let leaderless = elect(&sole, &returned, 1);
+        assert_eq!(leaders(&leaderless), [(3, None)]);
+        assert_eq!(elect(&leaderless, &returned, 1), [], "it has not reported yet");
+        let report = RecoveryReport { broker: BrokerId(0), incarnation: Incarnation(2), last_epoch: 0, log_end: 17 };
+        let reported = [leaderless[0].report(report).unwrap()];
+        assert_eq!(leaders(&elect(&reported, &returned, 1)), [(3, Some(0))]);
+    }
+
+    #[test]
+    fn a_reassignment_ends_in_one_step_and_its_leader_goes_with_it() {
+        let everybody = live(&[(0, 1), (1, 1), (2, 1)]);
+        let moving = [topic()[0].start_reassignment(&[BrokerId(1)]).unwrap()];
+        assert_eq!(leaders(&elect(&moving, &everybody, 1)), [(0, Some(1))]);
+    }
+}
