@@ -317,8 +317,8 @@ impl Member {
         self.protocols.iter().find(|supported| supported.name == protocol).map(|supported| &supported.metadata)
     }
 
-    /// A member that waits for us is alive without heartbeats, unless it is new: its client may have given up, and would
-    /// leave a dead member behind with every retry.
+    /// A member that waits for us is alive without heartbeats, unless it is new: its client may have given up, and
+    /// would leave a dead member behind with every retry.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
     }

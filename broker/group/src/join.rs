@@ -170,7 +170,7 @@ impl ClassicGroup {
             Phase::Stable if self.select_protocol() == self.protocol_name => {
                 let record = self.to_record(|_, member| member.assignment.clone());
                 let can_skip_assignment = request.can_skip_assignment;
-                let replacement = Replacement { old, before, leader_before, id, can_skip_assignment };
+                let replacement = Replacement { ticket, old, before, leader_before, id, can_skip_assignment };
                 let group = self.id.clone();
                 turn.write(vec![record], Then::Replaced { group, replacement: Box::new(replacement) });
             }
@@ -182,11 +182,13 @@ impl ClassicGroup {
 
     /// The new id of a static member is written down, or could not be.
     pub(crate) fn replaced(&mut self, done: Replacement, result: Result<(), GroupError>, turn: &mut Turn<'_>) {
-        let stable = self.phase == Phase::Stable;
+        let Some(member) = self.members.get_mut(&done.id) else { return };
+        if member.awaiting_join != Some(done.ticket) {
+            return; // a rebalance came before, and answered
+        }
         match result {
-            Ok(()) if stable => {
-                let Some(member) = self.members.get_mut(&done.id) else { return };
-                let Some(ticket) = member.awaiting_join.take() else { return };
+            Ok(()) if self.phase == Phase::Stable => {
+                member.awaiting_join = None;
                 let joined = self.joined(&done.id);
                 let joined = if done.can_skip_assignment {
                     Joined { skip_assignment: self.is_leader(&done.id), ..joined }
@@ -195,13 +197,13 @@ impl ClassicGroup {
                     let leader = done.leader_before.unwrap_or_else(|| MemberId::from(""));
                     Joined { leader, members: Vec::new(), ..joined }
                 };
-                turn.reply(ticket, Reply::Join(Ok(joined)));
+                turn.reply(done.ticket, Reply::Join(Ok(joined)));
             }
             Ok(()) => {} // a rebalance began meanwhile, and will answer
             Err(error) => {
-                let Some(mut member) = self.members.remove(&done.id) else { return };
+                turn.refuse_join(done.ticket, error, &MemberId::from(""));
                 turn.timers.cancel(&TimerKey::Session(self.id.clone(), done.id.clone()));
-                member.release(&MemberId::from(""), error, turn);
+                self.members.remove(&done.id);
                 if self.is_leader(&done.id) {
                     self.leader = Some(done.old.clone());
                 }

@@ -1,8 +1,8 @@
 //! Consumer groups as pure state machines: values in, values out.
 //!
 //! One [`Shard`] holds every group and offset of one `__consumer_offsets` partition. The broker's shell owns it under a
-//! lock, hands it requests, the time and fresh ids, and carries out the [`Effects`] that come back: records to append and
-//! replies to deliver. Nothing in here waits, logs, reads a clock or draws a random number.
+//! lock, hands it requests, the time and fresh ids, and carries out the [`Effects`] that come back: records to append
+//! and replies to deliver. Nothing in here waits, logs, reads a clock or draws a random number.
 //!
 //! | module | its job |
 //! |---|---|

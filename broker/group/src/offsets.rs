@@ -1,6 +1,6 @@
 //! Offsets: commit, fetch, delete. What is here is durable; commits on their way are in the shard's writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::error::GroupError;
 use crate::group::{ClassicGroup, Phase};
@@ -16,7 +16,7 @@ pub(crate) type TopicOffsets = BTreeMap<i32, OffsetValue>;
 /// Always: no group and no topic without an offset.
 #[derive(Default, Debug)]
 pub(crate) struct Offsets {
-    by_group: HashMap<GroupId, BTreeMap<TopicName, TopicOffsets>>,
+    by_group: BTreeMap<GroupId, BTreeMap<TopicName, TopicOffsets>>,
 }
 
 impl Offsets {

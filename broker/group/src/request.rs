@@ -202,7 +202,8 @@ pub struct CommittedOffset {
     pub leader_epoch: i32,
     /// What the client left there.
     pub metadata: String,
-    /// The topic's id when it was committed, if it was known. A topic of the same name with another id is another topic.
+    /// The topic's id when it was committed, if it was known. A topic of the same name with another id is another
+    /// topic.
     pub topic_id: Option<Uuid>,
 }
 

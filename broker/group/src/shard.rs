@@ -5,9 +5,10 @@
 //!
 //! The shell's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
 //! the lock is released), each [`Append`] as one batch; report each one's fate with [`Shard::appended`], in the same
-//! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at [`Shard::next_deadline`].
+//! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at
+//! [`Shard::next_deadline`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{AppendError, GroupError};
@@ -79,7 +80,7 @@ pub struct Append {
 #[derive(Debug)]
 pub struct Shard {
     pub(crate) config: Config,
-    pub(crate) groups: HashMap<GroupId, ClassicGroup>,
+    pub(crate) groups: BTreeMap<GroupId, ClassicGroup>,
     /// Committed offsets: durable, unlike those in `in_flight`.
     pub(crate) offsets: Offsets,
     pub(crate) in_flight: BTreeMap<AppendId, Write>,
@@ -92,7 +93,7 @@ impl Shard {
     pub fn new(config: Config) -> Self {
         Shard {
             config,
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             offsets: Offsets::default(),
             in_flight: BTreeMap::new(),
             timers: Timers::default(),
@@ -174,8 +175,8 @@ impl Shard {
         })
     }
 
-    /// The append is not durable in time: whoever waits for it hears so. It may become durable yet, so its fate is still to
-    /// be reported.
+    /// The append is not durable in time: whoever waits for it hears so. It may become durable yet, so its fate is
+    /// still to be reported.
     pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
         let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
         let waiting = std::mem::take(&mut write.replies);
@@ -219,7 +220,7 @@ impl Shard {
     pub(crate) fn turn(
         &mut self,
         now: Now,
-        act: impl FnOnce(&mut HashMap<GroupId, ClassicGroup>, &mut Turn<'_>),
+        act: impl FnOnce(&mut BTreeMap<GroupId, ClassicGroup>, &mut Turn<'_>),
     ) -> Effects {
         let mut turn = Turn::new(&self.config, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
@@ -237,7 +238,7 @@ impl Shard {
 
 /// What a write's outcome means to its group, and to those who wait for it.
 fn conclude(
-    groups: &mut HashMap<GroupId, ClassicGroup>,
+    groups: &mut BTreeMap<GroupId, ClassicGroup>,
     then: Then,
     records: &[Record],
     waiting: Vec<(Ticket, Reply)>,
@@ -272,7 +273,7 @@ fn conclude(
 }
 
 /// A group whose creation failed was never there, unless it has come to life meanwhile.
-fn forget(groups: &mut HashMap<GroupId, ClassicGroup>, id: &GroupId, error: GroupError, turn: &mut Turn<'_>) {
+fn forget(groups: &mut BTreeMap<GroupId, ClassicGroup>, id: &GroupId, error: GroupError, turn: &mut Turn<'_>) {
     if groups.get(id).is_none_or(|group| group.generation > 0) {
         return;
     }

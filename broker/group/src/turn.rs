@@ -45,6 +45,7 @@ pub(crate) enum Then {
 /// What it takes to answer a static member that came back, or to undo its coming.
 #[derive(Debug)]
 pub(crate) struct Replacement {
+    pub(crate) ticket: Ticket,
     pub(crate) old: MemberId,
     pub(crate) before: Member,
     pub(crate) leader_before: Option<MemberId>,

@@ -1,7 +1,7 @@
 //! What is persisted in `__consumer_offsets`: typed records, and Kafka's format of them.
 //!
-//! The layouts are those of Kafka's `OffsetCommitKey/Value` and `GroupMetadataKey/Value`, so that Kafka's formatters can
-//! print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
+//! The layouts are those of Kafka's `OffsetCommitKey/Value` and `GroupMetadataKey/Value`, so that Kafka's formatters
+//! can print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
 
 mod read;
 mod write;
@@ -122,8 +122,8 @@ impl Record {
         write::encode(self)
     }
 
-    /// Reads a record. `Ok(None)` is a type that this coordinator does not know (a newer group protocol's, say): it is to
-    /// be left alone.
+    /// Reads a record. `Ok(None)` is a type that this coordinator does not know (a newer group protocol's, say): it is
+    /// to be left alone.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
         read::decode(key, value)
     }

@@ -1,5 +1,5 @@
-//! Bytes from the log of a real Kafka 4.3.1, after sessions of its console tools and of raw requests; what they say is what
-//! `kafka-console-consumer` printed with `OffsetsMessageFormatter` and `GroupMetadataMessageFormatter`.
+//! Bytes from the log of a real Kafka 4.3.1, after sessions of its console tools and of raw requests; what they say is
+//! what `kafka-console-consumer` printed with `OffsetsMessageFormatter` and `GroupMetadataMessageFormatter`.
 
 use proptest::prelude::*;
 
@@ -80,11 +80,11 @@ fn captured() -> Vec<(&'static str, Option<&'static str>, Record)> {
         (
             "0002000772656164657273",
             Some(
-                "00030008636f6e73756d657200000001000572616e6765002c7368656c662d312d35333166383235302d343131642d343338342d\
-                 613537312d303761646331613337303336000001a1fc518f7100000001002c7368656c662d312d35333166383235302d343131642\
-                 d343338342d613537312d30376164633161333730333600077368656c662d310010636f6e736f6c652d636f6e73756d6572000a2f\
-                 3132372e302e302e31000493e00000afc80000001b0003000000010005776f726473ffffffff00000000ffffffffffff0000001d00\
-                 03000000010005776f726473000000020000000000000001ffffffff",
+                "00030008636f6e73756d657200000001000572616e6765002c7368656c662d312d35333166383235302d343131642d34\
+                 3338342d613537312d303761646331613337303336000001a1fc518f7100000001002c7368656c662d312d3533316638\
+                 3235302d343131642d343338342d613537312d30376164633161333730333600077368656c662d310010636f6e736f6c\
+                 652d636f6e73756d6572000a2f3132372e302e302e31000493e00000afc80000001b0003000000010005776f726473ff\
+                 ffffff00000000ffffffffffff0000001d0003000000010005776f726473000000020000000000000001ffffffff",
             ),
             group(Some(GroupValue {
                 protocol_type: "consumer".into(),
@@ -189,9 +189,15 @@ proptest! {
     }
 
     #[test]
-    fn offsets_come_back(offset: i64, leader_epoch: i32, metadata in ".{0,300}", commit_timestamp_ms: i64, id: Option<u128>) {
-        let topic_id = id.map(Uuid::from_u128);
-        let value = OffsetValue { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms: None, topic_id };
+    fn offsets_come_back(offset: i64, leader_epoch: i32, metadata in ".{0,300}", time: i64, id: Option<u128>) {
+        let value = OffsetValue {
+            offset,
+            leader_epoch,
+            metadata,
+            commit_timestamp_ms: time,
+            expire_timestamp_ms: None,
+            topic_id: id.map(Uuid::from_u128),
+        };
         let record = Record::OffsetCommit { key: offset_key("g", 3), value: Some(value) };
         let encoded = record.encode().expect("it fits");
         prop_assert_eq!(Record::decode(&encoded.key, encoded.value.as_deref()), Ok(Some(record)));

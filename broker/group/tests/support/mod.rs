@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// Commands. A name is a client: `A`, `B`, `admin` (who is no member). It remembers its id and generation.
 ///
 /// - `set initial.delay 0s | max.size 2`
-/// - `A joins [static i1] [with range=meta,sticky=meta] [type connect] [session 10s] [rebalance 60s] [version 4] [as ID]`
+/// - `A joins [static i1] [with range=meta,sticky=meta] [type connect] [session 10s] [rebalance 60s] [version 4]
+///   [as ID]`
 /// - `A syncs [A=x,B=y] [generation 7] [protocol sticky] [as ID] [static i1]`
 /// - `A beats`, `A leaves`, `admin removes i1`
 /// - `A commits t-0=5,t-1=6 [noted m] [retention 1s] [version 8]`, `fetch`, `admin deletes offsets t-0`
