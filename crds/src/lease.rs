@@ -69,12 +69,16 @@ impl Observed {
     pub fn judge(&self, now: Instant) -> Sight {
         let Some((record, since)) = &self.record else { return Sight::Unknown };
         let unchanged = now.saturating_duration_since(*since);
-        match () {
-            () if holder(record).is_none() => Sight::Released,
-            () if unchanged >= EXPIRE => Sight::Expired,
-            () if !self.changed => Sight::Unknown,
-            () if unchanged >= OVERDUE => Sight::Overdue,
-            () => Sight::Alive,
+        if holder(record).is_none() {
+            Sight::Released
+        } else if unchanged >= EXPIRE {
+            Sight::Expired
+        } else if !self.changed {
+            Sight::Unknown
+        } else if unchanged >= OVERDUE {
+            Sight::Overdue
+        } else {
+            Sight::Alive
         }
     }
 

@@ -30,7 +30,7 @@ pub async fn hold(
 ) {
     tokio::pin!(stop);
     let mut known = None;
-    let mut annotations_live = true;
+    let mut annotated = true;
     loop {
         let asked = Instant::now();
         let wanted = annotations.borrow_and_update().clone();
@@ -65,13 +65,15 @@ pub async fn hold(
         tokio::select! {
             () = &mut stop => break,
             () = sleep_until(asked + next) => {}
-            changed = annotations.changed(), if annotations_live => annotations_live = changed.is_ok(),
+            changed = annotations.changed(), if annotated => annotated = changed.is_ok(),
         }
     }
-    if held.send_replace(None).is_some()
-        && let Err(error) = release(&api, &claim, known).await
-    {
-        warn!(lease = claim.name, %error, "failed to release the lease; it will expire");
+    if held.send_replace(None).is_some() {
+        match timeout(ATTEMPT, release(&api, &claim, known)).await {
+            Ok(Ok(())) => info!(lease = claim.name, "released the lease"),
+            Ok(Err(error)) => warn!(lease = claim.name, %error, "failed to release the lease; it will expire"),
+            Err(_) => warn!(lease = claim.name, "failed to release the lease in time; it will expire"),
+        }
     }
 }
 
