@@ -1,21 +1,181 @@
-//! The shell around consumer groups: loads, ticks, writes their records.
+//! The shell around consumer groups: which are coordinated here, their loading, their clock, the fate of their records.
+//!
+//! What groups *do* is decided by `ottla-group`, as values. Here is one coordinator per partition of `__consumer_offsets` that
+//! this broker leads, for as long as it leads it in the same leader epoch.
+//!
+//! - [`Groups`]: makes the coordinators follow the replicas' roles, finds that of a group, ticks
+//! - `coordinator`: one partition's: carries out what the groups decide
+//! - `load`: from the log to groups
+//! - `append`: from what groups decide to the log, and what becomes of it
+//! - `requests`: one function per request
+//! - `clock`: the groups' time; `measure`: what Prometheus is told
+//!
+//! Always: what a group was told is in the log, and committed, or the request is refused.
 
+mod append;
+mod clock;
+mod coordinator;
+mod load;
+mod measure;
+mod requests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::env::Workers;
-use crate::image::{BrokerId, ImageReceiver};
+use ottla_config::BrokerSettings;
+use ottla_group::{Config, GroupError, TopicName, partition_for};
+use parking_lot::RwLock;
+
+use self::clock::Clock;
+use self::coordinator::Coordinator;
+use crate::env::{self, Workers};
+use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::replica::Replicas;
+use crate::replica::partition::Partition;
+
+/// How often offsets are looked through for those past their retention. Kafka's default for
+/// `offsets.retention.check.interval.ms`.
+const RETENTION_CHECK: Duration = Duration::from_secs(600);
 
 /// The groups that this broker coordinates.
-pub struct Groups;
+pub struct Groups {
+    replicas: Arc<Replicas>,
+    workers: Workers,
+    images: ImageReceiver,
+    clock: Arc<Clock>,
+    here: RwLock<Here>,
+}
+
+/// What is coordinated here.
+#[derive(Default)]
+struct Here {
+    /// Partitions of `__consumer_offsets` in all; 0 while there is no such topic.
+    partitions: i32,
+    coordinators: BTreeMap<i32, Arc<Coordinator>>,
+}
 
 impl Groups {
-    /// No group yet.
-    pub fn new(_: BrokerId, _: Arc<Replicas>, _: Workers, _: Arc<Metrics>, _: ImageReceiver) -> Groups {
-        Groups
+    /// No group yet; see [`Groups::run`]. Must be called on the control runtime.
+    pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, metrics: &Metrics) -> Arc<Groups> {
+        let groups =
+            Arc::new(Groups { replicas, workers, images, clock: Arc::new(Clock::start()), here: RwLock::default() });
+        let measured = Arc::downgrade(&groups);
+        metrics.before_scrape(move |metrics| {
+            if let Some(groups) = measured.upgrade() {
+                groups.measure(metrics);
+            }
+        });
+        groups
     }
 
-    /// Follows the image and the clock until the broker stops.
-    pub async fn run(self: Arc<Self>) {}
+    /// Follows image and roles, and ticks, until the broker stops.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.follow(), self.tick());
+    }
+
+    /// The coordinator of a group.
+    fn coordinator(&self, group: &str) -> Result<Arc<Coordinator>, GroupError> {
+        let here = self.here.read();
+        if here.partitions == 0 {
+            return Err(GroupError::NotCoordinator);
+        }
+        here.coordinators.get(&partition_for(group, here.partitions)).cloned().ok_or(GroupError::NotCoordinator)
+    }
+
+    fn coordinators(&self) -> Vec<Arc<Coordinator>> {
+        self.here.read().coordinators.values().cloned().collect()
+    }
+
+    async fn follow(&self) {
+        let (mut images, mut roles) = (self.images.clone(), self.replicas.roles());
+        let mut before = Arc::<ClusterImage>::default();
+        loop {
+            roles.mark_unchanged();
+            let image = images.borrow_and_update().clone();
+            self.reconcile(&before, &image);
+            before = image;
+            let changed = tokio::select! {
+                changed = images.changed() => changed,
+                changed = roles.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A coordinator for each partition that is led here, in the epoch in which it is; and none else.
+    fn reconcile(&self, before: &ClusterImage, image: &ClusterImage) {
+        let gone = gone_topics(before, image);
+        if !gone.is_empty() {
+            self.coordinators().iter().for_each(|coordinator| coordinator.forget_topics(&gone));
+        }
+        let led = self.led(image);
+        let mut stopped = Vec::new();
+        let mut here = self.here.write();
+        here.partitions = image.topic(CONSUMER_OFFSETS).map_or(0, |topic| topic.partitions.len() as i32);
+        let running = std::mem::take(&mut here.coordinators);
+        for (number, coordinator) in running {
+            if led.get(&number).is_some_and(|(partition, epoch)| coordinator.is_for(partition, *epoch)) {
+                here.coordinators.insert(number, coordinator);
+            } else {
+                stopped.push(coordinator);
+            }
+        }
+        for (number, (partition, epoch)) in led {
+            here.coordinators.entry(number).or_insert_with(|| {
+                let deleted = image.deleted.values().map(|topic| TopicName::from(&*topic.name)).collect();
+                let coordinator = Coordinator::new(partition, epoch, self.clock.clone(), deleted);
+                let loading = load::load(coordinator.clone(), config(&image.settings), self.workers.clone());
+                tokio::spawn(loading);
+                coordinator
+            });
+        }
+        drop(here);
+        stopped.iter().for_each(|coordinator| coordinator.stop());
+    }
+
+    /// The partitions of `__consumer_offsets` that this broker leads, with the leader epoch.
+    fn led(&self, image: &ClusterImage) -> BTreeMap<i32, (Arc<Partition>, i32)> {
+        let Some(topic) = image.topic(CONSUMER_OFFSETS) else { return BTreeMap::new() };
+        let led = topic.partitions.iter().filter_map(|assignment| {
+            let partition = self.replicas.get(topic, assignment.partition).ok()?;
+            let epoch = partition.leader_epoch()?;
+            Some((assignment.partition, (partition, epoch)))
+        });
+        led.collect()
+    }
+
+    /// Acts on every deadline of every group; one task for all.
+    async fn tick(&self) {
+        let mut next_check = env::now() + RETENTION_CHECK;
+        loop {
+            if env::now() >= next_check {
+                next_check = env::now() + RETENTION_CHECK;
+                self.coordinators().iter().for_each(|coordinator| coordinator.expire());
+            }
+            self.clock
+                .sleep(next_check, || self.coordinators().iter().filter_map(|coordinator| coordinator.tick()).min())
+                .await;
+        }
+    }
+}
+
+/// Topics that were there and are not any more: deleted.
+fn gone_topics(before: &ClusterImage, image: &ClusterImage) -> BTreeSet<TopicName> {
+    let gone = before.topics.values().filter(|topic| !image.topics.contains_key(&topic.id));
+    gone.map(|topic| TopicName::from(&*topic.name)).collect()
+}
+
+fn config(settings: &BrokerSettings) -> Config {
+    Config {
+        initial_rebalance_delay: settings.group_initial_rebalance_delay,
+        min_session_timeout: settings.group_min_session_timeout,
+        max_session_timeout: settings.group_max_session_timeout,
+        max_size: settings.group_max_size,
+        offset_metadata_max: settings.offset_metadata_max_bytes,
+        offsets_retention: settings.offsets_retention,
+    }
 }

@@ -2,7 +2,7 @@
 
 use ottla_group::{InstanceId, JoinRefused, JoinRequest, Joined, Protocol};
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::Str;
 
 use super::{Context, text};
 use super::errors::group_error;

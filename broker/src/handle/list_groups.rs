@@ -2,7 +2,7 @@
 
 use ottla_group::ListedGroup as Group;
 use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::Str;
 
 use super::{Context, text};
 use super::errors::group_error;

@@ -2,7 +2,7 @@
 
 use ottla_group::{GroupError, InstanceId, SyncRequest, Synced};
 use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::Str;
 
 use super::Context;
 use super::errors::group_error;

@@ -1,0 +1,58 @@
+//! What Prometheus is told of groups, computed when it asks.
+
+use std::collections::BTreeMap;
+
+use ottla_group::{GroupId, GroupState, Shard, TopicName};
+
+use super::Groups;
+use crate::image::ClusterImage;
+use crate::metrics::Metrics;
+
+/// What one look at the groups finds.
+struct Found {
+    by_state: BTreeMap<GroupState, i64>,
+    offsets: Vec<(GroupId, TopicName, i32, i64)>,
+}
+
+impl Groups {
+    /// Sets the groups' gauges.
+    pub(super) fn measure(&self, metrics: &Metrics) {
+        let states =
+            [GroupState::Empty, GroupState::PreparingRebalance, GroupState::CompletingRebalance, GroupState::Stable];
+        let mut found = Found { by_state: states.map(|state| (state, 0)).into(), offsets: Vec::new() };
+        for coordinator in self.coordinators() {
+            // What is still being loaded is counted the next time.
+            let _ = coordinator.read(|groups, _| found.add(groups));
+        }
+        for (state, count) in found.by_state {
+            metrics.groups.with_label_values(&[state.name()]).set(count);
+        }
+        let image = self.images.borrow().clone();
+        // Groups, topics and offsets go: so must their series.
+        metrics.group_lag.reset();
+        for (group, topic, partition, offset) in found.offsets {
+            if let Some(lag) = self.lag(&image, &topic, partition, offset) {
+                metrics.group_lag.with_label_values(&[&*group, &*topic, &partition.to_string()]).set(lag);
+            }
+        }
+    }
+
+    /// Records between a committed offset and the end that consumers see; known where this broker leads the partition.
+    fn lag(&self, image: &ClusterImage, topic: &str, partition: i32, offset: i64) -> Option<i64> {
+        let partition = self.replicas.get(image.topic(topic)?, partition).ok()?;
+        partition.leader_epoch()?;
+        Some((partition.high_watermark.get() - offset).max(0))
+    }
+}
+
+impl Found {
+    fn add(&mut self, groups: &Shard) {
+        for listed in groups.list() {
+            *self.by_state.entry(listed.state).or_default() += 1;
+            let offsets = groups.committed_offsets(&listed.group);
+            let offsets =
+                offsets.map(|(topic, partition, at)| (listed.group.clone(), topic.clone(), partition, at.offset));
+            self.offsets.extend(offsets);
+        }
+    }
+}

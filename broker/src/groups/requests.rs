@@ -1,0 +1,131 @@
+//! One function per request. What must happen has happened when they return; the future only waits for the answer.
+
+use ottla_group::{
+    CommitReply, CommitRequest, DeleteGroupsReply, DeleteOffsetsReply, DescribedGroup, Effects, GroupError, GroupId,
+    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Reply, Shard,
+    SyncReply, SyncRequest, Ticket, TopicName,
+};
+use tokio::sync::oneshot;
+
+use super::Groups;
+
+type Asked = Result<oneshot::Receiver<Reply>, GroupError>;
+
+/// Takes the answer out of its envelope: a ticket is answered in the kind of its request.
+macro_rules! expect {
+    ($kind:ident, $asked:expr) => {
+        match answer($asked).await {
+            Ok(Reply::$kind(reply)) => reply,
+            Ok(other) => unreachable!("an answer of another kind: {other:?}"),
+            Err(error) => Err(error),
+        }
+    };
+}
+
+impl Groups {
+    /// JoinGroup. Answered when the rebalance completes.
+    pub fn join(&self, request: JoinRequest) -> impl Future<Output = JoinReply> + use<> {
+        let (group, member) = (request.group.clone(), request.member.clone());
+        let asked = self.ask(&group, |groups, ticket, now| groups.join(request, ticket, now));
+        async move {
+            match answer(asked).await {
+                Ok(Reply::Join(reply)) => reply,
+                Ok(other) => unreachable!("an answer of another kind: {other:?}"),
+                Err(error) => Err(JoinRefused { error, member }),
+            }
+        }
+    }
+
+    /// SyncGroup. Answered when the leader's assignment is safe.
+    pub fn sync(&self, request: SyncRequest) -> impl Future<Output = SyncReply> + use<> {
+        let group = request.group.clone();
+        let asked = self.ask(&group, |groups, ticket, now| groups.sync(request, ticket, now));
+        async move { expect!(Sync, asked) }
+    }
+
+    /// Heartbeat.
+    ///
+    /// # Errors
+    /// That the member must do something else than go on.
+    pub fn heartbeat(&self, request: &HeartbeatRequest) -> Result<(), GroupError> {
+        let beat = self.read(&request.group, |groups, now| groups.heartbeat(request, now));
+        match beat {
+            // Its session begins when the group is loaded: nothing to be done about it before.
+            Err(GroupError::CoordinatorLoadInProgress) => Ok(()),
+            Err(error) => Err(error),
+            Ok(result) => result,
+        }
+    }
+
+    /// LeaveGroup.
+    pub fn leave(&self, request: &LeaveRequest) -> impl Future<Output = LeaveReply> + use<> {
+        let asked = self.ask(&request.group, |groups, ticket, now| groups.leave(request, ticket, now));
+        async move { expect!(Leave, asked) }
+    }
+
+    /// OffsetCommit. Answered when the offsets are safe.
+    pub fn commit_offsets(&self, request: CommitRequest) -> impl Future<Output = CommitReply> + use<> {
+        let group = request.group.clone();
+        let asked = self.ask(&group, |groups, ticket, now| groups.commit_offsets(request, ticket, now));
+        async move { expect!(Commit, asked) }
+    }
+
+    /// OffsetDelete, of partitions whose topics exist.
+    pub fn delete_offsets(
+        &self,
+        group: &GroupId,
+        partitions: &[(TopicName, i32)],
+    ) -> impl Future<Output = DeleteOffsetsReply> + use<> {
+        let asked = self.ask(group, |groups, ticket, now| groups.delete_offsets(group, partitions, ticket, now));
+        async move { expect!(DeleteOffsets, asked) }
+    }
+
+    /// DeleteGroups, of one group.
+    pub fn delete_group(&self, group: &GroupId) -> impl Future<Output = Result<(), GroupError>> + use<> {
+        let id = std::slice::from_ref(group);
+        let asked = self.ask(group, |groups, ticket, now| groups.delete_groups(id, ticket, now));
+        async move {
+            let reply: DeleteGroupsReply = expect!(DeleteGroups, asked);
+            reply?.into_iter().collect()
+        }
+    }
+
+    /// DescribeGroups, of one group.
+    ///
+    /// # Errors
+    /// That there is none, or that it is not here.
+    pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
+        self.read(group, |groups, _| groups.describe(group))?
+    }
+
+    /// ListGroups: every group that is coordinated here.
+    ///
+    /// # Errors
+    /// That some are still being loaded.
+    pub fn list(&self) -> Result<Vec<ListedGroup>, GroupError> {
+        let mut all = Vec::new();
+        for coordinator in self.coordinators() {
+            match coordinator.read(|groups, _| all.extend(groups.list())) {
+                Ok(()) | Err(GroupError::NotCoordinator) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Looks at a group and its neighbours.
+    ///
+    /// # Errors
+    /// That they are being loaded, or are another broker's.
+    pub fn read<T>(&self, group: &str, look: impl FnOnce(&mut Shard, Now) -> T) -> Result<T, GroupError> {
+        self.coordinator(group)?.read(look)
+    }
+
+    fn ask(&self, group: &str, act: impl FnOnce(&mut Shard, Ticket, Now) -> Effects) -> Asked {
+        self.coordinator(group)?.ask(act)
+    }
+}
+
+async fn answer(asked: Asked) -> Result<Reply, GroupError> {
+    asked?.await.map_err(|_| GroupError::NotCoordinator)
+}
