@@ -67,6 +67,12 @@ impl Workers {
         Ok(Workers { queue })
     }
 
+    /// Has a worker run `job`; waits for a place in the queue when it is full.
+    pub fn start_job(&self, job: impl FnOnce() + Send + 'static) {
+        let sent = self.queue.send(Box::new(job));
+        assert!(sent.is_ok(), "workers live as long as their handles");
+    }
+
     /// Runs `job` on a worker; the answer comes through the future. The job runs even when the future is dropped.
     pub fn run<T, F>(&self, job: F) -> impl Future<Output = T> + Send + use<T, F>
     where
@@ -74,10 +80,9 @@ impl Workers {
         F: FnOnce() -> T + Send + 'static,
     {
         let (done, answer) = oneshot::channel();
-        let sent = self.queue.send(Box::new(move || {
+        self.start_job(move || {
             let _ = done.send(job());
-        }));
-        assert!(sent.is_ok(), "workers live as long as their handles");
+        });
         async move { answer.await.expect("a worker answers every job") }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`handle`]: one file per API; authorise, do the work, answer
 //! - [`groups`]: the shell around consumer groups: loads, ticks, writes their records
 //! - [`replica`]: assignments in, running partitions out; the order of appends
+//! - [`http`]: metrics and probes
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - `coord`: the only one who knows Kubernetes
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`env`]: leaves
@@ -16,6 +17,7 @@ pub mod broker;
 pub mod env;
 pub mod groups;
 pub mod handle;
+pub mod http;
 pub mod image;
 pub mod metrics;
 pub mod producer_ids;

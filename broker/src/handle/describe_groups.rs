@@ -6,8 +6,8 @@ use ottla_wire::m15_describe_groups::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::{Context, text};
 use super::errors::group_error;
+use super::{Context, text};
 use crate::server::replies::Reply;
 
 /// Read, delete, describe, describe configs and alter configs: all that there are for a group.

@@ -1,11 +1,11 @@
 //! JoinGroup (KIP-134, KIP-345, KIP-394, KIP-814): a member asks to be part of the next generation, and waits for it.
 
 use ottla_group::{InstanceId, JoinRefused, JoinRequest, Joined, Protocol};
-use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 use ottla_wire::Str;
+use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
-use super::{Context, text};
 use super::errors::group_error;
+use super::{Context, text};
 use crate::env;
 use crate::server::replies::Reply;
 

@@ -28,7 +28,8 @@ pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
             Err(error) => return LeaveGroupResponse { error_code: group_error(error), ..Default::default() },
         };
         // Its only member's fate is the request's.
-        let error_code = if version >= 3 { ErrorCode::NONE } else { results.first().map_or(ErrorCode::NONE, group_result) };
+        let error_code =
+            if version >= 3 { ErrorCode::NONE } else { results.first().map_or(ErrorCode::NONE, group_result) };
         let members = members.into_iter().zip(&results).map(|(member, result)| MemberResponse {
             member_id: member.member_id,
             group_instance_id: member.group_instance_id,

@@ -1,11 +1,11 @@
 //! ListGroups (KIP-518, KIP-848): the groups that this broker coordinates, filtered by state and type.
 
 use ottla_group::ListedGroup as Group;
-use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use ottla_wire::Str;
+use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
-use super::{Context, text};
 use super::errors::group_error;
+use super::{Context, text};
 use crate::server::replies::Reply;
 
 /// The type of all our groups.
@@ -19,9 +19,8 @@ pub fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
             return context.reply(&ListGroupsResponse { error_code: group_error(error), ..Default::default() });
         }
     };
-    let wanted = |group: &Group| {
-        passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC)
-    };
+    let wanted =
+        |group: &Group| passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC);
     let listed = groups.into_iter().filter(wanted).map(|group| ListedGroup {
         group_id: text(&group.group),
         protocol_type: group.protocol_type.into(),

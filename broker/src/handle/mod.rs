@@ -7,24 +7,35 @@ mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod errors;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
 mod names;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod resources;
+mod sync_group;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -181,7 +192,6 @@ impl Handler {
             R::DescribeTopicPartitions(request) => describe_topic_partitions::handle(&context, request),
             R::DescribeLogDirs(request) => describe_log_dirs::handle(&context, request),
             R::ListPartitionReassignments(request) => list_partition_reassignments::handle(&context, request),
-            _ => Reply::Close(CloseReason::Unsupported),
         }
     }
 }

@@ -12,8 +12,8 @@ use ottla_wire::m09_offset_fetch::{
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use super::{Context, text};
 use super::errors::group_error;
+use super::{Context, text};
 use crate::server::replies::Reply;
 
 /// What is said of a partition without an offset.

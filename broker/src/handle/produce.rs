@@ -23,6 +23,9 @@ use crate::server::replies::{CloseReason, Reply};
 /// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
 const ADMIN_CLIENT: &str = "__admin_client";
 
+/// acks=all: every in-sync replica.
+const ALL: i16 = -1;
+
 /// What became of one topic's records.
 struct TopicOutcome {
     name: Str,
@@ -47,9 +50,9 @@ pub fn handle(context: &Context, request: ProduceRequest) -> Reply {
             Reply::Close(CloseReason::FailedUnacknowledged)
         }
         0 => Reply::Nothing,
-        -1 if !partitions(&outcomes).all(is_committed) => {
+        _ if !partitions(&outcomes).all(|outcome| is_acknowledged(outcome, acks == ALL)) => {
             let after = context.clone();
-            context.later(async move { response(&after, committed(outcomes, deadline).await) })
+            context.later(async move { response(&after, acknowledged(outcomes, acks == ALL, deadline).await) })
         }
         _ => context.reply(&response(context, outcomes)),
     }
@@ -67,7 +70,10 @@ fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicO
         }
         let partition = context.handler.replicas.get(topic, data.index)?;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
-        let appended = partition.append_from_client(&records, acks == -1)?;
+        let appended = partition.append_from_client(&records, acks == ALL)?;
+        if appended.must_flush {
+            context.handler.replicas.flush_soon(&partition);
+        }
         Ok((partition, appended))
     };
     let partitions = topic
@@ -82,15 +88,15 @@ fn partitions(outcomes: &[TopicOutcome]) -> impl Iterator<Item = &PartitionOutco
     outcomes.iter().flat_map(|topic| &topic.partitions)
 }
 
-fn is_committed(outcome: &PartitionOutcome) -> bool {
-    outcome.result.as_ref().map_or(true, |(partition, appended)| partition.high_watermark.get() >= appended.end)
+fn is_acknowledged(outcome: &PartitionOutcome, acks_all: bool) -> bool {
+    outcome.result.as_ref().map_or(true, |(partition, appended)| partition.is_acknowledged(appended, acks_all))
 }
 
-/// Waits until everything is committed or has failed, at most until `deadline`.
-async fn committed(mut outcomes: Vec<TopicOutcome>, deadline: Instant) -> Vec<TopicOutcome> {
+/// Waits until everything may be acknowledged or has failed, at most until `deadline`.
+async fn acknowledged(mut outcomes: Vec<TopicOutcome>, acks_all: bool, deadline: Instant) -> Vec<TopicOutcome> {
     for outcome in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
         if let Ok((partition, appended)) = &outcome.result
-            && let Err(error) = partition.committed(appended, deadline).await
+            && let Err(error) = partition.acknowledged(appended, acks_all, deadline).await
         {
             outcome.result = Err(error);
         }

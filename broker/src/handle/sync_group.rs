@@ -1,8 +1,8 @@
 //! SyncGroup (KIP-345, KIP-559): the leader hands in what everybody is to do; everybody learns it.
 
 use ottla_group::{GroupError, InstanceId, SyncRequest, Synced};
-use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
 use ottla_wire::Str;
+use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use super::Context;
 use super::errors::group_error;

@@ -36,6 +36,18 @@ impl Replicas {
         }
     }
 
+    /// Flushes a partition on a worker. Whoever comes while that flush has not begun shares it (group commit).
+    pub fn flush_soon(&self, partition: &Arc<Partition>) {
+        if !partition.ask_to_flush() {
+            return;
+        }
+        let (partition, metrics) = (partition.clone(), self.metrics.clone());
+        self.workers.start_job(move || {
+            let _timer = metrics.flush_seconds.start_timer();
+            partition.flush();
+        });
+    }
+
     async fn flush_what_is_due(&self) {
         let now_ms = env::wall_clock_ms();
         let due = self.all().into_iter().filter(|partition| partition.flush_is_due(now_ms, FLUSH_AGE, FLUSH_BYTES));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::retention::Retired;
 use ottla_log::{Admission, Bounds, DiskResult, FoundRecord, Log, LogError, LogSlice, ProducerError};
 use ottla_wire::{Chunk, FileSlice};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::NotServed;
@@ -49,6 +50,10 @@ pub struct Partition {
     pub log_end: Arc<Watermark>,
     /// Everything before is on every in-sync replica: safe, and shown to consumers.
     pub high_watermark: Arc<Watermark>,
+    /// Everything before is on the device.
+    pub durable: Arc<Watermark>,
+    /// A flush has been asked for and has not begun.
+    flush_asked: AtomicBool,
     me: Me,
     metrics: TopicMetrics,
     state: Mutex<State>,
@@ -97,6 +102,8 @@ pub struct Appended {
     pub log_start: i64,
     /// Under which leader epoch.
     pub leader_epoch: i32,
+    /// The topic's `flush.messages` is reached: the acknowledgement waits until this is on the device.
+    pub must_flush: bool,
 }
 
 /// Why records were not appended, or not committed.
@@ -273,6 +280,8 @@ impl Partition {
             number,
             log_end: Watermark::new(log.log_end()),
             high_watermark: Watermark::new(high_watermark),
+            durable: Watermark::new(log.recovery_point()),
+            flush_asked: AtomicBool::new(false),
             me,
             metrics,
             state: Mutex::new(State {
@@ -344,18 +353,34 @@ impl Partition {
         }
         let bytes = batch.bytes().len() as u64;
         let records = batch.header().records_count;
-        let appended = self.append(&batch, acks_all, now_ms)?;
+        let appended = self.append(self.leading(-1)?, &batch, acks_all, now_ms)?;
         self.metrics.bytes_in.inc_by(bytes);
         self.metrics.messages_in.inc_by(u64::try_from(records).unwrap_or(0));
         Ok(appended)
     }
 
-    /// Appends a batch under the partition's lock: sequence, offset and epoch are given here and nowhere else.
+    /// Appends a batch of a coordinator, as with acks=all, in the epoch in which it has read the log: in a later one others may
+    /// have written what it does not know.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
-    pub fn append(&self, batch: &Batch, acks_all: bool, now_ms: i64) -> Result<Appended, AppendError> {
-        let mut state = self.leading(-1)?;
+    pub fn append_own(&self, batch: &Batch, leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        let state = self.leading(leader_epoch)?;
+        let (size, limit) = (batch.bytes().len(), state.settings.max_message_bytes as usize);
+        if size > limit {
+            return Err(InvalidBatch::TooLarge { size, limit }.into());
+        }
+        self.append(state, batch, true, now_ms)
+    }
+
+    /// Appends a batch under the partition's lock: sequence, offset and epoch are given here and nowhere else.
+    fn append(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        batch: &Batch,
+        acks_all: bool,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let Role::Leader(leadership) = &state.role else { return Err(NotServed::NotLeader.into()) };
         let leader_epoch = leadership.epoch;
         let append_time_ms = (state.settings.message_timestamp_type == TimestampType::LogAppendTime).then_some(now_ms);
@@ -366,7 +391,8 @@ impl Partition {
         if let Admission::Duplicate(first) = state.log.producers().check(batch.header())? {
             let (base_offset, end) = (first.first_offset(), first.last_offset + 1);
             let append_time_ms = append_time_ms.map(|_| first.timestamp);
-            return Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch });
+            let must_flush = state.settings.flush_messages.is_some();
+            return Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch, must_flush });
         }
         let base_offset = state.log.log_end();
         let stamped = batch.stamp(base_offset, leader_epoch, append_time_ms);
@@ -379,36 +405,59 @@ impl Partition {
         let end = state.log.log_end();
         self.log_end.advance(end);
         self.advance_high_watermark(&state);
-        Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch })
+        let unflushed = end - self.durable.get();
+        let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
+        Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch, must_flush })
     }
 
-    /// Waits until an append is committed, at most until `deadline`.
+    /// Whether nothing of what `acks` asks for is missing any more.
+    pub fn is_acknowledged(&self, appended: &Appended, acks_all: bool) -> bool {
+        (!acks_all || self.high_watermark.get() >= appended.end)
+            && (!appended.must_flush || self.durable.get() >= appended.end)
+    }
+
+    /// Waits until an append may be acknowledged, at most until `deadline`.
     ///
     /// # Errors
     /// `TimedOut`, or that this broker no longer leads in the epoch of the append: then nobody here knows what becomes of it.
-    pub async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), AppendError> {
+    pub async fn acknowledged(
+        &self,
+        appended: &Appended,
+        acks_all: bool,
+        deadline: Instant,
+    ) -> Result<(), AppendError> {
         loop {
-            let reached = self.high_watermark.reached(appended.end);
-            if self.is_committed(appended)? {
+            let committed = self.high_watermark.reached(if acks_all { appended.end } else { i64::MIN });
+            let flushed = self.durable.reached(if appended.must_flush { appended.end } else { i64::MIN });
+            drop(self.leading(appended.leader_epoch)?);
+            if self.is_acknowledged(appended, acks_all) {
                 return Ok(());
             }
             tokio::select! {
-                () = reached => {}
+                _ = futures::future::join(committed, flushed) => {}
                 () = env::sleep_until(deadline) => return Err(AppendError::TimedOut),
             }
         }
     }
 
-    /// Whether an append is committed by now.
+    /// [`Partition::acknowledged`] by all in-sync replicas.
     ///
     /// # Errors
-    /// When this broker no longer leads in the epoch of the append.
-    pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
-        let _leading = self.leading(appended.leader_epoch)?;
-        Ok(self.high_watermark.get() >= appended.end)
+    /// As there.
+    pub async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), AppendError> {
+        self.acknowledged(appended, true, deadline).await
     }
 
-    /// The epoch in which this broker leads the partition, if it does.
+    /// Whether every in-sync replica has an append.
+    ///
+    /// # Errors
+    /// That this broker no longer leads in the epoch of the append.
+    pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
+        drop(self.leading(appended.leader_epoch)?);
+        Ok(self.is_acknowledged(appended, true))
+    }
+
+    /// The epoch in which this broker leads the partition; none while it does not.
     pub fn leader_epoch(&self) -> Option<i32> {
         match &self.state.lock().role {
             Role::Leader(leadership) => Some(leadership.epoch),
@@ -416,18 +465,19 @@ impl Partition {
         }
     }
 
-    /// All that is in the log now, as if it had just been appended.
+    /// Everything in the log, as if it had just been appended in one piece: for a coordinator to wait for and to read.
     ///
     /// # Errors
-    /// When this broker does not lead the partition in `leader_epoch`.
+    /// When this broker does not lead the partition in this epoch.
     pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
         let state = self.leading(leader_epoch)?;
         let (log_start, end) = (state.log.log_start(), state.log.log_end());
-        Ok(Appended { base_offset: log_start, end, append_time_ms: None, log_start, leader_epoch })
+        let base_offset = log_start;
+        Ok(Appended { base_offset, end, append_time_ms: None, log_start, leader_epoch, must_flush: false })
     }
 
-    /// Reads committed batches into memory, from the one that holds `offset`: about `max_bytes`, at least one, none at the
-    /// end. May wait for the disk.
+    /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the network
+    /// threads. Empty at the end of what is committed.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -545,7 +595,7 @@ impl Partition {
     }
 
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
-    fn leading(&self, believed_epoch: i32) -> Result<parking_lot::MutexGuard<'_, State>, NotServed> {
+    fn leading(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.state.lock();
         let Role::Leader(Leadership { epoch, .. }) = state.role else {
             return Err(if matches!(state.role, Role::Offline) { NotServed::Storage } else { NotServed::NotLeader });
@@ -576,6 +626,7 @@ impl Partition {
     fn disturb(&self) {
         self.log_end.disturb();
         self.high_watermark.disturb();
+        self.durable.disturb();
     }
 }
 
@@ -589,14 +640,22 @@ impl Partition {
         unflushed.bytes >= bytes || unflushed.since_ms.is_some_and(|since| now_ms - since >= age_ms)
     }
 
+    /// True for the first who asks since the last flush began: that one has it run.
+    pub fn ask_to_flush(&self) -> bool {
+        !self.flush_asked.swap(true, Ordering::SeqCst)
+    }
+
     /// Brings everything appended so far to the device; waits for it outside of the lock. After an error the partition is
     /// offline: what is on the device is unknown, and a second fsync would not tell.
     pub fn flush(&self) {
+        self.flush_asked.store(false, Ordering::SeqCst);
         let begun = self.state.lock().log.start_flush();
         let flushed = begun.and_then(|flush| {
             let Some(flush) = flush else { return Ok(()) };
             flush.run()?;
-            self.state.lock().log.flushed(&flush);
+            let mut state = self.state.lock();
+            state.log.flushed(&flush);
+            self.durable.advance(state.log.recovery_point());
             Ok(())
         });
         if let Err(error) = flushed {
