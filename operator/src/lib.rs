@@ -1,1 +1,7 @@
-//! Spec and who is alive, turned into objects: read, plan, apply
+//! The operator: *spec + who is alive* becomes *objects*. One reconcile: read everything, plan, apply.
+//!
+//! - [`plan`]: the decisions, pure: a [`plan::World`] in, [`plan::Step`]s out
+//! - [`coordination`]: the shell around them: watches, the brokers' Leases, and the writes
+
+pub mod coordination;
+pub mod plan;

@@ -1,0 +1,107 @@
+//! Carries out steps: one request each, under compare-and-swap, and an Event where people would want to know.
+//!
+//! Refused by a newer object is an ordinary outcome: the watch shows why, and the next plan knows better.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource, ResourceExt};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, change};
+use serde_json::json;
+
+use crate::plan::{FINALIZER, News, Step};
+
+/// Where steps are written.
+#[derive(Clone)]
+pub struct Writer {
+    clusters: Api<KafkaCluster>,
+    topics: Api<KafkaTopic>,
+    assignments: Api<KafkaAssignment>,
+    recorder: Recorder,
+}
+
+impl Writer {
+    /// Writes in this namespace.
+    pub fn new(client: &Client, namespace: &str) -> Writer {
+        let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: None };
+        Writer {
+            clusters: Api::namespaced(client.clone(), namespace),
+            topics: Api::namespaced(client.clone(), namespace),
+            assignments: Api::namespaced(client.clone(), namespace),
+            recorder: Recorder::new(client.clone(), reporter),
+        }
+    }
+
+    /// Carries out one step. May be dropped half-way: what is missing is planned again.
+    ///
+    /// # Errors
+    /// When the API server refuses or can't be reached.
+    pub async fn apply(&self, step: &Step) -> Result<(), kube::Error> {
+        match step {
+            Step::Change { read, next } => {
+                let stale = change::write(&self.assignments, read, next).await?;
+                if !stale.is_empty() {
+                    tracing::debug!(object = read.name_any(), ?stale, "entries have changed since they were read");
+                }
+            }
+            Step::Append { read, added } => {
+                change::append(&self.assignments, read, added).await?;
+            }
+            Step::Create(object) => {
+                self.assignments.create(&PostParams::default(), object).await?;
+            }
+            Step::Bury(read) => change::bury(&self.assignments, read).await?,
+            Step::Remove(read) => {
+                let preconditions = Preconditions { uid: read.uid(), resource_version: read.resource_version() };
+                let this_one = DeleteParams::default().preconditions(preconditions);
+                self.assignments.delete(&read.name_any(), &this_one).await?;
+            }
+            Step::Own(topic) => {
+                let finalizers = topic.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+                self.set_finalizers(topic, finalizers).await?;
+            }
+            Step::Release(topic, news) => {
+                // Told first: afterwards there may be no object to tell it about.
+                self.tell(&**topic, news).await;
+                let others = topic.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+                self.set_finalizers(topic, others).await?;
+            }
+            Step::TopicStatus(topic, news) => {
+                self.topics.replace_status(&topic.name_any(), &PostParams::default(), topic).await?;
+                self.tell_if_any(&**topic, news.as_ref()).await;
+            }
+            Step::ClusterStatus(cluster, news) => {
+                self.clusters.replace_status(&cluster.name_any(), &PostParams::default(), cluster).await?;
+                self.tell_if_any(&**cluster, news.as_ref()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_finalizers(&self, topic: &KafkaTopic, finalizers: Vec<&str>) -> Result<(), kube::Error> {
+        // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
+        let metadata = json!({ "resourceVersion": topic.resource_version(), "finalizers": finalizers });
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        self.topics.patch(&topic.name_any(), &PatchParams::default(), &patch).await.map(drop)
+    }
+
+    async fn tell_if_any(&self, about: &impl Resource<DynamicType = ()>, news: Option<&News>) {
+        if let Some(news) = news {
+            self.tell(about, news).await;
+        }
+    }
+
+    /// Events are a courtesy: one that can't be written is dropped.
+    async fn tell(&self, about: &impl Resource<DynamicType = ()>, news: &News) {
+        const LONGEST_NOTE: usize = 300; // characters; Kubernetes takes 1024 bytes
+        let event = Event {
+            type_: if news.warning { EventType::Warning } else { EventType::Normal },
+            reason: news.reason.clone(),
+            note: Some(news.note.chars().take(LONGEST_NOTE).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+            tracing::debug!(%error, reason = news.reason, "failed to publish an event");
+        }
+    }
+}

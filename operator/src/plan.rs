@@ -1,0 +1,155 @@
+//! What to write next, given everything that is known. Values in, values out: no client, clock or randomness.
+//!
+//! A plan holds only steps that are safe now; what rests on their outcome is planned when the objects show it. So a plan may
+//! be applied twice, late, in part, or by two operators at once.
+//!
+//! - [`assignments`]: elections and graves
+//! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
+//! - [`cluster`]: what is said about the cluster
+//! - [`condition`]: conditions that keep their times
+//!
+//! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never placed
+//! anew; files go only by a tombstone; where nothing is to change, nothing is planned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_config::{BrokerSettings, Config};
+use ottla_crds::assignment::{Assignment, BrokerId, Live, LiveBroker};
+use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic};
+use uuid::Uuid;
+
+pub mod assignments;
+pub mod cluster;
+pub mod condition;
+pub mod topic;
+
+/// What keeps a KafkaTopic until its assignments bear tombstones.
+pub const FINALIZER: &str = "ottla.io/topic";
+
+/// Everything that a plan rests on.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The cluster, unless it is gone.
+    pub cluster: Option<Arc<KafkaCluster>>,
+    /// Its topics.
+    pub topics: Vec<Arc<KafkaTopic>>,
+    /// Its assignments.
+    pub assignments: Vec<Arc<KafkaAssignment>>,
+    /// Every broker that has a Lease.
+    pub brokers: BTreeMap<BrokerId, Broker>,
+    /// The time that changed conditions bear.
+    pub now: Time,
+    /// The cluster's id, if it has none yet.
+    pub fresh_cluster_id: Uuid,
+}
+
+/// A broker as its Lease shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Broker {
+    /// What it is, while its Lease is renewed.
+    pub live: Option<LiveBroker>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Where clients reach it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Change entries of an assignment: each a transition of what was read.
+    Change {
+        /// What was read.
+        read: Arc<KafkaAssignment>,
+        /// The entries that change.
+        next: Vec<Assignment>,
+    },
+    /// Add entries to an assignment.
+    Append {
+        /// What was read.
+        read: Arc<KafkaAssignment>,
+        /// The new entries.
+        added: Vec<Assignment>,
+    },
+    /// Create an assignment.
+    Create(Box<KafkaAssignment>),
+    /// Put a tombstone on an assignment.
+    Bury(Arc<KafkaAssignment>),
+    /// Remove an assignment that no replica needs any more.
+    Remove(Arc<KafkaAssignment>),
+    /// Put our finalizer on a topic.
+    Own(Arc<KafkaTopic>),
+    /// Take it off again.
+    Release(Arc<KafkaTopic>, News),
+    /// Replace a topic's status by the one in this object.
+    TopicStatus(Box<KafkaTopic>, Option<News>),
+    /// Replace the cluster's status by the one in this object.
+    ClusterStatus(Box<KafkaCluster>, Option<News>),
+}
+
+/// What a person would want to know: an Event on the object that a step is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub note: String,
+}
+
+impl Step {
+    /// What to call it in a log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Change { .. } => "change entries of an assignment",
+            Step::Append { .. } => "add entries to an assignment",
+            Step::Create(_) => "create an assignment",
+            Step::Bury(_) => "put a tombstone on an assignment",
+            Step::Remove(_) => "remove an assignment",
+            Step::Own(_) => "put the finalizer on a topic",
+            Step::Release(..) => "take the finalizer off a topic",
+            Step::TopicStatus(..) => "write a topic's status",
+            Step::ClusterStatus(..) => "write the cluster's status",
+        }
+    }
+}
+
+/// The steps to take now, the most urgent first.
+pub fn plan(world: &World) -> Vec<Step> {
+    let Some(cluster) = &world.cluster else { return topic::let_go(world) };
+    if cluster.spec.paused {
+        return Vec::new();
+    }
+    let settings = BrokerSettings::resolve(&broker_config(&cluster.spec));
+    let mut steps = assignments::elections(world, &settings);
+    steps.extend(cluster::status(world, cluster));
+    steps.extend(assignments::emptied_graves(world));
+    steps.extend(topic::topics(world, cluster, &settings));
+    steps
+}
+
+/// The brokers' settings: those in the spec by Kafka's names, and the defaults for topics where those don't say.
+pub fn broker_config(spec: &KafkaClusterSpec) -> Config {
+    let mut config = spec.config.clone();
+    for (name, value) in [
+        ("num.partitions", spec.defaults.partitions),
+        ("default.replication.factor", spec.defaults.replication_factor),
+        ("min.insync.replicas", spec.defaults.min_in_sync_replicas),
+    ] {
+        config.entry(name.to_owned()).or_insert_with(|| value.to_string());
+    }
+    config
+}
+
+impl World {
+    /// Who is there.
+    pub fn live(&self) -> Live {
+        self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

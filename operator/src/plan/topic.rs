@@ -1,0 +1,305 @@
+//! From a KafkaTopic to its assignments, and what is said about it.
+//!
+//! A topic's id is the uid of the object that it was first placed for: whoever plans, and however often, means the same
+//! topic. Later it is found again from its assignments, by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use ottla_config::{BrokerSettings, check_topic_config};
+use ottla_crds::assignment::{Assignment, BrokerId, IsrMember};
+use ottla_crds::plan::{election, placement};
+use ottla_crds::{
+    ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, KafkaTopicStatus,
+    PARTITIONS_PER_OBJECT, names,
+};
+use uuid::Uuid;
+
+use super::condition::{self, Verdict, conditions, ranges};
+use super::{FINALIZER, News, Step, World};
+
+/// The steps for every topic of the cluster.
+pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings) -> Vec<Step> {
+    let mut named: BTreeMap<&str, Vec<&Arc<KafkaTopic>>> = BTreeMap::new();
+    for topic in &world.topics {
+        named.entry(topic.topic_name()).or_default().push(topic);
+    }
+    let mut steps = Vec::new();
+    for (_, mut claimants) in named {
+        // Whoever has the topic keeps it: of two objects made within one second the order of uids means nothing.
+        claimants.sort_by_key(|topic| (!is_owned(topic), topic.creation_timestamp(), topic.uid()));
+        let Some((owner, others)) = claimants.split_first() else { continue };
+        steps.extend(Plan::new(world, cluster, settings, owner).steps());
+        steps.extend(others.iter().filter_map(|other| in_conflict(world, other, owner)));
+    }
+    steps
+}
+
+/// Without its cluster nobody waits for a topic's end.
+pub fn let_go(world: &World) -> Vec<Step> {
+    let ending = world.topics.iter().filter(|topic| topic.metadata.deletion_timestamp.is_some() && is_owned(topic));
+    let release = |topic: &Arc<KafkaTopic>| {
+        let note = format!("the KafkaCluster {} is gone: records on its volumes stay", topic.spec.cluster_ref.name);
+        Step::Release(topic.clone(), News { warning: true, reason: "ClusterGone".to_owned(), note })
+    };
+    ending.map(release).collect()
+}
+
+fn is_owned(topic: &KafkaTopic) -> bool {
+    topic.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// What a topic waits for.
+#[derive(Debug)]
+struct Obstacle {
+    reason: &'static str,
+    message: String,
+}
+
+fn obstacle<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Obstacle> {
+    Err(Obstacle { reason, message: message.into() })
+}
+
+/// One topic and all that is known about it.
+struct Plan<'a> {
+    world: &'a World,
+    cluster: &'a KafkaCluster,
+    topic: &'a Arc<KafkaTopic>,
+    id: Uuid,
+    /// Its assignments that bear no tombstone, by their first partition.
+    objects: BTreeMap<i32, &'a Arc<KafkaAssignment>>,
+    /// Their entries, by partition.
+    entries: BTreeMap<i32, &'a Assignment>,
+    config_error: Option<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        world: &'a World,
+        cluster: &'a KafkaCluster,
+        settings: &BrokerSettings,
+        topic: &'a Arc<KafkaTopic>,
+    ) -> Plan<'a> {
+        let named =
+            |object: &&Arc<KafkaAssignment>| !object.spec.deleted && object.spec.topic_name == topic.topic_name();
+        let mut objects: Vec<_> = world.assignments.iter().filter(named).collect();
+        objects.sort_by_key(|object| (object.creation_timestamp(), object.spec.topic_id));
+        let adopted = objects.first().map(|object| object.spec.topic_id);
+        let own = topic.uid().and_then(|uid| Uuid::parse_str(&uid).ok());
+        let id = adopted.or(own).unwrap_or_default();
+        objects.retain(|object| object.spec.topic_id == id);
+        Plan {
+            world,
+            cluster,
+            topic,
+            id,
+            entries: objects.iter().flat_map(|o| &o.spec.partitions).map(|entry| (entry.partition, entry)).collect(),
+            objects: objects.into_iter().map(|object| (object.spec.first, object)).collect(),
+            config_error: check_topic_config(&topic.spec.config, settings).err().map(|error| error.to_string()),
+        }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        if self.topic.metadata.deletion_timestamp.is_some() {
+            return if is_owned(self.topic) { self.end() } else { Vec::new() };
+        }
+        match self.next() {
+            Ok(steps) if !steps.is_empty() => steps,
+            Ok(_) => self.say(None).into_iter().collect(),
+            Err(obstacle) => self.say(Some(obstacle)).into_iter().collect(),
+        }
+    }
+
+    /// Tombstones first, then the object may go: a broker that is away finds the tombstone when it comes back.
+    fn end(&self) -> Vec<Step> {
+        let (reason, note) = match self.topic.spec.deletion_policy {
+            DeletionPolicy::Delete if !self.objects.is_empty() => {
+                return self.objects.values().map(|object| Step::Bury((*object).clone())).collect();
+            }
+            DeletionPolicy::Delete => ("Deleted", "brokers remove the topic's records".to_owned()),
+            DeletionPolicy::Retain => {
+                let note = "the topic goes on without a KafkaTopic: make one of the same name to take it over";
+                ("Retained", note.to_owned())
+            }
+        };
+        vec![Step::Release(self.topic.clone(), News { warning: false, reason: reason.to_owned(), note })]
+    }
+
+    /// What is to be written next for the topic to be as its spec says.
+    fn next(&self) -> Result<Vec<Step>, Obstacle> {
+        let wanted = match self.topic.spec.partitions {
+            Some(wanted) => wanted,
+            None if self.entries.is_empty() => self.cluster.spec.defaults.partitions,
+            None => 0, // the default counted when the topic was made
+        };
+        let missing: Vec<i32> =
+            (0..wanted.max(self.known_partitions())).filter(|p| !self.entries.contains_key(p)).collect();
+        let lost: Vec<i32> = missing.iter().copied().filter(|p| *p < self.known_partitions()).collect();
+        if !lost.is_empty() {
+            let lost = ranges(lost);
+            return obstacle(
+                "AssignmentsMissing",
+                format!("partitions {lost} were assigned once, and no object says where"),
+            );
+        }
+        if let (true, Some(error)) = (self.entries.is_empty(), &self.config_error) {
+            return obstacle("InvalidConfig", error);
+        }
+        let replication_factor = self.topic.spec.replication_factor;
+        if replication_factor.unwrap_or(self.cluster.spec.defaults.replication_factor) > 1 && !missing.is_empty() {
+            return obstacle("ReplicationNotAvailable", "replication is not available yet: set replicationFactor to 1");
+        }
+        if !is_owned(self.topic) {
+            return Ok(vec![Step::Own(self.topic.clone())]);
+        }
+        self.place(&missing)
+    }
+
+    /// How many partitions have ever been said to exist.
+    fn known_partitions(&self) -> i32 {
+        self.topic.status.as_ref().and_then(|status| status.partitions).unwrap_or(0)
+    }
+
+    fn place(&self, missing: &[i32]) -> Result<Vec<Step>, Obstacle> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let live = self.world.live();
+        let staying = self.world.brokers.iter().filter(|(_, broker)| broker.live.is_some_and(|live| !live.draining));
+        let brokers: Vec<placement::Broker> =
+            staying.map(|(id, broker)| placement::Broker { id: *id, rack: broker.rack.clone() }).collect();
+        let existing: Vec<Vec<BrokerId>> = self.entries.values().map(|entry| entry.replicas.clone()).collect();
+        let seed = self.id.as_u64_pair().0;
+        let placed = match placement::place(missing.len(), 1, &brokers, &existing, seed) {
+            Ok(placed) => placed,
+            Err(_) => return obstacle("NoBrokers", "no broker is there to take the partitions"),
+        };
+        let mut added: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
+        for (partition, replicas) in missing.iter().zip(placed) {
+            let first = partition - partition % PARTITIONS_PER_OBJECT;
+            added.entry(first).or_default().extend(Assignment::create(*partition, replicas, &live));
+        }
+        let step = |(first, entries): (i32, Vec<Assignment>)| match self.objects.get(&first) {
+            Some(read) => Step::Append { read: (*read).clone(), added: entries },
+            None => Step::Create(Box::new(self.object(first, entries))),
+        };
+        Ok(added.into_iter().map(step).collect())
+    }
+
+    /// A new object. Nothing owns it: that its cluster or its KafkaTopic is gone is no reason to lose it.
+    fn object(&self, first: i32, partitions: Vec<Assignment>) -> KafkaAssignment {
+        let cluster = self.topic.spec.cluster_ref.name.clone();
+        let labels = [(names::CLUSTER_LABEL, cluster.clone()), (names::TOPIC_ID_LABEL, self.id.to_string())];
+        KafkaAssignment {
+            metadata: ObjectMeta {
+                name: Some(names::assignment(self.topic.topic_name(), self.id, first)),
+                namespace: self.topic.namespace(),
+                labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+                ..ObjectMeta::default()
+            },
+            spec: KafkaAssignmentSpec {
+                cluster_ref: ClusterRef { name: cluster },
+                topic_name: self.topic.topic_name().to_owned(),
+                topic_id: self.id,
+                first,
+                deleted: false,
+                partitions,
+            },
+        }
+    }
+
+    /// The topic's status, if it says something new.
+    fn say(&self, obstacle: Option<Obstacle>) -> Option<Step> {
+        let before = self.topic.status.clone().unwrap_or_default();
+        let live = self.world.live();
+        let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
+        let offline = election::offline(&entries, &live);
+        let valid = |member: &&IsrMember| live.get(&member.broker).is_some_and(|b| b.incarnation == member.incarnation);
+        let behind: Vec<i32> = entries
+            .iter()
+            .filter(|entry| entry.isr.iter().filter(valid).count() < entry.replicas.len())
+            .map(|entry| entry.partition)
+            .collect();
+
+        let offline_message = || {
+            let mut brokers: Vec<i32> = offline.iter().flat_map(|(_, waits)| waits).map(|broker| broker.0).collect();
+            brokers.sort_unstable();
+            brokers.dedup();
+            let partitions = ranges(offline.iter().map(|(partition, _)| *partition));
+            format!("partitions {partitions} wait for brokers {}", ranges(brokers))
+        };
+        let replicas_healthy = if !offline.is_empty() {
+            Verdict::new("ReplicasHealthy", false, "PartitionsOffline", offline_message())
+        } else if !behind.is_empty() {
+            let message = format!("partitions {} lack replicas in sync", ranges(behind.iter().copied()));
+            Verdict::new("ReplicasHealthy", false, "UnderReplicated", message)
+        } else {
+            Verdict::new("ReplicasHealthy", true, "InSync", "")
+        };
+        let config_synced = match &self.config_error {
+            Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
+            None => Verdict::new("ConfigSynced", true, "Synced", ""),
+        };
+        let ready = match &obstacle {
+            Some(obstacle) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
+            None if !offline.is_empty() => Verdict { type_: "Ready", ..replicas_healthy.clone() },
+            None if self.config_error.is_some() => Verdict { type_: "Ready", ..config_synced.clone() },
+            None => Verdict::new("Ready", true, "Ready", ""),
+        };
+        let no_conflict = Verdict::new("Conflict", false, "NoConflict", "");
+        let verdicts = [ready, config_synced, replicas_healthy, no_conflict];
+
+        let count = |partitions: usize| Some(i32::try_from(partitions).unwrap_or(i32::MAX));
+        let placed = !entries.is_empty();
+        let replication_factor = entries.iter().map(Assignment::replication_factor).min().and_then(count);
+        let partitions = count(entries.len()).max(before.partitions).filter(|_| placed || before.partitions.is_some());
+        let status = KafkaTopicStatus {
+            observed_generation: self.topic.metadata.generation,
+            topic_name: Some(self.topic.topic_name().to_owned()),
+            topic_id: placed.then_some(self.id).or(before.topic_id),
+            partitions,
+            replication_factor: replication_factor.or(before.replication_factor),
+            offline_partitions: count(offline.len()),
+            under_replicated_partitions: count(behind.len()),
+            conditions: conditions(&before.conditions, &verdicts, self.topic.metadata.generation, &self.world.now),
+        };
+        status_step(self.topic, status)
+    }
+}
+
+/// The younger of two objects for one topic has no part in it.
+fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Option<Step> {
+    let generation = topic.metadata.generation;
+    let message = format!("the KafkaTopic {} is about the same topic and was there first", owner.name_any());
+    let verdicts = [
+        Verdict::new("Ready", false, "Conflict", message.clone()),
+        Verdict::new("Conflict", true, "OtherObject", message),
+    ];
+    let before = topic.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let status = KafkaTopicStatus {
+        observed_generation: generation,
+        topic_name: Some(topic.topic_name().to_owned()),
+        conditions: conditions(before, &verdicts, generation, &world.now),
+        ..KafkaTopicStatus::default()
+    };
+    status_step(topic, status)
+}
+
+/// Writes the status where it says something new; tells people when the reason to be ready or not has changed.
+fn status_step(topic: &Arc<KafkaTopic>, status: KafkaTopicStatus) -> Option<Step> {
+    if topic.status.as_ref() == Some(&status) {
+        return None;
+    }
+    let before = topic.status.as_ref().and_then(|status| condition::reason(&status.conditions, "Ready"));
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    let news = ready.filter(|ready| before != Some(ready.reason.as_str())).map(|ready| News {
+        warning: ready.status != "True",
+        reason: ready.reason.clone(),
+        note: if ready.message.is_empty() { "every partition has a leader".to_owned() } else { ready.message.clone() },
+    });
+    let mut topic = KafkaTopic::clone(topic);
+    topic.status = Some(status);
+    Some(Step::TopicStatus(Box::new(topic), news))
+}

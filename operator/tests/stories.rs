@@ -1,0 +1,287 @@
+//! Topics' lives, told against the embedded API: the operator as it runs, brokers as their Leases show them.
+
+mod world;
+
+use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_crds::{DeletionPolicy, KafkaAssignment, KafkaTopic};
+use world::{World, condition};
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_applied_gets_leaders_on_live_brokers() {
+    let world = World::with_cluster(2).await;
+    let _operator = world.operator();
+    let _brokers = (world.broker(0, 7), world.broker(1, 8));
+    world.until("both brokers are in the status", |seen| seen.cluster().is_some_and(|c| c.replicas == Some(2))).await;
+    let before = tokio::time::Instant::now();
+    world.apply_topic("orders", 100).await;
+    world.until("each partition has a leader", |seen| seen.leaders("orders").len() == 100).await;
+    let took = before.elapsed();
+    assert!(took.as_millis() < 100, "no timer is waited for: {took:?} of paused time");
+    let seen = world.seen().await;
+    let leaders = seen.leaders("orders");
+    let (on_0, on_1): (Vec<BrokerId>, Vec<BrokerId>) = leaders.into_values().partition(|leader| *leader == BrokerId(0));
+    assert_eq!((on_0.len(), on_1.len()), (50, 50));
+    assert_eq!(seen.assignments.len(), 2, "64 partitions per object");
+
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    let topic = world.seen().await.topic("orders").unwrap().clone();
+    let status = topic.status.unwrap();
+    assert_eq!(
+        (status.partitions, status.replication_factor, status.offline_partitions),
+        (Some(100), Some(1), Some(0))
+    );
+    assert_eq!(status.topic_id.unwrap().to_string(), topic.metadata.uid.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_state_writes_nothing_but_leases() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply_topic("orders", 3).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    world.settle().await;
+    let before = world.seen().await.versions();
+    tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+    assert_eq!(world.seen().await.versions(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletion_waits_for_every_replicas_word_but_not_the_object() {
+    let world = World::with_cluster(2).await;
+    let _operator = world.operator();
+    let _brokers = (world.broker(0, 7), world.broker(1, 8));
+    world.apply_topic("orders", 70).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+
+    world.delete_topic("orders").await;
+    world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+    world.settle().await;
+    let graves = world.seen().await.assignments;
+    assert_eq!(graves.len(), 2);
+    assert!(graves.iter().all(|grave| grave.spec.deleted));
+
+    world.remove_replicas(BrokerId(0)).await;
+    world.settle().await;
+    assert_eq!(world.seen().await.assignments.len(), 2, "broker 1 has not said a word");
+    world.remove_replicas(BrokerId(1)).await;
+    world.until("nothing is left", |seen| seen.assignments.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_free_again_at_once_and_the_new_topic_is_another() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply_topic("orders", 1).await;
+    world.until("it has a leader", |seen| seen.leaders("orders").len() == 1).await;
+    let old = world.seen().await.assignments[0].spec.topic_id;
+    world.delete_topic("orders").await;
+    world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+    world.apply_topic("orders", 1).await;
+    world.until("it has a leader", |seen| seen.leaders("orders").len() == 1).await;
+    let seen = world.seen().await;
+    let standing: Vec<&KafkaAssignment> = seen.assignments.iter().filter(|a| !a.spec.deleted).collect();
+    assert_eq!(standing.len(), 1);
+    assert_ne!(standing[0].spec.topic_id, old);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retained_topic_outlives_its_object_and_is_taken_over_by_the_next() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply(world.topic("orders", 2, |spec| spec.deletion_policy = DeletionPolicy::Retain)).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    let before = world.seen().await.assignments;
+    world.delete_topic("orders").await;
+    world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+    world.settle().await;
+    assert_eq!(world.seen().await.assignments, before);
+
+    world.apply_topic("orders", 3).await;
+    world.until("it has grown", |seen| seen.leaders("orders").len() == 3).await;
+    let after = world.seen().await;
+    assert_eq!(after.assignments.len(), 1);
+    assert_eq!(after.assignments[0].spec.topic_id, before[0].spec.topic_id);
+    assert_eq!(after.assignments[0].spec.partitions[..2], before[0].spec.partitions[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_objects_for_one_topic_the_older_has_it() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply_topic("orders", 1).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    let second = world.topic("same", 5, |spec| spec.topic_name = Some("orders".to_owned()));
+    world.apply(second).await;
+    let conflict = |topic: Option<&KafkaTopic>| condition(topic, "Conflict") == Some(("True", "OtherObject"));
+    world.until("the younger is told", |seen| conflict(seen.topic("same"))).await;
+    world.settle().await;
+    assert_eq!(world.seen().await.leaders("orders").len(), 1);
+
+    world.delete_topic("orders").await;
+    world.until("the younger takes its place", |seen| seen.leaders("orders").len() == 5).await;
+    let free = |topic: Option<&KafkaTopic>| condition(topic, "Conflict") == Some(("False", "NoConflict"));
+    world.until("and is told so", |seen| free(seen.topic("same"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_dies_takes_its_leaderships_with_it_and_brings_them_back() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let broker = world.broker(0, 7);
+    world.apply_topic("orders", 3).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    let identity = broker.kill();
+    let offline = Some(("False", "PartitionsOffline"));
+    world.until("nobody leads", |seen| condition(seen.topic("orders"), "Ready") == offline).await;
+    let seen = world.seen().await;
+    assert!(seen.leaders("orders").is_empty());
+    assert!(seen.assignments[0].spec.partitions.iter().all(|p| (p.leader_epoch, p.isr.len()) == (1, 1)));
+    let message = seen.message(seen.topic("orders"), "Ready");
+    assert_eq!(message, "partitions 0–2 wait for brokers 0");
+
+    let _again = world.broker_after(0, 7, identity);
+    world.until("it leads again", |seen| seen.leaders("orders").len() == 3).await;
+    let entry = world.seen().await.assignments[0].spec.partitions[0].clone();
+    assert_eq!((entry.leader_epoch, entry.isr[0].incarnation), (2, Incarnation(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_may_have_lost_records_leads_only_after_its_report() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let broker = world.broker(0, 7);
+    world.apply_topic("orders", 2).await;
+    world.until("it has leaders", |seen| seen.leaders("orders").len() == 2).await;
+    let identity = broker.kill();
+    let _other_content = world.broker_after(0, 8, identity);
+    world.until("nobody leads", |seen| seen.leaders("orders").is_empty()).await;
+    world.settle().await;
+    assert!(world.seen().await.leaders("orders").is_empty(), "nothing was reported yet");
+
+    world.report(BrokerId(0), 8, 100).await;
+    world.until("it leads again", |seen| seen.leaders("orders").len() == 2).await;
+    let entry = world.seen().await.assignments[0].spec.partitions[1].clone();
+    assert_eq!((entry.isr[0].incarnation, entry.reports.len()), (Incarnation(8), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_done_is_said_and_not_done() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    world.apply_topic("early", 1).await;
+    let ready = |topic: Option<&KafkaTopic>, reason| condition(topic, "Ready") == Some(("False", reason));
+    world.until("it waits for a broker", |seen| ready(seen.topic("early"), "NoBrokers")).await;
+    let _broker = world.broker(0, 7);
+    world.until("it has one", |seen| seen.leaders("early").len() == 1).await;
+
+    world.apply(world.topic("three", 1, |spec| spec.replication_factor = Some(3))).await;
+    world.until("refused", |seen| ready(seen.topic("three"), "ReplicationNotAvailable")).await;
+    let typo = |spec: &mut ottla_crds::KafkaTopicSpec| {
+        spec.config.insert("retention.mss".to_owned(), "1".to_owned());
+    };
+    world.apply(world.topic("typo", 1, typo)).await;
+    world.until("refused", |seen| ready(seen.topic("typo"), "InvalidConfig")).await;
+    let seen = world.seen().await;
+    assert!(seen.message(seen.topic("typo"), "ConfigSynced").contains("retention.mss"));
+    assert!(seen.leaders("three").is_empty() && seen.leaders("typo").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn assignments_that_vanished_are_not_placed_anew() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply_topic("orders", 2).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    world.lose_assignments().await;
+    let missing = Some(("False", "AssignmentsMissing"));
+    world.until("it is said", |seen| condition(seen.topic("orders"), "Ready") == missing).await;
+    world.settle().await;
+    let seen = world.seen().await;
+    assert!(seen.assignments.is_empty());
+    assert_eq!(seen.topic("orders").unwrap().status.as_ref().unwrap().partitions, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_cluster_a_topic_is_let_go() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.apply_topic("orders", 2).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    world.delete_cluster().await;
+    world.until("the cluster is gone", |seen| seen.cluster().is_none()).await;
+    world.delete_topic("orders").await;
+    world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+    assert!(world.events().await.contains(&"ClusterGone".to_owned()));
+    assert!(!world.seen().await.assignments[0].spec.deleted, "records stay");
+}
+
+/// The operator is killed before its n-th write, for every n, and another one takes over.
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_stop_between_any_two_writes() {
+    for writes in 1..12 {
+        let world = World::with_cluster(2).await;
+        let _brokers = (world.broker(0, 7), world.broker(1, 8));
+        let first = world.operator_with(writes);
+        world.apply_topic("orders", 130).await;
+        world.settle().await;
+        drop(first);
+        let second = world.operator();
+        world.until("each partition has a leader", |seen| seen.leaders("orders").len() == 130).await;
+        world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+        drop(second);
+
+        let third = world.operator_with(writes);
+        world.delete_topic("orders").await;
+        world.settle().await;
+        drop(third);
+        let _fourth = world.operator();
+        world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+        for broker in [BrokerId(0), BrokerId(1)] {
+            world.remove_replicas(broker).await;
+        }
+        world.until("nothing is left", |seen| seen.assignments.is_empty()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_operators_at_once_make_one_topic() {
+    let world = World::with_cluster(2).await;
+    let _operators = (world.operator(), world.operator());
+    let _brokers = (world.broker(0, 7), world.broker(1, 8));
+    for n in 0..10 {
+        world.apply_topic(&format!("topic-{n}"), 70).await;
+    }
+    for n in 0..10 {
+        let name = format!("topic-{n}");
+        world.until("each partition has a leader", |seen| seen.leaders(&name).len() == 70).await;
+    }
+    assert_eq!(world.seen().await.assignments.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_watches_and_an_outage_cost_time_only() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let _broker = world.broker(0, 7);
+    world.until("the broker is there", |seen| seen.cluster().is_some_and(|c| c.replicas == Some(1))).await;
+    for n in 0..5 {
+        world.faults().expire_watches();
+        world.faults().drop_watches();
+        world.faults().refuse_writes(3);
+        let name = format!("topic-{n}");
+        world.apply_topic(&name, 70).await;
+        world.until("each partition has a leader", |seen| seen.leaders(&name).len() == 70).await;
+    }
+    world.faults().set_outage(true);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    world.faults().set_outage(false);
+    world.apply_topic("after", 1).await;
+    world.until("it has a leader", |seen| seen.leaders("after").len() == 1).await;
+    assert_eq!(world.seen().await.leaders("topic-0").len(), 70, "an outage moves nobody");
+}

@@ -1,0 +1,251 @@
+//! A small world for stories: the embedded API, operators that can be stopped after any write, brokers that are only Leases.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, RecoveryReport};
+use ottla_crds::lease::{self, BrokerSession, Claim, Observed};
+use ottla_crds::{
+    Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
+    KafkaTopicSpec, change, names,
+};
+use ottla_local_api::{Faults, Server, Store};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const NAMESPACE: &str = "default";
+const CLUSTER: &str = "prod";
+
+pub struct World {
+    server: Server,
+    client: Client,
+}
+
+/// Everything at one moment.
+pub struct Seen {
+    pub clusters: Vec<KafkaCluster>,
+    pub topics: Vec<KafkaTopic>,
+    pub assignments: Vec<KafkaAssignment>,
+}
+
+/// A task that ends with its handle, as a killed process does.
+pub struct Process {
+    task: JoinHandle<()>,
+    identity: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Process {
+    /// Ends it and tells who it was.
+    pub fn kill(self) -> String {
+        self.identity.clone()
+    }
+}
+
+impl World {
+    pub async fn with_cluster(brokers: i32) -> World {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let world = World { client: server.client(NAMESPACE), server };
+        let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers, ..Brokers::default() }, ..cluster_spec() };
+        let cluster = KafkaCluster::new(CLUSTER, spec);
+        world.api::<KafkaCluster>().create(&PostParams::default(), &cluster).await.unwrap();
+        world
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    pub fn faults(&self) -> &Faults {
+        self.server.faults()
+    }
+
+    pub fn operator(&self) -> Process {
+        self.operator_with(i64::MAX)
+    }
+
+    /// An operator that hangs before its write after these.
+    pub fn operator_with(&self, writes: i64) -> Process {
+        let client = limited(&self.server, writes);
+        let run = ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, std::future::pending());
+        Process { task: tokio::spawn(run), identity: String::new() }
+    }
+
+    pub fn broker(&self, id: i32, incarnation: i64) -> Process {
+        self.broker_after(id, incarnation, String::new())
+    }
+
+    /// A broker that knows its predecessor as gone.
+    pub fn broker_after(&self, id: i32, incarnation: i64, predecessor: String) -> Process {
+        let identity = uuid::Uuid::new_v4().to_string();
+        let claim = Claim {
+            name: names::broker(CLUSTER, BrokerId(id)),
+            labels: BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), CLUSTER.to_owned())]),
+            identity: identity.clone(),
+            predecessor: Some(predecessor),
+            observed: Observed::default(),
+        };
+        let session = BrokerSession { incarnation: Incarnation(incarnation), start: 1, draining: false };
+        let (said, annotations) = watch::channel(session.annotations());
+        let api: Api<Lease> = self.api();
+        let task = tokio::spawn(async move {
+            let _said = said;
+            lease::hold(api, claim, annotations, watch::Sender::new(None), std::future::pending()).await;
+        });
+        Process { task, identity }
+    }
+
+    pub fn topic(&self, name: &str, partitions: i32, change: impl FnOnce(&mut KafkaTopicSpec)) -> KafkaTopic {
+        let cluster_ref = ClusterRef { name: CLUSTER.to_owned() };
+        let mut spec = KafkaTopicSpec { cluster_ref, partitions: Some(partitions), ..KafkaTopicSpec::default() };
+        change(&mut spec);
+        KafkaTopic { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, spec, status: None }
+    }
+
+    pub async fn apply(&self, topic: KafkaTopic) {
+        self.api().create(&PostParams::default(), &topic).await.unwrap();
+    }
+
+    pub async fn apply_topic(&self, name: &str, partitions: i32) {
+        self.apply(self.topic(name, partitions, |_| {})).await;
+    }
+
+    pub async fn delete_topic(&self, name: &str) {
+        self.api::<KafkaTopic>().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn delete_cluster(&self) {
+        self.api::<KafkaCluster>().delete(CLUSTER, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn lose_assignments(&self) {
+        for object in self.seen().await.assignments {
+            let api = self.api::<KafkaAssignment>();
+            api.delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
+        }
+    }
+
+    /// What a broker does when its files are gone.
+    pub async fn remove_replicas(&self, broker: BrokerId) {
+        self.change(|entry| entry.replicas.contains(&broker).then(|| entry.forget(broker).unwrap())).await;
+    }
+
+    /// What a broker does whose entries are void.
+    pub async fn report(&self, broker: BrokerId, incarnation: i64, log_end: i64) {
+        let report = RecoveryReport { broker, incarnation: Incarnation(incarnation), last_epoch: 0, log_end };
+        self.change(|entry| entry.report(report).ok()).await;
+    }
+
+    async fn change(&self, change: impl Fn(&Assignment) -> Option<Assignment>) {
+        for read in self.seen().await.assignments {
+            let next: Vec<Assignment> = read.spec.partitions.iter().filter_map(&change).collect();
+            let stale = change::write(&self.api(), &read, &next).await.unwrap();
+            assert!(stale.is_empty(), "nobody else writes these");
+        }
+    }
+
+    pub async fn seen(&self) -> Seen {
+        let all = ListParams::default();
+        Seen {
+            clusters: self.api().list(&all).await.unwrap().items,
+            topics: self.api().list(&all).await.unwrap().items,
+            assignments: self.api().list(&all).await.unwrap().items,
+        }
+    }
+
+    /// The reasons of all events so far.
+    pub async fn events(&self) -> Vec<String> {
+        let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
+        events.items.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    /// Waits until the objects are so.
+    pub async fn until(&self, story: &str, so: impl Fn(&Seen) -> bool) {
+        for _ in 0..2000 {
+            if so(&self.seen().await) {
+                return;
+            }
+            // Time is paused: it moves when everybody else has nothing left to do.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let seen = self.seen().await;
+        panic!("never: {story}\n{:#?}\n{:#?}", seen.topics, seen.assignments);
+    }
+
+    /// Waits until everybody has done what is to be done.
+    pub async fn settle(&self) {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// The spec that an empty one means.
+fn cluster_spec() -> KafkaClusterSpec {
+    serde_json::from_value(serde_json::json!({})).unwrap()
+}
+
+/// A client whose writes hang for ever after the first few.
+fn limited(server: &Server, writes: i64) -> Client {
+    let left = Arc::new(AtomicI64::new(writes));
+    let server = server.clone();
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (left, server) = (left.clone(), server.clone());
+        async move {
+            if request.method() != http::Method::GET && left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+                std::future::pending::<()>().await;
+            }
+            let client = server.client(NAMESPACE);
+            client.send(request).await
+        }
+    });
+    Client::new(service, NAMESPACE)
+}
+
+impl Seen {
+    pub fn cluster(&self) -> Option<&KafkaClusterStatus> {
+        self.clusters.first()?.status.as_ref()
+    }
+
+    pub fn topic(&self, name: &str) -> Option<&KafkaTopic> {
+        self.topics.iter().find(|topic| topic.name_any() == name)
+    }
+
+    pub fn leaders(&self, topic: &str) -> BTreeMap<i32, BrokerId> {
+        let of_topic = self.assignments.iter().filter(|object| object.spec.topic_name == topic && !object.spec.deleted);
+        let entries = of_topic.flat_map(|object| &object.spec.partitions);
+        entries.filter_map(|entry| Some((entry.partition, entry.leader?))).collect()
+    }
+
+    pub fn versions(&self) -> Vec<Option<String>> {
+        let clusters = self.clusters.iter().map(ResourceExt::resource_version);
+        let topics = self.topics.iter().map(ResourceExt::resource_version);
+        clusters.chain(topics).chain(self.assignments.iter().map(ResourceExt::resource_version)).collect()
+    }
+
+    pub fn message<'a>(&self, topic: Option<&'a KafkaTopic>, type_: &str) -> &'a str {
+        &of_type(topic, type_).unwrap().message
+    }
+}
+
+/// A condition's status and reason.
+pub fn condition<'a>(topic: Option<&'a KafkaTopic>, type_: &str) -> Option<(&'a str, &'a str)> {
+    of_type(topic, type_).map(|condition| (condition.status.as_str(), condition.reason.as_str()))
+}
+
+fn of_type<'a>(topic: Option<&'a KafkaTopic>, type_: &str) -> Option<&'a Condition> {
+    topic?.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
