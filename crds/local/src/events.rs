@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::kind::at;
+use crate::object::as_map;
+
 /// Field of `events.k8s.io/v1` and the field of `v1` that holds the same.
 const RENAMED: [(&str, &str); 7] = [
     ("regarding", "involvedObject"),
@@ -24,6 +27,21 @@ pub fn to_new(stored: &Value) -> Value {
     rename(stored.clone(), "events.k8s.io/v1", |field| {
         RENAMED.iter().find(|(_, from)| *from == field).map(|(to, _)| *to)
     })
+}
+
+/// A stored Event with what its table shows and no single field says: when it was last seen, and `kind/name` of what
+/// it is about.
+pub fn summary(stored: &Value) -> Value {
+    let text = |path| at(stored, path).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let times = ["series.lastObservedTime", "lastTimestamp", "eventTime", "metadata.creationTimestamp"];
+    let last_seen = times.into_iter().find_map(text);
+    let (kind, name) = (text("involvedObject.kind"), text("involvedObject.name"));
+    let object = format!("{}/{}", kind.unwrap_or_default().to_lowercase(), name.unwrap_or_default());
+    let mut summary = stored.clone();
+    let fields = as_map(&mut summary);
+    fields.insert("lastSeen".into(), last_seen.into());
+    fields.insert("object".into(), object.into());
+    summary
 }
 
 fn rename(event: Value, api_version: &str, new_name: impl Fn(&str) -> Option<&'static str>) -> Value {

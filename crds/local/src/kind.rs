@@ -92,6 +92,11 @@ impl Kind {
         }
     }
 
+    /// Whether this is one of the two kinds of events.
+    pub fn is_event(&self) -> bool {
+        self.stored_resource() == "events"
+    }
+
     /// Whether this is the kind that namespaces are.
     pub fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.plural == "namespaces"
@@ -219,11 +224,11 @@ fn builtin() -> Vec<Kind> {
     };
     let event_columns = || {
         vec![
-            column("Last Seen", "date", ".lastTimestamp", 0),
+            column("Last Seen", "date", ".lastSeen", 0),
             column("Type", "string", ".type", 0),
             column("Reason", "string", ".reason", 0),
-            column("Object", "string", ".involvedObject.name", 0),
-            column("Source", "string", ".source.component", 1),
+            column("Object", "string", ".object", 0),
+            column("Source", "string", ".reportingComponent", 1),
             column("Message", "string", ".message", 0),
         ]
     };

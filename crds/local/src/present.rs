@@ -44,8 +44,7 @@ impl Presenter {
     pub fn one(&self, object: &Object) -> Bytes {
         match self.shape {
             Shape::Table(include) => {
-                let rows = [self.kind.to_shown(&object.value)];
-                table::table(&self.kind, &rows, include, object.version, true).to_string().into()
+                table::table(&self.kind, &[&object.value], include, object.version, true).to_string().into()
             }
             Shape::Metadata => metadata_only(&object.value).to_string().into(),
             Shape::Whole => self.whole(object),
@@ -55,7 +54,7 @@ impl Presenter {
     pub fn list(&self, version: u64, objects: &[Arc<Object>]) -> Bytes {
         match self.shape {
             Shape::Table(include) => {
-                let rows: Vec<Value> = objects.iter().map(|object| self.kind.to_shown(&object.value)).collect();
+                let rows: Vec<&Value> = objects.iter().map(|object| &object.value).collect();
                 table::table(&self.kind, &rows, include, version, true).to_string().into()
             }
             Shape::Metadata => {
@@ -75,8 +74,7 @@ impl Presenter {
         match self.shape {
             Shape::Table(include) => {
                 let with_columns = !std::mem::replace(&mut self.columns_shown, true);
-                let rows = [self.kind.to_shown(&object.value)];
-                table::table(&self.kind, &rows, include, object.version, with_columns).to_string().into()
+                table::table(&self.kind, &[&object.value], include, object.version, with_columns).to_string().into()
             }
             Shape::Metadata | Shape::Whole => self.one(object),
         }

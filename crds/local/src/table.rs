@@ -1,10 +1,13 @@
 //! Tables: the columns that `kubectl get` prints are made by the server.
 
+use std::borrow::Cow;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::jsonpath;
 use crate::kind::Kind;
+use crate::object::metadata;
+use crate::{events, jsonpath};
 
 /// How much of each object goes with its row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,8 +28,8 @@ impl Include {
     }
 }
 
-/// A `Table` of these objects.
-pub fn table(kind: &Kind, objects: &[Value], include: Include, version: u64, with_columns: bool) -> Value {
+/// A `Table` of these objects, as they are stored.
+pub fn table(kind: &Kind, objects: &[&Value], include: Include, version: u64, with_columns: bool) -> Value {
     let now = Timestamp::now();
     let rows: Vec<Value> = objects.iter().map(|object| row(kind, object, include, now)).collect();
     let mut table = json!({
@@ -39,7 +42,7 @@ pub fn table(kind: &Kind, objects: &[Value], include: Include, version: u64, wit
 
 fn columns(kind: &Kind) -> Value {
     let name = json!({
-        "name": "Name", "type": "string", "format": "name", "priority": 0,
+        "name": "Name", "type": "string", "format": "name", "priority": i32::from(kind.is_event()),
         "description": "Name must be unique within a namespace.",
     });
     let others = kind.columns.iter().map(|column| {
@@ -48,16 +51,23 @@ fn columns(kind: &Kind) -> Value {
             "description": column.description.clone().unwrap_or_default(), "priority": column.priority.unwrap_or(0),
         })
     });
-    std::iter::once(name).chain(others).collect()
+    beside_name(kind, name, others)
+}
+
+/// The name comes first, but nobody reads an event's name: it comes last, and only in wide tables.
+fn beside_name(kind: &Kind, name: Value, others: impl Iterator<Item = Value>) -> Value {
+    let name = std::iter::once(name);
+    if kind.is_event() { others.chain(name).collect() } else { name.chain(others).collect() }
 }
 
 fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
-    let name = json!(crate::object::metadata(object, "name"));
-    let others = kind.columns.iter().map(|column| cell(&column.type_, &column.json_path, object, now));
-    let cells: Value = std::iter::once(name).chain(others).collect();
+    let source = if kind.is_event() { Cow::Owned(events::summary(object)) } else { Cow::Borrowed(object) };
+    let name = json!(metadata(object, "name"));
+    let others = kind.columns.iter().map(|column| cell(&column.type_, &column.json_path, &source, now));
+    let cells = beside_name(kind, name, others);
     match include {
         Include::None => json!({"cells": cells}),
-        Include::Object => json!({"cells": cells, "object": object}),
+        Include::Object => json!({"cells": cells, "object": kind.to_shown(object)}),
         Include::Metadata => json!({"cells": cells, "object": {
             "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.get("metadata"),
         }}),

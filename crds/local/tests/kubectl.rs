@@ -232,13 +232,28 @@ async fn everything_served_is_discovered() -> Result<()> {
 }
 
 #[tokio::test]
-async fn yaml_on_standard_input_is_taken_too() -> Result<()> {
+async fn events_are_taken_from_standard_input_listed_and_described() -> Result<()> {
     let Some(kubectl) = Kubectl::start().await? else { return Ok(()) };
+    let file = kubectl.gadget(&json!({"partitions": 1}))?;
+    kubectl.run(&format!("create -f {file}")).await?;
+    let uid = kubectl.run("get gadget a -o jsonpath={.metadata.uid}").await?;
+    let event = serde_yaml::to_string(&json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "type": "Normal", "reason": "Made",
+        "message": "made it", "eventTime": "2026-01-01T00:00:00.000000Z",
+        "involvedObject": {"kind": "Gadget", "name": "a", "namespace": "default", "uid": uid},
+    }))?;
     let mut create = kubectl.command("create -f -").stdin(Stdio::piped()).spawn()?;
     let mut stdin = create.stdin.take().context("stdin is piped")?;
-    stdin.write_all(b"apiVersion: v1\nkind: Event\nmetadata: {name: e}\ninvolvedObject: {name: a}\n").await?;
+    stdin.write_all(event.as_bytes()).await?;
     drop(stdin);
     assert!(create.wait().await?.success());
-    assert_eq!(rows(&kubectl.run("get events").await?).len(), 2);
+
+    for resource in ["events", "events.events.k8s.io"] {
+        let events = kubectl.run(&format!("get {resource}")).await?;
+        assert_eq!(rows(&events)[0], ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
+        assert_eq!(rows(&events)[1][1..], ["Normal", "Made", "gadget/a", "made", "it"]);
+    }
+    let described = kubectl.run("describe gadget a").await?;
+    assert!(described.contains("Made") && described.contains("made it"), "{described}");
     Ok(())
 }

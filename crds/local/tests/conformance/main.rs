@@ -1,7 +1,7 @@
 //! One client program, the same answers: from this server in the process and over HTTP, and from a real cluster.
 //!
-//! `golden.txt` is what a real server answers (Kubernetes 1.34). With KUBECONFIG set the program runs against that
-//! cluster too; `UPDATE=1` then records its answers anew.
+//! `golden.txt` is what a real server of Kubernetes 1.34 answers, as far as it was measured while this server was
+//! designed. With KUBECONFIG set the program runs against that cluster too; `UPDATE=1` then records its answers anew.
 
 mod steps;
 
