@@ -61,7 +61,7 @@ pub fn handle(context: &Context, request: ProduceRequest) -> Reply {
 fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicOutcome {
     let known = context.topic(13, &topic.name, topic.topic_id);
     let append = |data: PartitionProduceData| {
-        let topic = known.clone()?;
+        let topic = known?;
         if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
             return Err(AppendError::InternalTopic);
         }

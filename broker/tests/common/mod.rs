@@ -1,4 +1,5 @@
 //! A broker in this process, on a real socket; the test sends the image.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Topic};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Me;
-use ottla_config::TopicSettings;
+use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_wire::{Chunk, RequestMessage, Str, Uuid, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,11 +69,13 @@ pub fn image(port: u16, topics: Vec<Topic>) -> ClusterImage {
         alive: true,
         endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
     };
+    let without_delays = BTreeMap::from([("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned())]);
     ClusterImage {
         cluster_id: "3Db5QLSqSZieL3rJBUUegA".into(),
         brokers: BTreeMap::from([(ME.id, broker)]),
         topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
         topics: topics.into_iter().map(|topic| (topic.id, Arc::new(topic))).collect(),
+        settings: Arc::new(BrokerSettings::resolve(&without_delays)),
         ..ClusterImage::default()
     }
 }

@@ -1,0 +1,169 @@
+//! One broker, from its data directory to its Lease: the same on a laptop and on Kubernetes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{io, net};
+
+use bytestring::ByteString as Str;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::broker::{Broker, Setup, StartError};
+use crate::coord::{self, Coord, JoinError};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::http;
+use crate::image::{BrokerId, Endpoint};
+use crate::metrics::Metrics;
+
+/// What a broker is told by whoever starts it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its id.
+    pub id: BrokerId,
+    /// Where the cluster's objects are.
+    pub namespace: String,
+    /// The KafkaCluster's name.
+    pub cluster: String,
+    /// Its data directory; made if it is not there.
+    pub data: PathBuf,
+    /// Where it listens for clients.
+    pub listeners: Vec<Listener>,
+    /// Where it serves metrics.
+    pub http: SocketAddr,
+    /// Its rack or zone.
+    pub rack: Option<Str>,
+    /// On Kubernetes: the pod's uid.
+    pub pod_uid: Option<String>,
+    /// Threads that serve connections.
+    pub reactors: usize,
+    /// Threads for what blocks.
+    pub workers: usize,
+    /// Memory for requests that are being read, in bytes.
+    pub request_memory: usize,
+}
+
+/// A socket for clients.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: Str,
+    /// Where to listen; port 0 takes any.
+    pub bind: SocketAddr,
+    /// The host that clients are told.
+    pub advertised_host: Str,
+    /// The port that clients are told, where it is not the one that is listened on.
+    pub advertised_port: Option<u16>,
+}
+
+/// A broker that serves.
+pub struct Node {
+    /// Where clients reach it, by listener.
+    pub endpoints: BTreeMap<Str, Endpoint>,
+    /// Where it serves metrics.
+    pub http: SocketAddr,
+    data: Arc<DataDir>,
+    coord: Coord,
+    broker: Broker,
+    metrics_port: JoinHandle<io::Result<()>>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory is in use, another's, or damaged.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A port can't be listened on.
+    #[error("failed to listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// It can't join its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// It can't serve.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Node {
+    /// Starts a broker. Must be called on the control runtime.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; nothing is left running then.
+    pub async fn start(config: Config, client: kube::Client) -> Result<Node, NodeError> {
+        let data = Arc::new(DataDir::open(&config.data, config.id)?);
+        let clean = data.was_clean();
+        let metrics_socket = listen(config.http).await?;
+        let http = metrics_socket.local_addr().unwrap_or(config.http);
+        let mut listeners = Vec::new();
+        let mut endpoints = BTreeMap::new();
+        for Listener { name, bind, advertised_host, advertised_port } in config.listeners {
+            let socket = listen(bind).await?;
+            let bound = socket.local_addr().map_or(bind.port(), |address| address.port());
+            let port = advertised_port.unwrap_or(bound);
+            endpoints.insert(name.clone(), Endpoint { host: advertised_host, port });
+            listeners.push((name, socket));
+        }
+        let metrics = Metrics::new();
+        let coord = Coord::start(coord::Setup {
+            client,
+            namespace: config.namespace,
+            cluster: config.cluster,
+            data: data.clone(),
+            pod_uid: config.pod_uid,
+            endpoints: endpoints.clone(),
+            rack: config.rack,
+            metrics: metrics.clone(),
+        })
+        .await?;
+        let broker = Broker::start(Setup {
+            me: coord.me,
+            data: config.data,
+            clean,
+            listeners,
+            reactors: config.reactors,
+            workers: config.workers,
+            request_memory: config.request_memory,
+            images: coord.images.clone(),
+            ask: coord.ask.clone(),
+            metrics: metrics.clone(),
+        })
+        .await?;
+        let metrics_port = tokio::spawn(http::serve(metrics_socket, metrics));
+        Ok(Node { endpoints, http, data, coord, broker, metrics_port })
+    }
+
+    /// Hands over what can be handed over, then stops: no acknowledged record needs recovery. Not cancellation safe.
+    pub async fn stop(self) {
+        self.coord.drain().await;
+        let closed = self.broker.stop().await;
+        if closed && let Err(error) = self.data.mark_clean() {
+            tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
+        }
+        self.coord.stop().await;
+        self.metrics_port.abort();
+    }
+}
+
+/// Listens, also where a former process's connections still linger.
+async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    let bound = async {
+        let socket = match address {
+            net::SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+            net::SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound.await.map_err(|error| NodeError::Listen { address, error })
+}
+
+/// Connections that the kernel keeps until they are accepted: a restart brings all clients at once.
+const BACKLOG: u32 = 4096;

@@ -1,0 +1,234 @@
+//! What runs on a laptop, started and stopped in order.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use ottla_broker::image::BrokerId;
+use ottla_broker::node::{Config, Listener, Node};
+use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec};
+use ottla_local_api::{Server, Store};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::options::Options;
+
+const NAMESPACE: &str = "default";
+/// The name of the one cluster.
+const CLUSTER: &str = "laptop";
+/// The name of the one listener.
+const LISTENER: &str = "internal";
+/// Threads for what blocks, of each broker.
+const WORKERS: usize = 4;
+/// Memory for requests that are being read, of all brokers together.
+const REQUEST_MEMORY: usize = 256 << 20;
+
+/// What differs from Kafka's defaults, as in the `server.properties` of Kafka's own quick start: there is one machine.
+const SETTINGS: [(&str, &str); 2] =
+    [("offsets.topic.replication.factor", "1"), ("group.initial.rebalance.delay.ms", "0")];
+
+/// Everything that runs.
+pub struct Laptop {
+    data: PathBuf,
+    api: SocketAddr,
+    nodes: Vec<Node>,
+    operator: Stoppable,
+    api_port: Stoppable,
+}
+
+impl Laptop {
+    /// Starts the API, the operator and the brokers on one folder.
+    ///
+    /// # Errors
+    /// One sentence that names what is wrong: a folder in use, a port in use, a file that can't be read.
+    pub async fn start(options: &Options) -> anyhow::Result<Laptop> {
+        check_loopback(options.api)?;
+        std::fs::create_dir_all(&options.data)
+            .with_context(|| format!("failed to create the data folder {}", options.data.display()))?;
+        let socket = TcpListener::bind(options.api).await;
+        let socket = socket.with_context(|| format!("failed to listen on {} (--api)", options.api))?;
+        let api = socket.local_addr()?;
+        let server = Server::new(Store::Folder(options.data.join("kubernetes")), ottla_crds::all())?;
+        let client = server.client(NAMESPACE);
+        let brokers = ensure_cluster(client.clone(), options).await?;
+
+        let operator = Stoppable::spawn({
+            let client = client.clone();
+            |stop| async move { ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop).await }
+        });
+        let starting = (0..brokers).map(|id| Node::start(config(options, id, brokers), client.clone()));
+        let mut nodes = Vec::new();
+        let mut failed = None;
+        for started in futures::future::join_all(starting).await {
+            match started {
+                Ok(node) => nodes.push(node),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            for node in nodes {
+                node.stop().await;
+            }
+            return Err(error.into());
+        }
+        let api_port = Stoppable::spawn(|stop| async move {
+            if let Err(error) = server.serve(socket, stop).await {
+                tracing::error!(%error, "the API's port failed");
+            }
+        });
+        Ok(Laptop { data: options.data.clone(), api, nodes, operator, api_port })
+    }
+
+    /// Stops in the opposite order: nothing acknowledged needs recovery. Not cancellation safe.
+    pub async fn stop(self) {
+        futures::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
+        self.operator.stop().await;
+        self.api_port.stop().await;
+    }
+}
+
+impl fmt::Display for Laptop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<String> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.endpoints.get(LISTENER))
+            .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port))
+            .collect();
+        let kafka = endpoints.join(",");
+        let metrics: Vec<String> = self.nodes.iter().map(|node| format!("http://{}/metrics", node.http)).collect();
+        writeln!(f, "ottla {} serves Kafka; records are in {}", env!("CARGO_PKG_VERSION"), self.data.display())?;
+        writeln!(f)?;
+        writeln!(f, "kafka    {kafka}")?;
+        writeln!(f, "api      http://{}", self.api)?;
+        writeln!(f, "metrics  {}", metrics.join(" "))?;
+        writeln!(f)?;
+        writeln!(f, "Try:")?;
+        writeln!(f, "  kafka-topics.sh --bootstrap-server {kafka} --create --topic hello --partitions 3")?;
+        writeln!(f, "  kafka-console-producer.sh --bootstrap-server {kafka} --topic hello")?;
+        writeln!(f, "  kafka-console-consumer.sh --bootstrap-server {kafka} --topic hello --from-beginning")?;
+        write!(f, "  kubectl --server http://{} get kafkatopics", self.api)
+    }
+}
+
+/// Without authentication, so for this machine alone.
+fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
+    if !api.ip().is_loopback() {
+        bail!("--api {api}: the API has no authentication and listens on loopback only; use 127.0.0.1 or [::1]");
+    }
+    Ok(())
+}
+
+/// Makes the KafkaCluster what the options say, and tells how many brokers it has.
+async fn ensure_cluster(client: Client, options: &Options) -> anyhow::Result<u16> {
+    let clusters: Api<KafkaCluster> = Api::namespaced(client, NAMESPACE);
+    let found = clusters.get_opt(CLUSTER).await?;
+    let wanted = i32::from(options.brokers);
+    let Some(found) = found else {
+        let config = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let spec = KafkaClusterSpec {
+            brokers: Brokers { replicas: wanted, storage: None },
+            listeners: vec![ottla_crds::Listener {
+                name: LISTENER.to_owned(),
+                port: 9092,
+                type_: ottla_crds::ListenerType::Internal,
+            }],
+            config: config.chain(options.settings.iter().cloned()).collect(),
+            ..KafkaClusterSpec::default()
+        };
+        clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await?;
+        return Ok(options.brokers);
+    };
+    // Partitions are on the brokers that there were: a cluster grows by this option and never shrinks.
+    let replicas = found.spec.brokers.replicas.max(wanted);
+    let settings: serde_json::Map<_, _> = options.settings.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+    if replicas != found.spec.brokers.replicas || !settings.is_empty() {
+        let patch = json!({ "spec": { "brokers": { "replicas": replicas }, "config": settings } });
+        clusters.patch(CLUSTER, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    Ok(u16::try_from(replicas)?)
+}
+
+fn config(options: &Options, id: u16, brokers: u16) -> Config {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let brokers = usize::from(brokers);
+    Config {
+        id: BrokerId(i32::from(id)),
+        namespace: NAMESPACE.to_owned(),
+        cluster: CLUSTER.to_owned(),
+        data: broker_dir(&options.data, id),
+        listeners: vec![Listener {
+            name: LISTENER.into(),
+            bind: above(options.kafka, id),
+            advertised_host: advertised_host(options).into(),
+            advertised_port: None,
+        }],
+        http: above(options.metrics, id),
+        rack: None,
+        pod_uid: None,
+        reactors: cores.div_ceil(brokers),
+        workers: WORKERS,
+        request_memory: REQUEST_MEMORY / brokers,
+    }
+}
+
+fn broker_dir(data: &Path, id: u16) -> PathBuf {
+    data.join(format!("broker-{id}"))
+}
+
+/// Broker N's address; port 0 takes any for all.
+fn above(first: SocketAddr, id: u16) -> SocketAddr {
+    let port = if first.port() == 0 { 0 } else { first.port().saturating_add(id) };
+    SocketAddr::new(first.ip(), port)
+}
+
+fn advertised_host(options: &Options) -> String {
+    match &options.advertise {
+        Some(host) => host.clone(),
+        // "Everywhere" is no address to connect to.
+        None if options.kafka.ip().is_unspecified() => "localhost".to_owned(),
+        None => options.kafka.ip().to_string(),
+    }
+}
+
+/// A connection and a segment are a descriptor each, and the usual soft limit is 1,024.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
+}
+
+/// A task that ends when it is told to.
+struct Stoppable {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Stoppable {
+    fn spawn<F>(start: impl FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F) -> Stoppable
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(start(Box::pin(async {
+            // An error says that the sender is gone: stop as well.
+            let _ = stopped.await;
+        })));
+        Stoppable { stop, task }
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        if self.task.await.is_err() {
+            tracing::error!("a task panicked");
+        }
+    }
+}

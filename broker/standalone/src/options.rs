@@ -1,0 +1,46 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Kafka in one process, without Kubernetes: one command, ready at once.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub struct Options {
+    /// Where records and Kubernetes objects are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "ottla-data", env = "OTTLA_DATA")]
+    pub data: PathBuf,
+
+    /// Where Kafka clients connect; broker N listens N ports above. Anything but loopback is open to the network, without
+    /// authentication.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", env = "OTTLA_KAFKA")]
+    pub kafka: SocketAddr,
+
+    /// The host that clients are told to connect to, where it is not the address of --kafka.
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+
+    /// Where kubectl connects; on loopback only.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9080", env = "OTTLA_API")]
+    pub api: SocketAddr,
+
+    /// Where Prometheus scrapes; broker N listens N ports above.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9404", env = "OTTLA_METRICS")]
+    pub metrics: SocketAddr,
+
+    /// How many brokers. A cluster that has more keeps them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub brokers: u16,
+
+    /// A broker setting by Kafka's name, kept in the KafkaCluster object. May be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give it as NAME=VALUE, such as log.retention.hours=24")?;
+    ottla_config::check_broker(name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}

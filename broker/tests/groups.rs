@@ -1,0 +1,341 @@
+//! Consumer groups on one broker, over real sockets: members, offsets, restarts, and the loss of leadership.
+
+#[allow(dead_code, reason = "each test file uses its part")]
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Client, ME, OneBroker, topic};
+use ottla_broker::ask::Ask;
+use ottla_broker::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, Topic};
+use ottla_broker::replica::partition::Partition;
+use ottla_wire::m08_offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+};
+use ottla_wire::m09_offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
+use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
+use ottla_wire::m12_heartbeat::HeartbeatRequest;
+use ottla_wire::m13_leave_group::{LeaveGroupRequest, MemberIdentity};
+use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use ottla_wire::m15_describe_groups::{DescribeGroupsRequest, DescribedGroup};
+use ottla_wire::m16_list_groups::ListGroupsRequest;
+use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
+use ottla_wire::{Bytes, ErrorCode, Str, Uuid};
+
+const GROUP: &str = "g";
+/// A subscription of the consumer protocol to the topic `t`.
+const SUBSCRIPTION: &[u8] = b"\x00\x00\x00\x00\x00\x01\x00\x01t\xff\xff\xff\xff";
+
+struct Cluster {
+    one: OneBroker,
+    offsets: Topic,
+    t: Topic,
+}
+
+impl Cluster {
+    fn topics() -> (Topic, Topic) {
+        (topic(CONSUMER_OFFSETS, &[("cleanup.policy", "compact")]), topic("t", &[]))
+    }
+
+    async fn start(data: &Path, (offsets, t): (Topic, Topic)) -> Cluster {
+        let one = OneBroker::start(data, false, vec![offsets.clone(), t.clone()]).await;
+        let cluster = Cluster { one, offsets, t };
+        cluster.one.led(&cluster.offsets).await;
+        let mut client = cluster.client().await;
+        while describe(&mut client).await.error_code != ErrorCode::GROUP_ID_NOT_FOUND
+            && describe(&mut client).await.error_code != ErrorCode::NONE
+        {}
+        cluster
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.one.port).await
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ClusterImage)) {
+        self.one._images.send_modify(|image| change(Arc::make_mut(image)));
+    }
+
+    fn change_offsets_topic(&self, change: impl FnOnce(&mut Topic)) {
+        self.change(|image| change(Arc::make_mut(image.topics.get_mut(&self.offsets.id).unwrap())));
+    }
+
+    fn log(&self) -> Arc<Partition> {
+        self.one.broker.replicas().get(&self.offsets, 0).unwrap()
+    }
+}
+
+fn join(member: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: GROUP.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: Bytes::from_static(SUBSCRIPTION),
+        }],
+        ..Default::default()
+    }
+}
+
+fn sync(member: &str, generation: i32, assignments: &[(&str, &'static [u8])]) -> SyncGroupRequest {
+    let assignments = assignments.iter().map(|(member, assignment)| SyncGroupRequestAssignment {
+        member_id: (*member).into(),
+        assignment: Bytes::from_static(assignment),
+    });
+    SyncGroupRequest {
+        group_id: GROUP.into(),
+        generation_id: generation,
+        member_id: member.into(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        assignments: assignments.collect(),
+        ..Default::default()
+    }
+}
+
+/// The first member of the group: joins as new clients do, and leads generation 1.
+async fn first_member(client: &mut Client) -> Str {
+    let sent_away = client.call(9, &join("")).await;
+    assert_eq!(sent_away.error_code, ErrorCode::MEMBER_ID_REQUIRED);
+    let joined: JoinGroupResponse = client.call(9, &join(&sent_away.member_id)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 1));
+    assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1));
+    let synced = client.call(5, &sync(&joined.member_id, 1, &[(&joined.member_id, b"all of t")])).await;
+    assert_eq!((synced.error_code, &synced.assignment[..]), (ErrorCode::NONE, &b"all of t"[..]));
+    joined.member_id
+}
+
+async fn heartbeat(client: &mut Client, member: &Str, generation: i32) -> ErrorCode {
+    let beat = HeartbeatRequest {
+        group_id: GROUP.into(),
+        generation_id: generation,
+        member_id: member.clone(),
+        ..Default::default()
+    };
+    client.call(4, &beat).await.error_code
+}
+
+fn commit_of(member: &str, generation: i32, topic: Uuid, offsets: &[(i32, i64)]) -> OffsetCommitRequest {
+    let partitions = offsets.iter().map(|(partition, offset)| OffsetCommitRequestPartition {
+        partition_index: *partition,
+        committed_offset: *offset,
+        committed_leader_epoch: 3,
+        committed_metadata: Some("note".into()),
+    });
+    OffsetCommitRequest {
+        group_id: GROUP.into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.into(),
+        topics: vec![OffsetCommitRequestTopic {
+            topic_id: topic,
+            partitions: partitions.collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn codes(response: &OffsetCommitResponse) -> Vec<ErrorCode> {
+    response.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code).collect()
+}
+
+/// The committed offset of partition 0 of `t`: offset, leader epoch and metadata.
+async fn committed(client: &mut Client) -> (i64, i32, Str) {
+    let request = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: GROUP.into(),
+            topics: Some(vec![OffsetFetchRequestTopics {
+                name: "t".into(),
+                partition_indexes: vec![0],
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = client.call(9, &request).await;
+    assert_eq!(response.groups[0].error_code, ErrorCode::NONE);
+    let partition = response.groups[0].topics[0].partitions[0].clone();
+    (partition.committed_offset, partition.committed_leader_epoch, partition.metadata.unwrap())
+}
+
+async fn describe(client: &mut Client) -> DescribedGroup {
+    let request = DescribeGroupsRequest { groups: vec![GROUP.into()], ..Default::default() };
+    client.call(6, &request).await.groups.remove(0)
+}
+
+#[tokio::test]
+async fn a_restart_finds_generation_members_and_offsets_again() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = Cluster::topics();
+    let cluster = Cluster::start(data.path(), topics.clone()).await;
+    let mut client = cluster.client().await;
+    let member = first_member(&mut client).await;
+    let commit = commit_of(&member, 1, cluster.t.id, &[(0, 42), (1, 7)]);
+    let expected = [ErrorCode::NONE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION];
+    assert_eq!(codes(&client.call(10, &commit).await), expected);
+    let nowhere = commit_of(&member, 1, Uuid::from_u128(99), &[(0, 1)]);
+    assert_eq!(codes(&client.call(10, &nowhere).await), [ErrorCode::UNKNOWN_TOPIC_ID]);
+    assert!(cluster.one.broker.stop().await);
+
+    let cluster = Cluster::start(data.path(), topics).await;
+    let mut client = cluster.client().await;
+    assert_eq!(committed(&mut client).await, (42, 3, "note".into()));
+    let group = describe(&mut client).await;
+    assert_eq!((&*group.group_state, &*group.protocol_data), ("Stable", "range"));
+    assert_eq!((&group.members[0].member_id, &group.members[0].member_assignment[..]), (&member, &b"all of t"[..]));
+    assert_eq!(&*group.members[0].client_host, "/127.0.0.1");
+    assert_eq!(heartbeat(&mut client, &member, 1).await, ErrorCode::NONE);
+    assert_eq!(heartbeat(&mut client, &member, 2).await, ErrorCode::ILLEGAL_GENERATION);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let (mut a, mut b) = (cluster.client().await, cluster.client().await);
+    let member = first_member(&mut a).await;
+    b.send(3, &join("")).await;
+    while heartbeat(&mut a, &member, 1).await != ErrorCode::REBALANCE_IN_PROGRESS {}
+
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].leader = Some(BrokerId(1));
+        topic.partitions[0].leader_epoch = 1;
+    });
+    let (_, response) = b.receive::<JoinGroupRequest>(3).await;
+    assert_eq!(response.error_code, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::NOT_COORDINATOR);
+
+    // It comes back in another epoch: read from the log again.
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].leader = Some(ME.id);
+        topic.partitions[0].leader_epoch = 2;
+    });
+    while describe(&mut a).await.error_code != ErrorCode::NONE {}
+    assert_eq!(describe(&mut a).await.group_state, "Stable");
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut offsets, t) = Cluster::topics();
+    let partition = &mut offsets.partitions[0];
+    partition.replicas.push(BrokerId(1));
+    partition.isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+    let cluster = Cluster::start(data.path(), (offsets, t)).await;
+    let (mut client, mut other) = (cluster.client().await, cluster.client().await);
+
+    let before = cluster.log().log_end.get();
+    client.send(10, &commit_of("", -1, cluster.t.id, &[(0, 42)])).await;
+    cluster.log().log_end.reached(before + 1).await;
+    assert_eq!(committed(&mut other).await.0, -1, "not there before it is safe");
+    let unanswered = client.stream.try_read(&mut [0]).unwrap_err();
+    assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
+
+    // The follower falls out of the in-sync replicas: nothing is missing any more.
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].isr.truncate(1);
+        topic.partitions[0].partition_epoch = 1;
+    });
+    let (_, response) = client.receive::<OffsetCommitRequest>(10).await;
+    assert_eq!(codes(&response), [ErrorCode::NONE]);
+    assert_eq!(committed(&mut other).await.0, 42);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_offsets_of_a_deleted_topic_are_not_those_of_the_next_of_its_name() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let mut client = cluster.client().await;
+    let response = client.call(10, &commit_of("", -1, cluster.t.id, &[(0, 42)])).await;
+    assert_eq!(codes(&response), [ErrorCode::NONE]);
+    let before = cluster.log().log_end.get();
+
+    let again = topic("t", &[]);
+    cluster.change(|image| {
+        let gone = image.topics.remove(&cluster.t.id).unwrap();
+        image.deleted.insert(gone.id, gone);
+        image.topic_names.insert("t".into(), again.id);
+        image.topics.insert(again.id, Arc::new(again.clone()));
+    });
+    while committed(&mut client).await.0 == 42 {}
+    cluster.log().high_watermark.reached(before + 1).await;
+    let response = client.call(10, &commit_of("", -1, again.id, &[(0, 5)])).await;
+    assert_eq!(codes(&response), [ErrorCode::NONE]);
+    assert_eq!(committed(&mut client).await.0, 5);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn groups_are_listed_described_and_deleted() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let mut client = cluster.client().await;
+    let member = first_member(&mut client).await;
+
+    for (states, types, expected) in [
+        (&[][..], &[][..], 1),
+        (&["stable"], &[], 1),
+        (&["Empty"], &[], 0),
+        (&[], &["CLASSIC"], 1),
+        (&["stable", "empty"], &["consumer"], 0),
+    ] {
+        let filter = |names: &[&str]| names.iter().map(|name| Str::from(*name)).collect();
+        let request = ListGroupsRequest { states_filter: filter(states), types_filter: filter(types) };
+        assert_eq!(client.call(5, &request).await.groups.len(), expected, "{states:?} {types:?}");
+    }
+    let delete = DeleteGroupsRequest { groups_names: vec![GROUP.into(), "none".into()] };
+    let code = |response: &ottla_wire::DeleteGroupsResponse, n: usize| response.results[n].error_code;
+    let response = client.call(2, &delete).await;
+    assert_eq!((code(&response, 0), code(&response, 1)), (ErrorCode::NON_EMPTY_GROUP, ErrorCode::GROUP_ID_NOT_FOUND));
+
+    let leave = LeaveGroupRequest {
+        group_id: GROUP.into(),
+        members: vec![MemberIdentity { member_id: member, ..Default::default() }],
+        ..Default::default()
+    };
+    let left = client.call(5, &leave).await;
+    assert_eq!((left.error_code, left.members[0].error_code), (ErrorCode::NONE, ErrorCode::NONE));
+    assert_eq!(describe(&mut client).await.group_state, "Empty");
+    assert_eq!(code(&client.call(2, &delete).await, 0), ErrorCode::NONE);
+    let gone = describe(&mut client).await;
+    assert_eq!((gone.error_code, &*gone.group_state), (ErrorCode::GROUP_ID_NOT_FOUND, "Dead"));
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_question_for_a_coordinator_makes_the_topic() {
+    let data = tempfile::tempdir().unwrap();
+    let mut one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    let find = FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..Default::default() };
+    let response = client.call(4, &find).await;
+    assert_eq!(response.coordinators[0].error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    let Some(Ask::CreateTopic { topic: asked, .. }) = one._asks.recv().await else { panic!("another ask") };
+    assert_eq!((&*asked.name, asked.partitions, asked.replication_factor), (CONSUMER_OFFSETS, Some(50), Some(3)));
+    let config: Vec<_> = asked.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        config,
+        [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", "104857600")]
+    );
+
+    let made = topic(CONSUMER_OFFSETS, &[]);
+    one._images.send_modify(|image| {
+        let image = Arc::make_mut(image);
+        image.topic_names.insert(CONSUMER_OFFSETS.into(), made.id);
+        image.topics.insert(made.id, Arc::new(made));
+    });
+    let response = client.call(4, &find).await;
+    let coordinator = &response.coordinators[0];
+    assert_eq!(coordinator.error_code, ErrorCode::NONE);
+    assert_eq!((coordinator.node_id, coordinator.port), (ME.id.0, i32::from(one.port)));
+    one.broker.stop().await;
+}
