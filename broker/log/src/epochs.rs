@@ -66,9 +66,14 @@ impl Epochs {
         true
     }
 
-    /// Note the epoch of a batch in the log, if it is later than all known; true when that is news.
-    pub(crate) fn note(&mut self, batch: &BatchHeader) -> bool {
-        self.note_later(batch.partition_leader_epoch, batch.base_offset)
+    /// Is there nothing to learn from this batch?
+    pub(crate) fn knows(&self, batch: &BatchHeader) -> bool {
+        self.latest().map_or(-1, |latest| latest.epoch) >= batch.partition_leader_epoch
+    }
+
+    /// Note the epoch of a batch in the log, if it is later than all known.
+    pub(crate) fn note(&mut self, batch: &BatchHeader) {
+        self.note_later(batch.partition_leader_epoch, batch.base_offset);
     }
 
     /// Note what `others` know that is later.
@@ -78,8 +83,10 @@ impl Epochs {
         }
     }
 
-    fn note_later(&mut self, epoch: i32, start_offset: i64) -> bool {
-        self.latest().map_or(-1, |latest| latest.epoch) < epoch && self.assign(epoch, start_offset)
+    fn note_later(&mut self, epoch: i32, start_offset: i64) {
+        if self.latest().map_or(-1, |latest| latest.epoch) < epoch {
+            self.assign(epoch, start_offset);
+        }
     }
 
     /// The largest epoch not above `epoch`, and where it ended: the answer to OffsetsForLeaderEpoch. None when `epoch`

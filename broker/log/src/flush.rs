@@ -41,7 +41,12 @@ impl Dirty {
 
     pub fn add_sealed(&mut self, segment: &Active) {
         self.files.push(segment.file().clone());
-        self.paths.extend(segment.paths());
+        self.add_segment(segment);
+    }
+
+    /// Names that the directory must get to know, and indexes that won't change any more.
+    pub fn add_segment(&mut self, segment: &Active) {
+        self.paths.extend(segment.index_paths());
     }
 
     pub fn add_path(&mut self, path: PathBuf) {
@@ -112,12 +117,16 @@ impl Log {
         if clean || self.dirty.flushing {
             return Ok(None);
         }
+        match self.active.write_indexes() {
+            // Recovery finds without them what they tell, only later.
+            Err(error) if !error.is_no_space() => return Err(error),
+            _ => {}
+        }
         self.dirty.flushing = true;
-        self.active.write_indexes()?;
         let mut files = std::mem::take(&mut self.dirty.files);
         files.push(self.active.file().clone());
-        let mut paths = std::mem::take(&mut self.dirty.paths);
-        paths.extend(self.active.paths());
+        // Not the active indexes: recovery checks what they say against the log.
+        let paths = std::mem::take(&mut self.dirty.paths);
         self.dirty.bytes = 0;
         self.dirty.since_ms = None;
         Ok(Some(Flush {
@@ -152,16 +161,17 @@ impl Log {
         self.failed = true;
     }
 
-    /// Flush, and leave behind what lets [`Log::open`] skip recovery once the directory is marked clean. Gives the
-    /// recovery point, which is the log's end.
+    /// Flush, take no more writes, and leave behind what lets [`Log::open`] skip recovery once the directory is marked
+    /// clean. Gives the recovery point, which is the log's end.
     pub fn close(&mut self) -> DiskResult<i64> {
         let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
         if self.dirty.recovery_point < self.log_end || disk::stat(&as_last_closed).is_err() {
-            self.active.indexes.finish();
+            self.active.finish()?;
+            self.dirty.add_segment(&self.active);
             self.write_snapshot(self.log_end)?;
         }
-        self.active.cut()?;
         self.flush()?;
+        self.failed = true;
         Ok(self.log_end)
     }
 }

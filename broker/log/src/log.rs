@@ -66,8 +66,8 @@ pub enum AppendError {
     /// The disk failed; this log takes no more writes.
     #[error(transparent)]
     Disk(DiskError),
-    /// An earlier write failed.
-    #[error("the log takes no writes since its disk failed")]
+    /// An earlier write failed, or the log was closed.
+    #[error("the log takes no writes any more")]
     Failed,
 }
 
@@ -104,8 +104,10 @@ impl Log {
 
     /// Note that `epoch` begins at the log's end. Durable when it returns: see [`crate::epochs`] why.
     pub fn start_epoch(&mut self, epoch: i32) -> DiskResult<()> {
-        if self.epochs.assign(epoch, self.log_end) {
-            self.epochs.store(&self.dir)?;
+        let mut epochs = self.epochs.clone();
+        if epochs.assign(epoch, self.log_end) {
+            epochs.store(&self.dir)?;
+            self.epochs = epochs;
         }
         Ok(())
     }
@@ -130,7 +132,7 @@ impl Log {
             return Err(self.refused(error));
         }
         for batch in batches {
-            self.producers.note(&batch.header());
+            self.producers.note(&batch.header(), now_ms);
         }
         self.log_end = last.next_offset();
         self.dirty.add(len, now_ms);
@@ -152,11 +154,14 @@ impl Log {
     }
 
     fn start_epochs_of(&mut self, batches: &[Stamped]) -> DiskResult<()> {
-        let mut news = false;
-        for batch in batches {
-            news |= self.epochs.note(&batch.header());
+        if batches.iter().all(|batch| self.epochs.knows(&batch.header())) {
+            return Ok(());
         }
-        if news { self.epochs.store(&self.dir) } else { Ok(()) }
+        let mut epochs = self.epochs.clone();
+        batches.iter().for_each(|batch| epochs.note(&batch.header()));
+        epochs.store(&self.dir)?;
+        self.epochs = epochs;
+        Ok(())
     }
 
     /// Only a full disk leaves the log writable: after any other error nobody knows what is on the disk.
@@ -181,16 +186,19 @@ impl Log {
             return Ok(());
         }
         self.producers.expire(now_ms, self.config.producer_expiration_ms);
+        // A full disk must find the log as it was: first what may fail, then the exchange.
+        self.active.finish()?;
         self.write_snapshot(base_offset)?;
-        let next = Active::create(&self.dir, base_offset, now_ms)?;
+        let next = Active::create(&self.dir, base_offset, now_ms).inspect_err(|_| {
+            // A file of the next segment that stays would hide what the active one gets from now on.
+            self.failed |= remove_segment_files(&self.dir, base_offset).is_err();
+        })?;
         let old = std::mem::replace(&mut self.active, next);
         if old.size == 0 {
             return remove_segment_files(&self.dir, old.base_offset);
         }
         self.dirty.add_sealed(&old);
-        let sealed = Sealed::seal(old, &self.dir, base_offset, &self.config, &self.files);
-        // What is on its index files after an error can't be told; they would be found out, but its disk has failed.
-        let sealed = sealed.inspect_err(|_| self.failed = true)?;
+        let sealed = Sealed::from_active(old, &self.dir, base_offset, &self.config, &self.files);
         self.sealed.insert(sealed.base_offset, Arc::new(sealed));
         Ok(())
     }

@@ -47,7 +47,8 @@ pub struct Producer {
     pub epoch: i16,
     /// Its latest batches under that epoch, oldest first; empty after a marker alone.
     pub batches: VecDeque<ProducedBatch>,
-    /// Timestamp of what it wrote last.
+    /// When it wrote last: by the clock, or by its records if they are ahead of it. Kafka takes the records' word alone
+    /// and so forgets at once a producer of old events, whose retries it then takes twice.
     pub last_timestamp: i64,
     /// Epoch of the transaction coordinator that wrote its last marker, or −1.
     pub coordinator_epoch: i32,
@@ -115,7 +116,7 @@ impl Producers {
     }
 
     /// Record an appended batch. What is in the log is not judged again: followers and recovery come here directly.
-    pub(crate) fn note(&mut self, batch: &BatchHeader) {
+    pub(crate) fn note(&mut self, batch: &BatchHeader, now_ms: i64) {
         if !batch.has_producer_id() {
             return;
         }
@@ -130,7 +131,7 @@ impl Producers {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
         }
-        producer.last_timestamp = batch.max_timestamp;
+        producer.last_timestamp = batch.max_timestamp.max(now_ms);
         if batch.is_control() {
             producer.transaction_start = None;
             return;
@@ -220,7 +221,7 @@ pub(crate) mod tests {
 
     fn after(batches: &[BatchHeader]) -> Producers {
         let mut producers = Producers::default();
-        batches.iter().for_each(|batch| producers.note(batch));
+        batches.iter().for_each(|batch| producers.note(batch, 0));
         producers
     }
 
@@ -293,10 +294,12 @@ pub(crate) mod tests {
         let idle = batch(0, 0, 1, 0);
         let in_transaction = BatchHeader { producer_id: 8, attributes: 0x10, ..idle };
         let busy = BatchHeader { producer_id: 9, max_timestamp: 1_001, ..idle };
+        let of_old_events = BatchHeader { producer_id: 10, max_timestamp: 5, ..idle };
         let mut producers = after(&[idle, in_transaction, busy]);
+        producers.note(&of_old_events, 1_001);
         producers.expire(2_000, 1_000);
         let mut left: Vec<i64> = producers.iter().map(|(id, _)| id).collect();
         left.sort();
-        assert_eq!(left, [8, 9]);
+        assert_eq!(left, [8, 9, 10]);
     }
 }

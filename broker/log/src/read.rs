@@ -131,7 +131,7 @@ impl Window {
         let Bounds { from, up_to, max_bytes, at_least_one } = self.bounds;
         let hints = match &self.start {
             Start::Known(hints) => *hints,
-            Start::AskIndex(segment) => Hints::find(&segment.indexes()?.offsets, &self.bounds),
+            Start::AskIndex(segment) => Hints::find(&segment.indexes(&self.file)?.offsets, &self.bounds),
         };
         let mut walk = Walk::new(&self.file, hints.first, self.size);
         let first = loop {

@@ -72,6 +72,11 @@ impl Log {
             remove_segments(dir, &segments)?;
             segments = Segments::create(dir, hint.log_start, now_ms)?;
         }
+        if segments.log_end < hint.recovery_point {
+            // Lawful after a truncation whose new recovery point was not checkpointed before the crash.
+            let (log_end, recovery_point) = (segments.log_end, hint.recovery_point);
+            tracing::warn!(dir = %dir.display(), log_end, recovery_point, "the log ends below its recovery point");
+        }
         let first = segments.sealed.keys().next().unwrap_or(&segments.active.base_offset);
         let log_start = hint.log_start.max(*first);
         let mut log = Log {
@@ -87,6 +92,9 @@ impl Log {
             failed: false,
             config,
         };
+        if segments.is_new {
+            log.dirty.add_segment(&log.active);
+        }
         log.recover_epochs(&segments.epochs)?;
         log.recover_producers(now_ms)?;
         Ok((log, opened))
@@ -118,7 +126,7 @@ impl Log {
 
     fn epochs_of_batches(&self) -> Result<Epochs, LogError> {
         let mut epochs = Epochs::default();
-        self.replay(self.log_start, |batch| _ = epochs.note(batch))?;
+        self.replay(self.log_start, |batch| epochs.note(batch))?;
         Ok(epochs)
     }
 
@@ -141,7 +149,7 @@ impl Log {
                 disk::remove(&path)?;
             }
         }
-        self.replay(from, |batch| producers.note(batch))?;
+        self.replay(from, |batch| producers.note(batch, now_ms))?;
         producers.expire(now_ms, self.config.producer_expiration_ms);
         self.producers = producers;
         Ok(())
@@ -159,7 +167,8 @@ impl Log {
             Ok::<(), LogError>(())
         };
         for segment in self.sealed.values().filter(|segment| segment.end_offset > from) {
-            each_of(&*segment.file()?, segment.indexes()?.offsets.position_before(from), segment.size)?;
+            let file = segment.file()?;
+            each_of(&file, segment.indexes(&file)?.offsets.position_before(from), segment.size)?;
         }
         if from < self.log_end {
             let Active { size, indexes, .. } = &self.active;
@@ -210,12 +219,14 @@ struct Segments {
     log_end: i64,
     /// Of the batches that were checked.
     epochs: Epochs,
+    /// The active segment's files were just created.
+    is_new: bool,
 }
 
 impl Segments {
     fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
         let active = Active::create(dir, base_offset, now_ms)?;
-        Ok(Segments { sealed: BTreeMap::new(), active, log_end: base_offset, epochs: Epochs::default() })
+        Ok(Segments { sealed: BTreeMap::new(), active, log_end: base_offset, epochs: Epochs::default(), is_new: true })
     }
 
     fn open(
@@ -241,7 +252,13 @@ impl Segments {
             if hint.clean {
                 match Active::open(dir, base_offset, config, now_ms) {
                     Ok((active, next_offset)) => {
-                        return Ok(Segments { sealed, active, log_end: next_offset.unwrap_or(base_offset), epochs });
+                        return Ok(Segments {
+                            sealed,
+                            active,
+                            log_end: next_offset.unwrap_or(base_offset),
+                            epochs,
+                            is_new: false,
+                        });
                     }
                     Err(LogError::Corrupt { .. }) => {} // not so clean: find out how bad it is
                     Err(error) => return Err(error),
@@ -267,7 +284,7 @@ impl Segments {
                     let Scan { file, size, indexes, next_offset, .. } = scan;
                     file.truncate(size)?;
                     let active = Active::with_indexes(dir, base_offset, file, size, indexes, now_ms)?;
-                    return Ok(Segments { sealed, active, log_end: next_offset, epochs });
+                    return Ok(Segments { sealed, active, log_end: next_offset, epochs, is_new: false });
                 }
             }
         }

@@ -46,17 +46,8 @@ impl Sealed {
         })
     }
 
-    /// The active segment has had its last batch.
-    pub fn seal(
-        mut active: Active,
-        dir: &Path,
-        end_offset: i64,
-        config: &LogConfig,
-        files: &Arc<Files>,
-    ) -> DiskResult<Sealed> {
-        active.indexes.finish();
-        active.write_indexes()?;
-        active.cut()?;
+    /// The active segment has had its last batch, and is finished.
+    pub fn from_active(active: Active, dir: &Path, end_offset: i64, config: &LogConfig, files: &Arc<Files>) -> Sealed {
         let sealed = Sealed {
             id: files.new_id(),
             files: files.clone(),
@@ -68,7 +59,7 @@ impl Sealed {
             largest: OnceLock::from(active.indexes.largest),
         };
         files.put_file(sealed.id, active.file().clone());
-        Ok(sealed)
+        sealed
     }
 
     pub fn file(&self) -> DiskResult<Arc<DiskFile>> {
@@ -80,26 +71,29 @@ impl Sealed {
         Ok(file)
     }
 
-    /// Its indexes, rebuilt when their files are missing or can't be right.
-    pub fn indexes(&self) -> Result<Arc<Indexes>, LogError> {
+    /// Its indexes, rebuilt from its file when theirs are missing or can't be right.
+    pub fn indexes(&self, file: &DiskFile) -> Result<Arc<Indexes>, LogError> {
         if let Some(indexes) = self.files.indexes(self.id) {
             return Ok(indexes);
         }
         let indexes = match load_indexes(&self.dir, self.base_offset, self.size)? {
             Some(indexes) => indexes,
-            None => self.rebuild_indexes()?,
+            None => self.rebuild_indexes(file)?,
         };
         let indexes = Arc::new(indexes);
         self.files.put_indexes(self.id, indexes.clone());
         Ok(indexes)
     }
 
-    fn rebuild_indexes(&self) -> Result<Indexes, LogError> {
+    fn rebuild_indexes(&self, file: &DiskFile) -> Result<Indexes, LogError> {
         let mut indexes = Indexes::new(self.base_offset);
-        indexes.catch_up(&*self.file()?, self.size, self.index_interval)?;
+        indexes.catch_up(file, self.size, self.index_interval)?;
         indexes.finish();
-        write_indexes(&self.dir, self.base_offset, &indexes, (0, 0))?;
-        tracing::warn!(dir = %self.dir.display(), segment = self.base_offset, "rebuilt the indexes of a segment");
+        // Retention may have taken the segment from under its last reader.
+        if disk::stat(&path(&self.dir, self.base_offset, LOG)).is_ok() {
+            write_indexes(&self.dir, self.base_offset, &indexes, (0, 0))?;
+            tracing::warn!(dir = %self.dir.display(), segment = self.base_offset, "rebuilt the indexes of a segment");
+        }
         Ok(indexes)
     }
 
@@ -110,7 +104,7 @@ impl Sealed {
         }
         let largest = match self.last_time_entry()? {
             Some(largest) => largest,
-            None => self.indexes()?.largest,
+            None => self.indexes(&*self.file()?)?.largest,
         };
         Ok(*self.largest.get_or_init(|| largest))
     }

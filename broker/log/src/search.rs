@@ -92,13 +92,11 @@ impl Search {
             },
         };
         for segment in &self.sealed {
-            if segment.largest()?.timestamp < timestamp {
-                continue;
-            }
-            let from = begin(&*segment.indexes()?, timestamp, self.log_start);
-            let region = Region { file: segment.file()?, from, size: segment.size };
-            if let Some(found) = self.first_at(timestamp, &region)? {
-                return Ok(Some(found));
+            match self.first_in_sealed(timestamp, segment) {
+                Ok(None) => {}
+                // Retention has taken it meanwhile: the log starts further up.
+                Err(LogError::Disk(error)) if error.is_not_found() => {}
+                found => return found,
             }
         }
         if self.active_largest < timestamp { Ok(None) } else { self.first_at(timestamp, &self.active) }
@@ -110,6 +108,15 @@ impl Search {
             largest = largest.max(segment.largest()?.timestamp);
         }
         Ok(largest)
+    }
+
+    fn first_in_sealed(&self, timestamp: i64, segment: &Sealed) -> Result<Option<FoundRecord>, LogError> {
+        if segment.largest()?.timestamp < timestamp {
+            return Ok(None);
+        }
+        let file = segment.file()?;
+        let from = begin(&*segment.indexes(&file)?, timestamp, self.log_start);
+        self.first_at(timestamp, &Region { file, from, size: segment.size })
     }
 
     fn first_at(&self, timestamp: i64, region: &Region) -> Result<Option<FoundRecord>, LogError> {

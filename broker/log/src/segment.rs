@@ -174,22 +174,30 @@ impl Active {
             self.first_timestamp = None;
         }
         self.indexes.truncate(place.header.base_offset);
-        self.on_file.0 = self.on_file.0.min(self.indexes.offsets.len());
-        self.on_file.1 = self.on_file.1.min(self.indexes.times.len());
         let next_offset = self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
-        self.write_indexes()?;
+        write_indexes(&self.dir, self.base_offset, &self.indexes, (0, 0))?;
+        self.on_file = (self.indexes.offsets.len(), self.indexes.times.len());
         Ok(next_offset)
     }
 
     /// Bring the index files up to date; they are not synced.
     pub fn write_indexes(&mut self) -> DiskResult<()> {
-        write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
-        self.on_file = (self.indexes.offsets.len(), self.indexes.times.len());
+        let entries = (self.indexes.offsets.len(), self.indexes.times.len());
+        if self.on_file != entries {
+            write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
+            self.on_file = entries;
+        }
         Ok(())
     }
 
-    /// The files that must be synced when this segment is; the indexes as last written.
-    pub fn paths(&self) -> [PathBuf; 2] {
+    /// No batch follows for now: bring the files into the form that they are left in.
+    pub fn finish(&mut self) -> DiskResult<()> {
+        self.indexes.finish();
+        self.write_indexes()?;
+        self.cut()
+    }
+
+    pub fn index_paths(&self) -> [PathBuf; 2] {
         [OFFSET_INDEX, TIME_INDEX].map(|extension| path(&self.dir, self.base_offset, extension))
     }
 }

@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn the_last_batch_and_an_open_transaction_survive() {
         let mut producers = Producers::default();
-        producers.note(&batch(2, 0, 3, 10));
-        producers.note(&ottla_batch::BatchHeader { attributes: 0x10, ..batch(2, 3, 3, 13) });
+        producers.note(&batch(2, 0, 3, 10), 0);
+        producers.note(&ottla_batch::BatchHeader { attributes: 0x10, ..batch(2, 3, 3, 13) }, 0);
         let read = decode(&encode(&producers)).unwrap();
         let (read, written) = (read.get(7).unwrap(), producers.get(7).unwrap());
         assert_eq!(read.batches, [written.batches[1]]);

@@ -36,7 +36,7 @@ impl Crashed {
         }
         fixture.log.roll(NOW).unwrap();
         for i in 20..23 {
-            batches.push(batch_of(3, i * 3, 3, 30));
+            batches.push(batch_of(3, i * 3, 3, 3));
             fixture.append(&batches[i as usize]);
         }
         let recovery_point = fixture.log.recovery_point();

@@ -1,9 +1,12 @@
 //! A log from the outside: appended to, read, rolled, truncated, deleted from and opened again.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod common;
 
-use common::{Fixture, batch, read_all};
-use ottla_log::{AppendError, Bounds, LogConfig, ReadError};
+use common::{Fixture, NOW, batch, batch_of, bytes_of, headers, produced, read_all};
+use ottla_batch::Codec;
+use ottla_log::{Admission, AppendError, Bounds, FoundRecord, LogConfig, ReadError, RecoveryHint, Wanted};
 
 #[test]
 fn what_is_appended_is_read_back_byte_for_byte() {
@@ -12,7 +15,7 @@ fn what_is_appended_is_read_back_byte_for_byte() {
     for batch in &batches {
         fixture.append(batch);
     }
-    let written: Vec<u8> = batches.iter().flat_map(common::bytes_of).collect();
+    let written: Vec<u8> = batches.iter().flat_map(bytes_of).collect();
     assert_eq!(read_all(&fixture.log, 0), written);
     assert_eq!((fixture.log.log_start(), fixture.log.log_end()), (0, 6));
 }
@@ -37,7 +40,7 @@ fn the_batch_that_holds_the_offset_is_never_skipped() {
 fn a_read_gives_whole_batches_within_its_bounds() {
     for index_interval_bytes in [0, 300, 4096] {
         let mut fixture = Fixture::new(LogConfig { index_interval_bytes, ..LogConfig::default() });
-        let len = common::bytes_of(&batch(0, 5, 100)).len();
+        let len = bytes_of(&batch(0, 5, 100)).len();
         for i in 0..20 {
             fixture.append(&batch(i * 5, 5, 100));
         }
@@ -78,4 +81,291 @@ fn offsets_may_leave_gaps_but_never_go_back() {
 
 fn bounds(from: i64, up_to: i64) -> Bounds {
     Bounds { from, up_to, max_bytes: usize::MAX, at_least_one: true }
+}
+
+fn segments(fixture: &Fixture) -> Vec<String> {
+    let names = std::fs::read_dir(fixture.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".log"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_segment_rolls_when_it_is_full_old_or_its_offsets_run_out() {
+    let quiet = LogConfig { segment_ms: i64::MAX, ..LogConfig::default() };
+    let len = bytes_of(&batch(0, 1, 100)).len() as u32;
+    let far = i64::from(i32::MAX);
+    for (name, config, batches, expected) in [
+        ("two fit", LogConfig { segment_bytes: 2 * len, ..quiet.clone() }, [0, 1], 1),
+        ("two don't fit", LogConfig { segment_bytes: 2 * len - 1, ..quiet.clone() }, [0, 1], 2),
+        ("records carry their offset as time", LogConfig { segment_ms: 10, ..quiet.clone() }, [0, 10], 1),
+        ("the second is too young for the first", LogConfig { segment_ms: 10, ..quiet.clone() }, [0, 11], 2),
+        ("the last relative offset", quiet.clone(), [0, far], 1),
+        ("beyond the last relative offset", quiet.clone(), [0, far + 1], 2),
+        ("room for an entry each", LogConfig { segment_index_bytes: 24, ..quiet.clone() }, [0, 1], 1),
+        ("no room for an entry", LogConfig { segment_index_bytes: 23, ..quiet.clone() }, [0, 1], 2),
+    ] {
+        let mut fixture = Fixture::new(config);
+        batches.iter().for_each(|&offset| fixture.append(&batch(offset, 1, 100)));
+        assert_eq!(segments(&fixture).len(), expected, "{name}");
+        assert_eq!(headers(read_all(&fixture.log, 0)).len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn records_without_timestamps_roll_by_the_clock() {
+    let mut fixture = Fixture::new(LogConfig { segment_ms: 1_000, ..LogConfig::default() });
+    let timeless = |offset| common::batch_at(-1, offset);
+    for (now, expected) in [(NOW, 1), (NOW + 1_000, 1), (NOW + 1_001, 2)] {
+        let offset = fixture.log.log_end();
+        fixture.log.append(&[timeless(offset)], now).unwrap();
+        assert_eq!(segments(&fixture).len(), expected, "{now}");
+    }
+}
+
+#[test]
+fn a_gap_at_the_start_leaves_no_empty_segment_behind() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    let far = i64::from(u32::MAX);
+    fixture.append(&batch(far, 1, 100));
+    assert_eq!(segments(&fixture), [format!("{far:020}.log")]);
+    assert_eq!(fixture.log.read(bounds(0, far + 1)).unwrap().unwrap().base_offset, far);
+}
+
+#[test]
+fn followers_append_several_batches_at_once() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    let batches = [batch_of(1, 0, 2, 50), batch_of(1, 2, 3, 50), batch_of(3, 9, 1, 50)];
+    let appended = fixture.log.append(&batches, NOW).unwrap();
+    assert_eq!((appended.base_offset, appended.log_end), (0, 10));
+    assert_eq!(read_all(&fixture.log, 0), batches.iter().flat_map(bytes_of).collect::<Vec<u8>>());
+    assert_eq!(fixture.log.epochs().end_offset_for(1, 10), Some((1, 9)));
+    let disordered = [batch(10, 2, 50), batch(11, 1, 50)];
+    assert!(matches!(fixture.log.append(&disordered, NOW), Err(AppendError::OutOfOrder { log_end: 12, found: 11 })));
+    assert_eq!(fixture.log.log_end(), 10, "all or none");
+}
+
+#[test]
+fn an_epoch_is_on_the_device_before_the_first_append_under_it() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(&batch_of(2, 0, 5, 50));
+    fixture.log.start_epoch(4).unwrap();
+    let checkpoint = std::fs::read_to_string(fixture.dir().join("leader-epoch-checkpoint")).unwrap();
+    assert_eq!(checkpoint, "0\n2\n2 0\n4 5\n");
+    assert_eq!(fixture.log.epochs().end_offset_for(2, 5), Some((2, 5)));
+    // Nothing was appended under it: a crash may forget it, the next leader starts its own.
+    fixture.reopen_after_crash(0);
+    assert_eq!(fixture.log.epochs().latest().map(|latest| latest.epoch), Some(2));
+}
+
+#[test]
+fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
+    let config = LogConfig { segment_bytes: 300, ..LogConfig::default() };
+    let mut fixture = Fixture::new(config);
+    for i in 0..10 {
+        fixture.append(&produced(7, i, i.into()));
+    }
+    let again = |fixture: &Fixture, sequence: i32| fixture.log.producers().check(&produced(7, sequence, 99).header());
+    let Ok(Admission::Duplicate(first)) = again(&fixture, 5) else { panic!("not remembered") };
+    assert_eq!(first.last_offset, 5);
+    assert!(again(&fixture, 4).is_err(), "only five batches are remembered");
+
+    fixture = fixture.restart();
+    assert!(matches!(again(&fixture, 9), Ok(Admission::Duplicate(_))));
+    assert_eq!(again(&fixture, 10), Ok(Admission::Append));
+    assert!(again(&fixture, 11).is_err());
+
+    fixture.append(&produced(7, 10, 10));
+    fixture.reopen_after_crash(0);
+    assert_eq!(again(&fixture, 11), Ok(Admission::Append));
+
+    fixture.log.truncate_to(4, NOW).unwrap();
+    assert_eq!(again(&fixture, 4), Ok(Admission::Append));
+    assert!(again(&fixture, 5).is_err());
+
+    fixture.log.truncate_fully_and_start_at(100, NOW).unwrap();
+    assert_eq!(again(&fixture, 5), Ok(Admission::Append), "an unknown producer may begin anywhere");
+}
+
+#[test]
+fn timestamps_are_found_by_record() {
+    for codec in [Codec::None, Codec::Lz4] {
+        let config = LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() };
+        let mut fixture = Fixture::new(config);
+        // Out of order within and across batches; two records share the largest.
+        let times = [[10, 40, 20], [30, 15, 35], [70, 50, 90], [60, 90, 80]];
+        for (i, batch) in times.iter().enumerate() {
+            fixture.append(&common::batch_with_times(codec, i as i64 * 3, batch));
+        }
+        let search = |fixture: &Fixture, wanted| fixture.log.search(wanted).run().unwrap();
+        let found = |offset, timestamp| Some(FoundRecord { offset, timestamp, leader_epoch: 0 });
+        for (wanted, expected) in [
+            (Wanted::FirstAt(0), found(0, 10)),
+            (Wanted::FirstAt(10), found(0, 10)),
+            (Wanted::FirstAt(11), found(1, 40)),
+            (Wanted::FirstAt(41), found(6, 70)),
+            (Wanted::FirstAt(71), found(8, 90)),
+            (Wanted::FirstAt(91), None),
+            (Wanted::Latest, found(8, 90)),
+        ] {
+            assert_eq!(search(&fixture, wanted), expected, "{wanted:?} in {codec:?}");
+        }
+        fixture.log.advance_log_start(5).unwrap();
+        assert_eq!(search(&fixture, Wanted::FirstAt(0)), found(5, 35), "below the log's start there is nothing");
+        fixture = fixture.restart();
+        assert_eq!(search(&fixture, Wanted::FirstAt(41)), found(6, 70), "after a restart");
+    }
+    let empty = Fixture::new(LogConfig::default());
+    assert_eq!(empty.log.search(Wanted::Latest).run().unwrap(), None);
+    assert_eq!(empty.log.search(Wanted::FirstAt(0)).run().unwrap(), None);
+}
+
+#[test]
+fn old_segments_go_but_readers_keep_what_they_have() {
+    let len = bytes_of(&batch(0, 5, 100)).len() as u32;
+    let config = LogConfig {
+        segment_bytes: 2 * len,
+        retention_ms: None,
+        retention_bytes: Some(4 * u64::from(len)),
+        ..LogConfig::default()
+    };
+    let mut fixture = Fixture::new(config);
+    for i in 0..10 {
+        fixture.append(&batch_of((i / 5) as i32, i * 5, 5, 100));
+    }
+    let slice = fixture.log.read(bounds(0, 50)).unwrap().unwrap();
+    let before = slice.read().unwrap();
+
+    let retired = fixture.log.apply_retention(12, NOW).unwrap();
+    assert_eq!((retired.segments, fixture.log.log_start()), (1, 10), "not above the high watermark");
+    let more = fixture.log.apply_retention(50, NOW).unwrap();
+    assert_eq!((more.segments, fixture.log.log_start(), segments(&fixture).len()), (2, 30, 2));
+    assert!(matches!(fixture.log.read(bounds(29, 50)), Err(ReadError::OutOfRange(_))));
+    assert_eq!(fixture.log.epochs().end_offset_for(0, 50), Some((0, 30)), "its epoch went with it");
+
+    assert_eq!(slice.read().unwrap(), before);
+    let deleted = || std::fs::read_dir(fixture.dir()).unwrap().filter(|e| name_of(e).ends_with(".deleted")).count();
+    assert!(deleted() >= 9, "log and indexes of three segments");
+    retired.unlink().unwrap();
+    more.unlink().unwrap();
+    assert_eq!(deleted(), 0);
+    assert_eq!(slice.read().unwrap(), before);
+}
+
+fn name_of(entry: &std::io::Result<std::fs::DirEntry>) -> String {
+    entry.as_ref().unwrap().file_name().into_string().unwrap()
+}
+
+#[test]
+fn the_last_records_of_a_quiet_topic_expire_too() {
+    let mut fixture = Fixture::new(LogConfig { retention_ms: Some(1_000), ..LogConfig::default() });
+    fixture.append(&batch(0, 5, 100));
+    assert_eq!(fixture.log.apply_retention(5, NOW + 1_004).unwrap().segments, 0);
+    assert_eq!(fixture.log.apply_retention(5, NOW + 1_005).unwrap().segments, 1);
+    assert_eq!((fixture.log.log_start(), fixture.log.log_end(), fixture.log.size()), (5, 5, 0));
+    fixture.append(&batch(5, 5, 100));
+    let fixture = fixture.restart();
+    assert_eq!((fixture.log.log_start(), fixture.log.log_end()), (5, 10));
+}
+
+#[test]
+fn deleted_records_stay_deleted() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(&batch(0, 5, 100));
+    fixture.append(&batch(5, 5, 100));
+    fixture.log.advance_log_start(7).unwrap();
+    fixture.log.advance_log_start(3).unwrap();
+    assert_eq!(fixture.log.log_start(), 7, "never back");
+    assert!(matches!(fixture.log.read(bounds(6, 10)), Err(ReadError::OutOfRange(_))));
+    assert_eq!(fixture.log.read(bounds(7, 10)).unwrap().unwrap().base_offset, 5, "whole batches");
+    let mut fixture = fixture.restart();
+    assert_eq!(fixture.log.log_start(), 7);
+    // All was deleted, then the disk lost the tail: the offsets are not given out again.
+    fixture.log.advance_log_start(10).unwrap();
+    std::fs::write(fixture.dir().join("00000000000000000000.log"), []).unwrap();
+    fixture.reopen(RecoveryHint { clean: false, recovery_point: 0, log_start: 10 });
+    assert_eq!((fixture.log.log_start(), fixture.log.log_end()), (10, 10));
+}
+
+#[test]
+fn a_flush_moves_the_recovery_point_unless_the_log_was_truncated_meanwhile() {
+    let mut fixture = Fixture::new(LogConfig { segment_bytes: 500, ..LogConfig::default() });
+    for i in 0..10 {
+        fixture.append(&batch(i, 1, 100));
+    }
+    let log = &mut fixture.log;
+    assert_eq!(log.unflushed().since_ms, Some(NOW));
+    assert_eq!(log.unflushed().bytes, log.size());
+    let flush = log.start_flush().unwrap().unwrap();
+    assert!(log.start_flush().unwrap().is_none(), "one at a time");
+    log.append(&[batch(10, 1, 100)], NOW + 5).unwrap();
+    flush.run().unwrap();
+    log.flushed(&flush);
+    assert_eq!((log.recovery_point(), log.unflushed().since_ms), (10, Some(NOW + 5)));
+
+    let flush = log.start_flush().unwrap().unwrap();
+    log.truncate_to(4, NOW).unwrap();
+    flush.run().unwrap();
+    log.flushed(&flush);
+    assert_eq!(log.recovery_point(), 4, "of the new tail the flush knows nothing");
+    log.flush().unwrap();
+    assert!(log.start_flush().unwrap().is_none(), "all is flushed");
+}
+
+#[test]
+fn space_is_reserved_for_growing_segments_only_and_given_back() {
+    use std::os::unix::fs::MetadataExt;
+    let mut fixture = Fixture::new(LogConfig::default());
+    let blocks = |fixture: &Fixture| {
+        let path = fixture.dir().join("00000000000000000000.log");
+        std::fs::metadata(path).unwrap().blocks() * 512
+    };
+    fixture.append(&batch(0, 1, 100));
+    assert!(blocks(&fixture) < 1 << 20);
+    for i in 1..13 {
+        fixture.append(&batch(i, 1, 100_000));
+    }
+    let size = fixture.log.size();
+    let reserved = blocks(&fixture);
+    fixture.log.roll(NOW).unwrap();
+    assert_eq!(std::fs::metadata(fixture.dir().join("00000000000000000000.log")).unwrap().len(), size);
+    // Some file systems can't reserve; those that can give back.
+    assert!(reserved < size + 65_536 || reserved >= 4 << 20 && blocks(&fixture) < size + 65_536);
+}
+
+#[test]
+fn a_closed_log_takes_no_writes() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(&batch(0, 1, 100));
+    fixture.log.close().unwrap();
+    assert!(matches!(fixture.log.append(&[batch(1, 1, 100)], NOW), Err(AppendError::Failed)));
+}
+
+#[test]
+fn a_full_disk_leaves_the_log_as_it_was() {
+    let len = bytes_of(&batch(0, 1, 100)).len() as u32;
+    let mut fixture = Fixture::new(LogConfig { segment_bytes: 2 * len, ..LogConfig::default() });
+    fixture.append(&batch(0, 1, 100));
+    fixture.append(&batch(1, 1, 100));
+    let before = segments(&fixture);
+    // The next batch wants a new segment, and first a snapshot: the device takes none of it.
+    let snapshot = fixture.dir().join("00000000000000000002.snapshot");
+    std::os::unix::fs::symlink("/dev/full", &snapshot).unwrap();
+    let error = fixture.log.append(&[batch(2, 1, 100)], NOW).unwrap_err();
+    assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
+    assert_eq!((segments(&fixture), fixture.log.log_end()), (before, 2));
+
+    std::fs::remove_file(&snapshot).unwrap();
+    fixture.append(&batch(2, 1, 100));
+    assert_eq!(headers(read_all(&fixture.log, 0)).len(), 3);
+
+    // A device that takes nothing and can't be cut back either.
+    let next = fixture.dir().join("00000000000000000003.log");
+    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+    fixture.log.roll(NOW).unwrap();
+    let error = fixture.log.append(&[batch(3, 1, 100)], NOW).unwrap_err();
+    assert!(matches!(error, AppendError::Disk(_)), "{error}");
+    assert!(error.to_string().contains("failed to write"), "{error}");
+    assert!(matches!(fixture.log.append(&[batch(3, 1, 100)], NOW), Err(AppendError::Failed)));
 }

@@ -124,11 +124,12 @@ fn run(steps: &[Step]) {
                 assert!(log.log_start() == model.log_start || before > 6_000 && log.size() >= 4_000);
                 model.log_start = log.log_start();
             }
-            Step::Close => {
-                reopen(&mut fixture, true, model.log_start);
-            }
+            Step::Close => fixture = fixture.restart(),
             Step::Crash => {
-                reopen(&mut fixture, false, model.log_start);
+                let recovery_point = log.recovery_point();
+                let hint = RecoveryHint { clean: false, recovery_point, log_start: model.log_start };
+                let opened = fixture.reopen(hint);
+                assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
             }
         }
         let log = &fixture.log;
@@ -144,27 +145,8 @@ fn run(steps: &[Step]) {
     }
 }
 
-fn reopen(fixture: &mut Fixture, clean: bool, log_start: i64) {
-    let hint = RecoveryHint { clean, recovery_point: fixture.log.recovery_point(), log_start };
-    if clean {
-        let (spare, _) = ottla_log::Log::open(
-            &fixture.root.path().join("spare-0"),
-            LogConfig::default(),
-            RecoveryHint::default(),
-            &fixture.files,
-            NOW,
-        )
-        .unwrap();
-        let recovery_point = std::mem::replace(&mut fixture.log, spare).close().unwrap();
-        fixture.reopen(RecoveryHint { recovery_point, ..hint });
-    } else {
-        let opened = fixture.reopen(hint);
-        assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_log_holds_what_a_list_of_batches_would(steps in prop::collection::vec(step(), 1..60)) {

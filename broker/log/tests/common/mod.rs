@@ -10,8 +10,8 @@ use ottla_batch::{BatchBuilder, BatchHeader, Codec, NewRecord, Stamped};
 use ottla_log::{Bounds, Files, Log, LogConfig, Opened, RecoveryHint};
 use tempfile::TempDir;
 
-/// Records are this old; tests have no clock.
-pub const NOW: i64 = 1_800_000_000_000;
+/// Tests have no clock. Soon before Kafka wrote the files beside us, so that its records tell when producers wrote last.
+pub const NOW: i64 = 1_795_200_000_000;
 
 /// A log in a folder of its own.
 pub struct Fixture {
@@ -42,6 +42,18 @@ impl Fixture {
         self.reopen(hint(false, recovery_point))
     }
 
+    /// Close the log and open it again.
+    pub fn restart(self) -> Fixture {
+        let dir = self.dir();
+        let Fixture { root, config, files, mut log } = self;
+        let log_start = log.log_start();
+        let recovery_point = log.close().unwrap();
+        let hint = RecoveryHint { clean: true, recovery_point, log_start };
+        let (log, opened) = Log::open(&dir, config.clone(), hint, &files, NOW).unwrap();
+        assert_eq!((opened.checked_bytes, opened.cut_bytes, opened.corrupt.len()), (0, 0, 0), "after a clean stop");
+        Fixture { root, config, files, log }
+    }
+
     pub fn reopen(&mut self, hint: RecoveryHint) -> Opened {
         let (log, opened) = Log::open(&self.dir(), self.config.clone(), hint, &self.files, NOW).unwrap();
         self.log = log;
@@ -65,6 +77,20 @@ pub fn batch_of(epoch: i32, base_offset: i64, count: i64, len: usize) -> Stamped
         builder.push(NewRecord { timestamp: NOW + base_offset + i, value: Some(&value), ..NewRecord::default() });
     }
     builder.build().stamp(base_offset, epoch, None)
+}
+
+/// One record with this timestamp.
+pub fn batch_at(timestamp: i64, base_offset: i64) -> Stamped {
+    batch_with_times(Codec::None, base_offset, &[timestamp])
+}
+
+/// A record for each timestamp.
+pub fn batch_with_times(codec: Codec, base_offset: i64, timestamps: &[i64]) -> Stamped {
+    let mut builder = BatchBuilder::new(codec);
+    for &timestamp in timestamps {
+        builder.push(NewRecord { timestamp, value: Some(b"value"), ..NewRecord::default() });
+    }
+    builder.build().stamp(base_offset, 0, None)
 }
 
 /// A batch of an idempotent producer.
