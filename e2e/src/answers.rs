@@ -4,7 +4,8 @@
 //! numbered in the order in which it appears. Where Ottla means to differ, `DIFFERENCES.md` says so, and why.
 
 use anyhow::{Context, Result, bail};
-use ottla_wire::{MetadataRequest, RequestMessage, m03_metadata::MetadataRequestTopic};
+use ottla_wire::RequestMessage;
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use regex::{Captures, Regex};
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -145,17 +146,17 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Waits until the topic has this many partitions with leaders.
-    pub fn settled(&mut self, topic: &str, partitions: usize) -> Result<()> {
-        until(Duration::from_secs(20), &format!("{topic} to have leaders"), || {
-            let name = Some(topic.into());
-            let topics = Some(vec![MetadataRequestTopic { name, ..Default::default() }]);
-            let asked = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
-            let answer = self.quietly(12, asked)?;
-            let led = |topic: &ottla_wire::m03_metadata::MetadataResponseTopic| {
-                topic.partitions.iter().filter(|partition| partition.leader_id >= 0).count()
-            };
-            Ok(answer.topics.iter().any(|topic| led(topic) == partitions).then_some(()))
+    /// Waits until this many partitions of a topic are served. Metadata may name leaders that don't know it yet.
+    pub fn settled(&mut self, topic: &str, partitions: i32) -> Result<()> {
+        until(Duration::from_secs(20), &format!("{topic} to be served"), || {
+            let latest =
+                |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+            let partitions = (0..partitions).map(latest).collect();
+            let topics = vec![ListOffsetsTopic { name: topic.into(), partitions }];
+            let answer = self.quietly(7, ListOffsetsRequest { replica_id: -1, topics, ..Default::default() })?;
+            let served =
+                answer.topics.iter().flat_map(|topic| &topic.partitions).all(|found| found.error_code.is_none());
+            Ok(served.then_some(()))
         })
     }
 

@@ -1,7 +1,7 @@
 //! Fetch, ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
 use crate::{TIME, batch, play, text, topic};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ottla_batch::Batches;
 use ottla_e2e::answers::Conversation;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -19,7 +19,9 @@ fn fill(broker: &mut Conversation<'_>, name: &str) -> Result<()> {
         let records = Some(Records::from(batch(3).bytes().clone()));
         let partition_data = vec![PartitionProduceData { index: 0, records }];
         let topic_data = vec![TopicProduceData { name: text(name), partition_data, ..Default::default() }];
-        broker.quietly(12, ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..Default::default() })?;
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..Default::default() };
+        let answer = broker.quietly(12, request)?;
+        ensure!(answer.responses[0].partition_responses[0].error_code.is_none(), "{answer:?}");
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ fn topic(broker: &mut Conversation<'_>, name: &str, partitions: i32, with: &[(&s
     };
     let answer = broker.quietly(7, CreateTopicsRequest { topics: vec![new], ..Default::default() })?;
     anyhow::ensure!(answer.topics[0].error_code.is_none(), "create {name}: {answer:?}");
-    broker.settled(name, partitions as usize)?;
+    broker.settled(name, partitions)?;
     Ok(answer.topics[0].topic_id)
 }
 

