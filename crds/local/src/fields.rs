@@ -31,9 +31,7 @@ impl Fields {
 
     /// The fields that `new` sets and that `old` does not set to the same.
     pub fn changed(schema: Option<&Value>, old: &Value, new: &Value) -> Self {
-        let mut set = Self::of(schema, new);
-        retain_leaves(&mut set.0, &mut |path| value_at(old, path) != value_at(new, path), &mut Vec::new());
-        set
+        Self::of(schema, new).differing(old, new)
     }
 
     pub fn union(&mut self, other: &Fields) {
@@ -52,13 +50,13 @@ impl Fields {
 
     /// Only the fields for which the values in `a` and `b` differ.
     pub fn differing(mut self, a: &Value, b: &Value) -> Self {
-        retain_leaves(&mut self.0, &mut |path| value_at(a, path) != value_at(b, path), &mut Vec::new());
+        retain_by_value(&mut self.0, [Some(a), Some(b)], &|[a, b]| a != b);
         self
     }
 
     /// Only the fields that `object` still has.
     pub fn existing(mut self, object: &Value) -> Self {
-        retain_leaves(&mut self.0, &mut |path| value_at(object, path).is_some(), &mut Vec::new());
+        retain_by_value(&mut self.0, [Some(object)], &|[found]| found.is_some());
         self
     }
 
@@ -192,14 +190,33 @@ fn retain_leaves(set: &mut Map<String, Value>, keep: &mut impl FnMut(&[String]) 
     });
 }
 
-fn value_at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(object, |value, step| match step.split_once(':') {
+/// The same by what the leaves are in one or two objects.
+fn retain_by_value<const N: usize>(
+    set: &mut Map<String, Value>,
+    values: [Option<&Value>; N],
+    keep: &impl Fn([Option<&Value>; N]) -> bool,
+) {
+    set.retain(|step, below| {
+        let values = values.map(|value| value.and_then(|value| at(value, step)));
+        match below.as_object_mut() {
+            Some(below) if !below.is_empty() => {
+                retain_by_value(below, values, keep);
+                !below.is_empty()
+            }
+            _ => keep(values),
+        }
+    });
+}
+
+/// One step into a value.
+fn at<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
+    match step.split_once(':') {
         Some(("f", name)) => value.get(name),
         Some(("k", keys)) => find(value.as_array()?, keys).and_then(|index| value.get(index)),
         Some(("v", member)) => value.as_array()?.iter().find(|item| is_member(item, member)),
         // `.`: whether the element is there; what is in it has fields of its own.
         _ => Some(&Value::Null),
-    })
+    }
 }
 
 /// Which element has these keys.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::admit;
 use crate::kind::{Kind, Kinds};
-use crate::object::{Key, as_map, metadata, metadata_mut, restore};
+use crate::object::{Key, metadata, metadata_mut, restore};
 use crate::status::Status;
 use crate::store::{Change, Event};
 use crate::verbs;
@@ -239,15 +239,10 @@ fn read_object(kind: &Kind, key: &Key, text: &[u8]) -> Result<Value, String> {
     let kept = object.clone();
     admit::create(kind, &mut object, &verbs::birth()).map_err(text)?;
     restore(&mut object, "status", &kept);
-    let meta = metadata_mut(&mut object);
-    for (field, value) in as_map(&mut metadata_of(&kept)) {
-        meta.insert(field.clone(), value.clone());
+    if let Some(Value::Object(stated)) = kept.get("metadata") {
+        metadata_mut(&mut object).extend(stated.clone());
     }
     Ok(object)
-}
-
-fn metadata_of(object: &Value) -> Value {
-    object.get("metadata").cloned().unwrap_or_default()
 }
 
 /// What is in a folder, in order; nothing if there is no such folder.
