@@ -132,13 +132,17 @@ impl Coordinator {
         let now = self.clock.now();
         let effects = act(&mut active.groups, ticket, now);
         self.carry_out(&mut active, effects, now);
+        self.clock.wake_by(active.groups.next_deadline());
         Ok(receiver)
     }
 
-    /// Acts on the deadlines that have passed; returns the next.
+    /// Acts on the deadlines that have passed; returns the next. For the one who sleeps until then: wakes nobody.
     pub fn tick(self: &Arc<Self>) -> Option<Duration> {
-        self.turn(|groups, now| groups.tick(now));
-        self.active().ok()?.groups.next_deadline()
+        let mut active = self.active().ok()?;
+        let now = self.clock.now();
+        let effects = active.groups.tick(now);
+        self.carry_out(&mut active, effects, now);
+        active.groups.next_deadline()
     }
 
     /// Removes what is past its retention.
@@ -162,6 +166,7 @@ impl Coordinator {
         let now = self.clock.now();
         let effects = act(&mut active.groups, now);
         self.carry_out(&mut active, effects, now);
+        self.clock.wake_by(active.groups.next_deadline());
     }
 
     fn active(&self) -> Result<MappedMutexGuard<'_, Active>, GroupError> {
@@ -193,7 +198,6 @@ impl Coordinator {
             active.is_awaited = true;
             self.runtime.spawn(self.clone().await_commits());
         }
-        self.clock.wake_by(active.groups.next_deadline());
     }
 
     /// Waits for the oldest append again and again, until none is left.
@@ -219,6 +223,7 @@ impl Coordinator {
             let now = self.clock.now();
             if let Some(effects) = active.decide_oldest(&self.partition, now) {
                 self.carry_out(&mut active, effects, now);
+                self.clock.wake_by(active.groups.next_deadline());
             }
         }
     }
