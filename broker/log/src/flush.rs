@@ -13,8 +13,9 @@ pub(crate) struct Dirty {
     pub recovery_point: i64,
     bytes: u64,
     since_ms: Option<i64>,
-    /// Segments sealed since the last flush, and their indexes and snapshots.
-    files: Vec<Arc<DiskFile>>,
+    /// Segments sealed since the last flush.
+    sealed: Vec<Arc<DiskFile>>,
+    /// Indexes and snapshots written since the last flush.
     paths: Vec<PathBuf>,
     /// Counts truncations: a flush that was under way during one has nothing to say about the new tail.
     truncations: u64,
@@ -27,7 +28,7 @@ impl Dirty {
             recovery_point,
             bytes: 0,
             since_ms: None,
-            files: vec![],
+            sealed: vec![],
             paths: vec![],
             truncations: 0,
             flushing: false,
@@ -40,12 +41,11 @@ impl Dirty {
     }
 
     pub fn add_sealed(&mut self, segment: &Active) {
-        self.files.push(segment.file().clone());
-        self.add_segment(segment);
+        self.sealed.push(segment.file().clone());
+        self.add_indexes(segment);
     }
 
-    /// Names that the directory must get to know, and indexes that won't change any more.
-    pub fn add_segment(&mut self, segment: &Active) {
+    pub fn add_indexes(&mut self, segment: &Active) {
         self.paths.extend(segment.index_paths());
     }
 
@@ -72,7 +72,8 @@ pub struct Unflushed {
 #[derive(Debug)]
 pub struct Flush {
     dir: PathBuf,
-    files: Vec<Arc<DiskFile>>,
+    active: Arc<DiskFile>,
+    sealed: Vec<Arc<DiskFile>>,
     paths: Vec<PathBuf>,
     up_to: i64,
     truncations: u64,
@@ -81,10 +82,13 @@ pub struct Flush {
 impl Flush {
     /// Wait for the device. After an error the directory must go offline: what is on the device is unknown.
     pub fn run(&self) -> DiskResult<()> {
-        self.files.iter().try_for_each(|file| file.sync())?;
+        for file in self.sealed.iter().chain([&self.active]) {
+            file.sync()?;
+        }
         for path in &self.paths {
             sync_if_there(path)?;
         }
+        // A new segment always brings a path.
         if self.paths.is_empty() { Ok(()) } else { disk::sync_dir(&self.dir) }
     }
 }
@@ -110,48 +114,50 @@ impl Log {
         Unflushed { bytes: self.dirty.bytes, since_ms: self.dirty.since_ms }
     }
 
-    /// Begin to flush everything written so far; none when all is on the device, or a flush is under way that takes
-    /// some of it.
+    /// Begin to flush everything written so far; none when all is on the device, or a flush is under way.
     pub fn start_flush(&mut self) -> DiskResult<Option<Flush>> {
-        let clean = self.dirty.recovery_point == self.log_end && self.dirty.paths.is_empty();
-        if clean || self.dirty.flushing {
+        if self.dirty.flushing { Ok(None) } else { self.begin_flush() }
+    }
+
+    fn begin_flush(&mut self) -> DiskResult<Option<Flush>> {
+        if self.dirty.recovery_point == self.log_end && self.dirty.paths.is_empty() {
             return Ok(None);
         }
         match self.active.write_indexes() {
-            // Recovery finds without them what they tell, only later.
-            Err(error) if !error.is_no_space() => return Err(error),
-            _ => {}
+            Ok(true) => self.dirty.add_indexes(&self.active),
+            Ok(false) => {}
+            // Without them recovery takes longer, no more.
+            Err(error) if error.is_no_space() => {}
+            Err(error) => return Err(error),
         }
-        self.dirty.flushing = true;
-        let mut files = std::mem::take(&mut self.dirty.files);
-        files.push(self.active.file().clone());
-        // Not the active indexes: recovery checks what they say against the log.
-        let paths = std::mem::take(&mut self.dirty.paths);
-        self.dirty.bytes = 0;
-        self.dirty.since_ms = None;
+        let Dirty { bytes, since_ms, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
+        (*bytes, *since_ms, *flushing) = (0, None, true);
         Ok(Some(Flush {
             dir: self.dir.clone(),
-            files,
-            paths,
+            active: self.active.file().clone(),
+            sealed: sealed.clone(),
+            paths: paths.clone(),
             up_to: self.log_end,
-            truncations: self.dirty.truncations,
+            truncations: *truncations,
         }))
     }
 
     /// A flush has succeeded.
     pub fn flushed(&mut self, flush: &Flush) {
-        self.dirty.flushing = false;
-        if flush.truncations == self.dirty.truncations {
-            self.dirty.recovery_point = self.dirty.recovery_point.max(flush.up_to);
+        let Dirty { recovery_point, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
+        *flushing = false;
+        sealed.drain(..flush.sealed.len().min(sealed.len()));
+        paths.drain(..flush.paths.len().min(paths.len()));
+        if flush.truncations == *truncations {
+            *recovery_point = flush.up_to.max(*recovery_point);
         }
     }
 
     /// All three steps at once, for whoever may wait.
     pub fn flush(&mut self) -> DiskResult<()> {
-        let Some(flush) = self.start_flush()? else { return Ok(()) };
-        let done = flush.run();
+        let Some(flush) = self.begin_flush()? else { return Ok(()) };
         // An fsync that failed once may succeed later without having written anything.
-        done.inspect_err(|_| self.failed = true)?;
+        flush.run().inspect_err(|_| self.failed = true)?;
         self.flushed(&flush);
         Ok(())
     }
@@ -167,7 +173,7 @@ impl Log {
         let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
         if self.dirty.recovery_point < self.log_end || disk::stat(&as_last_closed).is_err() {
             self.active.finish()?;
-            self.dirty.add_segment(&self.active);
+            self.dirty.add_indexes(&self.active);
             self.write_snapshot(self.log_end)?;
         }
         self.flush()?;

@@ -67,6 +67,11 @@ impl Indexes {
         Ok(next_offset)
     }
 
+    /// How many entries the offset index and the time index have.
+    pub fn entries(&self) -> (usize, usize) {
+        (self.offsets.len(), self.times.len())
+    }
+
     /// Bytes it takes in memory, more or less.
     pub fn memory(&self) -> usize {
         size_of::<Indexes>() + self.offsets.len() * index::ENTRY_LEN + self.times.len() * size_of::<TimeEntry>()

@@ -1,6 +1,7 @@
 //! Reading in two steps: [`Log::window`](crate::Log::window) finds the segment under the partition's lock, from memory;
 //! [`Window::locate`] finds the batches outside of it, where the disk may keep it waiting. Neither copies records: a
-//! [`LogSlice`] says where they are.
+//! [`LogSlice`] says where they are. What it names doesn't change as long as nobody truncates below the bound it was read
+//! with, which for readers is the high watermark.
 
 use std::sync::Arc;
 

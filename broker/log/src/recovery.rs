@@ -93,7 +93,7 @@ impl Log {
             config,
         };
         if segments.is_new {
-            log.dirty.add_segment(&log.active);
+            log.dirty.add_indexes(&log.active);
         }
         log.recover_epochs(&segments.epochs)?;
         log.recover_producers(now_ms)?;
@@ -282,8 +282,7 @@ impl Segments {
                         remove_segment_files(dir, *later)?;
                     }
                     let Scan { file, size, indexes, next_offset, .. } = scan;
-                    file.truncate(size)?;
-                    let active = Active::with_indexes(dir, base_offset, file, size, indexes, now_ms)?;
+                    let active = Active::recovered(dir, base_offset, file, size, indexes, now_ms)?;
                     return Ok(Segments { sealed, active, log_end: next_offset, epochs, is_new: false });
                 }
             }

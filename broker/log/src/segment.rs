@@ -83,13 +83,20 @@ impl Active {
     ) -> Result<(Active, Option<i64>), LogError> {
         let file = Arc::new(DiskFile::open(&path(dir, base_offset, LOG))?);
         let size = file.size()?;
-        let mut indexes = load_indexes(dir, base_offset, size)?.unwrap_or_else(|| Indexes::new(base_offset));
+        let mut indexes = match load_indexes(dir, base_offset, size)? {
+            Some(indexes) => indexes,
+            None => {
+                write_indexes(dir, base_offset, &Indexes::new(base_offset), (0, 0))?;
+                Indexes::new(base_offset)
+            }
+        };
+        let on_file = indexes.entries();
         let next_offset = indexes.catch_up(&file, size, config.index_interval_bytes.into())?;
-        Ok((Active::with_indexes(dir, base_offset, file, size, indexes, now_ms)?, next_offset))
+        Ok((Active::resume(dir, base_offset, file, size, indexes, on_file, now_ms)?, next_offset))
     }
 
-    /// Go on with a segment whose indexes are known; their files are made to say the same.
-    pub fn with_indexes(
+    /// Go on with a segment whose batches were all checked.
+    pub fn recovered(
         dir: &Path,
         base_offset: i64,
         file: Arc<DiskFile>,
@@ -97,16 +104,30 @@ impl Active {
         indexes: Indexes,
         now_ms: i64,
     ) -> Result<Active, LogError> {
-        let first = Walk::new(&file, 0, size).next()?;
+        file.truncate(size)?;
         write_indexes(dir, base_offset, &indexes, (0, 0))?;
+        let on_file = indexes.entries();
+        Active::resume(dir, base_offset, file, size, indexes, on_file, now_ms)
+    }
+
+    fn resume(
+        dir: &Path,
+        base_offset: i64,
+        file: Arc<DiskFile>,
+        size: u64,
+        indexes: Indexes,
+        on_file: (usize, usize),
+        now_ms: i64,
+    ) -> Result<Active, LogError> {
+        let first = Walk::new(&file, 0, size).next()?;
         Ok(Active {
             dir: dir.to_owned(),
             base_offset,
             size,
-            on_file: (indexes.offsets.len(), indexes.times.len()),
             indexes,
             file,
             reserved: 0,
+            on_file,
             first_timestamp: first.map(|place| place.header.max_timestamp),
             created_ms: now_ms,
         })
@@ -176,18 +197,19 @@ impl Active {
         self.indexes.truncate(place.header.base_offset);
         let next_offset = self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
         write_indexes(&self.dir, self.base_offset, &self.indexes, (0, 0))?;
-        self.on_file = (self.indexes.offsets.len(), self.indexes.times.len());
+        self.on_file = self.indexes.entries();
         Ok(next_offset)
     }
 
-    /// Bring the index files up to date; they are not synced.
-    pub fn write_indexes(&mut self) -> DiskResult<()> {
-        let entries = (self.indexes.offsets.len(), self.indexes.times.len());
-        if self.on_file != entries {
-            write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
-            self.on_file = entries;
+    /// Bring the index files up to date; true when that changed them.
+    pub fn write_indexes(&mut self) -> DiskResult<bool> {
+        let entries = self.indexes.entries();
+        if self.on_file == entries {
+            return Ok(false);
         }
-        Ok(())
+        write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
+        self.on_file = entries;
+        Ok(true)
     }
 
     /// No batch follows for now: bring the files into the form that they are left in.
@@ -198,7 +220,7 @@ impl Active {
     }
 
     pub fn index_paths(&self) -> [PathBuf; 2] {
-        [OFFSET_INDEX, TIME_INDEX].map(|extension| path(&self.dir, self.base_offset, extension))
+        [TIME_INDEX, OFFSET_INDEX].map(|extension| path(&self.dir, self.base_offset, extension))
     }
 }
 
@@ -211,13 +233,14 @@ pub(crate) fn load_indexes(dir: &Path, base_offset: i64, segment_size: u64) -> D
     Ok(offsets.zip(times).map(|(offsets, times)| Indexes::from_parts(base_offset, offsets, times)))
 }
 
-/// Write a segment's index files from these entries on; what they held behind them goes.
+/// Write a segment's index files from these entries on; what they held behind them goes. The time index comes first:
+/// recovery takes the offset index's word for how far both reach.
 pub(crate) fn write_indexes(dir: &Path, base_offset: i64, indexes: &Indexes, from: (usize, usize)) -> DiskResult<()> {
     let write = |extension, bytes: Vec<u8>, at: usize| {
         let file = DiskFile::open_or_create(&path(dir, base_offset, extension))?;
         file.truncate(at as u64)?;
         file.write_all_at(&mut [IoSlice::new(&bytes)], at as u64)
     };
-    write(OFFSET_INDEX, indexes.offsets.bytes_from(from.0), from.0 * index::ENTRY_LEN)?;
-    write(TIME_INDEX, indexes.times.bytes_from(from.1), from.1 * time_index::ENTRY_LEN)
+    write(TIME_INDEX, indexes.times.bytes_from(from.1), from.1 * time_index::ENTRY_LEN)?;
+    write(OFFSET_INDEX, indexes.offsets.bytes_from(from.0), from.0 * index::ENTRY_LEN)
 }

@@ -6,6 +6,8 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+
 use common::{Fixture, NOW, batch_of, bytes_of, read_all};
 use ottla_batch::Stamped;
 use ottla_log::{LogConfig, RecoveryHint, Wanted};
@@ -28,6 +30,8 @@ enum Step {
     Retain,
     Close,
     Crash,
+    /// The machine crashes: the last file loses so many thousandths of what was not flushed.
+    PowerCut(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -42,7 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..1000i64).prop_map(Step::AdvanceLogStart),
         1 => Just(Step::Retain),
         1 => Just(Step::Close),
-        2 => Just(Step::Crash),
+        1 => Just(Step::Crash),
+        1 => (0..=1000i64).prop_map(Step::PowerCut),
     ]
 }
 
@@ -74,11 +79,27 @@ impl Model {
         self.log_start = self.log_start.min(log_end);
     }
 
+    /// The disk has lost so many bytes, and with a torn batch the log has lost some more.
+    fn keep_prefix(&mut self, log_end: i64, lost: u64, torn: u64) {
+        let lens = |batches: &[Stamped]| batches.iter().map(|b| b.len() as u64).sum::<u64>();
+        let before = lens(&self.batches);
+        self.batches.retain(|b| b.header().next_offset() <= log_end);
+        assert_eq!(before - lens(&self.batches), lost + torn, "all whole batches stay");
+        self.log_end = log_end;
+    }
+
     /// Records carry their offset as time.
     fn first_at(&self, timestamp: i64) -> Option<i64> {
         let offsets = self.batches.iter().flat_map(|b| b.header().base_offset..b.header().next_offset());
         offsets.into_iter().find(|offset| NOW + offset >= timestamp && *offset >= self.log_start)
     }
+}
+
+fn last_segment(dir: &Path) -> (PathBuf, i64) {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let path = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap();
+    let base_offset = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    (path, base_offset)
 }
 
 fn run(steps: &[Step]) {
@@ -131,9 +152,26 @@ fn run(steps: &[Step]) {
                 let opened = fixture.reopen(hint);
                 assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
             }
+            Step::PowerCut(thousandths) => {
+                let recovery_point = log.recovery_point();
+                let (path, base_offset) = last_segment(&fixture.dir());
+                let lost = model
+                    .batches
+                    .iter()
+                    .map(Stamped::header)
+                    .filter(|header| header.base_offset >= base_offset.max(recovery_point));
+                let unflushed: usize = lost.map(|header| header.total_len().unwrap()).sum();
+                let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+                let cut = unflushed as u64 * thousandths as u64 / 1000;
+                file.set_len(file.metadata().unwrap().len() - cut).unwrap();
+                let opened = fixture.reopen(RecoveryHint { clean: false, recovery_point, log_start: model.log_start });
+                assert!(opened.corrupt.is_empty());
+                model.keep_prefix(fixture.log.log_end(), cut, opened.cut_bytes);
+                assert!(model.log_end >= recovery_point.min(model.log_end));
+            }
         }
         let log = &fixture.log;
-        assert_eq!((log.log_start(), log.log_end()), (model.log_start, model.log_end), "{step:?}");
+        assert_eq!((log.log_start(), log.log_end()), (model.log_start, model.log_end), "after {step:?}");
         assert_eq!(read_all(log, model.log_start), model.bytes_from(model.log_start), "{step:?}");
         for timestamp in [NOW - 1, NOW + (model.log_start + model.log_end) / 2, NOW + model.log_end] {
             let found = log.search(Wanted::FirstAt(timestamp)).run().unwrap().map(|found| found.offset);
@@ -145,8 +183,13 @@ fn run(steps: &[Step]) {
     }
 }
 
+/// Enough to find what is easy to find; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(64, |cases| cases.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_log_holds_what_a_list_of_batches_would(steps in prop::collection::vec(step(), 1..60)) {
