@@ -74,10 +74,7 @@ fn join(member: &str) -> JoinGroupRequest {
         rebalance_timeout_ms: 60_000,
         member_id: member.into(),
         protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupRequestProtocol {
-            name: "range".into(),
-            metadata: Bytes::from_static(SUBSCRIPTION),
-        }],
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(SUBSCRIPTION) }],
         ..Default::default()
     }
 }
