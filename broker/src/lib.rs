@@ -12,7 +12,7 @@
 //! - [`http`]: metrics and probes
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - [`coord`]: the only one who knows Kubernetes
-//! - [`image`], [`ask`], [`watermark`], [`metrics`], [`env`]: leaves
+//! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`]: leaves
 
 pub mod ask;
 pub mod broker;
@@ -27,5 +27,6 @@ pub mod metrics;
 pub mod node;
 pub mod producer_ids;
 pub mod replica;
+pub mod reply;
 pub mod server;
 pub mod watermark;

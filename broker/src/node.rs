@@ -1,21 +1,21 @@
 //! One broker, from its data directory to its Lease: the same on a laptop and on Kubernetes.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::{io, net};
 
 use bytestring::ByteString as Str;
+use ottla_crds::Endpoint;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Setup, StartError};
-use crate::coord::{self, Coord, JoinError};
+use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
-use crate::image::{BrokerId, Endpoint};
+use crate::image::BrokerId;
 use crate::metrics::Metrics;
+use crate::replica::partition::Me;
 
 /// What a broker is told by whoever starts it.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Config {
     /// Where it serves metrics.
     pub http: SocketAddr,
     /// Its rack or zone.
-    pub rack: Option<Str>,
+    pub rack: Option<String>,
     /// On Kubernetes: the pod's uid.
     pub pod_uid: Option<String>,
     /// Threads that serve connections.
@@ -52,18 +52,18 @@ pub struct Listener {
     /// Where to listen; port 0 takes any.
     pub bind: SocketAddr,
     /// The host that clients are told.
-    pub advertised_host: Str,
+    pub advertised_host: String,
     /// The port that clients are told, where it is not the one that is listened on.
     pub advertised_port: Option<u16>,
 }
 
 /// A broker that serves.
 pub struct Node {
-    /// Where clients reach it, by listener.
-    pub endpoints: BTreeMap<Str, Endpoint>,
+    /// Where clients reach it.
+    pub endpoints: Vec<Endpoint>,
     /// Where it serves metrics.
     pub http: SocketAddr,
-    data: Arc<DataDir>,
+    data: DataDir,
     coord: Coord,
     broker: Broker,
     metrics_port: JoinHandle<io::Result<()>>,
@@ -83,9 +83,6 @@ pub enum NodeError {
         /// Why.
         error: io::Error,
     },
-    /// It can't join its cluster.
-    #[error(transparent)]
-    Join(#[from] JoinError),
     /// It can't serve.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -97,41 +94,40 @@ impl Node {
     /// # Errors
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: Config, client: kube::Client) -> Result<Node, NodeError> {
-        let data = Arc::new(DataDir::open(&config.data, config.id)?);
+        let data = DataDir::open(&config.data, config.id)?;
         let clean = data.was_clean();
         let metrics_socket = listen(config.http).await?;
         let http = metrics_socket.local_addr().unwrap_or(config.http);
         let mut listeners = Vec::new();
-        let mut endpoints = BTreeMap::new();
+        let mut endpoints = Vec::new();
         for Listener { name, bind, advertised_host, advertised_port } in config.listeners {
             let socket = listen(bind).await?;
             let bound = socket.local_addr().map_or(bind.port(), |address| address.port());
             let port = advertised_port.unwrap_or(bound);
-            endpoints.insert(name.clone(), Endpoint { host: advertised_host, port });
+            endpoints.push(Endpoint { listener: name.to_string(), host: advertised_host, port: i32::from(port) });
             listeners.push((name, socket));
         }
         let metrics = Metrics::new();
-        let coord = Coord::start(coord::Setup {
+        let setup = coord::Setup {
             client,
             namespace: config.namespace,
             cluster: config.cluster,
-            data: data.clone(),
-            pod_uid: config.pod_uid,
             endpoints: endpoints.clone(),
             rack: config.rack,
-            metrics: metrics.clone(),
-        })
-        .await?;
+            pod_uid: config.pod_uid,
+        };
+        let coord = Coord::start(setup, &data).await?;
+        measure(&coord, &metrics);
         let broker = Broker::start(Setup {
-            me: coord.me,
+            me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,
             clean,
             listeners,
             reactors: config.reactors,
             workers: config.workers,
             request_memory: config.request_memory,
-            images: coord.images.clone(),
-            ask: coord.ask.clone(),
+            images: coord.images(),
+            ask: coord.ask(),
             metrics: metrics.clone(),
         })
         .await?;
@@ -141,7 +137,7 @@ impl Node {
 
     /// Hands over what can be handed over, then stops: no acknowledged record needs recovery. Not cancellation safe.
     pub async fn stop(self) {
-        self.coord.drain().await;
+        self.coord.drain();
         let closed = self.broker.stop().await;
         if closed && let Err(error) = self.data.mark_clean() {
             tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
@@ -149,6 +145,18 @@ impl Node {
         self.coord.stop().await;
         self.metrics_port.abort();
     }
+}
+
+/// Lets each scrape see how old the broker's view of its cluster is.
+fn measure(coord: &Coord, metrics: &Metrics) {
+    let signs = coord.signs_of_life();
+    metrics.before_scrape(move |metrics| {
+        let age = |since: crate::env::Instant| since.elapsed().as_secs_f64();
+        metrics.control_plane_staleness.with_label_values::<&str>(&[]).set(age(signs.last()));
+        if let Some(renewed) = signs.renewed() {
+            metrics.lease_age.with_label_values::<&str>(&[]).set(age(renewed));
+        }
+    });
 }
 
 /// Listens, also where a former process's connections still linger.

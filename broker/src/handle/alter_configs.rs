@@ -6,7 +6,7 @@ use ottla_wire::m33_alter_configs::{AlterConfigsRequest, AlterConfigsResourceRes
 use super::resources::{Change, Others, alter};
 use super::{Context, Deadline};
 use crate::ask::Refused;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Changes one resource after the other; each is changed as a whole or not at all.
 pub fn handle(context: &Context, request: AlterConfigsRequest) -> Reply {

@@ -4,7 +4,7 @@ use ottla_wire::m18_api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsRe
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use super::Context;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers at once. No features: their levels are Kafka's own upgrade machinery, and what is not named is at level 0.
 pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {

@@ -10,7 +10,7 @@ use super::create_topics::check_replicas;
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused};
 use crate::image::BrokerId;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {

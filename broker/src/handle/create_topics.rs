@@ -15,7 +15,7 @@ use super::names::{check_topic_name, colliding};
 use super::{Context, Deadline};
 use crate::ask::{Ask, NewTopic, Refused};
 use crate::image::BrokerId;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {

@@ -5,7 +5,7 @@ use ottla_wire::m42_delete_groups::{DeletableGroupResult, DeleteGroupsRequest, D
 
 use super::Context;
 use super::errors::group_result;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when it is safe that they are gone.
 pub fn handle(context: &Context, request: DeleteGroupsRequest) -> Reply {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Context;
 use crate::image::is_internal;
 use crate::replica::partition::ReadError;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Nothing to give where it failed.
 const INVALID_LOW_WATERMARK: i64 = -1;

@@ -8,7 +8,7 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Asks for all deletions at once.
 pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {

@@ -4,7 +4,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::m60_describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 
 use super::Context;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// `EndpointType` in Kafka.
 const BROKERS: i8 = 1;

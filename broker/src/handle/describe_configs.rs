@@ -11,7 +11,7 @@ use super::Context;
 use super::names::check_topic_name;
 use super::resources::{kind, unsupported};
 use crate::ask::Refused;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers from the image.
 pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {

@@ -8,7 +8,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::errors::group_error;
 use super::{Context, text};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Read, delete, describe, describe configs and alter configs: all that there are for a group.
 const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

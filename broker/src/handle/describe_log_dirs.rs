@@ -9,7 +9,7 @@ use ottla_wire::m35_describe_log_dirs::{
 };
 
 use super::Context;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers with the one directory there is.
 pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {

@@ -11,7 +11,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::Context;
 use super::metadata;
 use super::names::check_topic_name;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Kafka's `max.request.partition.size.limit`.
 const MAX_PARTITIONS: usize = 2000;

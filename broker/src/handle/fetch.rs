@@ -19,7 +19,7 @@ use super::{Context, LeaderHint};
 use crate::env;
 use crate::replica::NotServed;
 use crate::replica::partition::{Bound, Partition, Read, ReadError, ReadFrom};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;

@@ -11,7 +11,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::Context;
 use crate::ask::{Ask, NewTopic};
 use crate::image::CONSUMER_OFFSETS;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;

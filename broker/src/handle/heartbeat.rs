@@ -5,7 +5,7 @@ use ottla_wire::m12_heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
 use super::Context;
 use super::errors::group_result;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers at once.
 pub fn handle(context: &Context, request: HeartbeatRequest) -> Reply {

@@ -6,7 +6,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
 use super::Context;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Gives a fresh id with epoch 0; a producer without a transactional id that has one already gets another.
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {

@@ -7,7 +7,7 @@ use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupR
 use super::errors::group_error;
 use super::{Context, text};
 use crate::env;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when the rebalance completes.
 pub fn handle(context: &Context, request: JoinGroupRequest) -> Reply {

@@ -6,7 +6,7 @@ use ottla_wire::m13_leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberI
 
 use super::Context;
 use super::errors::{group_error, group_result};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when it is safe that they are gone.
 pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {

@@ -5,7 +5,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::Context;
 use super::resources::kind;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers from the image. Version 0 asks for client metrics, of which there are none.
 pub fn handle(context: &Context, request: ListConfigResourcesRequest) -> Reply {

@@ -6,7 +6,7 @@ use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedG
 
 use super::errors::group_error;
 use super::{Context, text};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// The type of all our groups.
 const CLASSIC: &str = "classic";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Context;
 use crate::replica::partition::{Bound, Wanted};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers at once, from the index and at most one segment's worth of batches.
 pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {

@@ -7,7 +7,7 @@ use ottla_wire::m46_list_partition_reassignments::{
 
 use super::Context;
 use crate::image::{Assignment, BrokerId, Topic};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answers from the image.
 pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {

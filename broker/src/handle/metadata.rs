@@ -12,7 +12,7 @@ use super::Context;
 use crate::ask::{Ask, NewTopic};
 use crate::handle::names::check_topic_name;
 use crate::image::{Assignment, Topic, is_internal};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Operations of KIP-430 that were not asked for.
 const NOT_ASKED: i32 = i32::MIN;

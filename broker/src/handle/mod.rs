@@ -55,7 +55,7 @@ use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::{NotServed, Replicas};
-use crate::server::replies::{CloseReason, Reply};
+use crate::reply::{CloseReason, Reply};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 

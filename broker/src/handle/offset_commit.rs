@@ -12,7 +12,7 @@ use ottla_wire::m08_offset_commit::{
 use super::Context;
 use super::errors::{group_error, group_result};
 use crate::replica::NotServed;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when the offsets are safe.
 pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {

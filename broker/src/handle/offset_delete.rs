@@ -8,7 +8,7 @@ use ottla_wire::m47_offset_delete::{
 
 use super::Context;
 use super::errors::{group_error, group_result};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when it is safe that they are gone.
 pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {

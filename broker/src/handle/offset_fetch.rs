@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::errors::group_error;
 use super::{Context, text};
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// What is said of a partition without an offset.
 const NO_OFFSET: i64 = -1;

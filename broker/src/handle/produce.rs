@@ -18,7 +18,7 @@ use super::{Context, LeaderHint};
 use crate::env::{self, Instant};
 use crate::image::is_internal;
 use crate::replica::partition::{AppendError, Appended, Partition};
-use crate::server::replies::{CloseReason, Reply};
+use crate::reply::{CloseReason, Reply};
 
 /// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
 const ADMIN_CLIENT: &str = "__admin_client";

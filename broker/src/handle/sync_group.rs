@@ -6,7 +6,7 @@ use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use super::Context;
 use super::errors::group_error;
-use crate::server::replies::Reply;
+use crate::reply::Reply;
 
 /// Answered when the leader's assignment is safe.
 pub fn handle(context: &Context, request: SyncGroupRequest) -> Reply {

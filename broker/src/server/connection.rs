@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 
 use super::frames::{Frames, ReadError};
 use super::reactor::Reactor;
-use super::replies::{CloseReason, Replies, Reply};
+use super::replies::Replies;
 use crate::env;
 use crate::handle::{Peer, Request};
+use crate::reply::{CloseReason, Reply};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]

@@ -6,36 +6,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Buf;
-use ottla_wire::{ApiKey, Chunk, Frame};
+use ottla_wire::{ApiKey, Chunk};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// What a handler gives for a request.
-pub enum Reply {
-    /// The answer.
-    Now(Frame),
-    /// The answer will come; nothing is spawned, the connection polls it. Dropped with the connection.
-    Later(Pin<Box<dyn Future<Output = Frame>>>),
-    /// No answer at all: a produce with acks=0.
-    Nothing,
-    /// The connection ends, after the replies before this one.
-    Close(CloseReason),
-}
-
-/// Why the broker closes a connection. Logged and counted, never sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Bytes that are no request of ours.
-    Malformed,
-    /// An API or version that is not served.
-    Unsupported,
-    /// A produce with acks=0 failed: closing is the only way to say so.
-    FailedUnacknowledged,
-}
+use crate::reply::{CloseReason, Reply};
 
 /// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap here, and
 /// clients keep at most 5 (idempotent) or some tens in flight.

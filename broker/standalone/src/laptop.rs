@@ -98,7 +98,7 @@ impl fmt::Display for Laptop {
         let endpoints: Vec<String> = self
             .nodes
             .iter()
-            .filter_map(|node| node.endpoints.get(LISTENER))
+            .flat_map(|node| &node.endpoints)
             .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port))
             .collect();
         let kafka = endpoints.join(",");
@@ -166,7 +166,7 @@ fn config(options: &Options, id: u16, brokers: u16) -> Config {
         listeners: vec![Listener {
             name: LISTENER.into(),
             bind: above(options.kafka, id),
-            advertised_host: advertised_host(options).into(),
+            advertised_host: advertised_host(options),
             advertised_port: None,
         }],
         http: above(options.metrics, id),

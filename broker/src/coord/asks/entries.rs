@@ -1,0 +1,62 @@
+//! The broker's own word in assignments: the ISR of what it leads, what it still has, what it no longer has.
+
+use ottla_crds::assignment::{Assignment, RecoveryReport, Refusal};
+use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
+use uuid::Uuid;
+
+use super::{Desk, Failed, Granted};
+use crate::ask::Swap;
+
+impl Desk {
+    pub(super) async fn change_isr(&self, topic_id: Uuid, next: &Assignment) -> Result<Granted<Swap>, Failed> {
+        let Some((object, entry)) = self.entry(topic_id, next.partition).await? else {
+            return Ok(Granted::at_once(Swap::Moved));
+        };
+        if entry.partition_epoch.checked_add(1) != Some(next.partition_epoch) {
+            return Ok(Granted::at_once(Swap::Moved));
+        }
+        let stale = change::write(&self.assignments, &object, std::slice::from_ref(next)).await?;
+        Ok(Granted::at_once(if stale.is_empty() { Swap::Done } else { Swap::Moved }))
+    }
+
+    pub(super) async fn removed(&self, topic_id: Uuid, partition: i32) -> Result<(), Failed> {
+        self.transition(topic_id, partition, |entry| entry.forget(self.me)).await
+    }
+
+    pub(super) async fn report(
+        &self,
+        topic_id: Uuid,
+        partition: i32,
+        last_epoch: i32,
+        log_end: i64,
+    ) -> Result<(), Failed> {
+        let report = RecoveryReport { broker: self.me, incarnation: self.incarnation, last_epoch, log_end };
+        self.transition(topic_id, partition, |entry| entry.report(report)).await
+    }
+
+    /// Makes a transition of the entry as it is now. What the transition refuses has been settled otherwise.
+    async fn transition(
+        &self,
+        topic_id: Uuid,
+        partition: i32,
+        transition: impl Fn(&Assignment) -> Result<Assignment, Refusal>,
+    ) -> Result<(), Failed> {
+        let Some((object, entry)) = self.entry(topic_id, partition).await? else { return Ok(()) };
+        let Ok(next) = transition(&entry) else { return Ok(()) };
+        let stale = change::write(&self.assignments, &object, &[next]).await?;
+        if stale.is_empty() { Ok(()) } else { Err(Failed::Again) }
+    }
+
+    /// The entry of a partition, read consistently, if it still exists.
+    async fn entry(&self, topic_id: Uuid, partition: i32) -> Result<Option<(KafkaAssignment, Assignment)>, Failed> {
+        let image = self.images.borrow().clone();
+        let Some(topic) = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id)) else { return Ok(None) };
+        let first = partition - partition % PARTITIONS_PER_OBJECT;
+        let object = self.assignments.get_opt(&names::assignment(&topic.name, topic_id, first)).await?;
+        let entry = |object: KafkaAssignment| {
+            let entry = object.spec.partitions.iter().find(|entry| entry.partition == partition)?.clone();
+            Some((object, entry))
+        };
+        Ok(object.and_then(entry))
+    }
+}

@@ -1,0 +1,206 @@
+//! The broker's asks, carried out on the cluster's objects.
+//!
+//! - [`topics`]: create, delete, grow, settings
+//! - [`entries`]: the broker's own word in assignments
+//! - [`cluster`]: broker settings and producer ids
+//!
+//! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until the
+//! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::{Api, Client};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_wire::ErrorCode;
+use tokio::sync::mpsc;
+
+use crate::ask::{Answer, Ask, Refused};
+use crate::env;
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
+
+mod cluster;
+mod entries;
+mod topics;
+
+/// Asks that are carried out at once.
+const AT_ONCE: usize = 64;
+/// For those whose asker does not wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What asks need.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub cluster_name: String,
+    pub me: BrokerId,
+    pub incarnation: Incarnation,
+    pub clusters: Api<KafkaCluster>,
+    pub topics: Api<KafkaTopic>,
+    pub assignments: Api<KafkaAssignment>,
+    pub images: ImageReceiver,
+}
+
+/// Why a try did not grant an ask.
+#[derive(Debug)]
+enum Failed {
+    /// For good.
+    Refused(Refused),
+    /// Somebody else was faster, or something is still on its way: look again.
+    Again,
+    /// The API server refuses or can't be reached.
+    Api(kube::Error),
+}
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Failed {
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => Failed::Again,
+            // What the schema or a CEL rule refuses: the rule's own words are the best there are.
+            kube::Error::Api(status) if status.is_invalid() => refuse(ErrorCode::POLICY_VIOLATION, status.message),
+            error => Failed::Api(error),
+        }
+    }
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> Failed {
+    Failed::Refused(Refused::new(code, message))
+}
+
+impl Desk {
+    pub fn new(
+        client: &Client,
+        namespace: &str,
+        cluster_name: &str,
+        me: BrokerId,
+        incarnation: Incarnation,
+        images: ImageReceiver,
+    ) -> Desk {
+        Desk {
+            cluster_name: cluster_name.to_owned(),
+            me,
+            incarnation,
+            clusters: Api::namespaced(client.clone(), namespace),
+            topics: Api::namespaced(client.clone(), namespace),
+            assignments: Api::namespaced(client.clone(), namespace),
+            images,
+        }
+    }
+
+    /// Serves the queue until its last sender is gone.
+    pub async fn serve(self, mut asks: mpsc::Receiver<Ask>) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                ask = asks.recv(), if running.len() < AT_ONCE => match ask {
+                    Some(ask) => running.push(self.grant(ask)),
+                    None => break,
+                },
+                Some(()) = running.next() => {}
+            }
+        }
+        while running.next().await.is_some() {}
+    }
+
+    async fn grant(&self, ask: Ask) {
+        match ask {
+            Ask::CreateTopic { topic, answer } => self.answer(answer, async || self.create_topic(&topic).await).await,
+            Ask::DeleteTopic { topic_id, answer } => {
+                self.answer(answer, async || self.delete_topic(topic_id).await).await
+            }
+            Ask::CreatePartitions { topic_id, count, assignments, answer } => {
+                self.answer(answer, async || self.create_partitions(topic_id, count, &assignments).await).await;
+            }
+            Ask::SetTopicConfig { topic_id, from, to, answer } => {
+                self.answer(answer, async || self.set_topic_config(topic_id, &from, &to).await).await;
+            }
+            Ask::SetBrokerConfig { from, to, answer } => {
+                self.answer(answer, async || self.set_broker_config(&from, &to).await).await;
+            }
+            Ask::ProducerIds { answer } => self.answer(answer, async || self.producer_ids().await).await,
+            Ask::ChangeIsr { topic_id, next, answer } => {
+                self.answer(answer, async || self.change_isr(topic_id, &next).await).await;
+            }
+            Ask::Removed { topic_id, partition } => self.insist(async || self.removed(topic_id, partition).await).await,
+            Ask::Report { topic_id, partition, last_epoch, log_end } => {
+                self.insist(async || self.report(topic_id, partition, last_epoch, log_end).await).await;
+            }
+        }
+    }
+
+    /// Tries until the ask is granted or refused, or the asker and our patience are gone.
+    async fn answer<T, F: Future<Output = Result<Granted<T>, Failed>>>(
+        &self,
+        mut answer: Answer<T>,
+        mut attempt: impl FnMut() -> F,
+    ) {
+        let until = env::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        let granted = loop {
+            match attempt().await {
+                Ok(granted) => break granted,
+                Err(Failed::Refused(refused)) => {
+                    let _ = answer.send(Err(refused));
+                    return;
+                }
+                Err(Failed::Again) => {}
+                Err(Failed::Api(error)) => {
+                    tracing::warn!(%error, "failed to change the cluster's objects: trying again")
+                }
+            }
+            if answer.is_closed() && env::now() > until {
+                return;
+            }
+            env::sleep_until(env::now() + pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        };
+        let Granted { value, shown } = granted;
+        let mut images = self.images.clone();
+        tokio::select! {
+            seen = images.wait_for(|image| shown(image)) => if seen.is_ok() {
+                let _ = answer.send(Ok(value));
+            },
+            () = answer.closed() => {}
+        }
+    }
+
+    /// Tries until it is done.
+    async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match attempt().await {
+                Ok(()) => return,
+                Err(Failed::Again) => {}
+                Err(Failed::Refused(refused)) => {
+                    tracing::warn!(%refused, "the cluster's objects refuse this broker's word");
+                    return;
+                }
+                Err(Failed::Api(error)) => {
+                    tracing::warn!(%error, "failed to change the cluster's objects: trying again")
+                }
+            }
+            env::sleep_until(env::now() + pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+}
+
+/// What is written, and what an image looks like that shows it.
+struct Granted<T> {
+    value: T,
+    shown: Box<dyn Fn(&Arc<ClusterImage>) -> bool + Send + Sync>,
+}
+
+impl<T> Granted<T> {
+    /// Granted as soon as it is written.
+    fn at_once(value: T) -> Granted<T> {
+        Granted { value, shown: Box::new(|_| true) }
+    }
+
+    fn when(value: T, shown: impl Fn(&ClusterImage) -> bool + Send + Sync + 'static) -> Granted<T> {
+        Granted { value, shown: Box::new(move |image| shown(image)) }
+    }
+}

@@ -1,0 +1,161 @@
+//! What Kafka's admin API asks of topics: changes of KafkaTopic objects, as `kubectl` would make them.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
+use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, names};
+use ottla_wire::ErrorCode;
+use uuid::Uuid;
+
+use super::{Desk, Failed, Granted, refuse};
+use crate::ask::{NewTopic, Swap};
+use crate::image::{BrokerId, ClusterImage, Topic};
+
+impl Desk {
+    pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
+        if !wanted.assignments.is_empty() {
+            return Err(no_manual_assignment());
+        }
+        let image = self.images.borrow().clone();
+        let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
+        if factor > 1 {
+            let message = "Replication is not available yet: ask for a replication factor of 1.";
+            return Err(refuse(ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        }
+        let created = self.create_object(wanted).await?;
+        let uid = created.uid().and_then(|uid| Uuid::parse_str(&uid).ok()).unwrap_or_default();
+        let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
+        let (name, config) = (wanted.name.clone(), wanted.config.clone());
+        // The topic's id is its object's uid: the image is of this topic, not of one that had the name before.
+        Ok(Granted::when(uid, move |image| {
+            image
+                .topic(&name)
+                .is_some_and(|topic| topic.id == uid && is_led(topic, partitions) && topic.config == config)
+        }))
+    }
+
+    async fn create_object(&self, wanted: &NewTopic) -> Result<KafkaTopic, Failed> {
+        let mut name = names::topic(&self.cluster_name, &wanted.name);
+        let suffixed = names::topic_with_suffix(&self.cluster_name, &wanted.name);
+        loop {
+            let spec = KafkaTopicSpec {
+                cluster_ref: ClusterRef { name: self.cluster_name.clone() },
+                topic_name: (name != *wanted.name).then(|| wanted.name.to_string()),
+                partitions: wanted.partitions,
+                replication_factor: wanted.replication_factor.map(i32::from),
+                config: wanted.config.clone(),
+                ..KafkaTopicSpec::default()
+            };
+            let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+            let object = KafkaTopic { metadata, spec, status: None };
+            match self.topics.create(&PostParams::default(), &object).await {
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    let Some(other) = self.topics.get_opt(&name).await? else { return Err(Failed::Again) };
+                    let same = other.topic_name() == &*wanted.name && self.is_ours(&other);
+                    match () {
+                        // It is on its way out.
+                        () if same && other.metadata.deletion_timestamp.is_some() => return Err(Failed::Again),
+                        () if same || name == suffixed => {
+                            let message = format!("Topic '{}' already exists.", wanted.name);
+                            return Err(refuse(ErrorCode::TOPIC_ALREADY_EXISTS, message));
+                        }
+                        () => name.clone_from(&suffixed),
+                    }
+                }
+                created => return Ok(created?),
+            }
+        }
+    }
+
+    pub(super) async fn delete_topic(&self, topic_id: Uuid) -> Result<Granted<()>, Failed> {
+        let gone = move |image: &ClusterImage| !image.topics.contains_key(&topic_id);
+        if gone(&self.images.borrow()) {
+            return Ok(Granted::at_once(()));
+        }
+        let topic = self.object(topic_id).await?;
+        if topic.spec.deletion_policy == DeletionPolicy::Retain {
+            let message = format!("The deletionPolicy of the KafkaTopic {} is Retain.", topic.name_any());
+            return Err(refuse(ErrorCode::POLICY_VIOLATION, message));
+        }
+        let preconditions = Preconditions { uid: topic.uid(), resource_version: None };
+        let this_one = DeleteParams::default().preconditions(preconditions);
+        match self.topics.delete(&topic.name_any(), &this_one).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            deleted => drop(deleted?),
+        }
+        Ok(Granted::when((), gone))
+    }
+
+    pub(super) async fn create_partitions(
+        &self,
+        topic_id: Uuid,
+        count: i32,
+        assignments: &[Vec<BrokerId>],
+    ) -> Result<Granted<()>, Failed> {
+        if !assignments.is_empty() {
+            return Err(no_manual_assignment());
+        }
+        let mut topic = self.object(topic_id).await?;
+        if topic.spec.partitions.is_none_or(|partitions| partitions < count) {
+            topic.spec.partitions = Some(count);
+            self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        }
+        Ok(Granted::when((), move |image| image.topics.get(&topic_id).is_some_and(|topic| is_led(topic, count))))
+    }
+
+    pub(super) async fn set_topic_config(
+        &self,
+        topic_id: Uuid,
+        from: &BTreeMap<String, String>,
+        to: &BTreeMap<String, String>,
+    ) -> Result<Granted<Swap>, Failed> {
+        let mut topic = self.object(topic_id).await?;
+        if topic.spec.config != *from {
+            return Ok(Granted::at_once(Swap::Moved));
+        }
+        topic.spec.config.clone_from(to);
+        self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        let to = to.clone();
+        Ok(Granted::when(Swap::Done, move |image| image.topics.get(&topic_id).is_none_or(|topic| topic.config == to)))
+    }
+
+    /// The object that speaks for a topic, read consistently.
+    async fn object(&self, topic_id: Uuid) -> Result<KafkaTopic, Failed> {
+        let image = self.images.borrow().clone();
+        let Some(topic) = image.topics.get(&topic_id) else {
+            return Err(refuse(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID."));
+        };
+        let speaks = |object: &KafkaTopic| object.topic_name() == &*topic.name && self.is_ours(object);
+        let likely = self.topics.get_opt(&names::topic(&self.cluster_name, &topic.name)).await?;
+        if let Some(object) = likely.filter(|object| speaks(object) && is_placed(object, topic_id)) {
+            return Ok(object);
+        }
+        let of_cluster = ListParams::default().fields(&format!("spec.clusterRef.name={}", self.cluster_name));
+        let mut objects = self.topics.list(&of_cluster).await?.items;
+        objects.retain(speaks);
+        objects.sort_by_key(|object| (!is_placed(object, topic_id), object.creation_timestamp(), object.uid()));
+        objects.into_iter().next().ok_or_else(|| {
+            let message = format!("No KafkaTopic speaks for the topic {}: make one to take it over.", topic.name);
+            refuse(ErrorCode::POLICY_VIOLATION, message)
+        })
+    }
+
+    fn is_ours(&self, object: &KafkaTopic) -> bool {
+        object.spec.cluster_ref.name == self.cluster_name
+    }
+}
+
+fn is_placed(object: &KafkaTopic, topic_id: Uuid) -> bool {
+    object.status.as_ref().is_some_and(|status| status.topic_id == Some(topic_id))
+}
+
+fn is_led(topic: &Topic, partitions: i32) -> bool {
+    usize::try_from(partitions).is_ok_and(|partitions| topic.partitions.len() >= partitions)
+        && topic.partitions.iter().all(|entry| entry.leader.is_some())
+}
+
+fn no_manual_assignment() -> Failed {
+    let message = "Manual replica assignment is not available: leave the placement to the operator.";
+    refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message)
+}

@@ -1,0 +1,204 @@
+//! From objects to the image: a pure function.
+//!
+//! Always: what has not changed is the very same `Arc<Topic>` as in the image before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytestring::ByteString as Str;
+use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_crds::{BrokerState, BrokerStatus, KafkaAssignment, KafkaTopic};
+use uuid::Uuid;
+
+use super::known::Known;
+use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic};
+
+/// The image of what is known. Settings that were resolved for `before` are used again where nothing has changed.
+pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
+    let cluster = known.cluster.as_deref();
+    let status = cluster.and_then(|cluster| cluster.status.as_ref());
+    let config = cluster.map(|cluster| cluster.spec.broker_config()).unwrap_or_default();
+    let same_settings = *before.settings.config() == config;
+    let settings = if same_settings { before.settings.clone() } else { Arc::new(BrokerSettings::resolve(&config)) };
+
+    let mut by_topic: HashMap<Uuid, Vec<&KafkaAssignment>> = HashMap::new();
+    for object in known.assignments.values() {
+        by_topic.entry(object.spec.topic_id).or_default().push(object);
+    }
+    let configs = configs(known);
+    let (mut topics, mut deleted, mut topic_names) = (HashMap::new(), HashMap::new(), BTreeMap::new());
+    for (id, mut objects) in by_topic {
+        objects.sort_by_key(|object| object.spec.first);
+        let Some(first) = objects.first() else { continue };
+        let name = &first.spec.topic_name;
+        let buried = objects.iter().any(|object| object.spec.deleted);
+        let config = configs.get(name.as_str()).map_or_else(keep_everything, |topic| topic.spec.config.clone());
+        let partitions = partitions(&objects);
+        let old = before.topics.get(&id).or_else(|| before.deleted.get(&id)).filter(|_| same_settings);
+        let topic = match old.filter(|old| old.config == config) {
+            Some(old) if old.partitions == partitions => old.clone(),
+            Some(old) => Arc::new(Topic { partitions, ..Topic::clone(old) }),
+            None => {
+                let settings = Arc::new(TopicSettings::resolve(&config, &settings));
+                Arc::new(Topic { id, name: Str::from(name.as_str()), config, settings, partitions })
+            }
+        };
+        if buried {
+            deleted.insert(id, topic);
+        } else {
+            // Two ids of one name are two operators' race: every broker must prefer the same one.
+            let chosen = topic_names.entry(topic.name.clone()).or_insert(id);
+            *chosen = id.min(*chosen);
+            topics.insert(id, topic);
+        }
+    }
+    let brokers = status.map_or(&[][..], |status| &status.brokers).iter().map(broker);
+    ClusterImage {
+        cluster_id: Str::from(status.and_then(|status| status.cluster_id.as_deref()).unwrap_or_default()),
+        brokers: brokers.map(|broker| (broker.id, broker)).collect(),
+        topics,
+        topic_names,
+        deleted,
+        settings,
+    }
+}
+
+/// The object that speaks for each topic: the one that the operator gave the topic to, else the oldest.
+fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
+    let mut topics: Vec<&KafkaTopic> = known.topics.values().map(|topic| &**topic).collect();
+    let has_topic = |topic: &KafkaTopic| topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
+    topics.sort_by_key(|topic| {
+        (!has_topic(topic), topic.metadata.creation_timestamp.clone(), topic.metadata.uid.clone())
+    });
+    topics.reverse(); // the last of a name wins
+    topics.into_iter().map(|topic| (topic.topic_name(), topic)).collect()
+}
+
+/// The settings of a topic that nobody speaks for: nothing says what may go, so nothing does.
+fn keep_everything() -> BTreeMap<String, String> {
+    let keep = [("cleanup.policy", "delete"), ("retention.bytes", "-1"), ("retention.ms", "-1")];
+    keep.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The partitions before the first that is missing.
+fn partitions(objects: &[&KafkaAssignment]) -> Vec<Assignment> {
+    let mut entries: Vec<&Assignment> = objects.iter().flat_map(|object| &object.spec.partitions).collect();
+    entries.sort_by_key(|entry| entry.partition);
+    let in_order = entries.into_iter().zip(0..).take_while(|(entry, expected)| entry.partition == *expected);
+    in_order.map(|(entry, _)| entry.clone()).collect()
+}
+
+fn broker(status: &BrokerStatus) -> Broker {
+    let endpoint = |endpoint: &ottla_crds::Endpoint| {
+        let port = u16::try_from(endpoint.port).ok()?;
+        Some((Str::from(endpoint.listener.as_str()), Endpoint { host: Str::from(endpoint.host.as_str()), port }))
+    };
+    Broker {
+        id: status.id,
+        rack: status.rack.as_deref().map(Str::from),
+        alive: match status.state {
+            BrokerState::Online | BrokerState::Draining => true,
+            BrokerState::Offline => false,
+        },
+        endpoints: status.endpoints.iter().filter_map(endpoint).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::assignment::{BrokerId, LiveBroker};
+    use ottla_crds::{Brokers, KafkaAssignmentSpec, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus};
+
+    use super::*;
+    use crate::image::Incarnation;
+
+    fn object(topic: &str, id: u128, partitions: impl IntoIterator<Item = i32>) -> Arc<KafkaAssignment> {
+        let live = [(BrokerId(0), LiveBroker { incarnation: Incarnation(7), draining: false })].into();
+        let partitions: Vec<Assignment> =
+            partitions.into_iter().map(|p| Assignment::create(p, vec![BrokerId(0)], &live).unwrap()).collect();
+        let first = partitions.first().map_or(0, |entry| entry.partition / 64 * 64);
+        let topic_id = Uuid::from_u128(id);
+        let spec = KafkaAssignmentSpec { topic_name: topic.into(), topic_id, first, partitions, ..Default::default() };
+        Arc::new(KafkaAssignment::new(&format!("{topic}.{id}.{first}"), spec))
+    }
+
+    fn known(objects: impl IntoIterator<Item = Arc<KafkaAssignment>>) -> Known {
+        let named = |object: Arc<KafkaAssignment>| (object.metadata.name.clone().unwrap(), object);
+        Known { assignments: objects.into_iter().map(named).collect(), ..Known::default() }
+    }
+
+    fn topic(name: &str, config: &[(&str, &str)]) -> Arc<KafkaTopic> {
+        let mut topic = KafkaTopic::new(name, Default::default());
+        topic.spec.config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Arc::new(topic)
+    }
+
+    #[test]
+    fn a_topic_shows_the_partitions_before_its_first_missing_one() {
+        let cases: [(&str, Vec<Arc<KafkaAssignment>>, usize); 4] = [
+            ("one object", vec![object("t", 1, 0..3)], 3),
+            ("two objects", vec![object("t", 1, 64..70), object("t", 1, 0..64)], 70),
+            ("a hole", vec![object("t", 1, [0, 1, 3])], 2),
+            ("the first object is missing", vec![object("t", 1, 64..70)], 0),
+        ];
+        for (story, objects, expected) in cases {
+            let image = image(&known(objects), &ClusterImage::default());
+            assert_eq!(image.topic("t").unwrap().partitions.len(), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn a_buried_topic_is_no_topic_and_its_name_may_be_anothers() {
+        let mut grave = KafkaAssignment::clone(&object("t", 1, 0..2));
+        grave.spec.deleted = true;
+        let image = image(&known([Arc::new(grave), object("t", 2, 0..1)]), &ClusterImage::default());
+        assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
+        assert_eq!(image.deleted[&Uuid::from_u128(1)].partitions.len(), 2);
+        assert!(!image.topics.contains_key(&Uuid::from_u128(1)));
+    }
+
+    #[test]
+    fn settings_come_from_the_topic_then_the_cluster_and_nothing_goes_where_nobody_speaks() {
+        let mut known = known([object("spoken", 1, 0..1), object("silent", 2, 0..1)]);
+        known.topics.insert("spoken".into(), topic("spoken", &[("retention.ms", "1000")]));
+        let mut spec: KafkaClusterSpec = KafkaClusterSpec { brokers: Brokers::default(), ..Default::default() };
+        spec.config.insert("log.retention.bytes".into(), "5".into());
+        known.cluster = Some(Arc::new(KafkaCluster::new("prod", spec)));
+        let image = image(&known, &ClusterImage::default());
+        let spoken = &image.topic("spoken").unwrap().settings;
+        assert_eq!((spoken.retention.unwrap().as_millis(), spoken.retention_bytes), (1000, Some(5)));
+        let silent = &image.topic("silent").unwrap().settings;
+        assert_eq!((silent.retention, silent.retention_bytes), (None, None));
+    }
+
+    #[test]
+    fn what_has_not_changed_is_the_same() {
+        let mut known = known([object("a", 1, 0..1), object("b", 2, 0..1)]);
+        let first = image(&known, &ClusterImage::default());
+        let grown = object("b", 2, 0..2);
+        known.assignments.insert(grown.metadata.name.clone().unwrap(), grown);
+        let second = image(&known, &first);
+        assert!(Arc::ptr_eq(first.topic("a").unwrap(), second.topic("a").unwrap()));
+        assert_eq!(second.topic("b").unwrap().partitions.len(), 2);
+        assert!(Arc::ptr_eq(&first.topic("b").unwrap().settings, &second.topic("b").unwrap().settings));
+    }
+
+    #[test]
+    fn brokers_are_as_the_operator_says() {
+        let status: KafkaClusterStatus = serde_json::from_value(serde_json::json!({
+            "clusterId": "AAAAAAAAAAAAAAAAAAAAAA",
+            "brokers": [
+                { "id": 0, "state": "Online", "rack": "a",
+                  "endpoints": [{ "listener": "internal", "host": "here", "port": 9092 }] },
+                { "id": 1, "state": "Offline" },
+            ],
+        }))
+        .unwrap();
+        let mut cluster = KafkaCluster::new("prod", KafkaClusterSpec::default());
+        cluster.status = Some(status);
+        let image = image(&Known { cluster: Some(Arc::new(cluster)), ..Known::default() }, &ClusterImage::default());
+        assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);
+        assert_eq!(image.live_brokers().count(), 1);
+        assert_eq!(image.cluster_id, "AAAAAAAAAAAAAAAAAAAAAA");
+    }
+}

@@ -1,0 +1,289 @@
+//! The broker's only window on Kubernetes: objects in, one image out; asks in, changes of objects out.
+//!
+//! - [`session`]: the directory's incarnation and the Lease
+//! - [`known`]: the newest of everything that was ever shown
+//! - [`image`]: from objects to the image, a pure function
+//! - [`copy`]: what is known, on disk
+//! - [`asks`]: what the broker's rooms want changed
+//!
+//! Fail-static: with the API server away the image stays as it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Api, Client, Resource};
+use ottla_crds::{Endpoint, KafkaCluster, lease, names};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::ask::{AskSender, QUEUE_BOUND};
+use crate::data_dir::{DataDir, DataDirError, Identity, Surroundings};
+use crate::env::{self, Instant};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
+
+mod asks;
+mod copy;
+pub mod image;
+pub mod known;
+pub mod session;
+
+use asks::Desk;
+use known::{Known, Lists, News};
+use session::{Seen, Session};
+
+/// What the window needs.
+pub struct Setup {
+    /// The way to the API server.
+    pub client: Client,
+    /// Where the cluster's objects are.
+    pub namespace: String,
+    /// The KafkaCluster's name.
+    pub cluster: String,
+    /// Where clients are told to reach this broker, by listener.
+    pub endpoints: Vec<Endpoint>,
+    /// The broker's rack.
+    pub rack: Option<String>,
+    /// The pod's uid, on Kubernetes.
+    pub pod_uid: Option<String>,
+}
+
+/// The open window.
+pub struct Coord {
+    images: ImageReceiver,
+    ask: AskSender,
+    said: Said,
+    annotations: watch::Sender<BTreeMap<String, String>>,
+    held: watch::Receiver<Option<Instant>>,
+    signs: watch::Receiver<Instant>,
+    // Dropped in this order: a window that is dropped ends as a killed process does, without a word.
+    others: JoinSet<()>,
+    lease: JoinSet<()>,
+    stop_lease: oneshot::Sender<()>,
+}
+
+/// How current the broker's view of its cluster is.
+#[derive(Clone, Debug)]
+pub struct SignsOfLife {
+    held: watch::Receiver<Option<Instant>>,
+    signs: watch::Receiver<Instant>,
+}
+
+impl SignsOfLife {
+    /// When the Lease was renewed; none while it is not held.
+    pub fn renewed(&self) -> Option<Instant> {
+        self.held.borrow().and_then(|until| until.checked_sub(lease::DEADLINE))
+    }
+
+    /// When the API server was last heard of, by whatever way.
+    pub fn last(&self) -> Instant {
+        let shown = *self.signs.borrow();
+        self.renewed().map_or(shown, |renewed| renewed.max(shown))
+    }
+}
+
+/// What the broker says on its Lease.
+struct Said {
+    identity: Identity,
+    endpoints: Vec<Endpoint>,
+    rack: Option<String>,
+}
+
+/// How long a start waits for the API server before it makes do with the copy on disk.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(200);
+/// Events that are taken in before the next image.
+const MOST_AT_ONCE: usize = 4096;
+
+impl Coord {
+    /// Opens the window: waits for the cluster's id, begins the session, and returns with the first image and the Lease held.
+    /// With the API server away it returns with the copy on disk, where the directory alone proves that it is current.
+    ///
+    /// # Errors
+    /// When the data directory is another cluster's or the disk refuses.
+    pub async fn start(setup: Setup, dir: &DataDir) -> Result<Coord, DataDirError> {
+        let Setup { client, namespace, cluster, endpoints, rack, pod_uid } = setup;
+        let me = dir.broker();
+        let copy = copy::read(dir.path())?.unwrap_or_default();
+        let (publish, mut images) = watch::channel(Arc::new(ClusterImage::default()));
+        let (sign, signs) = watch::channel(env::now());
+        let (keep, known) = watch::channel(copy.clone());
+        let watching = Watching { me, publish: publish.clone(), sign, keep, known: copy.clone() };
+        let mut others = JoinSet::new();
+        others.spawn(watching.run(news(&client, &namespace, &cluster)));
+
+        let api = ApiServer { client: &client, namespace: &namespace, cluster: &cluster };
+        let session = api.begin_session(dir, Surroundings::of_process(pod_uid), &mut images, &copy).await?;
+        let said = Said { identity: session.identity.clone(), endpoints, rack };
+
+        let (annotations, to_write) = watch::channel(said.annotations(false));
+        let (hold, mut held) = watch::channel(None);
+        let (stop_lease, stopped) = oneshot::channel::<()>();
+        let leases = Api::namespaced(client.clone(), &namespace);
+        let claim = session::claim(&cluster, me, &session);
+        let stopped = async { stopped.await.unwrap_or_default() };
+        let mut lease = JoinSet::new();
+        lease.spawn(lease::hold(leases, claim, to_write, hold, stopped));
+        if images.borrow().cluster_id.is_empty() {
+            publish.send_replace(Arc::new(image::image(&copy, &ClusterImage::default())));
+        } else {
+            // Another process may still be this broker.
+            let _ = held.wait_for(Option::is_some).await;
+        }
+
+        let (ask, asks) = mpsc::channel(QUEUE_BOUND);
+        let desk = Desk::new(&client, &namespace, &cluster, me, session.identity.incarnation, images.clone());
+        others.spawn(desk.serve(asks));
+        others.spawn(copy::keep(dir.path().to_owned(), known));
+        Ok(Coord { images, ask, said, annotations, held, signs, others, lease, stop_lease })
+    }
+
+    /// The cluster as it is known. The first image is there.
+    pub fn images(&self) -> ImageReceiver {
+        self.images.clone()
+    }
+
+    /// The way to ask for changes.
+    pub fn ask(&self) -> AskSender {
+        self.ask.clone()
+    }
+
+    /// What the data directory holds.
+    pub fn incarnation(&self) -> Incarnation {
+        self.said.identity.incarnation
+    }
+
+    /// Until when this process counts as the broker; none: not at all.
+    pub fn session(&self) -> watch::Receiver<Option<Instant>> {
+        self.held.clone()
+    }
+
+    /// When the API server was heard of.
+    pub fn signs_of_life(&self) -> SignsOfLife {
+        SignsOfLife { held: self.held.clone(), signs: self.signs.clone() }
+    }
+
+    /// Says on the Lease that this broker wants to lead nothing any more.
+    pub fn drain(&self) {
+        self.annotations.send_replace(self.said.annotations(true));
+    }
+
+    /// Closes the window and releases the Lease: the last thing a broker does. Not cancellation safe.
+    pub async fn stop(mut self) {
+        self.others.shutdown().await;
+        let _ = self.stop_lease.send(());
+        let _ = self.lease.join_next().await;
+    }
+}
+
+impl Said {
+    fn annotations(&self, draining: bool) -> BTreeMap<String, String> {
+        session::annotations(&self.identity, &self.endpoints, self.rack.as_deref(), draining)
+    }
+}
+
+/// One cluster on one API server, at a broker's start.
+struct ApiServer<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    cluster: &'a str,
+}
+
+impl ApiServer<'_> {
+    async fn begin_session(
+        &self,
+        dir: &DataDir,
+        here: Surroundings,
+        images: &mut ImageReceiver,
+        copy: &Known,
+    ) -> Result<Session, DataDirError> {
+        let away_at = env::now() + AWAY_AFTER;
+        loop {
+            let shown = tokio::time::timeout_at(away_at, images.wait_for(|image| !image.cluster_id.is_empty())).await;
+            let session = match self.read(dir.broker()).await {
+                Ok((Some(cluster_id), lease)) if shown.is_ok() => {
+                    dir.claim(&cluster_id, env::random_uuid())?;
+                    session::begin(dir, Seen::Read(lease.as_ref()), here.clone())?
+                }
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "the API server is away");
+                    let known = copy.cluster.is_some() && env::now() >= away_at;
+                    if known { session::begin(dir, Seen::Away, here.clone())? } else { None }
+                }
+            };
+            match session {
+                Some(session) => return Ok(session),
+                None => env::sleep_until(env::now() + RETRY).await,
+            }
+        }
+    }
+
+    /// The cluster's id, if it has one yet, and the broker's Lease.
+    async fn read(&self, me: BrokerId) -> Result<(Option<String>, Option<Lease>), kube::Error> {
+        let clusters: Api<KafkaCluster> = Api::namespaced(self.client.clone(), self.namespace);
+        let cluster = clusters.get_opt(self.cluster).await?;
+        let cluster_id = cluster.and_then(|cluster| cluster.status?.cluster_id);
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), self.namespace);
+        Ok((cluster_id, leases.get_opt(&names::broker(self.cluster, me)).await?))
+    }
+}
+
+/// Turns what is shown into images.
+struct Watching {
+    me: BrokerId,
+    known: Known,
+    publish: watch::Sender<Arc<ClusterImage>>,
+    sign: watch::Sender<Instant>,
+    keep: watch::Sender<Known>,
+}
+
+impl Watching {
+    async fn run(mut self, news: BoxStream<'static, News>) {
+        let mut lists = Lists::default();
+        let mut news = news.ready_chunks(MOST_AT_ONCE);
+        while let Some(news) = news.next().await {
+            self.sign.send_replace(env::now());
+            for news in news {
+                self.known.learn(self.me, &mut lists, news);
+            }
+            // Half a list shows half a cluster.
+            if !lists.are_whole() {
+                continue;
+            }
+            let before = self.publish.borrow().clone();
+            if *self.keep.borrow() != self.known || before.cluster_id.is_empty() {
+                self.publish.send_replace(Arc::new(image::image(&self.known, &before)));
+                self.keep.send_replace(self.known.clone());
+            }
+        }
+    }
+}
+
+/// The three watches, each begun with a consistent list and begun anew when it breaks.
+fn news(client: &Client, namespace: &str, cluster: &str) -> BoxStream<'static, News> {
+    let of_cluster = Config::default().fields(&format!("spec.clusterRef.name={cluster}"));
+    let named = Config::default().fields(&format!("metadata.name={cluster}"));
+    let clusters = events(client, namespace, named).map(News::Cluster);
+    let topics = events(client, namespace, of_cluster.clone()).map(News::Topic);
+    let assignments = events(client, namespace, of_cluster).map(News::Assignment);
+    stream::select_all([clusters.boxed(), topics.boxed(), assignments.boxed()]).boxed()
+}
+
+fn events<K>(client: &Client, namespace: &str, config: Config) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let events = watcher(Api::<K>::namespaced(client.clone(), namespace), config).default_backoff();
+    events.filter_map(|event| async {
+        event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch broke: it begins anew")).ok()
+    })
+}

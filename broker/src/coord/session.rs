@@ -1,0 +1,108 @@
+//! The broker's session: which incarnation its directory is, and the Lease that says so.
+//!
+//! Always: directory first, Lease second. A start is on the device before anybody hears of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_crds::lease::{BrokerSession, Claim, Observed};
+use ottla_crds::{Endpoint, names};
+
+use crate::data_dir::{DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, decide, is_of};
+use crate::env;
+
+/// A start of this broker, as its Lease is to tell it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The start.
+    pub identity: Identity,
+    /// The process before this one, which had the directory that this one has now.
+    pub predecessor: Option<String>,
+}
+
+/// Begins a session with what the Lease says; none while only an API server that is away could tell.
+///
+/// # Errors
+/// When the directory refuses.
+pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Option<Session>, DataDirError> {
+    let view = view(&lease);
+    let written = dir.identity()?;
+    let incarnation = match (decide(written.as_ref(), view, &here, dir.was_clean()), &written) {
+        (Decision::AskAgain, _) => return Ok(None),
+        (Decision::Keep, Some(written)) => written.incarnation,
+        (Decision::Keep, None) => unreachable!("what was not written is not kept"),
+        (Decision::DrawAnew(reason), _) => {
+            let incarnation = draw();
+            tracing::info!(%reason, incarnation = incarnation.0, "the data directory begins a new incarnation");
+            incarnation
+        }
+    };
+    let of_this_directory = written.as_ref().is_some_and(|written| is_of(written, view));
+    let predecessor = match lease {
+        // Whoever wrote the Lease had this directory's lock, which this process has now: it is gone.
+        Seen::Read(Some(lease)) if of_this_directory => {
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone())
+        }
+        Seen::Read(_) | Seen::Away => None,
+    };
+    let identity = Identity::of_start(incarnation, view, written.as_ref(), here);
+    dir.begin(&identity)?;
+    Ok(Some(Session { identity, predecessor }))
+}
+
+/// What a look at the Lease gave.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// The API server was asked, and this is what there is.
+    Read(Option<&'a Lease>),
+    /// It can't be asked.
+    Away,
+}
+
+fn view(lease: &Seen<'_>) -> LeaseView {
+    match lease {
+        Seen::Away => LeaseView::Away,
+        Seen::Read(lease) => match lease.and_then(BrokerSession::of) {
+            None => LeaseView::Absent,
+            Some(session) => LeaseView::Says {
+                incarnation: session.incarnation,
+                starts: i64::try_from(session.start).unwrap_or(i64::MAX),
+            },
+        },
+    }
+}
+
+/// A random number of 63 bits, and never 0.
+fn draw() -> Incarnation {
+    let (bits, _) = env::random_uuid().as_u64_pair();
+    Incarnation(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
+}
+
+/// What the Lease says of the broker.
+pub fn annotations(
+    identity: &Identity,
+    endpoints: &[Endpoint],
+    rack: Option<&str>,
+    draining: bool,
+) -> BTreeMap<String, String> {
+    let start = u64::try_from(identity.starts).unwrap_or_default();
+    let mut annotations = BrokerSession { incarnation: identity.incarnation, start, draining }.annotations();
+    let json = serde_json::to_string(endpoints).expect("endpoints are JSON");
+    annotations.insert(names::ENDPOINTS_ANNOTATION.to_owned(), json);
+    if let Some(rack) = rack {
+        annotations.insert(names::RACK_ANNOTATION.to_owned(), rack.to_owned());
+    }
+    annotations
+}
+
+/// The claim of this process to the broker's Lease.
+pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
+    Claim {
+        name: names::broker(cluster, id),
+        labels: BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), cluster.to_owned())]),
+        identity: env::random_uuid().to_string(),
+        predecessor: session.predecessor.clone(),
+        observed: Observed::default(),
+    }
+}

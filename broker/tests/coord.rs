@@ -1,0 +1,384 @@
+//! The window on Kubernetes with an operator behind it: embedded API, coordination and brokers' windows in one process.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bytestring::ByteString as Str;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap};
+use ottla_broker::coord::{Coord, Setup};
+use ottla_broker::data_dir::{DataDir, DataDirError};
+use ottla_broker::image::{BrokerId, ClusterImage};
+use ottla_crds::{
+    Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic,
+    KafkaTopicSpec,
+};
+use ottla_local_api::{Server, Store};
+use ottla_wire::ErrorCode;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const CLUSTER: &str = "local";
+
+struct World {
+    server: Server,
+    client: Client,
+    operator: JoinHandle<()>,
+    data: tempfile::TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.operator.abort();
+    }
+}
+
+impl World {
+    async fn new(brokers: i32) -> World {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let client = server.client("default");
+        let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({})).unwrap();
+        let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers, ..Brokers::default() }, ..spec };
+        let clusters = Api::namespaced(client.clone(), "default");
+        clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await.unwrap();
+        let operator = operator(&client);
+        World { server, client, operator, data: tempfile::tempdir().unwrap() }
+    }
+
+    fn dir(&self, id: i32) -> DataDir {
+        DataDir::open(&self.data.path().join(id.to_string()), BrokerId(id)).unwrap()
+    }
+
+    async fn open(&self, dir: &DataDir) -> Coord {
+        Coord::start(self.setup(dir.broker().0), dir).await.unwrap()
+    }
+
+    fn setup(&self, id: i32) -> Setup {
+        let endpoint = Endpoint { listener: "internal".into(), host: "127.0.0.1".into(), port: 9092 + id };
+        Setup {
+            client: self.client.clone(),
+            namespace: "default".into(),
+            cluster: CLUSTER.into(),
+            endpoints: vec![endpoint],
+            rack: Some("here".into()),
+            pod_uid: Some("pod".into()),
+        }
+    }
+
+    fn topics(&self) -> Api<KafkaTopic> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    async fn apply(&self, name: &str, change: impl FnOnce(&mut KafkaTopicSpec)) {
+        let cluster_ref = ClusterRef { name: CLUSTER.into() };
+        let mut spec = KafkaTopicSpec { cluster_ref, ..KafkaTopicSpec::default() };
+        change(&mut spec);
+        let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+        let topic = KafkaTopic { metadata, spec, status: None };
+        self.topics().create(&PostParams::default(), &topic).await.unwrap();
+    }
+}
+
+fn operator(client: &Client) -> JoinHandle<()> {
+    let run = ottla_operator::coordination::run(client.clone(), "default", CLUSTER, std::future::pending());
+    tokio::spawn(run)
+}
+
+async fn shows(coord: &Coord, story: &str, so: impl Fn(&ClusterImage) -> bool) {
+    let mut images = coord.images();
+    let shown = tokio::time::timeout(Duration::from_secs(60), images.wait_for(|image| so(image))).await;
+    assert!(shown.is_ok(), "never: {story}: {:#?}", coord.images().borrow());
+}
+
+async fn ask<T>(coord: &Coord, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
+    let (answer, answered) = oneshot::channel();
+    coord.ask().send(ask(answer)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), answered).await.unwrap().unwrap()
+}
+
+async fn create(coord: &Coord, name: &str, partitions: i32) -> Result<uuid::Uuid, Refused> {
+    let topic = NewTopic { name: Str::from(name), partitions: Some(partitions), ..NewTopic::default() };
+    ask(coord, |answer| Ask::CreateTopic { topic, answer }).await
+}
+
+fn led(image: &ClusterImage, topic: &str) -> usize {
+    image.topic(topic).map_or(0, |topic| topic.partitions.iter().filter(|entry| entry.leader.is_some()).count())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_applied_is_in_the_brokers_images_with_its_leaders() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    shows(&zero, "both brokers", |image| image.live_brokers().count() == 2).await;
+    let before = Instant::now();
+    world.apply("orders", |spec| spec.partitions = Some(12)).await;
+    for coord in [&zero, &one] {
+        shows(coord, "every leader", |image| led(image, "orders") == 12).await;
+    }
+    assert!(before.elapsed() < Duration::from_millis(20), "no timer is waited for: {:?}", before.elapsed());
+    let image = zero.images().borrow().clone();
+    let endpoint = image.endpoint(BrokerId(1), "internal").unwrap();
+    assert_eq!((&*endpoint.host, endpoint.port), ("127.0.0.1", 9093));
+    assert_eq!(image.brokers[&BrokerId(1)].rack.as_deref(), Some("here"));
+    let mine = |entry: &&ottla_broker::image::Assignment| entry.leader == Some(BrokerId(0));
+    assert_eq!(image.topic("orders").unwrap().partitions.iter().filter(mine).count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_made_changed_grown_and_deleted_as_kafkas_admin_asks() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let id = create(&coord, "Orders_EU", 3).await.unwrap();
+    let image = coord.images().borrow().clone();
+    assert_eq!((image.topic("Orders_EU").unwrap().id, led(&image, "Orders_EU")), (id, 3));
+    let objects = world.topics().list(&ListParams::default()).await.unwrap();
+    assert_eq!(objects.items[0].spec.topic_name.as_deref(), Some("Orders_EU"));
+
+    let again = create(&coord, "Orders_EU", 3).await.unwrap_err();
+    assert_eq!(again, Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, "Topic 'Orders_EU' already exists."));
+
+    let config = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+    let set = |from, to| move |answer| Ask::SetTopicConfig { topic_id: id, from, to, answer };
+    let swap = ask(&coord, set(BTreeMap::new(), config.clone())).await.unwrap();
+    assert_eq!(swap, Swap::Done);
+    assert_eq!(coord.images().borrow().topic("Orders_EU").unwrap().config, config);
+    assert_eq!(ask(&coord, set(BTreeMap::new(), config.clone())).await.unwrap(), Swap::Moved);
+
+    let grow = |answer| Ask::CreatePartitions { topic_id: id, count: 70, assignments: Vec::new(), answer };
+    ask(&coord, grow).await.unwrap();
+    assert_eq!(led(&coord.images().borrow(), "Orders_EU"), 70);
+
+    ask(&coord, |answer| Ask::DeleteTopic { topic_id: id, answer }).await.unwrap();
+    let image = coord.images().borrow().clone();
+    assert!(image.topic("Orders_EU").is_none());
+    assert_eq!(image.deleted[&id].partitions.len(), 70);
+    for partition in 0..70 {
+        coord.ask().send(Ask::Removed { topic_id: id, partition }).await.unwrap();
+    }
+    shows(&coord, "the grave is gone", |image| image.deleted.is_empty()).await;
+
+    let new = create(&coord, "Orders_EU", 1).await.unwrap();
+    assert_ne!(new, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_objects_forbid_is_refused_on_the_wire() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let three = NewTopic { name: "three".into(), replication_factor: Some(3), ..NewTopic::default() };
+    let refused = ask(&coord, |answer| Ask::CreateTopic { topic: three, answer }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::INVALID_REPLICATION_FACTOR);
+
+    world.apply("kept", |spec| spec.deletion_policy = DeletionPolicy::Retain).await;
+    shows(&coord, "its leader", |image| led(image, "kept") == 1).await;
+    let topic_id = coord.images().borrow().topic("kept").unwrap().id;
+    let refused = ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::POLICY_VIOLATION);
+
+    world.topics().delete("kept", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(led(&coord.images().borrow(), "kept"), 1, "a retained topic goes on");
+    let refused = ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap_err();
+    assert!(refused.message.contains("No KafkaTopic speaks for the topic kept"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_objects_name_that_is_taken_by_another_topic_is_no_obstacle() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    world.apply("orders", |spec| spec.topic_name = Some("something.else".into())).await;
+    create(&coord, "orders", 1).await.unwrap();
+    let names: Vec<String> =
+        world.topics().list(&ListParams::default()).await.unwrap().iter().map(KafkaTopic::name_any).collect();
+    assert!(names.iter().any(|name| name.starts_with("orders-")), "{names:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broker_settings_and_producer_ids_live_in_the_cluster_object() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    let mut blocks = Vec::new();
+    for coord in [&zero, &one, &zero] {
+        blocks.push(ask(coord, |answer| Ask::ProducerIds { answer }).await.unwrap());
+    }
+    assert_eq!(blocks, [0, 1000, 2000]);
+
+    let from = zero.images().borrow().settings.config().clone();
+    let mut to = from.clone();
+    to.insert("log.retention.ms".into(), "5".into());
+    let set = |answer| Ask::SetBrokerConfig { from: from.clone(), to: to.clone(), answer };
+    assert_eq!(ask(&zero, set).await.unwrap(), Swap::Done);
+    shows(&one, "the setting", |image| *image.settings.config() == to).await;
+    let set = |answer| Ask::SetBrokerConfig { from: from.clone(), to: to.clone(), answer };
+    assert_eq!(ask(&one, set).await.unwrap(), Swap::Moved);
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let config = clusters.get(CLUSTER).await.unwrap().spec.config;
+    assert_eq!(config, BTreeMap::from([("log.retention.ms".to_owned(), "5".to_owned())]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_killed_comes_back_at_once_and_leads_what_it_led() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 3).await.unwrap();
+    let incarnation = coord.incarnation();
+    kill(coord, dir);
+
+    let before = Instant::now();
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert_eq!(coord.incarnation(), incarnation);
+    let image = coord.images().borrow().clone();
+    let entry = &image.topic("orders").unwrap().partitions[0];
+    assert_eq!((entry.leader, entry.leader_epoch), (Some(BrokerId(0)), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_lost_its_past_leads_only_what_it_reported() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let topic_id = create(&coord, "orders", 1).await.unwrap();
+    let incarnation = coord.incarnation();
+    kill(coord, dir);
+    std::fs::remove_file(world.data.path().join("0/ottla.identity")).unwrap();
+
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert_ne!(coord.incarnation(), incarnation);
+    shows(&coord, "nobody leads", |image| led(image, "orders") == 0).await;
+    let report = Ask::Report { topic_id, partition: 0, last_epoch: -1, log_end: 0 };
+    coord.ask().send(report).await.unwrap();
+    shows(&coord, "it leads again", |image| led(image, "orders") == 1).await;
+    let entry = coord.images().borrow().topic("orders").unwrap().partitions[0].clone();
+    assert_eq!(entry.isr[0].incarnation, coord.incarnation());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 3).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The copy is written by a real thread, which paused time does not wait for.
+    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    world.server.faults().set_outage(true);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(led(&coord.images().borrow(), "orders"), 3);
+    assert!(coord.last_sign_of_life().elapsed() > Duration::from_secs(3500));
+    let incarnation = coord.incarnation();
+    kill(coord, dir);
+
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert_eq!(coord.incarnation(), incarnation);
+    assert_eq!(led(&coord.images().borrow(), "orders"), 3);
+    world.server.faults().set_outage(false);
+    let mut session = coord.session();
+    tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
+    create(&coord, "after", 1).await.unwrap();
+    assert!(coord.last_sign_of_life().elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_vanish_move_nobody() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 3).await.unwrap();
+    world.operator.abort();
+    let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+    for object in assignments.list(&ListParams::default()).await.unwrap() {
+        assignments.delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.server.faults().expire_watches();
+    world.server.faults().drop_watches();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(led(&coord.images().borrow(), "orders"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asks_survive_conflicts_broken_watches_and_an_outage() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    for n in 0..5 {
+        world.server.faults().expire_watches();
+        world.server.faults().drop_watches();
+        world.server.faults().refuse_writes(3);
+        create(&coord, &format!("topic-{n}"), 5).await.unwrap();
+    }
+    world.server.faults().set_outage(true);
+    let (answer, answered) = oneshot::channel();
+    coord.ask().send(Ask::ProducerIds { answer }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.server.faults().set_outage(false);
+    assert_eq!(answered.await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_nobody_waits_for_is_made_all_the_same() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    world.server.faults().set_latency(Duration::from_millis(10));
+    let (answer, _) = oneshot::channel();
+    let topic = NewTopic { name: "auto".into(), ..NewTopic::default() };
+    coord.ask().send(Ask::CreateTopic { topic, answer }).await.unwrap();
+    shows(&coord, "its leader", |image| led(image, "auto") == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_clusters_directory_is_refused() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    world.open(&dir).await.stop().await;
+    let other = World::new(1).await;
+    let refused = Coord::start(other.setup(0), &dir).await.err().unwrap();
+    assert!(matches!(refused, DataDirError::ForeignCluster { .. }), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_stops_lets_go_of_its_lease_and_a_draining_one_says_so() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 1).await.unwrap();
+    coord.drain();
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let state = async || clusters.get(CLUSTER).await.unwrap().status.unwrap().brokers[0].state;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(state().await, ottla_crds::BrokerState::Draining);
+    coord.stop().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(state().await, ottla_crds::BrokerState::Offline);
+}
+
+/// As kill -9 does: nothing is said, the lock is free.
+fn kill(coord: Coord, dir: DataDir) {
+    drop(coord);
+    drop(dir);
+}
+
+async fn until_exists(path: &Path) {
+    for _ in 0..200 {
+        if path.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{} was never written", path.display());
+}
