@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytestring::ByteString as Str;
-use ottla_crds::assignment::{BrokerId, IsrMember};
+use ottla_crds::assignment::{Assignment, BrokerId};
 use ottla_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -110,14 +110,21 @@ pub enum Ask {
     ChangeIsr {
         /// Which topic.
         topic_id: Uuid,
+        /// The entry as it should be: `Assignment::shrink` or `expand` of the newest one seen.
+        next: Box<Assignment>,
+        /// Answered when it is written, or that the entry has changed since. The image shows what became of it.
+        answer: Answer<Swap>,
+    },
+    /// Say what this broker still has of a partition that nobody can lead, so that the longest log may.
+    Report {
+        /// Which topic.
+        topic_id: Uuid,
         /// Which partition.
         partition: i32,
-        /// The partition epoch that the proposal rests on.
-        partition_epoch: i32,
-        /// The proposed members.
-        isr: Vec<IsrMember>,
-        /// Answered with the new partition epoch.
-        answer: Answer<i32>,
+        /// The leader epoch of its last batch; -1 of an empty log.
+        last_epoch: i32,
+        /// The offset after its last record.
+        log_end: i64,
     },
     /// The files of this broker's replica of a deleted partition are gone: take it out of the entry.
     Removed {

@@ -307,3 +307,18 @@ pub struct ListenerStatus {
     /// A value for `bootstrap.servers`.
     pub bootstrap_servers: String,
 }
+
+impl KafkaClusterSpec {
+    /// The brokers' settings by Kafka's names: those in `config`, and the defaults for topics where it does not say.
+    pub fn broker_config(&self) -> BTreeMap<String, String> {
+        let mut config = self.config.clone();
+        for (name, value) in [
+            ("num.partitions", self.defaults.partitions),
+            ("default.replication.factor", self.defaults.replication_factor),
+            ("min.insync.replicas", self.defaults.min_in_sync_replicas),
+        ] {
+            config.entry(name.to_owned()).or_insert_with(|| value.to_string());
+        }
+        config
+    }
+}

@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_config::{BrokerSettings, Config};
+use ottla_config::BrokerSettings;
 use ottla_crds::assignment::{Assignment, BrokerId, Live, LiveBroker};
-use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic};
+use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
 use uuid::Uuid;
 
 pub mod assignments;
@@ -123,25 +123,12 @@ pub fn plan(world: &World) -> Vec<Step> {
     if cluster.spec.paused {
         return Vec::new();
     }
-    let settings = BrokerSettings::resolve(&broker_config(&cluster.spec));
+    let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let mut steps = assignments::elections(world, &settings);
     steps.extend(cluster::status(world, cluster));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings));
     steps
-}
-
-/// The brokers' settings: those in the spec by Kafka's names, and the defaults for topics where those don't say.
-pub fn broker_config(spec: &KafkaClusterSpec) -> Config {
-    let mut config = spec.config.clone();
-    for (name, value) in [
-        ("num.partitions", spec.defaults.partitions),
-        ("default.replication.factor", spec.defaults.replication_factor),
-        ("min.insync.replicas", spec.defaults.min_in_sync_replicas),
-    ] {
-        config.entry(name.to_owned()).or_insert_with(|| value.to_string());
-    }
-    config
 }
 
 impl World {

@@ -1,5 +1,7 @@
 //! Topics' lives, told against the embedded API: the operator as it runs, brokers as their Leases show them.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 mod world;
 
 use ottla_crds::assignment::{BrokerId, Incarnation};

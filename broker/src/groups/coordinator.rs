@@ -3,7 +3,7 @@
 //! Owns the groups under one lock, which is never held while waiting. Appends happen under it, so that the log has the records
 //! in the order in which the groups decided.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use ottla_group::{Append, AppendError, AppendId, Effects, GroupError, Now, Reply
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::append::{append, fate};
 use super::clock::Clock;
@@ -34,7 +35,7 @@ enum State {
     /// Its groups are being read.
     Loading {
         /// Topics whose offsets must go.
-        deleted: BTreeSet<TopicName>,
+        deleted: Vec<(TopicName, Uuid)>,
     },
     Active(Active),
     /// This broker no longer leads in the epoch.
@@ -59,7 +60,7 @@ struct Undecided {
 
 impl Coordinator {
     /// A coordinator that has yet to be given its groups; see [`Coordinator::activate`].
-    pub fn new(partition: Arc<Partition>, epoch: i32, clock: Arc<Clock>, deleted: BTreeSet<TopicName>) -> Arc<Self> {
+    pub fn new(partition: Arc<Partition>, epoch: i32, clock: Arc<Clock>, deleted: Vec<(TopicName, Uuid)>) -> Arc<Self> {
         let state = Mutex::new(State::Loading { deleted });
         Arc::new(Coordinator { partition, epoch, clock, runtime: Handle::current(), state })
     }
@@ -83,7 +84,7 @@ impl Coordinator {
     pub fn activate(self: &Arc<Self>, groups: Shard) {
         let mut state = self.state.lock();
         let State::Loading { deleted } = &mut *state else { return };
-        let deleted: Vec<TopicName> = std::mem::take(deleted).into_iter().collect();
+        let deleted = std::mem::take(deleted);
         *state = State::Active(Active {
             groups,
             waiting: HashMap::new(),
@@ -151,13 +152,12 @@ impl Coordinator {
     }
 
     /// Topics were deleted: so are all offsets in them.
-    pub fn forget_topics(self: &Arc<Self>, topics: &BTreeSet<TopicName>) {
+    pub fn forget_topics(self: &Arc<Self>, topics: &[(TopicName, Uuid)]) {
         if let State::Loading { deleted } = &mut *self.state.lock() {
-            deleted.extend(topics.iter().cloned());
+            deleted.extend_from_slice(topics);
             return;
         }
-        let topics: Vec<TopicName> = topics.iter().cloned().collect();
-        self.turn(|groups, now| groups.topics_deleted(&topics, now));
+        self.turn(|groups, now| groups.topics_deleted(topics, now));
     }
 
     /// What groups do of themselves. Nothing while there are none.

@@ -19,18 +19,19 @@ mod load;
 mod measure;
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::BrokerSettings;
 use ottla_group::{Config, GroupError, TopicName, partition_for};
 use parking_lot::RwLock;
+use uuid::Uuid;
 
 use self::clock::Clock;
 use self::coordinator::Coordinator;
 use crate::env::{self, Workers};
-use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver};
+use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
 use crate::replica::Replicas;
 use crate::replica::partition::Partition;
@@ -126,7 +127,7 @@ impl Groups {
         }
         for (number, (partition, epoch)) in led {
             here.coordinators.entry(number).or_insert_with(|| {
-                let deleted = image.deleted.values().map(|topic| TopicName::from(&*topic.name)).collect();
+                let deleted = image.deleted.values().map(name_and_id).collect();
                 let coordinator = Coordinator::new(partition, epoch, self.clock.clone(), deleted);
                 let loading = load::load(coordinator.clone(), config(&image.settings), self.workers.clone());
                 tokio::spawn(loading);
@@ -164,9 +165,12 @@ impl Groups {
 }
 
 /// Topics that were there and are not any more: deleted.
-fn gone_topics(before: &ClusterImage, image: &ClusterImage) -> BTreeSet<TopicName> {
-    let gone = before.topics.values().filter(|topic| !image.topics.contains_key(&topic.id));
-    gone.map(|topic| TopicName::from(&*topic.name)).collect()
+fn gone_topics(before: &ClusterImage, image: &ClusterImage) -> Vec<(TopicName, Uuid)> {
+    before.topics.values().filter(|topic| !image.topics.contains_key(&topic.id)).map(name_and_id).collect()
+}
+
+fn name_and_id(topic: &Arc<Topic>) -> (TopicName, Uuid) {
+    (TopicName::from(&*topic.name), topic.id)
 }
 
 fn config(settings: &BrokerSettings) -> Config {

@@ -11,7 +11,7 @@ use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, Li
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, ranges};
-use super::{Broker, News, Step, World, broker_config};
+use super::{Broker, News, Step, World};
 
 /// The cluster's status, if it says something new.
 pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
@@ -103,7 +103,7 @@ fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> 
     } else {
         Verdict::new("Degraded", true, "BrokersOffline", format!("brokers {} are offline", ranges(away)))
     };
-    let ready = match check_broker_config(&broker_config(&cluster.spec)) {
+    let ready = match check_broker_config(&cluster.spec.broker_config()) {
         Err(error) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
         Ok(()) if !available.status => Verdict { type_: "Ready", ..available.clone() },
         Ok(()) if degraded.status => Verdict { type_: "Ready", status: false, ..degraded.clone() },
