@@ -59,7 +59,7 @@ impl Shard {
             topic: topic.clone(),
             partition,
         });
-        let in_flight = self.offsets_in_flight().filter(|key| &key.group == id).cloned();
+        let in_flight = self.offsets_in_flight().map(|(key, _)| key).filter(|key| &key.group == id).cloned();
         let offsets = committed.chain(in_flight).map(|key| Record::OffsetCommit { key, value: None });
         offsets.chain([Record::GroupMetadata { group: id.clone(), value: None }]).collect()
     }

@@ -1,5 +1,9 @@
 //! Which offsets and groups are too old to keep, and what goes with a deleted topic.
 
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
 use crate::group::{ClassicGroup, Phase};
 use crate::ids::{GroupId, Now, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
@@ -43,22 +47,26 @@ impl Shard {
         self.turn(now, |_, turn| turn.write(records, Then::Deleted(deleted)))
     }
 
-    /// Topics are gone, and every group's offsets in them.
-    pub fn topics_deleted(&mut self, topics: &[TopicName], now: Now) -> Effects {
-        let committed = self.offsets.groups().flat_map(|group| {
-            let key = |(topic, partition, _): (&TopicName, i32, &OffsetValue)| OffsetKey {
-                group: group.clone(),
-                topic: topic.clone(),
-                partition,
-            };
-            self.offsets.of_group(group).map(key)
-        });
-        let records: Vec<Record> = committed
-            .chain(self.offsets_in_flight().cloned())
-            .filter(|key| topics.contains(&key.topic))
-            .map(|key| Record::OffsetCommit { key, value: None })
-            .collect();
-        self.turn(now, |_, turn| turn.write(records, Then::Nothing))
+    /// Topics are gone, and every group's offsets in them. An offset that is known to be of another topic of the same name
+    /// stays: it was made again, and a group has been quick.
+    pub fn topics_deleted(&mut self, topics: &[(TopicName, Uuid)], now: Now) -> Effects {
+        let in_flight = self.offsets_in_flight().map(|(key, value)| (key.clone(), value));
+        // Of several offsets of a partition the last one counts.
+        let offsets: BTreeMap<OffsetKey, &OffsetValue> = self.offsets.all().chain(in_flight).collect();
+        let mut tombstones: BTreeMap<GroupId, Vec<Record>> = BTreeMap::new();
+        for (key, value) in offsets {
+            let is_of =
+                |(name, id): &(TopicName, Uuid)| *name == key.topic && value.topic_id.is_none_or(|of| of == *id);
+            if topics.iter().any(is_of) {
+                tombstones.entry(key.group.clone()).or_default().push(Record::OffsetCommit { key, value: None });
+            }
+        }
+        self.turn(now, |_, turn| {
+            // Each group's by themselves: those of all groups may be more than a batch can hold.
+            for records in tombstones.into_values() {
+                turn.write(records, Then::Nothing);
+            }
+        })
     }
 }
 
@@ -82,5 +90,63 @@ fn retention_starts(group: &ClassicGroup, offset: &OffsetValue) -> Option<i64> {
         Phase::Empty => Some(group.since_ms.unwrap_or(offset.commit_timestamp_ms)),
         Phase::Stable if group.subscribed_topics().is_some() => Some(offset.commit_timestamp_ms),
         Phase::Stable | Phase::PreparingRebalance(_) | Phase::CompletingRebalance => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::Ticket;
+    use crate::request::{CommitRequest, OffsetToCommit};
+    use crate::shard::{Append, Config};
+
+    const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
+
+    fn commit(shard: &mut Shard, topic_id: Option<Uuid>) -> Vec<Append> {
+        let offset = OffsetToCommit {
+            topic: "t".into(),
+            topic_id,
+            partition: 0,
+            offset: 1,
+            leader_epoch: -1,
+            metadata: String::new(),
+        };
+        let request = CommitRequest {
+            group: "g".into(),
+            member: "".into(),
+            instance: None,
+            generation: -1,
+            knows_group_id_not_found: true,
+            retention_ms: None,
+            offsets: vec![offset],
+        };
+        shard.commit_offsets(request, Ticket(0), NOW).appends
+    }
+
+    #[test]
+    fn only_offsets_of_the_deleted_topic_go_with_it() {
+        let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        // The id of the offset that is there, of one that is on its way, and whether the partition's offset goes with `old`.
+        let cases = [
+            (Some(old), None, true),
+            (Some(new), None, false),
+            (None, None, true),
+            (Some(old), Some(new), false),
+            (Some(new), Some(old), true),
+        ];
+        for (committed, in_flight, goes) in cases {
+            let mut shard = Shard::new(Config::default());
+            for append in commit(&mut shard, committed) {
+                let effects = shard.appended(append.id, Ok(()), NOW);
+                assert_eq!(effects.appends, []);
+            }
+            if in_flight.is_some() {
+                assert_eq!(commit(&mut shard, in_flight).len(), 1);
+            }
+            let effects = shard.topics_deleted(&[("t".into(), old), ("other".into(), new)], NOW);
+            assert_eq!(!effects.appends.is_empty(), goes, "{committed:?} {in_flight:?}");
+        }
     }
 }

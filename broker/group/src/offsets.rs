@@ -33,8 +33,12 @@ impl Offsets {
         topics.flat_map(|(topic, offsets)| offsets.iter().map(move |(partition, value)| (topic, *partition, value)))
     }
 
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupId> {
-        self.by_group.keys()
+    pub(crate) fn all(&self) -> impl Iterator<Item = (OffsetKey, &OffsetValue)> {
+        self.by_group.keys().flat_map(|group| {
+            let key =
+                |topic: &TopicName, partition| OffsetKey { group: group.clone(), topic: topic.clone(), partition };
+            self.of_group(group).map(move |(topic, partition, value)| (key(topic, partition), value))
+        })
     }
 
     pub(crate) fn apply(&mut self, key: OffsetKey, value: Option<OffsetValue>) {
@@ -132,12 +136,12 @@ impl Shard {
     /// Whether the log has, or is about to have, an offset for the key.
     fn has_offset(&self, key: &OffsetKey) -> bool {
         self.offsets.get(&key.group, &key.topic, key.partition).is_some()
-            || self.offsets_in_flight().any(|in_flight| in_flight == key)
+            || self.offsets_in_flight().any(|(in_flight, _)| in_flight == key)
     }
 
-    pub(crate) fn offsets_in_flight(&self) -> impl Iterator<Item = &OffsetKey> {
+    pub(crate) fn offsets_in_flight(&self) -> impl Iterator<Item = (&OffsetKey, &OffsetValue)> {
         self.in_flight.values().flat_map(|write| &write.records).filter_map(|record| match record {
-            Record::OffsetCommit { key, value: Some(_) } => Some(key),
+            Record::OffsetCommit { key, value: Some(value) } => Some((key, value)),
             Record::OffsetCommit { .. } | Record::GroupMetadata { .. } => None,
         })
     }

@@ -96,7 +96,7 @@ impl World {
                 self.carry_out(effects);
             }
             ["topic", topic, "is", "deleted"] => {
-                let effects = self.shard.topics_deleted(&[topic.into()], self.now);
+                let effects = self.shard.topics_deleted(&[(topic.into(), Uuid::nil())], self.now);
                 self.carry_out(effects);
             }
             ["fetch"] => {
