@@ -226,15 +226,15 @@ async fn without_its_cluster_a_topic_is_let_go() {
 /// The operator is killed before its n-th write, for every n, and another one takes over.
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_stop_between_any_two_writes() {
-    for writes in 1..12 {
+    for writes in 1..10 {
         let world = World::with_cluster(2).await;
         let _brokers = (world.broker(0, 7), world.broker(1, 8));
         let first = world.operator_with(writes);
-        world.apply_topic("orders", 130).await;
+        world.apply_topic("orders", 65).await;
         world.settle().await;
         drop(first);
         let second = world.operator();
-        world.until("each partition has a leader", |seen| seen.leaders("orders").len() == 130).await;
+        world.until("each partition has a leader", |seen| seen.leaders("orders").len() == 65).await;
         world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
         drop(second);
 
