@@ -1,6 +1,6 @@
 //! Kafka's checkpoint files: a version, a count, and one line per entry.
 //!
-//! The three offset checkpoints of a data directory are read and written here; the leader epochs of a partition use the
+//! The four offset checkpoints of a data directory are read and written here; the leader epochs of a partition use the
 //! same lines ([`crate::epochs`]). A file is replaced as a whole, so that a crash leaves the old or the new one.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// High watermarks.
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// First dirty offsets: everything before is compacted.
+pub const FIRST_DIRTY: &str = "cleaner-offset-checkpoint";
 
 const VERSION: &str = "0";
 

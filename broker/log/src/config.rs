@@ -1,7 +1,7 @@
 //! The settings of a topic that its logs obey, as Kafka names them.
 
 /// Settings of one log. The defaults are Kafka's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`
     pub segment_bytes: u32,
@@ -19,6 +19,21 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `producer.id.expiration.ms` of the broker
     pub producer_expiration_ms: i64,
+    /// `compact` in `cleanup.policy`
+    pub compaction: Option<CompactionConfig>,
+}
+
+/// Settings of a log that is compacted. The defaults are Kafka's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompactionConfig {
+    /// `min.cleanable.dirty.ratio`
+    pub min_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`
+    pub min_lag_ms: i64,
+    /// `max.compaction.lag.ms`; none waits for the ratio
+    pub max_lag_ms: Option<i64>,
+    /// `delete.retention.ms`
+    pub delete_retention_ms: i64,
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -34,7 +49,14 @@ impl Default for LogConfig {
             retention_ms: Some(7 * 24 * HOUR_MS),
             retention_bytes: None,
             producer_expiration_ms: 24 * HOUR_MS,
+            compaction: None,
         }
+    }
+}
+
+impl Default for CompactionConfig {
+    fn default() -> CompactionConfig {
+        CompactionConfig { min_dirty_ratio: 0.5, min_lag_ms: 0, max_lag_ms: None, delete_retention_ms: 24 * HOUR_MS }
     }
 }
 

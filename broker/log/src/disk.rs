@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
@@ -127,6 +128,12 @@ impl DiskFile {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::DQUOT | Errno::INTR) => Ok(()),
             Err(e) => Err(self.error("reserve space for", e)),
         }
+    }
+
+    /// Set the time of the last change, in milliseconds since 1970.
+    pub fn set_modified(&self, modified_ms: i64) -> DiskResult<()> {
+        let since_1970 = Duration::from_millis(modified_ms.unsigned_abs());
+        self.file.set_modified(UNIX_EPOCH + since_1970).map_err(|e| self.error("set the time of", e))
     }
 
     /// Wait until the data is on the device. After an error nothing is known of what was written; never try again.

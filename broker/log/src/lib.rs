@@ -4,6 +4,8 @@
 //! * [`log`]: a partition's log: append, roll, read; [`read`]: what a read gives; [`search`]: offsets by timestamp
 //! * [`recovery`]: opening a log, after a clean stop or a crash
 //! * [`truncate`], [`retention`]: taking away its tail and its head; [`flush`]: getting it onto the device
+//! * [`compaction`]: leaving only the last record of each key; [`compaction_map`] which that is, [`compaction_records`]
+//!   what stays of a batch, [`compaction_swap`] new segments for old
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
 //! * [`producers`] and [`snapshot`]: idempotent producers; [`epochs`]: leader epochs
 //! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
@@ -11,6 +13,10 @@
 //! * [`disk`]: every file operation
 
 pub mod checkpoints;
+pub mod compaction;
+mod compaction_map;
+mod compaction_records;
+mod compaction_swap;
 pub mod config;
 pub mod disk;
 pub mod epochs;
@@ -33,7 +39,8 @@ mod time_index;
 mod truncate;
 mod walk;
 
-pub use config::LogConfig;
+pub use compaction::Compaction;
+pub use config::{CompactionConfig, LogConfig};
 pub use disk::{DiskError, DiskFile, DiskResult};
 pub use epochs::Epochs;
 pub use files::Files;

@@ -34,6 +34,8 @@ pub struct Log {
     pub(crate) active: Active,
     pub(crate) log_start: i64,
     pub(crate) log_end: i64,
+    /// Everything before is compacted ([`crate::compaction`]).
+    pub(crate) first_dirty: i64,
     pub(crate) epochs: Epochs,
     pub(crate) producers: Producers,
     pub(crate) dirty: Dirty,

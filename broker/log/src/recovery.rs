@@ -13,6 +13,7 @@ use bytes::Bytes;
 use ottla_batch::{Batch, BatchError, BatchHeader};
 
 use crate::checkpoints::CheckpointError;
+use crate::compaction_swap;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
 use crate::epochs::Epochs;
@@ -64,6 +65,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<(Log, Opened), LogError> {
         create_if_missing(dir)?;
+        compaction_swap::complete_swaps(dir)?;
         let names = tidy(dir)?;
         let mut opened = Opened::default();
         let mut segments = Segments::open(dir, &names, &config, &hint, files, now_ms, &mut opened)?;
@@ -84,6 +86,7 @@ impl Log {
             files: files.clone(),
             log_start,
             log_end: segments.log_end,
+            first_dirty: log_start,
             dirty: Dirty::new(if hint.clean { segments.log_end } else { hint.recovery_point.min(segments.log_end) }),
             sealed: segments.sealed,
             active: segments.active,
@@ -314,7 +317,7 @@ impl Scan {
     ) -> Result<Scan, LogError> {
         let file = Arc::new(DiskFile::open(&segment::path(dir, base_offset, LOG))?);
         let file_size = file.size()?;
-        let mut chunk = Chunk { file: &file, file_size, position: 0, bytes: Bytes::new() };
+        let mut chunk = Chunk::new(&file, file_size);
         let indexes = believable_indexes(dir, base_offset, recovery_point, &mut chunk)?;
         let mut position = indexes.offsets.last().map_or(0, |(_, position)| position);
         let mut scan = Scan {
@@ -389,15 +392,19 @@ fn believable_indexes(
 }
 
 /// A piece of a segment file in memory.
-struct Chunk<'a> {
+pub(crate) struct Chunk<'a> {
     file: &'a DiskFile,
     file_size: u64,
     position: u64,
     bytes: Bytes,
 }
 
-impl Chunk<'_> {
-    fn batch_at(&mut self, position: u64) -> DiskResult<Result<Batch, BatchError>> {
+impl<'a> Chunk<'a> {
+    pub fn new(file: &'a DiskFile, file_size: u64) -> Chunk<'a> {
+        Chunk { file, file_size, position: 0, bytes: Bytes::new() }
+    }
+
+    pub fn batch_at(&mut self, position: u64) -> DiskResult<Result<Batch, BatchError>> {
         loop {
             match Batch::parse(&self.rest(position)) {
                 // The chunk ends, not the file.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskResult};
 use crate::log::Log;
-use crate::segment::{self, Active, EXTENSIONS};
+use crate::segment::{Active, EXTENSIONS};
 use crate::time_index::NO_TIMESTAMP;
 use crate::walk::LogError;
 
@@ -49,7 +49,7 @@ pub(crate) fn decide(
 pub struct Retired {
     /// How many segments.
     pub segments: usize,
-    paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 impl Retired {
@@ -88,9 +88,9 @@ impl Log {
             self.roll(now_ms)?;
         }
         for _ in 0..count {
-            let Some((base_offset, segment)) = self.sealed.pop_first() else { break };
+            let Some((_, segment)) = self.sealed.pop_first() else { break };
             self.log_start = self.log_start.max(segment.end_offset);
-            self.retire(base_offset, &mut retired.paths)?;
+            retired.paths.append(&mut segment.retire(&EXTENSIONS)?);
         }
         if self.epochs.truncate_start(self.log_start) {
             self.epochs.store(&self.dir)?;
@@ -102,19 +102,6 @@ impl Log {
         let Active { size, indexes, .. } = &self.active;
         let timestamp = Some(indexes.largest.timestamp).filter(|t| *t != NO_TIMESTAMP).unwrap_or(now_ms);
         SegmentFacts { end_offset: self.log_end, size: *size, timestamp }
-    }
-
-    fn retire(&self, base_offset: i64, retired: &mut Vec<PathBuf>) -> DiskResult<()> {
-        for extension in EXTENSIONS {
-            let path = segment::path(&self.dir, base_offset, extension);
-            let deleted = segment::path(&self.dir, base_offset, &format!("{extension}.deleted"));
-            match disk::rename(&path, &deleted) {
-                Ok(()) => retired.push(deleted),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 

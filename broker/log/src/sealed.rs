@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
+
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
 use crate::files::{Files, SegmentId};
@@ -22,6 +24,8 @@ pub(crate) struct Sealed {
     pub size: u64,
     index_interval: u64,
     largest: OnceLock<TimeEntry>,
+    /// Its files bear other names, and theirs may be another segment's. Held while they are opened or renamed.
+    retired: RwLock<bool>,
 }
 
 impl Sealed {
@@ -43,6 +47,7 @@ impl Sealed {
             size,
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::new(),
+            retired: RwLock::new(false),
         })
     }
 
@@ -57,6 +62,7 @@ impl Sealed {
             size: active.size,
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::from(active.indexes.largest),
+            retired: RwLock::new(false),
         };
         files.put_file(sealed.id, active.file().clone());
         sealed
@@ -66,7 +72,9 @@ impl Sealed {
         if let Some(file) = self.files.file(self.id) {
             return Ok(file);
         }
-        let file = Arc::new(DiskFile::open(&path(&self.dir, self.base_offset, LOG))?);
+        let retired = self.retired.read();
+        let name = path(&self.dir, self.base_offset, LOG);
+        let file = Arc::new(DiskFile::open(&if *retired { retired_name(&name) } else { name })?);
         self.files.put_file(self.id, file.clone());
         Ok(file)
     }
@@ -76,21 +84,22 @@ impl Sealed {
         if let Some(indexes) = self.files.indexes(self.id) {
             return Ok(indexes);
         }
-        let indexes = match load_indexes(&self.dir, self.base_offset, self.size)? {
+        let retired = self.retired.read();
+        let loaded = if *retired { None } else { load_indexes(&self.dir, self.base_offset, self.size)? };
+        let indexes = match loaded {
             Some(indexes) => indexes,
-            None => self.rebuild_indexes(file)?,
+            None => self.rebuild_indexes(file, !*retired)?,
         };
         let indexes = Arc::new(indexes);
         self.files.put_indexes(self.id, indexes.clone());
         Ok(indexes)
     }
 
-    fn rebuild_indexes(&self, file: &DiskFile) -> Result<Indexes, LogError> {
+    fn rebuild_indexes(&self, file: &DiskFile, write: bool) -> Result<Indexes, LogError> {
         let mut indexes = Indexes::new(self.base_offset);
         indexes.catch_up(file, self.size, self.index_interval)?;
         indexes.finish();
-        // Retention may have taken the segment from under its last reader.
-        if disk::stat(&path(&self.dir, self.base_offset, LOG)).is_ok() {
+        if write {
             write_indexes(&self.dir, self.base_offset, &indexes, (0, 0))?;
             tracing::warn!(dir = %self.dir.display(), segment = self.base_offset, "rebuilt the indexes of a segment");
         }
@@ -110,6 +119,10 @@ impl Sealed {
     }
 
     fn last_time_entry(&self) -> DiskResult<Option<TimeEntry>> {
+        let retired = self.retired.read();
+        if *retired {
+            return Ok(None);
+        }
         let path = path(&self.dir, self.base_offset, TIME_INDEX);
         let file = match DiskFile::open(&path) {
             Ok(file) => file,
@@ -129,10 +142,37 @@ impl Sealed {
     /// When its youngest record was written, or the file when records have no timestamps.
     pub fn age_timestamp(&self) -> Result<i64, LogError> {
         match self.largest()?.timestamp {
-            NO_TIMESTAMP => Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1),
+            NO_TIMESTAMP => Ok(self.modified_ms()?),
             timestamp => Ok(timestamp),
         }
     }
+
+    /// When its file was last written.
+    pub fn modified_ms(&self) -> DiskResult<i64> {
+        Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
+    }
+
+    /// Take its files out of the log by giving them other names, under which whoever still holds it finds them until they
+    /// are removed. Gives those names.
+    pub fn retire(&self, extensions: &[&str]) -> DiskResult<Vec<PathBuf>> {
+        let mut retired = self.retired.write();
+        let mut names = Vec::new();
+        for extension in extensions {
+            let path = path(&self.dir, self.base_offset, extension);
+            let name = retired_name(&path);
+            match disk::rename(&path, &name) {
+                Ok(()) => names.push(name),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        *retired = true;
+        Ok(names)
+    }
+}
+
+fn retired_name(path: &Path) -> PathBuf {
+    path.with_added_extension("deleted")
 }
 
 /// Nobody can ask for it any more: its place in the caches is for others.

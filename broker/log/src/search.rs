@@ -13,7 +13,7 @@ use crate::time_index::NO_TIMESTAMP;
 use crate::walk::{LogError, Place, Walk};
 
 /// Most that the records of one batch may take in memory once decompressed.
-const DECOMPRESSED_MAX: usize = 256 << 20;
+pub(crate) const DECOMPRESSED_MAX: usize = 256 << 20;
 
 /// Which record is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

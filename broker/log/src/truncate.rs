@@ -46,6 +46,7 @@ impl Log {
             }
         }
         self.log_start = self.log_start.min(self.log_end);
+        self.first_dirty = self.first_dirty.min(self.log_end);
         self.dirty.truncated(self.log_end);
         if self.epochs.truncate_end(self.log_end) {
             self.epochs.store(&self.dir)?;
@@ -70,7 +71,7 @@ impl Log {
             }
         }
         self.active = Active::create(&self.dir, offset, now_ms)?;
-        (self.log_start, self.log_end) = (offset, offset);
+        (self.log_start, self.log_end, self.first_dirty) = (offset, offset, offset);
         self.dirty.truncated(offset);
         self.producers = Producers::default();
         self.epochs = Epochs::default();
