@@ -75,3 +75,54 @@ fn target(step: &Step) -> (Key, Option<String>) {
     };
     (Key(kind, name), version)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_crds::KafkaTopic;
+
+    use super::*;
+
+    fn own(name: &str, version: &str) -> Step {
+        let mut topic = KafkaTopic::new(name, Default::default());
+        topic.metadata.resource_version = Some(version.to_owned());
+        Step::Own(Arc::new(topic))
+    }
+
+    #[test]
+    fn a_step_waits_until_its_outcome_is_shown_and_a_failed_one_ever_longer() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let due = |pace: &Pace, step: Step, after: u64| {
+            !pace.divide(vec![step], start + Duration::from_millis(after)).0.is_empty()
+        };
+        assert!(due(&pace, own("a", "1"), 0));
+        pace.tried(&own("a", "1"), true, start);
+        assert!(!due(&pace, own("a", "1"), 4_999), "the watch has not shown it yet");
+        assert!(due(&pace, own("a", "1"), 5_000), "it was not shown in time");
+        assert!(due(&pace, own("a", "2"), 0), "it was shown, or somebody else has written");
+        assert!(due(&pace, own("b", "1"), 0), "another object");
+
+        for wait in [100, 200, 400, 800] {
+            pace.tried(&own("a", "1"), false, start);
+            assert!(!due(&pace, own("a", "1"), wait - 1) && due(&pace, own("a", "1"), wait), "{wait}");
+        }
+        for _ in 0..100 {
+            pace.tried(&own("a", "1"), false, start);
+        }
+        assert!(due(&pace, own("a", "1"), 60_000));
+    }
+
+    #[test]
+    fn one_step_per_object_at_a_time_and_nothing_is_remembered_for_ever() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        let (due, held_back) = pace.divide(vec![own("a", "1"), own("a", "1"), own("b", "1")], now);
+        assert_eq!((due.len(), held_back.len()), (2, 1));
+        pace.tried(&due[0], true, now);
+        assert_eq!(pace.next_try(&due), Some(now + SHOWN_WITHIN));
+        assert_eq!(pace.next_try(&[]), None);
+        assert!(pace.tried.is_empty());
+    }
+}

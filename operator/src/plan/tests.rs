@@ -1,1 +1,181 @@
+//! Cases that are hard to reach through an API server; lives of topics are told in `tests/stories.rs`.
 
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use ottla_crds::assignment::Incarnation;
+use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec};
+
+use super::*;
+
+fn world(brokers: &[(i32, bool)]) -> World {
+    let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({})).unwrap();
+    let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers.len() as i32, ..Brokers::default() }, ..spec };
+    let broker = |&(id, draining): &(i32, bool)| {
+        let live = Some(LiveBroker { incarnation: Incarnation(i64::from(id) + 1), draining });
+        (BrokerId(id), Broker { live, ..Broker::default() })
+    };
+    World {
+        cluster: Some(Arc::new(KafkaCluster::new("prod", spec))),
+        topics: Vec::new(),
+        assignments: Vec::new(),
+        brokers: brokers.iter().map(broker).collect(),
+        now: Time(Timestamp::from_second(1).unwrap()),
+        fresh_cluster_id: Uuid::from_u128(u128::MAX),
+    }
+}
+
+fn topic(name: &str, partitions: i32) -> KafkaTopic {
+    let mut topic = KafkaTopic::new(name, Default::default());
+    topic.spec.cluster_ref = ClusterRef { name: "prod".to_owned() };
+    topic.spec.partitions = Some(partitions);
+    topic.metadata.uid = Some(Uuid::from_u128(7).to_string());
+    topic.metadata.generation = Some(1);
+    topic
+}
+
+/// Plans and applies, as an API server without anybody else would, until nothing is planned.
+fn settle(world: &mut World) -> Vec<&'static str> {
+    let mut taken = Vec::new();
+    for _ in 0..20 {
+        let steps = plan(world);
+        if steps.is_empty() {
+            return taken;
+        }
+        for step in steps {
+            taken.push(step.name());
+            apply(world, step);
+        }
+    }
+    panic!("never settles: {taken:?}");
+}
+
+fn apply(world: &mut World, step: Step) {
+    let replace = |world: &mut World, object: KafkaAssignment| {
+        world.assignments.retain(|other| other.name_any() != object.name_any());
+        world.assignments.push(Arc::new(object));
+    };
+    let replace_topic = |world: &mut World, topic: KafkaTopic| {
+        world.topics.retain(|other| other.name_any() != topic.name_any());
+        world.topics.push(Arc::new(topic));
+    };
+    match step {
+        Step::Change { read, next } => {
+            let mut object = KafkaAssignment::clone(&read);
+            object.spec.partitions.retain(|entry| next.iter().all(|changed| changed.partition != entry.partition));
+            object.spec.partitions.extend(next);
+            replace(world, object);
+        }
+        Step::Append { read, added } => {
+            let mut object = KafkaAssignment::clone(&read);
+            object.spec.partitions.extend(added);
+            replace(world, object);
+        }
+        Step::Create(object) => replace(world, *object),
+        Step::Bury(read) => {
+            let mut object = KafkaAssignment::clone(&read);
+            object.spec.deleted = true;
+            replace(world, object);
+        }
+        Step::Remove(read) => world.assignments.retain(|other| other.name_any() != read.name_any()),
+        Step::Own(read) => {
+            let mut topic = KafkaTopic::clone(&read);
+            topic.finalizers_mut().push(FINALIZER.to_owned());
+            replace_topic(world, topic);
+        }
+        Step::Release(read, _) => world.topics.retain(|other| other.name_any() != read.name_any()),
+        Step::TopicStatus(topic, _) => replace_topic(world, *topic),
+        Step::ClusterStatus(cluster, _) => world.cluster = Some(Arc::from(cluster)),
+    }
+}
+
+#[test]
+fn a_topics_first_steps_come_in_the_order_that_a_crash_needs() {
+    let mut world = world(&[(0, false)]);
+    settle(&mut world);
+    world.topics.push(Arc::new(topic("orders", 65)));
+    let expected =
+        ["put the finalizer on a topic", "create an assignment", "create an assignment", "write a topic's status"];
+    assert_eq!(settle(&mut world), expected);
+    assert!(world.assignments.iter().all(|object| object.spec.topic_id == Uuid::from_u128(7)));
+}
+
+#[test]
+fn a_topic_of_which_only_a_part_was_created_is_completed() {
+    let mut world = world(&[(0, false), (1, false)]);
+    world.topics.push(Arc::new(topic("orders", 130)));
+    settle(&mut world);
+    let middle = world.assignments.iter().position(|object| object.spec.first == 64).unwrap();
+    let lost = world.assignments.remove(middle);
+    let mut orders = KafkaTopic::clone(&world.topics[0]);
+    orders.status = None; // as before the status was written
+    world.topics = vec![Arc::new(orders)];
+    settle(&mut world);
+    let again = world.assignments.iter().find(|object| object.spec.first == 64).unwrap();
+    assert_eq!(again.name_any(), lost.name_any());
+    assert_eq!(again.spec.partitions.len(), 64);
+}
+
+#[test]
+fn a_draining_broker_gets_nothing_new() {
+    let mut world = world(&[(0, true), (1, false)]);
+    world.topics.push(Arc::new(topic("orders", 10)));
+    settle(&mut world);
+    let entries = &world.assignments[0].spec.partitions;
+    assert!(entries.iter().all(|entry| entry.replicas == [BrokerId(1)]));
+}
+
+#[test]
+fn of_a_paused_cluster_nothing_is_changed() {
+    let mut world = world(&[(0, false)]);
+    let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    cluster.spec.paused = true;
+    world.cluster = Some(Arc::new(cluster));
+    world.topics.push(Arc::new(topic("orders", 1)));
+    assert!(plan(&world).is_empty());
+}
+
+#[test]
+fn a_cluster_id_is_drawn_once_and_never_looks_like_an_option() {
+    let mut world = world(&[(0, false)]);
+    world.fresh_cluster_id = Uuid::from_u128(0xf8 << 120);
+    settle(&mut world);
+    let id = |world: &World| world.cluster.as_ref().unwrap().status.as_ref().unwrap().cluster_id.clone().unwrap();
+    let first = id(&world);
+    assert_eq!((first.len(), first.starts_with('-')), (22, false));
+    world.fresh_cluster_id = Uuid::from_u128(1);
+    world.brokers.clear();
+    settle(&mut world);
+    assert_eq!(id(&world), first);
+}
+
+#[test]
+fn a_grave_is_cleared_when_all_of_the_topic_is_gone() {
+    let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("orders", 65)));
+    settle(&mut world);
+    let mut ending = KafkaTopic::clone(&world.topics[0]);
+    ending.metadata.deletion_timestamp = Some(world.now.clone());
+    world.topics = vec![Arc::new(ending)];
+    settle(&mut world);
+    for (emptied, left) in [(0, 2), (1, 0)] {
+        let mut object = KafkaAssignment::clone(&world.assignments[emptied]);
+        for entry in &mut object.spec.partitions {
+            *entry = entry.forget(BrokerId(0)).unwrap();
+        }
+        world.assignments[emptied] = Arc::new(object);
+        settle(&mut world);
+        assert_eq!(world.assignments.len(), left);
+    }
+}
+
+#[test]
+fn a_change_of_the_spec_that_changes_nothing_is_seen_and_said() {
+    let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("orders", 1)));
+    settle(&mut world);
+    let mut touched = KafkaTopic::clone(&world.topics[0]);
+    touched.metadata.generation = Some(2);
+    world.topics = vec![Arc::new(touched)];
+    assert_eq!(settle(&mut world), ["write a topic's status"]);
+    assert_eq!(world.topics[0].status.as_ref().unwrap().observed_generation, Some(2));
+}
