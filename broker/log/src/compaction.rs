@@ -158,12 +158,27 @@ impl Compaction {
         &self,
         memory: usize,
         now_ms: i64,
-        mut swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
+        swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
     ) -> Result<Outcome, CompactionError> {
-        let (keys, end) = self.map_keys(memory)?;
         let mut outcome = Outcome { removed_bytes: 0, completed: false };
+        match self.try_run(memory, now_ms, swap, &mut outcome) {
+            // Retention or a truncation has taken a segment meanwhile.
+            Err(CompactionError::Log(LogError::Disk(error))) if error.is_not_found() => {}
+            done => done?,
+        }
+        Ok(outcome)
+    }
+
+    fn try_run(
+        &self,
+        memory: usize,
+        now_ms: i64,
+        mut swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
+        outcome: &mut Outcome,
+    ) -> Result<(), CompactionError> {
+        let (keys, end) = self.map_keys(memory)?;
         if end == self.first_dirty {
-            return Ok(outcome);
+            return Ok(());
         }
         let retention = Retention { keys: &keys, end, now_ms, delete_retention_ms: self.rules.delete_retention_ms };
         let dirty = self.segments.iter().take_while(|segment| segment.base_offset < end).cloned().collect();
@@ -174,13 +189,13 @@ impl Compaction {
             let swapped = self.clean(&cleaned, &retention).and_then(|left| Ok((left, swap(&cleaned)?)));
             let Ok((left, true)) = swapped else {
                 cleaned.discard()?;
-                return swapped.map(|_| outcome);
+                return swapped.map(drop);
             };
             let before: u64 = cleaned.replaces.iter().map(|old| old.size).sum();
             outcome.removed_bytes += before.saturating_sub(left);
         }
         outcome.completed = true;
-        Ok(outcome)
+        Ok(())
     }
 
     /// The last offset of every key in the dirty segments, and where the map ends: there, or where memory does.
@@ -376,5 +391,34 @@ impl Output<'_> {
             file.sync()?;
         }
         Ok(self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_compacted_for_its_dirty_share_or_its_age() {
+        let facts = |end_offset, first| SegmentFacts { end_offset, size: 100, largest: first + 9, first };
+        let segments = [facts(10, 1_000), facts(20, 2_000), facts(30, 3_000), facts(40, 4_000)];
+        let ratio = |min_dirty_ratio| CompactionConfig { min_dirty_ratio, ..CompactionConfig::default() };
+        let max_lag = |lag| CompactionConfig { max_lag_ms: Some(lag), ..ratio(1.0) };
+        let min_lag = |lag| CompactionConfig { min_lag_ms: lag, ..ratio(0.5) };
+        for (name, rules, first_dirty, expected) in [
+            ("all is dirty", ratio(0.5), 0, (4, Some(1.0))),
+            ("more than the share is dirty", ratio(0.49), 20, (4, Some(0.5))),
+            ("just the share is dirty", ratio(0.5), 20, (4, None)),
+            ("a segment that is dirty in part is dirty", ratio(0.5), 19, (4, Some(0.75))),
+            ("nothing is dirty", ratio(0.0), 40, (4, None)),
+            ("not old enough", max_lag(3_000), 10, (4, None)),
+            ("old enough", max_lag(2_999), 10, (4, Some(0.75))),
+            ("only what is dirty ages", max_lag(2_999), 20, (4, None)),
+            ("the last two are too young", min_lag(1_992), 0, (2, Some(1.0))),
+            ("young, but seen before", min_lag(1_992), 30, (3, None)),
+            ("all are too young", min_lag(10_000), 0, (0, None)),
+        ] {
+            assert_eq!(decide(&segments, &rules, first_dirty, 5_000), expected, "{name}");
+        }
     }
 }

@@ -12,6 +12,8 @@
 //! * [`walk`]: from batch to batch in a file; [`files`]: descriptors and indexes shared by all logs
 //! * [`disk`]: every file operation
 
+#![allow(rustdoc::private_intra_doc_links, reason = "the map above is for whoever works in here")]
+
 pub mod checkpoints;
 pub mod compaction;
 mod compaction_map;

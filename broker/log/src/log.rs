@@ -196,6 +196,8 @@ impl Log {
             self.failed |= remove_segment_files(&self.dir, base_offset).is_err();
         })?;
         let old = std::mem::replace(&mut self.active, next);
+        // A gap belongs to the log as soon as a segment begins behind it, whatever becomes of the batches to come.
+        self.log_end = self.log_end.max(base_offset);
         if old.size == 0 {
             return remove_segment_files(&self.dir, old.base_offset);
         }
