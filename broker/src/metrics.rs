@@ -60,6 +60,10 @@ pub struct Metrics {
     pub group_lag: IntGaugeVec,
     /// Seconds that an fsync took.
     pub flush_seconds: Histogram,
+    /// Rounds of compaction.
+    pub compactions: IntCounter,
+    /// Bytes that compaction has taken out of logs.
+    pub compaction_removed_bytes: IntCounter,
     /// Writes to the Kubernetes API, by kind and verb.
     pub kubernetes_writes: IntCounterVec,
     /// Seconds since this broker's Lease was renewed.
@@ -122,6 +126,12 @@ impl Metrics {
                         .buckets(LATENCY_BUCKETS.to_vec()),
                 ),
             ),
+            compactions: counter(&r, "ottla_compactions_total", "Logs compacted"),
+            compaction_removed_bytes: counter(
+                &r,
+                "ottla_compaction_removed_bytes_total",
+                "Bytes that compaction has taken out of logs",
+            ),
             kubernetes_writes: counters(
                 &r,
                 "ottla_kubernetes_writes_total",
@@ -179,6 +189,10 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registr
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(name, help))
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(registry, IntCounter::new(name, help))
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

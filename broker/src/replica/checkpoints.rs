@@ -1,10 +1,13 @@
-//! What the data directory says of all logs: recovery points, log starts, high watermarks. Kafka's three checkpoint files.
+//! What the data directory says of all logs: recovery points, log starts, high watermarks, first dirty offsets.
+//! Kafka's four checkpoint files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use ottla_log::checkpoints::CheckpointError;
-use ottla_log::checkpoints::{HIGH_WATERMARKS, LOG_STARTS, PartitionKey, RECOVERY_POINTS, read_offsets, write_offsets};
+use ottla_log::checkpoints::{
+    FIRST_DIRTY, HIGH_WATERMARKS, LOG_STARTS, PartitionKey, RECOVERY_POINTS, read_offsets, write_offsets,
+};
 use ottla_log::{DiskResult, RecoveryHint};
 
 /// How far one log has got, for its next opening.
@@ -16,6 +19,8 @@ pub struct Positions {
     pub log_start: i64,
     /// Everything before is committed.
     pub high_watermark: i64,
+    /// Everything before is compacted; none when the topic is not.
+    pub first_dirty: Option<i64>,
 }
 
 /// The checkpoints of one data directory.
@@ -42,15 +47,18 @@ impl Checkpoints {
         for (key, offset) in read_offsets(&dir.join(HIGH_WATERMARKS))? {
             positions.entry(key).or_default().high_watermark = offset;
         }
+        for (key, offset) in read_offsets(&dir.join(FIRST_DIRTY))? {
+            positions.entry(key).or_default().first_dirty = Some(offset);
+        }
         Ok(Checkpoints { dir: dir.to_owned(), clean, positions })
     }
 
-    /// How to open a log, and its last known high watermark.
-    pub fn of(&self, topic: &str, partition: i32) -> (RecoveryHint, i64) {
+    /// How to open a log, and how far it had got.
+    pub fn of(&self, topic: &str, partition: i32) -> (RecoveryHint, Positions) {
         let known = self.positions.get(&(topic.to_owned(), partition)).copied().unwrap_or_default();
         // A log that the checkpoints don't name was created after the last of them: it is checked from its beginning.
         let hint = RecoveryHint { clean: self.clean, recovery_point: known.recovery_point, log_start: known.log_start };
-        (hint, known.high_watermark)
+        (hint, known)
     }
 
     /// Replaces the files where `now`, the positions of the logs that run, says something new. Logs that don't run keep theirs.
@@ -72,13 +80,15 @@ impl Checkpoints {
     }
 
     fn write(&self) -> DiskResult<()> {
-        let write = |file: &str, offset: fn(&Positions) -> i64| {
-            let offsets = self.positions.iter().map(|(key, positions)| (key.clone(), offset(positions))).collect();
+        let write = |file: &str, offset: fn(&Positions) -> Option<i64>| {
+            let offsets = self.positions.iter().filter_map(|(key, positions)| Some((key.clone(), offset(positions)?)));
+            let offsets = offsets.collect();
             write_offsets(&self.dir.join(file), &offsets)
         };
-        write(LOG_STARTS, |positions| positions.log_start)?;
-        write(HIGH_WATERMARKS, |positions| positions.high_watermark)?;
-        write(RECOVERY_POINTS, |positions| positions.recovery_point)
+        write(LOG_STARTS, |positions| Some(positions.log_start))?;
+        write(HIGH_WATERMARKS, |positions| Some(positions.high_watermark))?;
+        write(FIRST_DIRTY, |positions| positions.first_dirty)?;
+        write(RECOVERY_POINTS, |positions| Some(positions.recovery_point))
     }
 }
 
@@ -89,7 +99,12 @@ mod tests {
     #[test]
     fn what_was_stored_is_found_again_and_logs_that_do_not_run_keep_theirs() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |n| Positions { recovery_point: 3 * n, log_start: n, high_watermark: 2 * n };
+        let at = |n| Positions {
+            recovery_point: 3 * n,
+            log_start: n,
+            high_watermark: 2 * n,
+            first_dirty: (n > 1).then_some(n + 1),
+        };
         let key = |topic: &str| (topic.to_owned(), 0);
         let mut first = Checkpoints::load(dir.path(), false).unwrap();
         first.store([(key("a"), at(1)), (key("b"), at(2))]).unwrap();
@@ -97,9 +112,9 @@ mod tests {
 
         let mut second = Checkpoints::load(dir.path(), true).unwrap();
         assert_eq!(second.positions, [(key("a"), at(5)), (key("b"), at(2))].into());
-        let (hint, high_watermark) = second.of("a", 0);
-        assert_eq!((hint.clean, hint.recovery_point, hint.log_start, high_watermark), (true, 15, 5, 10));
+        let (hint, known) = second.of("a", 0);
+        assert_eq!((hint.clean, hint.recovery_point, hint.log_start, known.high_watermark), (true, 15, 5, 10));
         second.forget("a", 0).unwrap();
-        assert_eq!(Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1, 0);
+        assert_eq!(Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1, Positions::default());
     }
 }

@@ -1,4 +1,4 @@
-//! In the background: flushes, retention, checkpoints.
+//! In the background: flushes, retention, checkpoints; compaction beside them.
 //!
 //! Flushing bounds what a crash of the machine can take and how long recovery reads; it is no part of an acknowledgement unless
 //! the topic says so (`flush.messages`, `flush.ms`).
@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
+
+use ottla_log::retention::Retired;
 
 use super::Replicas;
 use super::partition::Partition;
@@ -22,6 +24,11 @@ const FLUSH_CHECK: Duration = Duration::from_millis(250);
 impl Replicas {
     /// Keeps house until the broker stops. `retention_interval` is asked anew each time: it can change while we run.
     pub async fn keep_house(self: Arc<Self>, retention_interval: impl Fn() -> Duration) {
+        // A compaction may take long; flushes must not wait for it.
+        join(self.flush_and_retain(retention_interval), self.keep_compacting()).await;
+    }
+
+    async fn flush_and_retain(&self, retention_interval: impl Fn() -> Duration) {
         let mut next_retention = env::now() + retention_interval();
         loop {
             env::sleep_until(env::now() + FLUSH_CHECK).await;
@@ -68,15 +75,22 @@ impl Replicas {
             self.workers.run(move || (partition.apply_retention(now_ms), partition.file_delete_delay()))
         });
         for (retired, delay) in join_all(retired).await {
-            let Some(retired) = retired else { continue };
-            let workers = self.workers.clone();
-            tokio::spawn(async move {
-                env::sleep_until(env::now() + delay).await;
-                if let Err(error) = workers.run(move || retired.unlink()).await {
-                    tracing::warn!(%error, "failed to unlink old segments: tidied up at the next start");
-                }
-            });
+            if let Some(retired) = retired {
+                self.unlink_later(vec![retired], delay);
+            }
         }
+    }
+
+    /// Unlinks the files of old segments once nobody reads them any more.
+    pub(super) fn unlink_later(&self, retired: Vec<Retired>, delay: Duration) {
+        let workers = self.workers.clone();
+        tokio::spawn(async move {
+            env::sleep_until(env::now() + delay).await;
+            let unlinked = workers.run(move || retired.into_iter().try_for_each(Retired::unlink)).await;
+            if let Err(error) = unlinked {
+                tracing::warn!(%error, "failed to unlink old segments: tidied up at the next start");
+            }
+        });
     }
 
     async fn store_checkpoints(&self) {

@@ -5,11 +5,12 @@
 //! - [`high_watermark`]: how far records are safe, as a function
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - `folders`: whose the partitions' folders are
-//! - [`housekeeping`]: flushes, retention, checkpoints, in the background
+//! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` beside it
 //!
 //! Knows nothing of sockets or Kubernetes.
 
 pub mod checkpoints;
+mod compaction;
 mod folders;
 pub mod high_watermark;
 pub mod housekeeping;
@@ -24,7 +25,7 @@ use ottla_batch::{Codec, ProduceRules};
 use ottla_config::{Compression, TopicSettings};
 use ottla_log::folder::partition_name;
 use ottla_log::metadata::MetadataError;
-use ottla_log::{Files, Log, LogConfig, LogError, RecoveryHint};
+use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -170,11 +171,11 @@ impl Replicas {
 
     async fn open(&self, topic: Arc<Topic>, assignment: Assignment) {
         let number = assignment.partition;
-        let (hint, high_watermark) = self.checkpoints.lock().of(&topic.name, number);
+        let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
         let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
         let opened = self.workers.run(move || open_log(&data, &of, number, hint, &files)).await;
         let name = &topic.name;
-        let log = match opened {
+        let mut log = match opened {
             Ok(log) => log,
             Err(error) => {
                 // Other partitions are served; this one is tried again with the next image.
@@ -183,8 +184,11 @@ impl Replicas {
                 return;
             }
         };
+        if let Some(offset) = known.first_dirty {
+            log.set_first_dirty(offset);
+        }
         let metrics = TopicMetrics::of(&self.metrics, name);
-        let partition = Arc::new(Partition::new(&topic, number, self.me, log, high_watermark, metrics));
+        let partition = Arc::new(Partition::new(&topic, number, self.me, log, known.high_watermark, metrics));
         partition.assume(&assignment, &topic.settings);
         self.running.write().insert((topic.id, number), partition);
         // Not only after all are open: another log may take long to recover.
@@ -300,14 +304,22 @@ enum OpenError {
 /// What a log obeys, of a topic's settings.
 fn log_config(settings: &TopicSettings) -> LogConfig {
     let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let compacts_within = settings.max_compaction_lag.filter(|_| settings.cleanup_policy.compact);
     LogConfig {
         segment_bytes: settings.segment_bytes,
-        segment_ms: millis(settings.segment_age),
+        // Only what is sealed is compacted.
+        segment_ms: millis(compacts_within.map_or(settings.segment_age, |lag| lag.min(settings.segment_age))),
         segment_jitter_ms: millis(settings.segment_jitter),
         segment_index_bytes: settings.segment_index_bytes,
         index_interval_bytes: settings.index_interval_bytes,
         retention_ms: settings.retention.filter(|_| settings.cleanup_policy.delete).map(millis),
         retention_bytes: settings.retention_bytes.filter(|_| settings.cleanup_policy.delete),
+        compaction: settings.cleanup_policy.compact.then(|| CompactionConfig {
+            min_dirty_ratio: settings.min_cleanable_dirty_ratio,
+            min_lag_ms: millis(settings.min_compaction_lag),
+            max_lag_ms: settings.max_compaction_lag.map(millis),
+            delete_retention_ms: millis(settings.delete_retention),
+        }),
         ..LogConfig::default()
     }
 }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
+use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::retention::Retired;
-use ottla_log::{Admission, Bounds, DiskResult, FoundRecord, Log, LogError, LogSlice, ProducerError};
+use ottla_log::{Admission, Bounds, Compaction, DiskResult, FoundRecord, Log, LogError, LogSlice, ProducerError};
 use ottla_wire::{Chunk, FileSlice};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
@@ -54,6 +55,8 @@ pub struct Partition {
     pub durable: Arc<Watermark>,
     /// A flush has been asked for and has not begun.
     flush_asked: AtomicBool,
+    /// Compaction has failed.
+    uncleanable: AtomicBool,
     me: Me,
     metrics: TopicMetrics,
     state: Mutex<State>,
@@ -65,6 +68,8 @@ struct State {
     role: Role,
     /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the past.
     acted_on: (i32, i32),
+    /// The replica goes: its folder is not ours any more, or will be closed.
+    retired: bool,
 }
 
 /// What this broker is to a partition.
@@ -282,6 +287,7 @@ impl Partition {
             high_watermark: Watermark::new(high_watermark),
             durable: Watermark::new(log.recovery_point()),
             flush_asked: AtomicBool::new(false),
+            uncleanable: AtomicBool::new(false),
             me,
             metrics,
             state: Mutex::new(State {
@@ -289,6 +295,7 @@ impl Partition {
                 settings: topic.settings.clone(),
                 role: Role::Bystander,
                 acted_on: (-1, -1),
+                retired: false,
             }),
         }
     }
@@ -677,6 +684,34 @@ impl Partition {
         }
     }
 
+    /// What might be compacted: see [`Log::start_compaction`].
+    pub fn start_compaction(&self) -> Option<Compaction> {
+        // The last stable offset is the same while there are no transactions.
+        let up_to = self.high_watermark.get();
+        let state = self.state.lock();
+        let fit = !state.retired && !matches!(state.role, Role::Offline) && !self.uncleanable.load(Ordering::Relaxed);
+        fit.then(|| state.log.start_compaction(up_to)).flatten()
+    }
+
+    /// Puts a compacted segment in place of the old ones; none when that is not possible any more.
+    ///
+    /// # Errors
+    /// When the disk refuses half-way: the partition is offline then.
+    pub fn swap_in(&self, cleaned: &Cleaned) -> DiskResult<Option<Retired>> {
+        let mut state = self.state.lock();
+        if state.retired {
+            return Ok(None);
+        }
+        let swapped = state.log.swap_in(cleaned);
+        swapped.inspect_err(|error| self.take_offline(&mut state, error))
+    }
+
+    /// A compaction has failed: it is not tried again, unless there was only no space.
+    pub fn compaction_failed(&self, error: &CompactionError) {
+        self.uncleanable.store(!error.is_no_space(), Ordering::Relaxed);
+        tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to compact a log");
+    }
+
     /// `file.delete.delay.ms` of the topic.
     pub fn file_delete_delay(&self) -> Duration {
         self.state.lock().settings.file_delete_delay
@@ -689,6 +724,7 @@ impl Partition {
             recovery_point: state.log.recovery_point(),
             log_start: state.log.log_start(),
             high_watermark: self.high_watermark.get(),
+            first_dirty: state.first_dirty(),
         }
     }
 
@@ -712,7 +748,10 @@ impl Partition {
 
     /// The replica goes: whoever waits for it learns that it is not here any more.
     pub fn retire(&self) {
-        self.state.lock().role = Role::Bystander;
+        let mut state = self.state.lock();
+        state.role = Role::Bystander;
+        state.retired = true;
+        drop(state);
         self.disturb();
     }
 
@@ -724,13 +763,17 @@ impl Partition {
         self.retire();
         let mut state = self.state.lock();
         let high_watermark = self.high_watermark.get();
-        let log_start = state.log.log_start();
+        let (log_start, first_dirty) = (state.log.log_start(), state.first_dirty());
         let recovery_point = state.log.close()?;
-        Ok(Positions { recovery_point, log_start, high_watermark })
+        Ok(Positions { recovery_point, log_start, high_watermark, first_dirty })
     }
 }
 
 impl State {
+    fn first_dirty(&self) -> Option<i64> {
+        self.settings.cleanup_policy.compact.then(|| self.log.first_dirty())
+    }
+
     /// The leader epoch of an offset; −1 if there is none.
     fn epoch_at(&self, offset: i64) -> i32 {
         self.log.epochs().epoch_at(offset).unwrap_or(-1)
