@@ -15,11 +15,11 @@ use crate::env::Workers;
 use crate::groups::Groups;
 use crate::handle::Handler;
 use crate::image::ImageReceiver;
+use crate::image::Me;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
 use crate::replica::checkpoints::CheckpointError;
-use crate::replica::partition::Me;
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
@@ -90,13 +90,14 @@ impl Broker {
             groups: groups.clone(),
             producer_ids: ProducerIds::new(ask.clone()),
             ask,
-            metrics,
+            metrics: metrics.clone(),
             facts: facts(me, &data, &listeners),
         });
         let retention_interval = {
             let images = images.clone();
             move || images.borrow().settings.log_retention_check_interval
         };
+        measure(&replicas, &metrics);
         let tasks = vec![
             tokio::spawn(follow(replicas.clone(), images.clone())),
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
@@ -141,6 +142,16 @@ fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'st
         ("listeners", named.join(",")),
         ("log.dirs", data.display().to_string()),
     ])
+}
+
+/// Lets each scrape see how large the logs are.
+fn measure(replicas: &Arc<Replicas>, metrics: &Metrics) {
+    let replicas = Arc::downgrade(replicas);
+    metrics.before_scrape(move |metrics| {
+        if let Some(replicas) = replicas.upgrade() {
+            replicas.measure(metrics);
+        }
+    });
 }
 
 async fn follow(replicas: Arc<Replicas>, images: ImageReceiver) {

@@ -15,6 +15,15 @@ use uuid::Uuid;
 /// The newest image, and word of the next.
 pub type ImageReceiver = watch::Receiver<Arc<ClusterImage>>;
 
+/// Who this broker is: its id, and the id of what its disk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Me {
+    /// The broker's id.
+    pub id: BrokerId,
+    /// Its data directory's incarnation.
+    pub incarnation: Incarnation,
+}
+
 /// The cluster as the API server last showed it.
 #[derive(Clone, Debug)]
 pub struct ClusterImage {

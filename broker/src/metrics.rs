@@ -46,8 +46,6 @@ pub struct Metrics {
     pub under_min_isr: IntGauge,
     /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
     pub offline_partitions: IntGauge,
-    /// Changes of in-sync replicas asked for by this broker, by kind (`expand`, `shrink`).
-    pub isr_changes: IntCounterVec,
     /// Bytes on disk, by topic and partition.
     pub log_size: IntGaugeVec,
     /// First offset, by topic and partition.
@@ -108,7 +106,6 @@ impl Metrics {
                 "ottla_offline_partitions",
                 "Partitions of the cluster that nobody leads, as this broker sees it",
             ),
-            isr_changes: counters(&r, "ottla_isr_changes_total", "Changes of in-sync replicas asked for", &["change"]),
             log_size: gauges(&r, "ottla_log_size_bytes", "Bytes on disk", by_partition),
             log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
             log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),

@@ -14,8 +14,8 @@ use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
 use crate::image::BrokerId;
+use crate::image::Me;
 use crate::metrics::Metrics;
-use crate::replica::partition::Me;
 
 /// What a broker is told by whoever starts it.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Node {
         }
         let metrics = Metrics::new();
         let setup = coord::Setup {
-            client,
+            client: coord::counted(client, &config.namespace, metrics.clone()),
             namespace: config.namespace,
             cluster: config.cluster,
             endpoints: endpoints.clone(),

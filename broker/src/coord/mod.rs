@@ -5,6 +5,7 @@
 //! - [`image`]: from objects to the image, a pure function
 //! - [`copy`]: what is known, on disk
 //! - [`asks`]: what the broker's rooms want changed
+//! - [`counted`]: a client that counts its writes
 //!
 //! Fail-static: with the API server away the image stays as it is.
 
@@ -31,11 +32,13 @@ use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
 
 mod asks;
 mod copy;
+mod counted;
 pub mod image;
 pub mod known;
 pub mod session;
 
 use asks::Desk;
+pub use counted::counted;
 use known::{Known, Lists, News};
 use session::{Seen, Session};
 

@@ -37,7 +37,7 @@ enum State {
         /// Topics whose offsets must go.
         deleted: Vec<(TopicName, Uuid)>,
     },
-    Active(Active),
+    Active(Box<Active>),
     /// This broker no longer leads in the epoch.
     Stopped,
 }
@@ -85,13 +85,13 @@ impl Coordinator {
         let mut state = self.state.lock();
         let State::Loading { deleted } = &mut *state else { return };
         let deleted = std::mem::take(deleted);
-        *state = State::Active(Active {
+        *state = State::Active(Box::new(Active {
             groups,
             waiting: HashMap::new(),
             next_ticket: 0,
             undecided: VecDeque::new(),
             is_awaited: false,
-        });
+        }));
         drop(state);
         self.turn(|groups, now| groups.loaded(now));
         self.turn(|groups, now| groups.topics_deleted(&deleted, now));
@@ -100,7 +100,8 @@ impl Coordinator {
     /// This broker no longer leads the partition in the epoch: whoever waits must look for the new coordinator.
     pub fn stop(&self) {
         let stopped = std::mem::replace(&mut *self.state.lock(), State::Stopped);
-        let State::Active(Active { groups, mut waiting, .. }) = stopped else { return };
+        let State::Active(active) = stopped else { return };
+        let Active { groups, mut waiting, .. } = *active;
         for (ticket, reply) in groups.unload(self.clock.now()) {
             answer(&mut waiting, ticket, reply);
         }
@@ -171,7 +172,7 @@ impl Coordinator {
 
     fn active(&self) -> Result<MappedMutexGuard<'_, Active>, GroupError> {
         MutexGuard::try_map(self.state.lock(), |state| match state {
-            State::Active(active) => Some(active),
+            State::Active(active) => Some(&mut **active),
             State::Loading { .. } | State::Stopped => None,
         })
         .map_err(|state| match *state {

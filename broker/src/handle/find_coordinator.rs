@@ -42,7 +42,11 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         GROUP => {}
         TRANSACTION => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
         SHARE if context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
-        _ => return nobody(key, ErrorCode::INVALID_REQUEST),
+        SHARE => return nobody(key, ErrorCode::INVALID_REQUEST),
+        _ => {
+            let error_message = Some(message(ErrorCode::INVALID_REQUEST).into());
+            return Coordinator { error_message, ..nobody(key, ErrorCode::INVALID_REQUEST) };
+        }
     }
     let Some(topic) = context.image.topic(CONSUMER_OFFSETS) else {
         ask_for_topic(context);
@@ -77,7 +81,7 @@ fn ask_for_topic(context: &Context) {
     let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }
 
-/// Kafka's words; until version 3 clients show them.
+/// Kafka's words.
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NONE => "NONE",

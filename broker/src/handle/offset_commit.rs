@@ -21,7 +21,7 @@ pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
     for topic in &request.topics {
         response.topics.push(check_topic(context, topic, &mut offsets));
     }
-    if offsets.is_empty() && response.topics.iter().any(|topic| !topic.partitions.is_empty()) {
+    if offsets.is_empty() {
         return context.reply(&response);
     }
     let committing = context.handler.groups.commit_offsets(CommitRequest {

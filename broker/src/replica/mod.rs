@@ -31,9 +31,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
-use self::partition::{Me, Partition};
+use self::partition::Partition;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Workers};
+use crate::image::Me;
 use crate::image::{Assignment, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::{Metrics, TopicMetrics};
 
@@ -256,6 +257,17 @@ impl Replicas {
         self.metrics.offline_replicas.set(standing.3);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
+    }
+
+    /// Sets the gauges of every log.
+    pub fn measure(&self, metrics: &Metrics) {
+        for partition in self.all() {
+            let (standing, number) = (partition.standing(), partition.number.to_string());
+            let labels = [partition.topic.as_ref(), number.as_str()];
+            metrics.log_size.with_label_values(&labels).set(i64::try_from(standing.size).unwrap_or(i64::MAX));
+            metrics.log_start.with_label_values(&labels).set(standing.log_start);
+            metrics.log_end.with_label_values(&labels).set(standing.log_end);
+        }
     }
 
     /// Closes every log: flushed, with snapshots, and the checkpoints that let the next start trust them. True when all went

@@ -23,21 +23,12 @@ use super::NotServed;
 use super::checkpoints::Positions;
 use super::high_watermark::{Position, high_watermark};
 use crate::env::{self, Instant};
-use crate::image::{Assignment, BrokerId, Incarnation, IsrMember};
+use crate::image::{Assignment, BrokerId, IsrMember, Me};
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
 
 /// Reads up to this size are copied to memory at once; larger ones are sent from the file.
 const COPIED: usize = 64 << 10;
-
-/// Who this broker is: its id, and the id of what its disk holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Me {
-    /// The broker's id.
-    pub id: BrokerId,
-    /// Its data directory's incarnation.
-    pub incarnation: Incarnation,
-}
 
 /// A replica that runs on this broker.
 pub struct Partition {
