@@ -19,6 +19,7 @@ mod recovery;
 
 use std::{collections::BTreeMap, fmt};
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,24 @@ pub struct IsrMember {
 }
 
 /// One partition's entry in a `KafkaAssignment`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[x_kube(
+    validation = (
+        "self.partitionEpoch >= oldSelf.partitionEpoch && self.leaderEpoch >= oldSelf.leaderEpoch",
+        "an entry can not vanish, nor its epochs fall"
+    ),
+    validation = (
+        "self.leaderEpoch > oldSelf.leaderEpoch \
+         || (has(self.leader) ? self.leader : -1) == (has(oldSelf.leader) ? oldSelf.leader : -1)",
+        "a leader can not change without its epoch"
+    ),
+    validation = (
+        "(!has(self.leader) || self.leader in self.replicas) && self.isr.all(m, m.broker in self.replicas) \
+         && (!has(self.adding) || self.adding.all(b, b in self.replicas)) \
+         && (!has(self.removing) || self.removing.all(b, b in self.replicas))",
+        "leader, isr, adding and removing must be among the replicas"
+    )
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// The partition's number within its topic, from 0.

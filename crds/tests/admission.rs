@@ -109,6 +109,14 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
             "partitions must be first, first + 1, and so on",
         ),
         (
+            with(&assignment(), json!({ "spec": { "partitions": [entry(64), entry(66), entry(65), entry(67)] } })),
+            "partitions must be first, first + 1, and so on",
+        ),
+        (
+            with(&assignment(), json!({ "spec": { "partitions": [entry(65), entry(66)] } })),
+            "partitions must be first, first + 1, and so on",
+        ),
+        (
             with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "leader": 3 }))] } })),
             "leader, isr, adding and removing must be among the replicas",
         ),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::validate::type_name;
 use super::{join, map_keys};
@@ -19,7 +19,7 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(Validator::new);
 /// The rules of a schema node and of the nodes below it. Nodes without any are left out.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// The node's own rules; those below are cut out, the types below stay.
+    /// The node's own rules; those below are cut out, the types below stay as far as rules need them.
     own: Option<Own>,
     properties: BTreeMap<String, Rules>,
     items: Option<Box<Rules>>,
@@ -51,7 +51,7 @@ impl Rules {
 
     fn below(schema: &Value) -> Option<Self> {
         let own = schema.get("x-kubernetes-validations").map(|rules| {
-            let mut alone = without_rules(schema);
+            let mut alone = Value::Object(types(schema).unwrap_or_default());
             alone["x-kubernetes-validations"] = rules.clone();
             Own { schema: alone, compiled: OnceLock::new() }
         });
@@ -133,16 +133,27 @@ impl Own {
     }
 }
 
-fn without_rules(schema: &Value) -> Value {
-    match schema {
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(name, _)| *name != "x-kubernetes-validations")
-            .map(|(name, field)| (name.clone(), without_rules(field)))
-            .collect(),
-        Value::Array(items) => items.iter().map(without_rules).collect(),
-        other => other.clone(),
+/// What kube-cel has to know of a schema to read values right, `None` where their JSON says it all. It visits each node
+/// that it knows of and converts all below it anew: of a large object it had better know little.
+fn types(schema: &Value) -> Option<Map<String, Value>> {
+    let mut found = Map::new();
+    for (name, field) in schema.as_object()? {
+        let told = match name.as_str() {
+            "properties" => {
+                let told = |(name, property): (&String, &Value)| Some((name.clone(), types(property)?.into()));
+                let told: Map<_, _> = field.as_object().into_iter().flatten().filter_map(told).collect();
+                (!told.is_empty()).then_some(Value::Object(told))
+            }
+            "items" => types(field).map(Value::Object),
+            "additionalProperties" => Some(types(field).map_or(json!(*field != json!(false)), Value::Object)),
+            "default" | "format" | "x-kubernetes-embedded-resource" | "x-kubernetes-int-or-string" => {
+                Some(field.clone())
+            }
+            _ => None,
+        };
+        found.extend(told.map(|told| (name.clone(), told)));
     }
+    (!found.is_empty()).then_some(found)
 }
 
 /// A null counts as absent on a real server; kube-cel takes it for a value.
