@@ -1,0 +1,126 @@
+//! Our own client: one batch encoded once and sent again and again, a few requests in flight, one thread.
+//!
+//! It costs about as little as a client can, so that what is measured is the broker.
+
+use anyhow::{Context, Result, bail, ensure};
+use ottla_batch::{BatchBuilder, Codec, HEADER_LEN, NewRecord};
+use ottla_e2e::raw::{Connection, to_bytes};
+use ottla_e2e::wait::until;
+use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
+use ottla_wire::m03_metadata::MetadataRequestTopic;
+use ottla_wire::m19_create_topics::CreatableTopic;
+use ottla_wire::m20_delete_topics::DeleteTopicState;
+use ottla_wire::{
+    CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest, ProduceRequest, ProduceResponse, Str,
+    decode_response, encode_request,
+};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::VALUE_LEN;
+
+/// As many as librdkafka and the Java producer send on when they must keep the order.
+const IN_FLIGHT: usize = 5;
+/// The last version of Produce that names its topics.
+const PRODUCE: i16 = 12;
+const METADATA: i16 = 12;
+/// Longer than a cold start of either broker.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Tries to produce one record until it is acknowledged, from before the broker listens; the topic is created on the way.
+pub fn first_acknowledgement(address: &str, topic: &str) -> Result<()> {
+    let request = produce_request(topic, HEADER_LEN)?;
+    let begin = Instant::now();
+    loop {
+        match try_produce(address, topic, &request) {
+            Ok(()) => return Ok(()),
+            Err(error) if begin.elapsed() > LIMIT => return Err(error.context("no acknowledgement in time")),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn try_produce(address: &str, topic: &str, request: &ProduceRequest) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    until(LIMIT, "an acknowledgement", || {
+        let topics = vec![MetadataRequestTopic { name: Some(Str::from(topic)), ..Default::default() }];
+        let metadata = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: true, ..Default::default() };
+        let answer = connection.ask(METADATA, &metadata)?.context("closed")?;
+        let led = answer.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.leader_id >= 0);
+        if !led {
+            return Ok(None);
+        }
+        let answer = connection.ask(PRODUCE, request)?.context("closed")?;
+        Ok(refusal(&answer).is_none().then_some(()))
+    })
+}
+
+/// Creates a topic of one partition and waits until records can be produced to it.
+pub fn create_topic(address: &str, topic: &str) -> Result<()> {
+    let new = CreatableTopic { name: Str::from(topic), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![new], timeout_ms: 30_000, ..Default::default() };
+    until(LIMIT, "the topic to be created", || {
+        let answer = Connection::open(address)?.ask(5, &request)?.context("closed")?;
+        let code = answer.topics.first().context("an answer for the topic")?.error_code;
+        match code {
+            ErrorCode::NONE => Ok(Some(())),
+            // One of the same name is still being deleted.
+            ErrorCode::TOPIC_ALREADY_EXISTS => Ok(None),
+            _ => bail!("the topic cannot be created: {code}"),
+        }
+    })?;
+    first_acknowledgement(address, topic)
+}
+
+/// Deletes a topic.
+pub fn delete_topic(address: &str, topic: &str) -> Result<()> {
+    let topics = vec![DeleteTopicState { name: Some(Str::from(topic)), ..Default::default() }];
+    let request = DeleteTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() };
+    let answer = Connection::open(address)?.ask(6, &request)?.context("closed")?;
+    let code = answer.responses.first().context("an answer for the topic")?.error_code;
+    ensure!(code.is_none(), "the topic cannot be deleted: {code}");
+    Ok(())
+}
+
+/// Produces at least this many bytes of values, in batches of at most `batch_len` bytes.
+pub fn produce(address: &str, topic: &str, batch_len: usize, bytes: usize) -> Result<()> {
+    let request = produce_request(topic, batch_len)?;
+    let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
+    let requests = bytes.div_ceil(values_in(batch_len) * VALUE_LEN);
+    let mut connection = Connection::open(address)?;
+    let mut sent = 0;
+    for received in 0..requests {
+        while sent < requests.min(received + IN_FLIGHT) {
+            connection.send_bytes(&frame)?;
+            sent += 1;
+        }
+        let answer = connection.receive_bytes()?.context("the broker closed the connection")?;
+        let (_, answer) = decode_response::<ProduceRequest>(PRODUCE, answer)?;
+        if let Some(code) = refusal(&answer) {
+            bail!("a batch was refused: {code}");
+        }
+    }
+    Ok(())
+}
+
+/// How many records fit in a batch; at least one.
+fn values_in(batch_len: usize) -> usize {
+    // Length, attributes, timestamp and offset deltas, no key, value length, no headers: at most 11 bytes.
+    (batch_len.saturating_sub(HEADER_LEN) / (VALUE_LEN + 11)).max(1)
+}
+
+fn produce_request(topic: &str, batch_len: usize) -> Result<ProduceRequest> {
+    let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis().try_into()?;
+    let mut batch = BatchBuilder::new(Codec::None);
+    for _ in 0..values_in(batch_len) {
+        batch.push(NewRecord { timestamp, value: Some(&[b'x'; VALUE_LEN]), ..Default::default() });
+    }
+    let records = Some(batch.build().bytes().clone().into());
+    let partition_data = vec![PartitionProduceData { index: 0, records }];
+    let topic_data = vec![TopicProduceData { name: Str::from(topic), partition_data, ..Default::default() }];
+    Ok(ProduceRequest { acks: 1, timeout_ms: 30_000, topic_data, ..Default::default() })
+}
+
+fn refusal(answer: &ProduceResponse) -> Option<ErrorCode> {
+    let mut codes = answer.responses.iter().flat_map(|topic| &topic.partition_responses).map(|one| one.error_code);
+    codes.find(|code| !code.is_none())
+}
