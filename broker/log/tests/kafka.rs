@@ -12,7 +12,8 @@ use std::process::Command;
 use common::{Fixture, NOW, batch_of, produced};
 use ottla_batch::{Batch, BatchBuilder, Batches, Codec, NewRecord, Stamped};
 use ottla_log::checkpoints::{RECOVERY_POINTS, read_offsets};
-use ottla_log::{Log, LogConfig, RecoveryHint, Wanted};
+use ottla_log::retention::Retired;
+use ottla_log::{CompactionConfig, Log, LogConfig, RecoveryHint, Wanted};
 
 /// See the README beside the files.
 fn kafkas() -> PathBuf {
@@ -126,6 +127,53 @@ fn kafkas_dump_log_reads_our_files() {
     assert!(batches > 30 && batches == deep.matches("isvalid: true").count(), "{deep}");
     assert!(deep.contains("producerId: 77") && deep.contains("compresscodec: zstd"), "{deep}");
     assert_eq!(deep.lines().filter(|line| line.starts_with("| offset")).count() as i64, records_in(&fixture.log));
+    let sane = dump(&libs, &of(&["index", "timeindex"]), &["--index-sanity-check"]);
+    assert_eq!(sane.matches("passed sanity check").count(), of(&["index", "timeindex"]).len(), "{sane}");
+}
+
+#[test]
+fn kafkas_dump_log_reads_a_compacted_log() {
+    let Some(libs) = kafka_libs() else { return };
+    let compaction = Some(CompactionConfig::default());
+    let config = LogConfig { segment_bytes: 8_000, index_interval_bytes: 300, compaction, ..LogConfig::default() };
+    let mut fixture = Fixture::new(config);
+    for i in 0..60u8 {
+        let codec = [Codec::None, Codec::Lz4, Codec::Zstd { level: 3 }][usize::from(i) % 3];
+        let mut builder = BatchBuilder::new(codec).producer(77, 0, i32::from(i) * 3);
+        for record in 0..3 {
+            // The first key is always the same, the second comes back, and a tombstone ends the third.
+            let key = [record, if record == 0 { 0 } else { i % 20 }];
+            let value = (record < 2 || i < 20).then_some(&[7; 200][..]);
+            builder.push(NewRecord { timestamp: NOW + i64::from(i), key: Some(&key), value, headers: &[] });
+        }
+        fixture.append(&builder.build().stamp(i64::from(i) * 3, 0, None));
+    }
+    fixture.log.roll(NOW).unwrap();
+    let before = records_in(&fixture.log);
+    let mut compaction = fixture.log.start_compaction(180).unwrap();
+    assert!(compaction.dirty_ratio(NOW).unwrap().is_some());
+    compaction
+        .run(NOW, |cleaned| {
+            let retired = fixture.log.swap_in(cleaned)?;
+            Ok(retired.map(Retired::unlink).transpose()?.is_some())
+        })
+        .unwrap();
+    // Of the first key one record, of 20 second and third keys one each.
+    assert_eq!((before, records_in(&fixture.log)), (180, 41));
+    let dir = fixture.dir();
+    let of = |extensions: &[&str]| -> Vec<PathBuf> {
+        let paths = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|e| extensions.contains(&e.to_str().unwrap()))).collect()
+    };
+    let deep = dump(&libs, &of(&["log", "index", "timeindex", "snapshot"]), &["--deep-iteration"]);
+    let batches = deep.lines().filter(|line| line.starts_with("baseOffset")).count();
+    assert!(batches >= 20 && batches == deep.matches("isvalid: true").count(), "{deep}");
+    assert!(
+        deep.contains(&format!("deleteHorizonMs: OptionalLong[{}]", NOW + 86_400_000))
+            && deep.contains("compresscodec: zstd"),
+        "{deep}"
+    );
+    assert_eq!(deep.lines().filter(|line| line.starts_with("| offset")).count(), 41, "{deep}");
     let sane = dump(&libs, &of(&["index", "timeindex"]), &["--index-sanity-check"]);
     assert_eq!(sane.matches("passed sanity check").count(), of(&["index", "timeindex"]).len(), "{sane}");
 }
