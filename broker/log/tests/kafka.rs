@@ -175,7 +175,8 @@ fn kafkas_dump_log_reads_a_compacted_log() {
     );
     assert_eq!(deep.lines().filter(|line| line.starts_with("| offset")).count(), 41, "{deep}");
     let sane = dump(&libs, &of(&["index", "timeindex"]), &["--index-sanity-check"]);
-    assert_eq!(sane.matches("passed sanity check").count(), of(&["index", "timeindex"]).len(), "{sane}");
+    let sane = sane.matches("passed sanity check").count() + sane.matches("is empty").count();
+    assert_eq!(sane, of(&["index", "timeindex"]).len());
 }
 
 fn compressed(codec: Codec, base_offset: i64) -> Stamped {
