@@ -26,12 +26,17 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings) 
     for topic in &world.topics {
         named.entry(topic.topic_name()).or_default().push(topic);
     }
+    let mut standing: BTreeMap<&str, Vec<&Arc<KafkaAssignment>>> = BTreeMap::new();
+    for object in world.assignments.iter().filter(|object| !object.spec.deleted) {
+        standing.entry(&object.spec.topic_name).or_default().push(object);
+    }
     let mut steps = Vec::new();
-    for (_, mut claimants) in named {
+    for (name, mut claimants) in named {
         // Whoever has the topic keeps it: of two objects made within one second the order of uids means nothing.
         claimants.sort_by_key(|topic| (!is_owned(topic), topic.creation_timestamp(), topic.uid()));
         let Some((owner, others)) = claimants.split_first() else { continue };
-        steps.extend(Plan::new(world, cluster, settings, owner).steps());
+        let objects = standing.remove(name).unwrap_or_default();
+        steps.extend(Plan::new(world, cluster, settings, owner, objects).steps());
         steps.extend(others.iter().filter_map(|other| in_conflict(world, other, owner)));
     }
     steps
@@ -81,10 +86,8 @@ impl<'a> Plan<'a> {
         cluster: &'a KafkaCluster,
         settings: &BrokerSettings,
         topic: &'a Arc<KafkaTopic>,
+        mut objects: Vec<&'a Arc<KafkaAssignment>>,
     ) -> Plan<'a> {
-        let named =
-            |object: &&Arc<KafkaAssignment>| !object.spec.deleted && object.spec.topic_name == topic.topic_name();
-        let mut objects: Vec<_> = world.assignments.iter().filter(named).collect();
         objects.sort_by_key(|object| (object.creation_timestamp(), object.spec.topic_id));
         let adopted = objects.first().map(|object| object.spec.topic_id);
         let own = topic.uid().and_then(|uid| Uuid::parse_str(&uid).ok());

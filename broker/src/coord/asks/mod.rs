@@ -7,7 +7,6 @@
 //! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until the
 //! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -188,19 +187,22 @@ impl Desk {
     }
 }
 
-/// What is written, and what an image looks like that shows it.
+/// Whether an image shows what is written.
+type Shown = Box<dyn Fn(&ClusterImage) -> bool + Send + Sync>;
+
+/// What is written.
 struct Granted<T> {
     value: T,
-    shown: Box<dyn Fn(&Arc<ClusterImage>) -> bool + Send + Sync>,
+    shown: Shown,
 }
 
 impl<T> Granted<T> {
     /// Granted as soon as it is written.
     fn at_once(value: T) -> Granted<T> {
-        Granted { value, shown: Box::new(|_| true) }
+        Granted::when(value, |_| true)
     }
 
     fn when(value: T, shown: impl Fn(&ClusterImage) -> bool + Send + Sync + 'static) -> Granted<T> {
-        Granted { value, shown: Box::new(move |image| shown(image)) }
+        Granted { value, shown: Box::new(shown) }
     }
 }
