@@ -63,21 +63,37 @@ fn wrong_sections(expected: &str, said: &str) -> String {
     wrong
 }
 
-/// A plain difference by lines: what is equal at both ends is left out but for a few lines.
+/// The difference by lines, by their longest common subsequence, each change with three lines before it.
 fn line_difference(before: &str, after: &str) -> String {
     let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    let same = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
-    let rest = before.len().min(after.len()) - same;
-    let tail = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count().min(rest);
+    // common[i][j]: how many lines before[i..] and after[j..] have in common.
+    let mut common = vec![vec![0_u32; after.len() + 1]; before.len() + 1];
+    for i in (0..before.len()).rev() {
+        for j in (0..after.len()).rev() {
+            common[i][j] = match before[i] == after[j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j, mut shown) = (0, 0, 0);
     let mut text = String::new();
-    for line in &before[same.saturating_sub(4)..same] {
-        text += &format!("  {line}\n");
-    }
-    for line in &before[same..before.len() - tail] {
-        text += &format!("- {line}\n");
-    }
-    for line in &after[same..after.len() - tail] {
-        text += &format!("+ {line}\n");
+    while i < before.len() || j < after.len() {
+        if i < before.len() && j < after.len() && before[i] == after[j] {
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        for line in &before[shown.max(i.saturating_sub(3)).min(i)..i] {
+            text += &format!("  {line}\n");
+        }
+        if j == after.len() || i < before.len() && common[i + 1][j] >= common[i][j + 1] {
+            text += &format!("- {}\n", before[i]);
+            i += 1;
+        } else {
+            text += &format!("+ {}\n", after[j]);
+            j += 1;
+        }
+        shown = i;
     }
     text
 }
