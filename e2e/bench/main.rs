@@ -6,7 +6,7 @@
 //!
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
-//! - [`stock`]: librdkafka
+//! - [`stock`]: the same with librdkafka, which applications use
 //! - [`table`]: from samples to the table
 
 mod broker;
