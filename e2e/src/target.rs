@@ -4,8 +4,9 @@
 //! again under the feet of its clients.
 
 use anyhow::{Context, Result, bail};
+use ottla_wire::MetadataRequest;
 use rustix::process::Signal;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::leash::{Folder, Leash};
 use crate::need::Need;
+use crate::raw::Connection;
 use crate::wait::until;
 
 /// Whose broker it is.
@@ -87,12 +89,22 @@ impl Target {
             }
             Maker::Ottla => self.ottla()?,
         };
+        let _ = std::fs::remove_file(self.log());
         self.process = Some(Leash::start(&command, &self.log())?);
-        until(Duration::from_secs(60), "the broker to listen", || {
+        let ready = match self.maker {
+            Maker::Kafka => "Kafka Server started",
+            Maker::Ottla => "\nkafka ",
+        };
+        until(Duration::from_secs(60), "the broker to say that it serves", || {
+            let said = std::fs::read_to_string(self.log())?;
             if !self.running()?.runs() {
-                bail!("the broker ended: {}", std::fs::read_to_string(self.log())?);
+                bail!("the broker ended: {said}");
             }
-            Ok(TcpStream::connect(("127.0.0.1", self.port)).ok().map(drop))
+            Ok(said.contains(ready).then_some(()))
+        })?;
+        until(Duration::from_secs(60), "the broker to know itself", || {
+            let answer = Connection::open(self.bootstrap())?.ask(12, &MetadataRequest::default())?;
+            Ok(answer.filter(|answer| !answer.brokers.is_empty()).map(drop))
         })
     }
 
@@ -143,7 +155,10 @@ impl Target {
     }
 
     fn log(&self) -> PathBuf {
-        self.folder.path().join("output")
+        match self.maker {
+            Maker::Kafka => self.data().join("node0/out.log"), // the script sends it there
+            Maker::Ottla => self.folder.path().join("output"),
+        }
     }
 
     fn kafka_script(&self, verb: &str) -> Command {

@@ -1,6 +1,6 @@
 //! Hostile input: whatever comes over the wire, memory stays bounded and neighbours are served.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::met;
 use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::target::{Maker, Target, needs};
@@ -33,7 +33,8 @@ impl Bed {
         let topic =
             CreatableTopic { name: "neighbour".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        Connection::open(target.bootstrap())?.ask(7, &request)?;
+        let created = Connection::open(target.bootstrap())?.ask(7, &request)?.context("a good request is answered")?;
+        ensure!(created.topics[0].error_code.is_none(), "{created:?}");
         let bed = Bed { resident_before: resident(&target)?, target };
         bed.neighbours_are_served()?;
         Ok(Some(bed))
@@ -44,11 +45,11 @@ impl Bed {
         let mut connection = Connection::open(self.target.bootstrap())?;
         let limit = Duration::from_secs(20);
         let offset = ottla_e2e::wait::until(limit, "the neighbour's record to be taken", || {
-            let answer = connection.ask(9, &produce(100))?.expect("a good request is answered");
+            let answer = connection.ask(9, &produce(100))?.context("a good request is answered")?;
             let partition = &answer.responses[0].partition_responses[0];
             Ok(partition.error_code.is_none().then_some(partition.base_offset))
         })?;
-        let answer = connection.ask(12, &fetch(offset))?.expect("a good request is answered");
+        let answer = connection.ask(12, &fetch(offset))?.context("a good request is answered")?;
         let found = answer.responses[0].partitions[0].records.as_ref().map_or(0, Records::len);
         ensure!(found > 100, "the neighbour's record is not there");
         Ok(())

@@ -137,7 +137,8 @@ fn offsets_are_listed_by_time() -> Result<()> {
         }
         for timestamp in -1..=7 {
             let timestamp = -timestamp;
-            broker.ask(&format!("time {timestamp}"), 11, ask("list", &[(0, -1, timestamp), (1, -1, timestamp)]))?;
+            broker.ask(&format!("time {timestamp}"), 11, ask("list", &[(0, -1, timestamp)]))?;
+            broker.ask(&format!("time {timestamp} of nothing"), 11, ask("list", &[(1, -1, timestamp)]))?;
         }
         for timestamp in [TIME - 1, TIME, TIME + 1, TIME + 1000, TIME + 2000, TIME + 2001] {
             broker.ask(&format!("time {timestamp}"), 11, ask("list", &[(0, -1, timestamp)]))?;

@@ -77,7 +77,7 @@ fn offsets_are_committed_and_fetched() -> Result<()> {
         broker.ask("commit by an unknown id", 10, by_id(Uuid::from_u128(7)))?;
         broker.ask("commit to an unknown topic", 8, commit("committers", "offsets.unknown", &[(0, 1, None)]))?;
         broker.ask("commit to an unknown partition", 8, commit("committers", "offsets", &[(9, 1, None)]))?;
-        broker.ask("commit a negative offset", 8, commit("committers", "offsets", &[(2, -5, None)]))?;
+        broker.ask("commit a negative offset", 8, commit("committers", "offsets", &[(1, -5, None)]))?;
         let long = "x".repeat(4097);
         broker.ask("commit a long note", 8, commit("committers", "offsets", &[(0, 1, Some(&long)), (1, 7, None)]))?;
         broker.ask("commit to no group", 8, commit("", "offsets", &[(0, 1, None)]))?;

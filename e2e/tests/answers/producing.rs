@@ -5,10 +5,14 @@ use anyhow::Result;
 use bytes::Bytes;
 use ottla_batch::{Batch, BatchBuilder, Codec, Compression, NewRecord};
 use ottla_e2e::answers::Conversation;
+use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::{Records, Uuid};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn produce(name: &str, partition: i32, records: Option<Bytes>) -> ProduceRequest {
     ProduceRequest {
@@ -164,6 +168,7 @@ fn producers_keep_their_sequence() -> Result<()> {
             transaction_timeout_ms: 60_000,
             ..Default::default()
         };
+        until(LIMIT, "producer ids", || Ok(broker.quietly(5, ask(None))?.error_code.is_none().then_some(())))?;
         let id = broker.ask("an id", 5, ask(None))?.producer_id;
         broker.ask("another id", 0, ask(None))?;
         broker.ask("an empty transactional id", 5, ask(Some("")))?;
