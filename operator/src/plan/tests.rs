@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use ottla_crds::assignment::Incarnation;
-use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec};
+use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement};
 
 use super::*;
 
@@ -30,6 +30,15 @@ fn topic(name: &str, partitions: i32) -> KafkaTopic {
     topic.spec.partitions = Some(partitions);
     topic.metadata.uid = Some(Uuid::from_u128(7).to_string());
     topic.metadata.generation = Some(1);
+    topic
+}
+
+fn placed(mut topic: KafkaTopic, placement: &[(i32, &[i32])]) -> KafkaTopic {
+    let place = |&(partition, replicas): &(i32, &[i32])| Placement {
+        partition,
+        replicas: replicas.iter().map(|id| BrokerId(*id)).collect(),
+    };
+    topic.spec.placement.extend(placement.iter().map(place));
     topic
 }
 
@@ -122,6 +131,37 @@ fn a_draining_broker_gets_nothing_new() {
     settle(&mut world);
     let entries = &world.assignments[0].spec.partitions;
     assert!(entries.iter().all(|entry| entry.replicas == [BrokerId(1)]));
+}
+
+#[test]
+fn partitions_that_are_placed_by_hand_begin_there_and_the_others_even_it_out() {
+    let mut world = world(&[(0, false), (1, false)]);
+    world.topics.push(Arc::new(placed(topic("orders", 4), &[(0, &[1]), (2, &[1]), (9, &[7])])));
+    settle(&mut world);
+    let begins_on = |world: &World, partition: usize| world.assignments[0].spec.partitions[partition].replicas[0].0;
+    assert_eq!([0, 1, 2, 3].map(|partition| begins_on(&world, partition)), [1, 0, 1, 0]);
+
+    let mut grown = placed(KafkaTopic::clone(&world.topics[0]), &[(4, &[0])]);
+    grown.spec.partitions = Some(5);
+    world.topics = vec![Arc::new(grown)];
+    settle(&mut world);
+    assert_eq!(begins_on(&world, 4), 0);
+}
+
+#[test]
+fn partitions_that_can_not_begin_where_they_are_placed_wait() {
+    for (replicas, reason, message) in [
+        (&[0, 1][..], "ReplicationNotAvailable", "replication is not available yet: place partition 1 on one broker"),
+        (&[2], "BrokerNotAvailable", "partition 1 is to begin on broker 2, which can not take it now"),
+        (&[7], "BrokerNotAvailable", "partition 1 is to begin on broker 7, which can not take it now"),
+    ] {
+        let mut world = world(&[(0, false), (1, false), (2, true)]);
+        world.topics.push(Arc::new(placed(topic("orders", 2), &[(1, replicas)])));
+        settle(&mut world);
+        assert!(world.assignments.is_empty(), "nothing is placed elsewhere");
+        let ready = &world.topics[0].status.as_ref().unwrap().conditions[0];
+        assert_eq!((ready.reason.as_str(), ready.message.as_str()), (reason, message));
+    }
 }
 
 #[test]

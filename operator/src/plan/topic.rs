@@ -13,7 +13,7 @@ use ottla_crds::assignment::{Assignment, BrokerId, IsrMember};
 use ottla_crds::plan::{election, placement};
 use ottla_crds::{
     ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, KafkaTopicStatus,
-    PARTITIONS_PER_OBJECT, names,
+    PARTITIONS_PER_OBJECT, Placement, names,
 };
 use uuid::Uuid;
 
@@ -173,22 +173,50 @@ impl<'a> Plan<'a> {
         let staying = self.world.brokers.iter().filter(|(_, broker)| broker.live.is_some_and(|live| !live.draining));
         let brokers: Vec<placement::Broker> =
             staying.map(|(id, broker)| placement::Broker { id: *id, rack: broker.rack.clone() }).collect();
-        let existing: Vec<Vec<BrokerId>> = self.entries.values().map(|entry| entry.replicas.clone()).collect();
+        let mut placed = self.placed_by_hand(missing, &brokers)?;
+        let free: Vec<i32> = missing.iter().copied().filter(|partition| !placed.contains_key(partition)).collect();
+        let existing = self.entries.values().map(|entry| &entry.replicas).chain(placed.values());
+        let existing: Vec<Vec<BrokerId>> = existing.cloned().collect();
         let seed = self.id.as_u64_pair().0;
-        let placed = match placement::place(missing.len(), 1, &brokers, &existing, seed) {
-            Ok(placed) => placed,
+        match placement::place(free.len(), 1, &brokers, &existing, seed) {
+            Ok(replicas) => placed.extend(free.into_iter().zip(replicas)),
             Err(_) => return obstacle("NoBrokers", "no broker is there to take the partitions"),
-        };
+        }
         let mut added: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
-        for (partition, replicas) in missing.iter().zip(placed) {
+        for (partition, replicas) in placed {
             let first = partition - partition % PARTITIONS_PER_OBJECT;
-            added.entry(first).or_default().extend(Assignment::create(*partition, replicas, &live));
+            added.entry(first).or_default().extend(Assignment::create(partition, replicas, &live));
         }
         let step = |(first, entries): (i32, Vec<Assignment>)| match self.objects.get(&first) {
             Some(read) => Step::Append { read: (*read).clone(), added: entries },
             None => Step::Create(Box::new(self.object(first, entries))),
         };
         Ok(added.into_iter().map(step).collect())
+    }
+
+    /// The missing partitions that the spec places. One that can't begin where it should keeps all of them waiting: what is
+    /// placed elsewhere would have to be moved back.
+    fn placed_by_hand(
+        &self,
+        missing: &[i32],
+        brokers: &[placement::Broker],
+    ) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
+        let mut placed = BTreeMap::new();
+        for Placement { partition, replicas } in &self.topic.spec.placement {
+            if missing.binary_search(partition).is_err() {
+                continue;
+            }
+            if replicas.len() > 1 {
+                let message = format!("replication is not available yet: place partition {partition} on one broker");
+                return obstacle("ReplicationNotAvailable", message);
+            }
+            if let Some(away) = replicas.iter().find(|id| brokers.iter().all(|broker| broker.id != **id)) {
+                let message = format!("partition {partition} is to begin on broker {away}, which can not take it now");
+                return obstacle("BrokerNotAvailable", message);
+            }
+            placed.insert(*partition, replicas.clone());
+        }
+        Ok(placed)
     }
 
     /// A new object. Nothing owns it: that its cluster or its KafkaTopic is gone is no reason to lose it.
