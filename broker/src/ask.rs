@@ -154,6 +154,6 @@ pub struct NewTopic {
     pub replication_factor: Option<i16>,
     /// Overrides, already checked.
     pub config: BTreeMap<String, String>,
-    /// Replicas by partition, or empty: the operator places them.
+    /// Replicas of each of the `partitions`, or empty: the operator places them.
     pub assignments: Vec<Vec<BrokerId>>,
 }

@@ -169,6 +169,34 @@ async fn topics_are_made_changed_grown_and_deleted_as_kafkas_admin_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn partitions_begin_where_kafkas_admin_puts_them() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, _one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    shows(&zero, "both brokers", |image| image.live_brokers().count() == 2).await;
+    let on = |brokers: &[i32]| brokers.iter().map(|id| vec![BrokerId(*id)]).collect::<Vec<_>>();
+    let assignments = on(&[1, 1, 1]);
+    let topic = NewTopic { name: "orders".into(), partitions: Some(3), assignments, ..NewTopic::default() };
+    let topic_id = ask(&zero, |answer| Ask::CreateTopic { topic, answer }).await.unwrap();
+
+    let grow = |count, brokers: &[i32]| {
+        let assignments = on(brokers);
+        move |answer| Ask::CreatePartitions { topic_id, count, assignments, answer }
+    };
+    ask(&zero, grow(5, &[1, 0])).await.unwrap();
+    ask(&zero, grow(5, &[1, 0])).await.unwrap(); // as after a write whose answer was lost
+    let refused = ask(&zero, grow(6, &[1, 0])).await.unwrap_err();
+    let message = "The topic orders is to have 5 partition(s) already.";
+    assert_eq!(refused, Refused::new(ErrorCode::INVALID_PARTITIONS, message));
+
+    let image = zero.images().borrow().clone();
+    let replicas = image.topic("orders").unwrap().partitions.iter().map(|entry| entry.replicas.clone());
+    assert_eq!(replicas.collect::<Vec<_>>(), on(&[1, 1, 1, 1, 0]));
+    let spec = world.topics().get("orders").await.unwrap().spec;
+    assert_eq!((spec.partitions, spec.placement.len()), (Some(5), 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_objects_forbid_is_refused_on_the_wire() {
     let world = World::new(1).await;
     let dir = world.dir(0);

@@ -64,7 +64,7 @@ async fn grow(
         );
         return Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     }
-    assignments.iter().try_for_each(|replicas| check_replicas(context, replicas))?;
+    (have..).zip(&assignments).try_for_each(|(partition, replicas)| check_replicas(context, partition, replicas))?;
     if validate_only {
         return Ok(());
     }

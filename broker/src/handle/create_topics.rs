@@ -82,8 +82,10 @@ fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused
 
     let given = |number: i32| (number != -1).then_some(number);
     let assignments = assignments(context, wanted)?;
-    let replication_factor = given(i32::from(wanted.replication_factor));
-    let partitions = given(wanted.num_partitions);
+    let (partitions, replication_factor) = match assignments.first() {
+        Some(replicas) => (Some(assignments.len() as i32), Some(replicas.len() as i32)),
+        None => (given(wanted.num_partitions), given(i32::from(wanted.replication_factor))),
+    };
     if assignments.is_empty() {
         if partitions.is_some_and(|count| count < 1) {
             let message = "Number of partitions was set to an invalid non-positive value.";
@@ -138,7 +140,7 @@ fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<Bro
     for assignment in &wanted.assignments {
         let index = assignment.partition_index;
         let replicas: Vec<BrokerId> = assignment.broker_ids.iter().map(|id| BrokerId(*id)).collect();
-        check_replicas(context, &replicas)?;
+        check_replicas(context, index, &replicas)?;
         if by_index.insert(index, replicas).is_some() {
             let message = format!("Found multiple manual partition assignments for partition {index}");
             return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
@@ -151,8 +153,8 @@ fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<Bro
     Ok(by_index.into_values().collect())
 }
 
-/// Whether a partition may be placed on these brokers.
-pub fn check_replicas(context: &Context, replicas: &[BrokerId]) -> Result<(), Refused> {
+/// Whether a partition may begin on these brokers.
+pub fn check_replicas(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), Refused> {
     let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".to_owned());
@@ -166,7 +168,14 @@ pub fn check_replicas(context: &Context, replicas: &[BrokerId]) -> Result<(), Re
     if let Some(twice) = replicas.iter().find(|id| !seen.insert(**id)) {
         return refuse(format!("The manual partition assignment includes the broker {twice} more than once."));
     }
-    check_replication_factor(replicas.len() as i32, context.image.brokers.len())
+    check_replication_factor(replicas.len() as i32, context.image.brokers.len())?;
+    if !context.image.live_brokers().any(|broker| replicas.contains(&broker.id)) {
+        return refuse(format!(
+            "All brokers specified in the manual partition assignment for partition {partition} are fenced or in \
+             controlled shutdown."
+        ));
+    }
+    Ok(())
 }
 
 fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
@@ -178,17 +187,10 @@ fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
         config_source: setting.source as i8,
         is_sensitive: setting.sensitive,
     });
-    let (partitions, factor) = match topic.assignments.first() {
-        Some(replicas) => (topic.assignments.len() as i32, replicas.len() as i16),
-        None => (
-            topic.partitions.unwrap_or(settings.num_partitions),
-            topic.replication_factor.unwrap_or(settings.default_replication_factor),
-        ),
-    };
     CreatableTopicResult {
         topic_id: Uuid::nil(),
-        num_partitions: partitions,
-        replication_factor: factor,
+        num_partitions: topic.partitions.unwrap_or(settings.num_partitions),
+        replication_factor: topic.replication_factor.unwrap_or(settings.default_replication_factor),
         configs: Some(configs.collect()),
         ..Default::default()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, names};
+use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, names};
 use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
@@ -14,9 +14,6 @@ use crate::image::{BrokerId, ClusterImage, Topic};
 
 impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
-        if !wanted.assignments.is_empty() {
-            return Err(no_manual_assignment());
-        }
         let image = self.images.borrow().clone();
         let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
         if factor > 1 {
@@ -44,6 +41,7 @@ impl Desk {
                 topic_name: (name != *wanted.name).then(|| wanted.name.to_string()),
                 partitions: wanted.partitions,
                 replication_factor: wanted.replication_factor.map(i32::from),
+                placement: placement(0, &wanted.assignments),
                 config: wanted.config.clone(),
                 ..KafkaTopicSpec::default()
             };
@@ -93,12 +91,18 @@ impl Desk {
         count: i32,
         assignments: &[Vec<BrokerId>],
     ) -> Result<Granted<()>, Failed> {
-        if !assignments.is_empty() {
-            return Err(no_manual_assignment());
-        }
         let mut topic = self.object(topic_id).await?;
-        if topic.spec.partitions.is_none_or(|partitions| partitions < count) {
+        let first = count - assignments.len() as i32;
+        let placement = placement(first, assignments);
+        let grown = topic.spec.partitions.is_some_and(|partitions| partitions >= count);
+        if !grown || placement.iter().any(|wanted| !topic.spec.placement.contains(wanted)) {
+            // Somebody else was faster: these assignments are for partitions that have begun elsewhere.
+            if let Some(partitions) = topic.spec.partitions.filter(|partitions| *partitions > first) {
+                let message = format!("The topic {} is to have {partitions} partition(s) already.", topic.topic_name());
+                return Err(refuse(ErrorCode::INVALID_PARTITIONS, message));
+            }
             topic.spec.partitions = Some(count);
+            topic.spec.placement.extend(placement);
             self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
         }
         Ok(Granted::when((), move |image| image.topics.get(&topic_id).is_some_and(|topic| is_led(topic, count))))
@@ -155,7 +159,8 @@ fn is_led(topic: &Topic, partitions: i32) -> bool {
         && topic.partitions.iter().all(|entry| entry.leader.is_some())
 }
 
-fn no_manual_assignment() -> Failed {
-    let message = "Manual replica assignment is not available: leave the placement to the operator.";
-    refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message)
+/// Where the partitions from `first` on begin.
+fn placement(first: i32, assignments: &[Vec<BrokerId>]) -> Vec<Placement> {
+    let numbered = (first..).zip(assignments);
+    numbered.map(|(partition, replicas)| Placement { partition, replicas: replicas.clone() }).collect()
 }
