@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::differences;
+use crate::differences::{Differences, by_line};
 use crate::raw::Connection;
-use crate::target::{Maker, Target};
+use crate::target::Target;
 use crate::wait::until;
 
 /// Requests to one broker and what it answered.
@@ -36,11 +36,9 @@ pub fn compare(name: &str, script: impl Fn(&mut Conversation<'_>) -> Result<()>)
     if std::env::var_os("UPDATE").is_some() {
         return Ok(std::fs::write(file, conversation.said)?);
     }
-    let mut expected = std::fs::read_to_string(&file)?;
-    if target.maker() == Maker::Ottla {
-        expected = differences::apply(&format!("answers/{name}.txt"), expected)?;
-    }
-    let wrong = wrong_sections(&expected, &conversation.said);
+    let expected = std::fs::read_to_string(&file)?;
+    let differences = Differences::of(&format!("answers/{name}.txt"), &expected, target.maker())?;
+    let wrong = wrong_sections(&differences.without(&expected), &differences.without(&conversation.said));
     if !wrong.is_empty() {
         bail!("{}\n{wrong}", file.display());
     }
@@ -57,45 +55,10 @@ fn wrong_sections(expected: &str, said: &str) -> String {
         let (before, after) = (expected.get(index).unwrap_or(&empty), said.get(index).unwrap_or(&empty));
         if before != after {
             wrong += &format!("== {}\n", before.lines().next().or(after.lines().next()).unwrap_or_default());
-            wrong += &line_difference(before, after);
+            wrong += &by_line(before, after);
         }
     }
     wrong
-}
-
-/// The difference by lines, by their longest common subsequence, each change with three lines before it.
-fn line_difference(before: &str, after: &str) -> String {
-    let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    // common[i][j]: how many lines before[i..] and after[j..] have in common.
-    let mut common = vec![vec![0_u32; after.len() + 1]; before.len() + 1];
-    for i in (0..before.len()).rev() {
-        for j in (0..after.len()).rev() {
-            common[i][j] = match before[i] == after[j] {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
-            };
-        }
-    }
-    let (mut i, mut j, mut shown) = (0, 0, 0);
-    let mut text = String::new();
-    while i < before.len() || j < after.len() {
-        if i < before.len() && j < after.len() && before[i] == after[j] {
-            (i, j) = (i + 1, j + 1);
-            continue;
-        }
-        for line in &before[shown.max(i.saturating_sub(3)).min(i)..i] {
-            text += &format!("  {line}\n");
-        }
-        if j == after.len() || i < before.len() && common[i + 1][j] >= common[i][j + 1] {
-            text += &format!("- {}\n", before[i]);
-            i += 1;
-        } else {
-            text += &format!("+ {}\n", after[j]);
-            j += 1;
-        }
-        shown = i;
-    }
-    text
 }
 
 impl Conversation<'_> {

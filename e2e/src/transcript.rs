@@ -22,9 +22,9 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::differences;
+use crate::differences::{Differences, by_line};
 use crate::leash::Leash;
-use crate::target::{Maker, Target, kafka_script};
+use crate::target::{Target, kafka_script};
 use crate::tools::Tools;
 use crate::wait::until;
 
@@ -39,14 +39,11 @@ struct Step {
 
 /// Plays a transcript against a target and compares, or records what the target says with `UPDATE=1`.
 pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
-    let mut text = std::fs::read_to_string(file)?;
-    if target.maker() == Maker::Ottla {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        text = differences::apply(&format!("sessions/{name}"), text)?;
-    }
+    let text = std::fs::read_to_string(file)?;
+    let recording = format!("sessions/{}", file.file_name().unwrap_or_default().to_string_lossy());
     let record = std::env::var_os("UPDATE").is_some();
-    let mut background = Vec::new();
-    let mut recorded = String::new();
+    let differences = Differences::of(&recording, &text, target.maker())?;
+    let (mut background, mut recorded, mut wrong) = (Vec::new(), String::new(), String::new());
     for mut step in parse(&text)? {
         let (tool, arguments) = words(&step.line, target)?;
         if step.mode == '&' {
@@ -54,6 +51,7 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
             command.arg(tool).args(arguments);
             background.push(Leash::start(&command, Path::new("/dev/null"))?);
         } else {
+            let expected = differences.without(&step.output);
             let mut said = String::new();
             let mut ask = || -> Result<bool> {
                 let output = tools.run(&tool, &arguments, &step.input)?;
@@ -61,7 +59,7 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
                 if output.code != 0 {
                     said += &format!("!{}\n", output.code);
                 }
-                Ok(said == step.output)
+                Ok(differences.without(&said) == expected)
             };
             if step.mode == '~' {
                 let settled = |ok: bool| (ok && !record).then_some(());
@@ -70,9 +68,9 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
             } else {
                 ask()?;
             }
-            if !record && said != step.output {
-                let shown = format!("{} {}", step.mode, step.line);
-                bail!("{}\n{shown}\n--- expected\n{}--- said\n{said}", file.display(), step.output);
+            let now = differences.without(&said);
+            if now != expected {
+                wrong += &format!("{} {}\n{}", step.mode, step.line, by_line(&expected, &now));
             }
             step.output = said;
         }
@@ -80,6 +78,8 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
     }
     if record {
         std::fs::write(file, recorded)?;
+    } else if !wrong.is_empty() {
+        bail!("{}\n{wrong}", file.display());
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Laptop {
         Ok(error)
     }
 
-    /// The program with ports and folder; an option that is given again takes the place of the first.
+    /// The program with ports and folder; `more` takes the place of what it is usually started with.
     pub fn command(&self, more: &[&str]) -> Result<Command> {
         let named = |name: &str, value: String| [name.to_owned(), value];
         let at = |port: u16| format!("127.0.0.1:{port}");
@@ -116,7 +116,7 @@ impl Laptop {
         ];
         let mut command = Command::new(ottla_program()?);
         command.args(defaults.iter().filter(|[name, _]| !more.contains(&name.as_str())).flatten());
-        command.args(&self.options).args(more);
+        command.args(if more.is_empty() { &self.options[..] } else { &[] }).args(more);
         Ok(command)
     }
 

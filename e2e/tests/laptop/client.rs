@@ -1,7 +1,6 @@
 //! A small Kafka client: just what these tests ask.
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
 use ottla_e2e::raw::Connection;
 use ottla_e2e::wait::until;
@@ -83,11 +82,12 @@ pub fn produce(connection: &mut Connection, topic: &str, partition: i32, value: 
 }
 
 /// All records of a partition that can be read, from the beginning: offsets and values.
-pub fn read(connection: &mut Connection, topic: &str, partition: i32) -> Result<Vec<(i64, Bytes)>> {
-    let mut found: Vec<(i64, Bytes)> = Vec::new();
+pub fn read(connection: &mut Connection, topic: &str, partition: i32) -> Result<Vec<(i64, Vec<u8>)>> {
+    let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
     let mut next = 0;
     loop {
-        let asked = FetchPartition { partition, fetch_offset: next, partition_max_bytes: 8 << 20, ..Default::default() };
+        let asked =
+            FetchPartition { partition, fetch_offset: next, partition_max_bytes: 8 << 20, ..Default::default() };
         let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
         let request = FetchRequest { max_wait_ms: 100, min_bytes: 1, topics, ..Default::default() };
         let answer = connection.ask(12, &request)?.context(CLOSED)?;
@@ -99,12 +99,14 @@ pub fn read(connection: &mut Connection, topic: &str, partition: i32) -> Result<
         }
         ensure!(partition.error_code.is_none(), "fetch from {topic}: {:?}", partition.error_code);
         let records = partition.records.unwrap_or_default();
-        for batch in Batches::new(records.to_bytes()) {
+        // A response that was decoded lies in one piece.
+        let bytes = records.as_bytes().cloned().unwrap_or_default();
+        for batch in Batches::new(bytes) {
             let batch = batch?;
             for record in batch.records(8 << 20)? {
                 let record = record?;
                 let offset = batch.header().base_offset + i64::from(record.offset_delta);
-                found.push((offset, record.value.unwrap_or_default()));
+                found.push((offset, record.value().unwrap_or_default().to_vec()));
             }
             next = batch.header().next_offset();
         }
@@ -116,7 +118,8 @@ pub fn read(connection: &mut Connection, topic: &str, partition: i32) -> Result<
 
 pub fn commit(connection: &mut Connection, group: &str, topic: &str, offset: i64) -> Result<()> {
     let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
-    let topics = vec![OffsetCommitRequestTopic { name: topic.into(), partitions: vec![partition], ..Default::default() }];
+    let topics =
+        vec![OffsetCommitRequestTopic { name: topic.into(), partitions: vec![partition], ..Default::default() }];
     let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
     until(LIMIT, "the group's coordinator", || {
         let answer = connection.ask(8, &request)?.context(CLOSED)?;
@@ -127,9 +130,9 @@ pub fn commit(connection: &mut Connection, group: &str, topic: &str, offset: i64
 }
 
 pub fn committed(connection: &mut Connection, group: &str, topic: &str) -> Result<i64> {
-    let topics = vec![OffsetFetchRequestTopics { name: topic.into(), partition_indexes: vec![0], ..Default::default() }];
-    let groups =
-        vec![OffsetFetchRequestGroup { group_id: group.into(), topics: Some(topics), ..Default::default() }];
+    let topics =
+        vec![OffsetFetchRequestTopics { name: topic.into(), partition_indexes: vec![0], ..Default::default() }];
+    let groups = vec![OffsetFetchRequestGroup { group_id: group.into(), topics: Some(topics), ..Default::default() }];
     let request = OffsetFetchRequest { groups, ..Default::default() };
     until(LIMIT, "the group's coordinator", || {
         let answer = connection.ask(8, &request)?.context(CLOSED)?;
