@@ -317,7 +317,7 @@ async fn the_first_question_for_a_coordinator_makes_the_topic() {
     let find = FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..Default::default() };
     let response = client.call(4, &find).await;
     assert_eq!(response.coordinators[0].error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    let Some(Ask::CreateTopic { topic: asked, .. }) = one._asks.recv().await else { panic!("another ask") };
+    let Some(Ask::CreateTopic { topic: asked, .. }) = one.asks.recv().await else { panic!("another ask") };
     assert_eq!((&*asked.name, asked.partitions, asked.replication_factor), (CONSUMER_OFFSETS, Some(50), Some(3)));
     let config: Vec<_> = asked.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(

@@ -163,3 +163,27 @@ async fn bytes_that_are_no_request_close_the_connection_and_no_other() {
     }
     one.broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    client.call(13, &produce(&t, -1, batch(&["x", "y"]).bytes().clone().into())).await;
+    one.broker.stop().await;
+
+    t.partitions[0].leader = None;
+    t.partitions[0].isr[0].incarnation = ottla_broker::image::Incarnation(6);
+    let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
+    let Some(ottla_broker::ask::Ask::Report { topic_id, partition, last_epoch, log_end }) = again.asks.recv().await
+    else {
+        panic!("a report");
+    };
+    assert_eq!((topic_id, partition, last_epoch, log_end), (t.id, 0, 0, 2));
+    let mut client = Client::connect(again.port).await;
+    let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
+    assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    again.broker.stop().await;
+}

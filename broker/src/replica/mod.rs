@@ -167,6 +167,7 @@ impl Replicas {
         join_all(opening).await;
         self.remove_gone(image).await;
         self.roles.send_replace(());
+        self.report_what_is_left(image);
         self.count(image);
     }
 
@@ -237,6 +238,31 @@ impl Replicas {
         // A checkpoint of a log that is gone does no harm but to a topic of the same name.
         let forgotten = self.checkpoints.lock().forget(topic, number);
         forgotten.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
+    }
+
+    /// Whether nobody leads, and the in-sync entry for this broker names what its disk held before; not yet reported.
+    fn is_void(&self, assignment: &Assignment) -> bool {
+        let Me { id, incarnation } = self.me;
+        assignment.leader.is_none()
+            && assignment.isr.iter().any(|member| member.broker == id && member.incarnation != incarnation)
+            && !assignment.reports.iter().any(|report| report.broker == id && report.incarnation == incarnation)
+    }
+
+    /// Says what this broker still has of partitions that nobody can lead and whose in-sync entry for it is void: its disk is not
+    /// what it was (COORDINATION §3). The longest log of all that report will lead.
+    fn report_what_is_left(&self, image: &ClusterImage) {
+        for topic in image.topics.values() {
+            for assignment in topic.partitions.iter().filter(|assignment| self.is_void(assignment)) {
+                let Some(partition) = self.running.read().get(&(topic.id, assignment.partition)).cloned() else {
+                    continue;
+                };
+                let (last_epoch, log_end) = partition.last_epoch_and_end();
+                let report = Ask::Report { topic_id: topic.id, partition: assignment.partition, last_epoch, log_end };
+                if self.ask.try_send(report).is_err() {
+                    tracing::debug!("the queue to the cluster is full: reported again with the next image");
+                }
+            }
+        }
     }
 
     /// Sets the gauges that follow from image and roles.

@@ -737,6 +737,14 @@ impl Partition {
         }
     }
 
+    /// The epoch of the last record (−1: there is none), and the next offset: how much this replica has.
+    pub fn last_epoch_and_end(&self) -> (i32, i64) {
+        let state = self.state.lock();
+        let log_end = state.log.log_end();
+        let last = log_end.checked_sub(1).filter(|last| *last >= state.log.log_start());
+        (last.map_or(-1, |last| state.epoch_at(last)), log_end)
+    }
+
     /// The replica goes: whoever waits for it learns that it is not here any more.
     pub fn retire(&self) {
         let mut state = self.state.lock();

@@ -1,5 +1,5 @@
 //! A broker in this process, on a real socket; the test sends the image.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part; one that can not go on fails here")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const LISTENER: &str = "internal";
 pub struct OneBroker {
     pub broker: Broker,
     pub _images: watch::Sender<Arc<ClusterImage>>,
-    pub _asks: mpsc::Receiver<Ask>,
+    pub asks: mpsc::Receiver<Ask>,
     pub port: u16,
 }
 
@@ -46,7 +46,7 @@ impl OneBroker {
             ask,
             metrics: Metrics::new(),
         };
-        OneBroker { broker: Broker::start(setup).await.unwrap(), _images: images, _asks: asks, port }
+        OneBroker { broker: Broker::start(setup).await.unwrap(), _images: images, asks, port }
     }
 
     /// Waits until the partition is led here.
