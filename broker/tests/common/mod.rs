@@ -1,5 +1,9 @@
 //! A broker in this process, on a real socket; the test sends the image.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part; one that can not go on fails here")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part; one that can not go on fails here"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
