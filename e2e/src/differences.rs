@@ -24,7 +24,7 @@ impl Differences {
             let rule = RegexBuilder::new(&rule.replace("\\|", "|")).multi_line(true).build();
             let rule = rule.with_context(|| line.to_owned())?;
             ensure!(rule.is_match(kafka_says), "Kafka does not say that: {line}");
-            rules.push((rule, becomes.replace("\\n", "\n")));
+            rules.push((rule, becomes.replace("\\n", "\n").replace("\\t", "\t")));
         }
         Ok(Differences(rules))
     }
