@@ -13,8 +13,8 @@ use crate::broker::{Broker, Setup, StartError};
 use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
-use crate::image::BrokerId;
 use crate::image::Me;
+use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
 
 /// What a broker is told by whoever starts it.
@@ -133,6 +133,11 @@ impl Node {
         .await?;
         let metrics_port = tokio::spawn(http::serve(metrics_socket, metrics));
         Ok(Node { endpoints, http, data, coord, broker, metrics_port })
+    }
+
+    /// The cluster as this broker sees it.
+    pub fn images(&self) -> ImageReceiver {
+        self.coord.images()
     }
 
     /// Hands over what can be handed over, then stops: no acknowledged record needs recovery. Not cancellation safe.

@@ -1,7 +1,6 @@
 //! Consumer groups on one broker, over real sockets: members, offsets, restarts, and the loss of leadership.
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
 
-#[allow(dead_code, reason = "each test file uses its part")]
 mod common;
 
 use std::path::Path;

@@ -10,7 +10,8 @@ use ottla_group::{Config, Record, Shard};
 use super::coordinator::Coordinator;
 use crate::env::{self, Workers};
 use crate::replica::NotServed;
-use crate::replica::partition::{AppendError, Appended, Partition, ReadError};
+use crate::replica::partition::reading::ReadError;
+use crate::replica::partition::{AppendError, Appended, Partition};
 
 /// Bytes to read at a time.
 const PIECE: usize = 1 << 20;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Context;
 use crate::image::is_internal;
-use crate::replica::partition::ReadError;
+use crate::replica::partition::reading::ReadError;
 use crate::reply::Reply;
 
 /// Nothing to give where it failed.

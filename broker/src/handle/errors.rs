@@ -6,7 +6,8 @@ use ottla_log::ProducerError;
 use ottla_wire::ErrorCode;
 
 use crate::replica::NotServed;
-use crate::replica::partition::{AppendError, ReadError};
+use crate::replica::partition::AppendError;
+use crate::replica::partition::reading::ReadError;
 
 impl From<&NotServed> for ErrorCode {
     fn from(error: &NotServed) -> ErrorCode {

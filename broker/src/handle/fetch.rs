@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::{Context, LeaderHint};
 use crate::env;
 use crate::replica::NotServed;
-use crate::replica::partition::{Bound, Partition, Read, ReadError, ReadFrom};
+use crate::replica::partition::Partition;
+use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom};
 use crate::reply::Reply;
 
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.

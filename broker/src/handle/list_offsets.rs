@@ -9,7 +9,7 @@ use ottla_wire::m02_list_offsets::{
 use uuid::Uuid;
 
 use super::Context;
-use crate::replica::partition::{Bound, Wanted};
+use crate::replica::partition::reading::{Bound, Wanted};
 use crate::reply::Reply;
 
 /// Answers at once, from the index and at most one segment's worth of batches.

@@ -2,33 +2,32 @@
 //!
 //! Owns the order of appends. Knows nothing of sockets or Kubernetes.
 //! Always: log_start ≤ high_watermark ≤ log_end.
+//!
+//! - here: its role, and appends
+//! - [`reading`]: batches, look-ups, and taking records away at the start
+//! - [`upkeep`]: flushes, retention, compaction, and its end
+
+pub mod reading;
+pub mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_log::compaction::{Cleaned, CompactionError};
-use ottla_log::retention::Retired;
-use ottla_log::{Admission, Bounds, Compaction, DiskResult, FoundRecord, Log, LogError, LogSlice, ProducerError};
-use ottla_wire::{Chunk, FileSlice};
+use ottla_log::{Admission, Log, ProducerError};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::NotServed;
-use super::checkpoints::Positions;
 use super::high_watermark::{Position, high_watermark};
 use crate::env::{self, Instant};
 use crate::image::{Assignment, BrokerId, IsrMember, Me};
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
-
-/// Reads up to this size are copied to memory at once; larger ones are sent from the file.
-const COPIED: usize = 64 << 10;
 
 /// A replica that runs on this broker.
 pub struct Partition {
@@ -138,124 +137,6 @@ impl AppendError {
     /// Whether the client should be told who leads (KIP-951).
     pub fn asks_for_leader(&self) -> bool {
         matches!(self, AppendError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
-    }
-}
-
-/// Up to where a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// Everything committed.
-    HighWatermark,
-    /// Everything before the first open transaction.
-    LastStable,
-}
-
-/// An offset to look up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The first that can be read.
-    Earliest,
-    /// The end of what the reader may see.
-    Latest,
-    /// The record with the largest timestamp.
-    MaxTimestamp,
-    /// The first record with this timestamp or a later one.
-    Timestamp(i64),
-    /// What this log never has, such as tiered records: answered with −1.
-    Nothing,
-}
-
-/// What metrics and DescribeLogDirs say of a partition.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// This broker leads it.
-    pub leads: bool,
-    /// Its disk or its files failed.
-    pub offline: bool,
-    /// Led here, with fewer in-sync replicas than replicas.
-    pub under_replicated: bool,
-    /// Led here, with fewer in-sync replicas than `min.insync.replicas`.
-    pub under_min_isr: bool,
-    /// Bytes on disk.
-    pub size: u64,
-    /// First offset.
-    pub log_start: i64,
-    /// Next offset.
-    pub log_end: i64,
-}
-
-/// Where a read begins, and what its reader believes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadFrom {
-    /// The first offset wanted.
-    pub offset: i64,
-    /// The leader epoch that the reader knows; −1: it does not say.
-    pub current_leader_epoch: i32,
-    /// The epoch of the last record that the reader has; −1: it does not say.
-    pub last_fetched_epoch: i32,
-}
-
-/// What a read found.
-#[derive(Debug)]
-pub struct Read {
-    /// Whole batches, the first of which holds the offset.
-    pub chunk: Option<Chunk>,
-    /// See [`Partition::high_watermark`].
-    pub high_watermark: i64,
-    /// Everything before is decided.
-    pub last_stable: i64,
-    /// The log's first offset.
-    pub log_start: i64,
-    /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
-    pub diverging: Option<(i32, i64)>,
-}
-
-impl Read {
-    /// Bytes of records.
-    pub fn len(&self) -> usize {
-        self.chunk.as_ref().map_or(0, Chunk::len)
-    }
-
-    /// Whether there is nothing to send.
-    pub fn is_empty(&self) -> bool {
-        self.chunk.is_none()
-    }
-}
-
-/// Why nothing was read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not here, or not now.
-    #[error(transparent)]
-    NotServed(#[from] NotServed),
-    /// The offset is not in the log.
-    #[error("the offset is outside of {log_start}..={high_watermark}")]
-    OutOfRange {
-        /// The log's first offset.
-        log_start: i64,
-        /// See [`Partition::high_watermark`].
-        high_watermark: i64,
-    },
-    /// The disk failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-impl ReadError {
-    /// Whether the client should be told who leads (KIP-951).
-    pub fn asks_for_leader(&self) -> bool {
-        matches!(self, ReadError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
-    }
-}
-
-impl From<ottla_log::ReadError> for ReadError {
-    fn from(error: ottla_log::ReadError) -> ReadError {
-        match error {
-            ottla_log::ReadError::OutOfRange(range) => {
-                ReadError::OutOfRange { log_start: range.log_start, high_watermark: range.log_end }
-            }
-            ottla_log::ReadError::Log(error) => ReadError::Log(error),
-        }
     }
 }
 
@@ -463,135 +344,6 @@ impl Partition {
         }
     }
 
-    /// Everything in the log, as if it had just been appended in one piece: for a coordinator to wait for and to read.
-    ///
-    /// # Errors
-    /// When this broker does not lead the partition in this epoch.
-    pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
-        let state = self.leading(leader_epoch)?;
-        let (log_start, end) = (state.log.log_start(), state.log.log_end());
-        let base_offset = log_start;
-        Ok(Appended { base_offset, end, append_time_ms: None, log_start, leader_epoch, must_flush: false })
-    }
-
-    /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the network
-    /// threads. Empty at the end of what is committed.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn scan(&self, offset: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
-        drop(self.leading(leader_epoch)?);
-        let bounds = Bounds { from: offset, up_to: self.high_watermark.get(), max_bytes, at_least_one: true };
-        match self.locate(bounds)? {
-            Some(slice) => Ok(slice.read().map_err(LogError::from)?.into()),
-            None => Ok(Bytes::new()),
-        }
-    }
-
-    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is larger.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn read(&self, from: &ReadFrom, max_bytes: usize, at_least_one: bool, bound: Bound) -> Result<Read, ReadError> {
-        let state = self.leading(from.current_leader_epoch)?;
-        let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
-        let high_watermark = self.high_watermark.get();
-        // Nothing is undecided while there are no transactions.
-        let last_stable = high_watermark;
-        let mut read = Read { chunk: None, high_watermark, last_stable, log_start, diverging: None };
-        if from.last_fetched_epoch >= 0 {
-            let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
-            let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
-            if epoch < from.last_fetched_epoch || end < from.offset {
-                read.diverging = Some((epoch, end));
-                return Ok(read);
-            }
-        }
-        if from.offset < log_start || from.offset > log_end {
-            return Err(ReadError::OutOfRange { log_start, high_watermark });
-        }
-        let up_to = match bound {
-            Bound::HighWatermark => high_watermark,
-            Bound::LastStable => last_stable,
-        };
-        drop(state);
-        let Some(slice) = self.locate(Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
-            return Ok(read);
-        };
-        let len = slice.len;
-        read.chunk = Some(if len <= COPIED {
-            Chunk::Bytes(slice.read().map_err(LogError::from)?.into())
-        } else {
-            Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
-        });
-        self.metrics.bytes_out.inc_by(len as u64);
-        Ok(read)
-    }
-
-    /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is none.
-    ///
-    /// # Errors
-    /// When this broker does not lead the partition in the epoch that the reader believes.
-    pub fn end_of_epoch(&self, epoch: i32, believed_epoch: i32) -> Result<Option<(i32, i64)>, NotServed> {
-        let state = self.leading(believed_epoch)?;
-        Ok(state.log.epochs().end_offset_for(epoch, state.log.log_end()))
-    }
-
-    /// Looks an offset up; a record is searched for outside of the lock, where the disk may keep us waiting.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Option<FoundRecord>, ReadError> {
-        let state = self.leading(believed_epoch)?;
-        let up_to = match bound {
-            Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
-        };
-        let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
-        let search = match wanted {
-            Wanted::Nothing => return Ok(Some(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
-            Wanted::Latest => return Ok(Some(end(up_to))),
-            Wanted::Earliest => return Ok(Some(end(state.log.log_start()))),
-            Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
-            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
-        };
-        drop(state);
-        Ok(search.run()?.filter(|record| record.offset < up_to))
-    }
-
-    /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.
-    pub fn allows_delete_records(&self) -> bool {
-        self.state.lock().settings.cleanup_policy.delete
-    }
-
-    /// Makes everything before `offset` unreadable (−1: everything committed), and returns the new log start.
-    ///
-    /// # Errors
-    /// `OutOfRange` above the high watermark.
-    pub fn delete_records(&self, offset: i64) -> Result<i64, ReadError> {
-        let mut state = self.leading(-1)?;
-        let (high_watermark, log_start) = (self.high_watermark.get(), state.log.log_start());
-        let offset = if offset == -1 { high_watermark } else { offset };
-        if !(0..=high_watermark).contains(&offset) {
-            return Err(ReadError::OutOfRange { log_start, high_watermark });
-        }
-        state.log.advance_log_start(offset).map_err(LogError::from)?;
-        Ok(state.log.log_start())
-    }
-
-    /// Finds the batches: the segment under the lock, the place in it outside, where the disk may keep us waiting.
-    fn locate(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
-        loop {
-            let window = self.state.lock().log.window(bounds);
-            let Some(window) = window? else { return Ok(None) };
-            let found = window.locate()?;
-            if found.is_some() || window.end_offset() >= bounds.up_to || !bounds.at_least_one {
-                return Ok(found);
-            }
-            // Compaction has left nothing of what is wanted in that segment.
-            bounds.from = window.end_offset();
-        }
-    }
-
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
     fn leading(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.state.lock();
@@ -625,146 +377,6 @@ impl Partition {
         self.log_end.disturb();
         self.high_watermark.disturb();
         self.durable.disturb();
-    }
-}
-
-impl Partition {
-    /// Whether unflushed data is older than `age` or more than `bytes`, or than the topic allows.
-    pub fn flush_is_due(&self, now_ms: i64, age: Duration, bytes: u64) -> bool {
-        let state = self.state.lock();
-        let unflushed = state.log.unflushed();
-        let age = state.settings.flush_interval.map_or(age, |own| own.min(age));
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        unflushed.bytes >= bytes || unflushed.since_ms.is_some_and(|since| now_ms - since >= age_ms)
-    }
-
-    /// True for the first who asks since the last flush began: that one has it run.
-    pub fn ask_to_flush(&self) -> bool {
-        !self.flush_asked.swap(true, Ordering::SeqCst)
-    }
-
-    /// Brings everything appended so far to the device; waits for it outside of the lock. After an error the partition is
-    /// offline: what is on the device is unknown, and a second fsync would not tell.
-    pub fn flush(&self) {
-        self.flush_asked.store(false, Ordering::SeqCst);
-        let begun = self.state.lock().log.start_flush();
-        let flushed = begun.and_then(|flush| {
-            let Some(flush) = flush else { return Ok(()) };
-            flush.run()?;
-            let mut state = self.state.lock();
-            state.log.flushed(&flush);
-            self.durable.advance(state.log.recovery_point());
-            Ok(())
-        });
-        if let Err(error) = flushed {
-            let mut state = self.state.lock();
-            state.log.fail();
-            self.take_offline(&mut state, &error);
-        }
-    }
-
-    /// Takes the segments out of the log that retention no longer wants.
-    pub fn apply_retention(&self, now_ms: i64) -> Option<Retired> {
-        let high_watermark = self.high_watermark.get();
-        match self.state.lock().log.apply_retention(high_watermark, now_ms) {
-            Ok(retired) => (retired.segments > 0).then_some(retired),
-            Err(error) => {
-                tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to apply retention");
-                None
-            }
-        }
-    }
-
-    /// What might be compacted: see [`Log::start_compaction`].
-    pub fn start_compaction(&self) -> Option<Compaction> {
-        // The last stable offset is the same while there are no transactions.
-        let up_to = self.high_watermark.get();
-        let state = self.state.lock();
-        let fit = !state.retired && !matches!(state.role, Role::Offline) && !self.uncleanable.load(Ordering::Relaxed);
-        fit.then(|| state.log.start_compaction(up_to)).flatten()
-    }
-
-    /// Puts a compacted segment in place of the old ones; none when that is not possible any more.
-    ///
-    /// # Errors
-    /// When the disk refuses half-way: the partition is offline then.
-    pub fn swap_in(&self, cleaned: &Cleaned) -> DiskResult<Option<Retired>> {
-        let mut state = self.state.lock();
-        if state.retired {
-            return Ok(None);
-        }
-        let swapped = state.log.swap_in(cleaned);
-        swapped.inspect_err(|error| self.take_offline(&mut state, error))
-    }
-
-    /// A compaction has failed: it is not tried again, unless there was only no space.
-    pub fn compaction_failed(&self, error: &CompactionError) {
-        self.uncleanable.store(!error.is_no_space(), Ordering::Relaxed);
-        tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to compact a log");
-    }
-
-    /// `file.delete.delay.ms` of the topic.
-    pub fn file_delete_delay(&self) -> Duration {
-        self.state.lock().settings.file_delete_delay
-    }
-
-    /// For the checkpoints.
-    pub fn positions(&self) -> Positions {
-        let state = self.state.lock();
-        Positions {
-            recovery_point: state.log.recovery_point(),
-            log_start: state.log.log_start(),
-            high_watermark: self.high_watermark.get(),
-            first_dirty: state.first_dirty(),
-        }
-    }
-
-    /// What metrics and DescribeLogDirs say of it.
-    pub fn standing(&self) -> Standing {
-        let state = self.state.lock();
-        let leadership = match &state.role {
-            Role::Leader(leadership) => Some(leadership),
-            Role::Bystander | Role::Follower | Role::Offline => None,
-        };
-        Standing {
-            leads: leadership.is_some(),
-            offline: matches!(state.role, Role::Offline),
-            under_replicated: leadership.is_some_and(|l| l.isr.len() < l.replicas),
-            under_min_isr: leadership.is_some_and(|l| l.isr.len() < l.min_in_sync(&state.settings)),
-            size: state.log.size(),
-            log_start: state.log.log_start(),
-            log_end: state.log.log_end(),
-        }
-    }
-
-    /// The epoch of the last record (−1: there is none), and the next offset: how much this replica has.
-    pub fn last_epoch_and_end(&self) -> (i32, i64) {
-        let state = self.state.lock();
-        let log_end = state.log.log_end();
-        let last = log_end.checked_sub(1).filter(|last| *last >= state.log.log_start());
-        (last.map_or(-1, |last| state.epoch_at(last)), log_end)
-    }
-
-    /// The replica goes: whoever waits for it learns that it is not here any more.
-    pub fn retire(&self) {
-        let mut state = self.state.lock();
-        state.role = Role::Bystander;
-        state.retired = true;
-        drop(state);
-        self.disturb();
-    }
-
-    /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after.
-    ///
-    /// # Errors
-    /// When the disk refuses: the next start recovers.
-    pub fn close(&self) -> DiskResult<Positions> {
-        self.retire();
-        let mut state = self.state.lock();
-        let high_watermark = self.high_watermark.get();
-        let (log_start, first_dirty) = (state.log.log_start(), state.first_dirty());
-        let recovery_point = state.log.close()?;
-        Ok(Positions { recovery_point, log_start, high_watermark, first_dirty })
     }
 }
 

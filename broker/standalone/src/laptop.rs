@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -28,6 +29,8 @@ const LISTENER: &str = "internal";
 const WORKERS: usize = 4;
 /// Memory for requests that are being read, of all brokers together.
 const REQUEST_MEMORY: usize = 256 << 20;
+/// How long a start waits for the brokers to know each other. It takes milliseconds.
+const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
 /// What differs from Kafka's defaults, as in the `server.properties` of Kafka's own quick start: there is one machine.
 const SETTINGS: [(&str, &str); 2] =
@@ -51,10 +54,11 @@ impl Laptop {
         check_loopback(options.api)?;
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("failed to create the data folder {}", options.data.display()))?;
+        // The folder before the port: a second start of the same command is to hear that the folder is in use.
+        let server = Server::new(Store::Folder(options.data.join("kubernetes")), ottla_crds::all())?;
         let socket = TcpListener::bind(options.api).await;
         let socket = socket.with_context(|| format!("failed to listen on {} (--api)", options.api))?;
         let api = socket.local_addr()?;
-        let server = Server::new(Store::Folder(options.data.join("kubernetes")), ottla_crds::all())?;
         let client = server.client(NAMESPACE);
         let brokers = ensure_cluster(client.clone(), options).await?;
 
@@ -75,7 +79,12 @@ impl Laptop {
             for node in nodes {
                 node.stop().await;
             }
+            operator.stop().await;
             return Err(error.into());
+        }
+        let acquainted = futures::future::join_all(nodes.iter().map(|node| knows_all(node, nodes.len())));
+        if tokio::time::timeout(ACQUAINTANCE, acquainted).await.is_err() {
+            tracing::warn!("not every broker knows of every other yet");
         }
         let api_port = Stoppable::spawn(|stop| async move {
             if let Err(error) = server.serve(socket, stop).await {
@@ -115,6 +124,13 @@ impl fmt::Display for Laptop {
         writeln!(f, "  kafka-console-consumer.sh --bootstrap-server {kafka} --topic hello --from-beginning")?;
         write!(f, "  kubectl --server http://{} get kafkatopics", self.api)
     }
+}
+
+/// Returns when a broker knows that all are alive: a topic that is created before would be refused for want of brokers.
+async fn knows_all(node: &Node, brokers: usize) {
+    let mut images = node.images();
+    // An error says that there will be no further image: the broker is stopping.
+    let _ = images.wait_for(|image| image.brokers.values().filter(|broker| broker.alive).count() >= brokers).await;
 }
 
 /// Without authentication, so for this machine alone.

@@ -1,0 +1,243 @@
+//! Reading a partition: batches, offsets by timestamp, ends of epochs; and taking records away at its start.
+//!
+//! What may wait for the disk happens outside of the partition's lock.
+
+use bytes::Bytes;
+use ottla_log::{Bounds, FoundRecord, LogError, LogSlice};
+use ottla_wire::{Chunk, FileSlice};
+
+use super::{Appended, Partition};
+use crate::replica::NotServed;
+
+/// Reads up to this size are copied to memory at once; larger ones are sent from the file.
+const COPIED: usize = 64 << 10;
+
+/// Up to where a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Everything committed.
+    HighWatermark,
+    /// Everything before the first open transaction.
+    LastStable,
+}
+
+/// An offset to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The first that can be read.
+    Earliest,
+    /// The end of what the reader may see.
+    Latest,
+    /// The record with the largest timestamp.
+    MaxTimestamp,
+    /// The first record with this timestamp or a later one.
+    Timestamp(i64),
+    /// What this log never has, such as tiered records: answered with −1.
+    Nothing,
+}
+
+/// Where a read begins, and what its reader believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// The first offset wanted.
+    pub offset: i64,
+    /// The leader epoch that the reader knows; −1: it does not say.
+    pub current_leader_epoch: i32,
+    /// The epoch of the last record that the reader has; −1: it does not say.
+    pub last_fetched_epoch: i32,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct Read {
+    /// Whole batches, the first of which holds the offset.
+    pub chunk: Option<Chunk>,
+    /// See [`Partition::high_watermark`].
+    pub high_watermark: i64,
+    /// Everything before is decided.
+    pub last_stable: i64,
+    /// The log's first offset.
+    pub log_start: i64,
+    /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
+    pub diverging: Option<(i32, i64)>,
+}
+
+impl Read {
+    /// Bytes of records.
+    pub fn len(&self) -> usize {
+        self.chunk.as_ref().map_or(0, Chunk::len)
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_none()
+    }
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Not here, or not now.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// The offset is not in the log.
+    #[error("the offset is outside of {log_start}..={high_watermark}")]
+    OutOfRange {
+        /// The log's first offset.
+        log_start: i64,
+        /// See [`Partition::high_watermark`].
+        high_watermark: i64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl ReadError {
+    /// Whether the client should be told who leads (KIP-951).
+    pub fn asks_for_leader(&self) -> bool {
+        matches!(self, ReadError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
+    }
+}
+
+impl From<ottla_log::ReadError> for ReadError {
+    fn from(error: ottla_log::ReadError) -> ReadError {
+        match error {
+            ottla_log::ReadError::OutOfRange(range) => {
+                ReadError::OutOfRange { log_start: range.log_start, high_watermark: range.log_end }
+            }
+            ottla_log::ReadError::Log(error) => ReadError::Log(error),
+        }
+    }
+}
+
+impl Partition {
+    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is larger.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read(&self, from: &ReadFrom, max_bytes: usize, at_least_one: bool, bound: Bound) -> Result<Read, ReadError> {
+        let state = self.leading(from.current_leader_epoch)?;
+        let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
+        let high_watermark = self.high_watermark.get();
+        // Nothing is undecided while there are no transactions.
+        let last_stable = high_watermark;
+        let mut read = Read { chunk: None, high_watermark, last_stable, log_start, diverging: None };
+        if from.last_fetched_epoch >= 0 {
+            let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
+            let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
+            if epoch < from.last_fetched_epoch || end < from.offset {
+                read.diverging = Some((epoch, end));
+                return Ok(read);
+            }
+        }
+        if from.offset < log_start || from.offset > log_end {
+            return Err(ReadError::OutOfRange { log_start, high_watermark });
+        }
+        let up_to = match bound {
+            Bound::HighWatermark => high_watermark,
+            Bound::LastStable => last_stable,
+        };
+        drop(state);
+        let Some(slice) = self.locate(Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
+            return Ok(read);
+        };
+        let len = slice.len;
+        read.chunk = Some(if len <= COPIED {
+            Chunk::Bytes(slice.read().map_err(LogError::from)?.into())
+        } else {
+            Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
+        });
+        self.metrics.bytes_out.inc_by(len as u64);
+        Ok(read)
+    }
+
+    /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is none.
+    ///
+    /// # Errors
+    /// When this broker does not lead the partition in the epoch that the reader believes.
+    pub fn end_of_epoch(&self, epoch: i32, believed_epoch: i32) -> Result<Option<(i32, i64)>, NotServed> {
+        let state = self.leading(believed_epoch)?;
+        Ok(state.log.epochs().end_offset_for(epoch, state.log.log_end()))
+    }
+
+    /// Looks an offset up; a record is searched for outside of the lock, where the disk may keep us waiting.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Option<FoundRecord>, ReadError> {
+        let state = self.leading(believed_epoch)?;
+        let up_to = match bound {
+            Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
+        };
+        let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
+        let search = match wanted {
+            Wanted::Nothing => return Ok(Some(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
+            Wanted::Latest => return Ok(Some(end(up_to))),
+            Wanted::Earliest => return Ok(Some(end(state.log.log_start()))),
+            Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
+            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
+        };
+        drop(state);
+        Ok(search.run()?.filter(|record| record.offset < up_to))
+    }
+
+    /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.
+    pub fn allows_delete_records(&self) -> bool {
+        self.state.lock().settings.cleanup_policy.delete
+    }
+
+    /// Makes everything before `offset` unreadable (−1: everything committed), and returns the new log start.
+    ///
+    /// # Errors
+    /// `OutOfRange` above the high watermark.
+    pub fn delete_records(&self, offset: i64) -> Result<i64, ReadError> {
+        let mut state = self.leading(-1)?;
+        let (high_watermark, log_start) = (self.high_watermark.get(), state.log.log_start());
+        let offset = if offset == -1 { high_watermark } else { offset };
+        if !(0..=high_watermark).contains(&offset) {
+            return Err(ReadError::OutOfRange { log_start, high_watermark });
+        }
+        state.log.advance_log_start(offset).map_err(LogError::from)?;
+        Ok(state.log.log_start())
+    }
+
+    /// Finds the batches: the segment under the lock, the place in it outside, where the disk may keep us waiting.
+    fn locate(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+        loop {
+            let window = self.state.lock().log.window(bounds);
+            let Some(window) = window? else { return Ok(None) };
+            let found = window.locate()?;
+            if found.is_some() || window.end_offset() >= bounds.up_to || !bounds.at_least_one {
+                return Ok(found);
+            }
+            // Compaction has left nothing of what is wanted in that segment.
+            bounds.from = window.end_offset();
+        }
+    }
+
+    /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the network
+    /// threads. Empty at the end of what is committed.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn scan(&self, offset: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
+        drop(self.leading(leader_epoch)?);
+        let bounds = Bounds { from: offset, up_to: self.high_watermark.get(), max_bytes, at_least_one: true };
+        match self.locate(bounds)? {
+            Some(slice) => Ok(slice.read().map_err(LogError::from)?.into()),
+            None => Ok(Bytes::new()),
+        }
+    }
+
+    /// Everything in the log, as if it had just been appended in one piece: for a coordinator to wait for and to read.
+    ///
+    /// # Errors
+    /// When this broker does not lead the partition in this epoch.
+    pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
+        let state = self.leading(leader_epoch)?;
+        let (log_start, end) = (state.log.log_start(), state.log.log_end());
+        let base_offset = log_start;
+        Ok(Appended { base_offset, end, append_time_ms: None, log_start, leader_epoch, must_flush: false })
+    }
+}
