@@ -168,7 +168,8 @@ impl Target {
         command
     }
 
-    fn ottla(&self) -> Result<Command> {
+    /// The command that starts Ottla on this target's folder and port.
+    pub fn ottla(&self) -> Result<Command> {
         let mut command = Command::new(ottla_program()?);
         command.arg("--data").arg(self.data()).arg("--kafka").arg(self.bootstrap());
         command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
