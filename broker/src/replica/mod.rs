@@ -212,6 +212,8 @@ impl Replicas {
             partition.retire();
             self.metrics.forget_partition(&partition.topic, partition.number);
             self.remove_files(&partition.topic, partition.number, partition.topic_id).await;
+            // The last to let go of its files frees their blocks, which takes the disk a while.
+            self.workers.start_job(move || drop(partition));
         }
         // Also what was not running: a tombstone may be older than this process.
         for topic in image.deleted.values() {

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::frames::{Frames, ReadError};
@@ -42,13 +43,28 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
     let mut waiting: Option<Request> = None;
     let mut last_request = env::now();
     let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
+    let mut next: Option<Bytes> = None;
     let mut reading = true;
     let mut stopping = reactor.stopping.clone();
 
     loop {
+        if reading
+            && waiting.is_none()
+            && let Some(frame) = next.take().or_else(|| frames.buffered())
+        {
+            match Request::read(frame) {
+                Ok(request) => waiting = Some(request),
+                Err(unreadable) => {
+                    reading = !matches!(unreadable.reply, Reply::Close(_));
+                    replies.push(unreadable.api, unreadable.reply);
+                }
+            }
+        }
         if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
             last_request = env::now();
             replies.push(request.api(), reactor.handler.dispatch(&peer, request));
+            // What came in the same read is started before anything is written: its replies leave together.
+            continue;
         }
         tokio::select! {
             biased;
@@ -57,19 +73,10 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(&stream, &reactor.scratch), if reading && waiting.is_none() => {
-                let frame = match frame {
-                    Ok(frame) => frame,
-                    Err(error) => return Ended::Read(error),
-                };
-                match Request::read(frame) {
-                    Ok(request) => waiting = Some(request),
-                    Err(unreadable) => {
-                        reading = !matches!(unreadable.reply, Reply::Close(_));
-                        replies.push(unreadable.api, unreadable.reply);
-                    }
-                }
-            }
+            frame = frames.next(&stream, &reactor.scratch), if reading && waiting.is_none() => match frame {
+                Ok(frame) => next = Some(frame),
+                Err(error) => return Ended::Read(error),
+            },
             () = &mut idle_check => {
                 let busy = waiting.is_some() || !replies.is_empty();
                 let until = if busy { env::now() } else { last_request } + max_idle;

@@ -60,13 +60,18 @@ impl Frames {
         }
     }
 
+    /// A whole frame that was read along with another.
+    pub fn buffered(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
     /// The next frame, without its length prefix. Cancellation safe: what was read is kept for the next call.
     ///
     /// # Errors
     /// See [`ReadError`]; the connection is over then.
     pub async fn next(&mut self, stream: &TcpStream, scratch: &Scratch) -> Result<Bytes, ReadError> {
         loop {
-            if let Some(frame) = self.ready.pop_front() {
+            if let Some(frame) = self.buffered() {
                 return Ok(frame);
             }
             if let Some(partial) = &mut self.partial {
