@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -263,9 +264,14 @@ pub fn settle(members: &[Member], shares: &[usize]) -> Result<()> {
     })
 }
 
-/// Waits until the members together have read this many records.
+/// Waits until the members together have read this many records, those that came twice counted once.
 pub fn read_together(members: &[Member], count: usize) -> Result<()> {
-    let enough = || Ok((members.iter().map(Member::read).sum::<usize>() >= count).then_some(()));
+    let place = |found: &Found| (found.partition, found.offset);
+    let places = |member: &Member| lock(&member.consumer.context().found).iter().map(place).collect::<Vec<_>>();
+    let enough = || {
+        let all = members.iter().map(Member::read).sum::<usize>() >= count;
+        Ok((all && members.iter().flat_map(places).collect::<HashSet<_>>().len() >= count).then_some(()))
+    };
     until(LIMIT, &format!("{count} records"), enough).with_context(|| {
         let state = members.iter().map(|member| (member.share(), member.read(), member.complaint()));
         format!("partitions held, records read, last complaint: {:?}", state.collect::<Vec<_>>())
