@@ -81,7 +81,7 @@ impl Laptop {
         self.process()?.end(Signal::KILL)
     }
 
-    /// Stops it by SIGTERM; tells how it ended and how long that took.
+    /// Stops it by SIGTERM; tells how long that took.
     pub fn terminate(&self) -> Result<Duration> {
         let began = Instant::now();
         self.process()?.end(Signal::TERM)?;
