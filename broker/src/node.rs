@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{io, net};
 
 use bytestring::ByteString as Str;
@@ -118,6 +119,7 @@ impl Node {
         };
         let coord = Coord::start(setup, &data).await?;
         measure(&coord, &metrics);
+        shown(&coord, config.id).await;
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,
@@ -151,6 +153,18 @@ impl Node {
         self.metrics_port.abort();
     }
 }
+
+/// Waits until the cluster shows this broker, so that whoever is answered finds it; not for long, for an API server may be away.
+async fn shown(coord: &Coord, id: BrokerId) {
+    let mut images = coord.images();
+    let is_shown = images.wait_for(|image| image.brokers.get(&id).is_some_and(|broker| broker.alive));
+    if tokio::time::timeout(SHOWN_WITHIN, is_shown).await.is_err() {
+        tracing::warn!(broker = %id, "serving, although the cluster does not show this broker yet");
+    }
+}
+
+/// How long a start waits to be shown: the operator needs one round trip.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lets each scrape see how old the broker's view of its cluster is.
 fn measure(coord: &Coord, metrics: &Metrics) {

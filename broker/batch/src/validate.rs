@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::batch::{Batch, BatchError};
 use crate::builder::BatchBuilder;
 use crate::compress::Codec;
-use crate::header::{BatchHeader, Compression, NO_TIMESTAMP, TimestampType, UnknownCompression};
+use crate::header::{BatchHeader, Compression, LOG_APPEND_TIME_BIT, NO_TIMESTAMP, TimestampType, UnknownCompression};
 use crate::records::{Record, RecordsError};
 
 /// Faulty records to name, of those that one batch may have: answers stay small.
@@ -79,9 +79,6 @@ pub enum InvalidBatch {
         /// What the header says.
         base_sequence: i32,
     },
-    /// INVALID_TIMESTAMP
-    #[error("producers may not set the timestamp type LogAppendTime")]
-    LogAppendTime,
     /// UNSUPPORTED_COMPRESSION_TYPE
     #[error(transparent)]
     UnknownCompression(#[from] UnknownCompression),
@@ -110,9 +107,14 @@ pub struct RecordError {
 /// Check what a producer sent for one partition at `now_ms`, and return the batch to append: as it came, or with the
 /// right maximum timestamp, offsets and codec.
 pub fn validate(sent: &Bytes, rules: &ProduceRules, now_ms: i64) -> Result<Batch, InvalidBatch> {
-    let batch = only_batch(sent, rules)?;
+    let mut batch = only_batch(sent, rules)?;
+    check_header(batch.header())?;
+    // The type of timestamps is the topic's to set; Kafka clears the bit without a word.
+    if batch.header().timestamp_type() == TimestampType::LogAppendTime {
+        let attributes = batch.header().attributes & !LOG_APPEND_TIME_BIT;
+        batch = Batch::seal(BatchHeader { attributes, ..*batch.header() }, &batch.body());
+    }
     let header = batch.header();
-    check_header(header)?;
     let compression = header.compression()?;
     let codec = rules.codec.unwrap_or(compression.into());
     if !must_read(header, compression, codec, rules, now_ms) {
@@ -164,9 +166,6 @@ fn check_header(header: &BatchHeader) -> Result<(), InvalidBatch> {
         return Err(InvalidBatch::Sequence { producer_id, base_sequence });
     }
     // Kafka refuses the bit where the topic has it, too, and clears it elsewhere; no client sets it.
-    if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(InvalidBatch::LogAppendTime);
-    }
     Ok(())
 }
 

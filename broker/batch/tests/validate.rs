@@ -69,7 +69,7 @@ fn there_must_be_one_whole_batch() {
 #[test]
 fn headers_that_clients_may_not_send() {
     type Case = (&'static str, fn(&mut BatchHeader), fn(&InvalidBatch) -> bool);
-    let cases: [Case; 10] = [
+    let cases: [Case; 9] = [
         ("base offset", |h| h.base_offset = 1, |e| matches!(e, InvalidBatch::BaseOffset(1))),
         ("no records", |h| h.records_count = 0, |e| matches!(e, InvalidBatch::Count { .. })),
         ("records below zero", |h| h.records_count = i32::MIN, |e| matches!(e, InvalidBatch::Count { .. })),
@@ -81,7 +81,6 @@ fn headers_that_clients_may_not_send() {
             |h| h.producer_id = 5,
             |e| matches!(e, InvalidBatch::Sequence { producer_id: 5, base_sequence: -1 }),
         ),
-        ("append time", |h| h.attributes |= 8, |e| matches!(e, InvalidBatch::LogAppendTime)),
         ("codec", |h| h.attributes |= 7, |e| matches!(e, InvalidBatch::UnknownCompression(_))),
         (
             "too few records",
@@ -93,6 +92,14 @@ fn headers_that_clients_may_not_send() {
         let error = check(&lying(&batch(Codec::None, &[NOW, NOW]), lie), &rules()).unwrap_err();
         assert!(expected(&error), "{name}: {error}");
     }
+}
+
+#[test]
+fn whose_time_a_batch_bears_is_the_topics_to_say() {
+    let sent = lying(&batch(Codec::None, &[NOW, NOW + 1]), |h| h.attributes |= 8);
+    let taken = check(&sent, &rules()).unwrap();
+    assert_eq!(taken.header().timestamp_type(), TimestampType::CreateTime);
+    assert_eq!(Batch::parse(taken.bytes()).as_ref(), Ok(&taken));
 }
 
 #[test]

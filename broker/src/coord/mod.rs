@@ -209,9 +209,11 @@ impl ApiServer<'_> {
     ) -> Result<Session, DataDirError> {
         let away_at = env::now() + AWAY_AFTER;
         loop {
-            let shown = tokio::time::timeout_at(away_at, images.wait_for(|image| !image.cluster_id.is_empty())).await;
+            let shown = tokio::time::timeout_at(away_at, images.wait_for(|image| !image.cluster_id.is_empty()));
+            // The guard that it gives must not live across the read below: the next image waits for it.
+            let shown = shown.await.is_ok();
             let session = match self.read(dir.broker()).await {
-                Ok((Some(cluster_id), lease)) if shown.is_ok() => {
+                Ok((Some(cluster_id), lease)) if shown => {
                     dir.claim(&cluster_id, env::random_uuid())?;
                     session::begin(dir, Seen::Read(lease.as_ref()), here.clone())?
                 }

@@ -42,7 +42,7 @@ pub fn fate(error: &partition::AppendError) -> AppendError {
         )
         | E::Log(_) => AppendError::NotLeader,
         E::Invalid(InvalidBatch::TooLarge { .. }) => AppendError::TooLarge,
-        E::Invalid(_) | E::Producer(_) | E::InvalidAcks | E::InternalTopic | E::Transactional => {
+        E::Invalid(_) | E::Producer(_) | E::InvalidAcks | E::InternalTopic | E::ZstdTooEarly | E::Transactional => {
             unreachable!("a coordinator's batch follows the rules: {error}")
         }
     }

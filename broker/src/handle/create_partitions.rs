@@ -1,5 +1,7 @@
 //! CreatePartitions (KIP-195): a topic gets more partitions, never fewer.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use ottla_wire::ErrorCode;
 use ottla_wire::m37_create_partitions::{
@@ -18,7 +20,9 @@ pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
-        let results = join_all(request.topics.iter().map(|topic| async {
+        let mut seen = BTreeSet::new();
+        let unique = request.topics.iter().filter(|topic| seen.insert(&topic.name));
+        let results = join_all(unique.map(|topic| async {
             let repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
             let grown = if repeated {
                 Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))

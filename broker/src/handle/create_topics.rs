@@ -111,7 +111,7 @@ fn check_replication_factor(factor: i32, live: usize) -> Result<(), Refused> {
     if usize::try_from(factor).is_ok_and(|factor| factor > live) {
         return refuse(format!(
             "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
-             reached because only {live} broker(s) are registered."
+             reached because only {live} broker(s) are registered or some brokers have all their log directories cordoned."
         ));
     }
     if factor > 1 {

@@ -18,7 +18,9 @@ pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
-        let responses = join_all(wanted.iter().map(|topic| {
+        let unique =
+            wanted.iter().enumerate().filter(|(n, topic)| !wanted[..*n].contains(topic)).map(|(_, topic)| topic);
+        let responses = join_all(unique.map(|topic| {
             let repeated = wanted.iter().filter(|other| *other == topic).count() > 1;
             delete(context, topic, repeated, deadline)
         }));
@@ -44,6 +46,9 @@ async fn delete(
             }),
             Some(_) => {
                 Err(Refused::new(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id."))
+            }
+            None if wanted.topic_id.is_nil() => {
+                Err(Refused::new(ErrorCode::INVALID_REQUEST, "Neither topic name nor id were specified."))
             }
             None => {
                 context.image.topics.get(&wanted.topic_id).ok_or_else(|| {

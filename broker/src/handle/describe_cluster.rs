@@ -3,7 +3,7 @@
 use ottla_wire::ErrorCode;
 use ottla_wire::m60_describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 
-use super::Context;
+use super::{Context, operations};
 use crate::reply::Reply;
 
 /// `EndpointType` in Kafka.
@@ -16,7 +16,6 @@ pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
         context.reply(&DescribeClusterResponse {
             error_code,
             error_message: Some(message.into()),
-            endpoint_type: request.endpoint_type,
             ..Default::default()
         })
     };
@@ -44,6 +43,11 @@ pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
         cluster_id: context.image.cluster_id.clone(),
         controller_id: context.handler.id.0,
         brokers: brokers.collect(),
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            operations::CLUSTER
+        } else {
+            operations::NOT_ASKED
+        },
         ..Default::default()
     })
 }

@@ -24,8 +24,11 @@ pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
         match describe(context, resource) {
             Ok(described) => {
                 let wanted = |name: &str| {
-                    resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == name))
+                    let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+                    keys.is_none_or(|keys| keys.iter().any(|key| key == name))
                 };
+                // Kafka says "no error" with an empty message.
+                result.error_message = Some(Str::new());
                 let described = described.into_iter().filter(|setting| wanted(setting.name));
                 result.configs = described.map(|setting| to_wire(setting, &request)).collect();
             }
@@ -41,15 +44,17 @@ fn describe(context: &Context, resource: &DescribeConfigsResource) -> Result<Vec
     match resource.resource_type {
         kind::TOPIC => {
             check_topic_name(name).map_err(|message| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message))?;
-            let topic = context.image.topic(name).ok_or_else(|| {
-                Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
-            })?;
+            let topic = context.image.topic(name);
+            let topic = topic.ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
             Ok(describe_topic(&topic.config, settings))
         }
         kind::BROKER if name.is_empty() => Ok(describe_cluster(settings)),
         kind::BROKER if name.parse() == Ok(context.handler.id.0) => {
             let facts = &context.handler.facts;
             Ok(describe_broker(settings, &facts.iter().map(|(name, value)| (*name, value.clone())).collect()))
+        }
+        kind::BROKER if name.parse::<i32>().is_err() => {
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Broker id must be an integer, but it is: {name}")))
         }
         kind::BROKER => Err(Refused::new(
             ErrorCode::INVALID_REQUEST,

@@ -8,9 +8,9 @@ use ottla_wire::m75_describe_topic_partitions::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::Context;
 use super::metadata;
 use super::names::check_topic_name;
+use super::{Context, operations};
 use crate::reply::Reply;
 
 /// Kafka's `max.request.partition.size.limit`.
@@ -24,6 +24,14 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
     } else {
         request.topics.into_iter().map(|topic| topic.name).collect()
     };
+    if let Some(cursor) = request.cursor.as_ref().filter(|cursor| cursor.partition_index < 0) {
+        let topic = DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::INVALID_REQUEST,
+            name: Some(cursor.topic_name.clone()),
+            ..Default::default()
+        };
+        return context.reply(&DescribeTopicPartitionsResponse { topics: vec![topic], ..Default::default() });
+    }
     let (first_topic, first_partition) = match request.cursor {
         Some(cursor) => (cursor.topic_name, usize::try_from(cursor.partition_index).unwrap_or(0)),
         None => (Str::new(), 0),
@@ -44,6 +52,7 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 error_code,
                 name: Some(name),
+                topic_authorized_operations: operations::TOPIC,
                 ..Default::default()
             });
             continue;
@@ -55,6 +64,7 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
         response.topics.push(DescribeTopicPartitionsResponseTopic {
             name: Some(name.clone()),
             topic_id: topic.id,
+            topic_authorized_operations: operations::TOPIC,
             is_internal: topic.is_internal(),
             partitions: page,
             ..Default::default()

@@ -43,7 +43,8 @@ impl From<&AppendError> for ErrorCode {
             AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
             AppendError::InvalidAcks => ErrorCode::INVALID_REQUIRED_ACKS,
             AppendError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
-            AppendError::Transactional => ErrorCode::INVALID_TXN_STATE,
+            AppendError::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            AppendError::Transactional => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             AppendError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -52,7 +53,7 @@ impl From<&AppendError> for ErrorCode {
 fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
     match error {
         InvalidBatch::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-        InvalidBatch::Bytes(BatchError::BadMagic(_) | BatchError::Truncated { .. })
+        InvalidBatch::Bytes(BatchError::BadMagic(..2) | BatchError::Truncated { .. })
         | InvalidBatch::NoBatch
         | InvalidBatch::SeveralBatches
         | InvalidBatch::BaseOffset(_)
@@ -61,8 +62,10 @@ fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
         | InvalidBatch::Sequence { .. }
         | InvalidBatch::Unreadable(_)
         | InvalidBatch::Records { timestamp: false, .. } => ErrorCode::INVALID_RECORD,
-        InvalidBatch::Bytes(BatchError::BadLength(_) | BatchError::Corrupt { .. }) => ErrorCode::CORRUPT_MESSAGE,
-        InvalidBatch::LogAppendTime | InvalidBatch::Records { timestamp: true, .. } => ErrorCode::INVALID_TIMESTAMP,
+        InvalidBatch::Bytes(BatchError::BadMagic(2..) | BatchError::BadLength(_) | BatchError::Corrupt { .. }) => {
+            ErrorCode::CORRUPT_MESSAGE
+        }
+        InvalidBatch::Records { timestamp: true, .. } => ErrorCode::INVALID_TIMESTAMP,
         InvalidBatch::UnknownCompression(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
     }
 }

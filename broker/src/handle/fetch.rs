@@ -53,7 +53,7 @@ pub fn handle(context: &Context, request: FetchRequest) -> Reply {
 
     let first = read(&wanted, &limits);
     if first.is_complete(&limits) || deadline <= env::now() {
-        return context.reply(&first.into_response(context, &wanted));
+        return context.reply(&first.into_response(context, &wanted, limits.bound));
     }
     let context_later = context.clone();
     context.later(async move {
@@ -66,7 +66,7 @@ pub fn handle(context: &Context, request: FetchRequest) -> Reply {
             }
             outcome = read(&wanted, &limits);
         }
-        outcome.into_response(&context_later, &wanted)
+        outcome.into_response(&context_later, &wanted, limits.bound)
     })
 }
 
@@ -138,7 +138,7 @@ impl Outcome {
             .collect()
     }
 
-    fn into_response(self, context: &Context, wanted: &[Wanted]) -> FetchResponse {
+    fn into_response(self, context: &Context, wanted: &[Wanted], bound: Bound) -> FetchResponse {
         let mut response = FetchResponse::default();
         for (want, read) in wanted.iter().zip(self.reads) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
@@ -151,13 +151,12 @@ impl Outcome {
             }
             let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
             match read {
-                Ok(read) => fill(&mut answer, read),
+                Ok(read) => fill(&mut answer, read, bound),
                 Err(error) => {
                     answer.error_code = ErrorCode::from(&error);
                     answer.high_watermark = -1;
-                    if let ReadError::OutOfRange { log_start, high_watermark } = error {
-                        (answer.log_start_offset, answer.high_watermark) = (log_start, high_watermark);
-                    }
+                    // What is not there at all is told with an empty list, as Kafka does.
+                    answer.aborted_transactions = want.partition.is_err().then(Vec::new);
                     answer.records = Some(Records::default());
                     if let Some(leader) = error.asks_for_leader().then(|| want.leader(context)).flatten() {
                         answer.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
@@ -186,12 +185,14 @@ impl Wanted {
     }
 }
 
-fn fill(answer: &mut PartitionData, read: Read) {
+fn fill(answer: &mut PartitionData, read: Read, bound: Bound) {
     answer.high_watermark = read.high_watermark;
     answer.last_stable_offset = read.last_stable;
     answer.log_start_offset = read.log_start;
     if let Some((epoch, end_offset)) = read.diverging {
         answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
     }
+    // Nothing was ever aborted while there are no transactions.
+    answer.aborted_transactions = (bound == Bound::LastStable).then(Vec::new);
     answer.records = Some(Records(read.chunk.into_iter().collect()));
 }

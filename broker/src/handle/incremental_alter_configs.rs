@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use ottla_config::Op;
-use ottla_wire::ErrorCode;
 use ottla_wire::m44_incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
+use ottla_wire::{ErrorCode, Str};
 
 use super::resources::{Change, Others, alter};
 use super::{Context, Deadline};
@@ -18,12 +18,12 @@ pub fn handle(context: &Context, request: IncrementalAlterConfigsRequest) -> Rep
     let context_later = context.clone();
     context.later(async move {
         let mut response = IncrementalAlterConfigsResponse::default();
-        let mut seen = BTreeSet::new();
+        let repeated = repeated(&request.resources);
         for resource in request.resources {
             let (kind, name) = (resource.resource_type, resource.resource_name.clone());
             let altered = async {
-                if !seen.insert((kind, name.clone())) {
-                    return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate resource."));
+                if repeated.contains(&(kind, name.clone())) {
+                    return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once."));
                 }
                 let changes = changes(resource)?;
                 let deadline = Deadline::default();
@@ -39,6 +39,12 @@ pub fn handle(context: &Context, request: IncrementalAlterConfigsRequest) -> Rep
         }
         response
     })
+}
+
+fn repeated(resources: &[AlterConfigsResource]) -> BTreeSet<(i8, Str)> {
+    let mut seen = BTreeSet::new();
+    let keys = resources.iter().map(|resource| (resource.resource_type, resource.resource_name.clone()));
+    keys.filter(|key| !seen.insert(key.clone())).collect()
 }
 
 fn changes(resource: AlterConfigsResource) -> Result<Vec<Change>, Refused> {

@@ -1,5 +1,7 @@
 //! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
 
+use std::collections::BTreeSet;
+
 use ottla_log::FoundRecord;
 use ottla_wire::ErrorCode;
 use ottla_wire::m02_list_offsets::{
@@ -17,7 +19,10 @@ pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
     let topics = request.topics.into_iter().map(|topic| {
         let twice = |index: i32| topic.partitions.iter().filter(|p| p.partition_index == index).count() > 1;
-        let partitions = topic.partitions.iter().map(|wanted| {
+        // What is asked for twice is answered once: with an error.
+        let mut seen = BTreeSet::new();
+        let unique = topic.partitions.iter().filter(|wanted| seen.insert(wanted.partition_index));
+        let partitions = unique.map(|wanted| {
             let found = if twice(wanted.partition_index) {
                 Err(ErrorCode::INVALID_REQUEST)
             } else {

@@ -3,19 +3,17 @@
 //! Every broker accepts the controller's APIs, so every broker names itself as controller.
 
 use ottla_wire::m03_metadata::{
-    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
 };
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use super::Context;
+use super::{Context, operations};
 use crate::ask::{Ask, NewTopic};
 use crate::handle::names::check_topic_name;
 use crate::image::{Assignment, Topic, is_internal};
 use crate::reply::Reply;
-
-/// Operations of KIP-430 that were not asked for.
-const NOT_ASKED: i32 = i32::MIN;
 
 /// Answers from the image; topics that don't exist are asked for where that is allowed.
 pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
@@ -25,8 +23,8 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
     let topics = match wanted {
         None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
         Some(topics) => {
-            if topics.iter().any(|topic| topic.name.is_none()) && context.version < 12 {
-                return context.reply(&failed(ErrorCode::INVALID_REQUEST));
+            if context.version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
+                return context.reply(&ids_too_early(topics));
             }
             topics
                 .into_iter()
@@ -37,7 +35,13 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
                 .collect()
         }
     };
+    let topics = if request.include_topic_authorized_operations { with_operations(topics) } else { topics };
     context.reply(&MetadataResponse {
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            operations::CLUSTER
+        } else {
+            operations::NOT_ASKED
+        },
         brokers: context
             .image
             .live_brokers()
@@ -56,6 +60,13 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
         topics,
         ..Default::default()
     })
+}
+
+fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::NONE) {
+        topic.topic_authorized_operations = operations::TOPIC;
+    }
+    topics
 }
 
 fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseTopic {
@@ -130,9 +141,16 @@ pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponse
 }
 
 fn topic_defaults() -> MetadataResponseTopic {
-    MetadataResponseTopic { topic_authorized_operations: NOT_ASKED, ..Default::default() }
+    MetadataResponseTopic { topic_authorized_operations: operations::NOT_ASKED, ..Default::default() }
 }
 
-fn failed(code: ErrorCode) -> MetadataResponse {
-    MetadataResponse { error_code: code, ..Default::default() }
+/// Versions 10 and 11 have ids in requests, but nobody may use them yet (KAFKA-12701).
+fn ids_too_early(topics: Vec<MetadataRequestTopic>) -> MetadataResponse {
+    let refused = topics.into_iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST,
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..topic_defaults()
+    });
+    MetadataResponse { topics: refused.collect(), ..Default::default() }
 }

@@ -214,6 +214,16 @@ pub struct Context {
     received: env::Instant,
 }
 
+/// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, while nobody is kept out.
+pub mod operations {
+    /// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite … of the cluster.
+    pub const CLUSTER: i32 = 8096;
+    /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs of a topic.
+    pub const TOPIC: i32 = 3576;
+    /// They were not asked for.
+    pub const NOT_ASKED: i32 = i32::MIN;
+}
+
 /// Until when a client waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(env::Instant);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_batch::InvalidBatch;
+use ottla_batch::{BatchHeader, Compression, InvalidBatch};
 use ottla_wire::m00_produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -25,6 +25,9 @@ const ADMIN_CLIENT: &str = "__admin_client";
 
 /// acks=all: every in-sync replica.
 const ALL: i16 = -1;
+
+/// The version that brought zstd (KIP-110).
+const ZSTD_FROM: i16 = 7;
 
 /// What became of one topic's records.
 struct TopicOutcome {
@@ -70,6 +73,9 @@ fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicO
         }
         let partition = context.handler.replicas.get(topic, data.index)?;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
+        if context.version < ZSTD_FROM && is_zstd(&records) {
+            return Err(AppendError::ZstdTooEarly);
+        }
         let appended = partition.append_from_client(&records, acks == ALL)?;
         if appended.must_flush {
             context.handler.replicas.flush_soon(&partition);
@@ -82,6 +88,11 @@ fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicO
         .map(|data| PartitionOutcome { index: data.index, result: append(data) })
         .collect();
     TopicOutcome { name: topic.name, id: topic.topic_id, partitions }
+}
+
+fn is_zstd(records: &[u8]) -> bool {
+    let header = BatchHeader::peek(records);
+    header.is_some_and(|header| header.compression() == Ok(Compression::Zstd))
 }
 
 fn partitions(outcomes: &[TopicOutcome]) -> impl Iterator<Item = &PartitionOutcome> {

@@ -140,7 +140,7 @@ pub fn unsupported(kind: i8) -> Refused {
         kind::BROKER_LOGGER => "Log levels can not be changed through Kafka; set RUST_LOG.".to_owned(),
         kind::CLIENT_METRICS => "Client metrics are not supported.".to_owned(),
         kind::GROUP => "Group configurations are not supported.".to_owned(),
-        other => format!("Unexpected resource type {other}."),
+        other => format!("Unknown resource type {other}"),
     };
     Refused { code: ErrorCode::INVALID_REQUEST, message }
 }

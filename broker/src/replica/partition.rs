@@ -125,6 +125,9 @@ pub enum AppendError {
     /// Clients don't write to internal topics.
     #[error("clients can not write to an internal topic")]
     InternalTopic,
+    /// zstd came with version 7 of Produce.
+    #[error("zstd needs version 7 of Produce or later")]
+    ZstdTooEarly,
     /// A transactional batch: there is no transaction coordinator yet.
     #[error("transactions are not supported")]
     Transactional,
@@ -351,7 +354,7 @@ impl Partition {
             return Err(if matches!(state.role, Role::Offline) { NotServed::Storage } else { NotServed::NotLeader });
         };
         match believed_epoch {
-            -1 => Ok(state),
+            ..0 => Ok(state),
             older if older < epoch => Err(NotServed::FencedLeaderEpoch),
             newer if newer > epoch => Err(NotServed::UnknownLeaderEpoch),
             _ => Ok(state),

@@ -158,7 +158,7 @@ impl Partition {
     /// When this broker does not lead the partition in the epoch that the reader believes.
     pub fn end_of_epoch(&self, epoch: i32, believed_epoch: i32) -> Result<Option<(i32, i64)>, NotServed> {
         let state = self.leading(believed_epoch)?;
-        Ok(state.log.epochs().end_offset_for(epoch, state.log.log_end()))
+        Ok((epoch >= 0).then(|| state.log.epochs().end_offset_for(epoch, state.log.log_end())).flatten())
     }
 
     /// Looks an offset up; a record is searched for outside of the lock, where the disk may keep us waiting.
