@@ -30,6 +30,7 @@ pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
                 grow(context, topic, request.validate_only, deadline).await
             };
             let (error_code, error_message) = Refused::to_wire(grown.err());
+            let error_message = error_message.filter(|message| !message.is_empty());
             CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message }
         }));
         CreatePartitionsResponse { results: results.await, ..Default::default() }
@@ -42,9 +43,8 @@ async fn grow(
     validate_only: bool,
     deadline: Deadline,
 ) -> Result<(), Refused> {
-    let topic = context.image.topic(&wanted.name).ok_or_else(|| {
-        Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
-    })?;
+    let topic =
+        context.image.topic(&wanted.name).ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
     let (name, have, count) = (&topic.name, topic.partitions.len() as i32, wanted.count);
     if count <= have {
         let message = if count == have {

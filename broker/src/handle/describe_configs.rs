@@ -13,6 +13,10 @@ use super::resources::{kind, unsupported};
 use crate::ask::Refused;
 use crate::reply::Reply;
 
+/// What Kafka says to a request that makes no sense (`Errors.INVALID_REQUEST`).
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
+    message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// Answers from the image.
 pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
     let results = request.resources.iter().map(|resource| {
@@ -62,7 +66,8 @@ fn describe(context: &Context, resource: &DescribeConfigsResource) -> Result<Vec
         )),
         // There are none: neither is an error in Kafka.
         kind::GROUP | kind::CLIENT_METRICS => Ok(Vec::new()),
-        other => Err(unsupported(other)),
+        kind::BROKER_LOGGER => Err(unsupported(kind::BROKER_LOGGER)),
+        _ => Err(Refused::new(ErrorCode::INVALID_REQUEST, MALFORMED)),
     }
 }
 
