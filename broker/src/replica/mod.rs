@@ -383,7 +383,7 @@ fn produce_rules(settings: &TopicSettings) -> ProduceRules {
             Compression::Uncompressed => Some(Codec::None),
             Compression::Gzip(level) => Some(Codec::Gzip { level }),
             Compression::Snappy => Some(Codec::Snappy),
-            Compression::Lz4(_) => Some(Codec::Lz4),
+            Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd(level) => Some(Codec::Zstd { level }),
         },
         strict: false,

@@ -9,8 +9,8 @@ use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, Min, MinOr, Range, Ratio};
 use crate::setting::{Fallback, Kind, Setting};
 use crate::topic::{
-    CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED, TIMESTAMP_TYPES, UNCLEAN,
-    ZSTD_LEVELS,
+    CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
+    TIMESTAMP_TYPES, UNCLEAN, ZSTD_LEVELS,
 };
 
 /// The settings of brokers, by name: all that a broker of Kafka 4.3 describes.
@@ -29,7 +29,7 @@ const TABLE: &[Setting] = &[
     broker("auto.create.topics.enable", Boolean, Some("true"), Any, READ_ONLY,
         Enforced("Whether a topic is created when a client first asks for it.")),
     broker("compression.gzip.level", Int, Some("-1"), GZIP_LEVELS, DYNAMIC, TOPIC_DEFAULT),
-    broker("compression.lz4.level", Int, Some("9"), LZ4_LEVELS, DYNAMIC, TOPIC_DEFAULT),
+    broker("compression.lz4.level", Int, Some("9"), LZ4_LEVELS, DYNAMIC, LZ4_LEVEL),
     broker("compression.type", Text, Some("producer"), COMPRESSION_TYPES, DYNAMIC, TOPIC_DEFAULT),
     broker("compression.zstd.level", Int, Some("3"), ZSTD_LEVELS, DYNAMIC, TOPIC_DEFAULT),
     broker("connections.max.idle.ms", Long, Some("600000"), Any, READ_ONLY,

@@ -75,8 +75,8 @@ pub enum Compression {
     Gzip(i32),
     /// It has no levels.
     Snappy,
-    /// Level 1 to 17.
-    Lz4(i32),
+    /// Its encoder has one level.
+    Lz4,
     /// Level -131072 to 22.
     Zstd(i32),
 }
@@ -154,7 +154,7 @@ impl TopicSettings {
                 "uncompressed" => Compression::Uncompressed,
                 "gzip" => Compression::Gzip(get.number("compression.gzip.level")),
                 "snappy" => Compression::Snappy,
-                "lz4" => Compression::Lz4(get.number("compression.lz4.level")),
+                "lz4" => Compression::Lz4,
                 "zstd" => Compression::Zstd(get.number("compression.zstd.level")),
                 _ => Compression::Producer,
             },

@@ -22,6 +22,7 @@ pub(crate) const NEVER: &str = "9223372036854775807";
 
 pub(crate) const TIERED: Status = Fixed("tiered storage is not supported");
 pub(crate) const PREALLOCATE: Status = Fixed("log files are never preallocated");
+pub(crate) const LZ4_LEVEL: Status = Fixed("the LZ4 encoder has one level, the fast one");
 pub(crate) const UNCLEAN: Status = Fixed("an acknowledged record is never traded for availability");
 const THROTTLED: Status = Fixed("replication throttling is not supported");
 
@@ -41,7 +42,7 @@ const TABLE: &[Setting] = &[
     topic("compression.gzip.level", Int, "-1", GZIP_LEVELS, &[same("compression.gzip.level")],
         Enforced("Level where compression.type is gzip; -1 is the codec's own default.")),
     topic("compression.lz4.level", Int, "9", LZ4_LEVELS, &[same("compression.lz4.level")],
-        Enforced("Level where compression.type is lz4.")),
+        LZ4_LEVEL),
     topic("compression.type", Text, "producer", COMPRESSION_TYPES, &[same("compression.type")],
         Enforced("The codec that batches are stored in; producer keeps each batch as it was sent.")),
     topic("compression.zstd.level", Int, "3", ZSTD_LEVELS, &[same("compression.zstd.level")],
