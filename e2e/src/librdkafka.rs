@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -216,11 +216,14 @@ impl Member {
     pub fn leave(self) -> Result<Vec<Found>> {
         self.leave.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow::anyhow!("the polling thread panicked"))?;
-        match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+        let found = std::mem::take(&mut *lock(&self.consumer.context().found));
+        let (done, committed) = mpsc::channel();
+        // Closing a consumer waits for its group, now and then for long. Nobody has to wait with it.
+        std::thread::spawn(move || drop(done.send(self.consumer.commit_consumer_state(CommitMode::Sync))));
+        match committed.recv_timeout(LIMIT).context("the last commit is not answered")? {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(found),
             Err(error) => bail!("commit: {error}"),
         }
-        Ok(std::mem::take(&mut lock(&self.consumer.context().found)))
     }
 }
 
