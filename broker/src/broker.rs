@@ -108,7 +108,8 @@ impl Broker {
             max_request: settings.socket_request_max_bytes,
             max_idle: settings.connections_max_idle.unwrap_or(NEVER),
         };
-        let budget = Budget::new(memory.unwrap_or(request_memory));
+        // The largest request must fit, or it would wait for itself.
+        let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
         let server = Server::start(listeners, &handler, reactors, budget, limits)?;
         Ok(Broker { server, replicas, tasks })
     }

@@ -19,6 +19,7 @@ pub mod partition;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
 use ottla_batch::{Codec, ProduceRules};
@@ -79,6 +80,8 @@ pub struct Replicas {
     metrics: Arc<Metrics>,
     ask: AskSender,
     checkpoints: Arc<Mutex<Checkpoints>>,
+    /// Logs that should be open and are not: being recovered, or failed to open. With any of them a stop is not clean.
+    unopened: AtomicUsize,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
@@ -106,6 +109,7 @@ impl Replicas {
             metrics,
             ask,
             checkpoints: Arc::new(Mutex::new(Checkpoints::load(dir, clean)?)),
+            unopened: AtomicUsize::new(0),
             running: RwLock::default(),
             roles: watch::Sender::new(()),
         }))
@@ -164,6 +168,7 @@ impl Replicas {
             }
         }
         // All at once: the workers bound how many logs are recovered at a time.
+        self.unopened.store(opening.len(), Ordering::SeqCst);
         join_all(opening).await;
         self.remove_gone(image).await;
         self.roles.send_replace(());
@@ -192,6 +197,7 @@ impl Replicas {
         let metrics = TopicMetrics::of(&self.metrics, name);
         let partition = Arc::new(Partition::new(&topic, number, self.me, log, known.high_watermark, metrics));
         partition.assume(&assignment, &topic.settings);
+        self.unopened.fetch_sub(1, Ordering::SeqCst);
         self.running.write().insert((topic.id, number), partition);
         // Not only after all are open: another log may take long to recover.
         self.roles.send_replace(());
@@ -314,6 +320,9 @@ impl Replicas {
         });
         let closed: Result<Vec<_>, _> = join_all(closing).await.into_iter().collect();
         let Ok(closed) = closed else { return false };
+        if self.unopened.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
         let stored = self.checkpoints.lock().store(closed);
         stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }

@@ -75,7 +75,9 @@ impl Frames {
                 return Ok(frame);
             }
             if let Some(partial) = &mut self.partial {
-                partial.allowance().await;
+                // Whoever waits for memory holds some: when all wait for each other, the oldest let go.
+                let allowed = tokio::time::timeout(STALL, partial.allowance()).await;
+                allowed.map_err(|_| ReadError::Socket(io::ErrorKind::TimedOut.into()))?;
                 if !self.left.is_empty() {
                     let left = std::mem::take(&mut self.left);
                     self.take_in(left.as_ref())?;
