@@ -9,7 +9,8 @@ from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
 BOOTSTRAP = sys.argv[2]
-LIMIT_S = 60
+# Members that take turns in one thread hold each other up: a rebalance may wait out several sessions.
+LIMIT_S = 240
 
 
 def new_topic(partitions):
