@@ -7,9 +7,11 @@
 //! - [`plan`]: placement and election: values in, values out
 //! - [`lease`]: who is there, and who may act
 //! - [`names`]: what objects are called
+//! - [`broker_file`]: what a broker on Kubernetes is told by the operator
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod assignment;
+pub mod broker_file;
 pub mod change;
 mod kafka_assignment;
 mod kafka_cluster;

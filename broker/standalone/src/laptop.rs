@@ -12,13 +12,12 @@ use ottla_broker::image::BrokerId;
 use ottla_broker::node::{Config, Listener, Node};
 use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::options::Options;
+use crate::options::LaptopOptions;
 
 const NAMESPACE: &str = "default";
 /// The name of the one cluster.
@@ -50,7 +49,7 @@ impl Laptop {
     ///
     /// # Errors
     /// One sentence that names what is wrong: a folder in use, a port in use, a file that can't be read.
-    pub async fn start(options: &Options) -> anyhow::Result<Laptop> {
+    pub async fn start(options: &LaptopOptions) -> anyhow::Result<Laptop> {
         check_loopback(options.api)?;
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("failed to create the data folder {}", options.data.display()))?;
@@ -142,7 +141,7 @@ fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Makes the KafkaCluster what the options say, and tells how many brokers it has.
-async fn ensure_cluster(client: Client, options: &Options) -> anyhow::Result<u16> {
+async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<u16> {
     let clusters: Api<KafkaCluster> = Api::namespaced(client, NAMESPACE);
     let found = clusters.get_opt(CLUSTER).await?;
     let wanted = i32::from(options.brokers);
@@ -171,7 +170,7 @@ async fn ensure_cluster(client: Client, options: &Options) -> anyhow::Result<u16
     Ok(u16::try_from(replicas)?)
 }
 
-fn config(options: &Options, id: u16, brokers: u16) -> Config {
+fn config(options: &LaptopOptions, id: u16, brokers: u16) -> Config {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let brokers = usize::from(brokers);
     Config {
@@ -204,21 +203,12 @@ fn above(first: SocketAddr, id: u16) -> SocketAddr {
     SocketAddr::new(first.ip(), port)
 }
 
-fn advertised_host(options: &Options) -> String {
+fn advertised_host(options: &LaptopOptions) -> String {
     match &options.advertise {
         Some(host) => host.clone(),
         // "Everywhere" is no address to connect to.
         None if options.kafka.ip().is_unspecified() => "localhost".to_owned(),
         None => options.kafka.ip().to_string(),
-    }
-}
-
-/// A connection and a segment are a descriptor each, and the usual soft limit is 1,024.
-pub fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "failed to raise the limit of open files");
     }
 }
 

@@ -1,9 +1,15 @@
-//! Ottla on a laptop: Kubernetes API, coordination and brokers in one process. Stops cleanly on SIGTERM and Ctrl-C.
+//! The `ottla` program. Stops cleanly on SIGTERM and Ctrl-C.
 //!
 //! - [`options`]: the command line
-//! - [`laptop`]: what runs, started and stopped in order
+//! - [`laptop`]: without a subcommand: Kubernetes API, coordination and brokers in one process
+//! - [`broker`]: one broker on Kubernetes
+//! - [`operator`]: the operator on Kubernetes
+//! - [`limits`]: what the process may use
 
+mod broker;
 mod laptop;
+mod limits;
+mod operator;
 mod options;
 
 use std::process::ExitCode;
@@ -13,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::laptop::Laptop;
-use crate::options::Options;
+use crate::options::{CommandLine, LaptopOptions, Part};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,8 +28,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CONTROL_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let options = CommandLine::parse();
+    // On a laptop somebody reads along; a pod's log is read afterwards.
+    let verbosity = if options.part.is_some() { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(verbosity));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -44,19 +52,30 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> anyhow::Result<()> {
+async fn run(options: CommandLine) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    laptop::raise_descriptor_limit();
+    let stopped = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    limits::raise_descriptor_limit();
+    match options.part {
+        None => run_laptop(&options.laptop, stopped).await,
+        Some(Part::Broker(options)) => broker::run(options, stopped).await,
+        Some(Part::Operator(options)) => operator::run(options, stopped).await,
+    }
+}
+
+async fn run_laptop(options: &LaptopOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
+    tokio::pin!(stopped);
     let laptop = tokio::select! {
-        started = Laptop::start(&options) => started?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        started = Laptop::start(options) => started?,
+        () = &mut stopped => return Ok(()),
     };
     println!("{laptop}");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stopped.await;
     laptop.stop().await;
     Ok(())
 }

@@ -3,12 +3,32 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 /// Kafka in one process, without Kubernetes: one command, ready at once.
 #[derive(Clone, Debug, Parser)]
-#[command(version, about)]
-pub struct Options {
+#[command(version, about, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct CommandLine {
+    /// What to be on Kubernetes; without it: everything, on a laptop.
+    #[command(subcommand)]
+    pub part: Option<Part>,
+    /// Without a subcommand.
+    #[command(flatten)]
+    pub laptop: LaptopOptions,
+}
+
+/// A part of Ottla on Kubernetes.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Part {
+    /// One broker, in a pod that the operator made.
+    Broker(BrokerOptions),
+    /// The operator of all clusters.
+    Operator(OperatorOptions),
+}
+
+/// `ottla`.
+#[derive(Clone, Debug, Args)]
+pub struct LaptopOptions {
     /// Where records and Kubernetes objects are kept.
     #[arg(long, value_name = "FOLDER", default_value = "ottla-data", env = "OTTLA_DATA")]
     pub data: PathBuf,
@@ -43,4 +63,36 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("give it as NAME=VALUE, such as log.retention.hours=24")?;
     ottla_config::check_broker(name, value).map_err(|error| error.to_string())?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `ottla broker`.
+#[derive(Clone, Debug, Args)]
+pub struct BrokerOptions {
+    /// What the operator says to all brokers of the cluster.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// The pod's name; the number at its end is the broker's id.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub pod_name: String,
+
+    /// The pod's uid: a container that starts again in the same pod has the same volume.
+    #[arg(long, value_name = "UID", env = "POD_UID")]
+    pub pod_uid: String,
+}
+
+/// `ottla operator`.
+#[derive(Clone, Debug, Args)]
+pub struct OperatorOptions {
+    /// Where Prometheus scrapes and the kubelet probes.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub http: SocketAddr,
+
+    /// The namespace of the operator's own Lease.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: String,
+
+    /// The image of the brokers' pods.
+    #[arg(long, value_name = "IMAGE", env = "OTTLA_BROKER_IMAGE")]
+    pub broker_image: String,
 }

@@ -1,0 +1,16 @@
+//! The operator on Kubernetes.
+
+use anyhow::Context;
+use ottla_operator::operator;
+
+use crate::options::OperatorOptions;
+
+/// Operates until `stopped`.
+///
+/// # Errors
+/// Without a Kubernetes cluster around it, or as the operator says.
+pub async fn run(options: OperatorOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let client = kube::Client::try_default().await.context("failed to find the Kubernetes API")?;
+    let OperatorOptions { http, namespace, broker_image } = options;
+    Ok(operator::run(client, operator::Options { http, namespace, broker_image }, stopped).await?)
+}

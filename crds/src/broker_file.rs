@@ -1,0 +1,128 @@
+//! The file that tells a broker on Kubernetes which cluster it is of and where it listens.
+//!
+//! The operator writes it into the cluster's ConfigMap, every broker of the cluster reads the same. What differs between brokers is in their
+//! pods' environment.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The key in the ConfigMap, and so the file's name.
+pub const FILE_NAME: &str = "broker.yaml";
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BrokerFile {
+    /// The KafkaCluster's name.
+    pub cluster: String,
+    /// The namespace of the cluster's objects.
+    pub namespace: String,
+    /// The data directory: where the broker's volume is mounted, or a folder in it.
+    pub data: PathBuf,
+    /// Where metrics and probes are served.
+    pub http: SocketAddr,
+    /// Where clients and other brokers connect.
+    pub listeners: Vec<BrokerListener>,
+    /// How long a broker that is told to stop may serve on until others lead what it led, in seconds: less than the pod's
+    /// grace period.
+    pub drain_seconds: u32,
+}
+
+/// A socket of every broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BrokerListener {
+    /// The listener's name in the KafkaCluster.
+    pub name: String,
+    /// Where to listen.
+    pub bind: SocketAddr,
+}
+
+/// Why a file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerFileError {
+    /// It is not YAML of this shape.
+    #[error("{0}")]
+    Malformed(#[from] serde_yaml::Error),
+    /// A broker without a listener is no broker.
+    #[error("listeners: at least one is needed")]
+    NoListener,
+    /// A name or an address stands twice.
+    #[error("listeners: {0} is there twice")]
+    Twice(String),
+}
+
+impl BrokerFile {
+    /// What `text` says.
+    ///
+    /// # Errors
+    /// One line that names the field, and where it can be told the line.
+    pub fn parse(text: &str) -> Result<BrokerFile, BrokerFileError> {
+        let file: BrokerFile = serde_yaml::from_str(text)?;
+        if file.listeners.is_empty() {
+            return Err(BrokerFileError::NoListener);
+        }
+        let mut seen = BTreeSet::new();
+        for listener in &file.listeners {
+            for unique in [listener.name.clone(), listener.bind.to_string()] {
+                if !seen.insert(unique.clone()) {
+                    return Err(BrokerFileError::Twice(unique));
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// The file's text.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("strings, numbers and lists are YAML")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+cluster: prod
+namespace: kafka
+data: /var/lib/ottla
+http: 0.0.0.0:9404
+listeners:
+- name: internal
+  bind: 0.0.0.0:9092
+- name: outside
+  bind: '[::]:9094'
+drainSeconds: 25
+";
+
+    #[test]
+    fn what_is_written_is_read() {
+        let file = BrokerFile::parse(GOOD).unwrap();
+        assert_eq!(file.listeners[1].bind.port(), 9094);
+        assert_eq!(BrokerFile::parse(&file.to_yaml()).unwrap(), file);
+        assert_eq!(file.to_yaml(), GOOD);
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_in_one_line() {
+        let cases = [
+            ("namespace: kafka", "nmespace: kafka", "unknown field `nmespace`"),
+            ("namespace: kafka\n", "", "missing field `namespace`"),
+            ("0.0.0.0:9092", "9092", "listeners[0].bind: "),
+            ("name: outside", "name: internal", "listeners: internal is there twice"),
+            ("'[::]:9094'", "0.0.0.0:9092", "listeners: 0.0.0.0:9092 is there twice"),
+            ("cluster: prod", "cluster: [prod]", "cluster: invalid type"),
+            (GOOD, "", "missing field `cluster`"),
+        ];
+        for (good, bad, expected) in cases {
+            let error = BrokerFile::parse(&GOOD.replace(good, bad)).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains('\n'), "{bad}: {error}");
+        }
+        let none = GOOD.split_once("listeners:").unwrap().0.to_owned() + "listeners: []\ndrainSeconds: 25\n";
+        assert!(matches!(BrokerFile::parse(&none), Err(BrokerFileError::NoListener)));
+    }
+}
