@@ -6,6 +6,7 @@
 //!
 //! - `election`: the operator drops members that are gone and elects
 //! - `isr`: the leader shrinks and expands the ISR
+//! - `high_watermark`: what the ISR has, the leader may acknowledge
 //! - `reassignment`: the operator moves replicas
 //! - `recovery`: what is left when no in-sync member is valid
 //!
@@ -13,6 +14,7 @@
 //! never shrinks below the floor.
 
 mod election;
+mod high_watermark;
 mod isr;
 mod reassignment;
 mod recovery;
@@ -23,6 +25,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
 
 /// A broker's id: its ordinal in the StatefulSet, from 0. −1 never occurs: "nobody" is `None`.

@@ -2,7 +2,6 @@
 //!
 //! - [`Replicas`]: compares the image with what runs, and makes it so
 //! - [`partition`]: one partition: its log, its role, the order of appends
-//! - [`high_watermark`]: how far records are safe, as a function
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - `folders`: whose the partitions' folders are
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` beside it
@@ -12,7 +11,6 @@
 pub mod checkpoints;
 mod compaction;
 mod folders;
-pub mod high_watermark;
 pub mod housekeeping;
 pub mod partition;
 

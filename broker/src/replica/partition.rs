@@ -18,12 +18,12 @@ use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
+use ottla_crds::assignment::{Position, high_watermark};
 use ottla_log::{Admission, Log, ProducerError};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::NotServed;
-use super::high_watermark::{Position, high_watermark};
 use crate::env::{self, Instant};
 use crate::image::{Assignment, BrokerId, IsrMember, Me};
 use crate::metrics::TopicMetrics;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ottla_crds::assignment::{BrokerId, Incarnation, IsrMember};
+use super::{BrokerId, Incarnation, IsrMember};
 
 /// How far a follower has got, as its fetches in this leader epoch said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The incarnation that its fetch carried.
     pub incarnation: Incarnation,
@@ -13,7 +13,7 @@ pub struct Position {
     pub fetched_to: i64,
 }
 
-/// The leader's new high watermark (COORDINATION §2.6): the least position over the in-sync members, each reported in this leader
+/// The leader's new high watermark: the least position over the in-sync members, each reported in this leader
 /// epoch by that very incarnation; the leader counts with its log end. It stands still while a member has not reported, and while
 /// the in-sync members are fewer than `min_in_sync`.
 pub fn high_watermark(
