@@ -52,6 +52,16 @@ impl Refused {
         }
     }
 
+    /// No topic has this name.
+    pub fn unknown_topic() -> Refused {
+        Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+    }
+
+    /// No topic has this id.
+    pub fn unknown_topic_id() -> Refused {
+        Refused::new(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+    }
+
     /// The broker stops: nobody will answer.
     pub fn stopping() -> Refused {
         Refused { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: "the broker stops".to_owned() }

@@ -4,7 +4,6 @@ use ottla_wire::ErrorCode;
 use ottla_wire::m21_delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use uuid::Uuid;
 
 use super::Context;
 use crate::image::is_internal;
@@ -21,9 +20,7 @@ pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
             if is_internal(&topic.name) {
                 return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
             }
-            let known = context.topic(i16::MAX, &topic.name, Uuid::nil());
-            let partition = known.and_then(|known| context.handler.replicas.get(known, index));
-            let partition = partition.map_err(|error| ErrorCode::from(&error))?;
+            let partition = context.partition(&topic.name, index).map_err(|error| ErrorCode::from(&error))?;
             if !partition.allows_delete_records() {
                 return Err(ErrorCode::POLICY_VIOLATION);
             }

@@ -41,20 +41,14 @@ async fn delete(
             return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
         }
         let topic = match &wanted.name {
-            Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(|| {
-                Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
-            }),
+            Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(Refused::unknown_topic),
             Some(_) => {
                 Err(Refused::new(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id."))
             }
             None if wanted.topic_id.is_nil() => {
                 Err(Refused::new(ErrorCode::INVALID_REQUEST, "Neither topic name nor id were specified."))
             }
-            None => {
-                context.image.topics.get(&wanted.topic_id).ok_or_else(|| {
-                    Refused::new(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
-                })
-            }
+            None => context.image.topics.get(&wanted.topic_id).ok_or_else(Refused::unknown_topic_id),
         }?;
         result.name = Some(topic.name.clone());
         result.topic_id = topic.id;

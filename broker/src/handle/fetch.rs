@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures::future::select_all;
 use ottla_wire::m01_fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
 use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
-use super::{Context, LeaderHint};
+use super::Context;
+use super::leader_hint::LeaderHint;
 use crate::env;
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
@@ -159,15 +159,7 @@ impl Outcome {
                     answer.aborted_transactions = want.partition.is_err().then(Vec::new);
                     answer.records = Some(Records::default());
                     if let Some(leader) = error.asks_for_leader().then(|| want.leader(context)).flatten() {
-                        answer.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
-                        if response.node_endpoints.iter().all(|node| node.node_id != leader.id) {
-                            response.node_endpoints.push(NodeEndpoint {
-                                node_id: leader.id,
-                                host: leader.host,
-                                port: leader.port,
-                                rack: leader.rack,
-                            });
-                        }
+                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
                     }
                 }
             }
@@ -181,7 +173,7 @@ impl Outcome {
 
 impl Wanted {
     fn leader(&self, context: &Context) -> Option<LeaderHint> {
-        context.leader_hint(context.topic(13, &self.topic, self.topic_id).ok()?, self.index)
+        LeaderHint::of(context, context.topic(13, &self.topic, self.topic_id).ok()?, self.index)
     }
 }
 

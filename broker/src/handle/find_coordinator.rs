@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use ottla_group::partition_for;
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
 use super::Context;
+use super::leader_hint::LeaderHint;
 use crate::ask::{Ask, NewTopic};
 use crate::image::CONSUMER_OFFSETS;
 use crate::reply::Reply;
@@ -53,10 +54,10 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let leader = (count > 0).then(|| context.leader_hint(topic, partition_for(&key, count))).flatten();
+    let leader = (count > 0).then(|| LeaderHint::of(context, topic, partition_for(&key, count))).flatten();
     match leader {
-        Some(leader) => {
-            Coordinator { node_id: leader.id, host: leader.host, port: leader.port, ..nobody(key, ErrorCode::NONE) }
+        Some(LeaderHint { node: NodeEndpoint { node_id, host, port, .. }, .. }) => {
+            Coordinator { node_id, host, port, ..nobody(key, ErrorCode::NONE) }
         }
         None => nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
     }

@@ -8,7 +8,6 @@ use ottla_wire::m02_list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use uuid::Uuid;
 
 use super::Context;
 use crate::replica::partition::reading::{Bound, Wanted};
@@ -49,9 +48,7 @@ fn find(
     bound: Bound,
 ) -> Result<Option<FoundRecord>, ErrorCode> {
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
-    let topic = context.topic(i16::MAX, topic, Uuid::nil());
-    let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));
-    let partition = partition.map_err(|error| ErrorCode::from(&error))?;
+    let partition = context.partition(topic, wanted.partition_index).map_err(|error| ErrorCode::from(&error))?;
     partition.find(what, bound, wanted.current_leader_epoch).map_err(|error| ErrorCode::from(&error))
 }
 

@@ -22,6 +22,7 @@ mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leader_hint;
 mod leave_group;
 mod list_config_resources;
 mod list_groups;
@@ -54,6 +55,7 @@ use crate::groups::Groups;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::replica::partition::Partition;
 use crate::replica::{NotServed, Replicas};
 use crate::reply::{CloseReason, Reply};
 use tokio::sync::oneshot;
@@ -242,20 +244,6 @@ impl Default for Deadline {
     }
 }
 
-/// Who leads a partition and where, for a client that asked somebody else (KIP-951).
-pub struct LeaderHint {
-    /// The leader.
-    pub id: i32,
-    /// Its epoch.
-    pub epoch: i32,
-    /// Where the client reaches it.
-    pub host: Str,
-    /// TCP port.
-    pub port: i32,
-    /// Its rack.
-    pub rack: Option<Str>,
-}
-
 impl Context {
     /// Answers now.
     pub fn reply<R: ResponseMessage>(&self, response: &R) -> Reply {
@@ -299,22 +287,18 @@ impl Context {
         if self.version >= ids_from {
             self.image.topics.get(&id).ok_or(NotServed::UnknownTopicId)
         } else {
-            self.image.topic(name).ok_or(NotServed::UnknownTopicOrPartition)
+            self.topic_by_name(name)
         }
     }
 
-    /// Who leads a partition of `topic`, if that is somebody alive.
-    pub fn leader_hint(&self, topic: &Topic, partition: i32) -> Option<LeaderHint> {
-        let assignment = topic.partitions.get(usize::try_from(partition).ok()?)?;
-        let leader = assignment.leader?;
-        let endpoint = self.image.endpoint(leader, &self.peer.listener)?;
-        Some(LeaderHint {
-            id: leader.0,
-            epoch: assignment.leader_epoch,
-            host: endpoint.host.clone(),
-            port: i32::from(endpoint.port),
-            rack: self.image.brokers.get(&leader).and_then(|broker| broker.rack.clone()),
-        })
+    /// The topic that a request names by its name in every version.
+    pub fn topic_by_name(&self, name: &str) -> Result<&Arc<Topic>, NotServed> {
+        self.image.topic(name).ok_or(NotServed::UnknownTopicOrPartition)
+    }
+
+    /// The replica of a partition, by its topic's name, that runs here.
+    pub fn partition(&self, topic: &str, number: i32) -> Result<Arc<Partition>, NotServed> {
+        self.handler.replicas.get(self.topic_by_name(topic)?, number)
     }
 }
 

@@ -12,9 +12,7 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let partition = context
-                .topic(i16::MAX, &topic.topic, uuid::Uuid::nil())
-                .and_then(|topic| context.handler.replicas.get(topic, wanted.partition));
+            let partition = context.partition(&topic.topic, wanted.partition);
             let end = partition.and_then(|p| p.end_of_epoch(wanted.leader_epoch, wanted.current_leader_epoch));
             let answer = EpochEndOffset { partition: wanted.partition, ..Default::default() };
             match end {

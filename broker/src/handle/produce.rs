@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use ottla_batch::{BatchHeader, Compression, InvalidBatch};
 use ottla_wire::m00_produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
-    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
 };
 use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
-use super::{Context, LeaderHint};
+use super::Context;
+use super::leader_hint::LeaderHint;
 use crate::env::{self, Instant};
 use crate::image::is_internal;
 use crate::replica::partition::{AppendError, Appended, Partition};
@@ -131,15 +132,7 @@ fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
                 Err(error) => {
                     let mut answer = refusal(index, &error);
                     if let Some(leader) = error.asks_for_leader().then(|| leader(context, &topic, index)).flatten() {
-                        answer.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
-                        if response.node_endpoints.iter().all(|node| node.node_id != leader.id) {
-                            response.node_endpoints.push(NodeEndpoint {
-                                node_id: leader.id,
-                                host: leader.host,
-                                port: leader.port,
-                                rack: leader.rack,
-                            });
-                        }
+                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
                     }
                     answer
                 }
@@ -152,7 +145,7 @@ fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
 }
 
 fn leader(context: &Context, topic: &TopicOutcome, index: i32) -> Option<LeaderHint> {
-    context.leader_hint(context.topic(13, &topic.name, topic.id).ok()?, index)
+    LeaderHint::of(context, context.topic(13, &topic.name, topic.id).ok()?, index)
 }
 
 fn refusal(index: i32, error: &AppendError) -> PartitionProduceResponse {

@@ -9,6 +9,7 @@
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
+//! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
 //! | [`codec`] | how a value reads and writes itself |
 //! | [`decoder`], [`encoder`] | from and to bytes; no trust in the ones that come in |
 //! | [`frame`] | what is sent: pieces of memory and of files |
@@ -30,6 +31,7 @@ pub mod decoder;
 pub mod encoder;
 pub mod error_code;
 pub mod frame;
+pub mod leader;
 pub mod message;
 
 pub mod m00_produce;
@@ -69,6 +71,7 @@ pub use compatibility::compatibility_table;
 pub use decoder::{DecodeError, Decoder};
 pub use error_code::ErrorCode;
 pub use frame::{Chunk, FileSlice, Frame, Records};
+pub use leader::{LeaderIdAndEpoch, NodeEndpoint};
 pub use message::{
     ApiKey, Request, RequestError, RequestHeader, RequestMessage, ResponseMessage, decode_response, encode_request,
     encode_response,

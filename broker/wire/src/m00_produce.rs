@@ -6,6 +6,7 @@
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
 use crate::frame::Records;
+use crate::leader::{LeaderIdAndEpoch, NodeEndpoint};
 use ottla_wire_derive::Message;
 use uuid::Uuid;
 
@@ -86,21 +87,4 @@ pub struct BatchIndexAndErrorMessage {
     pub batch_index: i32,
     #[wire(nullable)]
     pub batch_index_error_message: Option<Str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Message)]
-pub struct LeaderIdAndEpoch {
-    #[wire(default = -1)]
-    pub leader_id: i32,
-    #[wire(default = -1)]
-    pub leader_epoch: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Message)]
-pub struct NodeEndpoint {
-    pub node_id: i32,
-    pub host: Str,
-    pub port: i32,
-    #[wire(nullable)]
-    pub rack: Option<Str>,
 }

@@ -6,6 +6,7 @@
 use crate::codec::Str;
 use crate::error_code::ErrorCode;
 use crate::frame::Records;
+use crate::leader::{LeaderIdAndEpoch, NodeEndpoint};
 use ottla_wire_derive::Message;
 use uuid::Uuid;
 
@@ -162,14 +163,6 @@ pub struct EpochEndOffset {
 }
 
 #[derive(Clone, Debug, PartialEq, Message)]
-pub struct LeaderIdAndEpoch {
-    #[wire(default = -1)]
-    pub leader_id: i32,
-    #[wire(default = -1)]
-    pub leader_epoch: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Message)]
 pub struct SnapshotId {
     #[wire(default = -1)]
     pub end_offset: i64,
@@ -181,13 +174,4 @@ pub struct SnapshotId {
 pub struct AbortedTransaction {
     pub producer_id: i64,
     pub first_offset: i64,
-}
-
-#[derive(Clone, Debug, PartialEq, Message)]
-pub struct NodeEndpoint {
-    pub node_id: i32,
-    pub host: Str,
-    pub port: i32,
-    #[wire(nullable)]
-    pub rack: Option<Str>,
 }

@@ -5,7 +5,7 @@ mod common;
 use common::flatten;
 use ottla_wire::codec::{Version, Wire};
 use ottla_wire::encoder::Encoder;
-use ottla_wire::m00_produce::{LeaderIdAndEpoch, PartitionProduceData, PartitionProduceResponse, TopicProduceData};
+use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, TopicProduceData};
 use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m75_describe_topic_partitions::Cursor;
 use ottla_wire::*;

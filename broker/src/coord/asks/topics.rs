@@ -9,7 +9,7 @@ use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
 use super::{Desk, Failed, Granted, refuse};
-use crate::ask::{NewTopic, Swap};
+use crate::ask::{NewTopic, Refused, Swap};
 use crate::image::{BrokerId, ClusterImage, Topic};
 
 impl Desk {
@@ -128,7 +128,7 @@ impl Desk {
     async fn object(&self, topic_id: Uuid) -> Result<KafkaTopic, Failed> {
         let image = self.images.borrow().clone();
         let Some(topic) = image.topics.get(&topic_id) else {
-            return Err(refuse(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID."));
+            return Err(Failed::Refused(Refused::unknown_topic_id()));
         };
         let speaks = |object: &KafkaTopic| object.topic_name() == &*topic.name && self.is_ours(object);
         let likely = self.topics.get_opt(&names::topic(&self.cluster_name, &topic.name)).await?;

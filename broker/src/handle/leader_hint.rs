@@ -1,0 +1,37 @@
+//! Who leads a partition and where, for a client that asked somebody else (KIP-951): it need not ask Metadata.
+
+use ottla_wire::{LeaderIdAndEpoch, NodeEndpoint};
+
+use super::Context;
+use crate::image::Topic;
+
+/// The leader of a partition, if that is somebody alive.
+pub struct LeaderHint {
+    /// Who, in which epoch.
+    pub current: LeaderIdAndEpoch,
+    /// Where.
+    pub node: NodeEndpoint,
+}
+
+impl LeaderHint {
+    /// Reads it from the image; the address is one of the client's listener.
+    pub fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
+        let assignment = topic.partitions.get(usize::try_from(partition).ok()?)?;
+        let leader = assignment.leader?;
+        let endpoint = context.image.endpoint(leader, &context.peer.listener)?;
+        let rack = context.image.brokers.get(&leader).and_then(|broker| broker.rack.clone());
+        let (host, port) = (endpoint.host.clone(), i32::from(endpoint.port));
+        Some(LeaderHint {
+            current: LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: assignment.leader_epoch },
+            node: NodeEndpoint { node_id: leader.0, host, port, rack },
+        })
+    }
+
+    /// Writes it into an answer: the leader beside its partition, its address once for all of them.
+    pub fn tell(self, current_leader: &mut LeaderIdAndEpoch, node_endpoints: &mut Vec<NodeEndpoint>) {
+        *current_leader = self.current;
+        if node_endpoints.iter().all(|node| node.node_id != self.node.node_id) {
+            node_endpoints.push(self.node);
+        }
+    }
+}
