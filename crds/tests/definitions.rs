@@ -5,24 +5,40 @@
 use std::{fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-
-fn file_of(crd: &CustomResourceDefinition) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{}.yaml", crd.spec.names.plural))
-}
+use kube::ResourceExt;
 
 #[test]
 fn the_committed_yaml_is_what_the_types_say() {
     for crd in ottla_crds::all() {
-        let generated = format!(
-            "# Generated from crds/src; UPDATE=1 cargo test -p ottla-crds rewrites it.\n{}",
-            serde_yaml::to_string(&crd).unwrap()
-        );
-        let file = file_of(&crd);
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&file, &generated).unwrap();
-        }
-        let committed = fs::read_to_string(&file).unwrap_or_default();
-        assert!(committed == generated, "{} is stale: UPDATE=1 cargo test -p ottla-crds rewrites it", file.display());
+        is_committed(&format!("{}.yaml", crd.spec.names.plural), &crd);
+    }
+}
+
+/// The chart's are the same, but outlive the release: with a definition go all objects of its kind.
+#[test]
+fn the_charts_yaml_is_what_the_types_say() {
+    for mut crd in ottla_crds::all() {
+        crd.annotations_mut().insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+        is_committed(&format!("../charts/ottla-crds/templates/{}.yaml", crd.spec.names.plural), &crd);
+    }
+}
+
+fn is_committed(file: &str, crd: &CustomResourceDefinition) {
+    let yaml = serde_yaml::to_string(crd).unwrap();
+    let generated = format!("# Generated from crds/src; UPDATE=1 cargo test -p ottla-crds rewrites it.\n{yaml}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == generated, "{} is stale: UPDATE=1 cargo test -p ottla-crds rewrites it", path.display());
+}
+
+/// Helm reads what stands in braces.
+#[test]
+fn no_description_is_a_template() {
+    for crd in ottla_crds::all() {
+        assert!(!serde_yaml::to_string(&crd).unwrap().contains("{{"), "{}", crd.spec.names.kind);
     }
 }
 
