@@ -29,6 +29,8 @@ pub struct Me {
 pub struct ClusterImage {
     /// Kafka's cluster id: 22 characters of base64.
     pub cluster_id: Str,
+    /// The listener on which brokers talk to each other.
+    pub inter_broker_listener: Str,
     /// Every broker that the cluster has, alive or not.
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// Topics by id. Iterate [`ClusterImage::topic_names`] for Kafka's order.
@@ -50,6 +52,8 @@ pub struct Broker {
     pub rack: Option<Str>,
     /// Whether its Lease is being renewed: clients are sent only to live brokers.
     pub alive: bool,
+    /// Whether it asked to lead nothing: it will go soon.
+    pub draining: bool,
     /// Where clients reach it, by listener name.
     pub endpoints: BTreeMap<Str, Endpoint>,
 }
@@ -99,6 +103,7 @@ impl Default for ClusterImage {
     fn default() -> ClusterImage {
         ClusterImage {
             cluster_id: Str::new(),
+            inter_broker_listener: Str::new(),
             brokers: BTreeMap::new(),
             topics: HashMap::new(),
             topic_names: BTreeMap::new(),

@@ -72,6 +72,10 @@ use crate::{
     validation = (
         "self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port))",
         "listeners must have different ports"
+    ),
+    validation = (
+        "self.listeners.exists(l, l.type == 'internal')",
+        "listeners must have one of type internal: brokers talk to each other on the first of them"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -309,6 +313,12 @@ pub struct ListenerStatus {
 }
 
 impl KafkaClusterSpec {
+    /// The listener on which brokers talk to each other: the first that is reached from inside; none where the object was
+    /// written past its rules.
+    pub fn inter_broker_listener(&self) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.type_ == ListenerType::Internal)
+    }
+
     /// The brokers' settings by Kafka's names: those in `config`, and the defaults for topics where it does not say.
     pub fn broker_config(&self) -> BTreeMap<String, String> {
         let mut config = self.config.clone();

@@ -52,9 +52,11 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
             topics.insert(id, topic);
         }
     }
+    let inter_broker_listener = cluster.and_then(|cluster| cluster.spec.inter_broker_listener());
     let brokers = status.map_or(&[][..], |status| &status.brokers).iter().map(broker);
     ClusterImage {
         cluster_id: Str::from(status.and_then(|status| status.cluster_id.as_deref()).unwrap_or_default()),
+        inter_broker_listener: inter_broker_listener.map(|l| Str::from(l.name.as_str())).unwrap_or_default(),
         brokers: brokers.map(|broker| (broker.id, broker)).collect(),
         topics,
         topic_names,
@@ -100,6 +102,7 @@ fn broker(status: &BrokerStatus) -> Broker {
             BrokerState::Online | BrokerState::Draining => true,
             BrokerState::Offline => false,
         },
+        draining: status.state == BrokerState::Draining,
         endpoints: status.endpoints.iter().filter_map(endpoint).collect(),
     }
 }
@@ -199,6 +202,7 @@ mod tests {
         let image = image(&Known { cluster: Some(Arc::new(cluster)), ..Known::default() }, &ClusterImage::default());
         assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);
         assert_eq!(image.live_brokers().count(), 1);
+        assert_eq!(image.inter_broker_listener, "internal");
         assert_eq!(image.cluster_id, "AAAAAAAAAAAAAAAAAAAAAA");
     }
 }

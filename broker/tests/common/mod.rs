@@ -71,11 +71,13 @@ pub fn image(port: u16, topics: Vec<Topic>) -> ClusterImage {
         id: ME.id,
         rack: None,
         alive: true,
+        draining: false,
         endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
     };
     let without_delays = BTreeMap::from([("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned())]);
     ClusterImage {
         cluster_id: "3Db5QLSqSZieL3rJBUUegA".into(),
+        inter_broker_listener: LISTENER.into(),
         brokers: BTreeMap::from([(ME.id, broker)]),
         topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
         topics: topics.into_iter().map(|topic| (topic.id, Arc::new(topic))).collect(),
