@@ -46,6 +46,12 @@ pub struct Metrics {
     pub under_min_isr: IntGauge,
     /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
     pub offline_partitions: IntGauge,
+    /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
+    pub brokers_down: IntGauge,
+    /// Bytes that the data directory's file system has.
+    pub data_dir_size: IntGauge,
+    /// Bytes of them that this process can still fill.
+    pub data_dir_free: IntGauge,
     /// Bytes on disk, by topic and partition.
     pub log_size: IntGaugeVec,
     /// First offset, by topic and partition.
@@ -106,6 +112,13 @@ impl Metrics {
                 "ottla_offline_partitions",
                 "Partitions of the cluster that nobody leads, as this broker sees it",
             ),
+            brokers_down: gauge(
+                &r,
+                "ottla_brokers_down",
+                "Brokers of the cluster that are not alive, as this broker sees it",
+            ),
+            data_dir_size: gauge(&r, "ottla_data_dir_size_bytes", "Size of the data directory's file system"),
+            data_dir_free: gauge(&r, "ottla_data_dir_free_bytes", "What is free on the data directory's file system"),
             log_size: gauges(&r, "ottla_log_size_bytes", "Bytes on disk", by_partition),
             log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
             log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),

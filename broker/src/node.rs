@@ -119,6 +119,7 @@ impl Node {
         };
         let coord = Coord::start(setup, &data).await?;
         measure(&coord, &metrics);
+        measure_disk(config.data.clone(), &metrics);
         shown(&coord, config.id).await;
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
@@ -175,6 +176,18 @@ fn measure(coord: &Coord, metrics: &Metrics) {
         if let Some(renewed) = signs.renewed() {
             metrics.lease_age.with_label_values::<&str>(&[]).set(age(renewed));
         }
+    });
+}
+
+/// Lets each scrape see how full the disk is.
+fn measure_disk(data: PathBuf, metrics: &Metrics) {
+    metrics.before_scrape(move |metrics| match rustix::fs::statvfs(&data) {
+        Ok(disk) => {
+            let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
+            metrics.data_dir_size.set(bytes(disk.f_blocks));
+            metrics.data_dir_free.set(bytes(disk.f_bavail));
+        }
+        Err(error) => tracing::warn!(%error, "failed to see how full the disk is"),
     });
 }
 

@@ -289,6 +289,8 @@ impl Replicas {
         self.metrics.offline_replicas.set(standing.3);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
+        let down = image.brokers.values().filter(|broker| !broker.alive).count();
+        self.metrics.brokers_down.set(down as i64);
     }
 
     /// Sets the gauges of every log.

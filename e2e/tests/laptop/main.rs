@@ -450,6 +450,7 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
         "ottla_under_replicated_partitions 0",
         "ottla_under_min_isr_partitions 0",
         "ottla_offline_partitions 0",
+        "ottla_brokers_down 0",
     ] {
         assert!(has(line), "{line} is missing in\n{metrics}");
     }
@@ -461,6 +462,8 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
         "ottla_connections",
         "ottla_log_size_bytes",
         "ottla_leaders",
+        "ottla_data_dir_size_bytes",
+        "ottla_data_dir_free_bytes",
         "ottla_lease_age_seconds",
         "ottla_control_plane_staleness_seconds",
         "ottla_kubernetes_writes_total",
