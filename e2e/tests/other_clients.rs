@@ -58,7 +58,7 @@ fn kafka_python_reads_its_offsets_back() -> Result<()> {
 }
 
 #[test]
-fn kafka_python_rebalances_a_group_of_two() -> Result<()> {
+fn kafka_python_rebalances_a_group_of_three() -> Result<()> {
     python("group")
 }
 
