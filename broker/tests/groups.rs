@@ -39,8 +39,12 @@ impl Cluster {
         (topic(CONSUMER_OFFSETS, &[("cleanup.policy", "compact")]), topic("t", &[]))
     }
 
-    async fn start(data: &Path, (offsets, t): (Topic, Topic)) -> Cluster {
-        let one = OneBroker::start(data, false, vec![offsets.clone(), t.clone()]).await;
+    async fn start(data: &Path, topics: (Topic, Topic)) -> Cluster {
+        Cluster::start_with(data, topics, &[]).await
+    }
+
+    async fn start_with(data: &Path, (offsets, t): (Topic, Topic), settings: &[(&str, &str)]) -> Cluster {
+        let one = OneBroker::start_with(data, false, vec![offsets.clone(), t.clone()], settings).await;
         let cluster = Cluster { one, offsets, t };
         cluster.one.led(&cluster.offsets).await;
         let mut client = cluster.client().await;
@@ -244,6 +248,61 @@ async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
     let (_, response) = client.receive::<OffsetCommitRequest>(10).await;
     assert_eq!(codes(&response), [ErrorCode::NONE]);
     assert_eq!(committed(&mut other).await.0, 42);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_is_replicated_too_late_is_refused_and_there_in_the_end() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut offsets, t) = Cluster::topics();
+    let partition = &mut offsets.partitions[0];
+    partition.replicas.push(BrokerId(1));
+    partition.isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+    let cluster = Cluster::start_with(data.path(), (offsets, t), &[("offsets.commit.timeout.ms", "100")]).await;
+    let (mut a, mut b) = (cluster.client().await, cluster.client().await);
+    let late = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+
+    // The replica does not fetch. Each is late by its own clock, also behind another that is late already.
+    a.send(10, &commit_of("", -1, cluster.t.id, &[(0, 42)])).await;
+    assert_eq!(codes(&a.receive::<OffsetCommitRequest>(10).await.1), [late]);
+    assert_eq!(codes(&b.call(10, &commit_of("", -1, cluster.t.id, &[(0, 43)])).await), [late]);
+    assert_eq!(committed(&mut a).await.0, -1, "not there before it is safe");
+
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].isr.truncate(1);
+        topic.partitions[0].partition_epoch = 1;
+    });
+    while committed(&mut a).await.0 != 43 {}
+    assert_eq!(codes(&b.call(10, &commit_of("", -1, cluster.t.id, &[(0, 44)])).await), [ErrorCode::NONE]);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn an_assignment_that_is_replicated_too_late_is_refused_and_made_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut offsets, t) = Cluster::topics();
+    offsets.partitions[0].replicas.push(BrokerId(1));
+    let cluster = Cluster::start_with(data.path(), (offsets, t), &[("offsets.commit.timeout.ms", "100")]).await;
+    let mut client = cluster.client().await;
+    let member = first_member(&mut client).await;
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+        topic.partitions[0].partition_epoch = 1;
+    });
+    let joined = client.call(9, &join(&member)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2));
+    let refused = client.call(5, &sync(&member, 2, &[(&member, b"late")])).await;
+    assert_eq!(refused.error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    assert_eq!(heartbeat(&mut client, &member, 2).await, ErrorCode::REBALANCE_IN_PROGRESS);
+
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].isr.truncate(1);
+        topic.partitions[0].partition_epoch = 2;
+    });
+    let joined = client.call(9, &join(&member)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 3));
+    let synced = client.call(5, &sync(&member, 3, &[(&member, b"in time")])).await;
+    assert_eq!((synced.error_code, &synced.assignment[..]), (ErrorCode::NONE, &b"in time"[..]));
     cluster.one.broker.stop().await;
 }
 

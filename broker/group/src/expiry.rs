@@ -17,9 +17,7 @@ impl Shard {
         let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
         let mut effects = Effects::default();
         for id in ids {
-            let one = self.expire_group(&id, now);
-            effects.replies.extend(one.replies);
-            effects.appends.extend(one.appends);
+            effects.extend(self.expire_group(&id, now));
         }
         effects
     }

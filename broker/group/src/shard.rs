@@ -63,6 +63,15 @@ pub struct Effects {
     pub appends: Vec<Append>,
 }
 
+impl Effects {
+    /// These, then those.
+    pub fn extend(&mut self, others: Effects) {
+        let Effects { replies, appends } = others;
+        self.replies.extend(replies);
+        self.appends.extend(appends);
+    }
+}
+
 /// Names an append until its fate is known. Grows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AppendId(pub u64);

@@ -34,16 +34,20 @@ fn batch(records: &[Record], now_ms: i64) -> Result<Batch, TooLong> {
 pub fn fate(error: &partition::AppendError) -> AppendError {
     use partition::AppendError as E;
     match error {
-        E::NotServed(NotServed::UnknownTopicOrPartition | NotServed::UnknownTopicId)
-        | E::NotEnoughReplicas
-        | E::TimedOut => AppendError::NotCommitted,
+        E::NotServed(NotServed::UnknownTopicOrPartition | NotServed::UnknownTopicId) | E::NotEnoughReplicas => {
+            AppendError::NotCommitted
+        }
         E::NotServed(
             NotServed::NotLeader | NotServed::FencedLeaderEpoch | NotServed::UnknownLeaderEpoch | NotServed::Storage,
         )
         | E::Log(_) => AppendError::NotLeader,
         E::Invalid(InvalidBatch::TooLarge { .. }) => AppendError::TooLarge,
-        E::Invalid(_) | E::Producer(_) | E::InvalidAcks | E::InternalTopic | E::ZstdTooEarly | E::Transactional => {
-            unreachable!("a coordinator's batch follows the rules: {error}")
-        }
+        E::Invalid(_)
+        | E::Producer(_)
+        | E::TimedOut
+        | E::InvalidAcks
+        | E::InternalTopic
+        | E::ZstdTooEarly
+        | E::Transactional => unreachable!("a coordinator's batch follows the rules, and nobody waits here: {error}"),
     }
 }

@@ -16,16 +16,15 @@ use uuid::Uuid;
 use super::append::{append, fate};
 use super::clock::Clock;
 use crate::env::{self, Instant};
-use crate::replica::partition::{Appended, Partition};
-
-/// How long a request waits for its records to be committed. Kafka's default for `offsets.commit.timeout.ms`.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::replica::partition::{self, Appended, Partition};
 
 /// The coordinator of the groups of one partition, while this broker leads it in one epoch.
 pub struct Coordinator {
     partition: Arc<Partition>,
     epoch: i32,
     clock: Arc<Clock>,
+    /// `offsets.commit.timeout.ms`.
+    commit_timeout: Duration,
     /// The control runtime: requests come from the reactors, and what outlives them must not run there.
     runtime: Handle,
     state: Mutex<State>,
@@ -55,14 +54,21 @@ struct Active {
 struct Undecided {
     id: AppendId,
     appended: Result<Appended, AppendError>,
-    deadline: Instant,
+    /// Until when a client waits for it; none once the groups know that it is late.
+    deadline: Option<Instant>,
 }
 
 impl Coordinator {
     /// A coordinator that has yet to be given its groups; see [`Coordinator::activate`].
-    pub fn new(partition: Arc<Partition>, epoch: i32, clock: Arc<Clock>, deleted: Vec<(TopicName, Uuid)>) -> Arc<Self> {
+    pub fn new(
+        partition: Arc<Partition>,
+        epoch: i32,
+        clock: Arc<Clock>,
+        commit_timeout: Duration,
+        deleted: Vec<(TopicName, Uuid)>,
+    ) -> Arc<Self> {
         let state = Mutex::new(State::Loading { deleted });
-        Arc::new(Coordinator { partition, epoch, clock, runtime: Handle::current(), state })
+        Arc::new(Coordinator { partition, epoch, clock, commit_timeout, runtime: Handle::current(), state })
     }
 
     /// Whether it is the coordinator of this very replica in this epoch.
@@ -183,7 +189,7 @@ impl Coordinator {
 
     /// Answers, appends, and tells the groups of every append whose fate is known, until nothing is left to do now.
     fn carry_out(self: &Arc<Self>, active: &mut Active, effects: Effects, now: Now) {
-        let deadline = env::now() + COMMIT_TIMEOUT;
+        let deadline = Some(env::now() + self.commit_timeout);
         let mut effects = Some(effects);
         while let Some(Effects { replies, appends }) = effects.take() {
             for (ticket, reply) in replies {
@@ -201,36 +207,45 @@ impl Coordinator {
         }
     }
 
-    /// Waits for the oldest append again and again, until none is left.
+    /// Waits for the oldest append again and again, until none is left. It may be committed long after the clients that wait for
+    /// it were told that it is late: only then, or when this broker leads no more, is its fate known.
     async fn await_commits(self: Arc<Self>) {
         loop {
-            let (id, appended, deadline) = {
+            let (oldest, deadline) = {
                 let Ok(mut active) = self.active() else { return };
-                let oldest = active.undecided.front().map(|oldest| (oldest.id, oldest.appended, oldest.deadline));
-                let Some((id, Ok(appended), deadline)) = oldest else {
+                let Some(Undecided { appended: Ok(oldest), .. }) = active.undecided.front() else {
                     active.is_awaited = false;
                     return;
                 };
-                (id, appended, deadline)
+                let next = active.undecided.iter().find_map(|undecided| undecided.deadline);
+                (*oldest, next.unwrap_or_else(|| env::now() + self.commit_timeout))
             };
-            let committed = self.partition.committed(&appended, deadline).await;
+            let committed = self.partition.committed(&oldest, deadline).await;
 
             let Ok(mut active) = self.active() else { return };
-            if let Some(oldest) = active.undecided.front_mut().filter(|oldest| oldest.id == id)
-                && let Err(error) = committed
-            {
-                oldest.appended = Err(fate(&error));
-            }
             let now = self.clock.now();
-            if let Some(effects) = active.decide_oldest(&self.partition, now) {
-                self.carry_out(&mut active, effects, now);
-                self.clock.wake_by(active.groups.next_deadline());
-            }
+            let effects = match committed {
+                Err(partition::AppendError::TimedOut) => active.delay_late(env::now(), now),
+                Ok(()) | Err(_) => active.decide_oldest(&self.partition, now).unwrap_or_default(),
+            };
+            self.carry_out(&mut active, effects, now);
+            self.clock.wake_by(active.groups.next_deadline());
         }
     }
 }
 
 impl Active {
+    /// Tells the groups which appends have become late, so that nobody waits for them any longer.
+    fn delay_late(&mut self, at: Instant, now: Now) -> Effects {
+        let mut effects = Effects::default();
+        for undecided in &mut self.undecided {
+            if undecided.deadline.take_if(|deadline| *deadline <= at).is_some() {
+                effects.extend(self.groups.delayed(undecided.id, now));
+            }
+        }
+        effects
+    }
+
     /// What the groups make of the oldest append's fate; none while that is not known. In order: a later append rests on those
     /// before it.
     fn decide_oldest(&mut self, partition: &Partition, now: Now) -> Option<Effects> {

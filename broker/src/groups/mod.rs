@@ -128,7 +128,8 @@ impl Groups {
         for (number, (partition, epoch)) in led {
             here.coordinators.entry(number).or_insert_with(|| {
                 let deleted = image.deleted.values().map(name_and_id).collect();
-                let coordinator = Coordinator::new(partition, epoch, self.clock.clone(), deleted);
+                let timeout = image.settings.offsets_commit_timeout;
+                let coordinator = Coordinator::new(partition, epoch, self.clock.clone(), timeout, deleted);
                 let loading = load::load(coordinator.clone(), config(&image.settings), self.workers.clone());
                 tokio::spawn(loading);
                 coordinator

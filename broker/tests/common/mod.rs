@@ -34,9 +34,18 @@ pub struct OneBroker {
 
 impl OneBroker {
     pub async fn start(data: &std::path::Path, clean: bool, topics: Vec<Topic>) -> OneBroker {
+        OneBroker::start_with(data, clean, topics, &[]).await
+    }
+
+    pub async fn start_with(
+        data: &std::path::Path,
+        clean: bool,
+        topics: Vec<Topic>,
+        settings: &[(&str, &str)],
+    ) -> OneBroker {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
-        let (images, receiver) = watch::channel(Arc::new(image(port, topics)));
+        let (images, receiver) = watch::channel(Arc::new(image(port, topics, settings)));
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
         let setup = Setup {
             me: ME,
@@ -65,7 +74,7 @@ impl OneBroker {
     }
 }
 
-pub fn image(port: u16, topics: Vec<Topic>) -> ClusterImage {
+pub fn image(port: u16, topics: Vec<Topic>, settings: &[(&str, &str)]) -> ClusterImage {
     let endpoint = Endpoint { host: "127.0.0.1".into(), port };
     let broker = ottla_broker::image::Broker {
         id: ME.id,
@@ -74,14 +83,15 @@ pub fn image(port: u16, topics: Vec<Topic>) -> ClusterImage {
         draining: false,
         endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
     };
-    let without_delays = BTreeMap::from([("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned())]);
+    let without_delays = [("group.initial.rebalance.delay.ms", "0")];
+    let settings = without_delays.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     ClusterImage {
         cluster_id: "3Db5QLSqSZieL3rJBUUegA".into(),
         inter_broker_listener: LISTENER.into(),
         brokers: BTreeMap::from([(ME.id, broker)]),
         topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
         topics: topics.into_iter().map(|topic| (topic.id, Arc::new(topic))).collect(),
-        settings: Arc::new(BrokerSettings::resolve(&without_delays)),
+        settings: Arc::new(BrokerSettings::resolve(&settings.collect())),
         ..ClusterImage::default()
     }
 }

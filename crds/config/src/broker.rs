@@ -96,6 +96,8 @@ const TABLE: &[Setting] = &[
         Fixed("logs are recovered by all of a broker's disk threads")),
     broker("offset.metadata.max.bytes", Int, Some("4096"), Min(0), READ_ONLY,
         Enforced("The longest text that a client may keep with a committed offset.")),
+    broker("offsets.commit.timeout.ms", Int, Some("5000"), Min(1), READ_ONLY,
+        Enforced("How long whoever changes a group waits for its records to be replicated.")),
     broker("offsets.retention.minutes", Int, Some("10080"), Min(1), READ_ONLY,
         Enforced("How long the offsets of a group are kept after its last member left.")),
     broker("offsets.topic.compression.codec", Int, Some("0"), Any, READ_ONLY,

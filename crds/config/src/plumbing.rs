@@ -366,7 +366,6 @@ const TUNING: &[Plumbing] = &[
     ("max.request.partition.size.limit", Int, Some("2000"), READ_ONLY),
     ("num.io.threads", Int, Some("8"), DYNAMIC),
     ("num.network.threads", Int, Some("3"), DYNAMIC),
-    ("offsets.commit.timeout.ms", Int, Some("5000"), READ_ONLY),
     ("offsets.load.buffer.size", Int, Some("5242880"), READ_ONLY),
     ("offsets.retention.check.interval.ms", Long, Some("600000"), READ_ONLY),
     ("producer.purgatory.purge.interval.requests", Int, Some("1000"), READ_ONLY),

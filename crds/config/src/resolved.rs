@@ -120,6 +120,8 @@ pub struct BrokerSettings {
     pub num_recovery_threads_per_data_dir: usize,
     /// The longest text kept with a committed offset.
     pub offset_metadata_max_bytes: usize,
+    /// How long whoever changes a group waits for its records to be replicated.
+    pub offsets_commit_timeout: Duration,
     /// How long offsets outlive their group.
     pub offsets_retention: Duration,
     /// Partitions of `__consumer_offsets`.
@@ -202,6 +204,7 @@ impl BrokerSettings {
             num_partitions: get.number("num.partitions"),
             num_recovery_threads_per_data_dir: get.number("num.recovery.threads.per.data.dir"),
             offset_metadata_max_bytes: get.number("offset.metadata.max.bytes"),
+            offsets_commit_timeout: get.millis("offsets.commit.timeout.ms"),
             offsets_retention: 60 * Duration::from_secs(get.number("offsets.retention.minutes")),
             offsets_topic_num_partitions: get.number("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
