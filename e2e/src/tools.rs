@@ -32,18 +32,22 @@ impl Tools {
     /// Starts the JVM.
     pub fn start() -> Result<Tools> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let list = Command::new(kafka_script()).arg("tools").output()?;
-        let list = String::from_utf8(list.stdout)?;
-        let classes = list.lines().filter_map(|line| line.split_once(' '));
-        let mut jvm = Command::new("java")
+        let mut command = Command::new("java");
+        command
             .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"])
             .arg(format!("-Dlog4j2.configurationFile={}", here.join("kafka/log4j2-tool.properties").display()))
             .arg("-cp")
             .arg(cache().join("kafka/4.3.1/*"))
-            .arg(here.join("java/Session.java"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .arg(here.join("java/Session.java"));
+        Tools::in_jvm(&mut command)
+    }
+
+    /// Starts the JVM by this command, which runs `Session`.
+    pub fn in_jvm(command: &mut Command) -> Result<Tools> {
+        let list = Command::new(kafka_script()).arg("tools").output()?;
+        let list = String::from_utf8(list.stdout)?;
+        let classes = list.lines().filter_map(|line| line.split_once(' '));
+        let mut jvm = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         Ok(Tools {
             requests: jvm.stdin.take().context("stdin is piped")?,
             answers: jvm.stdout.take().context("stdout is piped")?,

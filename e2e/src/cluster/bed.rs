@@ -1,0 +1,182 @@
+//! The Kubernetes cluster that the tests of one program share, with the charts installed.
+//!
+//! A cluster that is given stays as it was but for the charts; its nodes have the images `ottla` and `localhost/clients:1`
+//! already. Without one, `e2e/cluster/cluster` makes one on this machine, which ends with the test program; one that was
+//! brought up by hand is used and left.
+
+use anyhow::{Context, Result, ensure};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::need::{Need, cache, met};
+use crate::target::ottla_program;
+
+/// Where the operator lives.
+pub const OPERATOR_NAMESPACE: &str = "ottla-system";
+/// Few enough for two cores, enough for a zone each.
+const NODES: &str = "3";
+
+/// A cluster with Ottla's operator on it.
+pub struct Bed {
+    kubeconfig: PathBuf,
+    built_in: bool,
+    /// Ends the cluster when this process ends, however it does; none for a cluster that was there.
+    _end: Option<Child>,
+}
+
+/// A test's turn on the cluster: together with others, or alone.
+pub struct Turn {
+    bed: &'static Bed,
+    _together: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+}
+
+static TURNS: RwLock<()> = RwLock::new(());
+
+impl Deref for Turn {
+    type Target = Bed;
+
+    fn deref(&self) -> &Bed {
+        self.bed
+    }
+}
+
+impl Bed {
+    /// The cluster, or none where the calling test has to be skipped.
+    pub fn get() -> Result<Option<Turn>> {
+        if !met(&[Need::Cluster]) {
+            return Ok(None);
+        }
+        let together = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Turn { bed: Bed::started()?, _together: Some(together), _alone: None }))
+    }
+
+    /// The cluster for the calling test alone, which counts what happens there, or breaks it.
+    pub fn alone() -> Result<Option<Turn>> {
+        if !met(&[Need::Cluster]) {
+            return Ok(None);
+        }
+        let alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Turn { bed: Bed::started()?, _together: None, _alone: Some(alone) }))
+    }
+
+    /// The same, where it is the one on this machine: nobody else's nodes are broken.
+    pub fn to_break() -> Result<Option<Turn>> {
+        Ok(Bed::alone()?.filter(|turn| turn.built_in))
+    }
+
+    fn started() -> Result<&'static Bed> {
+        static BED: OnceLock<Result<Bed, String>> = OnceLock::new();
+        let bed = BED.get_or_init(|| Bed::start().map_err(|error| format!("{error:#}")));
+        bed.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn start() -> Result<Bed> {
+        let bed = match given() {
+            Some(kubeconfig) => Bed { kubeconfig, built_in: false, _end: None },
+            None => Bed::built_in()?,
+        };
+        bed.install()?;
+        Ok(bed)
+    }
+
+    fn built_in() -> Result<Bed> {
+        let kubeconfig = folder().join("kubeconfig");
+        let mut bed = Bed { kubeconfig, built_in: true, _end: None };
+        if bed.kubectl("get --raw /readyz").is_err() {
+            bed.tool(&["down"])?;
+            bed._end = Some(
+                Command::new("sh")
+                    .args(["-c", "cat > /dev/null; exec \"$1\" down", "sweeper"])
+                    .arg(tool())
+                    .stdin(Stdio::piped())
+                    .spawn()?,
+            );
+            bed.tool(&["up", NODES])?;
+        }
+        let images = folder().join("images");
+        std::fs::create_dir_all(&images)?;
+        let (ottla, clients) = (images.join("ottla.tar"), images.join("clients.tar"));
+        succeed(Command::new(scripts().join("image")).arg(ottla_program()?).arg(&ottla))?;
+        succeed(Command::new(scripts().join("clients-image")).arg(&clients))?;
+        succeed(Command::new(tool()).arg("load").args([ottla, clients]))?;
+        Ok(bed)
+    }
+
+    /// Installs the charts as a user does, or brings them up to date.
+    fn install(&self) -> Result<()> {
+        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
+        let charts = charts.display();
+        self.helm(&format!("upgrade --install ottla-crds {charts}/ottla-crds --wait"))?;
+        self.helm(&format!(
+            "upgrade --install ottla {charts}/ottla --namespace {OPERATOR_NAMESPACE} --create-namespace --wait --timeout 180s"
+        ))?;
+        Ok(())
+    }
+
+    /// `kubectl` with these arguments, split at blanks; it must succeed. What it prints.
+    pub fn kubectl(&self, line: &str) -> Result<String> {
+        succeed(self.command("kubectl").args(line.split_whitespace())).with_context(|| format!("kubectl {line}"))
+    }
+
+    /// `helm`, in the same way.
+    pub fn helm(&self, line: &str) -> Result<String> {
+        succeed(self.command("helm").args(line.split_whitespace())).with_context(|| format!("helm {line}"))
+    }
+
+    /// A verb of `e2e/cluster/cluster`: ends nodes, cuts them off, stops the API server.
+    pub fn tool(&self, arguments: &[&str]) -> Result<String> {
+        ensure!(self.built_in, "only the built-in cluster can be broken");
+        succeed(Command::new(tool()).args(arguments))
+    }
+
+    /// A program that finds the cluster in its environment. The cache has a kubectl and a helm of the cluster's version.
+    pub fn command(&self, program: &str) -> Command {
+        let own = cache().join("kube").join(program);
+        let mut command = if own.exists() { Command::new(own) } else { Command::new(program) };
+        command.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        command
+    }
+}
+
+/// The cluster that the user gives.
+fn given() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty());
+    variable("OTTLA_KUBECONFIG").or_else(|| variable("KUBECONFIG")).map(PathBuf::from)
+}
+
+/// Why there can be no cluster on this machine, if so.
+pub fn impossible() -> Option<String> {
+    if given().is_some() {
+        return None;
+    }
+    let missing = |path: &Path| (!path.exists()).then(|| format!("there is no {}", path.display()));
+    let root = rustix::process::geteuid().is_root();
+    (!root)
+        .then(|| "a cluster on this machine takes root; or set KUBECONFIG".to_owned())
+        .or_else(|| missing(Path::new("/sys/fs/cgroup/memory")))
+        .or_else(|| missing(&cache().join("kube/kube")).map(|why| format!("{why}; e2e/cluster/build makes it")))
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")
+}
+
+fn tool() -> PathBuf {
+    scripts().join("cluster")
+}
+
+/// The state of the built-in cluster.
+fn folder() -> PathBuf {
+    std::env::var_os("OTTLA_CLUSTER").map_or_else(|| cache().join("cluster"), PathBuf::from)
+}
+
+/// Runs it; what it prints, or what it says when it fails.
+pub fn succeed(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    let (out, error) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    ensure!(status.success(), "{status}: {out}{error}");
+    Ok(out.into_owned())
+}

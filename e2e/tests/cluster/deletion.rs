@@ -1,0 +1,90 @@
+//! `kubectl delete`: nothing hangs, and volumes follow the policy.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::clients::{Client, Place};
+use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::cluster::say;
+use std::path::Path;
+use std::time::Instant;
+
+const CLAIMS: &str = "get pvc -o jsonpath={.items[*].metadata.name}";
+
+#[test]
+fn topics_and_clusters_are_deleted_and_volumes_follow_the_policy() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    for (policy, left) in [("Retain", "data-kafka-broker-0"), ("Delete", "")] {
+        let namespace = Namespace::new(&bed, "deletion")?;
+        namespace.apply(&cluster(1, &format!("deletionPolicy: {policy}")))?;
+        namespace.ready("kc/kafka", "Ready")?;
+        namespace.topic("first", 3)?;
+        namespace.topic("second", 3)?;
+        let began = Instant::now();
+        namespace.kubectl("delete kt/first --timeout=60s")?;
+        namespace.prints("get ka -l ottla.io/topic=first -o name", "")?;
+        let topic = began.elapsed();
+        namespace.kubectl("delete kc/kafka --timeout=60s")?;
+        namespace.prints("get statefulsets,pods,services,configmaps -l ottla.io/cluster=kafka -o name", "")?;
+        namespace.prints(CLAIMS, left)?;
+        // The topic outlives its cluster, and can be deleted without it.
+        namespace.kubectl("delete kt/second --timeout=60s")?;
+        say(&format!("{policy}: a topic gone in {topic:.1?}, its cluster {:.1?} after the start", began.elapsed()));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_retained_volume_serves_the_cluster_that_is_made_again() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "retained")?;
+    namespace.brokers(1)?;
+    namespace.topic("kept", 1)?;
+    let external = namespace.bootstrap("external")?;
+    Place::Outside.produce(Client::Kcat, &external, "kept", "key\tvalue\n")?;
+    let id = namespace.field("kt/kept", ".status.topicId")?;
+
+    namespace.kubectl("delete kc/kafka --timeout=60s")?;
+    namespace.prints("get pods -l ottla.io/cluster=kafka -o name", "")?;
+    namespace.brokers(1)?;
+    namespace.ready("kt/kept", "Ready")?;
+    ensure!(namespace.field("kt/kept", ".status.topicId")? == id, "the topic has another id");
+    let found = Place::Outside.consume(Client::Kcat, &namespace.bootstrap("external")?, "kept", 1)?;
+    ensure!(found == "key\tvalue\n", "{found}");
+    Ok(())
+}
+
+#[test]
+fn a_namespace_goes_with_everything_in_it() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "gone")?;
+    namespace.brokers(3)?;
+    namespace.topic("one", 12)?;
+    let began = Instant::now();
+    bed.kubectl(&format!("delete namespace {} --timeout=120s", namespace.name()))?;
+    say(&format!("a namespace with a cluster and a topic is gone in {:.1?}", began.elapsed()));
+    Ok(())
+}
+
+#[test]
+fn without_custom_resource_definitions_brokers_keep_serving_and_keep_their_files() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "definitions")?;
+    namespace.brokers(1)?;
+    namespace.topic("kept", 3)?;
+    let external = namespace.bootstrap("external")?;
+    Place::Outside.produce(Client::Kcat, &external, "kept", "key\tone\n")?;
+    let starts = namespace.starts()?;
+
+    bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=120s")?;
+    Place::Outside.produce(Client::Kcat, &external, "kept", "key\ttwo\n")?;
+    let found = Place::Outside.consume(Client::Kcat, &external, "kept", 2)?;
+    ensure!(found == "key\tone\nkey\ttwo\n", "{found}");
+    ensure!(starts == namespace.starts()?, "a broker was restarted");
+    ensure!(namespace.kubectl(CLAIMS)? == "data-kafka-broker-0", "the volume is gone");
+
+    // As whoever deleted them would: the definitions again, for the other tests too.
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ottla-crds");
+    bed.helm("uninstall ottla-crds --wait")?;
+    bed.helm(&format!("install ottla-crds {} --wait", crds.display()))?;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! From `kubectl apply` to Ready.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::namespace::{Namespace, cluster, topic};
+use ottla_e2e::cluster::say;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+#[test]
+fn three_brokers_over_three_zones_and_twelve_partitions_become_ready() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "install")?;
+    let began = Instant::now();
+    namespace.apply(&format!("{}---\n{}", cluster(3, ""), topic("flights", "partitions: 12")))?;
+    namespace.ready("kc/kafka", "Ready")?;
+    let brokers = began.elapsed();
+    namespace.ready("kt/flights", "Ready")?;
+    say(&format!(
+        "from apply to Ready: three brokers {:.1} s, a topic of 12 partitions {:.1} s",
+        brokers.as_secs_f64(),
+        began.elapsed().as_secs_f64()
+    ));
+
+    let racks = namespace.field("kc/kafka", ".status.brokers[*].rack")?;
+    ensure!(racks.split(' ').collect::<BTreeSet<_>>().len() == 3, "the brokers' racks: {racks}");
+    let states = namespace.field("kc/kafka", ".status.brokers[*].state")?;
+    ensure!(states == "Online Online Online", "the brokers' states: {states}");
+    let leaders = namespace.kubectl("get ka -o jsonpath={.items[*].spec.partitions[*].leader}")?;
+    let leads = |broker: &str| leaders.split(' ').filter(|leader| *leader == broker).count();
+    ensure!(["0", "1", "2"].map(leads) == [4, 4, 4], "leaders of the partitions: {leaders}");
+    Ok(())
+}

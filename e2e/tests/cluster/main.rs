@@ -1,0 +1,15 @@
+//! Ottla on a real Kubernetes cluster, installed by its charts and used by stock clients. Needs the feature `cluster`.
+//!
+//! Tests share the cluster, a namespace each. Those that count what happens on it, or break it, have it alone; their
+//! names are the last in the alphabet, which is the order in which they are run.
+
+mod deletion;
+mod flights;
+mod install;
+mod pods;
+mod refusals;
+mod scale;
+mod topics;
+mod without_the_api;
+mod write_budget;
+mod x_nodes;

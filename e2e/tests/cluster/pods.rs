@@ -1,0 +1,75 @@
+//! Pods come and go: a broker comes back with its data and its identity, and nothing that was acknowledged is lost.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE};
+use ottla_e2e::cluster::load::Load;
+use ottla_e2e::cluster::namespace::{Namespace, topic};
+use ottla_e2e::cluster::say;
+
+#[test]
+fn a_deleted_broker_pod_comes_back_with_its_data_and_its_identity() -> Result<()> {
+    comes_back("deleted", |namespace| namespace.kubectl("delete pod kafka-broker-1 --wait=false").map(drop))
+}
+
+#[test]
+fn a_force_deleted_broker_pod_comes_back_with_its_data_and_its_identity() -> Result<()> {
+    let force = "delete pod kafka-broker-1 --grace-period=0 --force";
+    comes_back("force-deleted", |namespace| namespace.kubectl(force).map(drop))
+}
+
+/// Partitions have one replica here: those of the broker pause while it is away.
+fn comes_back(how: &str, remove: impl FnOnce(&Namespace<'_>) -> Result<()>) -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "pods")?;
+    namespace.brokers(3)?;
+    namespace.topic("load", 6)?;
+    let load = Load::start(&namespace.bootstrap("external")?, "load")?;
+    let (pod, claim) = (namespace.field("pod/kafka-broker-1", ".metadata.uid")?, claim(&namespace)?);
+
+    remove(&namespace)?;
+    namespace.satisfies("get pod/kafka-broker-1 -o jsonpath={.metadata.uid}", |uid| uid.len() == 36 && uid != pod)?;
+    namespace.ready("pod/kafka-broker-1", "Ready")?;
+    namespace.prints("get kc/kafka -o jsonpath={.status.brokers[*].state}", "Online Online Online")?;
+    load.goes_on()?;
+    ensure!(claim == self::claim(&namespace)?, "the broker has another volume");
+    let summary = load.finish()?;
+    say(&format!("{how}: {} records, the longest pause {:?}", summary.records, summary.longest_pause));
+    Ok(())
+}
+
+fn claim(namespace: &Namespace<'_>) -> Result<String> {
+    namespace.field("pvc/data-kafka-broker-1", ".spec.volumeName")
+}
+
+#[test]
+fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "operators")?;
+    namespace.brokers(3)?;
+    namespace.topic("load", 6)?;
+    let load = Load::start(&namespace.bootstrap("external")?, "load")?;
+    let starts = namespace.starts()?;
+    let assignments = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
+    let delete = format!("delete pods -n {OPERATOR_NAMESPACE} -l app.kubernetes.io/name=ottla");
+
+    // Both at once, and a topic while there is nobody to see to it.
+    bed.kubectl(&format!("{delete} --grace-period=0 --force"))?;
+    namespace.apply(&topic("meanwhile", "partitions: 3"))?;
+    namespace.ready("kt/meanwhile", "Ready")?;
+    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=180s"))?;
+
+    // One, politely: the other takes over.
+    let pods = bed.kubectl(&format!("get pods -n {OPERATOR_NAMESPACE} -o jsonpath={{.items[0].metadata.name}}"))?;
+    bed.kubectl(&format!("delete pod -n {OPERATOR_NAMESPACE} {pods}"))?;
+    namespace.apply(&topic("afterwards", "partitions: 3"))?;
+    namespace.ready("kt/afterwards", "Ready")?;
+    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=180s"))?;
+
+    load.goes_on()?;
+    ensure!(starts == namespace.starts()?, "a broker was restarted");
+    let now = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
+    ensure!(assignments.split(' ').all(|version| now.contains(version)), "an assignment was written anew");
+    let summary = load.finish()?;
+    say(&format!("operators deleted: {} records, the longest pause {:?}", summary.records, summary.longest_pause));
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! More brokers.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::load::Load;
+use ottla_e2e::cluster::namespace::Namespace;
+use ottla_e2e::cluster::say;
+use std::time::Instant;
+
+#[test]
+fn three_brokers_become_five_under_load_and_new_topics_use_them() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "scale")?;
+    namespace.brokers(3)?;
+    namespace.topic("before", 6)?;
+    let load = Load::start(&namespace.bootstrap("external")?, "before")?;
+    let starts = namespace.starts()?;
+
+    let began = Instant::now();
+    namespace.kubectl("scale kc/kafka --replicas=5")?;
+    namespace.prints("get kc/kafka -o jsonpath={.status.brokers[?(@.state==\"Online\")].id}", "0 1 2 3 4")?;
+    namespace.ready("kc/kafka", "Ready")?;
+    say(&format!("from three to five brokers in {:.1} s", began.elapsed().as_secs_f64()));
+    load.goes_on()?;
+
+    namespace.topic("after", 10)?;
+    let leaders =
+        namespace.kubectl("get ka -l ottla.io/topic=after -o jsonpath={.items[*].spec.partitions[*].leader}")?;
+    let leads = |broker: &str| leaders.split(' ').filter(|leader| *leader == broker).count();
+    ensure!(["0", "1", "2", "3", "4"].map(leads) == [2; 5], "leaders of the new topic: {leaders}");
+    let now = namespace.starts()?;
+    ensure!(starts.split('\u{a0}').all(|start| now.contains(start)), "a broker was restarted: {starts} became {now}");
+    let summary = load.finish()?;
+    say(&format!("{} records meanwhile, the longest pause {:?}", summary.records, summary.longest_pause));
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Kafka's admin API is another kubectl.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::budget::Writes;
+use ottla_e2e::cluster::namespace::{Namespace, topic};
+use ottla_e2e::cluster::{LIMIT, say};
+use ottla_e2e::librdkafka::create_topics;
+use ottla_e2e::need::{Need, met};
+use ottla_e2e::tools::Tools;
+use ottla_e2e::wait::until;
+use std::time::Instant;
+
+const TOPICS: usize = 1000;
+
+#[test]
+fn topics_made_by_kafka_topics_and_by_kubectl_are_the_same() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    if !met(&[Need::Java]) {
+        return Ok(());
+    }
+    let namespace = Namespace::new(&bed, "topics")?;
+    namespace.brokers(1)?;
+    let external = namespace.bootstrap("external")?;
+    let mut tools = Tools::start()?;
+    let mut topics = |line: &str| {
+        let arguments = ["--bootstrap-server", &external].into_iter().chain(line.split(' '));
+        tools.expect("topics", &arguments.collect::<Vec<_>>(), "")
+    };
+
+    topics("--create --topic from-kafka --partitions 5 --replication-factor 1")?;
+    namespace.ready("kt/from-kafka", "Ready")?;
+    ensure!(namespace.field("kt/from-kafka", ".status.partitions")? == "5");
+    namespace.topic("from-kubectl", 7)?;
+    let list = topics("--list")?;
+    ensure!(list == "from-kafka\nfrom-kubectl\n", "{list}");
+    let described = topics("--describe --topic from-kubectl")?;
+    ensure!(described.contains("PartitionCount: 7"), "{described}");
+
+    topics("--delete --topic from-kubectl")?;
+    namespace.prints("get kt -o name", "kafkatopic.ottla.io/from-kafka\n")?;
+    namespace.kubectl("delete kt/from-kafka --timeout=60s")?;
+    until(LIMIT, "no topics", || Ok(topics("--list")?.trim().is_empty().then_some(())))
+}
+
+#[test]
+fn x_a_thousand_topics_through_kubectl_and_through_kafka() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "thousand")?;
+    namespace.brokers(3)?;
+
+    let before = Writes::so_far(&bed)?;
+    let began = Instant::now();
+    let all: Vec<String> = (0..TOPICS).map(|number| topic(&format!("kubectl-{number}"), "partitions: 3")).collect();
+    namespace.apply(&all.join("---\n"))?;
+    let applied = began.elapsed();
+    ready(&namespace, TOPICS)?;
+    let writes = Writes::so_far(&bed)?.since(&before);
+    say(&format!("kubectl: {TOPICS} topics applied in {applied:.1?}, ready in {:.1?}; {writes}", began.elapsed()));
+
+    let before = Writes::so_far(&bed)?;
+    let began = Instant::now();
+    let admin = namespace.bootstrap("external")?;
+    let names: Vec<String> = (0..TOPICS).map(|number| format!("kafka-{number}")).collect();
+    create_topics(&admin, &names, 3, &[])?;
+    let answered = began.elapsed();
+    ready(&namespace, 2 * TOPICS)?;
+    let writes = Writes::so_far(&bed)?.since(&before);
+    say(&format!(
+        "CreateTopics: {TOPICS} topics answered in {answered:.1?}, ready in {:.1?}; {writes}",
+        began.elapsed()
+    ));
+
+    let began = Instant::now();
+    namespace.kubectl("delete kt --all --timeout=180s")?;
+    namespace.prints("get ka -o name", "")?;
+    say(&format!("{} topics deleted in {:.1?}", 2 * TOPICS, began.elapsed()));
+    Ok(())
+}
+
+fn ready(namespace: &Namespace<'_>, count: usize) -> Result<()> {
+    let path = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+    namespace.satisfies(&format!("get kt -o jsonpath={path}"), |states| {
+        states.split(' ').filter(|state| *state == "True").count() == count
+    })
+}
