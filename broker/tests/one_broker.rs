@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::{Client, OneBroker, batch, topic, values};
+use common::{Client, OneBroker, batch, broker_settings, topic, values};
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::image::Topic;
+use ottla_config::TopicSettings;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
@@ -68,6 +70,33 @@ async fn what_is_produced_is_fetched_from_any_offset_inside_a_batch() {
 
     let response = client.call(18, &fetch(&t, 7, 0)).await;
     assert_eq!(fetched(&response).error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+    assert!(one.broker.stop().await);
+}
+
+#[tokio::test]
+async fn the_strict_setting_refuses_compressed_records_that_their_codec_cannot_read() {
+    let data = tempfile::tempdir().unwrap();
+    let (trusting, mut strict) = (topic("trusting", &[]), topic("strict", &[]));
+    let brokers = broker_settings(&[("ottla.produce.strict.validation", "true")]);
+    strict.settings = TopicSettings::resolve(&strict.config, &brokers).into();
+    let one = OneBroker::start(data.path(), false, vec![trusting.clone(), strict.clone()]).await;
+    one.led(&trusting).await;
+    one.led(&strict).await;
+    let mut client = Client::connect(one.port).await;
+
+    let mut builder = BatchBuilder::new(Codec::Zstd { level: 3 });
+    builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(b"value"), ..NewRecord::default() });
+    let good = builder.build();
+    // The checksum is that of the damaged bytes: only the codec can tell.
+    let corrupt = Batch::seal(*good.header(), &[0; 40]);
+    for (topic, batch, expected) in [
+        (&trusting, &corrupt, ErrorCode::NONE),
+        (&strict, &corrupt, ErrorCode::INVALID_RECORD),
+        (&strict, &good, ErrorCode::NONE),
+    ] {
+        let response = client.call(13, &produce(topic, -1, batch.bytes().clone().into())).await;
+        assert_eq!(produced(&response).error_code, expected, "{}", topic.name);
+    }
     assert!(one.broker.stop().await);
 }
 

@@ -73,8 +73,10 @@ impl Log {
     }
 
     /// Take segments out of the log that retention no longer wants. For a log with `delete` in its cleanup policy; for
-    /// others give a config without limits, so that only what is below the log's start goes.
+    /// others give a config without limits, so that only what is below the log's start goes. Producers that have been
+    /// quiet for too long are forgotten as well.
     pub fn apply_retention(&mut self, high_watermark: i64, now_ms: i64) -> Result<Retired, LogError> {
+        self.producers.expire(now_ms, self.config.producer_expiration_ms);
         let sealed = self.sealed.values().map(|segment| {
             let timestamp = segment.age_timestamp()?;
             Ok(SegmentFacts { end_offset: segment.end_offset, size: segment.size, timestamp })

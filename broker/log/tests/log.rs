@@ -189,6 +189,16 @@ fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
 }
 
 #[test]
+fn a_quiet_producer_is_forgotten_while_the_log_stays_open() {
+    let mut fixture = Fixture::new(LogConfig { producer_expiration_ms: 1_000, ..LogConfig::default() });
+    fixture.append(&produced(7, 0, 0));
+    for (after_ms, known) in [(999, true), (1_000, false)] {
+        assert_eq!(fixture.log.apply_retention(1, NOW + after_ms).unwrap().segments, 0);
+        assert_eq!(fixture.log.producers().get(7).is_some(), known, "{after_ms} ms later");
+    }
+}
+
+#[test]
 fn timestamps_are_found_by_record() {
     for codec in [Codec::None, Codec::Lz4] {
         let config = LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() };

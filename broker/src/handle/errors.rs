@@ -1,6 +1,6 @@
 //! Errors of the rooms below as Kafka's codes: the only mapping.
 
-use ottla_batch::{BatchError, InvalidBatch};
+use ottla_batch::{BatchError, InvalidBatch, RecordsError};
 use ottla_group::GroupError;
 use ottla_log::ProducerError;
 use ottla_wire::ErrorCode;
@@ -52,7 +52,10 @@ impl From<&AppendError> for ErrorCode {
 
 fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
     match error {
-        InvalidBatch::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        // The client sends it again in parts, where it can.
+        InvalidBatch::TooLarge { .. } | InvalidBatch::Unreadable(RecordsError::TooLarge) => {
+            ErrorCode::MESSAGE_TOO_LARGE
+        }
         InvalidBatch::Bytes(BatchError::BadMagic(..2) | BatchError::Truncated { .. })
         | InvalidBatch::NoBatch
         | InvalidBatch::SeveralBatches
@@ -60,7 +63,9 @@ fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
         | InvalidBatch::Count { .. }
         | InvalidBatch::Control
         | InvalidBatch::Sequence { .. }
-        | InvalidBatch::Unreadable(_)
+        | InvalidBatch::Unreadable(
+            RecordsError::UnknownCompression(_) | RecordsError::Decompress(_) | RecordsError::Malformed(_),
+        )
         | InvalidBatch::Records { timestamp: false, .. } => ErrorCode::INVALID_RECORD,
         InvalidBatch::Bytes(BatchError::BadMagic(2..) | BatchError::BadLength(_) | BatchError::Corrupt { .. }) => {
             ErrorCode::CORRUPT_MESSAGE

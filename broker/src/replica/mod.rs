@@ -64,8 +64,12 @@ pub enum NotServed {
 const OPEN_SEGMENTS: usize = 1024;
 /// Memory for indexes of sealed segments, of all logs, in bytes.
 const INDEX_MEMORY: usize = 16 << 20;
-/// Records of one compressed batch may take this much once decompressed, where a rule makes us look.
-const MAX_DECOMPRESSED: usize = 256 << 20;
+/// How much larger than `max.message.bytes` the records of a compressed batch may be, where a rule makes us look. They are read on a
+/// reactor, one at a time: this bounds for how long, and how large one of them may be. Clients bound a batch before they compress it, by
+/// about the same size as the topic, so that an honest one stays far below.
+const MAX_EXPANSION: usize = 32;
+/// Small limits are for records, not for what their codec makes of them.
+const MIN_DECOMPRESSED: usize = 16 << 20;
 
 type Key = (Uuid, i32);
 
@@ -359,6 +363,7 @@ fn log_config(settings: &TopicSettings) -> LogConfig {
         // Only what is sealed is compacted.
         segment_ms: millis(compacts_within.map_or(settings.segment_age, |lag| lag.min(settings.segment_age))),
         segment_jitter_ms: millis(settings.segment_jitter),
+        producer_expiration_ms: millis(settings.producer_id_expiration),
         segment_index_bytes: settings.segment_index_bytes,
         index_interval_bytes: settings.index_interval_bytes,
         retention_ms: settings.retention.filter(|_| settings.cleanup_policy.delete).map(millis),
@@ -395,7 +400,9 @@ fn produce_rules(settings: &TopicSettings) -> ProduceRules {
             Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd(level) => Some(Codec::Zstd { level }),
         },
-        strict: false,
-        max_decompressed_bytes: MAX_DECOMPRESSED,
+        strict: settings.strict_validation,
+        max_decompressed_bytes: (settings.max_message_bytes as usize)
+            .saturating_mul(MAX_EXPANSION)
+            .max(MIN_DECOMPRESSED),
     }
 }

@@ -99,7 +99,7 @@ pub fn image(port: u16, topics: Vec<Topic>, settings: &[(&str, &str)]) -> Cluste
 /// A topic of one partition, led by this broker.
 pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
     let config: BTreeMap<_, _> = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let settings = Arc::new(TopicSettings::resolve(&config, &Default::default()));
+    let settings = Arc::new(TopicSettings::resolve(&config, &broker_settings(&[])));
     let assignment = Assignment {
         partition: 0,
         replicas: vec![ME.id],
@@ -112,6 +112,11 @@ pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
         reports: vec![],
     };
     Topic { id: Uuid::new_v4(), name: name.into(), config, settings, partitions: vec![assignment] }
+}
+
+/// The settings of brokers that were given these.
+pub fn broker_settings(given: &[(&str, &str)]) -> BrokerSettings {
+    BrokerSettings::resolve(&given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
 }
 
 pub fn batch(values: &[&str]) -> Batch {

@@ -1,4 +1,6 @@
 //! The settings of brokers that Ottla obeys or holds at Kafka's default. The others are in `plumbing`.
+//!
+//! What Kafka has no setting for is called `ottla.…`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,7 +15,7 @@ use crate::topic::{
     TIMESTAMP_TYPES, UNCLEAN, ZSTD_LEVELS,
 };
 
-/// The settings of brokers, by name: all that a broker of Kafka 4.3 describes.
+/// The settings of brokers, by name: all that a broker of Kafka 4.3 describes, and our own.
 pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
     LazyLock::new(|| TABLE.iter().copied().chain(plumbing::settings()).map(|s| (s.name, s)).collect());
 
@@ -94,6 +96,8 @@ const TABLE: &[Setting] = &[
         Enforced("Partitions of a topic whose creator does not say.")),
     broker("num.recovery.threads.per.data.dir", Int, Some("2"), Min(1), DYNAMIC,
         Fixed("logs are recovered by all of a broker's disk threads")),
+    broker("num.replica.fetchers", Int, Some("1"), Min(1), DYNAMIC,
+        Enforced("Connections over which a broker follows each of the others.")),
     broker("offset.metadata.max.bytes", Int, Some("4096"), Min(0), READ_ONLY,
         Enforced("The longest text that a client may keep with a committed offset.")),
     broker("offsets.commit.timeout.ms", Int, Some("5000"), Min(1), READ_ONLY,
@@ -109,14 +113,27 @@ const TABLE: &[Setting] = &[
     // Kafka also takes less than a topic may have, and then cannot create the topic.
     broker("offsets.topic.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY,
         Enforced("Segment size of __consumer_offsets: small, so that compaction keeps it quick to load.")),
+    broker("ottla.produce.strict.validation", Boolean, Some("false"), Any, DYNAMIC,
+        Enforced("Whether compressed batches are read record by record before they are stored, as Kafka does, even where no \
+setting of their topic asks for it.")),
     broker("producer.id.expiration.ms", Int, Some("86400000"), Min(1), DYNAMIC,
-        Fixed("a partition remembers a quiet idempotent producer for a day")),
+        Enforced("How long a partition remembers an idempotent producer that writes nothing.")),
     broker("queued.max.request.bytes", Long, Some("-1"), Any, READ_ONLY,
         Enforced("The most bytes of requests that are read and not yet answered; not positive is no limit.")),
     broker("remote.log.storage.system.enable", Boolean, Some("false"), Any, READ_ONLY, TIERED),
+    broker("replica.fetch.backoff.ms", Int, Some("1000"), Min(0), READ_ONLY,
+        Enforced("How long a follower waits after a fetch that failed.")),
+    broker("replica.fetch.max.bytes", Int, Some("1048576"), Min(0), READ_ONLY,
+        Enforced("The most that a follower fetches of one partition at a time; a larger first batch comes whole.")),
+    broker("replica.fetch.min.bytes", Int, Some("1"), Min(0), READ_ONLY,
+        Enforced("How much a follower's fetch waits for.")),
+    broker("replica.fetch.response.max.bytes", Int, Some("10485760"), Min(0), READ_ONLY,
+        Enforced("The most that a follower fetches at a time.")),
+    broker("replica.fetch.wait.max.ms", Int, Some("500"), Min(0), READ_ONLY,
+        Enforced("How long a follower's fetch waits at most.")),
     // Kafka's bound too: the time for which an idle leader holds a follower's fetch.
     broker("replica.lag.time.max.ms", Long, Some("30000"), Min(500), READ_ONLY,
-        Fixed("there are no followers yet")),
+        Enforced("How long a follower may go without having caught up with its leader and count as in sync.")),
     broker("socket.request.max.bytes", Int, Some("104857600"), Min(1), READ_ONLY,
         Enforced("The largest request that is read; a client that announces more is disconnected.")),
     broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN),

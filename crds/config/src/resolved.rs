@@ -53,6 +53,10 @@ pub struct TopicSettings {
     pub segment_jitter: Duration,
     /// Age at which a segment rolls (`segment.ms`).
     pub segment_age: Duration,
+    /// The brokers' `producer.id.expiration.ms`: how long a quiet idempotent producer is remembered.
+    pub producer_id_expiration: Duration,
+    /// The brokers' `ottla.produce.strict.validation`: whether compressed batches are read record by record.
+    pub strict_validation: bool,
 }
 
 /// What becomes of old records. Neither: they stay for ever.
@@ -116,6 +120,8 @@ pub struct BrokerSettings {
     pub log_retention_check_interval: Duration,
     /// Partitions of a topic whose creator does not say.
     pub num_partitions: i32,
+    /// Connections to each leader that is followed.
+    pub num_replica_fetchers: usize,
     /// Logs recovered at once after a crash.
     pub num_recovery_threads_per_data_dir: usize,
     /// The longest text kept with a committed offset.
@@ -130,11 +136,19 @@ pub struct BrokerSettings {
     pub offsets_topic_replication_factor: i16,
     /// Segment size of `__consumer_offsets`.
     pub offsets_topic_segment_bytes: u32,
-    /// How long a quiet idempotent producer is remembered.
-    pub producer_id_expiration: Duration,
     /// The most bytes of requests read and not yet answered.
     pub queued_max_request_bytes: Option<u64>,
-    /// How long a follower may lag and count as in sync.
+    /// How long a follower waits after a fetch that failed.
+    pub replica_fetch_backoff: Duration,
+    /// The most that a follower fetches of one partition at a time.
+    pub replica_fetch_max_bytes: i32,
+    /// How much a follower's fetch waits for.
+    pub replica_fetch_min_bytes: i32,
+    /// The most that a follower fetches at a time.
+    pub replica_fetch_response_max_bytes: i32,
+    /// How long a follower's fetch waits at most.
+    pub replica_fetch_wait_max: Duration,
+    /// How long a follower may go without having caught up and count as in sync.
     pub replica_lag_time_max: Duration,
     /// The largest request.
     pub socket_request_max_bytes: usize,
@@ -146,6 +160,7 @@ impl TopicSettings {
     /// The settings of a topic with these overrides, on brokers with these settings.
     pub fn resolve(overrides: &Config, broker: &BrokerSettings) -> TopicSettings {
         let get = Getter { entity: Entity::Topic, overrides: Some(overrides), broker: &broker.config };
+        let of_brokers = Getter { entity: Entity::Broker, overrides: None, broker: &broker.config };
         let cleanup = get.list("cleanup.policy");
         TopicSettings {
             cleanup_policy: CleanupPolicy {
@@ -182,6 +197,8 @@ impl TopicSettings {
             segment_index_bytes: get.number("segment.index.bytes"),
             segment_jitter: get.millis("segment.jitter.ms"),
             segment_age: get.millis("segment.ms"),
+            producer_id_expiration: of_brokers.millis("producer.id.expiration.ms"),
+            strict_validation: of_brokers.flag("ottla.produce.strict.validation"),
         }
     }
 }
@@ -202,6 +219,7 @@ impl BrokerSettings {
             log_flush_scheduler_interval: get.time_limit("log.flush.scheduler.interval.ms"),
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
             num_partitions: get.number("num.partitions"),
+            num_replica_fetchers: get.number("num.replica.fetchers"),
             num_recovery_threads_per_data_dir: get.number("num.recovery.threads.per.data.dir"),
             offset_metadata_max_bytes: get.number("offset.metadata.max.bytes"),
             offsets_commit_timeout: get.millis("offsets.commit.timeout.ms"),
@@ -209,8 +227,12 @@ impl BrokerSettings {
             offsets_topic_num_partitions: get.number("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
-            producer_id_expiration: get.millis("producer.id.expiration.ms"),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
+            replica_fetch_backoff: get.millis("replica.fetch.backoff.ms"),
+            replica_fetch_max_bytes: get.number("replica.fetch.max.bytes"),
+            replica_fetch_min_bytes: get.number("replica.fetch.min.bytes"),
+            replica_fetch_response_max_bytes: get.number("replica.fetch.response.max.bytes"),
+            replica_fetch_wait_max: get.millis("replica.fetch.wait.max.ms"),
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
             config: config.clone(),

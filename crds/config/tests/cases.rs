@@ -173,6 +173,11 @@ fn settings_that_contradict_each_other_are_refused() {
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes",
         ),
         (
+            &[("replica.lag.time.max.ms", "1000"), ("replica.fetch.wait.max.ms", "1001")][..],
+            "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent \
+             changes in ISR",
+        ),
+        (
             &[("group.max.session.timeout.ms", "5000")][..],
             "group.min.session.timeout.ms (6000) > group.max.session.timeout.ms (5000)",
         ),
@@ -221,6 +226,11 @@ fn values_become_what_the_data_path_works_with() {
     assert_eq!(topic(&levels[..1], &levels[1..]).compression, Compression::Zstd(-5));
     let broker_time = topic(&[("message.timestamp.type", "LogAppendTime")], &[]).message_timestamp_type;
     assert_eq!(broker_time, TimestampType::LogAppendTime);
+
+    let brokers = [("producer.id.expiration.ms", "7"), ("ottla.produce.strict.validation", "true")];
+    let of_brokers = topic(&[], &brokers);
+    assert_eq!((of_brokers.producer_id_expiration, of_brokers.strict_validation), (Duration::from_millis(7), true));
+    assert!(!default.strict_validation);
 
     let broker = BrokerSettings::default();
     assert_eq!(broker.offsets_retention, Duration::from_hours(7 * 24));
