@@ -14,6 +14,7 @@ use crate::ask::AskSender;
 use crate::env::Workers;
 use crate::groups::Groups;
 use crate::handle::Handler;
+use crate::health::Health;
 use crate::image::ImageReceiver;
 use crate::image::Me;
 use crate::metrics::Metrics;
@@ -52,6 +53,9 @@ pub struct Setup {
 pub struct Broker {
     server: Server,
     replicas: Arc<Replicas>,
+    workers: Workers,
+    me: Me,
+    images: ImageReceiver,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -82,7 +86,7 @@ impl Broker {
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
         let replicas = Replicas::new(me, &data, clean, workers.clone(), metrics.clone(), ask.clone())?;
-        let groups = Groups::new(replicas.clone(), workers, images.clone(), &metrics);
+        let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
         let handler = Arc::new(Handler {
             id: me.id,
             images: images.clone(),
@@ -111,12 +115,17 @@ impl Broker {
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
         let server = Server::start(listeners, &handler, reactors, budget, limits)?;
-        Ok(Broker { server, replicas, tasks })
+        Ok(Broker { server, replicas, workers, me, images, tasks })
     }
 
     /// The replicas that run here.
     pub fn replicas(&self) -> &Arc<Replicas> {
         &self.replicas
+    }
+
+    /// What of it can be well or ill.
+    pub fn health(&self) -> Health {
+        Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas.clone(), self.images.clone())
     }
 
     /// Ends every connection, then closes every log. True when the logs are closed cleanly: the caller may leave the

@@ -3,8 +3,10 @@
 //! Nothing else in the broker reads a clock, draws a number or starts a thread, so that a whole cluster can run in one
 //! deterministic thread on simulated ones.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// A point on the monotonic clock.
@@ -38,6 +40,15 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct Workers {
     queue: std::sync::mpsc::SyncSender<Job>,
+    work: Arc<Mutex<Work>>,
+}
+
+/// What there is to do, and how it gets on.
+struct Work {
+    /// Jobs that are queued or run.
+    unfinished: usize,
+    /// When one was finished, or there was one again.
+    progress: Instant,
 }
 
 /// Jobs that may wait for a worker; a caller beyond that waits itself.
@@ -50,9 +61,10 @@ impl Workers {
     /// When the system has no thread to give.
     pub fn start(threads: usize) -> std::io::Result<Workers> {
         let (queue, jobs) = std::sync::mpsc::sync_channel::<Job>(QUEUE_BOUND);
-        let jobs = std::sync::Arc::new(parking_lot::Mutex::new(jobs));
+        let jobs = Arc::new(Mutex::new(jobs));
+        let work = Arc::new(Mutex::new(Work { unfinished: 0, progress: now() }));
         for n in 0..threads {
-            let jobs = jobs.clone();
+            let (jobs, work) = (jobs.clone(), work.clone());
             std::thread::Builder::new().name(format!("disk-{n}")).spawn(move || {
                 loop {
                     // The guard is dropped before the job runs: the lock is held while waiting for one, never during one.
@@ -61,16 +73,32 @@ impl Workers {
                         Ok(job) => job(),
                         Err(_) => return,
                     }
+                    let mut work = work.lock();
+                    work.unfinished -= 1;
+                    work.progress = now();
                 }
             })?;
         }
-        Ok(Workers { queue })
+        Ok(Workers { queue, work })
     }
 
     /// Has a worker run `job`; waits for a place in the queue when it is full.
     pub fn start_job(&self, job: impl FnOnce() + Send + 'static) {
+        {
+            let mut work = self.work.lock();
+            if work.unfinished == 0 {
+                work.progress = now();
+            }
+            work.unfinished += 1;
+        }
         let sent = self.queue.send(Box::new(job));
         assert!(sent.is_ok(), "workers live as long as their handles");
+    }
+
+    /// How long no job was finished although there are some.
+    pub fn stalled_for(&self, now: Instant) -> Duration {
+        let work = self.work.lock();
+        if work.unfinished == 0 { Duration::ZERO } else { now.saturating_duration_since(work.progress) }
     }
 
     /// Runs `job` on a worker; the answer comes through the future. The job runs even when the future is dropped.
@@ -84,5 +112,26 @@ impl Workers {
             let _ = done.send(job());
         });
         async move { answer.await.expect("a worker answers every job") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn workers_stall_while_a_job_hangs_and_never_without_one() {
+        let workers = Workers::start(1).unwrap();
+        let later = now() + Duration::from_secs(60);
+        assert_eq!(workers.stalled_for(later), Duration::ZERO);
+        let (finish, hang) = std::sync::mpsc::channel::<()>();
+        let hanging = workers.run(move || hang.recv().is_ok());
+        assert!(workers.stalled_for(later) > Duration::from_secs(50));
+        finish.send(()).unwrap();
+        assert!(hanging.await);
+        // A job is answered a moment before it counts as finished.
+        while workers.stalled_for(later) > Duration::ZERO {
+            tokio::task::yield_now().await;
+        }
     }
 }

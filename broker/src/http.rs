@@ -1,23 +1,53 @@
-//! The HTTP port: metrics for Prometheus, and whether the broker lives.
+//! The HTTP port: metrics for Prometheus, and what a kubelet asks.
+//!
+//! Served from the first moment of a start: a broker that waits for the API server, or recovers its logs, lives.
 
-use std::sync::Arc;
+use std::fmt::Display;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::health::Health;
 use crate::metrics::Metrics;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves `/metrics` and `/livez` until the task is dropped.
+/// The broker's health, once there is a broker.
+pub type Probed = Arc<OnceLock<Health>>;
+
+/// Serves `/metrics`, `/livez` and `/readyz` until the task is dropped.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, probed: Probed) -> std::io::Result<()> {
     let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.scrape()) };
-    let routes = Router::new().route("/metrics", get(scrape)).route("/livez", get(|| async { "ok\n" }));
+    let lives = {
+        let probed = probed.clone();
+        || async move {
+            match probed.get() {
+                Some(health) => answer(health.lives().await),
+                None => answer(Ok::<_, &str>(())),
+            }
+        }
+    };
+    let is_ready = || async move {
+        match probed.get() {
+            Some(health) => answer(health.is_ready()),
+            None => answer(Err("the broker is starting: it has not begun its session with the cluster")),
+        }
+    };
+    let routes =
+        Router::new().route("/metrics", get(scrape)).route("/livez", get(lives)).route("/readyz", get(is_ready));
     axum::serve(listener, routes).await
+}
+
+fn answer<E: Display>(well: Result<(), E>) -> (StatusCode, String) {
+    match well {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
 }

@@ -10,6 +10,8 @@
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: whose data it is, and whether it is still what the cluster believes
 //! - [`http`]: metrics and probes
+//! - [`health`]: whether it lives, and whether it is ready
+//! - [`drain`]: when it may stop
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - [`coord`]: the only one who knows Kubernetes
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`]: leaves
@@ -18,9 +20,11 @@ pub mod ask;
 pub mod broker;
 pub mod coord;
 pub mod data_dir;
+pub mod drain;
 pub mod env;
 pub mod groups;
 pub mod handle;
+pub mod health;
 pub mod http;
 pub mod image;
 pub mod metrics;

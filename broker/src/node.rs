@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, Setup, StartError};
 use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::http;
+use crate::drain;
+use crate::http::{self, Probed};
 use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
@@ -33,8 +34,6 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where it serves metrics.
     pub http: SocketAddr,
-    /// Its rack or zone.
-    pub rack: Option<String>,
     /// On Kubernetes: the pod's uid.
     pub pod_uid: Option<String>,
     /// Threads that serve connections.
@@ -52,22 +51,29 @@ pub struct Listener {
     pub name: Str,
     /// Where to listen; port 0 takes any.
     pub bind: SocketAddr,
-    /// The host that clients are told.
-    pub advertised_host: String,
-    /// The port that clients are told, where it is not the one that is listened on.
-    pub advertised_port: Option<u16>,
+    /// The host that clients are told, beside the port that is listened on. On Kubernetes the operator knows, and tells.
+    pub advertised_host: Option<String>,
 }
 
 /// A broker that serves.
 pub struct Node {
-    /// Where clients reach it.
+    /// Where clients are told to reach it, where it is this broker that tells them.
     pub endpoints: Vec<Endpoint>,
     /// Where it serves metrics.
     pub http: SocketAddr,
     data: DataDir,
     coord: Coord,
     broker: Broker,
-    metrics_port: JoinHandle<io::Result<()>>,
+    _http_port: Task,
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<io::Result<()>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Why a broker does not start.
@@ -99,22 +105,22 @@ impl Node {
         let clean = data.was_clean();
         let metrics_socket = listen(config.http).await?;
         let http = metrics_socket.local_addr().unwrap_or(config.http);
+        let (metrics, probed) = (Metrics::new(), Probed::default());
+        let http_port = Task(tokio::spawn(http::serve(metrics_socket, metrics.clone(), probed.clone())));
         let mut listeners = Vec::new();
         let mut endpoints = Vec::new();
-        for Listener { name, bind, advertised_host, advertised_port } in config.listeners {
+        for Listener { name, bind, advertised_host } in config.listeners {
             let socket = listen(bind).await?;
-            let bound = socket.local_addr().map_or(bind.port(), |address| address.port());
-            let port = advertised_port.unwrap_or(bound);
-            endpoints.push(Endpoint { listener: name.to_string(), host: advertised_host, port: i32::from(port) });
+            let port = socket.local_addr().map_or(bind.port(), |address| address.port());
+            let told = advertised_host.map(|host| Endpoint { listener: name.to_string(), host, port: i32::from(port) });
+            endpoints.extend(told);
             listeners.push((name, socket));
         }
-        let metrics = Metrics::new();
         let setup = coord::Setup {
             client: coord::counted(client, &config.namespace, metrics.clone()),
             namespace: config.namespace,
             cluster: config.cluster,
             endpoints: endpoints.clone(),
-            rack: config.rack,
             pod_uid: config.pod_uid,
         };
         let coord = Coord::start(setup, &data).await?;
@@ -131,11 +137,11 @@ impl Node {
             request_memory: config.request_memory,
             images: coord.images(),
             ask: coord.ask(),
-            metrics: metrics.clone(),
+            metrics,
         })
         .await?;
-        let metrics_port = tokio::spawn(http::serve(metrics_socket, metrics));
-        Ok(Node { endpoints, http, data, coord, broker, metrics_port })
+        let _ = probed.set(broker.health());
+        Ok(Node { endpoints, http, data, coord, broker, _http_port: http_port })
     }
 
     /// The cluster as this broker sees it.
@@ -143,15 +149,21 @@ impl Node {
         self.coord.images()
     }
 
-    /// Hands over what can be handed over, then stops: no acknowledged record needs recovery. Not cancellation safe.
-    pub async fn stop(self) {
+    /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record needs
+    /// recovery. Not cancellation safe.
+    pub async fn stop(self, patience: Duration) {
+        let me = self.coord.broker();
         self.coord.drain();
+        let mut images = self.coord.images();
+        let handed_over = images.wait_for(|image| !drain::is_needed(image, me));
+        if tokio::time::timeout(patience, handed_over).await.is_err() {
+            tracing::warn!(broker = %me, "stopping, although others could still take over from this broker");
+        }
         let closed = self.broker.stop().await;
         if closed && let Err(error) = self.data.mark_clean() {
             tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
         }
         self.coord.stop().await;
-        self.metrics_port.abort();
     }
 }
 

@@ -65,7 +65,6 @@ impl World {
             namespace: "default".into(),
             cluster: CLUSTER.into(),
             endpoints: vec![endpoint],
-            rack: Some("here".into()),
             pod_uid: Some("pod".into()),
         }
     }
@@ -125,7 +124,6 @@ async fn a_topic_that_is_applied_is_in_the_brokers_images_with_its_leaders() {
     let image = zero.images().borrow().clone();
     let endpoint = image.endpoint(BrokerId(1), "internal").unwrap();
     assert_eq!((&*endpoint.host, endpoint.port), ("127.0.0.1", 9093));
-    assert_eq!(image.brokers[&BrokerId(1)].rack.as_deref(), Some("here"));
     let mine = |entry: &&ottla_broker::image::Assignment| entry.leader == Some(BrokerId(0));
     assert_eq!(image.topic("orders").unwrap().partitions.iter().filter(mine).count(), 6);
 }

@@ -9,8 +9,10 @@ const LEAVES: &[&str] = &["ask", "env", "image", "metrics", "reply", "watermark"
 
 /// A room, and the rooms that it uses besides leaves.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("node", &["broker", "coord", "data_dir", "http"]),
-    ("broker", &["server", "handle", "groups", "replica", "producer_ids"]),
+    ("node", &["broker", "coord", "data_dir", "drain", "http"]),
+    ("http", &["health"]),
+    ("broker", &["health", "server", "handle", "groups", "replica", "producer_ids"]),
+    ("health", &["server", "replica"]),
     ("server", &["handle"]),
     ("handle", &["groups", "replica", "producer_ids"]),
     ("groups", &["replica"]),
@@ -18,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("producer_ids", &[]),
     ("coord", &["data_dir", "replica"]),
     ("data_dir", &[]),
-    ("http", &[]),
+    ("drain", &[]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

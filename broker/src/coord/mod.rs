@@ -50,10 +50,8 @@ pub struct Setup {
     pub namespace: String,
     /// The KafkaCluster's name.
     pub cluster: String,
-    /// Where clients are told to reach this broker, by listener.
+    /// Where clients are told to reach this broker, by listener; empty where the operator tells them.
     pub endpoints: Vec<Endpoint>,
-    /// The broker's rack.
-    pub rack: Option<String>,
     /// The pod's uid, on Kubernetes.
     pub pod_uid: Option<String>,
 }
@@ -94,9 +92,9 @@ impl SignsOfLife {
 
 /// What the broker says on its Lease.
 struct Said {
+    broker: BrokerId,
     identity: Identity,
     endpoints: Vec<Endpoint>,
-    rack: Option<String>,
 }
 
 /// How long a start waits for the API server before it makes do with the copy on disk.
@@ -112,7 +110,7 @@ impl Coord {
     /// # Errors
     /// When the data directory is another cluster's or the disk refuses.
     pub async fn start(setup: Setup, dir: &DataDir) -> Result<Coord, DataDirError> {
-        let Setup { client, namespace, cluster, endpoints, rack, pod_uid } = setup;
+        let Setup { client, namespace, cluster, endpoints, pod_uid } = setup;
         let me = dir.broker();
         let copy = copy::read(dir.path())?.unwrap_or_default();
         let (publish, mut images) = watch::channel(Arc::new(ClusterImage::default()));
@@ -124,7 +122,7 @@ impl Coord {
 
         let api = ApiServer { client: &client, namespace: &namespace, cluster: &cluster };
         let session = api.begin_session(dir, Surroundings::of_process(pod_uid), &mut images, &copy).await?;
-        let said = Said { identity: session.identity.clone(), endpoints, rack };
+        let said = Said { broker: me, identity: session.identity.clone(), endpoints };
 
         let (annotations, to_write) = watch::channel(said.annotations(false));
         let (hold, mut held) = watch::channel(None);
@@ -158,6 +156,11 @@ impl Coord {
         self.ask.clone()
     }
 
+    /// Who this is.
+    pub fn broker(&self) -> BrokerId {
+        self.said.broker
+    }
+
     /// What the data directory holds.
     pub fn incarnation(&self) -> Incarnation {
         self.said.identity.incarnation
@@ -188,7 +191,7 @@ impl Coord {
 
 impl Said {
     fn annotations(&self, draining: bool) -> BTreeMap<String, String> {
-        session::annotations(&self.identity, &self.endpoints, self.rack.as_deref(), draining)
+        session::annotations(&self.identity, &self.endpoints, draining)
     }
 }
 

@@ -79,19 +79,13 @@ fn draw() -> Incarnation {
     Incarnation(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
 }
 
-/// What the Lease says of the broker.
-pub fn annotations(
-    identity: &Identity,
-    endpoints: &[Endpoint],
-    rack: Option<&str>,
-    draining: bool,
-) -> BTreeMap<String, String> {
+/// What the Lease says of the broker; nothing of endpoints where the operator knows them.
+pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) -> BTreeMap<String, String> {
     let start = u64::try_from(identity.starts).unwrap_or_default();
     let mut annotations = BrokerSession { incarnation: identity.incarnation, start, draining }.annotations();
-    let json = serde_json::to_string(endpoints).expect("endpoints are JSON");
-    annotations.insert(names::ENDPOINTS_ANNOTATION.to_owned(), json);
-    if let Some(rack) = rack {
-        annotations.insert(names::RACK_ANNOTATION.to_owned(), rack.to_owned());
+    if !endpoints.is_empty() {
+        let json = serde_json::to_string(endpoints).expect("endpoints are JSON");
+        annotations.insert(names::ENDPOINTS_ANNOTATION.to_owned(), json);
     }
     annotations
 }

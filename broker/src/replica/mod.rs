@@ -14,7 +14,7 @@ mod folders;
 pub mod housekeeping;
 pub mod partition;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,6 +84,8 @@ pub struct Replicas {
     checkpoints: Arc<Mutex<Checkpoints>>,
     /// Logs that should be open and are not: being recovered, or failed to open. With any of them a stop is not clean.
     unopened: AtomicUsize,
+    /// Those that failed.
+    failed: Mutex<HashSet<Key>>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
@@ -112,6 +114,7 @@ impl Replicas {
             ask,
             checkpoints: Arc::new(Mutex::new(Checkpoints::load(dir, clean)?)),
             unopened: AtomicUsize::new(0),
+            failed: Mutex::default(),
             running: RwLock::default(),
             roles: watch::Sender::new(()),
         }))
@@ -127,6 +130,12 @@ impl Replicas {
         }
         let exists = usize::try_from(number).is_ok_and(|number| number < topic.partitions.len());
         Err(if exists { NotServed::NotLeader } else { NotServed::UnknownTopicOrPartition })
+    }
+
+    /// Whether a replica that should be here is neither open nor failed to open.
+    pub fn is_to_be_opened(&self, topic_id: Uuid, number: i32) -> bool {
+        let key = (topic_id, number);
+        !self.running.read().contains_key(&key) && !self.failed.lock().contains(&key)
     }
 
     /// The data directory.
@@ -190,6 +199,7 @@ impl Replicas {
                 // Other partitions are served; this one is tried again with the next image.
                 tracing::error!(topic = %name, partition = number, %error, "failed to open a log");
                 self.metrics.offline_replicas.inc();
+                self.failed.lock().insert((topic.id, number));
                 return;
             }
         };
@@ -200,6 +210,7 @@ impl Replicas {
         let partition = Arc::new(Partition::new(&topic, number, self.me, log, known.high_watermark, metrics));
         partition.assume(&assignment, &topic.settings);
         self.unopened.fetch_sub(1, Ordering::SeqCst);
+        self.failed.lock().remove(&(topic.id, number));
         self.running.write().insert((topic.id, number), partition);
         // Not only after all are open: another log may take long to recover.
         self.roles.send_replace(());

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use self::buffers::Budget;
+pub use self::reactor::Pulse;
 use self::reactor::{Accepted, Limits, ReactorHandle};
 use crate::env;
 use crate::handle::Handler;
@@ -59,6 +60,11 @@ impl Server {
             .map(|(name, listener)| tokio::spawn(accept(name, listener, reactors.clone(), stopping.clone())))
             .collect();
         Ok(Server { reactors, acceptors, stop })
+    }
+
+    /// What feels whether the reactors get on.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.reactors.iter().map(ReactorHandle::pulse).collect()
     }
 
     /// Stops accepting, ends every connection and waits for the threads. Not cancellation safe.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::buffers::{Budget, Buffers};
@@ -51,9 +51,17 @@ pub struct Accepted {
     pub listener: Str,
 }
 
+/// What a reactor finds in its inbox.
+enum Post {
+    /// A connection to serve.
+    Connection(Accepted),
+    /// Somebody wants to know whether it gets on.
+    Feel(oneshot::Sender<()>),
+}
+
 /// A running reactor, seen from the acceptor.
 pub struct ReactorHandle {
-    inbox: mpsc::Sender<Accepted>,
+    inbox: mpsc::Sender<Post>,
     connections: Arc<AtomicUsize>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -73,7 +81,7 @@ impl ReactorHandle {
         limits: Limits,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<ReactorHandle> {
-        let (inbox, accepted) = mpsc::channel(INBOX_BOUND);
+        let (inbox, posted) = mpsc::channel(INBOX_BOUND);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,7 +89,7 @@ impl ReactorHandle {
             let buffers = Buffers::new(budget);
             let reactor = Rc::new(Reactor { handler, buffers, scratch: Scratch::new(), limits, stopping });
             let local = LocalSet::new();
-            local.block_on(&runtime, run(reactor, accepted, count));
+            local.block_on(&runtime, run(reactor, posted, count));
         })?;
         Ok(ReactorHandle { inbox, connections, thread })
     }
@@ -91,10 +99,15 @@ impl ReactorHandle {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// What feels whether it gets on.
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.inbox.clone())
+    }
+
     /// Gives it a connection.
     pub async fn give(&self, accepted: Accepted) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        if self.inbox.send(accepted).await.is_err() {
+        if self.inbox.send(Post::Connection(accepted)).await.is_err() {
             self.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -108,12 +121,31 @@ impl ReactorHandle {
     }
 }
 
-async fn run(reactor: Rc<Reactor>, mut accepted: mpsc::Receiver<Accepted>, connections: Arc<AtomicUsize>) {
+/// Feels whether a reactor gets on: through the same queue as connections.
+pub struct Pulse(mpsc::Sender<Post>);
+
+impl Pulse {
+    /// Returns when the reactor has come by, or has ended.
+    pub async fn feel(&self) {
+        let (felt, answer) = oneshot::channel();
+        if self.0.send(Post::Feel(felt)).await.is_ok() {
+            // An error says that the reactor ends: it got on.
+            let _ = answer.await;
+        }
+    }
+}
+
+async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections: Arc<AtomicUsize>) {
     let mut stopping = reactor.stopping.clone();
     loop {
         let Accepted { socket, address, listener } = tokio::select! {
-            next = accepted.recv() => match next {
-                Some(next) => next,
+            next = inbox.recv() => match next {
+                Some(Post::Connection(accepted)) => accepted,
+                Some(Post::Feel(felt)) => {
+                    // Whoever asked may have given up.
+                    let _ = felt.send(());
+                    continue;
+                }
                 None => return,
             },
             _ = stopping.wait_for(|stopping| *stopping) => return,

@@ -28,6 +28,8 @@ const LISTENER: &str = "internal";
 const WORKERS: usize = 4;
 /// Memory for requests that are being read, of all brokers together.
 const REQUEST_MEMORY: usize = 256 << 20;
+/// How long a broker that stops may wait for others to take over. It takes milliseconds.
+const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long a start waits for the brokers to know each other. It takes milliseconds.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,7 @@ impl Laptop {
         }
         if let Some(error) = failed {
             for node in nodes {
-                node.stop().await;
+                node.stop(Duration::ZERO).await;
             }
             operator.stop().await;
             return Err(error.into());
@@ -95,7 +97,7 @@ impl Laptop {
 
     /// Stops in the opposite order: nothing acknowledged needs recovery. Not cancellation safe.
     pub async fn stop(self) {
-        futures::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
+        futures::future::join_all(self.nodes.into_iter().map(|node| node.stop(HAND_OVER))).await;
         self.operator.stop().await;
         self.api_port.stop().await;
     }
@@ -181,11 +183,9 @@ fn config(options: &LaptopOptions, id: u16, brokers: u16) -> Config {
         listeners: vec![Listener {
             name: LISTENER.into(),
             bind: above(options.kafka, id),
-            advertised_host: advertised_host(options),
-            advertised_port: None,
+            advertised_host: Some(advertised_host(options)),
         }],
         http: above(options.metrics, id),
-        rack: None,
         pod_uid: None,
         reactors: cores.div_ceil(brokers),
         workers: WORKERS,
