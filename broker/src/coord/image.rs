@@ -197,7 +197,7 @@ mod tests {
             ],
         }))
         .unwrap();
-        let mut cluster = KafkaCluster::new("prod", KafkaClusterSpec::default());
+        let mut cluster = KafkaCluster::new("prod", serde_json::from_value(serde_json::json!({})).unwrap());
         cluster.status = Some(status);
         let image = image(&Known { cluster: Some(Arc::new(cluster)), ..Known::default() }, &ClusterImage::default());
         assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);

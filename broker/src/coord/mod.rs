@@ -100,6 +100,8 @@ struct Said {
 /// How long a start waits for the API server before it makes do with the copy on disk.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
+/// How long a watch lives. One that was cut without a word is missed a few seconds after that; a live one goes on where it was.
+const WATCH_SECONDS: u32 = 60;
 /// Events that are taken in before the next image.
 const MOST_AT_ONCE: usize = 4096;
 
@@ -277,8 +279,9 @@ impl Watching {
 
 /// The three watches, each begun with a consistent list and begun anew when it breaks.
 fn news(client: &Client, namespace: &str, cluster: &str) -> BoxStream<'static, News> {
-    let of_cluster = Config::default().fields(&format!("spec.clusterRef.name={cluster}"));
-    let named = Config::default().fields(&format!("metadata.name={cluster}"));
+    let config = || Config::default().timeout(WATCH_SECONDS);
+    let of_cluster = config().fields(&format!("spec.clusterRef.name={cluster}"));
+    let named = config().fields(&format!("metadata.name={cluster}"));
     let clusters = events(client, namespace, named).map(News::Cluster);
     let topics = events(client, namespace, of_cluster.clone()).map(News::Topic);
     let assignments = events(client, namespace, of_cluster).map(News::Assignment);
