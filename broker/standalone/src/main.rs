@@ -4,9 +4,11 @@
 //! - [`laptop`]: without a subcommand: Kubernetes API, coordination and brokers in one process
 //! - [`broker`]: one broker on Kubernetes
 //! - [`operator`]: the operator on Kubernetes
+//! - [`check`]: a client that sees whether a cluster works
 //! - [`limits`]: what the process may use
 
 mod broker;
+mod check;
 mod laptop;
 mod limits;
 mod operator;
@@ -67,6 +69,7 @@ async fn run(options: CommandLine) -> anyhow::Result<()> {
         None => run_laptop(&options.laptop, stopped).await,
         Some(Part::Broker(options)) => broker::run(options, stopped).await,
         Some(Part::Operator(options)) => operator::run(options, stopped).await,
+        Some(Part::Check(options)) => check::run(options, stopped).await,
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Part {
     Broker(BrokerOptions),
     /// The operator of all clusters.
     Operator(OperatorOptions),
+    /// A client that produces and consumes a record, to see that a cluster works.
+    Check(CheckOptions),
 }
 
 /// `ottla`.
@@ -95,4 +97,16 @@ pub struct OperatorOptions {
     /// The image of the brokers' pods.
     #[arg(long, value_name = "IMAGE", env = "OTTLA_BROKER_IMAGE")]
     pub broker_image: String,
+}
+
+/// `ottla check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckOptions {
+    /// Any broker, or the Service of all.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: String,
+
+    /// How long to try, in seconds: a cluster that has just been created needs a while.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub timeout_seconds: u64,
 }
