@@ -21,7 +21,7 @@ fn topics_and_clusters_are_deleted_and_volumes_follow_the_policy() -> Result<()>
         namespace.topic("second", 3)?;
         let began = Instant::now();
         namespace.kubectl("delete kt/first --timeout=60s")?;
-        namespace.prints("get ka -l ottla.io/topic=first -o name", "")?;
+        namespace.prints("get ka -o jsonpath={.items[?(@.spec.topicName==\"first\")].metadata.name}", "")?;
         let topic = began.elapsed();
         namespace.kubectl("delete kc/kafka --timeout=60s")?;
         namespace.prints("get statefulsets,pods,services,configmaps -l ottla.io/cluster=kafka -o name", "")?;

@@ -50,7 +50,7 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     let load = Load::start(&namespace.bootstrap("external")?, "load")?;
     let starts = namespace.starts()?;
     let assignments = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
-    let delete = format!("delete pods -n {OPERATOR_NAMESPACE} -l app.kubernetes.io/name=ottla");
+    let delete = format!("delete pods -n {OPERATOR_NAMESPACE} -l app.kubernetes.io/component=operator");
 
     // Both at once, and a topic while there is nobody to see to it.
     bed.kubectl(&format!("{delete} --grace-period=0 --force"))?;

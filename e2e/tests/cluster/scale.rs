@@ -25,7 +25,7 @@ fn three_brokers_become_five_under_load_and_new_topics_use_them() -> Result<()> 
 
     namespace.topic("after", 10)?;
     let leaders =
-        namespace.kubectl("get ka -l ottla.io/topic=after -o jsonpath={.items[*].spec.partitions[*].leader}")?;
+        namespace.kubectl("get ka -o jsonpath={.items[?(@.spec.topicName==\"after\")].spec.partitions[*].leader}")?;
     let leads = |broker: &str| leaders.split(' ').filter(|leader| *leader == broker).count();
     ensure!(["0", "1", "2", "3", "4"].map(leads) == [2; 5], "leaders of the new topic: {leaders}");
     let now = namespace.starts()?;
