@@ -33,6 +33,16 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
+/// From now on a panic of any thread ends the process, after its message. A panic is a bug of ours: a lock may guard half a change, a
+/// reactor or a worker is missing for good. A start recovers from what is on disk; nothing recovers from that.
+pub fn end_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed pool of threads for what blocks: fsync, roll, unlink, cold reads, recovery. Dropping it lets the threads finish

@@ -44,6 +44,10 @@ pub struct Metrics {
     pub under_replicated: IntGauge,
     /// Partitions led here whose in-sync replicas are fewer than `min.insync.replicas`.
     pub under_min_isr: IntGauge,
+    /// Replicas that left an ISR of a partition led here.
+    pub isr_shrinks: IntCounter,
+    /// Replicas that joined an ISR of a partition led here.
+    pub isr_expands: IntCounter,
     /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
     pub offline_partitions: IntGauge,
     /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
@@ -107,6 +111,8 @@ impl Metrics {
                 "ottla_under_min_isr_partitions",
                 "Partitions led here with fewer in-sync replicas than min.insync.replicas",
             ),
+            isr_shrinks: counter(&r, "ottla_isr_shrinks_total", "Replicas that left an ISR of a partition led here"),
+            isr_expands: counter(&r, "ottla_isr_expands_total", "Replicas that joined an ISR of a partition led here"),
             offline_partitions: gauge(
                 &r,
                 "ottla_offline_partitions",
@@ -217,21 +223,45 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
 pub struct ApiMetrics {
     /// Requests.
     pub requests: IntCounter,
+    /// Requests whose answer waits: for followers, for records, for the cluster.
+    pub waiting: IntGauge,
     /// Seconds from a request's arrival to its answer.
     pub seconds: Histogram,
 }
 
 fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
     let requests = counters(registry, "ottla_requests_total", "Requests", &["api"]);
+    let waiting = gauges(registry, "ottla_requests_waiting", "Requests whose answer waits for something", &["api"]);
     let opts = HistogramOpts::new("ottla_request_duration_seconds", "From a request to its answer");
     let seconds = HistogramVec::new(opts.buckets(LATENCY_BUCKETS.to_vec()), &["api"]);
     let seconds = register(registry, seconds);
     let of = |api: ApiKey| {
         let name = format!("{api:?}");
         let labels = [name.as_str()];
-        ApiMetrics { requests: requests.with_label_values(&labels), seconds: seconds.with_label_values(&labels) }
+        ApiMetrics {
+            requests: requests.with_label_values(&labels),
+            waiting: waiting.with_label_values(&labels),
+            seconds: seconds.with_label_values(&labels),
+        }
     };
     ApiKey::ALL.iter().map(|api| (*api, of(*api))).collect()
+}
+
+/// A request whose answer waits, as long as it does.
+pub struct Waiting(IntGauge);
+
+impl ApiMetrics {
+    /// Counts a request among those that wait, until what is returned is dropped.
+    pub fn wait(&self) -> Waiting {
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Handles of one topic's counters, looked up once.
@@ -253,5 +283,20 @@ impl TopicMetrics {
             bytes_out: metrics.topic_bytes_out.with_label_values(&[topic]),
             messages_in: metrics.topic_messages_in.with_label_values(&[topic]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_counts_as_waiting_until_it_is_answered_or_dropped() {
+        let metrics = Metrics::new();
+        let produce = metrics.api(ApiKey::Produce);
+        let (first, second) = (produce.wait(), produce.wait());
+        assert_eq!((produce.waiting.get(), metrics.api(ApiKey::Fetch).waiting.get()), (2, 0));
+        drop((first, second));
+        assert_eq!(produce.waiting.get(), 0);
     }
 }

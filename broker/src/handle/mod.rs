@@ -253,7 +253,12 @@ impl Context {
     /// Answers when `response` is there. It is polled by the connection, and dropped with it.
     pub fn later<R: ResponseMessage>(&self, response: impl Future<Output = R> + 'static) -> Reply {
         let context = self.clone();
-        Reply::Later(Box::pin(async move { context.encode(&response.await) }))
+        let waiting = self.handler.metrics.api(self.api).wait();
+        Reply::Later(Box::pin(async move {
+            let response = response.await;
+            drop(waiting);
+            context.encode(&response)
+        }))
     }
 
     fn encode<R: ResponseMessage>(&self, response: &R) -> Frame {

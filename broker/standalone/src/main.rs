@@ -31,6 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CONTROL_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    ottla_broker::env::end_on_panic();
     let options = CommandLine::parse();
     // On a laptop somebody reads along; a pod's log is read afterwards.
     let verbosity = if options.part.is_some() { "info" } else { "warn" };
