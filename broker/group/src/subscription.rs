@@ -4,32 +4,26 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Buf, TryGetError};
+use bytes::Bytes;
+use ottla_wire::codec::{Version, Wire};
+use ottla_wire::consumer_protocol::ConsumerProtocolSubscription;
+use ottla_wire::decoder::Decoder;
 
 use crate::ids::TopicName;
 
 /// The protocol type whose metadata the coordinator may look into.
 pub(crate) const CONSUMER_PROTOCOL: &str = "consumer";
 
-/// The topics of one member's subscription, or `None` if it does not read as one. Version 0 is a prefix of all later
-/// versions: version, array of topic names, nullable bytes of the assignor's own.
-pub(crate) fn topics(metadata: &[u8]) -> Option<BTreeSet<TopicName>> {
-    read(metadata).ok().flatten()
-}
-
-fn read(mut bytes: &[u8]) -> Result<Option<BTreeSet<TopicName>>, TryGetError> {
-    if bytes.try_get_i16()? < 0 {
-        return Ok(None);
+/// The topics of one member's subscription, or `None` if it does not read as one. Read as version 0, which is a prefix of all
+/// later ones.
+pub(crate) fn topics(metadata: &Bytes) -> Option<BTreeSet<TopicName>> {
+    let mut decoder = Decoder::new(metadata.clone());
+    if decoder.i16().ok()? < 0 {
+        return None;
     }
-    let mut topics = BTreeSet::new();
-    for _ in 0..bytes.try_get_i32()? {
-        let length = bytes.try_get_i16()?;
-        let name = usize::try_from(length).ok().and_then(|length| bytes.split_off(..length));
-        let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else { return Ok(None) };
-        topics.insert(TopicName::from(name));
-    }
-    let user_data = usize::try_from(bytes.try_get_i32()?).unwrap_or(0); // -1 is null
-    Ok((user_data <= bytes.len()).then_some(topics))
+    let oldest = Version::of::<ConsumerProtocolSubscription>(0);
+    let subscription = ConsumerProtocolSubscription::decode(&mut decoder, oldest).ok()?;
+    Some(subscription.topics.iter().map(|topic| TopicName::from(&**topic)).collect())
 }
 
 #[cfg(test)]
@@ -39,7 +33,7 @@ mod tests {
     #[test]
     fn a_subscription_lists_its_topics_and_garbage_lists_none() {
         let names = |names: &[&str]| Some(names.iter().map(|name| TopicName::from(*name)).collect::<BTreeSet<_>>());
-        let cases: &[(&[u8], Option<BTreeSet<TopicName>>)] = &[
+        let cases: &[(&'static [u8], Option<BTreeSet<TopicName>>)] = &[
             (b"\x00\x00\x00\x00\x00\x01\x00\x01t\xff\xff\xff\xff", names(&["t"])),
             (b"\x00\x03\x00\x00\x00\x02\x00\x01a\x00\x02bc\x00\x00\x00\x01uand more", names(&["a", "bc"])),
             (b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", names(&[])),
@@ -51,10 +45,12 @@ mod tests {
             (b"\x00\x00\x7f\xff\xff\xff", None),
             (b"\x00\x00\x00\x00\x00\x01\x00\x05t", None),
             (b"\x00\x00\x00\x00\x00\x01\xff\xfft", None),
+            // What is not UTF-8 is replaced, as in Kafka; here, nothing follows it.
             (b"\x00\x00\x00\x00\x00\x01\x00\x01\xff", None),
+            (b"\x00\x00\x00\x00\x00\x01\x00\x01\xff\xff\xff\xff\xff", names(&["\u{fffd}"])),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(&topics(bytes), expected, "{bytes:?}");
+            assert_eq!(&topics(&Bytes::from_static(bytes)), expected, "{bytes:?}");
         }
     }
 }

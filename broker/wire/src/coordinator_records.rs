@@ -33,7 +33,7 @@ pub struct OffsetCommitKey {
     pub partition: i32,
 }
 
-/// A committed offset. Kafka 4.3 writes version 3, or 4 if it has the topic's id.
+/// A committed offset. Kafka 4.3 writes version 4, or 1 if it expires at a time that the client chose.
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(versions = "0-4", flexible = "4+")]
 pub struct OffsetCommitValue {

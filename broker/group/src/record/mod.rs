@@ -3,8 +3,7 @@
 //! The layouts are those of Kafka's `OffsetCommitKey/Value` and `GroupMetadataKey/Value`, so that Kafka's formatters
 //! can print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
 
-mod read;
-mod write;
+mod format;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -119,13 +118,13 @@ pub struct Malformed;
 impl Record {
     /// The record in Kafka's format.
     pub fn encode(&self) -> Result<Encoded, TooLong> {
-        write::encode(self)
+        format::encode(self)
     }
 
     /// Reads a record. `Ok(None)` is a type that this coordinator does not know (a newer group protocol's, say): it is
     /// to be left alone.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
-        read::decode(key, value)
+        format::decode(key, value)
     }
 
     /// The group it belongs to.
@@ -136,11 +135,6 @@ impl Record {
         }
     }
 }
-
-/// The type of a record is the version of its key.
-const LEGACY_OFFSET_COMMIT: i16 = 0;
-const OFFSET_COMMIT: i16 = 1;
-const GROUP_METADATA: i16 = 2;
 
 #[cfg(test)]
 mod tests;
