@@ -4,6 +4,7 @@
 //! - [`namespace`]: a namespace per test, and what its user types there
 //! - [`clients`]: Kafka's Java tools, kafka-python and kcat, in a pod or on this machine
 //! - [`load`]: a producer and a consumer group that must not notice what the test does
+//! - [`prometheus`]: a real Prometheus with the chart's monitors and rules
 //! - [`budget`]: who wrote what to the API server, by its own count
 
 pub mod bed;
@@ -11,6 +12,7 @@ pub mod budget;
 pub mod clients;
 pub mod load;
 pub mod namespace;
+pub mod prometheus;
 
 use std::io::Write;
 use std::time::Duration;

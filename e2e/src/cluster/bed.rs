@@ -107,7 +107,7 @@ impl Bed {
 
     /// Installs the charts as a user does, or brings them up to date.
     fn install(&self) -> Result<()> {
-        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
+        let charts = charts();
         let charts = charts.display();
         self.helm(&format!("upgrade --install ottla-crds {charts}/ottla-crds --wait"))?;
         self.helm(&format!(
@@ -130,6 +130,11 @@ impl Bed {
     pub fn tool(&self, arguments: &[&str]) -> Result<String> {
         ensure!(self.built_in, "only the built-in cluster can be broken");
         succeed(Command::new(tool()).args(arguments))
+    }
+
+    /// The file with its address and credentials.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// A program that finds the cluster in its environment. The cache has a kubectl and a helm of the cluster's version.
@@ -158,6 +163,11 @@ pub fn impossible() -> Option<String> {
         .then(|| "a cluster on this machine takes root; or set KUBECONFIG".to_owned())
         .or_else(|| missing(Path::new("/sys/fs/cgroup/memory")))
         .or_else(|| missing(&cache().join("kube/kube")).map(|why| format!("{why}; e2e/cluster/build makes it")))
+}
+
+/// The folder of the charts.
+pub fn charts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
 }
 
 fn scripts() -> PathBuf {

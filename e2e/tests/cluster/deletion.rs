@@ -1,11 +1,10 @@
 //! `kubectl delete`: nothing hangs, and volumes follow the policy.
 
 use anyhow::{Result, ensure};
-use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::bed::{Bed, charts};
 use ottla_e2e::cluster::clients::{Client, Place};
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::say;
-use std::path::Path;
 use std::time::Instant;
 
 const CLAIMS: &str = "get pvc -o jsonpath={.items[*].metadata.name}";
@@ -83,8 +82,7 @@ fn without_custom_resource_definitions_brokers_keep_serving_and_keep_their_files
     ensure!(namespace.kubectl(CLAIMS)? == "data-kafka-broker-0", "the volume is gone");
 
     // As whoever deleted them would: the definitions again, for the other tests too.
-    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ottla-crds");
     bed.helm("uninstall ottla-crds --wait")?;
-    bed.helm(&format!("install ottla-crds {} --wait", crds.display()))?;
+    bed.helm(&format!("install ottla-crds {} --wait", charts().join("ottla-crds").display()))?;
     Ok(())
 }

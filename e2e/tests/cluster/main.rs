@@ -6,6 +6,7 @@
 mod deletion;
 mod flights;
 mod install;
+mod monitoring;
 mod pods;
 mod refusals;
 mod scale;
