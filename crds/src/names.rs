@@ -12,8 +12,6 @@ pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
-/// The annotation with a broker's rack, on its Lease.
-pub const RACK_ANNOTATION: &str = "ottla.io/rack";
 
 /// A broker's Lease, and its pod.
 pub fn broker(cluster: &str, id: BrokerId) -> String {

@@ -2,6 +2,7 @@
 //!
 //! - [`watches`]: what the API server shows
 //! - [`brokers`]: who is there
+//! - [`liveness`]: who is alive: the evidence and the judgement
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
@@ -24,10 +25,14 @@ use crate::plan::{self, Step, World};
 
 pub mod apply;
 pub mod brokers;
+pub mod liveness;
 pub mod pace;
 pub mod watches;
 
 use apply::Writer;
+use brokers::Observation;
+use liveness::pings::Pings;
+use liveness::pods::Pods;
 use pace::Pace;
 use watches::Watches;
 
@@ -61,22 +66,33 @@ async fn coordinate(
     let writer = Writer::new(&client, namespace);
     let fresh_cluster_id = Uuid::new_v4();
     let mut pace = Pace::default();
+    let mut pods = Pods::start(&client, namespace, cluster, selector).await;
+    let mut pings = Pings::default();
+    let mut heard = pings.heard();
     see_every_lease(&leases, selector, &mut sightings).await;
     let mut again_at = None;
     loop {
         tokio::select! {
             () = watches.changed() => {}
             changed = sightings.changed() => if changed.is_err() { return },
+            () = pods.changed() => {}
+            // The sender lives as long as this: an error can't come.
+            _ = heard.changed() => {}
             () = until(again_at) => {}
         }
         if !watches.are_complete() {
             continue;
         }
+        let object = watches.cluster.state().into_iter().next();
+        let (leases, heard, pods) =
+            (sightings.borrow_and_update().clone(), heard.borrow_and_update().clone(), pods.seen());
+        let observed = Observation { cluster, leases: &leases, heard: &heard, pods: pods.as_ref() };
+        pings.follow(observed.targets(object.as_deref()));
         let world = World {
-            cluster: watches.cluster.state().into_iter().next(),
+            cluster: object,
             topics: watches.topics.state(),
             assignments: watches.assignments.state(),
-            brokers: brokers::brokers(cluster, &sightings.borrow_and_update()),
+            brokers: observed.brokers(),
             now: Time(Timestamp::now()),
             fresh_cluster_id,
         };

@@ -5,8 +5,9 @@
 mod world;
 
 use ottla_crds::assignment::{BrokerId, Incarnation};
-use ottla_crds::{DeletionPolicy, KafkaAssignment, KafkaTopic};
-use world::{World, condition};
+use ottla_crds::{BrokerState, DeletionPolicy, KafkaAssignment, KafkaTopic};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use world::{Seen, World, condition};
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_applied_gets_leaders_on_live_brokers() {
@@ -286,4 +287,33 @@ async fn broken_watches_and_an_outage_cost_time_only() {
     world.apply_topic("after", 1).await;
     world.until("it has a leader", |seen| seen.leaders("after").len() == 1).await;
     assert_eq!(world.seen().await.leaders("topic-0").len(), 70, "an outage moves nobody");
+}
+
+#[tokio::test]
+async fn a_broker_whose_connection_breaks_and_whose_port_is_closed_is_offline_at_once() {
+    let world = World::with_cluster(2).await;
+    let _operator = world.operator();
+    let socket = || async { tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let (one, other) = (socket().await, socket().await);
+    let port = |socket: &tokio::net::TcpListener| socket.local_addr().unwrap().port();
+    let _one = world.broker_at(0, 1, port(&one));
+    let _other = world.broker_at(1, 1, port(&other));
+    let online = |seen: &Seen| {
+        let brokers = seen.clusters.first().and_then(|cluster| cluster.status.as_ref()).map(|status| &status.brokers);
+        brokers.map_or(0, |brokers| brokers.iter().filter(|broker| broker.state == BrokerState::Online).count())
+    };
+    world.until("both are online", |seen| online(seen) == 2).await;
+    // As a broker does: every ping is answered. Then its sockets are gone, while its Lease goes on being renewed.
+    let (mut connection, _) = one.accept().await.unwrap();
+    answer_a_ping(&mut connection).await;
+    answer_a_ping(&mut connection).await;
+    drop((connection, one));
+    world.until("it is offline", |seen| online(seen) == 1).await;
+}
+
+async fn answer_a_ping(connection: &mut tokio::net::TcpStream) {
+    let length = connection.read_u32().await.unwrap();
+    let mut request = vec![0; length as usize];
+    connection.read_exact(&mut request).await.unwrap();
+    connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,
     runtime::{
@@ -17,10 +17,12 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Observed, RENEW, Sight, holder};
+use super::{Observed, Sight, holder};
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// An observer that did not run for so long may have missed what others did meanwhile.
+const STALL: Duration = Duration::from_secs(1);
 /// How long the second look may take.
 const REREAD: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,8 @@ pub struct Sighting {
     pub sight: Sight,
     /// Who holds it.
     pub holder: Option<String>,
+    /// Since when, by the holder's clock.
+    pub acquired: Option<Timestamp>,
     /// What its holder says of itself.
     pub annotations: BTreeMap<String, String>,
 }
@@ -58,7 +62,7 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: watch::Sender<Sighti
             },
             _ = tick.tick() => {
                 let now = Instant::now();
-                if now.duration_since(last_tick) > RENEW {
+                if now.duration_since(last_tick) > STALL {
                     warn!("did not run for {:?}: leases are watched anew", now.duration_since(last_tick));
                     leases.start_anew(now);
                 }
@@ -145,6 +149,7 @@ impl Leases {
         let sighting = |seen: &Seen| Sighting {
             sight: seen.judge(now),
             holder: seen.lease.spec.as_ref().and_then(holder).map(str::to_owned),
+            acquired: seen.lease.spec.as_ref().and_then(|spec| Some(spec.acquire_time.as_ref()?.0)),
             annotations: seen.lease.metadata.annotations.clone().unwrap_or_default(),
         };
         self.0.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()

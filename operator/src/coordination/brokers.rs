@@ -1,35 +1,80 @@
-//! Who is there, by what observation tells of the brokers' Leases.
+//! Who is there, by what is known of the brokers' Leases, connections and pods.
 
 use std::collections::BTreeMap;
 
 use ottla_crds::assignment::{BrokerId, LiveBroker};
-use ottla_crds::lease::{BrokerSession, Sight, Sighting, Sightings};
-use ottla_crds::names;
+use ottla_crds::lease::{BrokerSession, Sighting, Sightings};
+use ottla_crds::{KafkaCluster, names};
 
+use super::liveness::pings::{Heard, Target};
+use super::liveness::{Evidence, Ping, Pod, alive, pods};
 use crate::plan::Broker;
 
-/// The brokers among the Leases of a cluster.
-pub fn brokers(cluster: &str, sightings: &Sightings) -> BTreeMap<BrokerId, Broker> {
-    let broker = |(lease, sighting): (&String, &Sighting)| Some((names::broker_id(cluster, lease)?, read(sighting)));
-    sightings.iter().filter_map(broker).collect()
+/// The brokers of a cluster, as observation shows them.
+pub struct Observation<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// Their Leases.
+    pub leases: &'a Sightings,
+    /// Their answers.
+    pub heard: &'a BTreeMap<BrokerId, Heard>,
+    /// Their pods, where there are any.
+    pub pods: Option<&'a BTreeMap<BrokerId, pods::Seen>>,
 }
 
-fn read(sighting: &Sighting) -> Broker {
-    let session = BrokerSession::from_annotations(&sighting.annotations);
-    let live = session.filter(|_| is_there(sighting.sight));
-    let endpoints = sighting.annotations.get(names::ENDPOINTS_ANNOTATION);
-    Broker {
-        live: live.map(|session| LiveBroker { incarnation: session.incarnation, draining: session.draining }),
-        rack: sighting.annotations.get(names::RACK_ANNOTATION).cloned(),
-        endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+impl Observation<'_> {
+    fn by_id(&self) -> impl Iterator<Item = (BrokerId, &Sighting)> {
+        self.leases.iter().filter_map(|(lease, sighting)| Some((names::broker_id(self.cluster, lease)?, sighting)))
     }
-}
 
-/// A broker that has just been sighted counts as there: a wrong guess costs a few seconds, and waiting for its first renewal
-/// would cost each topic of a new cluster two.
-fn is_there(sight: Sight) -> bool {
-    match sight {
-        Sight::Unknown | Sight::Alive | Sight::Overdue => true,
-        Sight::Expired | Sight::Released => false,
+    /// Every broker that has a Lease, and whether it is alive.
+    pub fn brokers(&self) -> BTreeMap<BrokerId, Broker> {
+        let evidence: BTreeMap<BrokerId, Evidence> =
+            self.by_id().map(|(id, sighting)| (id, self.evidence(id, sighting))).collect();
+        let alive = alive(&evidence);
+        let broker = |(id, sighting): (BrokerId, &Sighting)| {
+            let session = BrokerSession::from_annotations(&sighting.annotations).filter(|_| alive.contains(&id));
+            let told_to_stop = evidence.get(&id).is_some_and(|evidence| evidence.pod == Pod::Ends);
+            let endpoints = sighting.annotations.get(names::ENDPOINTS_ANNOTATION);
+            let broker = Broker {
+                live: session.map(|session| LiveBroker {
+                    incarnation: session.incarnation,
+                    draining: session.draining || told_to_stop,
+                }),
+                rack: None,
+                endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+            };
+            (id, broker)
+        };
+        self.by_id().map(broker).collect()
+    }
+
+    fn evidence(&self, id: BrokerId, sighting: &Sighting) -> Evidence {
+        let ping = match self.heard.get(&id) {
+            None => Ping::Unasked,
+            Some(Heard::Answers) => Ping::Answers,
+            Some(Heard::Silent) => Ping::Silent,
+            Some(Heard::Gone(holder)) if *holder == sighting.holder => Ping::Gone,
+            // Another process has taken over the Lease since.
+            Some(Heard::Gone(_)) => Ping::Unasked,
+        };
+        Evidence { lease: sighting.sight, ping, pod: pods::tell(self.pods, id, sighting.acquired) }
+    }
+
+    /// Where to ask those that have a Lease: at their pod's address, or else where clients of the listener between brokers go.
+    pub fn targets(&self, cluster: Option<&KafkaCluster>) -> BTreeMap<BrokerId, Target> {
+        let Some(cluster) = cluster else { return BTreeMap::new() };
+        let Some(listener) = cluster.spec.inter_broker_listener() else { return BTreeMap::new() };
+        let told = |id: BrokerId| {
+            let broker = cluster.status.as_ref()?.brokers.iter().find(|broker| broker.id == id)?;
+            let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == listener.name)?;
+            Some((endpoint.host.clone(), endpoint.port))
+        };
+        let target = |(id, sighting): (BrokerId, &Sighting)| {
+            let pod = self.pods.and_then(|pods| pods.get(&id)?.address.clone());
+            let (host, port) = pod.map(|host| (host, listener.port)).or_else(|| told(id))?;
+            Some((id, Target { host, port: u16::try_from(port).ok()?, holder: sighting.holder.clone() }))
+        };
+        self.by_id().filter_map(target).collect()
     }
 }

@@ -92,6 +92,23 @@ impl World {
 
     /// A broker that knows its predecessor as gone.
     pub fn broker_after(&self, id: i32, incarnation: i64, predecessor: String) -> Process {
+        self.broker_that_says(id, incarnation, predecessor, BTreeMap::new())
+    }
+
+    /// A broker whose clients are told to connect to this port.
+    pub fn broker_at(&self, id: i32, incarnation: i64, port: u16) -> Process {
+        let endpoints = serde_json::json!([{ "listener": "internal", "host": "127.0.0.1", "port": port }]);
+        let said = BTreeMap::from([(names::ENDPOINTS_ANNOTATION.to_owned(), endpoints.to_string())]);
+        self.broker_that_says(id, incarnation, String::new(), said)
+    }
+
+    fn broker_that_says(
+        &self,
+        id: i32,
+        incarnation: i64,
+        predecessor: String,
+        said: BTreeMap<String, String>,
+    ) -> Process {
         let identity = uuid::Uuid::new_v4().to_string();
         let claim = Claim {
             name: names::broker(CLUSTER, BrokerId(id)),
@@ -101,7 +118,7 @@ impl World {
             observed: Observed::default(),
         };
         let session = BrokerSession { incarnation: Incarnation(incarnation), start: 1, draining: false };
-        let (said, annotations) = watch::channel(session.annotations());
+        let (said, annotations) = watch::channel(session.annotations().into_iter().chain(said).collect());
         let api: Api<Lease> = self.api();
         let task = tokio::spawn(async move {
             let _said = said;

@@ -1,0 +1,281 @@
+//! One connection to each broker, and a ping on it every second: a request of Kafka's ApiVersions, so no RPC of our own.
+//!
+//! Always: what is said is about the process that held the Lease when it last answered; one that was refused after its connection
+//! broke stays gone until an answer comes from that address.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use ottla_crds::assignment::BrokerId;
+use ottla_wire::m18_api_versions::ApiVersionsRequest;
+use ottla_wire::{Chunk, Str, encode_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+/// From an answer to the next ping.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a connection or an answer may take until the broker counts as silent.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A wait that took so much longer than it should says that this process stalled: an answer may lie unread.
+const STALL: Duration = Duration::from_secs(1);
+/// When to give up on a silent connection: its other end may be gone without a word.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Between attempts to connect.
+const RETRY: Duration = Duration::from_millis(250);
+/// No answer is longer: larger ones are not from a broker.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Whom to ask, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The host.
+    pub host: String,
+    /// The port of the listener between brokers.
+    pub port: u16,
+    /// Who holds the broker's Lease.
+    pub holder: Option<String>,
+}
+
+/// What was heard of a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The last ping was answered.
+    Answers,
+    /// A ping or an attempt to connect is unanswered, or nobody listens.
+    Silent,
+    /// The connection to this holder of the Lease broke, and since then nobody listens.
+    Gone(Option<String>),
+}
+
+/// The connections.
+#[derive(Default)]
+pub struct Pings {
+    tasks: BTreeMap<BrokerId, Task>,
+    heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
+}
+
+struct Task {
+    target: watch::Sender<Target>,
+    task: AbortHandle,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pings {
+    /// Keeps connections to these brokers and no others.
+    pub fn follow(&mut self, targets: BTreeMap<BrokerId, Target>) {
+        let strangers = |id: &BrokerId| !targets.contains_key(id);
+        self.tasks.retain(|id, _| !strangers(id));
+        if self.heard.borrow().keys().any(strangers) {
+            self.heard.send_modify(|heard| heard.retain(|id, _| !strangers(id)));
+        }
+        for (id, target) in targets {
+            if let Some(task) = self.tasks.get(&id) {
+                task.target.send_if_modified(|known| {
+                    let changed = *known != target;
+                    *known = target;
+                    changed
+                });
+                continue;
+            }
+            let (target, receiver) = watch::channel(target);
+            let listener = Listener { id, target: receiver, heard: self.heard.clone(), answered: None };
+            self.tasks.insert(id, Task { target, task: tokio::spawn(listener.run()).abort_handle() });
+        }
+    }
+
+    /// What was heard of each; nothing of those that were not asked yet.
+    pub fn heard(&self) -> watch::Receiver<BTreeMap<BrokerId, Heard>> {
+        self.heard.subscribe()
+    }
+}
+
+/// One broker's connection.
+struct Listener {
+    id: BrokerId,
+    target: watch::Receiver<Target>,
+    heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
+    /// Who held the Lease when an answer came last, of those that have not been refused since.
+    answered: Option<Option<String>>,
+}
+
+impl Listener {
+    async fn run(mut self) {
+        loop {
+            let Target { host, port, .. } = self.target.borrow().clone();
+            let asked = Instant::now();
+            match timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await {
+                Ok(Ok(stream)) => {
+                    let ended = self.converse(stream).await;
+                    tracing::debug!(broker = %self.id, error = %ended, "the connection to a broker ended");
+                    if self.answered.is_some() {
+                        // At once: whether anybody listens there now tells whether the process is gone.
+                        continue;
+                    }
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => match self.answered.take() {
+                    Some(holder) => self.say(Heard::Gone(holder)),
+                    None => self.say_silent(),
+                },
+                Ok(Err(_)) => self.say_silent(),
+                Err(_) if asked.elapsed() > PATIENCE + STALL => {}
+                Err(_) => self.say_silent(),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Pings until the connection ends. An address that has changed ends it too.
+    async fn converse(&mut self, mut stream: TcpStream) -> io::Error {
+        self.answered = None;
+        let connected_to = self.address();
+        // A connection without delay: a ping is one small packet.
+        let _ = stream.set_nodelay(true);
+        loop {
+            if let Err(error) = self.ping(&mut stream).await {
+                return error;
+            }
+            self.answered = Some(self.target.borrow().holder.clone());
+            self.say(Heard::Answers);
+            let mut unasked = [0];
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                read = stream.read(&mut unasked) => return read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()),
+            }
+            if self.address() != connected_to {
+                self.answered = None;
+                return io::Error::other("the broker has another address now");
+            }
+        }
+    }
+
+    fn address(&self) -> (String, u16) {
+        let target = self.target.borrow();
+        (target.host.clone(), target.port)
+    }
+
+    async fn ping(&self, stream: &mut TcpStream) -> io::Result<()> {
+        let client = Str::from("ottla-operator");
+        let request = encode_request(0, Some(&client), 0, &ApiVersionsRequest::default());
+        let answer = async {
+            for chunk in request.into_chunks() {
+                if let Chunk::Bytes(bytes) = chunk {
+                    stream.write_all(&bytes).await?;
+                }
+            }
+            let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
+            if length > LONGEST_ANSWER {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let mut answer = vec![0; length];
+            stream.read_exact(&mut answer).await.map(drop)
+        };
+        tokio::pin!(answer);
+        let begun = Instant::now();
+        loop {
+            let asked = Instant::now();
+            match timeout(PATIENCE, &mut answer).await {
+                Ok(answered) => return answered,
+                Err(_) if asked.elapsed() > PATIENCE + STALL => {}
+                Err(_) if begun.elapsed() > GIVE_UP => return Err(io::ErrorKind::TimedOut.into()),
+                Err(_) => self.say_silent(),
+            }
+        }
+    }
+
+    /// Silent, unless it is known to be gone.
+    fn say_silent(&self) {
+        let gone = matches!(self.heard.borrow().get(&self.id), Some(Heard::Gone(_)));
+        if !gone {
+            self.say(Heard::Silent);
+        }
+    }
+
+    fn say(&self, what: Heard) {
+        self.heard.send_if_modified(|heard| {
+            let changed = heard.get(&self.id) != Some(&what);
+            if changed {
+                tracing::debug!(broker = %self.id, ?what, "heard of a broker");
+                heard.insert(self.id, what);
+            }
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// Takes one connection, and answers so many pings on it.
+    async fn broker(listener: &TcpListener, answers: usize) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..answers {
+            let length = stream.read_u32().await.unwrap();
+            let mut request = vec![0; length as usize];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request[..4], [0, 18, 0, 0], "ApiVersions, version 0");
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
+        }
+        stream
+    }
+
+    async fn hears(pings: &Pings, expected: Option<Heard>) {
+        let mut heard = pings.heard();
+        let told = heard.wait_for(|heard| heard.get(&BrokerId(0)) == expected.as_ref());
+        let told = timeout(Duration::from_secs(60), told).await.map(drop);
+        assert!(told.is_ok(), "never heard {expected:?}, but {:?}", pings.heard().borrow());
+    }
+
+    fn target(port: u16, holder: &str) -> BTreeMap<BrokerId, Target> {
+        let target = Target { host: "127.0.0.1".to_owned(), port, holder: Some(holder.to_owned()) };
+        BTreeMap::from([(BrokerId(0), target)])
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_and_a_closed_port_are_a_death_until_somebody_answers_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut pings = Pings::default();
+        pings.follow(target(port, "first"));
+        let connection = broker(&listener, 1).await;
+        hears(&pings, Some(Heard::Answers)).await;
+
+        drop((listener, connection));
+        hears(&pings, Some(Heard::Gone(Some("first".to_owned())))).await;
+
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        pings.follow(target(port, "second"));
+        let _connection = broker(&listener, 1).await;
+        hears(&pings, Some(Heard::Answers)).await;
+        pings.follow(BTreeMap::new());
+        hears(&pings, None).await;
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_or_never_listened_is_silent_and_not_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut pings = Pings::default();
+        pings.follow(target(port, "frozen"));
+        let mut connection = broker(&listener, 1).await;
+        hears(&pings, Some(Heard::Answers)).await;
+        hears(&pings, Some(Heard::Silent)).await;
+        // It thaws, and answers the ping that waited.
+        connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
+        hears(&pings, Some(Heard::Answers)).await;
+
+        let mut others = Pings::default();
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        others.follow(target(nobody, "unseen"));
+        hears(&others, Some(Heard::Silent)).await;
+    }
+}
