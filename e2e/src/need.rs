@@ -21,7 +21,7 @@ pub enum Need {
     /// A Kubernetes cluster, or a machine on which one can be made.
     #[cfg(feature = "cluster")]
     Cluster,
-    /// A program on the path.
+    /// A program in the cache or on the path.
     Program(&'static str),
     /// A feature of this crate.
     Feature(&'static str),
@@ -36,10 +36,11 @@ pub fn cache() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/tmp/ottla"))
 }
 
-fn on_path(name: &str) -> Option<String> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).any(|folder| folder.join(name).is_file());
-    (!found).then(|| format!("there is no {name}"))
+/// The program of this name: the one in the cache, which fits the cluster, or the one on the path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(cache().join("kube")).chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 impl Need {
@@ -47,18 +48,18 @@ impl Need {
         let in_cache = |path: &str| {
             (!cache().join(path).exists()).then(|| format!("{path} is not in the cache; e2e/get puts it there"))
         };
-        let program = |name: &str, argument: &str| {
+        let answers = |name: &str, argument: &str| {
             let status = Command::new(name).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
             (!status.is_ok_and(|status| status.success())).then(|| format!("there is no {name}"))
         };
         match self {
-            Need::Java => program("javac", "--version").or_else(|| in_cache("kafka/4.3.1/.complete")),
-            Need::Go => program("go", "version"),
+            Need::Java => answers("javac", "--version").or_else(|| in_cache("kafka/4.3.1/.complete")),
+            Need::Go => answers("go", "version"),
             Need::Python => in_cache("python/bin/python"),
             Need::Flights => in_cache("flights.csv"),
             #[cfg(feature = "cluster")]
             Need::Cluster => crate::cluster::bed::impossible(),
-            Need::Program(name) => on_path(name),
+            Need::Program(name) => program(name).is_none().then(|| format!("there is no {name}")),
             Need::Feature(name) => Some(format!("built without --features ottla-e2e/{name}")),
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::need::{Need, cache, met};
+use crate::need::{self, Need, cache, met};
 use crate::target::ottla_program;
 
 /// Where the operator lives.
@@ -139,8 +139,7 @@ impl Bed {
 
     /// A program that finds the cluster in its environment. The cache has a kubectl and a helm of the cluster's version.
     pub fn command(&self, program: &str) -> Command {
-        let own = cache().join("kube").join(program);
-        let mut command = if own.exists() { Command::new(own) } else { Command::new(program) };
+        let mut command = Command::new(need::program(program).unwrap_or_else(|| program.into()));
         command.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         command
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -470,6 +471,15 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
     ] {
         let with_value = |line: &str| line.starts_with(name) && !line.ends_with(" 0");
         assert!(metrics.lines().any(with_value), "{name} is missing in\n{metrics}");
+    }
+    // What the chart's alerts and dashboard rest on; the operator's own are to be had on a cluster only.
+    for file in ["rules.yaml", "dashboard.json"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ottla/monitoring").join(file);
+        let text = std::fs::read_to_string(file)?;
+        for name in regex::Regex::new(r"\bottla_[a-z_]+[a-z]")?.find_iter(&text).map(|found| found.as_str()) {
+            let known = metrics.lines().any(|line| line.starts_with(name));
+            assert!(known || name.starts_with("ottla_operator_"), "{name} is not in\n{metrics}");
+        }
     }
     Ok(())
 }

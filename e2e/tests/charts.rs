@@ -1,0 +1,149 @@
+//! The charts without a cluster: what they render, what they refuse, and what their alerts and dashboard rest on.
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::need::{Need, met, program};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Everything on, as far as it is off by default.
+const FULL: &str = "\
+image: {repository: registry.example/ottla, tag: 1.2.3, pullPolicy: Always, pullSecrets: [registry]}
+replicas: 3
+watchNamespaces: [kafka, orders]
+resources: {requests: {cpu: 1, memory: 1Gi}, limits: {memory: 2Gi}}
+log: info,ottla_operator=debug
+nodeSelector: {kubernetes.io/arch: amd64}
+tolerations: [{key: infra, operator: Exists}]
+monitoring:
+  podMonitors: {enabled: true, interval: 30s, labels: {release: prometheus}}
+  rules: {enabled: true, labels: {release: prometheus}}
+  dashboard: {enabled: true, labels: {grafana_dashboard: yes-please}}
+";
+
+#[test]
+fn the_charts_pass_helms_lint() -> Result<()> {
+    if !met(&[Need::Program("helm")]) {
+        return Ok(());
+    }
+    for chart in ["ottla", "ottla-crds"] {
+        succeed(helm().args(["lint", "--strict"]).arg(charts().join(chart)))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_rendered_is_what_was_reviewed() -> Result<()> {
+    if !met(&[Need::Program("helm")]) {
+        return Ok(());
+    }
+    ensure_golden("default.yaml", &render("")?)?;
+    // What the chart takes from files as they are is compared with the files.
+    let (files, full): (Vec<_>, Vec<_>) = documents(&render(FULL)?)
+        .into_iter()
+        .partition(|document| ["kind: PrometheusRule", "kind: ConfigMap"].iter().any(|kind| document.contains(kind)));
+    ensure_golden("full.yaml", &full.join("---\n"))?;
+    for (kind, file, indent) in
+        [("PrometheusRule", "monitoring/rules.yaml", "  "), ("ConfigMap", "monitoring/dashboard.json", "    ")]
+    {
+        let document = files.iter().find(|document| document.contains(&format!("kind: {kind}")));
+        let content = read(file)?;
+        let indented: Vec<String> = content
+            .lines()
+            .map(|line| if line.is_empty() { String::new() } else { format!("{indent}{line}") })
+            .collect();
+        let document: Vec<&str> = document.context(kind)?.lines().map(str::trim_end).collect();
+        ensure!(document.join("\n").contains(&indented.join("\n")), "the {kind} does not hold {file}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_value_that_means_nothing_is_refused() -> Result<()> {
+    if !met(&[Need::Program("helm")]) {
+        return Ok(());
+    }
+    for (value, named) in [
+        ("replica=3", "replica"),
+        ("replicas=0", "replicas"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("image.digest=sha256:00", "digest"),
+        ("watchNamespaces={Orders}", "watchNamespaces"),
+        ("monitoring.podMonitors.interval=often", "interval"),
+        ("monitoring.serviceMonitor.enabled=true", "serviceMonitor"),
+    ] {
+        let Output { status, stderr, .. } = template().args(["--set", value]).output()?;
+        let said = String::from_utf8_lossy(&stderr);
+        ensure!(!status.success() && said.contains(named), "{value}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_alert_fires_when_it_should_and_only_then() -> Result<()> {
+    if !met(&[Need::Program("promtool")]) {
+        return Ok(());
+    }
+    let promtool = |words: [&str; 3]| {
+        let mut command = Command::new("promtool");
+        command.args(words).current_dir(charts().join("ottla/monitoring"));
+        succeed(&mut command)
+    };
+    promtool(["check", "rules", "rules.yaml"])?;
+    promtool(["test", "rules", "rules_test.yaml"])?;
+    let (rules, tests) = (read("monitoring/rules.yaml")?, read("monitoring/rules_test.yaml")?);
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        ensure!(tests.contains(&format!("alertname=\"{alert}\"")), "no test makes {alert} fire");
+    }
+    Ok(())
+}
+
+fn charts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
+}
+
+fn read(file: &str) -> Result<String> {
+    Ok(std::fs::read_to_string(charts().join("ottla").join(file))?)
+}
+
+fn helm() -> Command {
+    Command::new(program("helm").unwrap_or_default())
+}
+
+/// The oldest Kubernetes that the chart is for.
+fn template() -> Command {
+    let mut command = helm();
+    command.args(["template", "ottla"]).arg(charts().join("ottla"));
+    command.args(["--namespace", "ottla-system", "--kube-version", "1.31.0"]);
+    command
+}
+
+/// The chart with these values.
+fn render(values: &str) -> Result<String> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), values)?;
+    succeed(template().arg("--values").arg(file.path()))
+}
+
+fn documents(rendered: &str) -> Vec<String> {
+    rendered.split("---\n").filter(|document| !document.is_empty()).map(str::to_owned).collect()
+}
+
+fn ensure_golden(name: &str, rendered: &str) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, rendered)?;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    ensure!(
+        committed == rendered,
+        "tests/charts/{name} is stale: UPDATE=1 cargo test -p ottla-e2e --test charts rewrites it"
+    );
+    Ok(())
+}
+
+fn succeed(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    let (out, error) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    ensure!(status.success(), "{command:?}: {out}{error}");
+    Ok(out.into_owned())
+}
