@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assignment::BrokerId,
     kafka_topic::DeletionPolicy,
-    schema::{self},
+    pod_template::{PodTemplate, Resources},
+    schema,
 };
 
 /// A Kafka cluster.
@@ -43,6 +44,12 @@ use crate::{
     validation = (
         "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
         "a cluster's name has at most 40 lower-case letters, digits and dashes and starts with a letter"
+    ),
+    // Services of single brokers are called <cluster>-broker-<id>-<listener>.
+    validation = (
+        "self.spec.listeners.all(l, l.type == 'internal' \
+         || size(self.metadata.name) + size(l.name) <= 51)",
+        "the name of a listener that is not internal and the cluster's name have at most 51 characters together"
     )
 )]
 #[x_kube(
@@ -76,6 +83,10 @@ use crate::{
     validation = (
         "self.listeners.exists(l, l.type == 'internal')",
         "listeners must have one of type internal: brokers talk to each other on the first of them"
+    ),
+    validation = (
+        "self.listeners.all(l, l.port != 9404)",
+        "no listener can have port 9404: brokers serve metrics and probes there"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -124,9 +135,19 @@ pub struct Brokers {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
-    /// The volume of each. Without it brokers keep their data where their program was told to.
+    /// The volume of each; needed on Kubernetes. On a laptop brokers keep their data where their program was told to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// The image that they run; by default the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// What each asks for and may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// What is added to their pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 fn one() -> i32 {
@@ -135,7 +156,7 @@ fn one() -> i32 {
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { replicas: 1, storage: None }
+        Self { replicas: 1, storage: None, image: None, resources: None, pod_template: None }
     }
 }
 
@@ -177,10 +198,13 @@ pub enum ListenerType {
     /// From inside the Kubernetes cluster, at each pod's own name.
     #[default]
     Internal,
-    /// At a port of the nodes.
+    /// From outside, at a port of the node that a broker runs on.
     NodePort,
-    /// At a load balancer per broker.
+    /// From outside, at a load balancer per broker.
     LoadBalancer,
+    /// From inside, at an address per broker that stays the same when its pod is replaced.
+    #[serde(rename = "clusterIP")]
+    ClusterIp,
 }
 
 /// What topics get that don't say otherwise. The defaults are Kafka's.

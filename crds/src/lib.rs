@@ -19,6 +19,7 @@ mod kafka_topic;
 pub mod lease;
 pub mod names;
 pub mod plan;
+mod pod_template;
 mod schema;
 
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
@@ -27,4 +28,5 @@ pub use kafka_cluster::{
     ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
 };
 pub use kafka_topic::{DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement};
+pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use schema::{ClusterRef, GROUP, VERSION, all};

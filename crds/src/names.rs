@@ -13,6 +13,34 @@ pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
 
+/// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
+pub fn brokers(cluster: &str) -> String {
+    format!("{cluster}-broker")
+}
+
+/// The headless Service that gives each pod its name.
+pub fn headless_service(cluster: &str) -> String {
+    format!("{cluster}-brokers")
+}
+
+/// The Service of all brokers that are ready.
+pub fn bootstrap_service(cluster: &str) -> String {
+    format!("{cluster}-bootstrap")
+}
+
+/// The Service of one broker on one listener.
+pub fn broker_service(cluster: &str, id: BrokerId, listener: &str) -> String {
+    format!("{cluster}-broker-{id}-{listener}")
+}
+
+/// The claim of a broker's volume.
+pub fn claim(cluster: &str, id: BrokerId) -> String {
+    format!("{DATA_VOLUME}-{}", broker(cluster, id))
+}
+
+/// The volume with a broker's data.
+pub const DATA_VOLUME: &str = "data";
+
 /// A broker's Lease, and its pod.
 pub fn broker(cluster: &str, id: BrokerId) -> String {
     format!("{cluster}-broker-{id}")

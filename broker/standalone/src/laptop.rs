@@ -150,7 +150,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
     let Some(found) = found else {
         let config = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = KafkaClusterSpec {
-            brokers: Brokers { replicas: wanted, storage: None },
+            brokers: Brokers { replicas: wanted, ..Brokers::default() },
             listeners: vec![ottla_crds::Listener {
                 name: LISTENER.to_owned(),
                 port: 9092,
