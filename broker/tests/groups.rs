@@ -28,6 +28,9 @@ const GROUP: &str = "g";
 /// A subscription of the consumer protocol to the topic `t`.
 const SUBSCRIPTION: &[u8] = b"\x00\x00\x00\x00\x00\x01\x00\x01t\xff\xff\xff\xff";
 
+/// How long a test waits for what does not come.
+const SHORT_TIMEOUT: &[(&str, &str)] = &[("offsets.commit.timeout.ms", "100")];
+
 struct Cluster {
     one: OneBroker,
     offsets: Topic,
@@ -66,9 +69,25 @@ impl Cluster {
         self.change(|image| change(Arc::make_mut(image.topics.get_mut(&self.offsets.id).unwrap())));
     }
 
+    fn only_this_broker_is_in_sync(&self) {
+        self.change_offsets_topic(|topic| {
+            topic.partitions[0].isr.truncate(1);
+            topic.partitions[0].partition_epoch = 1;
+        });
+    }
+
     fn log(&self) -> Arc<Partition> {
         self.one.broker.replicas().get(&self.offsets, 0).unwrap()
     }
+}
+
+/// The topics, with a second replica of the offsets, which is in sync and does not fetch.
+fn topics_of_two_in_sync() -> (Topic, Topic) {
+    let (mut offsets, t) = Cluster::topics();
+    let partition = &mut offsets.partitions[0];
+    partition.replicas.push(BrokerId(1));
+    partition.isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+    (offsets, t)
 }
 
 fn join(member: &str) -> JoinGroupRequest {
@@ -145,21 +164,16 @@ fn codes(response: &OffsetCommitResponse) -> Vec<ErrorCode> {
     response.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code).collect()
 }
 
+/// Asks for partition 0 of `t`.
+fn fetch_committed() -> OffsetFetchRequest {
+    let t = OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
+    let group = OffsetFetchRequestGroup { group_id: GROUP.into(), topics: Some(vec![t]), ..Default::default() };
+    OffsetFetchRequest { groups: vec![group], ..Default::default() }
+}
+
 /// The committed offset of partition 0 of `t`: offset, leader epoch and metadata.
 async fn committed(client: &mut Client) -> (i64, i32, Str) {
-    let request = OffsetFetchRequest {
-        groups: vec![OffsetFetchRequestGroup {
-            group_id: GROUP.into(),
-            topics: Some(vec![OffsetFetchRequestTopics {
-                name: "t".into(),
-                partition_indexes: vec![0],
-                ..Default::default()
-            }]),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let response = client.call(9, &request).await;
+    let response = client.call(9, &fetch_committed()).await;
     assert_eq!(response.groups[0].error_code, ErrorCode::NONE);
     let partition = response.groups[0].topics[0].partitions[0].clone();
     (partition.committed_offset, partition.committed_leader_epoch, partition.metadata.unwrap())
@@ -202,6 +216,8 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     let cluster = Cluster::start(data.path(), Cluster::topics()).await;
     let (mut a, mut b) = (cluster.client().await, cluster.client().await);
     let member = first_member(&mut a).await;
+    let commit = commit_of(&member, 1, cluster.t.id, &[(0, 42)]);
+    assert_eq!(codes(&a.call(10, &commit).await), [ErrorCode::NONE]);
     b.send(3, &join("")).await;
     while heartbeat(&mut a, &member, 1).await != ErrorCode::REBALANCE_IN_PROGRESS {}
 
@@ -212,6 +228,9 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     let (_, response) = b.receive::<JoinGroupRequest>(3).await;
     assert_eq!(response.error_code, ErrorCode::NOT_COORDINATOR);
     assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(codes(&a.call(10, &commit).await), [ErrorCode::NOT_COORDINATOR]);
+    assert_eq!(a.call(9, &join(&member)).await.error_code, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(a.call(9, &fetch_committed()).await.groups[0].error_code, ErrorCode::NOT_COORDINATOR);
 
     // It comes back in another epoch: read from the log again.
     cluster.change_offsets_topic(|topic| {
@@ -220,17 +239,15 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     });
     while describe(&mut a).await.error_code != ErrorCode::NONE {}
     assert_eq!(describe(&mut a).await.group_state, "Stable");
+    assert_eq!(committed(&mut a).await.0, 42);
+    assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::NONE);
     cluster.one.broker.stop().await;
 }
 
 #[tokio::test]
 async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
     let data = tempfile::tempdir().unwrap();
-    let (mut offsets, t) = Cluster::topics();
-    let partition = &mut offsets.partitions[0];
-    partition.replicas.push(BrokerId(1));
-    partition.isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
-    let cluster = Cluster::start(data.path(), (offsets, t)).await;
+    let cluster = Cluster::start(data.path(), topics_of_two_in_sync()).await;
     let (mut client, mut other) = (cluster.client().await, cluster.client().await);
 
     let before = cluster.log().log_end.get();
@@ -241,10 +258,7 @@ async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
     assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
 
     // The follower falls out of the in-sync replicas: nothing is missing any more.
-    cluster.change_offsets_topic(|topic| {
-        topic.partitions[0].isr.truncate(1);
-        topic.partitions[0].partition_epoch = 1;
-    });
+    cluster.only_this_broker_is_in_sync();
     let (_, response) = client.receive::<OffsetCommitRequest>(10).await;
     assert_eq!(codes(&response), [ErrorCode::NONE]);
     assert_eq!(committed(&mut other).await.0, 42);
@@ -254,11 +268,7 @@ async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
 #[tokio::test]
 async fn a_commit_that_is_replicated_too_late_is_refused_and_there_in_the_end() {
     let data = tempfile::tempdir().unwrap();
-    let (mut offsets, t) = Cluster::topics();
-    let partition = &mut offsets.partitions[0];
-    partition.replicas.push(BrokerId(1));
-    partition.isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
-    let cluster = Cluster::start_with(data.path(), (offsets, t), &[("offsets.commit.timeout.ms", "100")]).await;
+    let cluster = Cluster::start_with(data.path(), topics_of_two_in_sync(), SHORT_TIMEOUT).await;
     let (mut a, mut b) = (cluster.client().await, cluster.client().await);
     let late = ErrorCode::COORDINATOR_NOT_AVAILABLE;
 
@@ -268,10 +278,7 @@ async fn a_commit_that_is_replicated_too_late_is_refused_and_there_in_the_end() 
     assert_eq!(codes(&b.call(10, &commit_of("", -1, cluster.t.id, &[(0, 43)])).await), [late]);
     assert_eq!(committed(&mut a).await.0, -1, "not there before it is safe");
 
-    cluster.change_offsets_topic(|topic| {
-        topic.partitions[0].isr.truncate(1);
-        topic.partitions[0].partition_epoch = 1;
-    });
+    cluster.only_this_broker_is_in_sync();
     while committed(&mut a).await.0 != 43 {}
     assert_eq!(codes(&b.call(10, &commit_of("", -1, cluster.t.id, &[(0, 44)])).await), [ErrorCode::NONE]);
     cluster.one.broker.stop().await;
@@ -280,28 +287,21 @@ async fn a_commit_that_is_replicated_too_late_is_refused_and_there_in_the_end() 
 #[tokio::test]
 async fn an_assignment_that_is_replicated_too_late_is_refused_and_made_again() {
     let data = tempfile::tempdir().unwrap();
-    let (mut offsets, t) = Cluster::topics();
-    offsets.partitions[0].replicas.push(BrokerId(1));
-    let cluster = Cluster::start_with(data.path(), (offsets, t), &[("offsets.commit.timeout.ms", "100")]).await;
+    let cluster = Cluster::start_with(data.path(), topics_of_two_in_sync(), SHORT_TIMEOUT).await;
     let mut client = cluster.client().await;
-    let member = first_member(&mut client).await;
-    cluster.change_offsets_topic(|topic| {
-        topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
-        topic.partitions[0].partition_epoch = 1;
-    });
+    let sent_away = client.call(9, &join("")).await;
+    let member = sent_away.member_id;
+    let joined = client.call(9, &join(&member)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 1));
+    let refused = client.call(5, &sync(&member, 1, &[(&member, b"late")])).await;
+    assert_eq!(refused.error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    assert_eq!(heartbeat(&mut client, &member, 1).await, ErrorCode::REBALANCE_IN_PROGRESS);
+
+    cluster.only_this_broker_is_in_sync();
+    cluster.log().high_watermark.reached(cluster.log().log_end.get()).await;
     let joined = client.call(9, &join(&member)).await;
     assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2));
-    let refused = client.call(5, &sync(&member, 2, &[(&member, b"late")])).await;
-    assert_eq!(refused.error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-    assert_eq!(heartbeat(&mut client, &member, 2).await, ErrorCode::REBALANCE_IN_PROGRESS);
-
-    cluster.change_offsets_topic(|topic| {
-        topic.partitions[0].isr.truncate(1);
-        topic.partitions[0].partition_epoch = 2;
-    });
-    let joined = client.call(9, &join(&member)).await;
-    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 3));
-    let synced = client.call(5, &sync(&member, 3, &[(&member, b"in time")])).await;
+    let synced = client.call(5, &sync(&member, 2, &[(&member, b"in time")])).await;
     assert_eq!((synced.error_code, &synced.assignment[..]), (ErrorCode::NONE, &b"in time"[..]));
     cluster.one.broker.stop().await;
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::append::{append, fate};
 use super::clock::Clock;
 use crate::env::{self, Instant};
-use crate::replica::partition::{self, Appended, Partition};
+use crate::replica::partition::{Appended, Partition};
 
 /// The coordinator of the groups of one partition, while this broker leads it in one epoch.
 pub struct Coordinator {
@@ -220,15 +220,15 @@ impl Coordinator {
                 let next = active.undecided.iter().find_map(|undecided| undecided.deadline);
                 (*oldest, next.unwrap_or_else(|| env::now() + self.commit_timeout))
             };
-            let committed = self.partition.committed(&oldest, deadline).await;
+            // Committed, late, or not led here any more: either way it shows.
+            let _ = self.partition.committed(&oldest, deadline).await;
 
             let Ok(mut active) = self.active() else { return };
             let now = self.clock.now();
-            let effects = match committed {
-                Err(partition::AppendError::TimedOut) => active.delay_late(env::now(), now),
-                Ok(()) | Err(_) => active.decide_oldest(&self.partition, now).unwrap_or_default(),
-            };
-            self.carry_out(&mut active, effects, now);
+            let decided = active.decide_oldest(&self.partition, now).unwrap_or_default();
+            self.carry_out(&mut active, decided, now);
+            let late = active.delay_late(env::now(), now);
+            self.carry_out(&mut active, late, now);
             self.clock.wake_by(active.groups.next_deadline());
         }
     }

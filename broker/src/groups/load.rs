@@ -57,10 +57,10 @@ async fn committed_log(partition: &Partition, epoch: i32) -> Result<Appended, No
     loop {
         match partition.committed(&log, env::now() + PATIENCE).await {
             Ok(()) => return Ok(log),
-            Err(AppendError::TimedOut) => {
-                tracing::warn!(partition = partition.number, "groups wait for their log to be replicated");
+            Err(AppendError::NotServed(error)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(partition = partition.number, %error, "groups wait for their log to be replicated");
             }
-            Err(_) => return Err(NotServed::NotLeader),
         }
     }
 }
