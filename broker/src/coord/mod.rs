@@ -213,6 +213,7 @@ impl ApiServer<'_> {
         copy: &Known,
     ) -> Result<Session, DataDirError> {
         let away_at = env::now() + AWAY_AFTER;
+        let mut told = false;
         loop {
             let shown = tokio::time::timeout_at(away_at, images.wait_for(|image| !image.cluster_id.is_empty()));
             // The guard that it gives must not live across the read below: the next image waits for it.
@@ -224,7 +225,9 @@ impl ApiServer<'_> {
                 }
                 Ok(_) => None,
                 Err(error) => {
-                    tracing::warn!(%error, "the API server is away");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "the API server is away");
+                    }
                     let known = copy.cluster.is_some() && env::now() >= away_at;
                     if known { session::begin(dir, Seen::Away, here.clone())? } else { None }
                 }

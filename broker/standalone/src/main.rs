@@ -33,8 +33,8 @@ const CONTROL_THREADS: usize = 2;
 fn main() -> ExitCode {
     ottla_broker::env::end_on_panic();
     let options = CommandLine::parse();
-    // On a laptop somebody reads along; a pod's log is read afterwards.
-    let verbosity = if options.part.is_some() { "info" } else { "warn" };
+    // On a laptop somebody reads along; a pod's log is read afterwards. kube_client says again what we say.
+    let verbosity = if options.part.is_some() { "info,kube_client=off" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(verbosity));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
