@@ -7,6 +7,7 @@ mod bed;
 mod client;
 
 use anyhow::{Context, Result, ensure};
+use ottla_e2e::target::ottla_program;
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
 use std::io::{BufRead, BufReader, Write};
@@ -420,6 +421,32 @@ fn three_brokers_in_one_process_share_a_topic() -> Result<()> {
         let mut connection = laptop.connect(u16::try_from(leader)?)?;
         ensure_numbered(&read(&mut connection, "spread", partition)?, 1)?;
     }
+    Ok(())
+}
+
+/// What `helm test` runs.
+#[test]
+fn ottla_check_produces_and_consumes_or_says_what_it_waited_for() -> Result<()> {
+    if !can_run(&[]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    let bootstrap = format!("127.0.0.1:{}", laptop.kafka_port());
+    let check = |seconds: &str| {
+        let mut check = Command::new(ottla_program()?);
+        Ok::<_, anyhow::Error>(check.args(["check", "--bootstrap", &bootstrap, "--timeout-seconds", seconds]).output()?)
+    };
+    let nobody = check("1")?;
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    ensure!(!nobody.status.success() && said.contains(&format!("failed to connect to {bootstrap}")), "{said}");
+    ensure!(said.contains("ottla: no record came back within 1 s"), "{said}");
+
+    laptop.start()?;
+    let checked = check("60")?;
+    let said = String::from_utf8(checked.stdout)?;
+    ensure!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    let steps: Vec<&str> = said.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    ensure!(steps == ["created", "produced", "consumed", "deleted"], "{said}");
     Ok(())
 }
 
