@@ -9,6 +9,8 @@
 //! It does not ask why it woke, and may be dropped at any await: what is missing is planned again by whoever comes next.
 //! Where nothing is to change nothing is written and nothing is polled.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,11 +18,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::lease::{self, Sightings};
-use ottla_crds::names;
+use ottla_crds::{KafkaCluster, names};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
+use crate::plan::platform::Platform;
 use crate::plan::{self, Step, World};
 
 pub mod apply;
@@ -42,62 +45,114 @@ const WRITES_AT_ONCE: usize = 16;
 const STEPS_PER_PLAN: usize = 128;
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Coordinates one cluster until `shutdown`.
+/// Coordinates one cluster until `shutdown`. Its brokers say on their Leases where they are.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
+    coordinate_until(client, namespace, cluster, None, shutdown).await;
+}
+
+/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown.
+pub async fn run_on_platform(
+    client: Client,
+    namespace: &str,
+    cluster: &str,
+    platform: watch::Receiver<Option<Arc<Platform>>>,
+    shutdown: impl Future<Output = ()>,
+) {
+    coordinate_until(client, namespace, cluster, Some(platform), shutdown).await;
+}
+
+async fn coordinate_until(
+    client: Client,
+    namespace: &str,
+    cluster: &str,
+    platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
+    shutdown: impl Future<Output = ()>,
+) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let selector = format!("{}={cluster}", names::CLUSTER_LABEL);
     let (seen, sightings) = watch::channel(Sightings::new());
+    let coordination =
+        Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform };
     tokio::select! {
-        () = lease::observe(leases.clone(), &selector, seen) => {}
-        () = coordinate(client, namespace, cluster, leases, &selector, sightings) => {}
+        () = lease::observe(leases, &selector, seen) => {}
+        () = coordination.run(sightings) => {}
         () = shutdown => {}
     }
 }
 
-async fn coordinate(
+struct Coordination<'a> {
     client: Client,
-    namespace: &str,
-    cluster: &str,
+    namespace: &'a str,
+    cluster: &'a str,
     leases: Api<Lease>,
-    selector: &str,
-    mut sightings: watch::Receiver<Sightings>,
-) {
-    let mut watches = Watches::start(&client, namespace, cluster);
-    let writer = Writer::new(&client, namespace);
-    let fresh_cluster_id = Uuid::new_v4();
-    let mut pace = Pace::default();
-    let mut pods = Pods::start(&client, namespace, cluster, selector).await;
-    let mut pings = Pings::default();
-    let mut heard = pings.heard();
-    see_every_lease(&leases, selector, &mut sightings).await;
-    let mut again_at = None;
-    loop {
-        tokio::select! {
-            () = watches.changed() => {}
-            changed = sightings.changed() => if changed.is_err() { return },
-            () = pods.changed() => {}
-            // The sender lives as long as this: an error can't come.
-            _ = heard.changed() => {}
-            () = until(again_at) => {}
+    selector: &'a str,
+    /// What Kubernetes shows of the brokers; none on a laptop.
+    platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
+}
+
+impl Coordination<'_> {
+    async fn run(mut self, mut sightings: watch::Receiver<Sightings>) {
+        let mut watches = Watches::start(&self.client, self.namespace, self.cluster);
+        let writer = Writer::new(&self.client, self.namespace);
+        let fresh_cluster_id = Uuid::new_v4();
+        let mut pace = Pace::default();
+        let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
+        let mut pings = Pings::default();
+        let mut heard = pings.heard();
+        see_every_lease(&self.leases, self.selector, &mut sightings).await;
+        let mut again_at = None;
+        loop {
+            tokio::select! {
+                () = watches.changed() => {}
+                changed = sightings.changed() => if changed.is_err() { return },
+                () = pods.changed() => {}
+                () = shown_anew(&mut self.platform) => {}
+                // The sender lives as long as this: an error can't come.
+                _ = heard.changed() => {}
+                () = until(again_at) => {}
+            }
+            if !watches.are_complete() {
+                continue;
+            }
+            let object = watches.cluster.state().into_iter().next();
+            let platform = self.platform.as_mut().and_then(|platform| platform.borrow_and_update().clone());
+            let of = |object: &Arc<KafkaCluster>| platform.as_ref().is_some_and(|platform| platform.of == object.uid());
+            if self.platform.is_some() && object.as_ref().is_some_and(|object| !of(object)) {
+                continue; // not shown yet
+            }
+            let (leases, heard, pods) =
+                (sightings.borrow_and_update().clone(), heard.borrow_and_update().clone(), pods.seen());
+            let observed = Observation {
+                cluster: self.cluster,
+                leases: &leases,
+                heard: &heard,
+                pods: pods.as_ref(),
+                platform: platform.as_deref(),
+            };
+            pings.follow(observed.targets(object.as_deref()));
+            let world = World {
+                brokers: observed.brokers(),
+                cluster: object,
+                topics: watches.topics.state(),
+                assignments: watches.assignments.state(),
+                platform,
+                now: Time(Timestamp::now()),
+                fresh_cluster_id,
+            };
+            let steps = plan::plan(&world);
+            again_at = take(&writer, &mut pace, steps).await;
         }
-        if !watches.are_complete() {
-            continue;
-        }
-        let object = watches.cluster.state().into_iter().next();
-        let (leases, heard, pods) =
-            (sightings.borrow_and_update().clone(), heard.borrow_and_update().clone(), pods.seen());
-        let observed = Observation { cluster, leases: &leases, heard: &heard, pods: pods.as_ref() };
-        pings.follow(observed.targets(object.as_deref()));
-        let world = World {
-            cluster: object,
-            topics: watches.topics.state(),
-            assignments: watches.assignments.state(),
-            brokers: observed.brokers(),
-            now: Time(Timestamp::now()),
-            fresh_cluster_id,
-        };
-        let steps = plan::plan(&world);
-        again_at = take(&writer, &mut pace, steps).await;
+    }
+}
+
+async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>>) {
+    let shown = match platform {
+        Some(platform) => platform.changed().await.is_ok(),
+        None => false,
+    };
+    if !shown {
+        // On a laptop nothing will be; else who tells ends together with who listens.
+        std::future::pending().await
     }
 }
 

@@ -2,8 +2,19 @@
 //!
 //! - [`plan`]: the decisions, pure: a [`plan::World`] in, [`plan::Step`]s out
 //! - [`coordination`]: the shell around them: watches, the brokers' Leases, and the writes
-//! - [`operator`]: the process on Kubernetes: every cluster, while it holds the Lease
+//! - [`operator`]: the process on Kubernetes, which acts while it holds the Lease
+//! - [`fleet`]: every cluster
+//! - [`cluster`]: one cluster's objects on Kubernetes
+//! - [`guard`], [`backoff`], [`metrics`], [`http`]: what they use
+//!
+//! A laptop runs [`coordination`] alone.
 
+pub mod backoff;
+pub mod cluster;
 pub mod coordination;
+pub mod fleet;
+pub mod guard;
+pub mod http;
+pub mod metrics;
 pub mod operator;
 pub mod plan;

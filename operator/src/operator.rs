@@ -1,8 +1,31 @@
-//! The operator as a process on Kubernetes.
+//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts, the other waits.
+//!
+//! Always: what acts is dropped as soon as the Lease is not known to be held, also with the API server away; it stops before
+//! the Lease is released. A replica that acts a moment too long does no harm: every write is a compare-and-swap or says
+//! what the other would say.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Client};
+use ottla_crds::lease::{self, Claim, Observed};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use crate::cluster::Shared;
+use crate::cluster::build::{MANAGED_BY_LABEL, MANAGER};
+use crate::metrics::Metrics;
+use crate::{fleet, http};
+
+/// The Lease of whoever acts.
+const LEASE: &str = "ottla-operator";
+/// Clusters that are reconciled at once: a restart with many of them must not look like an attack on the API server.
+const CLUSTERS_AT_ONCE: usize = 8;
 
 /// What the process is told.
 #[derive(Clone, Debug)]
@@ -11,6 +34,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// The namespace of the operator's own Lease.
     pub namespace: String,
+    /// The namespaces whose clusters it operates; none: all.
+    pub watch_namespaces: Vec<String>,
     /// The image of the brokers' pods.
     pub broker_image: String,
 }
@@ -18,9 +43,9 @@ pub struct Options {
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A stub.
-    #[error("the operator is not built yet")]
-    NotBuilt,
+    /// The HTTP port can't be had.
+    #[error("failed to listen on {0} (--http): {1}")]
+    Http(SocketAddr, std::io::Error),
 }
 
 /// Operates every cluster until `shutdown`.
@@ -28,6 +53,90 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub async fn run(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let _ = (client, options, shutdown);
-    Err(Error::NotBuilt)
+    let listener = TcpListener::bind(options.http).await.map_err(|error| Error::Http(options.http, error))?;
+    let metrics = Arc::new(Metrics::new());
+    let identity = identity();
+    let (held, holding) = watch::channel(None);
+    let (release, released) = oneshot::channel::<()>();
+    let (seen, is_seen) = watch::channel(false);
+
+    let claim = Claim {
+        name: LEASE.to_owned(),
+        labels: BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())]),
+        identity: identity.clone(),
+        predecessor: None,
+        observed: Observed::default(),
+    };
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
+    let (_says_nothing, annotations) = watch::channel(BTreeMap::new());
+    let holder = tokio::spawn(lease::hold(leases, claim, annotations, held, async move {
+        let _ = released.await;
+    }));
+    let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: Some(identity) };
+    let shared = Arc::new(Shared {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        broker_image: options.broker_image,
+        turns: Semaphore::new(CLUSTERS_AT_ONCE),
+        metrics: metrics.clone(),
+    });
+    let ended = tokio::select! {
+        () = act_while_held(shared, &options.watch_namespaces, holding, &seen) => Ok(()),
+        served = http::serve(listener, metrics, is_seen) => served.map_err(|error| Error::Http(options.http, error)),
+        () = shutdown => Ok(()),
+    };
+    drop(release);
+    // Releasing has its own deadline.
+    let _ = holder.await;
+    ended
+}
+
+/// The pod, and this life of it.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "operator".to_owned());
+    format!("{host}_{}", Uuid::new_v4())
+}
+
+async fn act_while_held(
+    shared: Arc<Shared>,
+    namespaces: &[String],
+    mut held: watch::Receiver<Option<Instant>>,
+    seen: &watch::Sender<bool>,
+) {
+    loop {
+        // An error means that the holder has ended, which it does after this.
+        if held.wait_for(|until| until.is_some_and(|until| until > Instant::now())).await.is_err() {
+            return;
+        }
+        tracing::info!("holds the lease and acts");
+        shared.metrics.set_leader(true);
+        tokio::select! {
+            () = act(&shared, namespaces, seen) => {}
+            () = until_lost(held.clone()) => tracing::warn!("does not hold the lease any more and acts no longer"),
+        }
+        shared.metrics.set_leader(false);
+        seen.send_replace(false);
+    }
+}
+
+async fn act(shared: &Arc<Shared>, namespaces: &[String], seen: &watch::Sender<bool>) {
+    if namespaces.is_empty() {
+        return fleet::run(shared.clone(), None, seen.clone()).await;
+    }
+    let fleets = namespaces.iter().map(|namespace| fleet::run(shared.clone(), Some(namespace.clone()), seen.clone()));
+    futures::future::join_all(fleets).await;
+}
+
+/// Waits until the Lease is lost or its deadline has passed, whether or not the holder still runs.
+async fn until_lost(mut held: watch::Receiver<Option<Instant>>) {
+    loop {
+        let until = *held.borrow_and_update();
+        match until {
+            Some(until) if until > Instant::now() => tokio::select! {
+                () = sleep_until(until) => {}
+                changed = held.changed() => if changed.is_err() { return },
+            },
+            Some(_) | None => return,
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
 //! - [`cluster`]: what is said about the cluster
 //! - [`condition`]: conditions that keep their times
+//! - [`platform`]: what Kubernetes tells of brokers that run on it
 //!
 //! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never placed
 //! anew; files go only by a tombstone; where nothing is to change, nothing is planned.
@@ -20,9 +21,12 @@ use ottla_crds::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
 use uuid::Uuid;
 
+use self::platform::Platform;
+
 pub mod assignments;
 pub mod cluster;
 pub mod condition;
+pub mod platform;
 pub mod topic;
 
 /// What keeps a KafkaTopic until its assignments bear tombstones.
@@ -37,15 +41,17 @@ pub struct World {
     pub topics: Vec<Arc<KafkaTopic>>,
     /// Its assignments.
     pub assignments: Vec<Arc<KafkaAssignment>>,
-    /// Every broker that has a Lease.
+    /// Every broker that has a Lease, and on Kubernetes every one that is to be.
     pub brokers: BTreeMap<BrokerId, Broker>,
+    /// What Kubernetes tells of them; none on a laptop.
+    pub platform: Option<Arc<Platform>>,
     /// The time that changed conditions bear.
     pub now: Time,
     /// The cluster's id, if it has none yet.
     pub fresh_cluster_id: Uuid,
 }
 
-/// A broker as its Lease shows it.
+/// A broker as its Lease shows it, or Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Broker {
     /// What it is, while its Lease is renewed.
@@ -75,8 +81,13 @@ pub enum Step {
     },
     /// Create an assignment.
     Create(Box<KafkaAssignment>),
-    /// Put a tombstone on an assignment.
-    Bury(Arc<KafkaAssignment>),
+    /// Put a tombstone on an assignment of a topic that is being deleted.
+    Bury {
+        /// What was read.
+        read: Arc<KafkaAssignment>,
+        /// The topic.
+        topic: Arc<KafkaTopic>,
+    },
     /// Remove an assignment that no replica needs any more.
     Remove(Arc<KafkaAssignment>),
     /// Put our finalizer on a topic.
@@ -107,7 +118,7 @@ impl Step {
             Step::Change { .. } => "change entries of an assignment",
             Step::Append { .. } => "add entries to an assignment",
             Step::Create(_) => "create an assignment",
-            Step::Bury(_) => "put a tombstone on an assignment",
+            Step::Bury { .. } => "put a tombstone on an assignment",
             Step::Remove(_) => "remove an assignment",
             Step::Own(_) => "put the finalizer on a topic",
             Step::Release(..) => "take the finalizer off a topic",

@@ -94,6 +94,10 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: String,
 
+    /// The namespaces whose clusters to operate, separated by commas; without them: all.
+    #[arg(long, value_name = "NAMES", env = "OTTLA_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
     /// The image of the brokers' pods.
     #[arg(long, value_name = "IMAGE", env = "OTTLA_BROKER_IMAGE")]
     pub broker_image: String,

@@ -2,9 +2,10 @@
 //!
 //! Refused by a newer object is an ordinary outcome: the watch shows why, and the next plan knows better.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, change};
 use serde_json::json;
 
@@ -16,6 +17,7 @@ pub struct Writer {
     clusters: Api<KafkaCluster>,
     topics: Api<KafkaTopic>,
     assignments: Api<KafkaAssignment>,
+    definitions: Api<CustomResourceDefinition>,
     recorder: Recorder,
 }
 
@@ -27,6 +29,7 @@ impl Writer {
             clusters: Api::namespaced(client.clone(), namespace),
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
+            definitions: Api::all(client.clone()),
             recorder: Recorder::new(client.clone(), reporter),
         }
     }
@@ -49,7 +52,15 @@ impl Writer {
             Step::Create(object) => {
                 self.assignments.create(&PostParams::default(), object).await?;
             }
-            Step::Bury(read) => change::bury(&self.assignments, read).await?,
+            Step::Bury { read, topic } => {
+                if self.definition_is_ending().await? {
+                    let note = "the definition of KafkaTopics is being deleted: the topic goes on without its object";
+                    let news = News { warning: true, reason: "Retained".to_owned(), note: note.to_owned() };
+                    self.release(topic, &news).await?;
+                } else {
+                    change::bury(&self.assignments, read).await?;
+                }
+            }
             Step::Remove(read) => {
                 let preconditions = Preconditions { uid: read.uid(), resource_version: read.resource_version() };
                 let this_one = DeleteParams::default().preconditions(preconditions);
@@ -59,12 +70,7 @@ impl Writer {
                 let finalizers = topic.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
                 self.set_finalizers(topic, finalizers).await?;
             }
-            Step::Release(topic, news) => {
-                // Told first: afterwards there may be no object to tell it about.
-                self.tell(&**topic, news).await;
-                let others = topic.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
-                self.set_finalizers(topic, others).await?;
-            }
+            Step::Release(topic, news) => self.release(topic, news).await?,
             Step::TopicStatus(topic, news) => {
                 self.topics.replace_status(&topic.name_any(), &PostParams::default(), topic).await?;
                 self.tell_if_any(&**topic, news.as_ref()).await;
@@ -75,6 +81,20 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    async fn release(&self, topic: &KafkaTopic, news: &News) -> Result<(), kube::Error> {
+        // Told first: afterwards there may be no object to tell it about.
+        self.tell(topic, news).await;
+        let others = topic.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+        self.set_finalizers(topic, others).await
+    }
+
+    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read at the moment
+    /// when it matters: a watch could tell too late.
+    async fn definition_is_ending(&self) -> Result<bool, kube::Error> {
+        let definition = self.definitions.get_metadata_opt(KafkaTopic::crd_name()).await?;
+        Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))
     }
 
     async fn set_finalizers(&self, topic: &KafkaTopic, finalizers: Vec<&str>) -> Result<(), kube::Error> {

@@ -1,4 +1,5 @@
-//! Who is there, by what is known of the brokers' Leases, connections and pods.
+//! Who is there, by what is known of the brokers' Leases, connections and pods; and where, by what Kubernetes or they
+//! themselves say.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use ottla_crds::{KafkaCluster, names};
 use super::liveness::pings::{Heard, Target};
 use super::liveness::{Evidence, Ping, Pod, alive, pods};
 use crate::plan::Broker;
+use crate::plan::platform::Platform;
 
 /// The brokers of a cluster, as observation shows them.
 pub struct Observation<'a> {
@@ -20,6 +22,8 @@ pub struct Observation<'a> {
     pub heard: &'a BTreeMap<BrokerId, Heard>,
     /// Their pods, where there are any.
     pub pods: Option<&'a BTreeMap<BrokerId, pods::Seen>>,
+    /// Where they are, where it is not they who say so.
+    pub platform: Option<&'a Platform>,
 }
 
 impl Observation<'_> {
@@ -27,7 +31,7 @@ impl Observation<'_> {
         self.leases.iter().filter_map(|(lease, sighting)| Some((names::broker_id(self.cluster, lease)?, sighting)))
     }
 
-    /// Every broker that has a Lease, and whether it is alive.
+    /// Every broker that has a Lease, and whether it is alive; on Kubernetes also those that have none yet.
     pub fn brokers(&self) -> BTreeMap<BrokerId, Broker> {
         let evidence: BTreeMap<BrokerId, Evidence> =
             self.by_id().map(|(id, sighting)| (id, self.evidence(id, sighting))).collect();
@@ -46,7 +50,13 @@ impl Observation<'_> {
             };
             (id, broker)
         };
-        self.by_id().map(broker).collect()
+        let mut brokers: BTreeMap<BrokerId, Broker> = self.by_id().map(broker).collect();
+        for (id, place) in self.platform.into_iter().flat_map(|platform| &platform.places) {
+            let broker = brokers.entry(*id).or_default();
+            broker.rack.clone_from(&place.rack);
+            broker.endpoints.clone_from(&place.endpoints);
+        }
+        brokers
     }
 
     fn evidence(&self, id: BrokerId, sighting: &Sighting) -> Evidence {

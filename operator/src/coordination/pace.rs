@@ -65,7 +65,7 @@ impl Pace {
 
 fn target(step: &Step) -> (Key, Option<String>) {
     let (kind, name, version) = match step {
-        Step::Change { read, .. } | Step::Append { read, .. } | Step::Bury(read) | Step::Remove(read) => {
+        Step::Change { read, .. } | Step::Append { read, .. } | Step::Bury { read, .. } | Step::Remove(read) => {
             ("KafkaAssignment", read.name_any(), read.resource_version())
         }
         Step::Create(object) => ("KafkaAssignment", object.name_any(), None),

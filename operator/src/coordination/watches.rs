@@ -5,10 +5,12 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::de::DeserializeOwned;
+
+use crate::guard;
 
 /// The watches and what they have shown.
 pub struct Watches {
@@ -73,8 +75,8 @@ where
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = watcher(Api::<K>::namespaced(client.clone(), namespace), config);
-    let shown = stream.default_backoff().reflect(writer).map(move |event| match event {
+    let stream = guard::watcher::<K>(Api::namespaced(client.clone(), namespace), config);
+    let shown = stream.reflect(writer).map(move |event| match event {
         Ok(Event::InitDone) => Shown { watch, complete: true },
         Ok(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => Shown { watch, complete: false },
         Err(error) => {

@@ -19,11 +19,19 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     let brokers = brokers(world, cluster, &before);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
     let verdicts = verdicts(world, cluster, &brokers);
+    let platform = world.platform.as_deref();
+    let earlier_id = || platform.and_then(|platform| platform.cluster_id.clone());
+    let id = before.cluster_id.or_else(earlier_id).unwrap_or_else(|| cluster_id(world.fresh_cluster_id));
     let status = KafkaClusterStatus {
         observed_generation: cluster.metadata.generation,
-        cluster_id: Some(before.cluster_id.unwrap_or_else(|| cluster_id(world.fresh_cluster_id))),
+        cluster_id: Some(id),
         replicas: i32::try_from(online).ok(),
-        listeners: listeners(&brokers),
+        listeners: match platform {
+            None => listeners(&brokers),
+            // Of a spec that can't be built nothing is known.
+            Some(platform) if platform.listeners.is_empty() => before.listeners,
+            Some(platform) => platform.listeners.clone(),
+        },
         brokers,
         next_producer_id_block: before.next_producer_id_block,
         conditions: conditions(&before.conditions, &verdicts, cluster.metadata.generation, &world.now),
@@ -86,28 +94,42 @@ fn listeners(brokers: &[BrokerStatus]) -> Vec<ListenerStatus> {
     addresses.into_iter().map(listener).collect()
 }
 
-fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> [Verdict; 3] {
+fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> Vec<Verdict> {
+    let platform = world.platform.as_deref();
+    let obstacle = platform.and_then(|platform| platform.obstacle.as_ref());
+    let waiting = platform.and_then(|platform| platform.waiting.as_ref());
     let away: Vec<i32> = brokers.iter().filter(|b| b.state == BrokerState::Offline).map(|b| b.id.0).collect();
     let standing = world.assignments.iter().filter(|assignment| !assignment.spec.deleted);
     let leaderless = standing.flat_map(|object| &object.spec.partitions).filter(|entry| entry.leader.is_none()).count();
+    // Why a broker is away, if Kubernetes knows.
+    let because = waiting.map_or_else(String::new, |waiting| format!(": {}", waiting.message));
 
     let available = if leaderless > 0 {
         Verdict::new("Available", false, "PartitionsOffline", format!("{leaderless} partitions have no leader"))
     } else if away.len() == brokers.len() {
-        Verdict::new("Available", false, "NoBrokers", "no broker is online")
+        Verdict::new("Available", false, "NoBrokers", format!("no broker is online{because}"))
     } else {
         Verdict::new("Available", true, "Available", "")
     };
     let degraded = if away.is_empty() {
         Verdict::new("Degraded", false, "BrokersOnline", "")
     } else {
-        Verdict::new("Degraded", true, "BrokersOffline", format!("brokers {} are offline", ranges(away)))
+        let message = format!("brokers {} are offline{because}", ranges(away));
+        Verdict::new("Degraded", true, "BrokersOffline", message)
     };
-    let ready = match check_broker_config(&cluster.spec.broker_config()) {
-        Err(error) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
-        Ok(()) if !available.status => Verdict { type_: "Ready", ..available.clone() },
-        Ok(()) if degraded.status => Verdict { type_: "Ready", status: false, ..degraded.clone() },
-        Ok(()) => Verdict::new("Ready", true, "Ready", ""),
+    let ready = match (check_broker_config(&cluster.spec.broker_config()), obstacle) {
+        (Err(error), _) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
+        (Ok(()), Some(obstacle)) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
+        (Ok(()), None) if !available.status => Verdict { type_: "Ready", ..available.clone() },
+        (Ok(()), None) if degraded.status => Verdict { type_: "Ready", status: false, ..degraded.clone() },
+        (Ok(()), None) => Verdict::new("Ready", true, "Ready", ""),
     };
-    [ready, available, degraded]
+    let mut verdicts = vec![ready, available, degraded];
+    if platform.is_some() {
+        verdicts.push(match obstacle.or(waiting) {
+            Some(in_the_way) => Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message),
+            None => Verdict::new("Progressing", false, "Settled", ""),
+        });
+    }
+    verdicts
 }

@@ -19,6 +19,7 @@ fn world(brokers: &[(i32, bool)]) -> World {
         topics: Vec::new(),
         assignments: Vec::new(),
         brokers: brokers.iter().map(broker).collect(),
+        platform: None,
         now: Time(Timestamp::from_second(1).unwrap()),
         fresh_cluster_id: Uuid::from_u128(u128::MAX),
     }
@@ -80,7 +81,7 @@ fn apply(world: &mut World, step: Step) {
             replace(world, object);
         }
         Step::Create(object) => replace(world, *object),
-        Step::Bury(read) => {
+        Step::Bury { read, .. } => {
             let mut object = KafkaAssignment::clone(&read);
             object.spec.deleted = true;
             replace(world, object);

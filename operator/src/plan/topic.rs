@@ -119,7 +119,9 @@ impl<'a> Plan<'a> {
     fn end(&self) -> Vec<Step> {
         let (reason, note) = match self.topic.spec.deletion_policy {
             DeletionPolicy::Delete if !self.objects.is_empty() => {
-                return self.objects.values().map(|object| Step::Bury((*object).clone())).collect();
+                let bury =
+                    |object: &&Arc<KafkaAssignment>| Step::Bury { read: (*object).clone(), topic: self.topic.clone() };
+                return self.objects.values().map(bury).collect();
             }
             DeletionPolicy::Delete => ("Deleted", "brokers remove the topic's records".to_owned()),
             DeletionPolicy::Retain => {

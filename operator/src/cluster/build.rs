@@ -1,0 +1,168 @@
+//! Every object of a cluster, from its spec: pure functions of values, one file per Kubernetes resource.
+//!
+//! Always: what is built bears the cluster's label and ours, so that an object which is no longer built is found and
+//! removed; nothing here owns, or is owned by, a volume or the KafkaCluster: definitions that are deleted by mistake must not
+//! take the brokers along.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::Resource;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{ApiResource, ObjectMeta};
+use ottla_crds::names;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::validate::ValidatedCluster;
+
+pub mod bootstrap_service;
+pub mod broker_services;
+pub mod config_map;
+pub mod headless_service;
+pub mod network_policy;
+pub mod pod;
+pub mod pod_disruption_budget;
+pub mod rights;
+pub mod stateful_set;
+
+/// Who manages what is built.
+pub const MANAGER: &str = "ottla-operator";
+/// The label that says so.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The port of metrics and probes.
+pub const HTTP_PORT: u16 = 9404;
+
+/// The kinds that are built, in the order in which they are applied: what pods need comes before pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Who brokers are.
+    ServiceAccount,
+    /// What they may do.
+    Role,
+    /// That they may.
+    RoleBinding,
+    /// What they are told.
+    ConfigMap,
+    /// How they are reached.
+    Service,
+    /// By whom.
+    NetworkPolicy,
+    /// How many may be away.
+    PodDisruptionBudget,
+    /// The brokers themselves.
+    StatefulSet,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Kind; 8] = [
+        Kind::ServiceAccount,
+        Kind::Role,
+        Kind::RoleBinding,
+        Kind::ConfigMap,
+        Kind::Service,
+        Kind::NetworkPolicy,
+        Kind::PodDisruptionBudget,
+        Kind::StatefulSet,
+    ];
+
+    /// How the API server calls it.
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Kind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Kind::Role => ApiResource::erase::<Role>(&()),
+            Kind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+            Kind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Kind::Service => ApiResource::erase::<Service>(&()),
+            Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Kind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        }
+    }
+}
+
+/// An object as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Built {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// All that we say about it.
+    pub value: Value,
+}
+
+impl Built {
+    fn new<K: Resource + Serialize>(kind: Kind, name: String, object: &K) -> Built {
+        assert_eq!(kind.resource().kind, K::KIND, "the kind of what is built");
+        Built { kind, name, value: serde_json::to_value(object).expect("a Kubernetes object is JSON") }
+    }
+}
+
+/// Every object of the cluster, in the order in which they are applied. `claim_size`: how large the volumes are that the
+/// StatefulSet asks for, if it exists.
+pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built> {
+    let rights_name = names::brokers(&cluster.name);
+    let service = |service: Service| {
+        let name = service.metadata.name.clone().unwrap_or_default();
+        Built::new(Kind::Service, name, &service)
+    };
+    let mut built = vec![
+        Built::new(Kind::ServiceAccount, rights_name.clone(), &rights::service_account(cluster)),
+        Built::new(Kind::Role, rights_name.clone(), &rights::role(cluster)),
+        Built::new(Kind::RoleBinding, rights_name, &rights::role_binding(cluster)),
+        Built::new(Kind::ConfigMap, names::brokers(&cluster.name), &config_map::config_map(cluster)),
+        service(headless_service::headless_service(cluster)),
+        service(bootstrap_service::bootstrap_service(cluster)),
+    ];
+    built.extend(broker_services::broker_services(cluster).into_iter().map(service));
+    built.extend([
+        Built::new(Kind::NetworkPolicy, names::brokers(&cluster.name), &network_policy::network_policy(cluster)),
+        Built::new(
+            Kind::PodDisruptionBudget,
+            names::brokers(&cluster.name),
+            &pod_disruption_budget::pod_disruption_budget(cluster),
+        ),
+        Built::new(Kind::StatefulSet, names::brokers(&cluster.name), &stateful_set::stateful_set(cluster, claim_size)),
+    ]);
+    built
+}
+
+fn metadata(cluster: &ValidatedCluster, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(cluster.namespace.clone()),
+        labels: Some(labels(&cluster.name)),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The labels of everything that is built.
+pub fn labels(cluster: &str) -> BTreeMap<String, String> {
+    let labels = [
+        ("app.kubernetes.io/name", "ottla"),
+        ("app.kubernetes.io/instance", cluster),
+        ("app.kubernetes.io/component", "broker"),
+        (MANAGED_BY_LABEL, MANAGER),
+        (names::CLUSTER_LABEL, cluster),
+    ];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// What all of the cluster's pods have, for ever: selectors can't be changed.
+fn pod_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
+    let labels = [(names::CLUSTER_LABEL, cluster.name.as_str()), ("app.kubernetes.io/component", "broker")];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn selector(cluster: &ValidatedCluster) -> LabelSelector {
+    LabelSelector { match_labels: Some(pod_selector(cluster)), ..LabelSelector::default() }
+}
+
+#[cfg(test)]
+mod tests;

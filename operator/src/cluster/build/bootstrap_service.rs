@@ -1,0 +1,26 @@
+//! Where clients inside begin: any broker that is ready.
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use ottla_crds::{ListenerType, names};
+
+use super::headless_service::listener_port;
+use super::{metadata, pod_selector};
+use crate::cluster::validate::ValidatedCluster;
+
+/// The bootstrap Service. Clients outside begin at any broker's own address.
+pub fn bootstrap_service(cluster: &ValidatedCluster) -> Service {
+    let inside = cluster.listeners.iter().filter(|listener| match listener.type_ {
+        ListenerType::Internal | ListenerType::ClusterIp => true,
+        ListenerType::NodePort | ListenerType::LoadBalancer => false,
+    });
+    Service {
+        metadata: metadata(cluster, names::bootstrap_service(&cluster.name)),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(pod_selector(cluster)),
+            ports: Some(inside.map(listener_port).collect()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}

@@ -1,0 +1,192 @@
+//! A broker's pod: one container that may do nothing but be a broker. Meets Pod Security *restricted*.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ObjectMeta;
+use ottla_crds::broker_file::FILE_NAME;
+use ottla_crds::{Amounts, Resources, TopologySpread, Unsatisfiable, names};
+
+use super::{HTTP_PORT, labels, selector};
+use crate::cluster::validate::ValidatedCluster;
+
+/// Where a broker's volume is mounted.
+pub const DATA_FOLDER: &str = "/var/lib/ottla";
+/// How long a broker has to hand over what it leads and to close its logs.
+pub const GRACE_SECONDS: u32 = 60;
+
+const CONFIG_FOLDER: &str = "/etc/ottla";
+const CONFIG_VOLUME: &str = "config";
+const TEMPORARY_VOLUME: &str = "tmp";
+const HTTP: &str = "http";
+/// Nobody in particular: the image has no users.
+const USER: i64 = 65532;
+/// A node's own label.
+const HOST_KEY: &str = "kubernetes.io/hostname";
+
+/// The template of all brokers' pods.
+pub fn pod_template(cluster: &ValidatedCluster) -> PodTemplateSpec {
+    let mut all_labels = cluster.pods.labels.clone();
+    all_labels.extend(labels(&cluster.name));
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(all_labels),
+            annotations: non_empty(&cluster.pods.annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod_spec(cluster)),
+    }
+}
+
+fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
+    let secret = |secret: &ottla_crds::SecretName| LocalObjectReference { name: secret.name.clone() };
+    PodSpec {
+        service_account_name: Some(names::brokers(&cluster.name)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // Walking through all files of a large volume would delay every start.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(GRACE_SECONDS.into()),
+        // Kubernetes' old habit of an environment variable per Service and port.
+        enable_service_links: Some(false),
+        node_selector: non_empty(&cluster.pods.node_selector),
+        tolerations: Some(cluster.pods.tolerations.clone()).filter(|list| !list.is_empty()),
+        affinity: cluster.pods.affinity.clone(),
+        topology_spread_constraints: Some(spread(cluster)),
+        image_pull_secrets: Some(cluster.pods.image_pull_secrets.iter().map(secret).collect())
+            .filter(|list: &Vec<_>| !list.is_empty()),
+        priority_class_name: cluster.pods.priority_class_name.clone(),
+        containers: vec![container(cluster)],
+        volumes: Some(volumes(cluster)),
+        ..PodSpec::default()
+    }
+}
+
+fn container(cluster: &ValidatedCluster) -> Container {
+    let listeners = cluster.listeners.iter().map(|listener| (listener.name.as_str(), listener.port));
+    let port = |(name, port): (&str, u16)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    Container {
+        name: "broker".to_owned(),
+        image: Some(cluster.image.clone()),
+        args: Some(vec!["broker".to_owned(), "--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE_NAME}")]),
+        env: Some(vec![from_field("POD_NAME", "metadata.name"), from_field("POD_UID", "metadata.uid")]),
+        ports: Some(listeners.chain([(HTTP, HTTP_PORT)]).map(port).collect()),
+        resources: resources(&cluster.resources),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        // A broker that recovers its logs after a crash is at work, not dead: it gets an hour until it is.
+        startup_probe: Some(probe("/livez", 2, 1800)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 2)),
+        volume_mounts: Some(vec![
+            mount(names::DATA_VOLUME, DATA_FOLDER, false),
+            mount(CONFIG_VOLUME, CONFIG_FOLDER, true),
+            mount(TEMPORARY_VOLUME, "/tmp", false),
+        ]),
+        ..Container::default()
+    }
+}
+
+/// The data volume comes from the StatefulSet's claims.
+fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
+    let config = ConfigMapVolumeSource { name: names::brokers(&cluster.name), ..ConfigMapVolumeSource::default() };
+    let temporary =
+        EmptyDirVolumeSource { size_limit: Some(Quantity("64Mi".to_owned())), ..EmptyDirVolumeSource::default() };
+    vec![
+        Volume { name: CONFIG_VOLUME.to_owned(), config_map: Some(config), ..Volume::default() },
+        Volume { name: TEMPORARY_VOLUME.to_owned(), empty_dir: Some(temporary), ..Volume::default() },
+    ]
+}
+
+/// What was asked for, or else: over racks, and over nodes.
+fn spread(cluster: &ValidatedCluster) -> Vec<TopologySpreadConstraint> {
+    let over = |key: &str| TopologySpread {
+        topology_key: key.to_owned(),
+        max_skew: 1,
+        when_unsatisfiable: Unsatisfiable::ScheduleAnyway,
+    };
+    let asked_for = &cluster.pods.topology_spread;
+    let rules = if asked_for.is_empty() {
+        cluster.rack_key.as_deref().into_iter().chain([HOST_KEY]).map(over).collect()
+    } else {
+        asked_for.clone()
+    };
+    let constraint = |rule: TopologySpread| TopologySpreadConstraint {
+        topology_key: rule.topology_key,
+        max_skew: rule.max_skew,
+        when_unsatisfiable: match rule.when_unsatisfiable {
+            Unsatisfiable::ScheduleAnyway => "ScheduleAnyway".to_owned(),
+            Unsatisfiable::DoNotSchedule => "DoNotSchedule".to_owned(),
+        },
+        label_selector: Some(selector(cluster)),
+        ..TopologySpreadConstraint::default()
+    };
+    rules.into_iter().map(constraint).collect()
+}
+
+fn resources(resources: &Resources) -> Option<ResourceRequirements> {
+    let amounts = |amounts: &Option<Amounts>| {
+        let amounts = amounts.as_ref()?;
+        let named = [("cpu", &amounts.cpu), ("memory", &amounts.memory)];
+        let named: BTreeMap<String, Quantity> =
+            named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), Quantity(amount.clone()?)))).collect();
+        (!named.is_empty()).then_some(named)
+    };
+    let (requests, limits) = (amounts(&resources.requests), amounts(&resources.limits));
+    let any = requests.is_some() || limits.is_some();
+    any.then(|| ResourceRequirements { requests, limits, claims: None })
+}
+
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(HTTP.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+fn from_field(variable: &str, field: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: field.to_owned(), api_version: Some("v1".to_owned()) };
+    EnvVar {
+        name: variable.to_owned(),
+        value_from: Some(EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }),
+        ..EnvVar::default()
+    }
+}
+
+fn non_empty(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!map.is_empty()).then(|| map.clone())
+}

@@ -1,0 +1,23 @@
+//! How many brokers may be away on purpose.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use ottla_crds::names;
+
+use super::{metadata, selector};
+use crate::cluster::validate::ValidatedCluster;
+
+/// One broker at a time.
+pub fn pod_disruption_budget(cluster: &ValidatedCluster) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: metadata(cluster, names::brokers(&cluster.name)),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(selector(cluster)),
+            // A broker that is not ready holds up no drain: nobody misses it more than before.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    }
+}

@@ -1,0 +1,65 @@
+//! Who brokers are and what they may do: of their own cluster, in their own namespace, and no more than they do.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::{GROUP, names};
+
+use super::metadata;
+use crate::cluster::validate::ValidatedCluster;
+
+/// The brokers' ServiceAccount.
+pub fn service_account(cluster: &ValidatedCluster) -> ServiceAccount {
+    ServiceAccount { metadata: metadata(cluster, names::brokers(&cluster.name)), ..ServiceAccount::default() }
+}
+
+/// Their Role.
+pub fn role(cluster: &ValidatedCluster) -> Role {
+    let own_cluster = vec![cluster.name.clone()];
+    let own_leases = (0..cluster.replicas).map(|id| names::broker(&cluster.name, BrokerId(id))).collect();
+    let rules = vec![
+        // Broker settings that are changed on the wire go into the spec.
+        rule(GROUP, &["kafkaclusters"], &["get", "list", "watch", "update"], own_cluster.clone()),
+        // Blocks of producer ids.
+        rule(GROUP, &["kafkaclusters/status"], &["update", "patch"], own_cluster),
+        rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
+        rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
+        rule(LEASES, &["leases"], &["get", "update", "patch"], own_leases),
+        // A name can't be asked for at creation; watching a single Lease needs a watch of leases.
+        rule(LEASES, &["leases"], &["create", "list", "watch"], Vec::new()),
+    ];
+    Role { metadata: metadata(cluster, names::brokers(&cluster.name)), rules: Some(rules) }
+}
+
+/// The API group of Leases.
+const LEASES: &str = "coordination.k8s.io";
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Vec<String>) -> PolicyRule {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    PolicyRule {
+        api_groups: Some(owned(&[group])),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        resource_names: (!names.is_empty()).then_some(names),
+        non_resource_urls: None,
+    }
+}
+
+/// What gives one to the other.
+pub fn role_binding(cluster: &ValidatedCluster) -> RoleBinding {
+    let name = names::brokers(&cluster.name);
+    RoleBinding {
+        metadata: metadata(cluster, name.clone()),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "Role".to_owned(),
+            name: name.clone(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name,
+            namespace: Some(cluster.namespace.clone()),
+            api_group: None,
+        }]),
+    }
+}

@@ -1,0 +1,67 @@
+//! The brokers: pods with stable names and volumes. The operator alone decides when one is replaced.
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::api::ObjectMeta;
+use ottla_crds::{DeletionPolicy, names};
+
+use super::pod::pod_template;
+use super::{metadata, selector};
+use crate::cluster::validate::ValidatedCluster;
+
+/// The brokers' StatefulSet.
+///
+/// Its template of claims can't be changed: one that exists keeps the size it was made with (`claim_size`), and claims that
+/// are smaller than the spec says are made larger one by one.
+pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> StatefulSet {
+    StatefulSet {
+        metadata: metadata(cluster, names::brokers(&cluster.name)),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(cluster.replicas),
+            selector: selector(cluster),
+            service_name: Some(names::headless_service(&cluster.name)),
+            pod_management_policy: Some("Parallel".to_owned()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                rolling_update: None,
+            }),
+            persistent_volume_claim_retention_policy: Some(retention(cluster.deletion_policy)),
+            template: pod_template(cluster),
+            volume_claim_templates: Some(vec![claim(cluster, claim_size)]),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// No volume goes as a side effect of scaling.
+pub fn retention(policy: DeletionPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    let when_deleted = match policy {
+        DeletionPolicy::Delete => "Delete",
+        DeletionPolicy::Retain => "Retain",
+    };
+    StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_deleted: Some(when_deleted.to_owned()),
+        when_scaled: Some("Retain".to_owned()),
+    }
+}
+
+fn claim(cluster: &ValidatedCluster, claim_size: Option<&str>) -> PersistentVolumeClaim {
+    let size = claim_size.unwrap_or(&cluster.storage.size);
+    PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some(names::DATA_VOLUME.to_owned()), ..ObjectMeta::default() },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: cluster.storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), Quantity(size.to_owned()))].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}

@@ -1,0 +1,52 @@
+//! Two clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the cluster.
+
+use std::fs;
+use std::path::Path;
+
+use ottla_crds::KafkaCluster;
+use serde::Deserialize;
+
+use super::*;
+
+#[test]
+fn what_is_built_is_what_stands_in_the_files() {
+    for name in ["smallest", "everything"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/built/{name}.yaml"));
+        let text = fs::read_to_string(&file).unwrap();
+        let asked = text.split("\n---\n").next().unwrap().to_owned();
+        let document = serde_yaml::Deserializer::from_str(&asked);
+        let cluster = KafkaCluster::deserialize(document).unwrap();
+        let cluster = ValidatedCluster::new(&cluster, "registry.example/ottla:1").unwrap();
+        let mut expected = asked.trim_end().to_owned();
+        for built in build(&cluster, None) {
+            expected.push_str("\n---\n");
+            expected.push_str(serde_yaml::to_string(&built.value).unwrap().trim_end());
+        }
+        expected.push('\n');
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&file, &expected).unwrap();
+        }
+        let committed = fs::read_to_string(&file).unwrap();
+        assert!(committed == expected, "{} is stale: UPDATE=1 rewrites it", file.display());
+    }
+}
+
+#[test]
+fn objects_come_in_the_order_in_which_pods_need_them() {
+    let spec = serde_json::from_value(serde_json::json!({ "brokers": { "storage": { "size": "1Gi" } } })).unwrap();
+    let cluster = ValidatedCluster::new(&KafkaCluster::new("prod", spec), "ottla:1").unwrap();
+    let kinds: Vec<Kind> = build(&cluster, None).into_iter().map(|built| built.kind).collect();
+    assert!(kinds.is_sorted() && kinds.last() == Some(&Kind::StatefulSet), "{kinds:?}");
+    assert_eq!(Kind::ALL.map(|kind| kinds.contains(&kind)), [true; 8], "each kind is built and found again");
+}
+
+#[test]
+fn the_claims_of_a_stateful_set_that_exists_stay_as_they_were_asked_for() {
+    let spec = serde_json::from_value(serde_json::json!({ "brokers": { "storage": { "size": "2Gi" } } })).unwrap();
+    let cluster = ValidatedCluster::new(&KafkaCluster::new("prod", spec), "ottla:1").unwrap();
+    for (existing, asked_for) in [(None, "2Gi"), (Some("1Gi"), "1Gi")] {
+        let built = build(&cluster, existing).pop().unwrap();
+        let size = &built.value["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
+        assert_eq!(size, asked_for);
+    }
+}

@@ -1,0 +1,112 @@
+//! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake take
+//! every KafkaCluster with them, and must not take the brokers.
+//!
+//! Volumes go or stay as `deletionPolicy` says, which the StatefulSet was told.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{CustomResourceExt, Resource, ResourceExt};
+use ottla_crds::{DeletionPolicy, KafkaCluster};
+use serde_json::json;
+
+use super::Shared;
+use super::apply::{self, Failed};
+use super::build::{Kind, stateful_set};
+use super::read::Read;
+
+/// What keeps a KafkaCluster until its objects are removed.
+pub const FINALIZER: &str = "ottla.io/cluster";
+
+/// Makes sure that the cluster's end will be seen.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
+    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(());
+    }
+    let finalizers = object.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+    set_finalizers(shared, object, finalizers).await
+}
+
+/// Removes what was built and lets the cluster go.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<(), Failed> {
+    if object.finalizers().iter().all(|finalizer| finalizer != FINALIZER) {
+        return Ok(());
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let (reason, note) = if definition_is_ending(shared, object).await? {
+        ("BrokersLeft", "the definition of KafkaClusters is being deleted: brokers go on, and their volumes stay")
+    } else {
+        for (key, live) in read.live.iter().rev() {
+            if key.0 == Kind::StatefulSet {
+                tell_policy(shared, object, &key.1).await?;
+            }
+            apply::remove(&shared.client, &namespace, key, live, &shared.metrics).await?;
+        }
+        match object.spec.deletion_policy {
+            DeletionPolicy::Delete => ("Deleted", "brokers stop, and their volumes are deleted"),
+            DeletionPolicy::Retain => {
+                ("Retained", "brokers stop; their volumes stay for a KafkaCluster of the same name")
+            }
+        }
+    };
+    tell(shared, object, reason, note).await;
+    let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+    set_finalizers(shared, object, others).await
+}
+
+/// The policy may have been changed just before the end.
+async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<(), Failed> {
+    let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> =
+        Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
+    let retention = stateful_set::retention(object.spec.deletion_policy);
+    let patch = Patch::Merge(json!({ "spec": { "persistentVolumeClaimRetentionPolicy": retention } }));
+    shared.metrics.api_write("statefulsets");
+    match sets.patch(name, &PatchParams::default(), &patch).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Failed::new("tell the deletion policy to", "StatefulSet", name, source)),
+    }
+}
+
+/// Read when it matters: a watch could tell too late.
+async fn definition_is_ending(shared: &Shared, object: &KafkaCluster) -> Result<bool, Failed> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(shared.client.clone());
+    let name = KafkaCluster::crd_name();
+    let read = definitions.get_metadata_opt(name).await;
+    let read =
+        read.map_err(|source| Failed::new("read the definition of", "KafkaCluster", &object.name_any(), source))?;
+    Ok(read.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
+}
+
+async fn set_finalizers(shared: &Shared, object: &KafkaCluster, finalizers: Vec<&str>) -> Result<(), Failed> {
+    let clusters: Api<KafkaCluster> = Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
+    // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
+    let metadata = json!({ "resourceVersion": object.resource_version(), "finalizers": finalizers });
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    shared.metrics.api_write("kafkaclusters");
+    match clusters.patch(&object.name_any(), &PatchParams::default(), &patch).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Failed::new("set the finalizers of", "KafkaCluster", &object.name_any(), source)),
+    }
+}
+
+/// Events are a courtesy: one that can't be written is dropped.
+async fn tell(shared: &Shared, object: &KafkaCluster, reason: &str, note: &str) {
+    let event = Event {
+        type_: EventType::Normal,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = shared.recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::debug!(%error, reason, "failed to publish an event");
+    }
+}

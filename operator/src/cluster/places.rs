@@ -1,0 +1,209 @@
+//! Where clients reach each broker, and in which rack it is: from pods, nodes and Services. Pure.
+//!
+//! What is not to be seen at the moment (a pod that is being replaced, a node that is gone) stays as it was said last:
+//! clients that ask again a second later should not hear that a broker has no address.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use k8s_openapi::api::core::v1::{Node, Service};
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::{BrokerStatus, Endpoint, ListenerStatus, ListenerType, names};
+
+use super::read::Read;
+use super::validate::{Listener, ValidatedCluster};
+use crate::plan::platform::Place;
+
+/// Every broker's place.
+pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Place> {
+    let said = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
+    let said: BTreeMap<BrokerId, &BrokerStatus> =
+        said.into_iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
+    let place = |id: BrokerId| {
+        let said = said.get(&id).copied();
+        let node = node_of(cluster, read, id);
+        let rack = cluster.rack_key.as_ref().and_then(|key| {
+            let label = node.and_then(|node| node.metadata.labels.as_ref()?.get(key).cloned());
+            label.or_else(|| said?.rack.clone())
+        });
+        let endpoint = |listener: &Listener| {
+            let known = endpoint(cluster, read, id, node, listener);
+            known.or_else(|| said?.endpoints.iter().find(|endpoint| endpoint.listener == listener.name).cloned())
+        };
+        (id, Place { rack, endpoints: cluster.listeners.iter().filter_map(endpoint).collect() })
+    };
+    (0..cluster.replicas).map(BrokerId).map(place).collect()
+}
+
+fn node_of<'a>(cluster: &ValidatedCluster, read: &'a Read, id: BrokerId) -> Option<&'a Node> {
+    let pod = read.pods.get(&names::broker(&cluster.name, id))?;
+    read.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?).map(|node| &**node)
+}
+
+fn endpoint(
+    cluster: &ValidatedCluster,
+    read: &Read,
+    id: BrokerId,
+    node: Option<&Node>,
+    listener: &Listener,
+) -> Option<Endpoint> {
+    let service_name = names::broker_service(&cluster.name, id, &listener.name);
+    let (host, port) = match listener.type_ {
+        ListenerType::Internal => {
+            let (pod, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
+            (format!("{pod}.{service}.{}.svc", cluster.namespace), i32::from(listener.port))
+        }
+        ListenerType::ClusterIp => (format!("{service_name}.{}.svc", cluster.namespace), i32::from(listener.port)),
+        ListenerType::NodePort => {
+            let ports = read.services.get(&service_name)?.spec.as_ref()?.ports.as_ref()?;
+            (node_address(node?)?, ports.first()?.node_port?)
+        }
+        ListenerType::LoadBalancer => (balancer(read.services.get(&service_name)?)?, i32::from(listener.port)),
+    };
+    Some(Endpoint { listener: listener.name.clone(), host, port })
+}
+
+/// A node's address for those outside, or else the one inside, which on many sites is reached from outside too.
+fn node_address(node: &Node) -> Option<String> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let of_type = |type_: &str| addresses.iter().find(|address| address.type_ == type_);
+    let address = of_type("ExternalIP").or_else(|| of_type("ExternalDNS")).or_else(|| of_type("InternalIP"));
+    address.map(|address| address.address.clone())
+}
+
+fn balancer(service: &Service) -> Option<String> {
+    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
+    ingress.hostname.clone().or_else(|| ingress.ip.clone())
+}
+
+/// What to give clients as `bootstrap.servers`: inside, the Service of all brokers that are ready; outside, every broker.
+pub fn listeners(cluster: &ValidatedCluster, places: &BTreeMap<BrokerId, Place>) -> Vec<ListenerStatus> {
+    let listener = |listener: &Listener| {
+        let bootstrap_servers = match listener.type_ {
+            ListenerType::Internal | ListenerType::ClusterIp => {
+                format!("{}.{}.svc:{}", names::bootstrap_service(&cluster.name), cluster.namespace, listener.port)
+            }
+            ListenerType::NodePort | ListenerType::LoadBalancer => {
+                let endpoints = places.values().flat_map(|place| &place.endpoints);
+                let here = endpoints.filter(|endpoint| endpoint.listener == listener.name);
+                here.map(|endpoint| format!("{}:{}", in_brackets(&endpoint.host), endpoint.port))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            }
+        };
+        ListenerStatus { name: listener.name.clone(), bootstrap_servers }
+    };
+    cluster.listeners.iter().map(listener).filter(|status| !status.bootstrap_servers.is_empty()).collect()
+}
+
+fn in_brackets(host: &str) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::Pod;
+    use ottla_crds::KafkaCluster;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cluster(status: Value) -> (ValidatedCluster, Read) {
+        let object: KafkaCluster = from(json!({
+            "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster",
+            "metadata": { "name": "prod", "namespace": "kafka" },
+            "spec": {
+                "brokers": { "replicas": 1, "storage": { "size": "1Gi" } },
+                "rack": { "topologyKey": "zone" },
+                "listeners": [
+                    { "name": "internal", "port": 9092 },
+                    { "name": "outside", "port": 9094, "type": "nodePort" },
+                    { "name": "balanced", "port": 9095, "type": "loadBalancer" },
+                    { "name": "stable", "port": 9096, "type": "clusterIP" },
+                ],
+            },
+            "status": status,
+        }));
+        let valid = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        (valid, Read { cluster: Some(Arc::new(object)), ..Read::default() })
+    }
+
+    fn from<K: DeserializeOwned>(value: Value) -> K {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn with_everything(read: &mut Read) {
+        let pod: Pod =
+            from(json!({ "metadata": { "name": "prod-broker-0" }, "spec": { "nodeName": "n1", "containers": [] } }));
+        read.pods.insert("prod-broker-0".to_owned(), Arc::new(pod));
+        let node: Node = from(json!({
+            "metadata": { "name": "n1", "labels": { "zone": "a" } },
+            "status": { "addresses": [
+                { "type": "InternalIP", "address": "10.0.0.1" }, { "type": "ExternalIP", "address": "192.0.2.1" }
+            ] },
+        }));
+        read.nodes.insert("n1".to_owned(), Arc::new(node));
+        for (name, service) in [
+            ("prod-broker-0-outside", json!({ "spec": { "ports": [{ "port": 9094, "nodePort": 30001 }] } })),
+            (
+                "prod-broker-0-balanced",
+                json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "2001:db8::1" }] } } }),
+            ),
+        ] {
+            read.services.insert(name.to_owned(), Arc::new(from(service)));
+        }
+    }
+
+    fn told(place: &Place) -> Vec<String> {
+        place.endpoints.iter().map(|e| format!("{} {} {}", e.listener, e.host, e.port)).collect()
+    }
+
+    #[test]
+    fn each_listener_has_its_own_way_to_a_broker() {
+        let (cluster, mut read) = cluster(json!({}));
+        let places_before = places(&cluster, &read);
+        assert_eq!(
+            told(&places_before[&BrokerId(0)]),
+            ["internal prod-broker-0.prod-brokers.kafka.svc 9092", "stable prod-broker-0-stable.kafka.svc 9096"],
+            "what rests on names alone is known at once"
+        );
+        with_everything(&mut read);
+        let places = places(&cluster, &read);
+        let place = &places[&BrokerId(0)];
+        assert_eq!(place.rack.as_deref(), Some("a"));
+        assert_eq!(
+            told(place),
+            [
+                "internal prod-broker-0.prod-brokers.kafka.svc 9092",
+                "outside 192.0.2.1 30001",
+                "balanced 2001:db8::1 9095",
+                "stable prod-broker-0-stable.kafka.svc 9096",
+            ]
+        );
+        let bootstrap: Vec<String> =
+            listeners(&cluster, &places).into_iter().map(|l| format!("{} {}", l.name, l.bootstrap_servers)).collect();
+        assert_eq!(
+            bootstrap,
+            [
+                "internal prod-bootstrap.kafka.svc:9092",
+                "outside 192.0.2.1:30001",
+                "balanced [2001:db8::1]:9095",
+                "stable prod-bootstrap.kafka.svc:9096",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_broker_whose_pod_is_away_keeps_its_address_and_rack() {
+        let endpoint = json!({ "listener": "outside", "host": "192.0.2.1", "port": 30001 });
+        let (cluster, read) = cluster(json!({
+            "brokers": [{ "id": 0, "state": "Offline", "rack": "a", "endpoints": [endpoint] }],
+        }));
+        let place = &places(&cluster, &read)[&BrokerId(0)];
+        assert_eq!(place.rack.as_deref(), Some("a"));
+        assert!(told(place).contains(&"outside 192.0.2.1 30001".to_owned()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Everything that a reconcile rests on, read at once from what the watches have shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use ottla_crds::{KafkaCluster, names};
+
+use super::build::{Kind, MANAGED_BY_LABEL, MANAGER};
+use super::watches::{ClusterKey, Shown};
+
+/// One cluster, and all that there is of it.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The cluster, unless it is gone.
+    pub cluster: Option<Arc<KafkaCluster>>,
+    /// The StatefulSet.
+    pub stateful_set: Option<Arc<StatefulSet>>,
+    /// The pods, by name.
+    pub pods: BTreeMap<String, Arc<Pod>>,
+    /// The Services, by name.
+    pub services: BTreeMap<String, Arc<Service>>,
+    /// The claims, by name.
+    pub claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    /// All nodes, by name.
+    pub nodes: BTreeMap<String, Arc<Node>>,
+    /// Everything that the operator has built.
+    pub live: BTreeMap<(Kind, String), Live>,
+}
+
+/// An object that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its uid.
+    pub uid: Option<String>,
+    /// What changes when somebody changes it: its generation where it has one, for a status says nothing new of it.
+    pub version: Option<String>,
+}
+
+impl Live {
+    /// As its metadata say.
+    pub fn of(metadata: &ObjectMeta) -> Live {
+        let generation = metadata.generation.map(|generation| format!("generation {generation}"));
+        Live { uid: metadata.uid.clone(), version: generation.or_else(|| metadata.resource_version.clone()) }
+    }
+}
+
+/// The cluster itself.
+pub fn cluster(shown: &Shown, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
+    shown.clusters.find(|cluster| is(cluster.meta(), key))
+}
+
+/// What is shown of this cluster.
+pub fn read(shown: &Shown, key: &ClusterKey) -> Read {
+    let stateful_set = shown.stateful_sets.find(|object| belongs(object.meta(), key));
+    let services = by_name(shown.services.state(), key);
+    let mut live = BTreeMap::new();
+    let mut note = |kind: Kind, metadata: &ObjectMeta| {
+        let managed = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL));
+        if let (Some(name), true) = (&metadata.name, managed.is_some_and(|manager| manager == MANAGER)) {
+            live.insert((kind, name.clone()), Live::of(metadata));
+        }
+    };
+    for (kind, store) in &shown.others {
+        store.state().iter().filter(|object| belongs(&object.metadata, key)).for_each(|o| note(*kind, &o.metadata));
+    }
+    services.values().for_each(|service| note(Kind::Service, &service.metadata));
+    stateful_set.iter().for_each(|object| note(Kind::StatefulSet, &object.metadata));
+    Read {
+        cluster: cluster(shown, key),
+        stateful_set,
+        pods: by_name(shown.pods.state(), key),
+        services,
+        claims: by_name(shown.claims.state(), key),
+        nodes: shown.nodes.state().into_iter().map(|node| (node.name_any(), node)).collect(),
+        live,
+    }
+}
+
+fn by_name<K: Resource<DynamicType = ()>>(objects: Vec<Arc<K>>, key: &ClusterKey) -> BTreeMap<String, Arc<K>> {
+    let ours = objects.into_iter().filter(|object| belongs(object.meta(), key));
+    ours.map(|object| (object.name_any(), object)).collect()
+}
+
+fn is(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
+    metadata.namespace.as_ref() == Some(&key.namespace) && metadata.name.as_ref() == Some(&key.name)
+}
+
+fn belongs(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
+    let cluster = metadata.labels.as_ref().and_then(|labels| labels.get(names::CLUSTER_LABEL));
+    metadata.namespace.as_ref() == Some(&key.namespace) && cluster == Some(&key.name)
+}
+
+impl Read {
+    /// How large the volumes are that the StatefulSet asks for.
+    pub fn claim_size(&self) -> Option<&str> {
+        let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;
+        requested(templates.first()?)
+    }
+}
+
+/// How large a volume a claim asks for.
+pub fn requested(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+    requests.get("storage").map(|size| size.0.as_str())
+}

@@ -1,0 +1,144 @@
+//! From a spec that was admitted to one that can be built. What follows never sees the raw spec.
+//!
+//! Admission has refused what it could; here is what needs more than the object itself: what the operator was told, and
+//! Kafka's settings.
+
+use kube::ResourceExt;
+use ottla_config::check_broker_config;
+use ottla_crds::{DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage};
+
+/// A cluster that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedCluster {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// How many brokers.
+    pub replicas: i32,
+    /// Each broker's volume.
+    pub storage: Storage,
+    /// What brokers run.
+    pub image: String,
+    /// What each asks for.
+    pub resources: Resources,
+    /// What is added to their pods.
+    pub pods: PodTemplate,
+    /// Where clients connect: one of them at least is internal.
+    pub listeners: Vec<Listener>,
+    /// The nodes' label that names a broker's rack.
+    pub rack_key: Option<String>,
+    /// What becomes of the volumes in the end.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// A port on which every broker serves clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// The port that brokers bind.
+    pub port: u16,
+    /// How clients reach it.
+    pub type_: ListenerType,
+}
+
+/// Why a cluster can't be built. It waits for a change of its spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Data would be gone with the pod.
+    #[error("brokers.storage is needed on Kubernetes: say how large each broker's volume is to be")]
+    NoStorage,
+    /// Brokers run without rights.
+    #[error("listeners: port {0} of {1} is below 1024, which brokers may not bind")]
+    PrivilegedPort(i32, String),
+    /// Only an object that was never admitted.
+    #[error("listeners: port {0} of {1} is no port")]
+    Port(i32, String),
+    /// Only an object that was never admitted.
+    #[error("listeners: one must be of type internal")]
+    NoInternalListener,
+    /// A setting that nothing obeys.
+    #[error("config: {0}")]
+    Config(String),
+}
+
+impl ValidatedCluster {
+    /// The cluster that `object` asks for.
+    ///
+    /// # Errors
+    /// What its user has to change.
+    pub fn new(object: &KafkaCluster, default_image: &str) -> Result<ValidatedCluster, Invalid> {
+        let spec = &object.spec;
+        check_broker_config(&spec.broker_config()).map_err(|error| Invalid::Config(error.to_string()))?;
+        let listeners = spec.listeners.iter().map(listener).collect::<Result<Vec<Listener>, Invalid>>()?;
+        spec.inter_broker_listener().ok_or(Invalid::NoInternalListener)?;
+        Ok(ValidatedCluster {
+            name: object.name_any(),
+            namespace: object.namespace().unwrap_or_default(),
+            replicas: spec.brokers.replicas,
+            storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
+            image: spec.brokers.image.clone().unwrap_or_else(|| default_image.to_owned()),
+            resources: spec.brokers.resources.clone().unwrap_or_default(),
+            pods: spec.brokers.pod_template.clone().unwrap_or_default(),
+            listeners,
+            rack_key: spec.rack.as_ref().map(|rack| rack.topology_key.clone()),
+            deletion_policy: spec.deletion_policy,
+        })
+    }
+
+    /// The listeners of one kind.
+    pub fn listeners_of(&self, type_: ListenerType) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(move |listener| listener.type_ == type_)
+    }
+}
+
+fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
+    let name = listener.name.clone();
+    match u16::try_from(listener.port) {
+        Ok(port @ 1024..) => Ok(Listener { name, port, type_: listener.type_ }),
+        Ok(_) => Err(Invalid::PrivilegedPort(listener.port, name)),
+        Err(_) => Err(Invalid::Port(listener.port, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn validate(spec: serde_json::Value) -> Result<ValidatedCluster, Invalid> {
+        let spec = serde_json::from_value(spec).unwrap();
+        ValidatedCluster::new(&KafkaCluster::new("prod", spec), "ottla:1")
+    }
+
+    #[test]
+    fn what_can_not_be_built_is_refused_with_what_to_change() {
+        let brokers = json!({ "storage": { "size": "1Gi" } });
+        let port = |port: i32| json!([{ "name": "a", "port": port, "type": "internal" }]);
+        for (spec, expected) in [
+            (json!({}), Invalid::NoStorage),
+            (json!({ "brokers": brokers, "listeners": port(80) }), Invalid::PrivilegedPort(80, "a".to_owned())),
+            (json!({ "brokers": brokers, "listeners": port(70_000) }), Invalid::Port(70_000, "a".to_owned())),
+            (
+                json!({ "brokers": brokers, "listeners": [{ "name": "a", "port": 9092, "type": "nodePort" }] }),
+                Invalid::NoInternalListener,
+            ),
+        ] {
+            assert_eq!(validate(spec), Err(expected));
+        }
+        let unknown = validate(json!({ "brokers": brokers, "config": { "no.such.setting": "1" } })).unwrap_err();
+        assert!(unknown.to_string().contains("no.such.setting"), "{unknown}");
+    }
+
+    #[test]
+    fn the_operators_image_is_the_brokers_unless_the_spec_names_one() {
+        for (brokers, image) in [
+            (json!({ "storage": { "size": "1Gi" } }), "ottla:1"),
+            (json!({ "storage": { "size": "1Gi" }, "image": "mine:2" }), "mine:2"),
+        ] {
+            assert_eq!(validate(json!({ "brokers": brokers })).unwrap().image, image);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a cluster waits for, in words for the person who looks at it: pods that are missing, can't be scheduled, can't pull
+//! their image, crash, or run with what the spec said before. Pure.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::names;
+
+use super::read::Read;
+use super::validate::ValidatedCluster;
+use crate::plan::condition::ranges;
+use crate::plan::platform::Obstacle;
+
+/// The first thing that the cluster waits for, the worst first.
+pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
+    let ids = || (0..cluster.replicas).map(BrokerId);
+    let name = |id: BrokerId| names::broker(&cluster.name, id);
+    let troubles = ids().filter_map(|id| trouble(&name(id), read.pods.get(&name(id)).map(|pod| &**pod)));
+    let worst = troubles.min_by_key(|(rank, _)| *rank).map(|(_, obstacle)| obstacle);
+    worst.or_else(|| {
+        let current = read.stateful_set.as_ref()?.status.as_ref()?.update_revision.as_deref()?;
+        let old: Vec<i32> = ids()
+            .filter(|id| read.pods.get(&name(*id)).is_some_and(|pod| revision(pod) != Some(current)))
+            .map(|id| id.0)
+            .collect();
+        let which = ranges(old.iter().copied());
+        let message = format!("brokers {which} run with an earlier spec of their pods until their pods are deleted");
+        (!old.is_empty()).then(|| Obstacle::new("RestartNeeded", message))
+    })
+}
+
+fn revision(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get("controller-revision-hash").map(String::as_str)
+}
+
+/// What keeps a pod from serving, if anything; the lower the number, the more it needs a person.
+fn trouble(name: &str, pod: Option<&Pod>) -> Option<(u8, Obstacle)> {
+    let Some(pod) = pod else {
+        return Some((4, Obstacle::new("PodMissing", format!("pod {name} does not exist yet"))));
+    };
+    let status = pod.status.clone().unwrap_or_default();
+    let condition = |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+    if let Some(unscheduled) = condition("PodScheduled").filter(|scheduled| scheduled.status == "False") {
+        let why = unscheduled.message.as_deref().unwrap_or("no node was found");
+        return Some((0, Obstacle::new("PodUnschedulable", format!("pod {name} can not be scheduled: {why}"))));
+    }
+    if let Some(stuck) = status.container_statuses.iter().flatten().find_map(|container| stuck(name, container)) {
+        return Some(stuck);
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some((3, Obstacle::new("PodStopping", format!("pod {name} is stopping"))));
+    }
+    let ready = condition("Ready").is_some_and(|ready| ready.status == "True");
+    (!ready).then(|| (5, Obstacle::new("PodNotReady", format!("pod {name} is not ready yet"))))
+}
+
+/// A container that does not start by itself sooner or later, or fails again and again.
+fn stuck(name: &str, container: &ContainerStatus) -> Option<(u8, Obstacle)> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let why = waiting.message.as_deref().unwrap_or("no reason was given");
+    match waiting.reason.as_deref()? {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            let message = format!("pod {name} can not get its image {}: {why}", container.image);
+            Some((1, Obstacle::new("ImageUnavailable", message)))
+        }
+        "CrashLoopBackOff" => {
+            let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            let code = ended.map_or_else(String::new, |ended| format!(" with exit code {}", ended.exit_code));
+            let message = format!("pod {name} ended{code}, {} times: see its log", container.restart_count);
+            Some((1, Obstacle::new("BrokerCrashes", message)))
+        }
+        "ContainerCreating" | "PodInitializing" => None,
+        reason => Some((2, Obstacle::new("PodStuck", format!("pod {name} does not start: {reason}: {why}")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_crds::KafkaCluster;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(pods: &[Value], update_revision: &str) -> Option<(&'static str, String)> {
+        let spec = json!({ "brokers": { "replicas": 2, "storage": { "size": "1Gi" } } });
+        let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+        let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        let named = |pod: &Value| {
+            let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+            (pod.metadata.name.clone().unwrap(), Arc::new(pod))
+        };
+        let set = json!({ "spec": { "selector": {}, "template": {} }, "status": { "replicas": 2, "updateRevision": update_revision } });
+        let read = Read {
+            pods: pods.iter().map(named).collect(),
+            stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+            ..Read::default()
+        };
+        waiting(&cluster, &read).map(|obstacle| (obstacle.reason, obstacle.message))
+    }
+
+    fn pod(id: i32, status: Value) -> Value {
+        let labels = json!({ "controller-revision-hash": "new" });
+        json!({ "metadata": { "name": format!("prod-broker-{id}"), "labels": labels }, "status": status })
+    }
+
+    fn ready(id: i32) -> Value {
+        pod(id, json!({ "conditions": [{ "type": "Ready", "status": "True" }] }))
+    }
+
+    fn waits(reason: &str) -> Value {
+        json!({ "containerStatuses": [{
+            "name": "broker", "image": "ottla:1", "imageID": "", "ready": false, "restartCount": 3,
+            "state": { "waiting": { "reason": reason, "message": "because" } },
+            "lastState": { "terminated": { "exitCode": 101 } },
+        }] })
+    }
+
+    #[test]
+    fn what_a_cluster_waits_for_is_said_the_worst_first() {
+        let unscheduled =
+            json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes fit" }] });
+        for (pods, expected) in [
+            (vec![ready(0)], ("PodMissing", "pod prod-broker-1 does not exist yet")),
+            (
+                vec![pod(0, json!({})), pod(1, unscheduled)],
+                ("PodUnschedulable", "pod prod-broker-1 can not be scheduled: 0/3 nodes fit"),
+            ),
+            (vec![ready(0), pod(1, json!({}))], ("PodNotReady", "pod prod-broker-1 is not ready yet")),
+            (
+                vec![ready(0), pod(1, waits("ErrImagePull"))],
+                ("ImageUnavailable", "pod prod-broker-1 can not get its image ottla:1: because"),
+            ),
+            (
+                vec![ready(0), pod(1, waits("CrashLoopBackOff"))],
+                ("BrokerCrashes", "pod prod-broker-1 ended with exit code 101, 3 times: see its log"),
+            ),
+            (
+                vec![pod(0, waits("CreateContainerConfigError")), ready(1)],
+                ("PodStuck", "pod prod-broker-0 does not start: CreateContainerConfigError: because"),
+            ),
+        ] {
+            assert_eq!(told(&pods, "new"), Some((expected.0, expected.1.to_owned())));
+        }
+        assert_eq!(told(&[ready(0), ready(1)], "new"), None);
+        let (reason, message) = told(&[ready(0), ready(1)], "newer").unwrap();
+        assert_eq!(
+            (reason, message.as_str()),
+            ("RestartNeeded", "brokers 0–1 run with an earlier spec of their pods until their pods are deleted")
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! The HTTP port: metrics for Prometheus, probes for the kubelet.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+/// Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when it waits for the Lease, or holds
+/// it and has seen what there is (`seen`).
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, seen: watch::Receiver<bool>) -> std::io::Result<()> {
+    let scraped = metrics.clone();
+    let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], scraped.scrape()) };
+    let ready = move || async move {
+        if metrics.is_leader() && !*seen.borrow() {
+            (StatusCode::SERVICE_UNAVAILABLE, "not everything has been read yet\n")
+        } else {
+            (StatusCode::OK, "ok\n")
+        }
+    };
+    let routes = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready));
+    axum::serve(listener, routes).await
+}

@@ -1,0 +1,48 @@
+//! What Kubernetes tells of brokers that run on it. On a laptop brokers tell of themselves, on their Leases.
+
+use std::collections::BTreeMap;
+
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::{Endpoint, ListenerStatus};
+
+/// A cluster's brokers as Kubernetes shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// The uid of the KafkaCluster that this is about: another of the same name may have come since.
+    pub of: Option<String>,
+    /// Where each broker is.
+    pub places: BTreeMap<BrokerId, Place>,
+    /// Where clients begin.
+    pub listeners: Vec<ListenerStatus>,
+    /// The cluster's id, if volumes of an earlier life of it tell.
+    pub cluster_id: Option<String>,
+    /// Why the cluster is not being made what its spec says; none if it is.
+    pub obstacle: Option<Obstacle>,
+    /// What is waited for, if anything.
+    pub waiting: Option<Obstacle>,
+}
+
+/// Where a broker is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Where clients reach it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Something in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Obstacle {
+    /// An obstacle.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Obstacle {
+        Obstacle { reason, message: message.into() }
+    }
+}
