@@ -85,7 +85,7 @@ impl Broker {
         let Setup { me, data, clean, listeners, reactors, workers, request_memory, images, ask, metrics } = setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
-        let replicas = Replicas::new(me, &data, clean, workers.clone(), metrics.clone(), ask.clone())?;
+        let (replicas, joining) = Replicas::new(me, &data, clean, workers.clone(), metrics.clone(), ask.clone())?;
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
         let handler = Arc::new(Handler {
             id: me.id,
@@ -101,10 +101,15 @@ impl Broker {
             let images = images.clone();
             move || images.borrow().settings.log_retention_check_interval
         };
+        let max_lag = {
+            let images = images.clone();
+            move || images.borrow().settings.replica_lag_time_max
+        };
         measure(&replicas, &metrics);
         let tasks = vec![
             tokio::spawn(follow(replicas.clone(), images.clone())),
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
+            tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
             tokio::spawn(groups.run()),
         ];
         let memory = settings.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());

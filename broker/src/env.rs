@@ -1,7 +1,7 @@
-//! The world outside: clock, randomness, worker threads.
+//! The world outside: clock, randomness, worker threads, connections to other brokers.
 //!
-//! Nothing else in the broker reads a clock, draws a number or starts a thread, so that a whole cluster can run in one
-//! deterministic thread on simulated ones.
+//! Nothing else in the broker reads a clock, draws a number, starts a thread or connects to anybody, so that a whole cluster can
+//! run in one deterministic thread on simulated ones.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,6 +41,19 @@ pub fn end_on_panic() {
         tell(panic);
         std::process::abort();
     }));
+}
+
+/// A connection to another broker.
+pub type Connection = tokio::net::TcpStream;
+
+/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address.
+///
+/// # Errors
+/// When the name is not known or nobody answers there.
+pub async fn connect(host: &str, port: u16) -> std::io::Result<Connection> {
+    let connection = Connection::connect((host, port)).await?;
+    connection.set_nodelay(true)?;
+    Ok(connection)
 }
 
 type Job = Box<dyn FnOnce() + Send>;

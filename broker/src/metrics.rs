@@ -34,6 +34,10 @@ pub struct Metrics {
     pub topic_bytes_out: IntCounterVec,
     /// Records appended by producers, by topic.
     pub topic_messages_in: IntCounterVec,
+    /// Record bytes taken from leaders, by topic.
+    pub topic_replication_in: IntCounterVec,
+    /// Record bytes given to followers, by topic.
+    pub topic_replication_out: IntCounterVec,
     /// Replicas on this broker.
     pub partitions: IntGauge,
     /// Replicas that this broker leads.
@@ -98,6 +102,18 @@ impl Metrics {
             topic_bytes_in: counters(&r, "ottla_topic_in_bytes_total", "Record bytes from producers", &["topic"]),
             topic_bytes_out: counters(&r, "ottla_topic_out_bytes_total", "Record bytes to consumers", &["topic"]),
             topic_messages_in: counters(&r, "ottla_topic_in_messages_total", "Records from producers", &["topic"]),
+            topic_replication_in: counters(
+                &r,
+                "ottla_topic_replication_in_bytes_total",
+                "Record bytes taken from leaders",
+                &["topic"],
+            ),
+            topic_replication_out: counters(
+                &r,
+                "ottla_topic_replication_out_bytes_total",
+                "Record bytes given to followers",
+                &["topic"],
+            ),
             partitions: gauge(&r, "ottla_replicas", "Replicas on this broker"),
             leaders: gauge(&r, "ottla_leaders", "Replicas that this broker leads"),
             offline_replicas: gauge(&r, "ottla_offline_replicas", "Replicas on this broker that can't be served"),
@@ -273,6 +289,10 @@ pub struct TopicMetrics {
     pub bytes_out: IntCounter,
     /// Records from producers.
     pub messages_in: IntCounter,
+    /// Record bytes from the leader.
+    pub replication_in: IntCounter,
+    /// Record bytes to followers.
+    pub replication_out: IntCounter,
 }
 
 impl TopicMetrics {
@@ -282,6 +302,8 @@ impl TopicMetrics {
             bytes_in: metrics.topic_bytes_in.with_label_values(&[topic]),
             bytes_out: metrics.topic_bytes_out.with_label_values(&[topic]),
             messages_in: metrics.topic_messages_in.with_label_values(&[topic]),
+            replication_in: metrics.topic_replication_in.with_label_values(&[topic]),
+            replication_out: metrics.topic_replication_out.with_label_values(&[topic]),
         }
     }
 }

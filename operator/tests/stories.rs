@@ -182,7 +182,7 @@ async fn what_can_not_be_done_is_said_and_not_done() {
     world.until("it has one", |seen| seen.leaders("early").len() == 1).await;
 
     world.apply(world.topic("three", 1, |spec| spec.replication_factor = Some(3))).await;
-    world.until("refused", |seen| ready(seen.topic("three"), "ReplicationNotAvailable")).await;
+    world.until("refused", |seen| ready(seen.topic("three"), "TooFewBrokers")).await;
     let typo = |spec: &mut ottla_crds::KafkaTopicSpec| {
         spec.config.insert("retention.mss".to_owned(), "1".to_owned());
     };

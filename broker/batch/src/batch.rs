@@ -111,6 +111,11 @@ impl Batch {
         }
         Stamped { header, body }
     }
+
+    /// The batch with the place that its leader has given it: not a byte changes.
+    pub fn in_place(&self) -> Stamped {
+        self.stamp(self.header.base_offset, self.header.partition_leader_epoch, None)
+    }
 }
 
 /// A batch with its place in the log: a header of its own before the records as they came.

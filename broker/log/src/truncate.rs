@@ -2,7 +2,7 @@
 //!
 //! The order of steps is such that a crash in between leaves a log that is merely longer than wanted.
 
-use crate::disk;
+use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
@@ -15,6 +15,7 @@ impl Log {
     /// would leave the new tail unchecked.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<i64, LogError> {
         if offset >= self.log_end {
+            self.forget_epochs_without_records()?;
             return Ok(self.log_end);
         }
         let first = *self.sealed.keys().next().unwrap_or(&self.active.base_offset);
@@ -26,6 +27,12 @@ impl Log {
         // Half-way the log is neither what it was nor what it should be.
         done.inspect_err(|_| self.failed = true)?;
         Ok(self.log_end)
+    }
+
+    /// Forget an epoch that began at the log's end: a leader notes its epoch before its first record, and if it never wrote
+    /// one, what the next leader writes there belongs to another epoch.
+    pub fn forget_epochs_without_records(&mut self) -> DiskResult<()> {
+        if self.epochs.truncate_end(self.log_end) { self.epochs.store(&self.dir) } else { Ok(()) }
     }
 
     fn cut_tail(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
@@ -48,9 +55,7 @@ impl Log {
         self.log_start = self.log_start.min(self.log_end);
         self.first_dirty = self.first_dirty.min(self.log_end);
         self.dirty.truncated(self.log_end);
-        if self.epochs.truncate_end(self.log_end) {
-            self.epochs.store(&self.dir)?;
-        }
+        self.forget_epochs_without_records()?;
         self.recover_producers(now_ms)
     }
 

@@ -44,6 +44,7 @@ pub fn fate(error: &partition::AppendError) -> AppendError {
         E::Invalid(InvalidBatch::TooLarge { .. }) => AppendError::TooLarge,
         E::Invalid(_)
         | E::Producer(_)
+        | E::NotEnoughReplicasAfterAppend
         | E::TimedOut
         | E::InvalidAcks
         | E::InternalTopic

@@ -114,11 +114,6 @@ fn check_replication_factor(factor: i32, live: usize) -> Result<(), Refused> {
              reached because only {live} broker(s) are registered or some brokers have all their log directories cordoned."
         ));
     }
-    if factor > 1 {
-        return refuse(format!(
-            "Replication is not available yet: a topic has one replica per partition, not {factor}."
-        ));
-    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ impl From<&ReadError> for ErrorCode {
         match error {
             ReadError::NotServed(error) => error.into(),
             ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            ReadError::NotAvailable => ErrorCode::OFFSET_NOT_AVAILABLE,
             ReadError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -40,6 +41,7 @@ impl From<&AppendError> for ErrorCode {
             AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             AppendError::Producer(ProducerError::StaleEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
             AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
+            AppendError::NotEnoughReplicasAfterAppend => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
             AppendError::InvalidAcks => ErrorCode::INVALID_REQUIRED_ACKS,
             AppendError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,

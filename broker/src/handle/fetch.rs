@@ -1,8 +1,8 @@
-//! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers.
+//! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
 //!
 //! Answers at once when there is enough to send or something to tell; otherwise waits for the watermarks of the partitions asked
-//! for. Sessions are not kept: session id 0 tells the client so, and it goes on sending full requests.
-//! Left out: fetches by followers, until replication exists.
+//! for. A follower is told of a high watermark that it does not know yet (KIP-1166): so what is committed shows everywhere at once.
+//! Sessions are not kept: session id 0 tells the client so, and it goes on sending full requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,12 @@ use uuid::Uuid;
 use super::Context;
 use super::leader_hint::LeaderHint;
 use crate::env;
+use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
-use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom};
+use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
 use crate::reply::Reply;
+use crate::watermark::Reached;
 
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;
@@ -32,6 +34,8 @@ struct Wanted {
     index: i32,
     from: ReadFrom,
     max_bytes: usize,
+    /// A follower knows this high watermark; consumers don't care.
+    known_high_watermark: i64,
     /// Resolved once; the role is checked with each read.
     partition: Result<Arc<Partition>, NotServed>,
 }
@@ -46,34 +50,45 @@ pub fn handle(context: &Context, request: FetchRequest) -> Reply {
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes),
-        bound: if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable },
+        reader: reader(context, &request),
     };
     let deadline = env::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
 
     let first = read(&wanted, &limits);
-    if first.is_complete(&limits) || deadline <= env::now() {
-        return context.reply(&first.into_response(context, &wanted, limits.bound));
+    if first.is_complete(&wanted, &limits) || deadline <= env::now() {
+        return context.reply(&first.into_response(context, &wanted, limits.reader));
     }
     let context_later = context.clone();
     context.later(async move {
         let mut outcome = first;
-        while !outcome.is_complete(&limits) && env::now() < deadline {
-            let moved = select_all(outcome.waits(&wanted));
+        while !outcome.is_complete(&wanted, &limits) && env::now() < deadline {
+            let moved = select_all(outcome.waits(&wanted, limits.reader));
             tokio::select! {
                 _ = moved => {}
                 () = env::sleep_until(deadline) => {}
             }
             outcome = read(&wanted, &limits);
         }
-        outcome.into_response(&context_later, &wanted, limits.bound)
+        outcome.into_response(&context_later, &wanted, limits.reader)
     })
 }
 
 struct Limits {
     min_bytes: usize,
     max_bytes: usize,
-    bound: Bound,
+    reader: Reader,
+}
+
+/// Who asks: replicas have ids from 0.
+fn reader(context: &Context, request: &FetchRequest) -> Reader {
+    let replica = &request.replica_state;
+    let id = if context.version < 15 { request.replica_id } else { replica.replica_id };
+    match id {
+        0.. => Reader::Follower { broker: BrokerId(id), incarnation: Incarnation(replica.replica_epoch) },
+        _ if request.isolation_level == 0 => Reader::Consumer(Bound::HighWatermark),
+        _ => Reader::Consumer(Bound::LastStable),
+    }
 }
 
 /// One look at everything that is wanted.
@@ -98,6 +113,7 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
                 last_fetched_epoch: partition.last_fetched_epoch,
             },
             max_bytes: usize::try_from(partition.partition_max_bytes.min(MAX_PARTITION_BYTES)).unwrap_or(0),
+            known_high_watermark: partition.high_watermark,
             partition: known.and_then(|topic| replicas.get(topic, partition.partition)),
         })
         .collect()
@@ -112,7 +128,7 @@ fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
             .partition
             .clone()
             .map_err(ReadError::from)
-            .and_then(|partition| partition.read(&want.from, room, outcome.bytes == 0, limits.bound));
+            .and_then(|partition| partition.read(&want.from, room, outcome.bytes == 0, limits.reader));
         outcome.bytes += read.as_ref().map_or(0, |read| read.len());
         outcome.reads.push(read);
     }
@@ -121,24 +137,29 @@ fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
 
 impl Outcome {
     /// Whether there is enough to send, or something that must be told at once.
-    fn is_complete(&self, limits: &Limits) -> bool {
-        self.bytes >= limits.min_bytes
-            || self.reads.is_empty()
-            || self.reads.iter().any(|read| read.as_ref().map_or(true, |read| read.diverging.is_some()))
+    fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
+        let is_news = |(want, read): (&Wanted, &Result<Read, ReadError>)| match read {
+            Ok(read) => read.diverging.is_some() || read.high_watermark > want.known_high_watermark,
+            Err(_) => true,
+        };
+        self.bytes >= limits.min_bytes || self.reads.is_empty() || wanted.iter().zip(&self.reads).any(is_news)
     }
 
-    /// One wait per partition: its bound moves, or something else about it changes.
-    fn waits(&self, wanted: &[Wanted]) -> Vec<crate::watermark::Reached> {
-        let readable = wanted.iter().zip(&self.reads);
-        readable
-            .filter_map(|(want, read)| {
-                let (Ok(partition), Ok(read)) = (&want.partition, read) else { return None };
-                Some(partition.high_watermark.reached(read.high_watermark + 1))
-            })
-            .collect()
+    /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that there is
+    /// more, and that more is committed.
+    fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
+        let mut waits = Vec::with_capacity(2 * wanted.len());
+        for (want, read) in wanted.iter().zip(&self.reads) {
+            let (Ok(partition), Ok(read)) = (&want.partition, read) else { continue };
+            waits.push(partition.high_watermark.reached(read.high_watermark + 1));
+            if let Reader::Follower { .. } = reader {
+                waits.push(partition.log_end.reached(read.log_end + 1));
+            }
+        }
+        waits
     }
 
-    fn into_response(self, context: &Context, wanted: &[Wanted], bound: Bound) -> FetchResponse {
+    fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
         let mut response = FetchResponse::default();
         for (want, read) in wanted.iter().zip(self.reads) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
@@ -151,10 +172,14 @@ impl Outcome {
             }
             let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
             match read {
-                Ok(read) => fill(&mut answer, read, bound),
+                Ok(read) => fill(&mut answer, read, reader),
                 Err(error) => {
                     answer.error_code = ErrorCode::from(&error);
                     answer.high_watermark = -1;
+                    if let (Reader::Follower { .. }, Some(log_start)) = (reader, error.log_start()) {
+                        // It starts anew there; Kafka's followers ask ListOffsets.
+                        answer.log_start_offset = log_start;
+                    }
                     // What is not there at all is told with an empty list, as Kafka does.
                     answer.aborted_transactions = want.partition.is_err().then(Vec::new);
                     answer.records = Some(Records::default());
@@ -177,7 +202,7 @@ impl Wanted {
     }
 }
 
-fn fill(answer: &mut PartitionData, read: Read, bound: Bound) {
+fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
     answer.high_watermark = read.high_watermark;
     answer.last_stable_offset = read.last_stable;
     answer.log_start_offset = read.log_start;
@@ -185,6 +210,6 @@ fn fill(answer: &mut PartitionData, read: Read, bound: Bound) {
         answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
     }
     // Nothing was ever aborted while there are no transactions.
-    answer.aborted_transactions = (bound == Bound::LastStable).then(Vec::new);
+    answer.aborted_transactions = (reader == Reader::Consumer(Bound::LastStable)).then(Vec::new);
     answer.records = Some(Records(read.chunk.into_iter().collect()));
 }

@@ -49,7 +49,11 @@ fn find(
 ) -> Result<Option<FoundRecord>, ErrorCode> {
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
     let partition = context.partition(topic, wanted.partition_index).map_err(|error| ErrorCode::from(&error))?;
-    partition.find(what, bound, wanted.current_leader_epoch).map_err(|error| ErrorCode::from(&error))
+    partition.find(what, bound, wanted.current_leader_epoch).map_err(|error| match ErrorCode::from(&error) {
+        // The version that brought the newer code.
+        ErrorCode::OFFSET_NOT_AVAILABLE if context.version < 5 => ErrorCode::LEADER_NOT_AVAILABLE,
+        code => code,
+    })
 }
 
 /// What a timestamp asks for; the special ones from the version on that brought them. None: not in this version.

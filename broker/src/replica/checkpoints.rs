@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use ottla_log::checkpoints::CheckpointError;
-use ottla_log::checkpoints::{
-    FIRST_DIRTY, HIGH_WATERMARKS, LOG_STARTS, PartitionKey, RECOVERY_POINTS, read_offsets, write_offsets,
-};
+pub use ottla_log::checkpoints::{CheckpointError, PartitionKey};
+use ottla_log::checkpoints::{FIRST_DIRTY, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, read_offsets, write_offsets};
 use ottla_log::{DiskResult, RecoveryHint};
 
 /// How far one log has got, for its next opening.

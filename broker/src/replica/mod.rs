@@ -2,6 +2,8 @@
 //!
 //! - [`Replicas`]: compares the image with what runs, and makes it so
 //! - [`partition`]: one partition: its log, its role, the order of appends
+//! - [`fetching`]: followers as clients of their leaders
+//! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - `folders`: whose the partitions' folders are
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` beside it
@@ -10,8 +12,10 @@
 
 pub mod checkpoints;
 mod compaction;
+pub mod fetching;
 mod folders;
 pub mod housekeeping;
+mod in_sync;
 pub mod partition;
 
 use std::collections::{HashMap, HashSet};
@@ -26,15 +30,17 @@ use ottla_log::folder::partition_name;
 use ottla_log::metadata::MetadataError;
 use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
+use self::fetching::Fetchers;
 use self::partition::Partition;
+use self::partition::leadership::Surroundings;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Workers};
 use crate::image::Me;
-use crate::image::{Assignment, ClusterImage, ImageReceiver, Topic};
+use crate::image::{Assignment, Broker, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::{Metrics, TopicMetrics};
 
 /// Why a partition can't be used here and now. A client asks elsewhere or again.
@@ -71,7 +77,11 @@ const MAX_EXPANSION: usize = 32;
 /// Small limits are for records, not for what their codec makes of them.
 const MIN_DECOMPRESSED: usize = 16 << 20;
 
-type Key = (Uuid, i32);
+/// Followers that have caught up and are not looked at yet; with more the regular look finds them.
+const JOINING: usize = 1024;
+
+/// A partition, by its topic's id and its number.
+pub type Key = (Uuid, i32);
 
 /// The replicas of this broker.
 pub struct Replicas {
@@ -87,12 +97,15 @@ pub struct Replicas {
     /// Those that failed.
     failed: Mutex<HashSet<Key>>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
+    fetchers: Fetchers,
+    joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
 }
 
 impl Replicas {
-    /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs.
+    /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs. Also where followers
+    /// that have caught up are named: for [`Replicas::keep_in_sync`].
     ///
     /// # Errors
     /// When the directory or its checkpoints can't be read.
@@ -103,21 +116,26 @@ impl Replicas {
         workers: Workers,
         metrics: Arc<Metrics>,
         ask: AskSender,
-    ) -> Result<Arc<Replicas>, checkpoints::CheckpointError> {
+    ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
         folders::finish_removals(dir)?;
-        Ok(Arc::new(Replicas {
+        let checkpoints = Arc::new(Mutex::new(Checkpoints::load(dir, clean)?));
+        let (joining, joined) = mpsc::channel(JOINING);
+        let replicas = Arc::new(Replicas {
             me,
             dir: dir.to_owned(),
             files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
+            fetchers: Fetchers::new(me, workers.clone(), checkpoints.clone()),
             workers,
             metrics,
             ask,
-            checkpoints: Arc::new(Mutex::new(Checkpoints::load(dir, clean)?)),
+            checkpoints,
             unopened: AtomicUsize::new(0),
             failed: Mutex::default(),
             running: RwLock::default(),
+            joining,
             roles: watch::Sender::new(()),
-        }))
+        });
+        Ok((replicas, joined))
     }
 
     /// The replica of a partition of `topic` that runs here.
@@ -173,21 +191,24 @@ impl Replicas {
             for assignment in topic.partitions.iter().filter(mine) {
                 let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
                 match running {
-                    Some(partition) => partition.assume(assignment, &topic.settings),
-                    None => opening.push(self.open(topic.clone(), assignment.clone())),
+                    Some(partition) => partition.assume(assignment, &topic.settings, surroundings(image, assignment)),
+                    None => opening.push(self.open(image, topic.clone(), assignment.clone())),
                 }
             }
         }
+        // Before logs are recovered, which may take long.
+        self.fetchers.reconcile(image, &self.all());
         // All at once: the workers bound how many logs are recovered at a time.
         self.unopened.store(opening.len(), Ordering::SeqCst);
         join_all(opening).await;
         self.remove_gone(image).await;
+        self.fetchers.reconcile(image, &self.all());
         self.roles.send_replace(());
         self.report_what_is_left(image);
         self.count(image);
     }
 
-    async fn open(&self, topic: Arc<Topic>, assignment: Assignment) {
+    async fn open(&self, image: &ClusterImage, topic: Arc<Topic>, assignment: Assignment) {
         let number = assignment.partition;
         let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
         let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
@@ -207,8 +228,10 @@ impl Replicas {
             log.set_first_dirty(offset);
         }
         let metrics = TopicMetrics::of(&self.metrics, name);
-        let partition = Arc::new(Partition::new(&topic, number, self.me, log, known.high_watermark, metrics));
-        partition.assume(&assignment, &topic.settings);
+        let joining = self.joining.clone();
+        let partition = Partition::new(&topic, number, self.me, log, known.high_watermark, metrics, joining);
+        let partition = Arc::new(partition);
+        partition.assume(&assignment, &topic.settings, surroundings(image, &assignment));
         self.unopened.fetch_sub(1, Ordering::SeqCst);
         self.failed.lock().remove(&(topic.id, number));
         self.running.write().insert((topic.id, number), partition);
@@ -322,6 +345,7 @@ impl Replicas {
     /// Closes every log: flushed, with snapshots, and the checkpoints that let the next start trust them. True when all went
     /// well: the caller may leave the clean-shutdown marker.
     pub async fn close(&self) -> bool {
+        self.fetchers.stop();
         let running: Vec<_> = self.running.write().drain().map(|(_, partition)| partition).collect();
         let closing = running.into_iter().map(|partition| {
             let closed = self.workers.run(move || (partition.close(), partition));
@@ -340,6 +364,17 @@ impl Replicas {
         }
         let stored = self.checkpoints.lock().store(closed);
         stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
+    }
+}
+
+fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {
+    let is = |wanted: fn(Option<&Broker>) -> bool| {
+        assignment.replicas.iter().copied().filter(|id| wanted(image.brokers.get(id))).collect()
+    };
+    Surroundings {
+        dead: is(|broker| broker.is_none_or(|broker| !broker.alive)),
+        draining: is(|broker| broker.is_some_and(|broker| broker.draining)),
+        max_lag: image.settings.replica_lag_time_max,
     }
 }
 

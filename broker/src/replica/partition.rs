@@ -4,13 +4,18 @@
 //! Always: log_start ≤ high_watermark ≤ log_end.
 //!
 //! - here: its role, and appends
+//! - [`leadership`]: what a leader knows of its followers: who is in sync, how far records are safe
+//! - [`in_sync`]: the same, asked of a partition: followers' fetches in, changes of the ISR out
+//! - [`following`]: copying the leader: appends, and cutting where the logs part
 //! - [`reading`]: batches, look-ups, and taking records away at the start
 //! - [`upkeep`]: flushes, retention, compaction, and its end
 
+pub mod following;
+pub mod in_sync;
+pub mod leadership;
 pub mod reading;
 pub mod upkeep;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -18,14 +23,16 @@ use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_crds::assignment::{Position, high_watermark};
-use ottla_log::{Admission, Log, ProducerError};
+use ottla_log::{Admission, DiskResult, Log, ProducerError};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::NotServed;
+use self::following::Following;
+use self::leadership::{Leadership, Look, Surroundings};
+use super::{Key, NotServed};
 use crate::env::{self, Instant};
-use crate::image::{Assignment, BrokerId, IsrMember, Me};
+use crate::image::{Assignment, Me};
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
 
@@ -49,6 +56,8 @@ pub struct Partition {
     uncleanable: AtomicBool,
     me: Me,
     metrics: TopicMetrics,
+    /// Where to say that a follower may join the ISR.
+    joining: mpsc::Sender<Key>,
     state: Mutex<State>,
 }
 
@@ -70,18 +79,9 @@ enum Role {
     /// Appends, and tells consumers.
     Leader(Leadership),
     /// Copies the leader.
-    Follower,
+    Follower(Following),
     /// Its files can't be trusted or its disk failed: served again after a restart.
     Offline,
-}
-
-#[derive(Debug)]
-struct Leadership {
-    epoch: i32,
-    isr: Vec<IsrMember>,
-    replicas: usize,
-    /// Followers' positions in this leader epoch.
-    positions: BTreeMap<BrokerId, Position>,
 }
 
 /// Where an append ended up.
@@ -116,6 +116,9 @@ pub enum AppendError {
     /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
+    /// Fewer in-sync replicas than `min.insync.replicas` at the end of the request's time-out; appended, but not committed.
+    #[error("fewer in-sync replicas than min.insync.replicas after the append")]
+    NotEnoughReplicasAfterAppend,
     /// Appended, but not committed within the request's time-out.
     #[error("not committed within the time-out")]
     TimedOut,
@@ -152,6 +155,7 @@ impl Partition {
         log: Log,
         high_watermark: i64,
         metrics: TopicMetrics,
+        joining: mpsc::Sender<Key>,
     ) -> Partition {
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
         Partition {
@@ -165,6 +169,7 @@ impl Partition {
             uncleanable: AtomicBool::new(false),
             me,
             metrics,
+            joining,
             state: Mutex::new(State {
                 log,
                 settings: topic.settings.clone(),
@@ -176,11 +181,14 @@ impl Partition {
     }
 
     /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
-    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>) {
+    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) {
         let mut state = self.state.lock();
         if !Arc::ptr_eq(&state.settings, settings) {
             state.log.set_config(super::log_config(settings));
             state.settings = settings.clone();
+        }
+        if let Role::Leader(leadership) = &mut state.role {
+            leadership.set_surroundings(surroundings.clone());
         }
         let seen = (assignment.leader_epoch, assignment.partition_epoch);
         if seen <= state.acted_on || matches!(state.role, Role::Offline) {
@@ -188,38 +196,43 @@ impl Partition {
         }
         state.acted_on = seen;
         // Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
-        let myself = IsrMember { broker: self.me.id, incarnation: self.me.incarnation };
-        let leads = assignment.leader == Some(self.me.id) && assignment.isr.contains(&myself);
+        let leads = assignment.may_lead(self.me.id, self.me.incarnation, None);
         match &mut state.role {
-            Role::Leader(leadership) if leads && leadership.epoch == assignment.leader_epoch => {
-                leadership.isr.clone_from(&assignment.isr);
-                leadership.replicas = assignment.replicas.len();
+            Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
+                leadership.learn(assignment);
                 self.advance_high_watermark(&state);
+                return;
+            }
+            Role::Follower(following)
+                if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
+            {
                 return;
             }
             _ => {}
         }
-        state.role = if leads {
-            // The epoch is written before the first append under it: a follower that asks in between must learn that the old
-            // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
-            if let Err(error) = state.log.start_epoch(assignment.leader_epoch) {
-                self.take_offline(&mut state, &error);
-                return;
-            }
-            Role::Leader(Leadership {
-                epoch: assignment.leader_epoch,
-                isr: assignment.isr.clone(),
-                replicas: assignment.replicas.len(),
-                positions: BTreeMap::new(),
-            })
-        } else if assignment.leader.is_some_and(|leader| leader != self.me.id) {
-            Role::Follower
-        } else {
-            Role::Bystander
-        };
+        let role =
+            if leads { self.lead(&mut state, assignment, surroundings) } else { self.follow(&mut state, assignment) };
+        match role {
+            Ok(role) => state.role = role,
+            Err(error) => self.take_offline(&mut state, &error),
+        }
         self.advance_high_watermark(&state);
         drop(state);
         self.disturb();
+    }
+
+    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
+        // The epoch is written before the first append under it: a follower that asks in between must learn that the old
+        // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
+        state.log.start_epoch(assignment.leader_epoch)?;
+        let epoch_start = state.log.log_end();
+        Ok(Role::Leader(Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now())))
+    }
+
+    fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
+        let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
+        state.log.forget_epochs_without_records()?;
+        Ok(Role::Follower(Following { leader, leader_epoch: assignment.leader_epoch, told: -1 }))
     }
 
     /// Appends what a client sent: one batch. The bytes are checked outside of the partition's lock.
@@ -264,9 +277,9 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         let Role::Leader(leadership) = &state.role else { return Err(NotServed::NotLeader.into()) };
-        let leader_epoch = leadership.epoch;
+        let leader_epoch = leadership.epoch();
         let append_time_ms = (state.settings.message_timestamp_type == TimestampType::LogAppendTime).then_some(now_ms);
-        if acks_all && leadership.isr.len() < leadership.min_in_sync(&state.settings) {
+        if acks_all && !leadership.has_enough_in_sync(&self.look(&state)) {
             return Err(AppendError::NotEnoughReplicas);
         }
         let log_start = state.log.log_start();
@@ -279,9 +292,7 @@ impl Partition {
         let base_offset = state.log.log_end();
         let stamped = batch.stamp(base_offset, leader_epoch, append_time_ms);
         if let Err(error) = state.log.append(&[stamped], now_ms) {
-            if !matches!(error, ottla_log::AppendError::NoSpace(_)) {
-                self.take_offline(&mut state, &error);
-            }
+            self.go_offline_after(&mut state, &error);
             return Err(error.into());
         }
         let end = state.log.log_end();
@@ -317,8 +328,20 @@ impl Partition {
             }
             tokio::select! {
                 _ = futures::future::join(committed, flushed) => {}
-                () = env::sleep_until(deadline) => return Err(AppendError::TimedOut),
+                () = env::sleep_until(deadline) => return Err(self.not_in_time(appended.leader_epoch)),
             }
+        }
+    }
+
+    fn not_in_time(&self, leader_epoch: i32) -> AppendError {
+        let enough = self.leading(leader_epoch).map(|state| match &state.role {
+            Role::Leader(leadership) => leadership.has_enough_in_sync(&self.look(&state)),
+            Role::Bystander | Role::Follower(_) | Role::Offline => true,
+        });
+        match enough {
+            Ok(true) => AppendError::TimedOut,
+            Ok(false) => AppendError::NotEnoughReplicasAfterAppend,
+            Err(error) => error.into(),
         }
     }
 
@@ -342,31 +365,45 @@ impl Partition {
     /// The epoch in which this broker leads the partition; none while it does not.
     pub fn leader_epoch(&self) -> Option<i32> {
         match &self.state.lock().role {
-            Role::Leader(leadership) => Some(leadership.epoch),
-            Role::Bystander | Role::Follower | Role::Offline => None,
+            Role::Leader(leadership) => Some(leadership.epoch()),
+            Role::Bystander | Role::Follower(_) | Role::Offline => None,
         }
     }
 
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
     fn leading(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.state.lock();
-        let Role::Leader(Leadership { epoch, .. }) = state.role else {
-            return Err(if matches!(state.role, Role::Offline) { NotServed::Storage } else { NotServed::NotLeader });
+        let epoch = match &state.role {
+            Role::Leader(leadership) => leadership.epoch(),
+            Role::Offline => return Err(NotServed::Storage),
+            Role::Bystander | Role::Follower(_) => return Err(NotServed::NotLeader),
         };
-        match believed_epoch {
-            ..0 => Ok(state),
-            older if older < epoch => Err(NotServed::FencedLeaderEpoch),
-            newer if newer > epoch => Err(NotServed::UnknownLeaderEpoch),
-            _ => Ok(state),
-        }
+        check_epoch(believed_epoch, epoch)?;
+        Ok(state)
     }
 
     fn advance_high_watermark(&self, state: &State) {
         let Role::Leader(leadership) = &state.role else { return };
-        let min_in_sync = leadership.min_in_sync(&state.settings);
         let (current, log_end) = (self.high_watermark.get(), state.log.log_end());
-        let Leadership { isr, positions, .. } = leadership;
-        self.high_watermark.advance(high_watermark(current, log_end, self.me.id, isr, positions, min_in_sync));
+        let next = leadership.high_watermark(current, log_end, state.settings.min_insync_replicas);
+        self.high_watermark.advance(next);
+    }
+
+    fn look(&self, state: &State) -> Look {
+        Look {
+            now: env::now(),
+            log_end: state.log.log_end(),
+            high_watermark: self.high_watermark.get(),
+            min_in_sync: state.settings.min_insync_replicas,
+        }
+    }
+
+    /// A full disk is no reason: there may be room again.
+    fn go_offline_after(&self, state: &mut State, error: &ottla_log::AppendError) {
+        match error {
+            ottla_log::AppendError::NoSpace(_) | ottla_log::AppendError::OutOfOrder { .. } => {}
+            ottla_log::AppendError::Disk(_) | ottla_log::AppendError::Failed => self.take_offline(state, error),
+        }
     }
 
     fn take_offline(&self, state: &mut State, error: &dyn std::error::Error) {
@@ -388,15 +425,24 @@ impl State {
         self.settings.cleanup_policy.compact.then(|| self.log.first_dirty())
     }
 
+    /// The epoch of the last record (−1: there is none), and the next offset.
+    fn last_epoch_and_end(&self) -> (i32, i64) {
+        let log_end = self.log.log_end();
+        let last = log_end.checked_sub(1).filter(|last| *last >= self.log.log_start());
+        (last.map_or(-1, |last| self.epoch_at(last)), log_end)
+    }
+
     /// The leader epoch of an offset; −1 if there is none.
     fn epoch_at(&self, offset: i64) -> i32 {
         self.log.epochs().epoch_at(offset).unwrap_or(-1)
     }
 }
 
-impl Leadership {
-    /// A topic with fewer replicas than `min.insync.replicas` needs all that it has (KIP-966).
-    fn min_in_sync(&self, settings: &TopicSettings) -> usize {
-        settings.min_insync_replicas.min(self.replicas)
+/// Whether the epoch that a client believes (−1: it does not say) is the one that it is.
+fn check_epoch(believed: i32, epoch: i32) -> Result<(), NotServed> {
+    match believed {
+        0.. if believed < epoch => Err(NotServed::FencedLeaderEpoch),
+        0.. if believed > epoch => Err(NotServed::UnknownLeaderEpoch),
+        _ => Ok(()),
     }
 }

@@ -33,9 +33,12 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long a start waits for the brokers to know each other. It takes milliseconds.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
-/// What differs from Kafka's defaults, as in the `server.properties` of Kafka's own quick start: there is one machine.
-const SETTINGS: [(&str, &str); 2] =
-    [("offsets.topic.replication.factor", "1"), ("group.initial.rebalance.delay.ms", "0")];
+/// What differs from Kafka's defaults: as in the `server.properties` of Kafka's own quick start nobody waits for a group's
+/// further members, and a topic of Kafka's own has no more replicas than there are brokers.
+fn settings(brokers: u16) -> [(String, String); 2] {
+    [("offsets.topic.replication.factor", brokers.clamp(1, 3)), ("group.initial.rebalance.delay.ms", 0)]
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+}
 
 /// Everything that runs.
 pub struct Laptop {
@@ -148,7 +151,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
     let found = clusters.get_opt(CLUSTER).await?;
     let wanted = i32::from(options.brokers);
     let Some(found) = found else {
-        let config = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = settings(options.brokers).into_iter();
         let spec = KafkaClusterSpec {
             brokers: Brokers { replicas: wanted, ..Brokers::default() },
             listeners: vec![ottla_crds::Listener {

@@ -152,7 +152,7 @@ fn partitions_that_are_placed_by_hand_begin_there_and_the_others_even_it_out() {
 #[test]
 fn partitions_that_can_not_begin_where_they_are_placed_wait() {
     for (replicas, reason, message) in [
-        (&[0, 1][..], "ReplicationNotAvailable", "replication is not available yet: place partition 1 on one broker"),
+        (&[0, 2][..], "BrokerNotAvailable", "partition 1 is to begin on broker 2, which can not take it now"),
         (&[2], "BrokerNotAvailable", "partition 1 is to begin on broker 2, which can not take it now"),
         (&[7], "BrokerNotAvailable", "partition 1 is to begin on broker 7, which can not take it now"),
     ] {

@@ -152,14 +152,19 @@ impl<'a> Plan<'a> {
         if let (true, Some(error)) = (self.entries.is_empty(), &self.config_error) {
             return obstacle("InvalidConfig", error);
         }
-        let replication_factor = self.topic.spec.replication_factor;
-        if replication_factor.unwrap_or(self.cluster.spec.defaults.replication_factor) > 1 && !missing.is_empty() {
-            return obstacle("ReplicationNotAvailable", "replication is not available yet: set replicationFactor to 1");
-        }
         if !is_owned(self.topic) {
             return Ok(vec![Step::Own(self.topic.clone())]);
         }
         self.place(&missing)
+    }
+
+    /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as the
+    /// cluster's defaults say.
+    fn replication_factor(&self) -> usize {
+        let others = self.entries.values().next().map(|entry| entry.replication_factor());
+        let default = || usize::try_from(self.cluster.spec.defaults.replication_factor).unwrap_or(1);
+        let wanted = self.topic.spec.replication_factor.and_then(|factor| usize::try_from(factor).ok());
+        wanted.or(others).unwrap_or_else(default).max(1)
     }
 
     /// How many partitions have ever been said to exist.
@@ -180,9 +185,11 @@ impl<'a> Plan<'a> {
         let existing = self.entries.values().map(|entry| &entry.replicas).chain(placed.values());
         let existing: Vec<Vec<BrokerId>> = existing.cloned().collect();
         let seed = self.id.as_u64_pair().0;
-        match placement::place(free.len(), 1, &brokers, &existing, seed) {
+        match placement::place(free.len(), self.replication_factor(), &brokers, &existing, seed) {
             Ok(replicas) => placed.extend(free.into_iter().zip(replicas)),
-            Err(_) => return obstacle("NoBrokers", "no broker is there to take the partitions"),
+            Err(_) if brokers.is_empty() => return obstacle("NoBrokers", "no broker is there to take the partitions"),
+            Err(_) if free.is_empty() => {}
+            Err(error) => return obstacle("TooFewBrokers", error.to_string()),
         }
         let mut added: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
         for (partition, replicas) in placed {
@@ -207,10 +214,6 @@ impl<'a> Plan<'a> {
         for Placement { partition, replicas } in &self.topic.spec.placement {
             if missing.binary_search(partition).is_err() {
                 continue;
-            }
-            if replicas.len() > 1 {
-                let message = format!("replication is not available yet: place partition {partition} on one broker");
-                return obstacle("ReplicationNotAvailable", message);
             }
             if let Some(away) = replicas.iter().find(|id| brokers.iter().all(|broker| broker.id != **id)) {
                 let message = format!("partition {partition} is to begin on broker {away}, which can not take it now");

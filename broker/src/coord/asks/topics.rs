@@ -15,11 +15,6 @@ use crate::image::{BrokerId, ClusterImage, Topic};
 impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
         let image = self.images.borrow().clone();
-        let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
-        if factor > 1 {
-            let message = "Replication is not available yet: ask for a replication factor of 1.";
-            return Err(refuse(ErrorCode::INVALID_REPLICATION_FACTOR, message));
-        }
         let created = self.create_object(wanted).await?;
         let uid = created.uid().and_then(|uid| Uuid::parse_str(&uid).ok()).unwrap_or_default();
         let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use ottla_log::{Bounds, FoundRecord, LogError, LogSlice};
 use ottla_wire::{Chunk, FileSlice};
 
-use super::{Appended, Partition};
+use super::{Appended, Partition, Role};
+use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 
 /// Reads up to this size are copied to memory at once; larger ones are sent from the file.
@@ -19,6 +20,21 @@ pub enum Bound {
     HighWatermark,
     /// Everything before the first open transaction.
     LastStable,
+}
+
+/// Who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A consumer, up to what it may see.
+    Consumer(Bound),
+    /// A follower, whose disk holds what `incarnation` names. It sees everything, and what it asks for acknowledges what comes
+    /// before.
+    Follower {
+        /// Its broker.
+        broker: BrokerId,
+        /// See [`Incarnation`].
+        incarnation: Incarnation,
+    },
 }
 
 /// An offset to look up.
@@ -58,6 +74,8 @@ pub struct Read {
     pub last_stable: i64,
     /// The log's first offset.
     pub log_start: i64,
+    /// The log's end; more than the reader may see.
+    pub log_end: i64,
     /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
     pub diverging: Option<(i32, i64)>,
 }
@@ -88,12 +106,23 @@ pub enum ReadError {
         /// See [`Partition::high_watermark`].
         high_watermark: i64,
     },
+    /// A new leader does not know yet how much is committed.
+    #[error("the end of what is committed is not known yet")]
+    NotAvailable,
     /// The disk failed.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
 impl ReadError {
+    /// Where the log begins, if that is what a reader was told it is out of.
+    pub fn log_start(&self) -> Option<i64> {
+        match self {
+            ReadError::OutOfRange { log_start, .. } => Some(*log_start),
+            ReadError::NotServed(_) | ReadError::NotAvailable | ReadError::Log(_) => None,
+        }
+    }
+
     /// Whether the client should be told who leads (KIP-951).
     pub fn asks_for_leader(&self) -> bool {
         matches!(self, ReadError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
@@ -116,13 +145,25 @@ impl Partition {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn read(&self, from: &ReadFrom, max_bytes: usize, at_least_one: bool, bound: Bound) -> Result<Read, ReadError> {
-        let state = self.leading(from.current_leader_epoch)?;
+    pub fn read(
+        &self,
+        from: &ReadFrom,
+        max_bytes: usize,
+        at_least_one: bool,
+        reader: Reader,
+    ) -> Result<Read, ReadError> {
+        let mut state = self.leading(from.current_leader_epoch)?;
+        if let (Role::Leader(leadership), Reader::Follower { broker, .. }) = (&state.role, reader)
+            && !leadership.is_follower(broker)
+        {
+            // It knows an assignment that has not come here yet, or the other way round.
+            return Err(NotServed::UnknownLeaderEpoch.into());
+        }
         let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
         let high_watermark = self.high_watermark.get();
         // Nothing is undecided while there are no transactions.
         let last_stable = high_watermark;
-        let mut read = Read { chunk: None, high_watermark, last_stable, log_start, diverging: None };
+        let mut read = Read { chunk: None, high_watermark, last_stable, log_start, log_end, diverging: None };
         if from.last_fetched_epoch >= 0 {
             let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
             let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
@@ -134,9 +175,14 @@ impl Partition {
         if from.offset < log_start || from.offset > log_end {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
-        let up_to = match bound {
-            Bound::HighWatermark => high_watermark,
-            Bound::LastStable => last_stable,
+        let up_to = match reader {
+            Reader::Consumer(Bound::HighWatermark) => high_watermark,
+            Reader::Consumer(Bound::LastStable) => last_stable,
+            Reader::Follower { broker, incarnation } => {
+                self.note_fetch(&mut state, broker, incarnation, from.offset);
+                read.high_watermark = self.high_watermark.get();
+                log_end
+            }
         };
         drop(state);
         let Some(slice) = self.locate(Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
@@ -148,7 +194,10 @@ impl Partition {
         } else {
             Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
         });
-        self.metrics.bytes_out.inc_by(len as u64);
+        match reader {
+            Reader::Consumer(_) => self.metrics.bytes_out.inc_by(len as u64),
+            Reader::Follower { .. } => self.metrics.replication_out.inc_by(len as u64),
+        }
         Ok(read)
     }
 
@@ -170,16 +219,22 @@ impl Partition {
         let up_to = match bound {
             Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
         };
+        // A new leader does not know yet how much is committed (KIP-207).
+        let unsettled = matches!(&state.role, Role::Leader(leadership) if up_to < leadership.epoch_start());
         let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
         let search = match wanted {
             Wanted::Nothing => return Ok(Some(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
+            Wanted::Latest if unsettled => return Err(ReadError::NotAvailable),
             Wanted::Latest => return Ok(Some(end(up_to))),
             Wanted::Earliest => return Ok(Some(end(state.log.log_start()))),
             Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
             Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
         };
         drop(state);
-        Ok(search.run()?.filter(|record| record.offset < up_to))
+        match search.run()?.filter(|record| record.offset < up_to) {
+            None if unsettled => Err(ReadError::NotAvailable),
+            found => Ok(found),
+        }
     }
 
     /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.

@@ -7,6 +7,7 @@ use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::retention::Retired;
 use ottla_log::{Compaction, DiskResult};
 
+use super::leadership::Leadership;
 use super::{Partition, Role};
 use crate::replica::checkpoints::Positions;
 
@@ -125,13 +126,13 @@ impl Partition {
         let state = self.state.lock();
         let leadership = match &state.role {
             Role::Leader(leadership) => Some(leadership),
-            Role::Bystander | Role::Follower | Role::Offline => None,
+            Role::Bystander | Role::Follower(_) | Role::Offline => None,
         };
         Standing {
             leads: leadership.is_some(),
             offline: matches!(state.role, Role::Offline),
-            under_replicated: leadership.is_some_and(|l| l.isr.len() < l.replicas),
-            under_min_isr: leadership.is_some_and(|l| l.isr.len() < l.min_in_sync(&state.settings)),
+            under_replicated: leadership.is_some_and(Leadership::is_under_replicated),
+            under_min_isr: leadership.is_some_and(|leadership| !leadership.has_enough_in_sync(&self.look(&state))),
             size: state.log.size(),
             log_start: state.log.log_start(),
             log_end: state.log.log_end(),
@@ -140,10 +141,7 @@ impl Partition {
 
     /// The epoch of the last record (−1: there is none), and the next offset: how much this replica has.
     pub fn last_epoch_and_end(&self) -> (i32, i64) {
-        let state = self.state.lock();
-        let log_end = state.log.log_end();
-        let last = log_end.checked_sub(1).filter(|last| *last >= state.log.log_start());
-        (last.map_or(-1, |last| state.epoch_at(last)), log_end)
+        self.state.lock().last_epoch_and_end()
     }
 
     /// The replica goes: whoever waits for it learns that it is not here any more.

@@ -1,0 +1,229 @@
+//! One fetcher: a connection to one leader, and all that is followed there, one fetch after the other.
+//!
+//! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_wire::m01_fetch::{FetchResponse, PartitionData};
+use ottla_wire::{ErrorCode, Str};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::Work;
+use super::connection::{CallError, Connection};
+use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
+use crate::env::{self, Workers};
+use crate::image::{BrokerId, Me};
+use crate::replica::checkpoints::{Checkpoints, PartitionKey};
+use crate::replica::partition::Partition;
+use crate::replica::partition::following::{FollowError, NextFetch};
+
+/// Pause before a leader that could not be reached is tried again …
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// … and the longest, after doubling. Kafka's default for `replica.fetch.backoff.ms`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Fetches from one leader.
+pub(super) struct Fetcher {
+    me: Me,
+    leader: BrokerId,
+    workers: Workers,
+    checkpoints: Arc<Mutex<Checkpoints>>,
+    todo: watch::Receiver<Work>,
+}
+
+impl Fetcher {
+    pub fn new(
+        me: Me,
+        leader: BrokerId,
+        workers: Workers,
+        checkpoints: Arc<Mutex<Checkpoints>>,
+        todo: watch::Receiver<Work>,
+    ) -> Fetcher {
+        Fetcher { me, leader, workers, checkpoints, todo }
+    }
+
+    /// Fetches until it is aborted.
+    pub async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let work = self.todo.borrow_and_update().clone();
+            let began = env::now();
+            match self.fetch(&work).await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::debug!(leader = %self.leader, %error, "failed to fetch: trying again");
+                    if env::now() > began + LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                    tokio::select! {
+                        () = env::sleep_until(env::now() + pause) => {}
+                        changed = self.todo.changed() => if changed.is_err() { return },
+                    }
+                    pause = LONGEST_PAUSE.min(2 * pause);
+                }
+            }
+        }
+    }
+
+    /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited for then:
+    /// what is new must not wait for what is idle.
+    async fn fetch(&mut self, work: &Work) -> Result<(), CallError> {
+        let Some(endpoint) = work.endpoint.as_ref().filter(|_| !work.partitions.is_empty()) else {
+            // The sender goes only with this fetcher.
+            let _ = self.todo.changed().await;
+            return Ok(());
+        };
+        let mut connection = tokio::select! {
+            opened = Connection::open(endpoint, Str::from(format!("broker-{}-fetcher", self.me.id))) => opened?,
+            () = news(&mut self.todo, work) => return Ok(()),
+        };
+        let mut rounds = Rounds::new(work);
+        loop {
+            let now = env::now();
+            let asked = rounds.ask(now);
+            if asked.is_empty() {
+                let until = rounds.resting.next(now).unwrap_or(now + LONGEST_PAUSE);
+                tokio::select! {
+                    () = env::sleep_until(until) => continue,
+                    () = news(&mut self.todo, work) => return Ok(()),
+                }
+            }
+            let request = round::request(self.me, &asked);
+            let response = tokio::select! {
+                response = connection.call(FETCH_VERSION, &request) => response?,
+                () = news(&mut self.todo, work) => return Ok(()),
+            };
+            let asked = rounds.with_partitions(asked);
+            let checkpoints = self.checkpoints.clone();
+            let taken = self.workers.run(move || take_in(asked, response, &checkpoints)).await;
+            rounds.learn(taken, env::now());
+        }
+    }
+}
+
+/// Resolves when there is something new to do; what need not be done any more shows when it is asked for.
+async fn news(todo: &mut watch::Receiver<Work>, work: &Work) {
+    // An error: the sender is gone, and this task is about to be.
+    let _ = todo.wait_for(|newer| work.lacks_some_of(newer)).await;
+}
+
+/// The partitions of one connection.
+struct Rounds {
+    partitions: HashMap<Key, (Arc<Partition>, i32)>,
+    /// Who is asked for first: those that had nothing last time.
+    order: Vec<Key>,
+    resting: Resting,
+}
+
+impl Rounds {
+    fn new(work: &Work) -> Rounds {
+        let key = |partition: &Arc<Partition>| (partition.topic_id, partition.number);
+        let partitions: HashMap<_, _> =
+            work.partitions.iter().map(|(p, epoch)| (key(p), (p.clone(), *epoch))).collect();
+        let mut order: Vec<Key> = partitions.keys().copied().collect();
+        order.sort_unstable();
+        Rounds { partitions, order, resting: Resting::default() }
+    }
+
+    fn ask(&self, now: env::Instant) -> Vec<Asked> {
+        let ask = |key: &Key| {
+            let (partition, epoch) = self.partitions.get(key)?;
+            Some(Asked { key: *key, next: partition.next_fetch(*epoch)? })
+        };
+        self.order.iter().filter(|key| !self.resting.holds(key, now)).filter_map(ask).collect()
+    }
+
+    fn with_partitions(&self, asked: Vec<Asked>) -> HashMap<Key, (Arc<Partition>, NextFetch)> {
+        let found = asked.into_iter().filter_map(|Asked { key, next }| {
+            let (partition, _) = self.partitions.get(&key)?;
+            Some((key, (partition.clone(), next)))
+        });
+        found.collect()
+    }
+
+    fn learn(&mut self, taken: Vec<(Key, Taken)>, now: env::Instant) {
+        let mut fed = std::collections::HashSet::new();
+        for (key, taken) in taken {
+            match taken {
+                Taken::Nothing => self.resting.forget(&key),
+                Taken::Some => {
+                    self.resting.forget(&key);
+                    fed.insert(key);
+                }
+                Taken::Failed => self.resting.put(key, now),
+            }
+        }
+        if !fed.is_empty() {
+            // Stable: whoever had nothing keeps its turn.
+            self.order.sort_by_key(|key| fed.contains(key));
+        }
+    }
+}
+
+/// What became of one partition's answer.
+enum Taken {
+    Nothing,
+    Some,
+    Failed,
+}
+
+/// Takes a response in: blocks on the disk.
+fn take_in(
+    mut asked: HashMap<Key, (Arc<Partition>, NextFetch)>,
+    response: FetchResponse,
+    checkpoints: &Mutex<Checkpoints>,
+) -> Vec<(Key, Taken)> {
+    let mut taken = Vec::with_capacity(asked.len());
+    if response.error_code != ErrorCode::NONE {
+        tracing::warn!(error = ?response.error_code, "a leader refused a fetch");
+        return asked.into_keys().map(|key| (key, Taken::Failed)).collect();
+    }
+    for topic in response.responses {
+        for answer in topic.partitions {
+            let key = (topic.topic_id, answer.partition_index);
+            let Some((partition, next)) = asked.remove(&key) else { continue };
+            let outcome = take_one(&partition, &next, answer, checkpoints).unwrap_or_else(|error| {
+                tracing::error!(topic = %partition.topic, partition = partition.number, %error, "failed to follow");
+                Taken::Failed
+            });
+            taken.push((key, outcome));
+        }
+    }
+    taken
+}
+
+fn take_one(
+    partition: &Partition,
+    next: &NextFetch,
+    answer: PartitionData,
+    checkpoints: &Mutex<Checkpoints>,
+) -> Result<Taken, FollowError> {
+    match round::meaning(answer) {
+        Meaning::Copy(copied) => {
+            partition.append_from_leader(next, &copied)?;
+            Ok(if copied.records.is_empty() { Taken::Nothing } else { Taken::Some })
+        }
+        Meaning::Cut { epoch, end_offset } => {
+            partition.cut_to_end_of(next, epoch, end_offset)?;
+            store(partition, checkpoints)
+        }
+        Meaning::StartAnew { log_start } => {
+            partition.start_anew(next, log_start)?;
+            store(partition, checkpoints)
+        }
+        Meaning::Rest(code) => {
+            tracing::debug!(topic = %partition.topic, partition = partition.number, ?code, "the leader says: not now");
+            Ok(Taken::Failed)
+        }
+    }
+}
+
+/// A log that was cut must not be trusted up to where it was flushed before.
+fn store(partition: &Partition, checkpoints: &Mutex<Checkpoints>) -> Result<Taken, FollowError> {
+    let key: PartitionKey = (partition.topic.to_string(), partition.number);
+    checkpoints.lock().store([(key, partition.positions())]).map_err(ottla_log::LogError::from)?;
+    Ok(Taken::Nothing)
+}

@@ -1,0 +1,109 @@
+//! Followers as Kafka clients of their leaders: few fetchers, many partitions in each fetch.
+//!
+//! - [`Fetchers`]: which partitions are fetched from whom, as roles and image say
+//! - `fetcher`: one connection to one leader, one fetch after the other
+//! - [`round`]: what to ask for next, and what an answer means, as functions of values
+//! - `connection`: requests out, responses in
+
+mod connection;
+mod fetcher;
+pub mod round;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use self::fetcher::Fetcher;
+use super::checkpoints::Checkpoints;
+use super::partition::Partition;
+use crate::env::Workers;
+use crate::image::{BrokerId, ClusterImage, Endpoint, Me};
+
+/// The fetchers of this broker: at most one for each leader.
+pub struct Fetchers {
+    me: Me,
+    workers: Workers,
+    checkpoints: Arc<Mutex<Checkpoints>>,
+    running: Mutex<HashMap<BrokerId, Running>>,
+}
+
+struct Running {
+    work: watch::Sender<Work>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What one fetcher has to do.
+#[derive(Clone, Default)]
+pub(super) struct Work {
+    /// Where the leader is; none while nobody says.
+    pub endpoint: Option<Endpoint>,
+    /// What to fetch, and the leader epoch in which it is followed.
+    pub partitions: Vec<(Arc<Partition>, i32)>,
+}
+
+impl Work {
+    /// Whether `newer` has something that this one has not: less to do is no reason to begin anew.
+    fn lacks_some_of(&self, newer: &Work) -> bool {
+        let known: HashMap<*const Partition, i32> =
+            self.partitions.iter().map(|(partition, epoch)| (Arc::as_ptr(partition), *epoch)).collect();
+        let is_known = |(partition, epoch): &(Arc<Partition>, i32)| known.get(&Arc::as_ptr(partition)) == Some(epoch);
+        self.endpoint != newer.endpoint || !newer.partitions.iter().all(is_known)
+    }
+
+    fn is_same(&self, other: &Work) -> bool {
+        self.partitions.len() == other.partitions.len() && !self.lacks_some_of(other)
+    }
+}
+
+impl Fetchers {
+    /// No fetcher yet.
+    pub fn new(me: Me, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
+        Fetchers { me, workers, checkpoints, running: Mutex::default() }
+    }
+
+    /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
+    /// control runtime.
+    pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
+        let mut wanted: HashMap<BrokerId, Work> = HashMap::new();
+        for partition in partitions {
+            if let Some((leader, epoch)) = partition.follows() {
+                wanted.entry(leader).or_default().partitions.push((partition.clone(), epoch));
+            }
+        }
+        let mut running = self.running.lock();
+        running.retain(|leader, _| wanted.contains_key(leader));
+        for (leader, mut work) in wanted {
+            // Also of a leader that looks dead: who judges that may be wrong.
+            let endpoint = image.brokers.get(&leader).and_then(|b| b.endpoints.get(&image.inter_broker_listener));
+            work.endpoint = endpoint.cloned();
+            let fetcher = running.entry(leader).or_insert_with(|| self.start(leader));
+            fetcher.work.send_if_modified(|current| {
+                let is_new = !current.is_same(&work);
+                if is_new {
+                    *current = work;
+                }
+                is_new
+            });
+        }
+    }
+
+    fn start(&self, leader: BrokerId) -> Running {
+        let (work, todo) = watch::channel(Work::default());
+        let fetcher = Fetcher::new(self.me, leader, self.workers.clone(), self.checkpoints.clone(), todo);
+        Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
+    }
+
+    /// Ends all of them.
+    pub fn stop(&self) {
+        self.running.lock().clear();
+    }
+}

@@ -1,0 +1,194 @@
+//! One fetch after the other: what to ask for next, and what an answer means. Values in, values out.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
+use ottla_wire::{ErrorCode, Uuid};
+
+use crate::env::Instant;
+use crate::image::Me;
+use crate::replica::partition::following::{Copied, NextFetch};
+
+/// The version that followers speak: the one with the high watermark that the follower knows.
+pub const FETCH_VERSION: i16 = 18;
+
+/// How long a leader may keep a fetch that it has nothing for. Kafka's default for `replica.fetch.wait.max.ms`.
+const MAX_WAIT_MS: i32 = 500;
+/// Kafka's default for `replica.fetch.max.bytes`.
+const PARTITION_BYTES: i32 = 1 << 20;
+/// Kafka's default for `replica.fetch.response.max.bytes`.
+const RESPONSE_BYTES: i32 = 10 << 20;
+
+/// A partition that had an error rests for this long …
+const FIRST_REST: Duration = Duration::from_millis(10);
+/// … and twice as long after each further one, up to Kafka's default for `replica.fetch.backoff.ms`.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// A partition, by its topic's id and its number.
+pub type Key = (Uuid, i32);
+
+/// What is asked for in one fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which partition.
+    pub key: Key,
+    /// Where it goes on.
+    pub next: NextFetch,
+}
+
+/// A fetch for all of `asked`, in this order: who comes first is served first.
+pub fn request(me: Me, asked: &[Asked]) -> FetchRequest {
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for Asked { key: (topic_id, partition), next } in asked {
+        if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
+            topics.push(FetchTopic { topic_id: *topic_id, ..Default::default() });
+        }
+        let wanted = FetchPartition {
+            partition: *partition,
+            current_leader_epoch: next.leader_epoch,
+            fetch_offset: next.offset,
+            last_fetched_epoch: next.last_epoch,
+            log_start_offset: next.log_start,
+            partition_max_bytes: PARTITION_BYTES,
+            high_watermark: next.told_high_watermark,
+            ..Default::default()
+        };
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(wanted);
+        }
+    }
+    FetchRequest {
+        replica_state: ReplicaState { replica_id: me.id.0, replica_epoch: me.incarnation.0 },
+        max_wait_ms: MAX_WAIT_MS,
+        min_bytes: 1,
+        max_bytes: RESPONSE_BYTES,
+        topics,
+        ..Default::default()
+    }
+}
+
+/// What an answer means for its partition.
+#[derive(Clone, Debug)]
+pub enum Meaning {
+    /// Append what there is, and take over how far the leader has got.
+    Copy(Copied),
+    /// The logs part: the leader's `epoch` ends at `end_offset`.
+    Cut {
+        /// The largest epoch that the leader has, not above the follower's last.
+        epoch: i32,
+        /// Its end in the leader's log.
+        end_offset: i64,
+    },
+    /// The leader no longer has what comes next: begin again where its log begins.
+    StartAnew {
+        /// There.
+        log_start: i64,
+    },
+    /// Not now: one of the two does not know the newest assignment yet, or the leader's disk failed.
+    Rest(ErrorCode),
+}
+
+/// Reads an answer.
+pub fn meaning(answer: PartitionData) -> Meaning {
+    let PartitionData { error_code, high_watermark, log_start_offset, diverging_epoch, records, .. } = answer;
+    match error_code {
+        ErrorCode::NONE if diverging_epoch.epoch >= 0 || diverging_epoch.end_offset >= 0 => {
+            Meaning::Cut { epoch: diverging_epoch.epoch, end_offset: diverging_epoch.end_offset }
+        }
+        ErrorCode::NONE => {
+            let records = records.as_ref().and_then(ottla_wire::Records::as_bytes).cloned().unwrap_or_default();
+            Meaning::Copy(Copied { records, high_watermark, log_start: log_start_offset })
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE if log_start_offset >= 0 => Meaning::StartAnew { log_start: log_start_offset },
+        code => Meaning::Rest(code),
+    }
+}
+
+/// Partitions that had an error, and until when they are not asked for.
+#[derive(Debug, Default)]
+pub struct Resting(HashMap<Key, Rest>);
+
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Resting {
+    /// It had an error.
+    pub fn put(&mut self, key: Key, now: Instant) {
+        let pause = self.0.get(&key).map_or(FIRST_REST, |rest| (2 * rest.pause).min(LONGEST_REST));
+        self.0.insert(key, Rest { until: now + pause, pause });
+    }
+
+    /// It went well.
+    pub fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
+    /// Whether it is not to be asked for yet.
+    pub fn holds(&self, key: &Key, now: Instant) -> bool {
+        self.0.get(key).is_some_and(|rest| rest.until > now)
+    }
+
+    /// When the first of them may be asked for again.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        self.0.values().map(|rest| rest.until).filter(|until| *until > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::m01_fetch::EpochEndOffset;
+
+    use super::*;
+    use crate::env;
+    use crate::image::{BrokerId, Incarnation};
+
+    #[test]
+    fn an_answer_means_one_thing() {
+        let ok = PartitionData { high_watermark: 7, log_start_offset: 3, ..Default::default() };
+        let error = |error_code| PartitionData { error_code, log_start_offset: 3, ..Default::default() };
+        let parted = EpochEndOffset { epoch: 2, end_offset: 20 };
+        assert!(matches!(meaning(ok.clone()), Meaning::Copy(Copied { high_watermark: 7, log_start: 3, .. })));
+        let cut = meaning(PartitionData { diverging_epoch: parted, ..ok });
+        assert!(matches!(cut, Meaning::Cut { epoch: 2, end_offset: 20 }));
+        assert!(matches!(meaning(error(ErrorCode::OFFSET_OUT_OF_RANGE)), Meaning::StartAnew { log_start: 3 }));
+        let unsaid = PartitionData { log_start_offset: -1, ..error(ErrorCode::OFFSET_OUT_OF_RANGE) };
+        assert!(matches!(meaning(unsaid), Meaning::Rest(_)), "an offset that nobody named is not where to begin");
+        for code in [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH, ErrorCode::UNKNOWN_LEADER_EPOCH]
+        {
+            assert!(matches!(meaning(error(code)), Meaning::Rest(same) if same == code));
+        }
+    }
+
+    #[test]
+    fn a_request_says_who_follows_and_names_each_topic_once() {
+        let me = Me { id: BrokerId(2), incarnation: Incarnation(77) };
+        let next = NextFetch { leader_epoch: 5, offset: 9, last_epoch: 4, log_start: 1, told_high_watermark: 8 };
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)].into_iter().map(|key| Asked { key, next }).collect();
+        let request = request(me, &asked);
+        assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
+        let counts: Vec<_> = request.topics.iter().map(|topic| (topic.topic_id, topic.partitions.len())).collect();
+        assert_eq!(counts, [(a, 2), (b, 1)]);
+        let first = &request.topics[0].partitions[0];
+        assert_eq!((first.current_leader_epoch, first.fetch_offset, first.last_fetched_epoch), (5, 9, 4));
+        assert_eq!(first.high_watermark, 8);
+    }
+
+    #[test]
+    fn a_partition_rests_longer_with_each_error_and_not_after_a_success() {
+        let (mut resting, key, now) = (Resting::default(), (Uuid::from_u128(1), 0), env::now());
+        resting.put(key, now);
+        assert!(resting.holds(&key, now) && !resting.holds(&key, now + FIRST_REST));
+        assert_eq!(resting.next(now), Some(now + FIRST_REST));
+        for _ in 0..10 {
+            resting.put(key, now);
+        }
+        assert_eq!(resting.next(now), Some(now + LONGEST_REST));
+        resting.forget(&key);
+        assert!(!resting.holds(&key, now) && resting.next(now).is_none());
+    }
+}

@@ -1,0 +1,63 @@
+//! Who is in sync, in the background: followers that lag behind leave the ISR, those that have caught up join it.
+//!
+//! What is due is decided by the partition; here it is asked for, until it is known to be written or superseded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+
+use super::partition::Partition;
+use super::{Key, Replicas};
+use crate::ask::Ask;
+use crate::env;
+use crate::image::Assignment;
+
+/// Pause before a change is asked for again that was refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Replicas {
+    /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked anew each time; `joining` names partitions
+    /// whose followers have just caught up.
+    pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
+        let mut asked = FuturesUnordered::new();
+        loop {
+            // Kafka's pace: a laggard is out after one and a half times the lag that is allowed.
+            let next_look = env::now() + max_lag() / 2;
+            let partitions = tokio::select! {
+                Some(key) = joining.recv() => self.running.read().get(&key).cloned().into_iter().collect(),
+                () = env::sleep_until(next_look) => self.all(),
+                Some(partition) = asked.next() => vec![partition],
+            };
+            for partition in partitions {
+                if let Some(next) = partition.propose_isr() {
+                    asked.push(self.clone().ask_for(partition, next));
+                }
+            }
+        }
+    }
+
+    /// Asks for a change until it is written or something else is. Which of the two, the image will show.
+    async fn ask_for(self: Arc<Self>, partition: Arc<Partition>, next: Assignment) -> Arc<Partition> {
+        while partition.is_undecided(&next) {
+            let (answer, answered) = oneshot::channel();
+            let ask = Ask::ChangeIsr { topic_id: partition.topic_id, next: Box::new(next.clone()), answer };
+            if self.ask.send(ask).await.is_err() {
+                break;
+            }
+            match answered.await {
+                Ok(Ok(_)) => break,
+                Ok(Err(refused)) => {
+                    tracing::warn!(topic = %partition.topic, partition = partition.number, %refused,
+                        "the cluster refuses a change of the in-sync replicas: asking again");
+                }
+                // The broker stops.
+                Err(_) => break,
+            }
+            env::sleep_until(env::now() + RETRY).await;
+        }
+        partition
+    }
+}

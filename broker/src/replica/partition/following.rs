@@ -1,0 +1,191 @@
+//! A partition that copies its leader: where it goes on, and what becomes of the leader's answers.
+//!
+//! Always: what is appended follows the log's end, in the leader epoch in which it was asked for; the log is cut only where its
+//! epochs part from the leader's (KIP-101, KIP-279), never back to the high watermark. Blocks on the disk: for worker threads.
+
+use bytes::Bytes;
+use ottla_batch::{BadBatch, BatchError, Batches, Stamped};
+use ottla_log::LogError;
+use parking_lot::MutexGuard;
+
+use super::{Partition, Role, State};
+use crate::env;
+use crate::image::BrokerId;
+
+/// Whom a follower copies.
+#[derive(Debug)]
+pub(super) struct Following {
+    pub leader: BrokerId,
+    pub leader_epoch: i32,
+    /// The high watermark that the leader has told last.
+    pub told: i64,
+}
+
+/// Where a follower goes on: what it asks its leader for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextFetch {
+    /// The leader epoch in which it follows.
+    pub leader_epoch: i32,
+    /// Its log end.
+    pub offset: i64,
+    /// The epoch of its last record; −1: it has none.
+    pub last_epoch: i32,
+    /// Its first offset.
+    pub log_start: i64,
+    /// The high watermark that it was told last; −1: none in this epoch.
+    pub told_high_watermark: i64,
+}
+
+/// Records from the leader, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// Whole batches; the last one may be cut.
+    pub records: Bytes,
+    /// The leader's high watermark.
+    pub high_watermark: i64,
+    /// The leader's first offset.
+    pub log_start: i64,
+}
+
+/// Why a follower could not go on. It tries again later; other partitions go on meanwhile.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The bytes changed on the way, or the leader's disk did.
+    #[error("the leader sent a batch that is damaged: {0}")]
+    Corrupt(#[from] BadBatch),
+    /// The disk is full or failed, or the batches don't follow the log's end.
+    #[error("failed to append what the leader sent: {0}")]
+    Append(#[from] ottla_log::AppendError),
+    /// The log could not be cut.
+    #[error("failed to cut the log: {0}")]
+    Cut(#[from] LogError),
+    /// The leader says that the logs part, and names an end that is not before ours.
+    #[error("the leader's epoch {epoch} ends at {end_offset}: nothing to cut there")]
+    NothingToCut {
+        /// The epoch.
+        epoch: i32,
+        /// Its end at the leader.
+        end_offset: i64,
+    },
+}
+
+impl Partition {
+    /// Whom this broker copies the partition from, and in which leader epoch.
+    pub fn follows(&self) -> Option<(BrokerId, i32)> {
+        match &self.state.lock().role {
+            Role::Follower(following) => Some((following.leader, following.leader_epoch)),
+            Role::Bystander | Role::Leader(_) | Role::Offline => None,
+        }
+    }
+
+    /// Where to go on, while this broker follows in this epoch.
+    pub fn next_fetch(&self, leader_epoch: i32) -> Option<NextFetch> {
+        let state = self.following(leader_epoch)?;
+        let Role::Follower(Following { told, .. }) = &state.role else { return None };
+        let (last_epoch, offset) = state.last_epoch_and_end();
+        let log_start = state.log.log_start();
+        Some(NextFetch { leader_epoch, offset, last_epoch, log_start, told_high_watermark: *told })
+    }
+
+    /// Appends the very bytes that the leader sent to `asked`, and takes over how far it has got. An answer that comes too late
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// See [`FollowError`]; what was good before the error is appended.
+    pub fn append_from_leader(&self, asked: &NextFetch, copied: &Copied) -> Result<(), FollowError> {
+        let (batches, bad) = whole_batches(copied.records.clone());
+        let Some(mut state) = self.following(asked.leader_epoch).filter(|s| s.log.log_end() == asked.offset) else {
+            return Ok(());
+        };
+        if !batches.is_empty() {
+            let appended = state.log.append(&batches, env::wall_clock_ms());
+            let appended = appended.inspect_err(|error| self.go_offline_after(&mut state, error))?;
+            self.log_end.advance(appended.log_end);
+            self.metrics.replication_in.inc_by(batches.iter().map(|batch| batch.len() as u64).sum());
+        }
+        if let Role::Follower(following) = &mut state.role {
+            following.told = copied.high_watermark;
+        }
+        let committed = copied.high_watermark.min(state.log.log_end());
+        self.high_watermark.advance(committed);
+        let log_start = copied.log_start.min(committed);
+        state.log.advance_log_start(log_start).map_err(LogError::from)?;
+        let unflushed = state.log.log_end() - self.durable.get();
+        let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
+        drop(state);
+        if must_flush {
+            // The next fetch is the acknowledgement.
+            self.flush();
+        }
+        bad.map_or(Ok(()), |bad| Err(bad.into()))
+    }
+
+    /// Cuts the log where it parts from the leader's, which says where its `epoch` ends. The caller writes the checkpoints before
+    /// it asks again: a crash must not trust what comes after.
+    ///
+    /// # Errors
+    /// See [`FollowError`].
+    pub fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
+        let Some(mut state) = self.following(asked.leader_epoch) else { return Ok(()) };
+        let log_end = state.log.log_end();
+        let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
+        let offset = end_offset.min(own_end).max(0);
+        if offset >= log_end {
+            return Err(FollowError::NothingToCut { epoch, end_offset });
+        }
+        let high_watermark = self.high_watermark.get();
+        if offset < high_watermark {
+            tracing::error!(topic = %self.topic, partition = self.number, offset, high_watermark, epoch,
+                "the new leader lacks committed records: cutting below the high watermark");
+        }
+        let cut = state.log.truncate_to(offset, env::wall_clock_ms());
+        let cut = cut.inspect_err(|error| self.take_offline(&mut state, error))?;
+        tracing::info!(topic = %self.topic, partition = self.number, from = log_end, to = cut, "cut the log where it parts");
+        self.set_back(&state);
+        Ok(())
+    }
+
+    /// Removes everything and goes on at `log_start`, where the leader's log begins: Kafka's rule for a follower whose end the
+    /// leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn start_anew(&self, asked: &NextFetch, log_start: i64) -> Result<(), FollowError> {
+        let Some(mut state) = self.following(asked.leader_epoch).filter(|_| log_start >= 0) else { return Ok(()) };
+        let log_end = state.log.log_end();
+        tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
+            "the leader's log does not reach back to this one's end: starting anew");
+        let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
+        anew.inspect_err(|error| self.take_offline(&mut state, error))?;
+        self.set_back(&state);
+        Ok(())
+    }
+
+    /// The watermarks follow a log that was cut.
+    fn set_back(&self, state: &State) {
+        let log_end = state.log.log_end();
+        self.log_end.reset(log_end);
+        self.high_watermark.reset(self.high_watermark.get().clamp(state.log.log_start(), log_end));
+        self.durable.reset(state.log.recovery_point());
+    }
+
+    /// The partition's lock, if this broker follows in this epoch.
+    fn following(&self, leader_epoch: i32) -> Option<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        let in_epoch = matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch);
+        in_epoch.then_some(state)
+    }
+}
+
+/// The whole batches, and what is wrong with the next one. A leader may cut the last: it comes whole with the next answer.
+fn whole_batches(records: Bytes) -> (Vec<Stamped>, Option<BadBatch>) {
+    let mut batches = Vec::new();
+    for batch in Batches::new(records) {
+        match batch {
+            Ok(batch) => batches.push(batch.in_place()),
+            Err(BadBatch { error: BatchError::Truncated { .. }, .. }) if !batches.is_empty() => break,
+            Err(bad) => return (batches, Some(bad)),
+        }
+    }
+    (batches, None)
+}

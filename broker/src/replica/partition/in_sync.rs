@@ -1,0 +1,39 @@
+//! Who is in sync, asked of a partition: followers' fetches come in, changes of the ISR go out.
+
+use super::{Partition, Role, State};
+use crate::env;
+use crate::image::{Assignment, BrokerId, Incarnation};
+
+impl Partition {
+    /// A follower asks for what comes after `offset`: so it has everything before.
+    pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, offset: i64) {
+        let log_end = state.log.log_end();
+        let Role::Leader(leadership) = &mut state.role else { return };
+        leadership.fetched(broker, incarnation, offset, log_end, env::now());
+        let may_join = leadership.may_join(broker, self.high_watermark.get());
+        self.advance_high_watermark(state);
+        if may_join {
+            // With no room left the next regular look finds it.
+            let _ = self.joining.try_send((self.topic_id, self.number));
+        }
+    }
+
+    /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows what became
+    /// of it: so it must be asked for.
+    pub fn propose_isr(&self) -> Option<Assignment> {
+        let mut state = self.state.lock();
+        let look = self.look(&state);
+        let Role::Leader(leadership) = &mut state.role else { return None };
+        let next = leadership.isr_change(&look)?;
+        leadership.propose(next.clone());
+        Some(next)
+    }
+
+    /// Whether nobody knows yet what became of a proposal.
+    pub fn is_undecided(&self, proposal: &Assignment) -> bool {
+        match &self.state.lock().role {
+            Role::Leader(leadership) => leadership.proposed() == Some(proposal),
+            Role::Bystander | Role::Follower(_) | Role::Offline => false,
+        }
+    }
+}

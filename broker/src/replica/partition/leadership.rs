@@ -1,0 +1,223 @@
+//! What a leader knows of its followers, and what follows from it: the high watermark, who is in sync, who should be.
+//!
+//! Values in, values out; the rules themselves are `ottla_crds::assignment`'s. Always: a change of the ISR that was asked for
+//! counts (the maximal ISR) until an image shows what became of it; no time-out takes it back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_crds::assignment::{self as rules, Follower, Leader, Position, maximal_isr};
+
+use crate::env::Instant;
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me};
+
+/// One leader epoch of a partition, as its leader sees it.
+#[derive(Debug)]
+pub struct Leadership {
+    me: Me,
+    /// The newest assignment seen.
+    committed: Assignment,
+    /// The assignment that was asked for, while nobody knows whether it was written.
+    proposed: Option<Assignment>,
+    /// The members of both.
+    maximal: Vec<IsrMember>,
+    surroundings: Surroundings,
+    began: Instant,
+    /// The offset at which this leader epoch starts.
+    epoch_start: i64,
+    /// How far followers have got in this leader epoch.
+    positions: BTreeMap<BrokerId, Position>,
+    paces: BTreeMap<BrokerId, Pace>,
+}
+
+/// What the image shows beside the assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Replicas on brokers whose Leases are not renewed.
+    pub dead: Vec<BrokerId>,
+    /// Replicas on brokers that asked to lead nothing.
+    pub draining: Vec<BrokerId>,
+    /// `replica.lag.time.max.ms`.
+    pub max_lag: Duration,
+}
+
+/// Whether a follower keeps up, by Kafka's measure.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    fetched: Instant,
+    /// The log end at that time: a later fetch from there shows that the follower was caught up then.
+    log_end: i64,
+    caught_up: Option<Instant>,
+}
+
+/// The moment at which the followers are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Now.
+    pub now: Instant,
+    /// The leader's log end.
+    pub log_end: i64,
+    /// The leader's high watermark.
+    pub high_watermark: i64,
+    /// `min.insync.replicas`.
+    pub min_in_sync: usize,
+}
+
+impl Leadership {
+    /// The epoch of `committed` begins at `epoch_start`.
+    pub fn new(
+        me: Me,
+        committed: Assignment,
+        surroundings: Surroundings,
+        epoch_start: i64,
+        now: Instant,
+    ) -> Leadership {
+        let maximal = committed.isr.clone();
+        let (positions, paces) = (BTreeMap::new(), BTreeMap::new());
+        Leadership { me, committed, proposed: None, maximal, surroundings, began: now, epoch_start, positions, paces }
+    }
+
+    /// The leader epoch.
+    pub fn epoch(&self) -> i32 {
+        self.committed.leader_epoch
+    }
+
+    /// The offset at which it starts: nothing is known to be committed before the high watermark has passed that.
+    pub fn epoch_start(&self) -> i64 {
+        self.epoch_start
+    }
+
+    /// The newest assignment seen.
+    pub fn assignment(&self) -> &Assignment {
+        &self.committed
+    }
+
+    /// A newer assignment of the same leader epoch.
+    pub fn learn(&mut self, committed: &Assignment) {
+        self.committed.clone_from(committed);
+        // At this partition epoch either the proposal was written or something else was: it can't be written any more.
+        self.proposed.take_if(|proposed| proposed.partition_epoch <= committed.partition_epoch);
+        self.positions.retain(|broker, _| committed.replicas.contains(broker));
+        self.paces.retain(|broker, _| committed.replicas.contains(broker));
+        self.count_maximal();
+    }
+
+    /// The image shows other surroundings.
+    pub fn set_surroundings(&mut self, surroundings: Surroundings) {
+        self.surroundings = surroundings;
+    }
+
+    fn count_maximal(&mut self) {
+        let proposed = self.proposed.as_ref().map(|proposed| proposed.isr.as_slice());
+        self.maximal = maximal_isr(&self.committed.isr, proposed);
+    }
+
+    /// A follower, with the content named by `incarnation`, has everything before `offset`.
+    pub fn fetched(&mut self, broker: BrokerId, incarnation: Incarnation, offset: i64, log_end: i64, now: Instant) {
+        let before = self.positions.insert(broker, Position { incarnation, fetched_to: offset });
+        let same = before.is_some_and(|before| before.incarnation == incarnation);
+        let last = self.paces.get(&broker).filter(|_| same);
+        let caught_up = match last {
+            _ if offset >= log_end => Some(now),
+            Some(last) if offset >= last.log_end => Some(last.fetched),
+            last => last.and_then(|last| last.caught_up),
+        };
+        self.paces.insert(broker, Pace { fetched: now, log_end, caught_up });
+    }
+
+    /// Whether `broker` holds a replica, as far as is known here.
+    pub fn is_follower(&self, broker: BrokerId) -> bool {
+        broker != self.me.id && self.committed.replicas.contains(&broker)
+    }
+
+    /// See [`rules::high_watermark`]; it stands still while the committed ISR is below its floor, too.
+    pub fn high_watermark(&self, current: i64, log_end: i64, min_in_sync: usize) -> i64 {
+        let floor = self.committed.floor(min_in_sync);
+        if self.committed.isr.len() < floor {
+            return current;
+        }
+        rules::high_watermark(current, log_end, self.me.id, &self.maximal, &self.positions, floor)
+    }
+
+    /// Whether as many in-sync members as acks=all needs are there and keep up.
+    pub fn has_enough_in_sync(&self, look: &Look) -> bool {
+        let keeps_up = |member: &&IsrMember| {
+            member.broker == self.me.id
+                || (!self.surroundings.dead.contains(&member.broker)
+                    && self.behind_for(member, look) <= self.surroundings.max_lag)
+        };
+        self.committed.isr.iter().filter(keeps_up).count() >= self.committed.floor(look.min_in_sync)
+    }
+
+    /// Since when a member has not been at the log end; an entry of other content than what fetches never was.
+    fn behind_for(&self, member: &IsrMember, look: &Look) -> Duration {
+        let position = self.positions.get(&member.broker).filter(|p| p.incarnation == member.incarnation);
+        if position.is_some_and(|position| position.fetched_to >= look.log_end) {
+            return Duration::ZERO;
+        }
+        let pace = position.and_then(|_| self.paces.get(&member.broker));
+        look.now.duration_since(pace.and_then(|pace| pace.caught_up).unwrap_or(self.began))
+    }
+
+    /// The next change of the ISR, if one is due: members that lag behind leave, replicas that have caught up join. One at a
+    /// time; see `Assignment::shrink` and `Assignment::expand`.
+    pub fn isr_change(&self, look: &Look) -> Option<Assignment> {
+        let leader = self.as_leader(look.high_watermark);
+        let shrunk = self.committed.isr.iter().find_map(|member| {
+            let behind_for = self.behind_for(member, look);
+            self.committed.shrink(&leader, member.broker, behind_for, self.surroundings.max_lag, look.min_in_sync).ok()
+        });
+        shrunk.or_else(|| self.positions.keys().find_map(|broker| self.with(*broker, &leader)))
+    }
+
+    /// Whether what `broker` has fetched lets it join the ISR.
+    pub fn may_join(&self, broker: BrokerId, high_watermark: i64) -> bool {
+        self.with(broker, &self.as_leader(high_watermark)).is_some()
+    }
+
+    fn with(&self, broker: BrokerId, leader: &Leader) -> Option<Assignment> {
+        let position = self.positions.get(&broker)?;
+        let follower = Follower {
+            broker,
+            incarnation: position.incarnation,
+            // Positions of former epochs are forgotten.
+            leader_epoch: self.epoch(),
+            log_end: position.fetched_to,
+            leaving: self.surroundings.dead.contains(&broker) || self.surroundings.draining.contains(&broker),
+        };
+        self.committed.expand(leader, &follower).ok()
+    }
+
+    fn as_leader(&self, high_watermark: i64) -> Leader {
+        Leader {
+            broker: self.me.id,
+            incarnation: self.me.incarnation,
+            leader_epoch: self.epoch(),
+            epoch_start: self.epoch_start,
+            high_watermark,
+            write_in_flight: self.proposed.is_some(),
+        }
+    }
+
+    /// From now on `next` may be written at any time.
+    pub fn propose(&mut self, next: Assignment) {
+        self.proposed = Some(next);
+        self.count_maximal();
+    }
+
+    /// What was asked for and is not known to be written or superseded.
+    pub fn proposed(&self) -> Option<&Assignment> {
+        self.proposed.as_ref()
+    }
+
+    /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some.
+    pub fn is_deserted(&self, now: Instant) -> bool {
+        let heard = self.paces.values().map(|pace| pace.fetched).max().unwrap_or(self.began);
+        self.committed.replicas.len() > 1 && now.duration_since(heard) > self.surroundings.max_lag
+    }
+
+    /// Replicas that lead or follow in sync, of how many.
+    pub fn is_under_replicated(&self) -> bool {
+        self.committed.isr.len() < self.committed.replicas.len()
+    }
+}

@@ -1,0 +1,527 @@
+//! Three brokers in one process, on real sockets; the test sends the image and is the cluster that they ask.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Client, batch, values};
+use ottla_broker::ask::{Ask, QUEUE_BOUND, Swap};
+use ottla_broker::broker::{Broker, Setup};
+use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, Topic};
+use ottla_broker::metrics::Metrics;
+use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
+use ottla_wire::{ErrorCode, Uuid};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+const LISTENER: &str = "internal";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the cluster's objects say.
+struct Objects {
+    assignment: Assignment,
+    alive: BTreeMap<BrokerId, bool>,
+    ports: BTreeMap<BrokerId, u16>,
+    /// Whether changes of the ISR are made when they are asked for.
+    grants: bool,
+    asked: Vec<Assignment>,
+}
+
+/// A cluster with one topic of one partition.
+struct Cluster {
+    objects: Arc<Mutex<Objects>>,
+    topic_id: Uuid,
+    topic_config: BTreeMap<String, String>,
+    images: watch::Sender<Arc<ClusterImage>>,
+    brokers: BTreeMap<i32, Running>,
+    data: BTreeMap<i32, TempDir>,
+}
+
+struct Running {
+    broker: Broker,
+    /// Each broker sees the cluster through its own window, which can be frozen.
+    window: tokio::task::JoinHandle<()>,
+    asks: tokio::task::JoinHandle<()>,
+}
+
+fn member(broker: i32, incarnation: i64) -> IsrMember {
+    IsrMember { broker: BrokerId(broker), incarnation: Incarnation(incarnation) }
+}
+
+/// The first life of each broker's disk.
+fn life(broker: i32) -> i64 {
+    100 + i64::from(broker)
+}
+
+impl Cluster {
+    /// Three brokers, of which 0 leads and all are in sync.
+    async fn start(topic_config: &[(&str, &str)]) -> Cluster {
+        let ids = [0, 1, 2];
+        let assignment = Assignment {
+            partition: 0,
+            replicas: ids.map(BrokerId).to_vec(),
+            adding: vec![],
+            removing: vec![],
+            leader: Some(BrokerId(0)),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: ids.map(|id| member(id, life(id))).to_vec(),
+            reports: vec![],
+        };
+        let objects = Objects {
+            assignment,
+            alive: ids.map(|id| (BrokerId(id), true)).into(),
+            ports: BTreeMap::new(),
+            grants: true,
+            asked: vec![],
+        };
+        let mut cluster = Cluster {
+            objects: Arc::new(Mutex::new(objects)),
+            topic_id: Uuid::new_v4(),
+            topic_config: topic_config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            images: watch::Sender::new(Arc::default()),
+            brokers: BTreeMap::new(),
+            data: ids.map(|id| (id, tempfile::tempdir().unwrap())).into(),
+        };
+        for id in ids {
+            cluster.run(id, life(id), false).await;
+        }
+        cluster
+    }
+
+    /// Starts a broker on its directory, whose content is `incarnation`'s.
+    async fn run(&mut self, id: i32, incarnation: i64, clean: bool) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.objects.lock().ports.insert(BrokerId(id), socket.local_addr().unwrap().port());
+        self.show();
+        let (ask, asks) = mpsc::channel(QUEUE_BOUND);
+        let (window, images) = watch::channel(self.images.borrow().clone());
+        let mut all = self.images.subscribe();
+        let window = tokio::spawn(async move {
+            loop {
+                window.send_replace(all.borrow_and_update().clone());
+                if all.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let setup = Setup {
+            me: Me { id: BrokerId(id), incarnation: Incarnation(incarnation) },
+            data: self.data[&id].path().to_owned(),
+            clean,
+            listeners: vec![(LISTENER.into(), socket)],
+            reactors: 1,
+            workers: 2,
+            request_memory: 64 << 20,
+            images,
+            ask,
+            metrics: Metrics::new(),
+        };
+        let broker = Broker::start(setup).await.unwrap();
+        let asks = tokio::spawn(answer(asks, self.objects.clone(), self.images.clone(), self.render()));
+        self.brokers.insert(id, Running { broker, window, asks });
+    }
+
+    async fn stop(&mut self, id: i32) {
+        let running = self.brokers.remove(&id).unwrap();
+        running.window.abort();
+        running.asks.abort();
+        running.broker.stop().await;
+    }
+
+    /// From now on the broker sees nothing new, and nobody hears it.
+    fn freeze(&self, id: i32) {
+        self.brokers[&id].window.abort();
+        self.brokers[&id].asks.abort();
+    }
+
+    fn topic(&self, assignment: Assignment) -> Topic {
+        let settings = Arc::new(TopicSettings::resolve(&self.topic_config, &BrokerSettings::default()));
+        Topic {
+            id: self.topic_id,
+            name: "t".into(),
+            config: self.topic_config.clone(),
+            settings,
+            partitions: vec![assignment],
+        }
+    }
+
+    /// How objects become an image.
+    fn render(&self) -> impl Fn(&Objects) -> ClusterImage + Send + 'static {
+        let (topic, old) = (self.topic(self.objects.lock().assignment.clone()), self.images.borrow().clone());
+        let settings = Arc::new(BrokerSettings::resolve(&BTreeMap::from([(
+            "replica.lag.time.max.ms".to_owned(),
+            "500".to_owned(),
+        )])));
+        let resolved = old.topics.get(&topic.id).map_or(topic.settings.clone(), |old| old.settings.clone());
+        move |objects| {
+            let topic =
+                Topic { partitions: vec![objects.assignment.clone()], settings: resolved.clone(), ..topic.clone() };
+            let broker = |(id, port): (&BrokerId, &u16)| {
+                let endpoint = Endpoint { host: "127.0.0.1".into(), port: *port };
+                let broker = ottla_broker::image::Broker {
+                    id: *id,
+                    rack: None,
+                    alive: objects.alive[id],
+                    draining: false,
+                    endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
+                };
+                (*id, broker)
+            };
+            ClusterImage {
+                inter_broker_listener: LISTENER.into(),
+                brokers: objects.ports.iter().map(broker).collect(),
+                topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
+                topics: [(topic.id, Arc::new(topic))].into(),
+                settings: settings.clone(),
+                ..ClusterImage::default()
+            }
+        }
+    }
+
+    /// Shows everybody the objects as they are.
+    fn show(&self) {
+        let render = self.render();
+        let image = render(&self.objects.lock());
+        self.images.send_replace(Arc::new(image));
+    }
+
+    /// Changes the objects as the operator would, and shows them.
+    fn change(&self, change: impl FnOnce(&mut Objects)) {
+        {
+            let mut objects = self.objects.lock();
+            let before = objects.assignment.clone();
+            change(&mut objects);
+            if objects.assignment != before {
+                objects.assignment.partition_epoch = before.partition_epoch + 1;
+            }
+        }
+        self.show();
+    }
+
+    fn elect(&self, leader: i32) {
+        self.change(|objects| {
+            objects.assignment.leader = Some(BrokerId(leader));
+            objects.assignment.leader_epoch += 1;
+        });
+    }
+
+    fn die(&self, id: i32) {
+        self.change(|objects| _ = objects.alive.insert(BrokerId(id), false));
+    }
+
+    fn isr(&self) -> Vec<IsrMember> {
+        let mut isr = self.objects.lock().assignment.isr.clone();
+        isr.sort();
+        isr
+    }
+
+    async fn client(&self, id: i32) -> Client {
+        let port = self.objects.lock().ports[&BrokerId(id)];
+        Client::connect(port).await
+    }
+
+    fn produce_request(&self, acks: i16, timeout_ms: i32, values: &[&str]) -> ProduceRequest {
+        let records = Some(batch(values).bytes().clone().into());
+        ProduceRequest {
+            acks,
+            timeout_ms,
+            topic_data: vec![TopicProduceData {
+                topic_id: self.topic_id,
+                partition_data: vec![PartitionProduceData { index: 0, records }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    /// Produces with acks=all, and again as a client does, until it is acknowledged.
+    async fn produce(&self, id: i32, values: &[&str]) -> i64 {
+        let mut client = self.client(id).await;
+        loop {
+            let (code, offset) = self.try_produce(&mut client, values, 10_000).await;
+            match code {
+                ErrorCode::NONE => return offset,
+                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::NOT_ENOUGH_REPLICAS => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn try_produce(&self, client: &mut Client, values: &[&str], timeout_ms: i32) -> (ErrorCode, i64) {
+        let response = client.call(13, &self.produce_request(-1, timeout_ms, values)).await;
+        let partition = &response.responses[0].partition_responses[0];
+        (partition.error_code, partition.base_offset)
+    }
+
+    async fn fetch(&self, client: &mut Client, replica: ReplicaState, partition: FetchPartition) -> PartitionData {
+        let request = FetchRequest {
+            replica_state: replica,
+            max_bytes: 1 << 20,
+            topics: vec![FetchTopic {
+                topic_id: self.topic_id,
+                partitions: vec![FetchPartition { partition_max_bytes: 1 << 20, ..partition }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        client.call(18, &request).await.responses.remove(0).partitions.remove(0)
+    }
+
+    /// What a consumer may see at `id`, which leads.
+    async fn seen(&self, id: i32) -> Vec<String> {
+        let mut client = self.client(id).await;
+        let fetched = self.fetch(&mut client, ReplicaState::default(), FetchPartition::default()).await;
+        assert_eq!(fetched.error_code, ErrorCode::NONE);
+        let mut seen = values(fetched.records.as_ref().unwrap());
+        seen.truncate(usize::try_from(fetched.high_watermark).unwrap());
+        seen
+    }
+
+    /// The bytes of a broker's only segment.
+    fn log(&self, id: i32) -> Vec<u8> {
+        let bytes = std::fs::read(self.data[&id].path().join("t-0/00000000000000000000.log")).unwrap_or_default();
+        let whole = ottla_batch::Batches::new(bytes.clone().into()).map_while(Result::ok);
+        let len: usize = whole.map(|batch| batch.bytes().len()).sum();
+        bytes[..len].to_vec()
+    }
+
+    async fn all_alike(&self, ids: &[i32]) {
+        until("the logs are alike", || ids.windows(2).all(|two| self.log(two[0]) == self.log(two[1]))).await;
+    }
+
+    fn dir(&self, id: i32) -> &Path {
+        self.data[&id].path()
+    }
+}
+
+/// The cluster's side of what a broker asks: a compare-and-swap on the partition epoch.
+async fn answer(
+    mut asks: mpsc::Receiver<Ask>,
+    objects: Arc<Mutex<Objects>>,
+    images: watch::Sender<Arc<ClusterImage>>,
+    render: impl Fn(&Objects) -> ClusterImage,
+) {
+    let mut unanswered = Vec::new();
+    while let Some(ask) = asks.recv().await {
+        let Ask::ChangeIsr { next, answer, .. } = ask else { continue };
+        let mut objects = objects.lock();
+        objects.asked.push((*next).clone());
+        if !objects.grants {
+            unanswered.push(answer);
+            continue;
+        }
+        let swap = if next.partition_epoch == objects.assignment.partition_epoch + 1 {
+            objects.assignment = *next;
+            images.send_replace(Arc::new(render(&objects)));
+            Swap::Done
+        } else {
+            Swap::Moved
+        };
+        let _ = answer.send(Ok(swap));
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "never so: {what}");
+}
+
+#[tokio::test]
+async fn what_acks_all_acknowledges_is_on_every_replica_byte_for_byte() {
+    let cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    for n in 0..20 {
+        assert_eq!(cluster.produce(0, &["a", "b"]).await, 2 * n);
+    }
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(cluster.seen(0).await.len(), 40);
+}
+
+#[tokio::test]
+async fn a_follower_that_is_gone_is_taken_out_and_joins_again_when_it_has_caught_up() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["before"]).await;
+    cluster.stop(2).await;
+    cluster.produce(0, &["without"]).await;
+    assert_eq!(cluster.isr(), [member(0, life(0)), member(1, life(1))]);
+
+    cluster.run(2, life(2), true).await;
+    until("it is back in", || cluster.isr().contains(&member(2, life(2)))).await;
+    cluster.all_alike(&[0, 2]).await;
+}
+
+#[tokio::test]
+async fn a_disk_with_other_content_joins_under_its_new_name() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.stop(1).await;
+    std::fs::remove_dir_all(cluster.dir(1).join("t-0")).unwrap();
+    cluster.run(1, 999, false).await;
+    until("the new content is in", || cluster.isr().contains(&member(1, 999))).await;
+    assert!(!cluster.isr().contains(&member(1, life(1))), "and the old is not");
+    cluster.all_alike(&[0, 1]).await;
+}
+
+#[tokio::test]
+async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the_others() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["kept"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+
+    // The old leader takes one more that nobody else will have.
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let mut client = cluster.client(0).await;
+    let response = client.call(13, &cluster.produce_request(1, 1000, &["lost", "too"])).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    cluster.stop(0).await;
+    cluster.run(1, life(1), true).await;
+    cluster.run(2, life(2), true).await;
+    cluster.die(0);
+    cluster.elect(1);
+    cluster.produce(1, &["next"]).await;
+
+    cluster.run(0, life(0), true).await;
+    cluster.change(|objects| _ = objects.alive.insert(BrokerId(0), true));
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(cluster.seen(1).await, ["kept", "next"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["first"]).await;
+    for leader in [1, 2, 0, 1] {
+        cluster.elect(leader);
+    }
+    cluster.produce(1, &["second"]).await;
+    cluster.elect(2);
+    cluster.produce(2, &["third"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(cluster.seen(2).await, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn below_min_insync_acks_all_is_refused_and_the_isr_stays_at_its_floor() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["safe"]).await;
+    cluster.stop(2).await;
+    cluster.stop(1).await;
+    let mut client = cluster.client(0).await;
+    let (code, _) = cluster.try_produce(&mut client, &["unsafe"], 100).await;
+    assert!(
+        matches!(code, ErrorCode::REQUEST_TIMED_OUT | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        "appended before anybody noticed: {code:?}"
+    );
+    cluster.die(1);
+    cluster.die(2);
+    loop {
+        match cluster.try_produce(&mut client, &["unsafe"], 100).await.0 {
+            ErrorCode::NOT_ENOUGH_REPLICAS => break,
+            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND | ErrorCode::REQUEST_TIMED_OUT => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    until("one of them is out", || cluster.isr().len() == 2).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(cluster.isr().len(), 2, "a dead member stays rather than that the floor is broken");
+    assert_eq!(cluster.seen(0).await, ["safe"], "what is not committed is not shown");
+}
+
+#[tokio::test]
+async fn an_old_leader_cannot_shrink_the_isr_nor_commit_anything() {
+    let cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["shared"]).await;
+    let mut old = cluster.client(0).await;
+    // It goes on asking, but sees nothing new.
+    cluster.brokers[&0].window.abort();
+    cluster.elect(1);
+    cluster.produce(1, &["new"]).await;
+    let (code, _) = cluster.try_produce(&mut old, &["old"], 1500).await;
+    assert_ne!(code, ErrorCode::NONE);
+    let asked = cluster.objects.lock().asked.clone();
+    assert!(asked.iter().any(|ask| ask.leader_epoch == 0), "it tried");
+    assert!(!cluster.isr().contains(&member(0, life(0))), "and it is itself the one who went");
+    assert_eq!(cluster.seen(1).await, ["shared", "new"]);
+}
+
+#[tokio::test]
+async fn the_position_of_another_incarnation_does_not_count() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.stop(2).await;
+    cluster.stop(1).await;
+    cluster.objects.lock().grants = false;
+    let mut leader = cluster.client(0).await;
+    cluster.change(|objects| objects.assignment.isr = vec![member(0, life(0)), member(1, life(1))]);
+    let mut produced = cluster.client(0).await;
+    produced.send(13, &cluster.produce_request(-1, 700, &["x"])).await;
+    let last = FetchPartition { fetch_offset: 1, current_leader_epoch: 0, last_fetched_epoch: 0, ..Default::default() };
+    let stranger = ReplicaState { replica_id: 1, replica_epoch: 5 };
+    loop {
+        let fetched = cluster.fetch(&mut leader, stranger.clone(), last.clone()).await;
+        // Before the append the offset is not there yet.
+        if fetched.error_code == ErrorCode::NONE && fetched.diverging_epoch.end_offset < 0 {
+            assert_eq!(fetched.high_watermark, 0);
+            break;
+        }
+    }
+    let (_, response) = produced.receive::<ProduceRequest>(13).await;
+    assert_ne!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    let asks_to_let_it_in = || cluster.objects.lock().asked.iter().any(|asked| asked.isr.contains(&member(1, 5)));
+    until("it must be let in first", asks_to_let_it_in).await;
+}
+
+#[tokio::test]
+async fn a_change_whose_outcome_is_unknown_counts_until_the_image_shows_what_became_of_it() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.stop(2).await;
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    cluster.objects.lock().grants = false;
+    cluster.run(2, life(2), true).await;
+    let is_asked = |id| {
+        let objects = cluster.objects.lock();
+        objects.asked.iter().any(|asked| asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > 1)
+    };
+    until("it asks to take 2 in", || is_asked(2)).await;
+    cluster.freeze(2);
+    cluster.brokers.remove(&2).unwrap().broker.stop().await;
+    let mut client = cluster.client(0).await;
+    let (code, _) = cluster.try_produce(&mut client, &["y"], 1500).await;
+    assert_eq!(code, ErrorCode::REQUEST_TIMED_OUT, "perhaps it is in, so it is waited for");
+    // The operator was faster: the proposal can't be written any more.
+    cluster.change(|objects| objects.assignment.isr.reverse());
+    assert_eq!(cluster.produce(0, &["z"]).await, 2);
+}
+
+#[tokio::test]
+async fn fetches_of_another_leader_epoch_are_told_which_of_the_two_is_behind() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.elect(0);
+    cluster.produce(0, &["y"]).await;
+    let mut client = cluster.client(0).await;
+    let mut ask = async |current_leader_epoch, last_fetched_epoch, fetch_offset| {
+        let replica = ReplicaState { replica_id: 1, replica_epoch: life(1) };
+        let partition = FetchPartition { current_leader_epoch, last_fetched_epoch, fetch_offset, ..Default::default() };
+        let fetched = cluster.fetch(&mut client, replica, partition).await;
+        (fetched.error_code, fetched.diverging_epoch.epoch, fetched.diverging_epoch.end_offset)
+    };
+    assert_eq!(ask(0, 0, 1).await, (ErrorCode::FENCED_LEADER_EPOCH, -1, -1));
+    assert_eq!(ask(2, 0, 1).await, (ErrorCode::UNKNOWN_LEADER_EPOCH, -1, -1));
+    assert_eq!(ask(1, 0, 5).await, (ErrorCode::NONE, 0, 1), "epoch 0 ended before");
+    assert_eq!(ask(1, 0, 1).await, (ErrorCode::NONE, -1, -1));
+}
