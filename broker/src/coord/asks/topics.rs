@@ -15,6 +15,13 @@ use crate::image::{BrokerId, ClusterImage, Topic};
 impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
         let image = self.images.borrow().clone();
+        let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
+        let live = image.live_brokers().count();
+        if usize::try_from(factor).is_ok_and(|factor| factor > live) {
+            let message =
+                format!("Unable to replicate the partition {factor} time(s): only {live} broker(s) are there.");
+            return Err(refuse(ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        }
         let created = self.create_object(wanted).await?;
         let uid = created.uid().and_then(|uid| Uuid::parse_str(&uid).ok()).unwrap_or_default();
         let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
