@@ -1,0 +1,130 @@
+//! What may happen next.
+
+use ottla_crds::assignment::BrokerId;
+
+use crate::Protocol;
+use crate::state::State;
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// An operator sees a broker as it is.
+    See(usize, BrokerId),
+    /// An operator sees the topic's `min.insync.replicas`.
+    SeeTopic(usize),
+    /// An operator does what it would do of itself: end a reassignment, heal, recover. It may believe that a broker is dead,
+    /// rightly or wrongly, until it has acted.
+    Step(usize, Option<BrokerId>),
+    /// An operator begins to move the partition.
+    Reassign,
+    /// An operator takes it back.
+    Cancel(usize),
+
+    /// A broker sees the newest entry.
+    Watch(BrokerId),
+    /// A broker sees the topic's `min.insync.replicas`.
+    WatchTopic(BrokerId),
+    /// A broker keeps on disk what it has seen.
+    Save(BrokerId),
+    /// A leader appends a record.
+    Produce(BrokerId),
+    /// A follower's fetch is served; its answer may get lost. One that arrives late is one that arrives at once: nothing that
+    /// the follower does in between could tell, and what makes it see another epoch throws the answer away.
+    Fetch(BrokerId, AnswerLost),
+    /// A leader wants a follower in the ISR.
+    Expand(BrokerId, BrokerId),
+    /// A leader wants it out.
+    Shrink(BrokerId, BrokerId),
+    /// A leader's write lands.
+    Land(usize),
+    /// A broker that cannot lead says what it has.
+    Report(BrokerId),
+
+    /// A process is killed and starts again.
+    Restart(BrokerId),
+    /// A machine crashes; so many records are still there when it is back.
+    Crash(BrokerId, usize),
+    /// A broker wants to leave.
+    Drain(BrokerId),
+    /// Somebody changes `min.insync.replicas`.
+    ChangeMin,
+}
+
+/// Whether a follower learns nothing from its fetch, though its leader does.
+pub type AnswerLost = bool;
+
+impl Protocol {
+    /// What may happen in `state`, or come to nothing.
+    pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        let (bounds, used) = (&self.bounds, &state.used);
+        for operator in 0..state.operators.len() {
+            for id in state.ids() {
+                actions.push(Action::See(operator, id));
+                if used.suspicions < bounds.suspicions {
+                    actions.push(Action::Step(operator, Some(id)));
+                }
+            }
+            actions.extend([Action::SeeTopic(operator), Action::Step(operator, None)]);
+            if state.entry.is_reassigning() {
+                actions.push(Action::Cancel(operator));
+            }
+        }
+        if used.reassignments < bounds.reassignments {
+            actions.push(Action::Reassign);
+        }
+        if used.changes == 0 && bounds.changed_min_in_sync.is_some() {
+            actions.push(Action::ChangeMin);
+        }
+        actions.extend((0..state.writes.len()).map(Action::Land));
+        for id in state.ids() {
+            let broker = state.broker(id);
+            actions.extend([Action::Watch(id), Action::WatchTopic(id), Action::Save(id), Action::Report(id)]);
+            if broker.leadership.is_some() {
+                if used.records < bounds.records {
+                    actions.push(Action::Produce(id));
+                }
+                for other in state.ids().filter(|other| *other != id) {
+                    actions.push(Action::Expand(id, other));
+                    if used.shrinks < bounds.shrinks {
+                        actions.push(Action::Shrink(id, other));
+                    }
+                }
+            } else {
+                actions.extend([Action::Fetch(id, false), Action::Fetch(id, true)]);
+            }
+            if used.restarts < bounds.restarts {
+                actions.push(Action::Restart(id));
+            }
+            if used.crashes < bounds.crashes {
+                actions.extend((0..=broker.log.len()).map(|kept| Action::Crash(id, kept)));
+            }
+            if used.drains < bounds.drains && !broker.draining {
+                actions.push(Action::Drain(id));
+            }
+        }
+    }
+
+    /// Makes it happen; `None` where nothing comes of it.
+    pub(crate) fn take(&self, state: &mut State, action: Action) -> Option<()> {
+        match action {
+            Action::See(operator, id) => self.see(state, operator, id),
+            Action::SeeTopic(operator) => self.see_topic(state, operator),
+            Action::Step(operator, suspect) => self.step(state, operator, suspect),
+            Action::Reassign => self.reassign(state),
+            Action::Cancel(operator) => self.cancel(state, operator),
+            Action::Watch(id) => self.watch(state, id),
+            Action::WatchTopic(id) => self.watch_topic(state, id),
+            Action::Save(id) => self.save(state, id),
+            Action::Produce(id) => self.produce(state, id),
+            Action::Fetch(id, answer_lost) => self.fetch(state, id, answer_lost),
+            Action::Expand(leader, id) => self.expand(state, leader, id),
+            Action::Shrink(leader, id) => self.shrink(state, leader, id),
+            Action::Land(write) => self.land(state, write),
+            Action::Report(id) => self.report(state, id),
+            Action::Restart(id) => self.restart(state, id),
+            Action::Crash(id, kept) => self.crash(state, id, kept),
+            Action::Drain(id) => self.drain(state, id),
+            Action::ChangeMin => self.change_min(state),
+        }
+    }
+}

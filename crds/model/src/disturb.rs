@@ -1,0 +1,76 @@
+//! What happens to brokers and topics: restarts, crashes, drains, settings.
+
+use ottla_crds::assignment::{BrokerId, Incarnation};
+
+use crate::Protocol;
+use crate::mutant::Mutant;
+use crate::state::{Leadership, Saved, State};
+
+impl Protocol {
+    /// A process is killed and starts again: its log is whole, its incarnation stays (COORDINATION §3), and it begins with the copy
+    /// on its disk, as if the API server were away.
+    pub(crate) fn restart(&self, state: &mut State, id: BrokerId) -> Option<()> {
+        state.used.restarts += 1;
+        let broker = state.broker_mut(id);
+        let Saved { view, proposed } = broker.disk.clone();
+        let leads = view.may_lead(id, broker.incarnation, None);
+        let began = broker.log.iter().position(|record| record.epoch >= view.leader_epoch);
+        broker.view = view;
+        broker.draining = false;
+        broker.leadership = leads.then(|| Leadership {
+            proposed: proposed.filter(|_| !self.is(Mutant::ForgottenProposal)),
+            resumed: true,
+            join_from: match began {
+                Some(began) if self.is(Mutant::EpochStartOfTheFirstProcess) => began as i64,
+                _ => broker.log_end(),
+            },
+            ..Leadership::from(0)
+        });
+        self.advance(state, id);
+        Some(())
+    }
+
+    /// A machine crashes: the tail that was not flushed is gone, and with it the incarnation.
+    pub(crate) fn crash(&self, state: &mut State, id: BrokerId, kept: usize) -> Option<()> {
+        state.used.crashes += 1;
+        let broker = state.broker_mut(id);
+        if !self.is(Mutant::BrokerIdsInsteadOfIncarnations) {
+            broker.incarnation = Incarnation(broker.incarnation.0 + 1);
+        }
+        broker.log.truncate(kept);
+        broker.draining = false;
+        broker.leadership = None;
+        Some(())
+    }
+
+    pub(crate) fn drain(&self, state: &mut State, id: BrokerId) -> Option<()> {
+        state.used.drains += 1;
+        state.broker_mut(id).draining = true;
+        Some(())
+    }
+
+    pub(crate) fn change_min(&self, state: &mut State) -> Option<()> {
+        state.used.changes += 1;
+        state.min_in_sync = self.bounds.changed_min_in_sync?;
+        state.least_min_in_sync = state.least_min_in_sync.min(state.min_in_sync);
+        Some(())
+    }
+
+    /// Fewer states to look at: what can have no consequence any more is forgotten.
+    pub(crate) fn forget_what_cannot_matter(&self, state: &mut State) {
+        let base = state.entry.partition_epoch;
+        if !self.is(Mutant::NoCompareAndSwap) {
+            state.writes.retain(|write| write.partition_epoch == base + 1);
+        }
+        for broker in state.brokers.iter_mut().filter(|broker| broker.leadership.is_none()) {
+            if broker.view.leader_epoch == state.entry.leader_epoch {
+                broker.view = state.entry.clone(); // who does not lead looks at leader and epoch only
+            }
+        }
+        if state.used.restarts == self.bounds.restarts {
+            for broker in &mut state.brokers {
+                broker.disk = Saved { view: state.entry.clone(), proposed: None };
+            }
+        }
+    }
+}

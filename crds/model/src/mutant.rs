@@ -1,0 +1,91 @@
+//! One rule broken. The check must notice each: it proves that the rule is needed, and that the model can see why.
+
+use std::sync::Arc;
+
+use ottla_crds::assignment::{Assignment, IsrMember, Live, RecoveryReport};
+
+use crate::scenario::{Bounds, CALM};
+
+/// A rule that does not hold. The comment says what happens instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A broker that lost its content is still who it was.
+    BrokerIdsInsteadOfIncarnations,
+    /// A broker leads when its id is named, whatever content joined.
+    LeaderIgnoresItsIncarnation,
+    /// While a change is in doubt only the committed ISR counts for the high watermark.
+    CommittedIsr,
+    /// A new leader takes in followers that have not reached its epoch's start.
+    NoEpochStart,
+    /// A leader's write changes whatever entry it meets.
+    NoCompareAndSwap,
+    /// The ISR may shrink to one.
+    NoFloor,
+    /// A follower joins below the high watermark.
+    JoinBelowHighWatermark,
+    /// A reassignment ends when one of its targets is in sync.
+    EarlyCompletion,
+    /// A recovery does not wait for the members that have not reported.
+    RecoveryWithoutAllReports,
+    /// A leader whose process is killed forgets the change that it proposed.
+    ForgottenProposal,
+    /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of what it
+    /// acknowledged since it knows nothing any more.
+    EpochStartOfTheFirstProcess,
+}
+
+impl Mutant {
+    /// Every mutant, with bounds in which it shows.
+    pub fn all() -> Vec<(Mutant, Bounds)> {
+        let faults = Bounds { name: "mutant", suspicions: 2, shrinks: 2, crashes: 1, ..CALM };
+        let moving = Bounds { replicas: 2, reassignments: 1, suspicions: 1, ..faults.clone() };
+        let power_cut = Bounds { crashes: 2, suspicions: 0, shrinks: 0, ..faults.clone() };
+        let killed = Bounds { restarts: 1, crashes: 0, records: 2, shrinks: 1, ..faults.clone() };
+        vec![
+            (Mutant::BrokerIdsInsteadOfIncarnations, faults.clone()),
+            (Mutant::LeaderIgnoresItsIncarnation, faults.clone()),
+            (Mutant::CommittedIsr, faults.clone()),
+            (Mutant::NoEpochStart, faults.clone()),
+            (Mutant::NoCompareAndSwap, faults.clone()),
+            (Mutant::NoFloor, faults.clone()),
+            (Mutant::JoinBelowHighWatermark, faults),
+            (Mutant::EarlyCompletion, moving),
+            (Mutant::RecoveryWithoutAllReports, power_cut),
+            (Mutant::ForgottenProposal, killed.clone()),
+            (Mutant::EpochStartOfTheFirstProcess, killed),
+        ]
+    }
+}
+
+/// The end of a reassignment with one target in sync.
+pub(crate) fn complete_with_any_target(entry: &Assignment, live: &Live) -> Option<Assignment> {
+    let target: Vec<_> = entry.replicas.iter().filter(|broker| !entry.removing.contains(broker)).copied().collect();
+    let isr: Vec<IsrMember> = entry.isr.iter().filter(|member| target.contains(&member.broker)).copied().collect();
+    let valid = |member: &&IsrMember| live.get(&member.broker).is_some_and(|b| b.incarnation == member.incarnation);
+    let leader = isr.iter().find(valid)?.broker;
+    entry.is_reassigning().then(|| Assignment {
+        replicas: target,
+        adding: Vec::new(),
+        removing: Vec::new(),
+        leader: Some(leader),
+        leader_epoch: entry.leader_epoch + 1,
+        partition_epoch: entry.partition_epoch + 1,
+        isr,
+        ..entry.clone()
+    })
+}
+
+/// The entry as if every void member that has said nothing had said that it has nothing.
+pub(crate) fn with_reports_of_the_missing(entry: &Arc<Assignment>, live: &Live) -> Assignment {
+    let mut entry = (**entry).clone();
+    if entry.reports.is_empty() {
+        return entry;
+    }
+    for broker in entry.waits_for(live) {
+        if let Some(there) = live.get(&broker) {
+            entry.reports.retain(|report| report.broker != broker);
+            entry.reports.push(RecoveryReport { broker, incarnation: there.incarnation, last_epoch: -1, log_end: 0 });
+        }
+    }
+    entry
+}

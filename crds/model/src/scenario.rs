@@ -1,0 +1,143 @@
+//! How much may happen: bounds small enough to look at everything that can come of them.
+
+/// How often each thing may happen in one run. What is free is free: views catch up, fetches are served, writes land.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// What to call the scenario.
+    pub name: &'static str,
+    /// Operators that act without knowing of each other.
+    pub operators: usize,
+    /// The partition's replicas: brokers 0 and up. The other brokers can be moved to.
+    pub replicas: usize,
+    /// `min.insync.replicas` at first.
+    pub min_in_sync: usize,
+    /// And then.
+    pub changed_min_in_sync: Option<usize>,
+    /// Records that are produced.
+    pub records: usize,
+    /// Times that an operator believes a broker dead that may be alive.
+    pub suspicions: usize,
+    /// Times that a leader finds a follower slow.
+    pub shrinks: usize,
+    /// Processes that are killed and start again with all that they had on disk.
+    pub restarts: usize,
+    /// Machines that crash: a tail of the log is lost, or all of it.
+    pub crashes: usize,
+    /// Brokers that are told to drain.
+    pub drains: usize,
+    /// Reassignments, to brokers 1 and 2.
+    pub reassignments: usize,
+    /// States to generate before the search is cut off.
+    pub most_states: usize,
+    /// What must be seen to happen.
+    pub witnesses: &'static [&'static str],
+}
+
+/// How much has happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Used {
+    /// Records.
+    pub records: usize,
+    /// Suspicions.
+    pub suspicions: usize,
+    /// Shrinks.
+    pub shrinks: usize,
+    /// Restarts.
+    pub restarts: usize,
+    /// Crashes.
+    pub crashes: usize,
+    /// Drains.
+    pub drains: usize,
+    /// Reassignments.
+    pub reassignments: usize,
+    /// Changes of `min.insync.replicas`.
+    pub changes: usize,
+}
+
+/// Three replicas, two of them in sync, `min.insync.replicas` 2, one operator, one record; nothing goes wrong.
+pub const CALM: Bounds = Bounds {
+    name: "calm",
+    operators: 1,
+    replicas: 3,
+    min_in_sync: 2,
+    changed_min_in_sync: None,
+    records: 1,
+    suspicions: 0,
+    shrinks: 0,
+    restarts: 0,
+    crashes: 0,
+    drains: 0,
+    reassignments: 0,
+    most_states: 4_000_000,
+    witnesses: &["a record is acknowledged"],
+};
+
+/// What CI looks at.
+pub fn all() -> Vec<Bounds> {
+    vec![
+        Bounds {
+            name: "fail-over",
+            suspicions: 1,
+            shrinks: 1,
+            crashes: 1,
+            witnesses: &[
+                "a record is acknowledged after a crash and an election",
+                "a crashed broker joins the ISR again",
+                "a crashed broker leads again with all that was acknowledged",
+                "a record is acknowledged while a change of the ISR is in doubt",
+                "two brokers believe that they lead",
+            ],
+            ..CALM
+        },
+        Bounds {
+            name: "two records",
+            records: 2,
+            suspicions: 2,
+            witnesses: &["a follower gives up what its leader does not have"],
+            ..CALM
+        },
+        Bounds {
+            name: "two operators",
+            operators: 2,
+            suspicions: 1,
+            crashes: 1,
+            witnesses: &["a record is acknowledged after a crash and an election"],
+            ..CALM
+        },
+        Bounds {
+            name: "restarts",
+            shrinks: 1,
+            restarts: 1,
+            witnesses: &["a record is acknowledged by a leader that was restarted in its epoch"],
+            ..CALM
+        },
+        Bounds { name: "recovery", crashes: 2, witnesses: &["a recovery elects a leader"], ..CALM },
+        Bounds {
+            name: "reassignment",
+            replicas: 2,
+            suspicions: 1,
+            crashes: 1,
+            reassignments: 1,
+            witnesses: &["a reassignment is done", "a reassignment is cancelled"],
+            ..CALM
+        },
+        Bounds { name: "draining", crashes: 1, drains: 1, witnesses: &["a draining leader has handed over"], ..CALM },
+        Bounds {
+            name: "min.insync raised",
+            min_in_sync: 1,
+            changed_min_in_sync: Some(2),
+            suspicions: 1,
+            crashes: 1,
+            witnesses: &["a record is acknowledged under the changed min.insync"],
+            ..CALM
+        },
+        Bounds {
+            name: "min.insync lowered",
+            changed_min_in_sync: Some(1),
+            suspicions: 1,
+            crashes: 1,
+            witnesses: &["a record is acknowledged under the changed min.insync"],
+            ..CALM
+        },
+    ]
+}
