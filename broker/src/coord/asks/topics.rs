@@ -16,10 +16,10 @@ impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
         let image = self.images.borrow().clone();
         let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
-        let live = image.live_brokers().count();
-        if usize::try_from(factor).is_ok_and(|factor| factor > live) {
-            let message =
-                format!("Unable to replicate the partition {factor} time(s): only {live} broker(s) are there.");
+        // This broker is one, also where the image does not show it yet.
+        let brokers = image.brokers.len().max(1);
+        if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
+            let message = format!("Unable to replicate the partition {factor} time(s): there are {brokers} broker(s).");
             return Err(refuse(ErrorCode::INVALID_REPLICATION_FACTOR, message));
         }
         let created = self.create_object(wanted).await?;
