@@ -55,10 +55,17 @@ async fn check(bootstrap: &str) {
 }
 
 async fn patiently<T>(what: &str, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
+    let mut said = String::new();
     loop {
         match tokio::time::timeout(REQUEST, attempt()).await.unwrap_or_else(|late| Err(late.into())) {
             Ok(done) => return done,
-            Err(error) => tracing::warn!("failed to {what}: {error:#}"),
+            Err(error) => {
+                let why = format!("{error:#}");
+                if why != said {
+                    tracing::warn!("failed to {what}: {why}");
+                    said = why;
+                }
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -69,9 +76,11 @@ async fn create(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
         CreatableTopic { name: topic.clone(), num_partitions: 1, replication_factor: -1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![wanted], timeout_ms: 5_000, ..Default::default() };
     let answer = ask(bootstrap, 5, &request).await?;
-    let code = answer.topics.first().context("an answer without the topic")?.error_code;
+    let topic = answer.topics.first().context("an answer without the topic")?;
+    let code = topic.error_code;
     // An earlier try whose answer was late.
-    ensure!(code.is_none() || code == ErrorCode::TOPIC_ALREADY_EXISTS, "{code:?}");
+    let there = code.is_none() || code == ErrorCode::TOPIC_ALREADY_EXISTS;
+    ensure!(there, "{code:?}: {}", topic.error_message.as_deref().unwrap_or_default());
     Ok(())
 }
 
