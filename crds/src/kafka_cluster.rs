@@ -85,8 +85,8 @@ use crate::{
         "listeners must have one of type internal: brokers talk to each other on the first of them"
     ),
     validation = (
-        "self.listeners.all(l, l.port != 9404)",
-        "no listener can have port 9404: brokers serve metrics and probes there"
+        "self.listeners.all(l, l.port != 9404 && l.name != 'http')",
+        "no listener can have port 9404 or be called http: there brokers serve metrics and probes"
     )
 )]
 #[serde(rename_all = "camelCase")]

@@ -105,6 +105,30 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
             "listeners must have different ports",
         ),
         (
+            with(
+                &cluster(),
+                json!({ "spec": { "listeners": [{ "name": "internal", "port": 9404, "type": "internal" }] } }),
+            ),
+            "no listener can have port 9404 or be called http: there brokers serve metrics and probes",
+        ),
+        (
+            with(
+                &cluster(),
+                json!({ "metadata": { "name": "x".repeat(40) }, "spec": { "listeners": [
+                    { "name": "internal", "port": 9092, "type": "internal" },
+                    { "name": "from-outside", "port": 9094, "type": "nodePort" },
+                ] } }),
+            ),
+            "the name of a listener that is not internal and the cluster's name have at most 51 characters together",
+        ),
+        (
+            with(
+                &cluster(),
+                json!({ "spec": { "brokers": { "podTemplate": { "labels": { "ottla.io/cluster": "other" } } } } }),
+            ),
+            "labels that begin with ottla.io/, app.kubernetes.io/ or statefulset.kubernetes.io/ are the operator's",
+        ),
+        (
             with(&assignment(), json!({ "spec": { "partitions": [entry(64), entry(128)] } })),
             "partitions must be first, first + 1, and so on",
         ),

@@ -148,6 +148,7 @@ async fn reconcile(
                 cluster_id: claims::cluster_id(read),
                 obstacle: made.as_ref().err().map(|error| Obstacle::new("ApplyFailed", error.to_string())),
                 waiting: waiting::waiting(&cluster, read),
+                outdated: waiting::outdated(&cluster, read),
             };
             match made {
                 Ok(()) => (Outcome::Succeeded, told),

@@ -9,30 +9,29 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::cluster::watches::{About, ClusterKey, Shown, Watches};
-use crate::cluster::{self, Shared};
+use crate::cluster::{self, Shared, read};
 use crate::coordination;
+use crate::metrics::Metrics;
 
-/// Operates until it is dropped. `seen` becomes true when everything has been read once.
-pub async fn run(shared: Arc<Shared>, namespace: Option<String>, seen: watch::Sender<bool>) {
+/// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
+pub async fn run(shared: Arc<Shared>, namespace: Option<String>, complete: watch::Sender<usize>) {
     let (mut watches, shown) = Watches::start(&shared.client, namespace.as_deref());
+    let mut counted = false;
     let mut fleet = Fleet { shared, shown, running: BTreeMap::new(), tasks: JoinSet::new() };
     loop {
         let about = tokio::select! {
             about = watches.next() => about,
-            // A task that ended by itself has panicked: the cluster gets a new one with the next change.
-            Some(ended) = fleet.tasks.join_next() => {
-                if let Err(error) = ended && error.is_panic() {
-                    tracing::error!(%error, "a cluster's task ended");
-                }
-                fleet.running.retain(|_, cluster| !cluster.task.is_finished());
-                Some(About::Everybody)
-            }
+            // One that was told to end.
+            Some(_) = fleet.tasks.join_next() => continue,
         };
         let Some(about) = about else { return };
         if !watches.are_complete() {
             continue;
         }
-        seen.send_replace(true);
+        if !counted {
+            complete.send_modify(|fleets| *fleets += 1);
+            counted = true;
+        }
         fleet.attend(&about);
     }
 }
@@ -45,29 +44,33 @@ struct Fleet {
     tasks: JoinSet<()>,
 }
 
+/// A cluster's tasks. They end with this.
 struct Running {
     changed: watch::Sender<u64>,
     task: AbortHandle,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.metrics.cluster_ends();
+    }
 }
 
 impl Fleet {
     fn attend(&mut self, about: &About) {
         match about {
             About::Nobody => {}
-            About::Cluster(key) if self.running.contains_key(key) => self.wake(key),
+            About::Cluster(key) if self.running.contains_key(key) && read::cluster(&self.shown, key).is_some() => {
+                self.wake(key);
+            }
             About::Cluster(_) | About::Everybody => {
                 let wanted = self.wanted();
-                self.running.retain(|key, running| {
-                    let stays = wanted.contains(key);
-                    if !stays {
-                        running.task.abort();
-                    }
-                    stays
-                });
+                self.running.retain(|key, _| wanted.contains(key));
                 for key in &wanted {
                     if self.running.contains_key(key) { self.wake(key) } else { self.start(key.clone()) }
                 }
-                self.shared.metrics.set_clusters(self.running.len());
             }
         }
     }
@@ -99,7 +102,9 @@ impl Fleet {
                 coordination::run_on_platform(client, &of.namespace, &of.name, platform, std::future::pending());
             tokio::join!(objects, coordination);
         });
-        self.running.insert(key, Running { changed, task });
+        let metrics = self.shared.metrics.clone();
+        metrics.cluster_begins();
+        self.running.insert(key, Running { changed, task, metrics });
     }
 }
 

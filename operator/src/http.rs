@@ -14,15 +14,20 @@ use crate::metrics::Metrics;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when it waits for the Lease, or holds
-/// it and has seen what there is (`seen`).
+/// it and each of its `fleets` has seen what there is (`complete` of them).
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, seen: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    complete: watch::Receiver<usize>,
+    fleets: usize,
+) -> std::io::Result<()> {
     let scraped = metrics.clone();
     let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], scraped.scrape()) };
     let ready = move || async move {
-        if metrics.is_leader() && !*seen.borrow() {
+        if metrics.is_leader() && *complete.borrow() < fleets {
             (StatusCode::SERVICE_UNAVAILABLE, "not everything has been read yet\n")
         } else {
             (StatusCode::OK, "ok\n")

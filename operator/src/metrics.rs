@@ -105,9 +105,14 @@ impl Metrics {
         self.leader.get() == 1
     }
 
-    /// Says how many clusters there are.
-    pub fn set_clusters(&self, clusters: usize) {
-        self.clusters.set(i64::try_from(clusters).unwrap_or(i64::MAX));
+    /// Notes that a cluster is operated.
+    pub fn cluster_begins(&self) {
+        self.clusters.inc();
+    }
+
+    /// Notes that it is no longer.
+    pub fn cluster_ends(&self) {
+        self.clusters.dec();
     }
 
     /// Everything in Prometheus' text format.

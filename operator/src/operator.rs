@@ -58,7 +58,8 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let identity = identity();
     let (held, holding) = watch::channel(None);
     let (release, released) = oneshot::channel::<()>();
-    let (seen, is_seen) = watch::channel(false);
+    let fleets = options.watch_namespaces.len().max(1);
+    let (complete, are_complete) = watch::channel(0);
 
     let claim = Claim {
         name: LEASE.to_owned(),
@@ -81,8 +82,8 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         metrics: metrics.clone(),
     });
     let ended = tokio::select! {
-        () = act_while_held(shared, &options.watch_namespaces, holding, &seen) => Ok(()),
-        served = http::serve(listener, metrics, is_seen) => served.map_err(|error| Error::Http(options.http, error)),
+        () = act_while_held(shared, &options.watch_namespaces, holding, &complete) => Ok(()),
+        served = http::serve(listener, metrics, are_complete, fleets) => served.map_err(|error| Error::Http(options.http, error)),
         () = shutdown => Ok(()),
     };
     drop(release);
@@ -101,7 +102,7 @@ async fn act_while_held(
     shared: Arc<Shared>,
     namespaces: &[String],
     mut held: watch::Receiver<Option<Instant>>,
-    seen: &watch::Sender<bool>,
+    complete: &watch::Sender<usize>,
 ) {
     loop {
         // An error means that the holder has ended, which it does after this.
@@ -111,19 +112,20 @@ async fn act_while_held(
         tracing::info!("holds the lease and acts");
         shared.metrics.set_leader(true);
         tokio::select! {
-            () = act(&shared, namespaces, seen) => {}
+            () = act(&shared, namespaces, complete) => {}
             () = until_lost(held.clone()) => tracing::warn!("does not hold the lease any more and acts no longer"),
         }
         shared.metrics.set_leader(false);
-        seen.send_replace(false);
+        complete.send_replace(0);
     }
 }
 
-async fn act(shared: &Arc<Shared>, namespaces: &[String], seen: &watch::Sender<bool>) {
+async fn act(shared: &Arc<Shared>, namespaces: &[String], complete: &watch::Sender<usize>) {
     if namespaces.is_empty() {
-        return fleet::run(shared.clone(), None, seen.clone()).await;
+        return fleet::run(shared.clone(), None, complete.clone()).await;
     }
-    let fleets = namespaces.iter().map(|namespace| fleet::run(shared.clone(), Some(namespace.clone()), seen.clone()));
+    let fleets =
+        namespaces.iter().map(|namespace| fleet::run(shared.clone(), Some(namespace.clone()), complete.clone()));
     futures::future::join_all(fleets).await;
 }
 

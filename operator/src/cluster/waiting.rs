@@ -7,25 +7,25 @@ use ottla_crds::names;
 
 use super::read::Read;
 use super::validate::ValidatedCluster;
-use crate::plan::condition::ranges;
 use crate::plan::platform::Obstacle;
 
-/// The first thing that the cluster waits for, the worst first.
+/// The pod that is waited for, the one that most needs a person first.
 pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
-    let ids = || (0..cluster.replicas).map(BrokerId);
-    let name = |id: BrokerId| names::broker(&cluster.name, id);
-    let troubles = ids().filter_map(|id| trouble(&name(id), read.pods.get(&name(id)).map(|pod| &**pod)));
-    let worst = troubles.min_by_key(|(rank, _)| *rank).map(|(_, obstacle)| obstacle);
-    worst.or_else(|| {
-        let current = read.stateful_set.as_ref()?.status.as_ref()?.update_revision.as_deref()?;
-        let old: Vec<i32> = ids()
-            .filter(|id| read.pods.get(&name(*id)).is_some_and(|pod| revision(pod) != Some(current)))
-            .map(|id| id.0)
-            .collect();
-        let which = ranges(old.iter().copied());
-        let message = format!("brokers {which} run with an earlier spec of their pods until their pods are deleted");
-        (!old.is_empty()).then(|| Obstacle::new("RestartNeeded", message))
-    })
+    let trouble = |(_, name): (BrokerId, String)| trouble(&name, read.pods.get(&name).map(|pod| &**pod));
+    let worst = pods(cluster).filter_map(trouble).min_by_key(|(rank, _)| *rank);
+    worst.map(|(_, obstacle)| obstacle)
+}
+
+/// The brokers whose pods were made from an earlier spec: they are replaced when somebody deletes them.
+pub fn outdated(cluster: &ValidatedCluster, read: &Read) -> Vec<BrokerId> {
+    let status = read.stateful_set.as_ref().and_then(|set| set.status.as_ref());
+    let Some(current) = status.and_then(|status| status.update_revision.as_deref()) else { return Vec::new() };
+    let is_old = |(_, name): &(BrokerId, String)| read.pods.get(name).is_some_and(|pod| revision(pod) != Some(current));
+    pods(cluster).filter(is_old).map(|(id, _)| id).collect()
+}
+
+fn pods(cluster: &ValidatedCluster) -> impl Iterator<Item = (BrokerId, String)> {
+    (0..cluster.replicas).map(BrokerId).map(|id| (id, names::broker(&cluster.name, id)))
 }
 
 fn revision(pod: &Pod) -> Option<&str> {
@@ -65,7 +65,8 @@ fn stuck(name: &str, container: &ContainerStatus) -> Option<(u8, Obstacle)> {
         "CrashLoopBackOff" => {
             let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
             let code = ended.map_or_else(String::new, |ended| format!(" with exit code {}", ended.exit_code));
-            let message = format!("pod {name} ended{code}, {} times: see its log", container.restart_count);
+            let why = ended.and_then(|ended| ended.message.as_deref()).unwrap_or("see its log");
+            let message = format!("pod {name} ended{code}, {} times: {why}", container.restart_count);
             Some((1, Obstacle::new("BrokerCrashes", message)))
         }
         "ContainerCreating" | "PodInitializing" => None,
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    fn told(pods: &[Value], update_revision: &str) -> Option<(&'static str, String)> {
+    fn read(pods: &[Value], update_revision: &str) -> (ValidatedCluster, Read) {
         let spec = json!({ "brokers": { "replicas": 2, "storage": { "size": "1Gi" } } });
         let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
@@ -96,7 +97,7 @@ mod tests {
             stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
             ..Read::default()
         };
-        waiting(&cluster, &read).map(|obstacle| (obstacle.reason, obstacle.message))
+        (cluster, read)
     }
 
     fn pod(id: i32, status: Value) -> Value {
@@ -140,13 +141,18 @@ mod tests {
                 ("PodStuck", "pod prod-broker-0 does not start: CreateContainerConfigError: because"),
             ),
         ] {
-            assert_eq!(told(&pods, "new"), Some((expected.0, expected.1.to_owned())));
+            let (cluster, read) = read(&pods, "new");
+            assert_eq!(waiting(&cluster, &read), Some(Obstacle::new(expected.0, expected.1)));
         }
-        assert_eq!(told(&[ready(0), ready(1)], "new"), None);
-        let (reason, message) = told(&[ready(0), ready(1)], "newer").unwrap();
-        assert_eq!(
-            (reason, message.as_str()),
-            ("RestartNeeded", "brokers 0–1 run with an earlier spec of their pods until their pods are deleted")
-        );
+        let (cluster, all_ready) = read(&[ready(0), ready(1)], "new");
+        assert_eq!(waiting(&cluster, &all_ready), None);
+    }
+
+    #[test]
+    fn pods_of_an_earlier_spec_are_told_apart() {
+        for (revision, expected) in [("new", vec![]), ("newer", vec![BrokerId(0), BrokerId(1)])] {
+            let (cluster, read) = read(&[ready(0), ready(1)], revision);
+            assert_eq!(outdated(&cluster, &read), expected);
+        }
     }
 }

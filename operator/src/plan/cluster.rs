@@ -11,6 +11,7 @@ use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, Li
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, ranges};
+use super::platform::{Obstacle, Platform};
 use super::{Broker, News, Step, World};
 
 /// The cluster's status, if it says something new.
@@ -57,10 +58,14 @@ fn cluster_id(fresh: Uuid) -> String {
     if id.starts_with('-') { id.replacen('-', "A", 1) } else { id }
 }
 
-/// Every broker that the spec asks for, and every other that has a Lease.
+/// Every broker that the spec asks for, and every other that is there or has something: a Lease that nobody holds any more is
+/// no broker.
 fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Vec<BrokerStatus> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
-    let ids: BTreeSet<BrokerId> = wanted.chain(world.brokers.keys().copied()).collect();
+    let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
+    let entries = world.assignments.iter().flat_map(|object| &object.spec.partitions);
+    let holding = entries.flat_map(|entry| entry.replicas.iter().copied());
+    let ids: BTreeSet<BrokerId> = wanted.chain(there).chain(holding).collect();
     let unseen = Broker::default();
     let known: BTreeMap<BrokerId, &BrokerStatus> = before.brokers.iter().map(|broker| (broker.id, broker)).collect();
     let tell = |id: BrokerId| {
@@ -125,11 +130,21 @@ fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> 
         (Ok(()), None) => Verdict::new("Ready", true, "Ready", ""),
     };
     let mut verdicts = vec![ready, available, degraded];
-    if platform.is_some() {
-        verdicts.push(match obstacle.or(waiting) {
-            Some(in_the_way) => Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message),
-            None => Verdict::new("Progressing", false, "Settled", ""),
-        });
+    if let Some(platform) = platform {
+        verdicts.push(progressing(platform, obstacle.or(waiting)));
     }
     verdicts
+}
+
+fn progressing(platform: &Platform, in_the_way: Option<&Obstacle>) -> Verdict {
+    match in_the_way {
+        Some(in_the_way) => Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message),
+        None if !platform.outdated.is_empty() => {
+            let brokers = ranges(platform.outdated.iter().map(|id| id.0));
+            let message =
+                format!("brokers {brokers} run with an earlier spec of their pods until their pods are deleted");
+            Verdict::new("Progressing", true, "RestartNeeded", message)
+        }
+        None => Verdict::new("Progressing", false, "Settled", ""),
+    }
 }

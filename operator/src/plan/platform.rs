@@ -18,8 +18,10 @@ pub struct Platform {
     pub cluster_id: Option<String>,
     /// Why the cluster is not being made what its spec says; none if it is.
     pub obstacle: Option<Obstacle>,
-    /// What is waited for, if anything.
+    /// Which pod is waited for, and what it lacks.
     pub waiting: Option<Obstacle>,
+    /// Brokers whose pods were made from an earlier spec.
+    pub outdated: Vec<BrokerId>,
 }
 
 /// Where a broker is.

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use ottla_crds::assignment::Incarnation;
 use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement};
 
+use super::platform::Obstacle;
 use super::*;
 
 fn world(brokers: &[(i32, bool)]) -> World {
@@ -187,6 +188,69 @@ fn a_cluster_id_is_drawn_once_and_never_looks_like_an_option() {
     world.brokers.clear();
     settle(&mut world);
     assert_eq!(id(&world), first);
+}
+
+#[test]
+fn a_lease_that_is_left_is_no_broker_unless_it_holds_something() {
+    for (partitions, expected) in [(0, vec![0]), (2, vec![0, 1])] {
+        let mut world = world(&[(0, false), (1, false)]);
+        if partitions > 0 {
+            world.topics.push(Arc::new(topic("orders", partitions)));
+        }
+        settle(&mut world);
+        let mut smaller = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+        smaller.spec.brokers.replicas = 1;
+        world.cluster = Some(Arc::new(smaller));
+        world.brokers.insert(BrokerId(1), Broker::default());
+        settle(&mut world);
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        let ids: Vec<i32> = status.brokers.iter().map(|broker| broker.id.0).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[test]
+fn on_kubernetes_the_status_says_what_it_shows_and_whom_it_waits_for() {
+    let platform = Platform {
+        listeners: vec![ottla_crds::ListenerStatus { name: "internal".into(), bootstrap_servers: "b:9092".into() }],
+        cluster_id: Some("AAAAAAAAAAAAAAAAAAAAAA".into()),
+        ..Platform::default()
+    };
+    let stuck = Obstacle::new("ImageUnavailable", "pod prod-broker-0 can not get its image");
+    let invalid = Obstacle::new("InvalidSpec", "brokers.storage is needed");
+    for (there, platform, ready, progressing) in [
+        (true, platform.clone(), ("True", "Ready"), ("False", "Settled")),
+        (
+            true,
+            Platform { outdated: vec![BrokerId(0)], ..platform.clone() },
+            ("True", "Ready"),
+            ("True", "RestartNeeded"),
+        ),
+        (
+            false,
+            Platform { waiting: Some(stuck.clone()), ..platform.clone() },
+            ("False", "NoBrokers"),
+            ("True", "ImageUnavailable"),
+        ),
+        (true, Platform { obstacle: Some(invalid), ..platform }, ("False", "InvalidSpec"), ("True", "InvalidSpec")),
+    ] {
+        let mut world = world(&[(0, false)]);
+        if !there {
+            world.brokers.insert(BrokerId(0), Broker::default());
+        }
+        world.platform = Some(Arc::new(platform));
+        settle(&mut world);
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        let condition = |type_: &str| {
+            let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+            (found.status.as_str(), found.reason.as_str())
+        };
+        assert_eq!((condition("Ready"), condition("Progressing")), (ready, progressing));
+        assert_eq!(status.cluster_id.as_deref(), Some("AAAAAAAAAAAAAAAAAAAAAA"), "that of the volumes");
+        assert_eq!(status.listeners[0].bootstrap_servers, "b:9092");
+        let available = status.conditions.iter().find(|condition| condition.type_ == "Available").unwrap();
+        assert_eq!(available.message.contains(&stuck.message), !there, "why nobody is there");
+    }
 }
 
 #[test]

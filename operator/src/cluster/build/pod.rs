@@ -161,7 +161,7 @@ fn resources(resources: &Resources) -> Option<ResourceRequirements> {
     };
     let (requests, limits) = (amounts(&resources.requests), amounts(&resources.limits));
     let any = requests.is_some() || limits.is_some();
-    any.then(|| ResourceRequirements { requests, limits, claims: None })
+    any.then_some(ResourceRequirements { requests, limits, claims: None })
 }
 
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
