@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::ask::AskSender;
 use crate::env::Workers;
+use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::handle::Handler;
 use crate::health::Health;
@@ -93,6 +94,7 @@ impl Broker {
             replicas: replicas.clone(),
             groups: groups.clone(),
             producer_ids: ProducerIds::new(ask.clone()),
+            fetch_sessions: FetchSessions::default(),
             ask,
             metrics: metrics.clone(),
             facts: facts(me, &data, &listeners),

@@ -6,6 +6,7 @@
 //! - [`broker`]: puts the rooms together and takes them down again
 //! - [`server`]: sockets, frames, and replies in order
 //! - [`handle`]: one file per API; authorise, do the work, answer
+//! - [`fetch_sessions`]: what consumers fetch, as far as they need not say it each time
 //! - [`groups`]: the shell around consumer groups: loads, ticks, writes their records
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: whose data it is, and whether it is still what the cluster believes
@@ -22,6 +23,7 @@ pub mod coord;
 pub mod data_dir;
 pub mod drain;
 pub mod env;
+pub mod fetch_sessions;
 pub mod groups;
 pub mod handle;
 pub mod health;

@@ -11,10 +11,11 @@ const LEAVES: &[&str] = &["ask", "env", "image", "metrics", "reply", "watermark"
 const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["broker", "coord", "data_dir", "drain", "http"]),
     ("http", &["health"]),
-    ("broker", &["health", "server", "handle", "groups", "replica", "producer_ids"]),
+    ("broker", &["health", "server", "handle", "fetch_sessions", "groups", "replica", "producer_ids"]),
     ("health", &["server", "replica"]),
     ("server", &["handle"]),
-    ("handle", &["groups", "replica", "producer_ids"]),
+    ("handle", &["fetch_sessions", "groups", "replica", "producer_ids"]),
+    ("fetch_sessions", &[]),
     ("groups", &["replica"]),
     ("replica", &[]),
     ("producer_ids", &[]),

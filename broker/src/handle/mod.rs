@@ -51,6 +51,7 @@ use ottla_wire::{
 
 use crate::ask::{Answer, Ask, AskSender, Refused};
 use crate::env;
+use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
@@ -139,6 +140,8 @@ pub struct Handler {
     pub groups: Arc<Groups>,
     /// The way to ask for changes.
     pub ask: AskSender,
+    /// What consumers fetch, as far as they need not say it each time.
+    pub fetch_sessions: FetchSessions,
     /// Producer ids to give away.
     pub producer_ids: ProducerIds,
     /// What Prometheus is told.

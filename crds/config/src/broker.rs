@@ -90,6 +90,8 @@ const TABLE: &[Setting] = &[
         .after(&[synonym("log.roll.hours")]),
     broker("log.segment.bytes", Int, Some("1073741824"), Min(1_048_576), DYNAMIC, TOPIC_DEFAULT),
     broker("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), DYNAMIC, TOPIC_DEFAULT),
+    broker("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Min(0), READ_ONLY,
+        Enforced("Clients that may name their partitions once instead of with each fetch.")),
     broker("message.max.bytes", Int, Some("1048588"), Min(0), DYNAMIC, TOPIC_DEFAULT),
     broker("min.insync.replicas", Int, Some("1"), Min(1), DYNAMIC, TOPIC_DEFAULT),
     broker("num.partitions", Int, Some("1"), Min(1), READ_ONLY,

@@ -356,7 +356,6 @@ const TUNING: &[Plumbing] = &[
     ("log.cleaner.threads", Int, Some("1"), DYNAMIC),
     ("log.flush.offset.checkpoint.interval.ms", Int, Some("60000"), READ_ONLY),
     ("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), READ_ONLY),
-    ("max.incremental.fetch.session.cache.slots", Int, Some("1000"), READ_ONLY),
     ("max.request.partition.size.limit", Int, Some("2000"), READ_ONLY),
     ("num.io.threads", Int, Some("8"), DYNAMIC),
     ("num.network.threads", Int, Some("3"), DYNAMIC),

@@ -118,6 +118,8 @@ pub struct BrokerSettings {
     pub log_flush_scheduler_interval: Option<Duration>,
     /// How often to look for segments that retention removes.
     pub log_retention_check_interval: Duration,
+    /// Fetch sessions at once.
+    pub max_incremental_fetch_session_cache_slots: usize,
     /// Partitions of a topic whose creator does not say.
     pub num_partitions: i32,
     /// Connections to each leader that is followed.
@@ -218,6 +220,7 @@ impl BrokerSettings {
             group_min_session_timeout: get.millis("group.min.session.timeout.ms"),
             log_flush_scheduler_interval: get.time_limit("log.flush.scheduler.interval.ms"),
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
+            max_incremental_fetch_session_cache_slots: get.number("max.incremental.fetch.session.cache.slots"),
             num_partitions: get.number("num.partitions"),
             num_replica_fetchers: get.number("num.replica.fetchers"),
             num_recovery_threads_per_data_dir: get.number("num.recovery.threads.per.data.dir"),
