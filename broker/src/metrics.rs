@@ -48,9 +48,9 @@ pub struct Metrics {
     pub under_replicated: IntGauge,
     /// Partitions led here whose in-sync replicas are fewer than `min.insync.replicas`.
     pub under_min_isr: IntGauge,
-    /// Replicas that left an ISR of a partition led here.
+    /// Times that an ISR of a partition led here has shrunk.
     pub isr_shrinks: IntCounter,
-    /// Replicas that joined an ISR of a partition led here.
+    /// Times that an ISR of a partition led here has grown.
     pub isr_expands: IntCounter,
     /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
     pub offline_partitions: IntGauge,
@@ -127,8 +127,8 @@ impl Metrics {
                 "ottla_under_min_isr_partitions",
                 "Partitions led here with fewer in-sync replicas than min.insync.replicas",
             ),
-            isr_shrinks: counter(&r, "ottla_isr_shrinks_total", "Replicas that left an ISR of a partition led here"),
-            isr_expands: counter(&r, "ottla_isr_expands_total", "Replicas that joined an ISR of a partition led here"),
+            isr_shrinks: counter(&r, "ottla_isr_shrinks_total", "Times that an ISR of a partition led here has shrunk"),
+            isr_expands: counter(&r, "ottla_isr_expands_total", "Times that an ISR of a partition led here has grown"),
             offline_partitions: gauge(
                 &r,
                 "ottla_offline_partitions",

@@ -2,7 +2,6 @@
 //!
 //! Answers at once when there is enough to send or something to tell; otherwise waits for the watermarks of the partitions asked
 //! for. A follower is told of a high watermark that it does not know yet (KIP-1166): so what is committed shows everywhere at once.
-//! Sessions are not kept: session id 0 tells the client so, and it goes on sending full requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use uuid::Uuid;
 use super::Context;
 use super::leader_hint::LeaderHint;
 use crate::env;
+use crate::fetch_sessions::Ongoing;
 use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
@@ -41,12 +41,11 @@ struct Wanted {
 }
 
 /// Answers a fetch.
-pub fn handle(context: &Context, request: FetchRequest) -> Reply {
-    if request.session_id != 0 {
-        // Only a client that was given a session has one.
-        return context
-            .reply(&FetchResponse { error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND, ..Default::default() });
-    }
+pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
+    let session = match context.handler.fetch_sessions.begin(&mut request, context.version) {
+        Ok(session) => session,
+        Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
+    };
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes),
@@ -57,7 +56,7 @@ pub fn handle(context: &Context, request: FetchRequest) -> Reply {
 
     let first = read(&wanted, &limits);
     if first.is_complete(&wanted, &limits) || deadline <= env::now() {
-        return context.reply(&first.into_response(context, &wanted, limits.reader));
+        return context.reply(&told(context, session, first.into_response(context, &wanted, limits.reader)));
     }
     let context_later = context.clone();
     context.later(async move {
@@ -70,8 +69,15 @@ pub fn handle(context: &Context, request: FetchRequest) -> Reply {
             }
             outcome = read(&wanted, &limits);
         }
-        outcome.into_response(&context_later, &wanted, limits.reader)
+        told(&context_later, session, outcome.into_response(&context_later, &wanted, limits.reader))
     })
+}
+
+/// What of an answer the client's session has it told.
+fn told(context: &Context, session: Ongoing, mut response: FetchResponse) -> FetchResponse {
+    let slots = context.image.settings.max_incremental_fetch_session_cache_slots;
+    session.finish(&context.handler.fetch_sessions, slots, &mut response);
+    response
 }
 
 struct Limits {
@@ -172,7 +178,12 @@ impl Outcome {
             }
             let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
             match read {
-                Ok(read) => fill(&mut answer, read, reader),
+                Ok(read) => {
+                    if let Ok(partition) = &want.partition {
+                        partition.count_sent(&read, reader);
+                    }
+                    fill(&mut answer, read, reader);
+                }
                 Err(error) => {
                     answer.error_code = ErrorCode::from(&error);
                     answer.high_watermark = -1;

@@ -10,10 +10,10 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use super::partition::Partition;
+use super::partition::in_sync::IsrChange;
 use super::{Key, Replicas};
-use crate::ask::Ask;
+use crate::ask::{Ask, Swap};
 use crate::env;
-use crate::image::Assignment;
 
 /// Pause before a change is asked for again that was refused.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,15 +32,16 @@ impl Replicas {
                 Some(partition) = asked.next() => vec![partition],
             };
             for partition in partitions {
-                if let Some(next) = partition.propose_isr() {
-                    asked.push(self.clone().ask_for(partition, next));
+                if let Some(change) = partition.propose_isr() {
+                    asked.push(self.clone().ask_for(partition, change));
                 }
             }
         }
     }
 
     /// Asks for a change until it is written or something else is. Which of the two, the image will show.
-    async fn ask_for(self: Arc<Self>, partition: Arc<Partition>, next: Assignment) -> Arc<Partition> {
+    async fn ask_for(self: Arc<Self>, partition: Arc<Partition>, change: IsrChange) -> Arc<Partition> {
+        let IsrChange { next, expands } = change;
         while partition.is_undecided(&next) {
             let (answer, answered) = oneshot::channel();
             let ask = Ask::ChangeIsr { topic_id: partition.topic_id, next: Box::new(next.clone()), answer };
@@ -48,7 +49,11 @@ impl Replicas {
                 break;
             }
             match answered.await {
-                Ok(Ok(_)) => break,
+                Ok(Ok(Swap::Done)) => {
+                    if expands { &self.metrics.isr_expands } else { &self.metrics.isr_shrinks }.inc();
+                    break;
+                }
+                Ok(Ok(Swap::Moved)) => break,
                 Ok(Err(refused)) => {
                     tracing::warn!(topic = %partition.topic, partition = partition.number, %refused,
                         "the cluster refuses a change of the in-sync replicas: asking again");

@@ -420,7 +420,6 @@ fn log_config(settings: &TopicSettings) -> LogConfig {
             max_lag_ms: settings.max_compaction_lag.map(millis),
             delete_retention_ms: millis(settings.delete_retention),
         }),
-        ..LogConfig::default()
     }
 }
 

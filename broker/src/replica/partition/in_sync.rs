@@ -4,6 +4,14 @@ use super::{Partition, Role, State};
 use crate::env;
 use crate::image::{Assignment, BrokerId, Incarnation};
 
+/// A change of an ISR.
+pub struct IsrChange {
+    /// The entry as it should be.
+    pub next: Assignment,
+    /// A replica joins; else some leave.
+    pub expands: bool,
+}
+
 impl Partition {
     /// A follower asks for what comes after `offset`: so it has everything before.
     pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, offset: i64) {
@@ -20,13 +28,14 @@ impl Partition {
 
     /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows what became
     /// of it: so it must be asked for.
-    pub fn propose_isr(&self) -> Option<Assignment> {
+    pub fn propose_isr(&self) -> Option<IsrChange> {
         let mut state = self.state.lock();
         let look = self.look(&state);
         let Role::Leader(leadership) = &mut state.role else { return None };
         let next = leadership.isr_change(&look)?;
+        let expands = next.isr.len() > leadership.assignment().isr.len();
         leadership.propose(next.clone());
-        Some(next)
+        Some(IsrChange { next, expands })
     }
 
     /// Whether nobody knows yet what became of a proposal.

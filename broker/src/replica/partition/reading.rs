@@ -194,11 +194,16 @@ impl Partition {
         } else {
             Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
         });
-        match reader {
-            Reader::Consumer(_) => self.metrics.bytes_out.inc_by(len as u64),
-            Reader::Follower { .. } => self.metrics.replication_out.inc_by(len as u64),
-        }
         Ok(read)
+    }
+
+    /// Counts what was read and is sent: a fetch that waits reads more than once, and sends the last.
+    pub fn count_sent(&self, read: &Read, reader: Reader) {
+        let bytes = match reader {
+            Reader::Consumer(_) => &self.metrics.bytes_out,
+            Reader::Follower { .. } => &self.metrics.replication_out,
+        };
+        bytes.inc_by(read.len() as u64);
     }
 
     /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is none.
