@@ -73,6 +73,7 @@ struct State {
 
 /// What this broker is to a partition.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each lives inside its partition, and any may come to lead")]
 enum Role {
     /// Nothing yet, or nothing any more: nobody leads, or the entry that names us is void.
     Bystander,
