@@ -96,12 +96,9 @@ impl Bed {
             );
             bed.tool(&["up", NODES])?;
         }
-        let images = folder().join("images");
-        std::fs::create_dir_all(&images)?;
-        let (ottla, clients) = (images.join("ottla.tar"), images.join("clients.tar"));
+        let ottla = folder().join("ottla.tar");
         succeed(Command::new(scripts().join("image")).arg(ottla_program()?).arg(&ottla))?;
-        succeed(Command::new(scripts().join("clients-image")).arg(&clients))?;
-        succeed(Command::new(tool()).arg("load").args([ottla, clients]))?;
+        succeed(Command::new(tool()).arg("load").args([ottla, cache().join("kube/clients.tar")]))?;
         Ok(bed)
     }
 
@@ -161,7 +158,7 @@ pub fn impossible() -> Option<String> {
     (!root)
         .then(|| "a cluster on this machine takes root; or set KUBECONFIG".to_owned())
         .or_else(|| missing(Path::new("/sys/fs/cgroup/memory")))
-        .or_else(|| missing(&cache().join("kube/kube")).map(|why| format!("{why}; e2e/cluster/build makes it")))
+        .or_else(|| missing(&cache().join("kube/clients.tar")).map(|why| format!("{why}; e2e/cluster/build makes it")))
 }
 
 /// The folder of the charts.
