@@ -96,6 +96,24 @@ pub enum Ask {
         /// Answered when the image shows them.
         answer: Answer<()>,
     },
+    /// Move partitions of a topic.
+    Move {
+        /// Which topic.
+        topic_id: Uuid,
+        /// Replicas, in order of preference to lead, by partition.
+        targets: BTreeMap<i32, Vec<BrokerId>>,
+        /// Answered when the image shows that they move, or are there.
+        answer: Answer<()>,
+    },
+    /// Have preferred replicas lead.
+    ElectPreferred {
+        /// Which topic.
+        topic_id: Uuid,
+        /// Which partitions: those whose preferred replica is in sync.
+        partitions: Vec<i32>,
+        /// Answered when the image shows them to lead.
+        answer: Answer<()>,
+    },
     /// Replace a topic's overrides.
     SetTopicConfig {
         /// Which.

@@ -61,16 +61,6 @@ use crate::{
         "!has(oldSelf.partitions) || (has(self.partitions) && self.partitions >= oldSelf.partitions)",
         "partitions can not be reduced"
     ),
-    validation = (
-        "has(self.replicationFactor) == has(oldSelf.replicationFactor) \
-         && (!has(self.replicationFactor) || self.replicationFactor == oldSelf.replicationFactor)",
-        "replicationFactor can not be changed yet"
-    ),
-    validation = (
-        "!has(oldSelf.placement) || oldSelf.placement.all(o, has(self.placement) \
-         && self.placement.exists(p, p.partition == o.partition && p.replicas == o.replicas))",
-        "placement can only be added to: partitions are moved in another way"
-    ),
     validation = ("!has(self.topicName) || !(self.topicName in ['.', '..'])", "topicName can not be '.' or '..'")
 )]
 #[serde(rename_all = "camelCase")]
@@ -85,17 +75,21 @@ pub struct KafkaTopicSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100000))]
     pub partitions: Option<i32>,
-    /// On how many brokers each partition is kept; by default the cluster's.
+    /// On how many brokers each partition is kept; by default what was the cluster's when the topic was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replication_factor: Option<i32>,
-    /// Which brokers partitions begin on, for those that the operator should not place itself.
+    /// Which brokers hold partitions, for those that the operator should not place itself. A change moves the partition; an entry
+    /// that is taken out leaves it where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 256),
+        length(max = 10000),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
     )]
     pub placement: Vec<Placement>,
+    /// Partitions whose preferred replicas shall lead now, where they are in sync. Done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_election: Option<PreferredElection>,
     /// Topic settings by Kafka's names.
     // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker writes
     // back for AlterConfigs equals what a user wrote.
@@ -107,7 +101,19 @@ pub struct KafkaTopicSpec {
     pub deletion_policy: DeletionPolicy,
 }
 
-/// Which brokers a partition begins on.
+/// A wish that leaders return now, and not when their brokers have been there for some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreferredElection {
+    /// Names the wish: another id is another wish.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+    /// The partitions whose preferred replicas shall lead.
+    #[schemars(length(max = 10000))]
+    pub partitions: Vec<i32>,
+}
+
+/// Which brokers hold a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
@@ -149,6 +155,9 @@ pub struct KafkaTopicStatus {
     /// On how many brokers each partition is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<i32>,
+    /// The id of the last preferred election that was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_election: Option<String>,
     /// Partitions without a leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline_partitions: Option<i32>,

@@ -163,13 +163,7 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
             json!({ "spec": { "partitions": 11 } }),
             "spec.partitions can not be reduced",
         ),
-        (topic(), json!({ "spec": { "replicationFactor": 2 } }), "replicationFactor can not be changed yet"),
         (topic(), json!({ "spec": { "clusterRef": { "name": "test" } } }), "clusterRef is immutable"),
-        (
-            with(&topic(), json!({ "spec": { "placement": [{ "partition": 0, "replicas": [0, 1] }] } })),
-            json!({ "spec": { "placement": [{ "partition": 0, "replicas": [1, 0] }] } }),
-            "placement can only be added to: partitions are moved in another way",
-        ),
         (topic(), json!({ "spec": { "topicName": "Orders" } }), "topicName is immutable"),
         (
             with(&cluster(), json!({ "spec": { "defaults": null } })),

@@ -3,6 +3,7 @@
 //! - [`watches`]: what the API server shows
 //! - [`brokers`]: who is there
 //! - [`liveness`]: who is alive: the evidence and the judgement
+//! - [`tenure`]: since when they are there
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
@@ -17,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
+use ottla_config::BrokerSettings;
 use ottla_crds::lease::{self, Sightings};
 use ottla_crds::{KafkaCluster, names};
 use tokio::sync::watch;
@@ -30,6 +32,7 @@ pub mod apply;
 pub mod brokers;
 pub mod liveness;
 pub mod pace;
+pub mod tenure;
 pub mod watches;
 
 use apply::Writer;
@@ -37,6 +40,7 @@ use brokers::Observation;
 use liveness::pings::Pings;
 use liveness::pods::Pods;
 use pace::Pace;
+use tenure::Tenure;
 use watches::Watches;
 
 /// Writes in flight at once: enough to hide a round trip, few enough to be kind to the API server.
@@ -99,6 +103,7 @@ impl Coordination<'_> {
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
         let mut pings = Pings::default();
         let mut heard = pings.heard();
+        let mut tenure = Tenure::default();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
         let mut again_at = None;
         loop {
@@ -130,8 +135,11 @@ impl Coordination<'_> {
                 platform: platform.as_deref(),
             };
             pings.follow(observed.targets(object.as_deref()));
+            let brokers = observed.brokers();
+            let after = object.as_ref().and_then(|cluster| return_after(cluster));
             let world = World {
-                brokers: observed.brokers(),
+                settled: tenure.settled(&brokers, after, Instant::now()),
+                brokers,
                 cluster: object,
                 topics: watches.topics.state(),
                 assignments: watches.assignments.state(),
@@ -140,7 +148,7 @@ impl Coordination<'_> {
                 fresh_cluster_id,
             };
             let steps = plan::plan(&world);
-            again_at = take(&writer, &mut pace, steps).await;
+            again_at = take(&writer, &mut pace, steps).await.into_iter().chain(tenure.next(after)).min();
         }
     }
 }
@@ -154,6 +162,11 @@ async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>
         // On a laptop nothing will be; else who tells ends together with who listens.
         std::future::pending().await
     }
+}
+
+/// How long a broker must have been there until leaders return to it.
+fn return_after(cluster: &KafkaCluster) -> Option<Duration> {
+    BrokerSettings::resolve(&cluster.spec.broker_config()).leader_return_after
 }
 
 /// Takes the steps that may be taken now; says when to plan again if nothing new is shown until then.

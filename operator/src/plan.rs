@@ -4,6 +4,7 @@
 //! be applied twice, late, in part, or by two operators at once.
 //!
 //! - [`assignments`]: elections and graves
+//! - [`moves`]: where replicas are wanted, and who should lead
 //! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
 //! - [`cluster`]: what is said about the cluster
 //! - [`condition`]: conditions that keep their times
@@ -12,7 +13,7 @@
 //! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never placed
 //! anew; files go only by a tombstone; where nothing is to change, nothing is planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,6 +27,7 @@ use self::platform::Platform;
 pub mod assignments;
 pub mod cluster;
 pub mod condition;
+pub mod moves;
 pub mod platform;
 pub mod topic;
 
@@ -45,6 +47,8 @@ pub struct World {
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// What Kubernetes tells of them; none on a laptop.
     pub platform: Option<Arc<Platform>>,
+    /// Those that have been alive for so long that leaders return to them.
+    pub settled: BTreeSet<BrokerId>,
     /// The time that changed conditions bear.
     pub now: Time,
     /// The cluster's id, if it has none yet.
@@ -139,6 +143,7 @@ pub fn plan(world: &World) -> Vec<Step> {
     steps.extend(cluster::status(world, cluster));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings));
+    steps.extend(moves::returns(world));
     steps
 }
 

@@ -4,6 +4,7 @@
 //! order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere else.
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -15,6 +16,7 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod errors;
 mod fetch;
 mod find_coordinator;
@@ -196,6 +198,8 @@ impl Handler {
             R::DescribeCluster(request) => describe_cluster::handle(&context, request),
             R::DescribeTopicPartitions(request) => describe_topic_partitions::handle(&context, request),
             R::DescribeLogDirs(request) => describe_log_dirs::handle(&context, request),
+            R::ElectLeaders(request) => elect_leaders::handle(&context, request),
+            R::AlterPartitionReassignments(request) => alter_partition_reassignments::handle(&context, request),
             R::ListPartitionReassignments(request) => list_partition_reassignments::handle(&context, request),
         }
     }

@@ -30,6 +30,8 @@ const RETENTION: Valid = MinOr(1, -1);
 const TABLE: &[Setting] = &[
     broker("auto.create.topics.enable", Boolean, Some("true"), Any, READ_ONLY,
         Enforced("Whether a topic is created when a client first asks for it.")),
+    broker("auto.leader.rebalance.enable", Boolean, Some("true"), Any, READ_ONLY,
+        Enforced("Whether leaders return to the first of their replicas.")),
     broker("compression.gzip.level", Int, Some("-1"), GZIP_LEVELS, DYNAMIC, TOPIC_DEFAULT),
     broker("compression.lz4.level", Int, Some("9"), LZ4_LEVELS, DYNAMIC, LZ4_LEVEL),
     broker("compression.type", Text, Some("producer"), COMPRESSION_TYPES, DYNAMIC, TOPIC_DEFAULT),
@@ -52,6 +54,8 @@ const TABLE: &[Setting] = &[
         Enforced("The most members of a group.")),
     broker("group.min.session.timeout.ms", Int, Some("6000"), Min(0), READ_ONLY,
         Enforced("The shortest session timeout that a group member may ask for.")),
+    broker("leader.imbalance.check.interval.seconds", Long, Some("300"), Min(1), READ_ONLY,
+        Enforced("How long a broker must have been there until leaders return to it.")),
     broker("log.cleaner.delete.retention.ms", Long, Some("86400000"), Min(0), DYNAMIC, TOPIC_DEFAULT),
     broker("log.cleaner.enable", Boolean, Some("true"), Any, READ_ONLY,
         Fixed("topics whose cleanup.policy says so are always compacted")),

@@ -318,8 +318,6 @@ const QUOTAS: &[Plumbing] = &[
 ];
 
 const REPLICATION: &[Plumbing] = &[
-    ("auto.leader.rebalance.enable", Boolean, Some("true"), READ_ONLY),
-    ("leader.imbalance.check.interval.seconds", Long, Some("300"), READ_ONLY),
     ("log.dir.failure.timeout.ms", Long, Some("30000"), READ_ONLY),
     ("num.replica.alter.log.dirs.threads", Int, NULL, READ_ONLY),
     ("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), READ_ONLY),

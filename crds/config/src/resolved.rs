@@ -114,6 +114,8 @@ pub struct BrokerSettings {
     pub group_max_size: usize,
     /// The shortest session of a group's member.
     pub group_min_session_timeout: Duration,
+    /// How long a broker must have been there until leaders return to it; `None`: they don't.
+    pub leader_return_after: Option<Duration>,
     /// How often to look for records to flush.
     pub log_flush_scheduler_interval: Option<Duration>,
     /// How often to look for segments that retention removes.
@@ -204,6 +206,9 @@ impl BrokerSettings {
             group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
             group_max_size: get.number("group.max.size"),
             group_min_session_timeout: get.millis("group.min.session.timeout.ms"),
+            leader_return_after: get
+                .flag("auto.leader.rebalance.enable")
+                .then(|| Duration::from_secs(get.number("leader.imbalance.check.interval.seconds"))),
             log_flush_scheduler_interval: get.time_limit("log.flush.scheduler.interval.ms"),
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
             max_incremental_fetch_session_cache_slots: get.number("max.incremental.fetch.session.cache.slots"),

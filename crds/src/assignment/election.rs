@@ -20,6 +20,22 @@ impl Assignment {
         self.changed_to(next)
     }
 
+    /// Gives the lead back to the first replica in order of preference, when it is in sync and stays.
+    pub fn prefer(&self, live: &Live) -> Result<Self, Refusal> {
+        if self.is_reassigning() {
+            return Err(Refusal::Reassigning);
+        }
+        let preferred = self.replicas.first().ok_or(Refusal::NotReplica)?;
+        let member = self.member(*preferred).ok_or(Refusal::NotInIsr)?;
+        if member.standing(live) != Standing::Valid {
+            return Err(Refusal::Leaving);
+        }
+        let mut next = self.clone();
+        next.leader = Some(*preferred);
+        next.reports.clear();
+        self.changed_to(next)
+    }
+
     /// Who should lead: the present leader while it can and does not want to leave; else the first in order of preference who
     /// can and stays; else the first who can.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {

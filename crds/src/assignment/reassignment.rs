@@ -23,7 +23,7 @@ impl Assignment {
         if !self.is_reassigning() {
             return Err(Refusal::NotReassigning);
         }
-        let target = without(&self.replicas, &self.removing);
+        let target = self.target();
         if !target.iter().all(|broker| self.member(*broker).is_some_and(|member| member.is_valid(live))) {
             return Err(Refusal::Behind);
         }
@@ -35,13 +35,23 @@ impl Assignment {
         if !self.is_reassigning() {
             return Err(Refusal::NotReassigning);
         }
-        let old = without(&self.replicas, &self.adding);
+        let old = self.origin();
         let valid = self.isr.iter().filter(|member| old.contains(&member.broker) && member.is_valid(live)).count();
         let floor = self.floor(min_in_sync);
         if valid < floor {
             return Err(Refusal::Floor(floor));
         }
         self.settle(old, live)
+    }
+
+    /// Its replicas once no reassignment is under way any more.
+    pub fn target(&self) -> Vec<BrokerId> {
+        without(&self.replicas, &self.removing)
+    }
+
+    /// Its replicas before a reassignment, if one is under way.
+    pub fn origin(&self) -> Vec<BrokerId> {
+        without(&self.replicas, &self.adding)
     }
 
     /// Whether a reassignment is under way.

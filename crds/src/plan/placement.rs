@@ -41,25 +41,52 @@ pub fn place(
     let mut load = Load::of(existing);
     let mut placed = Vec::with_capacity(count);
     for partition in existing.len()..existing.len() + count {
-        let mut chosen: Vec<&Broker> = Vec::with_capacity(replication_factor);
-        while chosen.len() < replication_factor {
-            let neighbours = |broker: &Broker| chosen.iter().filter(|other| same_rack(other, broker)).count();
-            let leads = |broker: &Broker| if chosen.is_empty() { load.leaders(broker.id) } else { 0 };
-            let free = brokers.iter().filter(|broker| !chosen.contains(broker));
-            let best = free.min_by_key(|broker| {
-                let tie = mix(seed ^ mix((partition as u64) << 32 | u64::from(broker.id.0.unsigned_abs())));
-                (neighbours(broker), leads(broker), load.replicas(broker.id), tie, Reverse(broker.id))
-            });
-            match best {
-                Some(broker) => chosen.push(broker),
-                None => return Err(TooFewBrokers { replication_factor, brokers: chosen.len() }), // a broker was listed twice
-            }
-        }
-        let replicas: Vec<BrokerId> = chosen.iter().map(|broker| broker.id).collect();
+        let replicas = choose(Vec::new(), partition as u64, replication_factor, brokers, &load, seed)?;
         load.add(&replicas);
         placed.push(replicas);
     }
     Ok(placed)
+}
+
+/// `replicas` of a partition, and as many more as make `replication_factor`.
+///
+/// # Errors
+/// When there are too few brokers.
+pub fn extend(
+    replicas: Vec<BrokerId>,
+    partition: i32,
+    replication_factor: usize,
+    brokers: &[Broker],
+    existing: &[Vec<BrokerId>],
+    seed: u64,
+) -> Result<Vec<BrokerId>, TooFewBrokers> {
+    choose(replicas, u64::from(partition.unsigned_abs()), replication_factor, brokers, &Load::of(existing), seed)
+}
+
+/// Adds the brokers that are best for a partition: on other racks, with few replicas; and for the first, leading little.
+fn choose(
+    mut replicas: Vec<BrokerId>,
+    partition: u64,
+    replication_factor: usize,
+    brokers: &[Broker],
+    load: &Load,
+    seed: u64,
+) -> Result<Vec<BrokerId>, TooFewBrokers> {
+    while replicas.len() < replication_factor {
+        let chosen = || brokers.iter().filter(|broker| replicas.contains(&broker.id));
+        let neighbours = |broker: &Broker| chosen().filter(|other| same_rack(other, broker)).count();
+        let leads = |broker: &Broker| if replicas.is_empty() { load.leaders(broker.id) } else { 0 };
+        let free = brokers.iter().filter(|broker| !replicas.contains(&broker.id));
+        let best = free.min_by_key(|broker| {
+            let tie = mix(seed ^ mix(partition << 32 | u64::from(broker.id.0.unsigned_abs())));
+            (neighbours(broker), leads(broker), load.replicas(broker.id), tie, Reverse(broker.id))
+        });
+        match best {
+            Some(broker) => replicas.push(broker.id),
+            None => return Err(TooFewBrokers { replication_factor, brokers: brokers.len() }),
+        }
+    }
+    Ok(replicas)
 }
 
 fn same_rack(one: &Broker, other: &Broker) -> bool {

@@ -21,6 +21,7 @@ fn world(brokers: &[(i32, bool)]) -> World {
         assignments: Vec::new(),
         brokers: brokers.iter().map(broker).collect(),
         platform: None,
+        settled: Default::default(),
         now: Time(Timestamp::from_second(1).unwrap()),
         fresh_cluster_id: Uuid::from_u128(u128::MAX),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_config::{BrokerSettings, check_topic_config};
+use ottla_config::{BrokerSettings, TopicSettings, check_topic_config};
 use ottla_crds::assignment::{Assignment, BrokerId, IsrMember};
 use ottla_crds::plan::{election, placement};
 use ottla_crds::{
@@ -18,6 +18,7 @@ use ottla_crds::{
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, ranges};
+use super::moves::Moves;
 use super::{FINALIZER, News, Step, World};
 
 /// The steps for every topic of the cluster.
@@ -78,6 +79,7 @@ struct Plan<'a> {
     /// Their entries, by partition.
     entries: BTreeMap<i32, &'a Assignment>,
     config_error: Option<String>,
+    min_in_sync: usize,
 }
 
 impl<'a> Plan<'a> {
@@ -101,6 +103,7 @@ impl<'a> Plan<'a> {
             entries: objects.iter().flat_map(|o| &o.spec.partitions).map(|entry| (entry.partition, entry)).collect(),
             objects: objects.into_iter().map(|object| (object.spec.first, object)).collect(),
             config_error: check_topic_config(&topic.spec.config, settings).err().map(|error| error.to_string()),
+            min_in_sync: TopicSettings::resolve(&topic.spec.config, settings).min_insync_replicas,
         }
     }
 
@@ -155,7 +158,32 @@ impl<'a> Plan<'a> {
         if !is_owned(self.topic) {
             return Ok(vec![Step::Own(self.topic.clone())]);
         }
-        self.place(&missing)
+        let steps = self.place(&missing)?;
+        if steps.is_empty() { self.moves() } else { Ok(steps) }
+    }
+
+    /// Moves that are wanted, then elections that are wished for.
+    fn moves(&self) -> Result<Vec<Step>, Obstacle> {
+        let moves = Moves {
+            spec: &self.topic.spec,
+            objects: self.objects.values().copied().collect(),
+            live: &self.world.live(),
+            brokers: &self.takers(),
+            min_in_sync: self.min_in_sync,
+            seed: self.id.as_u64_pair().0,
+        };
+        let steps = moves.steps().or_else(|stuck| obstacle("BrokerNotAvailable", stuck.to_string()))?;
+        if steps.is_empty() { Ok(moves.wished_elections(self.held_election())) } else { Ok(steps) }
+    }
+
+    fn held_election(&self) -> Option<&str> {
+        self.topic.status.as_ref()?.preferred_election.as_deref()
+    }
+
+    /// The brokers that can take replicas.
+    fn takers(&self) -> Vec<placement::Broker> {
+        let staying = self.world.brokers.iter().filter(|(_, broker)| broker.live.is_some_and(|live| !live.draining));
+        staying.map(|(id, broker)| placement::Broker { id: *id, rack: broker.rack.clone() }).collect()
     }
 
     /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as the
@@ -177,9 +205,7 @@ impl<'a> Plan<'a> {
             return Ok(Vec::new());
         }
         let live = self.world.live();
-        let staying = self.world.brokers.iter().filter(|(_, broker)| broker.live.is_some_and(|live| !live.draining));
-        let brokers: Vec<placement::Broker> =
-            staying.map(|(id, broker)| placement::Broker { id: *id, rack: broker.rack.clone() }).collect();
+        let brokers = self.takers();
         let mut placed = self.placed_by_hand(missing, &brokers)?;
         let free: Vec<i32> = missing.iter().copied().filter(|partition| !placed.contains_key(partition)).collect();
         let existing = self.entries.values().map(|entry| &entry.replicas).chain(placed.values());
@@ -297,6 +323,7 @@ impl<'a> Plan<'a> {
             topic_id: placed.then_some(self.id).or(before.topic_id),
             partitions,
             replication_factor: replication_factor.or(before.replication_factor),
+            preferred_election: self.topic.spec.preferred_election.as_ref().map(|wish| wish.id.clone()),
             offline_partitions: count(offline.len()),
             under_replicated_partitions: count(behind.len()),
             conditions: conditions(&before.conditions, &verdicts, self.topic.metadata.generation, &self.world.now),

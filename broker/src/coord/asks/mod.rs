@@ -113,6 +113,12 @@ impl Desk {
             Ask::CreatePartitions { topic_id, count, assignments, answer } => {
                 self.answer(answer, async || self.create_partitions(topic_id, count, &assignments).await).await;
             }
+            Ask::Move { topic_id, targets, answer } => {
+                self.answer(answer, async || self.move_partitions(topic_id, &targets).await).await;
+            }
+            Ask::ElectPreferred { topic_id, partitions, answer } => {
+                self.answer(answer, async || self.elect_preferred(topic_id, &partitions).await).await;
+            }
             Ask::SetTopicConfig { topic_id, from, to, answer } => {
                 self.answer(answer, async || self.set_topic_config(topic_id, &from, &to).await).await;
             }

@@ -1,16 +1,17 @@
 //! What Kafka's admin API asks of topics: changes of KafkaTopic objects, as `kubectl` would make them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, names};
+use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, PreferredElection, names};
 use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
 use super::{Desk, Failed, Granted, refuse};
 use crate::ask::{NewTopic, Refused, Swap};
-use crate::image::{BrokerId, ClusterImage, Topic};
+use crate::env;
+use crate::image::{Assignment, BrokerId, ClusterImage, Topic};
 
 impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
@@ -110,6 +111,46 @@ impl Desk {
         Ok(Granted::when((), move |image| image.topics.get(&topic_id).is_some_and(|topic| is_led(topic, count))))
     }
 
+    pub(super) async fn move_partitions(
+        &self,
+        topic_id: Uuid,
+        targets: &BTreeMap<i32, Vec<BrokerId>>,
+    ) -> Result<Granted<()>, Failed> {
+        let mut topic = self.object(topic_id).await?;
+        let before = topic.spec.placement.clone();
+        topic.spec.placement.retain(|placement| !targets.contains_key(&placement.partition));
+        let wanted =
+            targets.iter().map(|(partition, replicas)| Placement { partition: *partition, replicas: replicas.clone() });
+        topic.spec.placement.extend(wanted);
+        topic.spec.placement.sort_by_key(|placement| placement.partition);
+        if topic.spec.placement != before {
+            self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        }
+        let targets = targets.clone();
+        Ok(Granted::when((), move |image| {
+            all_entries(image, topic_id, targets.iter().map(|(p, t)| (*p, t)), |entry, target| {
+                entry.target() == **target
+            })
+        }))
+    }
+
+    pub(super) async fn elect_preferred(&self, topic_id: Uuid, partitions: &[i32]) -> Result<Granted<()>, Failed> {
+        let mut topic = self.object(topic_id).await?;
+        let held = topic.status.as_ref().and_then(|status| status.preferred_election.as_ref());
+        let waiting = topic.spec.preferred_election.take().filter(|wish| held != Some(&wish.id));
+        let mut together: BTreeSet<i32> = waiting.into_iter().flat_map(|wish| wish.partitions).collect();
+        together.extend(partitions);
+        let id = env::random_uuid().to_string();
+        topic.spec.preferred_election = Some(PreferredElection { id, partitions: together.into_iter().collect() });
+        self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        let partitions = partitions.to_vec();
+        Ok(Granted::when((), move |image| {
+            all_entries(image, topic_id, partitions.iter().map(|p| (*p, ())), |entry, ()| {
+                entry.leader.as_ref() == entry.replicas.first()
+            })
+        }))
+    }
+
     pub(super) async fn set_topic_config(
         &self,
         topic_id: Uuid,
@@ -150,6 +191,20 @@ impl Desk {
     fn is_ours(&self, object: &KafkaTopic) -> bool {
         object.spec.cluster_ref.name == self.cluster_name
     }
+}
+
+/// Whether what is asked of each entry is so. A topic that is gone has no entry to wait for.
+fn all_entries<T>(
+    image: &ClusterImage,
+    topic_id: Uuid,
+    asked: impl IntoIterator<Item = (i32, T)>,
+    is_so: impl Fn(&Assignment, &T) -> bool,
+) -> bool {
+    let Some(topic) = image.topics.get(&topic_id) else { return true };
+    asked.into_iter().all(|(partition, what)| {
+        let entry = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
+        entry.is_some_and(|entry| is_so(entry, &what))
+    })
 }
 
 fn is_placed(object: &KafkaTopic, topic_id: Uuid) -> bool {

@@ -26,7 +26,8 @@ macro_rules! for_each_api {
             DescribeGroupsRequest ListGroupsRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
             DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest DescribeConfigsRequest
             AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest DeleteGroupsRequest
-            IncrementalAlterConfigsRequest ListPartitionReassignmentsRequest OffsetDeleteRequest
+            ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest
+            ListPartitionReassignmentsRequest OffsetDeleteRequest
             DescribeClusterRequest ListConfigResourcesRequest DescribeTopicPartitionsRequest)
     };
     ($check:ident; $($request:ident)*) => {{
