@@ -1,4 +1,6 @@
 //! A real Prometheus on this machine that finds its targets as the chart's PodMonitors say and loads the chart's rules.
+//!
+//! Debian's is built without discovery in Kubernetes: the pods come from a file, with the labels that discovery gives them.
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
@@ -13,21 +15,21 @@ use crate::leash::{Folder, Leash};
 use crate::wait::until;
 
 /// A running Prometheus.
-pub struct Prometheus {
+pub struct Prometheus<'a> {
+    bed: &'a Bed,
     address: SocketAddr,
     _process: Leash,
-    _folder: Folder,
+    folder: Folder,
 }
 
-impl Prometheus {
+impl Prometheus<'_> {
     /// Starts it. Alerts fire at once: how long they wait is tested beside the rules.
-    pub fn start(bed: &Bed) -> Result<Prometheus> {
+    pub fn start(bed: &Bed) -> Result<Prometheus<'_>> {
         let folder = Folder::new()?;
         let rules = std::fs::read_to_string(charts().join("ottla/monitoring/rules.yaml"))?;
         let impatient = regex::Regex::new(r"(?m)^( *for:) .*$")?.replace_all(&rules, "$1 0s");
         std::fs::write(folder.path().join("rules.yaml"), impatient.as_bytes())?;
-        let kubeconfig = bed.kubeconfig().display();
-        let jobs = monitors(bed)?.iter().map(|monitor| monitor.job(&kubeconfig.to_string())).collect::<String>();
+        let jobs = monitors(bed)?.iter().map(Monitor::job).collect::<String>();
         let config = format!(
             "global: {{scrape_interval: 2s, evaluation_interval: 2s}}\nrule_files: [rules.yaml]\nscrape_configs:\n{jobs}"
         );
@@ -38,13 +40,26 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
         let process = Leash::start(&command, &folder.path().join("log"))?;
-        let prometheus = Prometheus { address, _process: process, _folder: folder };
+        let prometheus = Prometheus { bed, address, _process: process, folder };
         until(LIMIT, "Prometheus to serve", || Ok(prometheus.get("/-/ready").ok()))?;
         Ok(prometheus)
     }
 
+    /// Tells it which pods there are, as long as the API server does.
+    fn discover(&self) -> Result<()> {
+        let Ok(pods) = self.bed.kubectl("get pods --all-namespaces --output json --request-timeout 5s") else {
+            return Ok(());
+        };
+        let pods: serde_json::Value = serde_json::from_str(&pods)?;
+        let targets: Vec<_> = pods["items"].as_array().into_iter().flatten().flat_map(targets).collect();
+        let (new, file) = (self.folder.path().join("new"), self.folder.path().join(TARGETS));
+        std::fs::write(&new, serde_json::to_vec(&targets)?)?;
+        Ok(std::fs::rename(new, file)?)
+    }
+
     /// The value of this label in every series of the answer.
     pub fn query(&self, expression: &str, label: &str) -> Result<BTreeSet<String>> {
+        self.discover()?;
         let query: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let answer: serde_json::Value = serde_json::from_str(&self.get(&format!("/api/v1/query?query={query}"))?)?;
         let series = answer["data"]["result"].as_array().with_context(|| format!("{expression}: {answer}"))?;
@@ -68,6 +83,34 @@ impl Prometheus {
         ensure!(head.contains(" 200 "), "{path}: {answer}");
         Ok(body.to_owned())
     }
+}
+
+/// The file with all pods.
+const TARGETS: &str = "targets.json";
+
+/// The label under which discovery knows a pod's label.
+fn pod_label(name: &str) -> String {
+    format!("__meta_kubernetes_pod_label_{}", name.replace(['.', '/', '-'], "_"))
+}
+
+/// A pod's ports as discovery shows them; none before it has an address.
+fn targets(pod: &serde_json::Value) -> Vec<serde_json::Value> {
+    let Some(address) = pod["status"]["podIP"].as_str() else { return Vec::new() };
+    let mut labels = serde_json::Map::new();
+    for (name, value) in pod["metadata"]["labels"].as_object().into_iter().flatten() {
+        labels.insert(pod_label(name), value.clone());
+    }
+    labels.insert("__meta_kubernetes_namespace".to_owned(), pod["metadata"]["namespace"].clone());
+    labels.insert("__meta_kubernetes_pod_name".to_owned(), pod["metadata"]["name"].clone());
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
+    let target = |port: &serde_json::Value| {
+        let mut labels = labels.clone();
+        labels.insert("__meta_kubernetes_pod_container_port_name".to_owned(), port["name"].clone());
+        serde_json::json!({ "targets": [format!("{address}:{}", port["containerPort"])], "labels": labels })
+    };
+    // A label is a text: a port without a name has none.
+    ports.filter(|port| port["name"].is_string()).map(target).collect()
 }
 
 /// What a PodMonitor of the chart says.
@@ -101,12 +144,11 @@ impl Monitor {
     }
 
     /// What the Prometheus operator makes of it.
-    fn job(&self, kubeconfig: &str) -> String {
-        let label = |name: &str| format!("__meta_kubernetes_pod_label_{}", name.replace(['.', '/', '-'], "_"));
+    fn job(&self) -> String {
         let mut relabel: Vec<serde_json::Value> = self
             .labels
             .iter()
-            .map(|(name, value)| serde_json::json!({"source_labels": [label(name)], "regex": value, "action": "keep"}))
+            .map(|(name, value)| serde_json::json!({"source_labels": [pod_label(name)], "regex": value, "action": "keep"}))
             .collect();
         relabel.push(serde_json::json!({
             "source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": self.port, "action": "keep"}));
@@ -122,7 +164,7 @@ impl Monitor {
         let job = serde_json::json!({
             "job_name": self.labels.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("-"),
             "metrics_path": self.path,
-            "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": kubeconfig}],
+            "file_sd_configs": [{"files": [TARGETS]}],
             "relabel_configs": relabel,
         });
         format!("- {job}\n") // JSON is YAML
