@@ -499,6 +499,43 @@ async fn a_change_whose_outcome_is_unknown_counts_until_the_image_shows_what_bec
     assert_eq!(cluster.produce(0, &["z"]).await, 2);
 }
 
+/// The model found it: the mutant `ForgottenProposal`.
+#[tokio::test]
+async fn a_leader_that_starts_again_in_its_epoch_counts_whom_it_may_have_taken_in() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.stop(2).await;
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    cluster.objects.lock().grants = false;
+    cluster.run(2, life(2), true).await;
+    let asks = || {
+        let objects = cluster.objects.lock();
+        objects.asked.iter().filter(|asked| asked.isr.contains(&member(2, life(2)))).count()
+    };
+    until("it asks to take 2 in", || asks() > 0).await;
+    let asked = asks();
+    cluster.stop(2).await;
+    cluster.stop(0).await;
+    cluster.run(0, life(0), true).await;
+
+    let mut client = cluster.client(0).await;
+    let timed_out = async {
+        loop {
+            match cluster.try_produce(&mut client, &["y"], 1500).await.0 {
+                // It has not opened its log yet.
+                ErrorCode::NOT_LEADER_OR_FOLLOWER => tokio::time::sleep(Duration::from_millis(5)).await,
+                code => break code,
+            }
+        }
+    };
+    assert_eq!(timed_out.await, ErrorCode::REQUEST_TIMED_OUT, "perhaps 2 is in, so it is waited for");
+    let asks = || {
+        let objects = cluster.objects.lock();
+        objects.asked.iter().filter(|asked| asked.isr.contains(&member(2, life(2)))).count()
+    };
+    until("it asks again", || asks() > asked).await;
+}
+
 #[tokio::test]
 async fn fetches_of_another_leader_epoch_are_told_which_of_the_two_is_behind() {
     let cluster = Cluster::start(&[]).await;

@@ -212,12 +212,24 @@ pub fn read(path: &Path) -> DiskResult<Option<Vec<u8>>> {
 
 /// Replace a small file so that a crash leaves the old or the new one, whole. Durable when it returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    let (file, temporary) = write_beside(path, bytes)?;
+    file.sync()?;
+    rename(&temporary, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Replace a small file so that the end of the process leaves the old or the new one, whole. A crash of the machine may leave
+/// anything.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    let (_, temporary) = write_beside(path, bytes)?;
+    rename(&temporary, path)
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> DiskResult<(DiskFile, PathBuf)> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
     let file = DiskFile::create(&temporary)?;
     file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
-    file.sync()?;
-    rename(&temporary, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+    Ok((file, temporary))
 }

@@ -23,18 +23,21 @@ impl Replicas {
     /// whose followers have just caught up.
     pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
         let mut asked = FuturesUnordered::new();
+        let mut next_look = env::now();
         loop {
-            // Kafka's pace: a laggard is out after one and a half times the lag that is allowed.
-            let next_look = env::now() + max_lag() / 2;
-            let partitions = tokio::select! {
+            let partitions: Vec<Arc<Partition>> = tokio::select! {
                 Some(key) = joining.recv() => self.running.read().get(&key).cloned().into_iter().collect(),
-                () = env::sleep_until(next_look) => self.all(),
+                () = env::sleep_until(next_look) => {
+                    // Kafka's pace: a laggard is out after one and a half times the lag that is allowed.
+                    next_look = env::now() + max_lag() / 2;
+                    self.all()
+                }
                 Some(partition) = asked.next() => vec![partition],
             };
-            for partition in partitions {
-                if let Some(change) = partition.propose_isr() {
-                    asked.push(self.clone().ask_for(partition, change));
-                }
+            let propose = |partition: Arc<Partition>| Some((partition.propose_isr()?, partition));
+            let changes = self.workers.run(move || partitions.into_iter().filter_map(propose).collect::<Vec<_>>());
+            for (change, partition) in changes.await {
+                asked.push(self.clone().ask_for(partition, change));
             }
         }
     }

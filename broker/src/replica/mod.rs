@@ -3,6 +3,7 @@
 //! - [`Replicas`]: compares the image with what runs, and makes it so
 //! - [`partition`]: one partition: its log, its role, the order of appends
 //! - [`fetching`]: followers as clients of their leaders
+//! - [`proposal`]: the change of the ISR that was asked for last, on disk
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - `folders`: whose the partitions' folders are
@@ -17,6 +18,7 @@ mod folders;
 pub mod housekeeping;
 mod in_sync;
 pub mod partition;
+pub mod proposal;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -35,8 +37,9 @@ use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
 use self::fetching::Fetchers;
-use self::partition::Partition;
 use self::partition::leadership::Surroundings;
+use self::partition::{Found, Partition};
+use self::proposal::{Proposal, ProposalError};
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Workers};
 use crate::image::Me;
@@ -214,8 +217,8 @@ impl Replicas {
         let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
         let opened = self.workers.run(move || open_log(&data, &of, number, hint, &files)).await;
         let name = &topic.name;
-        let mut log = match opened {
-            Ok(log) => log,
+        let (mut log, proposal) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 // Other partitions are served; this one is tried again with the next image.
                 tracing::error!(topic = %name, partition = number, %error, "failed to open a log");
@@ -229,12 +232,14 @@ impl Replicas {
         }
         let metrics = TopicMetrics::of(&self.metrics, name);
         let joining = self.joining.clone();
-        let partition = Partition::new(&topic, number, self.me, log, known.high_watermark, metrics, joining);
+        let found = Found { log, high_watermark: known.high_watermark, proposal };
+        let partition = Partition::new(&topic, number, self.me, found, metrics, joining);
         let partition = Arc::new(partition);
+        // Found by whoever hears of its role.
+        self.running.write().insert((topic.id, number), partition.clone());
         partition.assume(&assignment, &topic.settings, surroundings(image, &assignment));
         self.unopened.fetch_sub(1, Ordering::SeqCst);
         self.failed.lock().remove(&(topic.id, number));
-        self.running.write().insert((topic.id, number), partition);
         // Not only after all are open: another log may take long to recover.
         self.roles.send_replace(());
     }
@@ -378,7 +383,13 @@ fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {
     }
 }
 
-fn open_log(data: &Path, topic: &Topic, number: i32, hint: RecoveryHint, files: &Arc<Files>) -> Result<Log, OpenError> {
+fn open_log(
+    data: &Path,
+    topic: &Topic,
+    number: i32,
+    hint: RecoveryHint,
+    files: &Arc<Files>,
+) -> Result<(Log, Proposal), OpenError> {
     let name = topic.name.as_ref();
     folders::claim(data, name, number, topic.id)?;
     let dir = data.join(partition_name(name, number));
@@ -389,7 +400,7 @@ fn open_log(data: &Path, topic: &Topic, number: i32, hint: RecoveryHint, files: 
     for error in &opened.corrupt {
         tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
     }
-    Ok(log)
+    Ok((log, Proposal::open(&dir)?))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -398,6 +409,8 @@ enum OpenError {
     Folder(#[from] MetadataError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
 }
 
 /// What a log obeys, of a topic's settings.

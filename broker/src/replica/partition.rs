@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use self::following::Following;
 use self::leadership::{Leadership, Look, Surroundings};
+use super::proposal::Proposal;
 use super::{Key, NotServed};
 use crate::env::{self, Instant};
 use crate::image::{Assignment, Me};
@@ -67,8 +68,19 @@ struct State {
     role: Role,
     /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the past.
     acted_on: (i32, i32),
+    proposal: Proposal,
     /// The replica goes: its folder is not ours any more, or will be closed.
     retired: bool,
+}
+
+/// What a partition's folder and the checkpoints hold.
+pub struct Found {
+    /// The log, open.
+    pub log: Log,
+    /// The high watermark when it was closed, or a while before.
+    pub high_watermark: i64,
+    /// See [`Proposal`].
+    pub proposal: Proposal,
 }
 
 /// What this broker is to a partition.
@@ -153,11 +165,11 @@ impl Partition {
         topic: &crate::image::Topic,
         number: i32,
         me: Me,
-        log: Log,
-        high_watermark: i64,
+        found: Found,
         metrics: TopicMetrics,
         joining: mpsc::Sender<Key>,
     ) -> Partition {
+        let Found { log, high_watermark, proposal } = found;
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
         Partition {
             topic: topic.name.clone(),
@@ -176,6 +188,7 @@ impl Partition {
                 settings: topic.settings.clone(),
                 role: Role::Bystander,
                 acted_on: (-1, -1),
+                proposal,
                 retired: false,
             }),
         }
@@ -227,7 +240,13 @@ impl Partition {
         // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
         state.log.start_epoch(assignment.leader_epoch)?;
         let epoch_start = state.log.log_end();
-        Ok(Role::Leader(Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now())))
+        let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
+        if let Some(undecided) = state.proposal.undecided(assignment) {
+            leadership.inherit(undecided);
+            // With no room left the next regular look finds it.
+            let _ = self.joining.try_send((self.topic_id, self.number));
+        }
+        Ok(Role::Leader(leadership))
     }
 
     fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {

@@ -27,14 +27,25 @@ impl Partition {
     }
 
     /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows what became
-    /// of it: so it must be asked for.
+    /// of it: so it must be asked for. Writes a small file: for worker threads.
     pub fn propose_isr(&self) -> Option<IsrChange> {
-        let mut state = self.state.lock();
-        let look = self.look(&state);
+        let mut guard = self.state.lock();
+        let look = self.look(&guard);
+        let state = &mut *guard;
         let Role::Leader(leadership) = &mut state.role else { return None };
-        let next = leadership.isr_change(&look)?;
+        let next = match leadership.adopt_orphan() {
+            Some(orphan) => orphan,
+            None => {
+                let next = leadership.isr_change(&look)?;
+                if let Err(error) = state.proposal.keep(&next) {
+                    self.take_offline(state, &error);
+                    return None;
+                }
+                leadership.propose(next.clone());
+                next
+            }
+        };
         let expands = next.isr.len() > leadership.assignment().isr.len();
-        leadership.propose(next.clone());
         Some(IsrChange { next, expands })
     }
 

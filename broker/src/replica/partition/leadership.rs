@@ -19,6 +19,8 @@ pub struct Leadership {
     committed: Assignment,
     /// The assignment that was asked for, while nobody knows whether it was written.
     proposed: Option<Assignment>,
+    /// It was asked for by a process that is gone: somebody must ask again.
+    orphaned: bool,
     /// The members of both.
     maximal: Vec<IsrMember>,
     surroundings: Surroundings,
@@ -74,7 +76,18 @@ impl Leadership {
     ) -> Leadership {
         let maximal = committed.isr.clone();
         let (positions, paces) = (BTreeMap::new(), BTreeMap::new());
-        Leadership { me, committed, proposed: None, maximal, surroundings, began: now, epoch_start, positions, paces }
+        Leadership {
+            me,
+            committed,
+            proposed: None,
+            orphaned: false,
+            maximal,
+            surroundings,
+            began: now,
+            epoch_start,
+            positions,
+            paces,
+        }
     }
 
     /// The leader epoch.
@@ -203,6 +216,17 @@ impl Leadership {
     pub fn propose(&mut self, next: Assignment) {
         self.proposed = Some(next);
         self.count_maximal();
+    }
+
+    /// A former process of this broker has asked for `undecided`: it may be written, or may be yet.
+    pub fn inherit(&mut self, undecided: Assignment) {
+        self.propose(undecided);
+        self.orphaned = true;
+    }
+
+    /// What is to be asked for again, once.
+    pub fn adopt_orphan(&mut self) -> Option<Assignment> {
+        if std::mem::take(&mut self.orphaned) { self.proposed.clone() } else { None }
     }
 
     /// What was asked for and is not known to be written or superseded.

@@ -1,0 +1,115 @@
+//! The change of the ISR that a leader asked for last, on its disk.
+//!
+//! Whoever was asked to join may be in the ISR, whether the leader heard of it or not. A leader that is killed and leads on in the
+//! same epoch must count that replica for the high watermark, or it acknowledges records that an electable member lacks (the
+//! model's mutant `ForgottenProposal`). Not synced: a crash of the machine changes the incarnation, and with it the leader.
+
+use std::path::{Path, PathBuf};
+
+use ottla_log::disk;
+
+use crate::image::Assignment;
+
+/// Beside the segments; Kafka's tools pass over it.
+const FILE: &str = "isr-proposal";
+
+/// What was asked for last, for one partition.
+#[derive(Debug)]
+pub struct Proposal {
+    path: PathBuf,
+    last: Option<Assignment>,
+}
+
+/// The file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposalError {
+    /// It can't be read.
+    #[error(transparent)]
+    Disk(#[from] disk::DiskError),
+    /// It is not what was written: the disk has changed it, and who may be in sync is not known.
+    #[error("malformed {}: {error}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+}
+
+impl Proposal {
+    /// Of the partition in this folder.
+    ///
+    /// # Errors
+    /// See [`ProposalError`].
+    pub fn open(dir: &Path) -> Result<Proposal, ProposalError> {
+        let path = dir.join(FILE);
+        let last = match disk::read(&path)? {
+            None => None,
+            Some(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(last) => Some(last),
+                Err(error) => return Err(ProposalError::Malformed { path, error }),
+            },
+        };
+        Ok(Proposal { path, last })
+    }
+
+    /// Keeps what is about to be asked for.
+    ///
+    /// # Errors
+    /// When the disk refuses: then it must not be asked for.
+    pub fn keep(&mut self, next: &Assignment) -> disk::DiskResult<()> {
+        let bytes = serde_json::to_vec(next).expect("numbers and lists are JSON");
+        disk::replace_unsynced(&self.path, &bytes)?;
+        self.last = Some(next.clone());
+        Ok(())
+    }
+
+    /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.
+    pub fn undecided(&self, committed: &Assignment) -> Option<Assignment> {
+        let later = |last: &&Assignment| {
+            last.leader_epoch == committed.leader_epoch && last.partition_epoch > committed.partition_epoch
+        };
+        self.last.as_ref().filter(later).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::BrokerId;
+
+    fn assignment(leader_epoch: i32, partition_epoch: i32) -> Assignment {
+        Assignment {
+            partition: 0,
+            replicas: vec![BrokerId(0), BrokerId(1)],
+            adding: vec![],
+            removing: vec![],
+            leader: Some(BrokerId(0)),
+            leader_epoch,
+            partition_epoch,
+            isr: vec![],
+            reports: vec![],
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_undecided_until_something_newer_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut proposal = Proposal::open(dir.path()).unwrap();
+        assert_eq!(proposal.undecided(&assignment(3, 7)), None);
+        proposal.keep(&assignment(3, 8)).unwrap();
+        let again = Proposal::open(dir.path()).unwrap();
+        let cases = [(3, 6, true), (3, 7, true), (3, 8, false), (3, 9, false), (4, 8, false), (2, 7, false)];
+        for (leader_epoch, partition_epoch, undecided) in cases {
+            let found = again.undecided(&assignment(leader_epoch, partition_epoch));
+            assert_eq!(found.is_some(), undecided, "{leader_epoch} {partition_epoch}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_disk_has_changed_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(matches!(Proposal::open(dir.path()), Err(ProposalError::Malformed { .. })));
+    }
+}
