@@ -7,6 +7,7 @@ use ottla_wire::ErrorCode;
 
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused, Swap};
+use crate::image::BrokerId;
 
 /// Kafka's numbers for the types of resources (`ConfigResource.Type`).
 pub mod kind {
@@ -72,6 +73,11 @@ pub async fn alter(
                 context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
             }
             kind::BROKER => {
+                let forgets = others == Others::Stay && changes.iter().all(|(op, ..)| *op == Op::Delete);
+                if forgets && is_broker(context, name) {
+                    // No broker has settings of its own. `kafka-reassign-partitions --verify` clears throttles all the same.
+                    return Ok(());
+                }
                 check_cluster_wide(context, name)?;
                 let from = image.settings.config().clone();
                 let mut to = alter_broker(&base(&from), &changes).map_err(refuse)?;
@@ -102,14 +108,17 @@ fn check_cluster_wide(context: &Context, name: &str) -> Result<(), Refused> {
     if name.is_empty() {
         return Ok(());
     }
-    let known = name.parse().is_ok_and(|id| context.image.brokers.contains_key(&crate::image::BrokerId(id)));
-    let message = if known {
+    let message = if is_broker(context, name) {
         "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
             .to_owned()
     } else {
         format!("Unexpected broker id, expected {} or empty string, but received {name}", context.handler.id)
     };
     Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+}
+
+fn is_broker(context: &Context, name: &str) -> bool {
+    name.parse().is_ok_and(|id| context.image.brokers.contains_key(&BrokerId(id)))
 }
 
 fn keep_static(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {
