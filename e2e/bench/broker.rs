@@ -121,7 +121,7 @@ pub fn cpu_time(process: &str) -> Result<Duration> {
 }
 
 /// The `ottla` program: `OTTLA_BIN`, or built from this workspace with the profile of this benchmark.
-fn ottla_program() -> Result<PathBuf> {
+pub fn ottla_program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("OTTLA_BIN") {
         return Ok(path.into());
     }

@@ -4,12 +4,15 @@
 //! besides touches both. The first pair is a warm-up and dropped. A row shows medians, the ratio is the median of the
 //! pairs' ratios, with the smallest and the largest.
 //!
+//! `failover` is another measurement, of three brokers each: see [`failover`].
+//!
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`]: the same with librdkafka, which applications use
 //! - [`table`]: from samples to the table
 
 mod broker;
+mod failover;
 mod lean;
 mod stock;
 mod table;
@@ -18,11 +21,13 @@ use anyhow::{Result, bail};
 use ottla_e2e::target::Maker;
 use std::time::{Duration, Instant};
 
-use crate::broker::{Broker, cpu_time};
+use crate::broker::{Broker, cpu_time, ottla_program};
 use crate::table::{Goal, Table};
 
 /// Pairs that count.
 const PAIRS: usize = 5;
+/// Fail-overs of each kind, where no number is given.
+const FAILOVERS: usize = 20;
 /// How long after its first record a broker is called idle.
 const IDLE: Duration = Duration::from_secs(10);
 /// The bytes of a record's value.
@@ -83,17 +88,21 @@ const WORKLOADS: [Workload; 5] = [
 ];
 
 fn main() -> Result<()> {
+    let mut makers = vec![Maker::Ottla, Maker::Kafka];
+    let (mut only, mut runs) = (None, FAILOVERS);
+    for argument in std::env::args().skip(1) {
+        match (argument.as_str(), argument.parse()) {
+            ("ottla", _) => makers.retain(|maker| *maker == Maker::Ottla),
+            ("kafka", _) => makers.retain(|maker| *maker == Maker::Kafka),
+            (_, Ok(number)) => runs = number,
+            (_, Err(_)) => only = Some(argument),
+        }
+    }
+    if only.as_deref() == Some("failover") {
+        return failover::run(&makers, runs, &ottla_program()?);
+    }
     if cfg!(debug_assertions) {
         bail!("build with --release: the client would be measured, not the brokers");
-    }
-    let mut makers = vec![Maker::Ottla, Maker::Kafka];
-    let mut only = None;
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "ottla" => makers.retain(|maker| *maker == Maker::Ottla),
-            "kafka" => makers.retain(|maker| *maker == Maker::Kafka),
-            _ => only = Some(argument),
-        }
     }
     let wanted = |name: &str| only.as_ref().is_none_or(|part| name.contains(part.as_str()));
 

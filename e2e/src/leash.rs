@@ -45,15 +45,23 @@ impl Leash {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Whether the command still runs (its shell never reaps it, so an ended one is a zombie).
+    /// Whether the command still runs (its shell never reaps it, so an ended one is a zombie). A process that was killed holds its
+    /// files until the last of its threads is gone.
     pub fn runs(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        let process = format!("/proc/{}", self.pid());
+        let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+        let threads = std::fs::read_dir(format!("{process}/task")).map_or(0, Iterator::count);
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) || threads > 1
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid, signal)?)
     }
 
     /// Sends a signal and waits until the command has ended.
     pub fn end(&self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal)?;
+        self.signal(signal)?;
         until(Duration::from_secs(40), "the process to end", || Ok((!self.runs()).then_some(())))
     }
 }
@@ -74,7 +82,18 @@ pub struct Folder {
 impl Folder {
     /// Makes an empty folder under the system's folder for temporary files.
     pub fn new() -> Result<Folder> {
-        let path = tempfile::Builder::new().prefix("ottla-e2e-").tempdir()?.keep();
+        Folder::under(&std::env::temp_dir())
+    }
+
+    /// Makes an empty folder in memory, where the machine has such a file system: what is synced there does not wait for a disk that
+    /// others keep busy.
+    pub fn in_memory() -> Result<Folder> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Folder::under(memory) } else { Folder::new() }
+    }
+
+    fn under(parent: &Path) -> Result<Folder> {
+        let path = tempfile::Builder::new().prefix("ottla-e2e-").tempdir_in(parent)?.keep();
         let sweeper = Command::new("sh")
             // A broker that is being killed may still write: try until it stays gone.
             .args(["-c", r#"cat >/dev/null; until rm -rf "$1" 2>/dev/null; do sleep 0.1; done"#, "sweeper"])

@@ -12,6 +12,8 @@
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
+//! - [`trio`]: three brokers as processes that are killed, frozen and started again
+//! - `witness`: clients that tell the history checker all that they see (with the feature `librdkafka`)
 //! - [`wait`]: waiting for conditions
 
 pub mod answers;
@@ -26,4 +28,7 @@ pub mod raw;
 pub mod target;
 pub mod tools;
 pub mod transcript;
+pub mod trio;
 pub mod wait;
+#[cfg(feature = "librdkafka")]
+pub mod witness;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use kube::Client;
 use ottla_broker::image::BrokerId;
 use ottla_broker::node::{Config, Listener, Node};
-use ottla_crds::broker_file::BrokerFile;
+use ottla_crds::broker_file::{BrokerFile, BrokerListener};
 use ottla_crds::names;
 
 use crate::limits;
@@ -53,8 +53,11 @@ pub async fn run(options: BrokerOptions, stopped: impl Future<Output = ()>) -> a
 fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
     let BrokerFile { cluster, namespace, data, http, listeners, drain_seconds: _ } = file;
     let id = broker_id(&cluster, &options.pod_name)?;
-    let listeners = listeners.into_iter();
-    let listeners = listeners.map(|one| Listener { name: one.name.into(), bind: one.bind, advertised_host: None });
+    let listeners = listeners.into_iter().map(|BrokerListener { name, bind }| {
+        // Where a broker listens on loopback nobody but itself has to find out how it is reached.
+        let advertised_host = bind.ip().is_loopback().then(|| bind.ip().to_string());
+        Listener { name: name.into(), bind, advertised_host }
+    });
     // The standard library knows of affinity and of the cgroup's CPU quota.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Config {
@@ -100,7 +103,7 @@ data: /var/lib/ottla
 http: 0.0.0.0:9404
 listeners:
 - {name: internal, bind: '0.0.0.0:9092'}
-- {name: outside, bind: '0.0.0.0:9094'}
+- {name: here, bind: '127.0.0.1:9094'}
 drainSeconds: 25
 ";
         let pod = |name: &str| BrokerOptions {
@@ -111,7 +114,8 @@ drainSeconds: 25
         let file = || BrokerFile::parse(file).unwrap();
         let made = config(file(), &pod("prod-broker-12")).unwrap();
         assert_eq!((made.id, made.listeners.len(), made.pod_uid.as_deref()), (BrokerId(12), 2, Some("uid")));
-        assert!(made.listeners.iter().all(|listener| listener.advertised_host.is_none()));
+        let hosts: Vec<_> = made.listeners.iter().map(|listener| listener.advertised_host.as_deref()).collect();
+        assert_eq!(hosts, [None, Some("127.0.0.1")]);
         for wrong in ["prod-broker-x", "other-broker-1", "prod-broker"] {
             let error = config(file(), &pod(wrong)).unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("like prod-broker-0"), "{error}");

@@ -70,7 +70,8 @@ impl Laptop {
             let client = client.clone();
             |stop| async move { ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop).await }
         });
-        let starting = (0..brokers).map(|id| Node::start(config(options, id, brokers), client.clone()));
+        let here = if options.apart { 0 } else { brokers };
+        let starting = (0..here).map(|id| Node::start(config(options, id, brokers), client.clone()));
         let mut nodes = Vec::new();
         let mut failed = None;
         for started in futures::future::join_all(starting).await {
@@ -116,7 +117,13 @@ impl fmt::Display for Laptop {
             .collect();
         let kafka = endpoints.join(",");
         let metrics: Vec<String> = self.nodes.iter().map(|node| format!("http://{}/metrics", node.http)).collect();
-        writeln!(f, "ottla {} serves Kafka; records are in {}", env!("CARGO_PKG_VERSION"), self.data.display())?;
+        let version = env!("CARGO_PKG_VERSION");
+        if self.nodes.is_empty() {
+            writeln!(f, "ottla {version} waits for its brokers; objects are in {}", self.data.display())?;
+            writeln!(f)?;
+            return write!(f, "api      http://{}", self.api);
+        }
+        writeln!(f, "ottla {version} serves Kafka; records are in {}", self.data.display())?;
         writeln!(f)?;
         writeln!(f, "kafka    {kafka}")?;
         writeln!(f, "api      http://{}", self.api)?;

@@ -56,6 +56,11 @@ pub struct LaptopOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub brokers: u16,
 
+    /// Run the API and the operator alone: the brokers are processes of their own, `ottla broker`, and find the API by
+    /// KUBECONFIG.
+    #[arg(long)]
+    pub apart: bool,
+
     /// A broker setting by Kafka's name, kept in the KafkaCluster object. May be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,

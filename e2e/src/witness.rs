@@ -1,0 +1,353 @@
+//! Clients on librdkafka that tell the history checker all that they see: producers, a consumer that reads everything, a group.
+//!
+//! A record that was given up counts as unknown: it may have been written. Nothing here gives up on its own for five minutes.
+
+use anyhow::{Context, Result, anyhow, ensure};
+use ottla_history::{Checker, Id, Operation, Outcome, Partition, Report};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::librdkafka::{LIMIT, config};
+
+/// A careful application's settings: nothing lost, nothing twice, in order.
+const CAREFUL: [(&str, &str); 5] = [
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    ("linger.ms", "2"),
+    ("message.timeout.ms", "300000"),
+    // An outage is to be waited for, not to be hoarded.
+    ("queue.buffering.max.messages", "2000"),
+];
+/// The number of the one group, for the checker.
+const GROUP: u32 = 0;
+const GROUP_NAME: &str = "witnesses";
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Bytes of a record's value.
+const VALUE_LEN: usize = 200;
+
+type History = Arc<Mutex<Checker>>;
+
+/// How much there is to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Producers, each with its own connections and producer id.
+    pub producers: u32,
+    /// Between two records of a producer.
+    pub pace: Duration,
+    /// Members of the consumer group.
+    pub members: u32,
+}
+
+/// Clients at work on one topic.
+pub struct Witnesses {
+    bootstrap: String,
+    topic: String,
+    partitions: u32,
+    history: History,
+    stop: Arc<AtomicBool>,
+    producers: Vec<Running>,
+    readers: Vec<JoinHandle<Result<()>>>,
+}
+
+/// A producer and the thread that feeds it.
+type Running = (Arc<ThreadedProducer<Told>>, JoinHandle<Result<()>>);
+
+/// What producers were told.
+struct Told {
+    history: History,
+    acknowledged: AtomicU64,
+    given_up: Mutex<Vec<KafkaError>>,
+    /// When the last acknowledgement came, and the longest time without one.
+    pause: Mutex<(Instant, Duration)>,
+}
+
+impl ClientContext for Told {}
+
+impl ProducerContext for Told {
+    type DeliveryOpaque = Box<Id>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, id: Box<Id>) {
+        let outcome = match result {
+            Ok(message) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let (last, longest) = &mut *lock(&self.pause);
+                *longest = last.elapsed().max(*longest);
+                *last = Instant::now();
+                // Of a retry that turned out to be a duplicate no offset is told.
+                let offset = Some(message.offset()).filter(|offset| *offset >= 0);
+                Outcome::Acknowledged { partition: partition(message.partition()), offset }
+            }
+            Err((error, _)) => {
+                lock(&self.given_up).push(error.clone());
+                Outcome::Unknown
+            }
+        };
+        lock(&self.history).observe(Operation::Produced { id: *id, outcome });
+    }
+}
+
+/// What came of it.
+pub struct Testimony {
+    /// The checker's judgement.
+    pub report: Report,
+    /// The longest time that a producer spent without an acknowledgement.
+    pub longest_pause: Duration,
+    /// Errors that an application would have seen: records given up.
+    pub given_up: Vec<KafkaError>,
+}
+
+impl Witnesses {
+    /// Begins to produce to and to consume from a topic that is there.
+    pub fn begin(bootstrap: &str, topic: &str, partitions: u32, load: Load) -> Result<Witnesses> {
+        let (history, stop) = (History::default(), Arc::new(AtomicBool::new(false)));
+        let mut producers = Vec::new();
+        for number in 0..load.producers {
+            let told = Told {
+                history: history.clone(),
+                acknowledged: AtomicU64::new(0),
+                given_up: Mutex::default(),
+                pause: Mutex::new((Instant::now(), Duration::ZERO)),
+            };
+            let producer: Arc<ThreadedProducer<Told>> =
+                Arc::new(config(bootstrap, &CAREFUL).create_with_context(told)?);
+            let thread = std::thread::spawn({
+                let (producer, stop, topic) = (producer.clone(), stop.clone(), topic.to_owned());
+                move || produce(&producer, number, &topic, partitions, load.pace, &stop)
+            });
+            producers.push((producer, thread));
+        }
+        let mut readers = vec![std::thread::spawn({
+            let consumer = assigned(bootstrap, topic, (0..partitions).map(|number| (number, 0)))?;
+            let (history, stop) = (history.clone(), stop.clone());
+            move || {
+                let result = read(&consumer, partitions, &history, &stop);
+                close(consumer);
+                result
+            }
+        })];
+        for reader in 1..=load.members {
+            let member = Member { history: history.clone(), assignments: AtomicU64::new(0) };
+            let settings =
+                [("group.id", GROUP_NAME), ("auto.offset.reset", "earliest"), ("enable.auto.commit", "false")];
+            let mut config = config(bootstrap, &settings);
+            config.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "500");
+            let consumer: BaseConsumer<Member> = config.create_with_context(member)?;
+            consumer.subscribe(&[topic])?;
+            let stop = stop.clone();
+            readers.push(std::thread::spawn(move || {
+                let result = read_as_member(&consumer, reader, &stop);
+                close(consumer);
+                result
+            }));
+        }
+        let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+        Ok(Witnesses { bootstrap, topic, partitions, history, stop, producers, readers })
+    }
+
+    /// Records acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.producers.iter().map(|(producer, _)| producer.context().acknowledged.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Stops producing, waits for every acknowledgement, reads every partition from start to end, and judges. All brokers must run.
+    pub fn finish(self) -> Result<Testimony> {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut longest_pause, mut given_up) = (Duration::ZERO, Vec::new());
+        for (producer, thread) in self.producers {
+            thread.join().map_err(|_| anyhow!("a producing thread panicked"))??;
+            producer.flush(LIMIT).context("not every record was acknowledged after all was well again")?;
+            if let Some((code, why)) = producer.client().fatal_error() {
+                return Err(anyhow!("a producer has given up for good: {code}: {why}"));
+            }
+            longest_pause = longest_pause.max(lock(&producer.context().pause).1);
+            given_up.append(&mut lock(&producer.context().given_up));
+        }
+        for reader in self.readers {
+            reader.join().map_err(|_| anyhow!("a reading thread panicked"))??;
+        }
+        read_logs(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
+        read_commits(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
+        let checker = std::mem::take(&mut *lock(&self.history));
+        Ok(Testimony { report: checker.report(), longest_pause, given_up })
+    }
+}
+
+/// Sends records to all partitions in turn until it is told to stop.
+fn produce(
+    producer: &ThreadedProducer<Told>,
+    number: u32,
+    topic: &str,
+    partitions: u32,
+    pace: Duration,
+    stop: &AtomicBool,
+) -> Result<()> {
+    for sequence in 0.. {
+        let id = Id { producer: number, sequence };
+        let (key, value) = (id.to_string(), id.payload(VALUE_LEN));
+        let partition = i32::try_from(sequence % partitions)?;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let record = BaseRecord::with_opaque_to(topic, Box::new(id)).partition(partition).key(&key).payload(&value);
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(pace),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        std::thread::sleep(pace);
+    }
+    Ok(())
+}
+
+/// A consumer of these partitions from these offsets on.
+fn assigned(bootstrap: &str, topic: &str, from: impl Iterator<Item = (u32, i64)>) -> Result<BaseConsumer> {
+    let settings = [("group.id", "alone"), ("enable.auto.commit", "false"), ("auto.offset.reset", "earliest")];
+    let consumer: BaseConsumer = config(bootstrap, &settings).set("check.crcs", "true").create()?;
+    let mut partitions = TopicPartitionList::new();
+    for (number, offset) in from {
+        partitions.add_partition_offset(topic, i32::try_from(number)?, Offset::Offset(offset))?;
+    }
+    consumer.assign(&partitions)?;
+    Ok(consumer)
+}
+
+/// Reads everything as it comes, as reader 0.
+fn read(consumer: &BaseConsumer, partitions: u32, history: &History, stop: &AtomicBool) -> Result<()> {
+    for number in 0..partitions {
+        lock(history).observe(Operation::Seeked { reader: 0, partition: Partition(number), offset: 0 });
+    }
+    while !stop.load(Ordering::Relaxed) {
+        // Disconnections heal by themselves: what matters is what arrives.
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+            let (offset, id) = (message.offset(), Id::read(message.payload().unwrap_or_default()));
+            let partition = partition(message.partition());
+            lock(history).observe(Operation::Read { reader: 0, partition, offset, id });
+        }
+    }
+    Ok(())
+}
+
+/// Of the group.
+struct Member {
+    history: History,
+    /// Counts assignments: after each of them a partition goes on where the group has committed.
+    assignments: AtomicU64,
+}
+
+impl ClientContext for Member {}
+
+impl ConsumerContext for Member {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.assignments.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if result.is_err() {
+            return;
+        }
+        for element in offsets.elements() {
+            if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
+                let partition = partition(element.partition());
+                lock(&self.history).observe(Operation::Committed { group: GROUP, partition, offset });
+            }
+        }
+    }
+}
+
+/// Reads what the group gives it, commits what it has read.
+fn read_as_member(consumer: &BaseConsumer<Member>, reader: u32, stop: &AtomicBool) -> Result<()> {
+    let member = consumer.context();
+    let mut assigned: HashMap<Partition, u64> = HashMap::new();
+    let mut committed = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+            let (partition, offset) = (partition(message.partition()), message.offset());
+            let assignment = member.assignments.load(Ordering::Relaxed);
+            let mut history = lock(&member.history);
+            if assigned.insert(partition, assignment) != Some(assignment) {
+                history.observe(Operation::Seeked { reader, partition, offset });
+            }
+            let id = Id::read(message.payload().unwrap_or_default());
+            history.observe(Operation::Read { reader, partition, offset, id });
+        }
+        if committed.elapsed() > COMMIT_EVERY {
+            committed = Instant::now();
+            // Without anything new there is no offset to commit, which is an error to librdkafka.
+            let _ = consumer.commit_consumer_state(CommitMode::Async);
+        }
+    }
+    Ok(())
+}
+
+/// Closing a consumer waits for its group, now and then for long. Nobody has to wait with it.
+fn close<C: Send + 'static>(consumer: C) {
+    std::thread::spawn(move || drop(consumer));
+}
+
+/// The last read, from start to end.
+fn read_logs(bootstrap: &str, topic: &str, partitions: u32, history: &History) -> Result<()> {
+    let asking: BaseConsumer = config(bootstrap, &[]).create()?;
+    let mut ends = Vec::new();
+    for number in 0..partitions {
+        let known = lock(history).known_end(Partition(number));
+        let (start, end) = asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT)?;
+        lock(history).observe(Operation::EndRead { partition: Partition(number), offset: end, known });
+        ends.push((number, start, end));
+    }
+    let consumer = assigned(bootstrap, topic, ends.iter().map(|&(number, start, _)| (number, start)))?;
+    let mut left: HashMap<Partition, (i64, i64)> =
+        ends.into_iter().map(|(number, start, end)| (Partition(number), (start, end))).collect();
+    for (&partition, &(start, end)) in &left {
+        lock(history).observe(Operation::LogRead { partition, start, end });
+    }
+    left.retain(|_, (start, end)| start < end);
+    let mut last = Instant::now();
+    while !left.is_empty() {
+        ensure!(last.elapsed() < LIMIT, "the last read got stuck before {left:?}");
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        last = Instant::now();
+        let (partition, offset) = (partition(message.partition()), message.offset());
+        let id = Id::read(message.payload().unwrap_or_default());
+        lock(history).observe(Operation::Logged { partition, offset, id });
+        if left.get(&partition).is_some_and(|&(_, end)| offset + 1 >= end) {
+            left.remove(&partition);
+        }
+    }
+    Ok(())
+}
+
+/// The group's offsets, at the end.
+fn read_commits(bootstrap: &str, topic: &str, partitions: u32, history: &History) -> Result<()> {
+    let asking: BaseConsumer = config(bootstrap, &[("group.id", GROUP_NAME)]).create()?;
+    let mut asked = TopicPartitionList::new();
+    for number in 0..partitions {
+        asked.add_partition(topic, i32::try_from(number)?);
+    }
+    let known: Vec<_> = (0..partitions).map(|number| lock(history).known_commit(GROUP, Partition(number))).collect();
+    let answer = asking.committed_offsets(asked, LIMIT)?;
+    for (number, known) in (0..).zip(known) {
+        let found = answer.find_partition(topic, i32::try_from(number)?).context("an answer for each partition")?;
+        let offset = found.offset().to_raw().filter(|offset| *offset >= 0);
+        lock(history).observe(Operation::CommitRead { group: GROUP, partition: Partition(number), offset, known });
+    }
+    Ok(())
+}
+
+fn partition(number: i32) -> Partition {
+    Partition(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

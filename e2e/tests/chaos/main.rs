@@ -1,0 +1,222 @@
+//! Three real brokers under load, and what happens to them: killed, frozen, restarted, drained, robbed of their disks.
+//!
+//! Each story ends the same way: everything runs again, every record is read, and the history checker judges what producers and
+//! consumers saw. `OTTLA_CHAOS_SEED` plays a story's choices again, `OTTLA_CHAOS_SECONDS` makes it longer. Stories run one at a time.
+
+mod bed;
+
+use anyhow::{Context, Result, ensure};
+use bed::{LIMIT, TOPIC, play, play_and_tell};
+use ottla_e2e::target::Maker;
+use ottla_e2e::trio::BROKERS;
+use ottla_e2e::wait::until;
+use rustix::process::Signal;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+#[test]
+fn leaders_are_killed_again_and_again() -> Result<()> {
+    play("kill -9", |chaos| {
+        while chaos.goes_on() {
+            let victim = chaos.leader()?;
+            chaos.kill(victim)?;
+            // Some come back before anybody leads in their stead, some after.
+            let more = chaos.below(500);
+            chaos.acknowledged_more(more)?;
+            chaos.trio.start_broker(victim)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn all_brokers_are_killed_at_once() -> Result<()> {
+    play("kill -9 of all", |chaos| {
+        while chaos.goes_on() {
+            (0..BROKERS).try_for_each(|id| chaos.kill(id))?;
+            chaos.trio.heal()?;
+            chaos.acknowledged_more(500)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_leader_that_was_frozen_finds_itself_replaced() -> Result<()> {
+    play("SIGSTOP", |chaos| {
+        while chaos.goes_on() {
+            let victim = chaos.leader()?;
+            let frozen = Instant::now();
+            chaos.trio.freeze(victim)?;
+            chaos.count("SIGSTOP");
+            chaos.wait_until_it_leads_nothing(victim)?;
+            chaos.acknowledged_more(500)?;
+            let long_enough = chaos.seconds().min(Duration::from_secs(30));
+            until(LIMIT, "a while to pass", || Ok((frozen.elapsed() > long_enough).then_some(())))?;
+            chaos.trio.thaw(victim)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn leader_and_operator_restart_in_a_loop() -> Result<()> {
+    if Maker::under_test() == Maker::Kafka {
+        return Ok(());
+    }
+    play("restart loops", |chaos| {
+        while chaos.goes_on() {
+            let leader = chaos.leader()?;
+            match chaos.below(3) {
+                0 => chaos.restart_control()?,
+                1 => {
+                    chaos.kill(leader)?;
+                    chaos.trio.start_broker(leader)?;
+                }
+                _ => {
+                    chaos.kill(leader)?;
+                    chaos.restart_control()?;
+                    chaos.trio.start_broker(leader)?;
+                }
+            }
+            let more = chaos.below(300);
+            chaos.acknowledged_more(more)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rolling_restart_is_no_error_to_any_client() -> Result<()> {
+    let told = play_and_tell("rolling restart", |chaos| {
+        for id in 0..BROKERS {
+            chaos.trio.end_broker(id, Signal::TERM)?;
+            chaos.count("SIGTERM");
+            chaos.trio.start_broker(id)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+            chaos.acknowledged_more(100)?;
+        }
+        Ok(())
+    })?;
+    let given_up = told.map(|told| told.given_up).unwrap_or_default();
+    ensure!(given_up.is_empty(), "records were given up: {given_up:?}");
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_lost_its_volume_gets_everything_again() -> Result<()> {
+    play("volume lost", |chaos| {
+        while chaos.goes_on() {
+            let victim = chaos.any_broker();
+            chaos.kill(victim)?;
+            // Until then the ISR has two replicas to lose at most, and this is one of them.
+            chaos.trio.wait_until_without(victim, TOPIC)?;
+            chaos.trio.replace_disk(victim, None)?;
+            chaos.count("volume lost");
+            chaos.trio.start_broker(victim)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn without_api_and_operator_the_brokers_serve_on_and_nobody_is_elected() -> Result<()> {
+    if Maker::under_test() == Maker::Kafka {
+        return Ok(());
+    }
+    play("API and operator away", |chaos| {
+        while chaos.goes_on() {
+            chaos.trio.kill_control()?;
+            chaos.count("API and operator killed");
+            let begin = Instant::now();
+            let long_enough = chaos.seconds();
+            chaos.acknowledged_more(1000)?;
+            // Long enough for every Lease to have expired, were there anybody to see it.
+            until(LIMIT, "a while to pass", || Ok((begin.elapsed() > long_enough).then_some(())))?;
+            chaos.acknowledged_more(500)?;
+
+            let victim = chaos.leader()?;
+            let led = chaos.led_by(victim)?;
+            chaos.kill(victim)?;
+            let answers = chaos.trio.partitions(TOPIC)?;
+            ensure!(led.iter().all(|&partition| answers[partition].leader_id == i32::from(victim)), "{answers:?}");
+            // A container that restarts in its pod serves what it led, API or not.
+            chaos.trio.start_broker(victim)?;
+            chaos.acknowledged_more(500)?;
+
+            let victim = chaos.leader()?;
+            chaos.kill(victim)?;
+            chaos.trio.start_control()?;
+            chaos.wait_until_it_leads_nothing(victim)?;
+            chaos.acknowledged_more(500)?;
+            chaos.trio.start_broker(victim)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_full_disk_stops_its_broker_from_writing_and_nothing_else() -> Result<()> {
+    if Maker::under_test() == Maker::Kafka {
+        return Ok(());
+    }
+    play("full disk", |chaos| {
+        let victim = chaos.any_broker();
+        chaos.kill(victim)?;
+        chaos.trio.wait_until_without(victim, TOPIC)?;
+        chaos.trio.replace_disk(victim, Some("64m"))?;
+        chaos.trio.start_broker(victim)?;
+        chaos.trio.wait_until_whole(TOPIC)?;
+        let path = chaos.trio.data_inside(victim)?.join("filler");
+        while chaos.goes_on() {
+            let mut filler = std::fs::File::create(&path)?;
+            while filler.write_all(&[0; 4096]).is_ok() {}
+            chaos.count("disk full");
+            until(LIMIT, "the full broker to fall behind", || {
+                let partitions = chaos.trio.partitions(TOPIC)?;
+                Ok(partitions.iter().any(|one| !one.isr_nodes.contains(&i32::from(victim))).then_some(()))
+            })?;
+            drop(filler);
+            std::fs::remove_file(&path)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+            chaos.acknowledged_more(200)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn rot_in_a_sealed_segment_is_found_and_healed_from_a_replica() -> Result<()> {
+    play("bit rot", |chaos| {
+        let victim = chaos.leader()?;
+        let led = chaos.led_by(victim)?;
+        let partition = *led.first().context("it leads a partition")?;
+        let folder = chaos.trio.data(victim).join(format!("{TOPIC}-{partition}"));
+        let sealed = until(LIMIT, "a sealed segment", || {
+            let files = std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+            let mut logs: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
+            logs.sort();
+            Ok((logs.len() > 2).then(|| logs.swap_remove(1)))
+        })?;
+        chaos.kill(victim)?;
+        let mut bytes = std::fs::read(&sealed)?;
+        let middle = bytes.len() / 2;
+        bytes.get_mut(middle..middle + 8).context("a segment of some bytes")?.fill(0xAA);
+        std::fs::write(&sealed, bytes)?;
+        chaos.count("bytes flipped");
+        chaos.trio.start_broker(victim)?;
+        chaos.trio.wait_until_whole(TOPIC)?;
+        // Whoever reads it must be the one with the rot.
+        for id in (0..BROKERS).filter(|id| *id != victim) {
+            chaos.trio.end_broker(id, Signal::TERM)?;
+            chaos.trio.start_broker(id)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
+        }
+        ensure!(chaos.trio.leader(TOPIC, partition)? == Some(victim), "the broker with the rot does not lead");
+        Ok(())
+    })
+}
