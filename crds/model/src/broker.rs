@@ -11,7 +11,7 @@ use crate::Protocol;
 use crate::action::AnswerLost;
 use crate::mutant::Mutant;
 use crate::operator::common;
-use crate::state::{Broker, Leadership, Record, Saved, State};
+use crate::state::{Broker, Leadership, Record, State};
 
 /// Slow, and how slow is too slow: time is not modelled, so a shrink is one that the time allows.
 const BEHIND: Duration = Duration::from_secs(2);
@@ -49,7 +49,8 @@ impl Protocol {
     }
 
     pub(crate) fn save(&self, state: &mut State, id: BrokerId) -> Option<()> {
-        state.broker_mut(id).save();
+        let broker = state.broker_mut(id);
+        broker.disk.view = broker.view.clone();
         Some(())
     }
 
@@ -127,7 +128,7 @@ impl Protocol {
         let broker = state.broker_mut(leader);
         broker.leadership.as_mut()?.proposed = Some(next.clone());
         if !self.is(Mutant::ForgottenProposal) {
-            broker.save();
+            broker.disk.proposed = Some(next.clone());
         }
         if !state.writes.contains(&next) {
             state.writes.push(next);
@@ -187,7 +188,8 @@ impl Protocol {
         if after == before {
             return;
         }
-        let committed = broker.log[..after as usize].to_vec();
+        let counts = state.recovered_in.is_none_or(|epoch| broker.view.leader_epoch >= epoch);
+        let committed = if counts { broker.log[..after as usize].to_vec() } else { Vec::new() };
         let (in_doubt, resumed) = (leadership.proposed.is_some(), leadership.resumed);
         state.seen.acknowledged_in_doubt |= in_doubt;
         state.seen.acknowledged_after_restart |= resumed;
@@ -213,11 +215,6 @@ impl Broker {
             high_watermark: leadership.high_watermark,
             write_in_flight: leadership.proposed.is_some(),
         })
-    }
-
-    fn save(&mut self) {
-        let proposed = self.leadership.as_ref().and_then(|leadership| leadership.proposed.clone());
-        self.disk = Saved { view: self.view.clone(), proposed };
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happens to brokers and topics: restarts, crashes, drains, settings.
 
-use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_crds::assignment::{Assignment, BrokerId, Incarnation};
 
 use crate::Protocol;
 use crate::mutant::Mutant;
@@ -15,10 +15,9 @@ impl Protocol {
         let Saved { view, proposed } = broker.disk.clone();
         let leads = view.may_lead(id, broker.incarnation, None);
         let began = broker.log.iter().position(|record| record.epoch >= view.leader_epoch);
-        broker.view = view;
         broker.draining = false;
         broker.leadership = leads.then(|| Leadership {
-            proposed: proposed.filter(|_| !self.is(Mutant::ForgottenProposal)),
+            proposed: proposed.filter(|proposed| is_in_doubt(proposed, &view)),
             resumed: true,
             join_from: match began {
                 Some(began) if self.is(Mutant::EpochStartOfTheFirstProcess) => began as i64,
@@ -26,6 +25,7 @@ impl Protocol {
             },
             ..Leadership::from(0)
         });
+        broker.view = view;
         self.advance(state, id);
         Some(())
     }
@@ -73,4 +73,9 @@ impl Protocol {
             }
         }
     }
+}
+
+/// Whether a process that has seen `view` can't tell what became of a change that it proposed before it was killed.
+fn is_in_doubt(proposed: &Assignment, view: &Assignment) -> bool {
+    proposed.leader_epoch == view.leader_epoch && proposed.partition_epoch > view.partition_epoch
 }

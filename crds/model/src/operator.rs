@@ -71,7 +71,7 @@ impl Protocol {
         let reported = entry.reports.iter().map(|report| report.broker);
         let most = reported.chain(entry.isr.iter().map(|member| member.broker)).map(still_has).max();
         let kept = still_has(chosen.broker);
-        state.seen.recovered = true;
+        state.recovered_in = Some(next.leader_epoch);
         state.seen.gave_up |= most.is_some_and(|most| kept < most);
         state.acknowledged.truncate(kept);
     }

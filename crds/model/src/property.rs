@@ -28,6 +28,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
             state.used.crashes > survivable || state.entry.isr.iter().any(|member| state.is_valid(member))
         }),
+        Property::always("nobody recovers while fewer than min.insync have crashed", |_, state: &State| {
+            let survivable = state.entry.floor(state.least_min_in_sync) - 1;
+            state.used.crashes > survivable || state.recovered_in.is_none()
+        }),
         Property::always("a recovery gives up nothing that still exists", |_, state: &State| !state.seen.gave_up),
         Property::sometimes("a record is acknowledged", |_, state: &State| !state.acknowledged.is_empty()),
         Property::sometimes("a record is acknowledged after a crash and an election", |_, state: &State| {
@@ -60,7 +64,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::sometimes("a follower gives up what its leader does not have", |_, state: &State| {
             state.seen.truncated
         }),
-        Property::sometimes("a recovery elects a leader", |_, state: &State| state.seen.recovered),
+        Property::sometimes("a recovery elects a leader", |_, state: &State| state.recovered_in.is_some()),
         Property::sometimes("a reassignment is done", |_, state: &State| {
             state.entry.replicas == [BrokerId(1), BrokerId(2)] && !state.entry.is_reassigning()
         }),

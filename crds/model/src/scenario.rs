@@ -106,6 +106,8 @@ pub fn all() -> Vec<Bounds> {
         },
         Bounds {
             name: "restarts",
+            records: 2,
+            suspicions: 1,
             shrinks: 1,
             restarts: 1,
             witnesses: &["a record is acknowledged by a leader that was restarted in its epoch"],

@@ -31,6 +31,9 @@ pub struct State {
     pub writes: Vec<Arc<Assignment>>,
     /// What was ever acknowledged to a producer with acks=all, in order.
     pub acknowledged: Vec<Record>,
+    /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was lost by right,
+    /// on more machines than the producers could count on.
+    pub recovered_in: Option<i32>,
     /// The smallest `min.insync.replicas` that there ever was: what the producers could rely on.
     pub least_min_in_sync: usize,
     /// How much of the bounds is used up.
@@ -46,8 +49,6 @@ pub struct Seen {
     pub conflict: bool,
     /// A recovery gave up an acknowledged record that one of those it should have waited for still had.
     pub gave_up: bool,
-    /// A recovery elected a leader.
-    pub recovered: bool,
     /// A record was acknowledged while an ISR change was in doubt.
     pub acknowledged_in_doubt: bool,
     /// A record was acknowledged by a leader that had been restarted in its epoch.
@@ -106,7 +107,7 @@ pub struct Leadership {
 pub struct Saved {
     /// The copy of the entry. It may be older than the one acted on.
     pub view: Arc<Assignment>,
-    /// The change of the ISR that was proposed on top of it.
+    /// The last change of the ISR that was proposed.
     pub proposed: Option<Arc<Assignment>>,
 }
 
@@ -138,6 +139,7 @@ impl State {
             brokers,
             writes: Vec::new(),
             acknowledged: Vec::new(),
+            recovered_in: None,
             least_min_in_sync: bounds.min_in_sync,
             used: Used::default(),
             seen: Seen::default(),
