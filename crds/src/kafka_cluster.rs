@@ -147,7 +147,7 @@ pub struct Brokers {
     pub resources: Option<Resources>,
     /// What is added to their pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_template: Option<PodTemplate>,
+    pub pod_template: Option<Box<PodTemplate>>,
 }
 
 fn one() -> i32 {

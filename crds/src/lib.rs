@@ -6,6 +6,7 @@
 //! - [`change`]: how operator and brokers write it
 //! - [`plan`]: placement and election: values in, values out
 //! - [`lease`]: who is there, and who may act
+//! - [`counted`]: a client that counts its writes
 //! - [`names`]: what objects are called
 //! - [`broker_file`]: what a broker on Kubernetes is told by the operator
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
@@ -13,6 +14,7 @@
 pub mod assignment;
 pub mod broker_file;
 pub mod change;
+mod counted;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
@@ -22,6 +24,7 @@ pub mod plan;
 mod pod_template;
 mod schema;
 
+pub use counted::counted;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
     BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, Listener,

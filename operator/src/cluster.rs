@@ -6,6 +6,7 @@
 //! - [`build`]: the objects
 //! - [`apply`]: what differs is written, what is no longer built is removed
 //! - [`claims`]: volumes that grow
+//! - [`replace`]: pods of an earlier spec in which nothing runs
 //! - [`end`]: the cluster's end
 //! - [`places`], [`waiting`]: what is to be said of the brokers
 //!
@@ -29,6 +30,7 @@ pub mod claims;
 pub mod end;
 pub mod places;
 pub mod read;
+pub mod replace;
 pub mod validate;
 pub mod waiting;
 pub mod watches;
@@ -128,6 +130,7 @@ async fn reconcile(
         return match end::end(shared, object, read).await {
             Ok(()) => Outcome::Succeeded,
             Err(error) => {
+                shared.metrics.failed(error.kind());
                 tracing::warn!(cluster = object.name_any(), %error, "failed to end a cluster");
                 Outcome::Failed
             }
@@ -153,6 +156,7 @@ async fn reconcile(
             match made {
                 Ok(()) => (Outcome::Succeeded, told),
                 Err(error) => {
+                    shared.metrics.failed(error.kind());
                     tracing::warn!(cluster = object.name_any(), %error, "failed to make a cluster what its spec says");
                     (Outcome::Failed, told)
                 }
@@ -182,7 +186,8 @@ async fn make(
         end::own(shared, object).await?;
     }
     let built = build::build(cluster, read.claim_size());
-    applied.apply(&shared.client, &cluster.namespace, &built, &read.live, &shared.metrics).await?;
-    applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live, &shared.metrics).await?;
-    claims::apply(&shared.client, cluster, read, &shared.metrics).await
+    applied.apply(&shared.client, &cluster.namespace, &built, &read.live).await?;
+    applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live).await?;
+    claims::apply(&shared.client, cluster, read).await?;
+    replace::apply(&shared.client, cluster, read).await
 }

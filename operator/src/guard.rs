@@ -41,3 +41,24 @@ fn whole<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::KafkaTopic;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_malformed_object_is_passed_over_and_nothing_else() {
+        let object = |partitions: serde_json::Value| {
+            let spec = json!({ "clusterRef": { "name": "prod" }, "partitions": partitions });
+            serde_json::from_value::<DeserializeGuard<KafkaTopic>>(json!({ "metadata": { "name": "a" }, "spec": spec }))
+                .unwrap()
+        };
+        assert!(matches!(unwrap(Event::Apply(object(json!(3)))), Some(Event::Apply(_))));
+        assert!(unwrap(Event::Apply(object(json!("three")))).is_none());
+        assert!(unwrap(Event::InitApply(object(json!("three")))).is_none());
+        assert!(matches!(unwrap::<KafkaTopic>(Event::InitDone), Some(Event::InitDone)));
+    }
+}

@@ -11,7 +11,7 @@ pub struct Metrics {
     failures: IntCounterVec,
     duration: Histogram,
     last_success: Gauge,
-    api_writes: IntCounterVec,
+    writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
 }
@@ -47,7 +47,11 @@ impl Metrics {
         let duration = HistogramOpts::new("ottla_operator_reconcile_duration_seconds", "How long reconciles took.");
         Metrics {
             reconciles: counters("ottla_operator_reconciles_total", "Reconciles of clusters, by outcome.", "outcome"),
-            failures: counters("ottla_operator_failures_total", "Writes that failed, by what they wrote.", "resource"),
+            failures: counters(
+                "ottla_operator_failures_total",
+                "Reconciles that failed, by the kind at which they did.",
+                "kind",
+            ),
             duration: registered(&registry, Histogram::with_opts(duration.buckets(buckets))),
             last_success: registered(
                 &registry,
@@ -56,10 +60,12 @@ impl Metrics {
                     "When a reconcile last succeeded, in seconds since 1970.",
                 ),
             ),
-            api_writes: counters(
-                "ottla_operator_api_writes_total",
-                "Writes to the API server, by resource.",
-                "resource",
+            writes: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("ottla_kubernetes_writes_total", "Writes to the Kubernetes API."),
+                    &["kind", "verb"],
+                ),
             ),
             leader: registered(
                 &registry,
@@ -86,13 +92,13 @@ impl Metrics {
     }
 
     /// Notes a write that is about to be made.
-    pub fn api_write(&self, resource: &str) {
-        self.api_writes.with_label_values(&[resource]).inc();
+    pub fn writes(&self, kind: &str, verb: &str) {
+        self.writes.with_label_values(&[kind, verb]).inc();
     }
 
-    /// Notes a write that failed.
-    pub fn failed(&self, resource: &str) {
-        self.failures.with_label_values(&[resource]).inc();
+    /// Notes that a reconcile failed at an object of this kind.
+    pub fn failed(&self, kind: &str) {
+        self.failures.with_label_values(&[kind]).inc();
     }
 
     /// Says whether this replica acts.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
+use ottla_crds::counted;
 use ottla_crds::lease::{self, Claim, Observed};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -55,6 +56,8 @@ pub enum Error {
 pub async fn run(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let listener = TcpListener::bind(options.http).await.map_err(|error| Error::Http(options.http, error))?;
     let metrics = Arc::new(Metrics::new());
+    let counting = metrics.clone();
+    let client = counted(client, &options.namespace, move |kind, verb| counting.writes(kind, verb));
     let identity = identity();
     let (held, holding) = watch::channel(None);
     let (release, released) = oneshot::channel::<()>();

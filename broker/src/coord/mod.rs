@@ -5,7 +5,6 @@
 //! - [`image`]: from objects to the image, a pure function
 //! - [`copy`]: what is known, on disk
 //! - [`asks`]: what the broker's rooms want changed
-//! - [`counted`]: a client that counts its writes
 //!
 //! Fail-static: with the API server away the image stays as it is.
 
@@ -29,18 +28,23 @@ use crate::ask::{AskSender, QUEUE_BOUND};
 use crate::data_dir::{DataDir, DataDirError, Identity, Surroundings};
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
+use crate::metrics::Metrics;
 
 mod asks;
 mod copy;
-mod counted;
 pub mod image;
 pub mod known;
 pub mod session;
 
 use asks::Desk;
-pub use counted::counted;
 use known::{Known, Lists, News};
 use session::{Seen, Session};
+
+/// `client`, whose writes are counted.
+pub fn counted(client: Client, namespace: &str, metrics: Arc<Metrics>) -> Client {
+    let count = move |kind: &str, verb| metrics.kubernetes_writes.with_label_values(&[kind, verb]).inc();
+    ottla_crds::counted(client, namespace, count)
+}
 
 /// What the window needs.
 pub struct Setup {

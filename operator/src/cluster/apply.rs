@@ -11,14 +11,13 @@ use serde_json::Value;
 
 use super::build::{Built, Kind, MANAGER};
 use super::read::Live;
-use crate::metrics::Metrics;
 
 /// Objects that exist, by kind and name.
 pub type LiveObjects = BTreeMap<(Kind, String), Live>;
 
 /// A write that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {verb} the {kind} {name}: {source}")]
+#[error("failed to {verb} the {kind} {name}: {}", why(source))]
 pub struct Failed {
     verb: &'static str,
     kind: String,
@@ -26,10 +25,23 @@ pub struct Failed {
     source: kube::Error,
 }
 
+/// The API server's own sentence, where it gave one.
+fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
 impl Failed {
     /// A failure to `verb` an object.
     pub fn new(verb: &'static str, kind: impl Into<String>, name: &str, source: kube::Error) -> Failed {
         Failed { verb, kind: kind.into(), name: name.to_owned(), source }
+    }
+
+    /// The object's kind.
+    pub fn kind(&self) -> &str {
+        &self.kind
     }
 }
 
@@ -60,12 +72,10 @@ impl Applied {
         namespace: &str,
         built: &[Built],
         live: &LiveObjects,
-        metrics: &Metrics,
     ) -> Result<(), Failed> {
         for object in self.differing(built, live) {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &object.kind.resource());
             let params = PatchParams::apply(MANAGER).force();
-            metrics.api_write(object.kind.resource().plural.as_str());
             let written = api.patch(&object.name, &params, &Patch::Apply(&object.value)).await;
             let written =
                 written.map_err(|source| Failed::new("apply", object.kind.resource().kind, &object.name, source))?;
@@ -85,10 +95,9 @@ impl Applied {
         namespace: &str,
         built: &[Built],
         live: &LiveObjects,
-        metrics: &Metrics,
     ) -> Result<(), Failed> {
         for (key, orphan) in orphans(built, live) {
-            remove(client, namespace, &key, &orphan, metrics).await?;
+            remove(client, namespace, &key, &orphan).await?;
             self.0.remove(&key);
         }
         Ok(())
@@ -113,11 +122,9 @@ pub async fn remove(
     namespace: &str,
     (kind, name): &(Kind, String),
     live: &Live,
-    metrics: &Metrics,
 ) -> Result<(), Failed> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
     let this_one = Preconditions { uid: live.uid.clone(), resource_version: None };
-    metrics.api_write(kind.resource().plural.as_str());
     match api.delete(name, &DeleteParams::background().preconditions(this_one)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::apply::Failed;
 use super::read::{Read, requested};
 use super::validate::ValidatedCluster;
-use crate::metrics::Metrics;
 
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
@@ -29,10 +28,9 @@ fn marked_with(claim: &PersistentVolumeClaim) -> Option<&str> {
 ///
 /// # Errors
 /// When the API server refuses, such as for a storage class whose volumes can't grow, or can't be reached.
-pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read, metrics: &Metrics) -> Result<(), Failed> {
+pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), Failed> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace);
     for (name, change) in changes(cluster, read) {
-        metrics.api_write("persistentvolumeclaims");
         let written = api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await;
         written.map_err(|source| Failed::new("change", "PersistentVolumeClaim", &name, source))?;
     }

@@ -18,6 +18,9 @@ use super::read::Read;
 /// What keeps a KafkaCluster until its objects are removed.
 pub const FINALIZER: &str = "ottla.io/cluster";
 
+/// How often one write is tried while another writer is faster.
+const TRIES: usize = 5;
+
 /// Makes sure that the cluster's end will be seen.
 ///
 /// # Errors
@@ -26,8 +29,12 @@ pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
-    let finalizers = object.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
-    set_finalizers(shared, object, finalizers).await
+    let add = |finalizers: &mut Vec<String>| {
+        if finalizers.iter().all(|finalizer| finalizer != FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+        }
+    };
+    change_finalizers(shared, object, add).await
 }
 
 /// Removes what was built and lets the cluster go.
@@ -36,7 +43,7 @@ pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
 /// When the API server refuses or can't be reached.
 pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<(), Failed> {
     if object.finalizers().iter().all(|finalizer| finalizer != FINALIZER) {
-        return Ok(());
+        return Ok(()); // somebody else's finalizer is waited for
     }
     let namespace = object.namespace().unwrap_or_default();
     let (reason, note) = if definition_is_ending(shared, object).await? {
@@ -46,7 +53,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             if key.0 == Kind::StatefulSet {
                 tell_policy(shared, object, &key.1).await?;
             }
-            apply::remove(&shared.client, &namespace, key, live, &shared.metrics).await?;
+            apply::remove(&shared.client, &namespace, key, live).await?;
         }
         match object.spec.deletion_policy {
             DeletionPolicy::Delete => ("Deleted", "brokers stop, and their volumes are deleted"),
@@ -56,8 +63,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         }
     };
     tell(shared, object, reason, note).await;
-    let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
-    set_finalizers(shared, object, others).await
+    change_finalizers(shared, object, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await
 }
 
 /// The policy may have been changed just before the end.
@@ -66,7 +72,6 @@ async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Resu
         Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
     let retention = stateful_set::retention(object.spec.deletion_policy);
     let patch = Patch::Merge(json!({ "spec": { "persistentVolumeClaimRetentionPolicy": retention } }));
-    shared.metrics.api_write("statefulsets");
     match sets.patch(name, &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -84,16 +89,30 @@ async fn definition_is_ending(shared: &Shared, object: &KafkaCluster) -> Result<
     Ok(read.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
 }
 
-async fn set_finalizers(shared: &Shared, object: &KafkaCluster, finalizers: Vec<&str>) -> Result<(), Failed> {
+/// Under compare-and-swap: a merge patch replaces the whole list. Coordination writes the status of the same object, so a
+/// few tries may be needed.
+async fn change_finalizers(
+    shared: &Shared,
+    object: &KafkaCluster,
+    change: impl Fn(&mut Vec<String>),
+) -> Result<(), Failed> {
+    let name = object.name_any();
+    let failed = |source| Failed::new("set the finalizers of", "KafkaCluster", &name, source);
     let clusters: Api<KafkaCluster> = Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
-    // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
-    let metadata = json!({ "resourceVersion": object.resource_version(), "finalizers": finalizers });
-    let patch = Patch::Merge(json!({ "metadata": metadata }));
-    shared.metrics.api_write("kafkaclusters");
-    match clusters.patch(&object.name_any(), &PatchParams::default(), &patch).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(Failed::new("set the finalizers of", "KafkaCluster", &object.name_any(), source)),
+    let mut tries = 0;
+    loop {
+        let read = clusters.get_metadata_opt(&name).await.map_err(failed)?;
+        let Some(read) = read.filter(|read| read.metadata.uid == object.metadata.uid) else { return Ok(()) };
+        let mut finalizers = read.metadata.finalizers.clone().unwrap_or_default();
+        change(&mut finalizers);
+        let metadata = json!({ "resourceVersion": read.metadata.resource_version, "finalizers": finalizers });
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        match clusters.patch_metadata(&name, &PatchParams::default(), &patch).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() && tries < TRIES => tries += 1,
+            Err(source) => return Err(failed(source)),
+        }
     }
 }
 

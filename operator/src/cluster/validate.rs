@@ -80,7 +80,7 @@ impl ValidatedCluster {
             storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
             image: spec.brokers.image.clone().unwrap_or_else(|| default_image.to_owned()),
             resources: spec.brokers.resources.clone().unwrap_or_default(),
-            pods: spec.brokers.pod_template.clone().unwrap_or_default(),
+            pods: spec.brokers.pod_template.as_deref().cloned().unwrap_or_default(),
             listeners,
             rack_key: spec.rack.as_ref().map(|rack| rack.topology_key.clone()),
             deletion_policy: spec.deletion_policy,

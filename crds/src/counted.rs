@@ -1,18 +1,17 @@
 //! A client that counts its writes: the write budget of DESIGN §5 is published and watched.
 
-use std::sync::Arc;
-
-use axum::http::{Method, Request};
+use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 
-use crate::metrics::Metrics;
-
-/// `client`, whose writes are counted by kind and verb.
-pub fn counted(client: Client, namespace: &str, metrics: Arc<Metrics>) -> Client {
+/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them.
+pub fn counted<F>(client: Client, namespace: &str, count: F) -> Client
+where
+    F: Fn(&str, &'static str) + Send + 'static,
+{
     let service = tower::service_fn(move |request: Request<Body>| {
         if let Some(verb) = verb(request.method()) {
-            metrics.kubernetes_writes.with_label_values(&[plural(request.uri().path()), verb]).inc();
+            count(plural(request.uri().path()), verb);
         }
         let client = client.clone();
         async move { client.send(request).await }
