@@ -126,10 +126,11 @@ impl Namespace<'_> {
         Ok(began.elapsed())
     }
 
-    /// When each container of the brokers was started, by pod: changes with every restart.
-    pub fn starts(&self) -> Result<String> {
-        let path = "{range.items[*]}{.metadata.name}={.metadata.uid}/{.status.containerStatuses[*].restartCount} {end}";
-        self.kubectl(&format!("get pods -l ottla.io/cluster=kafka -o jsonpath={}", path.replace(' ', "\u{a0}")))
+    /// The brokers' pods and how often each was started: one that is there again is there with another number.
+    pub fn starts(&self) -> Result<Vec<String>> {
+        let path = "{range.items[*]}{.metadata.name}/{.metadata.uid}/{.status.containerStatuses[*].restartCount},{end}";
+        let starts = self.kubectl(&format!("get pods -l ottla.io/cluster=kafka -o jsonpath={path}"))?;
+        Ok(starts.split_terminator(',').map(str::to_owned).collect())
     }
 }
 

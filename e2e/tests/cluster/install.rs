@@ -31,3 +31,25 @@ fn three_brokers_over_three_zones_and_twelve_partitions_become_ready() -> Result
     ensure!(leaders.split(' ').filter(|leader| ["0", "1", "2"].contains(leader)).count() == 12, "leaders: {leaders}");
     Ok(())
 }
+
+#[test]
+fn the_readmes_quick_start_ends_with_a_consumed_record() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let readme = std::fs::read_to_string(charts().join("../README.md"))?;
+    let check = "exec quick-broker-0 -- ottla check --bootstrap quick-bootstrap:9092";
+    ensure!(readme.contains(&format!("    kubectl {check}\n")), "README shows another command than {check}");
+    let namespace = Namespace::new(&bed, "quick")?;
+    namespace.apply(&std::fs::read_to_string(charts().join("ottla/examples/quick-start.yaml"))?)?;
+    namespace.ready("kafkacluster/quick", "Ready")?;
+    let said = namespace.kubectl(check)?;
+    ensure!(said.contains("consumed it"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn helm_test_produces_and_consumes_on_a_cluster_of_its_own_and_leaves_nothing() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    bed.helm(&format!("test ottla --namespace {OPERATOR_NAMESPACE} --timeout 180s"))?;
+    let remains = format!("get kc,kt,statefulsets,pvc --namespace {OPERATOR_NAMESPACE} --output name");
+    until(LIMIT, "nothing to be left", || Ok(bed.kubectl(&remains)?.is_empty().then_some(())))
+}
