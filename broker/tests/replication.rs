@@ -15,6 +15,8 @@ use ottla_broker::metrics::Metrics;
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
+use ottla_wire::m21_delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use ottla_wire::m75_describe_topic_partitions::DescribeTopicPartitionsRequest;
 use ottla_wire::{ErrorCode, Uuid};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -156,10 +158,12 @@ impl Cluster {
     /// How objects become an image.
     fn render(&self) -> impl Fn(&Objects) -> ClusterImage + Send + 'static {
         let (topic, old) = (self.topic(self.objects.lock().assignment.clone()), self.images.borrow().clone());
-        let settings = Arc::new(BrokerSettings::resolve(&BTreeMap::from([(
-            "replica.lag.time.max.ms".to_owned(),
-            "500".to_owned(),
-        )])));
+        let config = [
+            ("replica.lag.time.max.ms", "500"),
+            ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+        ];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Arc::new(BrokerSettings::resolve(&BTreeMap::from(config)));
         let resolved = old.topics.get(&topic.id).map_or(topic.settings.clone(), |old| old.settings.clone());
         move |objects| {
             let topic =
@@ -168,7 +172,8 @@ impl Cluster {
                 let endpoint = Endpoint { host: "127.0.0.1".into(), port: *port };
                 let broker = ottla_broker::image::Broker {
                     id: *id,
-                    rack: None,
+                    // Each in a rack of its own.
+                    rack: Some(format!("rack-{id}").into()),
                     alive: objects.alive[id],
                     draining: false,
                     endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
@@ -264,8 +269,19 @@ impl Cluster {
     }
 
     async fn fetch(&self, client: &mut Client, replica: ReplicaState, partition: FetchPartition) -> PartitionData {
+        self.fetch_from_rack(client, replica, partition, "").await
+    }
+
+    async fn fetch_from_rack(
+        &self,
+        client: &mut Client,
+        replica: ReplicaState,
+        partition: FetchPartition,
+        rack: &str,
+    ) -> PartitionData {
         let request = FetchRequest {
             replica_state: replica,
+            rack_id: rack.into(),
             max_bytes: 1 << 20,
             topics: vec![FetchTopic {
                 topic_id: self.topic_id,
@@ -553,4 +569,67 @@ async fn fetches_of_another_leader_epoch_are_told_which_of_the_two_is_behind() {
     assert_eq!(ask(2, 0, 1).await, (ErrorCode::UNKNOWN_LEADER_EPOCH, -1, -1));
     assert_eq!(ask(1, 0, 5).await, (ErrorCode::NONE, 0, 1), "epoch 0 ended before");
     assert_eq!(ask(1, 0, 1).await, (ErrorCode::NONE, -1, -1));
+}
+
+#[tokio::test]
+async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there_what_is_committed() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    let (mut leader, mut follower) = (cluster.client(0).await, cluster.client(2).await);
+    let consumer = ReplicaState::default;
+    for (rack, preferred, records) in [("rack-2", 2, 0), ("rack-0", -1, 1), ("elsewhere", -1, 1), ("", -1, 1)] {
+        let fetched = cluster.fetch_from_rack(&mut leader, consumer(), FetchPartition::default(), rack).await;
+        let found = (fetched.preferred_read_replica, values(fetched.records.as_ref().unwrap()).len());
+        assert_eq!((fetched.error_code, found), (ErrorCode::NONE, (preferred, records)), "{rack}");
+    }
+    loop {
+        let fetched = cluster.fetch_from_rack(&mut follower, consumer(), FetchPartition::default(), "rack-2").await;
+        assert_eq!(fetched.error_code, ErrorCode::NONE);
+        // The follower learns of the high watermark a moment later.
+        if fetched.high_watermark == 1 {
+            assert_eq!(values(fetched.records.as_ref().unwrap()), ["x"]);
+            break;
+        }
+        assert!(values(fetched.records.as_ref().unwrap()).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_follower_whose_end_the_leader_no_longer_has_starts_anew() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["old"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    cluster.stop(2).await;
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    cluster.produce(0, &["gone", "kept"]).await;
+    let mut client = cluster.client(0).await;
+    let topic = DeleteRecordsTopic {
+        name: "t".into(),
+        partitions: vec![DeleteRecordsPartition { partition_index: 0, offset: 2 }],
+    };
+    let deleted = client.call(2, &DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000 }).await;
+    assert_eq!(deleted.topics[0].partitions[0].error_code, ErrorCode::NONE);
+
+    cluster.run(2, life(2), true).await;
+    until("it is back in", || cluster.isr().contains(&member(2, life(2)))).await;
+    let standing = cluster.brokers[&2].broker.replicas().all()[0].standing();
+    assert_eq!((standing.log_start, standing.log_end), (2, 3));
+}
+
+#[tokio::test]
+async fn in_sync_members_that_look_dead_are_shown_as_eligible_leaders() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.die(2);
+    let mut client = cluster.client(0).await;
+    let request = DescribeTopicPartitionsRequest { response_partition_limit: 10, ..Default::default() };
+    let waiting = async {
+        loop {
+            let described = client.call(0, &request).await.topics.remove(0).partitions.remove(0);
+            if described.isr_nodes == [0, 1] && described.eligible_leader_replicas == Some(vec![2]) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap();
 }

@@ -119,6 +119,11 @@ impl Log {
         if self.dirty.flushing { Ok(None) } else { self.begin_flush() }
     }
 
+    /// A flush has begun whose end was not told yet.
+    pub fn is_flushing(&self) -> bool {
+        self.dirty.flushing
+    }
+
     fn begin_flush(&mut self) -> DiskResult<Option<Flush>> {
         if self.dirty.recovery_point == self.log_end && self.dirty.paths.is_empty() {
             return Ok(None);

@@ -87,7 +87,7 @@ fn to_wire(context: &Context, assignment: &crate::image::Assignment) -> Describe
         leader_epoch: described.leader_epoch,
         replica_nodes: described.replica_nodes,
         isr_nodes: described.isr_nodes,
-        eligible_leader_replicas: Some(Vec::new()),
+        eligible_leader_replicas: Some(metadata::eligible_leader_replicas(context, assignment)),
         last_known_elr: Some(Vec::new()),
         offline_replicas: described.offline_replicas,
     }

@@ -54,7 +54,13 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     let deadline = env::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
 
-    let first = read(&wanted, &limits);
+    let mut first = read(&wanted, &limits);
+    for (want, read) in wanted.iter().zip(&mut first.reads) {
+        if let (Reader::Roaming(_), Ok(read)) = (limits.reader, read) {
+            read.preferred = preferred(context, &request.rack_id, want);
+            read.chunk.take_if(|_| read.preferred.is_some());
+        }
+    }
     if first.is_complete(&wanted, &limits) || deadline <= env::now() {
         return context.reply(&told(context, session, first.into_response(context, &wanted, limits.reader)));
     }
@@ -92,9 +98,23 @@ fn reader(context: &Context, request: &FetchRequest) -> Reader {
     let id = if context.version < 15 { request.replica_id } else { replica.replica_id };
     match id {
         0.. => Reader::Follower { broker: BrokerId(id), incarnation: Incarnation(replica.replica_epoch) },
-        _ if request.isolation_level == 0 => Reader::Consumer(Bound::HighWatermark),
-        _ => Reader::Consumer(Bound::LastStable),
+        _ => {
+            let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
+            // The version that can be sent elsewhere.
+            if context.version < 11 { Reader::Consumer(bound) } else { Reader::Roaming(bound) }
+        }
     }
+}
+
+/// The replica that a consumer in `rack` should ask instead of this leader, if that is another one (KIP-392): Kafka's
+/// `RackAwareReplicaSelector`.
+fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
+    let image = &context.image;
+    let near = |id: BrokerId| image.brokers.get(&id).is_some_and(|broker| broker.rack.as_deref() == Some(rack));
+    if !image.settings.replica_selector_by_rack || rack.is_empty() || near(context.handler.id) {
+        return None;
+    }
+    want.partition.as_ref().ok()?.nearest(want.from.offset, near)
 }
 
 /// One look at everything that is wanted.
@@ -145,7 +165,9 @@ impl Outcome {
     /// Whether there is enough to send, or something that must be told at once.
     fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
         let is_news = |(want, read): (&Wanted, &Result<Read, ReadError>)| match read {
-            Ok(read) => read.diverging.is_some() || read.high_watermark > want.known_high_watermark,
+            Ok(read) => {
+                read.diverging.is_some() || read.preferred.is_some() || read.high_watermark > want.known_high_watermark
+            }
             Err(_) => true,
         };
         self.bytes >= limits.min_bytes || self.reads.is_empty() || wanted.iter().zip(&self.reads).any(is_news)
@@ -221,6 +243,10 @@ fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
         answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
     }
     // Nothing was ever aborted while there are no transactions.
-    answer.aborted_transactions = (reader == Reader::Consumer(Bound::LastStable)).then(Vec::new);
+    let is_committed_only = matches!(reader, Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable));
+    answer.aborted_transactions = is_committed_only.then(Vec::new);
+    if let Some(preferred) = read.preferred {
+        answer.preferred_read_replica = preferred.0;
+    }
     answer.records = Some(Records(read.chunk.into_iter().collect()));
 }

@@ -114,7 +114,8 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
     }
 }
 
-/// A partition as clients of this listener see it.
+/// A partition as clients of this listener see it. In-sync members that look dead are not shown as such, as Kafka takes them out:
+/// see [`eligible_leader_replicas`].
 pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
     let listener = &context.peer.listener;
     let error_code = match assignment.leader {
@@ -135,9 +136,21 @@ pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponse
         leader_id: leader.map_or(-1, |leader| leader.0),
         leader_epoch: assignment.leader_epoch,
         replica_nodes: assignment.replicas.iter().map(|id| id.0).collect(),
-        isr_nodes: assignment.isr.iter().map(|member| member.broker.0).collect(),
+        isr_nodes: assignment
+            .isr
+            .iter()
+            .map(|member| member.broker)
+            .filter(|id| !is_dead(*id))
+            .map(|id| id.0)
+            .collect(),
         offline_replicas: assignment.replicas.iter().copied().filter(|id| is_dead(*id)).map(|id| id.0).collect(),
     }
+}
+
+/// In-sync members that look dead: they may lead when they are back (KIP-966).
+pub fn eligible_leader_replicas(context: &Context, assignment: &Assignment) -> Vec<i32> {
+    let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
+    assignment.isr.iter().map(|member| member.broker).filter(|id| is_dead(*id)).map(|id| id.0).collect()
 }
 
 fn topic_defaults() -> MetadataResponseTopic {

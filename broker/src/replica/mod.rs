@@ -24,6 +24,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use ottla_batch::{Codec, ProduceRules};
@@ -82,6 +83,10 @@ const MIN_DECOMPRESSED: usize = 16 << 20;
 
 /// Followers that have caught up and are not looked at yet; with more the regular look finds them.
 const JOINING: usize = 1024;
+
+/// Pause before logs that failed to open are tried again, doubled up to the second.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
@@ -176,11 +181,15 @@ impl Replicas {
 
     /// Makes reality follow the image until the broker stops.
     pub async fn follow(&self, mut images: ImageReceiver) {
+        let mut pause = FIRST_RETRY;
         loop {
             let image = images.borrow_and_update().clone();
             self.reconcile(&image).await;
-            if images.changed().await.is_err() {
-                return;
+            let all_open = self.unopened.load(Ordering::SeqCst) == 0;
+            pause = if all_open { FIRST_RETRY } else { LONGEST_RETRY.min(2 * pause) };
+            tokio::select! {
+                changed = images.changed() => if changed.is_err() { return },
+                () = env::sleep_until(env::now() + pause), if !all_open => {}
             }
         }
     }
@@ -220,9 +229,8 @@ impl Replicas {
         let (mut log, proposal) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                // Other partitions are served; this one is tried again with the next image.
+                // Other partitions are served; this one is tried again.
                 tracing::error!(topic = %name, partition = number, %error, "failed to open a log");
-                self.metrics.offline_replicas.inc();
                 self.failed.lock().insert((topic.id, number));
                 return;
             }
@@ -329,7 +337,8 @@ impl Replicas {
         self.metrics.leaders.set(standing.0);
         self.metrics.under_replicated.set(standing.1);
         self.metrics.under_min_isr.set(standing.2);
-        self.metrics.offline_replicas.set(standing.3);
+        let unopened = i64::try_from(self.unopened.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
+        self.metrics.offline_replicas.set(standing.3 + unopened);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
         let down = image.brokers.values().filter(|broker| !broker.alive).count();

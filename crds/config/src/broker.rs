@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use crate::plumbing;
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
-use crate::setting::Valid::{self, Any, Min, MinOr, Range, Ratio};
+use crate::setting::Valid::{self, Any, Min, MinOr, OneOf, Range, Ratio};
 use crate::setting::{Fallback, Kind, Setting};
 use crate::topic::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
@@ -134,6 +134,8 @@ setting of their topic asks for it.")),
     // Kafka's bound too: the time for which an idle leader holds a follower's fetch.
     broker("replica.lag.time.max.ms", Long, Some("30000"), Min(500), READ_ONLY,
         Enforced("How long a follower may go without having caught up with its leader and count as in sync.")),
+    broker("replica.selector.class", Text, NULL, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]), READ_ONLY,
+        Enforced("Consumers that say in which rack they are are sent to the in-sync replica there, if this is set.")),
     broker("socket.request.max.bytes", Int, Some("104857600"), Min(1), READ_ONLY,
         Enforced("The largest request that is read; a client that announces more is disconnected.")),
     broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN),

@@ -321,7 +321,6 @@ const REPLICATION: &[Plumbing] = &[
     ("log.dir.failure.timeout.ms", Long, Some("30000"), READ_ONLY),
     ("num.replica.alter.log.dirs.threads", Int, NULL, READ_ONLY),
     ("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), READ_ONLY),
-    ("replica.selector.class", Text, NULL, READ_ONLY),
     ("replica.socket.receive.buffer.bytes", Int, Some("65536"), READ_ONLY),
     ("replica.socket.timeout.ms", Int, Some("30000"), READ_ONLY),
 ];

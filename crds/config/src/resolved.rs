@@ -140,6 +140,8 @@ pub struct BrokerSettings {
     pub queued_max_request_bytes: Option<u64>,
     /// How long a follower may go without having caught up and count as in sync.
     pub replica_lag_time_max: Duration,
+    /// Whether consumers are sent to the in-sync replica in their rack (KIP-392).
+    pub replica_selector_by_rack: bool,
     /// The largest request.
     pub socket_request_max_bytes: usize,
     /// What was given.
@@ -221,6 +223,7 @@ impl BrokerSettings {
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
+            replica_selector_by_rack: get.is_set("replica.selector.class"),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
             config: config.clone(),
         }
@@ -289,6 +292,11 @@ impl Getter<'_> {
             Value::Double(value) => value,
             other => unreachable!("{name} is a ratio, not {other:?}"),
         }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        let setting = self.entity.setting(name).expect("the setting is in the tables");
+        in_force(setting, self.overrides, self.broker).is_some()
     }
 
     fn text(&self, name: &str) -> String {

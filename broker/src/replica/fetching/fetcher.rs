@@ -20,10 +20,8 @@ use crate::replica::checkpoints::{Checkpoints, PartitionKey};
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
 
-/// Pause before a leader that could not be reached is tried again …
+/// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// … and the longest, after doubling. Kafka's default for `replica.fetch.backoff.ms`.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Fetches from one leader.
 pub(super) struct Fetcher {
@@ -50,19 +48,19 @@ impl Fetcher {
         let mut pause = FIRST_PAUSE;
         loop {
             let work = self.todo.borrow_and_update().clone();
-            let began = env::now();
+            let (began, longest) = (env::now(), work.settings.replica_fetch_backoff);
             match self.fetch(&work).await {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     tracing::debug!(leader = %self.leader, %error, "failed to fetch: trying again");
-                    if env::now() > began + LONGEST_PAUSE {
+                    if env::now() > began + longest {
                         pause = FIRST_PAUSE;
                     }
                     tokio::select! {
                         () = env::sleep_until(env::now() + pause) => {}
                         changed = self.todo.changed() => if changed.is_err() { return },
                     }
-                    pause = LONGEST_PAUSE.min(2 * pause);
+                    pause = longest.min(2 * pause);
                 }
             }
         }
@@ -85,13 +83,13 @@ impl Fetcher {
             let now = env::now();
             let asked = rounds.ask(now);
             if asked.is_empty() {
-                let until = rounds.resting.next(now).unwrap_or(now + LONGEST_PAUSE);
+                let until = rounds.resting.next(now).unwrap_or(now + work.settings.replica_fetch_backoff);
                 tokio::select! {
                     () = env::sleep_until(until) => continue,
                     () = news(&mut self.todo, work) => return Ok(()),
                 }
             }
-            let request = round::request(self.me, &asked);
+            let request = round::request(self.me, &asked, &work.settings);
             let response = tokio::select! {
                 response = connection.call(FETCH_VERSION, &request) => response?,
                 () = news(&mut self.todo, work) => return Ok(()),
@@ -125,7 +123,7 @@ impl Rounds {
             work.partitions.iter().map(|(p, epoch)| (key(p), (p.clone(), *epoch))).collect();
         let mut order: Vec<Key> = partitions.keys().copied().collect();
         order.sort_unstable();
-        Rounds { partitions, order, resting: Resting::default() }
+        Rounds { partitions, order, resting: Resting::new(work.settings.replica_fetch_backoff) }
     }
 
     fn ask(&self, now: env::Instant) -> Vec<Asked> {

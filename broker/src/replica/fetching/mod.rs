@@ -12,6 +12,7 @@ pub mod round;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ottla_config::BrokerSettings;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -22,13 +23,16 @@ use super::partition::Partition;
 use crate::env::Workers;
 use crate::image::{BrokerId, ClusterImage, Endpoint, Me};
 
-/// The fetchers of this broker: at most one for each leader.
+/// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {
     me: Me,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
-    running: Mutex<HashMap<BrokerId, Running>>,
+    running: Mutex<HashMap<FetcherId, Running>>,
 }
+
+/// A leader, and one of the fetchers that share what it leads.
+type FetcherId = (BrokerId, usize);
 
 struct Running {
     work: watch::Sender<Work>,
@@ -48,6 +52,8 @@ pub(super) struct Work {
     pub endpoint: Option<Endpoint>,
     /// What to fetch, and the leader epoch in which it is followed.
     pub partitions: Vec<(Arc<Partition>, i32)>,
+    /// How to fetch.
+    pub settings: Arc<BrokerSettings>,
 }
 
 impl Work {
@@ -56,7 +62,9 @@ impl Work {
         let known: HashMap<*const Partition, i32> =
             self.partitions.iter().map(|(partition, epoch)| (Arc::as_ptr(partition), *epoch)).collect();
         let is_known = |(partition, epoch): &(Arc<Partition>, i32)| known.get(&Arc::as_ptr(partition)) == Some(epoch);
-        self.endpoint != newer.endpoint || !newer.partitions.iter().all(is_known)
+        self.endpoint != newer.endpoint
+            || !Arc::ptr_eq(&self.settings, &newer.settings)
+            || !newer.partitions.iter().all(is_known)
     }
 
     fn is_same(&self, other: &Work) -> bool {
@@ -73,19 +81,23 @@ impl Fetchers {
     /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
     /// control runtime.
     pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
-        let mut wanted: HashMap<BrokerId, Work> = HashMap::new();
+        let mut wanted: HashMap<FetcherId, Work> = HashMap::new();
+        let fetchers = image.settings.num_replica_fetchers.max(1);
         for partition in partitions {
             if let Some((leader, epoch)) = partition.follows() {
-                wanted.entry(leader).or_default().partitions.push((partition.clone(), epoch));
+                let share = (partition.topic_id.as_u128() as usize).wrapping_add(partition.number as usize) % fetchers;
+                wanted.entry((leader, share)).or_default().partitions.push((partition.clone(), epoch));
             }
         }
         let mut running = self.running.lock();
-        running.retain(|leader, _| wanted.contains_key(leader));
-        for (leader, mut work) in wanted {
+        running.retain(|id, _| wanted.contains_key(id));
+        for (id, mut work) in wanted {
+            let (leader, _) = id;
             // Also of a leader that looks dead: who judges that may be wrong.
             let endpoint = image.brokers.get(&leader).and_then(|b| b.endpoints.get(&image.inter_broker_listener));
             work.endpoint = endpoint.cloned();
-            let fetcher = running.entry(leader).or_insert_with(|| self.start(leader));
+            work.settings = image.settings.clone();
+            let fetcher = running.entry(id).or_insert_with(|| self.start(leader));
             fetcher.work.send_if_modified(|current| {
                 let is_new = !current.is_same(&work);
                 if is_new {

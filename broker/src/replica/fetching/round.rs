@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use ottla_config::BrokerSettings;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -13,17 +14,9 @@ use crate::replica::partition::following::{Copied, NextFetch};
 /// The version that followers speak: the one with the high watermark that the follower knows.
 pub const FETCH_VERSION: i16 = 18;
 
-/// How long a leader may keep a fetch that it has nothing for. Kafka's default for `replica.fetch.wait.max.ms`.
-const MAX_WAIT_MS: i32 = 500;
-/// Kafka's default for `replica.fetch.max.bytes`.
-const PARTITION_BYTES: i32 = 1 << 20;
-/// Kafka's default for `replica.fetch.response.max.bytes`.
-const RESPONSE_BYTES: i32 = 10 << 20;
-
-/// A partition that had an error rests for this long …
+/// A partition that had an error rests for this long, and twice as long after each further one, up to
+/// `replica.fetch.backoff.ms`: with a new leader everybody learns of it within milliseconds.
 const FIRST_REST: Duration = Duration::from_millis(10);
-/// … and twice as long after each further one, up to Kafka's default for `replica.fetch.backoff.ms`.
-const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
@@ -38,7 +31,7 @@ pub struct Asked {
 }
 
 /// A fetch for all of `asked`, in this order: who comes first is served first.
-pub fn request(me: Me, asked: &[Asked]) -> FetchRequest {
+pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
     for Asked { key: (topic_id, partition), next } in asked {
         if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
@@ -50,7 +43,7 @@ pub fn request(me: Me, asked: &[Asked]) -> FetchRequest {
             fetch_offset: next.offset,
             last_fetched_epoch: next.last_epoch,
             log_start_offset: next.log_start,
-            partition_max_bytes: PARTITION_BYTES,
+            partition_max_bytes: settings.replica_fetch_max_bytes,
             high_watermark: next.told_high_watermark,
             ..Default::default()
         };
@@ -60,9 +53,9 @@ pub fn request(me: Me, asked: &[Asked]) -> FetchRequest {
     }
     FetchRequest {
         replica_state: ReplicaState { replica_id: me.id.0, replica_epoch: me.incarnation.0 },
-        max_wait_ms: MAX_WAIT_MS,
-        min_bytes: 1,
-        max_bytes: RESPONSE_BYTES,
+        max_wait_ms: i32::try_from(settings.replica_fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
+        min_bytes: settings.replica_fetch_min_bytes,
+        max_bytes: settings.replica_fetch_response_max_bytes,
         topics,
         ..Default::default()
     }
@@ -106,8 +99,11 @@ pub fn meaning(answer: PartitionData) -> Meaning {
 }
 
 /// Partitions that had an error, and until when they are not asked for.
-#[derive(Debug, Default)]
-pub struct Resting(HashMap<Key, Rest>);
+#[derive(Debug)]
+pub struct Resting {
+    longest: Duration,
+    resting: HashMap<Key, Rest>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Rest {
@@ -116,25 +112,30 @@ struct Rest {
 }
 
 impl Resting {
+    /// Nobody rests; later nobody for longer than `longest`.
+    pub fn new(longest: Duration) -> Resting {
+        Resting { longest, resting: HashMap::new() }
+    }
+
     /// It had an error.
     pub fn put(&mut self, key: Key, now: Instant) {
-        let pause = self.0.get(&key).map_or(FIRST_REST, |rest| (2 * rest.pause).min(LONGEST_REST));
-        self.0.insert(key, Rest { until: now + pause, pause });
+        let pause = self.resting.get(&key).map_or(FIRST_REST, |rest| 2 * rest.pause).min(self.longest);
+        self.resting.insert(key, Rest { until: now + pause, pause });
     }
 
     /// It went well.
     pub fn forget(&mut self, key: &Key) {
-        self.0.remove(key);
+        self.resting.remove(key);
     }
 
     /// Whether it is not to be asked for yet.
     pub fn holds(&self, key: &Key, now: Instant) -> bool {
-        self.0.get(key).is_some_and(|rest| rest.until > now)
+        self.resting.get(key).is_some_and(|rest| rest.until > now)
     }
 
     /// When the first of them may be asked for again.
     pub fn next(&self, now: Instant) -> Option<Instant> {
-        self.0.values().map(|rest| rest.until).filter(|until| *until > now).min()
+        self.resting.values().map(|rest| rest.until).filter(|until| *until > now).min()
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
         let next = NextFetch { leader_epoch: 5, offset: 9, last_epoch: 4, log_start: 1, told_high_watermark: 8 };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)].into_iter().map(|key| Asked { key, next }).collect();
-        let request = request(me, &asked);
+        let request = request(me, &asked, &BrokerSettings::default());
         assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
         let counts: Vec<_> = request.topics.iter().map(|topic| (topic.topic_id, topic.partitions.len())).collect();
         assert_eq!(counts, [(a, 2), (b, 1)]);
@@ -180,14 +181,15 @@ mod tests {
 
     #[test]
     fn a_partition_rests_longer_with_each_error_and_not_after_a_success() {
-        let (mut resting, key, now) = (Resting::default(), (Uuid::from_u128(1), 0), env::now());
+        let longest = Duration::from_secs(1);
+        let (mut resting, key, now) = (Resting::new(longest), (Uuid::from_u128(1), 0), env::now());
         resting.put(key, now);
         assert!(resting.holds(&key, now) && !resting.holds(&key, now + FIRST_REST));
         assert_eq!(resting.next(now), Some(now + FIRST_REST));
         for _ in 0..10 {
             resting.put(key, now);
         }
-        assert_eq!(resting.next(now), Some(now + LONGEST_REST));
+        assert_eq!(resting.next(now), Some(now + longest));
         resting.forget(&key);
         assert!(!resting.holds(&key, now) && resting.next(now).is_none());
     }

@@ -212,6 +212,17 @@ impl Leadership {
         }
     }
 
+    /// The in-sync follower among `near` that has got furthest, if it has what comes at `offset`.
+    pub fn furthest_in_sync(&self, offset: i64, near: impl Fn(BrokerId) -> bool) -> Option<BrokerId> {
+        let others = self.committed.isr.iter().filter(|member| member.broker != self.me.id && near(member.broker));
+        let there = others.filter(|member| !self.surroundings.dead.contains(&member.broker)).filter_map(|member| {
+            let position = self.positions.get(&member.broker)?;
+            let has_it = position.incarnation == member.incarnation && position.fetched_to >= offset;
+            has_it.then_some((position.fetched_to, member.broker))
+        });
+        there.max().map(|(_, broker)| broker)
+    }
+
     /// From now on `next` may be written at any time.
     pub fn propose(&mut self, next: Assignment) {
         self.proposed = Some(next);
@@ -243,5 +254,121 @@ impl Leadership {
     /// Replicas that lead or follow in sync, of how many.
     pub fn is_under_replicated(&self) -> bool {
         self.committed.isr.len() < self.committed.replicas.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env;
+
+    const LAG: Duration = Duration::from_secs(30);
+
+    fn member(broker: i32, incarnation: i64) -> IsrMember {
+        IsrMember { broker: BrokerId(broker), incarnation: Incarnation(incarnation) }
+    }
+
+    fn assignment(isr: &[IsrMember]) -> Assignment {
+        Assignment {
+            partition: 0,
+            replicas: [0, 1, 2].map(BrokerId).to_vec(),
+            adding: vec![],
+            removing: vec![],
+            leader: Some(BrokerId(0)),
+            leader_epoch: 3,
+            partition_epoch: 7,
+            isr: isr.to_vec(),
+            reports: vec![],
+        }
+    }
+
+    /// A leader whose epoch starts at 10, and the time at which it began.
+    fn leader(isr: &[IsrMember]) -> (Leadership, Instant) {
+        let me = Me { id: BrokerId(0), incarnation: Incarnation(1) };
+        let surroundings = Surroundings { max_lag: LAG, ..Surroundings::default() };
+        let now = env::now();
+        (Leadership::new(me, assignment(isr), surroundings, 10, now), now)
+    }
+
+    fn look(now: Instant, log_end: i64, high_watermark: i64) -> Look {
+        Look { now, log_end, high_watermark, min_in_sync: 2 }
+    }
+
+    fn isr(change: Option<Assignment>) -> Option<Vec<i32>> {
+        change.map(|next| next.isr.iter().map(|member| member.broker.0).collect())
+    }
+
+    #[test]
+    fn who_was_at_the_log_end_within_the_allowed_lag_keeps_up() {
+        let three = [member(0, 1), member(1, 1), member(2, 1)];
+        let (mut leader, began) = leader(&three);
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(isr(leader.isr_change(&look(at(30), 20, 10))), None, "nobody has fetched, but the epoch is young");
+        assert_eq!(isr(leader.isr_change(&look(at(31), 20, 10))), Some(vec![0, 2]), "one at a time");
+
+        leader.fetched(BrokerId(1), Incarnation(1), 20, 20, at(31));
+        leader.fetched(BrokerId(2), Incarnation(1), 15, 20, at(31));
+        assert_eq!(isr(leader.isr_change(&look(at(32), 20, 15))), Some(vec![0, 1]), "2 fetches, and lags behind");
+        // 2 never sees the log end, but at 40 it asks from where the log ended at 31.
+        leader.fetched(BrokerId(2), Incarnation(1), 20, 30, at(40));
+        assert_eq!(isr(leader.isr_change(&look(at(61), 30, 20))), None);
+        assert_eq!(isr(leader.isr_change(&look(at(62), 30, 20))), Some(vec![0, 2]));
+        assert_eq!(isr(leader.isr_change(&look(at(62), 20, 20))), None, "an idle partition has no laggards");
+    }
+
+    #[test]
+    fn who_has_reached_high_watermark_and_epoch_start_joins_unless_it_is_leaving() {
+        let (mut leader, now) = leader(&[member(0, 1), member(1, 1)]);
+        leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
+        for (offset, high_watermark, joins) in [(9, 5, false), (14, 15, false), (15, 15, true)] {
+            leader.fetched(BrokerId(2), Incarnation(8), offset, 20, now);
+            assert_eq!(leader.may_join(BrokerId(2), high_watermark), joins, "{offset} of {high_watermark}");
+        }
+        let next = leader.isr_change(&look(now, 20, 15)).unwrap();
+        assert_eq!(next.isr, [member(0, 1), member(1, 1), member(2, 8)]);
+        leader.set_surroundings(Surroundings { draining: vec![BrokerId(2)], dead: vec![], max_lag: LAG });
+        assert_eq!(leader.isr_change(&look(now, 20, 15)), None);
+    }
+
+    #[test]
+    fn a_proposal_counts_until_the_image_shows_its_partition_epoch() {
+        let (mut leader, now) = leader(&[member(0, 1), member(1, 1)]);
+        leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
+        leader.fetched(BrokerId(2), Incarnation(1), 15, 20, now);
+        assert_eq!(leader.high_watermark(10, 20, 2), 20);
+        leader.propose(leader.isr_change(&look(now, 20, 12)).unwrap());
+        assert_eq!(leader.high_watermark(12, 20, 2), 15, "who may be in is waited for");
+        assert_eq!(leader.isr_change(&look(now, 20, 15)), None, "one at a time");
+
+        let mut others = assignment(&[member(0, 1), member(1, 1)]);
+        leader.learn(&others);
+        assert!(leader.proposed().is_some(), "the same image again");
+        others.partition_epoch = 8;
+        leader.learn(&others);
+        assert_eq!((leader.proposed(), leader.high_watermark(15, 20, 2)), (None, 20));
+    }
+
+    #[test]
+    fn dead_members_and_laggards_are_not_enough_for_acks_all() {
+        let (mut leader, now) = leader(&[member(0, 1), member(1, 1)]);
+        leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
+        assert!(leader.has_enough_in_sync(&look(now, 25, 20)));
+        assert!(!leader.has_enough_in_sync(&look(now + LAG + LAG, 25, 20)), "it lags");
+        assert!(leader.has_enough_in_sync(&look(now + LAG + LAG, 20, 20)), "there is nothing to fetch");
+        leader.set_surroundings(Surroundings { dead: vec![BrokerId(1)], draining: vec![], max_lag: LAG });
+        assert!(!leader.has_enough_in_sync(&look(now, 20, 20)));
+        assert_eq!(leader.isr_change(&look(now + LAG + LAG, 25, 20)), None, "but it stays: the floor");
+    }
+
+    #[test]
+    fn a_consumer_is_sent_to_whom_has_got_furthest_near_it() {
+        let (mut leader, now) = leader(&[member(0, 1), member(1, 1), member(2, 1)]);
+        leader.fetched(BrokerId(1), Incarnation(1), 12, 20, now);
+        leader.fetched(BrokerId(2), Incarnation(1), 15, 20, now);
+        assert_eq!(leader.furthest_in_sync(11, |_| true), Some(BrokerId(2)));
+        assert_eq!(leader.furthest_in_sync(11, |id| id == BrokerId(1)), Some(BrokerId(1)));
+        assert_eq!(leader.furthest_in_sync(13, |id| id == BrokerId(1)), None, "it has not got there");
+        leader.set_surroundings(Surroundings { dead: vec![BrokerId(2)], draining: vec![], max_lag: LAG });
+        assert_eq!(leader.furthest_in_sync(13, |_| true), None);
     }
 }

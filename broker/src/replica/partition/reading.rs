@@ -6,7 +6,9 @@ use bytes::Bytes;
 use ottla_log::{Bounds, FoundRecord, LogError, LogSlice};
 use ottla_wire::{Chunk, FileSlice};
 
-use super::{Appended, Partition, Role};
+use parking_lot::MutexGuard;
+
+use super::{Appended, Partition, Role, State, check_epoch};
 use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 
@@ -27,6 +29,8 @@ pub enum Bound {
 pub enum Reader {
     /// A consumer, up to what it may see.
     Consumer(Bound),
+    /// A consumer that also asks followers (KIP-392).
+    Roaming(Bound),
     /// A follower, whose disk holds what `incarnation` names. It sees everything, and what it asks for acknowledges what comes
     /// before.
     Follower {
@@ -76,6 +80,8 @@ pub struct Read {
     pub log_start: i64,
     /// The log's end; more than the reader may see.
     pub log_end: i64,
+    /// An in-sync replica near the consumer, which should be asked instead (KIP-392). No records then.
+    pub preferred: Option<BrokerId>,
     /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
     pub diverging: Option<(i32, i64)>,
 }
@@ -152,7 +158,7 @@ impl Partition {
         at_least_one: bool,
         reader: Reader,
     ) -> Result<Read, ReadError> {
-        let mut state = self.leading(from.current_leader_epoch)?;
+        let mut state = self.readable(from.current_leader_epoch, reader)?;
         if let (Role::Leader(leadership), Reader::Follower { broker, .. }) = (&state.role, reader)
             && !leadership.is_follower(broker)
         {
@@ -163,7 +169,8 @@ impl Partition {
         let high_watermark = self.high_watermark.get();
         // Nothing is undecided while there are no transactions.
         let last_stable = high_watermark;
-        let mut read = Read { chunk: None, high_watermark, last_stable, log_start, log_end, diverging: None };
+        let mut read =
+            Read { chunk: None, high_watermark, last_stable, log_start, log_end, preferred: None, diverging: None };
         if from.last_fetched_epoch >= 0 {
             let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
             let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
@@ -176,8 +183,8 @@ impl Partition {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
         let up_to = match reader {
-            Reader::Consumer(Bound::HighWatermark) => high_watermark,
-            Reader::Consumer(Bound::LastStable) => last_stable,
+            Reader::Consumer(Bound::HighWatermark) | Reader::Roaming(Bound::HighWatermark) => high_watermark,
+            Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable) => last_stable,
             Reader::Follower { broker, incarnation } => {
                 self.note_fetch(&mut state, broker, incarnation, from.offset);
                 read.high_watermark = self.high_watermark.get();
@@ -200,10 +207,30 @@ impl Partition {
     /// Counts what was read and is sent: a fetch that waits reads more than once, and sends the last.
     pub fn count_sent(&self, read: &Read, reader: Reader) {
         let bytes = match reader {
-            Reader::Consumer(_) => &self.metrics.bytes_out,
+            Reader::Consumer(_) | Reader::Roaming(_) => &self.metrics.bytes_out,
             Reader::Follower { .. } => &self.metrics.replication_out,
         };
         bytes.inc_by(read.len() as u64);
+    }
+
+    /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came to.
+    fn readable(&self, believed_epoch: i32, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {
+        if let Reader::Roaming(_) = reader {
+            let state = self.state.lock();
+            if let Role::Follower(following) = &state.role {
+                check_epoch(believed_epoch, following.leader_epoch)?;
+                return Ok(state);
+            }
+        }
+        self.leading(believed_epoch)
+    }
+
+    /// The in-sync follower among `near` that has got furthest, if it has what comes at `offset`: for a leader to name.
+    pub fn nearest(&self, offset: i64, near: impl Fn(BrokerId) -> bool) -> Option<BrokerId> {
+        match &self.state.lock().role {
+            Role::Leader(leadership) => leadership.furthest_in_sync(offset, near),
+            Role::Bystander | Role::Follower(_) | Role::Offline => None,
+        }
     }
 
     /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is none.

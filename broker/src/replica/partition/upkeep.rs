@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ottla_log::compaction::{Cleaned, CompactionError};
+use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::{Compaction, DiskResult};
 
@@ -45,23 +46,45 @@ impl Partition {
         !self.flush_asked.swap(true, Ordering::SeqCst)
     }
 
-    /// Brings everything appended so far to the device; waits for it outside of the lock. After an error the partition is
-    /// offline: what is on the device is unknown, and a second fsync would not tell.
+    /// Brings everything appended so far to the device; waits for it outside of the lock. While another flush is under way that
+    /// one goes on for us. After an error the partition is offline: what is on the device is unknown, and a second fsync would
+    /// not tell.
     pub fn flush(&self) {
         self.flush_asked.store(false, Ordering::SeqCst);
-        let begun = self.state.lock().log.start_flush();
-        let flushed = begun.and_then(|flush| {
-            let Some(flush) = flush else { return Ok(()) };
-            flush.run()?;
-            let mut state = self.state.lock();
-            state.log.flushed(&flush);
-            self.durable.advance(state.log.recovery_point());
-            Ok(())
-        });
-        if let Err(error) = flushed {
-            let mut state = self.state.lock();
+        if let Some(flush) = self.begin_flush() {
+            self.run_flushes(flush);
+        }
+    }
+
+    /// None when all is on the device, or somebody else is at it.
+    fn begin_flush(&self) -> Option<Flush> {
+        let mut state = self.state.lock();
+        if state.log.is_flushing() {
+            self.flush_asked.store(true, Ordering::SeqCst);
+            return None;
+        }
+        state.log.start_flush().unwrap_or_else(|error| {
             state.log.fail();
             self.take_offline(&mut state, &error);
+            None
+        })
+    }
+
+    /// Runs a flush, and another while somebody has asked since the last began.
+    fn run_flushes(&self, flush: Flush) {
+        let mut next = Some(flush);
+        while let Some(flush) = next {
+            let ran = flush.run();
+            let mut state = self.state.lock();
+            if let Err(error) = ran {
+                state.log.fail();
+                self.take_offline(&mut state, &error);
+                return;
+            }
+            state.log.flushed(&flush);
+            self.durable.advance(state.log.recovery_point());
+            drop(state);
+            next = self.flush_asked.swap(false, Ordering::SeqCst).then(|| self.begin_flush()).flatten();
         }
     }
 
@@ -164,5 +187,60 @@ impl Partition {
         let (log_start, first_dirty) = (state.log.log_start(), state.first_dirty());
         let recovery_point = state.log.close()?;
         Ok(Positions { recovery_point, log_start, high_watermark, first_dirty })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_log::{Files, Log, LogConfig, RecoveryHint};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
+    use crate::metrics::{Metrics, TopicMetrics};
+    use crate::replica::partition::leadership::Surroundings;
+
+    #[test]
+    fn what_is_appended_during_a_flush_is_flushed_right_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
+        let assignment = Assignment {
+            partition: 0,
+            replicas: vec![me.id],
+            adding: vec![],
+            removing: vec![],
+            leader: Some(me.id),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: vec![IsrMember { broker: me.id, incarnation: me.incarnation }],
+            reports: vec![],
+        };
+        let topic = Topic {
+            id: uuid::Uuid::from_u128(1),
+            name: "t".into(),
+            config: Default::default(),
+            settings: Arc::default(),
+            partitions: vec![assignment.clone()],
+        };
+        let hint = RecoveryHint { clean: false, recovery_point: 0, log_start: 0 };
+        let (log, _) =
+            Log::open(&dir.path().join("t-0"), LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
+        let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
+        let partition = Partition::new(&topic, 0, me, log, 0, metrics, joining);
+        partition.assume(&assignment, &topic.settings, Surroundings::default());
+        let append = || {
+            let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
+            batch.push(ottla_batch::NewRecord::default());
+            partition.append_own(&batch.build(), 0, 0).unwrap();
+        };
+        append();
+        let running = partition.begin_flush().unwrap();
+        append();
+        partition.flush();
+        assert_eq!(partition.durable.get(), 0, "the one that runs is waited for");
+        partition.run_flushes(running);
+        assert_eq!(partition.durable.get(), 2);
     }
 }
