@@ -95,6 +95,8 @@ impl Cluster {
         for id in ids {
             cluster.run(id, life(id), false).await;
         }
+        let leads = || cluster.brokers[&0].broker.replicas().all().iter().any(|partition| partition.standing().leads);
+        until("broker 0 leads", leads).await;
         cluster
     }
 

@@ -102,7 +102,8 @@ const TABLE: &[Setting] = &[
         Enforced("Partitions of a topic whose creator does not say.")),
     broker("num.recovery.threads.per.data.dir", Int, Some("2"), Min(1), DYNAMIC,
         Fixed("logs are recovered by all of a broker's disk threads")),
-    broker("num.replica.fetchers", Int, Some("1"), Min(1), DYNAMIC, FOLLOWERS),
+    broker("num.replica.fetchers", Int, Some("1"), Min(1), DYNAMIC,
+        Enforced("Connections over which a broker follows each of the others.")),
     broker("offset.metadata.max.bytes", Int, Some("4096"), Min(0), READ_ONLY,
         Enforced("The longest text that a client may keep with a committed offset.")),
     broker("offsets.commit.timeout.ms", Int, Some("5000"), Min(1), READ_ONLY,
@@ -126,11 +127,16 @@ setting of their topic asks for it.")),
     broker("queued.max.request.bytes", Long, Some("-1"), Any, READ_ONLY,
         Enforced("The most bytes of requests that are read and not yet answered; not positive is no limit.")),
     broker("remote.log.storage.system.enable", Boolean, Some("false"), Any, READ_ONLY, TIERED),
-    broker("replica.fetch.backoff.ms", Int, Some("1000"), Min(0), READ_ONLY, FOLLOWERS),
-    broker("replica.fetch.max.bytes", Int, Some("1048576"), Min(0), READ_ONLY, FOLLOWERS),
-    broker("replica.fetch.min.bytes", Int, Some("1"), Min(0), READ_ONLY, FOLLOWERS),
-    broker("replica.fetch.response.max.bytes", Int, Some("10485760"), Min(0), READ_ONLY, FOLLOWERS),
-    broker("replica.fetch.wait.max.ms", Int, Some("500"), Min(0), READ_ONLY, FOLLOWERS),
+    broker("replica.fetch.backoff.ms", Int, Some("1000"), Min(0), READ_ONLY,
+        Enforced("How long a follower waits after a fetch that failed.")),
+    broker("replica.fetch.max.bytes", Int, Some("1048576"), Min(0), READ_ONLY,
+        Enforced("The most that a follower fetches of one partition at a time; a larger first batch comes whole.")),
+    broker("replica.fetch.min.bytes", Int, Some("1"), Min(0), READ_ONLY,
+        Enforced("How much a follower's fetch waits for.")),
+    broker("replica.fetch.response.max.bytes", Int, Some("10485760"), Min(0), READ_ONLY,
+        Enforced("The most that a follower fetches at a time.")),
+    broker("replica.fetch.wait.max.ms", Int, Some("500"), Min(0), READ_ONLY,
+        Enforced("How long a follower's fetch waits at most.")),
     // Kafka's bound too: the time for which an idle leader holds a follower's fetch.
     broker("replica.lag.time.max.ms", Long, Some("30000"), Min(500), READ_ONLY,
         Enforced("How long a follower may go without having caught up with its leader and count as in sync.")),
@@ -141,7 +147,6 @@ setting of their topic asks for it.")),
     broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN),
 ];
 
-const FOLLOWERS: Status = Fixed("a broker follows each leader over one connection, with Kafka's defaults");
 const TOPIC_DEFAULT: Status = Enforced("The value for topics that do not set it themselves.");
 
 const fn broker(

@@ -67,6 +67,13 @@ pub fn check_broker_config(config: &Config) -> Result<(), SettingError> {
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned(),
         ));
     }
+    if broker.replica_fetch_wait_max > broker.replica_lag_time_max {
+        return Err(SettingError::Conflict(
+            "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent \
+changes in ISR"
+                .to_owned(),
+        ));
+    }
     let topic = TopicSettings::resolve(&Config::new(), &broker);
     check_compaction_lag("setting", "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", &topic)
 }

@@ -124,6 +124,8 @@ pub struct BrokerSettings {
     pub max_incremental_fetch_session_cache_slots: usize,
     /// Partitions of a topic whose creator does not say.
     pub num_partitions: i32,
+    /// Connections to each leader that is followed.
+    pub num_replica_fetchers: usize,
     /// The longest text kept with a committed offset.
     pub offset_metadata_max_bytes: usize,
     /// How long whoever changes a group waits for its records to be replicated.
@@ -138,6 +140,16 @@ pub struct BrokerSettings {
     pub offsets_topic_segment_bytes: u32,
     /// The most bytes of requests read and not yet answered.
     pub queued_max_request_bytes: Option<u64>,
+    /// How long a follower waits after a fetch that failed.
+    pub replica_fetch_backoff: Duration,
+    /// The most that a follower fetches of one partition at a time.
+    pub replica_fetch_max_bytes: i32,
+    /// How much a follower's fetch waits for.
+    pub replica_fetch_min_bytes: i32,
+    /// The most that a follower fetches at a time.
+    pub replica_fetch_response_max_bytes: i32,
+    /// How long a follower's fetch waits at most.
+    pub replica_fetch_wait_max: Duration,
     /// How long a follower may go without having caught up and count as in sync.
     pub replica_lag_time_max: Duration,
     /// Whether consumers are sent to the in-sync replica in their rack (KIP-392).
@@ -215,6 +227,7 @@ impl BrokerSettings {
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
             max_incremental_fetch_session_cache_slots: get.number("max.incremental.fetch.session.cache.slots"),
             num_partitions: get.number("num.partitions"),
+            num_replica_fetchers: get.number("num.replica.fetchers"),
             offset_metadata_max_bytes: get.number("offset.metadata.max.bytes"),
             offsets_commit_timeout: get.millis("offsets.commit.timeout.ms"),
             offsets_retention: 60 * Duration::from_secs(get.number("offsets.retention.minutes")),
@@ -222,6 +235,11 @@ impl BrokerSettings {
             offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
+            replica_fetch_backoff: get.millis("replica.fetch.backoff.ms"),
+            replica_fetch_max_bytes: get.number("replica.fetch.max.bytes"),
+            replica_fetch_min_bytes: get.number("replica.fetch.min.bytes"),
+            replica_fetch_response_max_bytes: get.number("replica.fetch.response.max.bytes"),
+            replica_fetch_wait_max: get.millis("replica.fetch.wait.max.ms"),
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
             replica_selector_by_rack: get.is_set("replica.selector.class"),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),

@@ -173,6 +173,11 @@ fn settings_that_contradict_each_other_are_refused() {
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes",
         ),
         (
+            &[("replica.lag.time.max.ms", "1000"), ("replica.fetch.wait.max.ms", "1001")][..],
+            "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent \
+             changes in ISR",
+        ),
+        (
             &[("group.max.session.timeout.ms", "5000")][..],
             "group.min.session.timeout.ms (6000) > group.max.session.timeout.ms (5000)",
         ),

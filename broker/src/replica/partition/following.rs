@@ -97,7 +97,14 @@ impl Partition {
         let Some(mut state) = self.following(asked.leader_epoch).filter(|s| s.log.log_end() == asked.offset) else {
             return Ok(());
         };
-        if !batches.is_empty() {
+        if let Some(first) = batches.first().map(Stamped::header) {
+            let is_empty = state.log.log_start() == asked.offset;
+            if is_empty && first.base_offset < asked.offset && first.last_offset() >= asked.offset {
+                // The leader's log begins inside of a batch (DeleteRecords), and a batch comes whole.
+                let anew = state.log.truncate_fully_and_start_at(first.base_offset, env::wall_clock_ms());
+                anew.inspect_err(|error| self.take_offline(&mut state, error))?;
+                self.set_back(&state);
+            }
             let appended = state.log.append(&batches, env::wall_clock_ms());
             let appended = appended.inspect_err(|error| self.go_offline_after(&mut state, error))?;
             self.log_end.advance(appended.log_end);
