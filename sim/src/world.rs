@@ -9,6 +9,7 @@ use ottla_broker::replica::fetching::round::{self, Meaning};
 use ottla_broker::replica::partition::Partition;
 use ottla_broker::replica::partition::leadership::Surroundings;
 use ottla_broker::replica::partition::reading::{ReadFrom, Reader};
+use ottla_config::BrokerSettings;
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker, RecoveryReport};
 use ottla_history::{Checker, Operation, Report};
 use ottla_wire::m01_fetch::{EpochEndOffset, FetchPartition, PartitionData};
@@ -262,7 +263,7 @@ impl World {
         process.waiting_since = Some(now);
         let me = ottla_broker::image::Me { id: node.id, incarnation: node.incarnation };
         let key = (partition.topic_id, partition.number);
-        let request = round::request(me, &[round::Asked { key, next: asked }]);
+        let request = round::request(me, &[round::Asked { key, next: asked }], &BrokerSettings::default());
         let incarnation = request.replica_state.replica_epoch;
         let wanted = request.topics.into_iter().flat_map(|topic| topic.partitions);
         let (life, to) = (node.life, leader.0 as usize);

@@ -200,7 +200,9 @@ mod tests {
     use super::*;
     use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
     use crate::metrics::{Metrics, TopicMetrics};
+    use crate::replica::partition::Found;
     use crate::replica::partition::leadership::Surroundings;
+    use crate::replica::proposal::Proposal;
 
     #[test]
     fn what_is_appended_during_a_flush_is_flushed_right_after_it() {
@@ -228,7 +230,8 @@ mod tests {
         let (log, _) =
             Log::open(&dir.path().join("t-0"), LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
         let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
-        let partition = Partition::new(&topic, 0, me, log, 0, metrics, joining);
+        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir.path().join("t-0")).unwrap() };
+        let partition = Partition::new(&topic, 0, me, found, metrics, joining);
         partition.assume(&assignment, &topic.settings, Surroundings::default());
         let append = || {
             let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
