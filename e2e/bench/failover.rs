@@ -25,10 +25,15 @@ const PARTITIONS: usize = 12;
 const PACE: Duration = Duration::from_millis(1);
 /// Longer than Kafka needs by far.
 const LIMIT: Duration = Duration::from_secs(120);
-/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one is given up after socket.timeout.ms: its default, a
-/// minute, would be all that is measured.
-const SETTINGS: [(&str, &str); 4] =
-    [("acks", "all"), ("enable.idempotence", "true"), ("linger.ms", "0"), ("socket.timeout.ms", "1000")];
+/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one is given up after socket.timeout.ms, and one that was
+/// refused is sent again after retry.backoff.ms: their defaults, a minute and 100 ms, would be all that is measured.
+const SETTINGS: [(&str, &str); 5] = [
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    ("linger.ms", "0"),
+    ("socket.timeout.ms", "1000"),
+    ("retry.backoff.ms", "10"),
+];
 
 /// What happens to a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

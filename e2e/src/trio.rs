@@ -21,7 +21,7 @@ use crate::target::{Maker, kafka_script};
 use crate::wait::until;
 
 /// Longer than anything takes on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 /// The ids of the brokers are below it.
 pub const BROKERS: u16 = 3;
 /// How many of a partition's replicas must have a record before it is acknowledged.
