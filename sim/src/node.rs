@@ -211,6 +211,9 @@ impl Node {
     pub fn cut_power(&mut self, random: &mut Random) -> Result<()> {
         self.kill();
         self.incarnation = Incarnation(self.incarnation.0 + 1);
+        if random.happens(300) && self.dir.join("log").exists() {
+            fs::write(self.dir.join("log/isr-proposal"), "{")?; // never synced
+        }
         let path = self.dir.join("log").join(LOG_FILE);
         let size = self.size();
         if size > self.flushed {

@@ -300,13 +300,16 @@ impl World {
             return Ok(());
         }
         let Some(partition) = self.nodes[at].partition() else { return Ok(()) };
-        if let Ok(appended) = partition.append_from_client(producer.batch(), true) {
-            let life = self.nodes[at].life;
-            producer.sent = Some((at, life, appended, Instant::now()));
-            let line =
-                format!("{:?} at {at}: {} in epoch {}", producer.id, appended.base_offset, appended.leader_epoch);
-            self.note(line);
-        }
+        let line = match partition.append_from_client(producer.batch(), true) {
+            Ok(appended) => {
+                let line = format!("at {at}: {} in epoch {}", appended.base_offset, appended.leader_epoch);
+                producer.sent = Some((at, self.nodes[at].life, appended, Instant::now()));
+                line
+            }
+            Err(error) => format!("refused by {at}: {error}"),
+        };
+        let line = format!("{:?} {line}", producer.id);
+        self.note(line);
         Ok(())
     }
 

@@ -31,6 +31,12 @@ fn nothing_is_lost_in_seeds_that_were_always_played() {
     (1..=20).for_each(play);
 }
 
+/// A broker that had led went back to an older epoch with the copy on its disk, and threw away what was acknowledged.
+#[test]
+fn who_has_acted_in_an_epoch_never_follows_in_an_older_one() {
+    play(1033);
+}
+
 #[test]
 fn nothing_is_lost_in_new_seeds() {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");

@@ -40,7 +40,7 @@ use self::checkpoints::Checkpoints;
 use self::fetching::Fetchers;
 use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
-use self::proposal::{Proposal, ProposalError};
+use self::proposal::Proposal;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Workers};
 use crate::image::Me;
@@ -419,7 +419,7 @@ enum OpenError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
-    Proposal(#[from] ProposalError),
+    Proposal(#[from] ottla_log::DiskError),
 }
 
 /// What a log obeys, of a topic's settings.

@@ -187,7 +187,7 @@ impl Partition {
                 log,
                 settings: topic.settings.clone(),
                 role: Role::Bystander,
-                acted_on: (-1, -1),
+                acted_on: (proposal.leader_epoch(), -1),
                 proposal,
                 retired: false,
             }),
@@ -207,6 +207,14 @@ impl Partition {
         let seen = (assignment.leader_epoch, assignment.partition_epoch);
         if seen <= state.acted_on || matches!(state.role, Role::Offline) {
             return;
+        }
+        if assignment.leader_epoch > state.acted_on.0 {
+            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
+            // when its process starts anew and an older copy is all that it is shown.
+            if let Err(error) = state.proposal.keep(assignment) {
+                self.take_offline(&mut state, &error);
+                return;
+            }
         }
         state.acted_on = seen;
         // Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).

@@ -1,4 +1,7 @@
-//! The change of the ISR that a leader asked for last, on its disk.
+//! The change of the ISR that a leader asked for last, or the assignment with which a leader epoch began, on its disk.
+//!
+//! Whoever has acted in a leader epoch must not go back to an older one: it would cut acknowledged records off its log, or count for
+//! a leader of the past.
 //!
 //! Whoever was asked to join may be in the ISR, whether the leader heard of it or not. A leader that is killed and leads on in the
 //! same epoch must count that replica for the high watermark, or it acknowledges records that an electable member lacks (the
@@ -20,36 +23,15 @@ pub struct Proposal {
     last: Option<Assignment>,
 }
 
-/// The file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ProposalError {
-    /// It can't be read.
-    #[error(transparent)]
-    Disk(#[from] disk::DiskError),
-    /// It is not what was written: the disk has changed it, and who may be in sync is not known.
-    #[error("malformed {}: {error}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: serde_json::Error,
-    },
-}
-
 impl Proposal {
     /// Of the partition in this folder.
     ///
     /// # Errors
-    /// See [`ProposalError`].
-    pub fn open(dir: &Path) -> Result<Proposal, ProposalError> {
+    /// When the disk refuses.
+    pub fn open(dir: &Path) -> disk::DiskResult<Proposal> {
         let path = dir.join(FILE);
-        let last = match disk::read(&path)? {
-            None => None,
-            Some(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(last) => Some(last),
-                Err(error) => return Err(ProposalError::Malformed { path, error }),
-            },
-        };
+        // Torn: the machine has crashed. Then the incarnation is another, and nothing is led of what was.
+        let last = disk::read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Proposal { path, last })
     }
 
@@ -62,6 +44,11 @@ impl Proposal {
         disk::replace_unsynced(&self.path, &bytes)?;
         self.last = Some(next.clone());
         Ok(())
+    }
+
+    /// The newest leader epoch that was acted in; −1: none.
+    pub fn leader_epoch(&self) -> i32 {
+        self.last.as_ref().map_or(-1, |last| last.leader_epoch)
     }
 
     /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.
@@ -107,9 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_the_disk_has_changed_is_an_error() {
+    fn a_file_that_a_crash_of_the_machine_has_torn_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(matches!(Proposal::open(dir.path()), Err(ProposalError::Malformed { .. })));
+        assert_eq!(Proposal::open(dir.path()).unwrap().leader_epoch(), -1);
     }
 }

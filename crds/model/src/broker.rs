@@ -45,6 +45,9 @@ impl Protocol {
             Some(leadership) if same_epoch => Some(Leadership { proposed: None, ..leadership }),
             _ => Some(Leadership::from(broker.log.len())),
         };
+        if !same_epoch && !self.is(Mutant::ForgottenEpoch) {
+            broker.disk.view = entry.clone();
+        }
         broker.view = entry;
     }
 

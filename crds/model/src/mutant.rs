@@ -29,6 +29,8 @@ pub enum Mutant {
     RecoveryWithoutAllReports,
     /// A leader whose process is killed forgets the change that it proposed.
     ForgottenProposal,
+    /// A broker whose process is killed goes back to an older leader epoch than one that it has acted in.
+    ForgottenEpoch,
     /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of what it
     /// acknowledged since it knows nothing any more.
     EpochStartOfTheFirstProcess,
@@ -52,6 +54,7 @@ impl Mutant {
             (Mutant::EarlyCompletion, moving),
             (Mutant::RecoveryWithoutAllReports, power_cut),
             (Mutant::ForgottenProposal, killed.clone()),
+            (Mutant::ForgottenEpoch, killed.clone()),
             (Mutant::EpochStartOfTheFirstProcess, killed),
         ]
     }
