@@ -187,7 +187,7 @@ impl Partition {
                 log,
                 settings: topic.settings.clone(),
                 role: Role::Bystander,
-                acted_on: (proposal.leader_epoch(), -1),
+                acted_on: proposal.acted_on(),
                 proposal,
                 retired: false,
             }),

@@ -46,9 +46,10 @@ impl Proposal {
         Ok(())
     }
 
-    /// The newest leader epoch that was acted in; −1: none.
-    pub fn leader_epoch(&self) -> i32 {
-        self.last.as_ref().map_or(-1, |last| last.leader_epoch)
+    /// What is older than what `last` rests on, by leader and partition epoch, has been acted on: who proposed since then might have
+    /// been joined by others in between.
+    pub fn acted_on(&self) -> (i32, i32) {
+        self.last.as_ref().map_or((-1, -1), |last| (last.leader_epoch, last.partition_epoch.saturating_sub(2)))
     }
 
     /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.
@@ -97,6 +98,6 @@ mod tests {
     fn a_file_that_a_crash_of_the_machine_has_torn_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert_eq!(Proposal::open(dir.path()).unwrap().leader_epoch(), -1);
+        assert_eq!(Proposal::open(dir.path()).unwrap().acted_on(), (-1, -1));
     }
 }

@@ -11,7 +11,7 @@ use crate::Protocol;
 use crate::action::AnswerLost;
 use crate::mutant::Mutant;
 use crate::operator::common;
-use crate::state::{Broker, Leadership, Record, State};
+use crate::state::{Broker, Leadership, Record, Saved, State};
 
 /// Slow, and how slow is too slow: time is not modelled, so a shrink is one that the time allows.
 const BEHIND: Duration = Duration::from_secs(2);
@@ -41,8 +41,11 @@ impl Protocol {
         let same_epoch = broker.view.leader_epoch == entry.leader_epoch;
         broker.leadership = match broker.leadership.take() {
             _ if !leads => None,
-            // What was proposed rested on the entry before this one: it has landed, or never will.
-            Some(leadership) if same_epoch => Some(Leadership { proposed: None, ..leadership }),
+            // At this partition epoch the proposal was written, or something else was: it can't be any more.
+            Some(mut leadership) if same_epoch => {
+                leadership.proposed.take_if(|proposed| proposed.partition_epoch <= entry.partition_epoch);
+                Some(leadership)
+            }
             _ => Some(Leadership::from(broker.log.len())),
         };
         if !same_epoch && !self.is(Mutant::ForgottenEpoch) {
@@ -131,7 +134,8 @@ impl Protocol {
         let broker = state.broker_mut(leader);
         broker.leadership.as_mut()?.proposed = Some(next.clone());
         if !self.is(Mutant::ForgottenProposal) {
-            broker.disk.proposed = Some(next.clone());
+            // What is older than what it rests on is not acted on again.
+            broker.disk = Saved { view: broker.view.clone(), proposed: Some(next.clone()) };
         }
         if !state.writes.contains(&next) {
             state.writes.push(next);
