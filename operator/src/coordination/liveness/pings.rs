@@ -113,10 +113,11 @@ impl Listener {
             let asked = Instant::now();
             match timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await {
                 Ok(Ok(stream)) => {
-                    let ended = self.converse(stream).await;
-                    tracing::debug!(broker = %self.id, error = %ended, "the connection to a broker ended");
-                    if self.answered.is_some() {
-                        // At once: whether anybody listens there now tells whether the process is gone.
+                    let (answers, ended) = self.converse(stream).await;
+                    tracing::debug!(broker = %self.id, answers, error = %ended, "the connection to a broker ended");
+                    if answers > 0 {
+                        // At once: whether anybody listens there now tells whether the process is gone. A process that is being
+                        // killed may still take that connection, and breaks it: then the next attempt tells.
                         continue;
                     }
                 }
@@ -132,26 +133,29 @@ impl Listener {
         }
     }
 
-    /// Pings until the connection ends. An address that has changed ends it too.
-    async fn converse(&mut self, mut stream: TcpStream) -> io::Error {
-        self.answered = None;
+    /// Pings until the connection ends, and counts the answers. An address that has changed ends it too.
+    async fn converse(&mut self, mut stream: TcpStream) -> (usize, io::Error) {
         let connected_to = self.address();
         // A connection without delay: a ping is one small packet.
         let _ = stream.set_nodelay(true);
+        let mut answers = 0;
         loop {
             if let Err(error) = self.ping(&mut stream).await {
-                return error;
+                return (answers, error);
             }
+            answers += 1;
             self.answered = Some(self.target.borrow().holder.clone());
             self.say(Heard::Answers);
             let mut unasked = [0];
             tokio::select! {
                 () = sleep(INTERVAL) => {}
-                read = stream.read(&mut unasked) => return read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()),
+                read = stream.read(&mut unasked) => {
+                    return (answers, read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
+                }
             }
             if self.address() != connected_to {
                 self.answered = None;
-                return io::Error::other("the broker has another address now");
+                return (answers, io::Error::other("the broker has another address now"));
             }
         }
     }
@@ -258,6 +262,17 @@ mod tests {
         hears(&pings, Some(Heard::Answers)).await;
         pings.follow(BTreeMap::new());
         hears(&pings, None).await;
+    }
+
+    #[tokio::test]
+    async fn a_process_that_takes_one_more_connection_while_it_dies_is_gone_all_the_same() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut pings = Pings::default();
+        pings.follow(target(listener.local_addr().unwrap().port(), "killed"));
+        drop(broker(&listener, 1).await);
+        drop(broker(&listener, 0).await);
+        drop(listener);
+        hears(&pings, Some(Heard::Gone(Some("killed".to_owned())))).await;
     }
 
     #[tokio::test]
