@@ -160,6 +160,7 @@ fn without_api_and_operator_the_brokers_serve_on_and_nobody_is_elected() -> Resu
 }
 
 #[test]
+#[ignore = "takes minutes: a follower with a full disk leaves the ISR after replica.lag.time.max.ms"]
 fn a_full_disk_stops_its_broker_from_writing_and_nothing_else() -> Result<()> {
     if Maker::under_test() == Maker::Kafka {
         return Ok(());
