@@ -27,7 +27,7 @@ pub struct Known {
 
 /// An event of one of the three watches.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum News {
     /// About the cluster.
     Cluster(Event<KafkaCluster>),
