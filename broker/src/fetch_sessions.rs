@@ -291,13 +291,16 @@ mod tests {
         partitions.map(|partition| (partition.partition, partition.fetch_offset)).collect()
     }
 
+    /// The session's id, what was wanted, and of whom was told.
+    type Played = (i32, Vec<(i32, i64)>, Vec<i32>);
+
     /// Plays a request in which the partitions of `ends` have something new; what was wanted, and of whom was told.
     fn play(
         sessions: &FetchSessions,
         mut request: FetchRequest,
         high_watermark: impl Fn(i32) -> i64,
         with_records: &[i32],
-    ) -> Result<(i32, Vec<(i32, i64)>, Vec<i32>), ErrorCode> {
+    ) -> Result<Played, ErrorCode> {
         let ongoing = sessions.begin(&mut request, 12)?;
         let answer = |wanted: &FetchPartition| PartitionData {
             partition_index: wanted.partition,

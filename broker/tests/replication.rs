@@ -1,4 +1,5 @@
 //! Three brokers in one process, on real sockets; the test sends the image and is the cluster that they ask.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
 
 mod common;
 

