@@ -150,6 +150,20 @@ impl Producers {
         });
     }
 
+    /// Take the batches of all producers away, for those in the log to be noted from an earlier place.
+    pub(crate) fn forget_batches(&mut self) -> HashMap<i64, VecDeque<ProducedBatch>> {
+        self.by_id.iter_mut().map(|(id, producer)| (*id, std::mem::take(&mut producer.batches))).collect()
+    }
+
+    /// Give them back to the producers of which nothing was noted meanwhile.
+    pub(crate) fn remember_batches(&mut self, batches: HashMap<i64, VecDeque<ProducedBatch>>) {
+        for (id, batches) in batches {
+            if let Some(producer) = self.by_id.get_mut(&id).filter(|producer| producer.batches.is_empty()) {
+                producer.batches = batches;
+            }
+        }
+    }
+
     /// Forget producers that have written nothing for `expiration_ms` and have no open transaction.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_id.retain(|_, producer| {

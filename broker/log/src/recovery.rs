@@ -55,6 +55,9 @@ pub struct Opened {
     pub corrupt: Vec<LogError>,
 }
 
+/// Offsets before a snapshot in which the latest batches of busy producers lie; few enough to be read at each start.
+const LOOK_BACK: i64 = 10_000;
+
 impl Log {
     /// Open the log in `dir`, or create an empty one there.
     pub fn open(
@@ -133,7 +136,8 @@ impl Log {
         Ok(epochs)
     }
 
-    /// Start from the newest snapshot that is whole and not ahead of the log, and add the batches since.
+    /// Start from the newest snapshot that is whole and not ahead of the log, and add the batches since. What lies just
+    /// before is read too: a snapshot holds one batch of each producer, and a client may send its latest five again.
     pub(crate) fn recover_producers(&mut self, now_ms: i64) -> Result<(), LogError> {
         let names = disk::list(&self.dir)?;
         let mut snapshots: BTreeSet<i64> = offsets_of(&names, SNAPSHOT);
@@ -144,7 +148,7 @@ impl Log {
             let path = segment::path(&self.dir, offset, SNAPSHOT);
             let candidate = if found || offset > self.log_end { None } else { disk::read(&path)? };
             if let Some(read) = candidate.and_then(|bytes| snapshot::decode(&bytes)) {
-                (producers, from, found) = (read, offset.max(self.log_start), true);
+                (producers, from, found) = (read, offset.saturating_sub(LOOK_BACK).max(self.log_start), true);
                 continue;
             }
             // Older ones stay as long as their segments do: truncation may go back to them.
@@ -152,7 +156,9 @@ impl Log {
                 disk::remove(&path)?;
             }
         }
+        let latest = producers.forget_batches();
         self.replay(from, |batch| producers.note(batch, now_ms))?;
+        producers.remember_batches(latest);
         producers.expire(now_ms, self.config.producer_expiration_ms);
         self.producers = producers;
         Ok(())

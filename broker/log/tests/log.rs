@@ -188,6 +188,27 @@ fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
     assert_eq!(again(&fixture, 5), Ok(Admission::Append), "an unknown producer may begin anywhere");
 }
 
+/// Kafka's snapshot holds one batch of each producer. Chaos found it: all brokers killed just after a segment was sealed.
+#[test]
+fn a_producers_latest_five_batches_are_known_after_a_crash_just_behind_a_snapshot() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    for sequence in 0..7 {
+        fixture.append(&produced(7, sequence, i64::from(sequence)));
+    }
+    fixture.append(&produced(8, 0, 7));
+    fixture.log.roll(NOW).unwrap();
+    fixture.append(&produced(9, 0, 8));
+    fixture.reopen_after_crash(0);
+    let again = |producer_id, sequence| fixture.log.producers().check(&produced(producer_id, sequence, 0).header());
+    for sequence in 2..7 {
+        let Ok(Admission::Duplicate(first)) = again(7, sequence) else { panic!("{sequence} is not remembered") };
+        assert_eq!(first.last_offset, i64::from(sequence));
+    }
+    assert!(again(7, 1).is_err(), "further back than clients go");
+    assert_eq!(again(7, 7), Ok(Admission::Append));
+    assert!(matches!((again(8, 0), again(9, 0)), (Ok(Admission::Duplicate(_)), Ok(Admission::Duplicate(_)))));
+}
+
 #[test]
 fn a_quiet_producer_is_forgotten_while_the_log_stays_open() {
     let mut fixture = Fixture::new(LogConfig { producer_expiration_ms: 1_000, ..LogConfig::default() });
