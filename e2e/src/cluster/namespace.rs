@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,6 +108,11 @@ impl Namespace<'_> {
         let servers =
             self.field("kc/kafka", &format!(".status.listeners[?(@.name==\"{listener}\")].bootstrapServers"))?;
         ensure!(!servers.is_empty(), "the status tells no bootstrap servers of {listener}");
+        // A node takes a moment to open a port, and kcat gives up at the first refusal. Names are for pods.
+        for address in servers.split(',').filter_map(|server| server.parse().ok()) {
+            let connect = || Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok());
+            until(LIMIT, "the nodes to open a port", connect)?;
+        }
         Ok(servers)
     }
 
