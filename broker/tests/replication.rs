@@ -225,6 +225,22 @@ impl Cluster {
         self.change(|objects| _ = objects.alive.insert(BrokerId(id), false));
     }
 
+    /// How often the leader has asked to take a broker in since the ISR was changed first.
+    fn times_asked_to_take_in(&self, id: i32) -> usize {
+        let takes_in = |asked: &&Assignment| asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > 1;
+        self.objects.lock().asked.iter().filter(takes_in).count()
+    }
+
+    /// Broker 2 falls out and has caught up again; nobody answers the leader, which asks to take it in.
+    async fn leave_open_whether_2_is_in_sync(&mut self) {
+        self.produce(0, &["x"]).await;
+        self.stop(2).await;
+        self.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+        self.objects.lock().grants = false;
+        self.run(2, life(2), true).await;
+        until("it asks to take 2 in", || self.times_asked_to_take_in(2) > 0).await;
+    }
+
     fn isr(&self) -> Vec<IsrMember> {
         let mut isr = self.objects.lock().assignment.isr.clone();
         isr.sort();
@@ -498,16 +514,7 @@ async fn the_position_of_another_incarnation_does_not_count() {
 #[tokio::test]
 async fn a_change_whose_outcome_is_unknown_counts_until_the_image_shows_what_became_of_it() {
     let mut cluster = Cluster::start(&[]).await;
-    cluster.produce(0, &["x"]).await;
-    cluster.stop(2).await;
-    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
-    cluster.objects.lock().grants = false;
-    cluster.run(2, life(2), true).await;
-    let is_asked = |id| {
-        let objects = cluster.objects.lock();
-        objects.asked.iter().any(|asked| asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > 1)
-    };
-    until("it asks to take 2 in", || is_asked(2)).await;
+    cluster.leave_open_whether_2_is_in_sync().await;
     cluster.freeze(2);
     cluster.brokers.remove(&2).unwrap().broker.stop().await;
     let mut client = cluster.client(0).await;
@@ -522,17 +529,8 @@ async fn a_change_whose_outcome_is_unknown_counts_until_the_image_shows_what_bec
 #[tokio::test]
 async fn a_leader_that_starts_again_in_its_epoch_counts_whom_it_may_have_taken_in() {
     let mut cluster = Cluster::start(&[]).await;
-    cluster.produce(0, &["x"]).await;
-    cluster.stop(2).await;
-    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
-    cluster.objects.lock().grants = false;
-    cluster.run(2, life(2), true).await;
-    let asks = || {
-        let objects = cluster.objects.lock();
-        objects.asked.iter().filter(|asked| asked.isr.contains(&member(2, life(2)))).count()
-    };
-    until("it asks to take 2 in", || asks() > 0).await;
-    let asked = asks();
+    cluster.leave_open_whether_2_is_in_sync().await;
+    let asked = cluster.times_asked_to_take_in(2);
     cluster.stop(2).await;
     cluster.stop(0).await;
     cluster.run(0, life(0), true).await;
@@ -548,11 +546,7 @@ async fn a_leader_that_starts_again_in_its_epoch_counts_whom_it_may_have_taken_i
         }
     };
     assert_eq!(timed_out.await, ErrorCode::REQUEST_TIMED_OUT, "perhaps 2 is in, so it is waited for");
-    let asks = || {
-        let objects = cluster.objects.lock();
-        objects.asked.iter().filter(|asked| asked.isr.contains(&member(2, life(2)))).count()
-    };
-    until("it asks again", || asks() > asked).await;
+    until("it asks again", || cluster.times_asked_to_take_in(2) > asked).await;
 }
 
 #[tokio::test]
