@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use ottla_wire::ApiKey;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -57,6 +58,7 @@ pub struct Broker {
     workers: Workers,
     me: Me,
     images: ImageReceiver,
+    metrics: Arc<Metrics>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -122,7 +124,7 @@ impl Broker {
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
         let server = Server::start(listeners, &handler, reactors, budget, limits)?;
-        Ok(Broker { server, replicas, workers, me, images, tasks })
+        Ok(Broker { server, replicas, workers, me, images, metrics, tasks })
     }
 
     /// The replicas that run here.
@@ -133,6 +135,11 @@ impl Broker {
     /// What of it can be well or ill.
     pub fn health(&self) -> Health {
         Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas.clone(), self.images.clone())
+    }
+
+    /// How many requests that send or ask for records have come in so far.
+    pub fn requests_for_records(&self) -> u64 {
+        [ApiKey::Produce, ApiKey::Fetch].iter().map(|api| self.metrics.api(*api).requests.get()).sum()
     }
 
     /// Ends every connection, then closes every log. True when the logs are closed cleanly: the caller may leave the

@@ -11,6 +11,11 @@ pub fn is_needed(image: &ClusterImage, me: BrokerId) -> bool {
     })
 }
 
+/// Whether `me` leads anything.
+pub fn leads(image: &ClusterImage, me: BrokerId) -> bool {
+    image.topics.values().flat_map(|topic| &topic.partitions).any(|entry| entry.leader == Some(me))
+}
+
 fn can_be_taken(entry: &Assignment, image: &ClusterImage, me: BrokerId, min_in_sync: usize) -> bool {
     if entry.leader == Some(me) {
         let stays = |id: BrokerId| image.brokers.get(&id).is_some_and(|broker| broker.alive && !broker.draining);

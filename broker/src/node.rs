@@ -14,6 +14,7 @@ use crate::broker::{Broker, Setup, StartError};
 use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::drain;
+use crate::env;
 use crate::http::{self, Probed};
 use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
@@ -153,11 +154,15 @@ impl Node {
     /// recovery. Not cancellation safe.
     pub async fn stop(self, patience: Duration) {
         let me = self.coord.broker();
-        self.coord.drain();
+        let deadline = env::now() + patience;
         let mut images = self.coord.images();
+        let led = drain::leads(&images.borrow(), me);
+        self.coord.drain();
         let handed_over = images.wait_for(|image| !drain::is_needed(image, me));
-        if tokio::time::timeout(patience, handed_over).await.is_err() {
+        if tokio::time::timeout_at(deadline, handed_over).await.is_err() {
             tracing::warn!(broker = %me, "stopping, although others could still take over from this broker");
+        } else if led && !drain::leads(&images.borrow(), me) {
+            self.see_clients_off(deadline).await;
         }
         let closed = self.broker.stop().await;
         if closed && let Err(error) = self.data.mark_clean() {
@@ -165,7 +170,26 @@ impl Node {
         }
         self.coord.stop().await;
     }
+
+    /// Serves on while clients send records or ask for some: each is told who leads now and goes there, where one that finds its
+    /// connection broken would have to look for the new leader, and does so after a pause.
+    async fn see_clients_off(&self, deadline: env::Instant) {
+        let deadline = deadline.min(env::now() + LONGEST_FAREWELL);
+        let mut seen = self.broker.requests_for_records();
+        while env::now() < deadline {
+            env::sleep_until(deadline.min(env::now() + QUIET)).await;
+            let before = std::mem::replace(&mut seen, self.broker.requests_for_records());
+            if before == seen {
+                return;
+            }
+        }
+    }
 }
+
+/// Clients that know where to go have gone when none has sent or asked for records for so long.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long a broker that leads nothing any more waits for that at most.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// Waits until the cluster shows this broker, so that whoever is answered finds it; not for long, for an API server may be away.
 async fn shown(coord: &Coord, id: BrokerId) {
@@ -183,7 +207,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 fn measure(coord: &Coord, metrics: &Metrics) {
     let signs = coord.signs_of_life();
     metrics.before_scrape(move |metrics| {
-        let age = |since: crate::env::Instant| since.elapsed().as_secs_f64();
+        let age = |since: env::Instant| since.elapsed().as_secs_f64();
         metrics.control_plane_staleness.with_label_values::<&str>(&[]).set(age(signs.last()));
         if let Some(renewed) = signs.renewed() {
             metrics.lease_age.with_label_values::<&str>(&[]).set(age(renewed));

@@ -436,6 +436,38 @@ async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the
 }
 
 #[tokio::test]
+async fn who_waits_while_the_lead_moves_is_told_at_once_where_it_went() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["before"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    // Nobody copies what comes next, so that its producer waits, and the consumer behind it.
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let (mut producer, mut consumer) = (cluster.client(0).await, cluster.client(0).await);
+    let produce = cluster.produce_request(-1, 60_000, &["not committed"]);
+    // One that says which epoch it believes in, as those that know it do: others may go on reading from a follower.
+    let partition = FetchPartition { fetch_offset: 1, current_leader_epoch: 0, ..Default::default() };
+    let topic = FetchTopic { topic_id: cluster.topic_id, partitions: vec![partition], ..Default::default() };
+    let fetch = FetchRequest { max_wait_ms: 60_000, min_bytes: 1, topics: vec![topic], ..Default::default() };
+    let moves = async {
+        until("it is appended", || cluster.log(0).len() > cluster.log(1).len()).await;
+        cluster.elect(1);
+    };
+    let answers = async { tokio::join!(producer.call(13, &produce), consumer.call(18, &fetch), moves) };
+    let (produced, fetched, ()) = tokio::time::timeout(DEADLINE, answers).await.unwrap();
+
+    let port = i32::from(cluster.objects.lock().ports[&BrokerId(1)]);
+    let answer = &produced.responses[0].partition_responses[0];
+    assert_eq!(answer.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (1, 1));
+    assert_eq!((produced.node_endpoints[0].node_id, produced.node_endpoints[0].port), (1, port));
+    let answer = &fetched.responses[0].partitions[0];
+    assert_eq!(answer.error_code, ErrorCode::FENCED_LEADER_EPOCH);
+    assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (1, 1));
+    assert_eq!((fetched.node_endpoints[0].node_id, fetched.node_endpoints[0].port), (1, port));
+}
+
+#[tokio::test]
 async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
     let cluster = Cluster::start(&[]).await;
     cluster.produce(0, &["first"]).await;

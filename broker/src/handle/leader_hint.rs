@@ -14,12 +14,14 @@ pub struct LeaderHint {
 }
 
 impl LeaderHint {
-    /// Reads it from the image; the address is one of the client's listener.
+    /// Reads it from the newest image: the request may have waited until the very change of the leader. The address is one of the
+    /// client's listener.
     pub fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
-        let assignment = topic.partitions.get(usize::try_from(partition).ok()?)?;
+        let image = context.handler.images.borrow().clone();
+        let assignment = image.topics.get(&topic.id)?.partitions.get(usize::try_from(partition).ok()?)?;
         let leader = assignment.leader?;
-        let endpoint = context.image.endpoint(leader, &context.peer.listener)?;
-        let rack = context.image.brokers.get(&leader).and_then(|broker| broker.rack.clone());
+        let endpoint = image.endpoint(leader, &context.peer.listener)?;
+        let rack = image.brokers.get(&leader).and_then(|broker| broker.rack.clone());
         let (host, port) = (endpoint.host.clone(), i32::from(endpoint.port));
         Some(LeaderHint {
             current: LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: assignment.leader_epoch },
