@@ -3,19 +3,22 @@
 //! - [`bed`]: the cluster: the one that `OTTLA_KUBECONFIG` or `KUBECONFIG` names, or three nodes on this machine
 //! - [`namespace`]: a namespace per test, and what its user types there
 //! - [`clients`]: Kafka's Java tools, kafka-python and kcat, in a pod or on this machine
-//! - [`load`]: a producer and a consumer group that must not notice what the test does
+//! - [`partitions`]: who leads, who is in sync
 //! - [`prometheus`]: a real Prometheus with the chart's monitors and rules
 //! - [`budget`]: who wrote what to the API server, by its own count
 
 pub mod bed;
 pub mod budget;
 pub mod clients;
-pub mod load;
 pub mod namespace;
+pub mod partitions;
 pub mod prometheus;
 
+use anyhow::{Result, ensure};
 use std::io::Write;
 use std::time::Duration;
+
+use crate::witness::{Testimony, Witnesses};
 
 /// How long anything on a cluster may take.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -24,4 +27,13 @@ pub const LIMIT: Duration = Duration::from_secs(180);
 pub fn say(what: &str) {
     let thread = std::thread::current();
     let _ = writeln!(std::io::stderr(), "{}: {what}", thread.name().unwrap_or("a test"));
+}
+
+/// Ends a load, and tells what its clients saw; everything must be as it should, and nobody may have been told of an error.
+pub fn judge(what: &str, load: Witnesses) -> Result<Testimony> {
+    let told = load.finish()?;
+    say(&format!("{what}: longest pause {:?}; {}", told.longest_pause, told.report));
+    ensure!(told.report.is_good(), "{}", told.report);
+    ensure!(told.given_up.is_empty(), "records were given up: {:?}", told.given_up.first());
+    Ok(told)
 }

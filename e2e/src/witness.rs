@@ -1,4 +1,5 @@
-//! Clients on librdkafka that tell the history checker all that they see: producers, a consumer that reads everything, a group.
+//! Clients that tell the history checker all that they see: producers, consumers that read everything, a group. Most are on librdkafka;
+//! [`java`]: one JVM with Kafka's own.
 //!
 //! A record that was given up counts as unknown: it may have been written. Nothing here gives up on its own for five minutes.
 
@@ -17,6 +18,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::librdkafka::{LIMIT, config};
+use crate::need::{Need, met};
+use crate::wait::until;
+
+mod java;
+
+use java::Java;
 
 /// A careful application's settings: nothing lost, nothing twice, in order.
 const CAREFUL: [(&str, &str); 5] = [
@@ -39,12 +46,19 @@ type History = Arc<Mutex<Checker>>;
 /// How much there is to see.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Producers, each with its own connections and producer id.
+    /// Producers on librdkafka, each with its own connections and producer id.
     pub producers: u32,
-    /// Between two records of a producer.
+    /// Between two records of a producer, in whole milliseconds.
     pub pace: Duration,
     /// Members of the consumer group.
     pub members: u32,
+    /// A producer and a consumer in Java too. Left out, loudly, where there is no Java.
+    pub java: bool,
+}
+
+impl Load {
+    /// Leaves the machine to others: for tests that share it with a whole cluster.
+    pub const GENTLE: Load = Load { producers: 1, pace: Duration::from_millis(10), members: 2, java: false };
 }
 
 /// Clients at work on one topic.
@@ -54,44 +68,60 @@ pub struct Witnesses {
     partitions: u32,
     history: History,
     stop: Arc<AtomicBool>,
+    /// By producer.
+    told: Vec<Arc<Told>>,
     producers: Vec<Running>,
+    java: Option<Java>,
     readers: Vec<JoinHandle<Result<()>>>,
 }
 
 /// A producer and the thread that feeds it.
-type Running = (Arc<ThreadedProducer<Told>>, JoinHandle<Result<()>>);
+type Running = (Arc<ThreadedProducer<Listener>>, JoinHandle<Result<()>>);
 
-/// What producers were told.
+/// What a producer was told.
 struct Told {
     history: History,
     acknowledged: AtomicU64,
-    given_up: Mutex<Vec<KafkaError>>,
+    given_up: Mutex<Vec<String>>,
     /// When the last acknowledgement came, and the longest time without one.
     pause: Mutex<(Instant, Duration)>,
 }
 
-impl ClientContext for Told {}
+impl Told {
+    fn nothing_yet(history: &History) -> Arc<Told> {
+        let pause = Mutex::new((Instant::now(), Duration::ZERO));
+        Arc::new(Told { history: history.clone(), acknowledged: AtomicU64::new(0), given_up: Mutex::default(), pause })
+    }
 
-impl ProducerContext for Told {
+    fn acknowledged(&self, id: Id, partition: Partition, offset: i64) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        let (last, longest) = &mut *lock(&self.pause);
+        *longest = last.elapsed().max(*longest);
+        *last = Instant::now();
+        // Of a retry that turned out to be a duplicate no offset is told.
+        let outcome = Outcome::Acknowledged { partition, offset: Some(offset).filter(|offset| *offset >= 0) };
+        lock(&self.history).observe(Operation::Produced { id, outcome });
+    }
+
+    fn given_up(&self, id: Id, why: String) {
+        lock(&self.given_up).push(why);
+        lock(&self.history).observe(Operation::Produced { id, outcome: Outcome::Unknown });
+    }
+}
+
+/// Hears what librdkafka says to a producer.
+struct Listener(Arc<Told>);
+
+impl ClientContext for Listener {}
+
+impl ProducerContext for Listener {
     type DeliveryOpaque = Box<Id>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, id: Box<Id>) {
-        let outcome = match result {
-            Ok(message) => {
-                self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                let (last, longest) = &mut *lock(&self.pause);
-                *longest = last.elapsed().max(*longest);
-                *last = Instant::now();
-                // Of a retry that turned out to be a duplicate no offset is told.
-                let offset = Some(message.offset()).filter(|offset| *offset >= 0);
-                Outcome::Acknowledged { partition: partition(message.partition()), offset }
-            }
-            Err((error, _)) => {
-                lock(&self.given_up).push(error.clone());
-                Outcome::Unknown
-            }
-        };
-        lock(&self.history).observe(Operation::Produced { id: *id, outcome });
+        match result {
+            Ok(message) => self.0.acknowledged(*id, partition(message.partition()), message.offset()),
+            Err((error, _)) => self.0.given_up(*id, error.to_string()),
+        }
     }
 }
 
@@ -102,23 +132,19 @@ pub struct Testimony {
     /// The longest time that a producer spent without an acknowledgement.
     pub longest_pause: Duration,
     /// Errors that an application would have seen: records given up.
-    pub given_up: Vec<KafkaError>,
+    pub given_up: Vec<String>,
 }
 
 impl Witnesses {
     /// Begins to produce to and to consume from a topic that is there.
     pub fn begin(bootstrap: &str, topic: &str, partitions: u32, load: Load) -> Result<Witnesses> {
         let (history, stop) = (History::default(), Arc::new(AtomicBool::new(false)));
-        let mut producers = Vec::new();
+        let (mut producers, mut told) = (Vec::new(), Vec::new());
         for number in 0..load.producers {
-            let told = Told {
-                history: history.clone(),
-                acknowledged: AtomicU64::new(0),
-                given_up: Mutex::default(),
-                pause: Mutex::new((Instant::now(), Duration::ZERO)),
-            };
-            let producer: Arc<ThreadedProducer<Told>> =
-                Arc::new(config(bootstrap, &CAREFUL).create_with_context(told)?);
+            let heard = Told::nothing_yet(&history);
+            told.push(heard.clone());
+            let producer: Arc<ThreadedProducer<Listener>> =
+                Arc::new(config(bootstrap, &CAREFUL).create_with_context(Listener(heard))?);
             let thread = std::thread::spawn({
                 let (producer, stop, topic) = (producer.clone(), stop.clone(), topic.to_owned());
                 move || produce(&producer, number, &topic, partitions, load.pace, &stop)
@@ -149,41 +175,61 @@ impl Witnesses {
                 result
             }));
         }
+        let mut java = None;
+        if load.java && met(&[Need::Java]) {
+            let numbers = (load.producers, load.members + 1);
+            let heard = Told::nothing_yet(&history);
+            told.push(heard.clone());
+            java = Some(Java::start(bootstrap, topic, partitions, load.pace, numbers, heard)?);
+        }
         let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
-        Ok(Witnesses { bootstrap, topic, partitions, history, stop, producers, readers })
+        let witnesses = Witnesses { bootstrap, topic, partitions, history, stop, told, producers, java, readers };
+        witnesses.go_on()?;
+        // A JVM takes its time to start.
+        witnesses.told.iter().for_each(|told| *lock(&told.pause) = (Instant::now(), Duration::ZERO));
+        Ok(witnesses)
     }
 
     /// Records acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
-        self.producers.iter().map(|(producer, _)| producer.context().acknowledged.load(Ordering::Relaxed)).sum()
+        self.told.iter().map(|told| told.acknowledged.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Waits until every producer had a few more records acknowledged.
+    pub fn go_on(&self) -> Result<()> {
+        const MORE: u64 = 30;
+        let count = |told: &Arc<Told>| told.acknowledged.load(Ordering::Relaxed);
+        let enough: Vec<u64> = self.told.iter().map(|told| count(told) + MORE).collect();
+        let go_on = || self.told.iter().zip(&enough).all(|(told, enough)| count(told) >= *enough);
+        until(LIMIT, "every producer to go on", || Ok(go_on().then_some(())))
     }
 
     /// Stops producing, waits for every acknowledgement, reads every partition from start to end, and judges. All brokers must run.
     pub fn finish(self) -> Result<Testimony> {
         self.stop.store(true, Ordering::Relaxed);
-        let (mut longest_pause, mut given_up) = (Duration::ZERO, Vec::new());
         for (producer, thread) in self.producers {
-            thread.join().map_err(|_| anyhow!("a producing thread panicked"))??;
+            joined(thread)?;
             producer.flush(LIMIT).context("not every record was acknowledged after all was well again")?;
             if let Some((code, why)) = producer.client().fatal_error() {
                 return Err(anyhow!("a producer has given up for good: {code}: {why}"));
             }
-            longest_pause = longest_pause.max(lock(&producer.context().pause).1);
-            given_up.append(&mut lock(&producer.context().given_up));
         }
+        self.java.map_or(Ok(()), Java::stop)?;
         for reader in self.readers {
-            reader.join().map_err(|_| anyhow!("a reading thread panicked"))??;
+            joined(reader)?;
         }
         read_logs(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
         read_commits(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
         let checker = std::mem::take(&mut *lock(&self.history));
+        let longest_pause = self.told.iter().map(|told| lock(&told.pause).1).max().unwrap_or_default();
+        let given_up = self.told.iter().flat_map(|told| std::mem::take(&mut *lock(&told.given_up))).collect();
         Ok(Testimony { report: checker.report(), longest_pause, given_up })
     }
 }
 
 /// Sends records to all partitions in turn until it is told to stop.
 fn produce(
-    producer: &ThreadedProducer<Told>,
+    producer: &ThreadedProducer<Listener>,
     number: u32,
     topic: &str,
     partitions: u32,
@@ -346,6 +392,11 @@ fn read_commits(bootstrap: &str, topic: &str, partitions: u32, history: &History
 
 fn partition(number: i32) -> Partition {
     Partition(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// What a thread came to.
+fn joined(thread: JoinHandle<Result<()>>) -> Result<()> {
+    thread.join().map_err(|_| anyhow!("a client's thread panicked"))?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -67,6 +67,11 @@ impl Bed {
         Ok(Bed::alone()?.filter(|turn| turn.built_in))
     }
 
+    /// The one on this machine, together with others: for tests that break their own pods from outside.
+    pub fn on_this_machine() -> Result<Option<Turn>> {
+        Ok(Bed::get()?.filter(|turn| turn.built_in))
+    }
+
     fn started() -> Result<&'static Bed> {
         static BED: OnceLock<Result<Bed, String>> = OnceLock::new();
         let bed = BED.get_or_init(|| Bed::start().map_err(|error| format!("{error:#}")));
@@ -123,7 +128,7 @@ impl Bed {
         succeed(self.command("helm").args(line.split_whitespace())).with_context(|| format!("helm {line}"))
     }
 
-    /// A verb of `e2e/cluster/cluster`: ends nodes, cuts them off, stops the API server.
+    /// A verb of `e2e/cluster/cluster`: ends nodes, cuts them off, stops the API server, sends signals to pods.
     pub fn tool(&self, arguments: &[&str]) -> Result<String> {
         ensure!(self.built_in, "only the built-in cluster can be broken");
         succeed(Command::new(tool()).args(arguments))

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::LIMIT;
 use crate::cluster::bed::{Bed, succeed};
 use crate::wait::until;
+use crate::witness::{Load, Witnesses};
 
 /// A namespace that goes with the test.
 pub struct Namespace<'a> {
@@ -130,6 +131,12 @@ impl Namespace<'_> {
         self.apply(&topic(name, &format!("partitions: {partitions}, config: {{retention.ms: \"-1\"}}")))?;
         self.ready(&format!("kt/{name}"), "Ready")?;
         Ok(began.elapsed())
+    }
+
+    /// Makes a topic of `kafka` and lets clients work on it, from outside through node ports.
+    pub fn load(&self, topic: &str, partitions: u32, load: Load) -> Result<Witnesses> {
+        self.topic(topic, partitions)?;
+        Witnesses::begin(&self.bootstrap("external")?, topic, partitions, load)
     }
 
     /// The brokers' pods and how often each was started: one that is there again is there with another number.

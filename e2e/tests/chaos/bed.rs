@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub const TOPIC: &str = "history";
 pub const PARTITIONS: u32 = 12;
-const LOAD: Load = Load { producers: 2, pace: Duration::from_millis(2), members: 2 };
+const LOAD: Load = Load { producers: 2, pace: Duration::from_millis(2), members: 2, java: true };
 pub const LIMIT: Duration = Duration::from_secs(90);
 /// How long a story goes on making trouble, where nobody says otherwise.
 const SECONDS: u64 = 10;
@@ -62,7 +62,7 @@ pub fn play_and_tell(name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -
     let told = played.and_then(|()| witnesses.finish());
     let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name.replace(' ', "-"));
     let judged = told.and_then(|told| {
-        let errors: BTreeSet<String> = told.given_up.iter().map(ToString::to_string).collect();
+        let errors: BTreeSet<String> = told.given_up.iter().cloned().collect();
         let given_up = if errors.is_empty() { String::new() } else { format!("given up: {errors:?}; ") };
         tell(&format!("{faults:?}; longest pause {:?}; {given_up}{}", told.longest_pause, told.report), name, seed);
         ensure!(told.report.is_good(), "{}", told.report);

@@ -1,7 +1,7 @@
 //! `kubectl delete`: nothing hangs, and volumes follow the policy.
 
 use anyhow::{Result, ensure};
-use ottla_e2e::cluster::bed::{Bed, charts};
+use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::clients::{Client, Place};
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::say;
@@ -61,28 +61,5 @@ fn a_namespace_goes_with_everything_in_it() -> Result<()> {
     let began = Instant::now();
     bed.kubectl(&format!("delete namespace {} --timeout=120s", namespace.name()))?;
     say(&format!("a namespace with a cluster and a topic is gone in {:.1?}", began.elapsed()));
-    Ok(())
-}
-
-#[test]
-fn without_custom_resource_definitions_brokers_keep_serving_and_keep_their_files() -> Result<()> {
-    let Some(bed) = Bed::alone()? else { return Ok(()) };
-    let namespace = Namespace::new(&bed, "definitions")?;
-    namespace.brokers(1)?;
-    namespace.topic("kept", 3)?;
-    let external = namespace.bootstrap("external")?;
-    Place::Outside.produce(Client::Kcat, &external, "kept", "key\tone\n")?;
-    let starts = namespace.starts()?;
-
-    bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=120s")?;
-    Place::Outside.produce(Client::Kcat, &external, "kept", "key\ttwo\n")?;
-    let found = Place::Outside.consume(Client::Kcat, &external, "kept", 2)?;
-    ensure!(found == "key\tone\nkey\ttwo\n", "{found}");
-    ensure!(starts == namespace.starts()?, "a broker was restarted");
-    ensure!(namespace.kubectl(CLAIMS)? == "data-kafka-broker-0", "the volume is gone");
-
-    // As whoever deleted them would: the definitions again, for the other tests too.
-    bed.helm("uninstall ottla-crds --wait")?;
-    bed.helm(&format!("install ottla-crds {} --wait", charts().join("ottla-crds").display()))?;
     Ok(())
 }

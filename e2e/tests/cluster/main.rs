@@ -3,6 +3,7 @@
 //! Tests share the cluster, a namespace each. Those that count what happens on it, or break it, have it alone; their
 //! names are the last in the alphabet, which is the order in which they are run.
 
+mod chaos;
 mod deletion;
 mod flights;
 mod install;
@@ -11,6 +12,4 @@ mod pods;
 mod refusals;
 mod scale;
 mod topics;
-mod without_the_api;
 mod write_budget;
-mod x_nodes;

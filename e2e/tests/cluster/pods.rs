@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE};
-use ottla_e2e::cluster::load::Load;
+use ottla_e2e::cluster::judge;
 use ottla_e2e::cluster::namespace::{Namespace, topic};
-use ottla_e2e::cluster::say;
+use ottla_e2e::witness::Load;
 
 #[test]
 fn a_deleted_broker_pod_comes_back_with_its_data_and_its_identity() -> Result<()> {
@@ -22,19 +22,16 @@ fn comes_back(how: &str, remove: impl FnOnce(&Namespace<'_>) -> Result<()>) -> R
     let Some(bed) = Bed::get()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "pods")?;
     namespace.brokers(3)?;
-    namespace.topic("load", 6)?;
-    let load = Load::start(&namespace.bootstrap("external")?, "load")?;
+    let load = namespace.load("load", 6, Load::GENTLE)?;
     let (pod, claim) = (namespace.field("pod/kafka-broker-1", ".metadata.uid")?, claim(&namespace)?);
 
     remove(&namespace)?;
     namespace.satisfies("get pod/kafka-broker-1 -o jsonpath={.metadata.uid}", |uid| uid.len() == 36 && uid != pod)?;
     namespace.ready("pod/kafka-broker-1", "Ready")?;
     namespace.prints("get kc/kafka -o jsonpath={.status.brokers[*].state}", "Online Online Online")?;
-    load.goes_on()?;
+    load.go_on()?;
     ensure!(claim == self::claim(&namespace)?, "the broker has another volume");
-    let summary = load.finish()?;
-    say(&format!("{how}: {} records, the longest pause {:?}", summary.records, summary.longest_pause));
-    Ok(())
+    judge(how, load).map(drop)
 }
 
 fn claim(namespace: &Namespace<'_>) -> Result<String> {
@@ -46,8 +43,7 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     let Some(bed) = Bed::alone()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "operators")?;
     namespace.brokers(3)?;
-    namespace.topic("load", 6)?;
-    let load = Load::start(&namespace.bootstrap("external")?, "load")?;
+    let load = namespace.load("load", 6, Load::GENTLE)?;
     let starts = namespace.starts()?;
     let assignments = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
     let delete = format!("delete pods -n {OPERATOR_NAMESPACE} -l app.kubernetes.io/component=operator");
@@ -65,11 +61,9 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     namespace.ready("kt/afterwards", "Ready")?;
     bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=180s"))?;
 
-    load.goes_on()?;
+    load.go_on()?;
     ensure!(starts == namespace.starts()?, "a broker was restarted");
     let now = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
     ensure!(assignments.split(' ').all(|version| now.contains(version)), "an assignment was written anew");
-    let summary = load.finish()?;
-    say(&format!("operators deleted: {} records, the longest pause {:?}", summary.records, summary.longest_pause));
-    Ok(())
+    judge("operators deleted", load).map(drop)
 }

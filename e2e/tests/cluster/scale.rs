@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::Bed;
-use ottla_e2e::cluster::load::Load;
 use ottla_e2e::cluster::namespace::Namespace;
-use ottla_e2e::cluster::say;
+use ottla_e2e::cluster::{judge, say};
+use ottla_e2e::witness::Load;
 use std::time::Instant;
 
 #[test]
@@ -12,8 +12,7 @@ fn three_brokers_become_five_under_load_and_new_topics_use_them() -> Result<()> 
     let Some(bed) = Bed::get()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "scale")?;
     namespace.brokers(3)?;
-    namespace.topic("before", 6)?;
-    let load = Load::start(&namespace.bootstrap("external")?, "before")?;
+    let load = namespace.load("before", 6, Load::GENTLE)?;
     let starts = namespace.starts()?;
 
     let began = Instant::now();
@@ -21,7 +20,7 @@ fn three_brokers_become_five_under_load_and_new_topics_use_them() -> Result<()> 
     namespace.prints("get kc/kafka -o jsonpath={.status.brokers[?(@.state==\"Online\")].id}", "0 1 2 3 4")?;
     namespace.ready("kc/kafka", "Ready")?;
     say(&format!("from three to five brokers in {:.1} s", began.elapsed().as_secs_f64()));
-    load.goes_on()?;
+    load.go_on()?;
 
     namespace.topic("after", 10)?;
     let leaders =
@@ -30,7 +29,5 @@ fn three_brokers_become_five_under_load_and_new_topics_use_them() -> Result<()> 
     ensure!(["0", "1", "2", "3", "4"].map(leads) == [2; 5], "leaders of the new topic: {leaders}");
     let now = namespace.starts()?;
     ensure!(starts.iter().all(|start| now.contains(start)), "a broker was restarted: {starts:?} became {now:?}");
-    let summary = load.finish()?;
-    say(&format!("{} records meanwhile, the longest pause {:?}", summary.records, summary.longest_pause));
-    Ok(())
+    judge("from three to five", load).map(drop)
 }

@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::budget::Writes;
-use ottla_e2e::cluster::load::Load;
 use ottla_e2e::cluster::namespace::Namespace;
-use ottla_e2e::cluster::{LIMIT, say};
+use ottla_e2e::cluster::{LIMIT, judge, say};
 use ottla_e2e::wait::until;
+use ottla_e2e::witness::Load;
 use std::time::Duration;
 
 /// Long enough for resyncs, retries and time-outs to show themselves.
@@ -20,8 +20,7 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     let namespace = Namespace::new(&bed, "budget")?;
     let others = leases_per_s(&writes_in(&bed, WATCHED)?);
     namespace.brokers(3)?;
-    namespace.topic("load", 12)?;
-    let load = Load::start(&namespace.bootstrap("external")?, "load")?;
+    let load = namespace.load("load", 12, Load::GENTLE)?;
     // The operator's last word on the new objects may still be on its way.
     until(LIMIT, "the operator to come to rest", || {
         Ok((writes_in(&bed, Duration::from_secs(5))?.of_group("ottla.io") == 0).then_some(()))
@@ -36,8 +35,7 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     let leases = leases_per_s(&writes) - others;
     say(&format!("{leases:.2} lease renewals a second, beside {others:.2} of Kubernetes and the operator"));
     ensure!((LEASES_PER_S - leases).abs() < 0.3, "{leases} lease renewals a second: {writes}");
-    load.finish()?;
-    Ok(())
+    judge("at rest", load).map(drop)
 }
 
 fn writes_in(bed: &Bed, time: Duration) -> Result<Writes> {
