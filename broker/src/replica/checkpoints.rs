@@ -27,6 +27,8 @@ pub struct Checkpoints {
     dir: PathBuf,
     clean: bool,
     positions: BTreeMap<PartitionKey, Positions>,
+    /// The files say the same.
+    written: bool,
 }
 
 impl Checkpoints {
@@ -48,7 +50,7 @@ impl Checkpoints {
         for (key, offset) in read_offsets(&dir.join(FIRST_DIRTY))? {
             positions.entry(key).or_default().first_dirty = Some(offset);
         }
-        Ok(Checkpoints { dir: dir.to_owned(), clean, positions })
+        Ok(Checkpoints { dir: dir.to_owned(), clean, positions, written: true })
     }
 
     /// How to open a log, and how far it had got.
@@ -62,22 +64,30 @@ impl Checkpoints {
     /// Replaces the files where `now`, the positions of the logs that run, says something new. Logs that don't run keep theirs.
     ///
     /// # Errors
-    /// When a file can't be written; the old one is still there.
+    /// When a file can't be written; the old one is still there, and the next call tries again.
     pub fn store(&mut self, now: impl IntoIterator<Item = (PartitionKey, Positions)>) -> DiskResult<()> {
-        let before = self.positions.clone();
-        self.positions.extend(now);
-        if self.positions != before { self.write() } else { Ok(()) }
+        for (key, positions) in now {
+            if self.positions.get(&key) != Some(&positions) {
+                self.positions.insert(key, positions);
+                self.written = false;
+            }
+        }
+        self.write()
     }
 
     /// Forgets a log whose files are gone: another topic may take its name.
     ///
     /// # Errors
-    /// When a file can't be written.
+    /// As [`Checkpoints::store`].
     pub fn forget(&mut self, topic: &str, partition: i32) -> DiskResult<()> {
-        if self.positions.remove(&(topic.to_owned(), partition)).is_some() { self.write() } else { Ok(()) }
+        self.written &= self.positions.remove(&(topic.to_owned(), partition)).is_none();
+        self.write()
     }
 
-    fn write(&self) -> DiskResult<()> {
+    fn write(&mut self) -> DiskResult<()> {
+        if self.written {
+            return Ok(());
+        }
         let write = |file: &str, offset: fn(&Positions) -> Option<i64>| {
             let offsets = self.positions.iter().filter_map(|(key, positions)| Some((key.clone(), offset(positions)?)));
             let offsets = offsets.collect();
@@ -86,7 +96,9 @@ impl Checkpoints {
         write(LOG_STARTS, |positions| Some(positions.log_start))?;
         write(HIGH_WATERMARKS, |positions| Some(positions.high_watermark))?;
         write(FIRST_DIRTY, |positions| positions.first_dirty)?;
-        write(RECOVERY_POINTS, |positions| Some(positions.recovery_point))
+        write(RECOVERY_POINTS, |positions| Some(positions.recovery_point))?;
+        self.written = true;
+        Ok(())
     }
 }
 
@@ -114,5 +126,27 @@ mod tests {
         assert_eq!((hint.clean, hint.recovery_point, hint.log_start, known.high_watermark), (true, 15, 5, 10));
         second.forget("a", 0).unwrap();
         assert_eq!(Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1, Positions::default());
+    }
+    #[test]
+    fn what_could_not_be_written_is_written_by_the_next_call_though_nothing_has_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = ("a".to_owned(), 0);
+        let at = |log_start| (key.clone(), Positions { log_start, ..Positions::default() });
+        let stored = || Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1;
+        let mut checkpoints = Checkpoints::load(dir.path(), false).unwrap();
+        checkpoints.store([at(1)]).unwrap();
+        // The new file is written beside the old one first.
+        let beside = dir.path().join(format!("{RECOVERY_POINTS}.tmp"));
+        std::fs::create_dir(&beside).unwrap();
+        assert!(checkpoints.store([at(2)]).is_err() && checkpoints.store([at(2)]).is_err());
+        std::fs::remove_dir(&beside).unwrap();
+        checkpoints.store([at(2)]).unwrap();
+        assert_eq!(stored().log_start, 2);
+
+        std::fs::create_dir(&beside).unwrap();
+        assert!(checkpoints.forget("a", 0).is_err() && checkpoints.forget("a", 0).is_err());
+        std::fs::remove_dir(&beside).unwrap();
+        checkpoints.forget("a", 0).unwrap();
+        assert_eq!(stored(), Positions::default());
     }
 }

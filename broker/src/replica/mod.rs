@@ -23,10 +23,11 @@ pub mod proposal;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
 use ottla_batch::{Codec, ProduceRules};
 use ottla_config::{Compression, TopicSettings};
 use ottla_log::folder::partition_name;
@@ -42,7 +43,7 @@ use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
 use self::proposal::Proposal;
 use crate::ask::{Ask, AskSender};
-use crate::env::{self, Workers};
+use crate::env::{self, Instant, Workers};
 use crate::image::Me;
 use crate::image::{Assignment, Broker, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::{Metrics, TopicMetrics};
@@ -91,6 +92,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
 
+/// Pause between the opening of a log and a look at everything, while others are being opened. Its own role it has at once.
+const GATHERING: Duration = Duration::from_millis(100);
+
 /// The replicas of this broker.
 pub struct Replicas {
     me: Me,
@@ -100,16 +104,55 @@ pub struct Replicas {
     metrics: Arc<Metrics>,
     ask: AskSender,
     checkpoints: Arc<Mutex<Checkpoints>>,
-    /// Logs that should be open and are not: being recovered, or failed to open. With any of them a stop is not clean.
-    unopened: AtomicUsize,
-    /// Those that failed.
-    failed: Mutex<HashSet<Key>>,
+    /// Logs that should be open and are not. With any of them a stop is not clean.
+    unopened: Mutex<Unopened>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     fetchers: Fetchers,
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
 }
+
+/// Logs that should be open and are not.
+#[derive(Default)]
+struct Unopened {
+    /// Being opened, which may take long.
+    opening: HashSet<Key>,
+    /// Failed to open; perhaps being opened again.
+    failed: HashMap<Key, Retry>,
+}
+
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Unopened {
+    fn count(&self) -> usize {
+        self.opening.len() + self.failed.keys().filter(|key| !self.opening.contains(*key)).count()
+    }
+
+    /// True when it is to be opened now.
+    fn begin(&mut self, key: Key, now: Instant) -> bool {
+        self.failed.get(&key).is_none_or(|retry| retry.at <= now) && self.opening.insert(key)
+    }
+
+    fn end(&mut self, key: Key, is_open: bool, now: Instant) {
+        self.opening.remove(&key);
+        let failed_before = self.failed.remove(&key);
+        if !is_open {
+            let pause = failed_before.map_or(FIRST_RETRY, |before| LONGEST_RETRY.min(2 * before.pause));
+            self.failed.insert(key, Retry { at: now + pause, pause });
+        }
+    }
+
+    fn next_retry(&self) -> Option<Instant> {
+        self.failed.iter().filter(|(key, _)| !self.opening.contains(*key)).map(|(_, retry)| retry.at).min()
+    }
+}
+
+/// Logs on their way to be partitions.
+type Openings<'a> = FuturesUnordered<BoxFuture<'a, (Key, Option<Arc<Partition>>)>>;
 
 impl Replicas {
     /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs. Also where followers
@@ -137,8 +180,7 @@ impl Replicas {
             metrics,
             ask,
             checkpoints,
-            unopened: AtomicUsize::new(0),
-            failed: Mutex::default(),
+            unopened: Mutex::default(),
             running: RwLock::default(),
             joining,
             roles: watch::Sender::new(()),
@@ -161,7 +203,7 @@ impl Replicas {
     /// Whether a replica that should be here is neither open nor failed to open.
     pub fn is_to_be_opened(&self, topic_id: Uuid, number: i32) -> bool {
         let key = (topic_id, number);
-        !self.running.read().contains_key(&key) && !self.failed.lock().contains(&key)
+        !self.running.read().contains_key(&key) && !self.unopened.lock().failed.contains_key(&key)
     }
 
     /// The data directory.
@@ -181,73 +223,85 @@ impl Replicas {
 
     /// Makes reality follow the image until the broker stops.
     pub async fn follow(&self, mut images: ImageReceiver) {
-        let mut pause = FIRST_RETRY;
+        let mut openings = Openings::new();
         loop {
             let image = images.borrow_and_update().clone();
-            self.reconcile(&image).await;
-            let all_open = self.unopened.load(Ordering::SeqCst) == 0;
-            pause = if all_open { FIRST_RETRY } else { LONGEST_RETRY.min(2 * pause) };
-            tokio::select! {
-                changed = images.changed() => if changed.is_err() { return },
-                () = env::sleep_until(env::now() + pause), if !all_open => {}
+            let mut again = self.reconcile(&image, &mut openings).await;
+            loop {
+                tokio::select! {
+                    changed = images.changed() => if changed.is_err() { return } else { break },
+                    () = env::sleep_until(again.unwrap_or_else(env::now)), if again.is_some() => break,
+                    Some((key, opened)) = openings.next() => {
+                        self.take_in(&image, key, opened);
+                        let soon = env::now() + if openings.is_empty() { Duration::ZERO } else { GATHERING };
+                        again = Some(again.map_or(soon, |again| again.min(soon)));
+                    }
+                }
             }
         }
     }
 
-    /// Opens what the image puts here, gives every replica its role, removes what bears a tombstone or has been moved away.
-    /// What the image does not mention is left alone: absence is never deletion.
-    async fn reconcile(&self, image: &ClusterImage) {
-        let mine = |assignment: &&Assignment| assignment.replicas.contains(&self.me.id);
-        let mut opening = Vec::new();
+    /// What the image puts here, of a partition.
+    fn mine<'i>(&self, image: &'i ClusterImage, (topic_id, number): Key) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
+        let topic = image.topics.get(&topic_id)?;
+        let assignment = topic.partitions.get(usize::try_from(number).ok()?)?;
+        assignment.replicas.contains(&self.me.id).then_some((topic, assignment))
+    }
+
+    /// Begins to open what the image puts here, gives every open replica its role, removes what bears a tombstone or has been moved
+    /// away. What the image does not mention is left alone: absence is never deletion. Gives when something is to be tried again.
+    async fn reconcile<'a>(&'a self, image: &ClusterImage, openings: &mut Openings<'a>) -> Option<Instant> {
+        let now = env::now();
+        self.unopened.lock().failed.retain(|key, _| self.mine(image, *key).is_some());
+        let mut has_room = true;
         for topic in image.topics.values() {
-            for assignment in topic.partitions.iter().filter(mine) {
-                let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
-                match running {
-                    Some(partition) => partition.assume(assignment, &topic.settings, surroundings(image, assignment)),
-                    None => opening.push(self.open(image, topic.clone(), assignment.clone())),
+            for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
+                let key = (topic.id, assignment.partition);
+                let running = self.running.read().get(&key).cloned();
+                if let Some(partition) = running {
+                    has_room &= partition.assume(assignment, &topic.settings, surroundings(image, assignment));
+                } else if self.unopened.lock().begin(key, now) {
+                    openings.push(Box::pin(self.open(topic.clone(), assignment.partition)));
                 }
             }
         }
-        // Before logs are recovered, which may take long.
-        self.fetchers.reconcile(image, &self.all());
-        // All at once: the workers bound how many logs are recovered at a time.
-        self.unopened.store(opening.len(), Ordering::SeqCst);
-        join_all(opening).await;
         self.remove_gone(image).await;
         self.fetchers.reconcile(image, &self.all());
         self.roles.send_replace(());
         self.report_what_is_left(image);
         self.count(image);
+        let next_role = (!has_room).then(|| now + FIRST_RETRY);
+        next_role.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
 
-    async fn open(&self, image: &ClusterImage, topic: Arc<Topic>, assignment: Assignment) {
-        let number = assignment.partition;
+    /// The workers bound how many logs are recovered at a time.
+    async fn open(&self, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
         let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
         let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
         let opened = self.workers.run(move || open_log(&data, &of, number, hint, &files)).await;
-        let name = &topic.name;
-        let (mut log, proposal) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                // Other partitions are served; this one is tried again.
-                tracing::error!(topic = %name, partition = number, %error, "failed to open a log");
-                self.failed.lock().insert((topic.id, number));
-                return;
+        let opened = opened.inspect_err(|error| {
+            // Other partitions are served; this one is tried again.
+            tracing::error!(topic = %topic.name, partition = number, %error, "failed to open a log");
+        });
+        let partition = opened.ok().map(|(mut log, proposal)| {
+            if let Some(offset) = known.first_dirty {
+                log.set_first_dirty(offset);
             }
-        };
-        if let Some(offset) = known.first_dirty {
-            log.set_first_dirty(offset);
-        }
-        let metrics = TopicMetrics::of(&self.metrics, name);
-        let joining = self.joining.clone();
-        let found = Found { log, high_watermark: known.high_watermark, proposal };
-        let partition = Partition::new(&topic, number, self.me, found, metrics, joining);
-        let partition = Arc::new(partition);
+            let found = Found { log, high_watermark: known.high_watermark, proposal };
+            let metrics = TopicMetrics::of(&self.metrics, &topic.name);
+            Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()))
+        });
+        ((topic.id, number), partition)
+    }
+
+    fn take_in(&self, image: &ClusterImage, key: Key, opened: Option<Arc<Partition>>) {
+        self.unopened.lock().end(key, opened.is_some(), env::now());
+        let Some(partition) = opened else { return };
         // Found by whoever hears of its role.
-        self.running.write().insert((topic.id, number), partition.clone());
-        partition.assume(&assignment, &topic.settings, surroundings(image, &assignment));
-        self.unopened.fetch_sub(1, Ordering::SeqCst);
-        self.failed.lock().remove(&(topic.id, number));
+        self.running.write().insert(key, partition.clone());
+        if let Some((topic, assignment)) = self.mine(image, key) {
+            partition.assume(assignment, &topic.settings, surroundings(image, assignment));
+        }
         // Not only after all are open: another log may take long to recover.
         self.roles.send_replace(());
     }
@@ -270,9 +324,12 @@ impl Replicas {
             // The last to let go of its files frees their blocks, which takes the disk a while.
             self.workers.start_job(move || drop(partition));
         }
-        // Also what was not running: a tombstone may be older than this process.
+        // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
         for topic in image.deleted.values() {
             for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
+                if self.unopened.lock().opening.contains(&(topic.id, assignment.partition)) {
+                    continue;
+                }
                 if !self.remove_files(&topic.name, assignment.partition, topic.id).await {
                     continue;
                 }
@@ -337,8 +394,7 @@ impl Replicas {
         self.metrics.leaders.set(standing.0);
         self.metrics.under_replicated.set(standing.1);
         self.metrics.under_min_isr.set(standing.2);
-        let unopened = i64::try_from(self.unopened.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
-        self.metrics.offline_replicas.set(standing.3 + unopened);
+        self.metrics.offline_replicas.set(standing.3 + self.unopened.lock().count() as i64);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
         let down = image.brokers.values().filter(|broker| !broker.alive).count();
@@ -373,7 +429,7 @@ impl Replicas {
         });
         let closed: Result<Vec<_>, _> = join_all(closing).await.into_iter().collect();
         let Ok(closed) = closed else { return false };
-        if self.unopened.load(Ordering::SeqCst) > 0 {
+        if self.unopened.lock().count() > 0 {
             return false;
         }
         let stored = self.checkpoints.lock().store(closed);

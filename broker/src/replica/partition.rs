@@ -23,7 +23,7 @@ use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_log::{Admission, DiskResult, Log, ProducerError};
+use ottla_log::{Admission, DiskError, DiskResult, Log, ProducerError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -69,6 +69,8 @@ struct State {
     /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the past.
     acted_on: (i32, i32),
     proposal: Proposal,
+    /// Its disk had no room when it was last written to.
+    full: bool,
     /// The replica goes: its folder is not ours any more, or will be closed.
     retired: bool,
 }
@@ -189,13 +191,15 @@ impl Partition {
                 role: Role::Bystander,
                 acted_on: proposal.acted_on(),
                 proposal,
+                full: false,
                 retired: false,
             }),
         }
     }
 
-    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
-    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) {
+    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored. False when
+    /// the disk has no room for what must be written first: then it has no role until it is called again.
+    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
         let mut state = self.state.lock();
         if !Arc::ptr_eq(&state.settings, settings) {
             state.log.set_config(super::log_config(settings));
@@ -206,41 +210,59 @@ impl Partition {
         }
         let seen = (assignment.leader_epoch, assignment.partition_epoch);
         if seen <= state.acted_on || matches!(state.role, Role::Offline) {
-            return;
+            return true;
         }
-        if assignment.leader_epoch > state.acted_on.0 {
-            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
-            // when its process starts anew and an older copy is all that it is shown.
-            if let Err(error) = state.proposal.keep(assignment) {
-                self.take_offline(&mut state, &error);
-                return;
-            }
+        if self.goes_on(&mut state, assignment) {
+            state.acted_on = seen;
+            return true;
         }
-        state.acted_on = seen;
-        // Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
-        let leads = assignment.may_lead(self.me.id, self.me.incarnation, None);
-        match &mut state.role {
-            Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
-                leadership.learn(assignment);
-                self.advance_high_watermark(&state);
-                return;
+        let begun = self.begin_role(&mut state, assignment, surroundings);
+        let has_room = !begun.as_ref().is_err_and(DiskError::is_no_space);
+        match begun {
+            Ok(role) => {
+                self.note_room(&mut state);
+                state.acted_on = seen;
+                state.role = role;
             }
-            Role::Follower(following)
-                if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
-            {
-                return;
+            Err(error) => {
+                state.role = Role::Bystander;
+                self.note_disk_error(&mut state, &error);
             }
-            _ => {}
-        }
-        let role =
-            if leads { self.lead(&mut state, assignment, surroundings) } else { self.follow(&mut state, assignment) };
-        match role {
-            Ok(role) => state.role = role,
-            Err(error) => self.take_offline(&mut state, &error),
         }
         self.advance_high_watermark(&state);
         drop(state);
         self.disturb();
+        has_room
+    }
+
+    /// Whether the role stays what it is: then it has learnt what is new in the assignment.
+    fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
+        let leads = self.is_to_lead(assignment);
+        match &mut state.role {
+            Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
+                leadership.learn(assignment);
+                self.advance_high_watermark(state);
+                true
+            }
+            Role::Follower(following) => {
+                following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader)
+            }
+            Role::Leader(_) | Role::Bystander | Role::Offline => false,
+        }
+    }
+
+    /// Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
+    fn is_to_lead(&self, assignment: &Assignment) -> bool {
+        assignment.may_lead(self.me.id, self.me.incarnation, None)
+    }
+
+    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
+        if assignment.leader_epoch > state.acted_on.0 {
+            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
+            // when its process starts anew and an older copy is all that it is shown.
+            state.proposal.keep(assignment)?;
+        }
+        if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
     }
 
     fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
@@ -320,9 +342,10 @@ impl Partition {
         let base_offset = state.log.log_end();
         let stamped = batch.stamp(base_offset, leader_epoch, append_time_ms);
         if let Err(error) = state.log.append(&[stamped], now_ms) {
-            self.go_offline_after(&mut state, &error);
+            self.note_append_error(&mut state, &error);
             return Err(error.into());
         }
+        self.note_room(&mut state);
         let end = state.log.log_end();
         self.log_end.advance(end);
         self.advance_high_watermark(&state);
@@ -426,11 +449,27 @@ impl Partition {
         }
     }
 
-    /// A full disk is no reason: there may be room again.
-    fn go_offline_after(&self, state: &mut State, error: &ottla_log::AppendError) {
+    fn note_append_error(&self, state: &mut State, error: &ottla_log::AppendError) {
         match error {
-            ottla_log::AppendError::NoSpace(_) | ottla_log::AppendError::OutOfOrder { .. } => {}
+            ottla_log::AppendError::NoSpace(error) => self.note_disk_error(state, error),
+            ottla_log::AppendError::OutOfOrder { .. } => {}
             ottla_log::AppendError::Disk(_) | ottla_log::AppendError::Failed => self.take_offline(state, error),
+        }
+    }
+
+    /// A full disk is no reason to go offline: there may be room again.
+    fn note_disk_error(&self, state: &mut State, error: &DiskError) {
+        if !error.is_no_space() {
+            self.take_offline(state, error);
+        } else if !std::mem::replace(&mut state.full, true) {
+            tracing::error!(topic = %self.topic, partition = self.number, %error,
+                "the disk is full: nothing is written to the partition until there is room; nothing of it is lost");
+        }
+    }
+
+    fn note_room(&self, state: &mut State) {
+        if std::mem::take(&mut state.full) {
+            tracing::info!(topic = %self.topic, partition = self.number, "the disk has room again");
         }
     }
 

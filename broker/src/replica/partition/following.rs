@@ -106,7 +106,8 @@ impl Partition {
                 self.set_back(&state);
             }
             let appended = state.log.append(&batches, env::wall_clock_ms());
-            let appended = appended.inspect_err(|error| self.go_offline_after(&mut state, error))?;
+            let appended = appended.inspect_err(|error| self.note_append_error(&mut state, error))?;
+            self.note_room(&mut state);
             self.log_end.advance(appended.log_end);
             self.metrics.replication_in.inc_by(batches.iter().map(|batch| batch.len() as u64).sum());
         }

@@ -38,7 +38,7 @@ impl Partition {
             None => {
                 let next = leadership.isr_change(&look)?;
                 if let Err(error) = state.proposal.keep(&next) {
-                    self.take_offline(state, &error);
+                    self.note_disk_error(state, &error);
                     return None;
                 }
                 leadership.propose(next.clone());
