@@ -14,8 +14,11 @@ use super::{Claim, DEADLINE, RENEW};
 
 /// How soon a holder tries again, and one who waits looks again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
-/// How long one try may take.
-const ATTEMPT: Duration = Duration::from_secs(1);
+/// How long a try may take. A slow API server is not one that is away: a shorter try would never succeed there, and everybody would
+/// look dead at once.
+const ATTEMPT: Duration = RENEW;
+/// The same after one that took too long.
+const LATE_ATTEMPT: Duration = DEADLINE;
 
 /// Takes the lease when it is free and keeps it until `stop`, then releases it.
 ///
@@ -29,12 +32,17 @@ pub async fn hold(
     stop: impl Future<Output = ()>,
 ) {
     tokio::pin!(stop);
-    let mut known = None;
+    let mut known: Option<Lease> = None;
+    let mut attempt = ATTEMPT;
     let mut annotated = true;
     loop {
         let asked = Instant::now();
         let wanted = annotations.borrow_and_update().clone();
-        let renewed = timeout(ATTEMPT, renew(&api, &mut claim, known.take(), wanted)).await;
+        let renewed = timeout(attempt, renew(&api, &mut claim, known.clone(), wanted)).await;
+        if renewed.is_ok() {
+            known = None;
+            attempt = ATTEMPT;
+        }
         let next = match renewed {
             Ok(Ok(Some(lease))) => {
                 if held.send_replace(Some(asked + DEADLINE)).is_none() {
@@ -54,7 +62,9 @@ pub async fn hold(
                 RETRY
             }
             Err(_) => {
+                // What was read stays good for one write: if this one was carried out after all, the next is refused.
                 warn!(lease = claim.name, "failed to renew the lease in time");
+                attempt = LATE_ATTEMPT;
                 RETRY
             }
         };

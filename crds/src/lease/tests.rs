@@ -254,6 +254,24 @@ async fn a_holder_cut_off_stops_before_anybody_takes_over_and_goes_on_when_it_ca
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_api_server_costs_nobody_the_lease() {
+    for latency_ms in [500, 1200, 1900, 2500] {
+        let (server, api) = server();
+        let mut one = Process::start(&api, claim("one"));
+        one.takes().await;
+        let mut sightings = observer(&api);
+        seen(&mut sightings, Sight::Alive).await;
+        server.faults().set_latency(Duration::from_millis(latency_ms));
+        for _ in 0..600 {
+            sleep(Duration::from_millis(100)).await;
+            let sight = sightings.borrow().get("prod-broker-0").map(|sighting| sighting.sight);
+            assert!(matches!(sight, Some(Sight::Alive | Sight::Overdue)), "{latency_ms} ms: {sight:?}");
+            assert!(one.holds() || latency_ms > 2000, "{latency_ms} ms");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_survives_conflicts_and_a_deleted_lease() {
     let (server, api) = server();
     let mut one = Process::start(&api, claim("one"));
