@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Client, batch, values};
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::{Ask, QUEUE_BOUND, Swap};
 use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, Topic};
@@ -253,7 +255,11 @@ impl Cluster {
     }
 
     fn produce_request(&self, acks: i16, timeout_ms: i32, values: &[&str]) -> ProduceRequest {
-        let records = Some(batch(values).bytes().clone().into());
+        self.request_of(acks, timeout_ms, &batch(values))
+    }
+
+    fn request_of(&self, acks: i16, timeout_ms: i32, batch: &Batch) -> ProduceRequest {
+        let records = Some(batch.bytes().clone().into());
         ProduceRequest {
             acks,
             timeout_ms,
@@ -285,6 +291,15 @@ impl Cluster {
         let response = client.call(13, &self.produce_request(-1, timeout_ms, values)).await;
         let partition = &response.responses[0].partition_responses[0];
         (partition.error_code, partition.base_offset)
+    }
+
+    /// Produces one record of an idempotent producer, with acks=all, once.
+    async fn produce_in_sequence(&self, client: &mut Client, sequence: i32) -> ErrorCode {
+        let mut builder = BatchBuilder::new(Codec::None).producer(7, 0, sequence);
+        let value = sequence.to_string();
+        builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(value.as_bytes()), ..NewRecord::default() });
+        let response = client.call(13, &self.request_of(-1, 10_000, &builder.build())).await;
+        response.responses[0].partition_responses[0].error_code
     }
 
     async fn fetch(&self, client: &mut Client, replica: ReplicaState, partition: FetchPartition) -> PartitionData {
@@ -506,6 +521,57 @@ async fn below_min_insync_acks_all_is_refused_and_the_isr_stays_at_its_floor() {
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(cluster.isr().len(), 2, "a dead member stays rather than that the floor is broken");
     assert_eq!(cluster.seen(0).await, ["safe"], "what is not committed is not shown");
+}
+
+#[tokio::test]
+async fn what_was_sent_behind_a_refused_batch_comes_after_it_when_the_reason_has_passed() {
+    let cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    let mut client = cluster.client(0).await;
+    assert_eq!(cluster.produce_in_sequence(&mut client, 0).await, ErrorCode::NONE);
+    cluster.die(1);
+    cluster.die(2);
+    let mut refused_at = 1;
+    // What was appended before it has noticed is committed: both go on fetching.
+    until_refused(&cluster, &mut client, &mut refused_at).await;
+    cluster.change(|objects| objects.alive.values_mut().for_each(|alive| *alive = true));
+    let mut other = cluster.client(0).await;
+    // Somebody else's records are taken again: so the reason has passed.
+    while cluster.try_produce(&mut other, &["other"], 10_000).await.0 != ErrorCode::NONE {}
+    for ahead in 1..=4 {
+        let code = cluster.produce_in_sequence(&mut client, refused_at + ahead).await;
+        assert_eq!(code, ErrorCode::NOT_ENOUGH_REPLICAS, "{ahead} ahead");
+    }
+    for next in refused_at..=refused_at + 4 {
+        assert_eq!(cluster.produce_in_sequence(&mut client, next).await, ErrorCode::NONE, "in order");
+    }
+    let mut seen = cluster.seen(0).await;
+    seen.retain(|value| value != "other");
+    let expected: Vec<String> = (0..=refused_at + 4).map(|sequence| sequence.to_string()).collect();
+    assert_eq!(seen, expected);
+}
+
+async fn until_refused(cluster: &Cluster, client: &mut Client, sequence: &mut i32) {
+    loop {
+        match cluster.produce_in_sequence(client, *sequence).await {
+            ErrorCode::NONE => *sequence += 1,
+            ErrorCode::NOT_ENOUGH_REPLICAS => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_told_that_it_does_not_lead() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["safe"]).await;
+    cluster.stop(2).await;
+    cluster.stop(1).await;
+    let mut client = cluster.client(0).await;
+    client.send(13, &cluster.produce_request(-1, 60_000, &["waits"])).await;
+    until("it is appended", || values(&Bytes::from(cluster.log(0)).into()) == ["safe", "waits"]).await;
+    cluster.elect(0);
+    let (_, response) = client.receive::<ProduceRequest>(13).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
 }
 
 #[tokio::test]

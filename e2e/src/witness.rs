@@ -6,16 +6,19 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition, Report};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::librdkafka::{LIMIT, config};
 use crate::need::{Need, met};
@@ -110,17 +113,29 @@ impl Told {
 }
 
 /// Hears what librdkafka says to a producer.
-struct Listener(Arc<Told>);
+struct Listener {
+    told: Arc<Told>,
+    /// Where it says what it does, if somebody wants to know.
+    log: Option<File>,
+}
 
-impl ClientContext for Listener {}
+impl ClientContext for Listener {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        let Some(mut file) = self.log.as_ref() else { return };
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = format!("{:.6} {facility}: {message}\n", since_1970.as_secs_f64());
+        // Who reads along misses a line.
+        let _ = file.write_all(line.as_bytes());
+    }
+}
 
 impl ProducerContext for Listener {
     type DeliveryOpaque = Box<Id>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, id: Box<Id>) {
         match result {
-            Ok(message) => self.0.acknowledged(*id, partition(message.partition()), message.offset()),
-            Err((error, _)) => self.0.given_up(*id, error.to_string()),
+            Ok(message) => self.told.acknowledged(*id, partition(message.partition()), message.offset()),
+            Err((error, _)) => self.told.given_up(*id, error.to_string()),
         }
     }
 }
@@ -143,8 +158,13 @@ impl Witnesses {
         for number in 0..load.producers {
             let heard = Told::nothing_yet(&history);
             told.push(heard.clone());
+            let mut config = config(bootstrap, &CAREFUL);
+            let log = client_log()?;
+            if log.is_some() {
+                config.set("debug", "eos,msg").set_log_level(RDKafkaLogLevel::Debug);
+            }
             let producer: Arc<ThreadedProducer<Listener>> =
-                Arc::new(config(bootstrap, &CAREFUL).create_with_context(Listener(heard))?);
+                Arc::new(config.create_with_context(Listener { told: heard, log })?);
             let thread = std::thread::spawn({
                 let (producer, stop, topic) = (producer.clone(), stop.clone(), topic.to_owned());
                 move || produce(&producer, number, &topic, partitions, load.pace, &stop)
@@ -225,6 +245,12 @@ impl Witnesses {
         let given_up = self.told.iter().flat_map(|told| std::mem::take(&mut *lock(&told.given_up))).collect();
         Ok(Testimony { report: checker.report(), longest_pause, given_up })
     }
+}
+
+/// `OTTLA_CLIENT_LOG` names a file that tells of every batch, retry and change of epoch.
+fn client_log() -> Result<Option<File>> {
+    let Some(path) = std::env::var_os("OTTLA_CLIENT_LOG") else { return Ok(None) };
+    Ok(Some(File::options().create(true).append(true).open(path)?))
 }
 
 /// Sends records to all partitions in turn until it is told to stop.

@@ -49,6 +49,7 @@ pub fn fate(error: &partition::AppendError) -> AppendError {
         | E::InvalidAcks
         | E::InternalTopic
         | E::ZstdTooEarly
+        | E::Behind(_)
         | E::Transactional => unreachable!("a coordinator's batch follows the rules, and nobody waits here: {error}"),
     }
 }

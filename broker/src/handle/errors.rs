@@ -40,6 +40,7 @@ impl From<&AppendError> for ErrorCode {
             AppendError::Invalid(error) => invalid_batch(error),
             AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             AppendError::Producer(ProducerError::StaleEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
+            AppendError::Behind(code) => *code,
             AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
             AppendError::NotEnoughReplicasAfterAppend => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,

@@ -37,6 +37,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+pub mod refusals;
 mod resources;
 mod sync_group;
 
@@ -51,6 +52,7 @@ use ottla_wire::{
     encode_response,
 };
 
+use self::refusals::Refusals;
 use crate::ask::{Answer, Ask, AskSender, Refused};
 use crate::env;
 use crate::fetch_sessions::FetchSessions;
@@ -153,8 +155,8 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Starts on a request: what must happen in order has happened when this returns.
-    pub fn dispatch(self: &Arc<Self>, peer: &Peer, request: Request) -> Reply {
+    /// Starts on a request: what must happen in order has happened when this returns. `refusals` are the connection's.
+    pub fn dispatch(self: &Arc<Self>, peer: &Peer, refusals: &mut Refusals, request: Request) -> Reply {
         let Request { header, body, received } = request;
         let context = Context {
             handler: self.clone(),
@@ -169,7 +171,7 @@ impl Handler {
         self.metrics.api(context.api).requests.inc();
         use ottla_wire::Request as R;
         match body {
-            R::Produce(request) => produce::handle(&context, request),
+            R::Produce(request) => produce::handle(&context, refusals, request),
             R::Fetch(request) => fetch::handle(&context, request),
             R::ListOffsets(request) => list_offsets::handle(&context, request),
             R::Metadata(request) => metadata::handle(&context, request),

@@ -6,18 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_batch::{BatchHeader, Compression, InvalidBatch};
 use ottla_wire::m00_produce::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
 };
 use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
 use super::Context;
 use super::leader_hint::LeaderHint;
+use super::refusals::{Named, Refusals};
 use crate::env::{self, Instant};
-use crate::image::is_internal;
+use crate::image::{Topic, is_internal};
+use crate::replica::NotServed;
 use crate::replica::partition::{AppendError, Appended, Partition};
 use crate::reply::{CloseReason, Reply};
 
@@ -43,11 +46,11 @@ struct PartitionOutcome {
 }
 
 /// Answers a produce request. The appends are done, in order, when this returns.
-pub fn handle(context: &Context, request: ProduceRequest) -> Reply {
+pub fn handle(context: &Context, refusals: &mut Refusals, request: ProduceRequest) -> Reply {
     let deadline = env::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let acks = request.acks;
     let outcomes: Vec<TopicOutcome> =
-        request.topic_data.into_iter().map(|topic| append_topic(context, topic, acks)).collect();
+        request.topic_data.into_iter().map(|topic| append_topic(context, refusals, topic, acks)).collect();
 
     match acks {
         0 if partitions(&outcomes).any(|partition| partition.result.is_err()) => {
@@ -62,33 +65,58 @@ pub fn handle(context: &Context, request: ProduceRequest) -> Reply {
     }
 }
 
-fn append_topic(context: &Context, topic: TopicProduceData, acks: i16) -> TopicOutcome {
-    let known = context.topic(13, &topic.name, topic.topic_id);
-    let append = |data: PartitionProduceData| {
-        let topic = known?;
-        if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
-            return Err(AppendError::InternalTopic);
-        }
-        if !(-1..=1).contains(&acks) {
-            return Err(AppendError::InvalidAcks);
-        }
-        let partition = context.handler.replicas.get(topic, data.index)?;
+fn append_topic(context: &Context, refusals: &mut Refusals, topic: TopicProduceData, acks: i16) -> TopicOutcome {
+    let TopicProduceData { name, topic_id: id, partition_data } = topic;
+    let known = context.topic(13, &name, id);
+    let partitions = partition_data.into_iter().map(|data| {
+        let index = data.index;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
-        if context.version < ZSTD_FROM && is_zstd(&records) {
-            return Err(AppendError::ZstdTooEarly);
+        let one_before =
+            if refusals.is_empty() { None } else { behind(refusals, &(name.clone(), id, index), &records) };
+        let result = match one_before {
+            Some(code) => Err(AppendError::Behind(code)),
+            None => append(context, known, index, &records, acks).inspect_err(|error| {
+                if let Some(batch) = BatchHeader::peek(&records) {
+                    refusals.note((name.clone(), id, index), &batch, ErrorCode::from(error));
+                }
+            }),
+        };
+        if let Err(error) = &result {
+            tracing::debug!(topic = %name, partition = index, %error, batch = ?BatchHeader::peek(&records), "refused");
         }
-        let appended = partition.append_from_client(&records, acks == ALL)?;
-        if appended.must_flush {
-            context.handler.replicas.flush_soon(&partition);
-        }
-        Ok((partition, appended))
-    };
-    let partitions = topic
-        .partition_data
-        .into_iter()
-        .map(|data| PartitionOutcome { index: data.index, result: append(data) })
-        .collect();
-    TopicOutcome { name: topic.name, id: topic.topic_id, partitions }
+        PartitionOutcome { index, result }
+    });
+    let partitions = partitions.collect();
+    TopicOutcome { name, id, partitions }
+}
+
+fn behind(refusals: &mut Refusals, partition: &Named, records: &[u8]) -> Option<ErrorCode> {
+    refusals.of_one_before(partition, &BatchHeader::peek(records)?)
+}
+
+fn append(
+    context: &Context,
+    topic: Result<&Arc<Topic>, NotServed>,
+    index: i32,
+    records: &Bytes,
+    acks: i16,
+) -> Result<(Arc<Partition>, Appended), AppendError> {
+    let topic = topic?;
+    if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
+        return Err(AppendError::InternalTopic);
+    }
+    if !(-1..=1).contains(&acks) {
+        return Err(AppendError::InvalidAcks);
+    }
+    let partition = context.handler.replicas.get(topic, index)?;
+    if context.version < ZSTD_FROM && is_zstd(records) {
+        return Err(AppendError::ZstdTooEarly);
+    }
+    let appended = partition.append_from_client(records, acks == ALL)?;
+    if appended.must_flush {
+        context.handler.replicas.flush_soon(&partition);
+    }
+    Ok((partition, appended))
 }
 
 fn is_zstd(records: &[u8]) -> bool {

@@ -24,6 +24,7 @@ use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::{Admission, DiskError, DiskResult, Log, ProducerError};
+use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -128,6 +129,9 @@ pub enum AppendError {
     /// The batch does not follow its producer's last.
     #[error(transparent)]
     Producer(#[from] ProducerError),
+    /// One before it was refused so, which its client may not have heard of yet.
+    #[error("a batch before it was refused: {0}")]
+    Behind(ErrorCode),
     /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
@@ -157,7 +161,11 @@ pub enum AppendError {
 impl AppendError {
     /// Whether the client should be told who leads (KIP-951).
     pub fn asks_for_leader(&self) -> bool {
-        matches!(self, AppendError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
+        match self {
+            AppendError::NotServed(error) => matches!(error, NotServed::NotLeader | NotServed::FencedLeaderEpoch),
+            AppendError::Behind(code) => *code == ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            _ => false,
+        }
     }
 }
 
@@ -373,19 +381,19 @@ impl Partition {
         loop {
             let committed = self.high_watermark.reached(if acks_all { appended.end } else { i64::MIN });
             let flushed = self.durable.reached(if appended.must_flush { appended.end } else { i64::MIN });
-            drop(self.leading(appended.leader_epoch)?);
+            drop(self.leading_since(appended)?);
             if self.is_acknowledged(appended, acks_all) {
                 return Ok(());
             }
             tokio::select! {
                 _ = futures::future::join(committed, flushed) => {}
-                () = env::sleep_until(deadline) => return Err(self.not_in_time(appended.leader_epoch)),
+                () = env::sleep_until(deadline) => return Err(self.not_in_time(appended)),
             }
         }
     }
 
-    fn not_in_time(&self, leader_epoch: i32) -> AppendError {
-        let enough = self.leading(leader_epoch).map(|state| match &state.role {
+    fn not_in_time(&self, appended: &Appended) -> AppendError {
+        let enough = self.leading_since(appended).map(|state| match &state.role {
             Role::Leader(leadership) => leadership.has_enough_in_sync(&self.look(&state)),
             Role::Bystander | Role::Follower(_) | Role::Offline => true,
         });
@@ -409,7 +417,7 @@ impl Partition {
     /// # Errors
     /// That this broker no longer leads in the epoch of the append.
     pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
-        drop(self.leading(appended.leader_epoch)?);
+        drop(self.leading_since(appended)?);
         Ok(self.is_acknowledged(appended, true))
     }
 
@@ -431,6 +439,15 @@ impl Partition {
         };
         check_epoch(believed_epoch, epoch)?;
         Ok(state)
+    }
+
+    /// The partition's lock, if this broker leads it in the epoch of the append. Who produces names no epoch: to it this broker is
+    /// not the leader any more, even if it is the next one too. (Of FENCED_LEADER_EPOCH a producer knows nothing: it would give up.)
+    fn leading_since(&self, appended: &Appended) -> Result<MutexGuard<'_, State>, NotServed> {
+        self.leading(appended.leader_epoch).map_err(|error| match error {
+            NotServed::FencedLeaderEpoch => NotServed::NotLeader,
+            error => error,
+        })
     }
 
     fn advance_high_watermark(&self, state: &State) {

@@ -11,6 +11,7 @@ use super::frames::{Frames, ReadError};
 use super::reactor::Reactor;
 use super::replies::Replies;
 use crate::env;
+use crate::handle::refusals::Refusals;
 use crate::handle::{Peer, Request};
 use crate::reply::{CloseReason, Reply};
 
@@ -39,7 +40,7 @@ pub enum Ended {
 pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     let max_idle = reactor.limits.max_idle;
     let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
-    let mut replies = Replies::default();
+    let (mut replies, mut refusals) = (Replies::default(), Refusals::default());
     let mut waiting: Option<Request> = None;
     let mut last_request = env::now();
     let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
@@ -62,7 +63,7 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
         }
         if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
             last_request = env::now();
-            replies.push(request.api(), reactor.handler.dispatch(&peer, request));
+            replies.push(request.api(), reactor.handler.dispatch(&peer, &mut refusals, request));
             // What came in the same read is started before anything is written: its replies leave together.
             continue;
         }

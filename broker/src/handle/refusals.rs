@@ -1,0 +1,151 @@
+//! What a client had sent behind a batch that was refused for a passing reason: it is refused for the same.
+//!
+//! A client has up to five batches of a partition on their way. When the first comes before its broker leads, or while too few
+//! replicas are in sync, and the second just after, the second leaves a gap. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins
+//! a new producer epoch and sends again under it whatever was not acknowledged yet, of all partitions: what had been written of
+//! it lies there twice. And a leader that does not know the producer would take the second before the first. Told what the first
+//! was told, every client sends both again, in order.
+//!
+//! Of one connection: what a client had sent behind a batch came the same way. Always: no more follow than can have been under
+//! way, so that a client that gave up a batch learns of the gap.
+
+use std::collections::HashMap;
+
+use ottla_batch::BatchHeader;
+use ottla_batch::header::add_sequence;
+use ottla_wire::{ErrorCode, Str};
+use uuid::Uuid;
+
+/// How many batches may be under way behind a refused one: clients keep at most five.
+const BEHIND: u8 = 4;
+/// Partitions of which refusals are remembered. With more at a time a gap is told as a gap.
+const MOST: usize = 4096;
+
+/// The refusals that a connection's client may not have heard of yet.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    by_partition: HashMap<Named, Refused>,
+}
+
+/// A partition, as requests name it: topic by name or by id, and number.
+pub type Named = (Str, Uuid, i32);
+
+#[derive(Debug)]
+struct Refused {
+    producer: (i64, i16),
+    first_sequence: i32,
+    code: ErrorCode,
+    /// How many may still follow.
+    behind: u8,
+}
+
+impl Refusals {
+    /// Whether there are none: then nothing has to be asked.
+    pub fn is_empty(&self) -> bool {
+        self.by_partition.is_empty()
+    }
+
+    /// What a batch must be told because one before it was; none: it is to be looked at. Forgets a refusal whose batch has come
+    /// again.
+    pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
+        let refused = self.by_partition.get_mut(partition)?;
+        let same_producer = refused.producer == (batch.producer_id, batch.producer_epoch);
+        if same_producer && follows(refused.first_sequence, batch.base_sequence) && refused.behind > 0 {
+            refused.behind -= 1;
+            return Some(refused.code);
+        }
+        self.by_partition.remove(partition);
+        None
+    }
+
+    /// A batch was refused, and not because of one before it.
+    pub fn note(&mut self, partition: Named, batch: &BatchHeader, code: ErrorCode) {
+        if is_passing(code) && batch.has_producer_id() && self.by_partition.len() < MOST {
+            let producer = (batch.producer_id, batch.producer_epoch);
+            let refused = Refused { producer, first_sequence: batch.base_sequence, code, behind: BEHIND };
+            self.by_partition.insert(partition, refused);
+        }
+    }
+}
+
+/// Whether the client sends a batch again that was refused so, and it was not appended.
+fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::NOT_ENOUGH_REPLICAS
+            | ErrorCode::KAFKA_STORAGE_ERROR
+            | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::UNKNOWN_TOPIC_ID
+    )
+}
+
+/// Whether `sequence` comes after `first`; sequences begin anew after the largest.
+fn follows(first: i32, sequence: i32) -> bool {
+    (1..1 << 30).contains(&add_sequence(sequence, -first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOT_LEADER: ErrorCode = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+
+    fn partition() -> Named {
+        ("t".into(), Uuid::nil(), 0)
+    }
+
+    fn batch(epoch: i16, base_sequence: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: 0,
+            length: 100,
+            partition_leader_epoch: 0,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: 9,
+            base_timestamp: 0,
+            max_timestamp: 0,
+            producer_id: 7,
+            producer_epoch: epoch,
+            base_sequence,
+            records_count: 10,
+        }
+    }
+
+    fn after(refused: &BatchHeader, code: ErrorCode) -> Refusals {
+        let mut refusals = Refusals::default();
+        refusals.note(partition(), refused, code);
+        refusals
+    }
+
+    #[test]
+    fn what_follows_a_refused_batch_is_refused_alike() {
+        let none = BatchHeader { producer_id: -1, producer_epoch: -1, ..batch(0, -1) };
+        let other = BatchHeader { producer_id: 8, ..batch(0, 30) };
+        for (name, refused, code, next, expected) in [
+            ("the next", batch(0, 20), NOT_LEADER, batch(0, 30), Some(NOT_LEADER)),
+            ("a later one", batch(0, 20), NOT_LEADER, batch(0, 60), Some(NOT_LEADER)),
+            ("over the wrap", batch(0, i32::MAX - 4), NOT_LEADER, batch(0, 5), Some(NOT_LEADER)),
+            ("itself", batch(0, 20), NOT_LEADER, batch(0, 20), None),
+            ("one before it", batch(0, 20), NOT_LEADER, batch(0, 10), None),
+            ("another epoch's", batch(0, 20), NOT_LEADER, batch(1, 30), None),
+            ("another producer's", batch(0, 20), NOT_LEADER, other, None),
+            ("without a producer id", none, NOT_LEADER, none, None),
+            ("for good", batch(0, 20), ErrorCode::MESSAGE_TOO_LARGE, batch(0, 30), None),
+            ("perhaps appended", batch(0, 20), ErrorCode::REQUEST_TIMED_OUT, batch(0, 30), None),
+        ] {
+            assert_eq!(after(&refused, code).of_one_before(&partition(), &next), expected, "{name}");
+        }
+        let elsewhere = ("t".into(), Uuid::nil(), 1);
+        assert_eq!(after(&batch(0, 20), NOT_LEADER).of_one_before(&elsewhere, &batch(0, 30)), None);
+    }
+
+    #[test]
+    fn a_client_that_gave_a_batch_up_learns_of_the_gap() {
+        let mut refusals = after(&batch(0, 0), NOT_LEADER);
+        let answers = [10, 20, 30, 40, 50].map(|sequence| refusals.of_one_before(&partition(), &batch(0, sequence)));
+        assert_eq!(answers, [Some(NOT_LEADER), Some(NOT_LEADER), Some(NOT_LEADER), Some(NOT_LEADER), None]);
+        assert!(refusals.is_empty());
+    }
+}
