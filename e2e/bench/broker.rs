@@ -83,10 +83,7 @@ impl Broker {
 
     /// Resident memory in 10⁶ bytes.
     pub fn resident_mb(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running()?.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024.0 / 1e6)
+        resident_mb(self.running()?.pid())
     }
 
     fn running(&self) -> Result<&Leash> {
@@ -108,6 +105,14 @@ impl Broker {
         command.env("KAFKA_HEAP", "-Xms1g -Xmx1g");
         command
     }
+}
+
+/// Resident memory of a process in 10⁶ bytes.
+pub fn resident_mb(pid: i32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024.0 / 1e6)
 }
 
 /// CPU time of a process, all its threads, in user and kernel mode. `self` is this one.

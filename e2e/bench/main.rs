@@ -4,16 +4,22 @@
 //! besides touches both. The first pair is a warm-up and dropped. A row shows medians, the ratio is the median of the
 //! pairs' ratios, with the smallest and the largest.
 //!
-//! `failover` is another measurement, of three brokers each: see [`failover`].
+//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`], `on_cluster` and
+//! [`partitions`].
 //!
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
+//! - [`client`]: who sees a fail-over
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`]: the same with librdkafka, which applications use
 //! - [`table`]: from samples to the table
 
 mod broker;
+mod client;
 mod failover;
 mod lean;
+#[cfg(feature = "cluster")]
+mod on_cluster;
+mod partitions;
 mod stock;
 mod table;
 
@@ -28,6 +34,8 @@ use crate::table::{Goal, Table};
 const PAIRS: usize = 5;
 /// Fail-overs of each kind, where no number is given.
 const FAILOVERS: usize = 20;
+/// Partitions, likewise.
+const PARTITIONS: usize = 10_000;
 /// How long after its first record a broker is called idle.
 const IDLE: Duration = Duration::from_secs(10);
 /// The bytes of a record's value.
@@ -89,17 +97,21 @@ const WORKLOADS: [Workload; 5] = [
 
 fn main() -> Result<()> {
     let mut makers = vec![Maker::Ottla, Maker::Kafka];
-    let (mut only, mut runs) = (None, FAILOVERS);
+    let (mut only, mut count) = (None, None);
     for argument in std::env::args().skip(1) {
         match (argument.as_str(), argument.parse()) {
             ("ottla", _) => makers.retain(|maker| *maker == Maker::Ottla),
             ("kafka", _) => makers.retain(|maker| *maker == Maker::Kafka),
-            (_, Ok(number)) => runs = number,
+            (_, Ok(number)) => count = Some(number),
             (_, Err(_)) => only = Some(argument),
         }
     }
-    if only.as_deref() == Some("failover") {
-        return failover::run(&makers, runs, &ottla_program()?);
+    match only.as_deref() {
+        Some("failover") => return failover::run(&makers, count.unwrap_or(FAILOVERS), &ottla_program()?),
+        #[cfg(feature = "cluster")]
+        Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
+        Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
+        _ => {}
     }
     if cfg!(debug_assertions) {
         bail!("build with --release: the client would be measured, not the brokers");

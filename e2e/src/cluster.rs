@@ -3,6 +3,7 @@
 //! - [`bed`]: the cluster: the one that `OTTLA_KUBECONFIG` or `KUBECONFIG` names, or three nodes on this machine
 //! - [`namespace`]: a namespace per test, and what its user types there
 //! - [`clients`]: Kafka's Java tools, kafka-python and kcat, in a pod or on this machine
+//! - [`harm`]: what can happen to a broker there
 //! - [`partitions`]: who leads, who is in sync
 //! - [`prometheus`]: a real Prometheus with the chart's monitors and rules
 //! - [`budget`]: who wrote what to the API server, by its own count
@@ -10,6 +11,7 @@
 pub mod bed;
 pub mod budget;
 pub mod clients;
+pub mod harm;
 pub mod namespace;
 pub mod partitions;
 pub mod prometheus;

@@ -26,6 +26,11 @@ impl Connection {
         Ok(Connection { stream, correlation_id: 0 })
     }
 
+    /// Waits so long for an answer.
+    pub fn wait_at_most(&mut self, limit: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(limit))?)
+    }
+
     /// Sends a request and waits for its response; `None` when the broker closes the connection instead.
     pub fn ask<R: RequestMessage>(&mut self, version: i16, request: &R) -> Result<Option<R::Response>> {
         self.send(version, request)?;

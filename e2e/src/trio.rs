@@ -9,7 +9,7 @@ use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::{CreateTopicsRequest, ErrorCode, MetadataRequest};
 use rustix::process::Signal;
 use std::fmt::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -231,7 +231,15 @@ impl Trio {
 
     /// A topic's partitions in order, as the first broker that answers shows them.
     pub fn partitions(&self, topic: &str) -> Result<Vec<MetadataResponsePartition>> {
-        let topics = Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]);
+        self.partitions_of(Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]))
+    }
+
+    /// The partitions of every topic, in the same way.
+    pub fn all_partitions(&self) -> Result<Vec<MetadataResponsePartition>> {
+        self.partitions_of(None)
+    }
+
+    fn partitions_of(&self, topics: Option<Vec<MetadataRequestTopic>>) -> Result<Vec<MetadataResponsePartition>> {
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
         for id in self.serving() {
             let answer = Connection::open(self.address(id)).and_then(|mut connection| connection.ask(12, &request));
@@ -248,6 +256,25 @@ impl Trio {
         let partitions = self.partitions(topic)?;
         let partition = partitions.get(partition).context("the topic has that partition")?;
         Ok(u16::try_from(partition.leader_id).ok())
+    }
+
+    /// All objects of a kind of Ottla's, by its plural.
+    #[cfg(feature = "librdkafka")]
+    pub fn objects(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.api_port()))?;
+        let path = format!("/apis/ottla.io/v1alpha1/namespaces/default/{kind}");
+        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+        let answer = std::io::read_to_string(stream)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
+        let mut list: serde_json::Value = serde_json::from_str(body).with_context(|| answer.clone())?;
+        let items = list.get_mut("items").and_then(serde_json::Value::as_array_mut).context("a list has items")?;
+        Ok(std::mem::take(items))
+    }
+
+    /// The ids of the processes that run: brokers, then API and operator.
+    pub fn pids(&self) -> Vec<i32> {
+        let brokers = self.brokers.iter().filter_map(|broker| broker.process.as_ref());
+        brokers.chain(&self.control).map(Leash::pid).collect()
     }
 
     /// Where a broker keeps its partitions.

@@ -57,10 +57,10 @@ pub fn extend(
     partition: i32,
     replication_factor: usize,
     brokers: &[Broker],
-    existing: &[Vec<BrokerId>],
+    load: &Load,
     seed: u64,
 ) -> Result<Vec<BrokerId>, TooFewBrokers> {
-    choose(replicas, u64::from(partition.unsigned_abs()), replication_factor, brokers, &Load::of(existing), seed)
+    choose(replicas, u64::from(partition.unsigned_abs()), replication_factor, brokers, load, seed)
 }
 
 /// Adds the brokers that are best for a partition: on other racks, with few replicas; and for the first, leading little.
@@ -94,14 +94,25 @@ fn same_rack(one: &Broker, other: &Broker) -> bool {
 }
 
 /// How many partitions of the topic each broker leads by preference, and how many it holds.
-#[derive(Default)]
-struct Load(BTreeMap<BrokerId, (usize, usize)>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Load(BTreeMap<BrokerId, (usize, usize)>);
 
 impl Load {
-    fn of(existing: &[Vec<BrokerId>]) -> Self {
+    /// With partitions on these replicas, each in order of preference to lead.
+    pub fn of(existing: &[Vec<BrokerId>]) -> Self {
         let mut load = Self::default();
         existing.iter().for_each(|replicas| load.add(replicas));
         load
+    }
+
+    /// A partition that was counted with replicas `from` is to have `to`.
+    pub fn replace(&mut self, from: &[BrokerId], to: &[BrokerId]) {
+        for (position, broker) in from.iter().enumerate() {
+            let (leaders, held) = self.0.entry(*broker).or_default();
+            *leaders = leaders.saturating_sub(usize::from(position == 0));
+            *held = held.saturating_sub(1);
+        }
+        self.add(to);
     }
 
     fn add(&mut self, replicas: &[BrokerId]) {
@@ -185,6 +196,21 @@ mod tests {
         let load = Load::of(&[crowded, added].concat());
         assert!(spread(&three, |broker| load.leaders(broker)) <= 1);
         assert!(spread(&three, |broker| load.replicas(broker)) <= 2);
+    }
+
+    #[test]
+    fn partitions_that_are_extended_one_by_one_are_spread_as_if_placed_at_once() {
+        let five = brokers(&[None; 5]);
+        let before = place(100, 1, &five, &[], 7).unwrap();
+        let (mut load, mut after) = (Load::of(&before), Vec::new());
+        for (partition, replicas) in (0..).zip(&before) {
+            let extended = extend(replicas.clone(), partition, 3, &five, &load, 7).unwrap();
+            load.replace(replicas, &extended);
+            after.push(extended);
+        }
+        assert_eq!(load, Load::of(&after));
+        assert!(spread(&five, |broker| load.leaders(broker)) <= 1);
+        assert!(spread(&five, |broker| load.replicas(broker)) <= 2);
     }
 
     #[test]

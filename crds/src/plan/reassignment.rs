@@ -1,6 +1,6 @@
 //! How replicas come to be where they are wanted: one step of one assignment at a time.
 
-use super::placement::{self, Broker, TooFewBrokers};
+use super::placement::{self, Broker, Load, TooFewBrokers};
 use crate::assignment::{Assignment, BrokerId, Live};
 
 /// The next step towards `target`, its replicas in order of preference; none while there is none to take. A move elsewhere is
@@ -24,7 +24,7 @@ pub fn resized(
     entry: &Assignment,
     factor: usize,
     brokers: &[Broker],
-    existing: &[Vec<BrokerId>],
+    load: &Load,
     seed: u64,
 ) -> Result<Vec<BrokerId>, TooFewBrokers> {
     let mut replicas = entry.target();
@@ -33,7 +33,7 @@ pub fn resized(
         let last = replicas.iter().rposition(|broker| !in_sync(broker)).unwrap_or(replicas.len() - 1);
         replicas.remove(last);
     }
-    placement::extend(replicas, entry.partition, factor, brokers, existing, seed)
+    placement::extend(replicas, entry.partition, factor, brokers, load, seed)
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
         let brokers = [(0, "a"), (1, "a"), (2, "b"), (3, "c")].map(broker);
         let mut entry = Assignment::create(0, ids(&[0, 1, 2]), &live()).unwrap();
         entry.isr.retain(|member| member.broker != BrokerId(1));
-        let resized = |factor| resized(&entry, factor, &brokers, &[], 7);
+        let resized = |factor| resized(&entry, factor, &brokers, &Load::default(), 7);
         assert_eq!(resized(3).unwrap(), ids(&[0, 1, 2]));
         assert_eq!(resized(4).unwrap(), ids(&[0, 1, 2, 3]));
         assert_eq!(resized(2).unwrap(), ids(&[0, 2]), "who is not in sync goes first");

@@ -10,6 +10,10 @@ use crate::wait::until;
 /// One partition of any topic.
 #[derive(Debug)]
 pub struct Partition {
+    /// The topic's name.
+    pub topic: String,
+    /// Its number in the topic.
+    pub number: usize,
     /// The broker that leads it.
     pub leader: Option<u64>,
     /// The brokers that hold it.
@@ -23,22 +27,27 @@ impl Namespace<'_> {
     pub fn partitions(&self) -> Result<Vec<Partition>> {
         let objects: Value = serde_json::from_str(&self.kubectl("get ka -o json")?)?;
         let objects = objects["items"].as_array().context("a list has items")?;
-        let entries = objects.iter().filter_map(|object| object["spec"]["partitions"].as_array()).flatten();
         let ids = |value: &Value, id: fn(&Value) -> Option<u64>| -> Vec<u64> {
             value.as_array().into_iter().flatten().filter_map(id).collect()
         };
-        let partition = |entry: &Value| Partition {
+        let partition = |topic: &Value, entry: &Value| Partition {
+            topic: topic.as_str().unwrap_or_default().to_owned(),
+            number: entry["partition"].as_u64().unwrap_or_default() as usize,
             leader: entry["leader"].as_u64(),
             replicas: ids(&entry["replicas"], Value::as_u64),
             in_sync: ids(&entry["isr"], |member| member["broker"].as_u64()),
         };
-        Ok(entries.map(partition).collect())
+        let of_object = |object: &Value| {
+            let entries = object["spec"]["partitions"].as_array().into_iter().flatten();
+            entries.map(|entry| partition(&object["spec"]["topicName"], entry)).collect::<Vec<_>>()
+        };
+        Ok(objects.iter().flat_map(of_object).collect())
     }
 
-    /// The broker that leads most.
-    pub fn busiest(&self, brokers: u64) -> Result<u64> {
+    /// The broker that leads most of a topic.
+    pub fn busiest(&self, topic: &str, brokers: u64) -> Result<u64> {
         let partitions = self.partitions()?;
-        let led_by = |id: &u64| partitions.iter().filter(|partition| partition.leader == Some(*id)).count();
+        let led_by = |id: &u64| partitions.iter().filter(|one| one.topic == topic && one.leader == Some(*id)).count();
         (0..brokers).max_by_key(led_by).context("there are brokers")
     }
 

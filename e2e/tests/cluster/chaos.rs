@@ -3,12 +3,14 @@
 
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, charts};
+use ottla_e2e::cluster::harm::Loss;
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::{LIMIT, judge};
 use ottla_e2e::wait::until;
 use ottla_e2e::witness::{Load, Testimony, Witnesses};
 use std::time::{Duration, Instant};
 
+const TOPIC: &str = "history";
 const BROKERS: u64 = 3;
 const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members: 2, java: true };
 /// So long is nobody to be missed.
@@ -27,7 +29,7 @@ impl<'a> Chaos<'a> {
         let namespace = Namespace::new(bed, name)?;
         namespace.apply(&durable())?;
         namespace.ready("kc/kafka", "Ready")?;
-        let load = namespace.load("history", 12, LOAD)?;
+        let load = namespace.load(TOPIC, 12, LOAD)?;
         namespace.wait_until_whole()?;
         Ok(Chaos { namespace, load, told: Vec::new() })
     }
@@ -35,7 +37,7 @@ impl<'a> Chaos<'a> {
     /// Does harm to the broker that leads most; waits until clients go on and all replicas are in sync again.
     fn suffer(&mut self, what: &str, harm: impl FnOnce(&Chaos<'_>, u64) -> Result<()>) -> Result<()> {
         let began = Instant::now();
-        let victim = self.namespace.busiest(BROKERS)?;
+        let victim = self.namespace.busiest(TOPIC, BROKERS)?;
         harm(self, victim)?;
         self.load.go_on()?;
         self.namespace.wait_until_whole()?;
@@ -47,47 +49,13 @@ impl<'a> Chaos<'a> {
         judge(&self.told.join("; "), self.load)
     }
 
-    fn pod_uid(&self, broker: u64) -> Result<String> {
-        self.namespace.field(&format!("pod/kafka-broker-{broker}"), ".metadata.uid")
-    }
-
-    /// Signals the broker itself, as nobody in its pod could.
-    fn signal(&self, signal: &str, broker: u64) -> Result<()> {
-        self.namespace.tool(&["signal", signal, &self.pod_uid(broker)?, "ottla"]).map(drop)
-    }
-
-    /// Deletes a pod and waits until another stands in its place.
-    fn delete_pod(&self, broker: u64, how: &str) -> Result<()> {
-        let before = self.pod_uid(broker)?;
-        self.namespace.kubectl(&format!("delete pod kafka-broker-{broker} --wait=false {how}"))?;
-        let another = |uid: &str| uid.len() == before.len() && uid != before;
-        self.namespace.satisfies(&format!("get pod/kafka-broker-{broker} -o jsonpath={{.metadata.uid}}"), another)?;
-        self.namespace.ready(&format!("pod/kafka-broker-{broker}"), "Ready").map(drop)
-    }
-
-    /// Kills a broker's process and waits until its container was started again.
-    fn kill(&self, broker: u64) -> Result<()> {
-        let before = self.namespace.starts()?;
-        self.signal("KILL", broker)?;
-        until(LIMIT, "the container to start again", || Ok((self.namespace.starts()? != before).then_some(())))
-    }
-
-    /// The number of the node that a broker is on.
-    fn node_of(&self, broker: u64) -> Result<String> {
-        let node = self.namespace.field(&format!("pod/kafka-broker-{broker}"), ".spec.nodeName")?;
-        Ok(node.trim_start_matches("node").to_owned())
-    }
-
-    /// Does this to the broker's node until Kubernetes misses it too, and undoes it.
-    fn without_node(&self, broker: u64, [lose, regain]: [&str; 2]) -> Result<()> {
-        let node = self.node_of(broker)?;
-        self.namespace.tool(&[lose, &node])?;
-        self.namespace.wait_until_led_by_others(broker)?;
-        self.load.go_on()?;
-        self.namespace.kubectl(&format!("wait node/node{node} --for=condition=Ready=Unknown --timeout=180s"))?;
-        self.namespace.tool(&[regain, &node])?;
-        self.namespace.kubectl(&format!("wait node/node{node} --for=condition=Ready --timeout=180s"))?;
-        Ok(())
+    /// Until Kubernetes misses the node too.
+    fn without_node(&self, broker: u64, loss: Loss) -> Result<()> {
+        self.namespace.without_node(broker, loss, |node| {
+            self.load.go_on()?;
+            let missed = format!("wait node/{node} --for=condition=Ready=Unknown --timeout=180s");
+            self.namespace.kubectl(&missed).map(drop)
+        })
     }
 }
 
@@ -100,18 +68,28 @@ fn pods_are_deleted_and_force_deleted_and_brokers_killed_and_frozen() -> Result<
     let Some(bed) = Bed::on_this_machine()? else { return Ok(()) };
     let mut chaos = Chaos::begin(&bed, "chaos-pods")?;
     for _ in 0..2 {
-        chaos.suffer("deleted the pod of", |chaos, victim| chaos.delete_pod(victim, ""))?;
-        chaos
-            .suffer("force-deleted the pod of", |chaos, victim| chaos.delete_pod(victim, "--grace-period=0 --force"))?;
-        chaos.suffer("kill -9 of", |chaos, victim| chaos.kill(victim))?;
+        chaos.suffer("deleted the pod of", |chaos, victim| chaos.namespace.delete_pod(victim, ""))?;
+        chaos.suffer("force-deleted the pod of", |chaos, victim| {
+            chaos.namespace.delete_pod(victim, "--grace-period=0 --force")
+        })?;
+        chaos.suffer("kill -9 of", |chaos, victim| chaos.namespace.kill_process(victim))?;
         chaos.suffer("froze", |chaos, victim| {
-            let frozen = Instant::now();
-            chaos.signal("STOP", victim)?;
+            let (frozen, uid) = (Instant::now(), chaos.namespace.pod_uid(victim)?);
+            chaos.namespace.signal("STOP", &uid)?;
             chaos.namespace.wait_until_led_by_others(victim)?;
             until(LIMIT, "a while to pass", || Ok((frozen.elapsed() > FROZEN).then_some(())))?;
-            chaos.signal("CONT", victim)
+            chaos.namespace.signal("CONT", &uid)
         })?;
     }
+    chaos.suffer("kill -9 of all at once, and of", |chaos, _| {
+        let before = chaos.namespace.starts()?;
+        let uids = (0..BROKERS).map(|broker| chaos.namespace.pod_uid(broker)).collect::<Result<Vec<_>>>()?;
+        uids.iter().try_for_each(|uid| chaos.namespace.signal("KILL", uid))?;
+        until(LIMIT, "all containers to start again", || {
+            let now = chaos.namespace.starts()?;
+            Ok(now.iter().all(|start| !before.contains(start)).then_some(()))
+        })
+    })?;
     chaos.judge().map(drop)
 }
 
@@ -121,7 +99,7 @@ fn every_broker_is_restarted_in_turn_and_no_client_sees_an_error() -> Result<()>
     let chaos = Chaos::begin(&bed, "chaos-rolling")?;
     let began = Instant::now();
     for broker in 0..BROKERS {
-        chaos.delete_pod(broker, "")?;
+        chaos.namespace.delete_pod(broker, "")?;
         chaos.load.go_on()?;
         chaos.namespace.wait_until_whole()?;
     }
@@ -132,17 +110,16 @@ fn every_broker_is_restarted_in_turn_and_no_client_sees_an_error() -> Result<()>
 fn x_nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
     let Some(bed) = Bed::to_break()? else { return Ok(()) };
     let mut chaos = Chaos::begin(&bed, "chaos-nodes")?;
-    chaos.suffer("cut the power of the node of", |chaos, victim| chaos.without_node(victim, ["kill", "add"]))?;
-    chaos.suffer("froze the node of", |chaos, victim| chaos.without_node(victim, ["freeze", "thaw"]))?;
-    chaos.suffer("cut off the node of", |chaos, victim| chaos.without_node(victim, ["cut", "join"]))?;
+    chaos.suffer("cut the power of the node of", |chaos, victim| chaos.without_node(victim, Loss::Killed))?;
+    chaos.suffer("froze the node of", |chaos, victim| chaos.without_node(victim, Loss::Frozen))?;
+    chaos.suffer("cut off the node of", |chaos, victim| chaos.without_node(victim, Loss::CutOff))?;
     chaos.suffer("drained the node of", |chaos, victim| {
-        let (node, before) = (chaos.node_of(victim)?, chaos.pod_uid(victim)?);
-        bed.kubectl(&format!("drain node{node} --ignore-daemonsets --delete-emptydir-data --force --timeout=180s"))?;
+        let node = chaos.namespace.node_of(victim)?;
+        bed.kubectl(&format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=180s"))?;
         let pod = format!("get pod/kafka-broker-{victim} -o jsonpath={{.spec.nodeName}}");
-        chaos.namespace.satisfies(&pod, |now| now.starts_with("node") && now != format!("node{node}"))?;
+        chaos.namespace.satisfies(&pod, |now| now.starts_with("node") && now != node)?;
         chaos.namespace.ready(&format!("pod/kafka-broker-{victim}"), "Ready")?;
-        ensure!(chaos.pod_uid(victim)? != before);
-        bed.kubectl(&format!("uncordon node{node}")).map(drop)
+        bed.kubectl(&format!("uncordon {node}")).map(drop)
     })?;
     chaos.judge().map(drop)
 }
@@ -151,8 +128,8 @@ fn x_nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
 fn x_ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     let Some(bed) = Bed::to_break()? else { return Ok(()) };
     let chaos = Chaos::begin(&bed, "chaos-no-api")?;
-    let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(BROKERS)?);
-    let uid = chaos.pod_uid(victim)?;
+    let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(TOPIC, BROKERS)?);
+    let uid = chaos.namespace.pod_uid(victim)?;
 
     bed.tool(&["api", "stop"])?;
     let began = Instant::now();
@@ -164,7 +141,7 @@ fn x_ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     };
     pass(WITHOUT_API / 2)?;
     // A container that starts again in its pod serves what it led, and nobody is elected.
-    bed.tool(&["signal", "KILL", &uid, "ottla"])?;
+    chaos.namespace.signal("KILL", &uid)?;
     pass(WITHOUT_API)?;
     bed.tool(&["api", "start"])?;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_crds::assignment::{Assignment, BrokerId, Live};
-use ottla_crds::plan::placement::{self, TooFewBrokers};
+use ottla_crds::plan::placement::{self, Load, TooFewBrokers};
 use ottla_crds::plan::reassignment;
 use ottla_crds::{KafkaAssignment, KafkaTopicSpec, Placement};
 
@@ -50,17 +50,18 @@ impl Moves<'_> {
     pub fn steps(&self) -> Result<Vec<Step>, Stuck> {
         let placed: BTreeMap<i32, &Placement> = self.spec.placement.iter().map(|p| (p.partition, p)).collect();
         let entries = || self.objects.iter().flat_map(|object| &object.spec.partitions);
-        let mut targets: BTreeMap<i32, Vec<BrokerId>> = entries().map(|e| (e.partition, e.target())).collect();
+        let mut load = Load::of(&entries().map(Assignment::target).collect::<Vec<_>>());
+        let mut targets: BTreeMap<i32, Vec<BrokerId>> = BTreeMap::new();
         for entry in entries() {
             let target = match (placed.get(&entry.partition), self.factor()) {
                 (Some(placement), _) => placement.replicas.clone(),
                 (None, Some(factor)) if entry.target().len() != factor => {
-                    let existing: Vec<Vec<BrokerId>> = targets.values().cloned().collect();
-                    reassignment::resized(entry, factor, self.brokers, &existing, self.seed)?
+                    reassignment::resized(entry, factor, self.brokers, &load, self.seed)?
                 }
                 (None, _) => continue,
             };
             self.check(entry, &target)?;
+            load.replace(&entry.target(), &target);
             targets.insert(entry.partition, target);
         }
         let next = |entry: &Assignment| {

@@ -1,0 +1,116 @@
+//! Many partitions on three brokers: what they cost the API server, and how long it takes to make them, to lose a broker, to start again.
+//!
+//! Topics of a hundred partitions, three replicas each, no load. Times end when any broker's metadata shows it; they are looked at
+//! every 100 ms.
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::raw::Connection;
+use ottla_e2e::target::Maker;
+use ottla_e2e::trio::{BROKERS, Trio};
+use ottla_e2e::wait::until;
+use ottla_wire::m03_metadata::MetadataResponsePartition;
+use ottla_wire::m19_create_topics::CreatableTopic;
+use ottla_wire::{CreateTopicsRequest, ErrorCode};
+use rustix::process::Signal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PARTITIONS_PER_TOPIC: usize = 100;
+const LIMIT: Duration = Duration::from_secs(900);
+/// Every look at ten thousand partitions is half a megabyte.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Measures Ottla with so many partitions, and prints the table.
+pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
+    let mut trio = Trio::start(Maker::Ottla, ottla)?;
+    println!("| {partitions} partitions in topics of {PARTITIONS_PER_TOPIC}, three replicas each | |\n|---|--:|");
+
+    let begin = Instant::now();
+    create(&trio, partitions / PARTITIONS_PER_TOPIC)?;
+    row("CreateTopics, one request, answered after", seconds(begin));
+    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
+    row("every replica in sync after", seconds(begin));
+    for kind in ["kafkatopics", "kafkaassignments"] {
+        let objects = trio.objects(kind)?;
+        let bytes: usize = objects.iter().map(|object| object.to_string().len()).sum();
+        row(&format!("{kind}: objects, bytes of JSON"), format!("{}, {bytes}", objects.len()));
+    }
+    row("resident memory of the brokers, and of API and operator, MB", resident(&trio)?);
+
+    let written = generations(&trio)?;
+    let victim = 0;
+    let begin = Instant::now();
+    trio.end_broker(victim, Signal::KILL)?;
+    wait_for(&trio, partitions, "others to lead", |one| one.leader_id > i32::from(victim))?;
+    row("kill −9 of one broker: others lead everything after", seconds(begin));
+    row("writes of KafkaAssignments for that", (generations(&trio)? - written).to_string());
+    let begin = Instant::now();
+    trio.start_broker(victim)?;
+    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
+    row("started again: every replica in sync after", seconds(begin));
+
+    for id in 0..BROKERS {
+        trio.end_broker(id, Signal::TERM)?;
+    }
+    let begin = Instant::now();
+    trio.heal()?;
+    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
+    row("all stopped and started: every replica in sync after", seconds(begin));
+    Ok(())
+}
+
+fn create(trio: &Trio, topics: usize) -> Result<()> {
+    let topic = |number: usize| CreatableTopic {
+        name: format!("many-{number}").into(),
+        num_partitions: PARTITIONS_PER_TOPIC as i32,
+        replication_factor: BROKERS as i16,
+        ..Default::default()
+    };
+    let request =
+        CreateTopicsRequest { topics: (0..topics).map(topic).collect(), timeout_ms: 900_000, ..Default::default() };
+    let mut connection = Connection::open(trio.bootstrap().split(',').next().context("there are brokers")?)?;
+    connection.wait_at_most(LIMIT)?;
+    let answer = connection.ask(7, &request)?.context("closed")?;
+    let refused = answer.topics.iter().find(|topic| topic.error_code != ErrorCode::NONE);
+    ensure!(refused.is_none(), "{refused:?}");
+    Ok(())
+}
+
+fn is_whole(partition: &MetadataResponsePartition) -> bool {
+    partition.leader_id >= 0 && partition.isr_nodes.len() == usize::from(BROKERS)
+}
+
+fn wait_for(
+    trio: &Trio,
+    partitions: usize,
+    what: &str,
+    right: impl Fn(&MetadataResponsePartition) -> bool,
+) -> Result<()> {
+    until(LIMIT, what, || {
+        std::thread::sleep(LOOK_EVERY);
+        let shown = trio.all_partitions().unwrap_or_default();
+        Ok((shown.len() == partitions && shown.iter().all(&right)).then_some(()))
+    })
+}
+
+/// How often the assignments have been written so far.
+fn generations(trio: &Trio) -> Result<i64> {
+    let objects = trio.objects("kafkaassignments")?;
+    Ok(objects.iter().filter_map(|object| object["metadata"]["generation"].as_i64()).sum())
+}
+
+fn resident(trio: &Trio) -> Result<String> {
+    let mut all = Vec::new();
+    for pid in trio.pids() {
+        all.push(format!("{:.0}", crate::broker::resident_mb(pid)?));
+    }
+    Ok(all.join(", "))
+}
+
+fn seconds(begin: Instant) -> String {
+    format!("{:.1} s", begin.elapsed().as_secs_f64())
+}
+
+fn row(what: &str, value: String) {
+    println!("| {what} | {value} |");
+}
