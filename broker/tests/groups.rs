@@ -327,6 +327,11 @@ async fn the_offsets_of_a_deleted_topic_are_not_those_of_the_next_of_its_name() 
     let response = client.call(10, &commit_of("", -1, again.id, &[(0, 5)])).await;
     assert_eq!(codes(&response), [ErrorCode::NONE]);
     assert_eq!(committed(&mut client).await.0, 5);
+    let mut names = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(
+        !names.any(|name| name.to_string_lossy().ends_with("-stray")),
+        "the old topic's files are gone, not put aside"
+    );
     cluster.one.broker.stop().await;
 }
 

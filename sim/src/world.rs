@@ -271,13 +271,12 @@ impl World {
         self.flights.extend(fetches);
     }
 
-    /// A broker that is in the ISR with what it held before says what it still has, while nobody leads.
+    /// A broker that can't lead says what it still has, while nobody leads.
     fn report(&mut self, at: usize) {
         let node = &self.nodes[at];
         let (Some(process), Some(partition)) = (&node.process, node.partition()) else { return };
         let seen = process.seen.clone();
-        let is_void = seen.isr.iter().any(|m| m.broker == node.id && m.incarnation != node.incarnation);
-        if seen.leader.is_some() || !is_void {
+        if !seen.asks_for_report(node.id, node.incarnation) {
             return;
         }
         let (last_epoch, log_end) = partition.last_epoch_and_end();

@@ -194,6 +194,12 @@ pub fn list(dir: &Path) -> DiskResult<Vec<String>> {
     Ok(names)
 }
 
+/// When a file or directory last changed in any way, its name included. Milliseconds since 1970.
+pub fn changed_ms(path: &Path) -> DiskResult<i64> {
+    let stat = rustix::fs::stat(path).map_err(|e| DiskError::new("stat", path, e))?;
+    Ok(stat.st_ctime as i64 * 1000 + stat.st_ctime_nsec as i64 / 1_000_000)
+}
+
 /// Length in bytes and time of the last change in milliseconds since 1970.
 pub fn stat(path: &Path) -> DiskResult<(u64, i64)> {
     let stat = rustix::fs::stat(path).map_err(|e| DiskError::new("stat", path, e))?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_crds::{BrokerState, BrokerStatus, KafkaAssignment, KafkaTopic};
 use uuid::Uuid;
@@ -26,7 +27,8 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
         by_topic.entry(object.spec.topic_id).or_default().push(object);
     }
     let configs = configs(known);
-    let (mut topics, mut deleted, mut topic_names) = (HashMap::new(), HashMap::new(), BTreeMap::new());
+    let (mut topics, mut deleted) = (HashMap::new(), HashMap::new());
+    let mut oldest: BTreeMap<Str, (Option<Time>, Uuid)> = BTreeMap::new();
     for (id, mut objects) in by_topic {
         objects.sort_by_key(|object| object.spec.first);
         let Some(first) = objects.first() else { continue };
@@ -46,9 +48,11 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
         if buried {
             deleted.insert(id, topic);
         } else {
-            // Two ids of one name are two operators' race: every broker must prefer the same one.
-            let chosen = topic_names.entry(topic.name.clone()).or_insert(id);
-            *chosen = id.min(*chosen);
+            // Two ids of one name (two operators' race, or objects that came back after their definition was deleted): everybody
+            // must prefer the same one, brokers and operator.
+            let created = objects.iter().map(|object| object.metadata.creation_timestamp.clone()).min().flatten();
+            let chosen = oldest.entry(topic.name.clone()).or_insert((created.clone(), id));
+            *chosen = (created, id).min(chosen.clone());
             topics.insert(id, topic);
         }
     }
@@ -59,7 +63,7 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
         inter_broker_listener: inter_broker_listener.map(|l| Str::from(l.name.as_str())).unwrap_or_default(),
         brokers: brokers.map(|broker| (broker.id, broker)).collect(),
         topics,
-        topic_names,
+        topic_names: oldest.into_iter().map(|(name, (_, id))| (name, id)).collect(),
         deleted,
         settings,
     }
@@ -158,6 +162,19 @@ mod tests {
         assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
         assert_eq!(image.deleted[&Uuid::from_u128(1)].partitions.len(), 2);
         assert!(!image.topics.contains_key(&Uuid::from_u128(1)));
+    }
+
+    #[test]
+    fn of_two_topics_of_one_name_the_older_is_meant() {
+        let created = |topic_id, rfc3339: &str| {
+            let mut object = KafkaAssignment::clone(&object("t", topic_id, 0..1));
+            object.metadata.creation_timestamp = Some(serde_json::from_value(rfc3339.into()).unwrap());
+            Arc::new(object)
+        };
+        let (older, newer) = (created(2, "2026-01-01T00:00:00Z"), created(1, "2026-01-02T00:00:00Z"));
+        let image = image(&known([newer, older]), &ClusterImage::default());
+        assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
+        assert!(image.topics.contains_key(&Uuid::from_u128(1)), "its files stand, too");
     }
 
     #[test]

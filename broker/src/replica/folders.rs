@@ -9,15 +9,42 @@ use ottla_log::folder::{Folder, deleted_name, partition_name, stray_name};
 use ottla_log::metadata::{MetadataError, read_topic_id, write_topic_id};
 use uuid::Uuid;
 
-/// Makes sure that the folder of the partition is there and this topic's.
+/// Files that were put aside are kept for so long, for somebody to look at.
+const STRAY_AGE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Why a partition has no folder.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Two topics of one name have assignments here. The one that has records keeps them.
+    #[error(
+        "its folder holds the records of topic id {0}, which has the same name and is still assigned: delete one of the two"
+    )]
+    Taken(Uuid),
+    /// The folder's metadata is malformed.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] disk::DiskError),
+}
+
+/// Makes sure that the folder of the partition is there and this topic's. The files of another topic of this name are put aside,
+/// unless it `stands`: is assigned, too.
 ///
 /// # Errors
-/// When the disk refuses, or the folder's metadata is malformed.
-pub fn claim(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<(), MetadataError> {
+/// See [`ClaimError`].
+pub fn claim(
+    data: &Path,
+    topic: &str,
+    partition: i32,
+    topic_id: Uuid,
+    stands: impl Fn(Uuid) -> bool,
+) -> Result<(), ClaimError> {
     let dir = data.join(partition_name(topic, partition));
     if dir.exists() {
         match read_topic_id(&dir)? {
             Some(id) if id == topic_id => return Ok(()),
+            Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
             Some(id) => {
                 tracing::warn!(topic, partition, %id, "put aside the files of another topic of the same name");
                 disk::rename(&dir, &data.join(stray_name(topic, partition, id)))?;
@@ -31,19 +58,44 @@ pub fn claim(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result
     Ok(())
 }
 
-/// Removes the folder of the partition, if it is this topic's: first by name, so that a crash half-way leaves no half log.
+/// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a crash half-way
+/// leaves no half log.
 ///
 /// # Errors
 /// When the disk refuses, or the folder's metadata is malformed.
 pub fn remove(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<(), MetadataError> {
     let dir = data.join(partition_name(topic, partition));
-    if dir.exists() && read_topic_id(&dir)? == Some(topic_id) {
+    let aside = data.join(stray_name(topic, partition, topic_id));
+    let found = if dir.exists() && read_topic_id(&dir)? == Some(topic_id) { dir } else { aside };
+    if found.exists() {
         let going = data.join(deleted_name(topic, partition, topic_id));
-        disk::rename(&dir, &going)?;
+        disk::rename(&found, &going)?;
         disk::sync_dir(data)?;
         disk::remove_dir(&going)?;
     }
     Ok(())
+}
+
+/// Removes what was put aside long before `now_ms`, and counts what is still there.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn sweep_strays(data: &Path, now_ms: i64) -> disk::DiskResult<usize> {
+    let mut left = 0;
+    for name in disk::list(data)? {
+        if Folder::parse(&name) != Some(Folder::Stray) {
+            continue;
+        }
+        let stray = data.join(&name);
+        // Being renamed is a folder's last change.
+        if now_ms - disk::changed_ms(&stray)? > STRAY_AGE_MS {
+            tracing::warn!(folder = name, "removed files that no assignment has named for a day");
+            disk::remove_dir(&stray)?;
+        } else {
+            left += 1;
+        }
+    }
+    Ok(left)
 }
 
 /// Finishes the removals that a crash interrupted.
@@ -62,22 +114,40 @@ pub fn finish_removals(data: &Path) -> disk::DiskResult<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env;
 
     #[test]
-    fn a_folder_of_another_life_of_the_topic_is_put_aside_and_never_removed() {
+    fn a_folder_of_another_life_of_the_topic_is_put_aside_until_that_one_is_deleted() {
         let data = tempfile::tempdir().unwrap();
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        claim(data.path(), "t", 0, old).unwrap();
+        let nobody = |_| false;
+        claim(data.path(), "t", 0, old, nobody).unwrap();
         std::fs::write(data.path().join("t-0/precious"), "x").unwrap();
-        claim(data.path(), "t", 0, new).unwrap();
+        let taken = claim(data.path(), "t", 0, new, |id| id == old);
+        assert!(matches!(taken, Err(ClaimError::Taken(id)) if id == old), "{taken:?}");
+        claim(data.path(), "t", 0, new, nobody).unwrap();
         assert_eq!(read_topic_id(&data.path().join("t-0")).unwrap(), Some(new));
         let aside = data.path().join(stray_name("t", 0, old));
         assert!(aside.join("precious").exists());
 
+        assert_eq!(sweep_strays(data.path(), env::wall_clock_ms()).unwrap(), 1);
+
         remove(data.path(), "t", 0, old).unwrap();
         assert!(data.path().join("t-0").exists(), "it is not the old topic's");
+        assert!(!aside.exists(), "that is");
         remove(data.path(), "t", 0, new).unwrap();
         assert!(!data.path().join("t-0").exists());
+    }
+
+    #[test]
+    fn what_was_put_aside_goes_after_a_day() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join(stray_name("t", 0, Uuid::nil()))).unwrap();
+        std::fs::create_dir(data.path().join("t-0")).unwrap();
+        let tomorrow = env::wall_clock_ms() + STRAY_AGE_MS + 1000;
+        assert_eq!(sweep_strays(data.path(), env::wall_clock_ms()).unwrap(), 1);
+        assert_eq!(sweep_strays(data.path(), tomorrow).unwrap(), 0);
+        assert_eq!(disk::list(data.path()).unwrap(), ["t-0"]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use futures::future::{join, join_all};
 
 use ottla_log::retention::Retired;
 
-use super::Replicas;
 use super::partition::Partition;
+use super::{Replicas, folders};
 use crate::env;
 
 /// Dirty data is flushed at this age …
@@ -35,6 +35,7 @@ impl Replicas {
             self.flush_what_is_due().await;
             if env::now() >= next_retention {
                 self.apply_retention().await;
+                self.sweep_strays().await;
                 next_retention = env::now() + retention_interval();
             }
             // A shorter interval takes effect before the longer one has passed.
@@ -78,6 +79,14 @@ impl Replicas {
             if let Some(retired) = retired {
                 self.unlink_later(vec![retired], delay);
             }
+        }
+    }
+
+    async fn sweep_strays(&self) {
+        let data = self.dir.clone();
+        match self.workers.run(move || folders::sweep_strays(&data, env::wall_clock_ms())).await {
+            Ok(left) => self.metrics.stray_replicas.set(left as i64),
+            Err(error) => tracing::error!(%error, "failed to look for files that were put aside"),
         }
     }
 

@@ -31,7 +31,6 @@ use futures::stream::FuturesUnordered;
 use ottla_batch::{Codec, ProduceRules};
 use ottla_config::{Compression, TopicSettings};
 use ottla_log::folder::partition_name;
-use ottla_log::metadata::MetadataError;
 use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -250,22 +249,29 @@ impl Replicas {
 
     /// Begins to open what the image puts here, gives every open replica its role, removes what bears a tombstone or has been moved
     /// away. What the image does not mention is left alone: absence is never deletion. Gives when something is to be tried again.
-    async fn reconcile<'a>(&'a self, image: &ClusterImage, openings: &mut Openings<'a>) -> Option<Instant> {
+    async fn reconcile<'a>(&'a self, image: &Arc<ClusterImage>, openings: &mut Openings<'a>) -> Option<Instant> {
         let now = env::now();
         self.unopened.lock().failed.retain(|key, _| self.mine(image, *key).is_some());
         let mut has_room = true;
+        let mut missing = Vec::new();
         for topic in image.topics.values() {
             for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
-                let key = (topic.id, assignment.partition);
-                let running = self.running.read().get(&key).cloned();
-                if let Some(partition) = running {
-                    has_room &= partition.assume(assignment, &topic.settings, surroundings(image, assignment));
-                } else if self.unopened.lock().begin(key, now) {
-                    openings.push(Box::pin(self.open(topic.clone(), assignment.partition)));
+                let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
+                match running {
+                    Some(partition) => {
+                        has_room &= partition.assume(assignment, &topic.settings, surroundings(image, assignment));
+                    }
+                    None => missing.push((topic, assignment.partition)),
                 }
             }
         }
+        // First: a topic that was made again takes the place of the one that is gone.
         self.remove_gone(image).await;
+        for (topic, number) in missing {
+            if self.unopened.lock().begin((topic.id, number), now) {
+                openings.push(Box::pin(self.open(image.clone(), topic.clone(), number)));
+            }
+        }
         self.fetchers.reconcile(image, &self.all());
         self.roles.send_replace(());
         self.report_what_is_left(image);
@@ -275,10 +281,10 @@ impl Replicas {
     }
 
     /// The workers bound how many logs are recovered at a time.
-    async fn open(&self, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
+    async fn open(&self, image: Arc<ClusterImage>, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
         let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
         let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
-        let opened = self.workers.run(move || open_log(&data, &of, number, hint, &files)).await;
+        let opened = self.workers.run(move || open_log(&data, &image, &of, number, hint, &files)).await;
         let opened = opened.inspect_err(|error| {
             // Other partitions are served; this one is tried again.
             tracing::error!(topic = %topic.name, partition = number, %error, "failed to open a log");
@@ -354,19 +360,12 @@ impl Replicas {
         forgotten.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }
 
-    /// Whether nobody leads, and the in-sync entry for this broker names what its disk held before; not yet reported.
-    fn is_void(&self, assignment: &Assignment) -> bool {
-        let Me { id, incarnation } = self.me;
-        assignment.leader.is_none()
-            && assignment.isr.iter().any(|member| member.broker == id && member.incarnation != incarnation)
-            && !assignment.reports.iter().any(|report| report.broker == id && report.incarnation == incarnation)
-    }
-
-    /// Says what this broker still has of partitions that nobody can lead and whose in-sync entry for it is void: its disk is not
-    /// what it was (COORDINATION §3). The longest log of all that report will lead.
+    /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync, or its disk
+    /// is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that report leads.
     fn report_what_is_left(&self, image: &ClusterImage) {
         for topic in image.topics.values() {
-            for assignment in topic.partitions.iter().filter(|assignment| self.is_void(assignment)) {
+            let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
+            for assignment in topic.partitions.iter().filter(asks_me) {
                 let Some(partition) = self.running.read().get(&(topic.id, assignment.partition)).cloned() else {
                     continue;
                 };
@@ -450,13 +449,14 @@ fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {
 
 fn open_log(
     data: &Path,
+    image: &ClusterImage,
     topic: &Topic,
     number: i32,
     hint: RecoveryHint,
     files: &Arc<Files>,
 ) -> Result<(Log, Proposal), OpenError> {
     let name = topic.name.as_ref();
-    folders::claim(data, name, number, topic.id)?;
+    folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
     let dir = data.join(partition_name(name, number));
     let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
     if opened.cut_bytes > 0 {
@@ -471,7 +471,7 @@ fn open_log(
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     #[error(transparent)]
-    Folder(#[from] MetadataError),
+    Folder(#[from] folders::ClaimError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]

@@ -7,15 +7,17 @@ impl Assignment {
     /// somebody valid leads, if there is anybody.
     ///
     /// Void members leave first: they hold nothing. Then dead ones, whose content may come back. A draining broker goes on
-    /// leading while nobody can take over.
+    /// leading while nobody can take over. While nobody can lead, every member stays: the first that comes back with its content
+    /// leads, and a recovery waits for all of them.
     pub fn heal(&self, live: &Live, min_in_sync: usize) -> Result<Self, Refusal> {
         let mut next = self.clone();
+        next.leader = next.successor(live);
+        if next.leader.is_none() {
+            return self.changed_to(next);
+        }
+        next.reports.clear();
         next.drop_members(Standing::Void, live, min_in_sync);
         next.drop_members(Standing::Dead, live, min_in_sync);
-        next.leader = next.successor(live);
-        if next.leader.is_some() {
-            next.reports.clear();
-        }
         next.drop_members(Standing::Draining, live, min_in_sync);
         self.changed_to(next)
     }

@@ -2,9 +2,19 @@
 //!
 //! Always: nobody is elected before every last member of the ISR has reported, so nothing that still exists is given up.
 
-use super::{Assignment, BrokerId, IsrMember, Live, RecoveryReport, Refusal, Standing};
+use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, Refusal, Standing};
 
 impl Assignment {
+    /// Whether a broker is to say what it still has: nobody leads, and neither the ISR nor a report speaks of what it holds now. In
+    /// the last ISR or not: its log may be the longest.
+    pub fn asks_for_report(&self, broker: BrokerId, incarnation: Incarnation) -> bool {
+        let has_reported = |report: &RecoveryReport| report.broker == broker && report.incarnation == incarnation;
+        self.leader.is_none()
+            && self.replicas.contains(&broker)
+            && !self.isr.contains(&IsrMember { broker, incarnation })
+            && !self.reports.iter().any(has_reported)
+    }
+
     /// Publishes what a broker still has of a partition that nobody leads.
     pub fn report(&self, report: RecoveryReport) -> Result<Self, Refusal> {
         if !self.replicas.contains(&report.broker) {

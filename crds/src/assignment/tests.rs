@@ -112,6 +112,24 @@ fn who_is_gone_leaves_and_the_first_valid_replica_leads() {
         ("one out of sync can not lead", partition(&[0, 2]), live(&[1, 2]), Ok((Some(2), vec![0, 2], 1, 1))),
         ("a dead member at the floor stays", partition(&[0, 1]), live(&[0]), Err(Refusal::Unchanged)),
         ("everybody died", partition(&[0, 1]), live(&[]), Ok((None, vec![0, 1], 1, 1))),
+        (
+            "all members died above the floor: each may come back",
+            partition(&[0, 1, 2]),
+            live(&[]),
+            Ok((None, vec![0, 1, 2], 1, 1)),
+        ),
+        (
+            "the last in preference came back first",
+            without_leader(&[0, 1, 2]),
+            live(&[2]),
+            Ok((Some(2), vec![1, 2], 1, 1)),
+        ),
+        (
+            "all lost their disks' tails: every one has to report",
+            partition(&[0, 1, 2]),
+            with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2),
+            Ok((None, vec![0, 1, 2], 1, 1)),
+        ),
         ("everybody is still dead", without_leader(&[0, 1]), live(&[]), Err(Refusal::Unchanged)),
         ("the first of them came back", without_leader(&[0, 1]), live(&[1]), Ok((Some(1), vec![0, 1], 1, 1))),
         (
@@ -332,6 +350,20 @@ fn after_a_power_cut_the_longest_log_leads_once_every_last_member_has_reported()
     assert_eq!(after.isr, [IsrMember { broker: BrokerId(2), incarnation: incarnation(2, 2) }]);
     assert!(after.reports.is_empty());
     assert_eq!(after.epochs(), Epochs { leader: now.leader_epoch + 1, partition: now.partition_epoch + 1 });
+}
+
+#[test]
+fn who_holds_a_log_that_nobody_vouches_for_reports_once_in_the_isr_or_not() {
+    let now = without_leader(&[0, 1]);
+    let is_asked = |now: &Assignment, broker, life| now.asks_for_report(BrokerId(broker), incarnation(broker, life));
+    assert!(is_asked(&now, 0, 2), "its entry is void");
+    assert!(is_asked(&now, 2, 1), "it was not in sync");
+    assert!(!is_asked(&now, 0, 1), "it may simply lead");
+    assert!(!is_asked(&now, 3, 1), "it is no replica");
+    assert!(!is_asked(&partition(&[0, 1]), 2, 1), "somebody leads");
+    let now = now.report(report(2, 1, 5, 90)).unwrap();
+    assert!(!is_asked(&now, 2, 1), "it has");
+    assert!(is_asked(&now, 2, 2), "what it had then");
 }
 
 #[test]
