@@ -60,7 +60,8 @@ impl Refusals {
 
     /// A batch was refused, and not because of one before it.
     pub fn note(&mut self, partition: Named, batch: &BatchHeader, code: ErrorCode) {
-        if is_passing(code) && batch.has_producer_id() && self.by_partition.len() < MOST {
+        let is_numbered = batch.has_producer_id() && batch.base_sequence >= 0;
+        if is_passing(code) && is_numbered && self.by_partition.len() < MOST {
             let producer = (batch.producer_id, batch.producer_epoch);
             let refused = Refused { producer, first_sequence: batch.base_sequence, code, behind: BEHIND };
             self.by_partition.insert(partition, refused);
@@ -132,6 +133,7 @@ mod tests {
             ("another epoch's", batch(0, 20), NOT_LEADER, batch(1, 30), None),
             ("another producer's", batch(0, 20), NOT_LEADER, other, None),
             ("without a producer id", none, NOT_LEADER, none, None),
+            ("with a number that is none", batch(0, i32::MIN), NOT_LEADER, batch(0, 30), None),
             ("for good", batch(0, 20), ErrorCode::MESSAGE_TOO_LARGE, batch(0, 30), None),
             ("perhaps appended", batch(0, 20), ErrorCode::REQUEST_TIMED_OUT, batch(0, 30), None),
         ] {
