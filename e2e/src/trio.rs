@@ -263,7 +263,7 @@ impl Trio {
     pub fn objects(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.api_port()))?;
         let path = format!("/apis/ottla.io/v1alpha1/namespaces/default/{kind}");
-        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
         let answer = std::io::read_to_string(stream)?;
         let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
         let mut list: serde_json::Value = serde_json::from_str(body).with_context(|| answer.clone())?;
