@@ -115,6 +115,12 @@ impl Bed {
         self.helm(&format!(
             "upgrade --install ottla {charts}/ottla --namespace {OPERATOR_NAMESPACE} --create-namespace --wait --timeout 180s"
         ))?;
+        if self.built_in && self._end.is_none() {
+            // The image may be another under the same name.
+            let deployment = format!("deployment/ottla -n {OPERATOR_NAMESPACE}");
+            self.kubectl(&format!("rollout restart {deployment}"))?;
+            self.kubectl(&format!("rollout status {deployment} --timeout=180s"))?;
+        }
         Ok(())
     }
 
