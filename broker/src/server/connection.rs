@@ -35,6 +35,20 @@ pub enum Ended {
     Stopping,
 }
 
+impl Ended {
+    /// Why the broker closed it on its peer; none where it is not the broker's doing, or no refusal.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Ended::Refused(CloseReason::Malformed) => Some("malformed"),
+            Ended::Refused(CloseReason::Unsupported) => Some("unsupported"),
+            Ended::Refused(CloseReason::FailedUnacknowledged) => Some("failed_unacknowledged"),
+            Ended::Read(ReadError::Length(_)) => Some("frame_length"),
+            Ended::Idle => Some("idle"),
+            Ended::Read(ReadError::Closed | ReadError::Socket(_)) | Ended::Write(_) | Ended::Stopping => None,
+        }
+    }
+}
+
 /// Serves `stream` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones before it
 /// allow ([`Replies::admit`]).
 pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {

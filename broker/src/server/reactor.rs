@@ -165,6 +165,9 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
             metrics.connections.inc();
             let ended = connection::serve(reactor, stream, peer).await;
             metrics.connections.dec();
+            if let Some(reason) = ended.refusal() {
+                metrics.connections_refused.with_label_values(&[reason]).inc();
+            }
             connections.fetch_sub(1, Ordering::Relaxed);
             tracing::debug!(%address, %ended, "connection ended");
         });

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use ottla_e2e::target::ottla_program;
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -463,6 +463,12 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
     ensure_numbered(&read(&mut connection, "busy", 0)?, 10)?;
     find_coordinator(&mut connection, "readers")?;
     commit(&mut connection, "readers", "busy", 4)?;
+    // A browser, say: its first four bytes are a length that no request has.
+    let mut stranger = std::net::TcpStream::connect(("127.0.0.1", laptop.kafka_port()))?;
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+    ensure!(stranger.read(&mut [0])? == 0, "it is told something");
+    let counted = "ottla_connections_refused_total{reason=\"frame_length\"} 1";
+    until(LIMIT, counted, || Ok(laptop.metrics()?.contains(counted).then_some(())))?;
     let metrics = laptop.metrics()?;
     let mut promtool =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
