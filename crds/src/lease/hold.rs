@@ -8,7 +8,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Claim, DEADLINE, RENEW};
 
@@ -55,6 +55,10 @@ pub async fn hold(
                 if held.send_replace(None).is_some() {
                     warn!(lease = claim.name, "lost the lease to another holder");
                 }
+                RETRY
+            }
+            Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
+                debug!(lease = claim.name, status.message, "the lease has changed since it was read");
                 RETRY
             }
             Ok(Err(error)) => {
