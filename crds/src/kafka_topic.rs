@@ -171,6 +171,9 @@ pub struct KafkaTopicStatus {
 }
 
 impl KafkaTopic {
+    /// The finalizer that keeps a topic's object until its assignments bear tombstones.
+    pub const FINALIZER: &str = "ottla.io/topic";
+
     /// The topic's name in Kafka.
     pub fn topic_name(&self) -> &str {
         self.spec.topic_name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()

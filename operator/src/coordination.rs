@@ -4,6 +4,7 @@
 //! - [`brokers`]: who is there
 //! - [`liveness`]: who is alive: the evidence and the judgement
 //! - [`tenure`]: since when they are there
+//! - [`arrivals`]: who has not been there yet
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
@@ -19,9 +20,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
+use ottla_crds::assignment::BrokerId;
 use ottla_crds::lease::{self, Sightings};
 use ottla_crds::{KafkaCluster, names};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -29,6 +31,7 @@ use crate::plan::platform::Platform;
 use crate::plan::{self, Step, World};
 
 pub mod apply;
+pub mod arrivals;
 pub mod brokers;
 pub mod liveness;
 pub mod pace;
@@ -36,12 +39,13 @@ pub mod tenure;
 pub mod watches;
 
 use apply::Writer;
+use arrivals::Arrivals;
 use brokers::Observation;
 use liveness::pings::Pings;
 use liveness::pods::Pods;
 use pace::Pace;
 use tenure::Tenure;
-use watches::Watches;
+use watches::{Shown, Watches};
 
 /// Writes in flight at once: enough to hide a round trip, few enough to be kind to the API server.
 const WRITES_AT_ONCE: usize = 16;
@@ -75,11 +79,13 @@ async fn coordinate_until(
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let selector = format!("{}={cluster}", names::CLUSTER_LABEL);
     let (seen, sightings) = watch::channel(Sightings::new());
+    let (watches, shown) = Watches::start(&client, namespace, cluster);
     let coordination =
         Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform };
     tokio::select! {
         () = lease::observe(leases, &selector, seen) => {}
-        () = coordination.run(sightings) => {}
+        () = watches.follow() => {}
+        () = coordination.run(shown, sightings) => {}
         () = shutdown => {}
     }
 }
@@ -95,8 +101,7 @@ struct Coordination<'a> {
 }
 
 impl Coordination<'_> {
-    async fn run(mut self, mut sightings: watch::Receiver<Sightings>) {
-        let mut watches = Watches::start(&self.client, self.namespace, self.cluster);
+    async fn run(mut self, mut shown: Shown, mut sightings: watch::Receiver<Sightings>) {
         let writer = Writer::new(&self.client, self.namespace);
         let fresh_cluster_id = Uuid::new_v4();
         let mut pace = Pace::default();
@@ -104,11 +109,12 @@ impl Coordination<'_> {
         let mut pings = Pings::default();
         let mut heard = pings.heard();
         let mut tenure = Tenure::default();
+        let mut arrivals = Arrivals::default();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
         let mut again_at = None;
         loop {
             tokio::select! {
-                () = watches.changed() => {}
+                changed = shown.complete.changed() => if changed.is_err() { return },
                 changed = sightings.changed() => if changed.is_err() { return },
                 () = pods.changed() => {}
                 () = shown_anew(&mut self.platform) => {}
@@ -116,10 +122,10 @@ impl Coordination<'_> {
                 _ = heard.changed() => {}
                 () = until(again_at) => {}
             }
-            if !watches.are_complete() {
+            if !*shown.complete.borrow_and_update() {
                 continue;
             }
-            let object = watches.cluster.state().into_iter().next();
+            let object = shown.cluster.state().into_iter().next();
             let platform = self.platform.as_mut().and_then(|platform| platform.borrow_and_update().clone());
             let of = |object: &Arc<KafkaCluster>| platform.as_ref().is_some_and(|platform| platform.of == object.uid());
             if self.platform.is_some() && object.as_ref().is_some_and(|object| !of(object)) {
@@ -137,18 +143,21 @@ impl Coordination<'_> {
             pings.follow(observed.targets(object.as_deref()));
             let brokers = observed.brokers();
             let after = object.as_ref().and_then(|cluster| return_after(cluster));
+            let wanted = object.as_ref().map_or(0, |cluster| cluster.spec.brokers.replicas);
             let world = World {
                 settled: tenure.settled(&brokers, after, Instant::now()),
+                awaited: arrivals.awaited((0..wanted).map(BrokerId), &observed.registered(), Instant::now()),
                 brokers,
                 cluster: object,
-                topics: watches.topics.state(),
-                assignments: watches.assignments.state(),
+                topics: shown.topics.state(),
+                assignments: shown.assignments.state(),
                 platform,
                 now: Time(Timestamp::now()),
                 fresh_cluster_id,
             };
             let steps = plan::plan(&world);
-            again_at = take(&writer, &mut pace, steps).await.into_iter().chain(tenure.next(after)).min();
+            let next_try = take(&writer, &mut pace, steps).await;
+            again_at = next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).min();
         }
     }
 }
@@ -176,15 +185,18 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
     let more = due.len() > STEPS_PER_PLAN;
     due.truncate(STEPS_PER_PLAN);
     let mut planned = held_back;
+    let ending = &OnceCell::new();
     let writes = due.into_iter().map(|step| async move {
-        let outcome = writer.apply(&step).await;
+        let outcome = writer.apply(&step, ending).await;
         (step, outcome)
     });
     let mut outcomes = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
     while let Some((step, outcome)) = outcomes.next().await {
         match &outcome {
             Ok(()) => {}
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Err(kube::Error::Api(status))
+                if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+            {
                 tracing::debug!(%status.message, "another writer was faster");
             }
             Err(error) => tracing::warn!(%error, step = step.name(), "failed to write an object"),

@@ -7,6 +7,7 @@
 //! - [`moves`]: where replicas are wanted, and who should lead
 //! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
 //! - [`cluster`]: what is said about the cluster
+//! - [`rules`]: what topics' settings come to
 //! - [`condition`]: conditions that keep their times
 //! - [`platform`]: what Kubernetes tells of brokers that run on it
 //!
@@ -23,16 +24,15 @@ use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
 use uuid::Uuid;
 
 use self::platform::Platform;
+use self::rules::RuleBook;
 
 pub mod assignments;
 pub mod cluster;
 pub mod condition;
 pub mod moves;
 pub mod platform;
+pub mod rules;
 pub mod topic;
-
-/// What keeps a KafkaTopic until its assignments bear tombstones.
-pub const FINALIZER: &str = "ottla.io/topic";
 
 /// Everything that a plan rests on.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct World {
     pub platform: Option<Arc<Platform>>,
     /// Those that have been alive for so long that leaders return to them.
     pub settled: BTreeSet<BrokerId>,
+    /// Those that have never been there and are waited for.
+    pub awaited: BTreeSet<BrokerId>,
     /// The time that changed conditions bear.
     pub now: Time,
     /// The cluster's id, if it has none yet.
@@ -97,7 +99,14 @@ pub enum Step {
     /// Put our finalizer on a topic.
     Own(Arc<KafkaTopic>),
     /// Take it off again.
-    Release(Arc<KafkaTopic>, News),
+    Release {
+        /// The topic.
+        topic: Arc<KafkaTopic>,
+        /// Not if this assignment is there without a tombstone, written too late for this plan to know.
+        unless: Option<String>,
+        /// What to tell.
+        news: Option<News>,
+    },
     /// Replace a topic's status by the one in this object.
     TopicStatus(Box<KafkaTopic>, Option<News>),
     /// Replace the cluster's status by the one in this object.
@@ -125,7 +134,7 @@ impl Step {
             Step::Bury { .. } => "put a tombstone on an assignment",
             Step::Remove(_) => "remove an assignment",
             Step::Own(_) => "put the finalizer on a topic",
-            Step::Release(..) => "take the finalizer off a topic",
+            Step::Release { .. } => "take the finalizer off a topic",
             Step::TopicStatus(..) => "write a topic's status",
             Step::ClusterStatus(..) => "write the cluster's status",
         }
@@ -138,11 +147,11 @@ pub fn plan(world: &World) -> Vec<Step> {
     if cluster.spec.paused {
         return Vec::new();
     }
-    let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
-    let mut steps = assignments::elections(world, &settings);
+    let rules = RuleBook::new(world, &BrokerSettings::resolve(&cluster.spec.broker_config()));
+    let mut steps = assignments::elections(world, &rules);
     steps.extend(cluster::status(world, cluster));
     steps.extend(assignments::emptied_graves(world));
-    steps.extend(topic::topics(world, cluster, &settings));
+    steps.extend(topic::topics(world, cluster, &rules));
     steps.extend(moves::returns(world));
     steps
 }

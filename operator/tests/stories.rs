@@ -49,6 +49,31 @@ async fn a_steady_state_writes_nothing_but_leases() {
     assert_eq!(world.seen().await.versions(), before);
 }
 
+/// The operator hangs before the first write too many.
+#[tokio::test(start_paused = true)]
+async fn a_topic_costs_three_writes_and_its_end_another_three() {
+    const TOPICS: i64 = 150;
+    const CLUSTERS_STATUS: i64 = 10;
+    let world = World::with_cluster(2).await;
+    let _brokers = (world.broker(0, 7), world.broker(1, 8));
+    let first = world.operator_with(3 * TOPICS + CLUSTERS_STATUS);
+    for n in 0..TOPICS {
+        world.apply_topic(&format!("topic-{n}"), 2).await;
+    }
+    let ready = |topic: &KafkaTopic| condition(Some(topic), "Ready") == Some(("True", "Ready"));
+    world.until("all are ready", |seen| seen.topics.iter().all(ready)).await;
+    drop(first);
+
+    let _second = world.operator_with(3 * TOPICS + CLUSTERS_STATUS);
+    for n in 0..TOPICS {
+        world.delete_topic(&format!("topic-{n}")).await;
+    }
+    world.until("all objects are gone", |seen| seen.topics.is_empty()).await;
+    world.remove_replicas(BrokerId(0)).await;
+    world.remove_replicas(BrokerId(1)).await;
+    world.until("nothing is left", |seen| seen.assignments.is_empty()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn deletion_waits_for_every_replicas_word_but_not_the_object() {
     let world = World::with_cluster(2).await;
@@ -177,7 +202,7 @@ async fn what_can_not_be_done_is_said_and_not_done() {
     let _operator = world.operator();
     world.apply_topic("early", 1).await;
     let ready = |topic: Option<&KafkaTopic>, reason| condition(topic, "Ready") == Some(("False", reason));
-    world.until("it waits for a broker", |seen| ready(seen.topic("early"), "NoBrokers")).await;
+    world.until("it waits for a broker", |seen| ready(seen.topic("early"), "BrokersStarting")).await;
     let _broker = world.broker(0, 7);
     world.until("it has one", |seen| seen.leaders("early").len() == 1).await;
 

@@ -53,33 +53,51 @@ impl Lists {
 }
 
 impl Known {
-    /// Takes note of an event, as the broker `me`.
-    pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: News) {
+    /// Takes note of events, as the broker `me`. Whether anything of it is new.
+    pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = News>) -> bool {
+        let mut learned = false;
+        for news in news {
+            learned |= self.see(me, lists, news);
+        }
+        // Once for all of them: it looks at everything.
+        self.forget_topics_without_assignments();
+        learned
+    }
+
+    fn see(&mut self, me: BrokerId, lists: &mut Lists, news: News) -> bool {
         match news {
             News::Cluster(Event::Apply(cluster) | Event::InitApply(cluster)) => self.see_cluster(cluster),
-            News::Cluster(Event::Init | Event::Delete(_)) => {}
-            News::Cluster(Event::InitDone) => lists.whole[0] = true,
+            News::Cluster(Event::Init | Event::Delete(_)) => false,
+            News::Cluster(Event::InitDone) => {
+                lists.whole[0] = true;
+                false
+            }
 
-            News::Topic(Event::Init) => lists.topics = Some(BTreeSet::new()),
+            News::Topic(Event::Init) => {
+                lists.topics = Some(BTreeSet::new());
+                false
+            }
             News::Topic(Event::Apply(topic) | Event::InitApply(topic)) => {
                 let name = topic.name_any();
                 lists.topics.iter_mut().for_each(|listed| _ = listed.insert(name.clone()));
-                self.gone_topics.remove(&name);
-                self.topics.insert(name, Arc::new(topic));
+                let was_gone = self.gone_topics.remove(&name);
+                replace(&mut self.topics, name, topic) || was_gone
             }
-            News::Topic(Event::Delete(topic)) => {
-                self.gone_topics.insert(topic.name_any());
-            }
+            News::Topic(Event::Delete(topic)) => self.gone_topics.insert(topic.name_any()),
             News::Topic(Event::InitDone) => {
                 lists.whole[1] = true;
                 let listed = lists.topics.take().unwrap_or_default();
                 self.gone_topics.extend(self.topics.keys().filter(|name| !listed.contains(*name)).cloned());
+                true
             }
 
-            News::Assignment(Event::Init) => lists.assignments = Some(BTreeSet::new()),
+            News::Assignment(Event::Init) => {
+                lists.assignments = Some(BTreeSet::new());
+                false
+            }
             News::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
                 lists.assignments.iter_mut().for_each(|listed| _ = listed.insert(object.name_any()));
-                self.see_assignment(object);
+                self.see_assignment(object)
             }
             News::Assignment(Event::Delete(object)) => {
                 let name = object.name_any();
@@ -89,27 +107,30 @@ impl Known {
                 } else {
                     tracing::error!(object = name, "an assignment was removed without a tombstone: it goes on to hold");
                 }
+                true
             }
             News::Assignment(Event::InitDone) => {
                 lists.whole[2] = true;
                 let listed = lists.assignments.take().unwrap_or_default();
                 self.miss_assignments(me, &listed);
+                true
             }
         }
-        self.forget_topics_without_assignments();
     }
 
-    fn see_cluster(&mut self, cluster: KafkaCluster) {
+    fn see_cluster(&mut self, cluster: KafkaCluster) -> bool {
         let id = |cluster: &KafkaCluster| cluster.status.as_ref().and_then(|status| status.cluster_id.clone());
         let known = self.cluster.as_deref().and_then(id);
         if known.is_some() && id(&cluster) != known {
             tracing::error!(?known, shown = ?id(&cluster), "ignored a KafkaCluster with another cluster id");
-            return;
+            return false;
         }
+        let is_new = self.cluster.as_deref() != Some(&cluster);
         self.cluster = Some(Arc::new(cluster));
+        is_new
     }
 
-    fn see_assignment(&mut self, mut object: KafkaAssignment) {
+    fn see_assignment(&mut self, mut object: KafkaAssignment) -> bool {
         let name = object.name_any();
         if let Some(known) = self.assignments.get(&name) {
             object.spec.deleted |= known.spec.deleted;
@@ -117,7 +138,7 @@ impl Known {
                 keep_newer(&mut object.spec.partitions, entry, &name);
             }
         }
-        self.assignments.insert(name, Arc::new(object));
+        replace(&mut self.assignments, name, object)
     }
 
     /// A list that lacks what is known: the deletion of a topic may have been missed, unless this broker's own word was
@@ -150,6 +171,13 @@ impl Known {
         self.topics.retain(|name, topic| !gone.contains(name) || needed.contains(topic.topic_name()));
         self.gone_topics = gone.into_iter().filter(|name| self.topics.contains_key(name)).collect();
     }
+}
+
+/// Whether this is another object than the one that was known.
+fn replace<K: PartialEq>(known: &mut BTreeMap<String, Arc<K>>, name: String, object: K) -> bool {
+    let is_new = known.get(&name).is_none_or(|known| **known != object);
+    known.insert(name, Arc::new(object));
+    is_new
 }
 
 fn keep_newer(entries: &mut Vec<Assignment>, known: &Assignment, object: &str) {
@@ -210,10 +238,7 @@ mod tests {
     }
 
     fn learn(known: &mut Known, news: impl IntoIterator<Item = News>) {
-        let mut lists = Lists::default();
-        for news in news {
-            known.learn(ME, &mut lists, news);
-        }
+        known.learn(ME, &mut Lists::default(), news);
     }
 
     fn apply(object: KafkaAssignment) -> News {

@@ -265,18 +265,17 @@ struct Watching {
 impl Watching {
     async fn run(mut self, news: BoxStream<'static, News>) {
         let mut lists = Lists::default();
+        let mut learned = false;
         let mut news = news.ready_chunks(MOST_AT_ONCE);
         while let Some(news) = news.next().await {
             self.sign.send_replace(env::now());
-            for news in news {
-                self.known.learn(self.me, &mut lists, news);
-            }
+            learned |= self.known.learn(self.me, &mut lists, news);
             // Half a list shows half a cluster.
             if !lists.are_whole() {
                 continue;
             }
             let before = self.publish.borrow().clone();
-            if *self.keep.borrow() != self.known || before.cluster_id.is_empty() {
+            if std::mem::take(&mut learned) || before.cluster_id.is_empty() {
                 self.publish.send_replace(Arc::new(image::image(&self.known, &before)));
                 self.keep.send_replace(self.known.clone());
             }

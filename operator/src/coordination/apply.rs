@@ -8,8 +8,9 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, change};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
-use crate::plan::{FINALIZER, News, Step};
+use crate::plan::{News, Step};
 
 /// Where steps are written.
 #[derive(Clone)]
@@ -34,11 +35,12 @@ impl Writer {
         }
     }
 
-    /// Carries out one step. May be dropped half-way: what is missing is planned again.
+    /// Carries out one step. May be dropped half-way: what is missing is planned again. `ending` keeps what the steps of one
+    /// plan need to know of the definition of topics.
     ///
     /// # Errors
     /// When the API server refuses or can't be reached.
-    pub async fn apply(&self, step: &Step) -> Result<(), kube::Error> {
+    pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<(), kube::Error> {
         match step {
             Step::Change { read, next } => {
                 let stale = change::write(&self.assignments, read, next).await?;
@@ -53,10 +55,10 @@ impl Writer {
                 self.assignments.create(&PostParams::default(), object).await?;
             }
             Step::Bury { read, topic } => {
-                if self.definition_is_ending().await? {
+                if *ending.get_or_try_init(|| self.definition_is_ending()).await? {
                     let note = "the definition of KafkaTopics is being deleted: the topic goes on without its object";
                     let news = News { warning: true, reason: "Retained".to_owned(), note: note.to_owned() };
-                    self.release(topic, &news).await?;
+                    self.release(topic, Some(&news)).await?;
                 } else {
                     change::bury(&self.assignments, read).await?;
                 }
@@ -67,10 +69,16 @@ impl Writer {
                 self.assignments.delete(&read.name_any(), &this_one).await?;
             }
             Step::Own(topic) => {
-                let finalizers = topic.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+                let finalizers = topic.finalizers().iter().map(String::as_str).chain([KafkaTopic::FINALIZER]).collect();
                 self.set_finalizers(topic, finalizers).await?;
             }
-            Step::Release(topic, news) => self.release(topic, news).await?,
+            Step::Release { topic, unless, news } => {
+                if self.stands(unless.as_deref()).await? {
+                    tracing::debug!(topic = topic.name_any(), "an assignment was made a moment ago: it comes first");
+                } else {
+                    self.release(topic, news.as_ref()).await?;
+                }
+            }
             Step::TopicStatus(topic, news) => {
                 self.topics.replace_status(&topic.name_any(), &PostParams::default(), topic).await?;
                 self.tell_if_any(&**topic, news.as_ref()).await;
@@ -83,15 +91,23 @@ impl Writer {
         Ok(())
     }
 
-    async fn release(&self, topic: &KafkaTopic, news: &News) -> Result<(), kube::Error> {
+    /// Whether this assignment exists and bears no tombstone. A consistent read: the watches of topics and of assignments
+    /// don't wait for each other.
+    async fn stands(&self, assignment: Option<&str>) -> Result<bool, kube::Error> {
+        let Some(name) = assignment else { return Ok(false) };
+        Ok(self.assignments.get_opt(name).await?.is_some_and(|object| !object.spec.deleted))
+    }
+
+    async fn release(&self, topic: &KafkaTopic, news: Option<&News>) -> Result<(), kube::Error> {
         // Told first: afterwards there may be no object to tell it about.
-        self.tell(topic, news).await;
-        let others = topic.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+        self.tell_if_any(topic, news).await;
+        let others =
+            topic.finalizers().iter().map(String::as_str).filter(|name| *name != KafkaTopic::FINALIZER).collect();
         self.set_finalizers(topic, others).await
     }
 
-    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read at the moment
-    /// when it matters: a watch could tell too late.
+    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read after the plan
+    /// that saw them go: a watch could tell too late.
     async fn definition_is_ending(&self) -> Result<bool, kube::Error> {
         let definition = self.definitions.get_metadata_opt(KafkaTopic::crd_name()).await?;
         Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))

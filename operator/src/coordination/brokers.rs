@@ -1,7 +1,7 @@
 //! Who is there, by what is known of the brokers' Leases, connections and pods; and where, by what Kubernetes or they
 //! themselves say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_crds::assignment::{BrokerId, LiveBroker};
 use ottla_crds::lease::{BrokerSession, Sighting, Sightings};
@@ -29,6 +29,11 @@ pub struct Observation<'a> {
 impl Observation<'_> {
     fn by_id(&self) -> impl Iterator<Item = (BrokerId, &Sighting)> {
         self.leases.iter().filter_map(|(lease, sighting)| Some((names::broker_id(self.cluster, lease)?, sighting)))
+    }
+
+    /// Those that have ever been there, which have left a Lease.
+    pub fn registered(&self) -> BTreeSet<BrokerId> {
+        self.by_id().map(|(id, _)| id).collect()
     }
 
     /// Every broker that has a Lease, and whether it is alive; on Kubernetes also those that have none yet.

@@ -69,7 +69,7 @@ fn target(step: &Step) -> (Key, Option<String>) {
             ("KafkaAssignment", read.name_any(), read.resource_version())
         }
         Step::Create(object) => ("KafkaAssignment", object.name_any(), None),
-        Step::Own(topic) | Step::Release(topic, _) => ("KafkaTopic", topic.name_any(), topic.resource_version()),
+        Step::Own(topic) | Step::Release { topic, .. } => ("KafkaTopic", topic.name_any(), topic.resource_version()),
         Step::TopicStatus(topic, _) => ("KafkaTopic", topic.name_any(), topic.resource_version()),
         Step::ClusterStatus(cluster, _) => ("KafkaCluster", cluster.name_any(), cluster.resource_version()),
     };

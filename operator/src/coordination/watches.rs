@@ -1,65 +1,76 @@
 //! What the API server shows of one cluster: three watches, each begun with a consistent
 //! list and begun anew when it breaks. Leases are `brokers`' business.
+//!
+//! Always followed, also while steps are written: a plan on an old view is refused write by write.
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{Config, Event};
+use kube::runtime::watcher::{self, Config};
 use kube::{Api, Client, Resource};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::guard;
 
-/// The watches and what they have shown.
+/// The watches themselves.
 pub struct Watches {
+    events: futures::stream::ReadyChunks<SelectAll<BoxStream<'static, Event>>>,
+    complete: [bool; 3],
+    told: watch::Sender<bool>,
+}
+
+/// What they have shown.
+pub struct Shown {
     /// The cluster, or nothing.
     pub cluster: Store<KafkaCluster>,
     /// Its topics.
     pub topics: Store<KafkaTopic>,
     /// Its assignments.
     pub assignments: Store<KafkaAssignment>,
-    events: futures::stream::ReadyChunks<SelectAll<BoxStream<'static, Shown>>>,
-    complete: [bool; 3],
+    /// Told with everything that is shown: whether every watch has shown the whole of its kind, so that absence means something.
+    pub complete: watch::Receiver<bool>,
 }
 
 /// One event of one of the watches.
-struct Shown {
+struct Event {
     watch: usize,
     /// It ended a list.
     complete: bool,
 }
 
-/// Events that are taken in before the next plan.
+/// Events that are taken in before they are told of.
 const MOST_AT_ONCE: usize = 4096;
 
 impl Watches {
     /// Begins to watch.
-    pub fn start(client: &Client, namespace: &str, cluster: &str) -> Watches {
+    pub fn start(client: &Client, namespace: &str, cluster: &str) -> (Watches, Shown) {
         let of_cluster = Config::default().fields(&format!("spec.clusterRef.name={cluster}"));
         let named = Config::default().fields(&format!("metadata.name={cluster}"));
         let mut events = SelectAll::new();
-        let cluster = watch(0, client, namespace, named, &mut events);
-        let topics = watch(1, client, namespace, of_cluster.clone(), &mut events);
-        let assignments = watch(2, client, namespace, of_cluster, &mut events);
-        Watches { cluster, topics, assignments, events: events.ready_chunks(MOST_AT_ONCE), complete: [false; 3] }
+        let (told, complete) = watch::channel(false);
+        let shown = Shown {
+            cluster: watch(0, client, namespace, named, &mut events),
+            topics: watch(1, client, namespace, of_cluster.clone(), &mut events),
+            assignments: watch(2, client, namespace, of_cluster, &mut events),
+            complete,
+        };
+        (Watches { events: events.ready_chunks(MOST_AT_ONCE), complete: [false; 3], told }, shown)
     }
 
-    /// Waits until something new was shown. Cancellation safe.
-    pub async fn changed(&mut self) {
-        let shown = self.events.next().await.unwrap_or_default();
-        for Shown { watch, complete } in shown {
-            // While a list is read again the store keeps what it had: once complete is complete for ever.
-            if let Some(known) = self.complete.get_mut(watch) {
-                *known |= complete;
+    /// Takes in what is shown, for ever.
+    pub async fn follow(mut self) {
+        while let Some(events) = self.events.next().await {
+            for Event { watch, complete } in events {
+                // While a list is read again the store keeps what it had: once complete is complete for ever.
+                if let Some(known) = self.complete.get_mut(watch) {
+                    *known |= complete;
+                }
             }
+            self.told.send_replace(self.complete.iter().all(|complete| *complete));
         }
-    }
-
-    /// Whether every watch has shown the whole of its kind: absence means something.
-    pub fn are_complete(&self) -> bool {
-        self.complete.iter().all(|complete| *complete)
     }
 }
 
@@ -68,7 +79,7 @@ fn watch<K>(
     client: &Client,
     namespace: &str,
     config: Config,
-    events: &mut SelectAll<BoxStream<'static, Shown>>,
+    events: &mut SelectAll<BoxStream<'static, Event>>,
 ) -> Store<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -76,14 +87,16 @@ where
 {
     let (store, writer) = reflector::store();
     let stream = guard::watcher::<K>(Api::namespaced(client.clone(), namespace), config);
-    let shown = stream.reflect(writer).map(move |event| match event {
-        Ok(Event::InitDone) => Shown { watch, complete: true },
-        Ok(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => Shown { watch, complete: false },
+    let seen = stream.reflect(writer).map(move |event| match event {
+        Ok(watcher::Event::InitDone) => Event { watch, complete: true },
+        Ok(
+            watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_) | watcher::Event::Delete(_),
+        ) => Event { watch, complete: false },
         Err(error) => {
             tracing::warn!(%error, kind = %K::kind(&()), "a watch broke: it begins anew");
-            Shown { watch, complete: false }
+            Event { watch, complete: false }
         }
     });
-    events.push(shown.boxed());
+    events.push(seen.boxed());
     store
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_crds::KafkaAssignment;
 use ottla_crds::plan::election::elect;
-use ottla_crds::{KafkaAssignment, KafkaTopic};
 use uuid::Uuid;
 
+use super::rules::RuleBook;
 use super::{Step, World};
 
 /// Brings every assignment in line with who is there.
-pub fn elections(world: &World, settings: &BrokerSettings) -> Vec<Step> {
+pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
     let live = world.live();
     let standing = world.assignments.iter().filter(|assignment| !assignment.spec.deleted);
     standing
         .filter_map(|read| {
-            let next = elect(&read.spec.partitions, &live, min_in_sync(world, settings, read));
+            let next = elect(&read.spec.partitions, &live, min_in_sync(rules, read));
             (!next.is_empty()).then(|| Step::Change { read: read.clone(), next })
         })
         .collect()
@@ -36,12 +36,9 @@ pub fn emptied_graves(world: &World) -> Vec<Step> {
 }
 
 /// The topic's `min.insync.replicas`, for the floor of the ISR. With one replica the floor is one whatever it says.
-fn min_in_sync(world: &World, settings: &BrokerSettings, assignment: &KafkaAssignment) -> usize {
+fn min_in_sync(rules: &RuleBook<'_>, assignment: &KafkaAssignment) -> usize {
     if assignment.spec.partitions.iter().all(|entry| entry.replicas.len() <= 1) {
         return 1;
     }
-    let named = |topic: &&std::sync::Arc<KafkaTopic>| topic.topic_name() == assignment.spec.topic_name;
-    let none = BTreeMap::new();
-    let overrides = world.topics.iter().find(named).map_or(&none, |topic| &topic.spec.config);
-    TopicSettings::resolve(overrides, settings).min_insync_replicas
+    rules.of_named(&assignment.spec.topic_name).min_in_sync
 }

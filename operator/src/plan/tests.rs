@@ -22,6 +22,7 @@ fn world(brokers: &[(i32, bool)]) -> World {
         brokers: brokers.iter().map(broker).collect(),
         platform: None,
         settled: Default::default(),
+        awaited: Default::default(),
         now: Time(Timestamp::from_second(1).unwrap()),
         fresh_cluster_id: Uuid::from_u128(u128::MAX),
     }
@@ -91,13 +92,19 @@ fn apply(world: &mut World, step: Step) {
         Step::Remove(read) => world.assignments.retain(|other| other.name_any() != read.name_any()),
         Step::Own(read) => {
             let mut topic = KafkaTopic::clone(&read);
-            topic.finalizers_mut().push(FINALIZER.to_owned());
+            topic.finalizers_mut().push(KafkaTopic::FINALIZER.to_owned());
             replace_topic(world, topic);
         }
-        Step::Release(read, _) => world.topics.retain(|other| other.name_any() != read.name_any()),
+        Step::Release { topic, .. } => world.topics.retain(|other| other.name_any() != topic.name_any()),
         Step::TopicStatus(topic, _) => replace_topic(world, *topic),
         Step::ClusterStatus(cluster, _) => world.cluster = Some(Arc::from(cluster)),
     }
+}
+
+/// Why the topic is ready or not, as its status says.
+fn ready_because<'a>(world: &'a World, topic: &str) -> &'a str {
+    let topic = world.topics.iter().find(|object| object.name_any() == topic).unwrap();
+    condition::reason(&topic.status.as_ref().unwrap().conditions, "Ready").unwrap()
 }
 
 #[test]
@@ -125,6 +132,74 @@ fn a_topic_of_which_only_a_part_was_created_is_completed() {
     let again = world.assignments.iter().find(|object| object.spec.first == 64).unwrap();
     assert_eq!(again.name_any(), lost.name_any());
     assert_eq!(again.spec.partitions.len(), 64);
+}
+
+#[test]
+fn the_first_topics_wait_for_all_brokers_of_a_new_cluster_and_later_ones_for_nobody() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let late = world.brokers.remove(&BrokerId(1)).unwrap();
+    world.awaited.insert(BrokerId(1));
+    world.topics.push(Arc::new(topic("orders", 10)));
+    settle(&mut world);
+    assert!(world.assignments.is_empty());
+    assert_eq!(ready_because(&world, "orders"), "BrokersStarting");
+
+    world.brokers.insert(BrokerId(1), late);
+    world.awaited.clear();
+    settle(&mut world);
+    let leads =
+        |id| world.assignments[0].spec.partitions.iter().filter(|entry| entry.leader == Some(BrokerId(id))).count();
+    assert_eq!((leads(0), leads(1)), (5, 5));
+    assert_eq!(ready_because(&world, "orders"), "Ready");
+
+    // One more broker is to be, and what is there serves.
+    world.awaited.insert(BrokerId(2));
+    let mut next = topic("payments", 1);
+    next.metadata.uid = Some(Uuid::from_u128(8).to_string());
+    world.topics.push(Arc::new(next));
+    settle(&mut world);
+    assert_eq!(world.assignments.len(), 2);
+}
+
+#[test]
+fn of_two_objects_for_one_topic_the_one_without_a_part_can_be_deleted() {
+    let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("orders", 1)));
+    settle(&mut world);
+    let mut other = topic("orders-of-kafka", 1);
+    other.spec.topic_name = Some("orders".to_owned());
+    other.metadata.uid = Some(Uuid::from_u128(1).to_string());
+    other.metadata.finalizers = Some(vec![KafkaTopic::FINALIZER.to_owned()]);
+    world.topics.push(Arc::new(other.clone()));
+    settle(&mut world);
+    assert_eq!((ready_because(&world, "orders"), ready_because(&world, "orders-of-kafka")), ("Ready", "Conflict"));
+
+    other.metadata.deletion_timestamp = Some(world.now.clone());
+    world.topics.retain(|topic| topic.name_any() == "orders");
+    world.topics.push(Arc::new(other));
+    assert_eq!(settle(&mut world), ["take the finalizer off a topic"]);
+    assert!(world.assignments.iter().all(|object| !object.spec.deleted), "records stay");
+}
+
+#[test]
+fn without_its_object_nobody_is_taken_out_of_a_topics_isr() {
+    let mut world = world(&[(0, false), (1, false), (2, false)]);
+    let mut orders = topic("orders", 1);
+    orders.spec.replication_factor = Some(3);
+    orders.spec.config.insert("min.insync.replicas".to_owned(), "2".to_owned());
+    world.topics.push(Arc::new(orders));
+    settle(&mut world);
+    let orders = std::mem::take(&mut world.topics);
+    let leader = world.assignments[0].spec.partitions[0].leader.unwrap();
+    world.brokers.get_mut(&leader).unwrap().live = None;
+    settle(&mut world);
+    let entry = world.assignments[0].spec.partitions[0].clone();
+    assert!(entry.leader.is_some_and(|successor| successor != leader), "another one leads");
+    assert_eq!(entry.isr.len(), 3, "two of them may be what the object asked for, or three");
+
+    world.topics = orders;
+    settle(&mut world);
+    assert_eq!(world.assignments[0].spec.partitions[0].isr.len(), 2);
 }
 
 #[test]

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_config::{BrokerSettings, TopicSettings, check_topic_config};
 use ottla_crds::assignment::{Assignment, BrokerId, IsrMember};
 use ottla_crds::plan::{election, placement};
 use ottla_crds::{
@@ -19,10 +19,11 @@ use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, ranges};
 use super::moves::Moves;
-use super::{FINALIZER, News, Step, World};
+use super::rules::{RuleBook, Rules};
+use super::{News, Step, World};
 
 /// The steps for every topic of the cluster.
-pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings) -> Vec<Step> {
+pub fn topics(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -> Vec<Step> {
     let mut named: BTreeMap<&str, Vec<&Arc<KafkaTopic>>> = BTreeMap::new();
     for topic in &world.topics {
         named.entry(topic.topic_name()).or_default().push(topic);
@@ -33,12 +34,11 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings) 
     }
     let mut steps = Vec::new();
     for (name, mut claimants) in named {
-        // Whoever has the topic keeps it: of two objects made within one second the order of uids means nothing.
-        claimants.sort_by_key(|topic| (!is_owned(topic), topic.creation_timestamp(), topic.uid()));
+        claimants.sort_by_key(|topic| claim(topic));
         let Some((owner, others)) = claimants.split_first() else { continue };
         let objects = standing.remove(name).unwrap_or_default();
-        steps.extend(Plan::new(world, cluster, settings, owner, objects).steps());
-        steps.extend(others.iter().filter_map(|other| in_conflict(world, other, owner)));
+        steps.extend(Plan::new(world, cluster, rules.of(owner), owner, objects).steps());
+        steps.extend(others.iter().filter_map(|other| without_a_part(world, other, owner)));
     }
     steps
 }
@@ -48,13 +48,24 @@ pub fn let_go(world: &World) -> Vec<Step> {
     let ending = world.topics.iter().filter(|topic| topic.metadata.deletion_timestamp.is_some() && is_owned(topic));
     let release = |topic: &Arc<KafkaTopic>| {
         let note = format!("the KafkaCluster {} is gone: records on its volumes stay", topic.spec.cluster_ref.name);
-        Step::Release(topic.clone(), News { warning: true, reason: "ClusterGone".to_owned(), note })
+        let news = News { warning: true, reason: "ClusterGone".to_owned(), note };
+        Step::Release { topic: topic.clone(), unless: None, news: Some(news) }
     };
     ending.map(release).collect()
 }
 
+/// Of several objects for one topic the one with the least speaks for it. Whoever has the topic keeps it: of two objects made
+/// within one second the order of uids means nothing.
+pub fn claim(topic: &KafkaTopic) -> impl Ord + use<> {
+    (!has_topic(topic), !is_owned(topic), topic.creation_timestamp(), topic.uid())
+}
+
+fn has_topic(topic: &KafkaTopic) -> bool {
+    topic.status.as_ref().is_some_and(|status| status.topic_id.is_some())
+}
+
 fn is_owned(topic: &KafkaTopic) -> bool {
-    topic.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+    topic.finalizers().iter().any(|finalizer| finalizer == KafkaTopic::FINALIZER)
 }
 
 /// What a topic waits for.
@@ -78,15 +89,14 @@ struct Plan<'a> {
     objects: BTreeMap<i32, &'a Arc<KafkaAssignment>>,
     /// Their entries, by partition.
     entries: BTreeMap<i32, &'a Assignment>,
-    config_error: Option<String>,
-    min_in_sync: usize,
+    rules: &'a Rules,
 }
 
 impl<'a> Plan<'a> {
     fn new(
         world: &'a World,
         cluster: &'a KafkaCluster,
-        settings: &BrokerSettings,
+        rules: &'a Rules,
         topic: &'a Arc<KafkaTopic>,
         mut objects: Vec<&'a Arc<KafkaAssignment>>,
     ) -> Plan<'a> {
@@ -102,8 +112,7 @@ impl<'a> Plan<'a> {
             id,
             entries: objects.iter().flat_map(|o| &o.spec.partitions).map(|entry| (entry.partition, entry)).collect(),
             objects: objects.into_iter().map(|object| (object.spec.first, object)).collect(),
-            config_error: check_topic_config(&topic.spec.config, settings).err().map(|error| error.to_string()),
-            min_in_sync: TopicSettings::resolve(&topic.spec.config, settings).min_insync_replicas,
+            rules,
         }
     }
 
@@ -120,19 +129,24 @@ impl<'a> Plan<'a> {
 
     /// Tombstones first, then the object may go: a broker that is away finds the tombstone when it comes back.
     fn end(&self) -> Vec<Step> {
-        let (reason, note) = match self.topic.spec.deletion_policy {
+        let news = match self.topic.spec.deletion_policy {
             DeletionPolicy::Delete if !self.objects.is_empty() => {
                 let bury =
                     |object: &&Arc<KafkaAssignment>| Step::Bury { read: (*object).clone(), topic: self.topic.clone() };
                 return self.objects.values().map(bury).collect();
             }
-            DeletionPolicy::Delete => ("Deleted", "brokers remove the topic's records".to_owned()),
+            // Whoever deleted it sees it gone.
+            DeletionPolicy::Delete => None,
             DeletionPolicy::Retain => {
                 let note = "the topic goes on without a KafkaTopic: make one of the same name to take it over";
-                ("Retained", note.to_owned())
+                Some(News { warning: false, reason: "Retained".to_owned(), note: note.to_owned() })
             }
         };
-        vec![Step::Release(self.topic.clone(), News { warning: false, reason: reason.to_owned(), note })]
+        let unless = match self.topic.spec.deletion_policy {
+            DeletionPolicy::Delete => Some(names::assignment(self.topic.topic_name(), self.id, 0)),
+            DeletionPolicy::Retain => None,
+        };
+        vec![Step::Release { topic: self.topic.clone(), unless, news }]
     }
 
     /// What is to be written next for the topic to be as its spec says.
@@ -152,7 +166,7 @@ impl<'a> Plan<'a> {
                 format!("partitions {lost} were assigned once, and no object says where"),
             );
         }
-        if let (true, Some(error)) = (self.entries.is_empty(), &self.config_error) {
+        if let (true, Some(error)) = (self.entries.is_empty(), &self.rules.error) {
             return obstacle("InvalidConfig", error);
         }
         if !is_owned(self.topic) {
@@ -169,7 +183,7 @@ impl<'a> Plan<'a> {
             objects: self.objects.values().copied().collect(),
             live: &self.world.live(),
             brokers: &self.takers(),
-            min_in_sync: self.min_in_sync,
+            min_in_sync: self.rules.min_in_sync,
             seed: self.id.as_u64_pair().0,
         };
         let steps = moves.steps().or_else(|stuck| obstacle("BrokerNotAvailable", stuck.to_string()))?;
@@ -203,6 +217,11 @@ impl<'a> Plan<'a> {
     fn place(&self, missing: &[i32]) -> Result<Vec<Step>, Obstacle> {
         if missing.is_empty() {
             return Ok(Vec::new());
+        }
+        // Nobody moves a new cluster's first topics away from the broker that came up first.
+        if self.world.assignments.is_empty() && !self.world.awaited.is_empty() {
+            let awaited = ranges(self.world.awaited.iter().map(|id| id.0));
+            return obstacle("BrokersStarting", format!("brokers {awaited} of the new cluster have not started yet"));
         }
         let live = self.world.live();
         let brokers = self.takers();
@@ -300,14 +319,14 @@ impl<'a> Plan<'a> {
         } else {
             Verdict::new("ReplicasHealthy", true, "InSync", "")
         };
-        let config_synced = match &self.config_error {
+        let config_synced = match &self.rules.error {
             Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
             None => Verdict::new("ConfigSynced", true, "Synced", ""),
         };
         let ready = match &obstacle {
             Some(obstacle) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
             None if !offline.is_empty() => Verdict { type_: "Ready", ..replicas_healthy.clone() },
-            None if self.config_error.is_some() => Verdict { type_: "Ready", ..config_synced.clone() },
+            None if self.rules.error.is_some() => Verdict { type_: "Ready", ..config_synced.clone() },
             None => Verdict::new("Ready", true, "Ready", ""),
         };
         let no_conflict = Verdict::new("Conflict", false, "NoConflict", "");
@@ -332,7 +351,15 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The younger of two objects for one topic has no part in it.
+/// What becomes of the others of several objects for one topic: they have no part in it.
+fn without_a_part(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Option<Step> {
+    match topic.metadata.deletion_timestamp {
+        Some(_) if is_owned(topic) => Some(Step::Release { topic: topic.clone(), unless: None, news: None }),
+        Some(_) => None,
+        None => in_conflict(world, topic, owner),
+    }
+}
+
 fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Option<Step> {
     let generation = topic.metadata.generation;
     let message = format!("the KafkaTopic {} is about the same topic and was there first", owner.name_any());
@@ -350,14 +377,16 @@ fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Op
     status_step(topic, status)
 }
 
-/// Writes the status where it says something new; tells people when the reason to be ready or not has changed.
+/// Writes the status where it says something new; tells people when the reason to be ready or not has changed. That a new
+/// topic becomes ready is no news: whoever made it waits for the condition.
 fn status_step(topic: &Arc<KafkaTopic>, status: KafkaTopicStatus) -> Option<Step> {
     if topic.status.as_ref() == Some(&status) {
         return None;
     }
     let before = topic.status.as_ref().and_then(|status| condition::reason(&status.conditions, "Ready"));
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-    let news = ready.filter(|ready| before != Some(ready.reason.as_str())).map(|ready| News {
+    let is_news = |ready: &&Condition| before != Some(&ready.reason) && (before.is_some() || ready.status != "True");
+    let news = ready.filter(is_news).map(|ready| News {
         warning: ready.status != "True",
         reason: ready.reason.clone(),
         note: if ready.message.is_empty() { "every partition has a leader".to_owned() } else { ready.message.clone() },

@@ -7,6 +7,7 @@
 //! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until the
 //! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use kube::{Api, Client};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_wire::ErrorCode;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
@@ -24,8 +25,10 @@ mod cluster;
 mod entries;
 mod topics;
 
-/// Asks that are carried out at once.
-const AT_ONCE: usize = 64;
+/// Asks that are carried out, or wait until the image shows them.
+const AT_ONCE: usize = 1024;
+/// Of those, how many read and write objects: enough to hide a round trip, few enough to be kind to the API server.
+const WRITES_AT_ONCE: usize = 16;
 /// For those whose asker does not wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -41,6 +44,7 @@ pub(super) struct Desk {
     pub topics: Api<KafkaTopic>,
     pub assignments: Api<KafkaAssignment>,
     pub images: ImageReceiver,
+    turns: Arc<Semaphore>,
 }
 
 /// Why a try did not grant an ask.
@@ -86,6 +90,7 @@ impl Desk {
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             images,
+            turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
         }
     }
 
@@ -145,7 +150,7 @@ impl Desk {
         let until = env::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         let granted = loop {
-            match attempt().await {
+            match self.in_turn(&mut attempt).await {
                 Ok(granted) => break granted,
                 Err(Failed::Refused(refused)) => {
                     let _ = answer.send(Err(refused));
@@ -172,11 +177,17 @@ impl Desk {
         }
     }
 
+    async fn in_turn<T, F: Future<Output = T>>(&self, attempt: &mut impl FnMut() -> F) -> T {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
+        attempt().await
+    }
+
     /// Tries until it is done.
     async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match attempt().await {
+            match self.in_turn(&mut attempt).await {
                 Ok(()) => return,
                 Err(Failed::Again) => {}
                 Err(Failed::Refused(refused)) => {

@@ -48,7 +48,9 @@ impl Desk {
                 config: wanted.config.clone(),
                 ..KafkaTopicSpec::default()
             };
-            let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+            // What the operator would add before anything else.
+            let finalizers = Some(vec![KafkaTopic::FINALIZER.to_owned()]);
+            let metadata = ObjectMeta { name: Some(name.clone()), finalizers, ..ObjectMeta::default() };
             let object = KafkaTopic { metadata, spec, status: None };
             match self.topics.create(&PostParams::default(), &object).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
