@@ -251,6 +251,10 @@ pub struct KafkaClusterStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The namespace of the operator that operates the cluster. Others leave it alone while that one is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub operator: Option<String>,
     /// Kafka's cluster id: a uuid in 22 characters of base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 22, max = 22))]

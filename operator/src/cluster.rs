@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::metrics::{Metrics, Outcome};
+use crate::owner::Installation;
 use crate::plan::platform::{Obstacle, Platform};
 
 pub mod apply;
@@ -47,6 +48,8 @@ const GATHER: Duration = Duration::from_millis(100);
 pub struct Shared {
     /// The API server.
     pub client: Client,
+    /// Whose clusters these are.
+    pub installation: Installation,
     /// What brokers run where the spec does not say.
     pub broker_image: String,
     /// How many clusters are reconciled at once.

@@ -93,18 +93,39 @@ impl Fleet {
     fn start(&mut self, key: ClusterKey) {
         tracing::info!(cluster = %key, "operates a cluster");
         let (changed, wake) = watch::channel(0);
-        let (told, platform) = watch::channel(None);
-        let (shared, shown, of) = (self.shared.clone(), self.shown.clone(), key.clone());
-        let task = self.tasks.spawn(async move {
-            let client = shared.client.clone();
-            let objects = cluster::run(shared, shown, of.clone(), wake, told);
-            let coordination =
-                coordination::run_on_platform(client, &of.namespace, &of.name, platform, std::future::pending());
-            tokio::join!(objects, coordination);
-        });
+        let task = self.tasks.spawn(operate(self.shared.clone(), self.shown.clone(), key.clone(), wake));
         let metrics = self.shared.metrics.clone();
         metrics.cluster_begins();
         self.running.insert(key, Running { changed, task, metrics });
+    }
+}
+
+/// Operates a cluster whenever it is this installation's.
+async fn operate(shared: Arc<Shared>, shown: Shown, key: ClusterKey, mut wake: watch::Receiver<u64>) {
+    loop {
+        let claimed = shared.installation.claim(&key).await;
+        let (told, platform) = watch::channel(None);
+        let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told);
+        let coordination = coordination::run_on_platform(
+            shared.client.clone(),
+            &key.namespace,
+            &key.name,
+            platform,
+            std::future::pending(),
+        );
+        let lost = async {
+            // The sender lives as long as this task.
+            while wake.changed().await.is_ok() {
+                if shared.installation.has_lost(claimed.as_deref(), read::cluster(&shown, &key).as_deref()) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = objects => {}
+            () = coordination => {}
+            () = lost => tracing::info!(cluster = %key, "another cluster, or another operator's: claims it anew"),
+        }
     }
 }
 

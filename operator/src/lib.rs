@@ -4,6 +4,7 @@
 //! - [`coordination`]: the shell around them: watches, the brokers' Leases, and the writes
 //! - [`operator`]: the process on Kubernetes, which acts while it holds the Lease
 //! - [`fleet`]: every cluster
+//! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
 //! - [`guard`], [`backoff`], [`metrics`], [`http`]: what they use
 //!
@@ -17,4 +18,5 @@ pub mod guard;
 pub mod http;
 pub mod metrics;
 pub mod operator;
+pub mod owner;
 pub mod plan;

@@ -21,10 +21,9 @@ use uuid::Uuid;
 use crate::cluster::Shared;
 use crate::cluster::build::{MANAGED_BY_LABEL, MANAGER};
 use crate::metrics::Metrics;
+use crate::owner::{Installation, LEASE};
 use crate::{fleet, http};
 
-/// The Lease of whoever acts.
-const LEASE: &str = "ottla-operator";
 /// Clusters that are reconciled at once: a restart with many of them must not look like an attack on the API server.
 const CLUSTERS_AT_ONCE: usize = 8;
 
@@ -77,8 +76,14 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         let _ = released.await;
     }));
     let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: Some(identity) };
+    let recorder = Recorder::new(client.clone(), reporter);
     let shared = Arc::new(Shared {
-        recorder: Recorder::new(client.clone(), reporter),
+        installation: Installation {
+            client: client.clone(),
+            namespace: options.namespace.clone(),
+            recorder: recorder.clone(),
+        },
+        recorder,
         client,
         broker_image: options.broker_image,
         turns: Semaphore::new(CLUSTERS_AT_ONCE),

@@ -25,6 +25,7 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     let id = before.cluster_id.or_else(earlier_id).unwrap_or_else(|| cluster_id(world.fresh_cluster_id));
     let status = KafkaClusterStatus {
         observed_generation: cluster.metadata.generation,
+        operator: before.operator,
         cluster_id: Some(id),
         replicas: i32::try_from(online).ok(),
         listeners: match platform {

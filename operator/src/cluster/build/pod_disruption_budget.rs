@@ -14,8 +14,6 @@ pub fn pod_disruption_budget(cluster: &ValidatedCluster) -> PodDisruptionBudget 
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(selector(cluster)),
-            // A broker that is not ready holds up no drain: nobody misses it more than before.
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),
         status: None,

@@ -21,12 +21,12 @@ pub fn role(cluster: &ValidatedCluster) -> Role {
         // Broker settings that are changed on the wire go into the spec.
         rule(GROUP, &["kafkaclusters"], &["get", "list", "watch", "update"], own_cluster.clone()),
         // Blocks of producer ids.
-        rule(GROUP, &["kafkaclusters/status"], &["update", "patch"], own_cluster),
-        rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
+        rule(GROUP, &["kafkaclusters/status"], &["update"], own_cluster),
+        rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "delete"], Vec::new()),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
-        rule(LEASES, &["leases"], &["get", "update", "patch"], own_leases),
-        // A name can't be asked for at creation; watching a single Lease needs a watch of leases.
-        rule(LEASES, &["leases"], &["create", "list", "watch"], Vec::new()),
+        rule(LEASES, &["leases"], &["get", "update"], own_leases),
+        // A name can't be asked for at creation.
+        rule(LEASES, &["leases"], &["create"], Vec::new()),
     ];
     Role { metadata: metadata(cluster, names::brokers(&cluster.name)), rules: Some(rules) }
 }
