@@ -379,12 +379,15 @@ fn a_full_disk_refuses_records_and_nothing_else_until_there_is_room() -> Result<
     assert_eq!(refused, ErrorCode::KAFKA_STORAGE_ERROR, "{}", laptop.said()?);
     ensure_numbered(&read(&mut connection, "full", 0)?, count)?;
     assert_eq!(leaders(&mut connection, "full")?, [0]);
+    let lines = laptop.said()?.matches("the disk is full").count();
+    assert_eq!(lines, 1, "it says so once for a partition:\n{}", laptop.said()?);
 
     std::fs::remove_file(&inside)?;
     until(LIMIT, "produce to work again", || {
         let taken = try_produce(&mut connection, "full", 0, format!("record {count}").as_bytes())?;
         Ok(taken.is_ok().then_some(()))
     })?;
+    ensure!(laptop.said()?.contains("the disk has room again"), "{}", laptop.said()?);
     ensure_numbered(&read(&mut connection, "full", 0)?, count + 1)
 }
 
