@@ -31,6 +31,8 @@ public class Witness {
     /** An outage is to be waited for, not to be hoarded. */
     private static final int MOST_IN_FLIGHT = 2000;
     private static final int GIVEN_UP_AFTER_MS = 300_000;
+    /** Half a minute by default, and a machine without power does not even refuse. */
+    private static final int REQUEST_TIMEOUT_MS = 10_000;
 
     private static final PrintStream out =
         new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.ISO_8859_1);
@@ -60,6 +62,7 @@ public class Witness {
             "acks", "all",
             "enable.idempotence", true,
             "max.block.ms", GIVEN_UP_AFTER_MS,
+            "request.timeout.ms", REQUEST_TIMEOUT_MS,
             "delivery.timeout.ms", GIVEN_UP_AFTER_MS);
         Semaphore room = new Semaphore(MOST_IN_FLIGHT);
         try (var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
@@ -92,7 +95,8 @@ public class Witness {
     }
 
     private static void consume(String servers, String topic, int partitions) {
-        Map<String, Object> settings = Map.of("bootstrap.servers", servers, "auto.offset.reset", "none");
+        Map<String, Object> settings = Map.of(
+            "bootstrap.servers", servers, "auto.offset.reset", "none", "request.timeout.ms", REQUEST_TIMEOUT_MS);
         try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             List<TopicPartition> all =
                 IntStream.range(0, partitions).mapToObj(number -> new TopicPartition(topic, number)).toList();

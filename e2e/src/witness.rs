@@ -29,11 +29,13 @@ mod java;
 use java::Java;
 
 /// A careful application's settings: nothing lost, nothing twice, in order.
-const CAREFUL: [(&str, &str); 5] = [
+const CAREFUL: [(&str, &str); 6] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
     ("linger.ms", "2"),
     ("message.timeout.ms", "300000"),
+    // A minute by default, and a machine without power does not even refuse.
+    ("socket.timeout.ms", "10000"),
     // An outage is to be waited for, not to be hoarded.
     ("queue.buffering.max.messages", "2000"),
 ];
