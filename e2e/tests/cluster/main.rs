@@ -13,3 +13,4 @@ mod refusals;
 mod scale;
 mod topics;
 mod write_budget;
+mod x_chaos;

@@ -1,0 +1,92 @@
+//! Chaos that takes the whole cluster: nodes, the API server, the definitions.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::{Bed, charts};
+use ottla_e2e::cluster::harm::Loss;
+use ottla_e2e::cluster::judge;
+use std::time::{Duration, Instant};
+
+use crate::chaos::{BROKERS, Chaos, TOPIC};
+
+const WITHOUT_API: Duration = Duration::from_secs(600);
+
+/// Takes a broker's node away until Kubernetes misses it too.
+fn lose_node(chaos: &Chaos<'_>, broker: u64, loss: Loss) -> Result<()> {
+    chaos.namespace.without_node(broker, loss, |node| {
+        chaos.load.go_on()?;
+        let missed = format!("wait node/{node} --for=condition=Ready=Unknown --timeout=180s");
+        chaos.namespace.kubectl(&missed).map(drop)
+    })
+}
+
+#[test]
+fn nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
+    let Some(bed) = Bed::to_break()? else { return Ok(()) };
+    let mut chaos = Chaos::begin(&bed, "chaos-nodes")?;
+    chaos.suffer("cut the power of the node of", |chaos, victim| lose_node(chaos, victim, Loss::Killed))?;
+    chaos.suffer("froze the node of", |chaos, victim| lose_node(chaos, victim, Loss::Frozen))?;
+    chaos.suffer("cut off the node of", |chaos, victim| lose_node(chaos, victim, Loss::CutOff))?;
+    chaos.suffer("drained the node of", |chaos, victim| {
+        let node = chaos.namespace.node_of(victim)?;
+        bed.kubectl(&format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=180s"))?;
+        let pod = format!("get pod/kafka-broker-{victim} -o jsonpath={{.spec.nodeName}}");
+        chaos.namespace.satisfies(&pod, |now| now.starts_with("node") && now != node)?;
+        chaos.namespace.ready(&format!("pod/kafka-broker-{victim}"), "Ready")?;
+        bed.kubectl(&format!("uncordon {node}")).map(drop)
+    })?;
+    chaos.judge().map(drop)
+}
+
+#[test]
+fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
+    let Some(bed) = Bed::to_break()? else { return Ok(()) };
+    let chaos = Chaos::begin(&bed, "chaos-no-api")?;
+    let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(TOPIC, BROKERS)?);
+    let uid = chaos.namespace.pod_uid(victim)?;
+
+    bed.tool(&["api", "stop"])?;
+    let began = Instant::now();
+    let pass = |until: Duration| -> Result<()> {
+        while began.elapsed() < until {
+            chaos.load.go_on()?;
+        }
+        Ok(())
+    };
+    let passed = pass(WITHOUT_API / 2).and_then(|()| {
+        // A container that starts again in its pod serves what it led, and nobody is elected.
+        chaos.namespace.signal("KILL", &uid)?;
+        pass(WITHOUT_API)
+    });
+    bed.tool(&["api", "start"])?;
+    passed?;
+
+    // The cluster is as it was but for that one, and as willing as before.
+    chaos.namespace.ready("kc/kafka", "Ready")?;
+    chaos.namespace.topic("afterwards", 3)?;
+    chaos.load.go_on()?;
+    chaos.namespace.wait_until_whole()?;
+    let restarted: Vec<String> =
+        chaos.namespace.starts()?.into_iter().filter(|start| !starts.contains(start)).collect();
+    ensure!(restarted.len() == 1 && restarted[0].contains(&uid), "restarted: {restarted:?}");
+    let what = format!("{:?} without the API server, with a kill -9 of broker {victim}", WITHOUT_API);
+    judge(&what, chaos.load).map(drop)
+}
+
+#[test]
+fn definitions_deleted_by_mistake_stop_nothing() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let chaos = Chaos::begin(&bed, "chaos-crds")?;
+    let starts = chaos.namespace.starts()?;
+    let claims = chaos.namespace.kubectl("get pvc -o name")?;
+
+    bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=120s")?;
+    let went_on = chaos.load.go_on();
+    // As whoever deleted them would: the definitions again, for the other tests too.
+    bed.helm("uninstall ottla-crds --wait")?;
+    bed.helm(&format!("install ottla-crds {} --wait", charts().join("ottla-crds").display()))?;
+    went_on?;
+    chaos.load.go_on()?;
+    ensure!(starts == chaos.namespace.starts()?, "a broker was restarted");
+    ensure!(chaos.namespace.kubectl("get pvc -o name")? == claims, "a volume is gone");
+    judge("definitions deleted", chaos.load).map(drop)
+}
