@@ -120,8 +120,8 @@ pub struct Placement {
     /// The partition's number.
     #[schemars(range(min = 0))]
     pub partition: i32,
-    /// Its replicas, in order of preference to lead.
-    #[schemars(length(min = 1, max = 32))]
+    /// Its replicas, in order of preference to lead: different brokers.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub replicas: Vec<BrokerId>,
 }
 

@@ -23,6 +23,11 @@ fn refused() -> Vec<(String, String, &'static str)> {
             topic("moved", "partitions: 1").replace("name: kafka}", "name: other}"),
             "clusterRef is immutable",
         ),
+        (
+            topic("twice", "partitions: 1"),
+            topic("twice", "partitions: 1, placement: [{partition: 0, replicas: [0, 0]}]"),
+            "Duplicate value: 0",
+        ),
         (one.clone(), one.replace("size: 1Gi", "size: 500Mi"), "brokers.storage.size can not be reduced"),
         (one.clone(), with("listeners:\n  - {name: internal, port: 9094}"), "listeners must have different ports"),
         (one.clone(), with("listeners:\n  - {name: internal, port: 0}"), "should be greater than or equal to 1"),

@@ -57,6 +57,29 @@ fn changes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     (0..cluster.replicas).map(BrokerId).filter_map(change).collect()
 }
 
+/// Takes claims that are to stay out of the StatefulSet's hands. Its controller does so when it comes to it; until then they
+/// would go with the set.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn keep(client: &Client, namespace: &str, read: &Read) -> Result<(), Failed> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    for (name, change) in read.claims.iter().filter_map(|(name, claim)| Some((name, disowned(claim)?))) {
+        let written = api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await;
+        written.map_err(|source| Failed::new("keep", "PersistentVolumeClaim", name, source))?;
+    }
+    Ok(())
+}
+
+/// The change that leaves a claim without the StatefulSet that owns it; none if none does.
+fn disowned(claim: &PersistentVolumeClaim) -> Option<Value> {
+    let owners = claim.metadata.owner_references.as_deref().unwrap_or_default();
+    let others: Vec<_> = owners.iter().filter(|owner| owner.kind != "StatefulSet").collect();
+    // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
+    let metadata = json!({ "resourceVersion": claim.metadata.resource_version, "ownerReferences": others });
+    (others.len() < owners.len()).then(|| json!({ "metadata": metadata }))
+}
+
 /// A Kubernetes quantity in bytes; none if it is not one.
 fn bytes(quantity: &str) -> Option<f64> {
     let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -87,6 +110,24 @@ mod tests {
     use ottla_crds::KafkaCluster;
 
     use super::*;
+
+    #[test]
+    fn only_the_stateful_set_is_taken_off_a_claim() {
+        let claim = |owners: &[&str]| -> PersistentVolumeClaim {
+            let owners: Vec<Value> = owners
+                .iter()
+                .map(|kind| json!({ "apiVersion": "v1", "kind": kind, "name": "a", "uid": "u" }))
+                .collect();
+            serde_json::from_value(json!({ "metadata": { "resourceVersion": "7", "ownerReferences": owners } }))
+                .unwrap()
+        };
+        assert_eq!(disowned(&claim(&[])), None);
+        assert_eq!(disowned(&claim(&["Backup"])), None);
+        let change = disowned(&claim(&["StatefulSet", "Backup"])).unwrap();
+        assert_eq!(change["metadata"]["resourceVersion"], "7");
+        assert_eq!(change["metadata"]["ownerReferences"][0]["kind"], "Backup");
+        assert_eq!(change["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+    }
 
     #[test]
     fn claims_are_made_larger_and_marked_and_nothing_else() {

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Shared;
 use super::apply::{self, Failed};
 use super::build::{Kind, stateful_set};
+use super::claims;
 use super::read::Read;
 
 /// What keeps a KafkaCluster until its objects are removed.
@@ -52,6 +53,9 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         for (key, live) in read.live.iter().rev() {
             if key.0 == Kind::StatefulSet {
                 tell_policy(shared, object, &key.1).await?;
+                if object.spec.deletion_policy == DeletionPolicy::Retain {
+                    claims::keep(&shared.client, &namespace, read).await?;
+                }
             }
             apply::remove(&shared.client, &namespace, key, live).await?;
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use ottla_crds::assignment::BrokerId;
 use ottla_crds::{BrokerStatus, Endpoint, ListenerStatus, ListenerType, names};
 
@@ -51,7 +51,8 @@ fn endpoint(
     let (host, port) = match listener.type_ {
         ListenerType::Internal => {
             let (pod, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
-            (format!("{pod}.{service}.{}.svc", cluster.namespace), i32::from(listener.port))
+            let bound = read.pods.get(&pod).and_then(|pod| bound_port(pod, &listener.name));
+            (format!("{pod}.{service}.{}.svc", cluster.namespace), bound.unwrap_or(i32::from(listener.port)))
         }
         ListenerType::ClusterIp => (format!("{service_name}.{}.svc", cluster.namespace), i32::from(listener.port)),
         ListenerType::NodePort => {
@@ -61,6 +62,12 @@ fn endpoint(
         ListenerType::LoadBalancer => (balancer(read.services.get(&service_name)?)?, i32::from(listener.port)),
     };
     Some(Endpoint { listener: listener.name.clone(), host, port })
+}
+
+/// The port that a pod's broker binds: what the spec said when it was made. Services know it by its name.
+fn bound_port(pod: &Pod, listener: &str) -> Option<i32> {
+    let ports = pod.spec.as_ref()?.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    ports.into_iter().find(|port| port.name.as_deref() == Some(listener)).map(|port| port.container_port)
 }
 
 /// A node's address for those outside, or else the one inside, which on many sites is reached from outside too.
@@ -104,7 +111,6 @@ fn in_brackets(host: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use k8s_openapi::api::core::v1::Pod;
     use ottla_crds::KafkaCluster;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
@@ -194,6 +200,16 @@ mod tests {
                 "stable prod-bootstrap.kafka.svc:9096",
             ]
         );
+    }
+
+    #[test]
+    fn a_broker_is_where_it_listens_until_it_has_read_the_new_port() {
+        let (cluster, mut read) = cluster(json!({}));
+        let container = json!({ "name": "broker", "ports": [{ "name": "internal", "containerPort": 9192 }] });
+        let pod: Pod = from(json!({ "metadata": { "name": "prod-broker-0" }, "spec": { "containers": [container] } }));
+        read.pods.insert("prod-broker-0".to_owned(), Arc::new(pod));
+        let places = places(&cluster, &read);
+        assert!(told(&places[&BrokerId(0)]).contains(&"internal prod-broker-0.prod-brokers.kafka.svc 9192".to_owned()));
     }
 
     #[test]
