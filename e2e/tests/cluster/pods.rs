@@ -1,7 +1,7 @@
 //! Pods come and go: a broker comes back with its data and its identity, and nothing that was acknowledged is lost.
 
 use anyhow::{Result, ensure};
-use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE};
+use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE, charts};
 use ottla_e2e::cluster::judge;
 use ottla_e2e::cluster::namespace::{Namespace, topic};
 use ottla_e2e::witness::Load;
@@ -36,6 +36,28 @@ fn comes_back(how: &str, remove: impl FnOnce(&Namespace<'_>) -> Result<()>) -> R
 
 fn claim(namespace: &Namespace<'_>) -> Result<String> {
     namespace.field("pvc/data-kafka-broker-1", ".spec.volumeName")
+}
+
+#[test]
+fn a_second_operator_with_another_image_leaves_a_cluster_alone_and_says_so() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "owned")?;
+    namespace.brokers(1)?;
+    ensure!(namespace.field("kc/kafka", ".status.operator")? == OPERATOR_NAMESPACE);
+    let version = || namespace.field("statefulset/kafka-broker", ".metadata.generation");
+    let before = version()?;
+
+    // The same image under another name: its brokers would be others. It looks at this namespace only.
+    let second = Namespace::new(&bed, "second")?;
+    let values =
+        format!("--set image.repository=docker.io/library/ottla --set watchNamespaces={{{}}}", namespace.name());
+    let (charts, into) = (charts().join("ottla").display().to_string(), second.name());
+    bed.helm(&format!("install {into} {charts} --namespace {into} {values} --wait --timeout 180s"))?;
+    let said = "get events.events.k8s.io --field-selector reason=OperatedByAnother -o jsonpath={.items[*].note}";
+    namespace.satisfies(said, |note| note.contains(OPERATOR_NAMESPACE) && note.contains(into))?;
+    ensure!(version()? == before, "the StatefulSet was written");
+    bed.helm(&format!("uninstall {into} --namespace {into} --wait"))?;
+    Ok(())
 }
 
 #[test]
