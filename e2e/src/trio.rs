@@ -9,7 +9,7 @@ use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::{CreateTopicsRequest, ErrorCode, MetadataRequest};
 use rustix::process::Signal;
 use std::fmt::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -261,7 +261,7 @@ impl Trio {
     /// All objects of a kind of Ottla's, by its plural.
     #[cfg(feature = "librdkafka")]
     pub fn objects(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.api_port()))?;
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api_port()))?;
         let path = format!("/apis/ottla.io/v1alpha1/namespaces/default/{kind}");
         std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
         let answer = std::io::read_to_string(stream)?;

@@ -486,7 +486,8 @@ impl Partition {
 
     fn note_room(&self, state: &mut State) {
         if std::mem::take(&mut state.full) {
-            tracing::info!(topic = %self.topic, partition = self.number, "the disk has room again");
+            // As loud as what it ends.
+            tracing::error!(topic = %self.topic, partition = self.number, "the disk has room again");
         }
     }
 
