@@ -30,6 +30,11 @@ pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
     row("CreateTopics, one request, answered after", seconds(begin));
     wait_for(&trio, partitions, "every replica in sync", is_whole)?;
     row("every replica in sync after", seconds(begin));
+    until(LIMIT, "every replica's folder", || {
+        std::thread::sleep(LOOK_EVERY);
+        Ok((folders(&trio)? == partitions * usize::from(BROKERS)).then_some(()))
+    })?;
+    row("every replica's folder on its disk after", seconds(begin));
     for kind in ["kafkatopics", "kafkaassignments"] {
         let objects = trio.objects(kind)?;
         let bytes: usize = objects.iter().map(|object| object.to_string().len()).sum();
@@ -74,6 +79,15 @@ fn create(trio: &Trio, topics: usize) -> Result<()> {
     let refused = answer.topics.iter().find(|topic| topic.error_code != ErrorCode::NONE);
     ensure!(refused.is_none(), "{refused:?}");
     Ok(())
+}
+
+fn folders(trio: &Trio) -> Result<usize> {
+    let mut count = 0;
+    for id in 0..BROKERS {
+        let entries = std::fs::read_dir(trio.data(id))?;
+        count += entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("many-")).count();
+    }
+    Ok(count)
 }
 
 fn is_whole(partition: &MetadataResponsePartition) -> bool {
