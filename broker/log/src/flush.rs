@@ -186,3 +186,33 @@ impl Log {
         Ok(self.log_end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_batch::{BatchBuilder, Codec, NewRecord};
+
+    use super::*;
+    use crate::{Files, LogConfig, RecoveryHint};
+
+    #[test]
+    fn the_first_flush_of_a_process_brings_what_the_one_before_it_left_in_the_page_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |recovery_point| {
+            let hint = RecoveryHint { clean: false, recovery_point, log_start: 0 };
+            Log::open(dir.path(), LogConfig::default(), hint, &Files::new(4, 1 << 10), 0).unwrap().0
+        };
+        let mut log = open(0);
+        for base_offset in 0..3 {
+            let mut batch = BatchBuilder::new(Codec::None);
+            batch.push(NewRecord::default());
+            log.append(&[batch.build().stamp(base_offset, 0, None)], 0).unwrap();
+            log.roll(0).unwrap();
+        }
+        drop(log); // killed: the segments 0, 1, 2 are sealed, the one at 3 is new, and the checkpoint knows of one record
+        let flush = open(1).start_flush().unwrap().unwrap();
+        let brings = |base_offset, extension| flush.paths.contains(&segment::path(dir.path(), base_offset, extension));
+        let segments = [0, 1, 2].map(|base_offset| brings(base_offset, segment::LOG));
+        assert_eq!(segments, [false, true, true]);
+        assert!(brings(3, segment::TIME_INDEX), "so the directory is synced too");
+    }
+}

@@ -98,8 +98,13 @@ impl Log {
             failed: false,
             config,
         };
-        if segments.is_new {
+        if segments.is_new || !hint.clean {
             log.dirty.add_indexes(&log.active);
+        }
+        // Also what an earlier process left in the page cache is to be on the device before the recovery point says so.
+        let recovery_point = log.recovery_point();
+        for segment in log.sealed.values().filter(|segment| segment.end_offset > recovery_point) {
+            log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
         log.recover_epochs(&segments.epochs)?;
         log.recover_producers(now_ms)?;
