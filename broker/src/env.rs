@@ -19,6 +19,10 @@ pub fn now() -> Instant {
 
 /// Now, as Kafka writes it: milliseconds since 1970. For timestamps in records and objects, never for waiting.
 pub fn wall_clock_ms() -> i64 {
+    #[cfg(feature = "simulated")]
+    if let Some(now) = simulated::wall_clock_ms() {
+        return now;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -30,7 +34,45 @@ pub async fn sleep_until(deadline: Instant) {
 
 /// A random id, for members, connections and incarnations.
 pub fn random_uuid() -> uuid::Uuid {
+    #[cfg(feature = "simulated")]
+    if let Some(drawn) = simulated::random_uuid() {
+        return drawn;
+    }
     uuid::Uuid::new_v4()
+}
+
+/// What a simulation puts in the place of clock and randomness. One of each for each thread: a simulation runs in one.
+#[cfg(feature = "simulated")]
+pub mod simulated {
+    use std::cell::{Cell, RefCell};
+
+    use uuid::Uuid;
+
+    /// Draws the next id.
+    pub type Draw = Box<dyn FnMut() -> Uuid>;
+
+    thread_local! {
+        static WALL_CLOCK_MS: Cell<Option<i64>> = const { Cell::new(None) };
+        static DRAW: RefCell<Option<Draw>> = const { RefCell::new(None) };
+    }
+
+    /// What the wall clock shows from now on, in milliseconds since 1970; none: what the machine's shows.
+    pub fn set_wall_clock(now_ms: Option<i64>) {
+        WALL_CLOCK_MS.set(now_ms);
+    }
+
+    /// Who draws random ids from now on; none: the machine.
+    pub fn draw_ids(draw: Option<Draw>) {
+        DRAW.set(draw);
+    }
+
+    pub(super) fn wall_clock_ms() -> Option<i64> {
+        WALL_CLOCK_MS.get()
+    }
+
+    pub(super) fn random_uuid() -> Option<Uuid> {
+        DRAW.with_borrow_mut(|draw| draw.as_mut().map(|draw| draw()))
+    }
 }
 
 /// From now on a panic of any thread ends the process, after its message. A panic is a bug of ours: a lock may guard half a change, a

@@ -1,47 +1,58 @@
-//! The entry in the API server, and the operators that change it.
+//! The entries in the API server, and the operators that change them.
 
 use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryReport};
 use ottla_crds::plan::election::elect;
 
 use crate::random::Random;
 
-/// `min.insync.replicas`.
-pub const MIN_IN_SYNC: usize = 2;
-
-/// The API server, with every version that the entry ever had.
+/// The API server, with every version that each entry ever had.
 pub struct Api {
-    versions: Vec<Assignment>,
+    versions: Vec<Vec<Assignment>>,
+    /// The topic's `min.insync.replicas`.
+    pub min_in_sync: usize,
     /// Nobody reads or writes.
     pub away: bool,
 }
 
-/// An operator: whom it believes to be there.
+/// An operator.
 pub struct Operator {
+    /// Whom it believes to be there.
     pub live: Live,
+    /// The entries as it has seen them last.
+    pub seen: Vec<Assignment>,
+    pub min_in_sync: usize,
+    /// It does nothing, and learns nothing.
+    pub paused: bool,
 }
 
 impl Api {
-    pub fn new(entry: Assignment) -> Api {
-        Api { versions: vec![entry], away: false }
+    pub fn new(entries: Vec<Assignment>, min_in_sync: usize) -> Api {
+        Api { versions: entries.into_iter().map(|entry| vec![entry]).collect(), min_in_sync, away: false }
     }
 
-    /// The newest version.
-    pub fn entry(&self) -> &Assignment {
-        self.versions.last().expect("there is one from the start")
+    /// The newest version of a partition's entry.
+    pub fn entry(&self, partition: usize) -> &Assignment {
+        self.versions[partition].last().expect("there is one from the start")
+    }
+
+    /// The newest of all.
+    pub fn entries(&self) -> Vec<Assignment> {
+        (0..self.versions.len()).map(|partition| self.entry(partition).clone()).collect()
     }
 
     /// A version that a watch may show which has shown `seen`: the next, or any later one.
     pub fn shown(&self, seen: &Assignment, random: &mut Random) -> &Assignment {
-        let next = self.versions.partition_point(|version| version.partition_epoch <= seen.partition_epoch);
-        let newer = self.versions.len() - next;
-        if newer == 0 { self.entry() } else { &self.versions[next + random.below(newer)] }
+        let versions = &self.versions[seen.partition as usize];
+        let next = versions.partition_point(|version| version.partition_epoch <= seen.partition_epoch);
+        random.pick(&versions[next..]).unwrap_or_else(|| self.entry(seen.partition as usize))
     }
 
     /// Compare-and-swap: whether `next` took the place of the very version that it rests on.
     pub fn write(&mut self, next: Assignment) -> bool {
-        let rests_on_newest = next.partition_epoch == self.entry().partition_epoch + 1;
+        let partition = next.partition as usize;
+        let rests_on_newest = next.partition_epoch == self.entry(partition).partition_epoch + 1;
         if rests_on_newest {
-            self.versions.push(next);
+            self.versions[partition].push(next);
         }
         rests_on_newest
     }
@@ -54,17 +65,19 @@ impl Api {
 
 impl Operator {
     /// What it would write now.
-    pub fn step(&self, entry: &Assignment) -> Option<Assignment> {
-        elect(std::slice::from_ref(entry), &self.live, MIN_IN_SYNC).pop()
+    pub fn step(&self) -> Vec<Assignment> {
+        elect(&self.seen, &self.live, self.min_in_sync)
     }
 
     /// What a person asks it for: a move to other brokers, or back.
-    pub fn reassign(&self, entry: &Assignment, brokers: usize, random: &mut Random) -> Option<Assignment> {
+    pub fn reassign(&self, partition: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
+        let entry = &self.seen[partition];
         if entry.is_reassigning() {
-            return entry.cancel_reassignment(&self.live, MIN_IN_SYNC).ok();
+            return entry.cancel_reassignment(&self.live, self.min_in_sync).ok();
         }
         let mut left: Vec<BrokerId> = (0..brokers as i32).map(BrokerId).collect();
-        let target: Vec<BrokerId> = (0..3).map(|_| left.swap_remove(random.below(left.len()))).collect();
+        let factor = 3 + random.below(brokers - 2);
+        let target: Vec<BrokerId> = (0..factor).map(|_| left.swap_remove(random.below(left.len()))).collect();
         entry.start_reassignment(&target).ok()
     }
 }

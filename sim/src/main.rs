@@ -1,9 +1,11 @@
-//! Plays seeds: `ottla-sim --seed N` with its trace, or `--seeds COUNT` new ones.
+//! Plays seeds: `ottla-sim --seed N` with its trace, `--seeds COUNT` from `--from` on, or new ones for so many `--minutes`.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Parser;
+use ottla_sim::Tally;
 
 #[derive(Parser)]
 #[command(about = "Brokers, operators and faults in one thread; a seed tells the whole story again")]
@@ -17,6 +19,9 @@ struct Options {
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Play new seeds for so long instead.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    minutes: Option<u64>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -26,14 +31,16 @@ fn main() -> Result<ExitCode> {
         println!("{}seed {seed}: {}", outcome.trace, outcome.verdict());
         return Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let mut bad = 0;
-    for seed in options.from..options.from + options.seeds {
-        let outcome = ottla_sim::run(seed)?;
-        if !outcome.is_good() {
-            bad += 1;
-            println!("seed {seed}: {}", outcome.verdict());
-        }
+    let began = Instant::now();
+    let (first, count) = match options.minutes {
+        None => (options.from, options.seeds),
+        Some(_) => (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000, u64::MAX),
+    };
+    let patience = options.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes));
+    let mut tally = Tally::default();
+    for seed in (first..).take_while(|seed| seed - first < count && began.elapsed() < patience) {
+        tally.add(seed, &ottla_sim::run(seed)?);
     }
-    println!("{} seeds from {} on, {bad} of them bad", options.seeds, options.from);
-    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{tally}");
+    Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,8 +1,11 @@
-//! What is on its way. It arrives at any time and in any order.
+//! What is on its way. It arrives at any time and in any order, but for what a producer sends on one connection.
 
+use bytes::Bytes;
 use ottla_broker::replica::partition::following::NextFetch;
 use ottla_crds::assignment::Assignment;
 use ottla_wire::m01_fetch::{FetchPartition, PartitionData};
+
+use crate::client::Connection;
 
 /// Something on its way.
 #[derive(Clone, Debug)]
@@ -35,11 +38,42 @@ pub enum Flight {
         /// The answer.
         data: Box<PartitionData>,
     },
-    /// A leader's write to the API server.
-    IsrWrite {
-        /// The leader.
-        from: usize,
+    /// A producer's batch.
+    Produce {
+        /// Who.
+        producer: usize,
+        /// On which connection.
+        connection: Connection,
+        /// Which of its batches.
+        sequence: u32,
+        /// The batch.
+        batch: Bytes,
+    },
+    /// What became of it.
+    Produced {
+        /// Who.
+        producer: usize,
+        /// On which connection.
+        connection: Connection,
+        /// Which of its batches.
+        sequence: u32,
+        /// Its offset; none: try again.
+        offset: Option<i64>,
+    },
+    /// A write to the API server.
+    Write {
+        /// Whose.
+        by: Writer,
         /// What it makes of the entry before it.
         next: Box<Assignment>,
     },
+}
+
+/// Who writes to the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// A leading broker.
+    Broker(usize),
+    /// An operator.
+    Operator(usize),
 }

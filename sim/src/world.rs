@@ -4,35 +4,40 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use ottla_broker::replica::fetching::round::{self, Meaning};
+use anyhow::{Context as _, Result, ensure};
+use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
 use ottla_broker::replica::partition::leadership::Surroundings;
-use ottla_broker::replica::partition::reading::{ReadFrom, Reader};
-use ottla_config::BrokerSettings;
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker, RecoveryReport};
+use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use ottla_history::{Checker, Operation, Report};
-use ottla_wire::m01_fetch::{EpochEndOffset, FetchPartition, PartitionData};
-use ottla_wire::{ErrorCode, Records};
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::client::{self, PARTITION, Producer};
+use crate::client::{self, Producer};
 use crate::control::{Api, Operator};
+use crate::disk::{Installed, Trouble};
+use crate::fault::{Counts, Fault};
 use crate::network::Flight;
 use crate::node::{MAX_LAG, Node};
 use crate::random::Random;
 
+/// Partitions of the one topic.
+const PARTITIONS: usize = 2;
 /// Steps with faults.
-const STEPS: usize = 6_000;
+const STEPS: usize = 8_000;
 /// Steps in which it must converge when there are none any more.
-const HEALING: usize = 30_000;
-/// How long a client or a follower waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HEALING: usize = 60_000;
+/// What the wall clock shows at the beginning, in milliseconds since 1970.
+const BEGINNING_MS: i64 = 1_700_000_000_000;
 
 /// What became of a run.
 pub struct Outcome {
     /// What happened, a line each.
     pub trace: String,
+    /// How many things happened.
+    pub steps: u64,
+    /// How often each fault was played.
+    pub counts: Counts,
     /// The history's judgement, or why there is none.
     pub verdict: Result<Report>,
 }
@@ -57,14 +62,23 @@ impl Outcome {
 /// # Errors
 /// When the machine has no temporary folder to give.
 pub fn run(seed: u64) -> Result<Outcome> {
-    let dir = tempfile::tempdir()?;
+    // In memory where that is possible: thousands of seeds sync thousands of files.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
     let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    clock.block_on(async {
+    let mut ids = Random::new(!seed);
+    env::draw_ids(Some(Box::new(move || Uuid::from_u64_pair(ids.next(), ids.next()))));
+    let outcome = clock.block_on(async {
         let mut world = World::new(seed, dir.path())?;
+        let _disks = Installed::new(world.nodes.iter().map(|node| node.disk.clone()).collect());
+        world.begin()?;
         let played = world.play().await;
-        let verdict = played.map(|()| world.checker.report());
-        Ok(Outcome { trace: world.trace, verdict })
-    })
+        world.nodes.clear(); // closes files before their disks are gone
+        let World { trace, steps, counts, checker, .. } = world;
+        Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.report()) })
+    });
+    env::draw_ids(None);
+    env::set_wall_clock(None);
+    outcome
 }
 
 /// Everything.
@@ -72,12 +86,21 @@ pub(crate) struct World {
     pub random: Random,
     pub faulty: bool,
     pub api: Api,
+    /// The least that `min.insync.replicas` ever is: as many copies does an acknowledged record have.
+    pub lowest_min_in_sync: usize,
     pub operators: Vec<Operator>,
     pub nodes: Vec<Node>,
-    flights: Vec<Flight>,
-    producers: Vec<Producer>,
-    consumed: i64,
-    checker: Checker,
+    pub flights: Vec<Flight>,
+    pub producers: Vec<Producer>,
+    /// Connections that producers have made.
+    pub connections: u64,
+    /// By partition.
+    consumed: [i64; PARTITIONS],
+    pub checker: Checker,
+    pub counts: Counts,
+    steps: u64,
+    /// Where the disks are.
+    folder: String,
     began: Instant,
     trace: String,
 }
@@ -86,26 +109,65 @@ impl World {
     fn new(seed: u64, dir: &std::path::Path) -> Result<World> {
         let mut random = Random::new(seed);
         let brokers = 3 + random.below(3);
-        let there = LiveBroker { incarnation: Incarnation(1), draining: false };
+        let factor = 3 + random.below(brokers - 2);
+        let lowest_min_in_sync = if random.happens(200) { 1 } else { 2 };
+        // The entries' incarnations are those that the brokers draw when they begin.
+        let there = LiveBroker { incarnation: Incarnation(0), draining: false };
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
-        let replicas = (0..3).map(BrokerId).collect();
-        let entry = Assignment::create(0, replicas, &live).context("everybody is there")?;
-        let nodes = (0..brokers).map(|number| Node::new(dir, number, &entry)).collect::<Result<_>>()?;
+        let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
+        let entry = |partition| Assignment::create(partition as i32, replicas(partition), &live);
+        let entries: Vec<Assignment> = (0..PARTITIONS).map(entry).collect::<Option<_>>().context("all are there")?;
+        let nodes = (0..brokers).map(|number| Node::new(dir, number, &entries)).collect::<Result<_>>()?;
         let mut checker = Checker::default();
-        checker.observe(Operation::Seeked { reader: 0, partition: PARTITION, offset: 0 });
+        for partition in 0..PARTITIONS as u32 {
+            let partition = ottla_history::Partition(partition);
+            checker.observe(Operation::Seeked { reader: 0, partition, offset: 0 });
+        }
+        // One of them has sent nearly as many records as can be counted.
+        let first = [0, 0, i32::MAX - 20, 0];
+        let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first);
         Ok(World {
             random,
             faulty: true,
-            api: Api::new(entry),
-            operators: (0..2).map(|_| Operator { live: live.clone() }).collect(),
+            api: Api::new(entries, lowest_min_in_sync),
+            lowest_min_in_sync,
+            operators: Vec::new(),
             nodes,
             flights: Vec::new(),
-            producers: (1..=3).map(Producer::new).collect(),
-            consumed: 0,
+            producers: first.into_iter().enumerate().map(producer).collect(),
+            connections: 0,
+            consumed: [0; PARTITIONS],
             checker,
+            counts: Counts::new(),
+            steps: 0,
+            folder: dir.display().to_string(),
             began: Instant::now(),
             trace: String::new(),
         })
+    }
+
+    /// The brokers come, and the topic is placed.
+    fn begin(&mut self) -> Result<()> {
+        let min_in_sync = self.api.min_in_sync;
+        for node in &mut self.nodes {
+            node.join()?;
+        }
+        let there = |node: &Node| (node.id, LiveBroker { incarnation: node.incarnation, draining: false });
+        let live: Live = self.nodes.iter().map(there).collect();
+        let place = |entry: Assignment| Assignment::create(entry.partition, entry.replicas, &live);
+        let entries: Vec<Assignment> =
+            self.api.entries().into_iter().map(place).collect::<Option<_>>().context("all are there")?;
+        self.api = Api::new(entries.clone(), min_in_sync);
+        self.operators = (0..2)
+            .map(|_| Operator { live: live.clone(), seen: entries.clone(), min_in_sync, paused: false })
+            .collect();
+        for at in 0..self.nodes.len() {
+            self.set_clock(at);
+            let around = self.surroundings();
+            ensure!(self.nodes[at].start(Some(&entries), min_in_sync, &around)?, "a broker does not start");
+            self.nodes[at].keep();
+        }
+        Ok(())
     }
 
     async fn play(&mut self) -> Result<()> {
@@ -115,259 +177,81 @@ impl World {
         self.heal();
         for _ in 0..HEALING {
             self.step().await?;
-            if self.has_converged() {
-                let leader = self.leader().context("it has converged")?;
-                let end = client::read_whole(&leader, &mut self.checker);
-                self.note(format!("converged at {end}"));
+            if (0..PARTITIONS).all(|partition| self.has_converged(partition)) {
+                for partition in 0..PARTITIONS {
+                    let leader = self.leader(partition).context("it has converged")?;
+                    let end = client::read_whole(&leader, &mut self.checker);
+                    self.note(format!("partition {partition} converged at {end}"));
+                }
                 return Ok(());
             }
         }
-        let entry = self.api.entry();
-        anyhow::bail!("it does not converge: {entry:?}");
+        anyhow::bail!("it does not converge: {:?}", self.api.entries());
     }
 
     async fn step(&mut self) -> Result<()> {
+        self.steps += 1;
         tokio::time::advance(Duration::from_millis(self.random.below(20) as u64)).await;
         let at = self.random.below(self.nodes.len());
+        let partition = self.random.below(PARTITIONS);
+        self.set_clock(at);
         match self.random.below(100) {
-            0..25 => self.deliver()?,
-            25..55 => self.run_node(at)?,
-            55..65 => self.produce()?,
-            65..75 => self.look_for_acknowledgements(),
-            75..80 => self.consume(at),
-            80..86 => self.look_at(at),
-            86..92 => self.operate(),
-            92..97 => self.upkeep(at)?,
-            _ if self.faulty && self.random.happens(350) => self.fault()?,
+            0..30 => self.deliver()?,
+            30..57 => self.run_node(at, partition)?,
+            57..69 => self.produce(),
+            69..75 => (0..PARTITIONS).for_each(|partition| self.look_for_acknowledgements(at, partition)),
+            75..79 => self.consume(at, partition),
+            79..84 => self.look_at(at),
+            84..91 => self.operate(partition),
+            91..96 => self.upkeep(at)?,
+            _ if self.faulty && self.random.happens(500) => self.fault()?,
             _ => {}
         }
-        Ok(())
-    }
-
-    /// Something arrives.
-    fn deliver(&mut self) -> Result<()> {
-        if self.flights.is_empty() {
-            return Ok(());
-        }
-        let flight = self.flights.swap_remove(self.random.below(self.flights.len()));
-        if self.faulty && self.random.happens(50) {
-            self.note(format!("lost: {}", told(&flight)));
-            return Ok(());
-        }
-        if self.faulty && self.random.happens(50) {
-            self.flights.push(flight.clone());
-        }
-        match flight {
-            Flight::Fetch { from, life, incarnation, to, wanted, asked } => {
-                let cut = self.nodes[from].cut_off.contains(&to);
-                let reader = Reader::Follower { broker: self.nodes[from].id, incarnation: Incarnation(incarnation) };
-                let Some(partition) = self.nodes[to].partition().filter(|_| !cut) else { return Ok(()) };
-                let data = Box::new(serve(partition, &wanted, reader));
-                self.flights.push(Flight::Answer { from: to, to: from, life, asked, data });
-            }
-            Flight::Answer { from, to, life, asked, data } => {
-                let node = &mut self.nodes[to];
-                if node.life != life || node.cut_off.contains(&from) {
-                    return Ok(());
-                }
-                let Some(partition) = node.partition().cloned() else { return Ok(()) };
-                if let Some(process) = &mut node.process {
-                    process.waiting_since = None;
-                }
-                let before = partition.last_epoch_and_end().1;
-                match round::meaning(*data) {
-                    Meaning::Copy(copied) => partition.append_from_leader(&asked, &copied)?,
-                    Meaning::Cut { epoch, end_offset } => {
-                        // An answer that comes twice finds nothing to cut any more.
-                        let _ = partition.cut_to_end_of(&asked, epoch, end_offset);
-                        node.was_cut();
-                    }
-                    Meaning::StartAnew { log_start } => {
-                        partition.start_anew(&asked, log_start)?;
-                        node.was_cut();
-                    }
-                    Meaning::Rest(_) => {}
-                }
-                let after = partition.last_epoch_and_end().1;
-                if after != before {
-                    self.note(format!("{to} follows {from}: {before} → {after}"));
-                }
-            }
-            Flight::IsrWrite { from, next } => {
-                if self.api.away {
-                    self.flights.push(Flight::IsrWrite { from, next });
-                } else {
-                    self.write(format!("isr by {from}"), *next);
-                }
-            }
+        for at in 0..self.nodes.len() {
+            self.look_after(at)?;
         }
         Ok(())
     }
 
-    /// A broker looks around and does what is due.
-    fn run_node(&mut self, at: usize) -> Result<()> {
-        let surroundings = self.surroundings();
-        let away = self.api.away;
+    /// What becomes of a machine and a process whose disk has failed.
+    fn look_after(&mut self, at: usize) -> Result<()> {
         let node = &mut self.nodes[at];
-        let Some(process) = &node.process else {
-            if !self.faulty || self.random.happens(50) {
-                let shown = (!away).then(|| self.api.entry());
-                node.start(shown, &surroundings)?;
-                self.note(format!("start {at}"));
+        let refused = node.disk.take_refused();
+        if node.disk.trouble() == Trouble::DiesAfter(0) {
+            if node.process.is_none() {
+                *self.counts.entry(Fault::CrashDuringRecovery).or_default() += 1;
             }
-            return Ok(());
-        };
-        if node.frozen {
-            return Ok(());
+            return self.cut_power(at);
         }
-        if !away {
-            let shown = self.api.shown(&process.seen, &mut self.random).clone();
-            node.see(&shown, &surroundings)?;
+        if node.process.is_some() && node.is_offline() {
+            self.nodes[at].kill();
+            self.happened(Fault::SyncFails, format!("{at} ends: its disk has failed"));
+        } else if refused {
+            self.happened(Fault::NoSpace, format!("the disk of {at} has refused something"));
         }
-        let Some(partition) = node.partition().cloned() else { return Ok(()) };
-        self.keep_in_sync(at, &partition);
-        self.fetch(at);
-        self.report(at);
         Ok(())
     }
 
-    /// A leader asks for changes of the ISR, again and again until it knows what became of them.
-    fn keep_in_sync(&mut self, at: usize, partition: &Partition) {
-        let Some(process) = &mut self.nodes[at].process else { return };
-        let now = Instant::now();
-        let asked = process.asked.take().filter(|(next, _)| partition.is_undecided(next));
-        let due = match asked {
-            Some((next, when)) if now - when < PATIENCE => {
-                process.asked = Some((next, when));
-                return;
-            }
-            Some((next, _)) => Some(next),
-            None => partition.propose_isr().map(|change| change.next),
-        };
-        let Some(next) = due else { return };
-        process.asked = Some((next.clone(), now));
-        self.note(format!("{at} asks for {}", short(&next)));
-        self.flights.push(Flight::IsrWrite { from: at, next: Box::new(next) });
+    /// What is done from now on happens at this broker, and by its clock.
+    pub(crate) fn set_clock(&self, at: usize) {
+        let passed = (Instant::now() - self.began).as_millis() as i64;
+        env::set_wall_clock(Some(BEGINNING_MS + passed + self.nodes[at].skew_ms));
     }
 
-    /// A follower asks its leader, if it is not waiting for an answer.
-    fn fetch(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        let Some(partition) = node.partition().cloned() else { return };
-        let (Some((leader, epoch)), Some(process)) = (partition.follows(), &mut node.process) else { return };
-        let now = Instant::now();
-        if process.waiting_since.is_some_and(|since| now - since < PATIENCE) {
+    fn consume(&mut self, at: usize, partition: usize) {
+        if self.leader_epoch(at, partition).is_none() {
             return;
         }
-        let Some(asked) = partition.next_fetch(epoch) else { return };
-        process.waiting_since = Some(now);
-        let me = ottla_broker::image::Me { id: node.id, incarnation: node.incarnation };
-        let key = (partition.topic_id, partition.number);
-        let request = round::request(me, &[round::Asked { key, next: asked }], &BrokerSettings::default());
-        let incarnation = request.replica_state.replica_epoch;
-        let wanted = request.topics.into_iter().flat_map(|topic| topic.partitions);
-        let (life, to) = (node.life, leader.0 as usize);
-        let fetches = wanted.map(|wanted| Flight::Fetch { from: at, life, incarnation, to, wanted, asked });
-        self.flights.extend(fetches);
-    }
-
-    /// A broker that can't lead says what it still has, while nobody leads.
-    fn report(&mut self, at: usize) {
-        let node = &self.nodes[at];
-        let (Some(process), Some(partition)) = (&node.process, node.partition()) else { return };
-        let seen = process.seen.clone();
-        if !seen.asks_for_report(node.id, node.incarnation) {
-            return;
-        }
-        let (last_epoch, log_end) = partition.last_epoch_and_end();
-        let report = RecoveryReport { broker: node.id, incarnation: node.incarnation, last_epoch, log_end };
-        if self.api.report(&seen, report) {
-            self.note(format!("{at} reports {last_epoch}/{log_end}"));
-        }
-    }
-
-    /// A producer sends its record to a broker that believes that it leads.
-    fn produce(&mut self) -> Result<()> {
-        let leaders: Vec<usize> = (0..self.nodes.len()).filter(|at| self.leads(*at)).collect();
-        let Some(&at) = self.random.pick(&leaders) else { return Ok(()) };
-        let producer = self.random.below(self.producers.len());
-        let producer = &mut self.producers[producer];
-        if !self.faulty && !producer.is_waiting() {
-            return Ok(()); // it is time to come to an end
-        }
-        if producer.sent.as_ref().is_some_and(|(.., when)| Instant::now() - *when < PATIENCE) {
-            return Ok(());
-        }
-        let Some(partition) = self.nodes[at].partition() else { return Ok(()) };
-        let line = match partition.append_from_client(producer.batch(), true) {
-            Ok(appended) => {
-                let line = format!("at {at}: {} in epoch {}", appended.base_offset, appended.leader_epoch);
-                producer.sent = Some((at, self.nodes[at].life, appended, Instant::now()));
-                line
-            }
-            Err(error) => format!("refused by {at}: {error}"),
-        };
-        let line = format!("{:?} {line}", producer.id);
-        self.note(line);
-        Ok(())
-    }
-
-    /// Producers hear what became of their records.
-    fn look_for_acknowledgements(&mut self) {
-        for producer in &mut self.producers {
-            let Some((at, life, appended, _)) = &producer.sent else { continue };
-            let node = &self.nodes[*at];
-            if node.frozen {
-                continue;
-            }
-            let known = node.partition().filter(|_| node.life == *life).map(|p| p.is_committed(appended));
-            match known {
-                Some(Ok(true)) => {
-                    let offset = appended.base_offset;
-                    let _ = writeln!(self.trace, "{:?} acknowledged at {offset}", producer.id);
-                    producer.acknowledged(offset, &mut self.checker);
-                }
-                Some(Ok(false)) => {}
-                Some(Err(_)) | None => producer.sent = None,
-            }
-        }
-    }
-
-    fn consume(&mut self, at: usize) {
-        if !self.leads(at) {
-            return;
-        }
-        let Some(partition) = self.nodes[at].partition() else { return };
-        let read = client::consume(partition, &mut self.consumed, &mut self.checker);
+        let Some(led) = self.nodes[at].partition(partition) else { return };
+        let position = &mut self.consumed[partition];
+        let read = client::consume(led, position, &mut self.checker);
         if read > 0 {
-            self.note(format!("consumed from {at} up to {}", self.consumed));
-        }
-    }
-
-    /// An operator looks at a broker.
-    fn look_at(&mut self, at: usize) {
-        let operator = self.random.below(self.operators.len());
-        let (id, truth) = (self.nodes[at].id, self.nodes[at].truth());
-        let live = &mut self.operators[operator].live;
-        match truth {
-            Some(truth) => _ = live.insert(id, truth),
-            None => _ = live.remove(&id),
-        }
-    }
-
-    /// An operator does what is due.
-    fn operate(&mut self) {
-        let operator = self.random.below(self.operators.len());
-        if self.api.away {
-            return;
-        }
-        if let Some(next) = self.operators[operator].step(self.api.entry()) {
-            self.write(format!("operator {operator}"), next);
+            self.note(format!("consumed from {at}, partition {partition}, up to {}", self.consumed[partition]));
         }
     }
 
     fn upkeep(&mut self, at: usize) -> Result<()> {
-        if self.nodes[at].frozen {
+        if self.nodes[at].frozen || (self.nodes[at].slow && self.random.happens(800)) {
             return Ok(());
         }
         if self.random.happens(500) {
@@ -378,43 +262,53 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn write(&mut self, who: String, next: Assignment) {
-        let line = format!("{who}: {}", short(&next));
-        let landed = self.api.write(next);
-        self.note(format!("{line}{}", if landed { "" } else { " (stale)" }));
-    }
-
     pub(crate) fn note(&mut self, line: String) {
         let at = Instant::now() - self.began;
+        // A trace is the same wherever it is played.
+        let line = line.replace(&self.folder, "");
         let _ = writeln!(self.trace, "{:>7} {line}", at.as_millis());
     }
 
-    fn leads(&self, at: usize) -> bool {
-        self.nodes[at].partition().is_some_and(|partition| partition.leader_epoch().is_some())
+    /// Notes and counts a fault.
+    pub(crate) fn happened(&mut self, fault: Fault, line: String) {
+        *self.counts.entry(fault).or_default() += 1;
+        self.note(line);
     }
 
-    fn surroundings(&self) -> Surroundings {
+    pub(crate) fn partitions(&self) -> usize {
+        PARTITIONS
+    }
+
+    /// The epoch in which a broker believes that it leads.
+    pub(crate) fn leader_epoch(&self, at: usize, partition: usize) -> Option<i32> {
+        self.nodes[at].partition(partition)?.leader_epoch()
+    }
+
+    pub(crate) fn leads_something(&self, at: usize) -> bool {
+        (0..PARTITIONS).any(|partition| self.leader_epoch(at, partition).is_some())
+    }
+
+    pub(crate) fn surroundings(&self) -> Surroundings {
         let dead = self.nodes.iter().filter(|node| node.truth().is_none()).map(|node| node.id).collect();
         let draining = self.nodes.iter().filter(|node| node.draining).map(|node| node.id).collect();
         Surroundings { dead, draining, max_lag: MAX_LAG }
     }
 
-    fn leader(&self) -> Option<Arc<Partition>> {
-        let leader = self.api.entry().leader?;
-        self.nodes[leader.0 as usize].partition().cloned()
+    fn leader(&self, partition: usize) -> Option<Arc<Partition>> {
+        let leader = self.api.entry(partition).leader?;
+        self.nodes[leader.0 as usize].partition(partition).cloned()
     }
 
     /// Everybody has everything, and nobody waits.
-    fn has_converged(&self) -> bool {
-        let entry = self.api.entry();
-        let Some(leader) = self.leader().filter(|leader| leader.leader_epoch() == Some(entry.leader_epoch)) else {
-            return false;
-        };
+    fn has_converged(&self, partition: usize) -> bool {
+        let entry = self.api.entry(partition);
+        let leader = self.leader(partition).filter(|leader| leader.leader_epoch() == Some(entry.leader_epoch));
+        let Some(leader) = leader else { return false };
         let end = leader.log_end.get();
         let has_all = |id: &BrokerId| {
             let node = &self.nodes[id.0 as usize];
             let in_sync = entry.isr.iter().any(|m| m.broker == *id && m.incarnation == node.incarnation);
-            in_sync && node.partition().is_some_and(|partition| partition.log_end.get() == end)
+            in_sync && node.partition(partition).is_some_and(|partition| partition.log_end.get() == end)
         };
         !entry.is_reassigning()
             && entry.replicas.iter().all(has_all)
@@ -423,52 +317,11 @@ impl World {
     }
 }
 
-/// A leader's answer to a fetch, as the broker's handler gives it.
-fn serve(
-    partition: &ottla_broker::replica::partition::Partition,
-    wanted: &FetchPartition,
-    reader: Reader,
-) -> PartitionData {
-    let from = ReadFrom {
-        offset: wanted.fetch_offset,
-        current_leader_epoch: wanted.current_leader_epoch,
-        last_fetched_epoch: wanted.last_fetched_epoch,
-    };
-    let answer = PartitionData { partition_index: wanted.partition, ..PartitionData::default() };
-    match partition.read(&from, 4 << 10, true, reader) {
-        Ok(read) => PartitionData {
-            high_watermark: read.high_watermark,
-            last_stable_offset: read.last_stable,
-            log_start_offset: read.log_start,
-            diverging_epoch: read
-                .diverging
-                .map_or(answer.diverging_epoch.clone(), |(epoch, end_offset)| EpochEndOffset { epoch, end_offset }),
-            records: Some(Records(read.chunk.into_iter().collect())),
-            ..answer
-        },
-        Err(error) => PartitionData {
-            error_code: ErrorCode::from(&error),
-            high_watermark: -1,
-            log_start_offset: error.log_start().unwrap_or(-1),
-            records: Some(Records::default()),
-            ..answer
-        },
-    }
-}
-
-fn told(flight: &Flight) -> String {
-    match flight {
-        Flight::Fetch { from, to, .. } => format!("a fetch of {from} to {to}"),
-        Flight::Answer { from, to, .. } => format!("an answer of {from} to {to}"),
-        Flight::IsrWrite { from, next } => format!("a write of {from}: {}", short(next)),
-    }
-}
-
 /// An assignment in a few characters.
-fn short(entry: &Assignment) -> String {
+pub(crate) fn short(entry: &Assignment) -> String {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",");
-    let isr: Vec<String> = entry.isr.iter().map(|m| format!("{}#{}", m.broker, m.incarnation.0)).collect();
+    let isr: Vec<String> = entry.isr.iter().map(|m| format!("{}#{}", m.broker, m.incarnation.0 % 1000)).collect();
     let leader = entry.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-    let Assignment { leader_epoch, partition_epoch, replicas, .. } = entry;
-    format!("{leader} leads [{}] isr {} at {leader_epoch}/{partition_epoch}", ids(replicas), isr.join(" "))
+    let Assignment { partition, leader_epoch, partition_epoch, replicas, .. } = entry;
+    format!("{partition}: {leader} leads [{}] isr {} at {leader_epoch}/{partition_epoch}", ids(replicas), isr.join(" "))
 }

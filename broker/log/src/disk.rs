@@ -13,6 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
 /// The disk did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {action} {}: {source}", path.display())]
@@ -41,6 +44,37 @@ impl DiskError {
 /// What a disk operation gives.
 pub type DiskResult<T> = Result<T, DiskError>;
 
+/// A change, as a simulated disk hears of it before it is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A file comes to be, or becomes empty.
+    Create(&'a Path),
+    /// Bytes are written to a file.
+    Write(&'a Path),
+    /// A file becomes so long.
+    Truncate(&'a Path, u64),
+    /// What is in a file shall be on the device.
+    Sync(&'a Path),
+    /// The names in a directory shall be on the device.
+    SyncDir(&'a Path),
+    /// A directory comes to be.
+    CreateDir(&'a Path),
+    /// A file or directory gets another name, which a file may have now.
+    Rename(&'a Path, &'a Path),
+    /// A file goes, or a directory with all that is in it.
+    Remove(&'a Path),
+}
+
+/// Tells a simulated disk, which may refuse.
+#[cfg(feature = "simulated")]
+use simulated::tell;
+
+#[cfg(not(feature = "simulated"))]
+#[inline]
+fn tell(_: Change<'_>) -> io::Result<()> {
+    Ok(())
+}
+
 /// Most slices that the kernel takes in one write (`UIO_MAXIOV`).
 const MAX_SLICES: usize = 1024;
 
@@ -59,11 +93,15 @@ impl DiskFile {
 
     /// Open a file for reading and writing; create it when it is missing.
     pub fn open_or_create(path: &Path) -> DiskResult<DiskFile> {
+        if !path.exists() {
+            tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+        }
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
 
     /// Create a file, or empty the one that is there.
     pub fn create(path: &Path) -> DiskResult<DiskFile> {
+        tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(true))
     }
 
@@ -101,6 +139,7 @@ impl DiskFile {
     pub fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> DiskResult<()> {
         // Strip empty slices, or "nothing written" would mean nothing.
         IoSlice::advance_slices(&mut slices, 0);
+        tell(Change::Write(&self.path)).map_err(|e| self.error("write", e))?;
         while !slices.is_empty() {
             let batch = &slices[..slices.len().min(MAX_SLICES)];
             match rustix::io::pwritev(&self.file, batch, position) {
@@ -118,7 +157,8 @@ impl DiskFile {
 
     /// Make the file `size` bytes long. Space reserved beyond that is given back.
     pub fn truncate(&self, size: u64) -> DiskResult<()> {
-        self.file.set_len(size).map_err(|e| self.error("truncate", e))
+        let truncated = tell(Change::Truncate(&self.path, size)).and_then(|()| self.file.set_len(size));
+        truncated.map_err(|e| self.error("truncate", e))
     }
 
     /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error:
@@ -138,7 +178,8 @@ impl DiskFile {
 
     /// Wait until the data is on the device. After an error nothing is known of what was written; never try again.
     pub fn sync(&self) -> DiskResult<()> {
-        self.file.sync_data().map_err(|e| self.error("sync", e))
+        let synced = tell(Change::Sync(&self.path)).and_then(|()| self.file.sync_data());
+        synced.map_err(|e| self.error("sync", e))
     }
 
     fn error(&self, action: &'static str, source: impl Into<io::Error>) -> DiskError {
@@ -155,22 +196,23 @@ impl AsFd for DiskFile {
 
 /// Make renames, creations and removals in a directory durable.
 pub fn sync_dir(dir: &Path) -> DiskResult<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| DiskError::new("sync", dir, e))
+    let synced = tell(Change::SyncDir(dir)).and_then(|()| File::open(dir)?.sync_all());
+    synced.map_err(|e| DiskError::new("sync", dir, e))
 }
 
 /// Create a directory and those above it.
 pub fn create_dirs(dir: &Path) -> DiskResult<()> {
-    fs::create_dir_all(dir).map_err(|e| DiskError::new("create", dir, e))
+    tell(Change::CreateDir(dir)).and_then(|()| fs::create_dir_all(dir)).map_err(|e| DiskError::new("create", dir, e))
 }
 
 /// Give a file or directory another name.
 pub fn rename(from: &Path, to: &Path) -> DiskResult<()> {
-    fs::rename(from, to).map_err(|e| DiskError::new("rename", from, e))
+    tell(Change::Rename(from, to)).and_then(|()| fs::rename(from, to)).map_err(|e| DiskError::new("rename", from, e))
 }
 
 /// Remove a file; one that is not there is removed already.
 pub fn remove(path: &Path) -> DiskResult<()> {
-    match fs::remove_file(path) {
+    match tell(Change::Remove(path)).and_then(|()| fs::remove_file(path)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
         _ => Ok(()),
     }
@@ -178,7 +220,7 @@ pub fn remove(path: &Path) -> DiskResult<()> {
 
 /// Remove a directory with everything in it; one that is not there is removed already.
 pub fn remove_dir(path: &Path) -> DiskResult<()> {
-    match fs::remove_dir_all(path) {
+    match tell(Change::Remove(path)).and_then(|()| fs::remove_dir_all(path)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@
 //! - [`proposal`]: the change of the ISR that was asked for last, on disk
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - [`checkpoints`]: what the data directory says of all logs
-//! - `folders`: whose the partitions' folders are
+//! - [`folders`]: whose the partitions' folders are
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` beside it
 //!
 //! Knows nothing of sockets or Kubernetes.
@@ -14,7 +14,7 @@
 pub mod checkpoints;
 mod compaction;
 pub mod fetching;
-mod folders;
+pub mod folders;
 pub mod housekeeping;
 mod in_sync;
 pub mod partition;
@@ -447,7 +447,11 @@ fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {
     }
 }
 
-fn open_log(
+/// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not there.
+///
+/// # Errors
+/// When the disk refuses or the files make no sense.
+pub fn open_log(
     data: &Path,
     image: &ClusterImage,
     topic: &Topic,
@@ -468,12 +472,16 @@ fn open_log(
     Ok((log, Proposal::open(&dir)?))
 }
 
+/// Why a partition's log does not open.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub enum OpenError {
+    /// Its folder is not what it should be.
     #[error(transparent)]
     Folder(#[from] folders::ClaimError),
+    /// Its segments are not.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What was proposed last can't be read.
     #[error(transparent)]
     Proposal(#[from] ottla_log::DiskError),
 }

@@ -1,0 +1,261 @@
+//! A machine's disk: real files, and what of them would be gone with its power.
+//!
+//! What a machine keeps without a sync is up to chance: a file's bytes beyond its last sync are cut anywhere or read as zeros; a name
+//! that came, went or was given to another file since its directory's last sync is as it was before, or as it is.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Result;
+use ottla_log::disk::{Change, simulated};
+
+use crate::random::Random;
+
+/// The disk of one machine.
+#[derive(Clone)]
+pub struct Disk(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Where its files are.
+    root: PathBuf,
+    /// How many bytes of a file are on the device.
+    synced: BTreeMap<PathBuf, u64>,
+    /// Names that have changed since their directory was synced, and what the device has there: a file's bytes, or nothing.
+    unsure: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    trouble: Trouble,
+    /// The disk has refused something.
+    refused: bool,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// No space is left.
+    Full,
+    /// The next sync fails, once.
+    SyncFails,
+    /// So many changes until the machine loses its power.
+    DiesAfter(u32),
+}
+
+/// Lays these disks under this thread's files, until dropped.
+pub struct Installed;
+
+impl Installed {
+    pub fn new(disks: Vec<Disk>) -> Installed {
+        simulated::stand_in(Some(Box::new(move |change| {
+            let disk = disks.iter().find(|disk| path_of(&change).starts_with(&disk.0.borrow().root));
+            disk.map_or(Ok(()), |disk| disk.0.borrow_mut().hear(change))
+        })));
+        Installed
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        simulated::stand_in(None);
+    }
+}
+
+impl Disk {
+    pub fn new(root: &Path) -> Disk {
+        Disk(Rc::new(RefCell::new(State { root: root.to_owned(), ..State::default() })))
+    }
+
+    /// From now on this is wrong with it.
+    pub fn set(&self, trouble: Trouble) {
+        self.0.borrow_mut().trouble = trouble;
+    }
+
+    pub fn trouble(&self) -> Trouble {
+        self.0.borrow().trouble
+    }
+
+    /// Whether it has refused something that was not taken note of.
+    pub fn has_refused(&self) -> bool {
+        self.0.borrow().refused
+    }
+
+    /// Takes note of that.
+    pub fn take_refused(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().refused)
+    }
+
+    /// Time passes: the kernel writes everything back.
+    pub fn write_back(&self) -> Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.unsure.clear();
+        state.synced = lengths(&state.root)?;
+        Ok(())
+    }
+
+    /// Other files are here now, from another volume.
+    pub fn replaced(&self) -> Result<()> {
+        self.set(Trouble::None);
+        self.write_back()
+    }
+
+    /// The machine loses its power. How many files are not what they were.
+    pub fn cut_power(&self, random: &mut Random) -> Result<usize> {
+        self.set(Trouble::None);
+        let mut state = self.0.borrow_mut();
+        let mut torn = 0;
+        for (path, before) in std::mem::take(&mut state.unsure).into_iter().rev() {
+            if random.happens(500) {
+                continue;
+            }
+            torn += 1;
+            match before {
+                Some(bytes) => {
+                    state.synced.insert(path.clone(), bytes.len() as u64);
+                    fs::write(&path, bytes)?;
+                }
+                None if path.is_dir() => fs::remove_dir_all(&path)?,
+                None if path.exists() => fs::remove_file(&path)?,
+                None => {}
+            }
+        }
+        for (path, size) in lengths(&state.root)? {
+            let synced = state.synced.get(&path).copied().unwrap_or(0);
+            if size > synced {
+                torn += 1;
+                let left = synced + random.below((size - synced) as usize + 1) as u64;
+                let file = fs::OpenOptions::new().write(true).open(&path)?;
+                file.set_len(left)?;
+                if random.happens(300) {
+                    file.set_len(size)?; // the file's length was written, its blocks were not
+                }
+            }
+        }
+        state.synced = lengths(&state.root)?;
+        Ok(torn)
+    }
+}
+
+impl State {
+    fn hear(&mut self, change: Change<'_>) -> io::Result<()> {
+        self.refuse(&change).inspect_err(|_| self.refused = true)?;
+        match change {
+            Change::Create(path) => {
+                self.name_changes(path);
+                self.synced.insert(path.to_owned(), 0);
+            }
+            Change::Write(_) => {}
+            Change::Truncate(path, size) => {
+                self.synced.entry(path.to_owned()).and_modify(|synced| *synced = size.min(*synced));
+            }
+            Change::Sync(path) => {
+                let size = fs::metadata(path).map_or(0, |file| file.len());
+                self.synced.insert(path.to_owned(), size);
+            }
+            Change::SyncDir(dir) => self.unsure.retain(|path, _| path.parent() != Some(dir)),
+            Change::CreateDir(path) => {
+                if !path.exists() {
+                    self.unsure.insert(path.to_owned(), None);
+                }
+            }
+            Change::Rename(from, to) if from.is_dir() => self.move_dir(from, to),
+            Change::Rename(from, to) => {
+                self.name_changes(from);
+                self.name_changes(to);
+                let synced = self.synced.remove(from).unwrap_or(0);
+                self.synced.insert(to.to_owned(), synced);
+            }
+            Change::Remove(path) if path.is_dir() => {
+                self.synced.retain(|file, _| !file.starts_with(path));
+                self.unsure.retain(|file, _| !file.starts_with(path));
+            }
+            Change::Remove(path) => {
+                self.name_changes(path);
+                self.synced.remove(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, change: &Change<'_>) -> io::Result<()> {
+        match &mut self.trouble {
+            Trouble::None => {}
+            Trouble::Full => {
+                let takes_space = match change {
+                    Change::Create(_) | Change::Write(_) => true,
+                    Change::CreateDir(path) => !path.exists(),
+                    Change::Truncate(..)
+                    | Change::Sync(_)
+                    | Change::SyncDir(_)
+                    | Change::Rename(..)
+                    | Change::Remove(_) => false,
+                };
+                if takes_space {
+                    return Err(ErrorKind::StorageFull.into());
+                }
+            }
+            Trouble::SyncFails => {
+                if matches!(change, Change::Sync(_)) {
+                    self.trouble = Trouble::None;
+                    return Err(io::Error::other("the device does not write"));
+                }
+            }
+            Trouble::DiesAfter(0) => return Err(io::Error::other("there is no power")),
+            Trouble::DiesAfter(changes) => *changes -= 1,
+        }
+        Ok(())
+    }
+
+    /// A name is about to come, to go, or to be another file's: what the device has there may still be there after a crash.
+    fn name_changes(&mut self, path: &Path) {
+        if self.unsure.contains_key(path) {
+            return;
+        }
+        let synced = self.synced.get(path).copied().unwrap_or(0) as usize;
+        let on_device = fs::read(path).ok().map(|mut bytes| {
+            bytes.truncate(synced);
+            bytes
+        });
+        self.unsure.insert(path.to_owned(), on_device);
+    }
+
+    /// A directory's new name counts as synced: whoever gives one syncs it before anything else.
+    fn move_dir(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &Path| path.strip_prefix(from).map_or(path.to_owned(), |inside| to.join(inside));
+        self.synced = std::mem::take(&mut self.synced).into_iter().map(|(path, size)| (moved(&path), size)).collect();
+        self.unsure = std::mem::take(&mut self.unsure).into_iter().map(|(path, was)| (moved(&path), was)).collect();
+        self.unsure.remove(to);
+    }
+}
+
+fn path_of<'a>(change: &Change<'a>) -> &'a Path {
+    match change {
+        Change::Create(path)
+        | Change::Write(path)
+        | Change::Truncate(path, _)
+        | Change::Sync(path)
+        | Change::SyncDir(path)
+        | Change::CreateDir(path)
+        | Change::Rename(path, _)
+        | Change::Remove(path) => path,
+    }
+}
+
+/// All files below, with their lengths.
+fn lengths(dir: &Path) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let (path, metadata) = (entry.path(), entry.metadata()?);
+        if metadata.is_dir() {
+            found.extend(lengths(&path)?);
+        } else {
+            found.insert(path, metadata.len());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,122 @@
+//! The faults of COORDINATION §7 that are marked S, each with the place where it is played.
+
+use std::collections::BTreeMap;
+
+/// How often each fault was played.
+pub type Counts = BTreeMap<Fault, u64>;
+
+/// Where a fault is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// [`crate::world`]: partitions, logs, clients.
+    Replicas,
+    /// [`crate::control_plane`]: operators, brokers' windows, the embedded API.
+    ControlPlane,
+    /// Another deterministic test.
+    Elsewhere(&'static str),
+    /// Nowhere, for this reason.
+    Nowhere(&'static str),
+}
+
+macro_rules! faults {
+    ($($(#[doc = $words:literal])+ $name:ident: $stage:expr;)+) => {
+        /// A fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[doc = $words])+ $name,)+
+        }
+
+        impl Fault {
+            /// All of them, in the order of §7.
+            pub const ALL: &[Fault] = &[$(Fault::$name),+];
+
+            /// The words of §7.
+            pub fn words(self) -> &'static str {
+                match self { $(Fault::$name => concat!($($words),+).trim_ascii(),)+ }
+            }
+
+            /// Where it is played.
+            pub fn stage(self) -> Stage {
+                match self { $(Fault::$name => $stage,)+ }
+            }
+        }
+    };
+}
+
+use Stage::{ControlPlane, Elsewhere, Nowhere, Replicas};
+
+faults! {
+    /// operator paused and resumed with stale views
+    OperatorPaused: Replicas;
+    /// two operators at once
+    TwoOperators: Replicas;
+    /// Lease deleted, restored, skewed clocks
+    LeaseTrouble: ControlPlane;
+    /// leader cut off from API, from followers, from both
+    LeaderCutOff: Replicas;
+    /// ISR write lost, late or twice
+    IsrWriteTrouble: Replicas;
+    /// follower returns with an empty disk while joining
+    EmptyDisk: Replicas;
+    /// last replica standing loses its tail
+    LastReplicaLosesItsTail: Replicas;
+    /// every replica crashes lossy
+    EveryReplicaCrashes: Replicas;
+    /// divergence after fast fail-overs
+    Divergence: Replicas;
+    /// volume restored from a snapshot
+    VolumeRestored: Replicas;
+    /// volume mounted twice
+    VolumeMountedTwice: ControlPlane;
+    /// fsync error once: directory offline, no retry
+    SyncFails: Replicas;
+    /// no space left: produce refused, broker alive, room comes back
+    NoSpace: Replicas;
+    /// torn writes, lost tail, lost directory entries
+    TornWrites: Replicas;
+    /// bit rot in the middle of a segment
+    BitRot: Elsewhere("`e2e/tests/chaos`, and `broker/log` on files");
+    /// crash during recovery, twice
+    CrashDuringRecovery: Replicas;
+    /// flapping and one-way partitions
+    Links: Replicas;
+    /// API server away for an hour, then back: no fencing storm, no restarts
+    ApiAway: ControlPlane;
+    /// watch frozen, 410, 429, stale list
+    WatchTrouble: ControlPlane;
+    /// operator overloaded: no mass fencing
+    OperatorOverloaded: ControlPlane;
+    /// CRDs and objects deleted
+    ObjectsDeleted: ControlPlane;
+    /// topic missing from a list at start: no file touched
+    TopicMissing: ControlPlane;
+    /// retries of idempotent batches across leader changes: exactly once
+    Retries: Replicas;
+    /// transactions torn by delayed requests
+    TornTransactions: Nowhere("there are no transactions yet");
+    /// committed offsets never fall back to zero
+    CommittedOffsets: Elsewhere("`broker/tests/groups.rs`, and `e2e/tests/chaos`");
+    /// clock jumps
+    ClockJumps: Replicas;
+    /// operator killed between any two writes
+    OperatorKilled: ControlPlane;
+    /// slow disk on one broker
+    SlowDisk: Replicas;
+    /// min.insync.replicas raised and lowered (beyond §7)
+    MinInSyncChanges: Replicas;
+}
+
+/// The table of the README: each fault, where it is played, and how often in a run of these counts.
+pub fn table() -> String {
+    let row = |fault: &Fault| {
+        let stage = match fault.stage() {
+            Replicas => "`world`".to_owned(),
+            ControlPlane => "`control_plane`".to_owned(),
+            Elsewhere(place) => place.to_owned(),
+            Nowhere(reason) => format!("nowhere: {reason}"),
+        };
+        format!("| {} | `{fault:?}` | {stage} |\n", fault.words())
+    };
+    let rows: String = Fault::ALL.iter().map(row).collect();
+    format!("| fault | here | played in |\n|---|---|---|\n{rows}")
+}
