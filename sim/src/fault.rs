@@ -10,8 +10,6 @@ pub type Counts = BTreeMap<Fault, u64>;
 pub enum Stage {
     /// [`crate::world`]: partitions, logs, clients.
     Replicas,
-    /// [`crate::control_plane`]: operators, brokers' windows, the embedded API.
-    ControlPlane,
     /// Another deterministic test.
     Elsewhere(&'static str),
     /// Nowhere, for this reason.
@@ -43,7 +41,7 @@ macro_rules! faults {
     };
 }
 
-use Stage::{ControlPlane, Elsewhere, Nowhere, Replicas};
+use Stage::{Elsewhere, Nowhere, Replicas};
 
 faults! {
     /// operator paused and resumed with stale views
@@ -51,7 +49,10 @@ faults! {
     /// two operators at once
     TwoOperators: Replicas;
     /// Lease deleted, restored, skewed clocks
-    LeaseTrouble: ControlPlane;
+    LeaseTrouble: Elsewhere(
+        "`crds` lease tests: `a_deleted_lease_is_no_proof_of_a_death`, \
+         `an_observer_believes_in_changes_and_in_its_own_clock_alone`"
+    );
     /// leader cut off from API, from followers, from both
     LeaderCutOff: Replicas;
     /// ISR write lost, late or twice
@@ -67,7 +68,7 @@ faults! {
     /// volume restored from a snapshot
     VolumeRestored: Replicas;
     /// volume mounted twice
-    VolumeMountedTwice: ControlPlane;
+    VolumeMountedTwice: Replicas;
     /// fsync error once: directory offline, no retry
     SyncFails: Replicas;
     /// no space left: produce refused, broker alive, room comes back
@@ -75,31 +76,44 @@ faults! {
     /// torn writes, lost tail, lost directory entries
     TornWrites: Replicas;
     /// bit rot in the middle of a segment
-    BitRot: Elsewhere("`e2e/tests/chaos`, and `broker/log` on files");
+    BitRot: Elsewhere("`broker/log` on files: found, never cut; the story on processes is ignored");
     /// crash during recovery, twice
     CrashDuringRecovery: Replicas;
     /// flapping and one-way partitions
     Links: Replicas;
     /// API server away for an hour, then back: no fencing storm, no restarts
-    ApiAway: ControlPlane;
+    ApiAway: Elsewhere(
+        "`nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen`, \
+         `a_broker_serves_what_it_last_knew_while_the_api_server_is_away`"
+    );
     /// watch frozen, 410, 429, stale list
-    WatchTrouble: ControlPlane;
+    WatchTrouble: Elsewhere(
+        "`a_controller_outlives_dropped_watches_expired_versions_and_outages`, \
+         `broken_watches_and_an_outage_cost_time_only`; here views lag"
+    );
     /// operator overloaded: no mass fencing
-    OperatorOverloaded: ControlPlane;
+    OperatorOverloaded: Elsewhere(
+        "`after_its_own_stall_an_observer_gives_nobody_up_too_early`; here operators are paused"
+    );
     /// CRDs and objects deleted
-    ObjectsDeleted: ControlPlane;
+    ObjectsDeleted: Elsewhere("`absence_is_never_deletion` (`coord/known.rs`), `operator/src/plan/tests.rs`");
     /// topic missing from a list at start: no file touched
-    TopicMissing: ControlPlane;
+    TopicMissing: Elsewhere("`absence_is_never_deletion` (`coord/known.rs`)");
     /// retries of idempotent batches across leader changes: exactly once
     Retries: Replicas;
     /// transactions torn by delayed requests
     TornTransactions: Nowhere("there are no transactions yet");
     /// committed offsets never fall back to zero
-    CommittedOffsets: Elsewhere("`broker/tests/groups.rs`, and `e2e/tests/chaos`");
+    CommittedOffsets: Elsewhere(
+        "`broker/tests/groups.rs`: `a_restart_finds_generation_members_and_offsets_again`, \
+         `a_commit_is_answered_once_the_in_sync_replicas_have_it`"
+    );
     /// clock jumps
     ClockJumps: Replicas;
     /// operator killed between any two writes
-    OperatorKilled: ControlPlane;
+    OperatorKilled: Elsewhere(
+        "`a_topics_first_steps_come_in_the_order_that_a_crash_needs`; here each of its writes may be lost"
+    );
     /// slow disk on one broker
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
@@ -111,7 +125,6 @@ pub fn table() -> String {
     let row = |fault: &Fault| {
         let stage = match fault.stage() {
             Replicas => "`world`".to_owned(),
-            ControlPlane => "`control_plane`".to_owned(),
             Elsewhere(place) => place.to_owned(),
             Nowhere(reason) => format!("nowhere: {reason}"),
         };

@@ -12,7 +12,7 @@ impl World {
     pub(crate) fn fault(&mut self) -> Result<()> {
         let at = self.random.below(self.nodes.len());
         let is_up = self.nodes[at].process.is_some();
-        match self.random.below(20) {
+        match self.random.below(21) {
             0 if is_up => {
                 self.note(format!("kill {at}"));
                 self.nodes[at].kill();
@@ -59,6 +59,10 @@ impl World {
             }
             14 if self.random.happens(100) => self.cut_power_everywhere()?,
             15 => self.snapshot(at)?,
+            20 if is_up => {
+                anyhow::ensure!(self.nodes[at].is_refused_a_second_process(), "two processes have the volume of {at}");
+                self.happened(Fault::VolumeMountedTwice, format!("a second process wants the volume of {at}"));
+            }
             16 => {
                 self.nodes[at].skew_ms = [0, 3_600_000, -3_600_000, 86_000_000][self.random.below(4)];
                 self.happened(Fault::ClockJumps, format!("the clock of {at} is off by {} ms", self.nodes[at].skew_ms));
@@ -129,17 +133,12 @@ impl World {
     }
 
     fn snapshot(&mut self, at: usize) -> Result<()> {
-        match self.nodes[at].snapshot {
-            None => {
-                self.note(format!("a snapshot of {at}"));
-                self.nodes[at].take_snapshot()?;
-            }
-            // A snapshot of the last start is not told from the volume itself (COORDINATION §3).
-            Some(life) if self.nodes[at].life > life && self.may_lose_content(at) => {
-                self.happened(Fault::VolumeRestored, format!("{at} goes back to its snapshot"));
-                self.nodes[at].restore_snapshot()?;
-            }
-            Some(_) => {}
+        if !self.nodes[at].has_snapshot() {
+            self.note(format!("a snapshot of {at}"));
+            self.nodes[at].take_snapshot()?;
+        } else if self.nodes[at].has_older_snapshot() && self.may_lose_content(at) {
+            self.happened(Fault::VolumeRestored, format!("{at} goes back to its snapshot"));
+            self.nodes[at].restore_snapshot()?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
 use ottla_broker::coord::session::{self, Seen};
-use ottla_broker::data_dir::{self, DataDir};
+use ottla_broker::data_dir::{self, DataDir, DataDirError};
 use ottla_broker::handle::refusals::Refusals;
 use ottla_broker::image::{ClusterImage, Me, Topic};
 use ottla_broker::metrics::{Metrics, TopicMetrics};
@@ -19,6 +19,7 @@ use ottla_broker::replica::partition::{Appended, Found, Partition};
 use ottla_broker::replica::{Key, folders, open_log};
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
+use ottla_crds::lease::BrokerSession;
 use ottla_log::Files;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -61,7 +62,7 @@ pub struct Node {
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
     /// There is a snapshot of its volume, from the start of this number.
-    pub snapshot: Option<u64>,
+    snapshot: Option<u64>,
     topic: Topic,
     metrics: Arc<Metrics>,
 }
@@ -271,7 +272,8 @@ impl Node {
             Some(partition) => partition.clone(),
             None => {
                 let (hint, known) = process.checkpoints.of(&name, number);
-                let (log, proposal) = open_log(&dir, &ClusterImage::default(), &self.topic, number, hint, &Files::new(8, 1 << 20))?;
+                let (log, proposal) =
+                    open_log(&dir, &ClusterImage::default(), &self.topic, number, hint, &Files::new(8, 1 << 20))?;
                 let me = Me { id: self.id, incarnation: self.incarnation };
                 let found = Found { log, high_watermark: known.high_watermark, proposal };
                 let metrics = TopicMetrics::of(&self.metrics, &name);
@@ -361,6 +363,11 @@ impl Node {
         self.disk.replaced()
     }
 
+    /// A second process wants its volume.
+    pub fn is_refused_a_second_process(&self) -> bool {
+        matches!(DataDir::open(&self.data(), self.id), Err(DataDirError::InUse(_)))
+    }
+
     /// A snapshot of the volume is taken.
     pub fn take_snapshot(&mut self) -> Result<()> {
         let snapshot = self.home.join("snapshot");
@@ -368,8 +375,24 @@ impl Node {
             fs::remove_dir_all(&snapshot)?;
         }
         copy_dir(&self.data(), &snapshot)?;
-        self.snapshot = Some(self.life);
+        self.snapshot = Some(self.starts());
         Ok(())
+    }
+
+    /// Whether a snapshot was taken.
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Whether the Lease has told of a start since the snapshot: one of the last start is not told from the volume itself
+    /// (COORDINATION §3).
+    pub fn has_older_snapshot(&self) -> bool {
+        self.snapshot.is_some_and(|start| start < self.starts())
+    }
+
+    /// The starts that its Lease has told of.
+    fn starts(&self) -> u64 {
+        self.lease.as_ref().and_then(BrokerSession::of).map_or(0, |session| session.start)
     }
 
     /// The volume is restored from the snapshot, for a new pod.
