@@ -66,8 +66,8 @@ fn endpoint(
 
 /// The port that a pod's broker binds: what the spec said when it was made. Services know it by its name.
 fn bound_port(pod: &Pod, listener: &str) -> Option<i32> {
-    let ports = pod.spec.as_ref()?.containers.iter().flat_map(|container| container.ports.iter().flatten());
-    ports.into_iter().find(|port| port.name.as_deref() == Some(listener)).map(|port| port.container_port)
+    let mut ports = pod.spec.as_ref()?.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    ports.find(|port| port.name.as_deref() == Some(listener)).map(|port| port.container_port)
 }
 
 /// A node's address for those outside, or else the one inside, which on many sites is reached from outside too.
