@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_crds::assignment::{BrokerId, Incarnation};
-use ottla_log::{DiskError, disk};
+use ottla_log::{DiskError, DiskResult, disk};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +225,15 @@ impl DataDir {
     /// When the disk refuses.
     pub fn mark_clean(&self) -> Result<(), DataDirError> {
         Ok(disk::replace(&self.path.join(CLEAN_MARKER), b"")?)
+    }
+
+    /// Forgets which content this is: the next start draws a new incarnation. After a failed fsync the kernel takes pages for
+    /// written that are not, so that not even a process of the same boot may believe what it reads.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn disown(&self) -> DiskResult<()> {
+        disk::remove(&self.path.join(IDENTITY))
     }
 
     /// The cluster whose directory this is, if it is anyone's.
@@ -444,5 +453,8 @@ mod tests {
             std::fs::write(&path, torn).unwrap();
             assert_eq!(open().identity().unwrap(), None);
         }
+        open().begin(&written(3)).unwrap();
+        open().disown().unwrap();
+        assert_eq!(open().identity().unwrap(), None);
     }
 }

@@ -96,6 +96,11 @@ pub enum NodeError {
     Start(#[from] StartError),
 }
 
+/// A broker can't go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the data directory {} failed: the log says how", .0.display())]
+pub struct DiskFailed(PathBuf);
+
 impl Node {
     /// Starts a broker. Must be called on the control runtime.
     ///
@@ -169,6 +174,17 @@ impl Node {
             tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
         }
         self.coord.stop().await;
+    }
+
+    /// Returns when the data directory has failed. It is its broker's only one, so the process must end, as Kafka's does: others
+    /// are elected at once, and what starts next on this disk is not taken for what it was ([`DataDir::disown`]).
+    pub async fn disk_failed(&self) -> DiskFailed {
+        self.broker.replicas().disk_failed().await;
+        if let Err(error) = self.data.disown() {
+            // A start reads that file before anything else: it fails there too.
+            tracing::error!(%error, "failed to disown the data directory");
+        }
+        DiskFailed(self.data.path().to_owned())
     }
 
     /// Serves on while clients send records or ask for some: each is told who leads now and goes there, where one that finds its

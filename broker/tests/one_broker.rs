@@ -159,6 +159,26 @@ async fn records_survive_a_stop_and_a_kill() {
 }
 
 #[tokio::test]
+async fn a_failed_disk_is_told_and_answered_as_such() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[("segment.ms", "1")]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    // The next segment can't be created.
+    std::fs::remove_dir_all(data.path().join("t-0")).unwrap();
+    loop {
+        let response = client.call(13, &produce(&t, -1, batch(&["x"]).bytes().clone().into())).await;
+        match produced(&response).error_code {
+            ErrorCode::NONE => {}
+            code => break assert_eq!(code, ErrorCode::KAFKA_STORAGE_ERROR),
+        }
+    }
+    one.broker.replicas().disk_failed().await;
+    assert!(!one.broker.stop().await, "no start may take its logs for closed");
+}
+
+#[tokio::test]
 async fn a_version_of_api_versions_from_the_future_is_answered_in_version_0() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, vec![]).await;

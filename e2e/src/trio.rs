@@ -27,10 +27,14 @@ pub const BROKERS: u16 = 3;
 /// How many of a partition's replicas must have a record before it is acknowledged.
 const MIN_IN_SYNC: &str = "2";
 
+/// A broker setting's name and value.
+pub type Setting = (&'static str, &'static str);
+
 /// Three brokers.
 pub struct Trio {
     maker: Maker,
     ottla: PathBuf,
+    settings: Vec<Setting>,
     first_port: u16,
     /// API and operator of Ottla's.
     control: Option<Leash>,
@@ -51,10 +55,16 @@ struct Broker {
 impl Trio {
     /// Starts three brokers on empty folders and waits until they know each other; `ottla` is the program.
     pub fn start(maker: Maker, ottla: &Path) -> Result<Trio> {
+        Trio::start_with(maker, ottla, &[])
+    }
+
+    /// The same with these settings of Ottla's brokers; Apache Kafka's keep their defaults.
+    pub fn start_with(maker: Maker, ottla: &Path, settings: &[Setting]) -> Result<Trio> {
         let brokers = (0..BROKERS).map(|_| Broker::default()).collect();
         let first_port = free_ports()?;
         let (folder, objects) = (Folder::new()?, Folder::in_memory()?);
-        let mut trio = Trio { maker, ottla: ottla.to_owned(), first_port, control: None, brokers, folder, objects };
+        let (ottla, settings) = (ottla.to_owned(), settings.to_vec());
+        let mut trio = Trio { maker, ottla, settings, first_port, control: None, brokers, folder, objects };
         match maker {
             Maker::Ottla => {
                 std::fs::write(trio.path("kubeconfig"), kubeconfig(trio.api_port()))?;
@@ -111,6 +121,13 @@ impl Trio {
         broker.process.take().context("the broker runs")?.end(signal)
     }
 
+    /// Waits until a broker's process has ended by itself.
+    pub fn wait_until_it_ends(&mut self, id: u16) -> Result<()> {
+        let broker = self.broker_mut(id)?;
+        let process = broker.process.take().context("the broker runs")?;
+        until(LIMIT, "the process to end by itself", || Ok((!process.runs()).then_some(())))
+    }
+
     /// Stops a broker's process in the middle of whatever it does.
     pub fn freeze(&mut self, id: u16) -> Result<()> {
         let broker = self.broker_mut(id)?;
@@ -137,7 +154,7 @@ impl Trio {
         ]);
         command.arg("--data").arg(self.objects.path());
         let settings = [("min.insync.replicas", MIN_IN_SYNC), ("offsets.topic.replication.factor", "3")];
-        for (name, value) in settings {
+        for (name, value) in settings.iter().chain(&self.settings) {
             command.args(["--set", &format!("{name}={value}")]);
         }
         self.control = Some(Leash::start(&command, &self.path("control.log"))?);

@@ -41,6 +41,9 @@ impl Replicas {
             // A shorter interval takes effect before the longer one has passed.
             next_retention = next_retention.min(env::now() + retention_interval());
             self.store_checkpoints().await;
+            if self.all().iter().any(|partition| partition.has_failed_disk()) {
+                self.disk_failed.send_replace(true);
+            }
         }
     }
 
@@ -107,6 +110,9 @@ impl Replicas {
         let checkpoints = self.checkpoints.clone();
         if let Err(error) = self.workers.run(move || checkpoints.lock().store(now)).await {
             tracing::error!(%error, "failed to write the checkpoints");
+            if !error.is_no_space() {
+                self.disk_failed.send_replace(true);
+            }
         }
     }
 }

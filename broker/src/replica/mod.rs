@@ -110,6 +110,7 @@ pub struct Replicas {
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
+    disk_failed: watch::Sender<bool>,
 }
 
 /// Logs that should be open and are not.
@@ -183,6 +184,7 @@ impl Replicas {
             running: RwLock::default(),
             joining,
             roles: watch::Sender::new(()),
+            disk_failed: watch::Sender::new(false),
         });
         Ok((replicas, joined))
     }
@@ -218,6 +220,12 @@ impl Replicas {
     /// Word that replicas have come, gone or changed their role: so look again.
     pub fn roles(&self) -> watch::Receiver<()> {
         self.roles.subscribe()
+    }
+
+    /// Returns when the disk has failed, and not for want of room: from then on nobody knows what it holds.
+    pub async fn disk_failed(&self) {
+        // The sender is ours: this ends only when it is so.
+        let _ = self.disk_failed.subscribe().wait_for(|failed| *failed).await;
     }
 
     /// Makes reality follow the image until the broker stops.

@@ -17,13 +17,13 @@ pub mod reading;
 pub mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_log::{Admission, DiskError, DiskResult, Log, ProducerError};
+use ottla_log::{Admission, DiskError, DiskResult, Log, LogError, ProducerError};
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
@@ -56,6 +56,8 @@ pub struct Partition {
     flush_asked: AtomicBool,
     /// Compaction has failed.
     uncleanable: AtomicBool,
+    /// Reads or writes have failed, and not for want of room.
+    disk_failed: AtomicBool,
     me: Me,
     metrics: TopicMetrics,
     /// Where to say that a follower may join the ISR.
@@ -190,6 +192,7 @@ impl Partition {
             durable: Watermark::new(log.recovery_point()),
             flush_asked: AtomicBool::new(false),
             uncleanable: AtomicBool::new(false),
+            disk_failed: AtomicBool::new(false),
             me,
             metrics,
             joining,
@@ -470,18 +473,28 @@ impl Partition {
         match error {
             ottla_log::AppendError::NoSpace(error) => self.note_disk_error(state, error),
             ottla_log::AppendError::OutOfOrder { .. } => {}
-            ottla_log::AppendError::Disk(_) | ottla_log::AppendError::Failed => self.take_offline(state, error),
+            ottla_log::AppendError::Disk(error) => self.note_disk_error(state, error),
+            ottla_log::AppendError::Failed => self.take_offline(state, error),
         }
     }
 
     /// A full disk is no reason to go offline: there may be room again.
     fn note_disk_error(&self, state: &mut State, error: &DiskError) {
         if !error.is_no_space() {
+            self.disk_failed.store(true, Ordering::Relaxed);
             self.take_offline(state, error);
         } else if !std::mem::replace(&mut state.full, true) {
             tracing::error!(topic = %self.topic, partition = self.number, %error,
                 "the disk is full: nothing is written to the partition until there is room; nothing of it is lost");
         }
+    }
+
+    /// The log is neither what it was nor what it should be.
+    fn note_half_cut(&self, state: &mut State, error: &LogError) {
+        if let LogError::Disk(error) = error {
+            self.note_disk_error(state, error);
+        }
+        self.take_offline(state, error);
     }
 
     fn note_room(&self, state: &mut State) {
@@ -492,7 +505,7 @@ impl Partition {
     }
 
     fn take_offline(&self, state: &mut State, error: &dyn std::error::Error) {
-        tracing::error!(topic = %self.topic, partition = self.number, %error, "partition taken offline: its disk failed");
+        tracing::error!(topic = %self.topic, partition = self.number, %error, "partition taken offline");
         state.role = Role::Offline;
         self.disturb();
     }

@@ -43,7 +43,10 @@ pub async fn run(options: BrokerOptions, stopped: impl Future<Output = ()>) -> a
         () = &mut stopped => return Ok(()),
     };
     tracing::info!("serving");
-    stopped.await;
+    tokio::select! {
+        () = stopped => {}
+        failed = node.disk_failed() => return Err(failed.into()),
+    }
     tracing::info!(?drain, "told to stop: handing over");
     node.stop(drain).await;
     tracing::info!("stopped");

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use ottla_broker::image::BrokerId;
-use ottla_broker::node::{Config, Listener, Node};
+use ottla_broker::node::{Config, DiskFailed, Listener, Node};
 use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
 use serde_json::json;
@@ -97,6 +97,12 @@ impl Laptop {
             }
         });
         Ok(Laptop { data: options.data.clone(), api, nodes, operator, api_port })
+    }
+
+    /// Returns when a broker's disk has failed. Never without brokers.
+    pub async fn disk_failed(&self) -> DiskFailed {
+        let failing: Vec<_> = self.nodes.iter().map(|node| Box::pin(node.disk_failed())).collect();
+        if failing.is_empty() { std::future::pending().await } else { futures::future::select_all(failing).await.0 }
     }
 
     /// Stops in the opposite order: nothing acknowledged needs recovery. Not cancellation safe.

@@ -81,7 +81,10 @@ async fn run_laptop(options: &LaptopOptions, stopped: impl Future<Output = ()>) 
         () = &mut stopped => return Ok(()),
     };
     println!("{laptop}");
-    stopped.await;
+    tokio::select! {
+        () = stopped => {}
+        failed = laptop.disk_failed() => return Err(failed.into()),
+    }
     laptop.stop().await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::met;
 use ottla_e2e::target::{Maker, needs, ottla_program};
-use ottla_e2e::trio::{BROKERS, Trio};
+use ottla_e2e::trio::{BROKERS, Setting, Trio};
 use ottla_e2e::wait::until;
 use ottla_e2e::witness::{Load, Testimony, Witnesses};
 use ottla_wire::m03_metadata::MetadataResponsePartition;
@@ -38,15 +38,28 @@ pub fn play(name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -> Result<
     play_and_tell(name, story).map(drop)
 }
 
+/// The same on brokers with these settings.
+pub fn play_with(settings: &[Setting], name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -> Result<()> {
+    play_with_and_tell(settings, name, story).map(drop)
+}
+
 /// The same; hands over what the clients saw.
 pub fn play_and_tell(name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -> Result<Option<Testimony>> {
+    play_with_and_tell(&[], name, story)
+}
+
+fn play_with_and_tell(
+    settings: &[Setting],
+    name: &str,
+    story: impl FnOnce(&mut Chaos) -> Result<()>,
+) -> Result<Option<Testimony>> {
     if !met(&needs()) {
         return Ok(None);
     }
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
     let maker = Maker::under_test();
-    let trio = Trio::start(maker, &ottla_program()?)?;
+    let trio = Trio::start_with(maker, &ottla_program()?, settings)?;
     // Segments that are sealed soon: there is more that can go wrong.
     trio.create_topic(TOPIC, PARTITIONS as i32, &[("segment.ms", "2000")])?;
     let witnesses = Witnesses::begin(&trio.bootstrap(), TOPIC, PARTITIONS, LOAD)?;

@@ -6,7 +6,7 @@
 mod bed;
 
 use anyhow::{Context, Result, ensure};
-use bed::{LIMIT, TOPIC, play, play_and_tell};
+use bed::{LIMIT, TOPIC, play, play_and_tell, play_with};
 use ottla_e2e::target::Maker;
 use ottla_e2e::trio::BROKERS;
 use ottla_e2e::wait::until;
@@ -160,12 +160,12 @@ fn without_api_and_operator_the_brokers_serve_on_and_nobody_is_elected() -> Resu
 }
 
 #[test]
-#[ignore = "takes minutes: a follower with a full disk leaves the ISR after replica.lag.time.max.ms"]
 fn a_full_disk_stops_its_broker_from_writing_and_nothing_else() -> Result<()> {
     if Maker::under_test() == Maker::Kafka {
         return Ok(());
     }
-    play("full disk", |chaos| {
+    // A follower that can't write leaves the ISR after that time.
+    play_with(&[("replica.lag.time.max.ms", "5000")], "full disk", |chaos| {
         let victim = chaos.any_broker();
         chaos.kill(victim)?;
         chaos.trio.wait_until_without(victim, TOPIC)?;
@@ -185,6 +185,29 @@ fn a_full_disk_stops_its_broker_from_writing_and_nothing_else() -> Result<()> {
             std::fs::remove_file(&path)?;
             chaos.trio.wait_until_whole(TOPIC)?;
             chaos.acknowledged_more(200)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_leader_whose_disk_fails_ends_and_others_lead() -> Result<()> {
+    if Maker::under_test() == Maker::Kafka {
+        return Ok(());
+    }
+    play("disk failed", |chaos| {
+        while chaos.goes_on() {
+            let victim = chaos.leader()?;
+            for partition in chaos.led_by(victim)? {
+                // The next segment can't be created.
+                std::fs::remove_dir_all(chaos.trio.data(victim).join(format!("{TOPIC}-{partition}")))?;
+            }
+            chaos.count("disk failed");
+            chaos.trio.wait_until_it_ends(victim)?;
+            chaos.wait_until_it_leads_nothing(victim)?;
+            chaos.acknowledged_more(500)?;
+            chaos.trio.start_broker(victim)?;
+            chaos.trio.wait_until_whole(TOPIC)?;
         }
         Ok(())
     })

@@ -102,7 +102,7 @@ impl Partition {
             if is_empty && first.base_offset < asked.offset && first.last_offset() >= asked.offset {
                 // The leader's log begins inside of a batch (DeleteRecords), and a batch comes whole.
                 let anew = state.log.truncate_fully_and_start_at(first.base_offset, env::wall_clock_ms());
-                anew.inspect_err(|error| self.take_offline(&mut state, error))?;
+                anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;
                 self.set_back(&state);
             }
             let appended = state.log.append(&batches, env::wall_clock_ms());
@@ -147,7 +147,7 @@ impl Partition {
                 "the new leader lacks committed records: cutting below the high watermark");
         }
         let cut = state.log.truncate_to(offset, env::wall_clock_ms());
-        let cut = cut.inspect_err(|error| self.take_offline(&mut state, error))?;
+        let cut = cut.inspect_err(|error| self.note_half_cut(&mut state, error))?;
         tracing::info!(topic = %self.topic, partition = self.number, from = log_end, to = cut, "cut the log where it parts");
         self.set_back(&state);
         Ok(())
@@ -164,7 +164,7 @@ impl Partition {
         tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
             "the leader's log does not reach back to this one's end: starting anew");
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
-        anew.inspect_err(|error| self.take_offline(&mut state, error))?;
+        anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;
         self.set_back(&state);
         Ok(())
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
-use ottla_log::{Compaction, DiskResult};
+use ottla_log::{Compaction, DiskError, DiskResult};
 
 use super::leadership::Leadership;
-use super::{Partition, Role};
+use super::{Partition, Role, State};
 use crate::replica::checkpoints::Positions;
 
 /// What metrics and DescribeLogDirs say of a partition.
@@ -64,8 +64,7 @@ impl Partition {
             return None;
         }
         state.log.start_flush().unwrap_or_else(|error| {
-            state.log.fail();
-            self.take_offline(&mut state, &error);
+            self.fail(&mut state, &error);
             None
         })
     }
@@ -77,8 +76,7 @@ impl Partition {
             let ran = flush.run();
             let mut state = self.state.lock();
             if let Err(error) = ran {
-                state.log.fail();
-                self.take_offline(&mut state, &error);
+                self.fail(&mut state, &error);
                 return;
             }
             state.log.flushed(&flush);
@@ -119,7 +117,19 @@ impl Partition {
             return Ok(None);
         }
         let swapped = state.log.swap_in(cleaned);
-        swapped.inspect_err(|error| self.take_offline(&mut state, error))
+        swapped.inspect_err(|error| self.fail(&mut state, error))
+    }
+
+    /// Nobody knows what is on the device, and trying again would not tell.
+    fn fail(&self, state: &mut State, error: &DiskError) {
+        state.log.fail();
+        self.disk_failed.store(true, Ordering::Relaxed);
+        self.take_offline(state, error);
+    }
+
+    /// Whether its disk failed, and not for want of room.
+    pub fn has_failed_disk(&self) -> bool {
+        self.disk_failed.load(Ordering::Relaxed)
     }
 
     /// A compaction has failed: it is not tried again, unless there was only no space.
