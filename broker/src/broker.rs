@@ -22,7 +22,7 @@ use crate::image::Me;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
-use crate::replica::checkpoints::CheckpointError;
+use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
@@ -35,6 +35,8 @@ pub struct Setup {
     pub data: PathBuf,
     /// Whether the last process closed its logs.
     pub clean: bool,
+    /// Whether the directory's content kept its incarnation: the machine has not crashed since.
+    pub intact: bool,
     /// Where clients connect: bound sockets by listener name.
     pub listeners: Vec<(Str, TcpListener)>,
     /// Threads that serve connections.
@@ -85,10 +87,12 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(setup: Setup) -> Result<Broker, StartError> {
-        let Setup { me, data, clean, listeners, reactors, workers, request_memory, images, ask, metrics } = setup;
+        let Setup { me, data, clean, intact, listeners, reactors, workers, request_memory, images, ask, metrics } =
+            setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
-        let (replicas, joining) = Replicas::new(me, &data, clean, workers.clone(), metrics.clone(), ask.clone())?;
+        let checkpoints = Checkpoints::load(&data, clean, intact)?;
+        let (replicas, joining) = Replicas::new(me, &data, checkpoints, workers.clone(), metrics.clone(), ask.clone())?;
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
         let handler = Arc::new(Handler {
             id: me.id,
@@ -114,6 +118,7 @@ impl Broker {
             tokio::spawn(follow(replicas.clone(), images.clone())),
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
             tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
+            tokio::spawn(replicas.clone().keep_scrubbing(images.clone())),
             tokio::spawn(groups.run()),
         ];
         let memory = settings.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());

@@ -108,7 +108,7 @@ impl Node {
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: Config, client: kube::Client) -> Result<Node, NodeError> {
         let data = DataDir::open(&config.data, config.id)?;
-        let clean = data.was_clean();
+        let (clean, before) = (data.was_clean(), data.identity()?);
         let metrics_socket = listen(config.http).await?;
         let http = metrics_socket.local_addr().unwrap_or(config.http);
         let (metrics, probed) = (Metrics::new(), Probed::default());
@@ -137,6 +137,7 @@ impl Node {
             me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,
             clean,
+            intact: before.is_some_and(|before| before.incarnation == coord.incarnation()),
             listeners,
             reactors: config.reactors,
             workers: config.workers,

@@ -123,6 +123,7 @@ impl Cluster {
             me: Me { id: BrokerId(id), incarnation: Incarnation(incarnation) },
             data: self.data[&id].path().to_owned(),
             clean,
+            intact: incarnation == life(id),
             listeners: vec![(LISTENER.into(), socket)],
             reactors: 1,
             workers: 2,

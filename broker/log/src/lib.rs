@@ -33,6 +33,7 @@ pub mod producers;
 pub mod read;
 pub mod recovery;
 pub mod retention;
+pub mod scrub;
 mod sealed;
 pub mod search;
 mod segment;

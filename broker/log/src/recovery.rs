@@ -3,7 +3,8 @@
 //! After a clean stop everything; after a crash only what lies below the recovery point. What lies above is read and
 //! checked, and the log ends before the first batch that is not whole: that is the tail which a crash may tear. Damage
 //! below the recovery point is no torn tail: it was on the device, it may have been acknowledged long ago, and it is
-//! never cut away but reported.
+//! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the cluster
+//! still counts this log as in sync with all that it held ([`crate::scrub`] mends it).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +26,7 @@ use crate::producers::Producers;
 use crate::sealed::Sealed;
 use crate::segment::{self, Active, LOG, OFFSET_INDEX, SNAPSHOT, TIME_INDEX, TRANSACTION_INDEX};
 use crate::snapshot;
-use crate::walk::{LogError, Walk, plausible};
+use crate::walk::{LogError, Place, Walk, plausible};
 
 /// Read at once when checking batches.
 const CHUNK: u64 = 1 << 20;
@@ -42,6 +43,8 @@ pub struct RecoveryHint {
     pub recovery_point: i64,
     /// First offset that may be read; segments may begin before it.
     pub log_start: i64,
+    /// The machine has not crashed: then no more than a log's last append is torn, and damage before that is none of a crash.
+    pub intact: bool,
 }
 
 /// What was found when a log was opened.
@@ -278,7 +281,7 @@ impl Segments {
                     Err(error) => return Err(error),
                 }
             }
-            let mut scan = Scan::run(dir, base_offset, end_offset, config, hint.recovery_point)?;
+            let mut scan = Scan::run(dir, base_offset, end_offset, config, hint)?;
             opened.checked_bytes += scan.checked_bytes;
             opened.corrupt.append(&mut scan.corrupt);
             epochs.extend(&scan.epochs);
@@ -324,12 +327,12 @@ impl Scan {
         base_offset: i64,
         end_offset: Option<i64>,
         config: &LogConfig,
-        recovery_point: i64,
+        hint: &RecoveryHint,
     ) -> Result<Scan, LogError> {
         let file = Arc::new(DiskFile::open(&segment::path(dir, base_offset, LOG))?);
         let file_size = file.size()?;
         let mut chunk = Chunk::new(&file, file_size);
-        let indexes = believable_indexes(dir, base_offset, recovery_point, &mut chunk)?;
+        let indexes = believable_indexes(dir, base_offset, hint.recovery_point, &mut chunk)?;
         let mut position = indexes.offsets.last().map_or(0, |(_, position)| position);
         let mut scan = Scan {
             file: file.clone(),
@@ -356,14 +359,16 @@ impl Scan {
                 }
                 Err(error) => error.to_string(),
             };
-            if scan.next_offset >= recovery_point {
+            // As long as its header makes sense the damage can be stepped over: its offsets and length are known.
+            let header = chunk.header_at(position).filter(|header| in_order(header, scan.next_offset));
+            let place = header.and_then(|header| plausible(header, position, file_size));
+            let goes_on = end_offset.is_some() || chunk.goes_on_after(place.as_ref())?;
+            if scan.next_offset >= hint.recovery_point && !(hint.intact && goes_on) {
                 scan.cut_bytes = file_size - position;
                 break;
             }
             let corrupt = LogError::Corrupt { path: file.path().to_owned(), position, reason };
-            // As long as its header makes sense the damage can be stepped over: its offsets and length are known.
-            let header = chunk.header_at(position).filter(|header| in_order(header, scan.next_offset));
-            match header.and_then(|header| plausible(header, position, file_size)) {
+            match place {
                 Some(place) => position += scan.take(&place.header, place.len, config),
                 None if end_offset.is_some() => scan.size = file_size,
                 // Where the log ends can't be told: giving out offsets anew would overwrite what somebody may still save.
@@ -427,8 +432,15 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    fn header_at(&self, position: u64) -> Option<BatchHeader> {
+    pub fn header_at(&self, position: u64) -> Option<BatchHeader> {
         BatchHeader::peek(&self.rest(position))
+    }
+
+    /// Whether a whole batch follows this one.
+    fn goes_on_after(&mut self, place: Option<&Place>) -> DiskResult<bool> {
+        let Some(place) = place else { return Ok(false) };
+        let next = self.batch_at(place.end())?;
+        Ok(next.is_ok_and(|next| next.header().base_offset >= place.header.next_offset()))
     }
 
     fn rest(&self, position: u64) -> Bytes {

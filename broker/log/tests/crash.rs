@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
-use ottla_batch::Stamped;
-use ottla_log::{Files, Log, LogConfig, LogError, Opened};
+use ottla_batch::{Batch, HEADER_LEN, Stamped};
+use ottla_log::{Files, Log, LogConfig, LogError, Opened, RecoveryHint};
 
 /// Four segments. The recovery point is in the middle of the second; the last has three small batches.
 struct Crashed {
@@ -64,8 +64,15 @@ impl Crashed {
             fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
         }
         fs::write(copy.path().join(file.file_name().unwrap()), bytes).unwrap();
+        self.open_copy(copy, hint(false, self.recovery_point))
+    }
+
+    fn open_copy(
+        &self,
+        copy: tempfile::TempDir,
+        hint: RecoveryHint,
+    ) -> Result<(Log, Opened, tempfile::TempDir), LogError> {
         let files = Files::new(4, 1 << 20);
-        let hint = hint(false, self.recovery_point);
         let (log, opened) = Log::open(copy.path(), self.fixture.config.clone(), hint, &files, NOW)?;
         Ok((log, opened, copy))
     }
@@ -158,6 +165,68 @@ fn a_torn_segment_takes_the_later_ones_with_it() {
     assert_eq!(files(dir.path(), ".log").len(), 2);
     assert!(opened.cut_bytes > 0);
     assert_eq!(read_all(&log, 0), crashed.written(0..13));
+}
+
+#[test]
+fn without_a_crash_of_the_machine_only_what_was_written_last_is_torn() {
+    let crashed = Crashed::new();
+    let open = |file: &Path, bytes: &[u8]| {
+        let hint = RecoveryHint { intact: true, ..hint(false, crashed.recovery_point) };
+        let (_, _, copy) = crashed.open_with(file, bytes).unwrap();
+        for path in crashed.segments() {
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+        fs::write(copy.path().join(file.file_name().unwrap()), bytes).unwrap();
+        crashed.open_copy(copy, hint).unwrap()
+    };
+    let last = crashed.last_segment();
+    let whole = fs::read(&last).unwrap();
+    let (log, opened, _dir) = open(&last, &whole[..whole.len() - 1]);
+    assert_eq!((log.log_end(), opened.corrupt.len()), (22 * 3, 0), "the last append is torn");
+
+    let mut rotten = whole.clone();
+    rotten[whole.len() / 2] ^= 0x41;
+    let (log, opened, _dir) = open(&last, &rotten);
+    assert_eq!((log.log_end(), opened.cut_bytes, opened.corrupt.len()), (23 * 3, 0, 1), "a whole batch follows");
+
+    let second = &crashed.segments()[1];
+    let mut rotten = fs::read(second).unwrap();
+    // In the last batch, above the recovery point.
+    let end = rotten.len();
+    rotten[end - 1] ^= 0x41;
+    let (log, opened, _dir) = open(second, &rotten);
+    assert_eq!((log.log_end(), opened.cut_bytes, opened.corrupt.len()), (23 * 3, 0, 1), "a segment follows");
+}
+
+#[test]
+fn a_scrub_finds_what_is_damaged_and_the_same_batch_mends_it_and_no_other() {
+    let crashed = Crashed::new();
+    let first = &crashed.segments()[0];
+    let whole = fs::read(first).unwrap();
+    let batch_len = bytes_of(&crashed.batches[1]).len();
+    let mut rotten = whole.clone();
+    // In the second batch, behind its header.
+    rotten[bytes_of(&crashed.batches[0]).len() + HEADER_LEN + 8] ^= 0x41;
+    let (log, opened, dir) = crashed.open_with(first, &rotten).unwrap();
+    assert!(opened.corrupt.is_empty(), "what was flushed is not read at a start");
+
+    let damaged = |log: &Log| {
+        let (mut from, mut damaged) = (0, Vec::new());
+        while let Some(mut scrub) = log.scrub(from) {
+            while !scrub.is_done() {
+                damaged.append(&mut scrub.read_on(500).unwrap());
+            }
+            from = scrub.end();
+        }
+        damaged
+    };
+    let found = damaged(&log);
+    assert_eq!(found.iter().map(|d| (d.offset(), d.size())).collect::<Vec<_>>(), [(3, batch_len as u64)]);
+    let batch = |i: usize| Batch::parse(&bytes_of(&crashed.batches[i]).into()).unwrap();
+    assert!(!log.mend(&found[0], &batch(2)).unwrap(), "another batch");
+    assert!(log.mend(&found[0], &batch(1)).unwrap());
+    assert_eq!(fs::read(dir.path().join(first.file_name().unwrap())).unwrap(), whole);
+    assert!(damaged(&log).is_empty());
 }
 
 #[test]

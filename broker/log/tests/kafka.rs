@@ -68,7 +68,7 @@ fn kafkas_folder_opens_after_a_clean_stop_and_after_a_crash() {
             }
         }
         let recovery_point = read_offsets(&kafkas().join(RECOVERY_POINTS)).unwrap()[&("flights".to_owned(), 0)];
-        let opened = fixture.reopen(RecoveryHint { clean, recovery_point, log_start: 0 });
+        let opened = fixture.reopen(RecoveryHint { clean, recovery_point, log_start: 0, intact: false });
         assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0));
         let log = &fixture.log;
         assert_eq!((log.log_start(), log.log_end()), (0, 20));

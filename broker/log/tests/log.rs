@@ -315,7 +315,7 @@ fn deleted_records_stay_deleted() {
     // All was deleted, then the disk lost the tail: the offsets are not given out again.
     fixture.log.advance_log_start(10).unwrap();
     std::fs::write(fixture.dir().join("00000000000000000000.log"), []).unwrap();
-    fixture.reopen(RecoveryHint { clean: false, recovery_point: 0, log_start: 10 });
+    fixture.reopen(RecoveryHint { log_start: 10, ..RecoveryHint::default() });
     assert_eq!((fixture.log.log_start(), fixture.log.log_end()), (10, 10));
 }
 

@@ -151,7 +151,7 @@ fn run(steps: &[Step]) {
             Step::Close => fixture = fixture.restart(),
             Step::Crash => {
                 let recovery_point = log.recovery_point();
-                let hint = RecoveryHint { clean: false, recovery_point, log_start: model.log_start };
+                let hint = RecoveryHint { clean: false, recovery_point, log_start: model.log_start, intact: false };
                 let opened = fixture.reopen(hint);
                 assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
             }
@@ -167,7 +167,12 @@ fn run(steps: &[Step]) {
                 let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
                 let cut = unflushed as u64 * thousandths as u64 / 1000;
                 file.set_len(file.metadata().unwrap().len() - cut).unwrap();
-                let opened = fixture.reopen(RecoveryHint { clean: false, recovery_point, log_start: model.log_start });
+                let opened = fixture.reopen(RecoveryHint {
+                    clean: false,
+                    recovery_point,
+                    log_start: model.log_start,
+                    intact: false,
+                });
                 assert!(opened.corrupt.is_empty());
                 model.keep_prefix(fixture.log.log_end(), cut, opened.cut_bytes);
                 assert!(model.log_end >= recovery_point.min(model.log_end));

@@ -26,17 +26,18 @@ pub struct Positions {
 pub struct Checkpoints {
     dir: PathBuf,
     clean: bool,
+    intact: bool,
     positions: BTreeMap<PartitionKey, Positions>,
     /// The files say the same.
     written: bool,
 }
 
 impl Checkpoints {
-    /// Reads what the last process left; `clean` says whether it closed its logs.
+    /// Reads what the last process left; `clean` says whether it closed its logs, `intact` that the machine has not crashed since.
     ///
     /// # Errors
     /// When a checkpoint can't be read, or is not one.
-    pub fn load(dir: &Path, clean: bool) -> Result<Checkpoints, CheckpointError> {
+    pub fn load(dir: &Path, clean: bool, intact: bool) -> Result<Checkpoints, CheckpointError> {
         let mut positions: BTreeMap<PartitionKey, Positions> = BTreeMap::new();
         for (key, offset) in read_offsets(&dir.join(RECOVERY_POINTS))? {
             positions.entry(key).or_default().recovery_point = offset;
@@ -50,14 +51,19 @@ impl Checkpoints {
         for (key, offset) in read_offsets(&dir.join(FIRST_DIRTY))? {
             positions.entry(key).or_default().first_dirty = Some(offset);
         }
-        Ok(Checkpoints { dir: dir.to_owned(), clean, positions, written: true })
+        Ok(Checkpoints { dir: dir.to_owned(), clean, intact, positions, written: true })
     }
 
     /// How to open a log, and how far it had got.
     pub fn of(&self, topic: &str, partition: i32) -> (RecoveryHint, Positions) {
         let known = self.positions.get(&(topic.to_owned(), partition)).copied().unwrap_or_default();
         // A log that the checkpoints don't name was created after the last of them: it is checked from its beginning.
-        let hint = RecoveryHint { clean: self.clean, recovery_point: known.recovery_point, log_start: known.log_start };
+        let hint = RecoveryHint {
+            clean: self.clean,
+            recovery_point: known.recovery_point,
+            log_start: known.log_start,
+            intact: self.intact,
+        };
         (hint, known)
     }
 
@@ -116,24 +122,24 @@ mod tests {
             first_dirty: (n > 1).then_some(n + 1),
         };
         let key = |topic: &str| (topic.to_owned(), 0);
-        let mut first = Checkpoints::load(dir.path(), false).unwrap();
+        let mut first = Checkpoints::load(dir.path(), false, true).unwrap();
         first.store([(key("a"), at(1)), (key("b"), at(2))]).unwrap();
         first.store([(key("a"), at(5))]).unwrap();
 
-        let mut second = Checkpoints::load(dir.path(), true).unwrap();
+        let mut second = Checkpoints::load(dir.path(), true, true).unwrap();
         assert_eq!(second.positions, [(key("a"), at(5)), (key("b"), at(2))].into());
         let (hint, known) = second.of("a", 0);
         assert_eq!((hint.clean, hint.recovery_point, hint.log_start, known.high_watermark), (true, 15, 5, 10));
         second.forget("a", 0).unwrap();
-        assert_eq!(Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1, Positions::default());
+        assert_eq!(Checkpoints::load(dir.path(), true, true).unwrap().of("a", 0).1, Positions::default());
     }
     #[test]
     fn what_could_not_be_written_is_written_by_the_next_call_though_nothing_has_moved() {
         let dir = tempfile::tempdir().unwrap();
         let key = ("a".to_owned(), 0);
         let at = |log_start| (key.clone(), Positions { log_start, ..Positions::default() });
-        let stored = || Checkpoints::load(dir.path(), true).unwrap().of("a", 0).1;
-        let mut checkpoints = Checkpoints::load(dir.path(), false).unwrap();
+        let stored = || Checkpoints::load(dir.path(), true, true).unwrap().of("a", 0).1;
+        let mut checkpoints = Checkpoints::load(dir.path(), false, true).unwrap();
         checkpoints.store([at(1)]).unwrap();
         // The new file is written beside the old one first.
         let beside = dir.path().join(format!("{RECOVERY_POINTS}.tmp"));

@@ -7,7 +7,7 @@
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
-//! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` beside it
+//! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
 //!
 //! Knows nothing of sockets or Kubernetes.
 
@@ -19,6 +19,7 @@ pub mod housekeeping;
 mod in_sync;
 pub mod partition;
 pub mod proposal;
+mod scrubbing;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -155,21 +156,21 @@ impl Unopened {
 type Openings<'a> = FuturesUnordered<BoxFuture<'a, (Key, Option<Arc<Partition>>)>>;
 
 impl Replicas {
-    /// No replica yet; `dir` is the data directory, `clean` says whether the last process closed its logs. Also where followers
-    /// that have caught up are named: for [`Replicas::keep_in_sync`].
+    /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are named: for
+    /// [`Replicas::keep_in_sync`].
     ///
     /// # Errors
-    /// When the directory or its checkpoints can't be read.
+    /// When the directory can't be read.
     pub fn new(
         me: Me,
         dir: &Path,
-        clean: bool,
+        checkpoints: Checkpoints,
         workers: Workers,
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
         folders::finish_removals(dir)?;
-        let checkpoints = Arc::new(Mutex::new(Checkpoints::load(dir, clean)?));
+        let checkpoints = Arc::new(Mutex::new(checkpoints));
         let (joining, joined) = mpsc::channel(JOINING);
         let replicas = Arc::new(Replicas {
             me,

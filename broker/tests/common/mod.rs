@@ -51,6 +51,7 @@ impl OneBroker {
             me: ME,
             data: data.to_owned(),
             clean,
+            intact: true,
             listeners: vec![(LISTENER.into(), socket)],
             reactors: 2,
             workers: 2,

@@ -48,7 +48,7 @@ impl Fixture {
         let Fixture { root, config, files, mut log } = self;
         let log_start = log.log_start();
         let recovery_point = log.close().unwrap();
-        let hint = RecoveryHint { clean: true, recovery_point, log_start };
+        let hint = RecoveryHint { clean: true, recovery_point, log_start, intact: false };
         let (log, opened) = Log::open(&dir, config.clone(), hint, &files, NOW).unwrap();
         assert_eq!((opened.checked_bytes, opened.cut_bytes, opened.corrupt.len()), (0, 0, 0), "after a clean stop");
         Fixture { root, config, files, log }
@@ -62,7 +62,7 @@ impl Fixture {
 }
 
 pub fn hint(clean: bool, recovery_point: i64) -> RecoveryHint {
-    RecoveryHint { clean, recovery_point, log_start: 0 }
+    RecoveryHint { clean, recovery_point, log_start: 0, intact: false }
 }
 
 /// `count` records of about `len` bytes in all; each record's timestamp is its offset after [`NOW`].

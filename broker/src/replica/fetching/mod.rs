@@ -4,10 +4,12 @@
 //! - `fetcher`: one connection to one leader, one fetch after the other
 //! - [`round`]: what to ask for next, and what an answer means, as functions of values
 //! - `connection`: requests out, responses in
+//! - [`single`]: one batch, from whoever has it
 
 mod connection;
 mod fetcher;
 pub mod round;
+pub mod single;
 
 use std::collections::HashMap;
 use std::sync::Arc;

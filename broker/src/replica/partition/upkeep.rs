@@ -1,11 +1,14 @@
-//! A partition in the background: flushes, retention, compaction, what is said of it, and its end.
+//! A partition in the background: flushes, retention, compaction, mending, what is said of it, and its end.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ottla_batch::Batch;
 use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
+use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskError, DiskResult};
 
 use super::leadership::Leadership;
@@ -118,6 +121,30 @@ impl Partition {
         }
         let swapped = state.log.swap_in(cleaned);
         swapped.inspect_err(|error| self.fail(&mut state, error))
+    }
+
+    /// The offsets that lie in sealed segments.
+    pub fn sealed(&self) -> Range<i64> {
+        let state = self.state.lock();
+        state.log.log_start()..state.log.sealed_end()
+    }
+
+    /// The sealed segment that holds `from`, or the next, to be read; none when there is none.
+    pub fn scrub(&self, from: i64) -> Option<Scrub> {
+        let state = self.state.lock();
+        if state.retired { None } else { state.log.scrub(from) }
+    }
+
+    /// Puts another replica's batch in the place of a damaged one; true when it was that one.
+    pub fn mend(&self, damage: &Damage, batch: &Batch) -> bool {
+        let mut state = self.state.lock();
+        if state.retired {
+            return false;
+        }
+        state.log.mend(damage, batch).unwrap_or_else(|error| {
+            self.note_disk_error(&mut state, &error);
+            false
+        })
     }
 
     /// Nobody knows what is on the device, and trying again would not tell.
@@ -236,7 +263,7 @@ mod tests {
             settings: Arc::default(),
             partitions: vec![assignment.clone()],
         };
-        let hint = RecoveryHint { clean: false, recovery_point: 0, log_start: 0 };
+        let hint = RecoveryHint::default();
         let (log, _) =
             Log::open(&dir.path().join("t-0"), LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
         let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));

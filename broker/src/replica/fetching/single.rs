@@ -1,0 +1,39 @@
+//! One batch, from whoever has it.
+
+use ottla_batch::{Batch, Batches};
+use ottla_wire::Uuid;
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
+
+use super::connection::{CallError, Connection};
+use super::round::FETCH_VERSION;
+use crate::image::Endpoint;
+
+/// The committed batch that begins at `offset` of a partition, whole, as the broker at `endpoint` has it; none when it has none such.
+///
+/// # Errors
+/// When it can't be asked.
+pub async fn batch_at(
+    endpoint: &Endpoint,
+    (topic_id, partition): (Uuid, i32),
+    offset: i64,
+) -> Result<Option<Batch>, CallError> {
+    let mut connection = Connection::open(endpoint, "scrubber".into()).await?;
+    let wanted = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        // The first batch comes whole, however large.
+        partition_max_bytes: 1,
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        // A consumer: it is given what is committed, by leaders and followers alike, and its position means nothing.
+        topics: vec![FetchTopic { topic_id, partitions: vec![wanted], ..Default::default() }],
+        max_bytes: 1,
+        ..Default::default()
+    };
+    let response = connection.call(FETCH_VERSION, &request).await?;
+    let answer = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
+    let records = answer.as_ref().and_then(|answer| answer.records.as_ref()?.as_bytes()).cloned().unwrap_or_default();
+    let first = Batches::new(records).next().and_then(Result::ok);
+    Ok(first.filter(|batch| batch.header().base_offset == offset))
+}

@@ -1,0 +1,101 @@
+//! In the background: what is sealed is read anew, so that bit rot is found while another replica still has what it destroyed, and
+//! mended from there ([`ottla_log::scrub`]).
+//!
+//! A pass reads what was sealed when it first saw a log; the first begins with the broker. Gentle: a few megabytes a second.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::LogError;
+use ottla_log::scrub::Damage;
+
+use super::fetching::single;
+use super::partition::Partition;
+use super::{Key, Replicas};
+use crate::env;
+use crate::image::{BrokerId, ImageReceiver};
+
+/// From the beginning of a pass to that of the next.
+const EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Read at once …
+const STEP: u64 = 4 << 20;
+/// … and then rested.
+const REST: Duration = Duration::from_millis(250);
+/// How often to look for logs that were not there yet.
+const CHECK: Duration = Duration::from_secs(1);
+
+impl Replicas {
+    /// Scrubs until the broker stops; `images` say who else may have a batch.
+    pub async fn keep_scrubbing(self: Arc<Self>, images: ImageReceiver) {
+        loop {
+            let end = env::now() + EVERY;
+            let mut left: HashMap<Key, Range<i64>> = HashMap::new();
+            while env::now() < end {
+                env::sleep_until(env::now() + CHECK).await;
+                for partition in self.all() {
+                    let key = (partition.topic_id, partition.number);
+                    let sealed = left.entry(key).or_insert_with(|| partition.sealed());
+                    while !sealed.is_empty() {
+                        sealed.start =
+                            self.scrub_segment(&partition, sealed.start, &images).await.unwrap_or(sealed.end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the segment that holds `from`, or the next; gives the offset after it.
+    async fn scrub_segment(&self, partition: &Arc<Partition>, from: i64, images: &ImageReceiver) -> Option<i64> {
+        let mut scrub = partition.scrub(from)?;
+        while !scrub.is_done() {
+            let (read, back) = self.workers.run(move || (scrub.read_on(STEP), scrub)).await;
+            scrub = back;
+            match read {
+                Ok(damaged) => {
+                    for damage in damaged {
+                        self.mend(partition, damage, images).await;
+                    }
+                }
+                Err(error) => {
+                    // Its files may have gone meanwhile, by retention or because the partition has.
+                    if matches!(error, LogError::Corrupt { .. }) {
+                        tracing::error!(topic = %partition.topic, partition = partition.number, %error, "a segment is damaged");
+                    }
+                    break;
+                }
+            }
+            env::sleep_until(env::now() + REST).await;
+        }
+        Some(scrub.end())
+    }
+
+    async fn mend(&self, partition: &Arc<Partition>, damage: Damage, images: &ImageReceiver) {
+        let (topic, number, offset) = (&partition.topic, partition.number, damage.offset());
+        tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: looking for another replica's");
+        for endpoint in self.others(partition, images) {
+            let found = single::batch_at(&endpoint, (partition.topic_id, number), offset).await;
+            let Ok(Some(batch)) = found.inspect_err(|error| tracing::warn!(%error, "failed to ask for a batch")) else {
+                continue;
+            };
+            let (of, damage) = (partition.clone(), damage.clone());
+            if self.workers.run(move || of.mend(&damage, &batch)).await {
+                tracing::info!(%topic, partition = number, offset, "mended the batch");
+                return;
+            }
+        }
+        tracing::error!(%topic, partition = number, offset, "no other replica has the damaged batch");
+    }
+
+    /// Where a partition's other replicas are, those in sync first.
+    fn others(&self, partition: &Partition, images: &ImageReceiver) -> Vec<crate::image::Endpoint> {
+        let image = images.borrow();
+        let entry = image.topics.get(&partition.topic_id).zip(usize::try_from(partition.number).ok());
+        let Some(entry) = entry.and_then(|(topic, number)| topic.partitions.get(number)) else { return Vec::new() };
+        let mut others: Vec<BrokerId> = entry.replicas.iter().copied().filter(|id| *id != self.me.id).collect();
+        others.sort_by_key(|id| !entry.isr.iter().any(|member| member.broker == *id));
+        let endpoint = |id| image.brokers.get(id)?.endpoints.get(&image.inter_broker_listener).cloned();
+        others.iter().filter_map(endpoint).collect()
+    }
+}
