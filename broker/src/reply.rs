@@ -9,7 +9,7 @@ pub enum Reply {
     /// The answer.
     Now(Frame),
     /// The answer will come; nothing is spawned, the connection polls it. Dropped with the connection.
-    Later(Pin<Box<dyn Future<Output = Frame>>>),
+    Later(Pin<Box<dyn Future<Output = Result<Frame, CloseReason>>>>),
     /// No answer at all: a produce with acks=0.
     Nothing,
     /// The connection ends, after the replies before this one.
@@ -25,4 +25,6 @@ pub enum CloseReason {
     Unsupported,
     /// A produce with acks=0 failed: closing is the only way to say so.
     FailedUnacknowledged,
+    /// The answer is larger than a frame can be.
+    TooLarge,
 }

@@ -6,10 +6,15 @@ use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::target::{Maker, Target, needs};
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchTopic};
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m11_join_group::JoinGroupRequestProtocol;
 use ottla_wire::m19_create_topics::CreatableTopic;
+use ottla_wire::m20_delete_topics::DeleteTopicState;
+use ottla_wire::m32_describe_configs::DescribeConfigsResource;
 use ottla_wire::{
-    CreateTopicsRequest, FetchRequest, JoinGroupRequest, MetadataRequest, ProduceRequest, Records, encode_request,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, ErrorCode, FetchRequest, JoinGroupRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, Records, encode_request,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
@@ -205,6 +210,47 @@ fn slow_readers_cost_little_and_hold_up_nobody() -> Result<()> {
     }
     bed.neighbours_are_served()?;
     bed.has_grown_by_at_most(256)
+}
+
+#[test]
+fn what_is_named_many_times_is_answered_once() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    if bed.target.maker() == Maker::Kafka {
+        return Ok(()); // it answers each time, and runs out of memory
+    }
+    let mut connection = Connection::open(bed.target.bootstrap())?;
+    let resources = vec![
+        DescribeConfigsResource { resource_type: 4, resource_name: "0".into(), configuration_keys: None };
+        60_000 // of a few bytes each, which would be answered with some 15 KB each
+    ];
+    let request = DescribeConfigsRequest { resources, include_documentation: true, ..Default::default() };
+    let answer = connection.ask(4, &request)?.context("a good request is answered")?;
+    ensure!(answer.results.len() == 1 && answer.results[0].error_code == ErrorCode::INVALID_REQUEST, "{answer:?}");
+
+    let topics = vec![MetadataRequestTopic { name: Some("neighbour".into()), ..Default::default() }; 100_000];
+    let request = MetadataRequest { topics: Some(topics), ..Default::default() };
+    let answer = connection.ask(12, &request)?.context("a good request is answered")?;
+    ensure!(answer.topics.len() == 1 && answer.topics[0].partitions.len() == 1, "{answer:?}");
+    bed.has_grown_by_at_most(64)
+}
+
+#[test]
+fn a_request_that_names_very_much_is_answered_in_time() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mut connection = Connection::open(bed.target.bootstrap())?;
+    // Whoever compares each with each of these is at it for minutes.
+    let partitions = (0..100_000)
+        .map(|partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() })
+        .collect();
+    let topics = vec![ListOffsetsTopic { name: "neighbour".into(), partitions }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    let answer = connection.ask(7, &request)?.context("a good request is answered")?;
+    ensure!(answer.topics[0].partitions.len() == 100_000, "some are missing");
+    let topic = |n| DeleteTopicState { name: Some(format!("no-{n}").into()), ..Default::default() };
+    let topics = (0..100_000).map(topic).collect();
+    let answer = connection.ask(6, &DeleteTopicsRequest { topics, timeout_ms: 1000, ..Default::default() })?;
+    ensure!(answer.context("a good request is answered")?.responses.len() == 100_000, "some are missing");
+    bed.neighbours_are_served()
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use ottla_config::Op;
 use ottla_wire::m33_alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};
 
-use super::resources::{Change, Others, alter};
+use super::once::once;
+use super::resources::{Change, Others, alter, repeated_resource};
 use super::{Context, Deadline};
 use crate::ask::Refused;
 use crate::reply::Reply;
@@ -13,7 +14,7 @@ pub fn handle(context: &Context, request: AlterConfigsRequest) -> Reply {
     let context_later = context.clone();
     context.later(async move {
         let mut response = AlterConfigsResponse::default();
-        for resource in request.resources {
+        for (resource, times) in once(request.resources, |r| (r.resource_type, r.resource_name.clone())) {
             let change = |config: ottla_wire::m33_alter_configs::AlterableConfig| Change {
                 op: Op::Set,
                 name: config.name.to_string(),
@@ -22,15 +23,14 @@ pub fn handle(context: &Context, request: AlterConfigsRequest) -> Reply {
             let changes: Vec<Change> = resource.configs.into_iter().map(change).collect();
             let (kind, name) = (resource.resource_type, resource.resource_name);
             let deadline = Deadline::default();
-            let altered =
-                alter(&context_later, kind, &name, &changes, Others::Go, request.validate_only, deadline).await;
+            let altered = match times {
+                1 => alter(&context_later, kind, &name, &changes, Others::Go, request.validate_only, deadline).await,
+                _ => Err(repeated_resource()),
+            };
             let (error_code, error_message) = Refused::to_wire(altered.err());
-            response.responses.push(AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: kind,
-                resource_name: name,
-            });
+            let answer =
+                AlterConfigsResourceResponse { error_code, error_message, resource_type: kind, resource_name: name };
+            response.responses.extend(std::iter::repeat_n(answer, times));
         }
         response
     })

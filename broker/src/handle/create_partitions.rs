@@ -1,7 +1,5 @@
 //! CreatePartitions (KIP-195): a topic gets more partitions, never fewer.
 
-use std::collections::BTreeSet;
-
 use futures::future::join_all;
 use ottla_wire::ErrorCode;
 use ottla_wire::m37_create_partitions::{
@@ -9,6 +7,7 @@ use ottla_wire::m37_create_partitions::{
 };
 
 use super::create_topics::check_replicas;
+use super::once::once;
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused};
 use crate::image::BrokerId;
@@ -20,14 +19,11 @@ pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
-        let mut seen = BTreeSet::new();
-        let unique = request.topics.iter().filter(|topic| seen.insert(&topic.name));
-        let results = join_all(unique.map(|topic| async {
-            let repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
-            let grown = if repeated {
-                Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
-            } else {
-                grow(context, topic, request.validate_only, deadline).await
+        let topics = once(&request.topics, |topic| &topic.name);
+        let results = join_all(topics.into_iter().map(|(topic, times)| async move {
+            let grown = match times {
+                1 => grow(context, topic, request.validate_only, deadline).await,
+                _ => Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
             };
             let (error_code, error_message) = Refused::to_wire(grown.err());
             let error_message = error_message.filter(|message| !message.is_empty());

@@ -12,6 +12,7 @@ use ottla_wire::m19_create_topics::{
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::names::{check_topic_name, colliding};
+use super::once::once;
 use super::{Context, Deadline};
 use crate::ask::{Ask, NewTopic, Refused};
 use crate::image::BrokerId;
@@ -20,16 +21,15 @@ use crate::reply::Reply;
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
-    let mut names = BTreeSet::new();
-    let repeated: BTreeSet<_> =
-        request.topics.iter().filter(|topic| !names.insert(&topic.name)).map(|topic| topic.name.clone()).collect();
+    let topics = once(request.topics, |topic| topic.name.clone());
+    let (unique, repeated): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, times)| *times == 1);
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
-        let unique = request.topics.into_iter().filter(|topic| !repeated.contains(&topic.name));
-        let mut topics = join_all(unique.map(|topic| create(context, topic, request.validate_only, deadline))).await;
-        topics.extend(repeated.iter().map(|name| CreatableTopicResult {
-            name: name.clone(),
+        let created = unique.into_iter().map(|(topic, _)| create(context, topic, request.validate_only, deadline));
+        let mut topics = join_all(created).await;
+        topics.extend(repeated.into_iter().map(|(topic, _)| CreatableTopicResult {
+            name: topic.name,
             ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
         }));
         CreateTopicsResponse { topics, ..Default::default() }

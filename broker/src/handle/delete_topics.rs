@@ -6,6 +6,7 @@ use ottla_wire::m20_delete_topics::{
 };
 use ottla_wire::{ErrorCode, Uuid};
 
+use super::once::once;
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused};
 use crate::reply::Reply;
@@ -14,16 +15,12 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
     let by_name = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::nil() };
-    let wanted: Vec<_> = request.topic_names.into_iter().map(by_name).chain(request.topics).collect();
+    let named = request.topic_names.into_iter().map(by_name).chain(request.topics);
+    let wanted = once(named, |topic| (topic.name.clone(), topic.topic_id));
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
-        let unique =
-            wanted.iter().enumerate().filter(|(n, topic)| !wanted[..*n].contains(topic)).map(|(_, topic)| topic);
-        let responses = join_all(unique.map(|topic| {
-            let repeated = wanted.iter().filter(|other| *other == topic).count() > 1;
-            delete(context, topic, repeated, deadline)
-        }));
+        let responses = join_all(wanted.iter().map(|(topic, times)| delete(context, topic, *times > 1, deadline)));
         DeleteTopicsResponse { responses: responses.await, ..Default::default() }
     })
 }

@@ -1,5 +1,7 @@
 //! DescribeConfigs (KIP-133, KIP-226, KIP-569): every setting there is, where its value comes from and what else it could be.
 
+use std::collections::BTreeSet;
+
 use ottla_config::{Described, describe_broker, describe_cluster, describe_topic};
 use ottla_wire::m32_describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -9,7 +11,8 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::Context;
 use super::names::check_topic_name;
-use super::resources::{kind, unsupported};
+use super::once::once;
+use super::resources::{kind, repeated_resource, unsupported};
 use crate::ask::Refused;
 use crate::reply::Reply;
 
@@ -19,18 +22,19 @@ const MALFORMED: &str = "This most likely occurs because of a request being malf
 
 /// Answers from the image.
 pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
-    let results = request.resources.iter().map(|resource| {
+    // A few bytes are answered with hundreds of settings: once.
+    let resources = once(&request.resources, |resource| (resource.resource_type, &resource.resource_name));
+    let results = resources.into_iter().map(|(resource, times)| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
-        match describe(context, resource) {
+        let described = if times == 1 { describe(context, resource) } else { Err(repeated_resource()) };
+        match described {
             Ok(described) => {
-                let wanted = |name: &str| {
-                    let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-                    keys.is_none_or(|keys| keys.iter().any(|key| key == name))
-                };
+                let keys: BTreeSet<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();
+                let wanted = |name: &str| keys.is_empty() || keys.contains(name);
                 // Kafka says "no error" with an empty message.
                 result.error_message = Some(Str::new());
                 let described = described.into_iter().filter(|setting| wanted(setting.name));
@@ -53,7 +57,7 @@ fn describe(context: &Context, resource: &DescribeConfigsResource) -> Result<Vec
             Ok(describe_topic(&topic.config, settings))
         }
         kind::BROKER if name.is_empty() => Ok(describe_cluster(settings)),
-        kind::BROKER if name.parse() == Ok(context.handler.id.0) => {
+        kind::BROKER if *name == context.handler.id.to_string() => {
             let facts = &context.handler.facts;
             Ok(describe_broker(settings, &facts.iter().map(|(name, value)| (*name, value.clone())).collect()))
         }

@@ -7,6 +7,7 @@ use ottla_wire::m15_describe_groups::{
 use ottla_wire::{ErrorCode, Str};
 
 use super::errors::group_error;
+use super::once::once;
 use super::{Context, text};
 use crate::reply::Reply;
 
@@ -16,7 +17,7 @@ const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// Answers at once.
 pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
     let operations = request.include_authorized_operations;
-    let groups = request.groups.into_iter().map(|group| {
+    let groups = once(request.groups, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
         if operations && described.error_code == ErrorCode::NONE {
             described.authorized_operations = ALL_OPERATIONS;

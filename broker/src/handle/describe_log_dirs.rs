@@ -1,11 +1,11 @@
 //! DescribeLogDirs (KIP-113, KIP-827): what lies on this broker's disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::Str;
 use ottla_wire::m35_describe_log_dirs::{
-    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
-    DescribeLogDirsTopic,
+    DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 
 use super::Context;
@@ -13,12 +13,12 @@ use crate::reply::Reply;
 
 /// Answers with the one directory there is.
 pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
-    let wanted = |topic: &Str, number: i32| {
-        request
-            .topics
-            .as_ref()
-            .is_none_or(|topics| topics.iter().any(|t| t.topic == *topic && t.partitions.contains(&number)))
-    };
+    let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
+        let partitions =
+            |topic: DescribableLogDirTopic| topic.partitions.into_iter().map(move |p| (topic.topic.clone(), p));
+        topics.into_iter().flat_map(partitions).collect()
+    });
+    let wanted = |topic: &Str, number: i32| named.as_ref().is_none_or(|named| named.contains(&(topic.clone(), number)));
     let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in context.handler.replicas.all() {
         if wanted(&partition.topic, partition.number) {

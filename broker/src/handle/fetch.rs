@@ -27,6 +27,9 @@ use crate::watermark::Reached;
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;
 
+/// What is read at most, whatever `fetch.max.bytes` says: with all that is told beside it, it must fit into a frame.
+const MAX_BYTES: usize = 1 << 30;
+
 /// One partition of the request.
 struct Wanted {
     topic: Str,
@@ -48,7 +51,10 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     };
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes),
+        max_bytes: usize::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(context.image.settings.fetch_max_bytes)
+            .min(MAX_BYTES),
         reader: reader(context, &request),
     };
     let deadline = env::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));

@@ -10,6 +10,7 @@ use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
 use super::Context;
 use super::leader_hint::LeaderHint;
+use super::once::once;
 use crate::ask::{Ask, NewTopic};
 use crate::image::CONSUMER_OFFSETS;
 use crate::reply::Reply;
@@ -26,7 +27,8 @@ pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
         let response = FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() };
         return context.reply(&response);
     }
-    let coordinators = request.coordinator_keys.into_iter().map(|key| find(context, request.key_type, key)).collect();
+    let keys = once(request.coordinator_keys, Str::clone).into_iter();
+    let coordinators = keys.map(|(key, _)| find(context, request.key_type, key)).collect();
     context.reply(&FindCoordinatorResponse { coordinators, ..Default::default() })
 }
 

@@ -1,7 +1,5 @@
 //! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
 
-use std::collections::BTreeSet;
-
 use ottla_log::FoundRecord;
 use ottla_wire::ErrorCode;
 use ottla_wire::m02_list_offsets::{
@@ -10,6 +8,7 @@ use ottla_wire::m02_list_offsets::{
 };
 
 use super::Context;
+use super::once::once;
 use crate::replica::partition::reading::{Bound, Wanted};
 use crate::reply::Reply;
 
@@ -17,15 +16,10 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
     let topics = request.topics.into_iter().map(|topic| {
-        let twice = |index: i32| topic.partitions.iter().filter(|p| p.partition_index == index).count() > 1;
-        // What is asked for twice is answered once: with an error.
-        let mut seen = BTreeSet::new();
-        let unique = topic.partitions.iter().filter(|wanted| seen.insert(wanted.partition_index));
-        let partitions = unique.map(|wanted| {
-            let found = if twice(wanted.partition_index) {
-                Err(ErrorCode::INVALID_REQUEST)
-            } else {
-                find(context, &topic.name, wanted, bound)
+        let partitions = once(topic.partitions, |wanted| wanted.partition_index).into_iter().map(|(wanted, times)| {
+            let found = match times {
+                1 => find(context, &topic.name, &wanted, bound),
+                _ => Err(ErrorCode::INVALID_REQUEST),
             };
             let answer = ListOffsetsPartitionResponse { partition_index: wanted.partition_index, ..Default::default() };
             match found {

@@ -1,8 +1,11 @@
 //! ListPartitionReassignments (KIP-455): reassignments under way, as the assignments show them.
 
+use std::collections::BTreeSet;
+
+use ottla_wire::Str;
 use ottla_wire::m46_list_partition_reassignments::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
-    OngoingTopicReassignment,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ListPartitionReassignmentsTopics,
+    OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 
 use super::Context;
@@ -11,10 +14,14 @@ use crate::reply::Reply;
 
 /// Answers from the image.
 pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {
+    let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
+        let partitions = |topic: ListPartitionReassignmentsTopics| {
+            topic.partition_indexes.into_iter().map(move |partition| (topic.name.clone(), partition))
+        };
+        topics.into_iter().flat_map(partitions).collect()
+    });
     let wanted = |topic: &Topic, assignment: &Assignment| {
-        request.topics.as_ref().is_none_or(|topics| {
-            topics.iter().any(|t| t.name == topic.name && t.partition_indexes.contains(&assignment.partition))
-        })
+        named.as_ref().is_none_or(|named| named.contains(&(topic.name.clone(), assignment.partition)))
     };
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
     let topics = context.image.topic_names.values().filter_map(|id| {

@@ -9,6 +9,7 @@ use ottla_wire::m03_metadata::{
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
+use super::once::once;
 use super::{Context, operations};
 use crate::ask::{Ask, NewTopic};
 use crate::handle::names::check_topic_name;
@@ -26,9 +27,9 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
             if context.version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
                 return context.reply(&ids_too_early(topics));
             }
-            topics
+            once(topics, |topic| (topic.name.clone(), topic.topic_id))
                 .into_iter()
-                .map(|topic| match topic.name {
+                .map(|(topic, _)| match topic.name {
                     Some(name) => by_name(context, name, auto_create),
                     None => by_id(context, topic.topic_id),
                 })

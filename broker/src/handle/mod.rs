@@ -36,6 +36,7 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod once;
 mod produce;
 pub mod refusals;
 mod resources;
@@ -48,8 +49,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::{
-    ApiKey, ApiVersionsResponse, Decoder, ErrorCode, Frame, RequestError, RequestHeader, ResponseMessage, Str,
-    encode_response,
+    ApiKey, ApiVersionsResponse, Decoder, ErrorCode, Frame, FrameTooLarge, RequestError, RequestHeader,
+    ResponseMessage, Str, encode_response,
 };
 
 use self::refusals::Refusals;
@@ -115,8 +116,8 @@ impl Request {
         match ottla_wire::Request::decode(&header, decoder) {
             Ok(body) => Ok(Request { header, body, received: env::now() }),
             Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, _)) => {
-                let frame = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version());
-                Err(Unreadable { api, reply: Reply::Now(frame) })
+                let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version());
+                Err(Unreadable { api, reply: answer.map_or(Reply::Close(CloseReason::TooLarge), Reply::Now) })
             }
             Err(RequestError::UnsupportedVersion(..)) => Err(close(api, CloseReason::Unsupported)),
             Err(error) => {
@@ -256,7 +257,7 @@ impl Default for Deadline {
 impl Context {
     /// Answers now.
     pub fn reply<R: ResponseMessage>(&self, response: &R) -> Reply {
-        Reply::Now(self.encode(response))
+        self.encode(response).map_or_else(Reply::Close, Reply::Now)
     }
 
     /// Answers when `response` is there. It is polled by the connection, and dropped with it.
@@ -270,9 +271,9 @@ impl Context {
         }))
     }
 
-    fn encode<R: ResponseMessage>(&self, response: &R) -> Frame {
+    fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
         self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
-        encode_response(self.version, self.correlation_id, response)
+        encode_response(self.version, self.correlation_id, response).map_err(|FrameTooLarge| CloseReason::TooLarge)
     }
 
     /// Asks the cluster for a change and waits for the answer.

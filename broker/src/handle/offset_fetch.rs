@@ -3,7 +3,7 @@
 //! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed for a topic
 //! of the same name that has been deleted since is none.
 
-use ottla_group::{GroupError, Shard, TopicName};
+use ottla_group::{Shard, TopicName};
 use ottla_wire::m09_offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
@@ -13,6 +13,7 @@ use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
 use super::errors::group_error;
+use super::once::once;
 use super::{Context, text};
 use crate::reply::Reply;
 
@@ -22,8 +23,12 @@ const NO_OFFSET: i64 = -1;
 /// Answers at once.
 pub fn handle(context: &Context, request: OffsetFetchRequest) -> Reply {
     if context.version >= 8 {
-        let groups = request.groups.into_iter().map(|group| of_group(context, group)).collect();
-        return context.reply(&OffsetFetchResponse { groups, ..Default::default() });
+        let groups =
+            once(request.groups, |group| group.group_id.clone()).into_iter().map(|(group, times)| match times {
+                1 => of_group(context, group),
+                _ => refused(context, group.group_id, Vec::new(), ErrorCode::INVALID_REQUEST),
+            });
+        return context.reply(&OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
     }
     let by_name = |topics: Vec<_>| {
         let topic = |topic: ottla_wire::m09_offset_fetch::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
@@ -59,12 +64,15 @@ fn older(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartiti
 fn of_group(context: &Context, request: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
     let group = request.group_id;
     let topics = context.handler.groups.read(&group, |groups, _| match &request.topics {
-        Some(topics) => topics.iter().map(|topic| of_topic(context, groups, &group, topic)).collect(),
+        Some(topics) => once(topics, |topic| (&topic.name, topic.topic_id))
+            .into_iter()
+            .map(|(topic, _)| of_topic(context, groups, &group, topic))
+            .collect(),
         None => all_topics(context, groups, &group),
     });
     match topics {
         Ok(topics) => OffsetFetchResponseGroup { group_id: group, topics, error_code: ErrorCode::NONE },
-        Err(error) => refused(context, group, request.topics.unwrap_or_default(), error),
+        Err(error) => refused(context, group, request.topics.unwrap_or_default(), group_error(error)),
     }
 }
 
@@ -73,9 +81,8 @@ fn refused(
     context: &Context,
     group_id: Str,
     topics: Vec<OffsetFetchRequestTopics>,
-    error: GroupError,
+    error_code: ErrorCode,
 ) -> OffsetFetchResponseGroup {
-    let error_code = group_error(error);
     let topics = if context.version >= 2 { Vec::new() } else { topics };
     let topics = topics.into_iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|number| no_offset(*number, error_code));
@@ -103,7 +110,8 @@ fn of_topic(
             };
         }
     };
-    let partitions = asked.partition_indexes.iter().map(|number| {
+    // Four bytes are answered with as many as a commit's metadata has: once.
+    let partitions = once(&asked.partition_indexes, |number| **number).into_iter().map(|(number, _)| {
         let committed = groups.committed_offset(group, &name, *number);
         match committed.filter(|committed| is_of(committed.topic_id, id)) {
             Some(committed) => found(*number, committed),

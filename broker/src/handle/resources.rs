@@ -143,6 +143,11 @@ fn refuse(error: SettingError) -> Refused {
     Refused { code, message: error.to_string() }
 }
 
+/// A request that names a resource twice: which of the two was meant?
+pub fn repeated_resource() -> Refused {
+    Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
+}
+
 /// What Kafka has and Ottla does not.
 pub fn unsupported(kind: i8) -> Refused {
     let message = match kind {

@@ -89,8 +89,8 @@ impl Replies {
             let mut moved = false;
             while let Some(oldest) = self.ring.front_mut() {
                 if let Reply::Later(answer) = &mut oldest.reply {
-                    let Poll::Ready(frame) = answer.as_mut().poll(cx) else { break };
-                    oldest.reply = Reply::Now(frame);
+                    let Poll::Ready(answer) = answer.as_mut().poll(cx) else { break };
+                    oldest.reply = answer.map_or_else(Reply::Close, Reply::Now);
                 }
                 match self.ring.pop_front().map(|slot| slot.reply) {
                     Some(Reply::Now(frame)) => self.out.extend(frame.into_chunks()),

@@ -11,6 +11,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// Below this, copying costs less than another piece of a vectored write.
 const VIEW_FROM: usize = 1024;
 
+/// A message of more bytes than a frame's length can say, 2³¹ − 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message is larger than a frame can be")]
+pub struct FrameTooLarge;
+
 /// A message on its way to be a [`Frame`].
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -22,13 +27,13 @@ pub struct Encoder {
 
 impl Encoder {
     /// A frame of what `write` writes, with its length in front.
-    pub(crate) fn frame(write: impl FnOnce(&mut Encoder)) -> Frame {
+    pub(crate) fn frame(write: impl FnOnce(&mut Encoder)) -> Result<Frame, FrameTooLarge> {
         let mut encoder = Self { buffer: BytesMut::with_capacity(256), ..Self::default() };
         encoder.i32(0);
         write(&mut encoder);
-        let length = int32(encoder.len() - size_of::<i32>());
+        let length = i32::try_from(encoder.len() - size_of::<i32>()).map_err(|_| FrameTooLarge)?;
         encoder.buffer[..size_of::<i32>()].copy_from_slice(&length.to_be_bytes());
-        Frame::new(encoder.into_chunks())
+        Ok(Frame::new(encoder.into_chunks()))
     }
 
     /// What `write` writes, in one piece, as a record's key or value has to be.
@@ -174,5 +179,6 @@ impl TaggedFields {
 }
 
 fn int32(length: usize) -> i32 {
-    i32::try_from(length).expect("no message is larger than a frame can be: responses are bounded where they are made")
+    i32::try_from(length)
+        .expect("no single value is as large as that: an array has a structure in memory for each element")
 }

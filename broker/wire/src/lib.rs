@@ -71,6 +71,7 @@ pub use bytes::Bytes;
 pub use codec::{Message, Str};
 pub use compatibility::compatibility_table;
 pub use decoder::{DecodeError, Decoder};
+pub use encoder::FrameTooLarge;
 pub use error_code::ErrorCode;
 pub use frame::{Chunk, FileSlice, Frame, Records};
 pub use leader::{LeaderIdAndEpoch, NodeEndpoint};

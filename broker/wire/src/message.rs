@@ -6,7 +6,7 @@
 
 use crate::codec::{Message, Str, Version, Wire};
 use crate::decoder::{DecodeError, Decoder};
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, FrameTooLarge};
 use crate::frame::Frame;
 use crate::*;
 use bytes::Bytes;
@@ -81,7 +81,6 @@ macro_rules! apis {
                     return Err(RequestError::UnsupportedVersion(api, number));
                 }
                 let version = Version { number, flexible: number >= api.flexible_from() };
-                // Bytes that are left over are no error: Kafka never looks at them.
                 let request = match api {
                     $(ApiKey::$name => $request::decode(&mut decoder, version).map(Self::$name),)*
                 };
@@ -196,6 +195,9 @@ impl RequestHeader {
 const CLIENT_ID: Version = Version { number: 0, flexible: false };
 
 /// A request as it is sent.
+///
+/// # Panics
+/// When it is larger than a frame can be, 2 GiB: requests are of our own making.
 pub fn encode_request<R: RequestMessage>(
     correlation_id: i32,
     client_id: Option<&Str>,
@@ -213,10 +215,18 @@ pub fn encode_request<R: RequestMessage>(
         }
         request.encode(encoder, version);
     })
+    .expect("we ask for less than that")
 }
 
 /// A response as it is sent.
-pub fn encode_response<R: ResponseMessage>(api_version: i16, correlation_id: i32, response: &R) -> Frame {
+///
+/// # Errors
+/// When it is larger than a frame can be: how large it is depends on what was asked for.
+pub fn encode_response<R: ResponseMessage>(
+    api_version: i16,
+    correlation_id: i32,
+    response: &R,
+) -> Result<Frame, FrameTooLarge> {
     let version = Version::of::<R>(api_version);
     Encoder::frame(|encoder| {
         encoder.i32(correlation_id);

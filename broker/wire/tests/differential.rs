@@ -77,7 +77,7 @@ where
     R: RequestMessage,
     R::Response: PartialEq + std::fmt::Debug,
 {
-    let ours = flatten(encode_response(version, CORRELATION_ID, &response));
+    let ours = flatten(encode_response(version, CORRELATION_ID, &response).expect("it fits"));
 
     let mut left = ours.clone();
     let header = ResponseHeader::decode(&mut left, theirs.response_header_version(version)).expect("their header");

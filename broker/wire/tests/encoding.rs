@@ -147,11 +147,17 @@ fn the_client_id_keeps_its_old_encoding_in_new_headers() {
 fn the_response_to_api_versions_has_the_oldest_header() {
     let header = [0, 0, 0, 7];
     let response = ApiVersionsResponse { throttle_time_ms: 1, ..Default::default() };
-    assert_eq!(&flatten(encode_response(3, 7, &response))[..], [&header[..], &[0, 0, 1, 0, 0, 0, 1, 0]].concat());
+    assert_eq!(
+        &flatten(encode_response(3, 7, &response).unwrap())[..],
+        [&header[..], &[0, 0, 1, 0, 0, 0, 1, 0]].concat()
+    );
     let response = HeartbeatResponse { throttle_time_ms: 1, ..Default::default() };
     let flexible_header = [&header[..], &[0]].concat();
-    assert_eq!(&flatten(encode_response(4, 7, &response))[..], [&flexible_header[..], &[0, 0, 0, 1, 0, 0, 0]].concat());
-    assert_eq!(&flatten(encode_response(3, 7, &response))[..], [&header[..], &[0, 0, 0, 1, 0, 0]].concat());
+    assert_eq!(
+        &flatten(encode_response(4, 7, &response).unwrap())[..],
+        [&flexible_header[..], &[0, 0, 0, 1, 0, 0, 0]].concat()
+    );
+    assert_eq!(&flatten(encode_response(3, 7, &response).unwrap())[..], [&header[..], &[0, 0, 0, 1, 0, 0]].concat());
 }
 
 /// The header is read and the body is not; the answer is the one that Kafka 4.3.1 gives.
@@ -160,7 +166,7 @@ fn a_version_of_api_versions_from_the_future_is_answered() {
     let mut decoder = Decoder::new(Bytes::from_static(&[0, 18, 0, 9, 0, 0, 0, 7, 0, 1, b't', 0, 0xba, 0xd0]));
     let header = RequestHeader::decode(&mut decoder).expect("a header of the newer kind");
     assert_eq!(Request::decode(&header, decoder), Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, 9)));
-    let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version());
+    let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version()).unwrap();
     assert_eq!(&flatten(answer)[..], [0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
 }
 
@@ -215,7 +221,7 @@ fn records_are_sent_from_where_they_are() {
     let topic =
         m01_fetch::FetchableTopicResponse { partitions: vec![partition.clone(), partition], ..Default::default() };
     let response = FetchResponse { responses: vec![topic], ..Default::default() };
-    let frame = encode_response(12, 7, &response);
+    let frame = encode_response(12, 7, &response).unwrap();
     let [Chunk::Bytes(head), Chunk::Bytes(first), second, between, third, fourth, tail] = frame.chunks() else {
         panic!("two pieces of records for each partition, and the message around them: {frame:?}")
     };
