@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Client, OneBroker, batch, broker_settings, topic, values};
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
-use ottla_broker::image::Topic;
+use ottla_broker::image::{BrokerId, Incarnation, IsrMember, Topic};
 use ottla_config::TopicSettings;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
@@ -97,6 +99,32 @@ async fn the_strict_setting_refuses_compressed_records_that_their_codec_cannot_r
         let response = client.call(13, &produce(topic, -1, batch.bytes().clone().into())).await;
         assert_eq!(produced(&response).error_code, expected, "{}", topic.name);
     }
+    assert!(one.broker.stop().await);
+}
+
+#[tokio::test]
+async fn what_waits_for_followers_holds_nothing_of_the_budget_for_requests() {
+    let data = tempfile::tempdir().unwrap();
+    let mut t = topic("t", &[]);
+    t.partitions[0].replicas.push(BrokerId(1));
+    t.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+    let settings = [("queued.max.request.bytes", "3000000"), ("socket.request.max.bytes", "2000000")];
+    let one = OneBroker::start_with(data.path(), false, vec![t.clone()], &settings).await;
+    one.led(&t).await;
+    let partition = one.broker.replicas().all().remove(0);
+
+    let mut client = Client::connect(one.port).await;
+    let large = "x".repeat(900_000);
+    let produced = async {
+        for _ in 0..10 {
+            client.send(13, &produce(&t, -1, batch(&[&large]).bytes().clone().into())).await;
+        }
+        while partition.log_end.get() < 10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), produced).await.expect("9 MB find no room in a budget of 3 MB");
+    assert_eq!(partition.high_watermark.get(), 0, "the follower has not come yet");
     assert!(one.broker.stop().await);
 }
 

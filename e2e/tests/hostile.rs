@@ -150,7 +150,7 @@ fn a_frame_that_is_only_announced_costs_nothing() -> Result<()> {
         return Ok(()); // it allocates what a length prefix asks for, and would run out of memory
     }
     let mut waiting = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..600 {
         let mut stream = bed.connect()?;
         stream.write_all(&(100 * MIB as u32).to_be_bytes())?;
         stream.write_all(&[0; 100])?;
@@ -210,6 +210,47 @@ fn slow_readers_cost_little_and_hold_up_nobody() -> Result<()> {
     }
     bed.neighbours_are_served()?;
     bed.has_grown_by_at_most(256)
+}
+
+#[test]
+fn what_is_remembered_of_a_request_is_not_the_whole_of_it() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mut connection = Connection::open(bed.target.bootstrap())?;
+    // Each begins a fetch session that names its topic, and has a MiB behind it that nobody looks at.
+    let begin = FetchRequest { session_epoch: 0, max_wait_ms: 0, ..fetch(0) };
+    let mut request = to_bytes(&encode_request(1, None, 12, &begin));
+    request.resize(4 + MIB, 0);
+    request[..4].copy_from_slice(&(MIB as u32).to_be_bytes());
+    for _ in 0..300 {
+        connection.send_bytes(&request)?;
+        ensure!(connection.receive_bytes()?.is_some(), "a fetch was not answered");
+    }
+    bed.neighbours_are_served()?;
+    bed.has_grown_by_at_most(64)
+}
+
+#[test]
+fn a_large_request_that_waits_behind_another_takes_no_room() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let patient = FetchRequest { max_wait_ms: 600_000, min_bytes: 1 << 30, ..fetch(0) };
+    let patient = to_bytes(&encode_request(1, None, 12, &patient));
+    let large = to_bytes(&encode_request(2, None, 9, &produce(MIB - 1000)));
+    let waiting: Vec<TcpStream> = (0..400)
+        .map(|_| {
+            let mut stream = bed.connect()?;
+            stream.write_all(&patient)?;
+            stream.set_nonblocking(true)?;
+            // As much of it as the network takes.
+            let _ = stream.write(&large)?;
+            Ok(stream)
+        })
+        .collect::<Result<_>>()?;
+    let mut connection = Connection::open(bed.target.bootstrap())?;
+    for _ in 0..10 {
+        ensure!(connection.ask(9, &produce(MIB - 1000))?.is_some(), "a neighbour's large request was not answered");
+    }
+    drop(waiting);
+    bed.neighbours_are_served()
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Pooled memory for frames.
 //!
 //! A frame lives in one buffer of a size class; handlers hold views of it, and the last view to go gives the buffer back. Fresh
-//! memory costs more than copying it (a page fault each 4 KiB), so buffers are kept; an idle connection holds none. All frames of
-//! the broker together are bounded by one budget: past it, connections stop reading.
+//! memory costs more than copying it (a page fault each 4 KiB), so buffers are kept; an idle connection holds none. All large frames
+//! of the broker together are bounded by one budget: past it, they wait. Small ones pass, whoever holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::env;
 
 /// The smallest class: most requests other than produce fit.
 const SMALLEST: usize = 1 << 10;
@@ -18,18 +21,36 @@ const LARGEST: usize = 1 << 21;
 const CLASSES: usize = LARGEST.trailing_zeros() as usize - SMALLEST.trailing_zeros() as usize + 1;
 /// Idle bytes kept per class and reactor.
 const KEPT_PER_CLASS: usize = 4 << 20;
-/// The budget is taken in these steps while a frame arrives, so that a peer that announces much and sends little holds little.
-const BUDGET_STEP: usize = 1 << 20;
+/// So much of each frame needs nothing of the budget. The fetches of followers are hardly larger, so they get in when producers hold
+/// all of it, and acknowledge what these wait for.
+pub const FREE: usize = 64 << 10;
 const BUDGET_UNIT: usize = 1 << 10;
+/// A frame that has waited this long for the budget may do without, one at a time: when all hold a part and wait for more, one after
+/// the other gets through.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What all frames of the broker together may hold, in memory.
+/// What all frames of the broker together may hold, in memory, and one frame more.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Semaphore>);
+pub struct Budget {
+    units: Arc<Semaphore>,
+    overdraft: Arc<Semaphore>,
+}
 
 impl Budget {
-    /// A budget of `bytes`, at least one step.
+    /// A budget of `bytes`.
     pub fn new(bytes: usize) -> Budget {
-        Budget(Arc::new(Semaphore::new(bytes.max(BUDGET_STEP).div_ceil(BUDGET_UNIT).min(Semaphore::MAX_PERMITS))))
+        let units = bytes.div_ceil(BUDGET_UNIT).min(Semaphore::MAX_PERMITS);
+        Budget { units: Arc::new(Semaphore::new(units)), overdraft: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).expect("a frame's length is an i32");
+        self.units.clone().acquire_many_owned(units).await.expect("the budget is never closed")
+    }
+
+    async fn overdraw(&self) -> OwnedSemaphorePermit {
+        env::sleep_until(env::now() + PATIENCE).await;
+        self.overdraft.clone().acquire_owned().await.expect("the budget is never closed")
     }
 }
 
@@ -60,7 +81,7 @@ impl Buffers {
             }
             None => Vec::with_capacity(len),
         };
-        FrameBuffer { memory, len, allowance: None, allowed: 0, home: self.clone() }
+        FrameBuffer { memory, len, held: None, overdraft: None, allowed: len.min(FREE), home: self.clone() }
     }
 
     fn give_back(&self, mut memory: Vec<u8>) {
@@ -80,40 +101,51 @@ impl Buffers {
 pub struct FrameBuffer {
     memory: Vec<u8>,
     len: usize,
-    allowance: Option<OwnedSemaphorePermit>,
-    /// How many bytes the budget has granted.
+    /// Its share of the budget.
+    held: Option<OwnedSemaphorePermit>,
+    /// It may go beyond the budget.
+    overdraft: Option<OwnedSemaphorePermit>,
+    /// How many bytes it may have.
     allowed: usize,
     home: Arc<Buffers>,
 }
 
 impl FrameBuffer {
+    /// How long the whole frame is.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Bytes still to come.
     pub fn missing(&self) -> usize {
         self.len - self.memory.len()
     }
 
-    /// Waits until the budget allows more bytes to be read. Cancellation safe.
-    pub async fn allowance(&mut self) {
-        if self.memory.len() < self.allowed || self.missing() == 0 {
-            return;
-        }
-        let step = (self.len - self.allowed).min(BUDGET_STEP);
-        let units = u32::try_from(step.div_ceil(BUDGET_UNIT)).expect("a step is small");
-        let granted = self.home.budget.0.clone().acquire_many_owned(units).await.expect("the budget is never closed");
-        match &mut self.allowance {
-            Some(held) => held.merge(granted),
-            none => *none = Some(granted),
-        }
-        self.allowed += step;
+    /// Whether the next bytes need more of the budget.
+    pub fn needs_allowance(&self) -> bool {
+        self.memory.len() == self.allowed && self.missing() > 0
     }
 
-    /// Takes the first step of the budget if that needs no waiting.
-    pub fn allow_now(&mut self) {
-        let step = self.len.min(BUDGET_STEP);
-        let units = u32::try_from(step.div_ceil(BUDGET_UNIT)).expect("a step is small");
-        if let Ok(granted) = self.home.budget.0.clone().try_acquire_many_owned(units) {
-            self.allowance = Some(granted);
-            self.allowed = step;
+    /// Waits until the budget allows as many bytes again as have come: who announces much and sends little holds little.
+    /// Cancellation safe.
+    pub async fn allowance(&mut self) {
+        if !self.needs_allowance() {
+            return;
+        }
+        let step = self.missing().min(self.allowed);
+        tokio::select! {
+            biased;
+            granted = self.home.budget.take(step) => {
+                match &mut self.held {
+                    Some(held) => held.merge(granted),
+                    none => *none = Some(granted),
+                }
+                self.allowed += step;
+            }
+            overdraft = self.home.budget.overdraw() => {
+                self.overdraft = Some(overdraft);
+                self.allowed = self.len;
+            }
         }
     }
 
@@ -152,11 +184,10 @@ impl Drop for FrameBuffer {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_buffer_returns_to_its_pool_with_its_last_view() {
+    #[test]
+    fn a_buffer_returns_to_its_pool_with_its_last_view() {
         let pool = Buffers::new(Budget::new(1 << 20));
         let mut buffer = pool.take(5);
-        buffer.allowance().await;
         assert_eq!(buffer.fill(b"hello, world"), 5);
         let address = buffer.as_ref().as_ptr();
         let frame = buffer.freeze();
@@ -173,11 +204,46 @@ mod tests {
         let budget = Budget::new(3 << 20);
         let pool = Buffers::new(budget.clone());
         let mut large = pool.take(50 << 20);
-        assert_eq!(budget.0.available_permits(), 3 << 10);
-        large.allowance().await;
-        assert_eq!(budget.0.available_permits(), 2 << 10);
+        for held in [0, 64, 192, 448] {
+            assert_eq!(budget.units.available_permits(), (3 << 10) - held);
+            assert!(!large.needs_allowance());
+            while !large.needs_allowance() {
+                large.fill(&[0; 1000]);
+            }
+            large.allowance().await;
+        }
         drop(large);
-        assert_eq!(budget.0.available_permits(), 3 << 10);
+        assert_eq!(budget.units.available_permits(), 3 << 10);
+    }
+
+    async fn filled(mut buffer: FrameBuffer) -> FrameBuffer {
+        while buffer.missing() > 0 {
+            buffer.allowance().await;
+            buffer.fill(&[0; 10_000]);
+        }
+        buffer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_that_is_used_up_stops_large_frames_and_lets_small_ones_pass() {
+        let pool = Buffers::new(Budget::new(1 << 20));
+        let first = filled(pool.take((1 << 20) + FREE)).await;
+        let small = filled(pool.take(FREE)).await;
+        let beyond = filled(pool.take(FREE + 1)).await;
+        let third = filled(pool.take(FREE + 1));
+        let waited = tokio::time::timeout(10 * PATIENCE, third).await;
+        assert!(waited.is_err(), "one frame goes beyond the budget, not two");
+        drop((small, beyond));
+        filled(pool.take(FREE + 1)).await;
+        drop(first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_wait_for_each_other_get_through_one_by_one() {
+        let pool = Buffers::new(Budget::new(1 << 20));
+        let frames = (0..20).map(|_| async { drop(filled(pool.take(900_000)).await) });
+        let all = futures::future::join_all(frames);
+        tokio::time::timeout(30 * PATIENCE, all).await.expect("nobody waits for ever");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ottla_wire::ApiKey;
 use tokio::net::TcpStream;
 
 use super::frames::{Frames, ReadError};
@@ -27,7 +28,7 @@ pub enum Ended {
     /// We refuse to go on.
     #[error("closed: {0:?}")]
     Refused(CloseReason),
-    /// Nothing was asked for `connections.max.idle.ms`.
+    /// Nothing was asked, or nothing of an answer was taken, for `connections.max.idle.ms`.
     #[error("idle for too long")]
     Idle,
     /// The broker stops.
@@ -42,7 +43,9 @@ impl Ended {
             Ended::Refused(CloseReason::Malformed) => Some("malformed"),
             Ended::Refused(CloseReason::Unsupported) => Some("unsupported"),
             Ended::Refused(CloseReason::FailedUnacknowledged) => Some("failed_unacknowledged"),
-            Ended::Read(ReadError::Length(_)) => Some("frame_length"),
+            Ended::Refused(CloseReason::TooLarge) => Some("answer_length"),
+            Ended::Read(ReadError::Length(_) | ReadError::TooLarge(_)) => Some("frame_length"),
+            Ended::Read(ReadError::Slow(_)) => Some("slow"),
             Ended::Idle => Some("idle"),
             Ended::Read(ReadError::Closed | ReadError::Socket(_)) | Ended::Write(_) | Ended::Stopping => None,
         }
@@ -63,18 +66,23 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
     let mut stopping = reactor.stopping.clone();
 
     loop {
-        if reading
-            && waiting.is_none()
-            && let Some(frame) = next.take().or_else(|| frames.buffered())
-        {
-            match Request::read(frame) {
-                Ok(request) => waiting = Some(request),
-                Err(unreadable) => {
+        if reading && waiting.is_none() {
+            let frame = match next.take() {
+                Some(frame) => Ok(Some(frame)),
+                None => frames.buffered(),
+            };
+            match frame.map(|frame| frame.map(Request::read)) {
+                Ok(Some(Ok(request))) => waiting = Some(request),
+                Ok(Some(Err(unreadable))) => {
                     reading = !matches!(unreadable.reply, Reply::Close(_));
                     replies.push(unreadable.api, unreadable.reply);
                 }
+                Ok(None) => {}
+                Err(error) => return Ended::Read(error),
             }
         }
+        // What would only wait behind an answer waits outside, but for a small one: so we see a peer that closes.
+        let may_grow = replies.admit(ApiKey::Produce);
         if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
             last_request = env::now();
             replies.push(request.api(), reactor.handler.dispatch(&peer, &mut refusals, request));
@@ -88,13 +96,15 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(&stream, &reactor.scratch), if reading && waiting.is_none() => match frame {
+            frame = frames.next(&stream, &reactor.scratch, may_grow), if reading && waiting.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),
             },
             () = &mut idle_check => {
                 let busy = waiting.is_some() || !replies.is_empty();
-                let until = if busy { env::now() } else { last_request } + max_idle;
+                // As in Kafka, a peer that takes nothing of its answer is idle too.
+                let since = replies.unread_since().unwrap_or(if busy { env::now() } else { last_request });
+                let until = since + max_idle;
                 if until <= env::now() {
                     return Ended::Idle;
                 }

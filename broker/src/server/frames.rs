@@ -1,22 +1,27 @@
 //! From socket to frames: length prefix first, then the frame straight into its buffer.
 //!
 //! Small requests share one read through the reactor's scratch memory; a large one is read into its own buffer. Between frames a
-//! connection owns no memory but this struct.
+//! connection owns no memory but this struct; what it read too much, at most one scratch memory, waits in one piece.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use ottla_wire::ApiKey;
 use tokio::net::TcpStream;
 
-use super::buffers::{Buffers, FrameBuffer};
-use crate::env;
+use super::buffers::{Buffers, FREE, FrameBuffer};
+use crate::env::{self, Instant};
 
-/// What one read through the scratch memory takes at most.
-pub const SCRATCH: usize = 64 << 10;
-/// A peer that has begun a frame sends some of the rest within this time, or is cut off: it holds memory that others wait for.
-const STALL: std::time::Duration = std::time::Duration::from_secs(30);
+/// What one read through the scratch memory takes at most: no frame needs its share of the budget for what came that way.
+pub const SCRATCH: usize = FREE;
+/// Only a Produce may be larger than this: records are looked through as they lie, all else becomes up to 64 times as large in memory.
+/// So large is a Fetch of 50,000 partitions.
+pub const MAX_WITHOUT_RECORDS: usize = 2 << 20;
+/// Within this time a frame is here as a whole, and a second for each MiB, or its sender is cut off: it holds memory that others
+/// wait for.
+const FRAME_TIME: Duration = Duration::from_secs(30);
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +29,18 @@ pub enum ReadError {
     /// The peer has closed, between frames.
     #[error("closed by the peer")]
     Closed,
-    /// The peer has closed or stalled inside a frame, or the socket failed.
+    /// The peer has closed inside a frame, or the socket failed.
     #[error("failed to read a frame: {0}")]
     Socket(#[from] io::Error),
+    /// The frame has taken too long.
+    #[error("a frame of {0} bytes did not come in time")]
+    Slow(usize),
     /// The length prefix is negative or above `socket.request.max.bytes`.
     #[error("refused a frame of {0} bytes")]
     Length(i32),
+    /// So large may only a Produce be.
+    #[error("refused a request without records of {0} bytes")]
+    TooLarge(usize),
 }
 
 /// The reading half of a connection.
@@ -37,128 +48,141 @@ pub enum ReadError {
 pub struct Frames {
     buffers: Arc<Buffers>,
     max_len: usize,
-    /// Whole frames, read along with another.
-    ready: VecDeque<Bytes>,
     prefix: [u8; 4],
     prefix_len: usize,
+    /// The frame that has begun.
     partial: Option<FrameBuffer>,
-    /// Bytes of the next frames that came in the same read as the end of a large one; rare.
+    /// When it must be whole.
+    deadline: Option<Instant>,
+    /// What was read beyond the end of a frame. Empty while one has begun.
     left: Bytes,
 }
 
 impl Frames {
     /// Reads frames of up to `max_len` bytes.
     pub fn new(buffers: Arc<Buffers>, max_len: usize) -> Frames {
-        Frames {
-            buffers,
-            max_len,
-            ready: VecDeque::new(),
-            prefix: [0; 4],
-            prefix_len: 0,
-            partial: None,
-            left: Bytes::new(),
-        }
+        Frames { buffers, max_len, prefix: [0; 4], prefix_len: 0, partial: None, deadline: None, left: Bytes::new() }
     }
 
     /// A whole frame that was read along with another.
-    pub fn buffered(&mut self) -> Option<Bytes> {
-        self.ready.pop_front()
-    }
-
-    /// The next frame, without its length prefix. Cancellation safe: what was read is kept for the next call.
     ///
     /// # Errors
     /// See [`ReadError`]; the connection is over then.
-    pub async fn next(&mut self, stream: &TcpStream, scratch: &Scratch) -> Result<Bytes, ReadError> {
+    pub fn buffered(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let mut left = std::mem::take(&mut self.left);
+        let (frame, taken) = self.take_in(&left)?;
+        left.advance(taken);
+        self.left = left;
+        Ok(frame)
+    }
+
+    /// The next frame, without its length prefix. A large one comes only as far as it needs no share of the budget, unless it `may_grow`.
+    /// Cancellation safe: what was read is kept for the next call.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; the connection is over then.
+    pub async fn next(&mut self, stream: &TcpStream, scratch: &Scratch, may_grow: bool) -> Result<Bytes, ReadError> {
         loop {
-            if let Some(frame) = self.buffered() {
+            let frame = match self.buffered()? {
+                Some(frame) => Some(frame),
+                None if self.partial.is_some() => self.read_body(stream, may_grow).await?,
+                None => self.read_small(stream, scratch).await?,
+            };
+            if let Some(frame) = frame {
                 return Ok(frame);
             }
-            if let Some(partial) = &mut self.partial {
-                // Whoever waits for memory holds some: when all wait for each other, the oldest let go.
-                let allowed = tokio::time::timeout(STALL, partial.allowance()).await;
-                allowed.map_err(|_| ReadError::Socket(io::ErrorKind::TimedOut.into()))?;
-                if !self.left.is_empty() {
-                    let left = std::mem::take(&mut self.left);
-                    self.take_in(left.as_ref())?;
-                    continue;
-                }
-                self.read_body(stream).await?;
-            } else {
-                stream.readable().await?;
-                match scratch.read(stream, |bytes| self.take_in(bytes)) {
-                    Ok(0) if self.prefix_len == 0 => return Err(ReadError::Closed),
-                    Ok(0) => return Err(ReadError::Socket(io::ErrorKind::UnexpectedEof.into())),
-                    Ok(_) => {}
-                    Err(ReadError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
         }
     }
 
-    /// Reads into the large frame that has begun.
-    async fn read_body(&mut self, stream: &TcpStream) -> Result<(), ReadError> {
-        let stalled = env::sleep_until(env::now() + STALL);
+    /// Reads what there is: a small frame, or the beginning of a large one.
+    async fn read_small(&mut self, stream: &TcpStream, scratch: &Scratch) -> Result<Option<Bytes>, ReadError> {
+        stream.readable().await?;
+        let read = scratch.read(stream, |bytes| {
+            if bytes.is_empty() {
+                let is_between = self.prefix_len == 0;
+                return Err(if is_between { ReadError::Closed } else { unexpected_end() });
+            }
+            let (frame, taken) = self.take_in(bytes)?;
+            self.left = Bytes::copy_from_slice(&bytes[taken..]);
+            Ok(frame)
+        });
+        or_later(read)
+    }
+
+    /// Reads into the frame that has begun.
+    async fn read_body(&mut self, stream: &TcpStream, may_grow: bool) -> Result<Option<Bytes>, ReadError> {
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        if partial.needs_allowance() && !may_grow {
+            // Its time runs when it can come.
+            self.deadline = None;
+            return std::future::pending().await;
+        }
+        let len = partial.len();
+        let time = FRAME_TIME + Duration::from_secs((len >> 20) as u64);
+        let deadline = *self.deadline.get_or_insert_with(|| env::now() + time);
+        let ready = async {
+            partial.allowance().await;
+            stream.readable().await
+        };
         tokio::select! {
-            ready = stream.readable() => ready?,
-            () = stalled => return Err(ReadError::Socket(io::ErrorKind::TimedOut.into())),
+            ready = ready => ready?,
+            () = env::sleep_until(deadline) => return Err(ReadError::Slow(len)),
         }
-        let Some(partial) = &mut self.partial else { return Ok(()) };
         let read = stream.try_read_buf(&mut partial.spare());
-        match read {
-            Ok(0) => Err(ReadError::Socket(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => {
-                self.finish_partial();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        let read = match read {
+            Ok(0) => Err(unexpected_end()),
+            Ok(_) => self.whole(),
             Err(error) => Err(error.into()),
-        }
+        };
+        or_later(read)
     }
 
-    /// Distributes bytes to frames; what lies beyond a frame that waits for its allowance stays in `left`.
-    fn take_in(&mut self, mut bytes: &[u8]) -> Result<(), ReadError> {
-        while !bytes.is_empty() {
-            let Some(partial) = &mut self.partial else {
-                let wanted = (4 - self.prefix_len).min(bytes.len());
-                let (prefix, rest) = bytes.split_at(wanted);
-                self.prefix[self.prefix_len..self.prefix_len + wanted].copy_from_slice(prefix);
-                self.prefix_len += wanted;
-                bytes = rest;
-                if self.prefix_len == 4 {
-                    self.begin_frame()?;
-                }
-                continue;
-            };
-            let taken = partial.fill(bytes);
-            bytes = &bytes[taken..];
-            if taken == 0 {
-                // The budget is asked for asynchronously; these bytes wait for it outside the frame.
-                self.left = Bytes::copy_from_slice(bytes);
-                return Ok(());
-            }
-            self.finish_partial();
+    /// Distributes bytes to the next frame, up to its end. Gives it if it is whole, and how many bytes were taken.
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(Option<Bytes>, usize), ReadError> {
+        let prefix = bytes.len().min(4 - self.prefix_len);
+        self.prefix[self.prefix_len..self.prefix_len + prefix].copy_from_slice(&bytes[..prefix]);
+        self.prefix_len += prefix;
+        if self.prefix_len < 4 {
+            return Ok((None, prefix));
         }
-        Ok(())
-    }
-
-    fn begin_frame(&mut self) -> Result<(), ReadError> {
+        self.prefix_len = 0;
         let announced = i32::from_be_bytes(self.prefix);
         let len = usize::try_from(announced).ok().filter(|len| *len <= self.max_len);
-        let len = len.ok_or(ReadError::Length(announced))?;
-        self.prefix_len = 0;
-        let mut buffer = self.buffers.take(len);
-        buffer.allow_now();
-        self.partial = Some(buffer);
-        self.finish_partial();
-        Ok(())
+        let mut frame = self.buffers.take(len.ok_or(ReadError::Length(announced))?);
+        let filled = frame.fill(&bytes[prefix..]);
+        self.partial = Some(frame);
+        Ok((self.whole()?, prefix + filled))
     }
 
-    fn finish_partial(&mut self) {
-        if let Some(whole) = self.partial.take_if(|partial| partial.missing() == 0) {
-            self.ready.push_back(whole.freeze());
+    /// The frame that has begun, if it is here as a whole.
+    fn whole(&mut self) -> Result<Option<Bytes>, ReadError> {
+        if let Some(partial) = &self.partial
+            && partial.len() > MAX_WITHOUT_RECORDS
+            && let Some(key) = partial.as_ref().first_chunk()
+            && i16::from_be_bytes(*key) != ApiKey::Produce as i16
+        {
+            return Err(ReadError::TooLarge(partial.len()));
         }
+        let whole = self.partial.take_if(|partial| partial.missing() == 0);
+        if whole.is_some() {
+            self.deadline = None;
+        }
+        Ok(whole.map(FrameBuffer::freeze))
+    }
+}
+
+fn unexpected_end() -> ReadError {
+    ReadError::Socket(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Nothing, where the socket had nothing yet.
+fn or_later(read: Result<Option<Bytes>, ReadError>) -> Result<Option<Bytes>, ReadError> {
+    match read {
+        Err(ReadError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        read => read,
     }
 }
 
@@ -172,12 +196,11 @@ impl Scratch {
         Scratch(std::cell::RefCell::new(vec![0; SCRATCH].into_boxed_slice()))
     }
 
-    /// Reads what there is and hands it on; gives its length, 0 at the end of the stream.
-    fn read(&self, stream: &TcpStream, take: impl FnOnce(&[u8]) -> Result<(), ReadError>) -> Result<usize, ReadError> {
+    /// Reads what there is and hands it on; nothing, at the end of the stream.
+    fn read<T>(&self, stream: &TcpStream, take: impl FnOnce(&[u8]) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let mut memory = self.0.borrow_mut();
         let read = stream.try_read(&mut memory)?;
-        take(&memory[..read])?;
-        Ok(read)
+        take(&memory[..read])
     }
 }
 

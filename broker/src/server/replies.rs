@@ -13,6 +13,7 @@ use ottla_wire::{ApiKey, Chunk};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::env::{self, Instant};
 use crate::reply::{CloseReason, Reply};
 
 /// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap here, and
@@ -28,6 +29,8 @@ pub struct Replies {
     /// Ready and being written, oldest first.
     out: VecDeque<Chunk>,
     closing: Option<CloseReason>,
+    /// When something was last written, while there is more to write.
+    written: Option<Instant>,
 }
 
 struct Slot {
@@ -58,6 +61,11 @@ impl Replies {
         self.ring.is_empty() && self.out.is_empty() && self.closing.is_none()
     }
 
+    /// Since when the peer has taken nothing of what is being written to it.
+    pub fn unread_since(&self) -> Option<Instant> {
+        self.written
+    }
+
     /// Takes the reply to the request that was just dispatched.
     pub fn push(&mut self, api: ApiKey, reply: Reply) {
         self.ring.push_back(Slot { overlaps: overlaps(api), reply });
@@ -73,9 +81,10 @@ impl Replies {
             self.collect().await;
         }
         while !self.out.is_empty() {
+            self.written.get_or_insert_with(env::now);
             stream.writable().await?;
             match write_some(&mut self.out, stream) {
-                Ok(()) => {}
+                Ok(()) => self.written = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
-/// Text. What was decoded is a view that keeps its whole frame in memory: copy what is to outlive the request.
+/// Text. What was decoded is a copy: names outlive their request, and a view would keep its whole frame in memory.
 pub type Str = ByteString;
 
 /// A message at the top: it knows its versions.
@@ -161,10 +161,8 @@ impl Wire for Str {
 
     fn decode_nullable(decoder: &mut Decoder, version: Version) -> Result<Option<Self>, DecodeError> {
         let Some(length) = decoder.string_length(version)? else { return Ok(None) };
-        let bytes = decoder.bytes(length)?;
         // Java replaces what is not UTF-8, so clients that keep bytes in a commit's metadata get away with it.
-        let text = Self::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).as_ref().into());
-        Ok(Some(text))
+        Ok(Some(String::from_utf8_lossy(&decoder.bytes(length)?).as_ref().into()))
     }
 }
 

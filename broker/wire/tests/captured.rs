@@ -34,7 +34,7 @@ fn captured<R: RequestMessage>(version: i16) -> (R, R::Response) {
 
     let (correlation_id, response) = decode_response::<R>(version, answered.clone()).expect("a response");
     assert_eq!(correlation_id, header.correlation_id);
-    assert_eq!(flatten(encode_response(version, correlation_id, &response).unwrap()), answered, "{title}");
+    assert_eq!(flatten(encode_response(version, correlation_id, &response).expect("it fits")), answered, "{title}");
     (request, response)
 }
 

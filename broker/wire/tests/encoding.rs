@@ -148,16 +148,19 @@ fn the_response_to_api_versions_has_the_oldest_header() {
     let header = [0, 0, 0, 7];
     let response = ApiVersionsResponse { throttle_time_ms: 1, ..Default::default() };
     assert_eq!(
-        &flatten(encode_response(3, 7, &response).unwrap())[..],
+        &flatten(encode_response(3, 7, &response).expect("it fits"))[..],
         [&header[..], &[0, 0, 1, 0, 0, 0, 1, 0]].concat()
     );
     let response = HeartbeatResponse { throttle_time_ms: 1, ..Default::default() };
     let flexible_header = [&header[..], &[0]].concat();
     assert_eq!(
-        &flatten(encode_response(4, 7, &response).unwrap())[..],
+        &flatten(encode_response(4, 7, &response).expect("it fits"))[..],
         [&flexible_header[..], &[0, 0, 0, 1, 0, 0, 0]].concat()
     );
-    assert_eq!(&flatten(encode_response(3, 7, &response).unwrap())[..], [&header[..], &[0, 0, 0, 1, 0, 0]].concat());
+    assert_eq!(
+        &flatten(encode_response(3, 7, &response).expect("it fits"))[..],
+        [&header[..], &[0, 0, 0, 1, 0, 0]].concat()
+    );
 }
 
 /// The header is read and the body is not; the answer is the one that Kafka 4.3.1 gives.
@@ -166,7 +169,8 @@ fn a_version_of_api_versions_from_the_future_is_answered() {
     let mut decoder = Decoder::new(Bytes::from_static(&[0, 18, 0, 9, 0, 0, 0, 7, 0, 1, b't', 0, 0xba, 0xd0]));
     let header = RequestHeader::decode(&mut decoder).expect("a header of the newer kind");
     assert_eq!(Request::decode(&header, decoder), Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, 9)));
-    let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version()).unwrap();
+    let answer =
+        encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version()).expect("it fits");
     assert_eq!(&flatten(answer)[..], [0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
 }
 
@@ -198,6 +202,18 @@ fn bytes_after_a_request_are_ignored() {
 }
 
 #[test]
+fn texts_do_not_keep_their_request_in_memory() {
+    let topics = Some(vec![MetadataRequestTopic { name: Some("topic".into()), ..Default::default() }]);
+    let request = MetadataRequest { topics, ..Default::default() };
+    let frame = flatten(encode_request(7, Some(&Str::from_static("client")), 9, &request));
+    let mut decoder = Decoder::new(frame.clone());
+    let header = RequestHeader::decode(&mut decoder).expect("a header of ours");
+    let decoded = Request::decode(&header, decoder).expect("a request of ours");
+    assert_eq!((header.client_id.as_deref(), decoded), (Some("client"), request.into()));
+    assert!(frame.is_unique());
+}
+
+#[test]
 fn records_are_views_of_the_request() {
     let records = Bytes::from(vec![5; 2000]);
     let data = PartitionProduceData { index: 0, records: Some(records.into()) };
@@ -221,7 +237,7 @@ fn records_are_sent_from_where_they_are() {
     let topic =
         m01_fetch::FetchableTopicResponse { partitions: vec![partition.clone(), partition], ..Default::default() };
     let response = FetchResponse { responses: vec![topic], ..Default::default() };
-    let frame = encode_response(12, 7, &response).unwrap();
+    let frame = encode_response(12, 7, &response).expect("it fits");
     let [Chunk::Bytes(head), Chunk::Bytes(first), second, between, third, fourth, tail] = frame.chunks() else {
         panic!("two pieces of records for each partition, and the message around them: {frame:?}")
     };

@@ -71,7 +71,7 @@ where
             RequestHeader::decode(&mut decoder).and_then(|header| Request::decode(&header, decoder))
         });
         let response = R::Response::arbitrary(&mut entropy, Version::of::<R>(version));
-        let frame = broken(flatten(encode_response(version, 1, &response).unwrap()), &changes, &end);
+        let frame = broken(flatten(encode_response(version, 1, &response).expect("it fits")), &changes, &end);
         frugally(frame.len(), || decode_response::<R>(version, frame));
         Ok(())
     });
