@@ -16,6 +16,9 @@ use crate::records::{Record, RecordsError};
 /// Faulty records to name, of those that one batch may have: answers stay small.
 const RECORD_ERRORS_MAX: usize = 1000;
 
+/// Bytes of the smallest record: length, attributes, two deltas, no key, no value, no headers.
+const RECORD_MIN: usize = 7;
+
 /// What a topic asks of the batches produced to it.
 #[derive(Clone, Debug)]
 pub struct ProduceRules {
@@ -118,7 +121,7 @@ pub fn validate(sent: &Bytes, rules: &ProduceRules, now_ms: i64) -> Result<Batch
     let compression = header.compression()?;
     let codec = rules.codec.unwrap_or(compression.into());
     if !must_read(header, compression, codec, rules, now_ms) {
-        return Ok(batch);
+        return if can_be_counted(header, rules) { Ok(batch) } else { Err(miscounted(header)) };
     }
     let seen = read(&batch, rules, now_ms)?;
     if codec.compression() != compression || !seen.offsets_are_right {
@@ -151,13 +154,22 @@ fn check_size(size: usize, rules: &ProduceRules) -> Result<(), InvalidBatch> {
     if size > limit { Err(InvalidBatch::TooLarge { size, limit }) } else { Ok(()) }
 }
 
+/// Whether as many records as the header counts fit into what they may take. Else few bytes could use up offsets without end.
+fn can_be_counted(header: &BatchHeader, rules: &ProduceRules) -> bool {
+    usize::try_from(header.records_count).is_ok_and(|count| count <= rules.max_decompressed_bytes / RECORD_MIN)
+}
+
+fn miscounted(&BatchHeader { records_count, last_offset_delta, .. }: &BatchHeader) -> InvalidBatch {
+    InvalidBatch::Count { records_count, last_offset_delta }
+}
+
 fn check_header(header: &BatchHeader) -> Result<(), InvalidBatch> {
     let &BatchHeader { base_offset, records_count, last_offset_delta, producer_id, base_sequence, .. } = header;
     if base_offset != 0 {
         return Err(InvalidBatch::BaseOffset(base_offset));
     }
     if records_count <= 0 || last_offset_delta != records_count - 1 {
-        return Err(InvalidBatch::Count { records_count, last_offset_delta });
+        return Err(miscounted(header));
     }
     if header.is_control() {
         return Err(InvalidBatch::Control);

@@ -189,6 +189,12 @@ fn compressed_records_of_an_ordinary_topic_are_read_only_by_the_strict() {
     ] {
         assert!(matches!(check(&broken, &rules), Err(InvalidBatch::Unreadable(RecordsError::Decompress(_)))));
     }
+
+    // As many offsets as there could be records, and no more: 70 bytes must not use up two thousand million.
+    let many = lying(&batch(LZ4, &[NOW]), |h| (h.records_count, h.last_offset_delta) = (1 << 17, (1 << 17) - 1));
+    assert!(check(&many, &rules()).is_ok(), "believed");
+    let too_many = lying(&many, |h| (h.records_count, h.last_offset_delta) = (i32::MAX, i32::MAX - 1));
+    assert!(matches!(check(&too_many, &rules()), Err(InvalidBatch::Count { .. })));
 }
 
 #[test]
