@@ -198,20 +198,30 @@ impl Metrics {
         &self.apis[&api]
     }
 
-    /// A replica is gone: so are its series.
-    pub fn forget_partition(&self, topic: &str, partition: i32) {
+    /// A replica is gone: so are its series, and those of its topic if no other is here.
+    pub fn forget_partition(&self, topic: &str, partition: i32, was_last: bool) {
         let labels = [topic, &partition.to_string()];
         for series in [&self.log_size, &self.log_start, &self.log_end] {
             // An error says that there was no such series yet.
             let _ = series.remove_label_values(&labels);
         }
+        let counters = [
+            &self.topic_bytes_in,
+            &self.topic_bytes_out,
+            &self.topic_messages_in,
+            &self.topic_replication_in,
+            &self.topic_replication_out,
+        ];
+        for series in counters.into_iter().filter(|_| was_last) {
+            let _ = series.remove_label_values(&[topic]);
+        }
     }
 
     /// Everything, in Prometheus' text format.
     pub fn scrape(&self) -> String {
-        for hook in self.hooks.lock().iter() {
-            hook(self);
-        }
+        // One at a time: a hook may take series away before it sets them anew.
+        let hooks = self.hooks.lock();
+        hooks.iter().for_each(|hook| hook(self));
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("text encodes")
     }
 }
@@ -314,6 +324,17 @@ impl TopicMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_told_of_a_topic_whose_last_replica_is_gone() {
+        let metrics = Metrics::new();
+        TopicMetrics::of(&metrics, "t").bytes_in.inc();
+        metrics.log_size.with_label_values(&["t", "0"]).set(1);
+        metrics.forget_partition("t", 0, false);
+        assert!(metrics.scrape().contains("ottla_topic_in_bytes_total{topic=\"t\"} 1"));
+        metrics.forget_partition("t", 1, true);
+        assert!(!metrics.scrape().contains("\"t\""), "{}", metrics.scrape());
+    }
 
     #[test]
     fn a_request_counts_as_waiting_until_it_is_answered_or_dropped() {

@@ -332,9 +332,13 @@ impl Replicas {
         };
         let gone: Vec<Arc<Partition>> = self.running.read().values().filter(|p| is_gone(p)).cloned().collect();
         for partition in gone {
-            self.running.write().remove(&(partition.topic_id, partition.number));
+            let was_last = {
+                let mut running = self.running.write();
+                running.remove(&(partition.topic_id, partition.number));
+                !running.values().any(|other| other.topic == partition.topic)
+            };
             partition.retire();
-            self.metrics.forget_partition(&partition.topic, partition.number);
+            self.metrics.forget_partition(&partition.topic, partition.number, was_last);
             self.remove_files(&partition.topic, partition.number, partition.topic_id).await;
             // The last to let go of its files frees their blocks, which takes the disk a while.
             self.workers.start_job(move || drop(partition));
