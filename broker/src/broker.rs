@@ -102,6 +102,7 @@ impl Broker {
             producer_ids: ProducerIds::new(ask.clone()),
             fetch_sessions: FetchSessions::default(),
             ask,
+            workers: workers.clone(),
             metrics: metrics.clone(),
             facts: facts(me, &data, &listeners),
         });

@@ -68,7 +68,17 @@ impl Watermark {
 
     /// Resolves when the watermark has reached `offset`, or was disturbed: so look again.
     pub fn reached(self: &Arc<Self>, offset: i64) -> Reached {
-        Reached { mark: self.clone(), offset, disturbances: self.disturbances.load(SeqCst), key: None }
+        self.reached_since(self.disturbances(), offset)
+    }
+
+    /// Changes when it is disturbed: to be read before one looks at what may be disturbed.
+    pub fn disturbances(&self) -> u64 {
+        self.disturbances.load(SeqCst)
+    }
+
+    /// Like [`Watermark::reached`], for who has looked already and read [`Watermark::disturbances`] before that.
+    pub fn reached_since(self: &Arc<Self>, disturbances: u64, offset: i64) -> Reached {
+        Reached { mark: self.clone(), offset, disturbances, key: None }
     }
 
     fn wake(&self, which: impl Fn(&Waiter) -> bool) {

@@ -10,8 +10,9 @@ use ottla_broker::image::{BrokerId, Incarnation, IsrMember, Topic};
 use ottla_config::TopicSettings;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
-use ottla_wire::{ErrorCode, FetchResponse, ProduceResponse, Records};
+use ottla_wire::{ErrorCode, FetchResponse, ListOffsetsRequest, ProduceResponse, Records};
 
 fn produce(topic: &Topic, acks: i16, records: Records) -> ProduceRequest {
     ProduceRequest {
@@ -99,6 +100,13 @@ async fn the_strict_setting_refuses_compressed_records_that_their_codec_cannot_r
         let response = client.call(13, &produce(topic, -1, batch.bytes().clone().into())).await;
         assert_eq!(produced(&response).error_code, expected, "{}", topic.name);
     }
+
+    // What nobody can read is found by its header.
+    let partitions = vec![ListOffsetsPartition { timestamp: 1_600_000_000_000, ..Default::default() }];
+    let topics = vec![ListOffsetsTopic { name: trusting.name.clone(), partitions }];
+    let response = client.call(7, &ListOffsetsRequest { topics, ..Default::default() }).await;
+    let found = &response.topics[0].partitions[0];
+    assert_eq!((found.error_code, found.offset, found.timestamp), (ErrorCode::NONE, 0, 1_700_000_000_000));
     assert!(one.broker.stop().await);
 }
 

@@ -421,7 +421,7 @@ fn serve(partition: &Partition, wanted: &FetchPartition, reader: Reader) -> Part
         last_fetched_epoch: wanted.last_fetched_epoch,
     };
     let answer = PartitionData { partition_index: wanted.partition, ..PartitionData::default() };
-    match partition.read(&from, 4 << 10, true, reader) {
+    match partition.read(&from, 4 << 10, true, 4 << 10, reader) {
         Ok(read) => PartitionData {
             high_watermark: read.high_watermark,
             last_stable_offset: read.last_stable,

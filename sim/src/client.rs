@@ -110,7 +110,7 @@ impl Producer {
 /// What a reader finds from `offset` on: offsets and ids.
 fn read(partition: &Partition, offset: i64) -> Vec<(i64, Option<Id>)> {
     let from = ReadFrom { offset, current_leader_epoch: -1, last_fetched_epoch: -1 };
-    let Ok(read) = partition.read(&from, MAX_READ, true, Reader::Consumer(Bound::HighWatermark)) else {
+    let Ok(read) = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(Bound::HighWatermark)) else {
         return Vec::new(); // another broker leads, or it does not know yet how much is committed
     };
     let Some(ottla_wire::Chunk::Bytes(bytes)) = read.chunk else { return Vec::new() };

@@ -15,6 +15,10 @@ use crate::walk::{LogError, Place, Walk};
 /// Most that the records of one batch may take in memory once decompressed.
 pub(crate) const DECOMPRESSED_MAX: usize = 256 << 20;
 
+/// A search decompresses so many times the size of a batch, but at least [`EXPANDED_MIN`] bytes: as much as a producer's is believed.
+const EXPANSION: usize = 32;
+const EXPANDED_MIN: usize = 32 << 20;
+
 /// Which record is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -138,12 +142,21 @@ impl Search {
             |reason: String| LogError::Corrupt { path: file.path().to_owned(), position: place.position, reason };
         let mut bytes = vec![0; place.len as usize];
         file.read_exact_at(&mut bytes, place.position)?;
+        let most = (EXPANSION * bytes.len()).clamp(EXPANDED_MIN, DECOMPRESSED_MAX);
         let batch = Batch::parse(&bytes.into()).map_err(|error| corrupt(error.to_string()))?;
-        for record in batch.records(DECOMPRESSED_MAX).map_err(|error| corrupt(error.to_string()))? {
-            let record = record.map_err(|error| corrupt(error.to_string()))?;
-            let offset = place.header.base_offset + i64::from(record.offset_delta);
+        let header = &place.header;
+        let leader_epoch = header.partition_leader_epoch;
+        // Compressed records are taken as they come: where they can't be read, the header stands for them.
+        let unread = FoundRecord {
+            offset: header.base_offset.max(self.log_start),
+            timestamp: header.max_timestamp,
+            leader_epoch,
+        };
+        let Ok(records) = batch.records(most) else { return Ok(Some(unread)) };
+        for record in records {
+            let Ok(record) = record else { return Ok(Some(unread)) };
+            let offset = header.base_offset + i64::from(record.offset_delta);
             if record.timestamp >= timestamp && offset >= self.log_start {
-                let leader_epoch = place.header.partition_leader_epoch;
                 return Ok(Some(FoundRecord { offset, timestamp: record.timestamp, leader_epoch }));
             }
         }

@@ -4,7 +4,6 @@
 //! for. A follower is told of a high watermark that it does not know yet (KIP-1166): so what is committed shows everywhere at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::select_all;
 use ottla_wire::m01_fetch::{
@@ -13,8 +12,8 @@ use ottla_wire::m01_fetch::{
 use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
-use super::Context;
 use super::leader_hint::LeaderHint;
+use super::{Context, Deadline};
 use crate::env;
 use crate::fetch_sessions::Ongoing;
 use crate::image::{BrokerId, Incarnation};
@@ -26,6 +25,9 @@ use crate::watermark::Reached;
 
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;
+
+/// What of an answer is copied to memory at most; the rest is sent from files. A reader that does not read may keep it for long.
+const MAX_COPIED: usize = 256 << 10;
 
 /// What is read at most, whatever `fetch.max.bytes` says: with all that is told beside it, it must fit into a frame.
 const MAX_BYTES: usize = 1 << 30;
@@ -49,20 +51,19 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         Ok(session) => session,
         Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
     };
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
+    let max_bytes = max_bytes.min(context.image.settings.fetch_max_bytes).min(MAX_BYTES);
     let limits = Limits {
-        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
-        max_bytes: usize::try_from(request.max_bytes)
-            .unwrap_or(0)
-            .min(context.image.settings.fetch_max_bytes)
-            .min(MAX_BYTES),
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+        max_bytes,
         reader: reader(context, &request),
     };
-    let deadline = env::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = Deadline::after_ms(request.max_wait_ms).0;
     let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
 
     let mut first = read(&wanted, &limits);
-    for (want, read) in wanted.iter().zip(&mut first.reads) {
-        if let (Reader::Roaming(_), Ok(read)) = (limits.reader, read) {
+    for (want, look) in wanted.iter().zip(&mut first.looks) {
+        if let (Reader::Roaming(_), Ok(read)) = (limits.reader, &mut look.found) {
             read.preferred = preferred(context, &request.rack_id, want);
             read.chunk.take_if(|_| read.preferred.is_some());
         }
@@ -125,8 +126,15 @@ fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
 
 /// One look at everything that is wanted.
 struct Outcome {
-    reads: Vec<Result<Read, ReadError>>,
+    looks: Vec<Look>,
     bytes: usize,
+}
+
+/// One look at a partition.
+struct Look {
+    found: Result<Read, ReadError>,
+    /// What had disturbed its high watermark and its log end before that.
+    disturbances: [u64; 2],
 }
 
 fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
@@ -153,16 +161,22 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
 
 /// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74).
 fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
-    let mut outcome = Outcome { reads: Vec::with_capacity(wanted.len()), bytes: 0 };
+    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0 };
+    let mut may_copy = MAX_COPIED;
     for want in wanted {
         let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
-        let read = want
-            .partition
-            .clone()
-            .map_err(ReadError::from)
-            .and_then(|partition| partition.read(&want.from, room, outcome.bytes == 0, limits.reader));
-        outcome.bytes += read.as_ref().map_or(0, |read| read.len());
-        outcome.reads.push(read);
+        let look = match &want.partition {
+            Ok(partition) => Look {
+                disturbances: [partition.high_watermark.disturbances(), partition.log_end.disturbances()],
+                found: partition.read(&want.from, room, outcome.bytes == 0, may_copy, limits.reader),
+            },
+            Err(error) => Look { disturbances: [0; 2], found: Err((*error).into()) },
+        };
+        if let Ok(read) = &look.found {
+            outcome.bytes += read.len();
+            may_copy -= read.copied();
+        }
+        outcome.looks.push(look);
     }
     outcome
 }
@@ -170,24 +184,24 @@ fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
 impl Outcome {
     /// Whether there is enough to send, or something that must be told at once.
     fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
-        let is_news = |(want, read): (&Wanted, &Result<Read, ReadError>)| match read {
+        let is_news = |(want, look): (&Wanted, &Look)| match &look.found {
             Ok(read) => {
                 read.diverging.is_some() || read.preferred.is_some() || read.high_watermark > want.known_high_watermark
             }
             Err(_) => true,
         };
-        self.bytes >= limits.min_bytes || self.reads.is_empty() || wanted.iter().zip(&self.reads).any(is_news)
+        self.bytes >= limits.min_bytes || self.looks.is_empty() || wanted.iter().zip(&self.looks).any(is_news)
     }
 
     /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that there is
     /// more, and that more is committed.
     fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
         let mut waits = Vec::with_capacity(2 * wanted.len());
-        for (want, read) in wanted.iter().zip(&self.reads) {
-            let (Ok(partition), Ok(read)) = (&want.partition, read) else { continue };
-            waits.push(partition.high_watermark.reached(read.high_watermark + 1));
+        for (want, Look { found, disturbances: [of_high_watermark, of_log_end] }) in wanted.iter().zip(&self.looks) {
+            let (Ok(partition), Ok(read)) = (&want.partition, found) else { continue };
+            waits.push(partition.high_watermark.reached_since(*of_high_watermark, read.high_watermark + 1));
             if let Reader::Follower { .. } = reader {
-                waits.push(partition.log_end.reached(read.log_end + 1));
+                waits.push(partition.log_end.reached_since(*of_log_end, read.log_end + 1));
             }
         }
         waits
@@ -195,7 +209,7 @@ impl Outcome {
 
     fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
         let mut response = FetchResponse::default();
-        for (want, read) in wanted.iter().zip(self.reads) {
+        for (want, look) in wanted.iter().zip(self.looks) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
             if response.responses.last_mut().filter(same).is_none() {
                 response.responses.push(FetchableTopicResponse {
@@ -205,7 +219,7 @@ impl Outcome {
                 });
             }
             let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
-            match read {
+            match look.found {
                 Ok(read) => {
                     if let Ok(partition) = &want.partition {
                         partition.count_sent(&read, reader);

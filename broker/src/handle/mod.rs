@@ -55,7 +55,7 @@ use ottla_wire::{
 
 use self::refusals::Refusals;
 use crate::ask::{Answer, Ask, AskSender, Refused};
-use crate::env;
+use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
@@ -149,6 +149,8 @@ pub struct Handler {
     pub fetch_sessions: FetchSessions,
     /// Producer ids to give away.
     pub producer_ids: ProducerIds,
+    /// Threads for what may wait for the disk.
+    pub workers: Workers,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
     /// What this broker is rather than what it was told, for DescribeConfigs: `node.id`, `listeners`, …

@@ -4,7 +4,6 @@
 //! Left out: transactional batches, until the transaction coordinator exists.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_batch::{BatchHeader, Compression, InvalidBatch};
@@ -15,10 +14,10 @@ use ottla_wire::m00_produce::{
 use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
-use super::Context;
 use super::leader_hint::LeaderHint;
 use super::refusals::{Named, Refusals};
-use crate::env::{self, Instant};
+use super::{Context, Deadline};
+use crate::env::Instant;
 use crate::image::{Topic, is_internal};
 use crate::replica::NotServed;
 use crate::replica::partition::{AppendError, Appended, Partition};
@@ -47,7 +46,7 @@ struct PartitionOutcome {
 
 /// Answers a produce request. The appends are done, in order, when this returns.
 pub fn handle(context: &Context, refusals: &mut Refusals, request: ProduceRequest) -> Reply {
-    let deadline = env::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let deadline = Deadline::after_ms(request.timeout_ms).0;
     let acks = request.acks;
     let outcomes: Vec<TopicOutcome> =
         request.topic_data.into_iter().map(|topic| append_topic(context, refusals, topic, acks)).collect();

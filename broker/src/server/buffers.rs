@@ -112,7 +112,7 @@ pub struct FrameBuffer {
 
 impl FrameBuffer {
     /// How long the whole frame is.
-    pub fn len(&self) -> usize {
+    pub fn whole_len(&self) -> usize {
         self.len
     }
 

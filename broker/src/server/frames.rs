@@ -120,7 +120,7 @@ impl Frames {
             self.deadline = None;
             return std::future::pending().await;
         }
-        let len = partial.len();
+        let len = partial.whole_len();
         let time = FRAME_TIME + Duration::from_secs((len >> 20) as u64);
         let deadline = *self.deadline.get_or_insert_with(|| env::now() + time);
         let ready = async {
@@ -160,11 +160,11 @@ impl Frames {
     /// The frame that has begun, if it is here as a whole.
     fn whole(&mut self) -> Result<Option<Bytes>, ReadError> {
         if let Some(partial) = &self.partial
-            && partial.len() > MAX_WITHOUT_RECORDS
+            && partial.whole_len() > MAX_WITHOUT_RECORDS
             && let Some(key) = partial.as_ref().first_chunk()
             && i16::from_be_bytes(*key) != ApiKey::Produce as i16
         {
-            return Err(ReadError::TooLarge(partial.len()));
+            return Err(ReadError::TooLarge(partial.whole_len()));
         }
         let whole = self.partial.take_if(|partial| partial.missing() == 0);
         if whole.is_some() {

@@ -3,7 +3,7 @@
 //! What may wait for the disk happens outside of the partition's lock.
 
 use bytes::Bytes;
-use ottla_log::{Bounds, FoundRecord, LogError, LogSlice};
+use ottla_log::{Bounds, FoundRecord, LogError, LogSlice, Search};
 use ottla_wire::{Chunk, FileSlice};
 
 use parking_lot::MutexGuard;
@@ -92,6 +92,11 @@ impl Read {
         self.chunk.as_ref().map_or(0, Chunk::len)
     }
 
+    /// Bytes of them in memory.
+    pub fn copied(&self) -> usize {
+        self.chunk.as_ref().map_or(0, |chunk| if let Chunk::Bytes(bytes) = chunk { bytes.len() } else { 0 })
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.chunk.is_none()
@@ -146,8 +151,39 @@ impl From<ottla_log::ReadError> for ReadError {
     }
 }
 
+/// An offset that was looked up.
+#[derive(Debug)]
+pub enum Found {
+    /// There it is.
+    At(FoundRecord),
+    /// It is that of a record, which must be searched for.
+    Somewhere(RecordSearch),
+}
+
+/// A search through the log as it was when somebody asked.
+#[derive(Debug)]
+pub struct RecordSearch {
+    search: Search,
+    up_to: i64,
+    unsettled: bool,
+}
+
+impl RecordSearch {
+    /// Searches. Reads from the disk and decompresses: for a worker.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn run(&self) -> Result<Option<FoundRecord>, ReadError> {
+        match self.search.run()?.filter(|record| record.offset < self.up_to) {
+            None if self.unsettled => Err(ReadError::NotAvailable),
+            found => Ok(found),
+        }
+    }
+}
+
 impl Partition {
-    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is larger.
+    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is larger. Copies at
+    /// most `may_copy` bytes to memory.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -156,6 +192,7 @@ impl Partition {
         from: &ReadFrom,
         max_bytes: usize,
         at_least_one: bool,
+        may_copy: usize,
         reader: Reader,
     ) -> Result<Read, ReadError> {
         let mut state = self.readable(from.current_leader_epoch, reader)?;
@@ -196,7 +233,7 @@ impl Partition {
             return Ok(read);
         };
         let len = slice.len;
-        read.chunk = Some(if len <= COPIED {
+        read.chunk = Some(if len <= COPIED.min(may_copy) {
             Chunk::Bytes(slice.read().map_err(LogError::from)?.into())
         } else {
             Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
@@ -242,11 +279,11 @@ impl Partition {
         Ok((epoch >= 0).then(|| state.log.epochs().end_offset_for(epoch, state.log.log_end())).flatten())
     }
 
-    /// Looks an offset up; a record is searched for outside of the lock, where the disk may keep us waiting.
+    /// Looks an offset up, as far as that needs no disk.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Option<FoundRecord>, ReadError> {
+    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Found, ReadError> {
         let state = self.leading(believed_epoch)?;
         let up_to = match bound {
             Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
@@ -255,18 +292,14 @@ impl Partition {
         let unsettled = matches!(&state.role, Role::Leader(leadership) if up_to < leadership.epoch_start());
         let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
         let search = match wanted {
-            Wanted::Nothing => return Ok(Some(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
+            Wanted::Nothing => return Ok(Found::At(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
             Wanted::Latest if unsettled => return Err(ReadError::NotAvailable),
-            Wanted::Latest => return Ok(Some(end(up_to))),
-            Wanted::Earliest => return Ok(Some(end(state.log.log_start()))),
+            Wanted::Latest => return Ok(Found::At(end(up_to))),
+            Wanted::Earliest => return Ok(Found::At(end(state.log.log_start()))),
             Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
             Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
         };
-        drop(state);
-        match search.run()?.filter(|record| record.offset < up_to) {
-            None if unsettled => Err(ReadError::NotAvailable),
-            found => Ok(found),
-        }
+        Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
     }
 
     /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.
