@@ -81,8 +81,8 @@ fn batches_are_appended_or_refused() -> Result<()> {
             ("none counted", altered(&batch(3), |header| header.records_count = 0)),
             ("a wrong last offset", altered(&batch(3), |header| header.last_offset_delta = 7)),
             ("a transaction's batch", altered(&batch(1), |header| header.attributes |= 16)),
-            ("a wrong base offset is ignored", altered(&batch(2), |header| header.base_offset = 55)),
-            ("a wrong greatest timestamp is ignored", altered(&batch(2), |header| header.max_timestamp = TIME * 9)),
+            ("a wrong base offset", altered(&batch(2), |header| header.base_offset = 55)),
+            ("a wrong greatest timestamp", altered(&batch(2), |header| header.max_timestamp = TIME * 9)),
         ] {
             broker.ask_on(0, title, 12, produce("produce", 0, records))?;
         }

@@ -1,7 +1,8 @@
 //! One client program, the same answers: from this server in the process and over HTTP, and from a real cluster.
 //!
 //! `golden.txt` is what a real server of Kubernetes 1.34 answers, as far as it was measured while this server was
-//! designed. With KUBECONFIG set the program runs against that cluster too; `UPDATE=1` then records its answers anew.
+//! designed. With `--ignored` the program runs against the cluster that KUBECONFIG names; `UPDATE=1` then records its
+//! answers anew.
 
 mod steps;
 
@@ -36,11 +37,8 @@ async fn over_http_the_answers_are_those_of_a_real_server() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "asks the cluster that KUBECONFIG names"]
 async fn a_real_server_still_answers_so() -> Result<()> {
-    if std::env::var_os("KUBECONFIG").is_none() {
-        eprintln!("SKIPPED a_real_server_still_answers_so: KUBECONFIG names no cluster");
-        return Ok(());
-    }
     let client = Client::try_default().await.context("failed to reach the cluster that KUBECONFIG names")?;
     steps::install(&client, gadget()).await?;
     let transcript = steps::run(client).await?;
