@@ -104,19 +104,48 @@ struct Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| fault, {} runs | brokers | p50 ms | max ms |", self.runs)?;
-        writeln!(f, "|---|---|--:|--:|")?;
-        for fault in FAULTS {
-            for (maker, measured) in &self.measured {
-                let mut pauses = measured.pauses.get(&fault).cloned().unwrap_or_default();
-                pauses.sort();
-                let at = |index: usize| pauses.get(index).map_or(f64::NAN, |pause| pause.as_secs_f64() * 1e3);
-                let (median, max) = (at(pauses.len() / 2), at(pauses.len().saturating_sub(1)));
-                writeln!(f, "| {} | {maker:?} | {median:.0} | {max:.0} |", fault.name())?;
-            }
-        }
-        Ok(())
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        writeln!(
+            f,
+            "{cores} cores shared by brokers and client; {} runs of each; from–to: of the runs one by one.\n",
+            self.runs
+        )?;
+        writeln!(f, "| fault | Ottla p50 ms | max | Kafka 4.3.1 p50 ms | max | ratio of p50 (from–to) | goal | met |")?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|---|---|")?;
+        FAULTS.iter().try_for_each(|fault| {
+            let (ours, kafkas) = (self.pauses(*fault, Maker::Ottla), self.pauses(*fault, Maker::Kafka));
+            let (p50, max) = median_and_max(&ours);
+            let (kafkas_p50, kafkas_max) = median_and_max(&kafkas);
+            let ratios: Vec<f64> = ours.iter().zip(&kafkas).map(|(ours, kafkas)| ours / kafkas).collect();
+            let least = ratios.iter().copied().fold(f64::NAN, f64::min);
+            let most = ratios.iter().copied().fold(f64::NAN, f64::max);
+            let (goal, met) = fault.goal(p50, max, p50 / kafkas_p50);
+            writeln!(
+                f,
+                "| {} | {p50:.0} | {max:.0} | {kafkas_p50:.0} | {kafkas_max:.0} | {:.3}× ({least:.3}–{most:.3}) | {goal} | {} |",
+                fault.name(),
+                p50 / kafkas_p50,
+                if met { "yes" } else { "no" }
+            )
+        })
     }
+}
+
+impl Table {
+    /// In milliseconds; none of a maker that was not measured.
+    fn pauses(&self, fault: Fault, maker: Maker) -> Vec<f64> {
+        let of_maker = self.measured.iter().filter(|(measured, _)| *measured == maker);
+        let pauses = of_maker.filter_map(|(_, measured)| measured.pauses.get(&fault)).flatten();
+        pauses.map(|pause| pause.as_secs_f64() * 1e3).collect()
+    }
+}
+
+/// Not numbers, where there are none.
+fn median_and_max(pauses: &[f64]) -> (f64, f64) {
+    let mut sorted = pauses.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)))
 }
 
 impl Fault {
@@ -125,6 +154,15 @@ impl Fault {
             Fault::Kill => "kill −9",
             Fault::Freeze => "SIGSTOP",
             Fault::Drain => "SIGTERM (drain)",
+        }
+    }
+
+    /// What is to be reached, and whether it is.
+    fn goal(self, p50: f64, max: f64, ratio: f64) -> (&'static str, bool) {
+        match self {
+            Fault::Kill => ("p50 < 500, max < 2000, ≤ 0.1×", p50 < 500.0 && max < 2000.0 && ratio <= 0.1),
+            Fault::Freeze => ("max < 4000, ≤ 0.1×", max < 4000.0 && ratio <= 0.1),
+            Fault::Drain => ("max < 100", max < 100.0),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It costs about as little as a client can, so that what is measured is the broker.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ottla_batch::{BatchBuilder, Codec, HEADER_LEN, NewRecord};
 use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::wait::until;
@@ -82,8 +82,8 @@ pub fn delete_topic(address: &str, topic: &str) -> Result<()> {
 }
 
 /// Produces at least this many bytes of values, in batches of at most `batch_len` bytes.
-pub fn produce(address: &str, topic: &str, batch_len: usize, bytes: usize) -> Result<()> {
-    let request = produce_request(topic, batch_len)?;
+pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: usize) -> Result<()> {
+    let request = ProduceRequest { acks, ..produce_request(topic, batch_len)? };
     let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
     let requests = bytes.div_ceil(values_in(batch_len) * VALUE_LEN);
     let mut connection = Connection::open(address)?;
@@ -100,6 +100,35 @@ pub fn produce(address: &str, topic: &str, batch_len: usize, bytes: usize) -> Re
         }
     }
     Ok(())
+}
+
+/// Sends one record of [`VALUE_LEN`] bytes each `pace`, whether the former is acknowledged or not, with acks=all; how long each
+/// acknowledgement took from when its record was due.
+pub fn latencies(address: &str, topic: &str, pace: Duration, count: u32) -> Result<Vec<Duration>> {
+    let request = ProduceRequest { acks: -1, ..produce_request(topic, HEADER_LEN)? };
+    let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
+    let mut connection = Connection::open(address)?;
+    let mut sending = connection.try_clone()?;
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            (0..count).try_for_each(|number| {
+                std::thread::sleep((begin + pace * number).saturating_duration_since(Instant::now()));
+                sending.send_bytes(&frame)
+            })
+        });
+        let mut latencies = Vec::new();
+        for number in 0..count {
+            let answer = connection.receive_bytes()?.context("the broker closed the connection")?;
+            latencies.push((begin + pace * number).elapsed());
+            let (_, answer) = decode_response::<ProduceRequest>(PRODUCE, answer)?;
+            if let Some(code) = refusal(&answer) {
+                bail!("a record was refused: {code}");
+            }
+        }
+        sender.join().map_err(|_| anyhow!("the sending thread panicked"))??;
+        Ok(latencies)
+    })
 }
 
 /// How many records fit in a batch; at least one.

@@ -4,8 +4,8 @@
 //! besides touches both. The first pair is a warm-up and dropped. A row shows medians, the ratio is the median of the
 //! pairs' ratios, with the smallest and the largest.
 //!
-//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`], `on_cluster` and
-//! [`partitions`].
+//! `failover`, `cluster-failover`, `partitions` and `replicated` are other measurements, of three brokers: see [`failover`],
+//! `on_cluster`, [`partitions`] and [`replicated`].
 //!
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
 //! - [`client`]: who sees a fail-over
@@ -20,6 +20,7 @@ mod lean;
 #[cfg(feature = "cluster")]
 mod on_cluster;
 mod partitions;
+mod replicated;
 mod stock;
 mod table;
 
@@ -116,6 +117,9 @@ fn main() -> Result<()> {
     if cfg!(debug_assertions) {
         bail!("build with --release: the client would be measured, not the brokers");
     }
+    if only.as_deref() == Some("replicated") {
+        return replicated::run(&makers, &ottla_program()?);
+    }
     let wanted = |name: &str| only.as_ref().is_none_or(|part| name.contains(part.as_str()));
 
     let mut table = Table::default();
@@ -179,7 +183,7 @@ fn load(brokers: &[Broker], workload: &Workload, table: &mut Table) -> Result<()
     if consumes {
         for broker in brokers {
             lean::create_topic(&broker.address(), "backlog")?;
-            lean::produce(&broker.address(), "backlog", 1_000_000, workload.bytes)?;
+            lean::produce(&broker.address(), "backlog", 1, 1_000_000, workload.bytes)?;
         }
     }
     for pair in 0..=PAIRS {
@@ -192,8 +196,8 @@ fn load(brokers: &[Broker], workload: &Workload, table: &mut Table) -> Result<()
             let (broker_cpu, client_cpu) = (broker.cpu_time()?, cpu_time("self")?);
             let begin = Instant::now();
             match workload.work {
-                Work::StockProduce { batch_len } => stock::produce(&address, &topic, batch_len, workload.bytes)?,
-                Work::LeanProduce { batch_len } => lean::produce(&address, &topic, batch_len, workload.bytes)?,
+                Work::StockProduce { batch_len } => stock::produce(&address, &topic, 1, batch_len, workload.bytes)?,
+                Work::LeanProduce { batch_len } => lean::produce(&address, &topic, 1, batch_len, workload.bytes)?,
                 Work::StockConsume => stock::consume(&address, "backlog", workload.bytes)?,
             }
             let seconds = begin.elapsed().as_secs_f64();

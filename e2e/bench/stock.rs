@@ -30,10 +30,10 @@ impl ProducerContext for Failure {
 }
 
 /// Produces this many bytes of values and waits for every acknowledgement.
-pub fn produce(address: &str, topic: &str, batch_len: usize, bytes: usize) -> Result<()> {
-    let batch_len = batch_len.to_string();
+pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: usize) -> Result<()> {
+    let (batch_len, acks) = (batch_len.to_string(), acks.to_string());
     let settings = [
-        ("acks", "1"),
+        ("acks", acks.as_str()),
         ("batch.size", batch_len.as_str()),
         ("linger.ms", "5"),
         ("compression.type", "none"),

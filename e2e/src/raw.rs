@@ -31,6 +31,11 @@ impl Connection {
         Ok(self.stream.set_read_timeout(Some(limit))?)
     }
 
+    /// The same connection, for another thread to send on while this one receives.
+    pub fn try_clone(&self) -> Result<Connection> {
+        Ok(Connection { stream: self.stream.try_clone()?, correlation_id: self.correlation_id })
+    }
+
     /// Sends a request and waits for its response; `None` when the broker closes the connection instead.
     pub fn ask<R: RequestMessage>(&mut self, version: i16, request: &R) -> Result<Option<R::Response>> {
         self.send(version, request)?;
