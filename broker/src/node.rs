@@ -65,13 +65,14 @@ pub struct Node {
     data: DataDir,
     coord: Coord,
     broker: Broker,
-    _http_port: Task,
+    _http_port: Task<io::Result<()>>,
+    _giving_way: Task<()>,
 }
 
 /// A task that ends with its owner.
-struct Task(JoinHandle<io::Result<()>>);
+struct Task<T>(JoinHandle<T>);
 
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -129,7 +130,7 @@ impl Node {
             endpoints: endpoints.clone(),
             pod_uid: config.pod_uid,
         };
-        let coord = Coord::start(setup, &data).await?;
+        let mut coord = Coord::start(setup, &data).await?;
         measure(&coord, &metrics);
         measure_disk(config.data.clone(), &metrics);
         shown(&coord, config.id).await;
@@ -147,8 +148,12 @@ impl Node {
             metrics,
         })
         .await?;
+        coord.tell_of_unheard(broker.replicas().unheard());
         let _ = probed.set(broker.health());
-        Ok(Node { endpoints, http, data, coord, broker, _http_port: http_port })
+        let session = coord.session();
+        let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());
+        let giving_way = Task(tokio::spawn(broker.replicas().clone().give_way(is_cut_off)));
+        Ok(Node { endpoints, http, data, coord, broker, _http_port: http_port, _giving_way: giving_way })
     }
 
     /// The cluster as this broker sees it.

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap};
@@ -15,11 +16,11 @@ use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_crds::{
     Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic,
-    KafkaTopicSpec,
+    KafkaTopicSpec, names,
 };
 use ottla_local_api::{Server, Store};
 use ottla_wire::ErrorCode;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -126,6 +127,41 @@ async fn a_topic_that_is_applied_is_in_the_brokers_images_with_its_leaders() {
     assert_eq!((&*endpoint.host, endpoint.port), ("127.0.0.1", 9093));
     let mine = |entry: &&ottla_broker::image::Assignment| entry.leader == Some(BrokerId(0));
     assert_eq!(image.topic("orders").unwrap().partitions.iter().filter(mine).count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_a_broker_does_not_hear_stands_on_its_lease_until_it_does() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let mut coord = world.open(&dir).await;
+    let (unheard, told) = watch::channel(BTreeSet::new());
+    coord.tell_of_unheard(told);
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+    for (ids, expected) in [(&[1, 12][..], "1,12"), (&[], "")] {
+        unheard.send_replace(ids.iter().copied().map(BrokerId).collect());
+        let written = async {
+            while leases.get("local-broker-0").await.unwrap().annotations()[names::UNHEARD_ANNOTATION] != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), written).await.is_ok(), "never {expected:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_long_outage_brokers_and_operator_see_what_is_new_within_seconds() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, _one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    shows(&zero, "both brokers", |image| image.live_brokers().count() == 2).await;
+    world.server.faults().set_outage(true);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.server.faults().set_outage(false);
+    let back = Instant::now();
+    world.apply("orders", |spec| spec.partitions = Some(3)).await;
+    shows(&zero, "the new topic's leaders", |image| led(image, "orders") == 3).await;
+    // Its watch of topics, and behind it the broker's of assignments.
+    assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,8 +349,9 @@ async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
     assert_eq!(coord.incarnation(), incarnation);
     assert_eq!(led(&coord.images().borrow(), "orders"), 3);
     world.server.faults().set_outage(false);
-    let mut session = coord.session();
+    let (mut session, back) = (coord.session(), Instant::now());
     tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert!(back.elapsed() < ottla_crds::lease::EXPIRE, "it had to wait for its own predecessor: {:?}", back.elapsed());
     create(&coord, "after", 1).await.unwrap();
     assert!(coord.signs_of_life().last().elapsed() < Duration::from_secs(3));
 }

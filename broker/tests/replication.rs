@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -495,6 +496,50 @@ async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
     cluster.produce(2, &["third"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
     assert_eq!(cluster.seen(2).await, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_silent_is_missed_by_its_followers_while_they_follow_it() {
+    let cluster = Cluster::start(&[]).await;
+    let unheard = |id: i32| cluster.brokers[&id].broker.replicas().unheard().borrow().clone();
+    assert!(unheard(1).is_empty());
+    // What accepts in its stead does so as a frozen process does: in the kernel.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = frozen.local_addr().unwrap().port();
+    cluster.change(|objects| _ = objects.ports.insert(BrokerId(0), port));
+    until("both miss it", || [1, 2].iter().all(|id| unheard(*id).contains(&BrokerId(0)))).await;
+    cluster.elect(1);
+    until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty())).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_and_deserted_gives_way_until_a_follower_is_back() {
+    let mut cluster = Cluster::start(&[]).await;
+    let cut_off = Arc::new(AtomicBool::new(false));
+    let replicas = cluster.brokers[&0].broker.replicas().clone();
+    let looks = tokio::spawn(replicas.give_way({
+        let cut_off = cut_off.clone();
+        move || cut_off.load(Ordering::Relaxed)
+    }));
+    cluster.freeze(0);
+    cut_off.store(true, Ordering::Relaxed);
+    let mut client = cluster.client(0).await;
+    let mut produced = async |cluster: &Cluster| {
+        let answer = client.call(13, &cluster.produce_request(1, 1000, &["x"])).await;
+        answer.responses[0].partition_responses[0].error_code
+    };
+    assert_eq!(produced(&cluster).await, ErrorCode::NONE);
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    while produced(&cluster).await == ErrorCode::NONE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(produced(&cluster).await, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    cluster.run(1, life(1), true).await;
+    while produced(&cluster).await != ErrorCode::NONE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    looks.abort();
 }
 
 #[tokio::test]

@@ -1,10 +1,18 @@
-//! A client that counts its writes: the write budget of DESIGN §5 is published and watched.
+//! A client that counts its writes: the write budget of DESIGN §5 is published and watched. And one that does not wait for ever: the
+//! connection may lead to an API server that is gone, while others would answer.
+
+use std::time::Duration;
 
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
+use tokio::time::timeout;
 
-/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them.
+/// How long an answer may take to begin. An API server gives up its own work on most requests after a minute; elections can't wait so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them. A request that is not answered is an
+/// error after [`PATIENCE`].
 pub fn counted<F>(client: Client, namespace: &str, count: F) -> Client
 where
     F: Fn(&str, &'static str) + Send + 'static,
@@ -14,7 +22,10 @@ where
             count(plural(request.uri().path()), verb);
         }
         let client = client.clone();
-        async move { client.send(request).await }
+        async move {
+            let answer = timeout(PATIENCE, client.send(request)).await;
+            answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+        }
     });
     Client::new(service, namespace)
 }

@@ -6,6 +6,7 @@
 //! - [`change`]: how operator and brokers write it
 //! - [`plan`]: placement and election: values in, values out
 //! - [`lease`]: who is there, and who may act
+//! - [`watch`]: how long watches live, and when one that broke begins anew
 //! - [`counted`]: a client that counts its writes
 //! - [`names`]: what objects are called
 //! - [`broker_file`]: what a broker on Kubernetes is told by the operator
@@ -23,6 +24,7 @@ pub mod names;
 pub mod plan;
 mod pod_template;
 mod schema;
+pub mod watch;
 
 pub use counted::counted;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};

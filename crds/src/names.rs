@@ -12,6 +12,8 @@ pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
+/// The annotation with the ids of brokers that a broker follows and does not hear, on its Lease.
+pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {

@@ -145,33 +145,40 @@ async fn reconcile(
             (Outcome::Invalid, Platform { of: object.uid(), obstacle, ..known(platform) })
         }
         Ok(cluster) => {
-            let made = if object.spec.paused { Ok(()) } else { make(shared, &cluster, read, applied).await };
             let places = places::places(&cluster, read);
-            let told = Platform {
+            let mut seen = Platform {
                 of: object.uid(),
                 listeners: places::listeners(&cluster, &places),
                 places,
                 cluster_id: claims::cluster_id(read),
-                obstacle: made.as_ref().err().map(|error| Obstacle::new("ApplyFailed", error.to_string())),
+                obstacle: known(platform).obstacle,
                 waiting: waiting::waiting(&cluster, read),
                 outdated: waiting::outdated(&cluster, read),
             };
+            // Before anything is written: elections must not wait for that, least of all when an operator has just taken over.
+            tell(platform, seen.clone());
+            let made = if object.spec.paused { Ok(()) } else { make(shared, &cluster, read, applied).await };
+            seen.obstacle = made.as_ref().err().map(|error| Obstacle::new("ApplyFailed", error.to_string()));
             match made {
-                Ok(()) => (Outcome::Succeeded, told),
+                Ok(()) => (Outcome::Succeeded, seen),
                 Err(error) => {
                     shared.metrics.failed(error.kind());
                     tracing::warn!(cluster = object.name_any(), %error, "failed to make a cluster what its spec says");
-                    (Outcome::Failed, told)
+                    (Outcome::Failed, seen)
                 }
             }
         }
     };
+    tell(platform, told);
+    outcome
+}
+
+fn tell(platform: &watch::Sender<Option<Arc<Platform>>>, told: Platform) {
     platform.send_if_modified(|known| {
         let news = known.as_deref() != Some(&told);
         *known = Some(Arc::new(told));
         news
     });
-    outcome
 }
 
 /// What was told last: brokers of a cluster whose spec can't be read any more are where they were.

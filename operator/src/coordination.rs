@@ -41,6 +41,7 @@ pub mod watches;
 use apply::Writer;
 use arrivals::Arrivals;
 use brokers::Observation;
+use liveness::Missed;
 use liveness::pings::Pings;
 use liveness::pods::Pods;
 use pace::Pace;
@@ -108,6 +109,7 @@ impl Coordination<'_> {
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
         let mut pings = Pings::default();
         let mut heard = pings.heard();
+        let mut missed = Missed::default();
         let mut tenure = Tenure::default();
         let mut arrivals = Arrivals::default();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
@@ -133,10 +135,12 @@ impl Coordination<'_> {
             }
             let (leases, heard, pods) =
                 (sightings.borrow_and_update().clone(), heard.borrow_and_update().clone(), pods.seen());
+            missed.note(brokers::unheard(self.cluster, &leases, &heard), &heard);
             let observed = Observation {
                 cluster: self.cluster,
                 leases: &leases,
                 heard: &heard,
+                missed: &missed,
                 pods: pods.as_ref(),
                 platform: platform.as_deref(),
             };

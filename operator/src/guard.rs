@@ -7,6 +7,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource};
+use ottla_crds::watch;
 use serde::de::DeserializeOwned;
 
 /// The events of a watch that begins anew when it breaks. A malformed object is none: what was known of it stays known.
@@ -17,7 +18,7 @@ pub fn watcher<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher::watcher(api, config).default_backoff();
+    let events = watcher::watcher(api, config).backoff(watch::backoff());
     events.filter_map(|event| future::ready(event.map(unwrap).transpose()))
 }
 

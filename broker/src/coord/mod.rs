@@ -8,7 +8,8 @@
 //!
 //! Fail-static: with the API server away the image stays as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
+use ottla_crds::watch::{backoff as watch_backoff, config as watch_config};
 use ottla_crds::{Endpoint, KafkaCluster, lease, names};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -67,6 +69,7 @@ pub struct Coord {
     said: Said,
     annotations: watch::Sender<BTreeMap<String, String>>,
     held: watch::Receiver<Option<Instant>>,
+    renewed: watch::Receiver<Option<Instant>>,
     signs: watch::Receiver<Instant>,
     // Dropped in this order: a window that is dropped ends as a killed process does, without a word.
     others: JoinSet<()>,
@@ -77,14 +80,14 @@ pub struct Coord {
 /// How current the broker's view of its cluster is.
 #[derive(Clone, Debug)]
 pub struct SignsOfLife {
-    held: watch::Receiver<Option<Instant>>,
+    renewed: watch::Receiver<Option<Instant>>,
     signs: watch::Receiver<Instant>,
 }
 
 impl SignsOfLife {
-    /// When the Lease was renewed; none while it is not held.
+    /// When the Lease was renewed last, whether it is held now or not.
     pub fn renewed(&self) -> Option<Instant> {
-        self.held.borrow().and_then(|until| until.checked_sub(lease::DEADLINE))
+        *self.renewed.borrow()
     }
 
     /// When the API server was last heard of, by whatever way.
@@ -104,8 +107,6 @@ struct Said {
 /// How long a start waits for the API server before it makes do with the copy on disk.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
-/// How long a watch lives. One that was cut without a word is missed a few seconds after that; a live one goes on where it was.
-const WATCH_SECONDS: u32 = 60;
 /// Events that are taken in before the next image.
 const MOST_AT_ONCE: usize = 4096;
 
@@ -130,14 +131,29 @@ impl Coord {
         let session = api.begin_session(dir, Surroundings::of_process(pod_uid), &mut images, &copy).await?;
         let said = Said { broker: me, identity: session.identity.clone(), endpoints };
 
-        let (annotations, to_write) = watch::channel(said.annotations(false));
+        let mut first = said.annotations(false);
+        // A former process may have said whom it did not hear.
+        first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
+        let (annotations, to_write) = watch::channel(first);
         let (hold, mut held) = watch::channel(None);
         let (stop_lease, stopped) = oneshot::channel::<()>();
         let leases = Api::namespaced(client.clone(), &namespace);
-        let claim = session::claim(&cluster, me, &session);
+        let mut claim = session::claim(&cluster, me, &session);
+        let (renew, renewed) = watch::channel(None);
+        others.spawn(session::remember_renewals(held.clone(), renew));
         let stopped = async { stopped.await.unwrap_or_default() };
         let mut lease = JoinSet::new();
-        lease.spawn(lease::hold(leases, claim, to_write, hold, stopped));
+        let (identity, lease_unread) = (session.identity.clone(), session.lease_unread);
+        lease.spawn(async move {
+            let mut stopped = pin!(stopped);
+            if lease_unread {
+                claim = tokio::select! {
+                    claim = session::claim_once_read(&leases, claim, &identity) => claim,
+                    () = &mut stopped => return,
+                };
+            }
+            lease::hold(leases, claim, to_write, hold, stopped).await;
+        });
         if images.borrow().cluster_id.is_empty() {
             publish.send_replace(Arc::new(image::image(&copy, &ClusterImage::default())));
         } else {
@@ -149,7 +165,7 @@ impl Coord {
         let desk = Desk::new(&client, &namespace, &cluster, me, session.identity.incarnation, images.clone());
         others.spawn(desk.serve(asks));
         others.spawn(copy::keep(dir.path().to_owned(), known));
-        Ok(Coord { images, ask, said, annotations, held, signs, others, lease, stop_lease })
+        Ok(Coord { images, ask, said, annotations, held, renewed, signs, others, lease, stop_lease })
     }
 
     /// The cluster as it is known. The first image is there.
@@ -179,12 +195,17 @@ impl Coord {
 
     /// When the API server was heard of.
     pub fn signs_of_life(&self) -> SignsOfLife {
-        SignsOfLife { held: self.held.clone(), signs: self.signs.clone() }
+        SignsOfLife { renewed: self.renewed.clone(), signs: self.signs.clone() }
     }
 
     /// Says on the Lease that this broker wants to lead nothing any more.
     pub fn drain(&self) {
-        self.annotations.send_replace(self.said.annotations(true));
+        self.annotations.send_modify(|annotations| annotations.extend(self.said.annotations(true)));
+    }
+
+    /// From now on says on the Lease whom this broker follows and does not hear: another witness beside the operator's own pings.
+    pub fn tell_of_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
+        self.others.spawn(session::tell_of_unheard(unheard, self.annotations.clone()));
     }
 
     /// Closes the window and releases the Lease: the last thing a broker does. Not cancellation safe.
@@ -285,9 +306,8 @@ impl Watching {
 
 /// The three watches, each begun with a consistent list and begun anew when it breaks.
 fn news(client: &Client, namespace: &str, cluster: &str) -> BoxStream<'static, News> {
-    let config = || Config::default().timeout(WATCH_SECONDS);
-    let of_cluster = config().fields(&format!("spec.clusterRef.name={cluster}"));
-    let named = config().fields(&format!("metadata.name={cluster}"));
+    let of_cluster = watch_config().fields(&format!("spec.clusterRef.name={cluster}"));
+    let named = watch_config().fields(&format!("metadata.name={cluster}"));
     let clusters = events(client, namespace, named).map(News::Cluster);
     let topics = events(client, namespace, of_cluster.clone()).map(News::Topic);
     let assignments = events(client, namespace, of_cluster).map(News::Assignment);
@@ -299,7 +319,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher(Api::<K>::namespaced(client.clone(), namespace), config).default_backoff();
+    let events = watcher(Api::<K>::namespaced(client.clone(), namespace), config).backoff(watch_backoff());
     events.filter_map(|event| async {
         event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch broke: it begins anew")).ok()
     })

@@ -2,15 +2,18 @@
 //!
 //! Always: directory first, Lease second. A start is on the device before anybody hears of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use ottla_crds::assignment::{BrokerId, Incarnation};
-use ottla_crds::lease::{BrokerSession, Claim, Observed};
+use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed};
 use ottla_crds::{Endpoint, names};
+use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, decide, is_of};
-use crate::env;
+use crate::env::{self, Instant};
 
 /// A start of this broker, as its Lease is to tell it.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Session {
     pub identity: Identity,
     /// The process before this one, which had the directory that this one has now.
     pub predecessor: Option<String>,
+    /// The Lease could not be read: it may still be the predecessor's.
+    pub lease_unread: bool,
 }
 
 /// Begins a session with what the Lease says; none while only an API server that is away could tell.
@@ -48,7 +53,8 @@ pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Optio
     };
     let identity = Identity::of_start(incarnation, view, written.as_ref(), here);
     dir.begin(&identity)?;
-    Ok(Some(Session { identity, predecessor }))
+    let lease_unread = matches!(lease, Seen::Away);
+    Ok(Some(Session { identity, predecessor, lease_unread }))
 }
 
 /// What a look at the Lease gave.
@@ -90,6 +96,32 @@ pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) 
     annotations
 }
 
+/// Says when the Lease was renewed last: `held` says nothing of that once it is not held any more.
+pub async fn remember_renewals(mut held: watch::Receiver<Option<Instant>>, renewed: watch::Sender<Option<Instant>>) {
+    while held.changed().await.is_ok() {
+        if let Some(until) = *held.borrow_and_update() {
+            renewed.send_replace(until.checked_sub(DEADLINE));
+        }
+    }
+}
+
+/// Between two attempts to read a Lease.
+const RETRY: Duration = Duration::from_millis(500);
+/// Between two writes of whom this broker does not hear: a peer that answers now and then must not cost a write each time.
+const BETWEEN_NEWS: Duration = Duration::from_secs(1);
+
+/// Says in `annotations` which brokers are `unheard`, until nobody says so any more.
+pub async fn tell_of_unheard(
+    mut unheard: watch::Receiver<BTreeSet<BrokerId>>,
+    annotations: watch::Sender<BTreeMap<String, String>>,
+) {
+    while unheard.changed().await.is_ok() {
+        let ids: Vec<String> = unheard.borrow_and_update().iter().map(BrokerId::to_string).collect();
+        annotations.send_modify(|said| _ = said.insert(names::UNHEARD_ANNOTATION.to_owned(), ids.join(",")));
+        env::sleep_until(env::now() + BETWEEN_NEWS).await;
+    }
+}
+
 /// The claim of this process to the broker's Lease.
 pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
     Claim {
@@ -98,5 +130,20 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
         identity: env::random_uuid().to_string(),
         predecessor: session.predecessor.clone(),
         observed: Observed::default(),
+    }
+}
+
+/// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the predecessor's.
+pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, identity: &Identity) -> Claim {
+    loop {
+        match leases.get_opt(&claim.name).await {
+            Ok(lease) => {
+                let seen = Seen::Read(lease.as_ref());
+                let predecessor = lease.as_ref().filter(|_| is_of(identity, view(&seen)));
+                let predecessor = predecessor.and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
+                return Claim { predecessor, ..claim };
+            }
+            Err(_) => env::sleep_until(env::now() + RETRY).await,
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`fetching`]: followers as clients of their leaders
 //! - [`proposal`]: the change of the ISR that was asked for last, on disk
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
+//! - `zombie`: a broker that is cut off gives way
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
@@ -20,8 +21,9 @@ mod in_sync;
 pub mod partition;
 pub mod proposal;
 mod scrubbing;
+mod zombie;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +47,7 @@ use self::proposal::Proposal;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Instant, Workers};
 use crate::image::Me;
-use crate::image::{Assignment, Broker, ClusterImage, ImageReceiver, Topic};
+use crate::image::{Assignment, Broker, BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::{Metrics, TopicMetrics};
 
 /// Why a partition can't be used here and now. A client asks elsewhere or again.
@@ -216,6 +218,11 @@ impl Replicas {
     /// Every replica that runs here.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.running.read().values().cloned().collect()
+    }
+
+    /// Leaders that this broker follows and does not hear.
+    pub fn unheard(&self) -> watch::Receiver<BTreeSet<BrokerId>> {
+        self.fetchers.unheard()
     }
 
     /// Word that replicas have come, gone or changed their role: so look again.

@@ -434,6 +434,15 @@ impl Partition {
 
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
     fn leading(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
+        let state = self.followed(believed_epoch)?;
+        match &state.role {
+            Role::Leader(leadership) if leadership.gives_way() => Err(NotServed::NotLeader),
+            Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => Ok(state),
+        }
+    }
+
+    /// The same for a follower, to which this broker does not give way: that it comes is what ends that.
+    fn followed(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.state.lock();
         let epoch = match &state.role {
             Role::Leader(leadership) => leadership.epoch(),

@@ -85,7 +85,10 @@ fn broker_id(cluster: &str, pod: &str) -> anyhow::Result<BrokerId> {
 }
 
 /// The way to the API server, as the pod's service account has it.
-async fn client() -> anyhow::Result<Client> {
+///
+/// # Errors
+/// When nothing says where it is.
+pub async fn client() -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("failed to find the Kubernetes API")?;
     config.connect_timeout = Some(CONNECT_WITHIN);
     Client::try_from(config).context("failed to prepare for the Kubernetes API")

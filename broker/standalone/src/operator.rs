@@ -10,7 +10,7 @@ use crate::options::OperatorOptions;
 /// # Errors
 /// Without a Kubernetes cluster around it, or as the operator says.
 pub async fn run(options: OperatorOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let client = kube::Client::try_default().await.context("failed to find the Kubernetes API")?;
+    let client = crate::broker::client().await?;
     let OperatorOptions { http, namespace, watch_namespaces, broker_image } = options;
     Ok(operator::run(client, operator::Options { http, namespace, watch_namespaces, broker_image }, stopped).await?)
 }

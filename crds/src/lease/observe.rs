@@ -8,16 +8,17 @@ use kube::{
     Api, ResourceExt,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        watcher::{Event, watcher},
     },
 };
 use tokio::{
-    sync::watch,
+    sync::watch::Sender,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tracing::warn;
 
 use super::{Observed, Sight, holder};
+use crate::watch;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -43,8 +44,8 @@ pub struct Sighting {
 pub type Sightings = BTreeMap<String, Sighting>;
 
 /// Watches the leases of `selector` (labels) and says in `seen` what they tell, for ever.
-pub async fn observe(api: Api<Lease>, selector: &str, seen: watch::Sender<Sightings>) {
-    let mut events = watcher(api.clone(), watcher::Config::default().labels(selector)).default_backoff().boxed();
+pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
+    let mut events = watcher(api.clone(), watch::config().labels(selector)).backoff(watch::backoff()).boxed();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leases = Leases::default();

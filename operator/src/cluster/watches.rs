@@ -15,7 +15,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Client, Resource, ResourceExt};
-use ottla_crds::{KafkaCluster, KafkaTopic, names};
+use ottla_crds::{KafkaCluster, KafkaTopic, names, watch};
 use serde::de::DeserializeOwned;
 
 use super::build::Kind;
@@ -86,10 +86,10 @@ impl Watches {
     /// Begins to watch a namespace, or all.
     pub fn start(client: &Client, namespace: Option<&str>) -> (Watches, Shown) {
         let mut starting = Starting { client, namespace, events: SelectAll::new() };
-        let ours = Config::default().labels(names::CLUSTER_LABEL);
+        let ours = watch::config().labels(names::CLUSTER_LABEL);
         let clusters = {
             let api = starting.api();
-            starting.keep(guard::watcher(api, Config::default()), (), |cluster: &KafkaCluster| {
+            starting.keep(guard::watcher(api, watch::config()), (), |cluster: &KafkaCluster| {
                 About::Cluster(ClusterKey {
                     namespace: cluster.namespace().unwrap_or_default(),
                     name: cluster.name_any(),
@@ -98,7 +98,7 @@ impl Watches {
         };
         let topics = {
             let api = starting.api();
-            let slim = guard::watcher(api, Config::default()).modify(|topic: &mut KafkaTopic| {
+            let slim = guard::watcher(api, watch::config()).modify(|topic: &mut KafkaTopic| {
                 topic.metadata.managed_fields = None;
                 topic.spec.config.clear();
                 topic.spec.placement.clear();
@@ -118,7 +118,7 @@ impl Watches {
             claims: starting.watch(ours.clone()),
             nodes: {
                 let api: Api<Node> = Api::all(client.clone());
-                let events = watcher::watcher(api, Config::default()).default_backoff();
+                let events = watcher::watcher(api, watch::config()).backoff(watch::backoff());
                 starting.keep(events, (), |_: &Node| About::Everybody)
             },
             others: Kind::ALL
@@ -168,7 +168,7 @@ impl Starting<'_> {
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let events = watcher::watcher(self.api::<K>(), config).default_backoff();
+        let events = watcher::watcher(self.api::<K>(), config).backoff(watch::backoff());
         let events = events.modify(|object: &mut K| object.meta_mut().managed_fields = None);
         self.keep(events, (), labelled)
     }
@@ -179,7 +179,7 @@ impl Starting<'_> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        self.keep(watcher::watcher(api, config).default_backoff(), resource, labelled)
+        self.keep(watcher::watcher(api, config).backoff(watch::backoff()), resource, labelled)
     }
 
     fn keep<K>(

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_crds::assignment::{BrokerId, LiveBroker};
-use ottla_crds::lease::{BrokerSession, Sighting, Sightings};
+use ottla_crds::lease::{BrokerSession, Sight, Sighting, Sightings};
 use ottla_crds::{KafkaCluster, names};
 
 use super::liveness::pings::{Heard, Target};
-use super::liveness::{Evidence, Ping, Pod, alive, pods};
+use super::liveness::{Evidence, Missed, Ping, Pod, alive, pods};
 use crate::plan::Broker;
 use crate::plan::platform::Platform;
 
@@ -20,10 +20,26 @@ pub struct Observation<'a> {
     pub leases: &'a Sightings,
     /// Their answers.
     pub heard: &'a BTreeMap<BrokerId, Heard>,
+    /// Whom their followers miss.
+    pub missed: &'a Missed,
     /// Their pods, where there are any.
     pub pods: Option<&'a BTreeMap<BrokerId, pods::Seen>>,
     /// Where they are, where it is not they who say so.
     pub platform: Option<&'a Platform>,
+}
+
+/// Whom brokers that are there themselves do not hear, by what they say on their Leases.
+pub fn unheard<'a>(
+    cluster: &'a str,
+    leases: &'a Sightings,
+    heard: &'a BTreeMap<BrokerId, Heard>,
+) -> impl Iterator<Item = BrokerId> + 'a {
+    let is_there = |(lease, sighting): &(&String, &Sighting)| {
+        let id = names::broker_id(cluster, lease);
+        sighting.sight == Sight::Alive && id.is_some_and(|id| heard.get(&id) == Some(&Heard::Answers))
+    };
+    let said = leases.iter().filter(is_there).filter_map(|(_, it)| it.annotations.get(names::UNHEARD_ANNOTATION));
+    said.flat_map(|ids| ids.split(',')).filter_map(|id| Some(BrokerId(id.parse().ok()?)))
 }
 
 impl Observation<'_> {
@@ -73,7 +89,12 @@ impl Observation<'_> {
             // Another process has taken over the Lease since.
             Some(Heard::Gone(_)) => Ping::Unasked,
         };
-        Evidence { lease: sighting.sight, ping, pod: pods::tell(self.pods, id, sighting.acquired) }
+        Evidence {
+            lease: sighting.sight,
+            ping,
+            missed: self.missed.contains(id),
+            pod: pods::tell(self.pods, id, sighting.acquired),
+        }
     }
 
     /// Where to ask those that have a Lease: at their pod's address, or else where clients of the listener between brokers go.
@@ -91,5 +112,31 @@ impl Observation<'_> {
             Some((id, Target { host, port: u16::try_from(port).ok()?, holder: sighting.holder.clone() }))
         };
         self.by_id().filter_map(target).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_brokers_that_are_there_themselves_are_witnesses() {
+        let lease = |sight, unheard: &str| Sighting {
+            sight,
+            holder: None,
+            acquired: None,
+            annotations: BTreeMap::from([(names::UNHEARD_ANNOTATION.to_owned(), unheard.to_owned())]),
+        };
+        let leases: Sightings = [
+            (names::broker("prod", BrokerId(0)), lease(Sight::Alive, "4,5")),
+            (names::broker("prod", BrokerId(1)), lease(Sight::Alive, "6")),
+            (names::broker("prod", BrokerId(2)), lease(Sight::Overdue, "7")),
+            (names::broker("prod", BrokerId(3)), lease(Sight::Alive, "")),
+            ("another".to_owned(), lease(Sight::Alive, "8")),
+        ]
+        .into();
+        let heard = [(0, Heard::Answers), (1, Heard::Silent), (2, Heard::Answers), (3, Heard::Answers)];
+        let heard = heard.map(|(id, heard)| (BrokerId(id), heard)).into();
+        assert_eq!(unheard("prod", &leases, &heard).collect::<Vec<_>>(), [BrokerId(4), BrokerId(5)]);
     }
 }

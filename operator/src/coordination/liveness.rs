@@ -4,12 +4,16 @@
 //! - [`pods`]: what the API shows of their pods
 //!
 //! All of it is about liveness only: a wrong guess costs a change of leader, never data. The Lease alone takes six seconds;
-//! other evidence is faster, and none of it moves anybody on a cut between operator and broker alone.
+//! other evidence is faster, and none of it moves anybody on a cut between operator and broker alone: whoever is silent to the
+//! operator must be so to a follower too, or be late with its Lease. Leaders return to a broker that was given up wrongly only once
+//! it has been there for a while: so one that stalls now and then is moved off once, not each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_crds::assignment::BrokerId;
 use ottla_crds::lease::Sight;
+
+use self::pings::Heard;
 
 pub mod pings;
 pub mod pods;
@@ -21,6 +25,8 @@ pub struct Evidence {
     pub lease: Sight,
     /// How it answers.
     pub ping: Ping,
+    /// Whether a follower misses it too.
+    pub missed: bool,
     /// What its pod tells.
     pub pod: Pod,
 }
@@ -47,33 +53,66 @@ pub enum Pod {
     Runs,
     /// The pod is being deleted: the process is told to stop, or will be in a moment.
     Ends,
-    /// Its container, or the whole pod, is gone.
+    /// By the clocks of Lease and container, its container has ended.
+    Ended,
+    /// The whole pod is gone.
     Gone,
 }
 
 /// The brokers that are alive.
 ///
 /// A broker that has just been sighted counts as alive: waiting for its first renewal would cost each topic of a new cluster two
-/// seconds. If half of the brokers or more look dead at once the observer suspects itself, and a Lease that expired is not enough
-/// while its holder still answers.
+/// seconds. If half of the brokers or more look dead at once the observer suspects itself: it may be cut off, or too slow. Then a
+/// Lease that expired is not enough while its holder is not known to be silent, nor is silence before the Lease has expired.
 pub fn alive(brokers: &BTreeMap<BrokerId, Evidence>) -> BTreeSet<BrokerId> {
-    let dead = brokers.values().filter(|evidence| looks_dead(evidence)).count();
+    let dead = brokers.values().filter(|evidence| judge(evidence) != Judgement::Alive).count();
     let suspicious = 2 * dead >= brokers.len();
-    let is_alive = |evidence: &Evidence| {
-        !looks_dead(evidence) || (suspicious && evidence.ping == Ping::Answers && evidence.lease == Sight::Expired)
+    let is_alive = |evidence: &Evidence| match judge(evidence) {
+        Judgement::Alive => true,
+        Judgement::SeemsDead => suspicious,
+        Judgement::Dead => false,
     };
     brokers.iter().filter(|(_, evidence)| is_alive(evidence)).map(|(id, _)| *id).collect()
 }
 
-fn looks_dead(evidence: &Evidence) -> bool {
-    let Evidence { lease, ping, pod } = evidence;
-    let lease_and_ping = match (lease, ping) {
-        (Sight::Released | Sight::Expired, _) | (_, Ping::Gone) => true,
-        (Sight::Overdue, Ping::Silent) => true,
-        (Sight::Overdue, Ping::Unasked | Ping::Answers) => false,
-        (Sight::Unknown | Sight::Alive, Ping::Unasked | Ping::Answers | Ping::Silent) => false,
-    };
-    lease_and_ping || *pod == Pod::Gone
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Alive,
+    /// Unless it is the observer who is cut off or too slow.
+    SeemsDead,
+    Dead,
+}
+
+fn judge(evidence: &Evidence) -> Judgement {
+    let Evidence { lease, ping, missed, pod } = evidence;
+    match (lease, ping) {
+        _ if *pod == Pod::Gone => Judgement::Dead,
+        (_, Ping::Unasked | Ping::Silent) if *pod == Pod::Ended => Judgement::Dead,
+        (Sight::Expired, Ping::Unasked | Ping::Answers) => Judgement::SeemsDead,
+        (Sight::Released | Sight::Expired, _) | (_, Ping::Gone) => Judgement::Dead,
+        (Sight::Overdue, Ping::Silent) => Judgement::SeemsDead,
+        (Sight::Alive, Ping::Silent) if *missed => Judgement::SeemsDead,
+        (Sight::Overdue, Ping::Unasked | Ping::Answers) => Judgement::Alive,
+        (Sight::Unknown | Sight::Alive, Ping::Unasked | Ping::Answers | Ping::Silent) => Judgement::Alive,
+    }
+}
+
+/// Brokers that a follower has missed while they were silent to the operator. They stay so until they answer the operator: their
+/// followers soon follow somebody else, and say nothing of them any more.
+#[derive(Debug, Default)]
+pub struct Missed(BTreeSet<BrokerId>);
+
+impl Missed {
+    /// Takes note of whom followers miss now.
+    pub fn note(&mut self, missed: impl IntoIterator<Item = BrokerId>, heard: &BTreeMap<BrokerId, Heard>) {
+        self.0.extend(missed);
+        self.0.retain(|id| heard.get(id) == Some(&Heard::Silent));
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(&self, id: BrokerId) -> bool {
+        self.0.contains(&id)
+    }
 }
 
 #[cfg(test)]
@@ -81,10 +120,10 @@ mod tests {
     use super::*;
     use ottla_crds::lease::Sight::{Alive, Expired, Overdue, Released, Unknown};
 
-    const WELL: Evidence = Evidence { lease: Alive, ping: Ping::Answers, pod: Pod::Runs };
+    const WELL: Evidence = Evidence { lease: Alive, ping: Ping::Answers, missed: false, pod: Pod::Runs };
 
     /// Whether a broker is alive beside others.
-    fn judge(evidence: Evidence, others: &[Evidence]) -> bool {
+    fn is_alive(evidence: Evidence, others: &[Evidence]) -> bool {
         let brokers = (0..).map(BrokerId).zip([evidence].into_iter().chain(others.iter().copied())).collect();
         alive(&brokers).contains(&BrokerId(0))
     }
@@ -106,28 +145,69 @@ mod tests {
             ("gone without a trace", Expired, Ping::Silent, Pod::Unknown, false),
             ("stopped", Released, Ping::Answers, Pod::Runs, false),
             ("told to stop", Alive, Ping::Answers, Pod::Ends, true),
-            ("its container has ended", Alive, Ping::Answers, Pod::Gone, false),
+            ("its container has ended", Alive, Ping::Silent, Pod::Ended, false),
+            ("it took its Lease by a clock that was set back", Alive, Ping::Answers, Pod::Ended, true),
+            ("its pod is gone", Alive, Ping::Answers, Pod::Gone, false),
         ];
         for (story, lease, ping, pod, expected) in cases {
-            assert_eq!(judge(Evidence { lease, ping, pod }, &[WELL, WELL]), expected, "{story}");
+            assert_eq!(is_alive(Evidence { lease, ping, missed: false, pod }, &[WELL, WELL]), expected, "{story}");
         }
+    }
+
+    #[test]
+    fn who_is_silent_and_missed_by_a_follower_need_not_be_late_with_its_lease() {
+        let missed = |lease, ping| Evidence { lease, ping, missed: true, ..WELL };
+        let frozen = missed(Alive, Ping::Silent);
+        let cases = [
+            ("frozen", frozen, &[WELL, WELL][..], false),
+            ("cut off from a follower alone", missed(Alive, Ping::Answers), &[WELL, WELL], true),
+            ("the operator has just come, or was stalled", missed(Unknown, Ping::Silent), &[WELL, WELL], true),
+            ("so is another: the operator may be cut off", frozen, &[frozen, WELL], true),
+            ("so is another, and the Lease is late", missed(Overdue, Ping::Silent), &[frozen, WELL], true),
+            ("so is another, and the Lease has expired", missed(Expired, Ping::Silent), &[frozen, WELL], false),
+            ("one of two", frozen, &[WELL], true),
+        ];
+        for (story, evidence, others, expected) in cases {
+            assert_eq!(is_alive(evidence, others), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn who_was_missed_stays_so_until_it_answers() {
+        let id = BrokerId(2);
+        let heard = |what: Heard| BTreeMap::from([(id, what)]);
+        let mut missed = Missed::default();
+        missed.note([id], &heard(Heard::Answers));
+        assert!(!missed.contains(id), "the operator hears it");
+        missed.note([id], &heard(Heard::Silent));
+        assert!(missed.contains(id));
+        missed.note([], &heard(Heard::Silent));
+        assert!(missed.contains(id), "it is followed no more");
+        missed.note([], &heard(Heard::Answers));
+        missed.note([], &heard(Heard::Silent));
+        assert!(!missed.contains(id), "it has answered since");
     }
 
     #[test]
     fn when_half_look_dead_an_expired_lease_alone_is_not_enough() {
         let expired = |ping| Evidence { lease: Expired, ping, ..WELL };
         let (answers, silent) = (expired(Ping::Answers), expired(Ping::Silent));
+        let late = Evidence { lease: Overdue, ping: Ping::Silent, ..WELL };
         let cases = [
             ("one of three", answers, &[WELL, WELL][..], false),
             ("two of three, and it answers", answers, &[answers, WELL], true),
             ("one of two, and it answers", answers, &[WELL], true),
             ("the only one, and it answers", answers, &[], true),
             ("all of three, and it does not answer", silent, &[silent, silent], false),
+            ("all of three, and it was not asked", expired(Ping::Unasked), &[silent, silent], true),
+            ("one of three is late and silent", late, &[WELL, WELL], false),
+            ("all of three are: the operator's own network stalls", late, &[late, late], true),
+            ("two of three are", late, &[late, WELL], true),
             ("all were stopped", Evidence { lease: Released, ..WELL }, &[answers, answers], false),
-            ("all containers have ended", Evidence { pod: Pod::Gone, ..WELL }, &[answers, answers], false),
+            ("all pods are gone", Evidence { pod: Pod::Gone, ..WELL }, &[answers, answers], false),
         ];
         for (story, evidence, others, expected) in cases {
-            assert_eq!(judge(evidence, others), expected, "{story}");
+            assert_eq!(is_alive(evidence, others), expected, "{story}");
         }
     }
 }

@@ -9,6 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Config};
 use kube::{Api, Client, Resource};
+use ottla_crds::watch::config as watch_config;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -47,8 +48,8 @@ const MOST_AT_ONCE: usize = 4096;
 impl Watches {
     /// Begins to watch.
     pub fn start(client: &Client, namespace: &str, cluster: &str) -> (Watches, Shown) {
-        let of_cluster = Config::default().fields(&format!("spec.clusterRef.name={cluster}"));
-        let named = Config::default().fields(&format!("metadata.name={cluster}"));
+        let of_cluster = watch_config().fields(&format!("spec.clusterRef.name={cluster}"));
+        let named = watch_config().fields(&format!("metadata.name={cluster}"));
         let mut events = SelectAll::new();
         let (told, complete) = watch::channel(false);
         let shown = Shown {

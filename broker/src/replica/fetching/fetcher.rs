@@ -2,7 +2,8 @@
 //!
 //! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ use crate::replica::partition::following::{FollowError, NextFetch};
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How long after `replica.fetch.wait.max.ms` an answer may come until its leader counts as silent.
+const GRACE: Duration = Duration::from_millis(400);
+/// A wait that took so much longer than it should says that this process stalled: an answer may lie unread.
+const STALL: Duration = Duration::from_millis(250);
 
 /// Fetches from one leader.
 pub(super) struct Fetcher {
@@ -30,6 +35,9 @@ pub(super) struct Fetcher {
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     todo: watch::Receiver<Work>,
+    unheard: watch::Sender<BTreeSet<BrokerId>>,
+    /// The leader is among the unheard.
+    misses: bool,
 }
 
 impl Fetcher {
@@ -39,8 +47,9 @@ impl Fetcher {
         workers: Workers,
         checkpoints: Arc<Mutex<Checkpoints>>,
         todo: watch::Receiver<Work>,
+        unheard: watch::Sender<BTreeSet<BrokerId>>,
     ) -> Fetcher {
-        Fetcher { me, leader, workers, checkpoints, todo }
+        Fetcher { me, leader, workers, checkpoints, todo, unheard, misses: false }
     }
 
     /// Fetches until it is aborted.
@@ -90,14 +99,36 @@ impl Fetcher {
                 }
             }
             let request = round::request(self.me, &asked, &work.settings);
-            let response = tokio::select! {
-                response = connection.call(FETCH_VERSION, &request) => response?,
-                () = news(&mut self.todo, work) => return Ok(()),
+            let response = {
+                let mut response = pin!(connection.call(FETCH_VERSION, &request));
+                let mut due = now + work.settings.replica_fetch_wait_max + GRACE;
+                loop {
+                    tokio::select! {
+                        response = &mut response => break response?,
+                        () = news(&mut self.todo, work) => return Ok(()),
+                        () = env::sleep_until(due), if !self.misses => {
+                            if env::now() > due + STALL { due = env::now() + GRACE } else { self.miss(true) }
+                        }
+                    }
+                }
             };
+            self.miss(false);
             let asked = rounds.with_partitions(asked);
             let checkpoints = self.checkpoints.clone();
             let taken = self.workers.run(move || take_in(asked, response, &checkpoints)).await;
             rounds.learn(taken, env::now());
+        }
+    }
+}
+
+impl Fetcher {
+    /// Says whether the leader is missed, if that is new.
+    fn miss(&mut self, misses: bool) {
+        if std::mem::replace(&mut self.misses, misses) != misses {
+            tracing::debug!(leader = %self.leader, misses, "an answer of a leader is overdue, or has come");
+            self.unheard.send_if_modified(|unheard| {
+                if misses { unheard.insert(self.leader) } else { unheard.remove(&self.leader) }
+            });
         }
     }
 }

@@ -11,7 +11,7 @@ mod fetcher;
 pub mod round;
 pub mod single;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ottla_config::BrokerSettings;
@@ -31,6 +31,8 @@ pub struct Fetchers {
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     running: Mutex<HashMap<FetcherId, Running>>,
+    /// Leaders that owe an answer.
+    unheard: watch::Sender<BTreeSet<BrokerId>>,
 }
 
 /// A leader, and one of the fetchers that share what it leads.
@@ -77,7 +79,12 @@ impl Work {
 impl Fetchers {
     /// No fetcher yet.
     pub fn new(me: Me, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
-        Fetchers { me, workers, checkpoints, running: Mutex::default() }
+        Fetchers { me, workers, checkpoints, running: Mutex::default(), unheard: watch::Sender::default() }
+    }
+
+    /// Leaders that were asked and have been silent for longer than they ever should, as long as they are followed.
+    pub fn unheard(&self) -> watch::Receiver<BTreeSet<BrokerId>> {
+        self.unheard.subscribe()
     }
 
     /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
@@ -93,6 +100,11 @@ impl Fetchers {
         }
         let mut running = self.running.lock();
         running.retain(|id, _| wanted.contains_key(id));
+        self.unheard.send_if_modified(|unheard| {
+            let before = unheard.len();
+            unheard.retain(|leader| wanted.keys().any(|(followed, _)| followed == leader));
+            unheard.len() != before
+        });
         for (id, mut work) in wanted {
             let (leader, _) = id;
             // Also of a leader that looks dead: who judges that may be wrong.
@@ -112,7 +124,8 @@ impl Fetchers {
 
     fn start(&self, leader: BrokerId) -> Running {
         let (work, todo) = watch::channel(Work::default());
-        let fetcher = Fetcher::new(self.me, leader, self.workers.clone(), self.checkpoints.clone(), todo);
+        let fetcher =
+            Fetcher::new(self.me, leader, self.workers.clone(), self.checkpoints.clone(), todo, self.unheard.clone());
         Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
     }
 

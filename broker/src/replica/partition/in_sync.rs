@@ -49,6 +49,16 @@ impl Partition {
         Some(IsrChange { next, expands })
     }
 
+    /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either.
+    pub fn give_way(&self, cut_off: bool) {
+        let mut state = self.state.lock();
+        let Role::Leader(leadership) = &mut state.role else { return };
+        if leadership.give_way(cut_off, env::now()) {
+            drop(state);
+            self.disturb();
+        }
+    }
+
     /// Whether nobody knows yet what became of a proposal.
     pub fn is_undecided(&self, proposal: &Assignment) -> bool {
         match &self.state.lock().role {

@@ -30,6 +30,7 @@ pub struct Leadership {
     /// How far followers have got in this leader epoch.
     positions: BTreeMap<BrokerId, Position>,
     paces: BTreeMap<BrokerId, Pace>,
+    gives_way: bool,
 }
 
 /// What the image shows beside the assignment.
@@ -87,6 +88,7 @@ impl Leadership {
             epoch_start,
             positions,
             paces,
+            gives_way: false,
         }
     }
 
@@ -136,6 +138,7 @@ impl Leadership {
             last => last.and_then(|last| last.caught_up),
         };
         self.paces.insert(broker, Pace { fetched: now, log_end, caught_up });
+        self.gives_way = false;
     }
 
     /// Whether `broker` holds a replica, as far as is known here.
@@ -245,8 +248,19 @@ impl Leadership {
         self.proposed.as_ref()
     }
 
+    /// Gives way while this broker is cut off and deserted; true where that is new.
+    pub fn give_way(&mut self, cut_off: bool, now: Instant) -> bool {
+        let gives_way = cut_off && self.is_deserted(now);
+        std::mem::replace(&mut self.gives_way, gives_way) != gives_way
+    }
+
+    /// Whether somebody else leads most likely, though nothing here says so.
+    pub fn gives_way(&self) -> bool {
+        self.gives_way
+    }
+
     /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some.
-    pub fn is_deserted(&self, now: Instant) -> bool {
+    fn is_deserted(&self, now: Instant) -> bool {
         let heard = self.paces.values().map(|pace| pace.fetched).max().unwrap_or(self.began);
         self.committed.replicas.len() > 1 && now.duration_since(heard) > self.surroundings.max_lag
     }

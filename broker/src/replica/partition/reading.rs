@@ -259,7 +259,10 @@ impl Partition {
                 return Ok(state);
             }
         }
-        self.leading(believed_epoch)
+        match reader {
+            Reader::Follower { .. } => self.followed(believed_epoch),
+            Reader::Consumer(_) | Reader::Roaming(_) => self.leading(believed_epoch),
+        }
     }
 
     /// The in-sync follower among `near` that has got furthest, if it has what comes at `offset`: for a leader to name.

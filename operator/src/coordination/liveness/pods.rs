@@ -1,26 +1,29 @@
 //! What the API shows of the brokers' pods. On a laptop there are none.
 //!
 //! Whether a container's end concerns the process that holds the Lease is told by times: of the Lease's acquisition by that process,
-//! and of the container's start and end by the kubelet, both from one machine's clock.
+//! and of the container's start and end by the kubelet, both from one machine's clock. A clock may be set back: so times are believed
+//! of a process that does not answer, and of no other.
 
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::{ContainerState, Pod as PodObject};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod as PodObject};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::assignment::BrokerId;
-use ottla_crds::names;
+use ottla_crds::{names, watch};
 use tokio::time::{Duration, sleep};
 
 use super::Pod;
 
 const RETRY: Duration = Duration::from_millis(500);
+/// The broker's container; others may be put beside it.
+const CONTAINER: &str = "broker";
 
 /// The pods of one cluster's brokers.
 pub struct Pods {
@@ -65,7 +68,7 @@ impl Pods {
         };
         let watch = are_there.then(|| {
             let (store, writer) = reflector::store();
-            let stream = watcher(api, Config::default().labels(selector)).default_backoff().reflect(writer);
+            let stream = watcher(api, watch::config().labels(selector)).backoff(watch::backoff()).reflect(writer);
             let events = stream.map(|event| match event {
                 Ok(Event::InitDone) => true,
                 Ok(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => false,
@@ -98,7 +101,8 @@ impl Pods {
 impl Seen {
     fn of(pod: &PodObject) -> Seen {
         let status = pod.status.as_ref();
-        let container = status.and_then(|status| status.container_statuses.as_ref()?.first());
+        let of_broker = |status: &&ContainerStatus| status.name == CONTAINER;
+        let container = status.and_then(|status| status.container_statuses.as_ref()?.iter().find(of_broker));
         let now = container.and_then(|container| container.state.as_ref());
         let before = container.and_then(|container| container.last_state.as_ref());
         let ended = |state: &ContainerState| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0);
@@ -117,7 +121,7 @@ impl Seen {
         let since = self.started.or(self.ended).or(self.created);
         let is_older = since.is_some_and(|since| acquired.is_some_and(|acquired| acquired < since));
         match (is_older, self.deleting) {
-            (true, _) => Pod::Gone,
+            (true, _) => Pod::Ended,
             (false, true) => Pod::Ends,
             (false, false) => Pod::Runs,
         }
@@ -145,6 +149,7 @@ mod tests {
                 "deletionTimestamp": deleting.then(|| time(created + 1000)),
             },
             "status": { "podIP": "10.0.0.7", "containerStatuses": [
+                { "name": "a-sidecar", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {} },
                 { "name": "broker", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state, "lastState": last }
             ]},
         });
@@ -162,12 +167,12 @@ mod tests {
         let cases = [
             ("it runs", pod(90, false, running(99), none()), Pod::Runs),
             ("it runs and is told to stop", pod(90, true, running(99), none()), Pod::Ends),
-            ("its container has ended", pod(90, false, ended(200), none()), Pod::Gone),
-            ("its container waits to start again", pod(90, false, waiting(), ended(200)), Pod::Gone),
-            ("another container runs", pod(90, false, running(201), ended(200)), Pod::Gone),
+            ("its container has ended", pod(90, false, ended(200), none()), Pod::Ended),
+            ("its container waits to start again", pod(90, false, waiting(), ended(200)), Pod::Ended),
+            ("another container runs", pod(90, false, running(201), ended(200)), Pod::Ended),
             ("it runs in the second container", pod(10, false, running(99), ended(98)), Pod::Runs),
             ("it runs, and the kubelet has not said so yet", pod(90, false, waiting(), none()), Pod::Runs),
-            ("another pod has its name", pod(300, false, waiting(), none()), Pod::Gone),
+            ("another pod has its name", pod(300, false, waiting(), none()), Pod::Ended),
         ];
         let acquired = Timestamp::from_second(100).ok();
         for (story, seen, expected) in cases {
