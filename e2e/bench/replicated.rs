@@ -74,7 +74,7 @@ fn on_a_topic(trio: &Trio, topic: &str, mut work: impl FnMut(&str, &str) -> Resu
     trio.create_topic(topic, 1, &[])?;
     let leader = trio.address(trio.leader(topic, 0)?.context("it has a leader")?);
     lean::first_acknowledgement(&leader, topic)?;
-    let cpu = || trio.pids().map(|pid| cpu_time(&pid.to_string())).sum::<Result<Duration>>();
+    let cpu = || trio.pids().iter().map(|pid| cpu_time(&pid.to_string())).sum::<Result<Duration>>();
     let (before, begin) = (cpu()?, Instant::now());
     work(&leader, topic)?;
     let measured = (begin.elapsed().as_secs_f64(), (cpu()? - before).as_secs_f64());

@@ -332,12 +332,6 @@ impl Trio {
         self.brokers.get_mut(usize::from(id)).context("there are three brokers")
     }
 
-    /// The processes that run: the brokers', and of Ottla's the one with API and operator.
-    pub fn pids(&self) -> impl Iterator<Item = i32> {
-        let brokers = self.brokers.iter().filter_map(|broker| broker.process.as_ref());
-        brokers.chain(&self.control).map(Leash::pid)
-    }
-
     /// Where clients reach a broker.
     pub fn address(&self, id: u16) -> String {
         format!("127.0.0.1:{}", self.first_port + id)

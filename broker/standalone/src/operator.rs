@@ -1,6 +1,5 @@
 //! The operator on Kubernetes.
 
-use anyhow::Context;
 use ottla_operator::operator;
 
 use crate::options::OperatorOptions;
