@@ -207,7 +207,7 @@ impl Node {
         };
         let seen: Vec<Assignment> = (0..).map_while(newest).cloned().collect();
         folders::finish_removals(&self.data())?;
-        let checkpoints = Checkpoints::load(&self.data(), data.was_clean())?;
+        let checkpoints = Checkpoints::load(&self.data(), data.was_clean(), false)?;
         let (joining, joined) = mpsc::channel(16);
         let replica = |seen: &Assignment| Replica {
             partition: None,

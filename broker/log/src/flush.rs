@@ -198,7 +198,7 @@ mod tests {
     fn the_first_flush_of_a_process_brings_what_the_one_before_it_left_in_the_page_cache() {
         let dir = tempfile::tempdir().unwrap();
         let open = |recovery_point| {
-            let hint = RecoveryHint { clean: false, recovery_point, log_start: 0 };
+            let hint = RecoveryHint { recovery_point, ..RecoveryHint::default() };
             Log::open(dir.path(), LogConfig::default(), hint, &Files::new(4, 1 << 10), 0).unwrap().0
         };
         let mut log = open(0);
