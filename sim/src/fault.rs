@@ -76,7 +76,10 @@ faults! {
     /// torn writes, lost tail, lost directory entries
     TornWrites: Replicas;
     /// bit rot in the middle of a segment
-    BitRot: Elsewhere("`broker/log` on files: found, never cut; the story on processes is ignored");
+    BitRot: Elsewhere(
+        "`e2e/tests/chaos`: `rot_in_a_sealed_segment_is_found_and_healed_from_a_replica`; \
+         `broker/log` on files"
+    );
     /// crash during recovery, twice
     CrashDuringRecovery: Replicas;
     /// flapping and one-way partitions
