@@ -21,7 +21,10 @@ const ALL: i16 = -1;
 const PACE: Duration = Duration::from_millis(5);
 const RECORDS: u32 = 2000;
 
-const SPEEDS: [(&str, fn(&str, &str) -> Result<()>); 3] = [
+/// Produces as fast as it can, to a bootstrap address and a topic.
+type Produce = fn(&str, &str) -> Result<()>;
+
+const SPEEDS: [(&str, Produce); 3] = [
     ("acks=all, three replicas, librdkafka, batch.size 16384", |at, topic| {
         stock::produce(at, topic, ALL, 16_384, BYTES)
     }),
