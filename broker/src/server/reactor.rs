@@ -169,9 +169,6 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
                 metrics.connections_refused.with_label_values(&[reason]).inc();
             }
             connections.fetch_sub(1, Ordering::Relaxed);
-            if let Some(reason) = ended.refusal() {
-                metrics.connections_refused.with_label_values(&[reason]).inc();
-            }
             tracing::debug!(%address, %ended, "connection ended");
         });
     }
