@@ -113,7 +113,9 @@ pub fn update(kind: &Kind, subresource: Subresource, old: &Value, new: &mut Valu
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             added.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
         );
-        causes.push(Cause::forbidden("metadata.finalizers", &detail));
+        // A real server looks at it as at any object's and once more as at a custom resource's.
+        let looks = if kind.custom() { 2 } else { 1 };
+        causes.extend((0..looks).map(|_| Cause::forbidden("metadata.finalizers", &detail)));
     }
     finish(kind, new, Some(old), causes)?;
     if kind.custom() && differs_in_spec(kind, old, new) {

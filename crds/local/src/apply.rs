@@ -151,7 +151,7 @@ impl Owner {
             subresource => format!(" with subresource {subresource:?}"),
         };
         let using = match self.operation {
-            UPDATE => format!(" using {} at {}", kind.api_version(), self.time),
+            UPDATE => format!(" using {}", kind.api_version()),
             _ => String::new(),
         };
         format!("{:?}{subresource}{using}", self.manager)

@@ -66,7 +66,7 @@ impl Fields {
         self
     }
 
-    /// Every leaf as a path of steps.
+    /// Every leaf as a path of steps: of a level, first what ends there, then what goes deeper, as a real server lists them.
     pub fn leaves(&self) -> Vec<Vec<String>> {
         let mut leaves = Vec::new();
         // Visiting is retaining everything on a copy.
@@ -75,6 +75,11 @@ impl Fields {
             true
         };
         retain_leaves(&mut self.0.clone(), visit, &mut Vec::new());
+        leaves.sort_by(|one, other| {
+            let parting = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+            let rank = |path: &[String]| (path.len() != parting + 1, path.get(parting).cloned());
+            rank(one).cmp(&rank(other))
+        });
         leaves
     }
 

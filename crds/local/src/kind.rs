@@ -264,12 +264,15 @@ fn builtin() -> Vec<Kind> {
             selectable: event_fields(),
             ..plain("events.k8s.io", "Event", &["ev"], event_columns())
         },
-        plain(
-            "coordination.k8s.io",
-            "Lease",
-            &[],
-            vec![column("Holder", "string", ".spec.holderIdentity", 0), column("Age", "date", CREATED, 0)],
-        ),
+        Kind {
+            unconditional: false,
+            ..plain(
+                "coordination.k8s.io",
+                "Lease",
+                &[],
+                vec![column("Holder", "string", ".spec.holderIdentity", 0), column("Age", "date", CREATED, 0)],
+            )
+        },
         Kind {
             namespaced: false,
             read_only: true,

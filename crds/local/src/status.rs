@@ -94,6 +94,12 @@ impl Status {
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(kind, name)
     }
 
+    /// A precondition of a delete that does not hold: here a real server names the kind, not the resource.
+    pub fn delete_conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.kind_and_group());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(kind, name)
+    }
+
     pub fn modified(kind: &Kind, name: &str) -> Self {
         const WHY: &str = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, WHY)
@@ -110,7 +116,8 @@ impl Status {
     }
 
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let lines: Vec<String> = causes.iter().map(Cause::line).collect();
+        let mut lines: Vec<String> = causes.iter().map(Cause::line).collect();
+        lines.dedup();
         let lines = match lines.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

@@ -138,13 +138,18 @@ impl Options {
     }
 
     fn check(&self, kind: &Kind, name: &str, object: &Value) -> Result<(), Status> {
-        for (what, wanted, field) in [("UID", &self.uid, "uid"), ("ResourceVersion", &self.version, "resourceVersion")]
-        {
+        let conditions = [
+            ("UID", &self.uid, "uid", "deleted and then recreated"),
+            ("ResourceVersion", &self.version, "resourceVersion", "modified"),
+        ];
+        for (what, wanted, field, perhaps) in conditions {
             let found = metadata(object, field);
             if !wanted.is_empty() && wanted != found {
-                let why =
-                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-                return Err(Status::conflict(kind, name, &why));
+                let why = format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might \
+                     have been {perhaps}"
+                );
+                return Err(Status::delete_conflict(kind, name, &why));
             }
         }
         Ok(())

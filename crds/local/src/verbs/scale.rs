@@ -14,14 +14,18 @@ pub fn of(kind: &Kind, object: &Value) -> Value {
         .as_ref()
         .map_or((0, 0), |scale| (number(&scale.spec_replicas_path), number(&scale.status_replicas_path)));
     let selector = kind.scale.as_ref().and_then(|scale| scale.label_selector_path.as_deref());
-    let selector = selector.and_then(|path| at(object, path)).cloned().unwrap_or_else(|| json!(""));
+    let selector = selector.and_then(|path| at(object, path)).cloned();
+    let mut status = json!({"replicas": status});
+    if let Some(selector) = selector {
+        as_map(&mut status).insert("selector".into(), selector);
+    }
     let metadata: Value = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .iter()
         .map(|field| ((*field).to_owned(), json!(metadata(object, field))))
         .collect();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": spec}, "status": {"replicas": status, "selector": selector},
+        "spec": {"replicas": spec}, "status": status,
     })
 }
 

@@ -392,7 +392,7 @@ async fn builtin(t: &mut Transcript, client: &Client) -> Result<()> {
     t.call("take it", leases.replace("l", &post, &mine).await, show)?;
     t.call("take it late", leases.replace("l", &post, &mine).await, show)?;
     mine.metadata.resource_version = None;
-    t.call("a lease needs no version", leases.replace("l", &post, &mine).await, show)?;
+    t.call("a lease without its version", leases.replace("l", &post, &mine).await, show)?;
 
     let new_events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(client.clone(), NAMESPACE);
     let event = serde_json::from_value(json!({
