@@ -67,7 +67,7 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
     assert_eq!(rows(&clusters)[1][..3], ["laptop", "1", "True"]);
 
     let described = laptop.kubectl("describe kt hello")?;
-    assert!(described.contains("Topic Id:") && described.contains("every partition has a leader"), "{described}");
+    assert!(described.contains("Topic Id:") && described.contains("InSync"), "{described}");
     let described = laptop.kubectl("describe kc laptop")?;
     assert!(described.contains(&format!("Bootstrap Servers:  127.0.0.1:{}", laptop.kafka_port())), "{described}");
     let explained = laptop.kubectl("explain kt.spec.partitions")?;
