@@ -285,8 +285,9 @@ impl Segments {
             opened.checked_bytes += scan.checked_bytes;
             opened.corrupt.append(&mut scan.corrupt);
             epochs.extend(&scan.epochs);
+            let later = bases.get(i + 1..).unwrap_or_default();
             match end_offset {
-                Some(end_offset) if scan.cut_bytes == 0 => {
+                Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(dir, later, config, hint) => {
                     scan.indexes.finish();
                     segment::write_indexes(dir, base_offset, &scan.indexes, (0, 0))?;
                     let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
@@ -294,7 +295,7 @@ impl Segments {
                 }
                 _ => {
                     opened.cut_bytes += scan.cut_bytes;
-                    for later in bases.iter().skip(i + 1).rev() {
+                    for later in later.iter().rev() {
                         opened.cut_bytes += disk::stat(&segment::path(dir, *later, LOG))?.0;
                         remove_segment_files(dir, *later)?;
                     }
@@ -380,6 +381,19 @@ impl Scan {
             }
         }
         Ok(scan)
+    }
+
+    /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next segment's file.
+    /// What such a log said of its length would be wrong, and nobody could read on behind the hole. A compacted log has lawful
+    /// holes: there it is one only if nothing follows.
+    fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
+        let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
+        if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
+            return false;
+        }
+        let is_empty =
+            |base_offset: &i64| disk::stat(&segment::path(dir, *base_offset, LOG)).is_ok_and(|(size, _)| size == 0);
+        config.compaction.is_none() || later.iter().all(is_empty)
     }
 
     fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {

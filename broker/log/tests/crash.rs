@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
 use ottla_batch::{Batch, HEADER_LEN, Stamped};
-use ottla_log::{Files, Log, LogConfig, LogError, Opened, RecoveryHint};
+use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint};
 
 /// Four segments. The recovery point is in the middle of the second; the last has three small batches.
 struct Crashed {
@@ -165,6 +165,35 @@ fn a_torn_segment_takes_the_later_ones_with_it() {
     assert_eq!(files(dir.path(), ".log").len(), 2);
     assert!(opened.cut_bytes > 0);
     assert_eq!(read_all(&log, 0), crashed.written(0..13));
+}
+
+#[test]
+fn a_segment_that_lost_its_last_batches_takes_the_later_ones_with_it() {
+    let crashed = Crashed::new();
+    let segments = crashed.segments();
+    let third = fs::read(&segments[2]).unwrap();
+    let batch_len = bytes_of(&crashed.batches[0]).len();
+    for kept in 0..third.len() / batch_len {
+        let (log, opened, _dir) = crashed.open_with(&segments[2], &third[..kept * batch_len]).unwrap();
+        let left = crashed.written(0..23).len() - third.len() - fs::read(&segments[3]).unwrap().len();
+        let before = left / batch_len;
+        assert_eq!(log.log_end(), (before + kept) as i64 * 3, "{kept} batches of the third segment are left");
+        assert_eq!(read_all(&log, 0), crashed.written(0..before + kept));
+        assert_eq!(opened.cut_bytes, fs::metadata(&segments[3]).unwrap().len());
+    }
+}
+
+#[test]
+fn a_compacted_log_has_holes_but_does_not_end_with_one() {
+    let mut crashed = Crashed::new();
+    crashed.fixture.config.compaction = Some(CompactionConfig::default());
+    let segments = crashed.segments();
+    let (log, opened, _dir) = crashed.open_with(&segments[2], &[]).unwrap();
+    assert_eq!((log.log_end(), opened.cut_bytes), (69, 0));
+
+    crashed.fixture.log.roll(NOW).unwrap();
+    let (log, ..) = crashed.open_with(&segments[3], &[]).unwrap();
+    assert_eq!(log.log_end(), 60);
 }
 
 #[test]

@@ -176,7 +176,8 @@ async fn refusals_name_the_field_and_the_reason() -> Result<()> {
     );
     let file = kubectl.gadget(&json!({"partitions": 4}))?;
     let conflict = kubectl.refused(&format!("apply --server-side --field-manager=one -f {file}")).await?;
-    let expected = "Apply failed with 1 conflict: conflict with \"kubectl-create\" using test.ottla.io/v1 at ";
+    let expected =
+        "Apply failed with 1 conflict: conflict with \"kubectl-create\" using test.ottla.io/v1: .spec.partitions";
     assert!(conflict.contains(expected), "{conflict}");
     kubectl.run(&format!("apply --server-side --force-conflicts --field-manager=one -f {file}")).await?;
     Ok(())
