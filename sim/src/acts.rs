@@ -73,7 +73,8 @@ impl World {
             Flight::Produce { producer, connection, sequence, batch } => {
                 let node = &self.nodes[connection.to];
                 if node.life == connection.life && node.frozen {
-                    self.flights.push(Flight::Produce { producer, connection, sequence, batch });
+                    // It stays before what was sent after it.
+                    self.flights.insert(picked, Flight::Produce { producer, connection, sequence, batch });
                 } else if node.life == connection.life {
                     self.set_clock(connection.to);
                     self.append(producer, connection, sequence, &batch)?;

@@ -74,13 +74,23 @@ pub(crate) fn read_lines<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> R
     Ok(Some(entries))
 }
 
+/// Replace a checkpoint durably.
 pub(crate) fn write_lines(path: &Path, lines: impl ExactSizeIterator<Item = String>) -> DiskResult<()> {
+    disk::replace(path, text_of(lines).as_bytes())
+}
+
+/// Replace a checkpoint; a crash of the machine may leave anything until it is synced.
+pub(crate) fn write_lines_unsynced(path: &Path, lines: impl ExactSizeIterator<Item = String>) -> DiskResult<()> {
+    disk::replace_unsynced(path, text_of(lines).as_bytes())
+}
+
+fn text_of(lines: impl ExactSizeIterator<Item = String>) -> String {
     let mut text = format!("{VERSION}\n{}\n", lines.len());
     for line in lines {
         text.push_str(&line);
         text.push('\n');
     }
-    disk::replace(path, text.as_bytes())
+    text
 }
 
 /// Split a line into exactly `N` fields.

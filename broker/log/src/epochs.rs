@@ -1,9 +1,11 @@
 //! Which leader epoch began at which offset (KIP-101): what followers and their leader compare to find where their logs
 //! part ways.
 //!
-//! Values only; [`Epochs::store`] and [`Epochs::load`] move them to and from `leader-epoch-checkpoint`. The log stores
+//! Values only; [`Epochs::store`] and [`Epochs::load`] move them to and from `leader-epoch-checkpoint`. The log writes
 //! them before the first append under a new epoch: a follower that asks in between must learn that the old epoch has
-//! ended, or it keeps records that are about to be overwritten.
+//! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the epoch:
+//! a crash of the machine before may take both, and a broker that begins to lead many partitions at once need not wait
+//! for the device with each.
 //! Always: epochs ascend strictly, and so do their start offsets.
 
 use std::path::Path;
@@ -46,8 +48,16 @@ impl Epochs {
 
     /// Make the checkpoint say the same, durably.
     pub(crate) fn store(&self, dir: &Path) -> DiskResult<()> {
-        let lines = self.entries.iter().map(|e| format!("{} {}", e.epoch, e.start_offset));
-        checkpoints::write_lines(&dir.join(FILE), lines)
+        checkpoints::write_lines(&dir.join(FILE), self.lines())
+    }
+
+    /// Make the checkpoint say the same; it is to be synced before the recovery point passes records of a new epoch.
+    pub(crate) fn store_unsynced(&self, dir: &Path) -> DiskResult<()> {
+        checkpoints::write_lines_unsynced(&dir.join(FILE), self.lines())
+    }
+
+    fn lines(&self) -> impl ExactSizeIterator<Item = String> {
+        self.entries.iter().map(|e| format!("{} {}", e.epoch, e.start_offset))
     }
 
     /// The latest epoch and its start.

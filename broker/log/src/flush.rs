@@ -15,7 +15,7 @@ pub(crate) struct Dirty {
     since_ms: Option<i64>,
     /// Segments sealed since the last flush.
     sealed: Vec<Arc<DiskFile>>,
-    /// Indexes and snapshots written since the last flush.
+    /// Indexes, snapshots and leader epochs written since the last flush.
     paths: Vec<PathBuf>,
     /// Counts truncations: a flush that was under way during one has nothing to say about the new tail.
     truncations: u64,
@@ -50,7 +50,10 @@ impl Dirty {
     }
 
     pub fn add_path(&mut self, path: PathBuf) {
-        self.paths.push(path);
+        // A flush under way has its own list, and takes as many off the front: what comes again must be synced again.
+        if self.flushing || !self.paths.contains(&path) {
+            self.paths.push(path);
+        }
     }
 
     pub fn truncated(&mut self, log_end: i64) {
@@ -193,6 +196,34 @@ mod tests {
 
     use super::*;
     use crate::{Files, LogConfig, RecoveryHint};
+
+    #[test]
+    fn an_epoch_is_synced_no_later_than_its_first_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let hint = RecoveryHint::default();
+            Log::open(dir.path(), LogConfig::default(), hint, &Files::new(4, 1 << 10), 0).unwrap().0
+        };
+        let brings_epochs = |flush: &Flush| flush.paths.contains(&dir.path().join(crate::epochs::FILE));
+        let mut log = open();
+        log.flush().unwrap();
+        for (epoch, at_a_flush) in [(1, false), (2, true)] {
+            let under_way = at_a_flush.then(|| log.start_flush().unwrap().unwrap());
+            log.start_epoch(epoch).unwrap();
+            let mut batch = BatchBuilder::new(Codec::None);
+            batch.push(NewRecord::default());
+            log.append(&[batch.build().stamp(log.log_end(), epoch, None)], 0).unwrap();
+            if let Some(flush) = under_way {
+                flush.run().unwrap();
+                log.flushed(&flush);
+            }
+            let flush = log.start_flush().unwrap().unwrap();
+            assert!(brings_epochs(&flush), "epoch {epoch}");
+            log.dirty.flushing = false;
+        }
+        drop(log); // killed: the next process does not know whether the file was synced
+        assert!(brings_epochs(&open().start_flush().unwrap().unwrap()));
+    }
 
     #[test]
     fn the_first_flush_of_a_process_brings_what_the_one_before_it_left_in_the_page_cache() {

@@ -13,7 +13,7 @@ use ottla_batch::{BatchHeader, Stamped};
 
 use crate::config::LogConfig;
 use crate::disk::{self, DiskError, DiskResult};
-use crate::epochs::Epochs;
+use crate::epochs::{self, Epochs};
 use crate::files::Files;
 use crate::flush::Dirty;
 use crate::producers::Producers;
@@ -104,13 +104,16 @@ impl Log {
         self.config = config;
     }
 
-    /// Note that `epoch` begins at the log's end. Durable when it returns: see [`crate::epochs`] why.
+    /// Note that `epoch` begins at the log's end. The end of the process does not take that back: see [`crate::epochs`] why.
     pub fn start_epoch(&mut self, epoch: i32) -> DiskResult<()> {
         let mut epochs = self.epochs.clone();
-        if epochs.assign(epoch, self.log_end) {
-            epochs.store(&self.dir)?;
-            self.epochs = epochs;
-        }
+        if epochs.assign(epoch, self.log_end) { self.set_epochs(epochs) } else { Ok(()) }
+    }
+
+    fn set_epochs(&mut self, epochs: Epochs) -> DiskResult<()> {
+        epochs.store_unsynced(&self.dir)?;
+        self.dirty.add_path(self.dir.join(epochs::FILE));
+        self.epochs = epochs;
         Ok(())
     }
 
@@ -161,9 +164,7 @@ impl Log {
         }
         let mut epochs = self.epochs.clone();
         batches.iter().for_each(|batch| epochs.note(&batch.header()));
-        epochs.store(&self.dir)?;
-        self.epochs = epochs;
-        Ok(())
+        self.set_epochs(epochs)
     }
 
     /// Only a full disk leaves the log writable: after any other error nobody knows what is on the disk.

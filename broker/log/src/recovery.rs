@@ -17,7 +17,7 @@ use crate::checkpoints::CheckpointError;
 use crate::compaction_swap;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
-use crate::epochs::Epochs;
+use crate::epochs::{self, Epochs};
 use crate::files::Files;
 use crate::flush::Dirty;
 use crate::indexes::Indexes;
@@ -103,6 +103,9 @@ impl Log {
         };
         if segments.is_new || !hint.clean {
             log.dirty.add_indexes(&log.active);
+        }
+        if !hint.clean {
+            log.dirty.add_path(dir.join(epochs::FILE));
         }
         // Also what an earlier process left in the page cache is to be on the device before the recovery point says so.
         let recovery_point = log.recovery_point();

@@ -402,7 +402,7 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     assert_eq!(fixture.log.log_end(), 20, "the gap belongs to the log");
     std::fs::remove_file(&next).unwrap();
     std::fs::write(&next, []).unwrap();
-    fixture.reopen_after_crash(0);
+    fixture.reopen(RecoveryHint { intact: true, ..common::hint(false, 0) });
     assert_eq!(fixture.log.log_end(), 20, "so it does after a restart");
     assert_eq!(headers(read_all(&fixture.log, 0)).len(), 4);
 }

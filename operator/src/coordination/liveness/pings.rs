@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STALL: Duration = Duration::from_millis(250);
 /// When to give up on a silent connection: its other end may be gone without a word.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// Between attempts to connect.
+/// Between attempts to connect: short at first, for a process that is being killed takes connections until it is gone, and breaks them.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+/// Twice as long each time, up to this.
 const RETRY: Duration = Duration::from_millis(250);
 /// No answer is longer: larger ones are not from a broker.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -108,6 +110,7 @@ struct Listener {
 
 impl Listener {
     async fn run(mut self) {
+        let mut retry = FIRST_RETRY;
         loop {
             let Target { host, port, .. } = self.target.borrow().clone();
             let asked = Instant::now();
@@ -116,8 +119,8 @@ impl Listener {
                     let (answers, ended) = self.converse(stream).await;
                     tracing::debug!(broker = %self.id, answers, error = %ended, "the connection to a broker ended");
                     if answers > 0 {
-                        // At once: whether anybody listens there now tells whether the process is gone. A process that is being
-                        // killed may still take that connection, and breaks it: then the next attempt tells.
+                        // At once: whether anybody listens there now tells whether the process is gone.
+                        retry = FIRST_RETRY;
                         continue;
                     }
                 }
@@ -129,7 +132,8 @@ impl Listener {
                 Err(_) if asked.elapsed() > PATIENCE + STALL => {}
                 Err(_) => self.say_silent(),
             }
-            sleep(RETRY).await;
+            sleep(retry).await;
+            retry = (2 * retry).min(RETRY);
         }
     }
 
