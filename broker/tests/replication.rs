@@ -38,6 +38,7 @@ struct Objects {
     /// Whether changes of the ISR are made when they are asked for.
     grants: bool,
     asked: Vec<Assignment>,
+    settings: Arc<BrokerSettings>,
 }
 
 /// A cluster with one topic of one partition.
@@ -55,6 +56,16 @@ struct Running {
     /// Each broker sees the cluster through its own window, which can be frozen.
     window: tokio::task::JoinHandle<()>,
     asks: tokio::task::JoinHandle<()>,
+}
+
+/// The brokers' settings, with these on top.
+fn settings(more: &[(&str, &str)]) -> Arc<BrokerSettings> {
+    let config = [
+        ("replica.lag.time.max.ms", "500"),
+        ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+    ];
+    let config = config.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Arc::new(BrokerSettings::resolve(&config.collect()))
 }
 
 fn member(broker: i32, incarnation: i64) -> IsrMember {
@@ -87,6 +98,7 @@ impl Cluster {
             ports: BTreeMap::new(),
             grants: true,
             asked: vec![],
+            settings: settings(&[]),
         };
         let mut cluster = Cluster {
             objects: Arc::new(Mutex::new(objects)),
@@ -165,12 +177,6 @@ impl Cluster {
     /// How objects become an image.
     fn render(&self) -> impl Fn(&Objects) -> ClusterImage + Send + 'static {
         let (topic, old) = (self.topic(self.objects.lock().assignment.clone()), self.images.borrow().clone());
-        let config = [
-            ("replica.lag.time.max.ms", "500"),
-            ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
-        ];
-        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let settings = Arc::new(BrokerSettings::resolve(&BTreeMap::from(config)));
         let resolved = old.topics.get(&topic.id).map_or(topic.settings.clone(), |old| old.settings.clone());
         move |objects| {
             let topic =
@@ -192,7 +198,7 @@ impl Cluster {
                 brokers: objects.ports.iter().map(broker).collect(),
                 topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
                 topics: [(topic.id, Arc::new(topic))].into(),
-                settings: settings.clone(),
+                settings: objects.settings.clone(),
                 ..ClusterImage::default()
             }
         }
@@ -773,4 +779,61 @@ async fn in_sync_members_that_look_dead_are_shown_as_eligible_leaders() {
         }
     };
     tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+}
+
+const RATES: [&str; 2] = ["follower.replication.throttled.rate", "leader.replication.throttled.rate"];
+/// From broker 0 to broker 2.
+const THROTTLED: &[(&str, &str)] =
+    &[("follower.replication.throttled.replicas", "0:2"), ("leader.replication.throttled.replicas", "0:0")];
+/// Of a batch, so that there are many of them in a second of the rate.
+const SIZE: usize = 10_000;
+
+/// Broker 2 was away while `batches` were written, and comes back to a cluster with these settings on top.
+async fn lacking(batches: usize, topic_config: &[(&str, &str)], more: &[(&str, &str)]) -> Cluster {
+    let mut cluster = Cluster::start(topic_config).await;
+    cluster.stop(2).await;
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    let value = "x".repeat(SIZE);
+    for _ in 0..batches {
+        cluster.produce(0, &[&value]).await;
+    }
+    cluster.objects.lock().settings = settings(more);
+    cluster.run(2, life(2), true).await;
+    cluster
+}
+
+#[tokio::test]
+async fn only_a_replica_that_is_not_in_sync_is_slowed_down_and_only_while_there_is_a_rate() {
+    for rate in RATES {
+        let cluster = lacking(10, THROTTLED, &[(rate, "1")]).await;
+        // A first batch, after which nothing passes for hours.
+        until("it has begun", || !cluster.log(2).is_empty()).await;
+        let value = "x".repeat(SIZE);
+        for _ in 0..10 {
+            cluster.produce(0, &[&value]).await;
+        }
+        assert_eq!(cluster.isr(), [member(0, life(0)), member(1, life(1))]);
+        assert!(cluster.log(2).len() < 3 * SIZE, "{rate}: {} bytes", cluster.log(2).len());
+        cluster.change(|objects| objects.settings = settings(&[]));
+        until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+        cluster.all_alike(&[0, 1, 2]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_takes_at_least_its_size_over_the_rate() {
+    for rate in RATES {
+        let began = std::time::Instant::now();
+        let cluster = lacking(30, THROTTLED, &[(rate, "100000")]).await;
+        until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+        // 300 kB, of which a second's worth may have been spared before, and the last batch comes whole.
+        assert!(began.elapsed() > Duration::from_millis(1800), "{rate}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_no_list_names_are_not_slowed_down() {
+    let others = [("follower.replication.throttled.replicas", "0:1"), ("leader.replication.throttled.replicas", "0:2")];
+    let cluster = lacking(10, &others, &RATES.map(|rate| (rate, "1"))).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
 }

@@ -252,7 +252,7 @@ impl World {
         replica.waiting_since = Some(now);
         let me = ottla_broker::image::Me { id, incarnation };
         let key = (partition.topic_id, partition.number);
-        let request = round::request(me, &[round::Asked { key, next: asked }], &BrokerSettings::default());
+        let request = round::request(me, &[round::Asked { key, next: asked, room: None }], &BrokerSettings::default());
         let incarnation = request.replica_state.replica_epoch;
         let wanted = request.topics.into_iter().flat_map(|topic| topic.partitions);
         let to = leader.0 as usize;

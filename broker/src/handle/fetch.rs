@@ -10,16 +10,18 @@ use ottla_wire::m01_fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
 use ottla_wire::{ErrorCode, Records, Str};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::leader_hint::LeaderHint;
 use super::{Context, Deadline};
 use crate::env;
 use crate::fetch_sessions::Ongoing;
-use crate::image::{BrokerId, Incarnation};
+use crate::image::{BrokerId, Incarnation, IsrMember};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
+use crate::replica::throttle::Throttle;
 use crate::reply::Reply;
 use crate::watermark::Reached;
 
@@ -53,15 +55,18 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let max_bytes = max_bytes.min(context.image.settings.fetch_max_bytes).min(MAX_BYTES);
+    let reader = reader(context, &request);
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
         max_bytes,
-        reader: reader(context, &request),
+        reader,
+        slow_rate: context.image.settings.leader_throttled_rate.filter(|_| matches!(reader, Reader::Follower { .. })),
     };
+    let throttle = context.handler.replicas.leaders_throttle();
     let deadline = Deadline::after_ms(request.max_wait_ms).0;
     let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
 
-    let mut first = read(&wanted, &limits);
+    let mut first = read(throttle, &wanted, &limits);
     for (want, look) in wanted.iter().zip(&mut first.looks) {
         if let (Reader::Roaming(_), Ok(read)) = (limits.reader, &mut look.found) {
             read.preferred = preferred(context, &request.rack_id, want);
@@ -73,14 +78,16 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     }
     let context_later = context.clone();
     context.later(async move {
+        let throttle = context_later.handler.replicas.leaders_throttle();
         let mut outcome = first;
         while !outcome.is_complete(&wanted, &limits) && env::now() < deadline {
             let moved = select_all(outcome.waits(&wanted, limits.reader));
+            let has_room = limits.slow_rate.filter(|_| outcome.lacks_room).map(|rate| throttle.lock().pause(rate));
             tokio::select! {
                 _ = moved => {}
-                () = env::sleep_until(deadline) => {}
+                () = env::sleep_until(has_room.map_or(deadline, |pause| deadline.min(env::now() + pause))) => {}
             }
-            outcome = read(&wanted, &limits);
+            outcome = read(throttle, &wanted, &limits);
         }
         told(&context_later, session, outcome.into_response(&context_later, &wanted, limits.reader))
     })
@@ -97,6 +104,17 @@ struct Limits {
     min_bytes: usize,
     max_bytes: usize,
     reader: Reader,
+    /// For a follower: bytes per second of what is copied slowly.
+    slow_rate: Option<u64>,
+}
+
+impl Limits {
+    fn is_slow(&self, partition: &Partition) -> bool {
+        match self.reader {
+            Reader::Follower { broker, incarnation } => partition.leads_slowly(IsrMember { broker, incarnation }),
+            Reader::Consumer(_) | Reader::Roaming(_) => false,
+        }
+    }
 }
 
 /// Who asks: replicas have ids from 0.
@@ -128,6 +146,8 @@ fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
 struct Outcome {
     looks: Vec<Look>,
     bytes: usize,
+    /// There is more for a follower that copies slowly.
+    lacks_room: bool,
 }
 
 /// One look at a partition.
@@ -135,6 +155,8 @@ struct Look {
     found: Result<Read, ReadError>,
     /// What had disturbed its high watermark and its log end before that.
     disturbances: [u64; 2],
+    /// The reader is a follower that copies it slowly.
+    slow: bool,
 }
 
 fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
@@ -159,18 +181,29 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
         .collect()
 }
 
-/// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74).
-fn read(wanted: &[Wanted], limits: &Limits) -> Outcome {
-    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0 };
+/// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74), unless
+/// it is copied slowly and there is no room for that.
+fn read(throttle: &Mutex<Throttle>, wanted: &[Wanted], limits: &Limits) -> Outcome {
+    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, lacks_room: false };
     let mut may_copy = MAX_COPIED;
+    let mut slow_room = limits.slow_rate.map(|rate| throttle.lock().room(rate, env::now()));
     for want in wanted {
         let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
         let look = match &want.partition {
-            Ok(partition) => Look {
-                disturbances: [partition.high_watermark.disturbances(), partition.log_end.disturbances()],
-                found: partition.read(&want.from, room, outcome.bytes == 0, may_copy, limits.reader),
-            },
-            Err(error) => Look { disturbances: [0; 2], found: Err((*error).into()) },
+            Ok(partition) => {
+                let disturbances = [partition.high_watermark.disturbances(), partition.log_end.disturbances()];
+                let slow_room = slow_room.as_mut().filter(|_| limits.is_slow(partition));
+                let slow_left = slow_room.as_ref().map_or(usize::MAX, |left| **left);
+                let at_least_one = outcome.bytes == 0 && slow_left > 0;
+                let found = partition.read(&want.from, room.min(slow_left), at_least_one, may_copy, limits.reader);
+                let slow = slow_room.is_some();
+                if let (Some(left), Ok(read)) = (slow_room, &found) {
+                    outcome.lacks_room |= slow_left == 0 && want.from.offset < read.log_end;
+                    *left = left.saturating_sub(read.len());
+                }
+                Look { found, disturbances, slow }
+            }
+            Err(error) => Look { found: Err((*error).into()), disturbances: [0; 2], slow: false },
         };
         if let Ok(read) = &look.found {
             outcome.bytes += read.len();
@@ -197,7 +230,8 @@ impl Outcome {
     /// more, and that more is committed.
     fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
         let mut waits = Vec::with_capacity(2 * wanted.len());
-        for (want, Look { found, disturbances: [of_high_watermark, of_log_end] }) in wanted.iter().zip(&self.looks) {
+        for (want, Look { found, disturbances: [of_high_watermark, of_log_end], .. }) in wanted.iter().zip(&self.looks)
+        {
             let (Ok(partition), Ok(read)) = (&want.partition, found) else { continue };
             waits.push(partition.high_watermark.reached_since(*of_high_watermark, read.high_watermark + 1));
             if let Reader::Follower { .. } = reader {
@@ -209,6 +243,7 @@ impl Outcome {
 
     fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
         let mut response = FetchResponse::default();
+        let mut slow_bytes = 0;
         for (want, look) in wanted.iter().zip(self.looks) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
             if response.responses.last_mut().filter(same).is_none() {
@@ -224,6 +259,7 @@ impl Outcome {
                     if let Ok(partition) = &want.partition {
                         partition.count_sent(&read, reader);
                     }
+                    slow_bytes += if look.slow { read.len() } else { 0 };
                     fill(&mut answer, read, reader);
                 }
                 Err(error) => {
@@ -244,6 +280,9 @@ impl Outcome {
             if let Some(topic) = response.responses.last_mut() {
                 topic.partitions.push(answer);
             }
+        }
+        if slow_bytes > 0 {
+            context.handler.replicas.leaders_throttle().lock().count(slow_bytes);
         }
         response
     }

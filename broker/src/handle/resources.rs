@@ -1,12 +1,16 @@
 //! What configuration requests name: topics, brokers and the rest, and how their settings are changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use ottla_config::{Op, SettingError, alter_broker, alter_topic};
+use ottla_config::alter::Change as SettingChange;
+use ottla_config::{Op, SettingError, THROTTLE_RATES, alter_broker, alter_topic};
 use ottla_wire::ErrorCode;
 
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused, Swap};
+use crate::env;
 use crate::image::BrokerId;
 
 /// Kafka's numbers for the types of resources (`ConfigResource.Type`).
@@ -39,6 +43,8 @@ pub enum Others {
 
 /// How often a change is tried again when somebody else changed the same object meanwhile.
 const ATTEMPTS: usize = 5;
+/// How long to wait at most for the image to show what they made of it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Changes a resource's settings: all of them or none.
 pub async fn alter(
@@ -73,12 +79,7 @@ pub async fn alter(
                 context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
             }
             kind::BROKER => {
-                let forgets = others == Others::Stay && changes.iter().all(|(op, ..)| *op == Op::Delete);
-                if forgets && is_broker(context, name) {
-                    // No broker has settings of its own. `kafka-reassign-partitions --verify` clears throttles all the same.
-                    return Ok(());
-                }
-                check_cluster_wide(context, name)?;
+                let changes = cluster_wide(context, name, &changes, others)?;
                 let from = image.settings.config().clone();
                 let mut to = alter_broker(&base(&from), &changes).map_err(refuse)?;
                 if others == Others::Go {
@@ -94,7 +95,13 @@ pub async fn alter(
         };
         match changed? {
             Swap::Done => return Ok(()),
-            Swap::Moved if tried < ATTEMPTS => {}
+            Swap::Moved if tried < ATTEMPTS => {
+                let mut images = context.handler.images.clone();
+                tokio::select! {
+                    _ = images.wait_for(|newer| !Arc::ptr_eq(newer, &image)) => {}
+                    () = env::sleep_until(env::now() + PAUSE) => {}
+                }
+            }
             Swap::Moved => {
                 let message = format!("Somebody else kept changing {name}; try again.");
                 return Err(Refused { code: ErrorCode::REQUEST_TIMED_OUT, message });
@@ -103,16 +110,24 @@ pub async fn alter(
     }
 }
 
-/// Settings live in the KafkaCluster: they hold for all brokers together.
-fn check_cluster_wide(context: &Context, name: &str) -> Result<(), Refused> {
+/// What becomes of the cluster's settings. They hold for all brokers together, but `kafka-reassign-partitions` sets and clears throttles'
+/// rates on each broker: so on all. Among what it clears is also what no broker has.
+fn cluster_wide<'c>(
+    context: &Context,
+    name: &str,
+    changes: &[SettingChange<'c>],
+    others: Others,
+) -> Result<Vec<SettingChange<'c>>, Refused> {
     if name.is_empty() {
-        return Ok(());
+        return Ok(changes.to_vec());
     }
-    let message = if is_broker(context, name) {
-        "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
-            .to_owned()
-    } else {
-        format!("Unexpected broker id, expected {} or empty string, but received {name}", context.handler.id)
+    let (rates, rest): (Vec<SettingChange<'c>>, Vec<SettingChange<'c>>) =
+        changes.iter().partition(|(_, name, _)| THROTTLE_RATES.contains(name));
+    let message = match is_broker(context, name) {
+        true if others == Others::Stay && rest.iter().all(|(op, ..)| *op == Op::Delete) => return Ok(rates),
+        true => "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
+            .to_owned(),
+        false => format!("Unexpected broker id, expected {} or empty string, but received {name}", context.handler.id),
     };
     Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
 }

@@ -3,6 +3,7 @@
 //! - [`Replicas`]: compares the image with what runs, and makes it so
 //! - [`partition`]: one partition: its log, its role, the order of appends
 //! - [`fetching`]: followers as clients of their leaders
+//! - [`throttle`]: how fast replicas that are not in sync may be copied
 //! - [`proposal`]: the change of the ISR that was asked for last, on disk
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - `zombie`: a broker that is cut off gives way
@@ -21,6 +22,7 @@ mod in_sync;
 pub mod partition;
 pub mod proposal;
 mod scrubbing;
+pub mod throttle;
 mod zombie;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -44,6 +46,7 @@ use self::fetching::Fetchers;
 use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
 use self::proposal::Proposal;
+use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Instant, Workers};
 use crate::image::Me;
@@ -110,6 +113,7 @@ pub struct Replicas {
     unopened: Mutex<Unopened>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     fetchers: Fetchers,
+    leaders_throttle: Mutex<Throttle>,
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
@@ -179,6 +183,7 @@ impl Replicas {
             dir: dir.to_owned(),
             files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
             fetchers: Fetchers::new(me, workers.clone(), checkpoints.clone()),
+            leaders_throttle: Mutex::new(Throttle::new(env::now())),
             workers,
             metrics,
             ask,
@@ -208,6 +213,11 @@ impl Replicas {
     pub fn is_to_be_opened(&self, topic_id: Uuid, number: i32) -> bool {
         let key = (topic_id, number);
         !self.running.read().contains_key(&key) && !self.unopened.lock().failed.contains_key(&key)
+    }
+
+    /// How fast this broker sends to replicas that are not in sync (`leader.replication.throttled.rate`).
+    pub fn leaders_throttle(&self) -> &Mutex<Throttle> {
+        &self.leaders_throttle
     }
 
     /// The data directory.

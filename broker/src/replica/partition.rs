@@ -34,7 +34,7 @@ use self::leadership::{Leadership, Look, Surroundings};
 use super::proposal::Proposal;
 use super::{Key, NotServed};
 use crate::env::{self, Instant};
-use crate::image::{Assignment, Me};
+use crate::image::{Assignment, IsrMember, Me};
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
 
@@ -248,18 +248,25 @@ impl Partition {
 
     /// Whether the role stays what it is: then it has learnt what is new in the assignment.
     fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
-        let leads = self.is_to_lead(assignment);
+        let (leads, in_sync) = (self.is_to_lead(assignment), self.is_in_sync(assignment));
         match &mut state.role {
             Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
                 leadership.learn(assignment);
                 self.advance_high_watermark(state);
                 true
             }
-            Role::Follower(following) => {
-                following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader)
+            Role::Follower(following)
+                if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
+            {
+                following.in_sync = in_sync;
+                true
             }
-            Role::Leader(_) | Role::Bystander | Role::Offline => false,
+            Role::Leader(_) | Role::Follower(_) | Role::Bystander | Role::Offline => false,
         }
+    }
+
+    fn is_in_sync(&self, assignment: &Assignment) -> bool {
+        assignment.isr.contains(&IsrMember { broker: self.me.id, incarnation: self.me.incarnation })
     }
 
     /// Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
@@ -293,7 +300,8 @@ impl Partition {
     fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
         let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
         state.log.forget_epochs_without_records()?;
-        Ok(Role::Follower(Following { leader, leader_epoch: assignment.leader_epoch, told: -1 }))
+        let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
+        Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync }))
     }
 
     /// Appends what a client sent: one batch. The bytes are checked outside of the partition's lock.

@@ -6,6 +6,7 @@ use crate::Config;
 use crate::layers::{Candidate, candidates, in_force};
 use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, Setting, Value};
+use crate::throttle::THROTTLE_RATES;
 
 /// One setting of a topic or a broker. Sorted by name: Kafka's own order is that of a hash table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Synonym {
 pub enum Source {
     /// The topic's own override.
     Topic = 1,
+    /// This broker's setting, which it follows while it runs.
+    DynamicBroker = 2,
     /// The cluster's setting, which brokers follow while they run.
     DynamicDefaultBroker = 3,
     /// The cluster's setting, or a fact of this broker, read when it starts.
@@ -61,27 +64,46 @@ pub fn describe_topic(overrides: &Config, broker: &BrokerSettings) -> Vec<Descri
 /// All settings of a broker. The `facts` are what the broker is rather than what it was told (`node.id`, `log.dirs`,
 /// `listeners`, ...).
 pub fn describe_broker(broker: &BrokerSettings, facts: &BTreeMap<&str, String>) -> Vec<Described> {
-    let with_fact = |mut described: Described| {
-        if let Some(fact) = facts.get(described.name) {
-            let synonym = Synonym { name: described.name, value: Some(fact.clone()), source: Source::StaticBroker };
-            described.value = Some(fact.clone());
-            described.source = Source::StaticBroker;
-            described.synonyms.insert(0, synonym);
+    let mut described = describe_brokers(broker);
+    for setting in &mut described {
+        if let Some(fact) = facts.get(setting.name) {
+            let synonym = Synonym { name: setting.name, value: Some(fact.clone()), source: Source::StaticBroker };
+            setting.value = Some(fact.clone());
+            setting.source = Source::StaticBroker;
+            setting.synonyms.insert(0, synonym);
         }
-        described
-    };
-    Entity::Broker.settings().values().map(|setting| with_fact(describe(setting, None, &broker.config))).collect()
+        if THROTTLE_RATES.contains(&setting.name) {
+            // Kafka's tools set and clear them broker by broker, and clear only what they are shown so.
+            setting.source = Source::DynamicBroker;
+            setting.synonyms.iter_mut().for_each(|synonym| synonym.source = Source::DynamicBroker);
+        }
+    }
+    described
 }
 
 /// The settings that hold for all brokers together, as Kafka describes the broker without a name: only those that are
 /// set and can change while brokers run.
 pub fn describe_cluster(broker: &BrokerSettings) -> Vec<Described> {
-    let mut described = describe_broker(broker, &BTreeMap::new());
+    let mut described = describe_brokers(broker);
     described
         .retain(|setting| broker.config.contains_key(setting.name) && setting.source == Source::DynamicDefaultBroker);
     for setting in &mut described {
         setting.synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
     }
+    described
+}
+
+fn describe_brokers(broker: &BrokerSettings) -> Vec<Described> {
+    let mut described: Vec<Described> =
+        Entity::Broker.settings().values().map(|setting| describe(setting, None, &broker.config)).collect();
+    described.retain_mut(|setting| {
+        if THROTTLE_RATES.contains(&setting.name) {
+            // Where they are not set Kafka does not know them here, nor what they would be.
+            setting.synonyms.retain(|synonym| synonym.source != Source::Default);
+            return !setting.synonyms.is_empty();
+        }
+        true
+    });
     described
 }
 

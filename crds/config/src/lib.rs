@@ -5,6 +5,7 @@
 //! - `layers`: which of the values that a setting could have is in force;
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them;
 //! - [`describe`]: the same as DescribeConfigs tells them;
+//! - [`throttle`]: what slows the copying of replicas down;
 //! - [`alter`]: the changes of IncrementalAlterConfigs.
 //!
 //! Always: a value that the checks accept is obeyed. Where a stored value is one that they refuse (an object written
@@ -20,6 +21,7 @@ mod layers;
 mod plumbing;
 pub mod resolved;
 pub mod setting;
+pub mod throttle;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ pub use broker::SETTINGS as BROKER_SETTINGS;
 pub use describe::{Described, Source, Synonym, describe_broker, describe_cluster, describe_topic};
 pub use resolved::{BrokerSettings, CleanupPolicy, Compression, TimestampType, TopicSettings};
 pub use setting::{Entity, Kind, Setting, SettingError, Status};
+pub use throttle::{THROTTLE_RATES, ThrottledReplicas};
 pub use topic::SETTINGS as TOPIC_SETTINGS;
 
 /// Settings by name, as they stand in a spec or a request.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::Config;
 use crate::layers::in_force;
 use crate::setting::{Entity, Value};
+use crate::throttle::ThrottledReplicas;
 
 /// All settings of a topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,12 @@ pub struct TopicSettings {
     pub flush_messages: Option<u64>,
     /// Flush after this time.
     pub flush_interval: Option<Duration>,
+    /// Replicas that copy slowly while they are not in sync.
+    pub follower_throttled: ThrottledReplicas,
     /// Bytes between index entries.
     pub index_interval_bytes: u32,
+    /// Replicas that send slowly to those that are not in sync.
+    pub leader_throttled: ThrottledReplicas,
     /// Compact a record after this time at the latest.
     pub max_compaction_lag: Option<Duration>,
     /// The largest batch, with its header.
@@ -106,6 +111,8 @@ pub struct BrokerSettings {
     pub default_replication_factor: i16,
     /// The most that one fetch is answered with.
     pub fetch_max_bytes: usize,
+    /// Bytes that throttled replicas here fetch in a second while they are not in sync; `None`: no limit.
+    pub follower_throttled_rate: Option<u64>,
     /// How long an empty group's first rebalance waits.
     pub group_initial_rebalance_delay: Duration,
     /// The longest session of a group's member.
@@ -116,6 +123,8 @@ pub struct BrokerSettings {
     pub group_min_session_timeout: Duration,
     /// How long a broker must have been there until leaders return to it; `None`: they don't.
     pub leader_return_after: Option<Duration>,
+    /// Bytes that throttled replicas here send in a second to those that are not in sync; `None`: no limit.
+    pub leader_throttled_rate: Option<u64>,
     /// How often to look for records to flush.
     pub log_flush_scheduler_interval: Option<Duration>,
     /// How often to look for segments that retention removes.
@@ -183,7 +192,9 @@ impl TopicSettings {
             file_delete_delay: get.millis("file.delete.delay.ms"),
             flush_messages: get.limit("flush.messages"),
             flush_interval: get.time_limit("flush.ms"),
+            follower_throttled: get.replicas("follower.replication.throttled.replicas"),
             index_interval_bytes: get.number("index.interval.bytes"),
+            leader_throttled: get.replicas("leader.replication.throttled.replicas"),
             max_compaction_lag: get.time_limit("max.compaction.lag.ms"),
             max_message_bytes: get.number("max.message.bytes"),
             message_timestamp_after_max: get.time_limit("message.timestamp.after.max.ms"),
@@ -216,6 +227,7 @@ impl BrokerSettings {
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
             default_replication_factor: get.number("default.replication.factor"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
+            follower_throttled_rate: get.limit("follower.replication.throttled.rate"),
             group_initial_rebalance_delay: get.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
             group_max_size: get.number("group.max.size"),
@@ -223,6 +235,7 @@ impl BrokerSettings {
             leader_return_after: get
                 .flag("auto.leader.rebalance.enable")
                 .then(|| Duration::from_secs(get.number("leader.imbalance.check.interval.seconds"))),
+            leader_throttled_rate: get.limit("leader.replication.throttled.rate"),
             log_flush_scheduler_interval: get.time_limit("log.flush.scheduler.interval.ms"),
             log_retention_check_interval: get.millis("log.retention.check.interval.ms"),
             max_incremental_fetch_session_cache_slots: get.number("max.incremental.fetch.session.cache.slots"),
@@ -319,6 +332,10 @@ impl Getter<'_> {
 
     fn text(&self, name: &str) -> String {
         self.value(name).to_string()
+    }
+
+    fn replicas(&self, name: &str) -> ThrottledReplicas {
+        ThrottledReplicas::read(&self.list(name)).expect("a list that was accepted")
     }
 
     fn list(&self, name: &str) -> Vec<String> {

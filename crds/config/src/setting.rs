@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::throttle::ThrottledReplicas;
+
 /// A setting of a topic or of brokers.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -63,6 +65,8 @@ pub(crate) enum Valid {
     RangeOr(i64, i64, i64),
     Ratio,
     OneOf(&'static [&'static str]),
+    /// `partition:broker` each, or one `*`; empty members mean nothing (Kafka's ThrottledReplicaListValidator).
+    Replicas,
 }
 
 /// A broker setting that stands in for another setting.
@@ -243,7 +247,7 @@ impl Setting {
             Kind::Text | Kind::Class | Kind::Password => Value::Text(raw.to_owned()),
             Kind::List => Value::List(split_list(raw)),
         };
-        match self.valid.refusal(&value) {
+        match self.valid.refusal(self.name, &value) {
             Some((wrong, reason)) => Err(invalid(&wrong, reason)),
             None => Ok(value),
         }
@@ -265,8 +269,8 @@ fn split_list(raw: &str) -> Vec<String> {
 }
 
 impl Valid {
-    /// The part of the value that is wrong, and Kafka's words for it.
-    fn refusal(self, value: &Value) -> Option<(String, String)> {
+    /// The part of the value of `name` that is wrong, and Kafka's words for it.
+    fn refusal(self, name: &str, value: &Value) -> Option<(String, String)> {
         let reason = match (self, value) {
             (Valid::Min(min), Value::Integer(n)) if *n < min => format!("Value must be at least {min}"),
             (Valid::Range(min, _), Value::Integer(n)) if *n < min => format!("Value must be at least {min}"),
@@ -284,6 +288,11 @@ impl Valid {
             (Valid::OneOf(names), Value::List(members)) => {
                 let wrong = members.iter().find(|member| !names.contains(&member.as_str()))?;
                 return Some((wrong.clone(), one_of(names)));
+            }
+            (Valid::Replicas, Value::List(members)) if ThrottledReplicas::read(members).is_none() => {
+                let format = "must be the literal '*' or a list of replicas in the following format: \
+                    [partitionId]:[brokerId],[partitionId]:[brokerId],...";
+                return Some((format!("[{}]", members.join(", ")), format!("{name} {format}")));
             }
             _ => return None,
         };

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
-use crate::setting::Valid::{self, Any, Min, OneOf, Range, RangeOr, Ratio};
+use crate::setting::Valid::{self, Any, Min, OneOf, Range, RangeOr, Ratio, Replicas};
 use crate::setting::{Fallback, Kind, Setting};
 
 /// The settings of a topic, by name.
@@ -24,7 +24,6 @@ pub(crate) const TIERED: Status = Fixed("tiered storage is not supported");
 pub(crate) const PREALLOCATE: Status = Fixed("log files are never preallocated");
 pub(crate) const LZ4_LEVEL: Status = Fixed("the LZ4 encoder has one level, the fast one");
 pub(crate) const UNCLEAN: Status = Fixed("an acknowledged record is never traded for availability");
-const THROTTLED: Status = Fixed("replication throttling is not supported");
 
 const MINUTE: i64 = 60 * 1000;
 const HOUR: i64 = 60 * MINUTE;
@@ -55,10 +54,12 @@ const TABLE: &[Setting] = &[
         Enforced("Flush to disk after this many records. Replication is the better protection.")),
     topic("flush.ms", Long, NEVER, Min(0), FLUSH_MS,
         Enforced("Flush to disk after this time. Replication is the better protection.")),
-    topic("follower.replication.throttled.replicas", List, "", Any, &[], THROTTLED),
+    topic("follower.replication.throttled.replicas", List, "", Replicas, &[],
+        Enforced("partition:broker, ... or *: what these copy while they are not in sync counts against the follower's rate.")),
     topic("index.interval.bytes", Int, "4096", Min(0), &[same("log.index.interval.bytes")],
         Enforced("Bytes of log between two entries of the offset index.")),
-    topic("leader.replication.throttled.replicas", List, "", Any, &[], THROTTLED),
+    topic("leader.replication.throttled.replicas", List, "", Replicas, &[],
+        Enforced("partition:broker, ... or *: what these send to replicas that are not in sync counts against the leader's rate.")),
     topic("local.retention.bytes", Long, "-2", Min(-2), &[same("log.local.retention.bytes")], TIERED),
     topic("local.retention.ms", Long, "-2", Min(-2), &[same("log.local.retention.ms")], TIERED),
     topic("max.compaction.lag.ms", Long, NEVER, Min(1), &[same("log.cleaner.max.compaction.lag.ms")],

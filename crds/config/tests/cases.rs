@@ -97,6 +97,16 @@ fn a_topic_takes_what_kafka_takes() {
             "yes",
             "Invalid value yes for configuration preallocate: Expected value to be either true or false",
         ),
+        ("leader.replication.throttled.replicas", "", "ok"),
+        ("leader.replication.throttled.replicas", "*", "ok"),
+        ("follower.replication.throttled.replicas", "0:1, 12:345,", "ok"),
+        (
+            "follower.replication.throttled.replicas",
+            "0:1,1",
+            "Invalid value [0:1, 1] for configuration follower.replication.throttled.replicas: \
+             follower.replication.throttled.replicas must be the literal '*' or a list of replicas in the following \
+             format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        ),
         ("nope", "1", "Unknown topic config name: nope"),
         ("log.retention.ms", "1", "Unknown topic config name: log.retention.ms"),
     ] {
@@ -109,22 +119,27 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
     for (name, value, expected) in [
         ("preallocate", "FALSE", "ok"),
         ("local.retention.ms", "-2", "ok"),
-        ("leader.replication.throttled.replicas", "", "ok"),
         (
             "remote.storage.enable",
             "true",
             "remote.storage.enable=true: tiered storage is not supported; the only accepted value is false",
-        ),
-        (
-            "leader.replication.throttled.replicas",
-            "*",
-            "leader.replication.throttled.replicas=*: replication throttling is not supported; it must stay empty",
         ),
     ] {
         assert_eq!(text(check_topic(name, value)), expected, "{name}={value}");
     }
     for (name, value, expected) in [
         ("delete.topic.enable", "true", "ok"),
+        ("leader.replication.throttled.rate", "0", "ok"),
+        (
+            "follower.replication.throttled.rate",
+            "-1",
+            "Invalid value -1 for configuration follower.replication.throttled.rate: Value must be at least 0",
+        ),
+        (
+            "replica.alter.log.dirs.io.max.bytes.per.second",
+            "1",
+            "Unknown broker config name: replica.alter.log.dirs.io.max.bytes.per.second",
+        ),
         (
             "controller.quorum.voters",
             "",
@@ -232,7 +247,17 @@ fn values_become_what_the_data_path_works_with() {
     assert_eq!((of_brokers.producer_id_expiration, of_brokers.strict_validation), (Duration::from_millis(7), true));
     assert!(!default.strict_validation);
 
+    let throttled = topic(&[("leader.replication.throttled.replicas", "0:1,2:3")], &[]);
+    assert!(throttled.leader_throttled.contains(2, 3) && !throttled.leader_throttled.contains(2, 1));
+    assert!(!throttled.follower_throttled.contains(2, 3));
+    assert!(topic(&[("follower.replication.throttled.replicas", "*")], &[]).follower_throttled.contains(7, 7));
+    for wrong in ["*,0:1", "0:1,*", "**", "+0:1", "0:1:2", "0:", ":1", "0 :1", "0:99999999999"] {
+        let refused = check_topic("leader.replication.throttled.replicas", wrong);
+        assert!(refused.is_err(), "{wrong}");
+    }
+
     let broker = BrokerSettings::default();
+    assert_eq!((broker.leader_throttled_rate, broker.follower_throttled_rate), (None, None));
     assert_eq!(broker.offsets_retention, Duration::from_hours(7 * 24));
     assert_eq!(broker.queued_max_request_bytes, None);
     let never_idle = BrokerSettings::resolve(&config(&[("connections.max.idle.ms", "-1")]));
@@ -297,6 +322,20 @@ fn a_broker_describes_its_settings_and_itself() {
     let cluster = describe_cluster(&broker);
     assert_eq!(cluster.iter().map(|setting| setting.name).collect::<Vec<_>>(), ["log.segment.bytes"]);
     assert_eq!(synonyms(&cluster[0]), ["log.segment.bytes=2000000@3"]);
+}
+
+#[test]
+fn a_throttles_rate_is_described_where_it_is_set_and_as_each_brokers_own() {
+    let broker = BrokerSettings::resolve(&config(&[("leader.replication.throttled.rate", "1000")]));
+    assert_eq!((broker.leader_throttled_rate, broker.follower_throttled_rate), (Some(1000), None));
+    let mut of_broker = describe_broker(&broker, &BTreeMap::new());
+    of_broker.retain(|setting| setting.name.ends_with(".throttled.rate"));
+    let of_cluster = describe_cluster(&broker);
+    for (described, source) in [(of_broker, Source::DynamicBroker), (of_cluster, Source::DynamicDefaultBroker)] {
+        let [rate] = &described[..] else { panic!("{described:?}") };
+        assert_eq!((rate.value.as_deref(), rate.source, rate.read_only), (Some("1000"), source, false));
+        assert_eq!(synonyms(rate), [format!("leader.replication.throttled.rate=1000@{}", source as i8)]);
+    }
 }
 
 #[test]

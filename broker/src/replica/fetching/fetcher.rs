@@ -20,6 +20,7 @@ use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::{Checkpoints, PartitionKey};
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
+use crate::replica::throttle::Throttle;
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -34,6 +35,7 @@ pub(super) struct Fetcher {
     leader: BrokerId,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
+    throttle: Arc<Mutex<Throttle>>,
     todo: watch::Receiver<Work>,
     unheard: watch::Sender<BTreeSet<BrokerId>>,
     /// The leader is among the unheard.
@@ -46,10 +48,11 @@ impl Fetcher {
         leader: BrokerId,
         workers: Workers,
         checkpoints: Arc<Mutex<Checkpoints>>,
+        throttle: Arc<Mutex<Throttle>>,
         todo: watch::Receiver<Work>,
         unheard: watch::Sender<BTreeSet<BrokerId>>,
     ) -> Fetcher {
-        Fetcher { me, leader, workers, checkpoints, todo, unheard, misses: false }
+        Fetcher { me, leader, workers, checkpoints, throttle, todo, unheard, misses: false }
     }
 
     /// Fetches until it is aborted.
@@ -88,11 +91,15 @@ impl Fetcher {
             () = news(&mut self.todo, work) => return Ok(()),
         };
         let mut rounds = Rounds::new(work);
+        let rate = work.settings.follower_throttled_rate;
         loop {
             let now = env::now();
-            let asked = rounds.ask(now);
+            let room = rate.map(|rate| self.throttle.lock().room(rate, now));
+            let (asked, lacks_room) = rounds.ask(now, room);
             if asked.is_empty() {
-                let until = rounds.resting.next(now).unwrap_or(now + work.settings.replica_fetch_backoff);
+                let has_room = rate.filter(|_| lacks_room).map(|rate| now + self.throttle.lock().pause(rate));
+                let until = rounds.resting.next(now).into_iter().chain(has_room).min();
+                let until = until.unwrap_or(now + work.settings.replica_fetch_backoff);
                 tokio::select! {
                     () = env::sleep_until(until) => continue,
                     () = news(&mut self.todo, work) => return Ok(()),
@@ -113,6 +120,9 @@ impl Fetcher {
                 }
             };
             self.miss(false);
+            if rate.is_some() {
+                self.throttle.lock().count(round::slow_bytes(&asked, &response));
+            }
             let asked = rounds.with_partitions(asked);
             let checkpoints = self.checkpoints.clone();
             let taken = self.workers.run(move || take_in(asked, response, &checkpoints)).await;
@@ -145,6 +155,8 @@ struct Rounds {
     /// Who is asked for first: those that had nothing last time.
     order: Vec<Key>,
     resting: Resting,
+    /// What is asked for of one partition at most.
+    most: i32,
 }
 
 impl Rounds {
@@ -154,19 +166,35 @@ impl Rounds {
             work.partitions.iter().map(|(p, epoch)| (key(p), (p.clone(), *epoch))).collect();
         let mut order: Vec<Key> = partitions.keys().copied().collect();
         order.sort_unstable();
-        Rounds { partitions, order, resting: Resting::new(work.settings.replica_fetch_backoff) }
+        let (resting, most) =
+            (Resting::new(work.settings.replica_fetch_backoff), work.settings.replica_fetch_max_bytes);
+        Rounds { partitions, order, resting, most }
     }
 
-    fn ask(&self, now: env::Instant) -> Vec<Asked> {
-        let ask = |key: &Key| {
-            let (partition, epoch) = self.partitions.get(key)?;
-            Some(Asked { key: *key, next: partition.next_fetch(*epoch)? })
-        };
-        self.order.iter().filter(|key| !self.resting.holds(key, now)).filter_map(ask).collect()
+    /// What to ask for now, with so much room for what is copied slowly (none: there is no rate); and whether anything is left out for
+    /// want of room.
+    fn ask(&self, now: env::Instant, mut room: Option<usize>) -> (Vec<Asked>, bool) {
+        let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
+        for key in self.order.iter().filter(|key| !self.resting.holds(key, now)) {
+            let Some((partition, epoch)) = self.partitions.get(key) else { continue };
+            let Some(next) = partition.next_fetch(*epoch) else { continue };
+            let room = match &mut room {
+                Some(left) if partition.follows_slowly() => match round::room_for(&next, self.most, left) {
+                    None => {
+                        lacks_room = true;
+                        continue;
+                    }
+                    room => room,
+                },
+                _ => None,
+            };
+            asked.push(Asked { key: *key, next, room });
+        }
+        (asked, lacks_room)
     }
 
     fn with_partitions(&self, asked: Vec<Asked>) -> HashMap<Key, (Arc<Partition>, NextFetch)> {
-        let found = asked.into_iter().filter_map(|Asked { key, next }| {
+        let found = asked.into_iter().filter_map(|Asked { key, next, .. }| {
             let (partition, _) = self.partitions.get(&key)?;
             Some((key, (partition.clone(), next)))
         });

@@ -22,7 +22,8 @@ use tokio::task::AbortHandle;
 use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
 use super::partition::Partition;
-use crate::env::Workers;
+use super::throttle::Throttle;
+use crate::env::{self, Workers};
 use crate::image::{BrokerId, ClusterImage, Endpoint, Me};
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
@@ -31,6 +32,8 @@ pub struct Fetchers {
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     running: Mutex<HashMap<FetcherId, Running>>,
+    /// All of them together keep to `follower.replication.throttled.rate`.
+    throttle: Arc<Mutex<Throttle>>,
     /// Leaders that owe an answer.
     unheard: watch::Sender<BTreeSet<BrokerId>>,
 }
@@ -79,7 +82,8 @@ impl Work {
 impl Fetchers {
     /// No fetcher yet.
     pub fn new(me: Me, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
-        Fetchers { me, workers, checkpoints, running: Mutex::default(), unheard: watch::Sender::default() }
+        let throttle = Arc::new(Mutex::new(Throttle::new(env::now())));
+        Fetchers { me, workers, checkpoints, running: Mutex::default(), throttle, unheard: watch::Sender::default() }
     }
 
     /// Leaders that were asked and have been silent for longer than they ever should, as long as they are followed.
@@ -124,8 +128,9 @@ impl Fetchers {
 
     fn start(&self, leader: BrokerId) -> Running {
         let (work, todo) = watch::channel(Work::default());
-        let fetcher =
-            Fetcher::new(self.me, leader, self.workers.clone(), self.checkpoints.clone(), todo, self.unheard.clone());
+        let (workers, checkpoints) = (self.workers.clone(), self.checkpoints.clone());
+        let (throttle, unheard) = (self.throttle.clone(), self.unheard.clone());
+        let fetcher = Fetcher::new(self.me, leader, workers, checkpoints, throttle, todo, unheard);
         Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
     }
 

@@ -1,11 +1,11 @@
 //! One fetch after the other: what to ask for next, and what an answer means. Values in, values out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ottla_config::BrokerSettings;
-use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
-use ottla_wire::{ErrorCode, Uuid};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState};
+use ottla_wire::{ErrorCode, Records, Uuid};
 
 use crate::env::Instant;
 use crate::image::Me;
@@ -28,22 +28,25 @@ pub struct Asked {
     pub key: Key,
     /// Where it goes on.
     pub next: NextFetch,
+    /// Where it is copied slowly: how many bytes there is room for.
+    pub room: Option<usize>,
 }
 
 /// A fetch for all of `asked`, in this order: who comes first is served first.
 pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for Asked { key: (topic_id, partition), next } in asked {
+    for Asked { key: (topic_id, partition), next, room } in asked {
         if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
             topics.push(FetchTopic { topic_id: *topic_id, ..Default::default() });
         }
+        let most = settings.replica_fetch_max_bytes;
         let wanted = FetchPartition {
             partition: *partition,
             current_leader_epoch: next.leader_epoch,
             fetch_offset: next.offset,
             last_fetched_epoch: next.last_epoch,
             log_start_offset: next.log_start,
-            partition_max_bytes: settings.replica_fetch_max_bytes,
+            partition_max_bytes: room.map_or(most, |room| i32::try_from(room).map_or(most, |room| most.min(room))),
             high_watermark: next.told_high_watermark,
             ..Default::default()
         };
@@ -59,6 +62,27 @@ pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchReque
         topics,
         ..Default::default()
     }
+}
+
+/// How much may be asked for of a partition that is copied slowly, and takes it from `left`, where `most` is asked for of others; none
+/// while nothing is left. Who has caught up goes on in any case: its leader must hear that, to take it into the ISR.
+pub fn room_for(next: &NextFetch, most: i32, left: &mut usize) -> Option<usize> {
+    let most = usize::try_from(most).unwrap_or(0);
+    if next.is_caught_up() {
+        return Some(most);
+    }
+    let room = most.min(*left);
+    let may_ask = *left > 0;
+    *left -= room;
+    may_ask.then_some(room)
+}
+
+/// Bytes of what is copied slowly in an answer to `asked`.
+pub fn slow_bytes(asked: &[Asked], response: &FetchResponse) -> usize {
+    let slow: HashSet<Key> = asked.iter().filter(|asked| asked.room.is_some()).map(|asked| asked.key).collect();
+    let answers = response.responses.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p)));
+    let slow = answers.filter(|(topic_id, partition)| slow.contains(&(*topic_id, partition.partition_index)));
+    slow.filter_map(|(_, partition)| partition.records.as_ref()).map(Records::len).sum()
 }
 
 /// What an answer means for its partition.
@@ -141,7 +165,8 @@ impl Resting {
 
 #[cfg(test)]
 mod tests {
-    use ottla_wire::m01_fetch::EpochEndOffset;
+    use bytes::Bytes;
+    use ottla_wire::m01_fetch::{EpochEndOffset, FetchableTopicResponse};
 
     use super::*;
     use crate::env;
@@ -169,7 +194,8 @@ mod tests {
         let me = Me { id: BrokerId(2), incarnation: Incarnation(77) };
         let next = NextFetch { leader_epoch: 5, offset: 9, last_epoch: 4, log_start: 1, told_high_watermark: 8 };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)].into_iter().map(|key| Asked { key, next }).collect();
+        let asked: Vec<Asked> =
+            [(a, 0), (a, 3), (b, 0)].into_iter().map(|key| Asked { key, next, room: None }).collect();
         let request = request(me, &asked, &BrokerSettings::default());
         assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
         let counts: Vec<_> = request.topics.iter().map(|topic| (topic.topic_id, topic.partitions.len())).collect();
@@ -177,6 +203,44 @@ mod tests {
         let first = &request.topics[0].partitions[0];
         assert_eq!((first.current_leader_epoch, first.fetch_offset, first.last_fetched_epoch), (5, 9, 4));
         assert_eq!(first.high_watermark, 8);
+    }
+
+    #[test]
+    fn what_is_copied_slowly_shares_the_room_and_who_has_caught_up_needs_none() {
+        let next = |offset, told_high_watermark| NextFetch {
+            leader_epoch: 5,
+            offset,
+            last_epoch: 4,
+            log_start: 0,
+            told_high_watermark,
+        };
+        let (behind, new, caught_up) = (next(5, 9), next(0, -1), next(9, 9));
+        let mut left = 150;
+        for (next, room, still_left) in
+            [(behind, Some(100), 50), (new, Some(50), 0), (behind, None, 0), (new, None, 0), (caught_up, Some(100), 0)]
+        {
+            assert_eq!((room_for(&next, 100, &mut left), left), (room, still_left), "{next:?}");
+        }
+        assert_eq!(room_for(&behind, 0, &mut 7), Some(0), "a first batch comes whole");
+    }
+
+    #[test]
+    fn only_what_is_copied_slowly_counts() {
+        let next = NextFetch { leader_epoch: 0, offset: 0, last_epoch: -1, log_start: 0, told_high_watermark: -1 };
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let asked = [((a, 0), Some(7)), ((a, 1), None), ((b, 0), Some(7)), ((b, 1), Some(7))];
+        let asked = asked.map(|(key, room)| Asked { key, next, room });
+        let partition = |partition_index, len| PartitionData {
+            partition_index,
+            records: Some(Bytes::from(vec![0; len]).into()),
+            ..Default::default()
+        };
+        let topic = |topic_id, partitions| FetchableTopicResponse { topic_id, partitions, ..Default::default() };
+        let responses = vec![
+            topic(a, vec![partition(0, 1), partition(1, 10)]),
+            topic(b, vec![partition(1, 100), PartitionData::default()]),
+        ];
+        assert_eq!(slow_bytes(&asked, &FetchResponse { responses, ..Default::default() }), 101);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Following {
     pub leader_epoch: i32,
     /// The high watermark that the leader has told last.
     pub told: i64,
+    /// The newest assignment names what our disk holds now in the ISR.
+    pub in_sync: bool,
 }
 
 /// Where a follower goes on: what it asks its leader for.
@@ -34,6 +36,13 @@ pub struct NextFetch {
     pub log_start: i64,
     /// The high watermark that it was told last; −1: none in this epoch.
     pub told_high_watermark: i64,
+}
+
+impl NextFetch {
+    /// Whether it has everything that was committed when it last heard: it may be about to join.
+    pub fn is_caught_up(&self) -> bool {
+        self.told_high_watermark >= 0 && self.offset >= self.told_high_watermark
+    }
 }
 
 /// Records from the leader, and what it says of itself.
@@ -75,6 +84,17 @@ impl Partition {
         match &self.state.lock().role {
             Role::Follower(following) => Some((following.leader, following.leader_epoch)),
             Role::Bystander | Role::Leader(_) | Role::Offline => None,
+        }
+    }
+
+    /// Whether this broker is to copy the partition no faster than it is told: where its topic says so, and never where it is in sync.
+    pub fn follows_slowly(&self) -> bool {
+        let state = self.state.lock();
+        match &state.role {
+            Role::Follower(following) => {
+                !following.in_sync && state.settings.follower_throttled.contains(self.number, self.me.id.0)
+            }
+            Role::Bystander | Role::Leader(_) | Role::Offline => false,
         }
     }
 

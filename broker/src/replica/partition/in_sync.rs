@@ -2,7 +2,7 @@
 
 use super::{Partition, Role, State};
 use crate::env;
-use crate::image::{Assignment, BrokerId, Incarnation};
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember};
 
 /// A change of an ISR.
 pub struct IsrChange {
@@ -23,6 +23,17 @@ impl Partition {
         if may_join {
             // With no room left the next regular look finds it.
             let _ = self.joining.try_send((self.topic_id, self.number));
+        }
+    }
+
+    /// Whether this broker is to send `follower` no faster than it is told: where its topic says so, and never to one that is in sync.
+    pub fn leads_slowly(&self, follower: IsrMember) -> bool {
+        let state = self.state.lock();
+        match &state.role {
+            Role::Leader(leadership) => {
+                !leadership.waits_for(follower) && state.settings.leader_throttled.contains(self.number, self.me.id.0)
+            }
+            Role::Bystander | Role::Follower(_) | Role::Offline => false,
         }
     }
 

@@ -146,6 +146,11 @@ impl Leadership {
         broker != self.me.id && self.committed.replicas.contains(&broker)
     }
 
+    /// Whether the high watermark waits for this member: it is in sync, or may be by now.
+    pub fn waits_for(&self, member: IsrMember) -> bool {
+        self.maximal.contains(&member)
+    }
+
     /// See [`rules::high_watermark`]; it stands still while the committed ISR is below its floor, too.
     pub fn high_watermark(&self, current: i64, log_end: i64, min_in_sync: usize) -> i64 {
         let floor = self.committed.floor(min_in_sync);
