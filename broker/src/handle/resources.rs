@@ -81,7 +81,7 @@ pub async fn alter(
             kind::BROKER => {
                 let changes = cluster_wide(context, name, &changes, others)?;
                 let from = image.settings.config().clone();
-                let mut to = alter_broker(&base(&from), &changes).map_err(refuse)?;
+                let mut to = alter_broker(&base(&from), &changes).map_err(refuse_of_brokers)?;
                 if others == Others::Go {
                     // What brokers can't change while they run is not this request's to remove.
                     keep_static(&from, &mut to);
@@ -156,6 +156,20 @@ fn refuse(error: SettingError) -> Refused {
         | SettingError::ReadOnly { .. } => ErrorCode::INVALID_CONFIG,
     };
     Refused { code, message: error.to_string() }
+}
+
+/// Kafka has another code for values that brokers can't have (KAFKA-13609).
+fn refuse_of_brokers(error: SettingError) -> Refused {
+    match error {
+        SettingError::NotAList { .. } => refuse(error),
+        SettingError::Duplicate
+        | SettingError::Null { .. }
+        | SettingError::Unknown { .. }
+        | SettingError::Invalid { .. }
+        | SettingError::Unsupported { .. }
+        | SettingError::Conflict(_)
+        | SettingError::ReadOnly { .. } => Refused { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
+    }
 }
 
 /// A request that names a resource twice: which of the two was meant?
