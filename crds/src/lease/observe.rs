@@ -52,15 +52,7 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
-            event = events.next() => match event {
-                Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => {
-                    leases.see(lease, Instant::now());
-                }
-                Some(Ok(Event::Delete(lease))) => leases.forget(&lease.name_any(), Instant::now()),
-                Some(Ok(Event::Init | Event::InitDone)) => {}
-                Some(Err(error)) => warn!(%error, "failed to watch leases"),
-                None => return,
-            },
+            biased; // a stall is noticed before anybody is judged by the clock
             _ = tick.tick() => {
                 let now = Instant::now();
                 if now.duration_since(last_tick) > STALL {
@@ -70,6 +62,16 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
                 leases.look_again(&api).await;
                 last_tick = Instant::now();
             }
+            event = events.next() => match event {
+                Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => {
+                    leases.hear(Instant::now());
+                    leases.see(lease, Instant::now());
+                }
+                Some(Ok(Event::Delete(lease))) => leases.forget(&lease.name_any(), Instant::now()),
+                Some(Ok(Event::Init | Event::InitDone)) => {}
+                Some(Err(error)) => warn!(%error, "failed to watch leases"),
+                None => return,
+            },
         }
         let now = leases.sightings(Instant::now());
         seen.send_if_modified(|before| {
@@ -98,11 +100,22 @@ impl Seen {
 }
 
 #[derive(Default)]
-struct Leases(BTreeMap<String, Seen>);
+struct Leases {
+    seen: BTreeMap<String, Seen>,
+    /// A second look was in vain, and the API server has not been heard since.
+    deaf: bool,
+}
 
 impl Leases {
+    /// The API server is heard. If it was not before, neither was it by those who renew: they get the whole time to do so.
+    fn hear(&mut self, now: Instant) {
+        if std::mem::take(&mut self.deaf) {
+            self.start_anew(now);
+        }
+    }
+
     fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
-        let seen = self.0.entry(lease.name_any()).or_default();
+        let seen = self.seen.entry(lease.name_any()).or_default();
         seen.observed.see(&lease.spec.clone().unwrap_or_default(), now);
         seen.confirmed &= seen.observed.judge(now) == Sight::Expired;
         seen.lease = lease;
@@ -111,13 +124,13 @@ impl Leases {
 
     fn forget(&mut self, name: &str, now: Instant) {
         let gone = |seen: &Seen| matches!(seen.judge(now), Sight::Expired | Sight::Released);
-        if self.0.get(name).is_some_and(gone) {
-            self.0.remove(name);
+        if self.seen.get(name).is_some_and(gone) {
+            self.seen.remove(name);
         }
     }
 
     fn start_anew(&mut self, now: Instant) {
-        for seen in self.0.values_mut() {
+        for seen in self.seen.values_mut() {
             seen.observed.start_anew(now);
             seen.confirmed = false;
         }
@@ -128,18 +141,20 @@ impl Leases {
         let now = Instant::now();
         let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(now) == Sight::Expired;
         let names: Vec<String> =
-            self.0.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
+            self.seen.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
         for name in names {
             match timeout(REREAD, api.get_opt(&name)).await {
                 Ok(Ok(Some(lease))) => {
                     let now = Instant::now();
+                    self.hear(now);
                     let seen = self.see(lease, now);
                     seen.confirmed = seen.observed.judge(now) == Sight::Expired;
                 }
-                Ok(Ok(None)) => drop(self.0.remove(&name)),
+                Ok(Ok(None)) => drop(self.seen.remove(&name)),
                 Ok(Err(_)) | Err(_) => {
                     warn!(lease = name, "failed to look again at a lease that seems expired: all are watched anew");
                     self.start_anew(Instant::now());
+                    self.deaf = true;
                     return;
                 }
             }
@@ -153,6 +168,6 @@ impl Leases {
             acquired: seen.lease.spec.as_ref().and_then(|spec| Some(spec.acquire_time.as_ref()?.0)),
             annotations: seen.lease.metadata.annotations.clone().unwrap_or_default(),
         };
-        self.0.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()
+        self.seen.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()
     }
 }

@@ -357,6 +357,26 @@ async fn nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen(
     assert!(timeout(Duration::from_secs(60), observer.wait_for(dead)).await.is_err());
 }
 
+/// The moment at which it is heard again may be the one before the observer's patience ends.
+#[tokio::test(start_paused = true)]
+async fn whoever_renews_soon_after_an_api_server_that_was_away_is_not_given_up() {
+    let dead = |seen: &Sightings| seen.values().any(|sighting| sighting.sight == Sight::Expired);
+    for tenths in 0..70 {
+        let (server, api) = server();
+        let mut observer = observer(&api);
+        let one = Process::start(&api, claim("one"));
+        seen(&mut observer, Sight::Alive).await;
+        server.faults().set_outage(true);
+        one.kill();
+        sleep(Duration::from_secs(20) + tenths * Duration::from_millis(100)).await;
+        server.faults().set_outage(false);
+        sleep(Duration::from_secs(1)).await;
+        let _restarted = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("again") });
+        let given_up = timeout(Duration::from_secs(20), observer.wait_for(dead)).await;
+        assert!(given_up.is_err(), "after {tenths} tenths of a second");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_its_own_stall_an_observer_gives_nobody_up_too_early() {
     let (_server, api) = server();
