@@ -56,6 +56,8 @@ pub struct Metrics {
     pub isr_expands: IntCounter,
     /// Partitions of the whole cluster that nobody leads, as this broker's image shows it.
     pub offline_partitions: IntGauge,
+    /// Of these, those of which a broker has said what it has.
+    pub recovering_partitions: IntGauge,
     /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
     pub brokers_down: IntGauge,
     /// Bytes that the data directory's file system has.
@@ -136,6 +138,11 @@ impl Metrics {
                 &r,
                 "ottla_offline_partitions",
                 "Partitions of the cluster that nobody leads, as this broker sees it",
+            ),
+            recovering_partitions: gauge(
+                &r,
+                "ottla_recovering_partitions",
+                "Partitions that nobody leads and of which a broker has reported what is left, as this broker sees it",
             ),
             brokers_down: gauge(
                 &r,

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
+pub use recovery::RecoveryOrder;
 
 /// A broker's id: its ordinal in the StatefulSet, from 0. −1 never occurs: "nobody" is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -214,6 +215,9 @@ pub enum Refusal {
     /// The partition has a leader, or a member that can lead.
     #[error("the partition needs no recovery")]
     NoRecovery,
+    /// An order to recover was given for another leader epoch.
+    #[error("the order is about another leader epoch")]
+    OtherEpoch,
     /// Nothing would change.
     #[error("nothing would change")]
     Unchanged,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    assignment::BrokerId,
+    assignment::{BrokerId, RecoveryOrder},
     schema::{self, ClusterRef},
 };
 
@@ -90,6 +90,11 @@ pub struct KafkaTopicSpec {
     /// Partitions whose preferred replicas shall lead now, where they are in sync. Done once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_election: Option<PreferredElection>,
+    /// What partitions go on with that wait for in-sync replicas which will not come back. Acknowledged records that only the missing
+    /// ones have are given up for good, so make sure that their brokers do not run. The condition ReplicasHealthy tells who is waited
+    /// for, and shows the command. Done once, in the leader epochs that it names; afterwards it means nothing, and may stay or go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// Topic settings by Kafka's names.
     // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker writes
     // back for AlterConfigs equals what a user wrote.
@@ -111,6 +116,21 @@ pub struct PreferredElection {
     /// The partitions whose preferred replicas shall lead.
     #[schemars(length(max = 10000))]
     pub partitions: Vec<i32>,
+}
+
+/// What an administrator gives up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovery {
+    /// The topic's id, as its status says: a topic that is made again from the same file is another.
+    #[schemars(with = "String", length(min = 36, max = 36))]
+    pub topic_id: Uuid,
+    /// The partitions that wait, and the broker whose records each goes on with.
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
+    )]
+    pub partitions: Vec<RecoveryOrder>,
 }
 
 /// Which brokers hold a partition.
@@ -142,6 +162,9 @@ pub struct KafkaTopicStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The id of the cluster that this status is about: another that has the name knows nothing of the topic's records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
     /// The topic's name in Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_name: Option<String>,

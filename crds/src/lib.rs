@@ -32,6 +32,8 @@ pub use kafka_cluster::{
     BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, Listener,
     ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
 };
-pub use kafka_topic::{DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection};
+pub use kafka_topic::{
+    DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,
+};
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use schema::{ClusterRef, GROUP, VERSION, all};

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::leash::{Folder, Leash};
+use crate::need::program;
 use crate::raw::Connection;
 use crate::target::{Maker, kafka_script};
 use crate::wait::until;
@@ -273,6 +274,19 @@ impl Trio {
         let partitions = self.partitions(topic)?;
         let partition = partitions.get(partition).context("the topic has that partition")?;
         Ok(u16::try_from(partition.leader_id).ok())
+    }
+
+    /// Runs a command line as somebody who has Ottla's objects in front of him, and tells what it printed.
+    pub fn run(&self, line: &str) -> Result<String> {
+        let kubectl = program("kubectl").context("there is no kubectl")?;
+        let paths = kubectl.parent().map(Path::to_owned).into_iter();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).env("KUBECONFIG", self.path("kubeconfig"));
+        command.env("PATH", std::env::join_paths(paths.chain(std::env::split_paths(&path)))?);
+        let output = command.output()?;
+        ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// All objects of a kind of Ottla's, by its plural.

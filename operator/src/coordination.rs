@@ -104,7 +104,6 @@ struct Coordination<'a> {
 impl Coordination<'_> {
     async fn run(mut self, mut shown: Shown, mut sightings: watch::Receiver<Sightings>) {
         let writer = Writer::new(&self.client, self.namespace);
-        let fresh_cluster_id = Uuid::new_v4();
         let mut pace = Pace::default();
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
         let mut pings = Pings::default();
@@ -157,7 +156,8 @@ impl Coordination<'_> {
                 assignments: shown.assignments.state(),
                 platform,
                 now: Time(Timestamp::now()),
-                fresh_cluster_id,
+                // Another for each: a cluster that is made again under its name is another cluster.
+                fresh_cluster_id: Uuid::new_v4(),
             };
             let steps = plan::plan(&world);
             let next_try = take(&writer, &mut pace, steps).await;

@@ -6,6 +6,7 @@
 //! - [`assignments`]: elections and graves
 //! - [`moves`]: where replicas are wanted, and who should lead
 //! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
+//! - [`replicas`]: whom its partitions wait for
 //! - [`cluster`]: what is said about the cluster
 //! - [`rules`]: what topics' settings come to
 //! - [`condition`]: conditions that keep their times
@@ -31,6 +32,7 @@ pub mod cluster;
 pub mod condition;
 pub mod moves;
 pub mod platform;
+pub mod replicas;
 pub mod rules;
 pub mod topic;
 
@@ -77,6 +79,8 @@ pub enum Step {
         read: Arc<KafkaAssignment>,
         /// The entries that change.
         next: Vec<Assignment>,
+        /// What to tell, and of which topic.
+        news: Vec<(Arc<KafkaTopic>, News)>,
     },
     /// Add entries to an assignment.
     Append {

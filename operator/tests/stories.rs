@@ -155,13 +155,16 @@ async fn of_two_objects_for_one_topic_the_older_has_it() {
     world.until("and is told so", |seen| free(seen.topic("same"))).await;
 }
 
+/// Nobody listens there: when half of all brokers look dead, the operator asks them before it believes their Leases.
+async fn closed_port() -> u16 {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_dies_takes_its_leaderships_with_it_and_brings_them_back() {
     let world = World::with_cluster(1).await;
     let _operator = world.operator();
-    // It is the only one, so the operator asks it before it believes the Lease: nobody listens there.
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let broker = world.broker_at(0, 7, closed);
+    let broker = world.broker_at(0, 7, closed_port().await);
     world.apply_topic("orders", 3).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
     let identity = broker.kill();
@@ -196,6 +199,89 @@ async fn a_broker_that_may_have_lost_records_leads_only_after_its_report() {
     world.until("it leads again", |seen| seen.leaders("orders").len() == 2).await;
     let entry = world.seen().await.assignments[0].spec.partitions[1].clone();
     assert_eq!((entry.isr[0].incarnation, entry.reports.len()), (Incarnation(8), 0));
+}
+
+/// What the condition says is to be done, as `kubectl` would do it.
+fn told_patch(seen: &Seen) -> Option<serde_json::Value> {
+    let message = seen.message(seen.topic("orders"), "ReplicasHealthy");
+    let (_, patch) = message.split_once("kubectl patch kafkatopic orders -n default --type merge -p '")?;
+    Some(serde_json::from_str(patch.trim_end_matches('\'')).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_condition_shows_and_only_once() {
+    let world = World::with_cluster(3).await;
+    let _operator = world.operator();
+    let zero = world.broker_at(0, 7, closed_port().await);
+    let one = world.broker_at(1, 8, closed_port().await);
+    let _two = world.broker(2, 9);
+    let placed = ottla_crds::Placement { partition: 0, replicas: vec![BrokerId(0), BrokerId(1)] };
+    world.apply(world.topic("orders", 1, |spec| spec.placement = vec![placed])).await;
+    world.until("it has a leader", |seen| seen.leaders("orders").len() == 1).await;
+
+    let zero = zero.kill();
+    let one = one.kill();
+    let offline = |seen: &Seen| condition(seen.topic("orders"), "Ready") == Some(("False", "PartitionsOffline"));
+    world.until("nobody leads", offline).await;
+    let seen = world.seen().await;
+    assert_eq!(seen.message(seen.topic("orders"), "ReplicasHealthy"), "partitions 0 wait for brokers 0–1");
+
+    // One comes back without its last records; the other's volume is lost.
+    let broker = world.broker_at_after(0, 17, closed_port().await, zero);
+    let recovering = |seen: &Seen| condition(seen.topic("orders"), "Ready") == Some(("False", "Recovering"));
+    world.until("that is said", recovering).await;
+    assert_eq!(told_patch(&world.seen().await), None, "it has not said what it has");
+    world.report(BrokerId(0), 17, 100).await;
+    world.until("a way out is told", |seen| told_patch(seen).is_some()).await;
+    world.settle().await;
+    assert!(world.seen().await.leaders("orders").is_empty(), "nobody has given anything up");
+
+    let patch = told_patch(&world.seen().await).unwrap();
+    world.patch_topic("orders", patch.clone()).await;
+    world.until("it goes on", |seen| seen.leaders("orders") == [(0, BrokerId(0))].into()).await;
+    let entry = world.seen().await.assignments[0].spec.partitions[0].clone();
+    assert_eq!((entry.leader_epoch, entry.isr.len(), entry.isr[0].incarnation), (2, 1, Incarnation(17)));
+    world.settle().await;
+    assert!(world.events().await.contains(&"RecoveredByOrder".to_owned()));
+
+    // The same once more, while the order stands where it stood.
+    let other = world.broker_at_after(1, 18, closed_port().await, one);
+    world.join(BrokerId(1), 18).await;
+    world.until("both are in sync", |seen| seen.assignments[0].spec.partitions[0].isr.len() == 2).await;
+    let (zero, _) = (broker.kill(), other.kill());
+    world.until("nobody leads", |seen| seen.leaders("orders").is_empty()).await;
+    let _broker = world.broker_after(0, 27, zero);
+    world.report(BrokerId(0), 27, 50).await;
+    world.until("a new order could be given", |seen| told_patch(seen).is_some_and(|new| new != patch)).await;
+    world.patch_topic("orders", patch).await;
+    world.settle().await;
+    assert!(world.seen().await.leaders("orders").is_empty(), "an order is obeyed once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
+    let world = World::with_cluster(1).await;
+    let _operator = world.operator();
+    let broker = world.broker(0, 7);
+    world.apply_topic("orders", 2).await;
+    world.apply_topic("gone", 2).await;
+    world.until("both are ready", |seen| seen.leaders("orders").len() + seen.leaders("gone").len() == 4).await;
+    world.settle().await;
+    let id = |seen: &Seen| seen.cluster().and_then(|status| status.cluster_id.clone());
+    let first = id(&world.seen().await);
+    drop(broker);
+    world.end_cluster().await;
+    assert_eq!((world.seen().await.assignments.len(), world.leases().await), (0, 0));
+    world.delete_topic("gone").await;
+    world.until("it is let go", |seen| seen.topic("gone").is_none()).await;
+
+    world.apply_cluster(1).await;
+    let _broker = world.broker(0, 8);
+    world.until("the topic is placed anew", |seen| seen.leaders("orders").len() == 2).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+    let seen = world.seen().await;
+    assert!(id(&seen).is_some() && id(&seen) != first);
+    assert!(seen.leaders("gone").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

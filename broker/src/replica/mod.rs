@@ -425,7 +425,10 @@ impl Replicas {
         self.metrics.under_min_isr.set(standing.2);
         self.metrics.offline_replicas.set(standing.3 + self.unopened.lock().count() as i64);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
-        self.metrics.offline_partitions.set(all.filter(|assignment| assignment.leader.is_none()).count() as i64);
+        let offline: Vec<_> = all.filter(|assignment| assignment.leader.is_none()).collect();
+        self.metrics.offline_partitions.set(offline.len() as i64);
+        let recovering = offline.iter().filter(|assignment| !assignment.reports.is_empty());
+        self.metrics.recovering_partitions.set(recovering.count() as i64);
         let down = image.brokers.values().filter(|broker| !broker.alive).count();
         self.metrics.brokers_down.set(down as i64);
     }

@@ -19,6 +19,8 @@ pub enum Action {
     Reassign,
     /// An operator takes it back.
     Cancel(usize),
+    /// An administrator orders that the partition goes on with what this broker has. The order stays in the topic's spec for ever.
+    Order(BrokerId),
 
     /// A broker sees the newest entry.
     Watch(BrokerId),
@@ -72,6 +74,9 @@ impl Protocol {
         if used.reassignments < bounds.reassignments {
             actions.push(Action::Reassign);
         }
+        if used.orders < bounds.orders {
+            actions.extend(state.ids().map(Action::Order));
+        }
         if used.changes == 0 && bounds.changed_min_in_sync.is_some() {
             actions.push(Action::ChangeMin);
         }
@@ -112,6 +117,7 @@ impl Protocol {
             Action::Step(operator, suspect) => self.step(state, operator, suspect),
             Action::Reassign => self.reassign(state),
             Action::Cancel(operator) => self.cancel(state, operator),
+            Action::Order(id) => self.order(state, id),
             Action::Watch(id) => self.watch(state, id),
             Action::WatchTopic(id) => self.watch_topic(state, id),
             Action::Save(id) => self.save(state, id),

@@ -65,6 +65,10 @@ impl Model for Protocol {
         (state != *before).then_some(state)
     }
 
+    fn within_boundary(&self, state: &State) -> bool {
+        state.entry.partition_epoch <= self.bounds.changes
+    }
+
     fn properties(&self) -> Vec<Property<Protocol>> {
         property::all()
     }

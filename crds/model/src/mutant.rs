@@ -27,6 +27,10 @@ pub enum Mutant {
     EarlyCompletion,
     /// A recovery does not wait for the members that have not reported.
     RecoveryWithoutAllReports,
+    /// Members that are gone are taken out while nobody is left to lead.
+    ShrinkWithoutLeader,
+    /// An order to recover is obeyed whenever nobody leads.
+    OrderForAnyEpoch,
     /// A leader whose process is killed forgets the change that it proposed.
     ForgottenProposal,
     /// A broker whose process is killed goes back to an older leader epoch than one that it has acted in.
@@ -50,9 +54,11 @@ impl Mutant {
             (Mutant::NoEpochStart, faults.clone()),
             (Mutant::NoCompareAndSwap, faults.clone()),
             (Mutant::NoFloor, faults.clone()),
-            (Mutant::JoinBelowHighWatermark, faults),
+            (Mutant::JoinBelowHighWatermark, faults.clone()),
             (Mutant::EarlyCompletion, moving),
-            (Mutant::RecoveryWithoutAllReports, power_cut),
+            (Mutant::RecoveryWithoutAllReports, power_cut.clone()),
+            (Mutant::ShrinkWithoutLeader, Bounds { in_sync: 3, crashes: 3, min_in_sync: 1, ..power_cut }),
+            (Mutant::OrderForAnyEpoch, Bounds { records: 0, suspicions: 3, shrinks: 0, orders: 1, ..faults }),
             (Mutant::ForgottenProposal, killed.clone()),
             (Mutant::ForgottenEpoch, killed.clone()),
             (Mutant::EpochStartOfTheFirstProcess, killed),
@@ -76,6 +82,16 @@ pub(crate) fn complete_with_any_target(entry: &Assignment, live: &Live) -> Optio
         isr,
         ..entry.clone()
     })
+}
+
+/// Takes members out that are not there with what they joined with, as far as the floor allows.
+pub(crate) fn drop_who_is_gone(entry: &mut Assignment, live: &Live, min_in_sync: usize) {
+    let mut to_go = entry.isr.len().saturating_sub(entry.floor(min_in_sync));
+    entry.isr.retain(|member| {
+        let goes = to_go > 0 && live.get(&member.broker).is_none_or(|b| b.incarnation != member.incarnation);
+        to_go -= usize::from(goes);
+        !goes
+    });
 }
 
 /// The entry as if every void member that has said nothing had said that it has nothing.

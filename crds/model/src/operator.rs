@@ -4,12 +4,12 @@
 use std::slice;
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, BrokerId};
-use ottla_crds::plan::election::elect;
+use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryOrder};
+use ottla_crds::plan::election::{elect, obey};
 
 use crate::Protocol;
 use crate::mutant::{self, Mutant};
-use crate::state::{Record, State};
+use crate::state::{Operator, Order, Record, State};
 
 impl Protocol {
     pub(crate) fn see(&self, state: &mut State, operator: usize, id: BrokerId) -> Option<()> {
@@ -35,14 +35,55 @@ impl Protocol {
         };
         let early =
             self.is(Mutant::EarlyCompletion).then(|| mutant::complete_with_any_target(&before, &live)).flatten();
-        let next = match early {
+        let mut next = match early.or_else(|| elect(slice::from_ref(&before), &live, min_in_sync).pop()) {
             Some(next) => next,
-            None => elect(slice::from_ref(&before), &live, min_in_sync).pop()?,
+            None => return self.obey(state, suspect, &live),
         };
+        if self.is(Mutant::ShrinkWithoutLeader) && next.leader.is_none() {
+            mutant::drop_who_is_gone(&mut next, &live, min_in_sync);
+        }
         state.used.suspicions += usize::from(suspect.is_some());
-        self.note_recovery(state, &next);
-        state.entry = Arc::new(next);
+        self.change(state, next, &live, false);
         Some(())
+    }
+
+    /// An operator finds an order in the topic's spec.
+    fn obey(&self, state: &mut State, suspect: Option<BrokerId>, live: &Live) -> Option<()> {
+        let Order { mut order, stands } = state.order?;
+        if self.is(Mutant::OrderForAnyEpoch) {
+            order.leader_epoch = state.entry.leader_epoch;
+        }
+        let next = obey(slice::from_ref(&state.entry), &[order], live).pop()?;
+        state.used.suspicions += usize::from(suspect.is_some());
+        state.seen.obeyed_out_of_time = !stands;
+        self.change(state, next, live, true);
+        state.obeyed = true;
+        Some(())
+    }
+
+    /// Whoever orders knows that nobody leads, and in which epoch.
+    pub(crate) fn order(&self, state: &mut State, broker: BrokerId) -> Option<()> {
+        let Assignment { partition, leader_epoch, .. } = *state.entry;
+        if state.entry.leader.is_some() {
+            return None;
+        }
+        let order = RecoveryOrder { partition, leader_epoch, broker };
+        state.order = Some(Order { order, stands: true });
+        state.used.orders += 1;
+        Some(())
+    }
+
+    /// An operator changes the entry. What that means for records and orders is noted.
+    fn change(&self, state: &mut State, next: Assignment, live: &Live, ordered: bool) {
+        if state.entry.leader.is_some() {
+            state.last_isr = state.entry.isr.clone();
+        }
+        self.note_recovery(state, &next, live, ordered);
+        if next.leader.is_some() {
+            state.last_isr.clear();
+            state.order.iter_mut().for_each(|order| order.stands = false);
+        }
+        state.entry = Arc::new(next);
     }
 
     pub(crate) fn reassign(&self, state: &mut State) -> Option<()> {
@@ -52,15 +93,16 @@ impl Protocol {
     }
 
     pub(crate) fn cancel(&self, state: &mut State, operator: usize) -> Option<()> {
-        let operator = &state.operators[operator];
-        state.entry = Arc::new(state.entry.cancel_reassignment(&operator.live, operator.min_in_sync).ok()?);
+        let Operator { live, min_in_sync } = state.operators[operator].clone();
+        let next = state.entry.cancel_reassignment(&live, min_in_sync).ok()?;
+        self.change(state, next, &live, false);
         state.seen.cancelled = true;
         Some(())
     }
 
     /// A recovery elects whom no ISR vouched for. What it lacks is lost from here on: nothing that a replica that reported, or a
-    /// member of the last ISR, still has.
-    fn note_recovery(&self, state: &mut State, next: &Assignment) {
+    /// member of the ISR when somebody last led, still has; unless that was ordered, or the former is taken for dead.
+    fn note_recovery(&self, state: &mut State, next: &Assignment, live: &Live, ordered: bool) {
         let [chosen] = next.isr.as_slice() else { return };
         // The chosen one may have crashed since it reported: then its entry is void, and so is this election.
         if next.leader == state.entry.leader || state.entry.isr.contains(chosen) || !state.is_valid(chosen) {
@@ -68,11 +110,13 @@ impl Protocol {
         }
         let entry = &state.entry;
         let still_has = |broker: BrokerId| common(&state.broker(broker).log, &state.acknowledged);
-        let reported = entry.reports.iter().map(|report| report.broker);
-        let most = reported.chain(entry.isr.iter().map(|member| member.broker)).map(still_has).max();
+        let reported = entry.reports.iter().map(|report| report.broker).filter(|broker| live.contains_key(broker));
+        let most = reported.chain(state.last_isr.iter().map(|member| member.broker)).map(still_has).max();
         let kept = still_has(chosen.broker);
         state.recovered_in = Some(next.leader_epoch);
-        state.seen.gave_up |= most.is_some_and(|most| kept < most);
+        let gave_up = most.is_some_and(|most| kept < most);
+        state.seen.gave_up |= gave_up && !ordered;
+        state.seen.gave_up_by_order |= gave_up && ordered;
         state.acknowledged.truncate(kept);
     }
 }

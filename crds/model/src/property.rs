@@ -26,13 +26,19 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::always("an electable member is left while fewer than min.insync have crashed", |_, state: &State| {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
-            state.used.crashes > survivable || state.entry.isr.iter().any(|member| state.is_valid(member))
+            let left = || state.entry.isr.iter().any(|member| state.is_valid(member));
+            state.used.crashes > survivable || state.obeyed || left()
         }),
-        Property::always("nobody recovers while fewer than min.insync have crashed", |_, state: &State| {
+        Property::always("nobody recovers unasked while fewer than min.insync have crashed", |_, state: &State| {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
-            state.used.crashes > survivable || state.recovered_in.is_none()
+            state.used.crashes > survivable || state.obeyed || state.recovered_in.is_none()
         }),
-        Property::always("a recovery gives up nothing that still exists", |_, state: &State| !state.seen.gave_up),
+        Property::always("a recovery that nobody ordered gives up nothing that still exists", |_, state: &State| {
+            !state.seen.gave_up
+        }),
+        Property::always("an order is obeyed on the occasion that it was given for, or never", |_, state: &State| {
+            !state.seen.obeyed_out_of_time
+        }),
         Property::sometimes("a record is acknowledged", |_, state: &State| !state.acknowledged.is_empty()),
         Property::sometimes("a record is acknowledged after a crash and an election", |_, state: &State| {
             state.used.crashes > 0 && state.acknowledged.iter().any(|record| record.epoch > 0)
@@ -65,6 +71,12 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             state.seen.truncated
         }),
         Property::sometimes("a recovery elects a leader", |_, state: &State| state.recovered_in.is_some()),
+        Property::sometimes("an order elects a leader", |_, state: &State| state.obeyed),
+        Property::sometimes("an order gives up an acknowledged record", |_, state: &State| state.seen.gave_up_by_order),
+        Property::sometimes("a record is acknowledged after an order", |_, state: &State| {
+            let began = state.recovered_in.filter(|_| state.obeyed);
+            began.is_some_and(|epoch| state.acknowledged.iter().any(|record| record.epoch >= epoch))
+        }),
         Property::sometimes("a reassignment is done", |_, state: &State| {
             state.entry.replicas == [BrokerId(1), BrokerId(2)] && !state.entry.is_reassigning()
         }),

@@ -9,6 +9,8 @@ pub struct Bounds {
     pub operators: usize,
     /// The partition's replicas: brokers 0 and up. The other brokers can be moved to.
     pub replicas: usize,
+    /// How many of them are in sync at first: brokers 0 and up.
+    pub in_sync: usize,
     /// `min.insync.replicas` at first.
     pub min_in_sync: usize,
     /// And then.
@@ -27,6 +29,11 @@ pub struct Bounds {
     pub drains: usize,
     /// Reassignments, to brokers 1 and 2.
     pub reassignments: usize,
+    /// Orders to recover that an administrator gives.
+    pub orders: usize,
+    /// Changes of the entry. Where what an operator believes is old, it and a leader could go on for ever: one takes a member out, the
+    /// other takes it in.
+    pub changes: i32,
     /// States to generate before the search is cut off.
     pub most_states: usize,
     /// What must be seen to happen.
@@ -50,6 +57,8 @@ pub struct Used {
     pub drains: usize,
     /// Reassignments.
     pub reassignments: usize,
+    /// Orders to recover.
+    pub orders: usize,
     /// Changes of `min.insync.replicas`.
     pub changes: usize,
 }
@@ -59,6 +68,7 @@ pub const CALM: Bounds = Bounds {
     name: "calm",
     operators: 1,
     replicas: 3,
+    in_sync: 2,
     min_in_sync: 2,
     changed_min_in_sync: None,
     records: 1,
@@ -68,7 +78,9 @@ pub const CALM: Bounds = Bounds {
     crashes: 0,
     drains: 0,
     reassignments: 0,
-    most_states: 4_000_000,
+    orders: 0,
+    changes: 6,
+    most_states: 12_000_000,
     witnesses: &["a record is acknowledged"],
 };
 
@@ -115,6 +127,29 @@ pub fn all() -> Vec<Bounds> {
         },
         Bounds { name: "recovery", crashes: 2, witnesses: &["a recovery elects a leader"], ..CALM },
         Bounds {
+            name: "recovery by order",
+            suspicions: 2,
+            crashes: 1,
+            orders: 1,
+            witnesses: &["an order gives up an acknowledged record", "a record is acknowledged after an order"],
+            ..CALM
+        },
+        Bounds {
+            name: "three in sync",
+            in_sync: 3,
+            suspicions: 1,
+            crashes: 1,
+            witnesses: &["a record is acknowledged after a crash and an election"],
+            ..CALM
+        },
+        Bounds {
+            name: "three in sync crash",
+            in_sync: 3,
+            crashes: 3,
+            witnesses: &["a recovery elects a leader"],
+            ..CALM
+        },
+        Bounds {
             name: "reassignment",
             replicas: 2,
             suspicions: 1,
@@ -139,6 +174,34 @@ pub fn all() -> Vec<Bounds> {
             suspicions: 1,
             crashes: 1,
             witnesses: &["a record is acknowledged under the changed min.insync"],
+            ..CALM
+        },
+        Bounds {
+            name: "lowered, three in sync",
+            in_sync: 3,
+            changed_min_in_sync: Some(1),
+            shrinks: 1,
+            crashes: 1,
+            witnesses: &["a record is acknowledged under the changed min.insync"],
+            ..CALM
+        },
+        Bounds {
+            name: "raised while it moves",
+            replicas: 2,
+            min_in_sync: 1,
+            changed_min_in_sync: Some(2),
+            crashes: 1,
+            reassignments: 1,
+            witnesses: &["a record is acknowledged under the changed min.insync", "a reassignment is done"],
+            ..CALM
+        },
+        Bounds {
+            name: "lowered, restarts",
+            changed_min_in_sync: Some(1),
+            suspicions: 1,
+            shrinks: 1,
+            restarts: 1,
+            witnesses: &["a record is acknowledged by a leader that was restarted in its epoch"],
             ..CALM
         },
     ]

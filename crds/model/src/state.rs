@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, Position};
+use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, Position, RecoveryOrder};
 
 use crate::scenario::{Bounds, Used};
 
@@ -23,6 +23,8 @@ pub struct State {
     pub entry: Arc<Assignment>,
     /// `min.insync.replicas` as the KafkaTopic says it.
     pub min_in_sync: usize,
+    /// The administrator's order to recover, as the KafkaTopic says it.
+    pub order: Option<Order>,
     /// Operators; each may act at any time.
     pub operators: Vec<Operator>,
     /// Brokers by id.
@@ -34,6 +36,10 @@ pub struct State {
     /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was lost by right,
     /// on more machines than the producers could count on.
     pub recovered_in: Option<i32>,
+    /// Whether an order to recover was ever obeyed.
+    pub obeyed: bool,
+    /// The ISR when somebody last led, while nobody does.
+    pub last_isr: Vec<IsrMember>,
     /// The smallest `min.insync.replicas` that there ever was: what the producers could rely on.
     pub least_min_in_sync: usize,
     /// How much of the bounds is used up.
@@ -49,6 +55,10 @@ pub struct Seen {
     pub conflict: bool,
     /// A recovery gave up an acknowledged record that one of those it should have waited for still had.
     pub gave_up: bool,
+    /// A recovery that was ordered gave up an acknowledged record that somebody still had.
+    pub gave_up_by_order: bool,
+    /// An order to recover was obeyed on another occasion than the one that it was given for.
+    pub obeyed_out_of_time: bool,
     /// A record was acknowledged while an ISR change was in doubt.
     pub acknowledged_in_doubt: bool,
     /// A record was acknowledged by a leader that had been restarted in its epoch.
@@ -57,6 +67,15 @@ pub struct Seen {
     pub truncated: bool,
     /// A reassignment was cancelled.
     pub cancelled: bool,
+}
+
+/// An administrator's order to recover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// What the topic's spec says.
+    pub order: RecoveryOrder,
+    /// Whether nobody has led since it was given.
+    pub stands: bool,
 }
 
 /// An operator: what it believes.
@@ -112,14 +131,14 @@ pub struct Saved {
 }
 
 impl State {
-    /// Brokers 0, 1, 2 are there; broker 0 leads and broker 1 is in sync, in epoch 0.
+    /// Brokers 0, 1, 2 are there; broker 0 leads and the first of the others are in sync, in epoch 0.
     pub fn new(bounds: &Bounds) -> State {
         let incarnation = Incarnation(1);
         let ids: Vec<BrokerId> = (0..3).map(BrokerId).collect();
         let live: Live = ids.iter().map(|id| (*id, LiveBroker { incarnation, draining: false })).collect();
-        let two_there = live.iter().take(2).map(|(id, broker)| (*id, *broker)).collect();
+        let in_sync = live.iter().take(bounds.in_sync).map(|(id, broker)| (*id, *broker)).collect();
         let replicas = ids.iter().take(bounds.replicas).copied().collect();
-        let entry = Arc::new(Assignment::create(0, replicas, &two_there).expect("broker 0 is there"));
+        let entry = Arc::new(Assignment::create(0, replicas, &in_sync).expect("broker 0 is there"));
         let broker = Broker {
             incarnation,
             log: Vec::new(),
@@ -135,11 +154,14 @@ impl State {
         State {
             entry,
             min_in_sync: bounds.min_in_sync,
+            order: None,
             operators: vec![operator; bounds.operators],
             brokers,
             writes: Vec::new(),
             acknowledged: Vec::new(),
             recovered_in: None,
+            obeyed: false,
+            last_isr: Vec::new(),
             least_min_in_sync: bounds.min_in_sync,
             used: Used::default(),
             seen: Seen::default(),

@@ -1,8 +1,32 @@
 //! When no in-sync member is valid: brokers report what they still have, and the longest log leads.
 //!
-//! Always: nobody is elected before every last member of the ISR has reported, so nothing that still exists is given up.
+//! Always: nobody is elected before every last member of the ISR has reported, so nothing that still exists is given up; unless an
+//! administrator orders it for the very leader epoch in which the partition waits, so that an order is obeyed once.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, Refusal, Standing};
+
+/// An administrator's word that a partition goes on with what one broker has of it, though in-sync replicas are missing.
+// The leader epoch makes it an order for one occasion: while nobody leads the epoch stands still, and whoever is elected, by this
+// order or because a missing broker came back, begins the next one. So it may stay in a spec that is applied again and again, needs no
+// record of having been obeyed, and two operators can't obey it twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryOrder {
+    /// The partition's number.
+    #[schemars(range(min = 0))]
+    pub partition: i32,
+    /// The leader epoch in which the partition waits without a leader. The order is about no other.
+    #[schemars(range(min = 0))]
+    pub leader_epoch: i32,
+    /// The broker whose records the partition goes on with.
+    #[schemars(range(min = 0))]
+    pub broker: BrokerId,
+}
 
 impl Assignment {
     /// Whether a broker is to say what it still has: nobody leads, and neither the ISR nor a report speaks of what it holds now. In
@@ -42,18 +66,52 @@ impl Assignment {
         if !self.waits_for(live).is_empty() {
             return Err(Refusal::Behind);
         }
+        self.go_on_with(self.longest(live).ok_or(Refusal::Behind)?)
+    }
+
+    /// Elects the broker that an administrator has named, once it has reported, without those that are waited for: what only they
+    /// have is given up.
+    pub fn obey(&self, order: &RecoveryOrder, live: &Live) -> Result<Self, Refusal> {
+        if (order.partition, order.leader_epoch) != (self.partition, self.leader_epoch) {
+            return Err(Refusal::OtherEpoch);
+        }
+        if self.leader.is_some() || self.successor(live).is_some() || self.waits_for(live).is_empty() {
+            return Err(Refusal::NoRecovery);
+        }
+        if !self.replicas.contains(&order.broker) {
+            return Err(Refusal::NotReplica);
+        }
+        self.go_on_with(self.current_report(order.broker, live).ok_or(Refusal::Behind)?)
+    }
+
+    /// The order that gives up least, if this waits for somebody and another has reported.
+    pub fn possible_order(&self, live: &Live) -> Option<RecoveryOrder> {
+        let longest = self.longest(live).filter(|_| !self.waits_for(live).is_empty())?;
+        Some(RecoveryOrder { partition: self.partition, leader_epoch: self.leader_epoch, broker: longest.broker })
+    }
+
+    /// The longest log that was reported, by epoch, then offset, then preference.
+    fn longest(&self, live: &Live) -> Option<&RecoveryReport> {
         // The last of equals wins in `max_by_key`, so the order of preference goes in backwards.
         let candidates = self.replicas.iter().rev().filter_map(|broker| self.current_report(*broker, live));
-        let longest = candidates.max_by_key(|report| (report.last_epoch, report.log_end)).ok_or(Refusal::Behind)?;
+        candidates.max_by_key(|report| (report.last_epoch, report.log_end))
+    }
+
+    fn go_on_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {
         let mut next = self.clone();
-        next.leader = Some(longest.broker);
-        next.isr = vec![IsrMember { broker: longest.broker, incarnation: longest.incarnation }];
+        next.leader = Some(chosen.broker);
+        next.isr = vec![IsrMember { broker: chosen.broker, incarnation: chosen.incarnation }];
         next.reports.clear();
         self.changed_to(next)
     }
 
-    /// The in-sync members that stand between a partition without a leader and its next one: those that are not there, and
-    /// those that are and have not reported yet.
+    /// Whether content of in-sync members is known to be lost and nobody could take over yet.
+    pub fn is_recovering(&self, live: &Live) -> bool {
+        self.leader.is_none() && self.isr.iter().any(|member| member.standing(live) == Standing::Void)
+    }
+
+    /// Who stands between a partition without a leader and its next one: in-sync members that are not there, those that are and have
+    /// not reported yet, and whoever has reported with other content than is seen there.
     pub fn waits_for(&self, live: &Live) -> Vec<BrokerId> {
         if self.leader.is_some() {
             return Vec::new();
@@ -63,7 +121,14 @@ impl Assignment {
             Standing::Void => self.current_report(member.broker, live).is_none(),
             Standing::Dead => true,
         };
-        self.isr.iter().filter(missing).map(|member| member.broker).collect()
+        // It has lost what it reported, and will report again; or it is not seen yet that it has come back with it, and it may be the
+        // longest log of all.
+        let in_doubt = |report: &&RecoveryReport| {
+            live.get(&report.broker).is_some_and(|broker| broker.incarnation != report.incarnation)
+        };
+        let members = self.isr.iter().filter(missing).map(|member| member.broker);
+        let reporters = self.reports.iter().filter(in_doubt).map(|report| report.broker);
+        members.chain(reporters).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A report counts only while its broker is there with what it reported.

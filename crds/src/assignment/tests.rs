@@ -386,11 +386,64 @@ fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
 }
 
 #[test]
+fn who_goes_on_without_a_missing_member_is_an_administrators_word_for_one_leader_epoch() {
+    let order = |leader_epoch, broker| RecoveryOrder { partition: 3, leader_epoch, broker: BrokerId(broker) };
+    // Broker 0 has lost its tail, broker 1 is away, broker 2 was not in sync.
+    let here = with_new_content(live(&[2]), 0);
+    let silent = without_leader(&[0, 1]);
+    let waiting = silent.report(report(0, 2, 5, 90)).unwrap().report(report(2, 1, 5, 80)).unwrap();
+    let all_void = with_new_content(here.clone(), 1);
+    let all_reported = waiting.report(report(1, 2, 5, 10)).unwrap();
+    for (story, before, live, order, expected) in [
+        ("the longest", &waiting, &here, order(5, 0), Ok((Some(0), vec![0], 1, 1))),
+        ("one that was not in sync", &waiting, &here, order(5, 2), Ok((Some(2), vec![2], 1, 1))),
+        ("an order that was given before", &waiting, &here, order(4, 0), Err(Refusal::OtherEpoch)),
+        ("one for a time to come", &waiting, &here, order(6, 0), Err(Refusal::OtherEpoch)),
+        (
+            "another partition's",
+            &waiting,
+            &here,
+            RecoveryOrder { partition: 4, ..order(5, 0) },
+            Err(Refusal::OtherEpoch),
+        ),
+        ("a broker without a replica", &waiting, &here, order(5, 3), Err(Refusal::NotReplica)),
+        ("one that has not reported", &silent, &here, order(5, 0), Err(Refusal::Behind)),
+        ("one that has gone since", &waiting, &live(&[2]), order(5, 0), Err(Refusal::Behind)),
+        (
+            "the missing one is back",
+            &waiting,
+            &with_new_content(live(&[1, 2]), 0),
+            order(5, 0),
+            Err(Refusal::NoRecovery),
+        ),
+        ("all have reported: the longest leads", &all_reported, &all_void, order(5, 1), Err(Refusal::NoRecovery)),
+        ("somebody leads", &partition(&[0, 1]), &live(&[0, 1, 2]), order(5, 2), Err(Refusal::NoRecovery)),
+    ] {
+        assert_eq!(outcome(before, before.obey(&order, live)), expected, "{story}");
+    }
+    assert_eq!(waiting.possible_order(&here), Some(order(5, 0)));
+    assert_eq!(silent.possible_order(&here), None, "nobody has said what is left");
+    assert_eq!(all_reported.possible_order(&all_void), None, "nobody is waited for");
+    let led = waiting.obey(&order(5, 0), &here).unwrap();
+    let gone_again = led.heal(&live(&[]), MIN_IN_SYNC).unwrap();
+    assert_eq!(gone_again.obey(&order(5, 0), &live(&[])), Err(Refusal::OtherEpoch), "an order is obeyed once");
+}
+
+#[test]
 fn a_report_counts_only_while_its_broker_has_what_it_reported() {
     let now = without_leader(&[0]).report(report(0, 2, 5, 90)).unwrap();
     let mut lost_again = live(&[]);
     lost_again.insert(BrokerId(0), LiveBroker { incarnation: incarnation(0, 3), draining: false });
     assert_eq!(now.recover(&lost_again), Err(Refusal::Behind));
+    let beside = now.report(report(2, 2, 5, 95)).unwrap();
+    let not_seen_yet = with_new_content(live(&[2]), 0);
+    assert_eq!(
+        beside.waits_for(&not_seen_yet),
+        ids(&[2]),
+        "broker 2 has come back with other content than is seen of it"
+    );
+    assert_eq!(beside.recover(&not_seen_yet), Err(Refusal::Behind));
+    assert_eq!(beside.recover(&with_new_content(live(&[]), 0)).unwrap().leader, Some(BrokerId(0)), "it is away");
     assert_eq!(now.report(report(0, 2, 5, 90)), Err(Refusal::Unchanged));
     assert_eq!(now.report(report(3, 2, 5, 90)), Err(Refusal::NotReplica));
     assert_eq!(now.report(report(0, 1, 5, 90)), Err(Refusal::InIsr));

@@ -1,6 +1,6 @@
 //! What becomes of assignments when brokers come and go: the operator's one step, for a list.
 
-use crate::assignment::{Assignment, BrokerId, Live, Refusal};
+use crate::assignment::{Assignment, BrokerId, Live, RecoveryOrder, Refusal};
 
 /// The assignments that must change, as they should be. `min_in_sync` is the topic's `min.insync.replicas`.
 pub fn elect(assignments: &[Assignment], live: &Live, min_in_sync: usize) -> Vec<Assignment> {
@@ -15,6 +15,17 @@ fn step(assignment: &Assignment, live: &Live, min_in_sync: usize) -> Option<Assi
         .into_iter()
         .find(settled)?
         .ok()
+}
+
+/// The assignments that an administrator's orders change, as they should be. None of them is among those of [`elect`]: where that
+/// finds a leader, no order counts.
+pub fn obey(assignments: &[Assignment], orders: &[RecoveryOrder], live: &Live) -> Vec<Assignment> {
+    let waiting = assignments.iter().filter(|assignment| assignment.leader.is_none());
+    let next = |assignment: &Assignment| {
+        let order = orders.iter().find(|order| order.partition == assignment.partition)?;
+        assignment.obey(order, live).ok()
+    };
+    waiting.filter_map(next).collect()
 }
 
 /// Partitions that nobody leads, with the members that each waits for.

@@ -6,10 +6,12 @@
 mod bed;
 
 use anyhow::{Context, Result, ensure};
-use bed::{LIMIT, TOPIC, play, play_and_tell, play_with};
+use bed::{LIMIT, PARTITIONS, TOPIC, play, play_and_tell, play_with};
+use ottla_e2e::need::{Need, met};
 use ottla_e2e::target::Maker;
 use ottla_e2e::trio::BROKERS;
 use ottla_e2e::wait::until;
+use ottla_wire::m03_metadata::MetadataResponsePartition;
 use rustix::process::Signal;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -120,6 +122,52 @@ fn a_broker_that_lost_its_volume_gets_everything_again() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn what_waits_for_lost_volumes_goes_on_by_the_command_that_its_condition_shows() -> Result<()> {
+    if Maker::under_test() == Maker::Kafka || !met(&[Need::Program("kubectl")]) {
+        return Ok(());
+    }
+    play("recovery by order", |chaos| {
+        // Killed last, so it has all that was acknowledged.
+        let left = chaos.any_broker();
+        let lost: Vec<u16> = (0..BROKERS).filter(|id| *id != left).collect();
+        lost.iter().chain([&left]).try_for_each(|id| chaos.kill(*id))?;
+        for id in lost {
+            chaos.trio.replace_disk(id, None)?;
+            chaos.count("volume lost");
+        }
+        // As after a power cut: nobody can say that it still has what it had.
+        std::fs::remove_file(chaos.trio.data(left).join("ottla.identity"))?;
+        chaos.count("incarnation lost");
+        chaos.trio.start_broker(left)?;
+
+        until(LIMIT, "the condition to show a way out for every partition", || {
+            let topics = chaos.trio.objects("kafkatopics")?;
+            let shown = topics.iter().find(|topic| topic["metadata"]["name"] == TOPIC).and_then(way_out);
+            Ok(shown.filter(|command| command.matches("leaderEpoch").count() == PARTITIONS as usize))
+        })?;
+        let answers = chaos.trio.partitions(TOPIC)?;
+        ensure!(answers.iter().all(|partition| partition.leader_id == -1), "nobody has given anything up: {answers:?}");
+        // Of the groups' topic too.
+        until(LIMIT, "every partition to go on", || {
+            for command in chaos.trio.objects("kafkatopics")?.iter().filter_map(way_out) {
+                chaos.trio.run(&command)?;
+            }
+            let answers = chaos.trio.all_partitions().unwrap_or_default();
+            let led = |one: &MetadataResponsePartition| one.leader_id == i32::from(left);
+            Ok((!answers.is_empty() && answers.iter().all(led)).then_some(()))
+        })
+    })
+}
+
+/// The command that a topic's condition shows.
+fn way_out(topic: &serde_json::Value) -> Option<String> {
+    let conditions = topic["status"]["conditions"].as_array()?;
+    let healthy = conditions.iter().find(|condition| condition["type"] == "ReplicasHealthy")?;
+    let message = healthy["message"].as_str()?;
+    Some(message[message.find("kubectl patch")?..].to_owned())
 }
 
 #[test]

@@ -15,9 +15,10 @@ use super::validate::ValidatedCluster;
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
 
-/// The id of the Kafka cluster whose data is on the volumes, if they tell.
+/// The id of the Kafka cluster whose data is on the volumes, if they tell. Those that are being deleted are nobody's any more.
 pub fn cluster_id(read: &Read) -> Option<String> {
-    read.claims.values().find_map(|claim| marked_with(claim)).map(str::to_owned)
+    let mut staying = read.claims.values().filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    staying.find_map(|claim| marked_with(claim)).map(str::to_owned)
 }
 
 fn marked_with(claim: &PersistentVolumeClaim) -> Option<&str> {

@@ -1,13 +1,19 @@
 //! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake take
 //! every KafkaCluster with them, and must not take the brokers.
 //!
-//! Volumes go or stay as `deletionPolicy` says, which the StatefulSet was told.
+//! Volumes go or stay as `deletionPolicy` says, which the StatefulSet was told. With them go or stay the assignments, which say what is
+//! on them, and the brokers' Leases.
 
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType};
-use kube::{CustomResourceExt, Resource, ResourceExt};
-use ottla_crds::{DeletionPolicy, KafkaCluster};
+use kube::{Client, CustomResourceExt, Resource, ResourceExt};
+use ottla_crds::{DeletionPolicy, KafkaAssignment, KafkaCluster, names};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Shared;
@@ -60,7 +66,10 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             apply::remove(&shared.client, &namespace, key, live).await?;
         }
         match object.spec.deletion_policy {
-            DeletionPolicy::Delete => ("Deleted", "brokers stop, and their volumes are deleted"),
+            DeletionPolicy::Delete => {
+                forget(&shared.client, &namespace, &object.name_any()).await?;
+                ("Deleted", "brokers stop, and their volumes are deleted")
+            }
             DeletionPolicy::Retain => {
                 ("Retained", "brokers stop; their volumes stay for a KafkaCluster of the same name")
             }
@@ -68,6 +77,35 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
     };
     tell(shared, object, reason, note).await;
     change_finalizers(shared, object, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await
+}
+
+/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it. Brokers that
+/// still stop have lost their rights by then and write nothing again.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn forget(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed> {
+    remove_all::<KafkaAssignment>(client, namespace, cluster).await?;
+    remove_all::<Lease>(client, namespace, cluster).await
+}
+
+async fn remove_all<K>(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let of_cluster = ListParams::default().labels(&format!("{}={cluster}", names::CLUSTER_LABEL));
+    let objects = api.list_metadata(&of_cluster).await;
+    for object in objects.map_err(|source| Failed::new("list", K::kind(&()), cluster, source))? {
+        let name = object.name_any();
+        let this_one = Preconditions { uid: object.uid(), resource_version: None };
+        match api.delete(&name, &DeleteParams::default().preconditions(this_one)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(source) => return Err(Failed::new("remove", K::kind(&()), &name, source)),
+        }
+    }
+    Ok(())
 }
 
 /// The policy may have been changed just before the end.

@@ -42,9 +42,13 @@ impl Writer {
     /// When the API server refuses or can't be reached.
     pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<(), kube::Error> {
         match step {
-            Step::Change { read, next } => {
+            Step::Change { read, next, news } => {
                 let stale = change::write(&self.assignments, read, next).await?;
-                if !stale.is_empty() {
+                if stale.is_empty() {
+                    for (topic, news) in news {
+                        self.tell(&**topic, news).await;
+                    }
+                } else {
                     tracing::debug!(object = read.name_any(), ?stale, "entries have changed since they were read");
                 }
             }

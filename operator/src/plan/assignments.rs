@@ -2,23 +2,64 @@
 
 use std::collections::BTreeMap;
 
-use ottla_crds::KafkaAssignment;
-use ottla_crds::plan::election::elect;
+use ottla_crds::assignment::{Assignment, RecoveryOrder};
+use ottla_crds::plan::election::{elect, obey};
+use ottla_crds::{KafkaAssignment, KafkaTopic};
 use uuid::Uuid;
 
+use super::condition::ranges;
 use super::rules::RuleBook;
-use super::{Step, World};
+use super::{News, Step, World};
 
-/// Brings every assignment in line with who is there.
+/// Brings every assignment in line with who is there, and with what administrators have given up.
 pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
     let live = world.live();
     let standing = world.assignments.iter().filter(|assignment| !assignment.spec.deleted);
     standing
         .filter_map(|read| {
-            let next = elect(&read.spec.partitions, &live, min_in_sync(rules, read));
-            (!next.is_empty()).then(|| Step::Change { read: read.clone(), next })
+            let entries = &read.spec.partitions;
+            let speaker = rules.speaker(&read.spec.topic_name);
+            let elected = elect(entries, &live, min_in_sync(rules, read));
+            let obeyed = obey(entries, speaker.map_or(&[], |topic| orders(topic, read)), &live);
+            let news = [recovered(entries, &elected), recovered_by_order(&obeyed)];
+            let about = |news| Some((speaker?.clone(), news));
+            let news = news.into_iter().flatten().filter_map(about).collect();
+            let next = [elected, obeyed].concat();
+            (!next.is_empty()).then(|| Step::Change { read: read.clone(), next, news })
         })
         .collect()
+}
+
+fn orders<'a>(topic: &'a KafkaTopic, read: &KafkaAssignment) -> &'a [RecoveryOrder] {
+    let recovery = topic.spec.recovery.as_ref().filter(|recovery| recovery.topic_id == read.spec.topic_id);
+    recovery.map_or(&[], |recovery| &recovery.partitions)
+}
+
+/// Of all that the operator does of itself only a recovery brings somebody into an ISR.
+fn recovered(before: &[Assignment], elected: &[Assignment]) -> Option<News> {
+    let joined = |after: &Assignment| {
+        let before = before.iter().find(|before| before.partition == after.partition);
+        before.is_some_and(|before| after.isr.iter().any(|member| !before.isr.contains(member)))
+    };
+    let partitions = numbers(elected.iter().filter(|after| joined(after)))?;
+    let note =
+        format!("no in-sync replica of partitions {partitions} is whole: they go on with the longest log that is left");
+    Some(News { warning: true, reason: "Recovered".to_owned(), note })
+}
+
+fn recovered_by_order(obeyed: &[Assignment]) -> Option<News> {
+    let partitions = numbers(obeyed.iter())?;
+    let note = format!(
+        "partitions {partitions} go on with the brokers that spec.recovery names: records that only the missing ones have are given up"
+    );
+    Some(News { warning: true, reason: "RecoveredByOrder".to_owned(), note })
+}
+
+/// The partitions' numbers in few words, if there are any.
+fn numbers<'a>(entries: impl Iterator<Item = &'a Assignment>) -> Option<String> {
+    let mut numbers = entries.map(|entry| entry.partition).peekable();
+    numbers.peek()?;
+    Some(ranges(numbers))
 }
 
 /// Removes the tombstones of topics whose replicas are all gone. A topic's objects go together: while one of them names a

@@ -60,6 +60,11 @@ impl<'a> RuleBook<'a> {
 
     /// Those of the topic of this name.
     pub fn of_named(&self, topic: &str) -> &Rules {
-        self.speakers.get(topic).map_or(&self.without_a_word, |topic| self.of(topic))
+        self.speaker(topic).map_or(&self.without_a_word, |topic| self.of(topic))
+    }
+
+    /// The object that speaks for the topic of this name.
+    pub fn speaker(&self, topic: &str) -> Option<&'a Arc<KafkaTopic>> {
+        self.speakers.get(topic).copied()
     }
 }

@@ -72,7 +72,7 @@ fn apply(world: &mut World, step: Step) {
         world.topics.push(Arc::new(topic));
     };
     match step {
-        Step::Change { read, next } => {
+        Step::Change { read, next, .. } => {
             let mut object = KafkaAssignment::clone(&read);
             object.spec.partitions.retain(|entry| next.iter().all(|changed| changed.partition != entry.partition));
             object.spec.partitions.extend(next);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_crds::assignment::{Assignment, BrokerId, IsrMember};
-use ottla_crds::plan::{election, placement};
+use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_crds::plan::placement;
 use ottla_crds::{
     ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, KafkaTopicStatus,
     PARTITIONS_PER_OBJECT, Placement, names,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, ranges};
 use super::moves::Moves;
+use super::replicas;
 use super::rules::{RuleBook, Rules};
 use super::{News, Step, World};
 
@@ -163,7 +164,11 @@ impl<'a> Plan<'a> {
             let lost = ranges(lost);
             return obstacle(
                 "AssignmentsMissing",
-                format!("partitions {lost} were assigned once, and no object says where"),
+                format!(
+                    "partitions {lost} were assigned once, and no KafkaAssignment says where: brokers that hold them serve on as they \
+                     last knew. Put the KafkaAssignments back from a backup, or from the copy that brokers keep in their data \
+                     directories (ottla.objects)"
+                ),
             );
         }
         if let (true, Some(error)) = (self.entries.is_empty(), &self.rules.error) {
@@ -191,7 +196,20 @@ impl<'a> Plan<'a> {
     }
 
     fn held_election(&self) -> Option<&str> {
-        self.topic.status.as_ref()?.preferred_election.as_deref()
+        self.status()?.preferred_election.as_deref()
+    }
+
+    /// What was said of the topic. What was said of one in an earlier cluster of this name, whose records went with it, is of none.
+    fn status(&self) -> Option<&KafkaTopicStatus> {
+        let of_another = |status: &KafkaTopicStatus| {
+            let ids = status.cluster_id.as_ref().zip(self.cluster_id());
+            ids.is_some_and(|(told, here)| told != here)
+        };
+        self.topic.status.as_ref().filter(|status| !of_another(status))
+    }
+
+    fn cluster_id(&self) -> Option<&String> {
+        self.cluster.status.as_ref()?.cluster_id.as_ref()
     }
 
     /// The brokers that can take replicas.
@@ -211,12 +229,15 @@ impl<'a> Plan<'a> {
 
     /// How many partitions have ever been said to exist.
     fn known_partitions(&self) -> i32 {
-        self.topic.status.as_ref().and_then(|status| status.partitions).unwrap_or(0)
+        self.status().and_then(|status| status.partitions).unwrap_or(0)
     }
 
     fn place(&self, missing: &[i32]) -> Result<Vec<Step>, Obstacle> {
         if missing.is_empty() {
             return Ok(Vec::new());
+        }
+        if self.cluster.metadata.deletion_timestamp.is_some() {
+            return obstacle("ClusterEnding", "the KafkaCluster is being deleted");
         }
         // Nobody moves a new cluster's first topics away from the broker that came up first.
         if self.world.assignments.is_empty() && !self.world.awaited.is_empty() {
@@ -293,44 +314,22 @@ impl<'a> Plan<'a> {
 
     /// The topic's status, if it says something new.
     fn say(&self, obstacle: Option<Obstacle>) -> Option<Step> {
-        let before = self.topic.status.clone().unwrap_or_default();
+        let before = self.status().cloned().unwrap_or_default();
         let live = self.world.live();
         let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
-        let offline = election::offline(&entries, &live);
-        let valid = |member: &&IsrMember| live.get(&member.broker).is_some_and(|b| b.incarnation == member.incarnation);
-        let behind: Vec<i32> = entries
-            .iter()
-            .filter(|entry| entry.isr.iter().filter(valid).count() < entry.replicas.len())
-            .map(|entry| entry.partition)
-            .collect();
-
-        let offline_message = || {
-            let mut brokers: Vec<i32> = offline.iter().flat_map(|(_, waits)| waits).map(|broker| broker.0).collect();
-            brokers.sort_unstable();
-            brokers.dedup();
-            let partitions = ranges(offline.iter().map(|(partition, _)| *partition));
-            format!("partitions {partitions} wait for brokers {}", ranges(brokers))
-        };
-        let replicas_healthy = if !offline.is_empty() {
-            Verdict::new("ReplicasHealthy", false, "PartitionsOffline", offline_message())
-        } else if !behind.is_empty() {
-            let message = format!("partitions {} lack replicas in sync", ranges(behind.iter().copied()));
-            Verdict::new("ReplicasHealthy", false, "UnderReplicated", message)
-        } else {
-            Verdict::new("ReplicasHealthy", true, "InSync", "")
-        };
+        let health = replicas::health(self.topic, self.id, &entries, &live);
         let config_synced = match &self.rules.error {
             Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
             None => Verdict::new("ConfigSynced", true, "Synced", ""),
         };
         let ready = match &obstacle {
             Some(obstacle) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
-            None if !offline.is_empty() => Verdict { type_: "Ready", ..replicas_healthy.clone() },
+            None if health.offline > 0 => Verdict::new("Ready", false, health.verdict.reason, health.waits),
             None if self.rules.error.is_some() => Verdict { type_: "Ready", ..config_synced.clone() },
             None => Verdict::new("Ready", true, "Ready", ""),
         };
         let no_conflict = Verdict::new("Conflict", false, "NoConflict", "");
-        let verdicts = [ready, config_synced, replicas_healthy, no_conflict];
+        let verdicts = [ready, config_synced, health.verdict, no_conflict];
 
         let count = |partitions: usize| Some(i32::try_from(partitions).unwrap_or(i32::MAX));
         let placed = !entries.is_empty();
@@ -338,13 +337,14 @@ impl<'a> Plan<'a> {
         let partitions = count(entries.len()).max(before.partitions).filter(|_| placed || before.partitions.is_some());
         let status = KafkaTopicStatus {
             observed_generation: self.topic.metadata.generation,
+            cluster_id: self.cluster_id().cloned().or(before.cluster_id),
             topic_name: Some(self.topic.topic_name().to_owned()),
             topic_id: placed.then_some(self.id).or(before.topic_id),
             partitions,
             replication_factor: replication_factor.or(before.replication_factor),
             preferred_election: self.topic.spec.preferred_election.as_ref().map(|wish| wish.id.clone()),
-            offline_partitions: count(offline.len()),
-            under_replicated_partitions: count(behind.len()),
+            offline_partitions: count(health.offline),
+            under_replicated_partitions: count(health.under_replicated),
             conditions: conditions(&before.conditions, &verdicts, self.topic.metadata.generation, &self.world.now),
         };
         status_step(self.topic, status)

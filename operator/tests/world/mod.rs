@@ -8,9 +8,9 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, RecoveryReport};
+use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
 use ottla_crds::lease::{self, BrokerSession, Claim, Observed};
 use ottla_crds::{
     Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
@@ -58,10 +58,14 @@ impl World {
     pub async fn with_cluster(brokers: i32) -> World {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
         let world = World { client: server.client(NAMESPACE), server };
+        world.apply_cluster(brokers).await;
+        world
+    }
+
+    pub async fn apply_cluster(&self, brokers: i32) {
         let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers, ..Brokers::default() }, ..cluster_spec() };
         let cluster = KafkaCluster::new(CLUSTER, spec);
-        world.api::<KafkaCluster>().create(&PostParams::default(), &cluster).await.unwrap();
-        world
+        self.api::<KafkaCluster>().create(&PostParams::default(), &cluster).await.unwrap();
     }
 
     fn api<K>(&self) -> Api<K>
@@ -97,9 +101,14 @@ impl World {
 
     /// A broker whose clients are told to connect to this port.
     pub fn broker_at(&self, id: i32, incarnation: i64, port: u16) -> Process {
+        self.broker_at_after(id, incarnation, port, String::new())
+    }
+
+    /// The same, which knows its predecessor as gone.
+    pub fn broker_at_after(&self, id: i32, incarnation: i64, port: u16, predecessor: String) -> Process {
         let endpoints = serde_json::json!([{ "listener": "internal", "host": "127.0.0.1", "port": port }]);
         let said = BTreeMap::from([(names::ENDPOINTS_ANNOTATION.to_owned(), endpoints.to_string())]);
-        self.broker_that_says(id, incarnation, String::new(), said)
+        self.broker_that_says(id, incarnation, predecessor, said)
     }
 
     fn broker_that_says(
@@ -142,8 +151,23 @@ impl World {
         self.apply(self.topic(name, partitions, |_| {})).await;
     }
 
+    pub async fn patch_topic(&self, name: &str, patch: serde_json::Value) {
+        let patch = Patch::Merge(patch);
+        self.api::<KafkaTopic>().patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     pub async fn delete_topic(&self, name: &str) {
         self.api::<KafkaTopic>().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The end of a cluster whose records go with it, as far as this world has it.
+    pub async fn end_cluster(&self) {
+        self.delete_cluster().await;
+        ottla_operator::cluster::end::forget(&self.client, NAMESPACE, CLUSTER).await.unwrap();
+    }
+
+    pub async fn leases(&self) -> usize {
+        self.api::<Lease>().list(&ListParams::default()).await.unwrap().items.len()
     }
 
     pub async fn delete_cluster(&self) {
@@ -166,6 +190,25 @@ impl World {
     pub async fn report(&self, broker: BrokerId, incarnation: i64, log_end: i64) {
         let report = RecoveryReport { broker, incarnation: Incarnation(incarnation), last_epoch: 0, log_end };
         self.change(|entry| entry.report(report).ok()).await;
+    }
+
+    /// What leaders do when this broker has caught up.
+    pub async fn join(&self, broker: BrokerId, incarnation: i64) {
+        let joined = |entry: &Assignment| {
+            let led_by = entry.isr.iter().find(|member| Some(member.broker) == entry.leader)?;
+            let leader_epoch = entry.leader_epoch;
+            let leader = Leader {
+                broker: led_by.broker,
+                incarnation: led_by.incarnation,
+                leader_epoch,
+                epoch_start: 0,
+                high_watermark: 0,
+                write_in_flight: false,
+            };
+            let incarnation = Incarnation(incarnation);
+            entry.expand(&leader, &Follower { broker, incarnation, leader_epoch, log_end: 0, leaving: false }).ok()
+        };
+        self.change(joined).await;
     }
 
     async fn change(&self, change: impl Fn(&Assignment) -> Option<Assignment>) {

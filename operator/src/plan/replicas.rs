@@ -1,0 +1,239 @@
+//! What is said about a topic's replicas: whom its partitions wait for, and what an administrator can do about it.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryOrder, Refusal};
+use ottla_crds::plan::election;
+use ottla_crds::{KafkaTopic, Recovery};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::condition::{Verdict, ranges};
+
+/// A condition's message has at most 32 KiB, and nobody reads that much: what is left out is said when this is done.
+const MOST_ORDERS: usize = 100;
+const MOST_SENTENCES: usize = 10;
+
+/// How a topic's replicas are.
+#[derive(Debug)]
+pub struct Health {
+    /// The condition ReplicasHealthy.
+    pub verdict: Verdict,
+    /// Whom partitions without a leader wait for.
+    pub waits: String,
+    /// Partitions without a leader.
+    pub offline: usize,
+    /// Partitions with replicas out of sync.
+    pub under_replicated: usize,
+}
+
+/// How the replicas are of the topic `id` with these `entries`.
+pub fn health(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live) -> Health {
+    let offline = election::offline(entries, live);
+    let missing: Vec<(&Assignment, Vec<BrokerId>)> =
+        entries.iter().map(|entry| (entry, missing(entry, live))).filter(|(_, missing)| !missing.is_empty()).collect();
+    let lacks = |(entry, missing): &(&Assignment, Vec<BrokerId>), adding: bool| {
+        let brokers: Vec<BrokerId> = missing.iter().filter(|id| entry.adding.contains(id) == adding).copied().collect();
+        (!brokers.is_empty()).then_some((entry.partition, brokers))
+    };
+    let behind = together(missing.iter().filter_map(|one| lacks(one, false)));
+    let joining = together(missing.iter().filter_map(|one| lacks(one, true)));
+    let behind = behind.map(|(partitions, brokers)| format!("partitions {partitions} lack brokers {brokers} in sync"));
+    let joining = joining.map(|(partitions, brokers)| {
+        format!("partitions {partitions} move, and wait for brokers {brokers} to be in sync")
+    });
+    let (behind, joining): (Vec<String>, Vec<String>) = (behind.collect(), joining.collect());
+
+    let waits = waits(&offline);
+    let not = |reason, message| Verdict::new("ReplicasHealthy", false, reason, message);
+    let verdict = if !offline.is_empty() {
+        let recovering = entries.iter().any(|entry| entry.is_recovering(live));
+        let reason = if recovering { "Recovering" } else { "PartitionsOffline" };
+        not(reason, [waits.clone(), orders(topic, id, entries, live)].concat().join("; "))
+    } else if !behind.is_empty() {
+        not("UnderReplicated", shortened([behind, joining].concat()).join("; "))
+    } else if !joining.is_empty() {
+        not("Moving", shortened(joining).join("; "))
+    } else {
+        Verdict::new("ReplicasHealthy", true, "InSync", "")
+    };
+    Health { verdict, waits: waits.join("; "), offline: offline.len(), under_replicated: missing.len() }
+}
+
+/// Whom partitions without a leader wait for, in sentences.
+fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
+    let sentence = |(partitions, brokers): (String, String)| match brokers.as_str() {
+        "" => format!("partitions {partitions} wait for an election"),
+        brokers => format!("partitions {partitions} wait for brokers {brokers}"),
+    };
+    shortened(together(offline.iter().cloned()).map(sentence).collect())
+}
+
+/// What becomes of an administrator's orders, and which could be given.
+fn orders(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live) -> Vec<String> {
+    let given = topic.spec.recovery.as_ref().filter(|recovery| recovery.topic_id == id);
+    let given = |partition: i32| given?.partitions.iter().find(|order| order.partition == partition);
+    let refused = |entry: &Assignment| {
+        let order = given(entry.partition)?;
+        let why = match entry.obey(order, live) {
+            Err(Refusal::NotReplica) => "holds no replica",
+            Err(Refusal::Behind) => "has not said yet what it has",
+            _ => return None,
+        };
+        Some(format!("partition {} is to go on with broker {}, which {why}", order.partition, order.broker))
+    };
+    let mut sentences = shortened(entries.iter().filter_map(refused).collect());
+    let possible: Vec<RecoveryOrder> =
+        entries.iter().filter_map(|entry| entry.possible_order(live)).take(MOST_ORDERS).collect();
+    if !possible.is_empty() {
+        let patch = json!({ "spec": { "recovery": Recovery { topic_id: id, partitions: possible } } });
+        let (name, namespace) = (topic.name_any(), topic.namespace().unwrap_or_default());
+        sentences.push(format!(
+            "if these can't come back, what only they have is given up by: \
+             kubectl patch kafkatopic {name} -n {namespace} --type merge -p '{patch}'"
+        ));
+    }
+    sentences
+}
+
+/// Replicas that are not in sync with what they have now.
+fn missing(entry: &Assignment, live: &Live) -> Vec<BrokerId> {
+    let in_sync = |id: &BrokerId| {
+        let here = live.get(id).map(|broker| broker.incarnation);
+        entry.isr.iter().any(|member| member.broker == *id && Some(member.incarnation) == here)
+    };
+    entry.replicas.iter().filter(|id| !in_sync(id)).copied().collect()
+}
+
+/// Partitions that have the same brokers, together, both in few words.
+fn together(partitions: impl Iterator<Item = (i32, Vec<BrokerId>)>) -> impl Iterator<Item = (String, String)> {
+    let mut groups: BTreeMap<Vec<BrokerId>, Vec<i32>> = BTreeMap::new();
+    for (partition, mut brokers) in partitions {
+        brokers.sort_unstable();
+        groups.entry(brokers).or_default().push(partition);
+    }
+    groups.into_iter().map(|(brokers, partitions)| (ranges(partitions), ranges(brokers.into_iter().map(|id| id.0))))
+}
+
+fn shortened(mut sentences: Vec<String>) -> Vec<String> {
+    if sentences.len() > MOST_SENTENCES {
+        sentences.truncate(MOST_SENTENCES);
+        sentences.push("and others".to_owned());
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::assignment::{Incarnation, IsrMember, LiveBroker, RecoveryReport};
+
+    use super::*;
+
+    fn ids(ids: &[i32]) -> Vec<BrokerId> {
+        ids.iter().copied().map(BrokerId).collect()
+    }
+
+    fn live(brokers: &[(i32, i64)]) -> Live {
+        let broker =
+            |(id, life): &(i32, i64)| (BrokerId(*id), LiveBroker { incarnation: Incarnation(*life), draining: false });
+        brokers.iter().map(broker).collect()
+    }
+
+    /// On brokers 0 and 1, in epoch 4.
+    fn entry(partition: i32, leader: Option<i32>, isr: &[i32]) -> Assignment {
+        let member = |id: &i32| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(1) };
+        Assignment {
+            partition,
+            replicas: ids(&[0, 1]),
+            adding: Vec::new(),
+            removing: Vec::new(),
+            leader: leader.map(BrokerId),
+            leader_epoch: 4,
+            partition_epoch: 9,
+            isr: isr.iter().map(member).collect(),
+            reports: Vec::new(),
+        }
+    }
+
+    fn told(topic: &KafkaTopic, entries: &[Assignment], live: &Live) -> (&'static str, String) {
+        let Verdict { reason, message, .. } = health(topic, Uuid::from_u128(7), entries, live).verdict;
+        (reason, message)
+    }
+
+    #[test]
+    fn whoever_is_waited_for_is_named() {
+        let topic = KafkaTopic::new("orders", Default::default());
+        let all = live(&[(0, 1), (1, 1), (2, 1)]);
+        let moving = |partition| entry(partition, Some(0), &[0, 1]).start_reassignment(&ids(&[2, 1])).unwrap();
+        for (story, entries, live, expected) in [
+            ("nobody", vec![entry(0, Some(0), &[0, 1])], &all, ("InSync", "")),
+            (
+                "a follower that catches up",
+                vec![entry(0, Some(0), &[0]), entry(1, Some(0), &[0, 1]), entry(2, Some(0), &[0])],
+                &all,
+                ("UnderReplicated", "partitions 0, 2 lack brokers 1 in sync"),
+            ),
+            (
+                "whom replicas move to",
+                vec![moving(0), moving(1)],
+                &all,
+                ("Moving", "partitions 0–1 move, and wait for brokers 2 to be in sync"),
+            ),
+            (
+                "both",
+                vec![moving(0), entry(1, Some(1), &[1])],
+                &all,
+                (
+                    "UnderReplicated",
+                    "partitions 1 lack brokers 0 in sync; partitions 0 move, and wait for brokers 2 to be in sync",
+                ),
+            ),
+            (
+                "members that are away",
+                vec![entry(0, None, &[0, 1]), entry(1, None, &[0]), entry(2, None, &[0, 1])],
+                &live(&[]),
+                ("PartitionsOffline", "partitions 1 wait for brokers 0; partitions 0, 2 wait for brokers 0–1"),
+            ),
+            (
+                "one that is here with other content",
+                vec![entry(0, None, &[0, 1])],
+                &live(&[(0, 2)]),
+                ("Recovering", "partitions 0 wait for brokers 0–1"),
+            ),
+        ] {
+            let (reason, message) = told(&topic, &entries, live);
+            assert_eq!((reason, message.as_str()), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_given_up_is_told_as_a_command_and_an_order_that_can_not_be_obeyed_as_what_it_lacks() {
+        let report = RecoveryReport { broker: BrokerId(1), incarnation: Incarnation(2), last_epoch: 3, log_end: 50 };
+        let waiting = entry(0, None, &[0, 1]).report(report).unwrap();
+        let here = live(&[(1, 2)]);
+        let mut topic = KafkaTopic::new("orders", Default::default());
+        topic.metadata.namespace = Some("shop".to_owned());
+        let (reason, message) = told(&topic, std::slice::from_ref(&waiting), &here);
+        assert_eq!(reason, "Recovering");
+        assert_eq!(
+            message,
+            "partitions 0 wait for brokers 0; if these can't come back, what only they have is given up by: kubectl patch kafkatopic \
+             orders -n shop --type merge -p '{\"spec\":{\"recovery\":{\"partitions\":[{\"broker\":1,\"leaderEpoch\":4,\"partition\":0}],\
+             \"topicId\":\"00000000-0000-0000-0000-000000000007\"}}}'"
+        );
+
+        let order = |broker| RecoveryOrder { partition: 0, leader_epoch: 4, broker: BrokerId(broker) };
+        for (broker, expected) in [
+            (0, "partition 0 is to go on with broker 0, which has not said yet what it has"),
+            (2, "partition 0 is to go on with broker 2, which holds no replica"),
+        ] {
+            topic.spec.recovery = Some(Recovery { topic_id: Uuid::from_u128(7), partitions: vec![order(broker)] });
+            let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
+            assert!(message.contains(expected), "{message}");
+            topic.spec.recovery = Some(Recovery { topic_id: Uuid::from_u128(8), partitions: vec![order(broker)] });
+            let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
+            assert!(!message.contains(expected), "an order for another topic of the name: {message}");
+        }
+    }
+}
