@@ -80,7 +80,7 @@ pub const CALM: Bounds = Bounds {
     reassignments: 0,
     orders: 0,
     changes: 6,
-    most_states: 12_000_000,
+    most_states: 4_000_000,
     witnesses: &["a record is acknowledged"],
 };
 
@@ -128,8 +128,7 @@ pub fn all() -> Vec<Bounds> {
         Bounds { name: "recovery", crashes: 2, witnesses: &["a recovery elects a leader"], ..CALM },
         Bounds {
             name: "recovery by order",
-            suspicions: 2,
-            crashes: 1,
+            crashes: 2,
             orders: 1,
             witnesses: &["an order gives up an acknowledged record", "a record is acknowledged after an order"],
             ..CALM
