@@ -394,6 +394,47 @@ async fn asks_survive_conflicts_broken_watches_and_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_of_in_sync_replicas_that_are_asked_for_together_are_written_together() {
+    const PARTITIONS: i32 = 40;
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, _one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    shows(&zero, "both brokers", |image| image.live_brokers().count() == 2).await;
+    world.apply("orders", |spec| (spec.partitions, spec.replication_factor) = (Some(PARTITIONS), Some(2))).await;
+    shows(&zero, "leaders", |image| led(image, "orders") == PARTITIONS as usize).await;
+    let topic = zero.images().borrow().topic("orders").unwrap().clone();
+    let generation = async || {
+        let objects = Api::<KafkaAssignment>::namespaced(world.client.clone(), "default");
+        let objects = objects.list(&ListParams::default()).await.unwrap().items;
+        assert_eq!(objects.len(), 1);
+        objects[0].metadata.generation.unwrap()
+    };
+    let before = generation().await;
+
+    let mut answers = Vec::new();
+    for entry in &topic.partitions {
+        let mut next = entry.clone();
+        next.isr.truncate(1);
+        // One of them rests on what nobody has seen.
+        next.partition_epoch += if entry.partition == 7 { 2 } else { 1 };
+        let (answer, answered) = oneshot::channel();
+        zero.ask().send(Ask::ChangeIsr { topic_id: topic.id, next: Box::new(next), answer }).await.unwrap();
+        answers.push(answered);
+    }
+    for (answered, partition) in answers.into_iter().zip(0..) {
+        let swap = tokio::time::timeout(Duration::from_secs(60), answered).await.unwrap().unwrap().unwrap();
+        assert_eq!(swap, if partition == 7 { Swap::Moved } else { Swap::Done }, "{partition}");
+    }
+    let written = |image: &ClusterImage| {
+        let partitions = &image.topic("orders").unwrap().partitions;
+        partitions.iter().filter(|entry| entry.isr.len() == 1).count() == PARTITIONS as usize - 1
+    };
+    shows(&zero, "smaller ISRs", written).await;
+    let writes = generation().await - before;
+    assert!(writes < i64::from(PARTITIONS / 4), "{writes} writes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_that_nobody_waits_for_is_made_all_the_same() {
     let world = World::new(1).await;
     let dir = world.dir(0);

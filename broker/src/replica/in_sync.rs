@@ -15,6 +15,8 @@ use super::{Key, Replicas};
 use crate::ask::{Ask, Swap};
 use crate::env;
 
+/// Partitions of which followers have caught up, looked at together.
+const AT_ONCE: usize = 256;
 /// Pause before a change is asked for again that was refused.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -24,9 +26,13 @@ impl Replicas {
     pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
         let mut asked = FuturesUnordered::new();
         let mut next_look = env::now();
+        let mut keys = Vec::new();
         loop {
             let partitions: Vec<Arc<Partition>> = tokio::select! {
-                Some(key) = joining.recv() => self.running.read().get(&key).cloned().into_iter().collect(),
+                1.. = joining.recv_many(&mut keys, AT_ONCE) => {
+                    let running = self.running.read();
+                    keys.drain(..).filter_map(|key| running.get(&key).cloned()).collect()
+                }
                 () = env::sleep_until(next_look) => {
                     // Kafka's pace: a laggard is out after one and a half times the lag that is allowed.
                     next_look = env::now() + max_lag() / 2;

@@ -1,24 +1,12 @@
-//! The broker's own word in assignments: the ISR of what it leads, what it still has, what it no longer has.
+//! The broker's own word in assignments: what it still has, what it no longer has.
 
 use ottla_crds::assignment::{Assignment, RecoveryReport, Refusal};
 use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
 use uuid::Uuid;
 
-use super::{Desk, Failed, Granted};
-use crate::ask::Swap;
+use super::{Desk, Failed};
 
 impl Desk {
-    pub(super) async fn change_isr(&self, topic_id: Uuid, next: &Assignment) -> Result<Granted<Swap>, Failed> {
-        let Some((object, entry)) = self.entry(topic_id, next.partition).await? else {
-            return Ok(Granted::at_once(Swap::Moved));
-        };
-        if entry.partition_epoch.checked_add(1) != Some(next.partition_epoch) {
-            return Ok(Granted::at_once(Swap::Moved));
-        }
-        let stale = change::write(&self.assignments, &object, std::slice::from_ref(next)).await?;
-        Ok(Granted::at_once(if stale.is_empty() { Swap::Done } else { Swap::Moved }))
-    }
-
     pub(super) async fn removed(&self, topic_id: Uuid, partition: i32) -> Result<(), Failed> {
         self.transition(topic_id, partition, |entry| entry.forget(self.me)).await
     }
@@ -49,14 +37,18 @@ impl Desk {
 
     /// The entry of a partition, read consistently, if it still exists.
     async fn entry(&self, topic_id: Uuid, partition: i32) -> Result<Option<(KafkaAssignment, Assignment)>, Failed> {
-        let image = self.images.borrow().clone();
-        let Some(topic) = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id)) else { return Ok(None) };
-        let first = partition - partition % PARTITIONS_PER_OBJECT;
-        let object = self.assignments.get_opt(&names::assignment(&topic.name, topic_id, first)).await?;
+        let object = self.assignments_from(topic_id, partition - partition % PARTITIONS_PER_OBJECT).await?;
         let entry = |object: KafkaAssignment| {
             let entry = object.spec.partitions.iter().find(|entry| entry.partition == partition)?.clone();
             Some((object, entry))
         };
         Ok(object.and_then(entry))
+    }
+
+    /// The object of the partitions from `first` on, read consistently, if it still exists.
+    pub(super) async fn assignments_from(&self, topic_id: Uuid, first: i32) -> Result<Option<KafkaAssignment>, Failed> {
+        let image = self.images.borrow().clone();
+        let Some(topic) = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id)) else { return Ok(None) };
+        Ok(self.assignments.get_opt(&names::assignment(&topic.name, topic_id, first)).await?)
     }
 }

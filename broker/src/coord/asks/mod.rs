@@ -2,6 +2,7 @@
 //!
 //! - [`topics`]: create, delete, grow, settings
 //! - [`entries`]: the broker's own word in assignments
+//! - [`isr`]: changes of in-sync replicas, many in one write
 //! - [`cluster`]: broker settings and producer ids
 //!
 //! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until the
@@ -23,6 +24,7 @@ use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
 
 mod cluster;
 mod entries;
+mod isr;
 mod topics;
 
 /// Asks that are carried out, or wait until the image shows them.
@@ -45,6 +47,7 @@ pub(super) struct Desk {
     pub assignments: Api<KafkaAssignment>,
     pub images: ImageReceiver,
     turns: Arc<Semaphore>,
+    isr_changes: isr::IsrChanges,
 }
 
 /// Why a try did not grant an ask.
@@ -91,6 +94,7 @@ impl Desk {
             assignments: Api::namespaced(client.clone(), namespace),
             images,
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
+            isr_changes: isr::IsrChanges::default(),
         }
     }
 
@@ -132,7 +136,9 @@ impl Desk {
             }
             Ask::ProducerIds { answer } => self.answer(answer, async || self.producer_ids().await).await,
             Ask::ChangeIsr { topic_id, next, answer } => {
-                self.answer(answer, async || self.change_isr(topic_id, &next).await).await;
+                if let Some(object) = self.isr_changes.add(topic_id, *next, answer) {
+                    self.change_isrs(object).await;
+                }
             }
             Ask::Removed { topic_id, partition } => self.insist(async || self.removed(topic_id, partition).await).await,
             Ask::Report { topic_id, partition, last_epoch, log_end } => {
