@@ -197,7 +197,6 @@ pub fn all() -> Vec<Bounds> {
         Bounds {
             name: "lowered, restarts",
             changed_min_in_sync: Some(1),
-            suspicions: 1,
             shrinks: 1,
             restarts: 1,
             witnesses: &["a record is acknowledged by a leader that was restarted in its epoch"],
