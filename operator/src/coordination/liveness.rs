@@ -91,7 +91,8 @@ fn judge(evidence: &Evidence) -> Judgement {
         (Sight::Expired, Ping::Unasked | Ping::Answers) => Judgement::SeemsDead,
         (Sight::Released | Sight::Expired, _) | (_, Ping::Gone) => Judgement::Dead,
         (Sight::Overdue, Ping::Silent) => Judgement::SeemsDead,
-        (Sight::Alive, Ping::Silent) if *missed => Judgement::SeemsDead,
+        // Of a Lease that an operator has only just sighted too: whoever misses its holder was seen to renew since.
+        (Sight::Unknown | Sight::Alive, Ping::Silent) if *missed => Judgement::SeemsDead,
         (Sight::Overdue, Ping::Unasked | Ping::Answers) => Judgement::Alive,
         (Sight::Unknown | Sight::Alive, Ping::Unasked | Ping::Answers | Ping::Silent) => Judgement::Alive,
     }
@@ -161,7 +162,13 @@ mod tests {
         let cases = [
             ("frozen", frozen, &[WELL, WELL][..], false),
             ("cut off from a follower alone", missed(Alive, Ping::Answers), &[WELL, WELL], true),
-            ("the operator has just come, or was stalled", missed(Unknown, Ping::Silent), &[WELL, WELL], true),
+            (
+                "frozen with its operator, and another operator has just come",
+                missed(Unknown, Ping::Silent),
+                &[WELL, WELL],
+                false,
+            ),
+            ("the operator was stalled, and so is another", missed(Unknown, Ping::Silent), &[frozen, WELL], true),
             ("so is another: the operator may be cut off", frozen, &[frozen, WELL], true),
             ("so is another, and the Lease is late", missed(Overdue, Ping::Silent), &[frozen, WELL], true),
             ("so is another, and the Lease has expired", missed(Expired, Ping::Silent), &[frozen, WELL], false),
