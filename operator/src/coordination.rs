@@ -84,6 +84,7 @@ async fn coordinate_until(
     let coordination =
         Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform };
     tokio::select! {
+        biased; // all of them each time, and in the same order each time
         () = lease::observe(leases, &selector, seen) => {}
         () = watches.follow() => {}
         () = coordination.run(shown, sightings) => {}
@@ -152,8 +153,8 @@ impl Coordination<'_> {
                 awaited: arrivals.awaited((0..wanted).map(BrokerId), &observed.registered(), Instant::now()),
                 brokers,
                 cluster: object,
-                topics: shown.topics.state(),
-                assignments: shown.assignments.state(),
+                topics: by_name(shown.topics.state()),
+                assignments: by_name(shown.assignments.state()),
                 platform,
                 now: Time(Timestamp::now()),
                 // Another for each: a cluster that is made again under its name is another cluster.
@@ -164,6 +165,12 @@ impl Coordination<'_> {
             again_at = next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).min();
         }
     }
+}
+
+/// Whoever plans for the same objects plans the same, in the same order.
+fn by_name<K: ResourceExt>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
+    objects.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
+    objects
 }
 
 async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>>) {

@@ -6,7 +6,7 @@
 //! - [`fleet`]: every cluster
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
-//! - [`guard`], [`backoff`], [`metrics`], [`http`]: what they use
+//! - [`guard`], [`backoff`], [`metrics`], [`http`], [`network`]: what they use
 //!
 //! A laptop runs [`coordination`] alone.
 
@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod guard;
 pub mod http;
 pub mod metrics;
+pub mod network;
 pub mod operator;
 pub mod owner;
 pub mod plan;

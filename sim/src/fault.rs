@@ -10,6 +10,8 @@ pub type Counts = BTreeMap<Fault, u64>;
 pub enum Stage {
     /// [`crate::world`]: partitions, logs, clients.
     Replicas,
+    /// [`crate::control_plane`]: operators, brokers' windows, the embedded API.
+    ControlPlane,
     /// Another deterministic test.
     Elsewhere(&'static str),
     /// Nowhere, for this reason.
@@ -41,7 +43,7 @@ macro_rules! faults {
     };
 }
 
-use Stage::{Elsewhere, Nowhere, Replicas};
+use Stage::{ControlPlane, Elsewhere, Nowhere, Replicas};
 
 faults! {
     /// operator paused and resumed with stale views
@@ -49,10 +51,7 @@ faults! {
     /// two operators at once
     TwoOperators: Replicas;
     /// Lease deleted, restored, skewed clocks
-    LeaseTrouble: Elsewhere(
-        "`crds` lease tests: `a_deleted_lease_is_no_proof_of_a_death`, \
-         `an_observer_believes_in_changes_and_in_its_own_clock_alone`"
-    );
+    LeaseTrouble: ControlPlane;
     /// leader cut off from API, from followers, from both
     LeaderCutOff: Replicas;
     /// ISR write lost, late or twice
@@ -85,23 +84,15 @@ faults! {
     /// flapping and one-way partitions
     Links: Replicas;
     /// API server away for an hour, then back: no fencing storm, no restarts
-    ApiAway: Elsewhere(
-        "`nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen`, \
-         `a_broker_serves_what_it_last_knew_while_the_api_server_is_away`"
-    );
+    ApiAway: ControlPlane;
     /// watch frozen, 410, 429, stale list
-    WatchTrouble: Elsewhere(
-        "`a_controller_outlives_dropped_watches_expired_versions_and_outages`, \
-         `broken_watches_and_an_outage_cost_time_only`; here views lag"
-    );
+    WatchTrouble: ControlPlane;
     /// operator overloaded: no mass fencing
-    OperatorOverloaded: Elsewhere(
-        "`after_its_own_stall_an_observer_gives_nobody_up_too_early`; here operators are paused"
-    );
+    OperatorOverloaded: ControlPlane;
     /// CRDs and objects deleted
-    ObjectsDeleted: Elsewhere("`absence_is_never_deletion` (`coord/known.rs`), `operator/src/plan/tests.rs`");
+    ObjectsDeleted: ControlPlane;
     /// topic missing from a list at start: no file touched
-    TopicMissing: Elsewhere("`absence_is_never_deletion` (`coord/known.rs`)");
+    TopicMissing: ControlPlane;
     /// retries of idempotent batches across leader changes: exactly once
     Retries: Replicas;
     /// transactions torn by delayed requests
@@ -114,9 +105,7 @@ faults! {
     /// clock jumps
     ClockJumps: Replicas;
     /// operator killed between any two writes
-    OperatorKilled: Elsewhere(
-        "`a_topics_first_steps_come_in_the_order_that_a_crash_needs`; here each of its writes may be lost"
-    );
+    OperatorKilled: ControlPlane;
     /// slow disk on one broker
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
@@ -128,6 +117,7 @@ pub fn table() -> String {
     let row = |fault: &Fault| {
         let stage = match fault.stage() {
             Replicas => "`world`".to_owned(),
+            ControlPlane => "`control_plane`".to_owned(),
             Elsewhere(place) => place.to_owned(),
             Nowhere(reason) => format!("nowhere: {reason}"),
         };

@@ -1,5 +1,8 @@
 //! Brokers, operators and clients in one thread, with faults: seeded, so that a seed tells the whole story again.
 //!
+//! Two halves, each with seeds of its own: the replicas, and in [`control_plane`] the operators and the brokers' windows on the real
+//! API. What follows is about the replicas.
+//!
 //! **What is real**: a broker's partitions (`ottla_broker::replica::partition`: roles, appends, acknowledgements, ISR proposals,
 //! followers' answers, truncation), their logs with files, checkpoints and recovery (`ottla_log`), the data directory's identity and
 //! the decision on its incarnation (`data_dir`, `coord::session`), the follower's side of a fetch (`replica::fetching::round`), every
@@ -27,6 +30,7 @@
 mod acts;
 mod client;
 mod control;
+pub mod control_plane;
 mod disk;
 pub mod fault;
 mod faults;
@@ -37,4 +41,29 @@ mod tally;
 pub mod world;
 
 pub use tally::Tally;
-pub use world::{Outcome, run};
+pub use world::Outcome;
+
+/// A half of the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Half {
+    /// Partitions, logs, clients.
+    Replicas,
+    /// Operators and brokers' windows over the API.
+    ControlPlane,
+}
+
+impl Half {
+    /// Both.
+    pub const ALL: [Half; 2] = [Half::Replicas, Half::ControlPlane];
+
+    /// Plays one seed. Blocks.
+    ///
+    /// # Errors
+    /// When the machine has no temporary folder to give.
+    pub fn play(self, seed: u64) -> anyhow::Result<Outcome> {
+        match self {
+            Half::Replicas => world::run(seed),
+            Half::ControlPlane => control_plane::run(seed),
+        }
+    }
+}

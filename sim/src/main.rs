@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Parser;
-use ottla_sim::Tally;
+use ottla_sim::{Half, Tally};
 
 #[derive(Parser)]
 #[command(about = "Brokers, operators and faults in one thread; a seed tells the whole story again")]
@@ -19,28 +19,44 @@ struct Options {
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Play new seeds for so long instead.
+    /// Play new seeds for so long instead, both halves together.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     minutes: Option<u64>,
+    /// Only this half.
+    #[arg(long, value_enum)]
+    half: Option<Half>,
 }
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    if let Some(seed) = options.seed {
-        let outcome = ottla_sim::run(seed)?;
-        println!("{}seed {seed}: {}", outcome.trace, outcome.verdict());
-        return Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    let halves = options.half.map_or(Half::ALL.to_vec(), |half| vec![half]);
+    let mut good = true;
+    for half in &halves {
+        good &= match options.seed {
+            Some(seed) => tell(*half, seed)?,
+            None => play(*half, &options, halves.len() as u32)?,
+        };
     }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(half: Half, seed: u64) -> Result<bool> {
+    let outcome = half.play(seed)?;
+    println!("{}seed {seed}: {}", outcome.trace, outcome.verdict());
+    Ok(outcome.is_good())
+}
+
+fn play(half: Half, options: &Options, halves: u32) -> Result<bool> {
     let began = Instant::now();
     let (first, count) = match options.minutes {
         None => (options.from, options.seeds),
         Some(_) => (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000, u64::MAX),
     };
-    let patience = options.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes));
-    let mut tally = Tally::default();
+    let patience = options.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes) / halves);
+    let mut tally = Tally::of(half);
     for seed in (first..).take_while(|seed| seed - first < count && began.elapsed() < patience) {
-        tally.add(seed, &ottla_sim::run(seed)?);
+        tally.play(seed)?;
     }
     println!("{tally}");
-    Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.is_good())
 }

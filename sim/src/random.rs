@@ -18,6 +18,11 @@ impl Random {
         number ^ (number >> 31)
     }
 
+    /// The next 16 bytes.
+    pub fn next_bytes(&mut self) -> [u8; 16] {
+        (u128::from(self.next()) << 64 | u128::from(self.next())).to_le_bytes()
+    }
+
     /// One of 0 .. `count`, which is not 0.
     pub fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize

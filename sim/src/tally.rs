@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use crate::fault::{Counts, Fault, Stage};
-use crate::world::Outcome;
+use clap::ValueEnum;
 
-/// The sum of seeds.
-#[derive(Debug, Default)]
+use crate::fault::{Counts, Fault, Stage};
+use crate::{Half, Outcome};
+
+/// The sum of one half's seeds.
+#[derive(Debug)]
 pub struct Tally {
+    half: Half,
     seeds: u64,
     bad: Vec<u64>,
     steps: u64,
@@ -16,8 +19,22 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds a seed; says at once when it is a bad one.
-    pub fn add(&mut self, seed: u64, outcome: &Outcome) {
+    /// Of no seeds yet.
+    pub fn of(half: Half) -> Tally {
+        Tally { half, seeds: 0, bad: Vec::new(), steps: 0, acknowledged: 0, counts: Counts::new() }
+    }
+
+    /// Plays a seed; says at once when it is a bad one.
+    ///
+    /// # Errors
+    /// When it can't be played.
+    pub fn play(&mut self, seed: u64) -> anyhow::Result<()> {
+        let outcome = self.half.play(seed)?;
+        self.add(seed, &outcome);
+        Ok(())
+    }
+
+    fn add(&mut self, seed: u64, outcome: &Outcome) {
         self.seeds += 1;
         self.steps += outcome.steps;
         self.acknowledged += outcome.verdict.as_ref().map_or(0, |report| report.counts.acknowledged);
@@ -26,8 +43,9 @@ impl Tally {
         }
         if !outcome.is_good() {
             println!(
-                "seed {seed}: {}\nagain, with its trace: cargo run -p ottla-sim -- --seed {seed}",
-                outcome.verdict()
+                "seed {seed}: {}\nagain, with its trace: cargo run -p ottla-sim -- --half {} --seed {seed}",
+                outcome.verdict(),
+                name(self.half)
             );
             self.bad.push(seed);
         }
@@ -38,8 +56,12 @@ impl Tally {
         self.bad.is_empty()
     }
 
-    /// Faults of this stage that were never played.
-    pub fn missing(&self, stage: Stage) -> Vec<Fault> {
+    /// Faults of this half that were never played.
+    pub fn missing(&self) -> Vec<Fault> {
+        let stage = match self.half {
+            Half::Replicas => Stage::Replicas,
+            Half::ControlPlane => Stage::ControlPlane,
+        };
         let played = |fault: &Fault| self.counts.contains_key(fault);
         Fault::ALL.iter().filter(|fault| fault.stage() == stage && !played(fault)).copied().collect()
     }
@@ -47,9 +69,19 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { seeds, bad, steps, acknowledged, counts } = self;
-        writeln!(f, "{seeds} seeds, {} of them bad; {steps} steps, {acknowledged} records acknowledged", bad.len())?;
+        let Tally { half, seeds, bad, steps, acknowledged, counts } = self;
+        writeln!(
+            f,
+            "{}: {seeds} seeds, {} of them bad; {steps} steps, {acknowledged} records acknowledged",
+            name(*half),
+            bad.len()
+        )?;
         let counts: Vec<String> = counts.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
         write!(f, "faults: {}", counts.join(", "))
     }
+}
+
+/// As it is called on the command line.
+fn name(half: Half) -> String {
+    half.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

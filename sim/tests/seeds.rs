@@ -2,19 +2,18 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ottla_sim::Tally;
-use ottla_sim::fault::{self, Stage};
+use ottla_sim::{Half, Tally, fault};
 
 /// How long new seeds are played. `.ci/run sim` plays them for longer.
 const NEW_SEEDS: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_seed_tells_the_same_story_twice() {
-    for seed in [1, 2, 3] {
-        let once = ottla_sim::run(seed).expect("a temporary folder");
-        let again = ottla_sim::run(seed).expect("a temporary folder");
+    for (half, seed) in [(Half::Replicas, 1), (Half::Replicas, 2), (Half::ControlPlane, 1), (Half::ControlPlane, 2)] {
+        let once = half.play(seed).expect("a temporary folder");
+        let again = half.play(seed).expect("a temporary folder");
         let parted = once.trace.lines().zip(again.trace.lines()).find(|(one, other)| one != other);
-        assert_eq!(parted, None, "seed {seed}");
+        assert_eq!(parted, None, "{half:?}, seed {seed}");
         assert_eq!(once.trace.len(), again.trace.len());
         assert_eq!(once.verdict(), again.verdict());
     }
@@ -22,15 +21,26 @@ fn a_seed_tells_the_same_story_twice() {
 
 #[test]
 fn nothing_is_lost_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
-    let mut tally = Tally::default();
-    let mut play = |seed| tally.add(seed, &ottla_sim::run(seed).expect("a temporary folder"));
-    (1..=60).for_each(&mut play);
+    play(Half::Replicas, 60, NEW_SEEDS);
+}
+
+#[test]
+fn the_control_plane_heals_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
+    // The same ones each time: new ones are played by hand until there were thousands.
+    play(Half::ControlPlane, 12, Duration::ZERO);
+}
+
+/// The first seeds, and for so long new ones.
+fn play(half: Half, first: u64, patience: Duration) {
+    let mut tally = Tally::of(half);
+    let mut play = |seed| tally.play(seed).expect("a temporary folder");
+    (1..=first).for_each(&mut play);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
     let began = Instant::now();
-    (since_1970.as_secs() * 1000..).take_while(|_| began.elapsed() < NEW_SEEDS).for_each(play);
+    (since_1970.as_secs() * 1000..).take_while(|_| began.elapsed() < patience).for_each(play);
     println!("{tally}");
     assert!(tally.is_good());
-    assert_eq!(tally.missing(Stage::Replicas), [], "never played");
+    assert_eq!(tally.missing(), [], "never played");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::store::Objects;
 
@@ -12,7 +13,7 @@ use crate::store::Objects;
 #[derive(Debug)]
 pub struct Faults {
     state: Mutex<State>,
-    cut: watch::Sender<u64>,
+    cut: Arc<Notify>,
     objects: Arc<Objects>,
 }
 
@@ -30,7 +31,7 @@ pub struct Outage;
 
 impl Faults {
     pub(crate) fn new(objects: Arc<Objects>) -> Self {
-        Self { state: Mutex::default(), cut: watch::Sender::new(0), objects }
+        Self { state: Mutex::default(), cut: Arc::default(), objects }
     }
 
     /// Every request waits this long first.
@@ -53,7 +54,7 @@ impl Faults {
 
     /// Ends all watches that are open now, in the middle of whatever they were telling.
     pub fn drop_watches(&self) {
-        self.cut.send_modify(|count| *count += 1);
+        self.cut.notify_waiters();
     }
 
     /// Forgets the past: a watch from any version known so far is answered with 410 Expired.
@@ -86,7 +87,8 @@ impl Faults {
         refuses
     }
 
-    pub(crate) fn cut(&self) -> watch::Receiver<u64> {
-        self.cut.subscribe()
+    /// Resolves when watches that are open now are to end.
+    pub(crate) fn cut(&self) -> OwnedNotified {
+        Arc::clone(&self.cut).notified_owned()
     }
 }

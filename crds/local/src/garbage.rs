@@ -16,14 +16,15 @@ use crate::verbs::remove_object;
 
 /// Collects until the server is gone.
 pub fn start(server: &Arc<Inner>) {
-    let mut newest = server.objects.newest();
+    let changed = server.objects.changed();
     let server = Arc::downgrade(server);
     tokio::spawn(async move {
         // Nothing is known yet of what happened before.
         let mut seen = 0;
         loop {
+            // Begun before the log is read: what is written meanwhile wakes us again.
+            let news = changed.notified();
             let Some(server) = server.upgrade() else { return };
-            newest.mark_unchanged();
             let matters = match server.objects.events_after(seen, |_| true) {
                 Ok((version, events)) => {
                     seen = version;
@@ -38,9 +39,7 @@ pub fn start(server: &Arc<Inner>) {
                 collect(&server).await;
             }
             drop(server);
-            if newest.changed().await.is_err() {
-                return;
-            }
+            news.await;
         }
     });
 }

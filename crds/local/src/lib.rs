@@ -18,7 +18,7 @@
 //! - `present`, `table`, `jsonpath`: how objects are shown
 //! - `discovery`, `openapi`: what `kubectl` asks about the server itself
 //! - `kind`, `object`, `events`, `selector`, `status`: the nouns
-//! - `faults`: what tests make go wrong
+//! - `faults`, [`uids`]: what tests make go wrong, and draw themselves
 
 mod admit;
 mod apply;
@@ -44,6 +44,7 @@ mod server;
 mod status;
 mod store;
 mod table;
+pub mod uids;
 mod verbs;
 mod watch;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::folder::Folder;
 use crate::object::{Key, Object};
@@ -67,8 +67,8 @@ impl Written {
 #[derive(Debug)]
 pub struct Objects {
     state: Mutex<State>,
-    /// The newest version, for those who wait for it to pass.
-    newest: watch::Sender<u64>,
+    /// Told when the version changes, and at the end.
+    changed: Arc<Notify>,
     turn: Arc<tokio::sync::Mutex<()>>,
     folder: Option<Arc<Folder>>,
 }
@@ -107,12 +107,7 @@ impl Objects {
     pub fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
         let objects = objects.into_iter().map(|(key, value)| (key, Arc::new(Object::new(value, version)))).collect();
         let state = State { objects, events: VecDeque::new(), oldest: version, version, frozen: None };
-        Self {
-            state: Mutex::new(state),
-            newest: watch::Sender::new(version),
-            turn: Arc::default(),
-            folder: folder.map(Arc::new),
-        }
+        Self { state: Mutex::new(state), changed: Arc::default(), turn: Arc::default(), folder: folder.map(Arc::new) }
     }
 
     /// Keeps the present state for reads that need not be fresh, or lets go of it.
@@ -151,9 +146,9 @@ impl Objects {
         self.state.lock().version
     }
 
-    /// Wakes whenever the newest version changes.
-    pub fn newest(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
+    /// Tells those who wait whenever the version changes, in the order in which they began to, and when there will be no more.
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     /// What happened to a resource after `version`, and up to which version that is told. A version from the future
@@ -174,7 +169,7 @@ impl Objects {
         state.version += 1;
         state.oldest = state.version;
         state.events.clear();
-        self.newest.send_replace(state.version);
+        self.changed.notify_waiters();
     }
 
     /// One turn: `decide` sees the object as it is and says what to make of it. Once the change is on its way to the
@@ -229,7 +224,13 @@ impl Objects {
         {
             state.oldest = lost.version;
         }
-        self.newest.send_replace(state.version);
+        self.changed.notify_waiters();
         written
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        self.changed.notify_waiters();
     }
 }

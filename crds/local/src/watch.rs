@@ -3,6 +3,7 @@
 //! The stream pulls from the event log at its client's pace; nothing is queued for a slow client. One that falls off
 //! the end of the log is told 410 and lists again.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, sleep_until};
 
 use crate::object::{Key, Object};
@@ -41,9 +43,9 @@ pub struct Watch {
 struct Running {
     watch: Watch,
     objects: Arc<Objects>,
-    newest: watch::Receiver<u64>,
-    /// Changes when all watches are to be cut off.
-    cut: watch::Receiver<u64>,
+    changed: Arc<Notify>,
+    /// Told when all watches are to be cut off.
+    cut: Pin<Box<OwnedNotified>>,
     /// Everything up to this version was sent.
     position: u64,
     ends: Instant,
@@ -53,12 +55,12 @@ struct Running {
 
 impl Watch {
     /// The lines to send.
-    pub fn start(self, objects: Arc<Objects>, cut: watch::Receiver<u64>) -> impl Stream<Item = Bytes> + Send + use<> {
-        let newest = objects.newest();
+    pub fn start(self, objects: Arc<Objects>, cut: OwnedNotified) -> impl Stream<Item = Bytes> + Send + use<> {
+        let (changed, cut) = (objects.changed(), Box::pin(cut));
         let now = Instant::now();
         let ends = now + self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let next_bookmark = if self.bookmarks { now + BOOKMARK_INTERVAL } else { ends };
-        let mut running = Running { watch: self, objects, newest, cut, position: 0, ends, next_bookmark, over: false };
+        let mut running = Running { watch: self, objects, changed, cut, position: 0, ends, next_bookmark, over: false };
         let first = running.first_lines();
         stream::unfold((running, Some(first)), |(mut running, first)| async move {
             let lines = match first {
@@ -94,9 +96,10 @@ impl Running {
 
     /// Waits until there is something to send. `None` ends the stream.
     async fn next_lines(&mut self) -> Option<Bytes> {
+        let changed = Arc::clone(&self.changed);
         while !self.over {
-            // Seen before the log is read: what is written meanwhile wakes us again.
-            self.newest.mark_unchanged();
+            // Begun before the log is read: what is written meanwhile wakes us again.
+            let news = changed.notified();
             let mut lines = self.new_lines();
             if !self.over {
                 self.mark_time(&mut lines);
@@ -108,8 +111,9 @@ impl Running {
                 break;
             }
             tokio::select! {
-                changed = self.newest.changed() => changed.ok()?,
-                _ = self.cut.changed() => return None,
+                biased;
+                () = self.cut.as_mut() => return None,
+                () = news => {}
                 () = sleep_until(self.ends.min(self.next_bookmark)) => {}
             }
         }

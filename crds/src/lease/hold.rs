@@ -77,6 +77,7 @@ pub async fn hold(
             until.take_if(|_| passed).is_some()
         });
         tokio::select! {
+            biased;
             () = &mut stop => break,
             () = sleep_until(asked + next) => {}
             changed = annotations.changed(), if annotated => annotated = changed.is_ok(),

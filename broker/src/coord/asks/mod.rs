@@ -103,6 +103,7 @@ impl Desk {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
+                biased; // what is asked together is written together
                 ask = asks.recv(), if running.len() < AT_ONCE => match ask {
                     Some(ask) => running.push(self.grant(ask)),
                     None => break,
@@ -176,6 +177,7 @@ impl Desk {
         let Granted { value, shown } = granted;
         let mut images = self.images.clone();
         tokio::select! {
+            biased;
             seen = images.wait_for(|image| shown(image)) => if seen.is_ok() {
                 let _ = answer.send(Ok(value));
             },

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::admit::Birth;
 use crate::kind::Kind;
@@ -22,6 +21,7 @@ use crate::present::Presenter;
 use crate::request::{Ask, Subresource};
 use crate::server::{Body, Inner, respond};
 use crate::status::Status;
+use crate::uids;
 
 pub async fn answer(server: &Arc<Inner>, ask: Ask) -> Result<Response<Body>, Status> {
     let name = ask.target.name.clone();
@@ -65,10 +65,10 @@ pub fn now() -> String {
 pub fn birth() -> Birth {
     // Kubernetes leaves out vowels and look-alikes, so that no word comes about.
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let random = Uuid::new_v4();
+    let random = uids::draw();
     let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
     let suffix = random.as_bytes().iter().take(5).filter_map(letter).collect();
-    Birth { uid: Uuid::new_v4().to_string(), now: now(), suffix }
+    Birth { uid: uids::draw().to_string(), now: now(), suffix }
 }
 
 /// Removes the fields that the kind does not know, and says what a client that asked to be told is told: their paths

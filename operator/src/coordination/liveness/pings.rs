@@ -10,10 +10,11 @@ use ottla_crds::assignment::BrokerId;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::{Chunk, Str, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
+
+use crate::network::{self, Connection};
 
 /// From an answer to the next ping.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -114,7 +115,7 @@ impl Listener {
         loop {
             let Target { host, port, .. } = self.target.borrow().clone();
             let asked = Instant::now();
-            match timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await {
+            match timeout(PATIENCE, network::connect(&host, port)).await {
                 Ok(Ok(stream)) => {
                     let (answers, ended) = self.converse(stream).await;
                     tracing::debug!(broker = %self.id, answers, error = %ended, "the connection to a broker ended");
@@ -138,13 +139,11 @@ impl Listener {
     }
 
     /// Pings until the connection ends, and counts the answers. An address that has changed ends it too.
-    async fn converse(&mut self, mut stream: TcpStream) -> (usize, io::Error) {
+    async fn converse(&mut self, mut stream: Box<dyn Connection>) -> (usize, io::Error) {
         let connected_to = self.address();
-        // A connection without delay: a ping is one small packet.
-        let _ = stream.set_nodelay(true);
         let mut answers = 0;
         loop {
-            if let Err(error) = self.ping(&mut stream).await {
+            if let Err(error) = self.ping(&mut *stream).await {
                 return (answers, error);
             }
             answers += 1;
@@ -152,6 +151,7 @@ impl Listener {
             self.say(Heard::Answers);
             let mut unasked = [0];
             tokio::select! {
+                biased;
                 () = sleep(INTERVAL) => {}
                 read = stream.read(&mut unasked) => {
                     return (answers, read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
@@ -169,7 +169,7 @@ impl Listener {
         (target.host.clone(), target.port)
     }
 
-    async fn ping(&self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn ping(&self, stream: &mut dyn Connection) -> io::Result<()> {
         let client = Str::from("ottla-operator");
         let request = encode_request(0, Some(&client), 0, &ApiVersionsRequest::default());
         let answer = async {
@@ -221,7 +221,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     /// Takes one connection, and answers so many pings on it.
     async fn broker(listener: &TcpListener, answers: usize) -> TcpStream {

@@ -1,0 +1,120 @@
+//! A broker as far as the control plane sees it: the real window on Kubernetes, a port that answers pings, and in the place of its
+//! replicas somebody who believes that every follower that runs has everything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use ottla_broker::ask::Ask;
+use ottla_broker::coord::{Coord, Setup};
+use ottla_broker::data_dir::{DataDir, DataDirError};
+use ottla_broker::image::{ClusterImage, Topic};
+use ottla_crds::Endpoint;
+use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::network::{Network, answer_pings};
+use super::referee::Referee;
+use super::{CLUSTER, NAMESPACE};
+
+/// How often it looks around where nothing is shown.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// How long a change of the ISR is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Broker {
+    pub id: BrokerId,
+    pub data: PathBuf,
+    pub network: Network,
+    pub referee: Arc<Mutex<Referee>>,
+}
+
+impl Broker {
+    /// Runs until it is killed.
+    pub async fn run(self, client: Client) {
+        match self.start(client).await {
+            Ok((_dir, coord)) => self.lead(&coord).await,
+            Err(error) => self.referee.lock().object(format!("broker {} does not start: {error}", self.id)),
+        }
+    }
+
+    async fn start(&self, client: Client) -> Result<(DataDir, Coord), DataDirError> {
+        let port = port(self.id);
+        tokio::spawn(answer_pings(self.network.listen(port)));
+        let endpoint = Endpoint { listener: "internal".into(), host: "broker".into(), port: i32::from(port) };
+        let setup = Setup {
+            client,
+            namespace: NAMESPACE.into(),
+            cluster: CLUSTER.into(),
+            endpoints: vec![endpoint],
+            pod_uid: Some("pod".into()),
+        };
+        let dir = DataDir::open(&self.data, self.id)?;
+        let coord = Coord::start(setup, &dir).await?;
+        Ok((dir, coord))
+    }
+
+    /// Takes every follower that runs into the ISRs of what it leads, and says what it has where it is asked.
+    async fn lead(&self, coord: &Coord) {
+        let me = coord.incarnation();
+        self.referee.lock().incarnations.insert(self.id, me);
+        let mut images = coord.images();
+        loop {
+            let image = images.borrow_and_update().clone();
+            self.referee.lock().sees(
+                self.id,
+                me,
+                entries(&image).map(|(topic, entry)| (topic.name.to_string(), entry)),
+            );
+            for (topic, entry) in entries(&image) {
+                let topic_id = topic.id;
+                if entry.asks_for_report(self.id, me) {
+                    let report = Ask::Report { topic_id, partition: entry.partition, last_epoch: 0, log_end: 0 };
+                    let _ = coord.ask().try_send(report);
+                }
+                if let Some(next) = self.with_everybody(&image, entry, me) {
+                    let (answer, answered) = oneshot::channel();
+                    let change = Ask::ChangeIsr { topic_id, next: Box::new(next), answer };
+                    if coord.ask().send(change).await.is_ok() {
+                        let _ = timeout(PATIENCE, answered).await;
+                    }
+                    break; // by now the image may be another
+                }
+            }
+            let _ = timeout(LOOK_AROUND, images.changed()).await;
+        }
+    }
+
+    fn with_everybody(&self, image: &ClusterImage, entry: &Assignment, me: Incarnation) -> Option<Assignment> {
+        let leader_epoch = entry.leader_epoch;
+        let leader = Leader {
+            broker: self.id,
+            incarnation: me,
+            leader_epoch,
+            epoch_start: 0,
+            high_watermark: 0,
+            write_in_flight: false,
+        };
+        let referee = self.referee.lock();
+        entry.replicas.iter().find_map(|broker| {
+            let shown = image.brokers.get(broker)?;
+            let leaving = !shown.alive || shown.draining;
+            let incarnation = *referee.incarnations.get(broker)?;
+            entry.expand(&leader, &Follower { broker: *broker, incarnation, leader_epoch, log_end: 0, leaving }).ok()
+        })
+    }
+}
+
+/// Where a broker listens.
+fn port(id: BrokerId) -> u16 {
+    9092 + id.0 as u16
+}
+
+/// In the same order each time.
+fn entries(image: &ClusterImage) -> impl Iterator<Item = (&Topic, &Assignment)> {
+    let topics = image.topic_names.values().filter_map(|id| image.topics.get(id));
+    topics.flat_map(|topic| topic.partitions.iter().map(move |entry| (&**topic, entry)))
+}

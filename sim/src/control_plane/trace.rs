@@ -1,0 +1,49 @@
+//! What happened, to be read and to be compared: the same seed tells the same story twice.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::door::kind;
+
+/// The story so far.
+#[derive(Default)]
+pub struct Trace {
+    now: Duration,
+    lines: String,
+    requests: u64,
+    /// Of all requests, renewals of Leases and reads among them, which are too many to tell.
+    digest: u64,
+}
+
+impl Trace {
+    /// Time has passed.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Something happens that the seed wants.
+    pub fn tell(&mut self, what: &str) {
+        let _ = writeln!(self.lines, "{:>9.1} s  {what}", self.now.as_secs_f64());
+    }
+
+    /// A request is answered.
+    pub fn request(&mut self, who: &str, method: &Method, path: &str, code: StatusCode) {
+        self.requests += 1;
+        let kind = kind(path);
+        let told = format!("{who}: {method} {kind} -> {}", code.as_u16());
+        for byte in told.bytes().chain(self.now.as_millis().to_le_bytes()) {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3); // FNV
+        }
+        if *method != Method::GET && kind != "leases" {
+            self.tell(&told);
+        }
+    }
+
+    /// The story, with a last line that differs if any request did.
+    pub fn end(&self) -> String {
+        let Trace { lines, requests, digest, .. } = self;
+        format!("{lines}{requests} requests ({digest:016x})\n")
+    }
+}
