@@ -60,6 +60,10 @@ pub(crate) fn read_lines<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> R
     }
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
     let text = String::from_utf8(bytes).map_err(|_| malformed("it is not text".into()))?;
+    // A number that has lost digits is a number too.
+    if !text.ends_with('\n') {
+        return Err(malformed("its last line is cut off".into()));
+    }
     let mut lines = text.lines();
     if lines.next() != Some(VERSION) {
         return Err(malformed(format!("the first line is not version {VERSION}")));
@@ -123,7 +127,16 @@ mod tests {
     fn a_checkpoint_that_lost_bytes_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(RECOVERY_POINTS);
-        for bad in ["1\n0\n", "0\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 1 2\n", "0\n1\na 0 x\n", "0\nx\n"] {
+        for bad in [
+            "1\n0\n",
+            "0\n",
+            "0\n1\na 0 4",
+            "0\n2\na 0 1\n",
+            "0\n1\na 0\n",
+            "0\n1\na 0 1 2\n",
+            "0\n1\na 0 x\n",
+            "0\nx\n",
+        ] {
             disk::replace(&path, bad.as_bytes()).unwrap();
             assert!(matches!(read_offsets(&path), Err(CheckpointError::Malformed { .. })), "{bad:?}");
         }
