@@ -3,9 +3,10 @@
 //!
 //! Values only; [`Epochs::store`] and [`Epochs::load`] move them to and from `leader-epoch-checkpoint`. The log writes
 //! them before the first append under a new epoch: a follower that asks in between must learn that the old epoch has
-//! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the epoch:
-//! a crash of the machine before may take both, and a broker that begins to lead many partitions at once need not wait
-//! for the device with each.
+//! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the epoch,
+//! so that a broker that begins to lead many partitions at once need not wait for the device with each. A crash of the
+//! machine before may leave it torn: then the batches tell, of all epochs. Those of a compacted log can't: there it is
+//! synced at once.
 //! Always: epochs ascend strictly, and so do their start offsets.
 
 use std::path::Path;

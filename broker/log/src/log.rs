@@ -111,8 +111,13 @@ impl Log {
     }
 
     fn set_epochs(&mut self, epochs: Epochs) -> DiskResult<()> {
-        epochs.store_unsynced(&self.dir)?;
-        self.dirty.add_path(self.dir.join(epochs::FILE));
+        // A compacted log may no longer hold an epoch's first batch: should the file be torn, they would not tell where it began.
+        if self.config.compaction.is_some() {
+            epochs.store(&self.dir)?;
+        } else {
+            epochs.store_unsynced(&self.dir)?;
+            self.dirty.add_path(self.dir.join(epochs::FILE));
+        }
         self.epochs = epochs;
         Ok(())
     }

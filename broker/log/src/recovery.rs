@@ -246,6 +246,8 @@ struct Segments {
 impl Segments {
     fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
         let active = Active::create(dir, base_offset, now_ms)?;
+        // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with the next.
+        disk::sync_dir(dir)?;
         Ok(Segments { sealed: BTreeMap::new(), active, log_end: base_offset, epochs: Epochs::default(), is_new: true })
     }
 

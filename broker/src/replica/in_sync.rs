@@ -67,7 +67,7 @@ impl Replicas {
                     tracing::warn!(topic = %partition.topic, partition = partition.number, %refused,
                         "the cluster refuses a change of the in-sync replicas: asking again");
                 }
-                // The broker stops.
+                // The broker stops, or a later change took this one's place.
                 Err(_) => break,
             }
             env::sleep_until(env::now() + RETRY).await;

@@ -264,10 +264,12 @@ impl Leadership {
         self.gives_way
     }
 
-    /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some.
+    /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some. Without another member of the ISR
+    /// nobody else can lead, and replicas that are still to join may be silent for long, waiting for their share of a throttle.
     fn is_deserted(&self, now: Instant) -> bool {
         let heard = self.paces.values().map(|pace| pace.fetched).max().unwrap_or(self.began);
-        self.committed.replicas.len() > 1 && now.duration_since(heard) > self.surroundings.max_lag
+        self.maximal.iter().any(|member| member.broker != self.me.id)
+            && now.duration_since(heard) > self.surroundings.max_lag
     }
 
     /// Replicas that lead or follow in sync, of how many.
@@ -333,6 +335,23 @@ mod tests {
         assert_eq!(isr(leader.isr_change(&look(at(61), 30, 20))), None);
         assert_eq!(isr(leader.isr_change(&look(at(62), 30, 20))), Some(vec![0, 2]));
         assert_eq!(isr(leader.isr_change(&look(at(62), 20, 20))), None, "an idle partition has no laggards");
+    }
+
+    #[test]
+    fn who_is_cut_off_and_deserted_gives_way_unless_nobody_else_can_lead() {
+        let (mut leader_of_two, began) = leader(&[member(0, 1), member(1, 1)]);
+        let (within, after) = (began + LAG, began + LAG + Duration::from_secs(1));
+        for (cut_off, now, gives_way) in [(true, within, false), (false, after, false), (true, after, true)] {
+            leader_of_two.give_way(cut_off, now);
+            assert_eq!(leader_of_two.gives_way(), gives_way);
+        }
+        leader_of_two.fetched(BrokerId(2), Incarnation(1), 10, 20, after);
+        leader_of_two.give_way(true, after);
+        assert!(!leader_of_two.gives_way());
+
+        let (mut alone, _) = leader(&[member(0, 1)]);
+        alone.give_way(true, after);
+        assert!(!alone.gives_way(), "the other replicas are not in sync");
     }
 
     #[test]
