@@ -11,7 +11,7 @@
 //! - `recovery`: what is left when no in-sync member is valid
 //!
 //! Always: a change adds 1 to the partition epoch; a change of leader adds 1 to the leader epoch; neither ever falls; the ISR
-//! never shrinks below the floor.
+//! never shrinks below the floor; who has a leader has no reports.
 
 mod election;
 mod high_watermark;
@@ -278,6 +278,10 @@ impl Assignment {
     fn changed_to(&self, mut next: Self) -> Result<Self, Refusal> {
         next.leader_epoch = self.leader_epoch;
         next.partition_epoch = self.partition_epoch;
+        if next.leader.is_some() {
+            // A log that follows is cut and grows: what was reported of it is true no longer.
+            next.reports.clear();
+        }
         if next == *self {
             return Err(Refusal::Unchanged);
         }

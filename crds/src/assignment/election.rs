@@ -15,7 +15,6 @@ impl Assignment {
         if next.leader.is_none() {
             return self.changed_to(next);
         }
-        next.reports.clear();
         next.drop_members(Standing::Void, live, min_in_sync);
         next.drop_members(Standing::Dead, live, min_in_sync);
         next.drop_members(Standing::Draining, live, min_in_sync);
@@ -34,7 +33,6 @@ impl Assignment {
         }
         let mut next = self.clone();
         next.leader = Some(*preferred);
-        next.reports.clear();
         self.changed_to(next)
     }
 

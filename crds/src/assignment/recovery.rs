@@ -101,7 +101,6 @@ impl Assignment {
         let mut next = self.clone();
         next.leader = Some(chosen.broker);
         next.isr = vec![IsrMember { broker: chosen.broker, incarnation: chosen.incarnation }];
-        next.reports.clear();
         self.changed_to(next)
     }
 

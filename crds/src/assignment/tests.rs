@@ -322,6 +322,22 @@ fn a_reassignment_is_cancelled_while_the_old_replicas_fill_the_floor() {
 }
 
 #[test]
+fn who_has_a_leader_has_no_reports() {
+    let all = with_new_content(live(&[0, 1, 2, 3]), 2);
+    let waiting = |isr: &[i32]| Assignment { reports: vec![report(2, 2, 5, 90)], ..without_leader(isr) };
+    let moving = |isr: &[i32], target: &[i32]| waiting(isr).start_reassignment(&ids(target)).unwrap();
+    for (story, after) in [
+        ("the old replicas came back while it moved", moving(&[0, 1], &[3, 2]).cancel_reassignment(&all, MIN_IN_SYNC)),
+        ("a member came back", waiting(&[0, 1]).heal(&all, MIN_IN_SYNC)),
+        ("the preferred one came back", waiting(&[0, 1]).prefer(&all)),
+        ("all that was waited for was reported", waiting(&[2]).recover(&all)),
+    ] {
+        let after = after.unwrap();
+        assert_eq!((after.leader.is_some(), after.reports.len()), (true, 0), "{story}");
+    }
+}
+
+#[test]
 fn only_a_target_that_makes_sense_is_moved_to_and_only_one_at_a_time() {
     let before = partition(&[0, 1, 2]);
     assert_eq!(before.start_reassignment(&[]), Err(Refusal::BadTarget));
