@@ -122,6 +122,9 @@ pub struct PreferredElection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recovery {
+    /// The cluster's id, as its status says: in one that is made again under its name the leader epochs begin anew.
+    #[schemars(length(min = 22, max = 22))]
+    pub cluster_id: String,
     /// The topic's id, as its status says: a topic that is made again from the same file is another.
     #[schemars(with = "String", length(min = 36, max = 36))]
     pub topic_id: Uuid,
@@ -131,6 +134,15 @@ pub struct Recovery {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
     )]
     pub partitions: Vec<RecoveryOrder>,
+}
+
+impl KafkaTopicSpec {
+    /// What is ordered for this very topic of this very cluster.
+    pub fn recovery_orders(&self, cluster_id: &str, topic_id: Uuid) -> &[RecoveryOrder] {
+        let recovery = self.recovery.as_ref();
+        let meant = recovery.filter(|recovery| (&*recovery.cluster_id, recovery.topic_id) == (cluster_id, topic_id));
+        meant.map_or(&[], |recovery| &recovery.partitions)
+    }
 }
 
 /// Which brokers hold a partition.

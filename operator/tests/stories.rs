@@ -260,28 +260,53 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
-    let world = World::with_cluster(1).await;
+    let world = World::with_cluster(2).await;
     let _operator = world.operator();
-    let broker = world.broker(0, 7);
-    world.apply_topic("orders", 2).await;
+    let brokers = (world.broker(0, 7), world.broker(1, 8));
+    let placement =
+        [0, 1].map(|partition| ottla_crds::Placement { partition, replicas: vec![BrokerId(0), BrokerId(1)] });
+    world.apply(world.topic("orders", 2, |spec| spec.placement = placement.into())).await;
     world.apply_topic("gone", 2).await;
     world.until("both are ready", |seen| seen.leaders("orders").len() + seen.leaders("gone").len() == 4).await;
     world.settle().await;
     let id = |seen: &Seen| seen.cluster().and_then(|status| status.cluster_id.clone());
-    let first = id(&world.seen().await);
-    drop(broker);
+    let first = world.seen().await;
+    // An order stays where it was given. Whether it was obeyed is all the same: its epoch comes again.
+    let orders = [0, 1].map(|partition| serde_json::json!({ "partition": partition, "leaderEpoch": 1, "broker": 0 }));
+    let mut order = serde_json::json!({ "spec": { "recovery": {
+        "clusterId": id(&first),
+        "topicId": first.topic("orders").unwrap().status.as_ref().unwrap().topic_id,
+        "partitions": orders,
+    } } });
+    world.patch_topic("orders", order.clone()).await;
+    drop(brokers);
     world.end_cluster().await;
     assert_eq!((world.seen().await.assignments.len(), world.leases().await), (0, 0));
     world.delete_topic("gone").await;
     world.until("it is let go", |seen| seen.topic("gone").is_none()).await;
 
-    world.apply_cluster(1).await;
-    let _broker = world.broker(0, 8);
+    world.apply_cluster(2).await;
+    let zero = world.broker_at(0, 17, closed_port().await);
+    let one = world.broker_at(1, 18, closed_port().await);
     world.until("the topic is placed anew", |seen| seen.leaders("orders").len() == 2).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
     let seen = world.seen().await;
-    assert!(id(&seen).is_some() && id(&seen) != first);
+    assert!(id(&seen).is_some() && id(&seen) != id(&first));
     assert!(seen.leaders("gone").is_empty());
+
+    // What the order names is here again: the topic, the epoch, the broker.
+    let (zero, _) = (zero.kill(), one.kill());
+    world.until("nobody leads", |seen| seen.leaders("orders").is_empty()).await;
+    let _zero = world.broker_after(0, 27, zero);
+    world.report(BrokerId(0), 27, 50).await;
+    world.until("a way out is told", |seen| told_patch(seen).is_some()).await;
+    world.settle().await;
+    let seen = world.seen().await;
+    assert!(seen.leaders("orders").is_empty(), "the order was given in another cluster");
+    order["spec"]["recovery"]["clusterId"] = id(&seen).into();
+    assert_eq!(told_patch(&seen).as_ref(), Some(&order));
+    world.patch_topic("orders", order).await;
+    world.until("it goes on", |seen| seen.leaders("orders").len() == 2).await;
 }
 
 #[tokio::test(start_paused = true)]

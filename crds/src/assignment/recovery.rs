@@ -13,7 +13,8 @@ use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, 
 /// An administrator's word that a partition goes on with what one broker has of it, though in-sync replicas are missing.
 // The leader epoch makes it an order for one occasion: while nobody leads the epoch stands still, and whoever is elected, by this
 // order or because a missing broker came back, begins the next one. So it may stay in a spec that is applied again and again, needs no
-// record of having been obeyed, and two operators can't obey it twice.
+// record of having been obeyed, and two operators can't obey it twice. In a cluster that is made again epochs begin anew: `Recovery`
+// names the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryOrder {

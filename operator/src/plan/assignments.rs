@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ottla_crds::assignment::{Assignment, RecoveryOrder};
+use ottla_crds::KafkaAssignment;
+use ottla_crds::assignment::Assignment;
 use ottla_crds::plan::election::{elect, obey};
-use ottla_crds::{KafkaAssignment, KafkaTopic};
 use uuid::Uuid;
 
 use super::condition::ranges;
@@ -14,13 +14,17 @@ use super::{News, Step, World};
 /// Brings every assignment in line with who is there, and with what administrators have given up.
 pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
     let live = world.live();
+    let cluster_id = world.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.cluster_id.as_deref());
     let standing = world.assignments.iter().filter(|assignment| !assignment.spec.deleted);
     standing
         .filter_map(|read| {
             let entries = &read.spec.partitions;
             let speaker = rules.speaker(&read.spec.topic_name);
             let elected = elect(entries, &live, min_in_sync(rules, read));
-            let obeyed = obey(entries, speaker.map_or(&[], |topic| orders(topic, read)), &live);
+            let orders = speaker
+                .zip(cluster_id)
+                .map_or(&[][..], |(topic, cluster_id)| topic.spec.recovery_orders(cluster_id, read.spec.topic_id));
+            let obeyed = obey(entries, orders, &live);
             let news = [recovered(entries, &elected), recovered_by_order(&obeyed)];
             let about = |news| Some((speaker?.clone(), news));
             let news = news.into_iter().flatten().filter_map(about).collect();
@@ -28,11 +32,6 @@ pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
             (!next.is_empty()).then(|| Step::Change { read: read.clone(), next, news })
         })
         .collect()
-}
-
-fn orders<'a>(topic: &'a KafkaTopic, read: &KafkaAssignment) -> &'a [RecoveryOrder] {
-    let recovery = topic.spec.recovery.as_ref().filter(|recovery| recovery.topic_id == read.spec.topic_id);
-    recovery.map_or(&[], |recovery| &recovery.partitions)
 }
 
 /// Of all that the operator does of itself only a recovery brings somebody into an ISR.

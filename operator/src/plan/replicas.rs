@@ -28,8 +28,8 @@ pub struct Health {
     pub under_replicated: usize,
 }
 
-/// How the replicas are of the topic `id` with these `entries`.
-pub fn health(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live) -> Health {
+/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet.
+pub fn health(topic: &KafkaTopic, cluster_id: Option<&str>, id: Uuid, entries: &[Assignment], live: &Live) -> Health {
     let offline = election::offline(entries, live);
     let missing: Vec<(&Assignment, Vec<BrokerId>)> =
         entries.iter().map(|entry| (entry, missing(entry, live))).filter(|(_, missing)| !missing.is_empty()).collect();
@@ -50,7 +50,8 @@ pub fn health(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live)
     let verdict = if !offline.is_empty() {
         let recovering = entries.iter().any(|entry| entry.is_recovering(live));
         let reason = if recovering { "Recovering" } else { "PartitionsOffline" };
-        not(reason, [waits.clone(), orders(topic, id, entries, live)].concat().join("; "))
+        let orders = cluster_id.map_or_else(Vec::new, |cluster_id| orders(topic, cluster_id, id, entries, live));
+        not(reason, [waits.clone(), orders].concat().join("; "))
     } else if !behind.is_empty() {
         not("UnderReplicated", shortened([behind, joining].concat()).join("; "))
     } else if !joining.is_empty() {
@@ -71,9 +72,9 @@ fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
 }
 
 /// What becomes of an administrator's orders, and which could be given.
-fn orders(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live) -> Vec<String> {
-    let given = topic.spec.recovery.as_ref().filter(|recovery| recovery.topic_id == id);
-    let given = |partition: i32| given?.partitions.iter().find(|order| order.partition == partition);
+fn orders(topic: &KafkaTopic, cluster_id: &str, id: Uuid, entries: &[Assignment], live: &Live) -> Vec<String> {
+    let given = topic.spec.recovery_orders(cluster_id, id);
+    let given = |partition: i32| given.iter().find(|order| order.partition == partition);
     let refused = |entry: &Assignment| {
         let order = given(entry.partition)?;
         let why = match entry.obey(order, live) {
@@ -87,7 +88,8 @@ fn orders(topic: &KafkaTopic, id: Uuid, entries: &[Assignment], live: &Live) -> 
     let possible: Vec<RecoveryOrder> =
         entries.iter().filter_map(|entry| entry.possible_order(live)).take(MOST_ORDERS).collect();
     if !possible.is_empty() {
-        let patch = json!({ "spec": { "recovery": Recovery { topic_id: id, partitions: possible } } });
+        let recovery = Recovery { cluster_id: cluster_id.to_owned(), topic_id: id, partitions: possible };
+        let patch = json!({ "spec": { "recovery": recovery } });
         let (name, namespace) = (topic.name_any(), topic.namespace().unwrap_or_default());
         sentences.push(format!(
             "if these can't come back, what only they have is given up by: \
@@ -130,6 +132,8 @@ mod tests {
 
     use super::*;
 
+    const HERE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
     fn ids(ids: &[i32]) -> Vec<BrokerId> {
         ids.iter().copied().map(BrokerId).collect()
     }
@@ -157,7 +161,7 @@ mod tests {
     }
 
     fn told(topic: &KafkaTopic, entries: &[Assignment], live: &Live) -> (&'static str, String) {
-        let Verdict { reason, message, .. } = health(topic, Uuid::from_u128(7), entries, live).verdict;
+        let Verdict { reason, message, .. } = health(topic, Some(HERE), Uuid::from_u128(7), entries, live).verdict;
         (reason, message)
     }
 
@@ -219,7 +223,7 @@ mod tests {
         assert_eq!(
             message,
             "partitions 0 wait for brokers 0; if these can't come back, what only they have is given up by: kubectl patch kafkatopic \
-             orders -n shop --type merge -p '{\"spec\":{\"recovery\":{\"partitions\":[{\"broker\":1,\"leaderEpoch\":4,\"partition\":0}],\
+             orders -n shop --type merge -p '{\"spec\":{\"recovery\":{\"clusterId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"partitions\":[{\"broker\":1,\"leaderEpoch\":4,\"partition\":0}],\
              \"topicId\":\"00000000-0000-0000-0000-000000000007\"}}}'"
         );
 
@@ -228,12 +232,14 @@ mod tests {
             (0, "partition 0 is to go on with broker 0, which has not said yet what it has"),
             (2, "partition 0 is to go on with broker 2, which holds no replica"),
         ] {
-            topic.spec.recovery = Some(Recovery { topic_id: Uuid::from_u128(7), partitions: vec![order(broker)] });
-            let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
-            assert!(message.contains(expected), "{message}");
-            topic.spec.recovery = Some(Recovery { topic_id: Uuid::from_u128(8), partitions: vec![order(broker)] });
-            let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
-            assert!(!message.contains(expected), "an order for another topic of the name: {message}");
+            for (cluster_id, topic_id, is_meant) in
+                [(HERE, 7, true), (HERE, 8, false), ("BBBBBBBBBBBBBBBBBBBBBA", 7, false)]
+            {
+                let (cluster_id, topic_id) = (cluster_id.to_owned(), Uuid::from_u128(topic_id));
+                topic.spec.recovery = Some(Recovery { cluster_id, topic_id, partitions: vec![order(broker)] });
+                let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
+                assert_eq!(message.contains(expected), is_meant, "{message}");
+            }
         }
     }
 }

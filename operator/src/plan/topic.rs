@@ -317,7 +317,7 @@ impl<'a> Plan<'a> {
         let before = self.status().cloned().unwrap_or_default();
         let live = self.world.live();
         let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
-        let health = replicas::health(self.topic, self.id, &entries, &live);
+        let health = replicas::health(self.topic, self.cluster_id().map(String::as_str), self.id, &entries, &live);
         let config_synced = match &self.rules.error {
             Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
             None => Verdict::new("ConfigSynced", true, "Synced", ""),
