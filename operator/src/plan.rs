@@ -79,8 +79,8 @@ pub enum Step {
         read: Arc<KafkaAssignment>,
         /// The entries that change.
         next: Vec<Assignment>,
-        /// What to tell, and of which topic.
-        news: Vec<(Arc<KafkaTopic>, News)>,
+        /// Which of them are recoveries.
+        recovered: Vec<Recovered>,
     },
     /// Add entries to an assignment.
     Append {
@@ -115,6 +115,17 @@ pub enum Step {
     TopicStatus(Box<KafkaTopic>, Option<News>),
     /// Replace the cluster's status by the one in this object.
     ClusterStatus(Box<KafkaCluster>, Option<News>),
+}
+
+/// Partitions that go on without in-sync replicas, of which people are told once it is written.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// Their topic.
+    pub topic: Arc<KafkaTopic>,
+    /// Their numbers; maybe none.
+    pub partitions: Vec<i32>,
+    /// Whether an administrator ordered it.
+    pub by_order: bool,
 }
 
 /// What a person would want to know: an Event on the object that a step is about.

@@ -42,13 +42,12 @@ impl Writer {
     /// When the API server refuses or can't be reached.
     pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<(), kube::Error> {
         match step {
-            Step::Change { read, next, news } => {
+            Step::Change { read, next, recovered } => {
                 let stale = change::write(&self.assignments, read, next).await?;
-                if stale.is_empty() {
-                    for (topic, news) in news {
-                        self.tell(&**topic, news).await;
-                    }
-                } else {
+                for recovered in recovered {
+                    self.tell_if_any(&*recovered.topic, recovered.news(&stale).as_ref()).await;
+                }
+                if !stale.is_empty() {
                     tracing::debug!(object = read.name_any(), ?stale, "entries have changed since they were read");
                 }
             }

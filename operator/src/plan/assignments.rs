@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::condition::ranges;
 use super::rules::RuleBook;
-use super::{News, Step, World};
+use super::{News, Recovered, Step, World};
 
 /// Brings every assignment in line with who is there, and with what administrators have given up.
 pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
@@ -25,40 +25,48 @@ pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
                 .zip(cluster_id)
                 .map_or(&[][..], |(topic, cluster_id)| topic.spec.recovery_orders(cluster_id, read.spec.topic_id));
             let obeyed = obey(entries, orders, &live);
-            let news = [recovered(entries, &elected), recovered_by_order(&obeyed)];
-            let about = |news| Some((speaker?.clone(), news));
-            let news = news.into_iter().flatten().filter_map(about).collect();
+            let recovered = [(recovered(entries, &elected), false), (numbers(obeyed.iter()), true)];
+            let about = |(partitions, by_order)| Some(Recovered { topic: speaker?.clone(), partitions, by_order });
+            let recovered = recovered.into_iter().filter_map(about).collect();
             let next = [elected, obeyed].concat();
-            (!next.is_empty()).then(|| Step::Change { read: read.clone(), next, news })
+            (!next.is_empty()).then(|| Step::Change { read: read.clone(), next, recovered })
         })
         .collect()
 }
 
 /// Of all that the operator does of itself only a recovery brings somebody into an ISR.
-fn recovered(before: &[Assignment], elected: &[Assignment]) -> Option<News> {
-    let joined = |after: &Assignment| {
+fn recovered(before: &[Assignment], elected: &[Assignment]) -> Vec<i32> {
+    let joined = |after: &&Assignment| {
         let before = before.iter().find(|before| before.partition == after.partition);
         before.is_some_and(|before| after.isr.iter().any(|member| !before.isr.contains(member)))
     };
-    let partitions = numbers(elected.iter().filter(|after| joined(after)))?;
-    let note =
-        format!("no in-sync replica of partitions {partitions} is whole: they go on with the longest log that is left");
-    Some(News { warning: true, reason: "Recovered".to_owned(), note })
+    numbers(elected.iter().filter(joined))
 }
 
-fn recovered_by_order(obeyed: &[Assignment]) -> Option<News> {
-    let partitions = numbers(obeyed.iter())?;
-    let note = format!(
-        "partitions {partitions} go on with the brokers that spec.recovery names: records that only the missing ones have are given up"
-    );
-    Some(News { warning: true, reason: "RecoveredByOrder".to_owned(), note })
+fn numbers<'a>(entries: impl Iterator<Item = &'a Assignment>) -> Vec<i32> {
+    entries.map(|entry| entry.partition).collect()
 }
 
-/// The partitions' numbers in few words, if there are any.
-fn numbers<'a>(entries: impl Iterator<Item = &'a Assignment>) -> Option<String> {
-    let mut numbers = entries.map(|entry| entry.partition).peekable();
-    numbers.peek()?;
-    Some(ranges(numbers))
+impl Recovered {
+    /// What to tell, if anything was written: not of the partitions whose entries were `stale`.
+    pub fn news(&self, stale: &[i32]) -> Option<News> {
+        let mut written = self.partitions.iter().copied().filter(|partition| !stale.contains(partition)).peekable();
+        written.peek()?;
+        let partitions = ranges(written);
+        let (reason, note) = if self.by_order {
+            let note = format!(
+                "partitions {partitions} go on with the brokers that spec.recovery names: \
+                 records that only the missing ones have are given up"
+            );
+            ("RecoveredByOrder", note)
+        } else {
+            let note = format!(
+                "no in-sync replica of partitions {partitions} is whole: they go on with the longest log that is left"
+            );
+            ("Recovered", note)
+        };
+        Some(News { warning: true, reason: reason.to_owned(), note })
+    }
 }
 
 /// Removes the tombstones of topics whose replicas are all gone. A topic's objects go together: while one of them names a

@@ -110,7 +110,7 @@ pub fn returns(world: &World) -> Vec<Step> {
 fn changes(objects: &[&Arc<KafkaAssignment>], next: impl Fn(&Assignment) -> Option<Assignment>) -> Vec<Step> {
     let step = |object: &&Arc<KafkaAssignment>| {
         let next: Vec<Assignment> = object.spec.partitions.iter().filter_map(&next).collect();
-        (!next.is_empty()).then(|| Step::Change { read: (*object).clone(), next, news: Vec::new() })
+        (!next.is_empty()).then(|| Step::Change { read: (*object).clone(), next, recovered: Vec::new() })
     };
     objects.iter().filter_map(step).collect()
 }

@@ -360,3 +360,16 @@ fn a_change_of_the_spec_that_changes_nothing_is_seen_and_said() {
     assert_eq!(settle(&mut world), ["write a topic's status"]);
     assert_eq!(world.topics[0].status.as_ref().unwrap().observed_generation, Some(2));
 }
+
+#[test]
+fn a_recovery_is_told_of_the_partitions_that_were_written() {
+    for (by_order, reason) in [(false, "Recovered"), (true, "RecoveredByOrder")] {
+        let recovered = Recovered { topic: Arc::new(topic("orders", 4)), partitions: vec![0, 1, 2], by_order };
+        for (stale, partitions) in [(&[][..], "partitions 0–2 "), (&[3], "partitions 0–2 "), (&[1], "partitions 0, 2 ")]
+        {
+            let news = recovered.news(stale).unwrap();
+            assert!(news.reason == reason && news.note.contains(partitions), "{stale:?}: {news:?}");
+        }
+        assert_eq!(recovered.news(&[0, 1, 2]), None);
+    }
+}
