@@ -96,6 +96,18 @@ pub enum ProducerError {
     },
 }
 
+impl ProducerError {
+    /// Whether batches before this one are missing.
+    pub fn is_gap(&self) -> bool {
+        match self {
+            ProducerError::OutOfOrderSequence { expected, found, .. } => {
+                (1..1 << 30).contains(&add_sequence(*found, -expected))
+            }
+            ProducerError::StaleEpoch { .. } => false,
+        }
+    }
+}
+
 /// The producers of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Producers {
@@ -285,6 +297,14 @@ pub(crate) mod tests {
             ("without a producer id", &known, BatchHeader { producer_id: -1, ..batch(-1, -1, 1, 0) }, append),
         ] {
             assert_eq!(producers.check(&batch), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_ahead_of_what_is_expected() {
+        const MAX: i32 = i32::MAX;
+        for (expected, found, is_gap) in [(60, 61, true), (60, 0, false), (MAX, 0, true), (0, MAX, false)] {
+            assert_eq!(out_of_order(expected, found).unwrap_err().is_gap(), is_gap, "{expected} {found}");
         }
     }
 

@@ -131,7 +131,7 @@ pub enum AppendError {
     /// The batch does not follow its producer's last.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// One before it was refused so, which its client may not have heard of yet.
+    /// One before it was refused so, here or by the leader before, which its client may not have heard of yet.
     #[error("a batch before it was refused: {0}")]
     Behind(ErrorCode),
     /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
@@ -352,7 +352,15 @@ impl Partition {
             return Err(AppendError::NotEnoughReplicas);
         }
         let log_start = state.log.log_start();
-        if let Admission::Duplicate(first) = state.log.producers().check(batch.header())? {
+        let admission = match state.log.producers().check(batch.header()) {
+            // What came before may have gone to the former leader. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins a new
+            // producer epoch and writes again what was not acknowledged; so every client sends both again, in order.
+            Err(error) if error.is_gap() && leadership.took_over_lately(env::now()) => {
+                return Err(AppendError::Behind(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            }
+            admission => admission?,
+        };
+        if let Admission::Duplicate(first) = admission {
             let (base_offset, end) = (first.first_offset(), first.last_offset + 1);
             let append_time_ms = append_time_ms.map(|_| first.timestamp);
             let must_flush = state.settings.flush_messages.is_some();

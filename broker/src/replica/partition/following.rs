@@ -156,6 +156,9 @@ impl Partition {
     pub fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
         let Some(mut state) = self.following(asked.leader_epoch) else { return Ok(()) };
         let log_end = state.log.log_end();
+        if asked.offset != log_end {
+            return Ok(()); // an answer about a log that is not this one any more
+        }
         let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
         let offset = end_offset.min(own_end).max(0);
         if offset >= log_end {
@@ -181,6 +184,9 @@ impl Partition {
     pub fn start_anew(&self, asked: &NextFetch, log_start: i64) -> Result<(), FollowError> {
         let Some(mut state) = self.following(asked.leader_epoch).filter(|_| log_start >= 0) else { return Ok(()) };
         let log_end = state.log.log_end();
+        if asked.offset != log_end {
+            return Ok(()); // an answer about a log that is not this one any more
+        }
         tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
             "the leader's log does not reach back to this one's end: starting anew");
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());

@@ -11,6 +11,9 @@ use ottla_crds::assignment::{self as rules, Follower, Leader, Position, maximal_
 use crate::env::Instant;
 use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me};
 
+/// How long clients may take to send to a new leader what they had sent to the one before.
+const NEWS_OF_A_LEADER: Duration = Duration::from_secs(10);
+
 /// One leader epoch of a partition, as its leader sees it.
 #[derive(Debug)]
 pub struct Leadership {
@@ -95,6 +98,11 @@ impl Leadership {
     /// The leader epoch.
     pub fn epoch(&self) -> i32 {
         self.committed.leader_epoch
+    }
+
+    /// Whether clients may not have heard yet that another broker led before.
+    pub fn took_over_lately(&self, now: Instant) -> bool {
+        self.epoch() > 0 && now.duration_since(self.began) < NEWS_OF_A_LEADER
     }
 
     /// The offset at which it starts: nothing is known to be committed before the high watermark has passed that.
@@ -335,6 +343,16 @@ mod tests {
         assert_eq!(isr(leader.isr_change(&look(at(61), 30, 20))), None);
         assert_eq!(isr(leader.isr_change(&look(at(62), 30, 20))), Some(vec![0, 2]));
         assert_eq!(isr(leader.isr_change(&look(at(62), 20, 20))), None, "an idle partition has no laggards");
+    }
+
+    #[test]
+    fn only_who_took_over_from_another_did_so_lately() {
+        let (leader, began) = leader(&[member(0, 1)]);
+        assert!(leader.took_over_lately(began + Duration::from_secs(9)));
+        assert!(!leader.took_over_lately(began + Duration::from_secs(10)));
+        let me = Me { id: BrokerId(0), incarnation: Incarnation(1) };
+        let first = Assignment { leader_epoch: 0, ..assignment(&[member(0, 1)]) };
+        assert!(!Leadership::new(me, first, Surroundings::default(), 0, began).took_over_lately(began));
     }
 
     #[test]
