@@ -246,6 +246,11 @@ pub fn add_sequence(sequence: i32, increment: i32) -> i32 {
     (i64::from(sequence) + i64::from(increment)).rem_euclid(1 << 31) as i32
 }
 
+/// Whether `sequence` comes after `first`, where the one behind half of all numbers is before it.
+pub fn sequence_follows(first: i32, sequence: i32) -> bool {
+    (1..1 << 30).contains(&add_sequence(sequence, -first))
+}
+
 fn at<const N: usize>(bytes: &[u8; HEADER_LEN], position: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes[position + i])
 }

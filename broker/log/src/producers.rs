@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use ottla_batch::BatchHeader;
-use ottla_batch::header::add_sequence;
+use ottla_batch::header::{add_sequence, sequence_follows};
 
 /// Batches remembered per producer, the most that a client may have in flight: Kafka's number, clients rely on it.
 const CACHED_BATCHES: usize = 5;
@@ -100,9 +100,7 @@ impl ProducerError {
     /// Whether batches before this one are missing.
     pub fn is_gap(&self) -> bool {
         match self {
-            ProducerError::OutOfOrderSequence { expected, found, .. } => {
-                (1..1 << 30).contains(&add_sequence(*found, -expected))
-            }
+            ProducerError::OutOfOrderSequence { expected, found, .. } => sequence_follows(*expected, *found),
             ProducerError::StaleEpoch { .. } => false,
         }
     }

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use ottla_batch::BatchHeader;
-use ottla_batch::header::add_sequence;
+use ottla_batch::header::sequence_follows;
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ impl Refusals {
     pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
         let refused = self.by_partition.get_mut(partition)?;
         let same_producer = refused.producer == (batch.producer_id, batch.producer_epoch);
-        if same_producer && follows(refused.first_sequence, batch.base_sequence) && refused.behind > 0 {
+        if same_producer && sequence_follows(refused.first_sequence, batch.base_sequence) && refused.behind > 0 {
             refused.behind -= 1;
             return Some(refused.code);
         }
@@ -79,11 +79,6 @@ fn is_passing(code: ErrorCode) -> bool {
             | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             | ErrorCode::UNKNOWN_TOPIC_ID
     )
-}
-
-/// Whether `sequence` comes after `first`; sequences begin anew after the largest.
-fn follows(first: i32, sequence: i32) -> bool {
-    (1..1 << 30).contains(&add_sequence(sequence, -first))
 }
 
 #[cfg(test)]

@@ -114,9 +114,7 @@ impl Partition {
     /// See [`FollowError`]; what was good before the error is appended.
     pub fn append_from_leader(&self, asked: &NextFetch, copied: &Copied) -> Result<(), FollowError> {
         let (batches, bad) = whole_batches(copied.records.clone());
-        let Some(mut state) = self.following(asked.leader_epoch).filter(|s| s.log.log_end() == asked.offset) else {
-            return Ok(());
-        };
+        let Some(mut state) = self.still_asking(asked) else { return Ok(()) };
         if let Some(first) = batches.first().map(Stamped::header) {
             let is_empty = state.log.log_start() == asked.offset;
             if is_empty && first.base_offset < asked.offset && first.last_offset() >= asked.offset {
@@ -154,11 +152,8 @@ impl Partition {
     /// # Errors
     /// See [`FollowError`].
     pub fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
-        let Some(mut state) = self.following(asked.leader_epoch) else { return Ok(()) };
+        let Some(mut state) = self.still_asking(asked) else { return Ok(()) };
         let log_end = state.log.log_end();
-        if asked.offset != log_end {
-            return Ok(()); // an answer about a log that is not this one any more
-        }
         let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
         let offset = end_offset.min(own_end).max(0);
         if offset >= log_end {
@@ -182,11 +177,8 @@ impl Partition {
     /// # Errors
     /// When the disk refuses.
     pub fn start_anew(&self, asked: &NextFetch, log_start: i64) -> Result<(), FollowError> {
-        let Some(mut state) = self.following(asked.leader_epoch).filter(|_| log_start >= 0) else { return Ok(()) };
+        let Some(mut state) = self.still_asking(asked).filter(|_| log_start >= 0) else { return Ok(()) };
         let log_end = state.log.log_end();
-        if asked.offset != log_end {
-            return Ok(()); // an answer about a log that is not this one any more
-        }
         tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
             "the leader's log does not reach back to this one's end: starting anew");
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
@@ -208,6 +200,11 @@ impl Partition {
         let state = self.state.lock();
         let in_epoch = matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch);
         in_epoch.then_some(state)
+    }
+
+    /// The same, if its log still ends where it did when it asked: an answer that comes too late or twice changes nothing.
+    fn still_asking(&self, asked: &NextFetch) -> Option<MutexGuard<'_, State>> {
+        self.following(asked.leader_epoch).filter(|state| state.log.log_end() == asked.offset)
     }
 }
 
