@@ -149,6 +149,8 @@ pub enum Ask {
         topic_id: Uuid,
         /// Which partition.
         partition: i32,
+        /// The leader epoch in which nobody led when this was measured; in another one it is not written.
+        leader_epoch: i32,
         /// The leader epoch of its last batch; -1 of an empty log.
         last_epoch: i32,
         /// The offset after its last record.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::{Client, OneBroker, batch, broker_settings, topic, values};
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
+use ottla_broker::ask::Ask;
 use ottla_broker::image::{BrokerId, Incarnation, IsrMember, Topic};
 use ottla_config::TopicSettings;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
@@ -260,13 +261,13 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     one.broker.stop().await;
 
     t.partitions[0].leader = None;
+    t.partitions[0].leader_epoch = 4;
     t.partitions[0].isr[0].incarnation = ottla_broker::image::Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
-    let Some(ottla_broker::ask::Ask::Report { topic_id, partition, last_epoch, log_end }) = again.asks.recv().await
-    else {
+    let Some(Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end }) = again.asks.recv().await else {
         panic!("a report");
     };
-    assert_eq!((topic_id, partition, last_epoch, log_end), (t.id, 0, 0, 2));
+    assert_eq!((topic_id, partition, leader_epoch, last_epoch, log_end), (t.id, 0, 4, 0, 2));
     let mut client = Client::connect(again.port).await;
     let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
     assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);

@@ -215,8 +215,8 @@ pub enum Refusal {
     /// The partition has a leader, or a member that can lead.
     #[error("the partition needs no recovery")]
     NoRecovery,
-    /// An order to recover was given for another leader epoch.
-    #[error("the order is about another leader epoch")]
+    /// An order to recover was given, or a report measured, for another leader epoch.
+    #[error("what was said is about another leader epoch")]
     OtherEpoch,
     /// Nothing would change.
     #[error("nothing would change")]

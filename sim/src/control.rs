@@ -59,7 +59,7 @@ impl Api {
 
     /// A broker says what it has, of the entry that it has seen.
     pub fn report(&mut self, seen: &Assignment, report: RecoveryReport) -> bool {
-        !self.away && seen.report(report).is_ok_and(|next| self.write(next))
+        !self.away && seen.report(seen.leader_epoch, report).is_ok_and(|next| self.write(next))
     }
 }
 

@@ -400,7 +400,8 @@ impl Replicas {
                     continue;
                 };
                 let (last_epoch, log_end) = partition.last_epoch_and_end();
-                let report = Ask::Report { topic_id: topic.id, partition: assignment.partition, last_epoch, log_end };
+                let Assignment { partition, leader_epoch, .. } = *assignment;
+                let report = Ask::Report { topic_id: topic.id, partition, leader_epoch, last_epoch, log_end };
                 if self.ask.try_send(report).is_err() {
                     tracing::debug!("the queue to the cluster is full: reported again with the next image");
                 }

@@ -176,7 +176,7 @@ impl Protocol {
             last_epoch: broker.log.last().map_or(-1, |record| record.epoch),
             log_end: broker.log_end(),
         };
-        state.entry = Arc::new(state.entry.report(report).ok()?);
+        state.entry = Arc::new(state.entry.report(broker.view.leader_epoch, report).ok()?);
         Some(())
     }
 

@@ -40,13 +40,17 @@ impl Assignment {
             && !self.reports.iter().any(has_reported)
     }
 
-    /// Publishes what a broker still has of a partition that nobody leads.
-    pub fn report(&self, report: RecoveryReport) -> Result<Self, Refusal> {
+    /// Publishes what a broker still has of a partition that nobody leads. It was measured while nobody led in `leader_epoch`: since
+    /// then somebody may have, whom its log has followed.
+    pub fn report(&self, leader_epoch: i32, report: RecoveryReport) -> Result<Self, Refusal> {
         if !self.replicas.contains(&report.broker) {
             return Err(Refusal::NotReplica);
         }
         if self.leader.is_some() {
             return Err(Refusal::NoRecovery);
+        }
+        if leader_epoch != self.leader_epoch {
+            return Err(Refusal::OtherEpoch);
         }
         if self.isr.contains(&IsrMember { broker: report.broker, incarnation: report.incarnation }) {
             return Err(Refusal::InIsr);

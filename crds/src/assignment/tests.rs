@@ -356,11 +356,11 @@ fn after_a_power_cut_the_longest_log_leads_once_every_last_member_has_reported()
     let mut now = without_leader(&[0, 1]);
     let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
     assert_eq!(now.waits_for(&all), ids(&[0, 1]));
-    now = now.report(report(0, 2, 5, 90)).unwrap();
-    now = now.report(report(2, 2, 5, 95)).unwrap();
+    now = now.report(5, report(0, 2, 5, 90)).unwrap();
+    now = now.report(5, report(2, 2, 5, 95)).unwrap();
     assert_eq!(now.waits_for(&all), ids(&[1]));
     assert_eq!(now.recover(&all), Err(Refusal::Behind));
-    now = now.report(report(1, 2, 4, 500)).unwrap();
+    now = now.report(5, report(1, 2, 4, 500)).unwrap();
     let after = now.recover(&all).unwrap();
     assert_eq!(after.leader, Some(BrokerId(2)), "the longest of the last epoch, in the ISR or not");
     assert_eq!(after.isr, [IsrMember { broker: BrokerId(2), incarnation: incarnation(2, 2) }]);
@@ -377,7 +377,7 @@ fn who_holds_a_log_that_nobody_vouches_for_reports_once_in_the_isr_or_not() {
     assert!(!is_asked(&now, 0, 1), "it may simply lead");
     assert!(!is_asked(&now, 3, 1), "it is no replica");
     assert!(!is_asked(&partition(&[0, 1]), 2, 1), "somebody leads");
-    let now = now.report(report(2, 1, 5, 90)).unwrap();
+    let now = now.report(5, report(2, 1, 5, 90)).unwrap();
     assert!(!is_asked(&now, 2, 1), "it has");
     assert!(is_asked(&now, 2, 2), "what it had then");
 }
@@ -385,14 +385,14 @@ fn who_holds_a_log_that_nobody_vouches_for_reports_once_in_the_isr_or_not() {
 #[test]
 fn among_equal_logs_the_preferred_replica_recovers() {
     let all = with_new_content(with_new_content(live(&[]), 0), 1);
-    let now = without_leader(&[0, 1]).report(report(1, 2, 5, 90)).unwrap().report(report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0, 1]).report(5, report(1, 2, 5, 90)).unwrap().report(5, report(0, 2, 5, 90)).unwrap();
     assert_eq!(now.recover(&all).unwrap().leader, Some(BrokerId(0)));
 }
 
 #[test]
 fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
     let all = with_new_content(live(&[]), 0);
-    let now = without_leader(&[0, 1]).report(report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0, 1]).report(5, report(0, 2, 5, 90)).unwrap();
     assert_eq!(now.waits_for(&all), ids(&[1]));
     assert_eq!(now.recover(&all), Err(Refusal::Behind));
     let back = with_new_content(live(&[1]), 0);
@@ -407,9 +407,9 @@ fn who_goes_on_without_a_missing_member_is_an_administrators_word_for_one_leader
     // Broker 0 has lost its tail, broker 1 is away, broker 2 was not in sync.
     let here = with_new_content(live(&[2]), 0);
     let silent = without_leader(&[0, 1]);
-    let waiting = silent.report(report(0, 2, 5, 90)).unwrap().report(report(2, 1, 5, 80)).unwrap();
+    let waiting = silent.report(5, report(0, 2, 5, 90)).unwrap().report(5, report(2, 1, 5, 80)).unwrap();
     let all_void = with_new_content(here.clone(), 1);
-    let all_reported = waiting.report(report(1, 2, 5, 10)).unwrap();
+    let all_reported = waiting.report(5, report(1, 2, 5, 10)).unwrap();
     for (story, before, live, order, expected) in [
         ("the longest", &waiting, &here, order(5, 0), Ok((Some(0), vec![0], 1, 1))),
         ("one that was not in sync", &waiting, &here, order(5, 2), Ok((Some(2), vec![2], 1, 1))),
@@ -447,11 +447,11 @@ fn who_goes_on_without_a_missing_member_is_an_administrators_word_for_one_leader
 
 #[test]
 fn a_report_counts_only_while_its_broker_has_what_it_reported() {
-    let now = without_leader(&[0]).report(report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0]).report(5, report(0, 2, 5, 90)).unwrap();
     let mut lost_again = live(&[]);
     lost_again.insert(BrokerId(0), LiveBroker { incarnation: incarnation(0, 3), draining: false });
     assert_eq!(now.recover(&lost_again), Err(Refusal::Behind));
-    let beside = now.report(report(2, 2, 5, 95)).unwrap();
+    let beside = now.report(5, report(2, 2, 5, 95)).unwrap();
     let not_seen_yet = with_new_content(live(&[2]), 0);
     assert_eq!(
         beside.waits_for(&not_seen_yet),
@@ -460,10 +460,11 @@ fn a_report_counts_only_while_its_broker_has_what_it_reported() {
     );
     assert_eq!(beside.recover(&not_seen_yet), Err(Refusal::Behind));
     assert_eq!(beside.recover(&with_new_content(live(&[]), 0)).unwrap().leader, Some(BrokerId(0)), "it is away");
-    assert_eq!(now.report(report(0, 2, 5, 90)), Err(Refusal::Unchanged));
-    assert_eq!(now.report(report(3, 2, 5, 90)), Err(Refusal::NotReplica));
-    assert_eq!(now.report(report(0, 1, 5, 90)), Err(Refusal::InIsr));
-    assert_eq!(partition(&[0]).report(report(0, 2, 5, 90)), Err(Refusal::NoRecovery));
+    assert_eq!(now.report(5, report(0, 2, 5, 90)), Err(Refusal::Unchanged));
+    assert_eq!(now.report(5, report(3, 2, 5, 90)), Err(Refusal::NotReplica));
+    assert_eq!(now.report(5, report(0, 1, 5, 90)), Err(Refusal::InIsr));
+    assert_eq!(partition(&[0]).report(5, report(0, 2, 5, 90)), Err(Refusal::NoRecovery));
+    assert_eq!(now.report(4, report(2, 2, 5, 95)), Err(Refusal::OtherEpoch), "its log has been cut or has grown since");
 }
 
 #[test]

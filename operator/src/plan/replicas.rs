@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_can_be_given_up_is_told_as_a_command_and_an_order_that_can_not_be_obeyed_as_what_it_lacks() {
         let report = RecoveryReport { broker: BrokerId(1), incarnation: Incarnation(2), last_epoch: 3, log_end: 50 };
-        let waiting = entry(0, None, &[0, 1]).report(report).unwrap();
+        let waiting = entry(0, None, &[0, 1]).report(4, report).unwrap();
         let here = live(&[(1, 2)]);
         let mut topic = KafkaTopic::new("orders", Default::default());
         topic.metadata.namespace = Some("shop".to_owned());

@@ -189,7 +189,7 @@ impl World {
     /// What a broker does whose entries are void.
     pub async fn report(&self, broker: BrokerId, incarnation: i64, log_end: i64) {
         let report = RecoveryReport { broker, incarnation: Incarnation(incarnation), last_epoch: 0, log_end };
-        self.change(|entry| entry.report(report).ok()).await;
+        self.change(|entry| entry.report(entry.leader_epoch, report).ok()).await;
     }
 
     /// What leaders do when this broker has caught up.

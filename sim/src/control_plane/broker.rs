@@ -72,7 +72,8 @@ impl Broker {
             for (topic, entry) in entries(&image) {
                 let topic_id = topic.id;
                 if entry.asks_for_report(self.id, me) {
-                    let report = Ask::Report { topic_id, partition: entry.partition, last_epoch: 0, log_end: 0 };
+                    let Assignment { partition, leader_epoch, .. } = *entry;
+                    let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch: 0, log_end: 0 };
                     let _ = coord.ask().try_send(report);
                 }
                 if let Some(next) = self.with_everybody(&image, entry, me) {

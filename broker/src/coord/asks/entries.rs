@@ -15,11 +15,10 @@ impl Desk {
         &self,
         topic_id: Uuid,
         partition: i32,
-        last_epoch: i32,
-        log_end: i64,
+        leader_epoch: i32,
+        report: RecoveryReport,
     ) -> Result<(), Failed> {
-        let report = RecoveryReport { broker: self.me, incarnation: self.incarnation, last_epoch, log_end };
-        self.transition(topic_id, partition, |entry| entry.report(report)).await
+        self.transition(topic_id, partition, |entry| entry.report(leader_epoch, report)).await
     }
 
     /// Makes a transition of the entry as it is now. What the transition refuses has been settled otherwise.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::{Api, Client};
+use ottla_crds::assignment::RecoveryReport;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_wire::ErrorCode;
 use tokio::sync::{Semaphore, mpsc};
@@ -142,8 +143,9 @@ impl Desk {
                 }
             }
             Ask::Removed { topic_id, partition } => self.insist(async || self.removed(topic_id, partition).await).await,
-            Ask::Report { topic_id, partition, last_epoch, log_end } => {
-                self.insist(async || self.report(topic_id, partition, last_epoch, log_end).await).await;
+            Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end } => {
+                let report = RecoveryReport { broker: self.me, incarnation: self.incarnation, last_epoch, log_end };
+                self.insist(async || self.report(topic_id, partition, leader_epoch, report).await).await;
             }
         }
     }
