@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, charts};
 use ottla_e2e::cluster::harm::Loss;
-use ottla_e2e::cluster::judge;
+use ottla_e2e::cluster::{LIMIT, judge};
+use ottla_e2e::wait::until;
 use std::time::{Duration, Instant};
 
 use crate::chaos::{BROKERS, Chaos, TOPIC};
@@ -65,9 +66,14 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     chaos.namespace.topic("afterwards", 3)?;
     chaos.load.go_on()?;
     chaos.namespace.wait_until_whole()?;
-    let restarted: Vec<String> =
-        chaos.namespace.starts()?.into_iter().filter(|start| !starts.contains(start)).collect();
-    ensure!(restarted.len() == 1 && restarted[0].contains(&uid), "restarted: {restarted:?}");
+    let restarted = || -> Result<Vec<String>> {
+        Ok(chaos.namespace.starts()?.into_iter().filter(|start| !starts.contains(start)).collect())
+    };
+    // The kubelet tells some seconds later than the operator needs to make a topic.
+    let shown = until(LIMIT, "the API to show who was started again", || {
+        Ok(Some(restarted()?).filter(|restarted| restarted.iter().any(|start| start.contains(&uid))))
+    })?;
+    ensure!(shown.len() == 1, "restarted: {shown:?}");
     let what = format!("{:?} without the API server, with a kill -9 of broker {victim}", WITHOUT_API);
     judge(&what, chaos.load).map(drop)
 }
