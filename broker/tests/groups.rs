@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn change(&self, change: impl FnOnce(&mut ClusterImage)) {
-        self.one._images.send_modify(|image| change(Arc::make_mut(image)));
+        self.one.images.send_modify(|image| change(Arc::make_mut(image)));
     }
 
     fn change_offsets_topic(&self, change: impl FnOnce(&mut Topic)) {
@@ -389,7 +389,7 @@ async fn the_first_question_for_a_coordinator_makes_the_topic() {
     );
 
     let made = topic(CONSUMER_OFFSETS, &[]);
-    one._images.send_modify(|image| {
+    one.images.send_modify(|image| {
         let image = Arc::make_mut(image);
         image.topic_names.insert(CONSUMER_OFFSETS.into(), made.id);
         image.topics.insert(made.id, Arc::new(made));

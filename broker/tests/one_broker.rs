@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Client, OneBroker, batch, broker_settings, topic, values};
@@ -12,7 +13,9 @@ use ottla_config::TopicSettings;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
+use ottla_wire::m60_describe_cluster::DescribeClusterRequest;
 use ottla_wire::{ErrorCode, FetchResponse, ListOffsetsRequest, ProduceResponse, Records};
 
 fn produce(topic: &Topic, acks: i16, records: Records) -> ProduceRequest {
@@ -247,6 +250,22 @@ async fn bytes_that_are_no_request_close_the_connection_and_no_other() {
         let response = good.call(13, &produce(&t, -1, batch(&["x"]).bytes().clone().into())).await;
         assert_eq!(produced(&response).error_code, ErrorCode::NONE);
     }
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_the_operator_takes_for_dead_tells_clients_that_it_is_there() {
+    let data = tempfile::tempdir().unwrap();
+    let one = OneBroker::start(data.path(), false, Vec::new()).await;
+    one.images.send_modify(|image| {
+        Arc::make_mut(image).brokers.values_mut().for_each(|broker| broker.alive = false);
+    });
+    let mut client = Client::connect(one.port).await;
+    let metadata = client.call(12, &MetadataRequest::default()).await;
+    assert_eq!(metadata.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>(), [0]);
+    let described = client.call(2, &DescribeClusterRequest { endpoint_type: 1, ..Default::default() }).await;
+    assert_eq!(described.brokers.iter().map(|broker| broker.broker_id).collect::<Vec<_>>(), [0]);
+    assert!(!described.brokers[0].is_fenced);
     one.broker.stop().await;
 }
 

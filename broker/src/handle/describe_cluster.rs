@@ -28,7 +28,8 @@ pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
         }
         other => return refuse(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, format!("Unsupported endpoint type {other}")),
     }
-    let brokers = context.image.brokers.values().filter(|broker| broker.alive || request.include_fenced_brokers);
+    let brokers =
+        context.image.brokers.values().filter(|broker| context.is_there(broker) || request.include_fenced_brokers);
     let brokers = brokers.filter_map(|broker| {
         let endpoint = broker.endpoints.get(&context.peer.listener)?;
         Some(DescribeClusterBroker {
@@ -36,7 +37,7 @@ pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
             host: endpoint.host.clone(),
             port: i32::from(endpoint.port),
             rack: broker.rack.clone(),
-            is_fenced: !broker.alive,
+            is_fenced: !context.is_there(broker),
         })
     });
     context.reply(&DescribeClusterResponse {

@@ -43,12 +43,11 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
         } else {
             operations::NOT_ASKED
         },
-        // Who answers is there, whatever the operator has seen yet: a client that is told of nobody forgets everybody.
         brokers: context
             .image
             .brokers
             .values()
-            .filter(|broker| broker.alive || broker.id == context.handler.id)
+            .filter(|broker| context.is_there(broker))
             .filter_map(|broker| {
                 let endpoint = broker.endpoints.get(&context.peer.listener)?;
                 Some(MetadataResponseBroker {

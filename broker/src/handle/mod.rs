@@ -58,7 +58,7 @@ use crate::ask::{Answer, Ask, AskSender, Refused};
 use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
-use crate::image::{BrokerId, ClusterImage, ImageReceiver, Topic};
+use crate::image::{Broker, BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::partition::Partition;
@@ -257,6 +257,12 @@ impl Default for Deadline {
 }
 
 impl Context {
+    /// Whether clients are sent to this broker. The one that answers is there, whatever the operator has seen yet: a client that
+    /// is told of nobody forgets everybody.
+    pub fn is_there(&self, broker: &Broker) -> bool {
+        broker.alive || broker.id == self.handler.id
+    }
+
     /// Answers now.
     pub fn reply<R: ResponseMessage>(&self, response: &R) -> Reply {
         self.encode(response).map_or_else(Reply::Close, Reply::Now)

@@ -27,7 +27,7 @@ const LISTENER: &str = "internal";
 /// A broker with a data directory of its own.
 pub struct OneBroker {
     pub broker: Broker,
-    pub _images: watch::Sender<Arc<ClusterImage>>,
+    pub images: watch::Sender<Arc<ClusterImage>>,
     pub asks: mpsc::Receiver<Ask>,
     pub port: u16,
 }
@@ -60,7 +60,7 @@ impl OneBroker {
             ask,
             metrics: Metrics::new(),
         };
-        OneBroker { broker: Broker::start(setup).await.unwrap(), _images: images, asks, port }
+        OneBroker { broker: Broker::start(setup).await.unwrap(), images, asks, port }
     }
 
     /// Waits until the partition is led here.
