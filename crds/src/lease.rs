@@ -5,8 +5,10 @@
 //!
 //! Always: a lease is written only over the version that was read; it expires by the observer's own monotonic clock since its
 //! record last *changed*, never by the times in it; the first sight of a record proves nothing; a holder stops acting when its
-//! renewal is overdue, counted from before it asked for the last one that succeeded.
+//! renewal is overdue, counted from before it asked for the last one that succeeded. Whoever waits for the lease of a holder
+//! that says where it answers needs not wait for the whole time: one that is late and does not answer is gone.
 
+mod door;
 mod hold;
 mod observe;
 
@@ -19,19 +21,32 @@ use k8s_openapi::{
 };
 use tokio::time::Instant;
 
+pub use door::at as answers_at;
 pub use hold::hold;
 pub use observe::{Sighting, Sightings, observe};
 
 use crate::assignment::Incarnation;
 
-/// How often a holder renews: the write budget allows one write per broker in that time.
-pub const RENEW: Duration = Duration::from_secs(2);
-/// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before anybody takes over.
+/// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take over.
 pub const DEADLINE: Duration = Duration::from_secs(4);
-/// How long a record may stay the same until its holder is late.
-pub const OVERDUE: Duration = Duration::from_secs(3);
 /// How long a record may stay the same until its holder counts as gone.
 pub const EXPIRE: Duration = Duration::from_secs(6);
+
+/// How often a lease is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The time from one renewal to the next.
+    pub renew: Duration,
+    /// How long a record may stay the same until its holder is late.
+    pub overdue: Duration,
+}
+
+impl Pace {
+    /// A broker's: the write budget allows one write per broker in two seconds.
+    pub const BROKER: Pace = Pace { renew: Duration::from_secs(2), overdue: Duration::from_secs(3) };
+    /// An operator's. Only one of them renews, and until it is missed nobody elects.
+    pub const OPERATOR: Pace = Pace { renew: Duration::from_secs(1), overdue: Duration::from_millis(1500) };
+}
 
 /// What a record tells one observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +81,7 @@ impl Observed {
     }
 
     /// What it tells.
-    pub fn judge(&self, now: Instant) -> Sight {
+    pub fn judge(&self, pace: Pace, now: Instant) -> Sight {
         let Some((record, since)) = &self.record else { return Sight::Unknown };
         let unchanged = now.saturating_duration_since(*since);
         if holder(record).is_none() {
@@ -75,7 +90,7 @@ impl Observed {
             Sight::Expired
         } else if !self.changed {
             Sight::Unknown
-        } else if unchanged >= OVERDUE {
+        } else if unchanged >= pace.overdue {
             Sight::Overdue
         } else {
             Sight::Alive
@@ -102,13 +117,28 @@ pub struct Claim {
     pub identity: String,
     /// A holder that is known to be gone, because this process has what only one can have: the lock of its data directory.
     pub predecessor: Option<String>,
+    /// How often it renews, as does whoever holds the lease now.
+    pub pace: Pace,
     /// The lease as this process saw it.
     pub observed: Observed,
 }
 
 impl Claim {
-    /// The record to write over the one that was read; none while somebody else holds the lease.
-    pub fn decide(&mut self, now: Instant, clock: Timestamp, read: Option<&LeaseSpec>) -> Option<LeaseSpec> {
+    /// Takes note of the record that was read: whether somebody else holds the lease and is late.
+    pub fn finds_late(&mut self, now: Instant, read: &LeaseSpec) -> bool {
+        self.observed.see(read, now);
+        holder(read) != Some(&self.identity) && self.observed.judge(self.pace, now) == Sight::Overdue
+    }
+
+    /// The record to write over the one that was read; none while somebody else holds the lease. `unanswered`: the holder was
+    /// asked whether it is there.
+    pub fn decide(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        read: Option<&LeaseSpec>,
+        unanswered: bool,
+    ) -> Option<LeaseSpec> {
         let mut record = match read {
             None => {
                 LeaseSpec { lease_transitions: Some(0), acquire_time: Some(MicroTime(clock)), ..LeaseSpec::default() }
@@ -118,8 +148,9 @@ impl Claim {
                 let mut record = read.clone();
                 if holder(read) != Some(&self.identity) {
                     let known_gone = self.predecessor.is_some() && holder(read) == self.predecessor.as_deref();
-                    match self.observed.judge(now) {
+                    match self.observed.judge(self.pace, now) {
                         Sight::Released | Sight::Expired => {}
+                        Sight::Overdue if unanswered => {}
                         Sight::Unknown | Sight::Alive | Sight::Overdue if known_gone => {}
                         Sight::Unknown | Sight::Alive | Sight::Overdue => return None,
                     }

@@ -5,14 +5,14 @@
 //! what the other would say.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
 use ottla_crds::counted;
-use ottla_crds::lease::{self, Claim, Observed};
+use ottla_crds::lease::{self, Claim, Observed, Pace};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -32,6 +32,8 @@ const CLUSTERS_AT_ONCE: usize = 8;
 pub struct Options {
     /// Where metrics and probes are served.
     pub http: SocketAddr,
+    /// The pod's address, where the other replica asks whether this one is there when its Lease is late.
+    pub pod_ip: Option<IpAddr>,
     /// The namespace of the operator's own Lease.
     pub namespace: String,
     /// The namespaces whose clusters it operates; none: all.
@@ -68,10 +70,12 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         labels: BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())]),
         identity: identity.clone(),
         predecessor: None,
+        pace: Pace::OPERATOR,
         observed: Observed::default(),
     };
     let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
-    let (_says_nothing, annotations) = watch::channel(BTreeMap::new());
+    let answers_at = options.pod_ip.map(|ip| lease::answers_at(SocketAddr::new(ip, options.http.port())));
+    let (_says_the_same, annotations) = watch::channel(answers_at.unwrap_or_default());
     let holder = tokio::spawn(lease::hold(leases, claim, annotations, held, async move {
         let _ = released.await;
     }));

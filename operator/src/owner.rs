@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource};
 use ottla_crds::KafkaCluster;
-use ottla_crds::lease::{Observed, Sight};
+use ottla_crds::lease::{Observed, Pace, Sight};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -79,7 +79,7 @@ impl Installation {
         let Some(lease) = leases.get_opt(LEASE).await? else { return Ok(false) };
         let now = Instant::now();
         other.lease.see(&lease.spec.unwrap_or_default(), now);
-        Ok(match other.lease.judge(now) {
+        Ok(match other.lease.judge(Pace::OPERATOR, now) {
             Sight::Released | Sight::Expired => false,
             Sight::Unknown | Sight::Alive | Sight::Overdue => true,
         })
@@ -159,6 +159,7 @@ mod tests {
             labels: BTreeMap::new(),
             identity: installation.namespace.clone(),
             predecessor: None,
+            pace: Pace::OPERATOR,
             observed: Observed::default(),
         };
         let leases = Api::namespaced(installation.client.clone(), &installation.namespace);

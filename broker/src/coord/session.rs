@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use ottla_crds::assignment::{BrokerId, Incarnation};
-use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed};
+use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
 use ottla_crds::{Endpoint, names};
 use tokio::sync::watch;
 
@@ -129,6 +129,7 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
         labels: BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), cluster.to_owned())]),
         identity: env::random_uuid().to_string(),
         predecessor: session.predecessor.clone(),
+        pace: Pace::BROKER,
         observed: Observed::default(),
     }
 }

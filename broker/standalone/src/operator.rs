@@ -10,6 +10,7 @@ use crate::options::OperatorOptions;
 /// Without a Kubernetes cluster around it, or as the operator says.
 pub async fn run(options: OperatorOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let client = crate::broker::client().await?;
-    let OperatorOptions { http, namespace, watch_namespaces, broker_image } = options;
-    Ok(operator::run(client, operator::Options { http, namespace, watch_namespaces, broker_image }, stopped).await?)
+    let OperatorOptions { http, pod_ip, namespace, watch_namespaces, broker_image } = options;
+    let options = operator::Options { http, pod_ip, namespace, watch_namespaces, broker_image };
+    Ok(operator::run(client, options, stopped).await?)
 }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -94,6 +94,10 @@ pub struct OperatorOptions {
     /// Where Prometheus scrapes and the kubelet probes.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
+
+    /// The pod's address. Another replica whose turn it may be asks there; without it, it waits until the Lease has expired.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
 
     /// The namespace of the operator's own Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]

@@ -10,13 +10,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Claim, DEADLINE, RENEW};
+use super::{Claim, DEADLINE, door};
 
 /// How soon a holder tries again, and one who waits looks again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a try may take. A slow API server is not one that is away: a shorter try would never succeed there, and everybody would
 /// look dead at once.
-const ATTEMPT: Duration = RENEW;
+const ATTEMPT: Duration = Duration::from_secs(2);
 /// The same after one that took too long.
 const LATE_ATTEMPT: Duration = DEADLINE;
 
@@ -49,7 +49,7 @@ pub async fn hold(
                     info!(lease = claim.name, identity = claim.identity, "took the lease");
                 }
                 known = Some(lease);
-                RENEW
+                claim.pace.renew
             }
             Ok(Ok(None)) => {
                 if held.send_replace(None).is_some() {
@@ -104,7 +104,13 @@ async fn renew(
         None => api.get_opt(&claim.name).await?,
     };
     let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
-    let Some(record) = claim.decide(Instant::now(), Timestamp::now(), record.as_ref()) else { return Ok(None) };
+    let is_late = record.as_ref().is_some_and(|record| claim.finds_late(Instant::now(), record));
+    let unanswered = match &read {
+        Some(lease) if is_late => door::is_unanswered(lease).await,
+        Some(_) | None => false,
+    };
+    let decided = claim.decide(Instant::now(), Timestamp::now(), record.as_ref(), unanswered);
+    let Some(record) = decided else { return Ok(None) };
     let exists = read.is_some();
     let mut lease = read.unwrap_or_default();
     lease.spec = Some(record);

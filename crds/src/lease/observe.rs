@@ -1,4 +1,4 @@
-//! Observing leases: a watch, a clock, and a second look before anybody is given up.
+//! Observing brokers' leases: a watch, a clock, and a second look before anybody is given up.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,9 +17,11 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Observed, Sight, holder};
+use super::{Observed, Pace, Sight, holder};
 use crate::watch;
 
+/// Whose leases are observed.
+const PACE: Pace = Pace::BROKER;
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// An observer that did not run for so long may have missed what others did meanwhile.
@@ -92,7 +94,7 @@ struct Seen {
 
 impl Seen {
     fn judge(&self, now: Instant) -> Sight {
-        match self.observed.judge(now) {
+        match self.observed.judge(PACE, now) {
             Sight::Expired if !self.confirmed => Sight::Overdue,
             sight => sight,
         }
@@ -117,7 +119,7 @@ impl Leases {
     fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
         let seen = self.seen.entry(lease.name_any()).or_default();
         seen.observed.see(&lease.spec.clone().unwrap_or_default(), now);
-        seen.confirmed &= seen.observed.judge(now) == Sight::Expired;
+        seen.confirmed &= seen.observed.judge(PACE, now) == Sight::Expired;
         seen.lease = lease;
         seen
     }
@@ -139,7 +141,7 @@ impl Leases {
     /// Reads the leases that just expired once more: a watch that lags or is lost tells of no renewals.
     async fn look_again(&mut self, api: &Api<Lease>) {
         let now = Instant::now();
-        let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(now) == Sight::Expired;
+        let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(PACE, now) == Sight::Expired;
         let names: Vec<String> =
             self.seen.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -148,7 +150,7 @@ impl Leases {
                     let now = Instant::now();
                     self.hear(now);
                     let seen = self.see(lease, now);
-                    seen.confirmed = seen.observed.judge(now) == Sight::Expired;
+                    seen.confirmed = seen.observed.judge(PACE, now) == Sight::Expired;
                 }
                 Ok(Ok(None)) => drop(self.seen.remove(&name)),
                 Ok(Err(_)) | Err(_) => {

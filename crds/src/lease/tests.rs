@@ -2,10 +2,12 @@
 
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams},
 };
 use ottla_local_api::{Server, Store};
 use tokio::{
+    io::AsyncWriteExt,
+    net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
     time::{advance, sleep, timeout},
@@ -19,6 +21,7 @@ fn claim(identity: &str) -> Claim {
         labels: BTreeMap::from([("app".to_owned(), "x".to_owned())]),
         identity: identity.to_owned(),
         predecessor: None,
+        pace: Pace::BROKER,
         observed: Observed::default(),
     }
 }
@@ -87,7 +90,7 @@ fn who_may_write_what_over_which_record() {
         }
         let mine = read.as_ref().is_some_and(|read: &LeaseSpec| read.holder_identity.as_deref() == Some("me"));
         let acquired = if mine { Timestamp::from_second(1000).unwrap() } else { clock };
-        let written = claim.decide(at(second), clock, read.as_ref());
+        let written = claim.decide(at(second), clock, read.as_ref(), false);
         assert_eq!(written.as_ref().and_then(|record| record.lease_transitions), expected, "{story}");
         if let Some(written) = written {
             assert_eq!(written.holder_identity.as_deref(), Some("me"), "{story}");
@@ -95,6 +98,52 @@ fn who_may_write_what_over_which_record() {
             assert_eq!(written.renew_time, Some(MicroTime(clock)), "{story}");
         }
     }
+}
+
+#[test]
+fn silence_is_evidence_only_beside_a_late_renewal() {
+    let start = Instant::now();
+    let clock = Timestamp::from_second(9000).unwrap();
+    for (story, changed, millis, is_late) in [
+        ("it renewed just now", true, 1_499, false),
+        ("a renewal is missing", true, 1_500, true),
+        ("it was never seen to renew", false, 1_500, false),
+    ] {
+        let mut claim = Claim { pace: Pace::OPERATOR, ..claim("me") };
+        claim.observed.see(&record("other", 0), start);
+        let read = record("other", i64::from(changed));
+        claim.observed.see(&read, start);
+        let now = start + Duration::from_millis(millis);
+        assert_eq!(claim.finds_late(now, &read), is_late, "{story}");
+        assert_eq!(claim.decide(now, clock, Some(&read), false), None, "{story}: it answers");
+        assert_eq!(claim.decide(now, clock, Some(&read), true).is_some(), is_late, "{story}: it does not answer");
+        assert!(!claim.finds_late(now, &record("me", 0)), "one's own");
+    }
+}
+
+#[tokio::test]
+async fn a_door_is_answered_or_not() {
+    let at = |address| Lease {
+        metadata: ObjectMeta { annotations: Some(door::at(address)), ..ObjectMeta::default() },
+        ..Lease::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lease = at(listener.local_addr().unwrap());
+    assert!(door::is_unanswered(&lease).await, "it is frozen: its kernel takes the connection, and nobody answers");
+    let answers = async {
+        loop {
+            let (mut asker, _) = listener.accept().await.unwrap();
+            // The one who lost patience has gone.
+            let _ = asker.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await;
+        }
+    };
+    tokio::select! {
+        () = answers => unreachable!("it answers for ever"),
+        unanswered = door::is_unanswered(&lease) => assert!(!unanswered),
+    }
+    drop(listener);
+    assert!(door::is_unanswered(&lease).await, "nobody listens");
+    assert!(!door::is_unanswered(&Lease::default()).await, "a holder that does not say where it answers");
 }
 
 #[test]
@@ -124,7 +173,7 @@ fn an_observer_believes_in_changes_and_in_its_own_clock_alone() {
         for (millis, renewals) in seen {
             observed.see(&record("other", renewals), start + Duration::from_millis(millis));
         }
-        assert_eq!(observed.judge(start + Duration::from_millis(millis)), expected, "{story}");
+        assert_eq!(observed.judge(Pace::BROKER, start + Duration::from_millis(millis)), expected, "{story}");
     }
 }
 
@@ -136,8 +185,8 @@ fn after_a_stall_an_observer_knows_nothing() {
     observed.see(&record("other", 1), start);
     let later = start + Duration::from_secs(60);
     observed.start_anew(later);
-    assert_eq!(observed.judge(later + Duration::from_secs(5)), Sight::Unknown);
-    assert_eq!(observed.judge(later + EXPIRE), Sight::Expired);
+    assert_eq!(observed.judge(Pace::BROKER, later + Duration::from_secs(5)), Sight::Unknown);
+    assert_eq!(observed.judge(Pace::BROKER, later + EXPIRE), Sight::Expired);
 }
 
 #[test]
@@ -220,12 +269,26 @@ async fn a_killed_holder_is_replaced_after_its_time_and_a_released_lease_at_once
     sleep(Duration::from_secs(10)).await;
     one.kill();
     let waited = two.takes().await;
-    assert!(waited >= EXPIRE - RENEW && waited <= EXPIRE + Duration::from_secs(1), "{waited:?}");
+    assert!(waited >= EXPIRE - Pace::BROKER.renew && waited <= EXPIRE + Duration::from_secs(1), "{waited:?}");
 
     let mut three = Process::start(&api, claim("three"));
     sleep(Duration::from_secs(10)).await;
     two.stop().await;
     assert!(three.takes().await <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_holder_that_said_where_it_answers_is_missed_with_its_first_renewal() {
+    let (_server, api) = server();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut one = Process::start(&api, Claim { pace: Pace::OPERATOR, ..claim("one") });
+    one.annotations.send_replace(door::at(nobody));
+    one.takes().await;
+    let mut two = Process::start(&api, Claim { pace: Pace::OPERATOR, ..claim("two") });
+    sleep(Duration::from_secs(10)).await;
+    assert!(one.holds() && !two.holds(), "nobody is asked who renews in time");
+    one.kill();
+    assert!(two.takes().await <= Pace::OPERATOR.overdue + Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,10 +387,10 @@ async fn an_observer_sees_a_life() {
     let mut observer = observer(&api);
     let one = Process::start(&api, claim("one"));
     assert!(seen(&mut observer, Sight::Unknown).await < Duration::from_secs(1));
-    assert!(seen(&mut observer, Sight::Alive).await <= RENEW + Duration::from_secs(1));
+    assert!(seen(&mut observer, Sight::Alive).await <= Pace::BROKER.renew + Duration::from_secs(1));
     one.kill();
     let death = seen(&mut observer, Sight::Expired).await;
-    assert!(death >= EXPIRE - RENEW && death <= EXPIRE + Duration::from_secs(1), "{death:?}");
+    assert!(death >= EXPIRE - Pace::BROKER.renew && death <= EXPIRE + Duration::from_secs(1), "{death:?}");
     let two = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("two") });
     assert!(seen(&mut observer, Sight::Alive).await <= Duration::from_secs(1));
     two.stop().await;

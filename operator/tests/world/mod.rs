@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
-use ottla_crds::lease::{self, BrokerSession, Claim, Observed};
+use ottla_crds::lease::{self, BrokerSession, Claim, Observed, Pace};
 use ottla_crds::{
     Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
     KafkaTopicSpec, change, names,
@@ -124,6 +124,7 @@ impl World {
             labels: BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), CLUSTER.to_owned())]),
             identity: identity.clone(),
             predecessor: Some(predecessor),
+            pace: Pace::BROKER,
             observed: Observed::default(),
         };
         let session = BrokerSession { incarnation: Incarnation(incarnation), start: 1, draining: false };
