@@ -357,6 +357,28 @@ async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_started_without_the_api_server_has_its_lease_before_it_is_given_up_when_that_is_back() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 3).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    kill(coord, dir);
+    world.server.faults().set_outage(true);
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    // What is asked now is never answered.
+    world.server.faults().set_latency(Duration::from_secs(3600));
+    world.server.faults().set_outage(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.server.faults().set_latency(Duration::ZERO);
+    let (mut session, back) = (coord.session(), Instant::now());
+    tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert!(back.elapsed() < ottla_crds::lease::EXPIRE, "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn objects_that_vanish_move_nobody() {
     let world = World::new(1).await;
     let dir = world.dir(0);

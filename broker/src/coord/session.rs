@@ -11,6 +11,7 @@ use ottla_crds::assignment::{BrokerId, Incarnation};
 use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
 use ottla_crds::{Endpoint, names};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::data_dir::{DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, decide, is_of};
 use crate::env::{self, Instant};
@@ -135,16 +136,18 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
 }
 
 /// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the predecessor's.
+/// No read is waited for longer than a renewal: what was asked of an API server that was gone may stay unanswered when it is back, and
+/// whoever observes the Lease waits for [`ottla_crds::lease::EXPIRE`] then.
 pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, identity: &Identity) -> Claim {
     loop {
-        match leases.get_opt(&claim.name).await {
-            Ok(lease) => {
+        match timeout(DEADLINE, leases.get_opt(&claim.name)).await {
+            Ok(Ok(lease)) => {
                 let seen = Seen::Read(lease.as_ref());
                 let predecessor = lease.as_ref().filter(|_| is_of(identity, view(&seen)));
                 let predecessor = predecessor.and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
                 return Claim { predecessor, ..claim };
             }
-            Err(_) => env::sleep_until(env::now() + RETRY).await,
+            Ok(Err(_)) | Err(_) => env::sleep_until(env::now() + RETRY).await,
         }
     }
 }
