@@ -2,7 +2,8 @@
 //!
 //! A session is between two requests what the client and we both know. [`FetchSessions::begin`] completes a request from it, and
 //! [`Ongoing::finish`] takes out of the answer what the client knows. Between the two a fetch is one like any other.
-//! Always: no more sessions than there are slots. A client without one names everything each time.
+//! Always: no more sessions than there are slots, and no more partitions in all of them than [`PARTITIONS`]. A client without one
+//! names everything each time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,17 +23,36 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 /// A session that nobody has used for so long makes room for another.
 const IDLE: Duration = Duration::from_secs(120);
+/// How many partitions all sessions name together: some 50 MB. A client may add to its session with each request, of whatever
+/// exists or does not.
+const PARTITIONS: usize = 250_000;
 /// The version from which on topics go by id.
 const IDS_FROM: i16 = 13;
 
-/// The sessions of a broker, by id.
+/// The sessions of a broker.
 #[derive(Default)]
-pub struct FetchSessions(Mutex<HashMap<i32, Entry>>);
+pub struct FetchSessions(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    by_id: HashMap<i32, Entry>,
+    /// How many partitions they name together.
+    partitions: usize,
+}
 
 struct Entry {
     session: Arc<Mutex<Session>>,
+    partitions: usize,
     last_used: Instant,
     of_follower: bool,
+}
+
+impl Kept {
+    fn remove(&mut self, id: i32) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.partitions -= entry.partitions;
+        }
+    }
 }
 
 /// What a client fetches, and what it was told.
@@ -83,7 +103,7 @@ impl FetchSessions {
     pub fn begin(&self, request: &mut FetchRequest, version: i16) -> Result<Ongoing, ErrorCode> {
         let id = request.session_id;
         if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) {
-            self.0.lock().remove(&id);
+            self.0.lock().remove(id);
             if request.session_epoch == FINAL_EPOCH {
                 return Ok(Ongoing(Kind::Without));
             }
@@ -93,14 +113,22 @@ impl FetchSessions {
             request.topics = session.topics();
             return Ok(Ongoing(Kind::New { session, of_follower }));
         }
-        let mut sessions = self.0.lock();
-        let entry = sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let mut kept = self.0.lock();
+        let others = kept.partitions;
+        let entry = kept.by_id.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let others = others - entry.partitions;
         entry.last_used = env::now();
         let shared = entry.session.clone();
         let mut session = shared.lock();
         session.go_on(request, version)?;
+        entry.partitions = session.members.len();
+        kept.partitions = others + session.members.len();
+        if kept.partitions > PARTITIONS {
+            kept.remove(id);
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
         if session.members.is_empty() {
-            sessions.remove(&id);
+            kept.remove(id);
             return Ok(Ongoing(Kind::Without));
         }
         request.topics = session.topics();
@@ -109,21 +137,27 @@ impl FetchSessions {
         Ok(Ongoing(Kind::Incremental { id, session: shared, epoch }))
     }
 
-    /// Keeps a new session, if one of `slots` is free or can be made so; 0 if not.
+    /// Keeps a new session, if there is room or it can be made; 0 if not.
     fn keep(&self, session: Session, of_follower: bool, slots: usize) -> i32 {
-        let (mut sessions, now) = (self.0.lock(), env::now());
-        if sessions.len() >= slots {
-            let Some(victim) = victim(&sessions, of_follower, now) else { return 0 };
-            sessions.remove(&victim);
+        let (mut kept, now) = (self.0.lock(), env::now());
+        let partitions = session.members.len();
+        if partitions > PARTITIONS {
+            return 0;
+        }
+        while kept.by_id.len() >= slots || kept.partitions + partitions > PARTITIONS {
+            let Some(victim) = victim(&kept.by_id, of_follower, now) else { return 0 };
+            kept.remove(victim);
         }
         let id = loop {
             // Not a number that a client could have from a former life of this broker.
             let id = (env::random_uuid().as_u128() as i32) & i32::MAX;
-            if id != 0 && !sessions.contains_key(&id) {
+            if id != 0 && !kept.by_id.contains_key(&id) {
                 break id;
             }
         };
-        sessions.insert(id, Entry { session: Arc::new(Mutex::new(session)), last_used: now, of_follower });
+        kept.partitions += partitions;
+        kept.by_id
+            .insert(id, Entry { session: Arc::new(Mutex::new(session)), partitions, last_used: now, of_follower });
         id
     }
 }
@@ -371,6 +405,25 @@ mod tests {
         assert_eq!(play(&sessions, request(id, FINAL_EPOCH, &[]), |_| 0, &[]), Ok((0, vec![], vec![])));
         let closed = play(&sessions, request(id, 2, &[]), |_| 0, &[]);
         assert_eq!(closed, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_all_sessions_name_together_is_bounded() {
+        let sessions = FetchSessions::default();
+        let many = |from: usize| (from..from + PARTITIONS / 2).map(|number| (number as i32, 0)).collect::<Vec<_>>();
+        let (half, ..) = play(&sessions, request(0, 0, &many(0)), |_| 0, &[]).unwrap();
+        let (small, ..) = play(&sessions, request(0, 0, &[(0, 0)]), |_| 0, &[]).unwrap();
+        let grown = play(&sessions, request(half, 1, &many(PARTITIONS / 2)), |_| 0, &[]);
+        assert_eq!(grown, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND), "it is asked to begin anew");
+        assert!(play(&sessions, request(small, 1, &[]), |_| 0, &[]).is_ok(), "nobody else is");
+
+        let (again, ..) = play(&sessions, request(0, 0, &many(0)), |_| 0, &[]).unwrap();
+        assert_ne!(again, 0, "its room is free");
+        play(&sessions, request(small, 2, &[]), |_| 0, &[]).unwrap();
+        play(&sessions, request(again, FINAL_EPOCH, &[]), |_| 0, &[]).unwrap();
+        let (too_many, all, _) =
+            play(&sessions, request(0, 0, &[many(0), many(PARTITIONS / 2)].concat()), |_| 0, &[]).unwrap();
+        assert_eq!((too_many, all.len()), (0, PARTITIONS), "served, but not remembered");
     }
 
     #[tokio::test(start_paused = true)]
