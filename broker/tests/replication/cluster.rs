@@ -1,0 +1,393 @@
+//! The cluster: three brokers, one topic of one partition, the objects that they see and change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
+use ottla_broker::ask::{Ask, QUEUE_BOUND, Swap};
+use ottla_broker::broker::{Broker, Setup};
+use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, Topic};
+use ottla_broker::metrics::Metrics;
+use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData, ReplicaState};
+use ottla_wire::{ErrorCode, Uuid};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::common::{Client, batch, values};
+
+pub const LISTENER: &str = "internal";
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the cluster's objects say.
+pub struct Objects {
+    pub assignment: Assignment,
+    pub alive: BTreeMap<BrokerId, bool>,
+    pub ports: BTreeMap<BrokerId, u16>,
+    /// Whether changes of the ISR are made when they are asked for.
+    pub grants: bool,
+    pub asked: Vec<Assignment>,
+    pub settings: Arc<BrokerSettings>,
+}
+
+/// A cluster with one topic of one partition.
+pub struct Cluster {
+    pub objects: Arc<Mutex<Objects>>,
+    pub topic_id: Uuid,
+    pub topic_config: BTreeMap<String, String>,
+    pub images: watch::Sender<Arc<ClusterImage>>,
+    pub brokers: BTreeMap<i32, Running>,
+    pub data: BTreeMap<i32, TempDir>,
+}
+
+pub struct Running {
+    pub broker: Broker,
+    /// Each broker sees the cluster through its own window, which can be frozen.
+    pub window: tokio::task::JoinHandle<()>,
+    pub asks: tokio::task::JoinHandle<()>,
+}
+
+/// The brokers' settings, with these on top.
+pub fn settings(more: &[(&str, &str)]) -> Arc<BrokerSettings> {
+    let config = [
+        ("replica.lag.time.max.ms", "500"),
+        ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+    ];
+    let config = config.iter().chain(more).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Arc::new(BrokerSettings::resolve(&config.collect()))
+}
+
+pub fn member(broker: i32, incarnation: i64) -> IsrMember {
+    IsrMember { broker: BrokerId(broker), incarnation: Incarnation(incarnation) }
+}
+
+/// The first life of each broker's disk.
+pub fn life(broker: i32) -> i64 {
+    100 + i64::from(broker)
+}
+
+impl Cluster {
+    /// Three brokers, of which 0 leads and all are in sync.
+    pub async fn start(topic_config: &[(&str, &str)]) -> Cluster {
+        let ids = [0, 1, 2];
+        let assignment = Assignment {
+            partition: 0,
+            replicas: ids.map(BrokerId).to_vec(),
+            adding: vec![],
+            removing: vec![],
+            leader: Some(BrokerId(0)),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: ids.map(|id| member(id, life(id))).to_vec(),
+            reports: vec![],
+        };
+        let objects = Objects {
+            assignment,
+            alive: ids.map(|id| (BrokerId(id), true)).into(),
+            ports: BTreeMap::new(),
+            grants: true,
+            asked: vec![],
+            settings: settings(&[]),
+        };
+        let mut cluster = Cluster {
+            objects: Arc::new(Mutex::new(objects)),
+            topic_id: Uuid::new_v4(),
+            topic_config: topic_config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            images: watch::Sender::new(Arc::default()),
+            brokers: BTreeMap::new(),
+            data: ids.map(|id| (id, tempfile::tempdir().unwrap())).into(),
+        };
+        for id in ids {
+            cluster.run(id, life(id), false).await;
+        }
+        let leads = || cluster.brokers[&0].broker.replicas().all().iter().any(|partition| partition.standing().leads);
+        until("broker 0 leads", leads).await;
+        cluster
+    }
+
+    /// Starts a broker on its directory, whose content is `incarnation`'s.
+    pub async fn run(&mut self, id: i32, incarnation: i64, clean: bool) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.objects.lock().ports.insert(BrokerId(id), socket.local_addr().unwrap().port());
+        self.show();
+        let (ask, asks) = mpsc::channel(QUEUE_BOUND);
+        let (window, images) = watch::channel(self.images.borrow().clone());
+        let mut all = self.images.subscribe();
+        let window = tokio::spawn(async move {
+            loop {
+                window.send_replace(all.borrow_and_update().clone());
+                if all.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let setup = Setup {
+            me: Me { id: BrokerId(id), incarnation: Incarnation(incarnation) },
+            data: self.data[&id].path().to_owned(),
+            clean,
+            intact: incarnation == life(id),
+            listeners: vec![(LISTENER.into(), socket)],
+            reactors: 1,
+            workers: 2,
+            request_memory: 64 << 20,
+            images,
+            ask,
+            metrics: Metrics::new(),
+        };
+        let broker = Broker::start(setup).await.unwrap();
+        let asks = tokio::spawn(answer(asks, self.objects.clone(), self.images.clone(), self.render()));
+        self.brokers.insert(id, Running { broker, window, asks });
+    }
+
+    pub async fn stop(&mut self, id: i32) {
+        let running = self.brokers.remove(&id).unwrap();
+        running.window.abort();
+        running.asks.abort();
+        running.broker.stop().await;
+    }
+
+    /// From now on the broker sees nothing new, and nobody hears it.
+    pub fn freeze(&self, id: i32) {
+        self.brokers[&id].window.abort();
+        self.brokers[&id].asks.abort();
+    }
+
+    pub fn topic(&self, assignment: Assignment) -> Topic {
+        let settings = Arc::new(TopicSettings::resolve(&self.topic_config, &BrokerSettings::default()));
+        Topic {
+            id: self.topic_id,
+            name: "t".into(),
+            config: self.topic_config.clone(),
+            settings,
+            partitions: vec![assignment],
+        }
+    }
+
+    /// How objects become an image.
+    pub fn render(&self) -> impl Fn(&Objects) -> ClusterImage + Send + 'static {
+        let (topic, old) = (self.topic(self.objects.lock().assignment.clone()), self.images.borrow().clone());
+        let resolved = old.topics.get(&topic.id).map_or(topic.settings.clone(), |old| old.settings.clone());
+        move |objects| {
+            let topic =
+                Topic { partitions: vec![objects.assignment.clone()], settings: resolved.clone(), ..topic.clone() };
+            let broker = |(id, port): (&BrokerId, &u16)| {
+                let endpoint = Endpoint { host: "127.0.0.1".into(), port: *port };
+                let broker = ottla_broker::image::Broker {
+                    id: *id,
+                    // Each in a rack of its own.
+                    rack: Some(format!("rack-{id}").into()),
+                    alive: objects.alive[id],
+                    draining: false,
+                    endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
+                };
+                (*id, broker)
+            };
+            ClusterImage {
+                inter_broker_listener: LISTENER.into(),
+                brokers: objects.ports.iter().map(broker).collect(),
+                topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
+                topics: [(topic.id, Arc::new(topic))].into(),
+                settings: objects.settings.clone(),
+                ..ClusterImage::default()
+            }
+        }
+    }
+
+    /// Shows everybody the objects as they are.
+    pub fn show(&self) {
+        let render = self.render();
+        let image = render(&self.objects.lock());
+        self.images.send_replace(Arc::new(image));
+    }
+
+    /// Changes the objects as the operator would, and shows them.
+    pub fn change(&self, change: impl FnOnce(&mut Objects)) {
+        {
+            let mut objects = self.objects.lock();
+            let before = objects.assignment.clone();
+            change(&mut objects);
+            if objects.assignment != before {
+                objects.assignment.partition_epoch = before.partition_epoch + 1;
+            }
+        }
+        self.show();
+    }
+
+    pub fn elect(&self, leader: i32) {
+        self.change(|objects| {
+            objects.assignment.leader = Some(BrokerId(leader));
+            objects.assignment.leader_epoch += 1;
+        });
+    }
+
+    pub fn die(&self, id: i32) {
+        self.change(|objects| _ = objects.alive.insert(BrokerId(id), false));
+    }
+
+    /// How often the leader has asked to take a broker in since the ISR was changed first.
+    pub fn times_asked_to_take_in(&self, id: i32) -> usize {
+        let takes_in = |asked: &&Assignment| asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > 1;
+        self.objects.lock().asked.iter().filter(takes_in).count()
+    }
+
+    /// Broker 2 falls out and has caught up again; nobody answers the leader, which asks to take it in.
+    pub async fn leave_open_whether_2_is_in_sync(&mut self) {
+        self.produce(0, &["x"]).await;
+        self.stop(2).await;
+        self.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+        self.objects.lock().grants = false;
+        self.run(2, life(2), true).await;
+        until("it asks to take 2 in", || self.times_asked_to_take_in(2) > 0).await;
+    }
+
+    pub fn isr(&self) -> Vec<IsrMember> {
+        let mut isr = self.objects.lock().assignment.isr.clone();
+        isr.sort();
+        isr
+    }
+
+    pub async fn client(&self, id: i32) -> Client {
+        let port = self.objects.lock().ports[&BrokerId(id)];
+        Client::connect(port).await
+    }
+
+    pub fn produce_request(&self, acks: i16, timeout_ms: i32, values: &[&str]) -> ProduceRequest {
+        self.request_of(acks, timeout_ms, &batch(values))
+    }
+
+    pub fn request_of(&self, acks: i16, timeout_ms: i32, batch: &Batch) -> ProduceRequest {
+        let records = Some(batch.bytes().clone().into());
+        ProduceRequest {
+            acks,
+            timeout_ms,
+            topic_data: vec![TopicProduceData {
+                topic_id: self.topic_id,
+                partition_data: vec![PartitionProduceData { index: 0, records }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    /// Produces with acks=all, and again as a client does, until it is acknowledged.
+    pub async fn produce(&self, id: i32, values: &[&str]) -> i64 {
+        let mut client = self.client(id).await;
+        loop {
+            let (code, offset) = self.try_produce(&mut client, values, 10_000).await;
+            match code {
+                ErrorCode::NONE => return offset,
+                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::NOT_ENOUGH_REPLICAS => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub async fn try_produce(&self, client: &mut Client, values: &[&str], timeout_ms: i32) -> (ErrorCode, i64) {
+        let response = client.call(13, &self.produce_request(-1, timeout_ms, values)).await;
+        let partition = &response.responses[0].partition_responses[0];
+        (partition.error_code, partition.base_offset)
+    }
+
+    /// Produces one record of an idempotent producer, with acks=all, once.
+    pub async fn produce_in_sequence(&self, client: &mut Client, sequence: i32) -> ErrorCode {
+        let mut builder = BatchBuilder::new(Codec::None).producer(7, 0, sequence);
+        let value = sequence.to_string();
+        builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(value.as_bytes()), ..NewRecord::default() });
+        let response = client.call(13, &self.request_of(-1, 10_000, &builder.build())).await;
+        response.responses[0].partition_responses[0].error_code
+    }
+
+    pub async fn fetch(&self, client: &mut Client, replica: ReplicaState, partition: FetchPartition) -> PartitionData {
+        self.fetch_from_rack(client, replica, partition, "").await
+    }
+
+    pub async fn fetch_from_rack(
+        &self,
+        client: &mut Client,
+        replica: ReplicaState,
+        partition: FetchPartition,
+        rack: &str,
+    ) -> PartitionData {
+        let request = FetchRequest {
+            replica_state: replica,
+            rack_id: rack.into(),
+            max_bytes: 1 << 20,
+            topics: vec![FetchTopic {
+                topic_id: self.topic_id,
+                partitions: vec![FetchPartition { partition_max_bytes: 1 << 20, ..partition }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        client.call(18, &request).await.responses.remove(0).partitions.remove(0)
+    }
+
+    /// What a consumer may see at `id`, which leads.
+    pub async fn seen(&self, id: i32) -> Vec<String> {
+        let mut client = self.client(id).await;
+        let fetched = self.fetch(&mut client, ReplicaState::default(), FetchPartition::default()).await;
+        assert_eq!(fetched.error_code, ErrorCode::NONE);
+        let mut seen = values(fetched.records.as_ref().unwrap());
+        seen.truncate(usize::try_from(fetched.high_watermark).unwrap());
+        seen
+    }
+
+    /// The bytes of a broker's only segment.
+    pub fn log(&self, id: i32) -> Vec<u8> {
+        let bytes = std::fs::read(self.data[&id].path().join("t-0/00000000000000000000.log")).unwrap_or_default();
+        let whole = ottla_batch::Batches::new(bytes.clone().into()).map_while(Result::ok);
+        let len: usize = whole.map(|batch| batch.bytes().len()).sum();
+        bytes[..len].to_vec()
+    }
+
+    pub async fn all_alike(&self, ids: &[i32]) {
+        until("the logs are alike", || ids.windows(2).all(|two| self.log(two[0]) == self.log(two[1]))).await;
+    }
+
+    pub fn dir(&self, id: i32) -> &Path {
+        self.data[&id].path()
+    }
+}
+
+/// The cluster's side of what a broker asks: a compare-and-swap on the partition epoch.
+pub async fn answer(
+    mut asks: mpsc::Receiver<Ask>,
+    objects: Arc<Mutex<Objects>>,
+    images: watch::Sender<Arc<ClusterImage>>,
+    render: impl Fn(&Objects) -> ClusterImage,
+) {
+    let mut unanswered = Vec::new();
+    while let Some(ask) = asks.recv().await {
+        let Ask::ChangeIsr { next, answer, .. } = ask else { continue };
+        let mut objects = objects.lock();
+        objects.asked.push((*next).clone());
+        if !objects.grants {
+            unanswered.push(answer);
+            continue;
+        }
+        let swap = if next.partition_epoch == objects.assignment.partition_epoch + 1 {
+            objects.assignment = *next;
+            images.send_replace(Arc::new(render(&objects)));
+            Swap::Done
+        } else {
+            Swap::Moved
+        };
+        let _ = answer.send(Ok(swap));
+    }
+}
+
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "never so: {what}");
+}

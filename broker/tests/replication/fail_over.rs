@@ -1,0 +1,200 @@
+//! The lead moves: what stays, what is given up, and what those are told who wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_broker::image::BrokerId;
+use ottla_wire::ErrorCode;
+use ottla_wire::m00_produce::ProduceRequest;
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use tokio::net::TcpListener;
+
+use crate::cluster::{Cluster, DEADLINE, life, until};
+use crate::common::{Client, values};
+
+#[tokio::test]
+async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the_others() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["kept"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+
+    // The old leader takes one more that nobody else will have.
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let mut client = cluster.client(0).await;
+    let response = client.call(13, &cluster.produce_request(1, 1000, &["lost", "too"])).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    cluster.stop(0).await;
+    cluster.run(1, life(1), true).await;
+    cluster.run(2, life(2), true).await;
+    cluster.die(0);
+    cluster.elect(1);
+    cluster.produce(1, &["next"]).await;
+
+    cluster.run(0, life(0), true).await;
+    cluster.change(|objects| _ = objects.alive.insert(BrokerId(0), true));
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(cluster.seen(1).await, ["kept", "next"]);
+}
+
+#[tokio::test]
+async fn who_waits_while_the_lead_moves_is_told_at_once_where_it_went() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["before"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    // Nobody copies what comes next, so that its producer waits, and the consumer behind it.
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let (mut producer, mut consumer) = (cluster.client(0).await, cluster.client(0).await);
+    let produce = cluster.produce_request(-1, 60_000, &["not committed"]);
+    // One that says which epoch it believes in, as those that know it do: others may go on reading from a follower.
+    let partition = FetchPartition { fetch_offset: 1, current_leader_epoch: 0, ..Default::default() };
+    let topic = FetchTopic { topic_id: cluster.topic_id, partitions: vec![partition], ..Default::default() };
+    let fetch = FetchRequest { max_wait_ms: 60_000, min_bytes: 1, topics: vec![topic], ..Default::default() };
+    let moves = async {
+        until("it is appended", || cluster.log(0).len() > cluster.log(1).len()).await;
+        cluster.elect(1);
+    };
+    let answers = async { tokio::join!(producer.call(13, &produce), consumer.call(18, &fetch), moves) };
+    let (produced, fetched, ()) = tokio::time::timeout(DEADLINE, answers).await.unwrap();
+
+    let port = i32::from(cluster.objects.lock().ports[&BrokerId(1)]);
+    let answer = &produced.responses[0].partition_responses[0];
+    assert_eq!(answer.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (1, 1));
+    assert_eq!((produced.node_endpoints[0].node_id, produced.node_endpoints[0].port), (1, port));
+    let answer = &fetched.responses[0].partitions[0];
+    assert_eq!(answer.error_code, ErrorCode::FENCED_LEADER_EPOCH);
+    assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (1, 1));
+    assert_eq!((fetched.node_endpoints[0].node_id, fetched.node_endpoints[0].port), (1, port));
+}
+
+#[tokio::test]
+async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["first"]).await;
+    for leader in [1, 2, 0, 1] {
+        cluster.elect(leader);
+    }
+    cluster.produce(1, &["second"]).await;
+    cluster.elect(2);
+    cluster.produce(2, &["third"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(cluster.seen(2).await, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_silent_is_missed_by_its_followers_while_they_follow_it() {
+    let cluster = Cluster::start(&[]).await;
+    let unheard = |id: i32| cluster.brokers[&id].broker.replicas().unheard().borrow().clone();
+    assert!(unheard(1).is_empty());
+    // What accepts in its stead does so as a frozen process does: in the kernel.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = frozen.local_addr().unwrap().port();
+    cluster.change(|objects| _ = objects.ports.insert(BrokerId(0), port));
+    until("both miss it", || [1, 2].iter().all(|id| unheard(*id).contains(&BrokerId(0)))).await;
+    cluster.elect(1);
+    until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty())).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_and_deserted_gives_way_until_a_follower_is_back() {
+    let mut cluster = Cluster::start(&[]).await;
+    let cut_off = Arc::new(AtomicBool::new(false));
+    let replicas = cluster.brokers[&0].broker.replicas().clone();
+    let looks = tokio::spawn(replicas.give_way({
+        let cut_off = cut_off.clone();
+        move || cut_off.load(Ordering::Relaxed)
+    }));
+    cluster.freeze(0);
+    cut_off.store(true, Ordering::Relaxed);
+    let mut client = cluster.client(0).await;
+    let mut produced = async |cluster: &Cluster| {
+        let answer = client.call(13, &cluster.produce_request(1, 1000, &["x"])).await;
+        answer.responses[0].partition_responses[0].error_code
+    };
+    assert_eq!(produced(&cluster).await, ErrorCode::NONE);
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    while produced(&cluster).await == ErrorCode::NONE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(produced(&cluster).await, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    cluster.run(1, life(1), true).await;
+    while produced(&cluster).await != ErrorCode::NONE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    looks.abort();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_told_that_it_does_not_lead() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["safe"]).await;
+    cluster.stop(2).await;
+    cluster.stop(1).await;
+    let mut client = cluster.client(0).await;
+    client.send(13, &cluster.produce_request(-1, 60_000, &["waits"])).await;
+    until("it is appended", || values(&Bytes::from(cluster.log(0)).into()) == ["safe", "waits"]).await;
+    cluster.elect(0);
+    let (_, response) = client.receive::<ProduceRequest>(13).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+}
+
+#[tokio::test]
+async fn fetches_of_another_leader_epoch_are_told_which_of_the_two_is_behind() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["x"]).await;
+    cluster.elect(0);
+    cluster.produce(0, &["y"]).await;
+    let mut client = cluster.client(0).await;
+    let mut ask = async |current_leader_epoch, last_fetched_epoch, fetch_offset| {
+        let replica = ReplicaState { replica_id: 1, replica_epoch: life(1) };
+        let partition = FetchPartition { current_leader_epoch, last_fetched_epoch, fetch_offset, ..Default::default() };
+        let fetched = cluster.fetch(&mut client, replica, partition).await;
+        (fetched.error_code, fetched.diverging_epoch.epoch, fetched.diverging_epoch.end_offset)
+    };
+    assert_eq!(ask(0, 0, 1).await, (ErrorCode::FENCED_LEADER_EPOCH, -1, -1));
+    assert_eq!(ask(2, 0, 1).await, (ErrorCode::UNKNOWN_LEADER_EPOCH, -1, -1));
+    assert_eq!(ask(1, 0, 5).await, (ErrorCode::NONE, 0, 1), "epoch 0 ended before");
+    assert_eq!(ask(1, 0, 1).await, (ErrorCode::NONE, -1, -1));
+}
+
+#[tokio::test]
+async fn what_was_sent_behind_a_refused_batch_comes_after_it_when_the_reason_has_passed() {
+    let cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    let mut client = cluster.client(0).await;
+    assert_eq!(cluster.produce_in_sequence(&mut client, 0).await, ErrorCode::NONE);
+    cluster.die(1);
+    cluster.die(2);
+    let mut refused_at = 1;
+    // What was appended before it has noticed is committed: both go on fetching.
+    until_refused(&cluster, &mut client, &mut refused_at).await;
+    cluster.change(|objects| objects.alive.values_mut().for_each(|alive| *alive = true));
+    let mut other = cluster.client(0).await;
+    // Somebody else's records are taken again: so the reason has passed.
+    while cluster.try_produce(&mut other, &["other"], 10_000).await.0 != ErrorCode::NONE {}
+    for ahead in 1..=4 {
+        let code = cluster.produce_in_sequence(&mut client, refused_at + ahead).await;
+        assert_eq!(code, ErrorCode::NOT_ENOUGH_REPLICAS, "{ahead} ahead");
+    }
+    for next in refused_at..=refused_at + 4 {
+        assert_eq!(cluster.produce_in_sequence(&mut client, next).await, ErrorCode::NONE, "in order");
+    }
+    let mut seen = cluster.seen(0).await;
+    seen.retain(|value| value != "other");
+    let expected: Vec<String> = (0..=refused_at + 4).map(|sequence| sequence.to_string()).collect();
+    assert_eq!(seen, expected);
+}
+
+async fn until_refused(cluster: &Cluster, client: &mut Client, sequence: &mut i32) {
+    loop {
+        match cluster.produce_in_sequence(client, *sequence).await {
+            ErrorCode::NONE => *sequence += 1,
+            ErrorCode::NOT_ENOUGH_REPLICAS => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Three brokers in one process, on real sockets; the test sends the image and is the cluster that they ask.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+mod copies;
+mod fail_over;
+mod in_sync;
+mod throttle;

@@ -1,0 +1,64 @@
+//! Throttles of reassignments (KIP-73).
+
+use std::time::Duration;
+
+use ottla_broker::image::BrokerId;
+
+use crate::cluster::{Cluster, life, member, settings, until};
+
+const RATES: [&str; 2] = ["follower.replication.throttled.rate", "leader.replication.throttled.rate"];
+/// From broker 0 to broker 2.
+const THROTTLED: &[(&str, &str)] =
+    &[("follower.replication.throttled.replicas", "0:2"), ("leader.replication.throttled.replicas", "0:0")];
+/// Of a batch, so that there are many of them in a second of the rate.
+const SIZE: usize = 10_000;
+
+/// Broker 2 was away while `batches` were written, and comes back to a cluster with these settings on top.
+async fn lacking(batches: usize, topic_config: &[(&str, &str)], more: &[(&str, &str)]) -> Cluster {
+    let mut cluster = Cluster::start(topic_config).await;
+    cluster.stop(2).await;
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    let value = "x".repeat(SIZE);
+    for _ in 0..batches {
+        cluster.produce(0, &[&value]).await;
+    }
+    cluster.objects.lock().settings = settings(more);
+    cluster.run(2, life(2), true).await;
+    cluster
+}
+
+#[tokio::test]
+async fn only_a_replica_that_is_not_in_sync_is_slowed_down_and_only_while_there_is_a_rate() {
+    for rate in RATES {
+        let cluster = lacking(10, THROTTLED, &[(rate, "1")]).await;
+        // A first batch, after which nothing passes for hours.
+        until("it has begun", || !cluster.log(2).is_empty()).await;
+        let value = "x".repeat(SIZE);
+        for _ in 0..10 {
+            cluster.produce(0, &[&value]).await;
+        }
+        assert_eq!(cluster.isr(), [member(0, life(0)), member(1, life(1))]);
+        assert!(cluster.log(2).len() < 3 * SIZE, "{rate}: {} bytes", cluster.log(2).len());
+        cluster.change(|objects| objects.settings = settings(&[]));
+        until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+        cluster.all_alike(&[0, 1, 2]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_takes_at_least_its_size_over_the_rate() {
+    for rate in RATES {
+        let began = std::time::Instant::now();
+        let cluster = lacking(30, THROTTLED, &[(rate, "100000")]).await;
+        until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+        // 300 kB, of which a second's worth may have been spared before, and the last batch comes whole.
+        assert!(began.elapsed() > Duration::from_millis(1800), "{rate}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_no_list_names_are_not_slowed_down() {
+    let others = [("follower.replication.throttled.replicas", "0:1"), ("leader.replication.throttled.replicas", "0:2")];
+    let cluster = lacking(10, &others, &RATES.map(|rate| (rate, "1"))).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+}
