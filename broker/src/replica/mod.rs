@@ -9,6 +9,8 @@
 //! - `zombie`: a broker that is cut off gives way
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
+//! - [`opening`]: logs that should be open and are not yet
+//! - `rules`: what a topic's settings mean for logs and batches
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
 //!
 //! Knows nothing of sockets or Kubernetes.
@@ -19,13 +21,15 @@ pub mod fetching;
 pub mod folders;
 pub mod housekeeping;
 mod in_sync;
+pub mod opening;
 pub mod partition;
 pub mod proposal;
+mod rules;
 mod scrubbing;
 pub mod throttle;
 mod zombie;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,19 +37,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
-use ottla_batch::{Codec, ProduceRules};
-use ottla_config::{Compression, TopicSettings};
-use ottla_log::folder::partition_name;
-use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, RecoveryHint};
+use ottla_log::Files;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
 use self::fetching::Fetchers;
+use self::opening::{FIRST_RETRY, Unopened, open_log};
 use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
-use self::proposal::Proposal;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Instant, Workers};
@@ -80,19 +81,8 @@ pub enum NotServed {
 const OPEN_SEGMENTS: usize = 1024;
 /// Memory for indexes of sealed segments, of all logs, in bytes.
 const INDEX_MEMORY: usize = 16 << 20;
-/// How much larger than `max.message.bytes` the records of a compressed batch may be, where a rule makes us look. They are read on a
-/// reactor, one at a time: this bounds for how long, and how large one of them may be. Clients bound a batch before they compress it, by
-/// about the same size as the topic, so that an honest one stays far below.
-const MAX_EXPANSION: usize = 32;
-/// Small limits are for records, not for what their codec makes of them.
-const MIN_DECOMPRESSED: usize = 16 << 20;
-
 /// Followers that have caught up and are not looked at yet; with more the regular look finds them.
 const JOINING: usize = 1024;
-
-/// Pause before logs that failed to open are tried again, doubled up to the second.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
@@ -118,44 +108,6 @@ pub struct Replicas {
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
     disk_failed: watch::Sender<bool>,
-}
-
-/// Logs that should be open and are not.
-#[derive(Default)]
-struct Unopened {
-    /// Being opened, which may take long.
-    opening: HashSet<Key>,
-    /// Failed to open; perhaps being opened again.
-    failed: HashMap<Key, Retry>,
-}
-
-struct Retry {
-    at: Instant,
-    pause: Duration,
-}
-
-impl Unopened {
-    fn count(&self) -> usize {
-        self.opening.len() + self.failed.keys().filter(|key| !self.opening.contains(*key)).count()
-    }
-
-    /// True when it is to be opened now.
-    fn begin(&mut self, key: Key, now: Instant) -> bool {
-        self.failed.get(&key).is_none_or(|retry| retry.at <= now) && self.opening.insert(key)
-    }
-
-    fn end(&mut self, key: Key, is_open: bool, now: Instant) {
-        self.opening.remove(&key);
-        let failed_before = self.failed.remove(&key);
-        if !is_open {
-            let pause = failed_before.map_or(FIRST_RETRY, |before| LONGEST_RETRY.min(2 * before.pause));
-            self.failed.insert(key, Retry { at: now + pause, pause });
-        }
-    }
-
-    fn next_retry(&self) -> Option<Instant> {
-        self.failed.iter().filter(|(key, _)| !self.opening.contains(*key)).map(|(_, retry)| retry.at).min()
-    }
 }
 
 /// Logs on their way to be partitions.
@@ -478,96 +430,5 @@ fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {
         dead: is(|broker| broker.is_none_or(|broker| !broker.alive)),
         draining: is(|broker| broker.is_some_and(|broker| broker.draining)),
         max_lag: image.settings.replica_lag_time_max,
-    }
-}
-
-/// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not there.
-///
-/// # Errors
-/// When the disk refuses or the files make no sense.
-pub fn open_log(
-    data: &Path,
-    image: &ClusterImage,
-    topic: &Topic,
-    number: i32,
-    hint: RecoveryHint,
-    files: &Arc<Files>,
-) -> Result<(Log, Proposal), OpenError> {
-    let name = topic.name.as_ref();
-    folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
-    let dir = data.join(partition_name(name, number));
-    let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
-    if opened.cut_bytes > 0 {
-        tracing::warn!(topic = name, partition = number, bytes = opened.cut_bytes, "cut the torn tail of a log");
-    }
-    for error in &opened.corrupt {
-        tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
-    }
-    Ok((log, Proposal::open(&dir)?))
-}
-
-/// Why a partition's log does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Its folder is not what it should be.
-    #[error(transparent)]
-    Folder(#[from] folders::ClaimError),
-    /// Its segments are not.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// What was proposed last can't be read.
-    #[error(transparent)]
-    Proposal(#[from] ottla_log::DiskError),
-}
-
-/// What a log obeys, of a topic's settings.
-fn log_config(settings: &TopicSettings) -> LogConfig {
-    let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    let compacts_within = settings.max_compaction_lag.filter(|_| settings.cleanup_policy.compact);
-    LogConfig {
-        segment_bytes: settings.segment_bytes,
-        // Only what is sealed is compacted.
-        segment_ms: millis(compacts_within.map_or(settings.segment_age, |lag| lag.min(settings.segment_age))),
-        segment_jitter_ms: millis(settings.segment_jitter),
-        producer_expiration_ms: millis(settings.producer_id_expiration),
-        segment_index_bytes: settings.segment_index_bytes,
-        index_interval_bytes: settings.index_interval_bytes,
-        retention_ms: settings.retention.filter(|_| settings.cleanup_policy.delete).map(millis),
-        retention_bytes: settings.retention_bytes.filter(|_| settings.cleanup_policy.delete),
-        compaction: settings.cleanup_policy.compact.then(|| CompactionConfig {
-            min_dirty_ratio: settings.min_cleanable_dirty_ratio,
-            min_lag_ms: millis(settings.min_compaction_lag),
-            max_lag_ms: settings.max_compaction_lag.map(millis),
-            delete_retention_ms: millis(settings.delete_retention),
-        }),
-    }
-}
-
-/// What a batch must obey, of a topic's settings.
-fn produce_rules(settings: &TopicSettings) -> ProduceRules {
-    let millis = |bound: Option<std::time::Duration>| {
-        bound.and_then(|bound| i64::try_from(bound.as_millis()).ok()).unwrap_or(i64::MAX)
-    };
-    ProduceRules {
-        max_message_bytes: settings.max_message_bytes as usize,
-        timestamp_type: match settings.message_timestamp_type {
-            ottla_config::TimestampType::CreateTime => ottla_batch::TimestampType::CreateTime,
-            ottla_config::TimestampType::LogAppendTime => ottla_batch::TimestampType::LogAppendTime,
-        },
-        timestamp_before_max_ms: millis(settings.message_timestamp_before_max),
-        timestamp_after_max_ms: millis(settings.message_timestamp_after_max),
-        compacted: settings.cleanup_policy.compact,
-        codec: match settings.compression {
-            Compression::Producer => None,
-            Compression::Uncompressed => Some(Codec::None),
-            Compression::Gzip(level) => Some(Codec::Gzip { level }),
-            Compression::Snappy => Some(Codec::Snappy),
-            Compression::Lz4 => Some(Codec::Lz4),
-            Compression::Zstd(level) => Some(Codec::Zstd { level }),
-        },
-        strict: settings.strict_validation,
-        max_decompressed_bytes: (settings.max_message_bytes as usize)
-            .saturating_mul(MAX_EXPANSION)
-            .max(MIN_DECOMPRESSED),
     }
 }

@@ -3,38 +3,43 @@
 //! Owns the order of appends. Knows nothing of sockets or Kubernetes.
 //! Always: log_start ≤ high_watermark ≤ log_end.
 //!
-//! - here: its role, and appends
+//! - here: appends
+//! - `role`: what this broker is to it
 //! - [`leadership`]: what a leader knows of its followers: who is in sync, how far records are safe
 //! - [`in_sync`]: the same, asked of a partition: followers' fetches in, changes of the ISR out
 //! - [`following`]: copying the leader: appends, and cutting where the logs part
 //! - [`reading`]: batches, look-ups, and taking records away at the start
 //! - [`upkeep`]: flushes, retention, compaction, and its end
+//! - `trouble`: a disk that is full or fails
 
 pub mod following;
 pub mod in_sync;
 pub mod leadership;
 pub mod reading;
+mod role;
+mod trouble;
 pub mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_log::{Admission, DiskError, DiskResult, Log, LogError, ProducerError};
+use ottla_log::{Admission, Log, ProducerError};
 use ottla_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use self::following::Following;
-use self::leadership::{Leadership, Look, Surroundings};
+use self::leadership::Look;
+use self::role::Role;
 use super::proposal::Proposal;
+use super::rules::produce_rules;
 use super::{Key, NotServed};
 use crate::env::{self, Instant};
-use crate::image::{Assignment, IsrMember, Me};
+use crate::image::Me;
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
 
@@ -86,20 +91,6 @@ pub struct Found {
     pub high_watermark: i64,
     /// See [`Proposal`].
     pub proposal: Proposal,
-}
-
-/// What this broker is to a partition.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "each lives inside its partition, and any may come to lead")]
-enum Role {
-    /// Nothing yet, or nothing any more: nobody leads, or the entry that names us is void.
-    Bystander,
-    /// Appends, and tells consumers.
-    Leader(Leadership),
-    /// Copies the leader.
-    Follower(Following),
-    /// Its files can't be trusted or its disk failed: served again after a restart.
-    Offline,
 }
 
 /// Where an append ended up.
@@ -208,102 +199,6 @@ impl Partition {
         }
     }
 
-    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored. False when
-    /// the disk has no room for what must be written first: then it has no role until it is called again.
-    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
-        let mut state = self.state.lock();
-        if !Arc::ptr_eq(&state.settings, settings) {
-            state.log.set_config(super::log_config(settings));
-            state.settings = settings.clone();
-        }
-        if let Role::Leader(leadership) = &mut state.role {
-            leadership.set_surroundings(surroundings.clone());
-        }
-        let seen = (assignment.leader_epoch, assignment.partition_epoch);
-        if seen <= state.acted_on || matches!(state.role, Role::Offline) {
-            return true;
-        }
-        if self.goes_on(&mut state, assignment) {
-            state.acted_on = seen;
-            return true;
-        }
-        let begun = self.begin_role(&mut state, assignment, surroundings);
-        let has_room = !begun.as_ref().is_err_and(DiskError::is_no_space);
-        match begun {
-            Ok(role) => {
-                self.note_room(&mut state);
-                state.acted_on = seen;
-                state.role = role;
-            }
-            Err(error) => {
-                state.role = Role::Bystander;
-                self.note_disk_error(&mut state, &error);
-            }
-        }
-        self.advance_high_watermark(&state);
-        drop(state);
-        self.disturb();
-        has_room
-    }
-
-    /// Whether the role stays what it is: then it has learnt what is new in the assignment.
-    fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
-        let (leads, in_sync) = (self.is_to_lead(assignment), self.is_in_sync(assignment));
-        match &mut state.role {
-            Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
-                leadership.learn(assignment);
-                self.advance_high_watermark(state);
-                true
-            }
-            Role::Follower(following)
-                if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
-            {
-                following.in_sync = in_sync;
-                true
-            }
-            Role::Leader(_) | Role::Follower(_) | Role::Bystander | Role::Offline => false,
-        }
-    }
-
-    fn is_in_sync(&self, assignment: &Assignment) -> bool {
-        assignment.isr.contains(&IsrMember { broker: self.me.id, incarnation: self.me.incarnation })
-    }
-
-    /// Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
-    fn is_to_lead(&self, assignment: &Assignment) -> bool {
-        assignment.may_lead(self.me.id, self.me.incarnation, None)
-    }
-
-    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
-        if assignment.leader_epoch > state.acted_on.0 {
-            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
-            // when its process starts anew and an older copy is all that it is shown.
-            state.proposal.keep(assignment)?;
-        }
-        if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
-    }
-
-    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
-        // The epoch is written before the first append under it: a follower that asks in between must learn that the old
-        // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
-        state.log.start_epoch(assignment.leader_epoch)?;
-        let epoch_start = state.log.log_end();
-        let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
-        if let Some(undecided) = state.proposal.undecided(assignment) {
-            leadership.inherit(undecided);
-            // With no room left the next regular look finds it.
-            let _ = self.joining.try_send((self.topic_id, self.number));
-        }
-        Ok(Role::Leader(leadership))
-    }
-
-    fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
-        let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
-        state.log.forget_epochs_without_records()?;
-        let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
-        Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync }))
-    }
-
     /// Appends what a client sent: one batch. The bytes are checked outside of the partition's lock.
     ///
     /// # Errors
@@ -311,7 +206,7 @@ impl Partition {
     pub fn append_from_client(&self, records: &Bytes, acks_all: bool) -> Result<Appended, AppendError> {
         let settings = self.leading(-1)?.settings.clone();
         let now_ms = env::wall_clock_ms();
-        let batch = ottla_batch::validate(records, &super::produce_rules(&settings), now_ms)?;
+        let batch = ottla_batch::validate(records, &produce_rules(&settings), now_ms)?;
         if batch.header().is_transactional() {
             return Err(AppendError::Transactional);
         }
@@ -492,47 +387,6 @@ impl Partition {
             high_watermark: self.high_watermark.get(),
             min_in_sync: state.settings.min_insync_replicas,
         }
-    }
-
-    fn note_append_error(&self, state: &mut State, error: &ottla_log::AppendError) {
-        match error {
-            ottla_log::AppendError::NoSpace(error) => self.note_disk_error(state, error),
-            ottla_log::AppendError::OutOfOrder { .. } => {}
-            ottla_log::AppendError::Disk(error) => self.note_disk_error(state, error),
-            ottla_log::AppendError::Failed => self.take_offline(state, error),
-        }
-    }
-
-    /// A full disk is no reason to go offline: there may be room again.
-    fn note_disk_error(&self, state: &mut State, error: &DiskError) {
-        if !error.is_no_space() {
-            self.disk_failed.store(true, Ordering::Relaxed);
-            self.take_offline(state, error);
-        } else if !std::mem::replace(&mut state.full, true) {
-            tracing::error!(topic = %self.topic, partition = self.number, %error,
-                "the disk is full: nothing is written to the partition until there is room; nothing of it is lost");
-        }
-    }
-
-    /// The log is neither what it was nor what it should be.
-    fn note_half_cut(&self, state: &mut State, error: &LogError) {
-        if let LogError::Disk(error) = error {
-            self.note_disk_error(state, error);
-        }
-        self.take_offline(state, error);
-    }
-
-    fn note_room(&self, state: &mut State) {
-        if std::mem::take(&mut state.full) {
-            // As loud as what it ends.
-            tracing::error!(topic = %self.topic, partition = self.number, "the disk has room again");
-        }
-    }
-
-    fn take_offline(&self, state: &mut State, error: &dyn std::error::Error) {
-        tracing::error!(topic = %self.topic, partition = self.number, %error, "partition taken offline");
-        state.role = Role::Offline;
-        self.disturb();
     }
 
     /// Wakes everyone who waits for this partition, to look again.

@@ -8,7 +8,8 @@ use ottla_batch::{BadBatch, BatchError, Batches, Stamped};
 use ottla_log::LogError;
 use parking_lot::MutexGuard;
 
-use super::{Partition, Role, State};
+use super::role::Role;
+use super::{Partition, State};
 use crate::env;
 use crate::image::BrokerId;
 

@@ -1,6 +1,7 @@
 //! Who is in sync, asked of a partition: followers' fetches come in, changes of the ISR go out.
 
-use super::{Partition, Role, State};
+use super::role::Role;
+use super::{Partition, State};
 use crate::env;
 use crate::image::{Assignment, BrokerId, Incarnation, IsrMember};
 

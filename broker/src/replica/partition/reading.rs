@@ -8,7 +8,8 @@ use ottla_wire::{Chunk, FileSlice};
 
 use parking_lot::MutexGuard;
 
-use super::{Appended, Partition, Role, State, check_epoch};
+use super::role::Role;
+use super::{Appended, Partition, State, check_epoch};
 use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 

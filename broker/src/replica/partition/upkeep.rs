@@ -12,7 +12,8 @@ use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskError, DiskResult};
 
 use super::leadership::Leadership;
-use super::{Partition, Role, State};
+use super::role::Role;
+use super::{Partition, State};
 use crate::replica::checkpoints::Positions;
 
 /// What metrics and DescribeLogDirs say of a partition.

@@ -1,0 +1,100 @@
+//! Logs that should be open and are not yet, and how one is opened.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::folder::partition_name;
+use ottla_log::{Files, Log, LogError, RecoveryHint};
+
+use super::proposal::Proposal;
+use super::rules::log_config;
+use super::{Key, folders};
+use crate::env::{self, Instant};
+use crate::image::{ClusterImage, Topic};
+
+/// Pause before logs that failed to open are tried again, doubled up to the second.
+pub const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Logs that should be open and are not.
+#[derive(Default)]
+pub struct Unopened {
+    /// Being opened, which may take long.
+    pub opening: HashSet<Key>,
+    /// Failed to open; perhaps being opened again.
+    pub failed: HashMap<Key, Retry>,
+}
+
+/// When a log that failed to open is tried again, and the pause before that.
+pub struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Unopened {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.opening.len() + self.failed.keys().filter(|key| !self.opening.contains(*key)).count()
+    }
+
+    /// True when it is to be opened now.
+    pub fn begin(&mut self, key: Key, now: Instant) -> bool {
+        self.failed.get(&key).is_none_or(|retry| retry.at <= now) && self.opening.insert(key)
+    }
+
+    /// An attempt has ended.
+    pub fn end(&mut self, key: Key, is_open: bool, now: Instant) {
+        self.opening.remove(&key);
+        let failed_before = self.failed.remove(&key);
+        if !is_open {
+            let pause = failed_before.map_or(FIRST_RETRY, |before| LONGEST_RETRY.min(2 * before.pause));
+            self.failed.insert(key, Retry { at: now + pause, pause });
+        }
+    }
+
+    /// When one is to be tried again.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.failed.iter().filter(|(key, _)| !self.opening.contains(*key)).map(|(_, retry)| retry.at).min()
+    }
+}
+
+/// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not there.
+///
+/// # Errors
+/// When the disk refuses or the files make no sense.
+pub fn open_log(
+    data: &Path,
+    image: &ClusterImage,
+    topic: &Topic,
+    number: i32,
+    hint: RecoveryHint,
+    files: &Arc<Files>,
+) -> Result<(Log, Proposal), OpenError> {
+    let name = topic.name.as_ref();
+    folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
+    let dir = data.join(partition_name(name, number));
+    let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
+    if opened.cut_bytes > 0 {
+        tracing::warn!(topic = name, partition = number, bytes = opened.cut_bytes, "cut the torn tail of a log");
+    }
+    for error in &opened.corrupt {
+        tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
+    }
+    Ok((log, Proposal::open(&dir)?))
+}
+
+/// Why a partition's log does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder is not what it should be.
+    #[error(transparent)]
+    Folder(#[from] folders::ClaimError),
+    /// Its segments are not.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// What was proposed last can't be read.
+    #[error(transparent)]
+    Proposal(#[from] ottla_log::DiskError),
+}

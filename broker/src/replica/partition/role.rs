@@ -1,0 +1,125 @@
+//! What this broker is to a partition, and how it becomes that.
+
+use std::sync::Arc;
+
+use ottla_config::TopicSettings;
+use ottla_log::{DiskError, DiskResult};
+
+use super::following::Following;
+use super::leadership::{Leadership, Surroundings};
+use super::{Partition, State};
+use crate::env;
+use crate::image::{Assignment, IsrMember};
+use crate::replica::rules::log_config;
+
+/// What this broker is to a partition.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each lives inside its partition, and any may come to lead")]
+pub(super) enum Role {
+    /// Nothing yet, or nothing any more: nobody leads, or the entry that names us is void.
+    Bystander,
+    /// Appends, and tells consumers.
+    Leader(Leadership),
+    /// Copies the leader.
+    Follower(Following),
+    /// Its files can't be trusted or its disk failed: served again after a restart.
+    Offline,
+}
+
+impl Partition {
+    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored. False when
+    /// the disk has no room for what must be written first: then it has no role until it is called again.
+    pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
+        let mut state = self.state.lock();
+        if !Arc::ptr_eq(&state.settings, settings) {
+            state.log.set_config(log_config(settings));
+            state.settings = settings.clone();
+        }
+        if let Role::Leader(leadership) = &mut state.role {
+            leadership.set_surroundings(surroundings.clone());
+        }
+        let seen = (assignment.leader_epoch, assignment.partition_epoch);
+        if seen <= state.acted_on || matches!(state.role, Role::Offline) {
+            return true;
+        }
+        if self.goes_on(&mut state, assignment) {
+            state.acted_on = seen;
+            return true;
+        }
+        let begun = self.begin_role(&mut state, assignment, surroundings);
+        let has_room = !begun.as_ref().is_err_and(DiskError::is_no_space);
+        match begun {
+            Ok(role) => {
+                self.note_room(&mut state);
+                state.acted_on = seen;
+                state.role = role;
+            }
+            Err(error) => {
+                state.role = Role::Bystander;
+                self.note_disk_error(&mut state, &error);
+            }
+        }
+        self.advance_high_watermark(&state);
+        drop(state);
+        self.disturb();
+        has_room
+    }
+
+    /// Whether the role stays what it is: then it has learnt what is new in the assignment.
+    fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
+        let (leads, in_sync) = (self.is_to_lead(assignment), self.is_in_sync(assignment));
+        match &mut state.role {
+            Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
+                leadership.learn(assignment);
+                self.advance_high_watermark(state);
+                true
+            }
+            Role::Follower(following)
+                if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
+            {
+                following.in_sync = in_sync;
+                true
+            }
+            Role::Leader(_) | Role::Follower(_) | Role::Bystander | Role::Offline => false,
+        }
+    }
+
+    fn is_in_sync(&self, assignment: &Assignment) -> bool {
+        assignment.isr.contains(&IsrMember { broker: self.me.id, incarnation: self.me.incarnation })
+    }
+
+    /// Only an entry that names what our disk holds now makes us leader (COORDINATION §2.5).
+    fn is_to_lead(&self, assignment: &Assignment) -> bool {
+        assignment.may_lead(self.me.id, self.me.incarnation, None)
+    }
+
+    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
+        if assignment.leader_epoch > state.acted_on.0 {
+            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
+            // when its process starts anew and an older copy is all that it is shown.
+            state.proposal.keep(assignment)?;
+        }
+        if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
+    }
+
+    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
+        // The epoch is written before the first append under it: a follower that asks in between must learn that the old
+        // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
+        state.log.start_epoch(assignment.leader_epoch)?;
+        let epoch_start = state.log.log_end();
+        let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
+        if let Some(undecided) = state.proposal.undecided(assignment) {
+            leadership.inherit(undecided);
+            // With no room left the next regular look finds it.
+            let _ = self.joining.try_send((self.topic_id, self.number));
+        }
+        Ok(Role::Leader(leadership))
+    }
+
+    fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
+        let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
+        state.log.forget_epochs_without_records()?;
+        let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
+        Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync }))
+    }
+}
