@@ -99,7 +99,7 @@ pub async fn alter(
                 let mut images = context.handler.images.clone();
                 tokio::select! {
                     _ = images.wait_for(|newer| !Arc::ptr_eq(newer, &image)) => {}
-                    () = env::sleep_until(env::now() + PAUSE) => {}
+                    () = env::sleep_until(deadline.0.min(env::now() + PAUSE)) => {}
                 }
             }
             Swap::Moved => {
@@ -121,15 +121,22 @@ fn cluster_wide<'c>(
     if name.is_empty() {
         return Ok(changes.to_vec());
     }
+    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REQUEST, message });
+    if !is_broker(context, name) {
+        return refuse(format!(
+            "Unexpected broker id, expected {} or empty string, but received {name}",
+            context.handler.id
+        ));
+    }
     let (rates, rest): (Vec<SettingChange<'c>>, Vec<SettingChange<'c>>) =
         changes.iter().partition(|(_, name, _)| THROTTLE_RATES.contains(name));
-    let message = match is_broker(context, name) {
-        true if others == Others::Stay && rest.iter().all(|(op, ..)| *op == Op::Delete) => return Ok(rates),
-        true => "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
-            .to_owned(),
-        false => format!("Unexpected broker id, expected {} or empty string, but received {name}", context.handler.id),
-    };
-    Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+    if others == Others::Go || rest.iter().any(|(op, ..)| *op != Op::Delete) {
+        return refuse(
+            "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
+                .to_owned(),
+        );
+    }
+    Ok(rates)
 }
 
 fn is_broker(context: &Context, name: &str) -> bool {
