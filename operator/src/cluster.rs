@@ -131,7 +131,11 @@ async fn reconcile(
     let Some(object) = &read.cluster else { return Outcome::Succeeded };
     if object.metadata.deletion_timestamp.is_some() {
         return match end::end(shared, object, read).await {
-            Ok(()) => Outcome::Succeeded,
+            Ok(None) => Outcome::Succeeded,
+            Ok(obstacle) => {
+                tell(platform, Platform { of: object.uid(), obstacle, ..known(platform) });
+                Outcome::Succeeded
+            }
             Err(error) => {
                 shared.metrics.failed(error.kind());
                 tracing::warn!(cluster = object.name_any(), %error, "failed to end a cluster");

@@ -1,11 +1,13 @@
 //! Brokers' claims: made by the StatefulSet, made larger by us where the spec has grown, and marked with the cluster's id,
-//! so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never removed.
+//! so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never removed by
+//! us: with a cluster that takes them along they go with its StatefulSet.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::Client;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource, ResourceExt};
 use ottla_crds::assignment::BrokerId;
-use ottla_crds::names;
+use ottla_crds::{DeletionPolicy, KafkaCluster, names};
 use serde_json::{Value, json};
 
 use super::apply::Failed;
@@ -58,27 +60,49 @@ fn changes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     (0..cluster.replicas).map(BrokerId).filter_map(change).collect()
 }
 
-/// Takes claims that are to stay out of the StatefulSet's hands. Its controller does so when it comes to it; until then they
-/// would go with the set.
+/// Takes claims that are to stay out of the StatefulSet's hands, or puts those into them that are to go with it. Its controller does
+/// so when it comes to it, and never for brokers that were scaled away before the policy changed; until then they would go, or stay,
+/// against the policy.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn keep(client: &Client, namespace: &str, read: &Read) -> Result<(), Failed> {
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    for (name, change) in read.claims.iter().filter_map(|(name, claim)| Some((name, disowned(claim)?))) {
-        let written = api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await;
-        written.map_err(|source| Failed::new("keep", "PersistentVolumeClaim", name, source))?;
+pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Result<(), Failed> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
+    let set = read.stateful_set.as_ref().and_then(|set| set.owner_ref(&()));
+    let owner = set.filter(|_| cluster.spec.deletion_policy == DeletionPolicy::Delete);
+    for (name, claim) in of_brokers(&cluster.name_any(), read) {
+        let Some(change) = owned(claim, owner.as_ref()) else { continue };
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => return Err(Failed::new("keep or give up", "PersistentVolumeClaim", name, source)),
+        }
     }
     Ok(())
 }
 
-/// The change that leaves a claim without the StatefulSet that owns it; none if none does.
-fn disowned(claim: &PersistentVolumeClaim) -> Option<Value> {
+/// The claims of the cluster's brokers, by name.
+pub fn of_brokers<'a>(cluster: &str, read: &'a Read) -> impl Iterator<Item = (&'a str, &'a PersistentVolumeClaim)> {
+    let is_brokers = move |name: &str| {
+        let pod = name.strip_prefix(names::DATA_VOLUME).and_then(|rest| rest.strip_prefix('-'));
+        pod.is_some_and(|pod| names::broker_id(cluster, pod).is_some())
+    };
+    let claims = read.claims.iter().map(|(name, claim)| (name.as_str(), claim.as_ref()));
+    claims.filter(move |(name, _)| is_brokers(name))
+}
+
+/// The change that leaves a claim with this StatefulSet as its owner, or without any; none if it is so.
+fn owned(claim: &PersistentVolumeClaim, owner: Option<&OwnerReference>) -> Option<Value> {
     let owners = claim.metadata.owner_references.as_deref().unwrap_or_default();
-    let others: Vec<_> = owners.iter().filter(|owner| owner.kind != "StatefulSet").collect();
+    let (sets, others): (Vec<_>, Vec<_>) = owners.iter().partition(|owner| owner.kind == "StatefulSet");
+    let is_so = match owner {
+        Some(owner) => sets.iter().any(|set| set.uid == owner.uid),
+        None => sets.is_empty(),
+    };
+    let wanted: Vec<_> = others.into_iter().chain(owner).collect();
     // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
-    let metadata = json!({ "resourceVersion": claim.metadata.resource_version, "ownerReferences": others });
-    (others.len() < owners.len()).then(|| json!({ "metadata": metadata }))
+    let metadata = json!({ "resourceVersion": claim.metadata.resource_version, "ownerReferences": wanted });
+    (!is_so).then(|| json!({ "metadata": metadata }))
 }
 
 /// A Kubernetes quantity in bytes; none if it is not one.
@@ -108,26 +132,38 @@ fn bytes(quantity: &str) -> Option<f64> {
 mod tests {
     use std::sync::Arc;
 
-    use ottla_crds::KafkaCluster;
-
     use super::*;
 
     #[test]
-    fn only_the_stateful_set_is_taken_off_a_claim() {
-        let claim = |owners: &[&str]| -> PersistentVolumeClaim {
-            let owners: Vec<Value> = owners
-                .iter()
-                .map(|kind| json!({ "apiVersion": "v1", "kind": kind, "name": "a", "uid": "u" }))
-                .collect();
-            serde_json::from_value(json!({ "metadata": { "resourceVersion": "7", "ownerReferences": owners } }))
-                .unwrap()
+    fn a_claim_leaves_the_stateful_set_or_goes_with_it_and_other_owners_stay() {
+        let owner = |kind: &str, uid: &str| -> OwnerReference {
+            OwnerReference { kind: kind.to_owned(), uid: uid.to_owned(), ..OwnerReference::default() }
         };
-        assert_eq!(disowned(&claim(&[])), None);
-        assert_eq!(disowned(&claim(&["Backup"])), None);
-        let change = disowned(&claim(&["StatefulSet", "Backup"])).unwrap();
-        assert_eq!(change["metadata"]["resourceVersion"], "7");
-        assert_eq!(change["metadata"]["ownerReferences"][0]["kind"], "Backup");
-        assert_eq!(change["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+        let (set, earlier, backup) = (owner("StatefulSet", "s"), owner("StatefulSet", "t"), owner("Backup", "b"));
+        for (story, owners, wanted, expected) in [
+            ("nobody's, and stays", vec![], None, None),
+            ("another's, and stays", vec![&backup], None, None),
+            ("the set's, and stays", vec![&set, &backup], None, Some(vec![&backup])),
+            ("the set's, and goes", vec![&backup, &set], Some(&set), None),
+            ("nobody's, and goes", vec![], Some(&set), Some(vec![&set])),
+            ("of a set that is no more", vec![&earlier, &backup], Some(&set), Some(vec![&backup, &set])),
+        ] {
+            let metadata = json!({ "resourceVersion": "7", "ownerReferences": owners });
+            let claim: PersistentVolumeClaim = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+            let change =
+                expected.map(|owners| json!({ "metadata": { "resourceVersion": "7", "ownerReferences": owners } }));
+            assert_eq!(owned(&claim, wanted), change, "{story}");
+        }
+    }
+
+    #[test]
+    fn only_brokers_claims_are_the_clusters() {
+        let mut read = Read::default();
+        for name in ["data-prod-broker-0", "data-prod-broker-11", "data-prod-broker-x", "data-other-broker-0", "copy"] {
+            read.claims.insert(name.to_owned(), Arc::default());
+        }
+        let names: Vec<&str> = of_brokers("prod", &read).map(|(name, _)| name).collect();
+        assert_eq!(names, ["data-prod-broker-0", "data-prod-broker-11"]);
     }
 
     #[test]

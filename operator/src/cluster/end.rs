@@ -2,7 +2,8 @@
 //! every KafkaCluster with them, and must not take the brokers.
 //!
 //! Volumes go or stay as `deletionPolicy` says, which the StatefulSet was told. With them go or stay the assignments, which say what is
-//! on them, and the brokers' Leases.
+//! on them, and the brokers' Leases. A cluster whose volumes go is there until they are gone: one of its name that came earlier would
+//! find them and take them for its own.
 
 use std::fmt::Debug;
 
@@ -21,6 +22,7 @@ use super::apply::{self, Failed};
 use super::build::{Kind, stateful_set};
 use super::claims;
 use super::read::Read;
+use crate::plan::platform::Obstacle;
 
 /// What keeps a KafkaCluster until its objects are removed.
 pub const FINALIZER: &str = "ottla.io/cluster";
@@ -44,13 +46,13 @@ pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
     change_finalizers(shared, object, add).await
 }
 
-/// Removes what was built and lets the cluster go.
+/// Removes what was built and lets the cluster go, or tells what it waits for until it is shown anew.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<(), Failed> {
+pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<Option<Obstacle>, Failed> {
     if object.finalizers().iter().all(|finalizer| finalizer != FINALIZER) {
-        return Ok(()); // somebody else's finalizer is waited for
+        return Ok(None); // somebody else's finalizer is waited for
     }
     let namespace = object.namespace().unwrap_or_default();
     let (reason, note) = if definition_is_ending(shared, object).await? {
@@ -59,16 +61,18 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         for (key, live) in read.live.iter().rev() {
             if key.0 == Kind::StatefulSet {
                 tell_policy(shared, object, &key.1).await?;
-                if object.spec.deletion_policy == DeletionPolicy::Retain {
-                    claims::keep(&shared.client, &namespace, read).await?;
-                }
+                claims::follow(&shared.client, object, read).await?;
             }
             apply::remove(&shared.client, &namespace, key, live).await?;
         }
         match object.spec.deletion_policy {
             DeletionPolicy::Delete => {
+                let left: Vec<&str> = claims::of_brokers(&object.name_any(), read).map(|(name, _)| name).collect();
+                if !left.is_empty() {
+                    return Ok(Some(volumes_left(&left)));
+                }
                 forget(&shared.client, &namespace, &object.name_any()).await?;
-                ("Deleted", "brokers stop, and their volumes are deleted")
+                ("Deleted", "brokers have stopped, and their volumes are deleted")
             }
             DeletionPolicy::Retain => {
                 ("Retained", "brokers stop; their volumes stay for a KafkaCluster of the same name")
@@ -76,11 +80,18 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         }
     };
     tell(shared, object, reason, note).await;
-    change_finalizers(shared, object, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await
+    change_finalizers(shared, object, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await?;
+    Ok(None)
 }
 
-/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it. Brokers that
-/// still stop have lost their rights by then and write nothing again.
+/// A claim goes when its pod has stopped. One that stays needs a person: there is nobody else who may delete it.
+fn volumes_left(claims: &[&str]) -> Obstacle {
+    let message = format!("the cluster goes when the claims of its volumes are deleted: {}", claims.join(", "));
+    Obstacle::new("VolumesLeft", message)
+}
+
+/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it. Its brokers
+/// have stopped by then.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -169,5 +180,79 @@ async fn tell(shared: &Shared, object: &KafkaCluster, reason: &str, note: &str) 
     };
     if let Err(error) = shared.recorder.publish(&event, &object.object_ref(&())).await {
         tracing::debug!(%error, reason, "failed to publish an event");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kube::api::PostParams;
+    use kube::runtime::events::{Recorder, Reporter};
+    use ottla_crds::{ClusterRef, KafkaAssignmentSpec};
+    use ottla_local_api::{Server, Store};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::owner::Installation;
+
+    fn shared(client: &Client) -> Shared {
+        let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let namespace = "default".to_owned();
+        Shared {
+            client: client.clone(),
+            installation: Installation { client: client.clone(), namespace, recorder: recorder.clone() },
+            broker_image: "ottla:1".to_owned(),
+            turns: Semaphore::new(1),
+            metrics: Arc::new(Metrics::new()),
+            recorder,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_whose_volumes_go_is_there_until_they_are_gone() {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let client = server.client("default");
+        let shared = shared(&client);
+        let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), "default");
+        let assignments: Api<KafkaAssignment> = Api::namespaced(client, "default");
+        let is_there = async || clusters.get_opt("prod").await.unwrap().is_some();
+        let is_known = async || assignments.get_opt("orders.0").await.unwrap().is_some();
+        let ends = async |policy: &str| {
+            let spec = serde_json::from_value(json!({ "deletionPolicy": policy })).unwrap();
+            let mut cluster = KafkaCluster::new("prod", spec);
+            cluster.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+            clusters.create(&PostParams::default(), &cluster).await.unwrap();
+            clusters.delete("prod", &DeleteParams::default()).await.unwrap();
+            clusters.get("prod").await.unwrap()
+        };
+        let spec = KafkaAssignmentSpec {
+            cluster_ref: ClusterRef { name: "prod".to_owned() },
+            topic_name: "orders".to_owned(),
+            ..KafkaAssignmentSpec::default()
+        };
+        let mut of_topic = KafkaAssignment::new("orders.0", spec);
+        of_topic.labels_mut().insert(names::CLUSTER_LABEL.to_owned(), "prod".to_owned());
+        assignments.create(&PostParams::default(), &of_topic).await.unwrap();
+        let mut read = Read::default();
+        read.claims.insert("data-prod-broker-0".to_owned(), Arc::default());
+        read.claims.insert("a-copy".to_owned(), Arc::default());
+
+        let cluster = ends("Retain").await;
+        assert_eq!(end(&shared, &cluster, &read).await.unwrap(), None);
+        assert_eq!((is_there().await, is_known().await), (false, true), "its volumes stay: nothing is waited for");
+
+        let cluster = ends("Delete").await;
+        for _ in 0..2 {
+            let left = end(&shared, &cluster, &read).await.unwrap().expect("a claim is left");
+            let message = "the cluster goes when the claims of its volumes are deleted: data-prod-broker-0";
+            assert_eq!((left.reason, left.message.as_str()), ("VolumesLeft", message));
+            assert_eq!((is_there().await, is_known().await), (true, true));
+        }
+        read.claims.remove("data-prod-broker-0");
+        assert_eq!(end(&shared, &cluster, &read).await.unwrap(), None);
+        assert_eq!((is_there().await, is_known().await), (false, false));
     }
 }
