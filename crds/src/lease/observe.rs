@@ -8,7 +8,7 @@ use kube::{
     Api, ResourceExt,
     runtime::{
         WatchStreamExt,
-        watcher::{Event, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Observed, Pace, Sight, holder};
+use super::{EXPIRE, Observed, Pace, Sight, holder};
 use crate::watch;
 
 /// Whose leases are observed.
@@ -69,9 +69,16 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
                     leases.hear(Instant::now());
                     leases.see(lease, Instant::now());
                 }
-                Some(Ok(Event::Delete(lease))) => leases.forget(&lease.name_any(), Instant::now()),
-                Some(Ok(Event::Init | Event::InitDone)) => {}
-                Some(Err(error)) => warn!(%error, "failed to watch leases"),
+                Some(Ok(Event::Delete(lease))) => {
+                    leases.hear(Instant::now());
+                    leases.forget(&lease.name_any(), Instant::now());
+                }
+                Some(Ok(Event::InitDone)) => leases.hear(Instant::now()),
+                Some(Ok(Event::Init)) => {} // comes before anything is asked
+                Some(Err(error)) => {
+                    warn!(%error, "failed to watch leases");
+                    leases.miss(&error, Instant::now());
+                }
                 None => return,
             },
         }
@@ -104,8 +111,10 @@ impl Seen {
 #[derive(Default)]
 struct Leases {
     seen: BTreeMap<String, Seen>,
-    /// A second look was in vain, and the API server has not been heard since.
+    /// A second look was in vain, or a watch, and the API server has not been heard since.
     deaf: bool,
+    /// When all began to have the whole time to renew, last.
+    anew: Option<Instant>,
 }
 
 impl Leases {
@@ -114,6 +123,13 @@ impl Leases {
         if std::mem::take(&mut self.deaf) {
             self.start_anew(now);
         }
+    }
+
+    /// A watch failed, other than by the API server's own word. Whoever renews may have met the same; but a watch that fails again and
+    /// again, where a second look does not, is an observer's own trouble, and must not keep the dead alive.
+    fn miss(&mut self, error: &watcher::Error, now: Instant) {
+        let lately = self.anew.is_some_and(|anew| now.duration_since(anew) < 2 * EXPIRE);
+        self.deaf |= !lately && !matches!(error, watcher::Error::WatchError(_));
     }
 
     fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
@@ -132,6 +148,7 @@ impl Leases {
     }
 
     fn start_anew(&mut self, now: Instant) {
+        self.anew = Some(now);
         for seen in self.seen.values_mut() {
             seen.observed.start_anew(now);
             seen.confirmed = false;
@@ -145,14 +162,26 @@ impl Leases {
         let names: Vec<String> =
             self.seen.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
         for name in names {
+            let asked = Instant::now();
             match timeout(REREAD, api.get_opt(&name)).await {
+                Ok(Ok(_)) if asked.elapsed() > STALL => {
+                    warn!("did not run for {:?}: leases are watched anew", asked.elapsed());
+                    self.start_anew(Instant::now());
+                    return;
+                }
                 Ok(Ok(Some(lease))) => {
                     let now = Instant::now();
                     self.hear(now);
                     let seen = self.see(lease, now);
                     seen.confirmed = seen.observed.judge(PACE, now) == Sight::Expired;
                 }
-                Ok(Ok(None)) => drop(self.seen.remove(&name)),
+                Ok(Ok(None)) => {
+                    let now = Instant::now();
+                    self.hear(now);
+                    if self.seen.get(&name).is_some_and(|seen| seen.observed.judge(PACE, now) == Sight::Expired) {
+                        self.seen.remove(&name);
+                    }
+                }
                 Ok(Err(_)) | Err(_) => {
                     warn!(lease = name, "failed to look again at a lease that seems expired: all are watched anew");
                     self.start_anew(Instant::now());

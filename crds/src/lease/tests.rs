@@ -424,7 +424,27 @@ async fn nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen(
 #[tokio::test(start_paused = true)]
 async fn whoever_renews_soon_after_an_api_server_that_was_away_is_not_given_up() {
     let dead = |seen: &Sightings| seen.values().any(|sighting| sighting.sight == Sight::Expired);
-    for tenths in 0..70 {
+    // Shorter than its patience, and longer.
+    for tenths in (0..70).chain(200..270).step_by(2) {
+        let (server, api) = server();
+        let mut observer = observer(&api);
+        let one = Process::start(&api, claim("one"));
+        seen(&mut observer, Sight::Alive).await;
+        server.faults().set_outage(true);
+        one.kill();
+        sleep(tenths * Duration::from_millis(100)).await;
+        server.faults().set_outage(false);
+        sleep(Duration::from_secs(1)).await;
+        let _restarted = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("again") });
+        let given_up = timeout(Duration::from_secs(20), observer.wait_for(dead)).await;
+        assert!(given_up.is_err(), "after {tenths} tenths of a second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_deleted_while_the_api_server_was_away_has_its_time_too() {
+    let gone = |seen: &Sightings| seen.values().all(|sighting| sighting.sight == Sight::Expired);
+    for tenths in (0..70).step_by(2) {
         let (server, api) = server();
         let mut observer = observer(&api);
         let one = Process::start(&api, claim("one"));
@@ -433,10 +453,32 @@ async fn whoever_renews_soon_after_an_api_server_that_was_away_is_not_given_up()
         one.kill();
         sleep(Duration::from_secs(20) + tenths * Duration::from_millis(100)).await;
         server.faults().set_outage(false);
+        api.delete("prod-broker-0", &DeleteParams::default()).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        let _restarted = Process::start(&api, Claim { predecessor: Some("one".to_owned()), ..claim("again") });
-        let given_up = timeout(Duration::from_secs(20), observer.wait_for(dead)).await;
+        let _restarted = Process::start(&api, claim("again"));
+        let given_up = timeout(Duration::from_secs(20), observer.wait_for(gone)).await;
         assert!(given_up.is_err(), "after {tenths} tenths of a second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_lost_again_and_again_does_not_keep_the_dead_alive() {
+    let (server, api) = server();
+    let mut observer = observer(&api);
+    let one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    one.kill();
+    let flaps = async {
+        loop {
+            server.faults().set_outage(true);
+            sleep(Duration::from_millis(110)).await;
+            server.faults().set_outage(false);
+            sleep(Duration::from_millis(900)).await;
+        }
+    };
+    tokio::select! {
+        () = flaps => {}
+        death = seen(&mut observer, Sight::Expired) => assert!(death < 6 * EXPIRE, "{death:?}"),
     }
 }
 
@@ -447,6 +489,21 @@ async fn after_its_own_stall_an_observer_gives_nobody_up_too_early() {
     let one = Process::start(&api, claim("one"));
     seen(&mut observer, Sight::Alive).await;
     one.kill();
+    advance(Duration::from_secs(60)).await;
+    assert!(seen(&mut observer, Sight::Expired).await >= EXPIRE - Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_look_from_before_its_own_stall_proves_nothing() {
+    let (server, api) = server();
+    let mut observer = observer(&api);
+    let one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    one.kill();
+    seen(&mut observer, Sight::Overdue).await;
+    server.faults().set_latency(Duration::from_millis(900));
+    // It has begun to look again, and has no answer yet.
+    sleep(EXPIRE - Pace::BROKER.overdue + Duration::from_millis(400)).await;
     advance(Duration::from_secs(60)).await;
     assert!(seen(&mut observer, Sight::Expired).await >= EXPIRE - Duration::from_secs(1));
 }
