@@ -14,13 +14,14 @@ fn main() -> ExitCode {
         if !names.is_empty() && !names.iter().any(|name| name == bounds.name) {
             continue;
         }
-        let (name, most_states, witnesses) = (bounds.name, bounds.most_states, bounds.witnesses);
+        let (name, changes, most_states, witnesses) =
+            (bounds.name, bounds.changes, bounds.most_states, bounds.witnesses);
         let began = Instant::now();
         let model = Protocol { bounds, mutant: None };
         let checker = model.checker().threads(2).target_state_count(most_states).spawn_bfs().join();
         let cut = if checker.state_count() < most_states { "exhaustive" } else { "CUT OFF" };
         println!(
-            "{name:20} {:>9} states, {:>9} generated, depth {:>2}, {cut}, {:.0} s",
+            "{name:20} {:>9} states, {:>9} generated, depth {:>2}, {cut} within {changes} changes of the entry, {:.0} s",
             checker.unique_state_count(),
             checker.state_count(),
             checker.max_depth(),

@@ -27,6 +27,8 @@ pub enum Mutant {
     EarlyCompletion,
     /// A recovery does not wait for the members that have not reported.
     RecoveryWithoutAllReports,
+    /// A recovery passes over whoever reported and is taken for dead.
+    RecoveryWithoutWhoIsTakenForDead,
     /// Members that are gone are taken out while nobody is left to lead.
     ShrinkWithoutLeader,
     /// An order to recover is obeyed whenever nobody leads.
@@ -57,6 +59,10 @@ impl Mutant {
             (Mutant::JoinBelowHighWatermark, faults.clone()),
             (Mutant::EarlyCompletion, moving),
             (Mutant::RecoveryWithoutAllReports, power_cut.clone()),
+            (
+                Mutant::RecoveryWithoutWhoIsTakenForDead,
+                Bounds { in_sync: 1, min_in_sync: 1, suspicions: 1, shrinks: 0, ..faults.clone() },
+            ),
             (Mutant::ShrinkWithoutLeader, Bounds { in_sync: 3, crashes: 3, min_in_sync: 1, ..power_cut }),
             (Mutant::OrderForAnyEpoch, Bounds { records: 0, suspicions: 3, shrinks: 0, orders: 1, ..faults }),
             (Mutant::ForgottenProposal, killed.clone()),
@@ -106,5 +112,12 @@ pub(crate) fn with_reports_of_the_missing(entry: &Arc<Assignment>, live: &Live) 
             entry.reports.push(RecoveryReport { broker, incarnation: there.incarnation, last_epoch: -1, log_end: 0 });
         }
     }
+    entry
+}
+
+/// The entry without the reports of those that are taken for dead.
+pub(crate) fn with_reports_of_the_living(entry: &Assignment, live: &Live) -> Assignment {
+    let mut entry = entry.clone();
+    entry.reports.retain(|report| live.contains_key(&report.broker));
     entry
 }

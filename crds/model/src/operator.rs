@@ -28,10 +28,10 @@ impl Protocol {
         let min_in_sync = if self.is(Mutant::NoFloor) { 1 } else { operator.min_in_sync };
         let mut live = operator.live.clone();
         suspect.iter().for_each(|suspect| _ = live.remove(suspect));
-        let before = if self.is(Mutant::RecoveryWithoutAllReports) {
-            mutant::with_reports_of_the_missing(&state.entry, &live)
-        } else {
-            (*state.entry).clone()
+        let before = match self.mutant {
+            Some(Mutant::RecoveryWithoutAllReports) => mutant::with_reports_of_the_missing(&state.entry, &live),
+            Some(Mutant::RecoveryWithoutWhoIsTakenForDead) => mutant::with_reports_of_the_living(&state.entry, &live),
+            _ => (*state.entry).clone(),
         };
         let early =
             self.is(Mutant::EarlyCompletion).then(|| mutant::complete_with_any_target(&before, &live)).flatten();
@@ -43,7 +43,7 @@ impl Protocol {
             mutant::drop_who_is_gone(&mut next, &live, min_in_sync);
         }
         state.used.suspicions += usize::from(suspect.is_some());
-        self.change(state, next, &live, false);
+        self.change(state, next, false);
         Some(())
     }
 
@@ -56,7 +56,7 @@ impl Protocol {
         let next = obey(slice::from_ref(&state.entry), &[order], live).pop()?;
         state.used.suspicions += usize::from(suspect.is_some());
         state.seen.obeyed_out_of_time = !stands;
-        self.change(state, next, live, true);
+        self.change(state, next, true);
         state.obeyed = true;
         Some(())
     }
@@ -74,11 +74,11 @@ impl Protocol {
     }
 
     /// An operator changes the entry. What that means for records and orders is noted.
-    fn change(&self, state: &mut State, next: Assignment, live: &Live, ordered: bool) {
+    fn change(&self, state: &mut State, next: Assignment, ordered: bool) {
         if state.entry.leader.is_some() {
             state.last_isr = state.entry.isr.clone();
         }
-        self.note_recovery(state, &next, live, ordered);
+        self.note_recovery(state, &next, ordered);
         if next.leader.is_some() {
             state.last_isr.clear();
             state.order.iter_mut().for_each(|order| order.stands = false);
@@ -95,14 +95,14 @@ impl Protocol {
     pub(crate) fn cancel(&self, state: &mut State, operator: usize) -> Option<()> {
         let Operator { live, min_in_sync } = state.operators[operator].clone();
         let next = state.entry.cancel_reassignment(&live, min_in_sync).ok()?;
-        self.change(state, next, &live, false);
+        self.change(state, next, false);
         state.seen.cancelled = true;
         Some(())
     }
 
     /// A recovery elects whom no ISR vouched for. What it lacks is lost from here on: nothing that a replica that reported, or a
-    /// member of the ISR when somebody last led, still has; unless that was ordered, or the former is taken for dead.
-    fn note_recovery(&self, state: &mut State, next: &Assignment, live: &Live, ordered: bool) {
+    /// member of the ISR when somebody last led, still has; unless that was ordered.
+    fn note_recovery(&self, state: &mut State, next: &Assignment, ordered: bool) {
         let [chosen] = next.isr.as_slice() else { return };
         // The chosen one may have crashed since it reported: then its entry is void, and so is this election.
         if next.leader == state.entry.leader || state.entry.isr.contains(chosen) || !state.is_valid(chosen) {
@@ -110,7 +110,7 @@ impl Protocol {
         }
         let entry = &state.entry;
         let still_has = |broker: BrokerId| common(&state.broker(broker).log, &state.acknowledged);
-        let reported = entry.reports.iter().map(|report| report.broker).filter(|broker| live.contains_key(broker));
+        let reported = entry.reports.iter().map(|report| report.broker);
         let most = reported.chain(state.last_isr.iter().map(|member| member.broker)).map(still_has).max();
         let kept = still_has(chosen.broker);
         state.recovered_in = Some(next.leader_epoch);

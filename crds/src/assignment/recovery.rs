@@ -1,6 +1,7 @@
 //! When no in-sync member is valid: brokers report what they still have, and the longest log leads.
 //!
-//! Always: nobody is elected before every last member of the ISR has reported, so nothing that still exists is given up; unless an
+//! Always: nobody is elected before every last member of the ISR has reported, nor while a replica that reported more is not seen, so
+//! nothing that still exists is given up; unless an
 //! administrator orders it for the very leader epoch in which the partition waits, so that an order is obeyed once.
 
 use std::collections::BTreeSet;
@@ -99,7 +100,7 @@ impl Assignment {
     fn longest(&self, live: &Live) -> Option<&RecoveryReport> {
         // The last of equals wins in `max_by_key`, so the order of preference goes in backwards.
         let candidates = self.replicas.iter().rev().filter_map(|broker| self.current_report(*broker, live));
-        candidates.max_by_key(|report| (report.last_epoch, report.log_end))
+        candidates.max_by_key(|report| report.length())
     }
 
     fn go_on_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {
@@ -115,7 +116,8 @@ impl Assignment {
     }
 
     /// Who stands between a partition without a leader and its next one: in-sync members that are not there, those that are and have
-    /// not reported yet, and whoever has reported with other content than is seen there.
+    /// not reported yet, and whoever has reported with other content than is seen there, or more than anybody who is there and is not
+    /// seen any more.
     pub fn waits_for(&self, live: &Live) -> Vec<BrokerId> {
         if self.leader.is_some() {
             return Vec::new();
@@ -125,10 +127,13 @@ impl Assignment {
             Standing::Void => self.current_report(member.broker, live).is_none(),
             Standing::Dead => true,
         };
-        // It has lost what it reported, and will report again; or it is not seen yet that it has come back with it, and it may be the
-        // longest log of all.
-        let in_doubt = |report: &&RecoveryReport| {
-            live.get(&report.broker).is_some_and(|broker| broker.incarnation != report.incarnation)
+        let longest = self.longest(live).map(RecoveryReport::length);
+        let in_doubt = |report: &&RecoveryReport| match live.get(&report.broker) {
+            // It has lost what it reported, and will report again; or it is not seen yet that it has come back with it, and it may be
+            // the longest log of all.
+            Some(broker) => broker.incarnation != report.incarnation,
+            // It may be there all the same: a wrong guess must not cost what only it has.
+            None => longest.is_none_or(|longest| report.length() > longest),
         };
         let members = self.isr.iter().filter(missing).map(|member| member.broker);
         let reporters = self.reports.iter().filter(in_doubt).map(|report| report.broker);
@@ -139,5 +144,12 @@ impl Assignment {
     fn current_report(&self, broker: BrokerId, live: &Live) -> Option<&RecoveryReport> {
         let incarnation = live.get(&broker)?.incarnation;
         self.reports.iter().find(|report| report.broker == broker && report.incarnation == incarnation)
+    }
+}
+
+impl RecoveryReport {
+    /// By what logs are compared: the epoch first, then the offset.
+    fn length(&self) -> (i32, i64) {
+        (self.last_epoch, self.log_end)
     }
 }

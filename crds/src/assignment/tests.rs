@@ -459,7 +459,14 @@ fn a_report_counts_only_while_its_broker_has_what_it_reported() {
         "broker 2 has come back with other content than is seen of it"
     );
     assert_eq!(beside.recover(&not_seen_yet), Err(Refusal::Behind));
-    assert_eq!(beside.recover(&with_new_content(live(&[]), 0)).unwrap().leader, Some(BrokerId(0)), "it is away");
+    let away = with_new_content(live(&[]), 0);
+    assert_eq!(beside.waits_for(&away), ids(&[2]), "it has most, and may be there though it is not seen");
+    assert_eq!(beside.recover(&away), Err(Refusal::Behind));
+    assert_eq!(beside.possible_order(&away).map(|order| order.broker), Some(BrokerId(0)));
+    for (story, last_epoch, log_end) in [("as much", 5, 90), ("less", 5, 89), ("more, of an older epoch", 4, 500)] {
+        let beside = now.report(5, report(2, 2, last_epoch, log_end)).unwrap();
+        assert_eq!(beside.recover(&away).unwrap().leader, Some(BrokerId(0)), "the one that is not seen has {story}");
+    }
     assert_eq!(now.report(5, report(0, 2, 5, 90)), Err(Refusal::Unchanged));
     assert_eq!(now.report(5, report(3, 2, 5, 90)), Err(Refusal::NotReplica));
     assert_eq!(now.report(5, report(0, 1, 5, 90)), Err(Refusal::InIsr));
