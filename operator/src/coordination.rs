@@ -4,7 +4,7 @@
 //! - [`brokers`]: who is there
 //! - [`liveness`]: who is alive: the evidence and the judgement
 //! - [`tenure`]: since when they are there
-//! - [`arrivals`]: who has not been there yet
+//! - [`arrivals`]: who is not there and may come
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
@@ -27,6 +27,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
+use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
 use crate::plan::{self, Step, World};
 
@@ -111,7 +112,8 @@ impl Coordination<'_> {
         let mut heard = pings.heard();
         let mut missed = Missed::default();
         let mut tenure = Tenure::default();
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals::first();
+        let mut returns = Arrivals::back();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
         let mut again_at = None;
         loop {
@@ -148,13 +150,16 @@ impl Coordination<'_> {
             let brokers = observed.brokers();
             let after = object.as_ref().and_then(|cluster| return_after(cluster));
             let wanted = object.as_ref().map_or(0, |cluster| cluster.spec.brokers.replicas);
+            let assignments = by_name(shown.assignments.state());
+            let here = brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id).collect();
             let world = World {
+                returning: returns.awaited(last_members(&assignments), &here, Instant::now()),
                 settled: tenure.settled(&brokers, after, Instant::now()),
                 awaited: arrivals.awaited((0..wanted).map(BrokerId), &observed.registered(), Instant::now()),
                 brokers,
                 cluster: object,
                 topics: by_name(shown.topics.state()),
-                assignments: by_name(shown.assignments.state()),
+                assignments,
                 platform,
                 now: Time(Timestamp::now()),
                 // Another for each: a cluster that is made again under its name is another cluster.
@@ -162,7 +167,8 @@ impl Coordination<'_> {
             };
             let steps = plan::plan(&world);
             let next_try = take(&writer, &mut pace, steps).await;
-            again_at = next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).min();
+            again_at =
+                next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).chain(returns.next()).min();
         }
     }
 }

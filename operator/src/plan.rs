@@ -53,6 +53,8 @@ pub struct World {
     pub settled: BTreeSet<BrokerId>,
     /// Those that have never been there and are waited for.
     pub awaited: BTreeSet<BrokerId>,
+    /// Members of partitions that nobody leads that have gone not long ago.
+    pub returning: BTreeSet<BrokerId>,
     /// The time that changed conditions bear.
     pub now: Time,
     /// The cluster's id, if it has none yet.

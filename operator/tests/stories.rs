@@ -232,6 +232,8 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     world.until("that is said", recovering).await;
     assert_eq!(told_patch(&world.seen().await), None, "it has not said what it has");
     world.report(BrokerId(0), 17, 100).await;
+    world.settle().await;
+    assert_eq!(told_patch(&world.seen().await), None, "the other may be on its way back");
     world.until("a way out is told", |seen| told_patch(seen).is_some()).await;
     world.settle().await;
     assert!(world.seen().await.leaders("orders").is_empty(), "nobody has given anything up");
@@ -255,7 +257,10 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     world.until("a new order could be given", |seen| told_patch(seen).is_some_and(|new| new != patch)).await;
     world.patch_topic("orders", patch).await;
     world.settle().await;
-    assert!(world.seen().await.leaders("orders").is_empty(), "an order is obeyed once");
+    let seen = world.seen().await;
+    assert!(seen.leaders("orders").is_empty(), "an order is obeyed once");
+    let message = seen.message(seen.topic("orders"), "ReplicasHealthy");
+    assert!(message.contains("the order is about leader epoch 1, which is not the present one (3)"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

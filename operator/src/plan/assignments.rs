@@ -1,15 +1,27 @@
 //! What becomes of assignments that exist: leaders are elected, graves are cleared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_crds::KafkaAssignment;
-use ottla_crds::assignment::Assignment;
+use ottla_crds::assignment::{Assignment, BrokerId};
 use ottla_crds::plan::election::{elect, obey};
 use uuid::Uuid;
 
 use super::condition::ranges;
 use super::rules::RuleBook;
 use super::{News, Recovered, Step, World};
+
+/// Who is in the ISR of partitions that nobody leads, or has reported what it has of one.
+pub fn last_members(assignments: &[Arc<KafkaAssignment>]) -> BTreeSet<BrokerId> {
+    let entries = assignments.iter().flat_map(|object| &object.spec.partitions);
+    let leaderless = entries.filter(|entry| entry.leader.is_none());
+    let names = |entry: &Assignment| {
+        let members = entry.isr.iter().map(|member| member.broker);
+        members.chain(entry.reports.iter().map(|report| report.broker)).collect::<Vec<_>>()
+    };
+    leaderless.flat_map(names).collect()
+}
 
 /// Brings every assignment in line with who is there, and with what administrators have given up.
 pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {

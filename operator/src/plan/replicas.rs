@@ -1,6 +1,6 @@
 //! What is said about a topic's replicas: whom its partitions wait for, and what an administrator can do about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryOrder, Refusal};
@@ -28,8 +28,16 @@ pub struct Health {
     pub under_replicated: usize,
 }
 
-/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet.
-pub fn health(topic: &KafkaTopic, cluster_id: Option<&str>, id: Uuid, entries: &[Assignment], live: &Live) -> Health {
+/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet. `returning` are those
+/// that have gone not long ago.
+pub fn health(
+    topic: &KafkaTopic,
+    cluster_id: Option<&str>,
+    id: Uuid,
+    entries: &[Assignment],
+    live: &Live,
+    returning: &BTreeSet<BrokerId>,
+) -> Health {
     let offline = election::offline(entries, live);
     let missing: Vec<(&Assignment, Vec<BrokerId>)> =
         entries.iter().map(|entry| (entry, missing(entry, live))).filter(|(_, missing)| !missing.is_empty()).collect();
@@ -50,8 +58,12 @@ pub fn health(topic: &KafkaTopic, cluster_id: Option<&str>, id: Uuid, entries: &
     let verdict = if !offline.is_empty() {
         let recovering = entries.iter().any(|entry| entry.is_recovering(live));
         let reason = if recovering { "Recovering" } else { "PartitionsOffline" };
-        let orders = cluster_id.map_or_else(Vec::new, |cluster_id| orders(topic, cluster_id, id, entries, live));
-        not(reason, [waits.clone(), orders].concat().join("; "))
+        let mut sentences = waits.clone();
+        if let Some(cluster_id) = cluster_id {
+            sentences.extend(refused(topic.spec.recovery_orders(cluster_id, id), entries, live));
+            sentences.extend(way_out(topic, cluster_id, id, entries, live, returning));
+        }
+        not(reason, sentences.join("; "))
     } else if !behind.is_empty() {
         not("UnderReplicated", shortened([behind, joining].concat()).join("; "))
     } else if !joining.is_empty() {
@@ -71,32 +83,47 @@ fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
     shortened(together(offline.iter().cloned()).map(sentence).collect())
 }
 
-/// What becomes of an administrator's orders, and which could be given.
-fn orders(topic: &KafkaTopic, cluster_id: &str, id: Uuid, entries: &[Assignment], live: &Live) -> Vec<String> {
-    let given = topic.spec.recovery_orders(cluster_id, id);
-    let given = |partition: i32| given.iter().find(|order| order.partition == partition);
+/// Why an administrator's orders are not obeyed.
+fn refused(given: &[RecoveryOrder], entries: &[Assignment], live: &Live) -> Vec<String> {
     let refused = |entry: &Assignment| {
-        let order = given(entry.partition)?;
+        let order = given.iter().find(|order| order.partition == entry.partition)?;
         let why = match entry.obey(order, live) {
-            Err(Refusal::NotReplica) => "holds no replica",
-            Err(Refusal::Behind) => "has not said yet what it has",
+            Err(Refusal::NotReplica) => "which holds no replica".to_owned(),
+            Err(Refusal::Behind) => "which has not said yet what it has".to_owned(),
+            Err(Refusal::OtherEpoch) => format!(
+                "but the order is about leader epoch {}, which is not the present one ({})",
+                order.leader_epoch, entry.leader_epoch
+            ),
             _ => return None,
         };
-        Some(format!("partition {} is to go on with broker {}, which {why}", order.partition, order.broker))
+        Some(format!("partition {} is to go on with broker {}, {why}", order.partition, order.broker))
     };
-    let mut sentences = shortened(entries.iter().filter_map(refused).collect());
-    let possible: Vec<RecoveryOrder> =
-        entries.iter().filter_map(|entry| entry.possible_order(live)).take(MOST_ORDERS).collect();
-    if !possible.is_empty() {
-        let recovery = Recovery { cluster_id: cluster_id.to_owned(), topic_id: id, partitions: possible };
-        let patch = json!({ "spec": { "recovery": recovery } });
-        let (name, namespace) = (topic.name_any(), topic.namespace().unwrap_or_default());
-        sentences.push(format!(
-            "if these can't come back, what only they have is given up by: \
-             kubectl patch kafkatopic {name} -n {namespace} --type merge -p '{patch}'"
-        ));
+    shortened(entries.iter().filter(|entry| entry.leader.is_none()).filter_map(refused).collect())
+}
+
+/// The command with which an administrator gives up what only those have that are waited for; none while they may be on their way
+/// back: it would be pasted.
+fn way_out(
+    topic: &KafkaTopic,
+    cluster_id: &str,
+    id: Uuid,
+    entries: &[Assignment],
+    live: &Live,
+    returning: &BTreeSet<BrokerId>,
+) -> Option<String> {
+    let is_lost = |entry: &&Assignment| !entry.waits_for(live).iter().any(|broker| returning.contains(broker));
+    let possible = entries.iter().filter(is_lost).filter_map(|entry| entry.possible_order(live));
+    let partitions: Vec<RecoveryOrder> = possible.take(MOST_ORDERS).collect();
+    if partitions.is_empty() {
+        return None;
     }
-    sentences
+    let recovery = Recovery { cluster_id: cluster_id.to_owned(), topic_id: id, partitions };
+    let patch = json!({ "spec": { "recovery": recovery } });
+    let (name, namespace) = (topic.name_any(), topic.namespace().unwrap_or_default());
+    Some(format!(
+        "if these can't come back, what only they have is given up by: \
+         kubectl patch kafkatopic {name} -n {namespace} --type merge -p '{patch}'"
+    ))
 }
 
 /// Replicas that are not in sync with what they have now.
@@ -161,8 +188,18 @@ mod tests {
     }
 
     fn told(topic: &KafkaTopic, entries: &[Assignment], live: &Live) -> (&'static str, String) {
-        let Verdict { reason, message, .. } = health(topic, Some(HERE), Uuid::from_u128(7), entries, live).verdict;
-        (reason, message)
+        told_after(topic, entries, live, &[])
+    }
+
+    fn told_after(
+        topic: &KafkaTopic,
+        entries: &[Assignment],
+        live: &Live,
+        returning: &[i32],
+    ) -> (&'static str, String) {
+        let returning = returning.iter().copied().map(BrokerId).collect();
+        let health = health(topic, Some(HERE), Uuid::from_u128(7), entries, live, &returning);
+        (health.verdict.reason, health.verdict.message)
     }
 
     #[test]
@@ -227,19 +264,38 @@ mod tests {
              \"topicId\":\"00000000-0000-0000-0000-000000000007\"}}}'"
         );
 
-        let order = |broker| RecoveryOrder { partition: 0, leader_epoch: 4, broker: BrokerId(broker) };
-        for (broker, expected) in [
-            (0, "partition 0 is to go on with broker 0, which has not said yet what it has"),
-            (2, "partition 0 is to go on with broker 2, which holds no replica"),
+        let (_, message) = told_after(&topic, std::slice::from_ref(&waiting), &here, &[0]);
+        assert_eq!(message, "partitions 0 wait for brokers 0", "it has only just gone");
+        let (_, elsewhere) = told_after(&topic, std::slice::from_ref(&waiting), &here, &[2]);
+        assert!(elsewhere.contains("kubectl patch"), "{elsewhere}");
+
+        let order = |leader_epoch, broker| RecoveryOrder { partition: 0, leader_epoch, broker: BrokerId(broker) };
+        for (leader_epoch, broker, expected) in [
+            (4, 0, "partition 0 is to go on with broker 0, which has not said yet what it has"),
+            (4, 2, "partition 0 is to go on with broker 2, which holds no replica"),
+            (
+                3,
+                1,
+                "partition 0 is to go on with broker 1, but the order is about leader epoch 3, which is not the present one (4)",
+            ),
         ] {
             for (cluster_id, topic_id, is_meant) in
                 [(HERE, 7, true), (HERE, 8, false), ("BBBBBBBBBBBBBBBBBBBBBA", 7, false)]
             {
                 let (cluster_id, topic_id) = (cluster_id.to_owned(), Uuid::from_u128(topic_id));
-                topic.spec.recovery = Some(Recovery { cluster_id, topic_id, partitions: vec![order(broker)] });
+                topic.spec.recovery =
+                    Some(Recovery { cluster_id, topic_id, partitions: vec![order(leader_epoch, broker)] });
                 let (_, message) = told(&topic, std::slice::from_ref(&waiting), &here);
                 assert_eq!(message.contains(expected), is_meant, "{message}");
             }
         }
+
+        topic.spec.recovery = Some(Recovery {
+            cluster_id: HERE.to_owned(),
+            topic_id: Uuid::from_u128(7),
+            partitions: vec![RecoveryOrder { partition: 1, ..order(3, 1) }],
+        });
+        let (_, message) = told(&topic, &[waiting, entry(1, Some(0), &[0])], &here);
+        assert!(!message.contains("present one"), "an order stays where it was obeyed: {message}");
     }
 }

@@ -23,6 +23,7 @@ fn world(brokers: &[(i32, bool)]) -> World {
         platform: None,
         settled: Default::default(),
         awaited: Default::default(),
+        returning: Default::default(),
         now: Time(Timestamp::from_second(1).unwrap()),
         fresh_cluster_id: Uuid::from_u128(u128::MAX),
     }

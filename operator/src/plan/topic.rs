@@ -317,7 +317,9 @@ impl<'a> Plan<'a> {
         let before = self.status().cloned().unwrap_or_default();
         let live = self.world.live();
         let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
-        let health = replicas::health(self.topic, self.cluster_id().map(String::as_str), self.id, &entries, &live);
+        let cluster_id = self.cluster_id().map(String::as_str);
+        let returning = &self.world.returning;
+        let health = replicas::health(self.topic, cluster_id, self.id, &entries, &live, returning);
         let config_synced = match &self.rules.error {
             Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
             None => Verdict::new("ConfigSynced", true, "Synced", ""),
