@@ -21,7 +21,7 @@ use crate::image::{BrokerId, Incarnation, IsrMember};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
-use crate::replica::throttle::Throttle;
+use crate::replica::throttle::{Reserved, Throttle};
 use crate::reply::Reply;
 use crate::watermark::Reached;
 
@@ -87,6 +87,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
                 _ = moved => {}
                 () = env::sleep_until(has_room.map_or(deadline, |pause| deadline.min(env::now() + pause))) => {}
             }
+            outcome.reserved = None;
             outcome = read(throttle, &wanted, &limits);
         }
         told(&context_later, session, outcome.into_response(&context_later, &wanted, limits.reader))
@@ -146,6 +147,8 @@ fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
 struct Outcome {
     looks: Vec<Look>,
     bytes: usize,
+    /// For what of that is copied slowly.
+    reserved: Option<Reserved>,
     /// There is more for a follower that copies slowly.
     lacks_room: bool,
 }
@@ -183,10 +186,11 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
 
 /// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74), unless
 /// it is copied slowly and there is no room for that.
-fn read(throttle: &Mutex<Throttle>, wanted: &[Wanted], limits: &Limits) -> Outcome {
-    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, lacks_room: false };
+fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> Outcome {
+    let reserved = limits.slow_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
+    let mut slow_room = reserved.as_ref().map(Reserved::bytes);
+    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, reserved, lacks_room: false };
     let mut may_copy = MAX_COPIED;
-    let mut slow_room = limits.slow_rate.map(|rate| throttle.lock().room(rate, env::now()));
     for want in wanted {
         let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
         let look = match &want.partition {
@@ -210,6 +214,10 @@ fn read(throttle: &Mutex<Throttle>, wanted: &[Wanted], limits: &Limits) -> Outco
             may_copy -= read.copied();
         }
         outcome.looks.push(look);
+    }
+    let slow_bytes = outcome.slow_bytes();
+    if let Some(reserved) = &mut outcome.reserved {
+        reserved.keep(slow_bytes);
     }
     outcome
 }
@@ -241,9 +249,18 @@ impl Outcome {
         waits
     }
 
+    /// How much of it is copied slowly.
+    fn slow_bytes(&self) -> usize {
+        let slow = self.looks.iter().filter(|look| look.slow).filter_map(|look| look.found.as_ref().ok());
+        slow.map(Read::len).sum()
+    }
+
     fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
         let mut response = FetchResponse::default();
-        let mut slow_bytes = 0;
+        let slow_bytes = self.slow_bytes();
+        if let Some(reserved) = self.reserved {
+            reserved.pass(slow_bytes);
+        }
         for (want, look) in wanted.iter().zip(self.looks) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
             if response.responses.last_mut().filter(same).is_none() {
@@ -259,7 +276,6 @@ impl Outcome {
                     if let Ok(partition) = &want.partition {
                         partition.count_sent(&read, reader);
                     }
-                    slow_bytes += if look.slow { read.len() } else { 0 };
                     fill(&mut answer, read, reader);
                 }
                 Err(error) => {
@@ -280,9 +296,6 @@ impl Outcome {
             if let Some(topic) = response.responses.last_mut() {
                 topic.partitions.push(answer);
             }
-        }
-        if slow_bytes > 0 {
-            context.handler.replicas.leaders_throttle().lock().count(slow_bytes);
         }
         response
     }

@@ -103,7 +103,7 @@ pub struct Replicas {
     unopened: Mutex<Unopened>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     fetchers: Fetchers,
-    leaders_throttle: Mutex<Throttle>,
+    leaders_throttle: Arc<Mutex<Throttle>>,
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
@@ -135,7 +135,7 @@ impl Replicas {
             dir: dir.to_owned(),
             files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
             fetchers: Fetchers::new(me, workers.clone(), checkpoints.clone()),
-            leaders_throttle: Mutex::new(Throttle::new(env::now())),
+            leaders_throttle: Arc::new(Mutex::new(Throttle::new(env::now()))),
             workers,
             metrics,
             ask,
@@ -168,7 +168,7 @@ impl Replicas {
     }
 
     /// How fast this broker sends to replicas that are not in sync (`leader.replication.throttled.rate`).
-    pub fn leaders_throttle(&self) -> &Mutex<Throttle> {
+    pub fn leaders_throttle(&self) -> &Arc<Mutex<Throttle>> {
         &self.leaders_throttle
     }
 

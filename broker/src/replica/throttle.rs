@@ -3,7 +3,10 @@
 //! What counts is decided elsewhere: a partition that its topic lists, copied to a replica outside of the ISR. Those in it are never
 //! slowed down: what is to be acknowledged waits for them.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::env::Instant;
 
@@ -32,17 +35,12 @@ impl Throttle {
     }
 
     /// How many bytes may pass now, at `rate` bytes per second.
-    pub fn room(&mut self, rate: u64, now: Instant) -> usize {
+    fn room(&mut self, rate: u64, now: Instant) -> usize {
         let rate = rate as f64;
         let gained = rate * now.saturating_duration_since(self.at).as_secs_f64();
         self.room = (self.room + gained).min(rate * BURST.as_secs_f64());
         self.at = self.at.max(now);
         if self.room < step(rate) { 0 } else { self.room as usize }
-    }
-
-    /// So many bytes have passed.
-    pub fn count(&mut self, bytes: usize) {
-        self.room -= bytes as f64;
     }
 
     /// Where there is no room: how long to wait until there is, or until it is time to look again.
@@ -52,6 +50,47 @@ impl Throttle {
         // With a rate of nothing it never ends.
         let seconds = (step(rate) - self.room).max(0.0) / rate;
         Duration::try_from_secs_f64(seconds).unwrap_or(longest).clamp(shortest, longest)
+    }
+}
+
+/// Room that is kept for what is under way, so that nobody else takes it too. What is not used is given back, at the latest when this
+/// is dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    throttle: Arc<Mutex<Throttle>>,
+    bytes: usize,
+}
+
+impl Reserved {
+    /// All that there is now, at `rate` bytes per second.
+    pub fn all(throttle: &Arc<Mutex<Throttle>>, rate: u64, now: Instant) -> Reserved {
+        let mut locked = throttle.lock();
+        let bytes = locked.room(rate, now);
+        locked.room -= bytes as f64;
+        Reserved { throttle: throttle.clone(), bytes }
+    }
+
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// So much of it will pass, or more.
+    pub fn keep(&mut self, bytes: usize) {
+        self.throttle.lock().room += self.bytes as f64 - bytes as f64;
+        self.bytes = bytes;
+    }
+
+    /// So many bytes have passed.
+    pub fn pass(mut self, bytes: usize) {
+        self.keep(bytes);
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.throttle.lock().room += self.bytes as f64;
     }
 }
 
@@ -87,9 +126,11 @@ mod tests {
     #[test]
     fn what_passes_too_early_is_made_up_for() {
         let began = env::now();
-        let mut throttle = Throttle::new(began);
-        assert_eq!(throttle.room(1000, began + 1000 * MILLI), 1000);
-        throttle.count(3500);
+        let throttle = Arc::new(Mutex::new(Throttle::new(began)));
+        let take = |rate, now| Reserved::all(&throttle, rate, now);
+        let first = take(1000, began + 1000 * MILLI);
+        assert_eq!(first.bytes(), 1000);
+        first.pass(3500);
         for (millis, rate, room, pause) in [
             (1000, 1000, 0, 1000),
             (3000, 1000, 0, 600),
@@ -99,23 +140,43 @@ mod tests {
             (9000, 1000, 1000, 1),
         ] {
             let now = began + millis * MILLI;
-            assert_eq!(throttle.room(rate, now), room, "at {millis} ms, {rate} bytes/s");
-            assert_eq!(throttle.pause(rate), pause * MILLI, "at {millis} ms, {rate} bytes/s");
+            assert_eq!(take(rate, now).bytes(), room, "at {millis} ms, {rate} bytes/s");
+            assert_eq!(throttle.lock().pause(rate), pause * MILLI, "at {millis} ms, {rate} bytes/s");
         }
-        throttle.count(2000);
-        assert_eq!(throttle.pause(0), 1000 * MILLI, "nothing passes, but the rate may change");
-        assert_eq!(throttle.pause(1_000_000), 101 * MILLI, "a higher rate holds at once");
+        take(1000, began + 9000 * MILLI).pass(2000);
+        assert_eq!(throttle.lock().pause(0), 1000 * MILLI, "nothing passes, but the rate may change");
+        assert_eq!(throttle.lock().pause(1_000_000), 101 * MILLI, "a higher rate holds at once");
+    }
+
+    #[test]
+    fn what_one_has_taken_no_other_takes_until_it_is_given_back() {
+        let began = env::now();
+        let throttle = Arc::new(Mutex::new(Throttle::new(began)));
+        let take = |millis: u32| Reserved::all(&throttle, 1000, began + millis * MILLI);
+        let mut one = take(1000);
+        assert_eq!((one.bytes(), take(1000).bytes()), (1000, 0));
+        assert_eq!(take(1300).bytes(), 300, "room goes on growing meanwhile");
+        one.keep(600);
+        let other = take(1300);
+        assert_eq!(other.bytes(), 700, "it needs less than there was");
+        other.pass(200);
+        one.pass(500);
+        assert_eq!(take(1300).bytes(), 600, "what was not used comes back");
     }
 
     #[test]
     fn a_backlog_takes_its_size_over_the_rate() {
         let began = env::now();
-        let (mut throttle, mut now) = (Throttle::new(began), began);
+        let (throttle, mut now) = (Arc::new(Mutex::new(Throttle::new(began))), began);
         for _batch in 0..100 {
-            while throttle.room(1000, now) == 0 {
-                now += throttle.pause(1000);
+            loop {
+                let taken = Reserved::all(&throttle, 1000, now);
+                if taken.bytes() > 0 {
+                    taken.pass(300);
+                    break;
+                }
+                now += throttle.lock().pause(1000);
             }
-            throttle.count(300);
         }
         let took = now - began;
         assert!((29_000 * MILLI..31_000 * MILLI).contains(&took), "{took:?}");

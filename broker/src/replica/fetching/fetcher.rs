@@ -20,7 +20,7 @@ use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::{Checkpoints, PartitionKey};
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
-use crate::replica::throttle::Throttle;
+use crate::replica::throttle::{Reserved, Throttle};
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -94,8 +94,12 @@ impl Fetcher {
         let rate = work.settings.follower_throttled_rate;
         loop {
             let now = env::now();
-            let room = rate.map(|rate| self.throttle.lock().room(rate, now));
-            let (asked, lacks_room) = rounds.ask(now, room);
+            let mut reserved = rate.map(|rate| Reserved::all(&self.throttle, rate, now));
+            let mut left = reserved.as_ref().map(Reserved::bytes);
+            let (asked, lacks_room) = rounds.ask(now, &mut left);
+            if let (Some(reserved), Some(left)) = (&mut reserved, left) {
+                reserved.keep(reserved.bytes() - left);
+            }
             if asked.is_empty() {
                 let has_room = rate.filter(|_| lacks_room).map(|rate| now + self.throttle.lock().pause(rate));
                 let until = rounds.resting.next(now).into_iter().chain(has_room).min();
@@ -120,8 +124,8 @@ impl Fetcher {
                 }
             };
             self.miss(false);
-            if rate.is_some() {
-                self.throttle.lock().count(round::slow_bytes(&asked, &response));
+            if let Some(reserved) = reserved {
+                reserved.pass(round::slow_bytes(&asked, &response));
             }
             let asked = rounds.with_partitions(asked);
             let checkpoints = self.checkpoints.clone();
@@ -171,14 +175,14 @@ impl Rounds {
         Rounds { partitions, order, resting, most }
     }
 
-    /// What to ask for now, with so much room for what is copied slowly (none: there is no rate); and whether anything is left out for
-    /// want of room.
-    fn ask(&self, now: env::Instant, mut room: Option<usize>) -> (Vec<Asked>, bool) {
+    /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is left; and whether
+    /// anything is left out for want of room.
+    fn ask(&self, now: env::Instant, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
         let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
         for key in self.order.iter().filter(|key| !self.resting.holds(key, now)) {
             let Some((partition, epoch)) = self.partitions.get(key) else { continue };
             let Some(next) = partition.next_fetch(*epoch) else { continue };
-            let room = match &mut room {
+            let room = match &mut *room {
                 Some(left) if partition.follows_slowly() => match round::room_for(&next, self.most, left) {
                     None => {
                         lacks_room = true;
