@@ -203,6 +203,24 @@ async fn topics_are_made_changed_grown_and_deleted_as_kafkas_admin_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_dies_when_its_word_was_the_last_about_a_deleted_topic_does_not_hold_it_again() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let topic_id = create(&coord, "orders", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap();
+    coord.ask().send(Ask::Removed { topic_id, partition: 0 }).await.unwrap();
+    shows(&coord, "the grave is gone", |image| image.deleted.is_empty()).await;
+    kill(coord, dir);
+
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert!(coord.images().borrow().topics.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn partitions_begin_where_kafkas_admin_puts_them() {
     let world = World::new(2).await;
     let (dir_0, dir_1) = (world.dir(0), world.dir(1));

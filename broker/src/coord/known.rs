@@ -53,6 +53,12 @@ impl Lists {
 }
 
 impl Known {
+    /// The assignments that bear one.
+    pub fn tombstones(&self) -> BTreeSet<String> {
+        let buried = self.assignments.iter().filter(|(_, object)| object.spec.deleted);
+        buried.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Takes note of events, as the broker `me`. Whether anything of it is new.
     pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = News>) -> bool {
         let mut learned = false;

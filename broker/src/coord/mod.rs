@@ -162,9 +162,11 @@ impl Coord {
         }
 
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
-        let desk = Desk::new(&client, &namespace, &cluster, me, session.identity.incarnation, images.clone());
+        let (bury, tombstones) = watch::channel(copy.tombstones());
+        let incarnation = session.identity.incarnation;
+        let desk = Desk::new(&client, &namespace, &cluster, me, incarnation, images.clone(), tombstones);
         others.spawn(desk.serve(asks));
-        others.spawn(copy::keep(dir.path().to_owned(), known));
+        others.spawn(copy::keep(dir.path().to_owned(), known, bury));
         Ok(Coord { images, ask, said, annotations, held, renewed, signs, others, lease, stop_lease })
     }
 

@@ -7,7 +7,15 @@ use uuid::Uuid;
 use super::{Desk, Failed};
 
 impl Desk {
+    /// Not before the tombstone is in the copy on disk: with this word the object may go, and a restart that finds it in the copy without
+    /// its tombstone, and in no list, takes it for lost and holds it for ever.
     pub(super) async fn removed(&self, topic_id: Uuid, partition: i32) -> Result<(), Failed> {
+        let image = self.images.borrow().clone();
+        let Some(topic) = image.deleted.get(&topic_id) else { return Ok(()) };
+        let object = names::assignment(&topic.name, topic_id, partition - partition % PARTITIONS_PER_OBJECT);
+        if !self.tombstones.borrow().contains(&object) {
+            return Err(Failed::Again);
+        }
         self.transition(topic_id, partition, |entry| entry.forget(self.me)).await
     }
 

@@ -9,6 +9,7 @@
 //! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done; only a change of in-sync replicas
 //! ends with its asker, whose next one takes its place.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use kube::{Api, Client};
 use ottla_crds::assignment::RecoveryReport;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_wire::ErrorCode;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
@@ -48,6 +49,8 @@ pub(super) struct Desk {
     pub topics: Api<KafkaTopic>,
     pub assignments: Api<KafkaAssignment>,
     pub images: ImageReceiver,
+    /// Objects whose tombstone is in the copy on disk.
+    pub tombstones: watch::Receiver<BTreeSet<String>>,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
 }
@@ -86,6 +89,7 @@ impl Desk {
         me: BrokerId,
         incarnation: Incarnation,
         images: ImageReceiver,
+        tombstones: watch::Receiver<BTreeSet<String>>,
     ) -> Desk {
         Desk {
             cluster_name: cluster_name.to_owned(),
@@ -95,6 +99,7 @@ impl Desk {
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             images,
+            tombstones,
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
         }
