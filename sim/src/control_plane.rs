@@ -5,20 +5,22 @@
 //! - `door`: its way to the API server: slow, broken, refusing, forgetful, with frozen watches
 //! - `network`: between operators and brokers
 //! - `broker`: a broker without replicas
-//! - `troubles`: what goes wrong
+//! - `troubles`: what goes wrong; `alone`: what moves nobody, or is played through when all else is well
 //! - `referee`: what must always hold
-//! - `trace`: what happened
+//! - `trace`: what happened; `view`: what the API server holds
 //! - here: the processes, their time, and what must be true in the end
 //!
 //! Time passes by turns, in which the seed lets one process run after the other. The wall clocks that stand in Leases almost stand
 //! still meanwhile: whoever believed them would take everybody for alive, or for dead.
 //!
-//! Always: no epoch of an entry falls, no leader changes within one, no ISR shrinks below its floor, no topic is placed anew or buried;
-//! one leader in a leader epoch; what a broker has seen of its own partitions it never forgets; trouble of the API server or of
-//! operators alone moves nobody, and nothing is written when it is over but Leases.
-//! In the end: every broker online with its own Lease, every replica in sync, everything Ready, everybody knows it, and nothing is
-//! written but Leases.
+//! Always: no epoch of an entry falls, no leader changes within one, no ISR shrinks below its floor, no topic is placed anew, and none
+//! is buried nor a file removed but somebody has deleted the topic; nobody who may have acknowledged records is given up unasked; one
+//! leader in a leader epoch; what a broker has seen of its own partitions it never forgets; trouble of the API server or of operators
+//! alone moves nobody, and nothing is written when it is over but Leases.
+//! In the end: every broker online with its own Lease, every replica in sync, everything Ready, everybody knows it, nothing is left of
+//! deleted topics, and nothing is written but Leases.
 
+mod alone;
 mod broker;
 mod door;
 mod network;
@@ -26,6 +28,7 @@ mod process;
 mod referee;
 mod trace;
 mod troubles;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,36 +36,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::env::simulated as env;
 use ottla_crds::assignment::BrokerId;
 use ottla_crds::lease::BrokerSession;
-use ottla_crds::{
-    BrokerState, Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic, KafkaTopicSpec,
-    names,
-};
+use ottla_crds::{BrokerState, Brokers, ClusterRef, KafkaCluster, KafkaClusterSpec, KafkaTopic, KafkaTopicSpec, names};
 use ottla_history::Report;
 use ottla_local_api::{Server, Store, uids};
 use ottla_operator::network::simulated as operators_network;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::broker::Broker;
 use self::door::Door;
 use self::network::Network;
 use self::process::Process;
-use self::referee::{MIN_IN_SYNC, Partition, Referee};
+use self::referee::{MIN_IN_SYNC, Referee};
 use self::trace::Trace;
+use self::view::View;
 use crate::fault::{Counts, Fault};
 use crate::random::Random;
 use crate::world::Outcome;
 
 const CLUSTER: &str = "local";
 const NAMESPACE: &str = "default";
-const TOPICS: [(&str, i32); 3] = [("audit", 1), ("clicks", 4), ("orders", 12)];
+const TOPICS: [(&str, i32); 4] = [("audit", 1), ("clicks", 4), ("fleeting", 3), ("orders", 12)];
 const OPERATORS: usize = 2;
 /// How long processes run by turns. A ping and its answer take three turns at most, which is less than a broker is waited for.
 const TURN: Duration = Duration::from_millis(150);
@@ -124,6 +125,8 @@ struct World {
     /// The API server's own.
     api: Process,
     network: Network,
+    /// The topics that are to be there, and how many partitions each has.
+    topics: BTreeMap<&'static str, i32>,
     referee: Arc<Mutex<Referee>>,
     dir: PathBuf,
     counts: Counts,
@@ -136,20 +139,14 @@ struct Host {
     role: Role,
     door: Arc<Door>,
     process: Option<Process>,
+    /// SIGTERM, while the process has not got it.
+    stop: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Broker(BrokerId),
     Operator,
-}
-
-/// What the API server holds.
-struct View {
-    cluster: KafkaCluster,
-    topics: Vec<KafkaTopic>,
-    assignments: Vec<KafkaAssignment>,
-    leases: Vec<Lease>,
 }
 
 impl World {
@@ -162,7 +159,7 @@ impl World {
             let role = if at < brokers { Role::Broker(broker) } else { Role::Operator };
             let name = if at < brokers { format!("broker {at}") } else { format!("operator {}", at - brokers) };
             let door = Door::new(name, random.next(), Arc::clone(&trace), Arc::clone(&referee));
-            Host { role, door, process: None }
+            Host { role, door, process: None, stop: None }
         };
         let hosts = (0..brokers + OPERATORS).map(host).collect();
         let api = Process::start(std::future::pending())?;
@@ -171,8 +168,8 @@ impl World {
             let client = server.client(NAMESPACE);
             anyhow::Ok((server, client))
         })?;
-        let (dir, counts, turns) = (dir.to_owned(), Counts::new(), 0);
-        Ok(World { random, hosts, client, server, api, network, referee, dir, counts, turns, trace })
+        let (dir, counts, turns, topics) = (dir.to_owned(), Counts::new(), 0, BTreeMap::new());
+        Ok(World { random, hosts, client, server, api, network, topics, referee, dir, counts, turns, trace })
     }
 
     fn play(&mut self) -> Result<()> {
@@ -209,17 +206,23 @@ impl World {
         }
         self.until(HEALING, "the brokers come", |world, view| world.online(view) == world.brokers())?;
         for (name, partitions) in TOPICS {
-            let spec = KafkaTopicSpec {
-                cluster_ref: ClusterRef { name: CLUSTER.into() },
-                partitions: Some(partitions),
-                replication_factor: Some(3),
-                config: BTreeMap::from([("min.insync.replicas".to_owned(), MIN_IN_SYNC.to_string())]),
-                ..KafkaTopicSpec::default()
-            };
-            self.api.now(self.objects().create(&PostParams::default(), &KafkaTopic::new(name, spec)))?;
+            self.create_topic(name, partitions)?;
         }
         self.until(HEALING, "the topics are placed", World::is_whole)?;
         self.pass(COPIED)
+    }
+
+    fn create_topic(&mut self, name: &'static str, partitions: i32) -> Result<()> {
+        let spec = KafkaTopicSpec {
+            cluster_ref: ClusterRef { name: CLUSTER.into() },
+            partitions: Some(partitions),
+            replication_factor: Some(3),
+            config: BTreeMap::from([("min.insync.replicas".to_owned(), MIN_IN_SYNC.to_string())]),
+            ..KafkaTopicSpec::default()
+        };
+        self.api.now(self.objects().create(&PostParams::default(), &KafkaTopic::new(name, spec)))?;
+        self.topics.insert(name, partitions);
+        Ok(())
     }
 
     /// Starts a process where there is none.
@@ -231,10 +234,12 @@ impl World {
         let door = host.door.clone();
         host.process = Some(match host.role {
             Role::Broker(id) => {
+                let (sender, stop) = oneshot::channel();
+                host.stop = Some(sender);
                 let (data, network, referee) =
                     (self.dir.join(id.to_string()), self.network.clone(), self.referee.clone());
                 let broker = Broker { id, data, network, referee };
-                Process::start(async move { broker.run(door.client(&server)).await })?
+                Process::start(async move { broker.run(door.client(&server), stop).await })?
             }
             Role::Operator => Process::start(async move {
                 let client = door.client(&server);
@@ -246,10 +251,21 @@ impl World {
 
     fn kill(&mut self, at: usize) {
         let host = &mut self.hosts[at];
-        host.process = None;
+        (host.process, host.stop) = (None, None);
         if let Role::Broker(id) = host.role {
             self.referee.lock().killed(id);
         }
+    }
+
+    /// SIGTERM.
+    fn stop(&mut self, at: usize) {
+        // Whoever has got it does not get it again.
+        let _ = self.hosts[at].stop.take().map(|stop| stop.send(()));
+    }
+
+    fn is_stopping(&self, at: usize) -> bool {
+        let host = &self.hosts[at];
+        matches!(host.role, Role::Broker(_)) && host.process.is_some() && host.stop.is_none()
     }
 
     /// Time passes for everybody.
@@ -265,6 +281,9 @@ impl World {
                 let at = waiting.swap_remove(self.random.below(waiting.len()));
                 if let Some(process) = &mut self.hosts[at].process {
                     process.pass(turn);
+                }
+                if self.hosts[at].process.as_ref().is_some_and(Process::has_ended) {
+                    self.kill(at);
                 }
                 if self.hosts[at].door.take_died() {
                     self.kill(at);
@@ -324,20 +343,22 @@ impl World {
                 holder.is_some() && session.is_some() && session.as_ref() == referee.incarnations.get(&id)
             }
         };
-        let wanted: BTreeSet<Partition> =
-            TOPICS.iter().flat_map(|(topic, count)| (0..*count).map(|n| ((*topic).to_owned(), n))).collect();
+        let wanted: BTreeSet<(&str, i32)> =
+            self.topics.iter().flat_map(|(topic, count)| (0..*count).map(|n| (*topic, n))).collect();
         let epochs = view.epochs();
         let cluster = view.cluster.status.iter().flat_map(|status| &status.conditions);
         let topics = view.topics.iter().flat_map(|topic| &topic.status).flat_map(|status| &status.conditions);
         let ready = cluster.chain(topics).filter(|condition: &&Condition| condition.type_ == "Ready");
         self.online(view) == self.brokers()
             && self.hosts.iter().all(own_lease)
+            && view.topics.len() == self.topics.len()
+            && view.placed() == wanted
             && view.entries().count() == wanted.len()
-            && epochs.keys().eq(&wanted)
             && view.entries().all(|(_, entry)| referee.is_in_sync(entry))
             && referee.seen.len() == self.brokers()
             && referee.seen.values().all(|seen| *seen == epochs)
-            && ready.filter(|condition| condition.status == "True").count() == 1 + TOPICS.len()
+            && referee.files == view.replicas()
+            && ready.filter(|condition| condition.status == "True").count() == 1 + self.topics.len()
     }
 
     fn describe(&self, view: &View) -> String {
@@ -347,8 +368,12 @@ impl World {
         let topics: Vec<_> =
             view.topics.iter().map(|topic| topic.status.as_ref().map(|status| &status.conditions)).collect();
         format!(
-            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; seen {:?}",
-            view.cluster.status, referee.incarnations, referee.seen
+            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; seen {:?}; files {:?}; epochs {:?}",
+            view.cluster.status,
+            referee.incarnations,
+            referee.seen,
+            referee.files,
+            view.epochs()
         )
     }
 
@@ -356,6 +381,10 @@ impl World {
     fn heal(&mut self) -> Result<()> {
         for at in 0..self.hosts.len() {
             self.hosts[at].door.heal();
+            self.cut_off(at, false);
+            if self.is_stopping(at) {
+                self.kill(at); // it gets no more time
+            }
             if let Some(process) = &mut self.hosts[at].process {
                 process.thaw();
             }
@@ -386,16 +415,5 @@ impl World {
         }
         ensure!(self.look()?.epochs() == before, "{when} entries change though nothing happens");
         Ok(())
-    }
-}
-
-impl View {
-    fn entries(&self) -> impl Iterator<Item = (Partition, &ottla_crds::assignment::Assignment)> {
-        let objects = self.assignments.iter().map(|object| &object.spec);
-        objects.flat_map(|spec| spec.partitions.iter().map(|entry| ((spec.topic_name.clone(), entry.partition), entry)))
-    }
-
-    fn epochs(&self) -> BTreeMap<Partition, i32> {
-        self.entries().map(|(partition, entry)| (partition, entry.partition_epoch)).collect()
     }
 }

@@ -64,6 +64,8 @@ faults! {
     EveryReplicaCrashes: Replicas;
     /// divergence after fast fail-overs
     Divergence: Replicas;
+    /// volume lost, replaced
+    VolumeLost: ControlPlane;
     /// volume restored from a snapshot
     VolumeRestored: Replicas;
     /// volume mounted twice
@@ -110,6 +112,14 @@ faults! {
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
     MinInSyncChanges: Replicas;
+    /// cut between operators and brokers alone: moves nobody (beyond §7)
+    OperatorCutOff: ControlPlane;
+    /// broker told to stop: hands over in time, and returns (beyond §7)
+    Drain: ControlPlane;
+    /// topic deleted, and made again: files go by its tombstone alone, and nothing stays (beyond §7)
+    TopicDeleted: ControlPlane;
+    /// an administrator's order to recover: nobody is given up without it, and it is obeyed once (beyond §7)
+    RecoveryOrdered: ControlPlane;
 }
 
 /// The table of the README: each fault, where it is played, and how often in a run of these counts.

@@ -1,6 +1,7 @@
 //! A broker as far as the control plane sees it: the real window on Kubernetes, a port that answers pings, and in the place of its
-//! replicas somebody who believes that every follower that runs has everything.
+//! replicas somebody who believes that every follower that runs has everything, and who has files without content.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +10,25 @@ use kube::Client;
 use ottla_broker::ask::Ask;
 use ottla_broker::coord::{Coord, Setup};
 use ottla_broker::data_dir::{DataDir, DataDirError};
+use ottla_broker::drain;
 use ottla_broker::image::{ClusterImage, Topic};
 use ottla_crds::Endpoint;
 use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::network::{Network, answer_pings};
-use super::referee::Referee;
+use super::referee::{Partition, Referee};
 use super::{CLUSTER, NAMESPACE};
 
 /// How often it looks around where nothing is shown.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How long a change of the ISR is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a broker that was told to stop serves on for others to take over, as in a pod.
+pub const GRACE: Duration = Duration::from_secs(25);
 
 pub struct Broker {
     pub id: BrokerId,
@@ -33,17 +38,26 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Runs until it is killed.
-    pub async fn run(self, client: Client) {
-        match self.start(client).await {
-            Ok((_dir, coord)) => self.lead(&coord).await,
-            Err(error) => self.referee.lock().object(format!("broker {} does not start: {error}", self.id)),
+    /// Runs until it is killed, or was told to `stop` and has.
+    pub async fn run(self, client: Client, stop: oneshot::Receiver<()>) {
+        let (dir, coord) = match self.start(client).await {
+            Ok(started) => started,
+            Err(error) => return self.referee.lock().object(format!("broker {} does not start: {error}", self.id)),
+        };
+        tokio::select! {
+            biased;
+            () = self.lead(&coord) => {}
+            () = drained(&coord, stop) => {}
         }
+        if let Err(error) = dir.mark_clean() {
+            self.referee.lock().object(format!("broker {} leaves no marker: {error}", self.id));
+        }
+        coord.stop().await;
     }
 
     async fn start(&self, client: Client) -> Result<(DataDir, Coord), DataDirError> {
         let port = port(self.id);
-        tokio::spawn(answer_pings(self.network.listen(port)));
+        tokio::spawn(answer_pings(self.network.listen(port), self.network.clone(), port));
         let endpoint = Endpoint { listener: "internal".into(), host: "broker".into(), port: i32::from(port) };
         let setup = Setup {
             client,
@@ -67,8 +81,9 @@ impl Broker {
             self.referee.lock().sees(
                 self.id,
                 me,
-                entries(&image).map(|(topic, entry)| (topic.name.to_string(), entry)),
+                entries(&image).map(|(topic, entry)| ((topic.id, entry.partition), entry)),
             );
+            self.keep_files(&image, coord);
             for (topic, entry) in entries(&image) {
                 let topic_id = topic.id;
                 if entry.asks_for_report(self.id, me) {
@@ -86,6 +101,20 @@ impl Broker {
                 }
             }
             let _ = timeout(LOOK_AROUND, images.changed()).await;
+        }
+    }
+
+    /// Has files of what it holds, and removes them where a tombstone says so.
+    fn keep_files(&self, image: &ClusterImage, coord: &Coord) {
+        let of_mine = |topics: &HashMap<Uuid, Arc<Topic>>| -> BTreeSet<Partition> {
+            let entries = topics.values().flat_map(|topic| topic.partitions.iter().map(|entry| (topic.id, entry)));
+            let mine = entries.filter(|(_, entry)| entry.replicas.contains(&self.id));
+            mine.map(|(id, entry)| (id, entry.partition)).collect()
+        };
+        self.referee.lock().keeps(self.id, of_mine(&image.topics), |(id, _)| image.deleted.contains_key(id));
+        for (topic_id, partition) in of_mine(&image.deleted) {
+            // Where the queue is full it is told again with the next image.
+            let _ = coord.ask().try_send(Ask::Removed { topic_id, partition });
         }
     }
 
@@ -109,8 +138,17 @@ impl Broker {
     }
 }
 
+/// Returns when a broker that was told to stop need not serve any longer.
+async fn drained(coord: &Coord, stop: oneshot::Receiver<()>) {
+    // It ends without a word when the process is killed.
+    let _ = stop.await;
+    coord.drain();
+    let me = coord.broker();
+    let _ = timeout(GRACE, coord.images().wait_for(|image| !drain::is_needed(image, me))).await;
+}
+
 /// Where a broker listens.
-fn port(id: BrokerId) -> u16 {
+pub fn port(id: BrokerId) -> u16 {
     9092 + id.0 as u16
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 /// A process. Dropped, it is killed: its tasks are gone, and so are its ends of connections.
 pub struct Process {
     runtime: Runtime,
+    task: JoinHandle<()>,
     /// How far its clock is behind: it did not run, but time passed.
     behind: Duration,
     /// Until so much time has passed it does not run (SIGSTOP, or others take its processor).
@@ -18,8 +20,8 @@ impl Process {
     /// Starts a process that does `what`.
     pub fn start(what: impl Future<Output = ()> + Send + 'static) -> Result<Process> {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
-        runtime.spawn(what);
-        Ok(Process { runtime, behind: Duration::ZERO, frozen_for: Duration::ZERO })
+        let task = runtime.spawn(what);
+        Ok(Process { runtime, task, behind: Duration::ZERO, frozen_for: Duration::ZERO })
     }
 
     /// It does not run for so long from now on.
@@ -46,6 +48,11 @@ impl Process {
             }
             tokio::time::sleep(time).await;
         });
+    }
+
+    /// Whether it has done what it was started for.
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Does something in this process, which must not wait for others.

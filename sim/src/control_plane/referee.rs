@@ -1,14 +1,14 @@
 //! What must always hold, whatever goes wrong: of every assignment that is written, and of what every broker has seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use ottla_crds::KafkaAssignment;
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
 use uuid::Uuid;
 
-/// A topic's name and a partition's number.
-pub type Partition = (String, i32);
+/// A topic's id and a partition's number.
+pub type Partition = (Uuid, i32);
 
 /// `min.insync.replicas` of every topic.
 pub const MIN_IN_SYNC: usize = 2;
@@ -20,9 +20,16 @@ pub struct Referee {
     pub incarnations: BTreeMap<BrokerId, Incarnation>,
     /// The partition epochs that every broker has seen.
     pub seen: BTreeMap<BrokerId, BTreeMap<Partition, i32>>,
+    /// What brokers have files of on their disks.
+    pub files: BTreeSet<(BrokerId, Partition)>,
     /// Objects as they were written last, by name.
     objects: BTreeMap<String, (u64, KafkaAssignment)>,
+    /// Which topic has a name.
     topic_ids: BTreeMap<String, Uuid>,
+    /// Topics that somebody has deleted.
+    ended: BTreeSet<Uuid>,
+    /// What administrators have given up: partitions, each in a leader epoch.
+    pub given_up: BTreeSet<(Partition, i32)>,
     /// Who has led, by partition and leader epoch.
     led: BTreeMap<(Partition, i32), (BrokerId, Incarnation)>,
     wrong: Vec<String>,
@@ -33,6 +40,22 @@ impl Referee {
     pub fn killed(&mut self, broker: BrokerId) {
         self.incarnations.remove(&broker);
         self.seen.entry(broker).or_default().values_mut().for_each(|epoch| *epoch = 0);
+    }
+
+    /// A broker's disk is lost, and with it all that the broker has ever seen.
+    pub fn lost_disk(&mut self, broker: BrokerId) {
+        self.seen.remove(&broker);
+        self.files.retain(|(holder, _)| *holder != broker);
+    }
+
+    /// Somebody deletes the topic of this name, whose object has this uid.
+    pub fn deletes(&mut self, name: &str, uid: Uuid) {
+        self.ended.extend(self.topic_ids.get(name).copied().into_iter().chain([uid]));
+    }
+
+    /// Whether a topic was deleted.
+    pub fn has_ended(&self, topic: Uuid) -> bool {
+        self.ended.contains(&topic)
     }
 
     /// Something must not be.
@@ -54,17 +77,28 @@ impl Referee {
             return;
         }
         let spec = &object.spec;
-        let topic_id = *self.topic_ids.entry(spec.topic_name.clone()).or_insert(spec.topic_id);
-        if topic_id != spec.topic_id {
-            self.wrong.push(format!("the topic {} was placed anew", spec.topic_name));
-        }
-        if spec.deleted {
+        if !spec.deleted {
+            let before = self.topic_ids.insert(spec.topic_name.clone(), spec.topic_id);
+            if before.is_some_and(|before| before != spec.topic_id && !self.ended.contains(&before)) {
+                self.wrong.push(format!("the topic {} was placed anew", spec.topic_name));
+            }
+        } else if !self.ended.contains(&spec.topic_id) {
             self.wrong.push(format!("{name} bears a tombstone, and nobody has deleted its topic"));
         }
         if let Some((_, before)) = known {
+            if before.spec.deleted && !spec.deleted {
+                self.wrong.push(format!("{name} has lost its tombstone"));
+            }
             for entry in &before.spec.partitions {
                 let next = spec.partitions.iter().find(|next| next.partition == entry.partition);
-                if let Some(why) = next.map_or(Some("vanished"), |next| forbidden(entry, next)) {
+                let is_given_up = self.given_up.contains(&((spec.topic_id, entry.partition), entry.leader_epoch));
+                let why = match next {
+                    None => Some("vanished"),
+                    // Replica after replica has gone.
+                    Some(_) if spec.deleted => None,
+                    Some(next) => forbidden(entry, next, is_given_up),
+                };
+                if let Some(why) = why {
                     self.wrong.push(format!("{why}: {entry:?}, and then {next:?}"));
                 }
             }
@@ -72,19 +106,18 @@ impl Referee {
         self.objects.insert(name, (version, object));
     }
 
-    /// A broker sees these entries, each with its topic's name.
+    /// A broker sees these entries.
     pub fn sees<'a>(
         &mut self,
         broker: BrokerId,
         me: Incarnation,
-        entries: impl Iterator<Item = (String, &'a Assignment)>,
+        entries: impl Iterator<Item = (Partition, &'a Assignment)>,
     ) {
         let mut seen = BTreeMap::new();
-        for (topic, entry) in entries {
-            let partition = (topic, entry.partition);
+        for (partition, entry) in entries {
             if entry.may_lead(broker, me, None) {
                 let leads = (broker, me);
-                let first = *self.led.entry((partition.clone(), entry.leader_epoch)).or_insert(leads);
+                let first = *self.led.entry((partition, entry.leader_epoch)).or_insert(leads);
                 if first != leads {
                     self.wrong.push(format!("{first:?} and {leads:?} lead {entry:?}"));
                 }
@@ -101,8 +134,19 @@ impl Referee {
         }
     }
 
+    /// A broker knows that it holds this, and removes its files of partitions of which it knows that they are gone.
+    pub fn keeps(&mut self, broker: BrokerId, held: BTreeSet<Partition>, is_gone: impl Fn(&Partition) -> bool) {
+        for (_, (topic, partition)) in self.files.extract_if(.., |(holder, file)| *holder == broker && is_gone(file)) {
+            if !self.ended.contains(&topic) {
+                self.wrong.push(format!("broker {broker} removes {topic}-{partition}, which nobody has deleted"));
+            }
+        }
+        self.files.extend(held.into_iter().map(|file| (broker, file)));
+    }
+
     fn holds(&self, broker: BrokerId, (topic, partition): &Partition) -> bool {
-        let objects = self.objects.values().map(|(_, object)| &object.spec).filter(|spec| spec.topic_name == *topic);
+        let standing = self.objects.values().map(|(_, object)| &object.spec).filter(|spec| !spec.deleted);
+        let objects = standing.filter(|spec| spec.topic_id == *topic);
         let mut entries = objects.flat_map(|spec| &spec.partitions).filter(|entry| entry.partition == *partition);
         entries.any(|entry| entry.replicas.contains(&broker))
     }
@@ -118,10 +162,16 @@ impl Referee {
 }
 
 /// Why an entry must not change so.
-fn forbidden(before: &Assignment, next: &Assignment) -> Option<&'static str> {
+fn forbidden(before: &Assignment, next: &Assignment, is_given_up: bool) -> Option<&'static str> {
     let leader_is_in_sync = next.leader.is_none_or(|leader| next.isr.iter().any(|member| member.broker == leader));
     // Where nobody leads, a recovery begins with the one who has most.
     let shrinks = next.isr.len() < before.isr.len() && before.leader.is_some();
+    // One change alone: a report that was written between is not known here.
+    let recovers = before.leader.is_none()
+        && next.leader.is_some()
+        && next.partition_epoch == before.partition_epoch + 1
+        && !before.isr.iter().any(|member| next.isr.contains(member));
+    let has_reported = |member: &IsrMember| before.reports.iter().any(|report| report.broker == member.broker);
     match () {
         () if before == next => None,
         () if next.leader_epoch < before.leader_epoch => Some("a leader epoch fell"),
@@ -131,6 +181,9 @@ fn forbidden(before: &Assignment, next: &Assignment) -> Option<&'static str> {
         }
         () if !leader_is_in_sync => Some("a leader out of sync"),
         () if shrinks && next.isr.len() < next.floor(MIN_IN_SYNC) => Some("an ISR below its floor"),
+        () if recovers && !before.isr.iter().all(has_reported) && !is_given_up => {
+            Some("an in-sync replica was given up unasked")
+        }
         () => None,
     }
 }

@@ -1,21 +1,24 @@
-//! What goes wrong with the control plane.
+//! What goes wrong with the control plane, one thing upon another.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams};
-use ottla_crds::{KafkaAssignment, names};
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::{KafkaAssignment, KafkaTopic, names};
 
+use super::broker::port;
 use super::door::Away;
 use super::{CLUSTER, OPERATORS, Role, World};
 use crate::fault::Fault;
 
-/// How long the API server is away once in a while.
-const AN_HOUR: Duration = Duration::from_secs(3600);
 /// How many kinds of trouble there are.
-const KINDS: usize = 13;
+const KINDS: usize = 22;
+/// Topics that come and go; the first is there when it begins.
+const FLEETING: [&str; 2] = ["fleeting", "passing"];
 
 impl World {
     /// Something goes wrong, and time passes; whoever is gone may come back.
@@ -49,13 +52,35 @@ impl World {
             9 => self.everybody_is_troubled(),
             10 => self.alone("the API server's absence", Fault::ApiAway, World::leave)?,
             11 => self.alone("watches", Fault::WatchTrouble, World::trouble_watches)?,
-            _ => self.alone("frozen operators", Fault::OperatorOverloaded, World::overload)?,
+            12 => self.alone("frozen operators", Fault::OperatorOverloaded, World::overload)?,
+            13 => self.alone("cuts between operators and brokers", Fault::OperatorCutOff, World::cut_some_off)?,
+            14 => self.alone("the loss of objects", Fault::ObjectsDeleted, World::miss_objects)?,
+            15 => {
+                self.tell(&format!("operators do not reach broker {broker}"));
+                self.cut_off(broker, true);
+            }
+            16 => {
+                self.tell(&format!("broker {broker} is told to stop"));
+                self.stop(broker);
+            }
+            17 => self.hand_over(broker)?,
+            18 => self.lose_volume(broker)?,
+            19 => self.recover_by_order()?,
+            20 => self.make_or_delete_a_topic()?,
+            _ => {
+                for _ in 0..3 {
+                    self.make_or_delete_a_topic()?;
+                    let time = self.seconds(0, 2);
+                    self.pass(time)?;
+                }
+            }
         }
         let time = self.seconds(0, 15);
         self.pass(time)?;
         for at in 0..self.hosts.len() {
             if self.random.happens(300) {
                 self.hosts[at].door.heal();
+                self.cut_off(at, false);
             }
             if self.random.happens(600) {
                 self.start(at)?;
@@ -64,19 +89,19 @@ impl World {
         Ok(())
     }
 
-    fn tell(&self, what: &str) {
+    pub(super) fn tell(&self, what: &str) {
         self.trace.lock().tell(what);
     }
 
-    fn count(&mut self, fault: Fault) {
+    pub(super) fn count(&mut self, fault: Fault) {
         *self.counts.entry(fault).or_default() += 1;
     }
 
-    fn seconds(&mut self, from: usize, to: usize) -> Duration {
+    pub(super) fn seconds(&mut self, from: usize, to: usize) -> Duration {
         Duration::from_millis((1000 * from + self.random.below(1000 * (to - from))) as u64)
     }
 
-    fn freeze(&mut self, at: usize, time: Duration) {
+    pub(super) fn freeze(&mut self, at: usize, time: Duration) {
         if let Some(process) = &mut self.hosts[at].process {
             process.freeze(time);
         }
@@ -88,9 +113,16 @@ impl World {
         self.hosts[at].door.dies_after(writes as u32);
     }
 
-    fn be_away(&self, at: usize, away: Away) {
+    pub(super) fn be_away(&self, at: usize, away: Away) {
         self.hosts[at].door.change(|trouble| trouble.away = away);
         self.hosts[at].door.freeze_watches(away != Away::No);
+    }
+
+    /// Between operators and a broker alone.
+    pub(super) fn cut_off(&self, at: usize, cut_off: bool) {
+        if let Role::Broker(id) = self.hosts[at].role {
+            self.network.cut_off(port(id), cut_off);
+        }
     }
 
     fn everybody_is_troubled(&mut self) {
@@ -148,8 +180,17 @@ impl World {
     /// One object or all are deleted by mistake, as with their definition. Nothing is placed anew, and they are put back as they were.
     fn lose_objects(&mut self) -> Result<()> {
         self.count(Fault::ObjectsDeleted);
+        let lost = self.take_objects()?;
+        let time = self.seconds(1, 10);
+        self.pass(time)?;
+        self.put_back(lost)
+    }
+
+    /// Without those of topics that are being deleted: without its tombstone such a topic is gone at once.
+    pub(super) fn take_objects(&mut self) -> Result<Vec<KafkaAssignment>> {
         let objects: Api<KafkaAssignment> = self.objects();
         let mut lost = self.look()?.assignments;
+        lost.retain(|object| !self.referee.lock().has_ended(object.spec.topic_id));
         if self.random.happens(500) {
             lost = self.random.pick(&lost).cloned().into_iter().collect();
         }
@@ -157,8 +198,11 @@ impl World {
         for object in &lost {
             self.api.now(objects.delete(&object.name_any(), &DeleteParams::default()))?;
         }
-        let time = self.seconds(1, 10);
-        self.pass(time)?;
+        Ok(lost)
+    }
+
+    pub(super) fn put_back(&mut self, lost: Vec<KafkaAssignment>) -> Result<()> {
+        let objects: Api<KafkaAssignment> = self.objects();
         let view = self.look()?;
         self.tell("they are put back");
         for object in lost {
@@ -170,63 +214,39 @@ impl World {
         }
         Ok(())
     }
-
-    /// What concerns only the API server or operators moves nobody: all is well, it is played, and nothing has changed.
-    fn alone(&mut self, what: &str, fault: Fault, play: impl Fn(&mut World) -> Result<()>) -> Result<()> {
-        self.heal()?;
-        self.settle()?;
-        let before = self.look()?.epochs();
-        self.tell(what);
-        play(self)?;
-        self.is_quiet(&format!("after {what}"))?;
-        ensure!(self.look()?.epochs() == before, "{what} moved somebody");
-        self.count(fault);
-        Ok(())
+    /// A broker begins with an empty disk.
+    fn lose_volume(&mut self, at: usize) -> Result<()> {
+        let Role::Broker(id) = self.hosts[at].role else { return Ok(()) };
+        self.count(Fault::VolumeLost);
+        self.tell(&format!("broker {id} is killed, and its volume is lost"));
+        self.kill(at);
+        self.empty_disk(id)
     }
 
-    /// The API server is away for minutes, or for an hour.
-    fn leave(&mut self) -> Result<()> {
-        let away = if self.random.happens(500) { Away::Silent } else { Away::Refusing };
-        let time = if self.random.happens(150) { AN_HOUR } else { self.seconds(30, 300) };
-        self.tell(&format!("{away:?}, for {time:?}"));
-        (0..self.hosts.len()).for_each(|at| self.be_away(at, away));
-        self.server.faults().drop_watches();
-        self.pass(time / 2)?;
-        if self.random.happens(500) {
-            let broker = self.random.below(self.brokers());
-            self.tell(&format!("broker {broker} restarts without the API server"));
-            self.kill(broker);
-            self.start(broker)?;
+    pub(super) fn empty_disk(&self, id: BrokerId) -> Result<()> {
+        match std::fs::remove_dir_all(self.dir.join(id.to_string())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {} // it may be empty still
         }
-        self.pass(time / 2)?;
-        (0..self.hosts.len()).for_each(|at| self.be_away(at, Away::No));
+        self.referee.lock().lost_disk(id);
         Ok(())
     }
 
-    fn trouble_watches(&mut self) -> Result<()> {
-        for _ in 0..5 {
-            let at = self.random.below(self.hosts.len());
-            match self.random.below(5) {
-                0 => self.hosts[at].door.freeze_watches(true),
-                1 => self.server.faults().expire_watches(),
-                2 => self.server.faults().drop_watches(),
-                3 => self.hosts[at].door.change(|trouble| trouble.too_many = 200),
-                _ => self.hosts[at].door.change(|trouble| trouble.slow_ms = 1000),
-            }
-            self.server.faults().set_stale_reads(true);
-            let time = self.seconds(1, 20);
-            self.pass(time)?;
-            self.server.faults().set_stale_reads(false);
-            self.hosts[at].door.heal();
-        }
-        Ok(())
-    }
-
-    fn overload(&mut self) -> Result<()> {
-        for _ in 0..3 {
-            let time = self.seconds(2, 30);
-            (self.brokers()..self.hosts.len()).for_each(|at| self.freeze(at, time));
-            self.pass(time + Duration::from_secs(3))?;
+    /// A topic that is not there is made; one that is there is deleted, ready or not. Its name may be another's afterwards.
+    fn make_or_delete_a_topic(&mut self) -> Result<()> {
+        let name = FLEETING[self.random.below(FLEETING.len())];
+        let topics: Api<KafkaTopic> = self.objects();
+        let Some(topic) = self.api.now(topics.get_opt(name))? else {
+            let partitions = 1 + self.random.below(6);
+            self.tell(&format!("the topic {name} is made, with {partitions} partitions"));
+            return self.create_topic(name, i32::try_from(partitions)?);
+        };
+        // Else its end is waited for.
+        if self.topics.remove(name).is_some() {
+            self.count(Fault::TopicDeleted);
+            self.tell(&format!("the topic {name} is deleted"));
+            self.referee.lock().deletes(name, topic.uid().unwrap_or_default().parse()?);
+            self.api.now(topics.delete(name, &DeleteParams::default()))?;
         }
         Ok(())
     }

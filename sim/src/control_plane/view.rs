@@ -1,0 +1,41 @@
+//! What the API server holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+
+use super::referee::Partition;
+
+/// All objects, read at once.
+pub struct View {
+    pub cluster: KafkaCluster,
+    pub topics: Vec<KafkaTopic>,
+    pub assignments: Vec<KafkaAssignment>,
+    pub leases: Vec<Lease>,
+}
+
+impl View {
+    pub fn entries(&self) -> impl Iterator<Item = (Partition, &Assignment)> {
+        let objects = self.assignments.iter().map(|object| &object.spec);
+        objects.flat_map(|spec| spec.partitions.iter().map(|entry| ((spec.topic_id, entry.partition), entry)))
+    }
+
+    pub fn placed(&self) -> BTreeSet<(&str, i32)> {
+        let objects = self.assignments.iter().map(|object| &object.spec);
+        objects.flat_map(|spec| spec.partitions.iter().map(|entry| (&*spec.topic_name, entry.partition))).collect()
+    }
+
+    /// Who holds what.
+    pub fn replicas(&self) -> BTreeSet<(BrokerId, Partition)> {
+        let held = |(partition, entry): (Partition, &Assignment)| {
+            entry.replicas.iter().map(move |broker| (*broker, partition)).collect::<Vec<_>>()
+        };
+        self.entries().flat_map(held).collect()
+    }
+
+    pub fn epochs(&self) -> BTreeMap<Partition, i32> {
+        self.entries().map(|(partition, entry)| (partition, entry.partition_epoch)).collect()
+    }
+}
