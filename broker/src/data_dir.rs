@@ -238,28 +238,38 @@ impl DataDir {
 
     /// The cluster whose directory this is, if it is anyone's.
     fn read_meta(&self) -> Result<Option<String>, DataDirError> {
-        let path = self.path.join(META_PROPERTIES);
-        let Some(bytes) = disk::read(&path)? else { return Ok(None) };
-        let text = String::from_utf8_lossy(&bytes);
-        let properties: BTreeMap<&str, &str> = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.split_once('='))
-            .map(|(key, value)| (key.trim(), value.trim()))
-            .collect();
-        let malformed = |reason: String| DataDirError::Malformed { path: path.clone(), reason };
-        let get = |key: &str| properties.get(key).copied().ok_or_else(|| malformed(format!("it has no {key}")));
-        match get("version")? {
-            "0" | "1" => {}
-            version => return Err(malformed(format!("version {version} is unknown"))),
+        match owner(&self.path)? {
+            Some((found, _)) if found != self.broker => {
+                Err(DataDirError::ForeignBroker { path: self.path.clone(), found, expected: self.broker })
+            }
+            owner => Ok(owner.map(|(_, cluster_id)| cluster_id)),
         }
-        let node = get("node.id").or_else(|_| get("broker.id"))?;
-        let found = BrokerId(node.parse().map_err(|_| malformed(format!("the node id {node:?} is no number")))?);
-        if found != self.broker {
-            return Err(DataDirError::ForeignBroker { path: self.path.clone(), found, expected: self.broker });
-        }
-        get("cluster.id").map(|id| Some(id.to_owned()))
     }
+}
+
+/// The broker and the cluster whose directory this is, if it is anyone's. A broker that runs may have it.
+///
+/// # Errors
+/// When the directory does not say it as Kafka or we write it, or the disk refuses.
+pub fn owner(dir: &Path) -> Result<Option<(BrokerId, String)>, DataDirError> {
+    let path = dir.join(META_PROPERTIES);
+    let Some(bytes) = disk::read(&path)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let properties: BTreeMap<&str, &str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    let malformed = |reason: String| DataDirError::Malformed { path: path.clone(), reason };
+    let get = |key: &str| properties.get(key).copied().ok_or_else(|| malformed(format!("it has no {key}")));
+    match get("version")? {
+        "0" | "1" => {}
+        version => return Err(malformed(format!("version {version} is unknown"))),
+    }
+    let node = get("node.id").or_else(|_| get("broker.id"))?;
+    let broker = BrokerId(node.parse().map_err(|_| malformed(format!("the node id {node:?} is no number")))?);
+    Ok(Some((broker, get("cluster.id")?.to_owned())))
 }
 
 impl Identity {

@@ -95,6 +95,15 @@ async fn shows(coord: &Coord, story: &str, so: impl Fn(&ClusterImage) -> bool) {
     assert!(shown.is_ok(), "never: {story}: {:#?}", coord.images().borrow());
 }
 
+async fn until(story: &str, so: impl AsyncFn() -> bool) {
+    let so = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), so).await.is_ok(), "never: {story}");
+}
+
 async fn ask<T>(coord: &Coord, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
     let (answer, answered) = oneshot::channel();
     coord.ask().send(ask(answer)).await.unwrap();
@@ -307,6 +316,22 @@ async fn broker_settings_and_producer_ids_live_in_the_cluster_object() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn producer_ids_go_on_where_they_were_in_a_cluster_object_that_is_made_again() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert_eq!(ask(&coord, |answer| Ask::ProducerIds { answer }).await.unwrap(), 0);
+    world.operator.abort();
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let lost = clusters.get(CLUSTER).await.unwrap();
+    clusters.delete(CLUSTER, &DeleteParams::default()).await.unwrap();
+    let mut again = clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, lost.spec)).await.unwrap();
+    again.status.get_or_insert_default().cluster_id = lost.status.unwrap().cluster_id;
+    clusters.replace_status(CLUSTER, &PostParams::default(), &again).await.unwrap();
+    assert_eq!(ask(&coord, |answer| Ask::ProducerIds { answer }).await.unwrap(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_was_killed_comes_back_at_once_and_leads_what_it_led() {
     let world = World::new(1).await;
     let dir = world.dir(0);
@@ -412,6 +437,38 @@ async fn objects_that_vanish_move_nobody() {
     world.server.faults().drop_watches();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(led(&coord.images().borrow(), "orders"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_vanished_is_placed_anew_by_nobody_and_is_there_again_when_it_is_put_back() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let id = create(&coord, "orders", 3).await.unwrap();
+    let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+    let lost = assignments.list(&ListParams::default()).await.unwrap().items.remove(0);
+    assignments.delete(&lost.name_any(), &DeleteParams::default()).await.unwrap();
+    world.topics().delete("orders", &DeleteParams::default()).await.unwrap();
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+    let told = async || leases.get("local-broker-0").await.unwrap().annotations()[names::MISSING_ANNOTATION].clone();
+    let gone = async || told().await == "orders" && world.topics().get_opt("orders").await.unwrap().is_none();
+    until("the loss is told", gone).await;
+
+    world.apply("orders", |spec| spec.partitions = Some(3)).await;
+    let ready = async || {
+        let status = world.topics().get("orders").await.unwrap().status.unwrap_or_default();
+        let ready = status.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        ready.map_or_else(String::new, |ready| ready.reason)
+    };
+    until("it waits", async || ready().await == "AssignmentsMissing").await;
+    let metadata = ObjectMeta { labels: lost.metadata.labels.clone(), ..ObjectMeta::default() };
+    let mut again = KafkaAssignment { metadata, spec: lost.spec.clone() };
+    again.metadata.name = lost.metadata.name;
+    assignments.create(&PostParams::default(), &again).await.unwrap();
+    until("it is as it was", async || ready().await == "Ready" && told().await.is_empty()).await;
+    let objects = assignments.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(objects.into_iter().map(|object| object.spec).collect::<Vec<_>>(), [lost.spec]);
+    assert_eq!(coord.images().borrow().topic("orders").unwrap().id, id);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// The key in the ConfigMap, and so the file's name.
 pub const FILE_NAME: &str = "broker.yaml";
+/// The folder of a broker's container that it is in.
+pub const FOLDER: &str = "/etc/ottla";
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,10 +10,15 @@ use crate::assignment::BrokerId;
 pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 /// The label with the topic's id, on assignments.
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
+/// The label with a number for the topic's name, which may be too long for one, on assignments.
+pub const TOPIC_LABEL: &str = "ottla.io/topic";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
 /// The annotation with the ids of brokers that a broker follows and does not hear, on its Lease.
 pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
+/// The annotation with the names of topics of which a broker holds partitions that no assignment tells of any more, on its Lease; an
+/// asterisk where they are too many to name.
+pub const MISSING_ANNOTATION: &str = "ottla.io/missing";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {
@@ -59,6 +64,11 @@ pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
 /// earlier topic of the same name may still be there.
 pub fn assignment(topic_name: &str, topic_id: Uuid, first: i32) -> String {
     format!("{}.{}.{first}", legal(topic_name), topic_id.simple())
+}
+
+/// The value of [`TOPIC_LABEL`].
+pub fn topic_label(topic_name: &str) -> String {
+    format!("{:016x}", fnv1a(&[topic_name]))
 }
 
 /// The `KafkaTopic` for a topic made on the wire: the topic's own name where Kubernetes allows it.

@@ -160,6 +160,7 @@ impl Coordination<'_> {
                 cluster: object,
                 topics: by_name(shown.topics.state()),
                 assignments,
+                missing: brokers::missing(self.cluster, &leases),
                 platform,
                 now: Time(Timestamp::now()),
                 // Another for each: a cluster that is made again under its name is another cluster.

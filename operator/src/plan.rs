@@ -45,6 +45,8 @@ pub struct World {
     pub topics: Vec<Arc<KafkaTopic>>,
     /// Its assignments.
     pub assignments: Vec<Arc<KafkaAssignment>>,
+    /// Topics that brokers hold while assignments of them are missing; an asterisk stands for all.
+    pub missing: BTreeSet<String>,
     /// Every broker that has a Lease, and on Kubernetes every one that is to be.
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// What Kubernetes tells of them; none on a laptop.
@@ -177,6 +179,11 @@ impl World {
     /// Who is there.
     pub fn live(&self) -> Live {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
+    }
+
+    /// Whether brokers hold a topic of this name that no assignment tells of.
+    pub fn misses(&self, topic_name: &str) -> bool {
+        self.missing.contains(topic_name) || self.missing.contains("*")
     }
 }
 

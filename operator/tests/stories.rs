@@ -350,6 +350,8 @@ async fn assignments_that_vanished_are_not_placed_anew() {
     let seen = world.seen().await;
     assert!(seen.assignments.is_empty());
     assert_eq!(seen.topic("orders").unwrap().status.as_ref().unwrap().partitions, Some(2));
+    let way_out = seen.message(seen.topic("orders"), "Ready");
+    assert!(way_out.contains("-broker-0 -- ottla objects --help"), "{way_out}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ottla_crds::assignment::BrokerId;
 use ottla_log::DiskError;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::known::Known;
-use crate::data_dir::{read_checked, write_checked};
+use crate::data_dir::{DataDirError, owner, read_checked, write_checked};
 use crate::env;
 
 const COPY: &str = "ottla.objects";
@@ -18,6 +20,45 @@ const COPY: &str = "ottla.objects";
 const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Where the disk refuses.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// A broker's copy, as it is handed to whoever rebuilds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copy {
+    /// Whose it is.
+    pub broker: BrokerId,
+    /// The id of the Kafka cluster.
+    pub cluster_id: String,
+    /// What the broker knows.
+    pub objects: Known,
+}
+
+/// Why there is no copy to hand out.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// Nothing says which broker's it is.
+    #[error("{} is no broker's data directory", .0.display())]
+    NobodysDirectory(PathBuf),
+    /// It is missing, or its checksum is wrong.
+    #[error("{} is missing or not whole", .0.display())]
+    NotWhole(PathBuf),
+    /// The directory does not say whose it is.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The copy in this data directory, which its broker may have in use.
+///
+/// # Errors
+/// See [`CopyError`].
+pub fn of(dir: &Path) -> Result<Copy, CopyError> {
+    let (broker, cluster_id) = owner(dir)?.ok_or_else(|| CopyError::NobodysDirectory(dir.to_owned()))?;
+    let objects = read(dir)?.ok_or_else(|| CopyError::NotWhole(dir.join(COPY)))?;
+    Ok(Copy { broker, cluster_id, objects })
+}
 
 /// The last copy, if it is whole.
 ///

@@ -70,7 +70,7 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
 }
 
 /// The object that speaks for each topic: the one that the operator gave the topic to, else the oldest.
-fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
+pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
     let mut topics: Vec<&KafkaTopic> = known.topics.values().map(|topic| &**topic).collect();
     let has_topic = |topic: &KafkaTopic| topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
     topics.sort_by_key(|topic| {

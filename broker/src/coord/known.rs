@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_crds::assignment::BrokerId;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,13 @@ pub struct Known {
     pub assignments: BTreeMap<String, Arc<KafkaAssignment>>,
     /// Topics whose object is gone while their assignments stand: their settings go on to hold.
     pub gone_topics: BTreeSet<String>,
+    /// Assignments whose object is gone without a tombstone: they go on to hold.
+    #[serde(default)]
+    pub missing: BTreeSet<String>,
 }
+
+/// Topics whose names fit on a Lease, which takes 256 KiB, together: a name has 249 bytes at most.
+const MOST_MISSING: usize = 500;
 
 /// An event of one of the three watches.
 #[derive(Debug)]
@@ -102,8 +108,10 @@ impl Known {
                 false
             }
             News::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
-                lists.assignments.iter_mut().for_each(|listed| _ = listed.insert(object.name_any()));
-                self.see_assignment(object)
+                let name = object.name_any();
+                lists.assignments.iter_mut().for_each(|listed| _ = listed.insert(name.clone()));
+                let was_missing = self.missing.remove(&name);
+                self.see_assignment(object) || was_missing
             }
             News::Assignment(Event::Delete(object)) => {
                 let name = object.name_any();
@@ -112,6 +120,7 @@ impl Known {
                     self.assignments.remove(&name);
                 } else {
                     tracing::error!(object = name, "an assignment was removed without a tombstone: it goes on to hold");
+                    self.missing.insert(name);
                 }
                 true
             }
@@ -124,12 +133,21 @@ impl Known {
         }
     }
 
-    fn see_cluster(&mut self, cluster: KafkaCluster) -> bool {
+    /// The first producer id that no broker is known to have taken.
+    pub fn next_producer_id_block(&self) -> Option<i64> {
+        self.cluster.as_ref()?.status.as_ref()?.next_producer_id_block
+    }
+
+    fn see_cluster(&mut self, mut cluster: KafkaCluster) -> bool {
         let id = |cluster: &KafkaCluster| cluster.status.as_ref().and_then(|status| status.cluster_id.clone());
         let known = self.cluster.as_deref().and_then(id);
         if known.is_some() && id(&cluster) != known {
             tracing::error!(?known, shown = ?id(&cluster), "ignored a KafkaCluster with another cluster id");
             return false;
+        }
+        // An object that was made again has none: producer ids must not be given twice.
+        if let (Some(status), Some(taken)) = (&mut cluster.status, self.next_producer_id_block()) {
+            status.next_producer_id_block = status.next_producer_id_block.max(Some(taken));
         }
         let is_new = self.cluster.as_deref() != Some(&cluster);
         self.cluster = Some(Arc::new(cluster));
@@ -139,9 +157,12 @@ impl Known {
     fn see_assignment(&mut self, mut object: KafkaAssignment) -> bool {
         let name = object.name_any();
         if let Some(known) = self.assignments.get(&name) {
-            object.spec.deleted |= known.spec.deleted;
-            for entry in &known.spec.partitions {
-                keep_newer(&mut object.spec.partitions, entry, &name);
+            for partition in keep_newest(&mut object, known) {
+                tracing::error!(
+                    object = name,
+                    partition,
+                    "ignored an entry that is older than the one known, or missing"
+                );
             }
         }
         replace(&mut self.assignments, name, object)
@@ -151,14 +172,24 @@ impl Known {
     /// needed for it; or objects were lost.
     fn miss_assignments(&mut self, me: BrokerId, listed: &BTreeSet<String>) {
         let lost_all = listed.is_empty() && self.assignments.values().any(|object| !object.spec.deleted);
+        self.missing.clear();
         self.assignments.retain(|name, object| {
-            let mine = object.spec.partitions.iter().any(|entry| entry.replicas.contains(&me));
-            let stays = listed.contains(name) || (!object.spec.deleted && (mine || lost_all));
+            let stays = listed.contains(name) || (!object.spec.deleted && (is_on(object, me) || lost_all));
             if stays && !listed.contains(name) {
                 tracing::error!(object = name, "an assignment is missing: it goes on to hold");
+                self.missing.insert(name.clone());
             }
             stays
         });
+    }
+
+    /// The topics of which assignments are missing that name the broker `me`: nobody else can know that they were not deleted. An asterisk
+    /// where they are too many to name.
+    pub fn missing_topics(&self, me: BrokerId) -> BTreeSet<String> {
+        let missing = self.missing.iter().filter_map(|name| self.assignments.get(name));
+        let topics: BTreeSet<String> =
+            missing.filter(|object| is_on(object, me)).map(|object| object.spec.topic_name.clone()).collect();
+        if topics.len() > MOST_MISSING { BTreeSet::from(["*".to_owned()]) } else { topics }
     }
 
     fn forget_topics_without_assignments(&mut self) {
@@ -186,27 +217,31 @@ fn replace<K: PartialEq>(known: &mut BTreeMap<String, Arc<K>>, name: String, obj
     is_new
 }
 
-fn keep_newer(entries: &mut Vec<Assignment>, known: &Assignment, object: &str) {
-    match entries.iter_mut().find(|entry| entry.partition == known.partition) {
-        Some(shown) if shown.epochs() >= known.epochs() => {}
-        Some(shown) => {
-            tracing::error!(
-                object,
-                partition = known.partition,
-                "ignored an assignment that is older than the one known"
-            );
-            *shown = known.clone();
+fn is_on(object: &KafkaAssignment, broker: BrokerId) -> bool {
+    object.spec.partitions.iter().any(|entry| entry.replicas.contains(&broker))
+}
+
+/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, which are told, and a tombstone.
+pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) -> Vec<i32> {
+    object.spec.deleted |= other.spec.deleted;
+    let entries = &mut object.spec.partitions;
+    let mut newer = Vec::new();
+    for entry in &other.spec.partitions {
+        match entries.iter_mut().find(|own| own.partition == entry.partition) {
+            Some(own) if own.epochs() >= entry.epochs() => continue,
+            Some(own) => *own = entry.clone(),
+            None => entries.push(entry.clone()),
         }
-        None => {
-            tracing::error!(object, partition = known.partition, "an entry is missing: it goes on to hold");
-            entries.push(known.clone());
-        }
+        newer.push(entry.partition);
     }
+    entries.sort_by_key(|entry| entry.partition);
+    newer
 }
 
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaAssignmentSpec;
+    use ottla_crds::assignment::Assignment;
     use uuid::Uuid;
 
     use super::*;
@@ -262,9 +297,8 @@ mod tests {
         learn(&mut known, [apply(object("a", vec![entry(0, 0, 5), entry(1, 0, 5)]))]);
         learn(&mut known, [apply(object("a", vec![entry(0, 0, 4), entry(1, 0, 6)]))]);
         learn(&mut known, [apply(object("a", vec![entry(1, 0, 6)]))]);
-        let mut epochs: Vec<_> =
+        let epochs: Vec<_> =
             known.assignments["a"].spec.partitions.iter().map(|e| (e.partition, e.partition_epoch)).collect();
-        epochs.sort_unstable();
         assert_eq!(epochs, [(0, 5), (1, 6)]);
     }
 
@@ -285,6 +319,43 @@ mod tests {
             learn(&mut known, news);
             assert_eq!(known.assignments.keys().collect::<Vec<_>>(), expected, "{story}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_those_who_hold_it_until_it_is_put_back() {
+        let mine = || object("mine", vec![entry(0, 0, 1)]);
+        let others = || object("others", vec![entry(0, 1, 1)]);
+        let missing = |news: Vec<News>| {
+            let mut known = Known::default();
+            learn(&mut known, [apply(mine()), apply(others())]);
+            learn(&mut known, news);
+            known.missing_topics(ME).into_iter().collect::<Vec<_>>().join(",")
+        };
+        let removed = |object| News::Assignment(Event::Delete(object));
+        assert_eq!(missing(vec![removed(mine()), removed(others())]), "mine");
+        assert_eq!(missing(list(vec![])), "mine");
+        assert_eq!(missing(list(vec![mine()])), "");
+        assert_eq!(missing(vec![removed(mine()), apply(mine())]), "");
+        assert_eq!(missing(vec![removed(mine()), apply(grave("mine")), removed(grave("mine"))]), "");
+        let many = (0..=MOST_MISSING).map(|n| apply(object(&format!("topic-{n}"), vec![entry(0, 0, 1)])));
+        assert_eq!(missing(many.chain(list(vec![])).collect()), "*");
+    }
+
+    #[test]
+    fn a_cluster_that_is_made_again_does_not_forget_which_producer_ids_were_taken() {
+        let cluster = |id: &str, block: Option<i64>| {
+            let mut cluster = KafkaCluster::new("prod", Default::default());
+            let status = cluster.status.get_or_insert_default();
+            (status.cluster_id, status.next_producer_id_block) = (Some(id.to_owned()), block);
+            News::Cluster(Event::Apply(cluster))
+        };
+        let mut known = Known::default();
+        for (shown, expected) in [(Some(3000), 3000), (None, 3000), (Some(1000), 3000), (Some(4000), 4000)] {
+            learn(&mut known, [cluster("this", shown)]);
+            assert_eq!(known.next_producer_id_block(), Some(expected));
+        }
+        learn(&mut known, [cluster("another", Some(9000))]);
+        assert_eq!(known.next_producer_id_block(), Some(4000));
     }
 
     #[test]

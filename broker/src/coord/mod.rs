@@ -4,6 +4,7 @@
 //! - [`known`]: the newest of everything that was ever shown
 //! - [`image`]: from objects to the image, a pure function
 //! - [`copy`]: what is known, on disk
+//! - [`restore`]: from brokers' copies to objects that were lost, a pure function
 //! - [`asks`]: what the broker's rooms want changed
 //!
 //! Fail-static: with the API server away the image stays as it is.
@@ -29,13 +30,14 @@ use tokio::task::JoinSet;
 use crate::ask::{AskSender, QUEUE_BOUND};
 use crate::data_dir::{DataDir, DataDirError, Identity, Surroundings};
 use crate::env::{self, Instant};
-use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
 use crate::metrics::Metrics;
 
 mod asks;
-mod copy;
+pub mod copy;
 pub mod image;
 pub mod known;
+pub mod restore;
 pub mod session;
 
 use asks::Desk;
@@ -123,7 +125,8 @@ impl Coord {
         let (publish, mut images) = watch::channel(Arc::new(ClusterImage::default()));
         let (sign, signs) = watch::channel(env::now());
         let (keep, known) = watch::channel(copy.clone());
-        let watching = Watching { me, publish: publish.clone(), sign, keep, known: copy.clone() };
+        let (miss, missing) = watch::channel(copy.missing_topics(me));
+        let watching = Watching { me, publish: publish.clone(), sign, keep, miss, known: copy.clone() };
         let mut others = JoinSet::new();
         others.spawn(watching.run(news(&client, &namespace, &cluster)));
 
@@ -134,7 +137,9 @@ impl Coord {
         let mut first = said.annotations(false);
         // A former process may have said whom it did not hear.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
+        first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&missing.borrow()));
         let (annotations, to_write) = watch::channel(first);
+        others.spawn(session::tell(names::MISSING_ANNOTATION, missing, annotations.clone()));
         let (hold, mut held) = watch::channel(None);
         let (stop_lease, stopped) = oneshot::channel::<()>();
         let leases = Api::namespaced(client.clone(), &namespace);
@@ -163,8 +168,8 @@ impl Coord {
 
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
         let (bury, tombstones) = watch::channel(copy.tombstones());
-        let incarnation = session.identity.incarnation;
-        let desk = Desk::new(&client, &namespace, &cluster, me, incarnation, images.clone(), tombstones);
+        let here = Me { id: me, incarnation: session.identity.incarnation };
+        let desk = Desk::new(&client, &namespace, &cluster, here, images.clone(), tombstones, known.clone());
         others.spawn(desk.serve(asks));
         others.spawn(copy::keep(dir.path().to_owned(), known, bury));
         Ok(Coord { images, ask, said, annotations, held, renewed, signs, others, lease, stop_lease })
@@ -207,7 +212,7 @@ impl Coord {
 
     /// From now on says on the Lease whom this broker follows and does not hear: another witness beside the operator's own pings.
     pub fn tell_of_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
-        self.others.spawn(session::tell_of_unheard(unheard, self.annotations.clone()));
+        self.others.spawn(session::tell(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
     /// Closes the window and releases the Lease: the last thing a broker does. Not cancellation safe.
@@ -283,6 +288,7 @@ struct Watching {
     publish: watch::Sender<Arc<ClusterImage>>,
     sign: watch::Sender<Instant>,
     keep: watch::Sender<Known>,
+    miss: watch::Sender<BTreeSet<String>>,
 }
 
 impl Watching {
@@ -301,6 +307,8 @@ impl Watching {
             if std::mem::take(&mut learned) || before.cluster_id.is_empty() {
                 self.publish.send_replace(Arc::new(image::image(&self.known, &before)));
                 self.keep.send_replace(self.known.clone());
+                let missing = self.known.missing_topics(self.me);
+                self.miss.send_if_modified(|told| std::mem::replace(told, missing.clone()) != missing);
             }
         }
     }

@@ -108,19 +108,25 @@ pub async fn remember_renewals(mut held: watch::Receiver<Option<Instant>>, renew
 
 /// Between two attempts to read a Lease.
 const RETRY: Duration = Duration::from_millis(500);
-/// Between two writes of whom this broker does not hear: a peer that answers now and then must not cost a write each time.
+/// Between two writes of such news: a peer that answers now and then must not cost a write each time.
 const BETWEEN_NEWS: Duration = Duration::from_secs(1);
 
-/// Says in `annotations` which brokers are `unheard`, until nobody says so any more.
-pub async fn tell_of_unheard(
-    mut unheard: watch::Receiver<BTreeSet<BrokerId>>,
+/// Says in an annotation which brokers or topics are such, until nobody says so any more.
+pub async fn tell<T: ToString>(
+    annotation: &'static str,
+    mut such: watch::Receiver<BTreeSet<T>>,
     annotations: watch::Sender<BTreeMap<String, String>>,
 ) {
-    while unheard.changed().await.is_ok() {
-        let ids: Vec<String> = unheard.borrow_and_update().iter().map(BrokerId::to_string).collect();
-        annotations.send_modify(|said| _ = said.insert(names::UNHEARD_ANNOTATION.to_owned(), ids.join(",")));
+    while such.changed().await.is_ok() {
+        let said = list(&such.borrow_and_update());
+        annotations.send_modify(|all| _ = all.insert(annotation.to_owned(), said));
         env::sleep_until(env::now() + BETWEEN_NEWS).await;
     }
+}
+
+/// As an annotation has it.
+pub fn list<T: ToString>(such: &BTreeSet<T>) -> String {
+    such.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The claim of this process to the broker's Lease.

@@ -5,12 +5,14 @@
 //! - [`broker`]: one broker on Kubernetes
 //! - [`operator`]: the operator on Kubernetes
 //! - [`check`]: a client that sees whether a cluster works
+//! - [`objects`]: brokers' copies of objects that were lost
 //! - [`limits`]: what the process may use
 
 mod broker;
 mod check;
 mod laptop;
 mod limits;
+mod objects;
 mod operator;
 mod options;
 
@@ -71,6 +73,7 @@ async fn run(options: CommandLine) -> anyhow::Result<()> {
         Some(Part::Broker(options)) => broker::run(options, stopped).await,
         Some(Part::Operator(options)) => operator::run(options, stopped).await,
         Some(Part::Check(options)) => check::run(options, stopped).await,
+        Some(Part::Objects(options)) => objects::run(&options),
     }
 }
 

@@ -26,6 +26,19 @@ pub enum Part {
     Operator(OperatorOptions),
     /// A client that produces and consumes a record, to see that a cluster works.
     Check(CheckOptions),
+    /// Brokers' copies of Kubernetes objects, to put back those that were lost.
+    ///
+    /// Brokers serve on when KafkaAssignments, KafkaTopics or the KafkaCluster are lost, such as with their definitions, and each keeps a
+    /// copy of what it last knew in its data directory. Once the definitions are there again, for a cluster called prod:
+    ///
+    ///   for pod in $(kubectl get pods -l ottla.io/cluster=prod -o name); do kubectl exec $pod -- ottla objects; done > copies
+    ///   kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -
+    ///
+    /// Without arguments, in a broker's pod, it prints that broker's copy. With copies it prints objects for `kubectl create`, which leaves
+    /// objects that exist as they are and says so (AlreadyExists). KafkaTopics that were applied again meanwhile wait for their
+    /// assignments.
+    #[command(verbatim_doc_comment)]
+    Objects(ObjectsOptions),
 }
 
 /// `ottla`.
@@ -122,4 +135,20 @@ pub struct CheckOptions {
     /// How long to try, in seconds: a cluster that has just been created needs a while.
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub timeout_seconds: u64,
+}
+
+/// `ottla objects`.
+#[derive(Clone, Debug, Args)]
+pub struct ObjectsOptions {
+    /// A broker's data directory, for its copy. May be given several times.
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Vec<PathBuf>,
+
+    /// A broker that is gone for good, of which there is no copy. May be given several times.
+    #[arg(long, value_name = "ID")]
+    pub without: Vec<i32>,
+
+    /// Copies as brokers print them, one or more in a file; - is the standard input.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }

@@ -68,6 +68,13 @@ impl Namespace<'_> {
         Ok(String::from_utf8(output.stderr)?.trim().to_owned())
     }
 
+    /// `kubectl` here with these arguments and this input; it must succeed. What it prints.
+    pub fn kubectl_with(&self, line: &str, input: &str) -> Result<String> {
+        let output = self.feed(line, input)?;
+        ensure!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn feed(&self, line: &str, input: &str) -> Result<Output> {
         let mut child =
             self.command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, charts};
 use ottla_e2e::cluster::harm::Loss;
-use ottla_e2e::cluster::{LIMIT, judge};
+use ottla_e2e::cluster::{LIMIT, judge, say};
 use ottla_e2e::wait::until;
 use std::time::{Duration, Instant};
 
@@ -79,11 +79,12 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
 }
 
 #[test]
-fn definitions_deleted_by_mistake_stop_nothing() -> Result<()> {
+fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Result<()> {
     let Some(bed) = Bed::alone()? else { return Ok(()) };
-    let chaos = Chaos::begin(&bed, "chaos-crds")?;
+    let mut chaos = Chaos::begin(&bed, "chaos-crds")?;
     let starts = chaos.namespace.starts()?;
     let claims = chaos.namespace.kubectl("get pvc -o name")?;
+    let ids = topic_ids(&chaos)?;
 
     bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=120s")?;
     let went_on = chaos.load.go_on();
@@ -92,7 +93,29 @@ fn definitions_deleted_by_mistake_stop_nothing() -> Result<()> {
     bed.helm(&format!("install ottla-crds {} --wait", charts().join("ottla-crds").display()))?;
     went_on?;
     chaos.load.go_on()?;
+
+    // As `ottla objects --help` says.
+    let copies: Vec<String> = (0..BROKERS)
+        .map(|broker| chaos.namespace.kubectl(&format!("exec kafka-broker-{broker} -- ottla objects")))
+        .collect::<Result<_>>()?;
+    let restore = "exec -i kafka-broker-0 -- ottla objects -";
+    let objects = chaos.namespace.kubectl_with(restore, &copies.concat())?;
+    chaos.namespace.kubectl_with("create -f -", &objects)?;
+    let began = Instant::now();
+    chaos.namespace.ready("kc/kafka", "Ready")?;
+    chaos.namespace.ready("kt --all", "Ready")?;
+    say(&format!("all is ready {:.0?} after it was put back", began.elapsed()));
+    ensure!(topic_ids(&chaos)? == ids, "a topic was placed anew");
+    chaos.load.go_on()?;
     ensure!(starts == chaos.namespace.starts()?, "a broker was restarted");
+    chaos.namespace.topic("afterwards", 3)?;
+    chaos.suffer("then kill -9 of", |chaos, victim| chaos.namespace.kill_process(victim))?;
+
     ensure!(chaos.namespace.kubectl("get pvc -o name")? == claims, "a volume is gone");
-    judge("definitions deleted", chaos.load).map(drop)
+    judge("definitions deleted and objects put back", chaos.load).map(drop)
+}
+
+/// The ids of all topics, by name.
+fn topic_ids(chaos: &Chaos<'_>) -> Result<String> {
+    chaos.namespace.kubectl("get kt -o jsonpath={range.items[*]}{.status.topicName}={.status.topicId},{end}")
 }

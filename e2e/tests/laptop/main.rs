@@ -2,9 +2,11 @@
 //!
 //! - [`bed`]: the program on its own ports and folder
 //! - [`client`]: a small Kafka client
+//! - [`lost`]: objects that were deleted by mistake
 
 mod bed;
 mod client;
+mod lost;
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::target::ottla_program;

@@ -3,12 +3,13 @@
 //! Refused by a newer object is an ordinary outcome: the watch shows why, and the next plan knows better.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
-use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, change};
+use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, change, names};
 use serde_json::json;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use crate::plan::{News, Step};
 
@@ -55,7 +56,14 @@ impl Writer {
                 change::append(&self.assignments, read, added).await?;
             }
             Step::Create(object) => {
-                self.assignments.create(&PostParams::default(), object).await?;
+                if self.stands_under_another_id(object).await? {
+                    tracing::debug!(
+                        topic = object.spec.topic_name,
+                        "assignments were put back a moment ago: they come first"
+                    );
+                } else {
+                    self.assignments.create(&PostParams::default(), object).await?;
+                }
             }
             Step::Bury { read, topic } => {
                 if *ending.get_or_try_init(|| self.definition_is_ending()).await? {
@@ -92,6 +100,19 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Whether the topic that `planned` would begin stands already, under another id. A consistent read: what was lost and is put back
+    /// must not be placed anew because one watch came back before the other.
+    async fn stands_under_another_id(&self, planned: &KafkaAssignment) -> Result<bool, kube::Error> {
+        let KafkaAssignmentSpec { topic_name, topic_id, cluster_ref, .. } = &planned.spec;
+        let (cluster, topic) = (&cluster_ref.name, names::topic_label(topic_name));
+        let selector = format!("{}={cluster},{}={topic}", names::CLUSTER_LABEL, names::TOPIC_LABEL);
+        let objects = self.assignments.list(&ListParams::default().labels(&selector)).await?;
+        let standing = objects.items.iter().map(|object| &object.spec);
+        let ids: Vec<Uuid> =
+            standing.filter(|spec| !spec.deleted && spec.topic_name == *topic_name).map(|spec| spec.topic_id).collect();
+        Ok(!ids.is_empty() && !ids.contains(topic_id))
     }
 
     /// Whether this assignment exists and bears no tombstone. A consistent read: the watches of topics and of assignments
@@ -142,5 +163,43 @@ impl Writer {
         if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
             tracing::debug!(%error, reason = news.reason, "failed to publish an event");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::ClusterRef;
+    use ottla_local_api::{Server, Store};
+
+    use super::*;
+
+    fn object(topic_name: &str, id: u128) -> KafkaAssignment {
+        let (topic_id, cluster_ref) = (Uuid::from_u128(id), ClusterRef { name: "prod".to_owned() });
+        let name = names::assignment(topic_name, topic_id, 0);
+        let spec =
+            KafkaAssignmentSpec { topic_name: topic_name.to_owned(), topic_id, cluster_ref, ..Default::default() };
+        let mut object = KafkaAssignment::new(&name, spec);
+        let labels = [(names::CLUSTER_LABEL, "prod".to_owned()), (names::TOPIC_LABEL, names::topic_label(topic_name))];
+        object.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value)).into());
+        object
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_was_put_back_unseen_is_not_placed_anew() {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let writer = Writer::new(&server.client("default"), "default");
+        let create = async |planned: KafkaAssignment| {
+            let name = planned.name_any();
+            writer.apply(&Step::Create(Box::new(planned)), &OnceCell::new()).await.unwrap();
+            writer.assignments.get_opt(&name).await.unwrap().is_some()
+        };
+        let mut buried = object("orders", 1);
+        buried.spec.deleted = true;
+        for there in [buried, object("payments", 2)] {
+            writer.assignments.create(&PostParams::default(), &there).await.unwrap();
+        }
+        assert!(create(object("orders", 3)).await, "what stood there is deleted");
+        assert!(!create(object("payments", 4)).await, "what stands there may have records");
+        assert!(!create(object("orders", 5)).await);
     }
 }

@@ -42,6 +42,13 @@ pub fn unheard<'a>(
     said.flat_map(|ids| ids.split(',')).filter_map(|id| Some(BrokerId(id.parse().ok()?)))
 }
 
+/// The topics of which a broker holds partitions that no assignment tells of, by what brokers say on their Leases, dead or alive.
+pub fn missing(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
+    let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
+    let said = brokers.filter_map(|(_, sighting)| sighting.annotations.get(names::MISSING_ANNOTATION));
+    said.flat_map(|topics| topics.split(',')).filter(|topic| !topic.is_empty()).map(str::to_owned).collect()
+}
+
 impl Observation<'_> {
     fn by_id(&self) -> impl Iterator<Item = (BrokerId, &Sighting)> {
         self.leases.iter().filter_map(|(lease, sighting)| Some((names::broker_id(self.cluster, lease)?, sighting)))
@@ -118,6 +125,24 @@ impl Observation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_any_broker_misses_is_missing() {
+        let lease = |sight, missing: &str| Sighting {
+            sight,
+            holder: None,
+            acquired: None,
+            annotations: BTreeMap::from([(names::MISSING_ANNOTATION.to_owned(), missing.to_owned())]),
+        };
+        let leases: Sightings = [
+            (names::broker("prod", BrokerId(0)), lease(Sight::Alive, "a,b")),
+            (names::broker("prod", BrokerId(1)), lease(Sight::Expired, "b,c")),
+            (names::broker("prod", BrokerId(2)), lease(Sight::Alive, "")),
+            (names::broker("other", BrokerId(0)), lease(Sight::Alive, "d")),
+        ]
+        .into();
+        assert_eq!(missing("prod", &leases).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 
     #[test]
     fn only_brokers_that_are_there_themselves_are_witnesses() {

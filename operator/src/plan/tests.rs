@@ -19,6 +19,7 @@ fn world(brokers: &[(i32, bool)]) -> World {
         cluster: Some(Arc::new(KafkaCluster::new("prod", spec))),
         topics: Vec::new(),
         assignments: Vec::new(),
+        missing: Default::default(),
         brokers: brokers.iter().map(broker).collect(),
         platform: None,
         settled: Default::default(),
@@ -117,6 +118,18 @@ fn a_topics_first_steps_come_in_the_order_that_a_crash_needs() {
         ["put the finalizer on a topic", "create an assignment", "create an assignment", "write a topic's status"];
     assert_eq!(settle(&mut world), expected);
     assert!(world.assignments.iter().all(|object| object.spec.topic_id == Uuid::from_u128(7)));
+}
+
+#[test]
+fn a_topic_that_brokers_hold_waits_for_its_assignments_and_no_other_does() {
+    for (missing, expected) in [("orders", "AssignmentsMissing"), ("*", "AssignmentsMissing"), ("payments", "Ready")] {
+        let mut world = world(&[(0, false)]);
+        world.missing.insert(missing.to_owned());
+        world.topics.push(Arc::new(topic("orders", 1)));
+        settle(&mut world);
+        assert_eq!(ready_because(&world, "orders"), expected, "{missing}");
+        assert_eq!(world.assignments.is_empty(), expected != "Ready", "{missing}");
+    }
 }
 
 #[test]

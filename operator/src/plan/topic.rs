@@ -161,15 +161,10 @@ impl<'a> Plan<'a> {
             (0..wanted.max(self.known_partitions())).filter(|p| !self.entries.contains_key(p)).collect();
         let lost: Vec<i32> = missing.iter().copied().filter(|p| *p < self.known_partitions()).collect();
         if !lost.is_empty() {
-            let lost = ranges(lost);
-            return obstacle(
-                "AssignmentsMissing",
-                format!(
-                    "partitions {lost} were assigned once, and no KafkaAssignment says where: brokers that hold them serve on as they \
-                     last knew. Put the KafkaAssignments back from a backup, or from the copy that brokers keep in their data \
-                     directories (ottla.objects)"
-                ),
-            );
+            return self.lost(&format!("partitions {} were assigned once", ranges(lost)));
+        }
+        if self.entries.is_empty() && self.world.misses(self.topic.topic_name()) {
+            return self.lost("brokers hold partitions of this topic");
         }
         if let (true, Some(error)) = (self.entries.is_empty(), &self.rules.error) {
             return obstacle("InvalidConfig", error);
@@ -179,6 +174,16 @@ impl<'a> Plan<'a> {
         }
         let steps = self.place(&missing)?;
         if steps.is_empty() { self.moves() } else { Ok(steps) }
+    }
+
+    /// To place them anew would hide their records.
+    fn lost<T>(&self, what: &str) -> Result<T, Obstacle> {
+        let broker = names::broker(&self.topic.spec.cluster_ref.name, BrokerId(0));
+        let message = format!(
+            "{what}, and no KafkaAssignment says where: brokers serve on as they last knew. How to put the KafkaAssignments back \
+             from the copies that brokers keep tells `kubectl exec {broker} -- ottla objects --help`"
+        );
+        obstacle("AssignmentsMissing", message)
     }
 
     /// Moves that are wanted, then elections that are wished for.
@@ -293,7 +298,11 @@ impl<'a> Plan<'a> {
     /// A new object. Nothing owns it: that its cluster or its KafkaTopic is gone is no reason to lose it.
     fn object(&self, first: i32, partitions: Vec<Assignment>) -> KafkaAssignment {
         let cluster = self.topic.spec.cluster_ref.name.clone();
-        let labels = [(names::CLUSTER_LABEL, cluster.clone()), (names::TOPIC_ID_LABEL, self.id.to_string())];
+        let labels = [
+            (names::CLUSTER_LABEL, cluster.clone()),
+            (names::TOPIC_LABEL, names::topic_label(self.topic.topic_name())),
+            (names::TOPIC_ID_LABEL, self.id.to_string()),
+        ];
         KafkaAssignment {
             metadata: ObjectMeta {
                 name: Some(names::assignment(self.topic.topic_name(), self.id, first)),

@@ -28,11 +28,12 @@ impl Desk {
         Ok(Granted::when(Swap::Done, move |image| *image.settings.config() == shown))
     }
 
-    /// Takes the next block of producer ids: whoever's write is accepted has it.
+    /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again does not tell
+    /// what was taken before: this broker knows.
     pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, Failed> {
         let mut cluster = self.clusters.get(&self.cluster_name).await?;
         let status = cluster.status.get_or_insert_default();
-        let first = status.next_producer_id_block.unwrap_or(0);
+        let first = status.next_producer_id_block.max(self.known.borrow().next_producer_id_block()).unwrap_or(0);
         let Some(next) = first.checked_add(PRODUCER_ID_BLOCK) else {
             return Err(refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "producer ids are exhausted"));
         };

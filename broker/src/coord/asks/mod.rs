@@ -21,9 +21,10 @@ use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_wire::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::known::Known;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
-use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
 
 mod cluster;
 mod entries;
@@ -51,6 +52,7 @@ pub(super) struct Desk {
     pub images: ImageReceiver,
     /// Objects whose tombstone is in the copy on disk.
     pub tombstones: watch::Receiver<BTreeSet<String>>,
+    pub known: watch::Receiver<Known>,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
 }
@@ -86,20 +88,21 @@ impl Desk {
         client: &Client,
         namespace: &str,
         cluster_name: &str,
-        me: BrokerId,
-        incarnation: Incarnation,
+        me: Me,
         images: ImageReceiver,
         tombstones: watch::Receiver<BTreeSet<String>>,
+        known: watch::Receiver<Known>,
     ) -> Desk {
         Desk {
             cluster_name: cluster_name.to_owned(),
-            me,
-            incarnation,
+            me: me.id,
+            incarnation: me.incarnation,
             clusters: Api::namespaced(client.clone(), namespace),
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             images,
             tombstones,
+            known,
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
         }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use ottla_crds::broker_file::FILE_NAME;
+use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER};
 use ottla_crds::{Amounts, Resources, TopologySpread, Unsatisfiable, names};
 
 use super::{HTTP_PORT, labels, selector};
@@ -21,7 +21,6 @@ pub const DATA_FOLDER: &str = "/var/lib/ottla";
 /// How long a broker has to hand over what it leads and to close its logs.
 pub const GRACE_SECONDS: u32 = 60;
 
-const CONFIG_FOLDER: &str = "/etc/ottla";
 const CONFIG_VOLUME: &str = "config";
 const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";

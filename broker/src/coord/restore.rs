@@ -1,0 +1,315 @@
+//! From brokers' copies to the objects that were lost: a pure function.
+//!
+//! Always: of each entry the newest that any broker knows, and of an object that any broker knows as deleted the tombstone; nothing
+//! while a broker that may know something newer has given no copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use ottla_crds::assignment::BrokerId;
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaTopicSpec};
+use uuid::Uuid;
+
+use super::copy::Copy;
+use super::image::configs;
+use super::known::{Known, keep_newest};
+
+/// What is to be created, in this order: the operator finds a topic's id by its assignments, and does nothing before the cluster is there.
+#[derive(Debug, Default, PartialEq)]
+pub struct Objects {
+    /// The assignments.
+    pub assignments: Vec<KafkaAssignment>,
+    /// The topics that they are of.
+    pub topics: Vec<KafkaTopic>,
+    /// The cluster.
+    pub cluster: Option<KafkaCluster>,
+    /// Assignments that some copies have and none of their own replicas: those topics were deleted.
+    pub left_out: Vec<String>,
+}
+
+/// Why copies are not enough.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not brokers of one cluster.
+    #[error("the copies are of different clusters: {}", .0.join(", "))]
+    DifferentClusters(Vec<String>),
+    /// Somebody may know something newer.
+    #[error(
+        "no copy of broker {broker} was given, which may know something newer; --without {broker} says that it is gone for good",
+        broker = .0
+    )]
+    NotAll(BrokerId),
+    /// Objects were lost and the topic was placed again: only somebody who knows what is in them can choose.
+    #[error("two topics are called {name}: {one} and {other}", one = .ids[0], other = .ids[1])]
+    TwoOfOneName {
+        /// Their name.
+        name: String,
+        /// Their ids.
+        ids: [Uuid; 2],
+    },
+}
+
+/// What all these copies come to, where the brokers `without` are gone for good.
+///
+/// # Errors
+/// See [`Refused`].
+pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects, Refused> {
+    let clusters: BTreeSet<&String> = copies.iter().map(|copy| &copy.cluster_id).collect();
+    if clusters.len() > 1 {
+        return Err(Refused::DifferentClusters(clusters.into_iter().cloned().collect()));
+    }
+    let newest = newest(copies);
+    let given: BTreeSet<BrokerId> = copies.iter().map(|copy| copy.broker).collect();
+    let has_its_say = |broker: &BrokerId| given.contains(broker) || without.contains(broker);
+    if let Some(broker) = brokers(&newest).into_iter().find(|broker| !has_its_say(broker)) {
+        return Err(Refused::NotAll(broker));
+    }
+    let (left_out, assignments): (Vec<_>, Vec<_>) =
+        newest.assignments.values().map(Arc::as_ref).partition(|object| was_deleted(object, copies));
+
+    let mut standing: BTreeMap<&str, Uuid> = BTreeMap::new();
+    for KafkaAssignment { spec, .. } in assignments.iter().filter(|object| !object.spec.deleted) {
+        let id = *standing.entry(&spec.topic_name).or_insert(spec.topic_id);
+        if id != spec.topic_id {
+            return Err(Refused::TwoOfOneName { name: spec.topic_name.clone(), ids: [id, spec.topic_id] });
+        }
+    }
+    let topics = configs(&newest).into_iter().filter(|(name, _)| standing.contains_key(name));
+    Ok(Objects {
+        topics: topics.map(|(_, topic)| topic_again(topic)).collect(),
+        cluster: newest.cluster.as_deref().map(cluster_again),
+        assignments: assignments.into_iter().map(assignment_again).collect(),
+        left_out: left_out.into_iter().map(|object| object.name_any()).collect(),
+    })
+}
+
+fn newest(copies: &[Copy]) -> Known {
+    let mut newest = Known::default();
+    for Known { cluster, topics, assignments, gone_topics: _, missing: _ } in copies.iter().map(|copy| &copy.objects) {
+        if let Some(cluster) = cluster {
+            let known = newest.cluster.get_or_insert_with(|| cluster.clone());
+            if version(&cluster.metadata) > version(&known.metadata) {
+                *known = cluster.clone();
+            }
+        }
+        for (name, topic) in topics {
+            let known = newest.topics.entry(name.clone()).or_insert_with(|| topic.clone());
+            if version(&topic.metadata) > version(&known.metadata) {
+                *known = topic.clone();
+            }
+        }
+        for (name, object) in assignments {
+            let known = newest.assignments.entry(name.clone()).or_insert_with(|| object.clone());
+            keep_newest(Arc::make_mut(known), object);
+        }
+    }
+    newest
+}
+
+/// How new an object's spec is: of two objects that had the name the later one, of one its later generation.
+fn version(metadata: &ObjectMeta) -> impl Ord + use<> {
+    (metadata.creation_timestamp.clone(), metadata.generation)
+}
+
+/// Everybody who may know something.
+fn brokers(known: &Known) -> BTreeSet<BrokerId> {
+    let cluster = known.cluster.as_deref();
+    let wanted = cluster.map_or(0, |cluster| cluster.spec.brokers.replicas);
+    let told = cluster.and_then(|cluster| cluster.status.as_ref()).into_iter().flat_map(|status| &status.brokers);
+    let holders = known.assignments.values().flat_map(|object| holders(object));
+    (0..wanted).map(BrokerId).chain(told.map(|broker| broker.id)).chain(holders).collect()
+}
+
+fn holders(object: &KafkaAssignment) -> impl Iterator<Item = BrokerId> {
+    object.spec.partitions.iter().flat_map(|entry| entry.replicas.iter().copied())
+}
+
+/// Whether an object is only in copies of brokers that were away when its topic was deleted: a tombstone waits for each replica, which
+/// forgets the object only when it is gone with it.
+fn was_deleted(object: &KafkaAssignment, copies: &[Copy]) -> bool {
+    let (name, holders) = (object.name_any(), holders(object).collect::<BTreeSet<_>>());
+    let mut theirs = copies.iter().filter(|copy| holders.contains(&copy.broker)).peekable();
+    theirs.peek().is_some() && theirs.all(|copy| !copy.objects.assignments.contains_key(&name))
+}
+
+fn assignment_again(object: &KafkaAssignment) -> KafkaAssignment {
+    KafkaAssignment { metadata: metadata_again(&object.metadata), spec: object.spec.clone() }
+}
+
+fn topic_again(topic: &KafkaTopic) -> KafkaTopic {
+    // A wish that was granted.
+    let spec = KafkaTopicSpec { preferred_election: None, ..topic.spec.clone() };
+    KafkaTopic { metadata: metadata_again(&topic.metadata), spec, status: None }
+}
+
+/// Its status is the operator's to write again; the volumes tell which Kafka cluster it is.
+fn cluster_again(cluster: &KafkaCluster) -> KafkaCluster {
+    KafkaCluster { metadata: metadata_again(&cluster.metadata), spec: cluster.spec.clone(), status: None }
+}
+
+/// What a new object may say of itself. The operator puts its own finalizers on; owners may be gone, and would take it with them.
+fn metadata_again(metadata: &ObjectMeta) -> ObjectMeta {
+    const OURS: &str = "ottla.io/";
+    let others = metadata.finalizers.iter().flatten().filter(|finalizer| !finalizer.starts_with(OURS));
+    let others: Vec<String> = others.cloned().collect();
+    ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        labels: metadata.labels.clone(),
+        annotations: metadata.annotations.clone(),
+        finalizers: (!others.is_empty()).then_some(others),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+    use ottla_crds::assignment::{Assignment, Incarnation, IsrMember};
+    use ottla_crds::{Brokers, KafkaAssignmentSpec};
+
+    use super::*;
+
+    /// Of partition 0 on these brokers, in this epoch.
+    fn object(name: &str, replicas: &[i32], epoch: i32) -> KafkaAssignment {
+        let entry = Assignment {
+            partition: 0,
+            replicas: replicas.iter().copied().map(BrokerId).collect(),
+            adding: Vec::new(),
+            removing: Vec::new(),
+            leader: replicas.first().copied().map(BrokerId),
+            leader_epoch: epoch,
+            partition_epoch: epoch,
+            isr: replicas.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(7) }).collect(),
+            reports: Vec::new(),
+        };
+        let (topic_name, topic_id) = (name.split('.').next().unwrap().to_owned(), id_of(name));
+        let spec = KafkaAssignmentSpec { topic_name, topic_id, partitions: vec![entry], ..Default::default() };
+        KafkaAssignment::new(name, spec)
+    }
+
+    fn id_of(name: &str) -> Uuid {
+        Uuid::from_u128(name.bytes().fold(0, |hash, byte| hash * 256 + u128::from(byte)))
+    }
+
+    fn buried(mut object: KafkaAssignment) -> KafkaAssignment {
+        object.spec.deleted = true;
+        object
+    }
+
+    fn topic(name: &str, created: i64, generation: i64) -> KafkaTopic {
+        let mut topic = KafkaTopic::new(name, KafkaTopicSpec::default());
+        topic.spec.config.insert("told".to_owned(), format!("{created} {generation}"));
+        topic.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
+        topic.metadata.generation = Some(generation);
+        topic
+    }
+
+    fn copy(broker: i32, topics: &[KafkaTopic], assignments: &[KafkaAssignment]) -> Copy {
+        let objects = Known {
+            cluster: None,
+            topics: topics.iter().map(|topic| (topic.name_any(), Arc::new(topic.clone()))).collect(),
+            assignments: assignments.iter().map(|object| (object.name_any(), Arc::new(object.clone()))).collect(),
+            ..Known::default()
+        };
+        Copy { broker: BrokerId(broker), cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(), objects }
+    }
+
+    fn of(copies: &[Copy]) -> Objects {
+        restore(copies, &BTreeSet::new()).unwrap()
+    }
+
+    #[test]
+    fn of_each_entry_the_newest_is_taken_and_a_tombstone_stays() {
+        type Case = (&'static str, [KafkaAssignment; 2], KafkaAssignment);
+        let cases: [Case; 3] = [
+            ("a later leader", [object("a", &[0, 1], 4), object("a", &[1, 0], 5)], object("a", &[1, 0], 5)),
+            (
+                "a later tombstone",
+                [object("a", &[0, 1], 4), buried(object("a", &[1], 5))],
+                buried(object("a", &[1], 5)),
+            ),
+            (
+                "a tombstone, and an entry that changed before it was seen",
+                [buried(object("a", &[0, 1], 4)), object("a", &[0, 1], 5)],
+                buried(object("a", &[0, 1], 5)),
+            ),
+        ];
+        for (story, [one, other], expected) in cases {
+            for (first, second) in [(&one, &other), (&other, &one)] {
+                let copies = [copy(0, &[], std::slice::from_ref(first)), copy(1, &[], std::slice::from_ref(second))];
+                assert_eq!(of(&copies).assignments, std::slice::from_ref(&expected), "{story}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_broker_missed_while_it_was_away_does_not_come_back() {
+        let deleted = object("deleted", &[0], 1);
+        let stale = copy(1, &[topic("deleted", 1, 1), topic("kept", 1, 1)], &[deleted, object("kept", &[0, 1], 1)]);
+        let restored = of(&[copy(0, &[topic("kept", 1, 2)], &[object("kept", &[0, 1], 2)]), stale.clone()]);
+        assert_eq!(restored.left_out, ["deleted"]);
+        assert_eq!(restored.assignments, [object("kept", &[0, 1], 2)]);
+        let told: Vec<_> = restored.topics.iter().map(|topic| &topic.spec.config["told"]).collect();
+        assert_eq!(told, ["1 2"], "the newer generation");
+
+        let alone = restore(&[stale], &[BrokerId(0)].into()).unwrap();
+        assert_eq!(alone.assignments.len(), 2, "nobody is left who could say that it was deleted");
+    }
+
+    #[test]
+    fn whoever_may_know_something_newer_is_asked_first() {
+        let (zero, one) = (copy(0, &[], &[object("a", &[0, 1], 1)]), copy(1, &[], &[object("a", &[1, 2], 2)]));
+        let refused =
+            |copies: &[Copy], without: &[i32]| restore(copies, &without.iter().copied().map(BrokerId).collect()).err();
+        assert_eq!(refused(std::slice::from_ref(&zero), &[]), Some(Refused::NotAll(BrokerId(1))));
+        assert_eq!(refused(&[zero.clone(), one.clone()], &[]), Some(Refused::NotAll(BrokerId(2))));
+        assert_eq!(refused(&[zero.clone(), one], &[2]), None);
+
+        let mut of_three = copy(0, &[], &[object("a", &[0], 1)]);
+        let brokers = Brokers { replicas: 3, ..Brokers::default() };
+        let spec = ottla_crds::KafkaClusterSpec { brokers, ..Default::default() };
+        of_three.objects.cluster = Some(Arc::new(KafkaCluster::new("prod", spec)));
+        assert_eq!(
+            refused(std::slice::from_ref(&of_three), &[1]),
+            Some(Refused::NotAll(BrokerId(2))),
+            "it may hold it since"
+        );
+
+        let foreign = Copy { cluster_id: "BBBBBBBBBBBBBBBBBBBBBB".to_owned(), ..of_three };
+        assert!(matches!(refused(&[zero, foreign], &[1, 2]), Some(Refused::DifferentClusters(_))));
+    }
+
+    #[test]
+    fn two_topics_of_one_name_are_for_people_to_tell_apart() {
+        let both = [object("a.1", &[0], 1), object("a.2", &[0], 1)];
+        let refused = restore(&[copy(0, &[], &both)], &BTreeSet::new()).unwrap_err();
+        assert_eq!(refused, Refused::TwoOfOneName { name: "a".to_owned(), ids: [id_of("a.1"), id_of("a.2")] });
+        let [one, other] = both;
+        assert_eq!(of(&[copy(0, &[], &[buried(one), other])]).assignments.len(), 2);
+    }
+
+    #[test]
+    fn objects_are_made_again_without_what_was_the_lost_ones() {
+        let mut lost = topic("a", 1, 1);
+        lost.metadata.uid = Some("uid".to_owned());
+        lost.metadata.resource_version = Some("7".to_owned());
+        lost.metadata.namespace = Some("kafka".to_owned());
+        lost.metadata.labels = Some([("team".to_owned(), "b".to_owned())].into());
+        lost.metadata.finalizers = Some(vec![KafkaTopic::FINALIZER.to_owned(), "theirs/1".to_owned()]);
+        lost.metadata.deletion_timestamp = lost.metadata.creation_timestamp.clone();
+        lost.status = Some(Default::default());
+        let restored = of(&[copy(0, &[lost.clone(), topic("without-assignments", 1, 1)], &[object("a", &[0], 1)])]);
+        let metadata = ObjectMeta {
+            name: lost.metadata.name,
+            namespace: lost.metadata.namespace,
+            labels: lost.metadata.labels,
+            finalizers: Some(vec!["theirs/1".to_owned()]),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(restored.topics, [KafkaTopic { metadata, spec: lost.spec, status: None }]);
+    }
+}

@@ -1,0 +1,74 @@
+//! `ottla objects`: what brokers last knew of the cluster's objects, for an administrator who puts back what was lost.
+//!
+//! Reads files and prints; what copies come to is decided in [`ottla_broker::coord::restore`].
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write, stdin, stdout};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use ottla_broker::coord::copy::{self, Copy};
+use ottla_broker::coord::restore::{Objects, restore};
+use ottla_broker::image::BrokerId;
+use ottla_crds::broker_file::{BrokerFile, FILE_NAME, FOLDER};
+use serde::Serialize;
+
+use crate::options::ObjectsOptions;
+
+/// Prints this pod's copy, or what the copies that are given come to.
+///
+/// # Errors
+/// One sentence: a file that is no copy, a copy that is not whole, or that of a broker which is missing.
+pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
+    if options.data.is_empty() && options.files.is_empty() {
+        return print(&Some(own_copy()?));
+    }
+    let mut copies = Vec::new();
+    for file in &options.files {
+        let before = copies.len();
+        read(file, &mut copies).with_context(|| format!("{} holds something that is no copy", file.display()))?;
+        if copies.len() == before {
+            bail!("{} holds no copy", file.display());
+        }
+    }
+    for dir in &options.data {
+        copies.push(copy::of(dir)?);
+    }
+    let without = options.without.iter().copied().map(BrokerId).collect();
+    let objects = restore(&copies, &without)?;
+    for object in &objects.left_out {
+        eprintln!("left out {object}: none of its own replicas knows it, so its topic was deleted");
+    }
+    let Objects { assignments, topics, cluster, left_out: _ } = &objects;
+    print(assignments)?;
+    print(topics)?;
+    print(cluster)
+}
+
+/// The copy of the broker in whose pod this is.
+fn own_copy() -> anyhow::Result<Copy> {
+    let name = Path::new(FOLDER).join(FILE_NAME);
+    let text = std::fs::read_to_string(&name)
+        .with_context(|| format!("failed to read {}: outside a broker's pod give --data", name.display()))?;
+    let file = BrokerFile::parse(&text).with_context(|| format!("{} is no broker's file", name.display()))?;
+    Ok(copy::of(&file.data)?)
+}
+
+fn read(file: &Path, copies: &mut Vec<Copy>) -> anyhow::Result<()> {
+    let input: Box<dyn Read> =
+        if file == Path::new("-") { Box::new(stdin().lock()) } else { Box::new(File::open(file)?) };
+    for copy in serde_json::Deserializer::from_reader(BufReader::new(input)).into_iter() {
+        copies.push(copy?);
+    }
+    Ok(())
+}
+
+/// One a line: `kubectl` takes them like that too.
+fn print<'a, T: Serialize + 'a>(objects: impl IntoIterator<Item = &'a T>) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    for object in objects {
+        serde_json::to_writer(&mut out, object)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
