@@ -86,7 +86,7 @@ async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_silent_is_missed_by_its_followers_while_they_follow_it() {
+async fn a_leader_that_is_silent_or_not_there_is_missed_by_its_followers_while_they_follow_it() {
     let cluster = Cluster::start(&[]).await;
     let unheard = |id: i32| cluster.brokers[&id].broker.replicas().unheard().borrow().clone();
     assert!(unheard(1).is_empty());
@@ -97,6 +97,11 @@ async fn a_leader_that_is_silent_is_missed_by_its_followers_while_they_follow_it
     until("both miss it", || [1, 2].iter().all(|id| unheard(*id).contains(&BrokerId(0)))).await;
     cluster.elect(1);
     until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty())).await;
+
+    // Where nobody listens any more, as on a machine without power.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    cluster.change(|objects| _ = objects.ports.insert(BrokerId(1), nobody));
+    until("its follower misses the next one, too", || unheard(2).contains(&BrokerId(1))).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Work;
 use super::connection::{CallError, Connection};
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
-use crate::env::{self, Workers};
+use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::{Checkpoints, PartitionKey};
 use crate::replica::partition::Partition;
@@ -40,6 +40,8 @@ pub(super) struct Fetcher {
     unheard: watch::Sender<BTreeSet<BrokerId>>,
     /// The leader is among the unheard.
     misses: bool,
+    /// Since when there has been no connection to it; none while there is one.
+    unreached_since: Option<Instant>,
 }
 
 impl Fetcher {
@@ -52,7 +54,7 @@ impl Fetcher {
         todo: watch::Receiver<Work>,
         unheard: watch::Sender<BTreeSet<BrokerId>>,
     ) -> Fetcher {
-        Fetcher { me, leader, workers, checkpoints, throttle, todo, unheard, misses: false }
+        Fetcher { me, leader, workers, checkpoints, throttle, todo, unheard, misses: false, unreached_since: None }
     }
 
     /// Fetches until it is aborted.
@@ -68,10 +70,8 @@ impl Fetcher {
                     if env::now() > began + longest {
                         pause = FIRST_PAUSE;
                     }
-                    tokio::select! {
-                        () = env::sleep_until(env::now() + pause) => {}
-                        changed = self.todo.changed() => if changed.is_err() { return },
-                    }
+                    let due = self.due_unreached(&work);
+                    let _ = self.wait(&work, due, env::sleep_until(env::now() + pause)).await;
                     pause = longest.min(2 * pause);
                 }
             }
@@ -86,10 +86,11 @@ impl Fetcher {
             let _ = self.todo.changed().await;
             return Ok(());
         };
-        let mut connection = tokio::select! {
-            opened = Connection::open(endpoint, Str::from(format!("broker-{}-fetcher", self.me.id))) => opened?,
-            () = news(&mut self.todo, work) => return Ok(()),
-        };
+        let due = self.due_unreached(work);
+        let opening = Connection::open(endpoint, Str::from(format!("broker-{}-fetcher", self.me.id)));
+        let Some(opened) = self.wait(work, due, opening).await else { return Ok(()) };
+        let mut connection = opened?;
+        self.unreached_since = None;
         let mut rounds = Rounds::new(work);
         let rate = work.settings.follower_throttled_rate;
         loop {
@@ -110,19 +111,11 @@ impl Fetcher {
                 }
             }
             let request = round::request(self.me, &asked, &work.settings);
-            let response = {
-                let mut response = pin!(connection.call(FETCH_VERSION, &request));
-                let mut due = now + work.settings.replica_fetch_wait_max + GRACE;
-                loop {
-                    tokio::select! {
-                        response = &mut response => break response?,
-                        () = news(&mut self.todo, work) => return Ok(()),
-                        () = env::sleep_until(due), if !self.misses => {
-                            if env::now() > due + STALL { due = env::now() + GRACE } else { self.miss(true) }
-                        }
-                    }
-                }
+            let due = now + patience(work);
+            let Some(response) = self.wait(work, due, connection.call(FETCH_VERSION, &request)).await else {
+                return Ok(());
             };
+            let response = response?;
             self.miss(false);
             if let Some(reserved) = reserved {
                 reserved.pass(round::slow_bytes(&asked, &response));
@@ -136,6 +129,26 @@ impl Fetcher {
 }
 
 impl Fetcher {
+    /// Waits for the leader, or until there is something new to do: none then. From `due` on the leader is missed.
+    async fn wait<T>(&mut self, work: &Work, mut due: Instant, leader: impl Future<Output = T>) -> Option<T> {
+        let mut leader = pin!(leader);
+        loop {
+            tokio::select! {
+                given = &mut leader => return Some(given),
+                () = news(&mut self.todo, work) => return None,
+                () = env::sleep_until(due), if !self.misses => {
+                    if env::now() > due + STALL { due = env::now() + GRACE } else { self.miss(true) }
+                }
+            }
+        }
+    }
+
+    /// Until when a connection may be missing. A machine without power breaks it, or not, and is not there to take another: as silent
+    /// as one that stands still.
+    fn due_unreached(&mut self, work: &Work) -> Instant {
+        *self.unreached_since.get_or_insert_with(env::now) + patience(work)
+    }
+
     /// Says whether the leader is missed, if that is new.
     fn miss(&mut self, misses: bool) {
         if std::mem::replace(&mut self.misses, misses) != misses {
@@ -145,6 +158,11 @@ impl Fetcher {
             });
         }
     }
+}
+
+/// How long a leader may say nothing.
+fn patience(work: &Work) -> Duration {
+    work.settings.replica_fetch_wait_max + GRACE
 }
 
 /// Resolves when there is something new to do; what need not be done any more shows when it is asked for.
