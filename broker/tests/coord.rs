@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
@@ -217,8 +216,7 @@ async fn a_broker_that_dies_when_its_word_was_the_last_about_a_deleted_topic_doe
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
     let topic_id = create(&coord, "orders", 1).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    until_copied(&world).await;
     ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap();
     coord.ask().send(Ask::Removed { topic_id, partition: 0 }).await.unwrap();
     shows(&coord, "the grave is gone", |image| image.deleted.is_empty()).await;
@@ -377,9 +375,7 @@ async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
     create(&coord, "orders", 3).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    // The copy is written by a real thread, which paused time does not wait for.
-    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    until_copied(&world).await;
     world.server.faults().set_outage(true);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(led(&coord.images().borrow(), "orders"), 3);
@@ -392,9 +388,7 @@ async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
     assert_eq!(coord.incarnation(), incarnation);
     assert_eq!(led(&coord.images().borrow(), "orders"), 3);
     world.server.faults().set_outage(false);
-    let (mut session, back) = (coord.session(), Instant::now());
-    tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
-    assert!(back.elapsed() < ottla_crds::lease::EXPIRE, "it had to wait for its own predecessor: {:?}", back.elapsed());
+    has_its_lease_in_time(&coord).await;
     create(&coord, "after", 1).await.unwrap();
     assert!(coord.signs_of_life().last().elapsed() < Duration::from_secs(3));
 }
@@ -405,8 +399,7 @@ async fn a_broker_that_started_without_the_api_server_has_its_lease_before_it_is
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
     create(&coord, "orders", 3).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    until_exists(&world.data.path().join("0/ottla.objects")).await;
+    until_copied(&world).await;
     kill(coord, dir);
     world.server.faults().set_outage(true);
     let dir = world.dir(0);
@@ -416,9 +409,7 @@ async fn a_broker_that_started_without_the_api_server_has_its_lease_before_it_is
     world.server.faults().set_outage(false);
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.server.faults().set_latency(Duration::ZERO);
-    let (mut session, back) = (coord.session(), Instant::now());
-    tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
-    assert!(back.elapsed() < ottla_crds::lease::EXPIRE, "{:?}", back.elapsed());
+    has_its_lease_in_time(&coord).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -575,7 +566,21 @@ fn kill(coord: Coord, dir: DataDir) {
     drop(dir);
 }
 
-async fn until_exists(path: &Path) {
+/// Waits until a broker that hears the API server again has its Lease: before whoever hears it too gives the broker up.
+async fn has_its_lease_in_time(coord: &Coord) {
+    let (mut session, back) = (coord.session(), Instant::now());
+    tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert!(
+        back.elapsed() < ottla_crds::lease::EXPIRE,
+        "it had to wait, perhaps for its predecessor: {:?}",
+        back.elapsed()
+    );
+}
+
+/// Waits for the first copy of broker 0. A real thread writes it, which paused time does not wait for.
+async fn until_copied(world: &World) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let path = world.data.path().join("0/ottla.objects");
     for _ in 0..200 {
         if path.exists() {
             return;

@@ -1,8 +1,8 @@
 //! When no in-sync member is valid: brokers report what they still have, and the longest log leads.
 //!
 //! Always: nobody is elected before every last member of the ISR has reported, nor while a replica that reported more is not seen, so
-//! nothing that still exists is given up; unless an
-//! administrator orders it for the very leader epoch in which the partition waits, so that an order is obeyed once.
+//! nothing that still exists is given up; unless an administrator orders it for the very leader epoch in which the partition waits, so
+//! that an order is obeyed once.
 
 use std::collections::BTreeSet;
 

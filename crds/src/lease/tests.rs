@@ -381,6 +381,15 @@ async fn seen(observer: &mut watch::Receiver<Sightings>, wanted: Sight) -> Durat
     start.elapsed()
 }
 
+/// A server, an observer, and a process that was seen to renew.
+async fn observed() -> (Server, Api<Lease>, watch::Receiver<Sightings>, Process) {
+    let (server, api) = server();
+    let mut observer = observer(&api);
+    let one = Process::start(&api, claim("one"));
+    seen(&mut observer, Sight::Alive).await;
+    (server, api, observer, one)
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_observer_sees_a_life() {
     let (_server, api) = server();
@@ -399,19 +408,13 @@ async fn an_observer_sees_a_life() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_wakes_no_user() {
-    let (_server, api) = server();
-    let mut observer = observer(&api);
-    let _one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (_server, _api, mut observer, _one) = observed().await;
     assert!(timeout(Duration::from_secs(60), observer.changed()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_given_up_while_the_api_server_is_away_or_the_watch_is_frozen() {
-    let (server, api) = server();
-    let mut observer = observer(&api);
-    let _one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (server, _api, mut observer, _one) = observed().await;
     server.faults().set_outage(true);
     let dead = |seen: &Sightings| seen.values().any(|sighting| sighting.sight == Sight::Expired);
     assert!(timeout(Duration::from_secs(3600), observer.wait_for(dead)).await.is_err());
@@ -426,10 +429,7 @@ async fn whoever_renews_soon_after_an_api_server_that_was_away_is_not_given_up()
     let dead = |seen: &Sightings| seen.values().any(|sighting| sighting.sight == Sight::Expired);
     // Shorter than its patience, and longer.
     for tenths in (0..70).chain(200..270).step_by(2) {
-        let (server, api) = server();
-        let mut observer = observer(&api);
-        let one = Process::start(&api, claim("one"));
-        seen(&mut observer, Sight::Alive).await;
+        let (server, api, mut observer, one) = observed().await;
         server.faults().set_outage(true);
         one.kill();
         sleep(tenths * Duration::from_millis(100)).await;
@@ -445,10 +445,7 @@ async fn whoever_renews_soon_after_an_api_server_that_was_away_is_not_given_up()
 async fn a_lease_that_was_deleted_while_the_api_server_was_away_has_its_time_too() {
     let gone = |seen: &Sightings| seen.values().all(|sighting| sighting.sight == Sight::Expired);
     for tenths in (0..70).step_by(2) {
-        let (server, api) = server();
-        let mut observer = observer(&api);
-        let one = Process::start(&api, claim("one"));
-        seen(&mut observer, Sight::Alive).await;
+        let (server, api, mut observer, one) = observed().await;
         server.faults().set_outage(true);
         one.kill();
         sleep(Duration::from_secs(20) + tenths * Duration::from_millis(100)).await;
@@ -463,10 +460,7 @@ async fn a_lease_that_was_deleted_while_the_api_server_was_away_has_its_time_too
 
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_lost_again_and_again_does_not_keep_the_dead_alive() {
-    let (server, api) = server();
-    let mut observer = observer(&api);
-    let one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (server, _api, mut observer, one) = observed().await;
     one.kill();
     let flaps = async {
         loop {
@@ -484,10 +478,7 @@ async fn an_api_server_that_is_lost_again_and_again_does_not_keep_the_dead_alive
 
 #[tokio::test(start_paused = true)]
 async fn after_its_own_stall_an_observer_gives_nobody_up_too_early() {
-    let (_server, api) = server();
-    let mut observer = observer(&api);
-    let one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (_server, _api, mut observer, one) = observed().await;
     one.kill();
     advance(Duration::from_secs(60)).await;
     assert!(seen(&mut observer, Sight::Expired).await >= EXPIRE - Duration::from_secs(1));
@@ -495,10 +486,7 @@ async fn after_its_own_stall_an_observer_gives_nobody_up_too_early() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_look_from_before_its_own_stall_proves_nothing() {
-    let (server, api) = server();
-    let mut observer = observer(&api);
-    let one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (server, _api, mut observer, one) = observed().await;
     one.kill();
     seen(&mut observer, Sight::Overdue).await;
     server.faults().set_latency(Duration::from_millis(900));
@@ -510,10 +498,7 @@ async fn a_second_look_from_before_its_own_stall_proves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_lease_is_no_proof_of_a_death() {
-    let (_server, api) = server();
-    let mut observer = observer(&api);
-    let _one = Process::start(&api, claim("one"));
-    seen(&mut observer, Sight::Alive).await;
+    let (_server, api, mut observer, _one) = observed().await;
     api.delete("prod-broker-0", &DeleteParams::default()).await.unwrap();
     let missed = |seen: &Sightings| {
         seen.get("prod-broker-0").is_none_or(|sighting| !matches!(sighting.sight, Sight::Alive | Sight::Overdue))

@@ -38,15 +38,20 @@ pub fn unheard<'a>(
         let id = names::broker_id(cluster, lease);
         sighting.sight == Sight::Alive && id.is_some_and(|id| heard.get(&id) == Some(&Heard::Answers))
     };
-    let said = leases.iter().filter(is_there).filter_map(|(_, it)| it.annotations.get(names::UNHEARD_ANNOTATION));
-    said.flat_map(|ids| ids.split(',')).filter_map(|id| Some(BrokerId(id.parse().ok()?)))
+    let ids = leases.iter().filter(is_there).flat_map(|(_, sighting)| listed(sighting, names::UNHEARD_ANNOTATION));
+    ids.filter_map(|id| Some(BrokerId(id.parse().ok()?)))
 }
 
 /// The topics of which a broker holds partitions that no assignment tells of, by what brokers say on their Leases, dead or alive.
 pub fn missing(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
     let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
-    let said = brokers.filter_map(|(_, sighting)| sighting.annotations.get(names::MISSING_ANNOTATION));
-    said.flat_map(|topics| topics.split(',')).filter(|topic| !topic.is_empty()).map(str::to_owned).collect()
+    brokers.flat_map(|(_, sighting)| listed(sighting, names::MISSING_ANNOTATION)).map(str::to_owned).collect()
+}
+
+/// A list that a broker says on its Lease.
+fn listed<'a>(sighting: &'a Sighting, annotation: &'static str) -> impl Iterator<Item = &'a str> {
+    let said = sighting.annotations.get(annotation).map_or("", String::as_str);
+    said.split(',').filter(|item| !item.is_empty())
 }
 
 impl Observation<'_> {
@@ -126,14 +131,14 @@ impl Observation<'_> {
 mod tests {
     use super::*;
 
+    fn that_says(sight: Sight, annotation: &str, said: &str) -> Sighting {
+        let annotations = BTreeMap::from([(annotation.to_owned(), said.to_owned())]);
+        Sighting { sight, holder: None, acquired: None, annotations }
+    }
+
     #[test]
     fn what_any_broker_misses_is_missing() {
-        let lease = |sight, missing: &str| Sighting {
-            sight,
-            holder: None,
-            acquired: None,
-            annotations: BTreeMap::from([(names::MISSING_ANNOTATION.to_owned(), missing.to_owned())]),
-        };
+        let lease = |sight, missing| that_says(sight, names::MISSING_ANNOTATION, missing);
         let leases: Sightings = [
             (names::broker("prod", BrokerId(0)), lease(Sight::Alive, "a,b")),
             (names::broker("prod", BrokerId(1)), lease(Sight::Expired, "b,c")),
@@ -146,12 +151,7 @@ mod tests {
 
     #[test]
     fn only_brokers_that_are_there_themselves_are_witnesses() {
-        let lease = |sight, unheard: &str| Sighting {
-            sight,
-            holder: None,
-            acquired: None,
-            annotations: BTreeMap::from([(names::UNHEARD_ANNOTATION.to_owned(), unheard.to_owned())]),
-        };
+        let lease = |sight, unheard| that_says(sight, names::UNHEARD_ANNOTATION, unheard);
         let leases: Sightings = [
             (names::broker("prod", BrokerId(0)), lease(Sight::Alive, "4,5")),
             (names::broker("prod", BrokerId(1)), lease(Sight::Alive, "6")),
