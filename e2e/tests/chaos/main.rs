@@ -247,8 +247,11 @@ fn a_leader_whose_disk_fails_ends_and_others_lead() -> Result<()> {
         while chaos.goes_on() {
             let victim = chaos.leader()?;
             for partition in chaos.led_by(victim)? {
-                // The next segment can't be created.
-                std::fs::remove_dir_all(chaos.trio.data(victim).join(format!("{TOPIC}-{partition}")))?;
+                // The next segment can't be created; in a folder that is only being emptied it still could.
+                let folder = chaos.trio.data(victim).join(format!("{TOPIC}-{partition}"));
+                let gone = folder.with_extension("gone");
+                std::fs::rename(&folder, &gone)?;
+                std::fs::remove_dir_all(gone)?;
             }
             chaos.count("disk failed");
             chaos.trio.wait_until_it_ends(victim)?;
