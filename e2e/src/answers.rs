@@ -18,6 +18,9 @@ use crate::raw::Connection;
 use crate::target::Target;
 use crate::wait::until;
 
+/// Longer than anything takes on a loaded machine.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
 /// Requests to one broker and what it answered.
 pub struct Conversation<'a> {
     target: &'a Target,
@@ -127,7 +130,7 @@ impl Conversation<'_> {
 
     /// Waits until this many partitions of a topic are served. Metadata may name leaders that don't know it yet.
     pub fn settled(&mut self, topic: &str, partitions: i32) -> Result<()> {
-        until(Duration::from_secs(20), &format!("{topic} to be served"), || {
+        until(LIMIT, &format!("{topic} to be served"), || {
             let latest =
                 |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
             let partitions = (0..partitions).map(latest).collect();
@@ -165,7 +168,9 @@ impl Conversation<'_> {
             .map(|(rule, word)| (Regex::new(rule).expect("a regular expression"), word))
             .into()
         });
-        let mut text = text.replace(&self.target.port().to_string(), "PORT");
+        // Between word boundaries: an id may have the same digits in it.
+        let port = Regex::new(&format!(r"\b{}\b", self.target.port())).expect("a regular expression");
+        let mut text = port.replace_all(text, "PORT").into_owned();
         for (rule, word) in NAMED.iter() {
             let replace = |found: &Captures<'_>| {
                 let found = &found[0];

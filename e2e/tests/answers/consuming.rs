@@ -19,7 +19,7 @@ fn fill(broker: &mut Conversation<'_>, name: &str) -> Result<()> {
         let records = Some(Records::from(batch(3).bytes().clone()));
         let partition_data = vec![PartitionProduceData { index: 0, records }];
         let topic_data = vec![TopicProduceData { name: text(name), partition_data, ..Default::default() }];
-        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 60_000, topic_data, ..Default::default() };
         let answer = broker.quietly(12, request)?;
         ensure!(answer.responses[0].partition_responses[0].error_code.is_none(), "{answer:?}");
     }
@@ -129,7 +129,7 @@ fn offsets_are_listed_by_time() -> Result<()> {
                     })
                     .collect(),
             }],
-            timeout_ms: 10_000,
+            timeout_ms: 60_000,
             ..Default::default()
         };
         for version in 1..=11 {
@@ -193,7 +193,7 @@ fn records_are_deleted_up_to_an_offset() -> Result<()> {
                 name: text(name),
                 partitions: vec![DeleteRecordsPartition { partition_index, offset }],
             }],
-            timeout_ms: 10_000,
+            timeout_ms: 60_000,
         };
         for version in 0..=2 {
             broker.ask("nothing", version, ask("delete-records", 0, 0))?;

@@ -4,7 +4,8 @@ use crate::offsets::{commit, coordinated};
 use crate::{play, text, topic};
 use anyhow::Result;
 use bytes::Bytes;
-use ottla_e2e::answers::Conversation;
+use ottla_e2e::answers::{Conversation, LIMIT};
+use ottla_e2e::wait::until;
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::m12_heartbeat::HeartbeatRequest;
 use ottla_wire::m13_leave_group::{LeaveGroupRequest, MemberIdentity};
@@ -12,7 +13,7 @@ use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
 use ottla_wire::m16_list_groups::ListGroupsRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
-use ottla_wire::{OffsetCommitRequest, Str};
+use ottla_wire::{ErrorCode, OffsetCommitRequest, Str};
 
 /// A member that speaks "connect": the broker must not look into its bytes.
 fn join(group: &str, member: &Str, instance: Option<&str>) -> JoinGroupRequest {
@@ -86,7 +87,7 @@ fn members_join_and_leave() -> Result<()> {
         broker.ask("asking alone disturbs nobody", 4, heartbeat(group, 1, &first))?;
         broker.send_on(1, 9, &join(group, &second, None))?;
         // The join is on its way on another connection: the first member hears of it by a heartbeat sooner or later.
-        ottla_e2e::wait::until(std::time::Duration::from_secs(10), "the rebalance", || {
+        until(LIMIT, "the rebalance", || {
             let beat = broker.quietly(4, heartbeat(group, 1, &first))?;
             Ok((!beat.error_code.is_none()).then_some(()))
         })?;
@@ -147,7 +148,7 @@ fn members_join_and_leave() -> Result<()> {
 #[test]
 fn joins_are_checked() -> Result<()> {
     play("join-errors", |broker| {
-        coordinated(broker, &["checked", "checked.unknown"])?;
+        coordinated(broker, &["", "checked", "checked.unknown"])?;
         let new = || join("checked", &text(""), None);
         broker.ask("no group", 9, JoinGroupRequest { group_id: text(""), ..new() })?;
         broker.ask("a short session", 9, JoinGroupRequest { session_timeout_ms: 5_999, ..new() })?;
@@ -228,7 +229,10 @@ fn groups_are_listed() -> Result<()> {
         let mut ask = |title: &str, version, states: &[&str], types: &[&str]| -> Result<()> {
             let list = |names: &[&str]| names.iter().map(|name| text(name)).collect();
             let request = ListGroupsRequest { states_filter: list(states), types_filter: list(types) };
-            let answer = broker.quietly(version, request)?;
+            let answer = until(LIMIT, "groups that are all loaded", || {
+                let answer = broker.quietly(version, request.clone())?;
+                Ok((answer.error_code != ErrorCode::COORDINATOR_LOAD_IN_PROGRESS).then_some(answer))
+            })?;
             let group = answer.groups.iter().find(|group| group.group_id == text("listed"));
             broker.note(&format!("{title} {version}"), &format!("{:?} {group:#?}", answer.error_code));
             Ok(())

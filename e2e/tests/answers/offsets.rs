@@ -2,7 +2,7 @@
 
 use crate::{play, text, topic};
 use anyhow::Result;
-use ottla_e2e::answers::Conversation;
+use ottla_e2e::answers::{Conversation, LIMIT};
 use ottla_e2e::wait::until;
 use ottla_wire::m08_offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::m09_offset_fetch::{
@@ -11,13 +11,12 @@ use ottla_wire::m09_offset_fetch::{
 use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m47_offset_delete::{OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::{ErrorCode, Uuid};
-use std::time::Duration;
 
 /// Waits until these groups have coordinators that have loaded them, each from its own partition of the offsets topic: the
 /// first question makes that topic.
 pub fn coordinated(broker: &mut Conversation<'_>, groups: &[&str]) -> Result<()> {
     for group in groups {
-        until(Duration::from_secs(30), "the coordinator", || {
+        until(LIMIT, "the coordinator", || {
             let keys = vec![text(group)];
             let answer = broker.quietly(4, FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() })?;
             if !answer.coordinators[0].error_code.is_none() {
@@ -63,7 +62,7 @@ fn fetch(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequest {
 fn offsets_are_committed_and_fetched() -> Result<()> {
     play("offsets", |broker| {
         let id = topic(broker, "offsets", 3, &[])?;
-        coordinated(broker, &["committers", "committers.unknown"])?;
+        coordinated(broker, &["", "committers", "committers.unknown"])?;
         for version in 2..=9 {
             let offset = i64::from(version);
             broker.ask(
@@ -148,7 +147,7 @@ fn offsets_are_committed_and_fetched() -> Result<()> {
 fn offsets_are_deleted() -> Result<()> {
     play("offset-delete", |broker| {
         topic(broker, "forget", 2, &[])?;
-        coordinated(broker, &["forgetters", "forgetters.unknown"])?;
+        coordinated(broker, &["", "forgetters", "forgetters.unknown"])?;
         broker.ask("commit", 8, commit("forgetters", "forget", &[(0, 1, None), (1, 1, None)]))?;
         let ask = |group: &str, topic: &str, partitions: &[i32]| OffsetDeleteRequest {
             group_id: text(group),

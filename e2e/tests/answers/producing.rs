@@ -1,24 +1,22 @@
 //! Produce and InitProducerId.
 
+use crate::offsets::coordinated;
 use crate::{TIME, batch, play, text, topic};
 use anyhow::Result;
 use bytes::Bytes;
 use ottla_batch::{Batch, BatchBuilder, Codec, Compression, NewRecord};
-use ottla_e2e::answers::Conversation;
+use ottla_e2e::answers::{Conversation, LIMIT};
 use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::{Records, Uuid};
-use std::time::Duration;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn produce(name: &str, partition: i32, records: Option<Bytes>) -> ProduceRequest {
     ProduceRequest {
         transactional_id: None,
         acks: -1,
-        timeout_ms: 10_000,
+        timeout_ms: 60_000,
         topic_data: vec![TopicProduceData {
             name: text(name),
             topic_id: Uuid::nil(),
@@ -42,6 +40,8 @@ fn altered(batch: &Batch, alter: impl Fn(&mut ottla_batch::BatchHeader)) -> Opti
 fn batches_are_appended_or_refused() -> Result<()> {
     play("produce", |broker| {
         let id = topic(broker, "produce", 1, &[])?;
+        // Makes the offsets topic.
+        coordinated(broker, &["produce"])?;
         for version in 3..=12 {
             broker.ask("a batch", version, produce("produce", 0, bytes(&batch(2))))?;
         }

@@ -114,7 +114,7 @@ fn partitions_are_added_or_refused() -> Result<()> {
                 brokers.iter().map(|ids| CreatePartitionsAssignment { broker_ids: ids.to_vec() }).collect()
             }),
         };
-        let ask = |topics| CreatePartitionsRequest { topics, timeout_ms: 10_000, validate_only: false };
+        let ask = |topics| CreatePartitionsRequest { topics, timeout_ms: 60_000, validate_only: false };
         broker.ask("to three", 3, ask(vec![to("grow", 3, None)]))?;
         broker.settled("grow", 3)?;
         let only = CreatePartitionsRequest { validate_only: true, ..ask(vec![to("grow", 9, None)]) };
@@ -149,7 +149,7 @@ fn topics_are_deleted_by_name_and_by_id() -> Result<()> {
         let id = topic(broker, "delete.d", 1, &[])?;
         let names = |names: &[&str]| DeleteTopicsRequest {
             topic_names: names.iter().map(|name| text(name)).collect(),
-            timeout_ms: 10_000,
+            timeout_ms: 60_000,
             ..Default::default()
         };
         let states = |states: &[(Option<&str>, Uuid)]| DeleteTopicsRequest {
@@ -157,7 +157,7 @@ fn topics_are_deleted_by_name_and_by_id() -> Result<()> {
                 .iter()
                 .map(|(name, topic_id)| DeleteTopicState { name: name.map(text), topic_id: *topic_id })
                 .collect(),
-            timeout_ms: 10_000,
+            timeout_ms: 60_000,
             ..Default::default()
         };
         broker.ask("by name", 1, names(&["delete.a"]))?;
