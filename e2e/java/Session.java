@@ -19,7 +19,7 @@ import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.common.utils.Exit;
 
 public class Session {
-    private static final int LIMIT_SECONDS = 60;
+    private static final int LIMIT_SECONDS = 180;
 
     /** The exit code of the running tool. Only one runs at a time. */
     private static volatile CompletableFuture<Integer> exit;

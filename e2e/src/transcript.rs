@@ -63,7 +63,7 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
             };
             if step.mode == '~' {
                 let settled = |ok: bool| (ok && !record).then_some(());
-                let limit = Duration::from_secs(if record { 8 } else { 20 });
+                let limit = Duration::from_secs(if record { 8 } else { 120 });
                 let _ = until(limit, "the output", || Ok(settled(ask()?)));
             } else {
                 ask()?;
@@ -162,8 +162,10 @@ fn normalise(text: &str, target: &Target) -> String {
         let compiled = rules.map(|(rule, by)| (Regex::new(rule).expect("the rules are regular expressions"), by));
         compiled.into()
     });
-    let text = text.replace(&target.bootstrap(), "localhost:9092").replace(&target.port().to_string(), "9092 ");
-    let mut text = text.replace(&target.log_dir().display().to_string(), "LOG_DIR");
+    let text = text.replace(&target.bootstrap(), "localhost:9092");
+    // Between word boundaries: a time may have the same digits in it.
+    let port = Regex::new(&format!(r"\b{}\b", target.port())).expect("a regular expression");
+    let mut text = port.replace_all(&text, "9092 ").replace(&target.log_dir().display().to_string(), "LOG_DIR");
     for (rule, by) in RULES.iter() {
         text = rule.replace_all(&text, *by).into_owned();
     }
