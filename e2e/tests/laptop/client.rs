@@ -22,7 +22,7 @@ const CLOSED: &str = "the broker closed the connection";
 pub fn create(connection: &mut Connection, name: &str, partitions: i32) -> Result<()> {
     let topic =
         CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
     let answer = connection.ask(7, &request)?.context(CLOSED)?;
     let code = answer.topics.first().context("one topic was asked for")?.error_code;
     ensure!(code.is_none(), "{code:?}");
@@ -63,7 +63,7 @@ pub fn try_produce(
     let records = Some(Records::from(batch.build().bytes().clone()));
     let partition_data = vec![PartitionProduceData { index: partition, records }];
     let topic_data = vec![TopicProduceData { name: topic.into(), partition_data, ..Default::default() }];
-    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 60_000, topic_data, ..Default::default() };
     let answer = connection.ask(9, &request)?.context(CLOSED)?;
     let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
     let partition = partition.context("one partition was asked for")?;

@@ -58,10 +58,10 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
     ready("Ready")?;
     let before = (assigned()?, id()?);
     let objects_before = until(LIMIT, "every broker's copy to know the topic", || {
+        // It fails where one has not written its copy yet.
         let output = objects(&laptop, &[0, 1, 2])?.output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout)?;
-        Ok(printed.contains("KafkaTopic\"").then_some(printed))
+        Ok((output.status.success() && printed.contains("KafkaTopic\"")).then_some(printed))
     })?;
 
     laptop.kubectl("delete ka --all")?;
