@@ -1,6 +1,6 @@
 //! A partition moves with `kafka-reassign-partitions`, no faster than its throttle: from brokers 0 and 1 to 1 and 2.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_e2e::leash::Folder;
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::target::{Maker, ottla_program};
@@ -9,7 +9,7 @@ use ottla_e2e::trio::Trio;
 use ottla_e2e::wait::until;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 /// More than a follower fetches at once.
 const RECORDS: usize = 300;
 const RECORD: usize = 10_000;
@@ -59,12 +59,21 @@ impl Session {
         described.map_err(|error| error.context(said))
     }
 
-    /// Replicas and ISR of the partition, in order of their ids.
-    fn brokers(&self) -> Result<(Vec<i32>, Vec<i32>)> {
-        let mut partition = self.trio.partitions("moved")?.remove(0);
-        partition.replica_nodes.sort_unstable();
-        partition.isr_nodes.sort_unstable();
-        Ok((partition.replica_nodes, partition.isr_nodes))
+    /// Waits until these are the partition's replicas and its ISR, by the broker that is asked: another one has told the tool.
+    fn wait_until_on(&self, replicas: &[i32], isr: &[i32]) -> Result<()> {
+        let mut shown = Vec::new();
+        let so = until(LIMIT, "the replicas", || {
+            shown = self.trio.partitions("moved")?;
+            Ok(shown
+                .iter_mut()
+                .all(|one| {
+                    one.replica_nodes.sort_unstable();
+                    one.isr_nodes.sort_unstable();
+                    one.replica_nodes == replicas && one.isr_nodes == isr
+                })
+                .then_some(()))
+        });
+        so.with_context(|| format!("{shown:?}"))
     }
 }
 
@@ -104,7 +113,7 @@ fn a_partition_moves_no_faster_than_its_throttle_which_verify_clears() -> Result
     session.produce()?;
     let said = session.reassign("--verify")?;
     ensure!(said.contains("Reassignment of partition moved-0 is still in progress."), "{said}");
-    assert_eq!(session.brokers()?, (vec![0, 1, 2], vec![0, 1]));
+    session.wait_until_on(&[0, 1, 2], &[0, 1])?;
 
     let said = session.reassign("--execute --additional --throttle 100000000")?;
     ensure!(said.contains("The inter-broker throttle limit was set to 100000000 B/s"), "{said}");
@@ -114,7 +123,7 @@ fn a_partition_moves_no_faster_than_its_throttle_which_verify_clears() -> Result
     })?;
     ensure!(said.contains("Clearing broker-level throttles on brokers 0,1,2"), "{said}");
     ensure!(said.contains("Clearing topic-level throttles on topic moved"), "{said}");
-    assert_eq!(session.brokers()?, (vec![1, 2], vec![1, 2]));
+    session.wait_until_on(&[1, 2], &[1, 2])?;
     for broker in 0..3 {
         session.wait_until_described(&format!("--entity-type brokers --entity-name {broker}"), &[])?;
     }
