@@ -581,12 +581,10 @@ async fn has_its_lease_in_time(coord: &Coord) {
 async fn until_copied(world: &World) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let path = world.data.path().join("0/ottla.objects");
-    for _ in 0..200 {
-        if path.exists() {
-            return;
-        }
+    let began = std::time::Instant::now();
+    while !path.exists() {
+        assert!(began.elapsed() < Duration::from_secs(120), "{} was never written", path.display());
         std::thread::sleep(Duration::from_millis(10));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("{} was never written", path.display());
 }

@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, Str};
 use tempfile::TempDir;
 
 const CLUSTER: &str = "local";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 async fn start(client: &KubeClient, id: i32, data: &TempDir) -> Node {
     let any_port = "127.0.0.1:0".parse().unwrap();

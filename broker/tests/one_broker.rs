@@ -135,7 +135,7 @@ async fn what_waits_for_followers_holds_nothing_of_the_budget_for_requests() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), produced).await.expect("9 MB find no room in a budget of 3 MB");
+    tokio::time::timeout(Duration::from_secs(120), produced).await.expect("9 MB find no room in a budget of 3 MB");
     assert_eq!(partition.high_watermark.get(), 0, "the follower has not come yet");
     assert!(one.broker.stop().await);
 }
@@ -205,8 +205,10 @@ async fn a_failed_disk_is_told_and_answered_as_such() {
     let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
     one.led(&t).await;
     let mut client = Client::connect(one.port).await;
-    // The next segment can't be created.
-    std::fs::remove_dir_all(data.path().join("t-0")).unwrap();
+    // The next segment can't be created; in a folder that is only being emptied it still could.
+    let gone = data.path().join("gone");
+    std::fs::rename(data.path().join("t-0"), &gone).unwrap();
+    std::fs::remove_dir_all(gone).unwrap();
     loop {
         let response = client.call(13, &produce(&t, -1, batch(&["x"]).bytes().clone().into())).await;
         match produced(&response).error_code {

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use crate::common::{Client, batch, values};
 
 pub const LISTENER: &str = "internal";
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What the cluster's objects say.
 pub struct Objects {
@@ -278,7 +278,7 @@ impl Cluster {
     pub async fn produce(&self, id: i32, values: &[&str]) -> i64 {
         let mut client = self.client(id).await;
         loop {
-            let (code, offset) = self.try_produce(&mut client, values, 10_000).await;
+            let (code, offset) = self.try_produce(&mut client, values, 60_000).await;
             match code {
                 ErrorCode::NONE => return offset,
                 ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::NOT_ENOUGH_REPLICAS => {
@@ -300,7 +300,7 @@ impl Cluster {
         let mut builder = BatchBuilder::new(Codec::None).producer(7, 0, sequence);
         let value = sequence.to_string();
         builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(value.as_bytes()), ..NewRecord::default() });
-        let response = client.call(13, &self.request_of(-1, 10_000, &builder.build())).await;
+        let response = client.call(13, &self.request_of(-1, 60_000, &builder.build())).await;
         response.responses[0].partition_responses[0].error_code
     }
 

@@ -71,8 +71,7 @@ async fn an_old_leader_cannot_shrink_the_isr_nor_commit_anything() {
     cluster.produce(1, &["new"]).await;
     let (code, _) = cluster.try_produce(&mut old, &["old"], 1500).await;
     assert_ne!(code, ErrorCode::NONE);
-    let asked = cluster.objects.lock().asked.clone();
-    assert!(asked.iter().any(|ask| ask.leader_epoch == 0), "it tried");
+    until("it tries", || cluster.objects.lock().asked.iter().any(|ask| ask.leader_epoch == 0)).await;
     assert!(!cluster.isr().contains(&member(0, life(0))), "and it is itself the one who went");
     assert_eq!(cluster.seen(1).await, ["shared", "new"]);
 }
