@@ -75,7 +75,7 @@ async fn restart(folder: &Path) -> Result<Server> {
             }
         }
     };
-    Ok(tokio::time::timeout(std::time::Duration::from_secs(30), trying).await??)
+    Ok(tokio::time::timeout(std::time::Duration::from_secs(120), trying).await??)
 }
 
 fn version(object: &DynamicObject) -> Result<u64> {
