@@ -95,14 +95,14 @@ impl Target {
             Maker::Kafka => "Kafka Server started",
             Maker::Ottla => "\nkafka ",
         };
-        until(Duration::from_secs(60), "the broker to say that it serves", || {
+        until(Duration::from_secs(120), "the broker to say that it serves", || {
             let said = std::fs::read_to_string(self.log())?;
             if !self.running()?.runs() {
                 bail!("the broker ended: {said}");
             }
             Ok(said.contains(ready).then_some(()))
         })?;
-        until(Duration::from_secs(60), "the broker to know itself", || {
+        until(Duration::from_secs(120), "the broker to know itself", || {
             let answer = Connection::open(self.bootstrap())?.ask(12, &MetadataRequest::default())?;
             Ok(answer.filter(|answer| !answer.brokers.is_empty()).map(drop))
         })
@@ -204,7 +204,7 @@ fn build_ottla() -> Result<PathBuf> {
 
 /// A port that is free now and that this process does not give out twice. The range lies below the kernel's own range for
 /// outgoing connections, so nobody takes a killed broker's port before it comes back.
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     const FIRST: u16 = 21000;
     const COUNT: u16 = 900;
     static NEXT: AtomicU16 = AtomicU16::new(0);

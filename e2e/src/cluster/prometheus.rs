@@ -5,13 +5,14 @@
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::cluster::LIMIT;
 use crate::cluster::bed::{Bed, charts};
 use crate::leash::{Folder, Leash};
+use crate::target::free_port;
 use crate::wait::until;
 
 /// A running Prometheus.
@@ -34,7 +35,7 @@ impl Prometheus<'_> {
             "global: {{scrape_interval: 2s, evaluation_interval: 2s}}\nrule_files: [rules.yaml]\nscrape_configs:\n{jobs}"
         );
         std::fs::write(folder.path().join("prometheus.yml"), config)?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()));
         command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
