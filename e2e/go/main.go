@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const limit = time.Minute
+const limit = 3 * time.Minute
 
 var bootstrap = os.Args[2]
 

@@ -14,7 +14,7 @@ from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
 
 BOOTSTRAP = sys.argv[2]
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 def new_topic(partitions):
@@ -76,7 +76,7 @@ def idempotent():
 
 def member(topic, group):
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", session_timeout_ms=10000,
+        topic, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", session_timeout_ms=30000,
         heartbeat_interval_ms=300, enable_auto_commit=False)
     # A kafka-python 3.0 that leads and learns of the topic's partitions only then joins again, but where a poll ends before
     # that is answered, no later poll asks for the answer: it holds nothing, sends no heartbeats, and does not notice.

@@ -62,7 +62,7 @@ impl Leash {
     /// Sends a signal and waits until the command has ended.
     pub fn end(&self, signal: Signal) -> Result<()> {
         self.signal(signal)?;
-        until(Duration::from_secs(40), "the process to end", || Ok((!self.runs()).then_some(())))
+        until(Duration::from_secs(120), "the process to end", || Ok((!self.runs()).then_some(())))
     }
 }
 

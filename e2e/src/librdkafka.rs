@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::wait::until;
 
 /// Long enough for a loaded machine and a broker that is being restarted.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a record carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Member {
     /// Joins; starts at the beginning where the group has no offset.
     pub fn join(bootstrap: &str, group: &str, topic: &str, settings: &[(&str, &str)]) -> Result<Member> {
         let mut config = config(bootstrap, &[("group.id", group), ("auto.offset.reset", "earliest")]);
-        config.set("heartbeat.interval.ms", "300").set("session.timeout.ms", "10000");
+        config.set("heartbeat.interval.ms", "300").set("session.timeout.ms", "30000");
         for (name, value) in settings {
             config.set(*name, *value);
         }

@@ -16,7 +16,7 @@ fn whoever_reaches_the_port_finds_a_broker() -> Result<()> {
     target.stop()?;
     let _early = Leash::start(&target.ottla()?, Path::new("/dev/null"))?;
     let open = || Ok(Connection::open(target.bootstrap()).ok());
-    let mut connection = until(Duration::from_secs(20), "the port to open", open)?;
+    let mut connection = until(Duration::from_secs(120), "the port to open", open)?;
     let answer = connection.ask(12, &MetadataRequest::default())?.context("the broker closed the connection")?;
     ensure!(answer.brokers.len() == 1, "{answer:?}");
     Ok(())

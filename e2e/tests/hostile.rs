@@ -48,7 +48,7 @@ impl Bed {
     /// Somebody else produces and fetches; every answer must come within the connection's time limit.
     fn neighbours_are_served(&self) -> Result<()> {
         let mut connection = Connection::open(self.target.bootstrap())?;
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         let offset = ottla_e2e::wait::until(limit, "the neighbour's record to be taken", || {
             let answer = connection.ask(9, &produce(100))?.context("a good request is answered")?;
             let partition = &answer.responses[0].partition_responses[0];
@@ -69,7 +69,7 @@ impl Bed {
 
     fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.target.bootstrap())?;
-        stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         Ok(stream)
     }
 }
@@ -280,6 +280,7 @@ fn a_request_that_names_very_much_is_answered_in_time() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let mut connection = Connection::open(bed.target.bootstrap())?;
     // Whoever compares each with each of these is at it for minutes.
+    connection.wait_at_most(Duration::from_secs(60))?;
     let partitions = (0..100_000)
         .map(|partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() })
         .collect();
@@ -307,7 +308,7 @@ fn five_thousand_idle_connections_are_no_burden() -> Result<()> {
     for mut stream in idle.into_iter().step_by(500) {
         stream.write_all(&to_bytes(&encode_request(1, None, 9, &produce(10))))?;
         let mut length = [0; 4];
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         std::io::Read::read_exact(&mut stream, &mut length)?;
     }
     Ok(())
