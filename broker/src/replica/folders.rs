@@ -28,8 +28,8 @@ pub enum ClaimError {
     Disk(#[from] disk::DiskError),
 }
 
-/// Makes sure that the folder of the partition is there and this topic's. The files of another topic of this name are put aside,
-/// unless it `stands`: is assigned, too.
+/// Makes sure that the folder of the partition is there and this topic's; true when it was before. The files of another topic of
+/// this name are put aside, unless it `stands`: is assigned, too.
 ///
 /// # Errors
 /// See [`ClaimError`].
@@ -39,15 +39,17 @@ pub fn claim(
     partition: i32,
     topic_id: Uuid,
     stands: impl Fn(Uuid) -> bool,
-) -> Result<(), ClaimError> {
+) -> Result<bool, ClaimError> {
     let dir = data.join(partition_name(topic, partition));
-    if dir.exists() {
+    let mut was_there = dir.exists();
+    if was_there {
         match read_topic_id(&dir)? {
-            Some(id) if id == topic_id => return Ok(()),
+            Some(id) if id == topic_id => return Ok(true),
             Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
             Some(id) => {
                 tracing::warn!(topic, partition, %id, "put aside the files of another topic of the same name");
                 disk::rename(&dir, &data.join(stray_name(topic, partition, id)))?;
+                was_there = false;
             }
             None => {}
         }
@@ -55,7 +57,7 @@ pub fn claim(
     disk::create_dirs(&dir)?;
     write_topic_id(&dir, topic_id)?;
     disk::sync_dir(data)?;
-    Ok(())
+    Ok(was_there)
 }
 
 /// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a crash half-way
@@ -121,11 +123,12 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let nobody = |_| false;
-        claim(data.path(), "t", 0, old, nobody).unwrap();
+        assert!(!claim(data.path(), "t", 0, old, nobody).unwrap(), "it is new");
+        assert!(claim(data.path(), "t", 0, old, nobody).unwrap());
         std::fs::write(data.path().join("t-0/precious"), "x").unwrap();
         let taken = claim(data.path(), "t", 0, new, |id| id == old);
         assert!(matches!(taken, Err(ClaimError::Taken(id)) if id == old), "{taken:?}");
-        claim(data.path(), "t", 0, new, nobody).unwrap();
+        assert!(!claim(data.path(), "t", 0, new, nobody).unwrap());
         assert_eq!(read_topic_id(&data.path().join("t-0")).unwrap(), Some(new));
         let aside = data.path().join(stray_name("t", 0, old));
         assert!(aside.join("precious").exists());

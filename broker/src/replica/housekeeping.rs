@@ -28,7 +28,7 @@ impl Replicas {
         join(self.flush_and_retain(retention_interval), self.keep_compacting()).await;
     }
 
-    async fn flush_and_retain(&self, retention_interval: impl Fn() -> Duration) {
+    async fn flush_and_retain(self: &Arc<Self>, retention_interval: impl Fn() -> Duration) {
         let mut next_retention = env::now() + retention_interval();
         loop {
             env::sleep_until(env::now() + FLUSH_CHECK).await;
@@ -105,10 +105,14 @@ impl Replicas {
         });
     }
 
-    async fn store_checkpoints(&self) {
-        let now: Vec<_> = self.all().iter().map(|partition| (key(partition), partition.positions())).collect();
-        let checkpoints = self.checkpoints.clone();
-        if let Err(error) = self.workers.run(move || checkpoints.lock().store(now)).await {
+    async fn store_checkpoints(self: &Arc<Self>) {
+        let replicas = self.clone();
+        let store = move || {
+            let mut checkpoints = replicas.checkpoints.lock();
+            // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
+            checkpoints.store(replicas.all().iter().map(|partition| (key(partition), partition.positions())))
+        };
+        if let Err(error) = self.workers.run(store).await {
             tracing::error!(%error, "failed to write the checkpoints");
             if !error.is_no_space() {
                 self.disk_failed.send_replace(true);
@@ -119,4 +123,52 @@ impl Replicas {
 
 fn key(partition: &Partition) -> (String, i32) {
     (partition.topic.to_string(), partition.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use ottla_log::{Files, Log, LogConfig, RecoveryHint};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::env::Workers;
+    use crate::image::{BrokerId, Incarnation, Me, Topic};
+    use crate::metrics::{Metrics, TopicMetrics};
+    use crate::replica::checkpoints::{Checkpoints, Positions};
+    use crate::replica::partition::Found;
+    use crate::replica::proposal::Proposal;
+
+    #[tokio::test]
+    async fn a_log_that_went_while_checkpoints_were_about_to_be_stored_is_not_in_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
+        let (ask, _asked) = mpsc::channel(1);
+        let load = || Checkpoints::load(dir.path(), false, true).unwrap();
+        let (workers, metrics) = (Workers::start(1).unwrap(), Metrics::new());
+        let (replicas, _joining) = Replicas::new(me, dir.path(), load(), workers, metrics, ask).unwrap();
+        let id = uuid::Uuid::from_u128(1);
+        let topic =
+            Topic { id, name: "t".into(), config: Default::default(), settings: Arc::default(), partitions: vec![] };
+        let folder = dir.path().join("t-0");
+        // The log of a topic whose first five records are deleted.
+        let hint = RecoveryHint { log_start: 5, ..RecoveryHint::default() };
+        let (log, _) = Log::open(&folder, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
+        let found = Found { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
+        let of_topic = TopicMetrics::of(&replicas.metrics, "t");
+        let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.joining.clone()));
+        replicas.running.write().insert((id, 0), partition);
+        replicas.store_checkpoints().await;
+        assert_eq!(load().of("t", 0).1.log_start, 5);
+
+        let mut storing = Box::pin(replicas.store_checkpoints());
+        {
+            let mut checkpoints = replicas.checkpoints.lock();
+            assert!((&mut storing).now_or_never().is_none(), "it waits for the lock");
+            replicas.running.write().clear();
+            checkpoints.forget("t", 0).unwrap();
+        }
+        storing.await;
+        assert_eq!(load().of("t", 0).1, Positions::default());
+    }
 }

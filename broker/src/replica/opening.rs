@@ -73,7 +73,9 @@ pub fn open_log(
     files: &Arc<Files>,
 ) -> Result<(Log, Proposal), OpenError> {
     let name = topic.name.as_ref();
-    folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
+    let was_there = folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
+    // The checkpoints know logs by name: of a new one they tell what another topic of its name had.
+    let hint = if was_there { hint } else { RecoveryHint::default() };
     let dir = data.join(partition_name(name, number));
     let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
     if opened.cut_bytes > 0 {
@@ -97,4 +99,32 @@ pub enum OpenError {
     /// What was proposed last can't be read.
     #[error(transparent)]
     Proposal(#[from] ottla_log::DiskError),
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_new_topics_log_begins_at_0_whatever_the_checkpoints_say_of_another_of_its_name() {
+        let data = tempfile::tempdir().unwrap();
+        let topic = |id| Topic {
+            id: Uuid::from_u128(id),
+            name: "t".into(),
+            config: Default::default(),
+            settings: Arc::default(),
+            partitions: vec![],
+        };
+        let hint = RecoveryHint { recovery_point: 9, log_start: 5, ..RecoveryHint::default() };
+        let files = Files::new(1, 1 << 10);
+        for id in [1, 2] {
+            let image = ClusterImage::default();
+            let (log, _) = open_log(data.path(), &image, &topic(id), 0, hint, &files).unwrap();
+            assert_eq!((log.log_start(), log.log_end(), log.recovery_point()), (0, 0, 0), "topic {id}");
+        }
+        let (log, _) = open_log(data.path(), &ClusterImage::default(), &topic(2), 0, hint, &files).unwrap();
+        assert_eq!(log.log_start(), 5, "that is its own");
+    }
 }
