@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::witness::{Testimony, Witnesses};
 
 /// How long anything on a cluster may take.
-pub const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// Prints a finding, past the test harness, which would swallow it.
 pub fn say(what: &str) {

@@ -113,13 +113,13 @@ impl Bed {
         let charts = charts.display();
         self.helm(&format!("upgrade --install ottla-crds {charts}/ottla-crds --wait"))?;
         self.helm(&format!(
-            "upgrade --install ottla {charts}/ottla --namespace {OPERATOR_NAMESPACE} --create-namespace --wait --timeout 180s"
+            "upgrade --install ottla {charts}/ottla --namespace {OPERATOR_NAMESPACE} --create-namespace --wait --timeout 300s"
         ))?;
         if self.built_in && self._end.is_none() {
             // The image may be another under the same name.
             let deployment = format!("deployment/ottla -n {OPERATOR_NAMESPACE}");
             self.kubectl(&format!("rollout restart {deployment}"))?;
-            self.kubectl(&format!("rollout status {deployment} --timeout=180s"))?;
+            self.kubectl(&format!("rollout status {deployment} --timeout=300s"))?;
         }
         Ok(())
     }

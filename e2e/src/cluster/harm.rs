@@ -72,6 +72,6 @@ impl Namespace<'_> {
         let waited = self.wait_until_led_by_others(broker).and_then(|()| meanwhile(&node));
         self.tool(&[regain, number])?;
         waited?;
-        self.kubectl(&format!("wait node/{node} --for=condition=Ready --timeout=180s")).map(drop)
+        self.kubectl(&format!("wait node/{node} --for=condition=Ready --timeout=300s")).map(drop)
     }
 }

@@ -19,14 +19,14 @@ fn topics_and_clusters_are_deleted_and_volumes_follow_the_policy() -> Result<()>
         namespace.topic("first", 3)?;
         namespace.topic("second", 3)?;
         let began = Instant::now();
-        namespace.kubectl("delete kt/first --timeout=180s")?;
+        namespace.kubectl("delete kt/first --timeout=300s")?;
         namespace.prints("get ka -o jsonpath={.items[?(@.spec.topicName==\"first\")].metadata.name}", "")?;
         let topic = began.elapsed();
-        namespace.kubectl("delete kc/kafka --timeout=180s")?;
+        namespace.kubectl("delete kc/kafka --timeout=300s")?;
         namespace.prints("get statefulsets,pods,services,configmaps -l ottla.io/cluster=kafka -o name", "")?;
         namespace.prints(CLAIMS, left)?;
         // The topic outlives its cluster, and can be deleted without it.
-        namespace.kubectl("delete kt/second --timeout=180s")?;
+        namespace.kubectl("delete kt/second --timeout=300s")?;
         say(&format!("{policy}: a topic gone in {topic:.1?}, its cluster {:.1?} after the start", began.elapsed()));
     }
     Ok(())
@@ -42,7 +42,7 @@ fn a_retained_volume_serves_the_cluster_that_is_made_again() -> Result<()> {
     Place::Outside.produce(Client::Kcat, &external, "kept", "key\tvalue\n")?;
     let id = namespace.field("kt/kept", ".status.topicId")?;
 
-    namespace.kubectl("delete kc/kafka --timeout=180s")?;
+    namespace.kubectl("delete kc/kafka --timeout=300s")?;
     namespace.prints("get pods -l ottla.io/cluster=kafka -o name", "")?;
     namespace.brokers(1)?;
     namespace.ready("kt/kept", "Ready")?;
@@ -59,7 +59,7 @@ fn a_namespace_goes_with_everything_in_it() -> Result<()> {
     namespace.brokers(3)?;
     namespace.topic("one", 12)?;
     let began = Instant::now();
-    bed.kubectl(&format!("delete namespace {} --timeout=120s", namespace.name()))?;
+    bed.kubectl(&format!("delete namespace {} --timeout=300s", namespace.name()))?;
     say(&format!("a namespace with a cluster and a topic is gone in {:.1?}", began.elapsed()));
     Ok(())
 }

@@ -53,7 +53,7 @@ fn the_readmes_quick_start_ends_with_a_consumed_record() -> Result<()> {
 #[test]
 fn helm_test_produces_and_consumes_on_a_cluster_of_its_own_and_leaves_nothing() -> Result<()> {
     let Some(bed) = Bed::get()? else { return Ok(()) };
-    bed.helm(&format!("test ottla --namespace {OPERATOR_NAMESPACE} --timeout 180s"))?;
+    bed.helm(&format!("test ottla --namespace {OPERATOR_NAMESPACE} --timeout 300s"))?;
     let remains = format!("get kc,kt,statefulsets,pvc --namespace {OPERATOR_NAMESPACE} --output name");
     until(LIMIT, "nothing to be left", || Ok(bed.kubectl(&remains)?.is_empty().then_some(())))
 }

@@ -113,7 +113,7 @@ spec:
     let line = format!("key\t{}\n", "x".repeat(1000));
     Place::Outside.produce(Client::Kcat, &namespace.bootstrap("external")?, "growing", &line.repeat(60_000))?;
     prometheus.alert("OttlaDiskFilling", namespace.name(), true)?;
-    bed.kubectl(&format!("delete namespace {} --timeout=120s", namespace.name()))?;
+    bed.kubectl(&format!("delete namespace {} --timeout=300s", namespace.name()))?;
     bed.kubectl("delete pv/small")?;
     bed.tool(&["enter", "1", "sh", "-c", &format!("umount {VOLUME} && rmdir {VOLUME}")])?;
     Ok(())

@@ -52,7 +52,7 @@ fn a_second_operator_with_another_image_leaves_a_cluster_alone_and_says_so() -> 
     let values =
         format!("--set image.repository=docker.io/library/ottla --set watchNamespaces={{{}}}", namespace.name());
     let (charts, into) = (charts().join("ottla").display().to_string(), second.name());
-    bed.helm(&format!("install {into} {charts} --namespace {into} {values} --wait --timeout 180s"))?;
+    bed.helm(&format!("install {into} {charts} --namespace {into} {values} --wait --timeout 300s"))?;
     let said = "get events.events.k8s.io --field-selector reason=OperatedByAnother -o jsonpath={.items[*].note}";
     namespace.satisfies(said, |note| note.contains(OPERATOR_NAMESPACE) && note.contains(into))?;
     ensure!(version()? == before, "the StatefulSet was written");
@@ -74,14 +74,14 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     bed.kubectl(&format!("{delete} --grace-period=0 --force"))?;
     namespace.apply(&topic("meanwhile", "partitions: 3"))?;
     namespace.ready("kt/meanwhile", "Ready")?;
-    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=180s"))?;
+    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=300s"))?;
 
     // One, politely: the other takes over.
     let pods = bed.kubectl(&format!("get pods -n {OPERATOR_NAMESPACE} -o jsonpath={{.items[0].metadata.name}}"))?;
     bed.kubectl(&format!("delete pod -n {OPERATOR_NAMESPACE} {pods}"))?;
     namespace.apply(&topic("afterwards", "partitions: 3"))?;
     namespace.ready("kt/afterwards", "Ready")?;
-    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=180s"))?;
+    bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=300s"))?;
 
     load.go_on()?;
     ensure!(starts == namespace.starts()?, "a broker was restarted");

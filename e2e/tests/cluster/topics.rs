@@ -39,7 +39,7 @@ fn topics_made_by_kafka_topics_and_by_kubectl_are_the_same() -> Result<()> {
 
     topics("--delete --topic from-kubectl")?;
     namespace.prints("get kt -o name", "kafkatopic.ottla.io/from-kafka\n")?;
-    namespace.kubectl("delete kt/from-kafka --timeout=180s")?;
+    namespace.kubectl("delete kt/from-kafka --timeout=300s")?;
     until(LIMIT, "no topics", || Ok(topics("--list")?.trim().is_empty().then_some(())))
 }
 

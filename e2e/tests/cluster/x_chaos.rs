@@ -15,7 +15,7 @@ const WITHOUT_API: Duration = Duration::from_secs(600);
 fn lose_node(chaos: &Chaos<'_>, broker: u64, loss: Loss) -> Result<()> {
     chaos.namespace.without_node(broker, loss, |node| {
         chaos.load.go_on()?;
-        let missed = format!("wait node/{node} --for=condition=Ready=Unknown --timeout=180s");
+        let missed = format!("wait node/{node} --for=condition=Ready=Unknown --timeout=300s");
         chaos.namespace.kubectl(&missed).map(drop)
     })
 }
@@ -29,7 +29,7 @@ fn nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
     chaos.suffer("cut off the node of", |chaos, victim| lose_node(chaos, victim, Loss::CutOff))?;
     chaos.suffer("drained the node of", |chaos, victim| {
         let node = chaos.namespace.node_of(victim)?;
-        bed.kubectl(&format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=180s"))?;
+        bed.kubectl(&format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=300s"))?;
         let pod = format!("get pod/kafka-broker-{victim} -o jsonpath={{.spec.nodeName}}");
         chaos.namespace.satisfies(&pod, |now| now.starts_with("node") && now != node)?;
         chaos.namespace.ready(&format!("pod/kafka-broker-{victim}"), "Ready")?;
@@ -86,7 +86,7 @@ fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Res
     let claims = chaos.namespace.kubectl("get pvc -o name")?;
     let ids = topic_ids(&chaos)?;
 
-    bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=120s")?;
+    bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=300s")?;
     let went_on = chaos.load.go_on();
     // As whoever deleted them would: the definitions again, for the other tests too.
     bed.helm("uninstall ottla-crds --wait")?;
