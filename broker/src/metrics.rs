@@ -44,7 +44,7 @@ pub struct Metrics {
     pub leaders: IntGauge,
     /// Replicas that can't be served: their disk or their files failed.
     pub offline_replicas: IntGauge,
-    /// Replicas whose files were put aside for another topic of the same name; they go after a day.
+    /// Folders that were put aside: replicas for another topic of the same name, segments that a crash has cut off. They go after a day.
     pub stray_replicas: IntGauge,
     /// Partitions led here whose in-sync replicas are fewer than their replicas.
     pub under_replicated: IntGauge,
@@ -121,7 +121,11 @@ impl Metrics {
             partitions: gauge(&r, "ottla_replicas", "Replicas on this broker"),
             leaders: gauge(&r, "ottla_leaders", "Replicas that this broker leads"),
             offline_replicas: gauge(&r, "ottla_offline_replicas", "Replicas on this broker that can't be served"),
-            stray_replicas: gauge(&r, "ottla_stray_replicas", "Replicas put aside for another topic of the same name"),
+            stray_replicas: gauge(
+                &r,
+                "ottla_stray_replicas",
+                "Folders put aside: replicas for another topic of the same name, segments that a crash has cut off",
+            ),
             under_replicated: gauge(
                 &r,
                 "ottla_under_replicated_partitions",

@@ -1,5 +1,7 @@
 //! Names of partition folders: `<topic>-<partition>`, and what becomes of them when a partition goes.
 
+use std::path::{Path, PathBuf};
+
 /// Appended to a folder that is being deleted.
 const DELETED: &str = "-delete";
 /// Appended to a folder that belongs to no assignment.
@@ -53,6 +55,15 @@ pub fn deleted_name(topic: &str, partition: i32, unique: uuid::Uuid) -> String {
 /// The name it takes when it belongs to no assignment.
 pub fn stray_name(topic: &str, partition: i32, unique: uuid::Uuid) -> String {
     marked_name(topic, partition, unique, STRAY)
+}
+
+/// A folder beside that of a log, for what is taken out of it.
+pub(crate) fn stray_beside(dir: &Path, unique: uuid::Uuid) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(match Folder::parse(&name) {
+        Some(Folder::Partition { topic, partition }) => stray_name(&topic, partition, unique),
+        Some(Folder::Deleted | Folder::Stray) | None => format!("{name}.{}{STRAY}", unique.simple()),
+    })
 }
 
 /// As in Kafka: a long topic's name is cut to make room.

@@ -4,10 +4,13 @@
 //! checked, and the log ends before the first batch that is not whole: that is the tail which a crash may tear. Damage
 //! below the recovery point is no torn tail: it was on the device, it may have been acknowledged long ago, and it is
 //! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the cluster
-//! still counts this log as in sync with all that it held ([`crate::scrub`] mends it).
+//! still counts this log as in sync with all that it held ([`crate::scrub`] mends it). Whole segments that can't stay behind what was
+//! cut or lost are put aside.
+
+mod aside;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +57,8 @@ pub struct Opened {
     pub checked_bytes: u64,
     /// Bytes of the torn tail that was cut off.
     pub cut_bytes: u64,
+    /// The folder in which the segments are now that lay behind what was cut or lost.
+    pub aside: Option<PathBuf>,
     /// Damage below the recovery point. It is left as it is.
     pub corrupt: Vec<LogError>,
 }
@@ -300,10 +305,7 @@ impl Segments {
                 }
                 _ => {
                     opened.cut_bytes += scan.cut_bytes;
-                    for later in later.iter().rev() {
-                        opened.cut_bytes += disk::stat(&segment::path(dir, *later, LOG))?.0;
-                        remove_segment_files(dir, *later)?;
-                    }
+                    opened.aside = aside::put_aside(dir, later)?;
                     let Scan { file, size, indexes, next_offset, .. } = scan;
                     let active = Active::recovered(dir, base_offset, file, size, indexes, now_ms)?;
                     return Ok(Segments { sealed, active, log_end: next_offset, epochs, is_new: false });
@@ -390,7 +392,8 @@ impl Scan {
 
     /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next segment's file.
     /// What such a log said of its length would be wrong, and nobody could read on behind the hole. A compacted log has lawful
-    /// holes: there it is one only if nothing follows.
+    /// holes: there it is one only if nothing follows. Of others nobody can tell here: above what is compacted a leader's own log has
+    /// none, but a follower's has those of the log that it copied.
     fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
         let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
         if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
@@ -398,7 +401,12 @@ impl Scan {
         }
         let is_empty =
             |base_offset: &i64| disk::stat(&segment::path(dir, *base_offset, LOG)).is_ok_and(|(size, _)| size == 0);
-        config.compaction.is_none() || later.iter().all(is_empty)
+        let is_lost = config.compaction.is_none() || later.iter().all(is_empty);
+        if !is_lost {
+            tracing::warn!(dir = %dir.display(), from = self.next_offset, to = later.first(),
+                "the end of a segment is missing: compaction has removed it, or the crash");
+        }
+        is_lost
     }
 
     fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {

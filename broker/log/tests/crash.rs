@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
 use ottla_batch::{Batch, HEADER_LEN, Stamped};
+use ottla_log::folder::Folder;
 use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint};
 
 /// Four segments. The recovery point is in the middle of the second; the last has three small batches.
@@ -59,11 +60,12 @@ impl Crashed {
     /// Open a copy of the folder in which `file` holds other bytes.
     fn open_with(&self, file: &Path, bytes: &[u8]) -> Result<(Log, Opened, tempfile::TempDir), LogError> {
         let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(folder(&copy)).unwrap();
         for entry in fs::read_dir(self.fixture.dir()).unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+            fs::copy(&path, folder(&copy).join(path.file_name().unwrap())).unwrap();
         }
-        fs::write(copy.path().join(file.file_name().unwrap()), bytes).unwrap();
+        fs::write(folder(&copy).join(file.file_name().unwrap()), bytes).unwrap();
         self.open_copy(copy, hint(false, self.recovery_point))
     }
 
@@ -73,9 +75,19 @@ impl Crashed {
         hint: RecoveryHint,
     ) -> Result<(Log, Opened, tempfile::TempDir), LogError> {
         let files = Files::new(4, 1 << 20);
-        let (log, opened) = Log::open(copy.path(), self.fixture.config.clone(), hint, &files, NOW)?;
+        let (log, opened) = Log::open(&folder(&copy), self.fixture.config.clone(), hint, &files, NOW)?;
         Ok((log, opened, copy))
     }
+}
+
+fn folder(root: &tempfile::TempDir) -> PathBuf {
+    root.path().join("t-0")
+}
+
+/// The bytes of the segments that were put aside, by the names of their files.
+fn put_aside(opened: &Opened) -> Vec<(PathBuf, Vec<u8>)> {
+    let logs = opened.aside.iter().flat_map(|aside| files(aside, ".log"));
+    logs.map(|log| (PathBuf::from(log.file_name().unwrap()), fs::read(log).unwrap())).collect()
 }
 
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
@@ -156,19 +168,34 @@ fn a_changed_byte_ends_the_log_before_its_batch() {
 }
 
 #[test]
-fn a_torn_segment_takes_the_later_ones_with_it() {
+fn behind_a_torn_segment_the_later_ones_are_put_aside() {
     let crashed = Crashed::new();
     let second = &crashed.segments()[1];
     let whole = fs::read(second).unwrap();
     let (log, opened, dir) = crashed.open_with(second, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(log.log_end(), 13 * 3, "the second segment holds the batches 7 to 13");
-    assert_eq!(files(dir.path(), ".log").len(), 2);
+    assert_eq!(files(&folder(&dir), ".log").len(), 2);
     assert!(opened.cut_bytes > 0);
     assert_eq!(read_all(&log, 0), crashed.written(0..13));
+    let aside = opened.aside.as_ref().unwrap();
+    let name = aside.file_name().unwrap().to_str().unwrap();
+    assert_eq!((aside.parent(), Folder::parse(name)), (Some(dir.path()), Some(Folder::Stray)));
+    let later = &crashed.segments()[2..];
+    let later: Vec<_> = later.iter().map(|log| (log.file_name().unwrap().into(), fs::read(log).unwrap())).collect();
+    assert_eq!(put_aside(&opened), later);
+
+    // The log goes on, and is cut at the same place again.
+    drop(log);
+    for segment in &crashed.segments()[2..] {
+        fs::copy(segment, folder(&dir).join(segment.file_name().unwrap())).unwrap();
+    }
+    let (log, again, _dir) = crashed.open_copy(dir, hint(false, crashed.recovery_point)).unwrap();
+    assert_eq!((log.log_end(), put_aside(&again)), (13 * 3, later));
+    assert_ne!(again.aside, opened.aside);
 }
 
 #[test]
-fn a_segment_that_lost_its_last_batches_takes_the_later_ones_with_it() {
+fn behind_a_segment_that_lost_its_last_batches_the_later_ones_are_put_aside() {
     let crashed = Crashed::new();
     let segments = crashed.segments();
     let third = fs::read(&segments[2]).unwrap();
@@ -179,7 +206,8 @@ fn a_segment_that_lost_its_last_batches_takes_the_later_ones_with_it() {
         let before = left / batch_len;
         assert_eq!(log.log_end(), (before + kept) as i64 * 3, "{kept} batches of the third segment are left");
         assert_eq!(read_all(&log, 0), crashed.written(0..before + kept));
-        assert_eq!(opened.cut_bytes, fs::metadata(&segments[3]).unwrap().len());
+        let last = (PathBuf::from(segments[3].file_name().unwrap()), fs::read(&segments[3]).unwrap());
+        assert_eq!((opened.cut_bytes, put_aside(&opened)), (0, vec![last]));
     }
 }
 
@@ -192,8 +220,8 @@ fn a_compacted_log_has_holes_but_does_not_end_with_one() {
     assert_eq!((log.log_end(), opened.cut_bytes), (69, 0));
 
     crashed.fixture.log.roll(NOW).unwrap();
-    let (log, ..) = crashed.open_with(&segments[3], &[]).unwrap();
-    assert_eq!(log.log_end(), 60);
+    let (log, opened, _dir) = crashed.open_with(&segments[3], &[]).unwrap();
+    assert_eq!((log.log_end(), opened.aside), (60, None));
 }
 
 #[test]
@@ -203,9 +231,9 @@ fn without_a_crash_of_the_machine_only_what_was_written_last_is_torn() {
         let hint = RecoveryHint { intact: true, ..hint(false, crashed.recovery_point) };
         let (_, _, copy) = crashed.open_with(file, bytes).unwrap();
         for path in crashed.segments() {
-            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+            fs::copy(&path, folder(&copy).join(path.file_name().unwrap())).unwrap();
         }
-        fs::write(copy.path().join(file.file_name().unwrap()), bytes).unwrap();
+        fs::write(folder(&copy).join(file.file_name().unwrap()), bytes).unwrap();
         crashed.open_copy(copy, hint).unwrap()
     };
     let last = crashed.last_segment();
@@ -254,7 +282,7 @@ fn a_scrub_finds_what_is_damaged_and_the_same_batch_mends_it_and_no_other() {
     let batch = |i: usize| Batch::parse(&bytes_of(&crashed.batches[i]).into()).unwrap();
     assert!(!log.mend(&found[0], &batch(2)).unwrap(), "another batch");
     assert!(log.mend(&found[0], &batch(1)).unwrap());
-    assert_eq!(fs::read(dir.path().join(first.file_name().unwrap())).unwrap(), whole);
+    assert_eq!(fs::read(folder(&dir).join(first.file_name().unwrap())).unwrap(), whole);
     assert!(damaged(&log).is_empty());
 }
 
@@ -271,7 +299,7 @@ fn damage_below_the_recovery_point_is_reported_and_never_cut() {
     // The first segment is not read at all: it lies below the recovery point.
     let (log, opened, dir) = crashed.open_with(first, &flipped(&whole, 500)).unwrap();
     assert_eq!((log.log_end(), opened.cut_bytes, opened.corrupt.len()), (69, 0, 0));
-    assert_eq!(fs::read(dir.path().join(first.file_name().unwrap())).unwrap().len(), whole.len());
+    assert_eq!(fs::read(folder(&dir).join(first.file_name().unwrap())).unwrap().len(), whole.len());
 
     // The second holds the recovery point. Without its index all of it is read.
     let whole = fs::read(second).unwrap();
@@ -279,7 +307,7 @@ fn damage_below_the_recovery_point_is_reported_and_never_cut() {
     let (log, opened, dir) = crashed.open_with(second, &flipped(&whole, 100)).unwrap();
     assert_eq!((log.log_end(), opened.cut_bytes), (69, 0));
     assert!(matches!(&opened.corrupt[..], [LogError::Corrupt { position: 0, .. }]), "{:?}", opened.corrupt);
-    assert_eq!(fs::read(dir.path().join(second.file_name().unwrap())).unwrap(), flipped(&whole, 100));
+    assert_eq!(fs::read(folder(&dir).join(second.file_name().unwrap())).unwrap(), flipped(&whole, 100));
 }
 
 #[test]
@@ -326,6 +354,6 @@ fn leader_epochs_are_found_again_without_their_checkpoint() {
     for damaged in [&b""[..], b"0\n", b"garbage", &written[..written.len() - 4]] {
         let (log, _, dir) = crashed.open_with(&checkpoint, damaged).unwrap();
         assert_eq!(log.epochs(), crashed.fixture.log.epochs());
-        assert_eq!(fs::read(dir.path().join("leader-epoch-checkpoint")).unwrap(), written);
+        assert_eq!(fs::read(folder(&dir).join("leader-epoch-checkpoint")).unwrap(), written);
     }
 }

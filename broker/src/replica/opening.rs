@@ -81,6 +81,10 @@ pub fn open_log(
     if opened.cut_bytes > 0 {
         tracing::warn!(topic = name, partition = number, bytes = opened.cut_bytes, "cut the torn tail of a log");
     }
+    if let Some(aside) = &opened.aside {
+        tracing::error!(topic = name, partition = number, from = log.log_end(), aside = %aside.display(),
+            "put segments aside: what lies before them is lost or torn");
+    }
     for error in &opened.corrupt {
         tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
     }
