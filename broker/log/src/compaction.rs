@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use ottla_batch::{Batch, RecordsError};
 
+use crate::chunk::Chunk;
 use crate::compaction_map::{MEMORY, OffsetMap};
 use crate::compaction_records::{Left, Retention, can_judge};
 pub use crate::compaction_swap::Cleaned;
@@ -23,7 +24,6 @@ use crate::disk::{DiskError, DiskFile, DiskResult};
 use crate::index;
 use crate::indexes::Indexes;
 use crate::log::Log;
-use crate::recovery::Chunk;
 use crate::sealed::Sealed;
 use crate::segment::{LOG, OFFSET_INDEX, TIME_INDEX};
 use crate::time_index;

@@ -6,16 +6,21 @@
 //! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the cluster
 //! still counts this log as in sync with all that it held ([`crate::scrub`] mends it). Whole segments that can't stay behind what was
 //! cut or lost are put aside.
+//!
+//! - here: a log from its files: segments, epochs, producers
+//! - `segments`: which of them to believe, which to check; `scan`: checking one; `aside`: what becomes of those that can't stay
 
 mod aside;
+mod scan;
+mod segments;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_batch::{Batch, BatchError, BatchHeader};
+use ottla_batch::BatchHeader;
 
+use self::segments::Segments;
 use crate::checkpoints::CheckpointError;
 use crate::compaction_swap;
 use crate::config::LogConfig;
@@ -23,16 +28,11 @@ use crate::disk::{self, DiskFile, DiskResult};
 use crate::epochs::{self, Epochs};
 use crate::files::Files;
 use crate::flush::Dirty;
-use crate::indexes::Indexes;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
-use crate::sealed::Sealed;
 use crate::segment::{self, Active, LOG, OFFSET_INDEX, SNAPSHOT, TIME_INDEX, TRANSACTION_INDEX};
 use crate::snapshot;
-use crate::walk::{LogError, Place, Walk, plausible};
-
-/// Read at once when checking batches.
-const CHUNK: u64 = 1 << 20;
+use crate::walk::{LogError, Walk};
 
 /// Marks of files that are on their way out or were never finished.
 const LEFTOVERS: [&str; 3] = [".deleted", ".cleaned", ".tmp"];
@@ -236,249 +236,4 @@ fn offsets_of(names: &[String], extension: &str) -> BTreeSet<i64> {
 fn remove_segments(dir: &Path, segments: &Segments) -> DiskResult<()> {
     remove_segment_files(dir, segments.active.base_offset)?;
     segments.sealed.keys().rev().try_for_each(|base_offset| remove_segment_files(dir, *base_offset))
-}
-
-struct Segments {
-    sealed: BTreeMap<i64, Arc<Sealed>>,
-    active: Active,
-    log_end: i64,
-    /// Of the batches that were checked.
-    epochs: Epochs,
-    /// The active segment's files were just created.
-    is_new: bool,
-}
-
-impl Segments {
-    fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
-        let active = Active::create(dir, base_offset, now_ms)?;
-        // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with the next.
-        disk::sync_dir(dir)?;
-        Ok(Segments { sealed: BTreeMap::new(), active, log_end: base_offset, epochs: Epochs::default(), is_new: true })
-    }
-
-    fn open(
-        dir: &Path,
-        names: &[String],
-        config: &LogConfig,
-        hint: &RecoveryHint,
-        files: &Arc<Files>,
-        now_ms: i64,
-        opened: &mut Opened,
-    ) -> Result<Segments, LogError> {
-        let bases: Vec<i64> = offsets_of(names, LOG).into_iter().collect();
-        let trusted_up_to = if hint.clean { i64::MAX } else { hint.recovery_point };
-        let mut sealed = BTreeMap::new();
-        let mut epochs = Epochs::default();
-        for (i, &base_offset) in bases.iter().enumerate() {
-            let end_offset = bases.get(i + 1).copied();
-            if let Some(end_offset) = end_offset.filter(|end_offset| *end_offset <= trusted_up_to) {
-                let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
-                sealed.insert(base_offset, Arc::new(segment));
-                continue;
-            }
-            if hint.clean {
-                match Active::open(dir, base_offset, config, now_ms) {
-                    Ok((active, next_offset)) => {
-                        return Ok(Segments {
-                            sealed,
-                            active,
-                            log_end: next_offset.unwrap_or(base_offset),
-                            epochs,
-                            is_new: false,
-                        });
-                    }
-                    Err(LogError::Corrupt { .. }) => {} // not so clean: find out how bad it is
-                    Err(error) => return Err(error),
-                }
-            }
-            let mut scan = Scan::run(dir, base_offset, end_offset, config, hint)?;
-            opened.checked_bytes += scan.checked_bytes;
-            opened.corrupt.append(&mut scan.corrupt);
-            epochs.extend(&scan.epochs);
-            let later = bases.get(i + 1..).unwrap_or_default();
-            match end_offset {
-                Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(dir, later, config, hint) => {
-                    scan.indexes.finish();
-                    segment::write_indexes(dir, base_offset, &scan.indexes, (0, 0))?;
-                    let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
-                    sealed.insert(base_offset, Arc::new(segment));
-                }
-                _ => {
-                    opened.cut_bytes += scan.cut_bytes;
-                    opened.aside = aside::put_aside(dir, later)?;
-                    let Scan { file, size, indexes, next_offset, .. } = scan;
-                    let active = Active::recovered(dir, base_offset, file, size, indexes, now_ms)?;
-                    return Ok(Segments { sealed, active, log_end: next_offset, epochs, is_new: false });
-                }
-            }
-        }
-        Segments::create(dir, hint.log_start, now_ms)
-    }
-}
-
-/// The outcome of checking a segment's batches.
-struct Scan {
-    file: Arc<DiskFile>,
-    /// Where the last good batch ends.
-    size: u64,
-    next_offset: i64,
-    indexes: Indexes,
-    epochs: Epochs,
-    checked_bytes: u64,
-    cut_bytes: u64,
-    corrupt: Vec<LogError>,
-}
-
-impl Scan {
-    fn run(
-        dir: &Path,
-        base_offset: i64,
-        end_offset: Option<i64>,
-        config: &LogConfig,
-        hint: &RecoveryHint,
-    ) -> Result<Scan, LogError> {
-        let file = Arc::new(DiskFile::open(&segment::path(dir, base_offset, LOG))?);
-        let file_size = file.size()?;
-        let mut chunk = Chunk::new(&file, file_size);
-        let indexes = believable_indexes(dir, base_offset, hint.recovery_point, &mut chunk)?;
-        let mut position = indexes.offsets.last().map_or(0, |(_, position)| position);
-        let mut scan = Scan {
-            file: file.clone(),
-            size: position,
-            next_offset: base_offset,
-            indexes,
-            epochs: Epochs::default(),
-            checked_bytes: file_size - position,
-            cut_bytes: 0,
-            corrupt: Vec::new(),
-        };
-        let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(i64::from(i32::MAX) + 1));
-        while position < file_size {
-            let in_order = |header: &BatchHeader, from: i64| {
-                header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
-            };
-            let reason = match chunk.batch_at(position)? {
-                Ok(batch) if in_order(batch.header(), scan.next_offset) => {
-                    position += scan.take(batch.header(), batch.bytes().len() as u64, config);
-                    continue;
-                }
-                Ok(batch) => {
-                    format!("it has offset {} where {} comes next", batch.header().base_offset, scan.next_offset)
-                }
-                Err(error) => error.to_string(),
-            };
-            // As long as its header makes sense the damage can be stepped over: its offsets and length are known.
-            let header = chunk.header_at(position).filter(|header| in_order(header, scan.next_offset));
-            let place = header.and_then(|header| plausible(header, position, file_size));
-            let goes_on = end_offset.is_some() || chunk.goes_on_after(place.as_ref())?;
-            if scan.next_offset >= hint.recovery_point && !(hint.intact && goes_on) {
-                scan.cut_bytes = file_size - position;
-                break;
-            }
-            let corrupt = LogError::Corrupt { path: file.path().to_owned(), position, reason };
-            match place {
-                Some(place) => position += scan.take(&place.header, place.len, config),
-                None if end_offset.is_some() => scan.size = file_size,
-                // Where the log ends can't be told: giving out offsets anew would overwrite what somebody may still save.
-                None => return Err(corrupt),
-            }
-            scan.corrupt.push(corrupt);
-            if scan.size == file_size {
-                break;
-            }
-        }
-        Ok(scan)
-    }
-
-    /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next segment's file.
-    /// What such a log said of its length would be wrong, and nobody could read on behind the hole. A compacted log has lawful
-    /// holes: there it is one only if nothing follows. Of others nobody can tell here: above what is compacted a leader's own log has
-    /// none, but a follower's has those of the log that it copied.
-    fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
-        let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
-        if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
-            return false;
-        }
-        let is_empty =
-            |base_offset: &i64| disk::stat(&segment::path(dir, *base_offset, LOG)).is_ok_and(|(size, _)| size == 0);
-        let is_lost = config.compaction.is_none() || later.iter().all(is_empty);
-        if !is_lost {
-            tracing::warn!(dir = %dir.display(), from = self.next_offset, to = later.first(),
-                "the end of a segment is missing: compaction has removed it, or the crash");
-        }
-        is_lost
-    }
-
-    fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {
-        self.indexes.add(batch, self.size, len, config.index_interval_bytes.into());
-        self.epochs.note(batch);
-        self.size += len;
-        self.next_offset = batch.next_offset();
-        len
-    }
-}
-
-/// The indexes as far as they were flushed with the log, if they fit it: the last entry must point at a batch.
-fn believable_indexes(
-    dir: &Path,
-    base_offset: i64,
-    recovery_point: i64,
-    chunk: &mut Chunk<'_>,
-) -> Result<Indexes, LogError> {
-    let Some(mut indexes) = segment::load_indexes(dir, base_offset, chunk.file_size)? else {
-        return Ok(Indexes::new(base_offset));
-    };
-    indexes.truncate(recovery_point);
-    let Some((last_offset, position)) = indexes.offsets.last() else { return Ok(Indexes::new(base_offset)) };
-    let fits = chunk.batch_at(position)?.is_ok_and(|batch| batch.header().last_offset() == last_offset);
-    Ok(if fits { indexes } else { Indexes::new(base_offset) })
-}
-
-/// A piece of a segment file in memory.
-pub(crate) struct Chunk<'a> {
-    file: &'a DiskFile,
-    file_size: u64,
-    position: u64,
-    bytes: Bytes,
-}
-
-impl<'a> Chunk<'a> {
-    pub fn new(file: &'a DiskFile, file_size: u64) -> Chunk<'a> {
-        Chunk { file, file_size, position: 0, bytes: Bytes::new() }
-    }
-
-    pub fn batch_at(&mut self, position: u64) -> DiskResult<Result<Batch, BatchError>> {
-        loop {
-            match Batch::parse(&self.rest(position)) {
-                // The chunk ends, not the file.
-                Err(BatchError::Truncated { needed, .. }) if needed as u64 <= self.file_size - position => {
-                    self.fill(position, CHUNK.max(needed as u64))?;
-                }
-                other => return Ok(other),
-            }
-        }
-    }
-
-    pub fn header_at(&self, position: u64) -> Option<BatchHeader> {
-        BatchHeader::peek(&self.rest(position))
-    }
-
-    /// Whether a whole batch follows this one.
-    fn goes_on_after(&mut self, place: Option<&Place>) -> DiskResult<bool> {
-        let Some(place) = place else { return Ok(false) };
-        let next = self.batch_at(place.end())?;
-        Ok(next.is_ok_and(|next| next.header().base_offset >= place.header.next_offset()))
-    }
-
-    fn rest(&self, position: u64) -> Bytes {
-        let start = position.checked_sub(self.position).and_then(|start| usize::try_from(start).ok());
-        start.filter(|start| *start <= self.bytes.len()).map_or(Bytes::new(), |start| self.bytes.slice(start..))
-    }
-
-    fn fill(&mut self, position: u64, wanted: u64) -> DiskResult<()> {
-        let mut bytes = vec![0; wanted.min(self.file_size - position) as usize];
-        self.file.read_exact_at(&mut bytes, position)?;
-        (self.position, self.bytes) = (position, bytes.into());
-        Ok(())
-    }
 }

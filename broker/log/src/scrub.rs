@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use ottla_batch::{Batch, BatchHeader};
 
+use crate::chunk::Chunk;
 use crate::disk::DiskResult;
 use crate::log::Log;
-use crate::recovery::Chunk;
 use crate::sealed::Sealed;
 use crate::walk::{LogError, plausible};
 

@@ -1,0 +1,133 @@
+//! A segment that can't be trusted, read and checked batch by batch: where it ends, what is damaged, what is lost.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_batch::BatchHeader;
+
+use super::RecoveryHint;
+use crate::chunk::Chunk;
+use crate::config::LogConfig;
+use crate::disk::{self, DiskFile};
+use crate::epochs::Epochs;
+use crate::indexes::Indexes;
+use crate::segment::{self, LOG};
+use crate::walk::{LogError, plausible};
+
+/// The outcome of checking a segment's batches.
+pub(super) struct Scan {
+    pub file: Arc<DiskFile>,
+    /// Where the last good batch ends.
+    pub size: u64,
+    pub next_offset: i64,
+    pub indexes: Indexes,
+    pub epochs: Epochs,
+    pub checked_bytes: u64,
+    pub cut_bytes: u64,
+    pub corrupt: Vec<LogError>,
+}
+
+impl Scan {
+    pub fn run(
+        dir: &Path,
+        base_offset: i64,
+        end_offset: Option<i64>,
+        config: &LogConfig,
+        hint: &RecoveryHint,
+    ) -> Result<Scan, LogError> {
+        let file = Arc::new(DiskFile::open(&segment::path(dir, base_offset, LOG))?);
+        let file_size = file.size()?;
+        let mut chunk = Chunk::new(&file, file_size);
+        let indexes = believable_indexes(dir, base_offset, hint.recovery_point, &mut chunk)?;
+        let mut position = indexes.offsets.last().map_or(0, |(_, position)| position);
+        let mut scan = Scan {
+            file: file.clone(),
+            size: position,
+            next_offset: base_offset,
+            indexes,
+            epochs: Epochs::default(),
+            checked_bytes: file_size - position,
+            cut_bytes: 0,
+            corrupt: Vec::new(),
+        };
+        let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(i64::from(i32::MAX) + 1));
+        while position < file_size {
+            let in_order = |header: &BatchHeader, from: i64| {
+                header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
+            };
+            let reason = match chunk.batch_at(position)? {
+                Ok(batch) if in_order(batch.header(), scan.next_offset) => {
+                    position += scan.take(batch.header(), batch.bytes().len() as u64, config);
+                    continue;
+                }
+                Ok(batch) => {
+                    format!("it has offset {} where {} comes next", batch.header().base_offset, scan.next_offset)
+                }
+                Err(error) => error.to_string(),
+            };
+            // As long as its header makes sense the damage can be stepped over: its offsets and length are known.
+            let header = chunk.header_at(position).filter(|header| in_order(header, scan.next_offset));
+            let place = header.and_then(|header| plausible(header, position, file_size));
+            let goes_on = end_offset.is_some() || chunk.goes_on_after(place.as_ref())?;
+            if scan.next_offset >= hint.recovery_point && !(hint.intact && goes_on) {
+                scan.cut_bytes = file_size - position;
+                break;
+            }
+            let corrupt = LogError::Corrupt { path: file.path().to_owned(), position, reason };
+            match place {
+                Some(place) => position += scan.take(&place.header, place.len, config),
+                None if end_offset.is_some() => scan.size = file_size,
+                // Where the log ends can't be told: giving out offsets anew would overwrite what somebody may still save.
+                None => return Err(corrupt),
+            }
+            scan.corrupt.push(corrupt);
+            if scan.size == file_size {
+                break;
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next segment's file.
+    /// What such a log said of its length would be wrong, and nobody could read on behind the hole. A compacted log has lawful
+    /// holes: there it is one only if nothing follows. Of others nobody can tell here: above what is compacted a leader's own log has
+    /// none, but a follower's has those of the log that it copied.
+    pub fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
+        let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
+        if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
+            return false;
+        }
+        let is_empty =
+            |base_offset: &i64| disk::stat(&segment::path(dir, *base_offset, LOG)).is_ok_and(|(size, _)| size == 0);
+        let is_lost = config.compaction.is_none() || later.iter().all(is_empty);
+        if !is_lost {
+            tracing::warn!(dir = %dir.display(), from = self.next_offset, to = later.first(),
+                "the end of a segment is missing: compaction has removed it, or the crash");
+        }
+        is_lost
+    }
+
+    fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {
+        self.indexes.add(batch, self.size, len, config.index_interval_bytes.into());
+        self.epochs.note(batch);
+        self.size += len;
+        self.next_offset = batch.next_offset();
+        len
+    }
+}
+
+/// The indexes as far as they were flushed with the log, if they fit it: the last entry must point at a batch.
+fn believable_indexes(
+    dir: &Path,
+    base_offset: i64,
+    recovery_point: i64,
+    chunk: &mut Chunk<'_>,
+) -> Result<Indexes, LogError> {
+    let Some(mut indexes) = segment::load_indexes(dir, base_offset, chunk.file_size)? else {
+        return Ok(Indexes::new(base_offset));
+    };
+    indexes.truncate(recovery_point);
+    let Some((last_offset, position)) = indexes.offsets.last() else { return Ok(Indexes::new(base_offset)) };
+    let fits = chunk.batch_at(position)?.is_ok_and(|batch| batch.header().last_offset() == last_offset);
+    Ok(if fits { indexes } else { Indexes::new(base_offset) })
+}
