@@ -22,7 +22,7 @@ use crate::target::{Maker, kafka_script};
 use crate::wait::until;
 
 /// Longer than anything takes on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The ids of the brokers are below it.
 pub const BROKERS: u16 = 3;
 /// How many of a partition's replicas must have a record before it is acknowledged.
@@ -206,12 +206,13 @@ impl Trio {
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
         until(LIMIT, "a topic to be created", || {
-            let answer = Connection::open(self.address(0))?.ask(7, &request)?.context("closed")?;
+            let answer = Connection::open(self.address(0)).and_then(|mut connection| connection.ask(7, &request));
+            let Ok(Some(answer)) = answer else { return Ok(None) };
             let topic = answer.topics.first().context("one topic was asked for")?;
             match topic.error_code {
                 ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => Ok(Some(())),
-                // Kafka's controller may not know of the third broker yet.
-                ErrorCode::INVALID_REPLICATION_FACTOR => Ok(None),
+                // It may still come into being, and Kafka's controller may not know of the third broker yet.
+                ErrorCode::REQUEST_TIMED_OUT | ErrorCode::INVALID_REPLICATION_FACTOR => Ok(None),
                 code => bail!("{code}: {:?}", topic.error_message),
             }
         })?;

@@ -375,7 +375,9 @@ fn read_logs(bootstrap: &str, topic: &str, partitions: u32, history: &History) -
     let mut ends = Vec::new();
     for number in 0..partitions {
         let known = lock(history).known_end(Partition(number));
-        let (start, end) = asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT)?;
+        // A leader that was just elected does not know yet how far all others are.
+        let ask = || Ok(asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT).ok());
+        let (start, end) = until(LIMIT, "the ends of a log", ask)?;
         lock(history).observe(Operation::EndRead { partition: Partition(number), offset: end, known });
         ends.push((number, start, end));
     }
@@ -409,7 +411,8 @@ fn read_commits(bootstrap: &str, topic: &str, partitions: u32, history: &History
         asked.add_partition(topic, i32::try_from(number)?);
     }
     let known: Vec<_> = (0..partitions).map(|number| lock(history).known_commit(GROUP, Partition(number))).collect();
-    let answer = asking.committed_offsets(asked, LIMIT)?;
+    // librdkafka gives up at once when the group's coordinator is still coming up.
+    let answer = until(LIMIT, "the group's offsets", || Ok(asking.committed_offsets(asked.clone(), LIMIT).ok()))?;
     for (number, known) in (0..).zip(known) {
         let found = answer.find_partition(topic, i32::try_from(number)?).context("an answer for each partition")?;
         let offset = found.offset().to_raw().filter(|offset| *offset >= 0);
