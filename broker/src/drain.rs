@@ -48,6 +48,7 @@ mod tests {
             alive: !matches!(state, Offline),
             draining: matches!(state, Draining),
             endpoints: BTreeMap::new(),
+            address: None,
         };
         let brokers = (0..).zip(states).map(broker).map(|broker| (broker.id, broker)).collect();
         ClusterImage { brokers, ..ClusterImage::default() }

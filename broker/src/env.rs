@@ -3,6 +3,7 @@
 //! Nothing else in the broker reads a clock, draws a number, starts a thread or connects to anybody, so that a whole cluster can
 //! run in one deterministic thread on simulated ones.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -88,12 +89,24 @@ pub fn end_on_panic() {
 /// A connection to another broker.
 pub type Connection = tokio::net::TcpStream;
 
-/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address.
+/// How long the servers of names may take where the address is known without them.
+const NAME_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address. Where nobody answers
+/// for it soon, for the names' server may have been on the machine that has just died, `address` is taken, which may be a little old.
 ///
 /// # Errors
-/// When the name is not known or nobody answers there.
-pub async fn connect(host: &str, port: u16) -> std::io::Result<Connection> {
-    let connection = Connection::connect((host, port)).await?;
+/// When neither is known or nobody answers there.
+pub async fn connect(host: &str, port: u16, address: Option<IpAddr>) -> std::io::Result<Connection> {
+    let look_up = tokio::net::lookup_host((host, port));
+    let found: Vec<SocketAddr> = match address {
+        None => look_up.await?.collect(),
+        Some(address) => match tokio::time::timeout(NAME_PATIENCE, look_up).await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(_)) | Err(_) => vec![SocketAddr::new(address, port)],
+        },
+    };
+    let connection = Connection::connect(&found[..]).await?;
     connection.set_nodelay(true)?;
     Ok(connection)
 }
@@ -183,6 +196,18 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_broker_whose_name_nobody_knows_is_reached_at_its_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let too_long_for_a_name = "x".repeat(64);
+        connect(&too_long_for_a_name, port, Some(here)).await.unwrap();
+        connect(&too_long_for_a_name, port, None).await.unwrap_err();
+        let elsewhere = IpAddr::from([127, 0, 0, 2]);
+        connect("127.0.0.1", port, Some(elsewhere)).await.expect("a name that is known goes first");
+    }
 
     #[tokio::test]
     async fn workers_stall_while_a_job_hangs_and_never_without_one() {

@@ -123,6 +123,7 @@ mod tests {
             alive,
             draining: false,
             endpoints: BTreeMap::new(),
+            address: None,
         };
         let brokers = [broker(0, true), broker(1, true), broker(2, false)];
         let brokers = brokers.into_iter().map(|broker| (broker.id, broker)).collect();

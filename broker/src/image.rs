@@ -4,6 +4,7 @@
 //! replica really runs is `replica`'s to know.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
@@ -56,6 +57,17 @@ pub struct Broker {
     pub draining: bool,
     /// Where clients reach it, by listener name.
     pub endpoints: BTreeMap<Str, Endpoint>,
+    /// Its pod's address, in case nobody answers for its name.
+    pub address: Option<IpAddr>,
+}
+
+/// How brokers reach another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// On their listener.
+    pub endpoint: Endpoint,
+    /// Its pod's address.
+    pub address: Option<IpAddr>,
 }
 
 /// An address that clients are told.
@@ -127,6 +139,13 @@ impl ClusterImage {
     /// Where clients of `listener` reach broker `id`, if it is alive.
     pub fn endpoint(&self, id: BrokerId, listener: &str) -> Option<&Endpoint> {
         self.brokers.get(&id).filter(|broker| broker.alive)?.endpoints.get(listener)
+    }
+
+    /// How brokers reach broker `id`. Also one that looks dead: who judges that may be wrong.
+    pub fn route(&self, id: BrokerId) -> Option<Route> {
+        let broker = self.brokers.get(&id)?;
+        let endpoint = broker.endpoints.get(&self.inter_broker_listener)?.clone();
+        Some(Route { endpoint, address: broker.address })
     }
 
     /// The live brokers, in order of id.

@@ -295,6 +295,9 @@ pub struct BrokerStatus {
     /// Its rack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,
+    /// Its pod's address; none on a laptop. Brokers connect there while nobody answers for its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Whether it is there.
     pub state: BrokerState,
     /// Where clients reach it, per listener.

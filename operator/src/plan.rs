@@ -70,6 +70,8 @@ pub struct Broker {
     pub live: Option<LiveBroker>,
     /// Its rack.
     pub rack: Option<String>,
+    /// Its pod's address.
+    pub address: Option<String>,
     /// Where clients reach it.
     pub endpoints: Vec<Endpoint>,
 }

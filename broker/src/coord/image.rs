@@ -108,6 +108,7 @@ fn broker(status: &BrokerStatus) -> Broker {
         },
         draining: status.state == BrokerState::Draining,
         endpoints: status.endpoints.iter().filter_map(endpoint).collect(),
+        address: status.address.as_deref().and_then(|address| address.parse().ok()),
     }
 }
 

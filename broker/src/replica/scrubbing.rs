@@ -15,7 +15,7 @@ use super::fetching::single;
 use super::partition::Partition;
 use super::{Key, Replicas};
 use crate::env;
-use crate::image::{BrokerId, ImageReceiver};
+use crate::image::{BrokerId, ImageReceiver, Route};
 
 /// From the beginning of a pass to that of the next.
 const EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -74,8 +74,8 @@ impl Replicas {
     async fn mend(&self, partition: &Arc<Partition>, damage: Damage, images: &ImageReceiver) {
         let (topic, number, offset) = (&partition.topic, partition.number, damage.offset());
         tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: looking for another replica's");
-        for endpoint in self.others(partition, images) {
-            let found = single::batch_at(&endpoint, (partition.topic_id, number), offset).await;
+        for route in self.others(partition, images) {
+            let found = single::batch_at(&route, (partition.topic_id, number), offset).await;
             let Ok(Some(batch)) = found.inspect_err(|error| tracing::warn!(%error, "failed to ask for a batch")) else {
                 continue;
             };
@@ -88,14 +88,13 @@ impl Replicas {
         tracing::error!(%topic, partition = number, offset, "no other replica has the damaged batch");
     }
 
-    /// Where a partition's other replicas are, those in sync first.
-    fn others(&self, partition: &Partition, images: &ImageReceiver) -> Vec<crate::image::Endpoint> {
+    /// How a partition's other replicas are reached, those in sync first.
+    fn others(&self, partition: &Partition, images: &ImageReceiver) -> Vec<Route> {
         let image = images.borrow();
         let entry = image.topics.get(&partition.topic_id).zip(usize::try_from(partition.number).ok());
         let Some(entry) = entry.and_then(|(topic, number)| topic.partitions.get(number)) else { return Vec::new() };
         let mut others: Vec<BrokerId> = entry.replicas.iter().copied().filter(|id| *id != self.me.id).collect();
         others.sort_by_key(|id| !entry.isr.iter().any(|member| member.broker == *id));
-        let endpoint = |id| image.brokers.get(id)?.endpoints.get(&image.inter_broker_listener).cloned();
-        others.iter().filter_map(endpoint).collect()
+        others.iter().filter_map(|id| image.route(*id)).collect()
     }
 }

@@ -83,6 +83,7 @@ pub fn image(port: u16, topics: Vec<Topic>, settings: &[(&str, &str)]) -> Cluste
         alive: true,
         draining: false,
         endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
+        address: None,
     };
     let without_delays = [("group.initial.rebalance.delay.ms", "0")];
     let settings = without_delays.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

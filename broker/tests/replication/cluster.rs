@@ -184,6 +184,7 @@ impl Cluster {
                     alive: objects.alive[id],
                     draining: false,
                     endpoints: BTreeMap::from([(LISTENER.into(), endpoint)]),
+                    address: None,
                 };
                 (*id, broker)
             };

@@ -26,11 +26,13 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
             let label = node.and_then(|node| node.metadata.labels.as_ref()?.get(key).cloned());
             label.or_else(|| said?.rack.clone())
         });
+        let pod = read.pods.get(&names::broker(&cluster.name, id));
+        let address = pod.and_then(|pod| pod.status.as_ref()?.pod_ip.clone()).or_else(|| said?.address.clone());
         let endpoint = |listener: &Listener| {
             let known = endpoint(cluster, read, id, node, listener);
             known.or_else(|| said?.endpoints.iter().find(|endpoint| endpoint.listener == listener.name).cloned())
         };
-        (id, Place { rack, endpoints: cluster.listeners.iter().filter_map(endpoint).collect() })
+        (id, Place { rack, address, endpoints: cluster.listeners.iter().filter_map(endpoint).collect() })
     };
     (0..cluster.replicas).map(BrokerId).map(place).collect()
 }
@@ -142,8 +144,9 @@ mod tests {
     }
 
     fn with_everything(read: &mut Read) {
-        let pod: Pod =
-            from(json!({ "metadata": { "name": "prod-broker-0" }, "spec": { "nodeName": "n1", "containers": [] } }));
+        let pod: Pod = from(
+            json!({ "metadata": { "name": "prod-broker-0" }, "spec": { "nodeName": "n1", "containers": [] }, "status": { "podIP": "10.1.0.7" } }),
+        );
         read.pods.insert("prod-broker-0".to_owned(), Arc::new(pod));
         let node: Node = from(json!({
             "metadata": { "name": "n1", "labels": { "zone": "a" } },
@@ -179,7 +182,7 @@ mod tests {
         with_everything(&mut read);
         let places = places(&cluster, &read);
         let place = &places[&BrokerId(0)];
-        assert_eq!(place.rack.as_deref(), Some("a"));
+        assert_eq!((place.rack.as_deref(), place.address.as_deref()), (Some("a"), Some("10.1.0.7")));
         assert_eq!(
             told(place),
             [

@@ -79,6 +79,7 @@ impl Observation<'_> {
                     draining: session.draining || told_to_stop,
                 }),
                 rack: None,
+                address: None,
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
             };
             (id, broker)
@@ -87,6 +88,7 @@ impl Observation<'_> {
         for (id, place) in self.platform.into_iter().flat_map(|platform| &platform.places) {
             let broker = brokers.entry(*id).or_default();
             broker.rack.clone_from(&place.rack);
+            broker.address.clone_from(&place.address);
             broker.endpoints.clone_from(&place.endpoints);
         }
         brokers

@@ -82,7 +82,8 @@ fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -
             endpoints = known.get(&id).map(|broker| broker.endpoints.clone()).unwrap_or_default();
         }
         let rack = broker.rack.clone().or_else(|| known.get(&id)?.rack.clone());
-        BrokerStatus { id, rack, state, endpoints }
+        let address = broker.address.clone().or_else(|| known.get(&id)?.address.clone());
+        BrokerStatus { id, rack, address, state, endpoints }
     };
     ids.into_iter().map(tell).collect()
 }

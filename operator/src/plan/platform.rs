@@ -29,6 +29,8 @@ pub struct Platform {
 pub struct Place {
     /// Its rack.
     pub rack: Option<String>,
+    /// Its pod's address.
+    pub address: Option<String>,
     /// Where clients reach it.
     pub endpoints: Vec<Endpoint>,
 }

@@ -203,10 +203,12 @@ impl World {
 
     pub(super) fn put_back(&mut self, lost: Vec<KafkaAssignment>) -> Result<()> {
         let objects: Api<KafkaAssignment> = self.objects();
-        let view = self.look()?;
+        // The tombstone of an earlier topic may bear the name, too.
+        let mut standing = self.look()?.assignments;
+        standing.retain(|object| !self.referee.lock().has_ended(object.spec.topic_id));
         self.tell("they are put back");
         for object in lost {
-            let is_there = view.assignments.iter().any(|other| other.spec.topic_name == object.spec.topic_name);
+            let is_there = standing.iter().any(|other| other.spec.topic_name == object.spec.topic_name);
             ensure!(!is_there, "an object that was lost was placed anew");
             let mut again = KafkaAssignment::new(&object.name_any(), object.spec);
             again.metadata.labels = object.metadata.labels;

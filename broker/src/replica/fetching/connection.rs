@@ -8,7 +8,7 @@ use ottla_wire::{Chunk, DecodeError, RequestMessage, Str, decode_response, encod
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::env;
-use crate::image::Endpoint;
+use crate::image::Route;
 
 /// A broker that does not answer for this long is asked anew. Kafka's default for `replica.socket.timeout.ms`.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,8 +51,8 @@ impl Connection {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn open(endpoint: &Endpoint, client_id: Str) -> Result<Connection, CallError> {
-        let connect = env::connect(&endpoint.host, endpoint.port);
+    pub async fn open(route: &Route, client_id: Str) -> Result<Connection, CallError> {
+        let connect = env::connect(&route.endpoint.host, route.endpoint.port, route.address);
         let stream = in_time(connect).await?;
         Ok(Connection { stream, client_id, correlation_id: 0, memory: BytesMut::new() })
     }

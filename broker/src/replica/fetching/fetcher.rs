@@ -81,13 +81,13 @@ impl Fetcher {
     /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited for then:
     /// what is new must not wait for what is idle.
     async fn fetch(&mut self, work: &Work) -> Result<(), CallError> {
-        let Some(endpoint) = work.endpoint.as_ref().filter(|_| !work.partitions.is_empty()) else {
+        let Some(route) = work.route.as_ref().filter(|_| !work.partitions.is_empty()) else {
             // The sender goes only with this fetcher.
             let _ = self.todo.changed().await;
             return Ok(());
         };
         let due = self.due_unreached(work);
-        let opening = Connection::open(endpoint, Str::from(format!("broker-{}-fetcher", self.me.id)));
+        let opening = Connection::open(route, Str::from(format!("broker-{}-fetcher", self.me.id)));
         let Some(opened) = self.wait(work, due, opening).await else { return Ok(()) };
         let mut connection = opened?;
         self.unreached_since = None;

@@ -24,7 +24,7 @@ use super::checkpoints::Checkpoints;
 use super::partition::Partition;
 use super::throttle::Throttle;
 use crate::env::{self, Workers};
-use crate::image::{BrokerId, ClusterImage, Endpoint, Me};
+use crate::image::{BrokerId, ClusterImage, Me, Route};
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {
@@ -55,8 +55,8 @@ impl Drop for Running {
 /// What one fetcher has to do.
 #[derive(Clone, Default)]
 pub(super) struct Work {
-    /// Where the leader is; none while nobody says.
-    pub endpoint: Option<Endpoint>,
+    /// How the leader is reached; none while nobody says.
+    pub route: Option<Route>,
     /// What to fetch, and the leader epoch in which it is followed.
     pub partitions: Vec<(Arc<Partition>, i32)>,
     /// How to fetch.
@@ -69,7 +69,7 @@ impl Work {
         let known: HashMap<*const Partition, i32> =
             self.partitions.iter().map(|(partition, epoch)| (Arc::as_ptr(partition), *epoch)).collect();
         let is_known = |(partition, epoch): &(Arc<Partition>, i32)| known.get(&Arc::as_ptr(partition)) == Some(epoch);
-        self.endpoint != newer.endpoint
+        self.route != newer.route
             || !Arc::ptr_eq(&self.settings, &newer.settings)
             || !newer.partitions.iter().all(is_known)
     }
@@ -111,9 +111,7 @@ impl Fetchers {
         });
         for (id, mut work) in wanted {
             let (leader, _) = id;
-            // Also of a leader that looks dead: who judges that may be wrong.
-            let endpoint = image.brokers.get(&leader).and_then(|b| b.endpoints.get(&image.inter_broker_listener));
-            work.endpoint = endpoint.cloned();
+            work.route = image.route(leader);
             work.settings = image.settings.clone();
             let fetcher = running.entry(id).or_insert_with(|| self.start(leader));
             fetcher.work.send_if_modified(|current| {

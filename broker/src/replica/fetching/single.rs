@@ -6,18 +6,18 @@ use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 
 use super::connection::{CallError, Connection};
 use super::round::FETCH_VERSION;
-use crate::image::Endpoint;
+use crate::image::Route;
 
-/// The committed batch that begins at `offset` of a partition, whole, as the broker at `endpoint` has it; none when it has none such.
+/// The committed batch that begins at `offset` of a partition, whole, as the broker there has it; none when it has none such.
 ///
 /// # Errors
 /// When it can't be asked.
 pub async fn batch_at(
-    endpoint: &Endpoint,
+    route: &Route,
     (topic_id, partition): (Uuid, i32),
     offset: i64,
 ) -> Result<Option<Batch>, CallError> {
-    let mut connection = Connection::open(endpoint, "scrubber".into()).await?;
+    let mut connection = Connection::open(route, "scrubber".into()).await?;
     let wanted = FetchPartition {
         partition,
         fetch_offset: offset,
