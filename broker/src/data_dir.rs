@@ -3,7 +3,14 @@
 //! Owns the exclusive lock, `meta.properties` (Kafka's), the identity file with the incarnation, and the marker of a clean
 //! stop. Leaves the logs to `replica` and the Lease to `coord`.
 //!
+//! - here: the directory and its files
+//! - `identity`: whether its content is what the cluster believes
+//! - `checked`: small files behind their checksums
+//!
 //! Always: what a start changes is on the device before the Lease says so; a directory of another cluster or broker is refused.
+
+mod checked;
+mod identity;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -11,10 +18,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_crds::assignment::BrokerId;
 use ottla_log::{DiskError, DiskResult, disk};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+
+pub use self::checked::{read_checked, write_checked};
+pub use self::identity::{Decision, Identity, LeaseView, Surroundings, decide, is_of};
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
@@ -68,87 +76,6 @@ pub struct DataDir {
     broker: BrokerId,
     was_clean: bool,
     _lock: File,
-}
-
-/// What a directory's content is called, and the start that last used it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The content.
-    pub incarnation: Incarnation,
-    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of.
-    pub starts: i64,
-    /// The kernel's boot at the last start: within it the page cache survives the process.
-    pub boot_id: String,
-    /// The pod at the last start: within it the volume is the same.
-    pub pod_uid: Option<String>,
-}
-
-/// What the broker's Lease says of its directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseView {
-    /// The API server can't be asked.
-    Away,
-    /// There is no Lease: no start has ever got so far.
-    Absent,
-    /// The last start that got so far.
-    Says {
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// Its start counter.
-        starts: i64,
-    },
-}
-
-/// Where a start takes place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surroundings {
-    /// The kernel's boot id.
-    pub boot_id: String,
-    /// The pod's uid, on Kubernetes.
-    pub pod_uid: Option<String>,
-}
-
-/// What becomes of the incarnation at a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// The content is what the cluster believes.
-    Keep,
-    /// It may not be, for this reason.
-    DrawAnew(&'static str),
-    /// Only the Lease can tell.
-    AskAgain,
-}
-
-/// Whether the directory's content is what every in-sync entry with its incarnation says it is.
-pub fn decide(written: Option<&Identity>, lease: LeaseView, here: &Surroundings, clean: bool) -> Decision {
-    let Some(written) = written else {
-        return match lease {
-            LeaseView::Away => Decision::AskAgain,
-            LeaseView::Absent | LeaseView::Says { .. } => Decision::DrawAnew("it is new, or its identity is not whole"),
-        };
-    };
-    let intact = clean || written.boot_id == here.boot_id;
-    if lease == LeaseView::Away {
-        let same_pod = written.pod_uid.is_some() && written.pod_uid == here.pod_uid;
-        return if intact && same_pod { Decision::Keep } else { Decision::AskAgain };
-    }
-    match (is_of(written, lease), intact) {
-        (false, _) => Decision::DrawAnew("the Lease knows another start: this is a snapshot, a clone or another disk"),
-        (true, false) => Decision::DrawAnew("the machine restarted without a clean stop"),
-        (true, true) => Decision::Keep,
-    }
-}
-
-/// Whether the Lease speaks of this very directory: it tells of the start that was written, or of the one before, when a
-/// start died before it could write the Lease.
-pub fn is_of(written: &Identity, lease: LeaseView) -> bool {
-    match lease {
-        LeaseView::Away => false,
-        LeaseView::Absent => written.starts == 1,
-        LeaseView::Says { incarnation, starts } => {
-            (written.starts == starts && written.incarnation == incarnation) || written.starts == starts + 1
-        }
-    }
 }
 
 impl DataDir {
@@ -272,34 +199,6 @@ pub fn owner(dir: &Path) -> Result<Option<(BrokerId, String)>, DataDirError> {
     Ok(Some((broker, get("cluster.id")?.to_owned())))
 }
 
-impl Identity {
-    /// The identity of a start that follows this view of the Lease.
-    pub fn of_start(
-        incarnation: Incarnation,
-        lease: LeaseView,
-        last: Option<&Identity>,
-        here: Surroundings,
-    ) -> Identity {
-        let starts = match lease {
-            // Not counted: the Lease, which counts too, can't be told. The start is counted when it can.
-            LeaseView::Away => last.map_or(0, |last| last.starts),
-            LeaseView::Absent => 1,
-            LeaseView::Says { starts, .. } => starts + 1,
-        };
-        Identity { incarnation, starts, boot_id: here.boot_id, pod_uid: here.pod_uid }
-    }
-}
-
-impl Surroundings {
-    /// Those of this process. The pod's uid comes from the downward API.
-    pub fn of_process(pod_uid: Option<String>) -> Surroundings {
-        // Without a boot id no start is of the same boot: the safe side.
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map_or_else(|_| uuid::Uuid::new_v4().to_string(), |text| text.trim().to_owned());
-        Surroundings { boot_id, pod_uid }
-    }
-}
-
 fn lock(dir: &Path) -> Result<File, DataDirError> {
     let path = dir.join(LOCK);
     let error = |e| DataDirError::Malformed { path: path.clone(), reason: format!("failed to lock: {e}") };
@@ -311,105 +210,14 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// Replaces a small file by a value behind its checksum.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn write_checked(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
-    let json = serde_json::to_string(value).expect("our own values are JSON");
-    disk::replace(path, format!("{:08x}\n{json}\n", checksum(&json)).as_bytes())
-}
-
-/// The value in such a file; none when it is missing or not whole.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DiskError> {
-    let Some(bytes) = disk::read(path)? else { return Ok(None) };
-    let value = std::str::from_utf8(&bytes).ok().and_then(|text| {
-        let (sum, json) = text.split_once('\n')?;
-        let json = json.strip_suffix('\n')?;
-        (u32::from_str_radix(sum, 16).ok()? == checksum(json)).then(|| serde_json::from_str(json).ok())?
-    });
-    if value.is_none() {
-        tracing::warn!(path = %path.display(), "ignored a file that is not whole");
-    }
-    Ok(value)
-}
-
-fn checksum(text: &str) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, text.as_bytes()) as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use ottla_crds::assignment::Incarnation;
+
     use super::*;
 
-    const MINE: Incarnation = Incarnation(7);
-
-    fn here() -> Surroundings {
-        Surroundings { boot_id: "this boot".into(), pod_uid: Some("this pod".into()) }
-    }
-
     fn written(starts: i64) -> Identity {
-        Identity { incarnation: MINE, starts, boot_id: "this boot".into(), pod_uid: Some("this pod".into()) }
-    }
-
-    fn says(starts: i64) -> LeaseView {
-        LeaseView::Says { incarnation: MINE, starts }
-    }
-
-    #[test]
-    fn the_incarnation_is_kept_only_where_the_content_is_what_the_cluster_believes() {
-        let other_boot = Identity { boot_id: "before".into(), ..written(5) };
-        let other_pod = Identity { pod_uid: Some("another".into()), ..written(5) };
-        let no_pod = Identity { pod_uid: None, ..written(5) };
-        let reborn = Identity { incarnation: Incarnation(8), ..written(5) };
-        let rows = [
-            // a process that died, a clean stop, a machine that died
-            (Some(written(5)), says(5), false, "keep"),
-            (Some(other_boot.clone()), says(5), true, "keep"),
-            (Some(other_boot.clone()), says(5), false, "draw"),
-            (Some(other_pod.clone()), says(5), false, "keep"),
-            // a start that died before it wrote the Lease
-            (Some(written(6)), says(5), false, "keep"),
-            (Some(reborn.clone()), says(4), false, "keep"),
-            (Some(written(1)), LeaseView::Absent, false, "keep"),
-            // snapshots, clones, new disks, a Lease that was deleted
-            (Some(written(4)), says(5), true, "draw"),
-            (Some(written(7)), says(5), true, "draw"),
-            (Some(reborn), says(5), true, "draw"),
-            (Some(written(5)), LeaseView::Absent, true, "draw"),
-            (None, says(5), true, "draw"),
-            (None, LeaseView::Absent, false, "draw"),
-            // the API server is away
-            (Some(written(5)), LeaseView::Away, false, "keep"),
-            (Some(other_boot.clone()), LeaseView::Away, true, "keep"),
-            (Some(other_boot), LeaseView::Away, false, "ask"),
-            (Some(other_pod), LeaseView::Away, true, "ask"),
-            (Some(no_pod), LeaseView::Away, true, "ask"),
-            (None, LeaseView::Away, true, "ask"),
-        ];
-        for (written, lease, clean, expected) in rows {
-            let said = match decide(written.as_ref(), lease, &here(), clean) {
-                Decision::Keep => "keep",
-                Decision::DrawAnew(_) => "draw",
-                Decision::AskAgain => "ask",
-            };
-            assert_eq!(said, expected, "{written:?} {lease:?} clean={clean}");
-        }
-    }
-
-    #[test]
-    fn a_start_that_dies_before_its_lease_any_number_of_times_keeps_the_incarnation() {
-        let mut last = written(5);
-        for _ in 0..3 {
-            last = Identity::of_start(MINE, says(5), Some(&last), here());
-            assert_eq!(last.starts, 6);
-            assert_eq!(decide(Some(&last), says(5), &here(), false), Decision::Keep);
-        }
-        let away = Identity::of_start(MINE, LeaseView::Away, Some(&last), here());
-        assert_eq!(away.starts, 6, "a start that the Lease can't be told of is not counted");
+        Identity { incarnation: Incarnation(7), starts, boot_id: "this boot".into(), pod_uid: Some("this pod".into()) }
     }
 
     #[test]

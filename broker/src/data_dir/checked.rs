@@ -1,0 +1,37 @@
+//! A small file that holds one value behind its checksum.
+
+use std::path::Path;
+
+use ottla_log::{DiskError, disk};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Replaces a small file by a value behind its checksum.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_checked(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
+    let json = serde_json::to_string(value).expect("our own values are JSON");
+    disk::replace(path, format!("{:08x}\n{json}\n", checksum(&json)).as_bytes())
+}
+
+/// The value in such a file; none when it is missing or not whole.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DiskError> {
+    let Some(bytes) = disk::read(path)? else { return Ok(None) };
+    let value = std::str::from_utf8(&bytes).ok().and_then(|text| {
+        let (sum, json) = text.split_once('\n')?;
+        let json = json.strip_suffix('\n')?;
+        (u32::from_str_radix(sum, 16).ok()? == checksum(json)).then(|| serde_json::from_str(json).ok())?
+    });
+    if value.is_none() {
+        tracing::warn!(path = %path.display(), "ignored a file that is not whole");
+    }
+    Ok(value)
+}
+
+fn checksum(text: &str) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, text.as_bytes()) as u32
+}
