@@ -223,7 +223,10 @@ impl Witnesses {
         let count = |told: &Arc<Told>| told.acknowledged.load(Ordering::Relaxed);
         let enough: Vec<u64> = self.told.iter().map(|told| count(told) + MORE).collect();
         let go_on = || self.told.iter().zip(&enough).all(|(told, enough)| count(told) >= *enough);
-        until(LIMIT, "every producer to go on", || Ok(go_on().then_some(())))
+        until(LIMIT, "every producer to go on", || Ok(go_on().then_some(()))).with_context(|| {
+            let now: Vec<u64> = self.told.iter().map(count).collect();
+            format!("acknowledged by producer, Java's last: {now:?}, to be {enough:?}")
+        })
     }
 
     /// Stops producing, waits for every acknowledgement, reads every partition from start to end, and judges. All brokers must run.

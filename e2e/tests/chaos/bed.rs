@@ -1,6 +1,6 @@
 //! What all stories share: three brokers, the load on them, choices by a seed, and the judgement.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ottla_e2e::need::met;
 use ottla_e2e::target::{Maker, needs, ottla_program};
 use ottla_e2e::trio::{BROKERS, Setting, Trio};
@@ -62,7 +62,13 @@ fn play_with_and_tell(
     let trio = Trio::start_with(maker, &ottla_program()?, settings)?;
     // Segments that are sealed soon: there is more that can go wrong.
     trio.create_topic(TOPIC, PARTITIONS as i32, &[("segment.ms", "2000")])?;
-    let witnesses = Witnesses::begin(&trio.bootstrap(), TOPIC, PARTITIONS, LOAD)?;
+    let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name.replace(' ', "-"));
+    let failed = |trio: &Trio, error: anyhow::Error| match trio.save_logs(&logs) {
+        Ok(()) => error.context(format!("OTTLA_CHAOS_SEED={seed}; logs are in {}", logs.display())),
+        Err(_) => error,
+    };
+    let witnesses = Witnesses::begin(&trio.bootstrap(), TOPIC, PARTITIONS, LOAD);
+    let witnesses = witnesses.map_err(|error| failed(&trio, error))?;
     let length = Duration::from_secs(number("OTTLA_CHAOS_SECONDS").unwrap_or(SECONDS));
     let until = Instant::now() + length;
     // An xorshift must not be zero.
@@ -73,7 +79,6 @@ fn play_with_and_tell(
     });
     let Chaos { trio, witnesses, faults, .. } = chaos;
     let told = played.and_then(|()| witnesses.finish());
-    let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name.replace(' ', "-"));
     let judged = told.and_then(|told| {
         let errors: BTreeSet<String> = told.given_up.iter().cloned().collect();
         let given_up = if errors.is_empty() { String::new() } else { format!("given up: {errors:?}; ") };
@@ -81,10 +86,7 @@ fn play_with_and_tell(
         ensure!(told.report.is_good(), "{}", told.report);
         Ok(Some(told))
     });
-    judged.or_else(|error| {
-        trio.save_logs(&logs)?;
-        Err(error).with_context(|| format!("OTTLA_CHAOS_SEED={seed}; logs are in {}", logs.display()))
-    })
+    judged.map_err(|error| failed(&trio, error))
 }
 
 fn tell(what: &str, name: &str, seed: u64) {
