@@ -374,12 +374,15 @@ fn close<C: Send + 'static>(consumer: C) {
 
 /// The last read, from start to end.
 fn read_logs(bootstrap: &str, topic: &str, partitions: u32, history: &History) -> Result<()> {
-    let asking: BaseConsumer = config(bootstrap, &[]).create()?;
     let mut ends = Vec::new();
     for number in 0..partitions {
         let known = lock(history).known_end(Partition(number));
-        // A leader that was just elected does not know yet how far all others are.
-        let ask = || Ok(asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT).ok());
+        // A leader that was just elected does not know yet how far all others are. A client that asks for nothing else never
+        // looks again who leads: another one does.
+        let ask = || {
+            let asking: BaseConsumer = config(bootstrap, &[]).create()?;
+            Ok(asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT).ok())
+        };
         let (start, end) = until(LIMIT, "the ends of a log", ask)?;
         lock(history).observe(Operation::EndRead { partition: Partition(number), offset: end, known });
         ends.push((number, start, end));
