@@ -64,14 +64,10 @@ impl Session {
         let mut shown = Vec::new();
         let so = until(LIMIT, "the replicas", || {
             shown = self.trio.partitions("moved")?;
-            Ok(shown
-                .iter_mut()
-                .all(|one| {
-                    one.replica_nodes.sort_unstable();
-                    one.isr_nodes.sort_unstable();
-                    one.replica_nodes == replicas && one.isr_nodes == isr
-                })
-                .then_some(()))
+            let [one] = &mut shown[..] else { return Ok(None) };
+            one.replica_nodes.sort_unstable();
+            one.isr_nodes.sort_unstable();
+            Ok((one.replica_nodes == replicas && one.isr_nodes == isr).then_some(()))
         });
         so.with_context(|| format!("{shown:?}"))
     }

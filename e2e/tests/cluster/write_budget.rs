@@ -35,8 +35,7 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     ensure!(rewritten.is_none(), "{rewritten:?} was written: {writes}");
     let leases = leases_per_s(&writes) - others;
     say(&format!("{leases:.2} lease renewals a second, beside {others:.2} of Kubernetes and the operator"));
-    // A machine that is busy may renew a little later, never sooner.
-    ensure!((LEASES_PER_S / 2.0..LEASES_PER_S + 0.3).contains(&leases), "{leases} lease renewals a second: {writes}");
+    ensure!((LEASES_PER_S - leases).abs() < 0.3, "{leases} lease renewals a second: {writes}");
     judge("at rest", load).map(drop)
 }
 
