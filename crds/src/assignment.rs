@@ -9,10 +9,12 @@
 //! - `high_watermark`: what the ISR has, the leader may acknowledge
 //! - `reassignment`: the operator moves replicas
 //! - `recovery`: what is left when no in-sync member is valid
+//! - `damage`: a broker gives up a replica that it can't read
 //!
 //! Always: a change adds 1 to the partition epoch; a change of leader adds 1 to the leader epoch; neither ever falls; the ISR
 //! never shrinks below the floor; who has a leader has no reports.
 
+mod damage;
 mod election;
 mod high_watermark;
 mod isr;
@@ -25,6 +27,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use damage::Remedy;
 pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
 pub use recovery::RecoveryOrder;
@@ -46,13 +49,18 @@ impl fmt::Display for BrokerId {
 #[serde(transparent)]
 pub struct Incarnation(pub i64);
 
+impl Incarnation {
+    /// No content at all: an in-sync entry that its broker has taken back.
+    pub const NONE: Incarnation = Incarnation(0);
+}
+
 /// A member of the in-sync replicas: a broker *with the content it had*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IsrMember {
     /// The broker.
     pub broker: BrokerId,
-    /// Its incarnation when it joined.
+    /// Its incarnation when it joined; 0 when it has found since that it can't read what it had.
     pub incarnation: Incarnation,
 }
 
@@ -142,7 +150,7 @@ enum Standing {
     Valid,
     /// The same, but it wants to leave.
     Draining,
-    /// The broker is there with other content: the entry is worth nothing, for ever.
+    /// The broker is there with other content, or has taken the entry back: it is worth nothing, for ever.
     Void,
     /// The broker is not there; its content may come back.
     Dead,
@@ -151,6 +159,7 @@ enum Standing {
 impl IsrMember {
     fn standing(&self, live: &Live) -> Standing {
         match live.get(&self.broker) {
+            _ if self.incarnation == Incarnation::NONE => Standing::Void,
             None => Standing::Dead,
             Some(broker) if broker.incarnation != self.incarnation => Standing::Void,
             Some(broker) if broker.draining => Standing::Draining,

@@ -42,6 +42,12 @@ pub enum Action {
     /// A broker that cannot lead says what it has.
     Report(BrokerId),
 
+    /// A broker finds that it can't read its log.
+    Damage(BrokerId),
+    /// Somebody mends it.
+    Mend(BrokerId),
+    /// A broker does what it is to do about a log that it can't read.
+    Remedy(BrokerId),
     /// A process is killed and starts again.
     Restart(BrokerId),
     /// A machine crashes; so many records are still there when it is back.
@@ -97,6 +103,11 @@ impl Protocol {
             } else {
                 actions.extend([Action::Fetch(id, false), Action::Fetch(id, true)]);
             }
+            if broker.damaged.is_some() {
+                actions.extend([Action::Mend(id), Action::Remedy(id)]);
+            } else if used.damages < bounds.damages {
+                actions.push(Action::Damage(id));
+            }
             if used.restarts < bounds.restarts {
                 actions.push(Action::Restart(id));
             }
@@ -127,6 +138,9 @@ impl Protocol {
             Action::Shrink(leader, id) => self.shrink(state, leader, id),
             Action::Land(write) => self.land(state, write),
             Action::Report(id) => self.report(state, id),
+            Action::Damage(id) => self.damage(state, id),
+            Action::Mend(id) => self.mend(state, id),
+            Action::Remedy(id) => self.remedy(state, id),
             Action::Restart(id) => self.restart(state, id),
             Action::Crash(id, kept) => self.crash(state, id, kept),
             Action::Drain(id) => self.drain(state, id),

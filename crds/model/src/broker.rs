@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_crds::assignment::{
-    Assignment, BrokerId, Follower, Leader, Position, RecoveryReport, high_watermark, maximal_isr,
+    Assignment, BrokerId, Follower, Leader, Position, RecoveryReport, Remedy, high_watermark, maximal_isr,
 };
 
 use crate::Protocol;
@@ -36,6 +36,10 @@ impl Protocol {
 
     /// Takes the role that the entry gives (COORDINATION §2.5).
     fn act_on(&self, broker: &mut Broker, id: BrokerId, entry: Arc<Assignment>) {
+        if broker.damaged.is_some() {
+            broker.view = entry; // and that is all
+            return;
+        }
         let leads = entry.may_lead(id, broker.incarnation, Some(broker.view.epochs()))
             || (self.is(Mutant::LeaderIgnoresItsIncarnation) && entry.leader == Some(id));
         let same_epoch = broker.view.leader_epoch == entry.leader_epoch;
@@ -75,7 +79,7 @@ impl Protocol {
         let leader_id = follower.view.leader.filter(|leader| *leader != id)?;
         let leader = state.broker(leader_id);
         let leads = leader.leadership.is_some() && leader.view.leader_epoch == follower.view.leader_epoch;
-        if !leads || !follower.view.replicas.contains(&id) {
+        if !leads || !follower.view.replicas.contains(&id) || follower.damaged.is_some() {
             return None;
         }
         if let Some(end) = where_logs_part(&follower.log, &leader.log) {
@@ -137,13 +141,30 @@ impl Protocol {
             // What is older than what it rests on is not acted on again.
             broker.disk = Saved { view: broker.view.clone(), proposed: Some(next.clone()) };
         }
-        if !state.writes.contains(&next) {
-            state.writes.push(next);
-            state
-                .writes
-                .sort_by(|one, other| (one.partition_epoch, &one.isr).cmp(&(other.partition_epoch, &other.isr)));
-        }
+        state.send(next);
         self.advance(state, leader);
+        Some(())
+    }
+
+    /// A broker that can't read its log takes back what it said of it, and copies it anew: the worst case, all of it.
+    pub(crate) fn remedy(&self, state: &mut State, id: BrokerId) -> Option<()> {
+        let broker = state.broker(id);
+        let acted_in = broker.damaged.filter(|_| !self.is(Mutant::CopiedInTheSameEpoch)).unwrap_or(-1);
+        let remedy = match broker.view.remedy(id, broker.incarnation, acted_in) {
+            Remedy::Disown(_) if self.is(Mutant::CopiedInTheIsr) => Remedy::CopyAnew,
+            remedy => remedy,
+        };
+        match remedy {
+            Remedy::Disown(next) => state.send(Arc::new(next)),
+            Remedy::CopyAnew => {
+                let broker = state.broker_mut(id);
+                broker.log.clear();
+                broker.damaged = None;
+                broker.disk.view = broker.view.clone();
+                state.seen.copied_anew = true;
+            }
+            Remedy::Wait => return None,
+        }
         Some(())
     }
 
@@ -160,6 +181,9 @@ impl Protocol {
         if write.partition_epoch != state.entry.partition_epoch + 1 {
             return None;
         }
+        if write.leader.is_none() && state.entry.leader.is_some() {
+            state.last_isr = state.entry.isr.clone();
+        }
         state.entry = write.clone();
         Some(())
     }
@@ -167,8 +191,8 @@ impl Protocol {
     /// A broker that sees that nobody leads, and can not either, says what it has.
     pub(crate) fn report(&self, state: &mut State, id: BrokerId) -> Option<()> {
         let broker = state.broker(id);
-        if broker.view != state.entry {
-            return None; // its write would not land
+        if broker.view != state.entry || broker.damaged.is_some() {
+            return None; // its write would not land, or it can't say
         }
         let report = RecoveryReport {
             broker: id,

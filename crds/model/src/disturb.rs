@@ -4,7 +4,7 @@ use ottla_crds::assignment::{Assignment, BrokerId, Incarnation};
 
 use crate::Protocol;
 use crate::mutant::Mutant;
-use crate::state::{Leadership, Saved, State};
+use crate::state::{Broker, Leadership, Saved, State};
 
 impl Protocol {
     /// A process is killed and starts again: its log is whole, its incarnation stays (COORDINATION §3), and it begins with the copy
@@ -12,10 +12,18 @@ impl Protocol {
     pub(crate) fn restart(&self, state: &mut State, id: BrokerId) -> Option<()> {
         state.used.restarts += 1;
         let broker = state.broker_mut(id);
-        let Saved { view, proposed } = broker.disk.clone();
-        let leads = view.may_lead(id, broker.incarnation, None);
-        let began = broker.log.iter().position(|record| record.epoch >= view.leader_epoch);
         broker.draining = false;
+        broker.view = broker.disk.view.clone();
+        self.begin(state, id);
+        Some(())
+    }
+
+    /// A broker begins with what it knows and has on disk, if it can read that.
+    fn begin(&self, state: &mut State, id: BrokerId) {
+        let broker = state.broker_mut(id);
+        let (view, proposed) = (broker.view.clone(), broker.disk.proposed.clone());
+        let leads = broker.damaged.is_none() && view.may_lead(id, broker.incarnation, None);
+        let began = broker.log.iter().position(|record| record.epoch >= view.leader_epoch);
         broker.leadership = leads.then(|| Leadership {
             proposed: proposed.filter(|proposed| is_in_doubt(proposed, &view)),
             resumed: true,
@@ -25,8 +33,26 @@ impl Protocol {
             },
             ..Leadership::from(0)
         });
-        broker.view = view;
         self.advance(state, id);
+    }
+
+    /// Something in a log is not what was written: its broker finds that it can't read it.
+    pub(crate) fn damage(&self, state: &mut State, id: BrokerId) -> Option<()> {
+        state.used.damages += 1;
+        let broker = state.broker_mut(id);
+        broker.damaged = Some(broker.view.leader_epoch);
+        broker.leadership = None;
+        Some(())
+    }
+
+    /// It is as it was, by hand or by itself.
+    pub(crate) fn mend(&self, state: &mut State, id: BrokerId) -> Option<()> {
+        let broker = state.broker_mut(id);
+        let acted_in = broker.damaged.take()?;
+        if broker.view.leader_epoch != acted_in {
+            broker.disk.view = broker.view.clone();
+        }
+        self.begin(state, id);
         Some(())
     }
 
@@ -62,12 +88,16 @@ impl Protocol {
         if !self.is(Mutant::NoCompareAndSwap) {
             state.writes.retain(|write| write.partition_epoch == base + 1);
         }
-        for broker in state.brokers.iter_mut().filter(|broker| broker.leadership.is_none()) {
+        let only_follows = |broker: &&mut Broker| broker.leadership.is_none() && broker.damaged.is_none();
+        for broker in state.brokers.iter_mut().filter(only_follows) {
             if broker.view.leader_epoch == state.entry.leader_epoch {
                 broker.view = state.entry.clone(); // who does not lead looks at leader and epoch only
             }
         }
-        if state.used.restarts == self.bounds.restarts {
+        let may_be_read = state.used.restarts < self.bounds.restarts
+            || state.used.damages < self.bounds.damages
+            || state.brokers.iter().any(|broker| broker.damaged.is_some());
+        if !may_be_read {
             for broker in &mut state.brokers {
                 broker.disk = Saved { view: state.entry.clone(), proposed: None };
             }

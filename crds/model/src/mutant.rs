@@ -40,6 +40,10 @@ pub enum Mutant {
     /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of what it
     /// acknowledged since it knows nothing any more.
     EpochStartOfTheFirstProcess,
+    /// A broker copies a log anew that it can't read, though it is in the ISR.
+    CopiedInTheIsr,
+    /// A broker copies a log anew in a leader epoch in which it has said how far it had got with the one that it can't read.
+    CopiedInTheSameEpoch,
 }
 
 impl Mutant {
@@ -49,6 +53,7 @@ impl Mutant {
         let moving = Bounds { replicas: 2, reassignments: 1, suspicions: 1, ..faults.clone() };
         let power_cut = Bounds { crashes: 2, suspicions: 0, shrinks: 0, ..faults.clone() };
         let killed = Bounds { restarts: 1, crashes: 0, records: 2, shrinks: 1, ..faults.clone() };
+        let damaged = Bounds { name: "mutant", damages: 1, ..CALM };
         vec![
             (Mutant::BrokerIdsInsteadOfIncarnations, faults.clone()),
             (Mutant::LeaderIgnoresItsIncarnation, faults.clone()),
@@ -68,6 +73,8 @@ impl Mutant {
             (Mutant::ForgottenProposal, killed.clone()),
             (Mutant::ForgottenEpoch, killed.clone()),
             (Mutant::EpochStartOfTheFirstProcess, killed),
+            (Mutant::CopiedInTheIsr, damaged.clone()),
+            (Mutant::CopiedInTheSameEpoch, damaged),
         ]
     }
 }

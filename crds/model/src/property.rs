@@ -27,11 +27,11 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always("an electable member is left while fewer than min.insync have crashed", |_, state: &State| {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
             let left = || state.entry.isr.iter().any(|member| state.is_valid(member));
-            state.used.crashes > survivable || state.obeyed || left()
+            state.used.crashes + state.used.damages > survivable || state.obeyed || left()
         }),
         Property::always("nobody recovers unasked while fewer than min.insync have crashed", |_, state: &State| {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
-            state.used.crashes > survivable || state.obeyed || state.recovered_in.is_none()
+            state.used.crashes + state.used.damages > survivable || state.obeyed || state.recovered_in.is_none()
         }),
         Property::always("a recovery that nobody ordered gives up nothing that still exists", |_, state: &State| {
             !state.seen.gave_up
@@ -77,6 +77,11 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             let began = state.recovered_in.filter(|_| state.obeyed);
             began.is_some_and(|epoch| state.acknowledged.iter().any(|record| record.epoch >= epoch))
         }),
+        Property::sometimes("a record is acknowledged after a leader has disowned its log", |_, state: &State| {
+            let only_damage = state.used.damages > 0 && state.used.crashes + state.used.suspicions == 0;
+            only_damage && state.acknowledged.iter().any(|record| record.epoch > 1)
+        }),
+        Property::sometimes("a log that can not be read is copied anew", |_, state: &State| state.seen.copied_anew),
         Property::sometimes("a reassignment is done", |_, state: &State| {
             state.entry.replicas == [BrokerId(1), BrokerId(2)] && !state.entry.is_reassigning()
         }),

@@ -25,6 +25,8 @@ pub struct Bounds {
     pub restarts: usize,
     /// Machines that crash: a tail of the log is lost, or all of it.
     pub crashes: usize,
+    /// Logs that their brokers find that they can't read.
+    pub damages: usize,
     /// Brokers that are told to drain.
     pub drains: usize,
     /// Reassignments, to brokers 1 and 2.
@@ -53,6 +55,8 @@ pub struct Used {
     pub restarts: usize,
     /// Crashes.
     pub crashes: usize,
+    /// Logs that could not be read.
+    pub damages: usize,
     /// Drains.
     pub drains: usize,
     /// Reassignments.
@@ -76,6 +80,7 @@ pub const CALM: Bounds = Bounds {
     shrinks: 0,
     restarts: 0,
     crashes: 0,
+    damages: 0,
     drains: 0,
     reassignments: 0,
     orders: 0,
@@ -123,6 +128,32 @@ pub fn all() -> Vec<Bounds> {
             shrinks: 1,
             restarts: 1,
             witnesses: &["a record is acknowledged by a leader that was restarted in its epoch"],
+            ..CALM
+        },
+        Bounds {
+            name: "damaged log",
+            suspicions: 1,
+            damages: 1,
+            changes: 4,
+            witnesses: &[
+                "a record is acknowledged after a leader has disowned its log",
+                "a log that can not be read is copied anew",
+            ],
+            ..CALM
+        },
+        Bounds {
+            name: "damaged log, crash",
+            crashes: 1,
+            damages: 1,
+            most_states: 1_500_000,
+            witnesses: &["a recovery elects a leader"],
+            ..CALM
+        },
+        Bounds {
+            name: "damaged log, restarts",
+            damages: 1,
+            restarts: 1,
+            witnesses: &["a log that can not be read is copied anew"],
             ..CALM
         },
         Bounds { name: "recovery", crashes: 2, witnesses: &["a recovery elects a leader"], ..CALM },

@@ -65,6 +65,8 @@ pub struct Seen {
     pub acknowledged_after_restart: bool,
     /// A follower gave up records that its leader does not have.
     pub truncated: bool,
+    /// A log that could not be read was copied anew.
+    pub copied_anew: bool,
     /// A reassignment was cancelled.
     pub cancelled: bool,
 }
@@ -104,6 +106,8 @@ pub struct Broker {
     pub disk: Saved,
     /// It asked to lead nothing.
     pub draining: bool,
+    /// It can't read its log, with which it had a role in this leader epoch.
+    pub damaged: Option<i32>,
 }
 
 /// What a leader knows beside the entry. Gone with its process.
@@ -147,6 +151,7 @@ impl State {
             leadership: None,
             disk: Saved { view: entry.clone(), proposed: None },
             draining: false,
+            damaged: None,
         };
         let operator = Operator { live, min_in_sync: bounds.min_in_sync };
         let mut brokers = vec![broker; ids.len()];
@@ -187,6 +192,15 @@ impl State {
     /// Every broker's id.
     pub fn ids(&self) -> impl Iterator<Item = BrokerId> + use<> {
         (0..self.brokers.len() as i32).map(BrokerId)
+    }
+
+    /// A broker's write is on its way.
+    pub fn send(&mut self, next: Arc<Assignment>) {
+        if !self.writes.contains(&next) {
+            self.writes.push(next);
+            let order = |write: &Assignment| (write.partition_epoch, write.leader_epoch, write.isr.clone());
+            self.writes.sort_by_key(|write| order(write));
+        }
     }
 
     /// Whether the broker of an ISR entry still has what it joined with.

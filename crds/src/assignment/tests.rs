@@ -475,6 +475,67 @@ fn a_report_counts_only_while_its_broker_has_what_it_reported() {
 }
 
 #[test]
+fn who_can_not_read_its_log_takes_its_word_back_before_it_copies_anew() {
+    let all = live(&[0, 1, 2]);
+    for (story, before, broker, acted_in, expected) in [
+        ("the leader: nobody leads until the operator elects", partition(&[0, 1, 2]), 0, 5, Some((None, 1, 1))),
+        ("at the floor, too: nobody leaves", partition(&[0, 1]), 0, 5, Some((None, 1, 1))),
+        ("the only member", partition(&[0]), 0, 5, Some((None, 1, 1))),
+        ("a member: its leader goes on and forgets how far it was", partition(&[0, 1, 2]), 1, 5, Some((Some(0), 1, 1))),
+        ("a member that was never seen", partition(&[0, 1]), 1, -1, Some((Some(0), 1, 1))),
+        ("a follower that the leader may be about to take in", partition(&[0, 1]), 2, 5, Some((Some(0), 1, 1))),
+        ("a member of those who wait for a leader", without_leader(&[0, 1]), 1, 5, Some((None, 0, 1))),
+    ] {
+        let Remedy::Disown(next) = before.remedy(BrokerId(broker), incarnation(broker, 1), acted_in) else {
+            panic!("{story}")
+        };
+        let after = Some((
+            next.leader.map(|leader| leader.0),
+            next.leader_epoch - before.leader_epoch,
+            next.partition_epoch - before.partition_epoch,
+        ));
+        assert_eq!((after, next.isr.len()), (expected, before.isr.len()), "{story}");
+        assert!(!next.isr.contains(&member(broker)), "{story}");
+        let healed = next.heal(&all, MIN_IN_SYNC).unwrap_or(next.clone());
+        assert_ne!(healed.leader, Some(BrokerId(broker)), "{story}");
+        let again = healed.remedy(BrokerId(broker), incarnation(broker, 1), acted_in);
+        let expected = if healed.leader.is_some() { Remedy::CopyAnew } else { Remedy::Wait };
+        assert_eq!(again, expected, "{story}");
+    }
+    let remedy = |entry: &Assignment, broker, life| entry.remedy(BrokerId(broker), incarnation(broker, life), 5);
+    assert_eq!(remedy(&without_leader(&[0, 1]), 2, 1), Remedy::Wait, "it may be all that is left");
+    let reported = without_leader(&[0, 1]).report(5, report(2, 1, 4, 70)).unwrap();
+    let Remedy::Disown(silent) = remedy(&reported, 2, 1) else {
+        panic!("it can't be elected by a log that it can't read")
+    };
+    assert_eq!((silent.reports.len(), silent.isr, silent.leader_epoch), (0, reported.isr.clone(), 5));
+    assert_eq!(remedy(&reported, 2, 2), Remedy::Wait, "that was said of what it had before");
+    assert_eq!(remedy(&partition(&[0]), 0, 2), Remedy::Wait, "its entry is void already, and nobody else leads");
+    assert_eq!(remedy(&partition(&[0, 1]), 3, 1), Remedy::Wait, "it holds no replica");
+}
+
+#[test]
+fn what_is_taken_back_is_waited_for_until_it_is_mended_or_given_up() {
+    let all = live(&[0, 1]);
+    let alone = partition(&[0]).disown(BrokerId(0)).unwrap();
+    assert_eq!(alone.heal(&all, 1), Err(Refusal::Unchanged));
+    assert_eq!(alone.waits_for(&live(&[1])), ids(&[0]), "whether it is there or not");
+    let beside = alone.report(6, report(1, 1, 5, 80)).unwrap();
+    assert_eq!(beside.recover(&all), Err(Refusal::Behind));
+    assert_eq!(beside.possible_order(&all).map(|order| order.broker), Some(BrokerId(1)));
+    let mended = beside.report(6, report(0, 1, 5, 90)).unwrap();
+    assert_eq!(outcome(&mended, mended.recover(&all)), Ok((Some(0), vec![0], 1, 1)));
+    let Remedy::Disown(broken_again) = mended.remedy(BrokerId(0), incarnation(0, 1), 5) else { panic!("{mended:?}") };
+    assert_eq!((broken_again.reports, broken_again.leader_epoch), (beside.reports, beside.leader_epoch));
+
+    let copied = partition(&[0, 1]).disown(BrokerId(1)).unwrap();
+    let leader = Leader { leader_epoch: 6, ..leader_zero() };
+    assert_eq!(copied.expand(&leader, &follower(1)), Err(Refusal::Behind), "it said so before");
+    let said_anew = Follower { leader_epoch: 6, ..follower(1) };
+    assert_eq!(copied.expand(&leader, &said_anew).unwrap().isr, [member(0), member(1)]);
+}
+
+#[test]
 fn a_deleted_topics_replica_goes_from_its_entry_floor_or_not() {
     let before = partition(&[0, 1]);
     let after = before.forget(BrokerId(0)).unwrap();
