@@ -32,20 +32,25 @@ pub const DEADLINE: Duration = Duration::from_secs(4);
 /// How long a record may stay the same until its holder counts as gone.
 pub const EXPIRE: Duration = Duration::from_secs(6);
 
-/// How often a lease is renewed.
+/// How often a lease is renewed, and looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// The time from one renewal to the next.
     pub renew: Duration,
     /// How long a record may stay the same until its holder is late.
     pub overdue: Duration,
+    /// The time from one look of whoever waits for it to the next.
+    pub look: Duration,
 }
 
 impl Pace {
     /// A broker's: the write budget allows one write per broker in two seconds.
-    pub const BROKER: Pace = Pace { renew: Duration::from_secs(2), overdue: Duration::from_secs(3) };
-    /// An operator's. Only one of them renews, and until it is missed nobody elects.
-    pub const OPERATOR: Pace = Pace { renew: Duration::from_secs(1), overdue: Duration::from_millis(1500) };
+    pub const BROKER: Pace =
+        Pace { renew: Duration::from_secs(2), overdue: Duration::from_secs(3), look: Duration::from_millis(500) };
+    /// An operator's. Only one of them renews, and until it is missed nobody elects. Before one counts as late it
+    /// is asked whether it is there, and keeps its lease if it answers: so that may be soon.
+    pub const OPERATOR: Pace =
+        Pace { renew: Duration::from_secs(1), overdue: Duration::from_millis(1250), look: Duration::from_millis(250) };
 }
 
 /// What a record tells one observer.
@@ -124,10 +129,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Takes note of the record that was read: whether somebody else holds the lease and is late.
-    pub fn finds_late(&mut self, now: Instant, read: &LeaseSpec) -> bool {
+    /// Takes note of the record that was read: whether to ask the holder if it is there, which is somebody else and will be late when
+    /// an answer is due.
+    pub fn is_to_ask(&mut self, now: Instant, read: &LeaseSpec) -> bool {
         self.observed.see(read, now);
-        holder(read) != Some(&self.identity) && self.observed.judge(self.pace, now) == Sight::Overdue
+        holder(read) != Some(&self.identity) && self.observed.judge(self.pace, now + door::PATIENCE) == Sight::Overdue
     }
 
     /// The record to write over the one that was read; none while somebody else holds the lease. `unanswered`: the holder was

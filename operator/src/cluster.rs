@@ -16,10 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::events::Recorder;
-use kube::{Client, ResourceExt};
+use kube::{Api, Client, ResourceExt};
+use ottla_crds::KafkaCluster;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::acting::Acting;
 use crate::backoff::Backoff;
 use crate::metrics::{Metrics, Outcome};
 use crate::owner::Installation;
@@ -60,26 +62,37 @@ pub struct Shared {
     pub recorder: Recorder,
 }
 
-/// Keeps a cluster as its spec says, and tells what Kubernetes shows of it. `changed` says that something was shown.
+/// Keeps a cluster as its spec says, and tells what Kubernetes shows of it. `changed` says that something was shown. Whoever may not
+/// write only tells.
 pub async fn run(
     shared: Arc<Shared>,
     shown: Shown,
     key: ClusterKey,
     mut changed: watch::Receiver<u64>,
     platform: watch::Sender<Option<Arc<Platform>>>,
+    mut acting: Acting,
 ) {
     let mut applied = Applied::default();
     let mut backoff = Backoff::default();
+    let mut acts = false;
     loop {
         changed.mark_unchanged();
         let generation = generation(&shown, &key);
         let begun = Instant::now();
-        let outcome = {
+        // What the other replica acted on last may not have been shown here yet.
+        acts = acting.may_write() && (acts || is_shown(&shared.client, &shown, &key).await);
+        let reconciled = async {
             // The semaphore is never closed.
             let _turn = shared.turns.acquire().await;
-            reconcile(&shared, &read::read(&shown, &key), &mut applied, &platform).await
+            reconcile(&shared, &read::read(&shown, &key), acts, &mut applied, &platform).await
         };
-        shared.metrics.reconciled(outcome, begun.elapsed());
+        let outcome = tokio::select! {
+            outcome = reconciled => outcome,
+            () = acting.ends(), if acts => continue,
+        };
+        if acts {
+            shared.metrics.reconciled(outcome, begun.elapsed());
+        }
         let again_at = match outcome {
             Outcome::Succeeded | Outcome::Invalid => {
                 backoff.succeeded();
@@ -91,6 +104,7 @@ pub async fn run(
         loop {
             tokio::select! {
                 () = until(again_at) => break,
+                () = acting.begins(), if !acts => break,
                 seen = changed.changed() => {
                     if seen.is_err() {
                         return;
@@ -117,19 +131,38 @@ async fn until(when: Option<Instant>) {
     }
 }
 
+/// Whether what is shown of the cluster is its newest spec.
+async fn is_shown(client: &Client, shown: &Shown, key: &ClusterKey) -> bool {
+    let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), &key.namespace);
+    match clusters.get_opt(&key.name).await {
+        Ok(newest) => {
+            let of = |object: &KafkaCluster| (object.uid(), object.metadata.generation);
+            newest.as_ref().map(of) == read::cluster(shown, key).as_deref().map(of)
+        }
+        Err(error) => {
+            tracing::warn!(cluster = %key, %error, "failed to read a cluster");
+            false
+        }
+    }
+}
+
 fn generation(shown: &Shown, key: &ClusterKey) -> Option<i64> {
     read::cluster(shown, key)?.metadata.generation
 }
 
-/// One reconcile: read → validate → build → apply → remove orphans → tell.
+/// One reconcile: read → validate → build → apply → remove orphans → tell. Whoever does not act reads, validates and tells.
 async fn reconcile(
     shared: &Shared,
     read: &Read,
+    acts: bool,
     applied: &mut Applied,
     platform: &watch::Sender<Option<Arc<Platform>>>,
 ) -> Outcome {
     let Some(object) = &read.cluster else { return Outcome::Succeeded };
     if object.metadata.deletion_timestamp.is_some() {
+        if !acts {
+            return Outcome::Succeeded;
+        }
         return match end::end(shared, object, read).await {
             Ok(None) => Outcome::Succeeded,
             Ok(obstacle) => {
@@ -161,7 +194,8 @@ async fn reconcile(
             };
             // Before anything is written: elections must not wait for that, least of all when an operator has just taken over.
             tell(platform, seen.clone());
-            let made = if object.spec.paused { Ok(()) } else { make(shared, &cluster, read, applied).await };
+            let makes = acts && !object.spec.paused;
+            let made = if makes { make(shared, &cluster, read, applied).await } else { Ok(()) };
             seen.obstacle = made.as_ref().err().map(|error| Obstacle::new("ApplyFailed", error.to_string()));
             match made {
                 Ok(()) => (Outcome::Succeeded, seen),

@@ -9,7 +9,7 @@
 //! - [`apply`]: the writes
 //!
 //! It does not ask why it woke, and may be dropped at any await: what is missing is planned again by whoever comes next.
-//! Where nothing is to change nothing is written and nothing is polled.
+//! Where nothing is to change nothing is written and nothing is polled. Whoever may not write sees the same, and writes nothing.
 
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
+use crate::acting::Acting;
 use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
 use crate::plan::{self, Step, World};
@@ -57,18 +58,19 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Coordinates one cluster until `shutdown`. Its brokers say on their Leases where they are.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
-    coordinate_until(client, namespace, cluster, None, shutdown).await;
+    coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
 }
 
-/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown.
+/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown. Whoever may not write watches all
+/// the same, and asks brokers whether they are there: it can elect as soon as it may.
 pub async fn run_on_platform(
     client: Client,
     namespace: &str,
     cluster: &str,
     platform: watch::Receiver<Option<Arc<Platform>>>,
-    shutdown: impl Future<Output = ()>,
+    acting: Acting,
 ) {
-    coordinate_until(client, namespace, cluster, Some(platform), shutdown).await;
+    coordinate_until(client, namespace, cluster, Some(platform), acting, std::future::pending()).await;
 }
 
 async fn coordinate_until(
@@ -76,6 +78,7 @@ async fn coordinate_until(
     namespace: &str,
     cluster: &str,
     platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
+    acting: Acting,
     shutdown: impl Future<Output = ()>,
 ) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
@@ -83,7 +86,7 @@ async fn coordinate_until(
     let (seen, sightings) = watch::channel(Sightings::new());
     let (watches, shown) = Watches::start(&client, namespace, cluster);
     let coordination =
-        Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform };
+        Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform, acting };
     tokio::select! {
         biased; // all of them each time, and in the same order each time
         () = lease::observe(leases, &selector, seen) => {}
@@ -101,6 +104,7 @@ struct Coordination<'a> {
     selector: &'a str,
     /// What Kubernetes shows of the brokers; none on a laptop.
     platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
+    acting: Acting,
 }
 
 impl Coordination<'_> {
@@ -116,6 +120,7 @@ impl Coordination<'_> {
         let mut returns = Arrivals::back();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
         let mut again_at = None;
+        let mut acts = false;
         loop {
             tokio::select! {
                 changed = shown.complete.changed() => if changed.is_err() { return },
@@ -124,8 +129,10 @@ impl Coordination<'_> {
                 () = shown_anew(&mut self.platform) => {}
                 // The sender lives as long as this: an error can't come.
                 _ = heard.changed() => {}
+                () = self.acting.begins(), if !acts => {}
                 () = until(again_at) => {}
             }
+            acts = self.acting.may_write();
             if !*shown.complete.borrow_and_update() {
                 continue;
             }
@@ -166,8 +173,17 @@ impl Coordination<'_> {
                 // Another for each: a cluster that is made again under its name is another cluster.
                 fresh_cluster_id: Uuid::new_v4(),
             };
-            let steps = plan::plan(&world);
-            let next_try = take(&writer, &mut pace, steps).await;
+            let next_try = if acts {
+                tokio::select! {
+                    next_try = take(&writer, &mut pace, plan::plan(&world)) => next_try,
+                    () = self.acting.ends() => {
+                        acts = false; // plans again, should it be back in a moment
+                        None
+                    }
+                }
+            } else {
+                None
+            };
             again_at =
                 next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).chain(returns.next()).min();
         }

@@ -1,5 +1,5 @@
 //! Every cluster of one namespace, or of all namespaces: a pair of tasks each, one for its objects and one for its
-//! coordination, as long as it exists or a topic refers to it.
+//! coordination, as long as it exists or a topic refers to it. They run in the replica that waits, too, and write nothing there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use kube::ResourceExt;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::acting::Acting;
 use crate::cluster::watches::{About, ClusterKey, Shown, Watches};
 use crate::cluster::{self, Shared, read};
 use crate::coordination;
 use crate::metrics::Metrics;
 
 /// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
-pub async fn run(shared: Arc<Shared>, namespace: Option<String>, complete: watch::Sender<usize>) {
+pub async fn run(shared: Arc<Shared>, namespace: Option<String>, acting: Acting, complete: watch::Sender<usize>) {
     let (mut watches, shown) = Watches::start(&shared.client, namespace.as_deref());
     let mut counted = false;
-    let mut fleet = Fleet { shared, shown, running: BTreeMap::new(), tasks: JoinSet::new() };
+    let mut fleet = Fleet { shared, shown, acting, running: BTreeMap::new(), tasks: JoinSet::new() };
     loop {
         let about = tokio::select! {
             about = watches.next() => about,
@@ -39,6 +40,7 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<String>, complete: watch
 struct Fleet {
     shared: Arc<Shared>,
     shown: Shown,
+    acting: Acting,
     running: BTreeMap<ClusterKey, Running>,
     /// Dropped, and so stopped, with the fleet.
     tasks: JoinSet<()>,
@@ -91,9 +93,9 @@ impl Fleet {
     }
 
     fn start(&mut self, key: ClusterKey) {
-        tracing::info!(cluster = %key, "operates a cluster");
         let (changed, wake) = watch::channel(0);
-        let task = self.tasks.spawn(operate(self.shared.clone(), self.shown.clone(), key.clone(), wake));
+        let operated = operate(self.shared.clone(), self.shown.clone(), key.clone(), wake, self.acting.clone());
+        let task = self.tasks.spawn(operated);
         let metrics = self.shared.metrics.clone();
         metrics.cluster_begins();
         self.running.insert(key, Running { changed, task, metrics });
@@ -101,18 +103,20 @@ impl Fleet {
 }
 
 /// Operates a cluster whenever it is this installation's.
-async fn operate(shared: Arc<Shared>, shown: Shown, key: ClusterKey, mut wake: watch::Receiver<u64>) {
+async fn operate(
+    shared: Arc<Shared>,
+    shown: Shown,
+    key: ClusterKey,
+    mut wake: watch::Receiver<u64>,
+    mut acting: Acting,
+) {
     loop {
-        let claimed = shared.installation.claim(&key).await;
+        let claimed = shared.installation.claim(&key, &mut acting).await;
+        tracing::info!(cluster = %key, acts = acting.may_write(), "operates a cluster, or watches it");
         let (told, platform) = watch::channel(None);
-        let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told);
-        let coordination = coordination::run_on_platform(
-            shared.client.clone(),
-            &key.namespace,
-            &key.name,
-            platform,
-            std::future::pending(),
-        );
+        let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told, acting.clone());
+        let coordination =
+            coordination::run_on_platform(shared.client.clone(), &key.namespace, &key.name, platform, acting.clone());
         let lost = async {
             // The sender lives as long as this task.
             while wake.changed().await.is_ok() {

@@ -13,8 +13,8 @@ use crate::metrics::Metrics;
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when it waits for the Lease, or holds
-/// it and each of its `fleets` has seen what there is (`complete` of them).
+/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when each of its `fleets` has seen what there
+/// is (`complete` of them), whether it acts or not.
 ///
 /// # Errors
 /// When the socket fails.
@@ -24,10 +24,9 @@ pub async fn serve(
     complete: watch::Receiver<usize>,
     fleets: usize,
 ) -> std::io::Result<()> {
-    let scraped = metrics.clone();
-    let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], scraped.scrape()) };
+    let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.scrape()) };
     let ready = move || async move {
-        if metrics.is_leader() && *complete.borrow() < fleets {
+        if *complete.borrow() < fleets {
             (StatusCode::SERVICE_UNAVAILABLE, "not everything has been read yet\n")
         } else {
             (StatusCode::OK, "ok\n")

@@ -2,7 +2,7 @@
 //!
 //! - [`plan`]: the decisions, pure: a [`plan::World`] in, [`plan::Step`]s out
 //! - [`coordination`]: the shell around them: watches, the brokers' Leases, and the writes
-//! - [`operator`]: the process on Kubernetes, which acts while it holds the Lease
+//! - [`operator`]: the process on Kubernetes; [`acting`]: whether it holds the Lease and may write
 //! - [`fleet`]: every cluster
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
@@ -10,6 +10,7 @@
 //!
 //! A laptop runs [`coordination`] alone.
 
+pub mod acting;
 pub mod backoff;
 pub mod cluster;
 pub mod coordination;

@@ -71,7 +71,13 @@ impl Metrics {
                 &registry,
                 IntGauge::new("ottla_operator_leader", "1 while this replica holds the Lease and acts, else 0."),
             ),
-            clusters: registered(&registry, IntGauge::new("ottla_operator_clusters", "Clusters that it operates.")),
+            clusters: registered(
+                &registry,
+                IntGauge::new(
+                    "ottla_operator_clusters",
+                    "Clusters that it operates, or would in the other replica's place.",
+                ),
+            ),
             registry,
         }
     }
@@ -106,12 +112,7 @@ impl Metrics {
         self.leader.set(leader.into());
     }
 
-    /// Whether this replica acts.
-    pub fn is_leader(&self) -> bool {
-        self.leader.get() == 1
-    }
-
-    /// Notes that a cluster is operated.
+    /// Notes that a cluster is operated, or watched.
     pub fn cluster_begins(&self) {
         self.clusters.inc();
     }

@@ -1,13 +1,14 @@
-//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts, the other waits.
+//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts. The other watches all that there is
+//! and asks brokers whether they are there, so that it can elect in the moment in which it takes over.
 //!
-//! Always: what acts is dropped as soon as the Lease is not known to be held, also with the API server away; it stops before
-//! the Lease is released. A replica that acts a moment too long does no harm: every write is a compare-and-swap or says
-//! what the other would say.
+//! Always: what writes is dropped as soon as the Lease is not known to be held, also with the API server away; it stops before
+//! the Lease is released.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
@@ -15,9 +16,9 @@ use ottla_crds::counted;
 use ottla_crds::lease::{self, Claim, Observed, Pace};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use crate::acting::Acting;
 use crate::cluster::Shared;
 use crate::cluster::build::{MANAGED_BY_LABEL, MANAGER};
 use crate::metrics::Metrics;
@@ -48,6 +49,9 @@ pub enum Error {
     /// The HTTP port can't be had.
     #[error("failed to listen on {0} (--http): {1}")]
     Http(SocketAddr, std::io::Error),
+    /// Nobody renews the Lease any more: another process has to begin anew.
+    #[error("the task that holds the Lease has ended")]
+    Holder,
 }
 
 /// Operates every cluster until `shutdown`.
@@ -76,7 +80,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     let answers_at = options.pod_ip.map(|ip| lease::answers_at(SocketAddr::new(ip, options.http.port())));
     let (_says_the_same, annotations) = watch::channel(answers_at.unwrap_or_default());
-    let holder = tokio::spawn(lease::hold(leases, claim, annotations, held, async move {
+    let mut holder = tokio::spawn(lease::hold(leases, claim, annotations, held, async move {
         let _ = released.await;
     }));
     let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: Some(identity) };
@@ -93,10 +97,13 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         turns: Semaphore::new(CLUSTERS_AT_ONCE),
         metrics: metrics.clone(),
     });
+    let acting = Acting::while_held(holding);
     let ended = tokio::select! {
-        () = act_while_held(shared, &options.watch_namespaces, holding, &complete) => Ok(()),
+        () = operate(&shared, &options.watch_namespaces, &acting, &complete) => Ok(()),
+        () = tell_of_acting(&shared.metrics, acting.clone()) => Ok(()),
         served = http::serve(listener, metrics, are_complete, fleets) => served.map_err(|error| Error::Http(options.http, error)),
         () = shutdown => Ok(()),
+        _ = &mut holder => return Err(Error::Holder),
     };
     drop(release);
     // Releasing has its own deadline.
@@ -110,47 +117,23 @@ fn identity() -> String {
     format!("{host}_{}", Uuid::new_v4())
 }
 
-async fn act_while_held(
-    shared: Arc<Shared>,
-    namespaces: &[String],
-    mut held: watch::Receiver<Option<Instant>>,
-    complete: &watch::Sender<usize>,
-) {
-    loop {
-        // An error means that the holder has ended, which it does after this.
-        if held.wait_for(|until| until.is_some_and(|until| until > Instant::now())).await.is_err() {
-            return;
-        }
-        tracing::info!("holds the lease and acts");
-        shared.metrics.set_leader(true);
-        tokio::select! {
-            () = act(&shared, namespaces, complete) => {}
-            () = until_lost(held.clone()) => tracing::warn!("does not hold the lease any more and acts no longer"),
-        }
-        shared.metrics.set_leader(false);
-        complete.send_replace(0);
-    }
-}
-
-async fn act(shared: &Arc<Shared>, namespaces: &[String], complete: &watch::Sender<usize>) {
+/// Operates every cluster of these namespaces, for ever.
+async fn operate(shared: &Arc<Shared>, namespaces: &[String], acting: &Acting, complete: &watch::Sender<usize>) {
+    let fleet = |namespace| fleet::run(shared.clone(), namespace, acting.clone(), complete.clone());
     if namespaces.is_empty() {
-        return fleet::run(shared.clone(), None, complete.clone()).await;
+        return fleet(None).await;
     }
-    let fleets =
-        namespaces.iter().map(|namespace| fleet::run(shared.clone(), Some(namespace.clone()), complete.clone()));
-    futures::future::join_all(fleets).await;
+    join_all(namespaces.iter().map(|namespace| fleet(Some(namespace.clone())))).await;
 }
 
-/// Waits until the Lease is lost or its deadline has passed, whether or not the holder still runs.
-async fn until_lost(mut held: watch::Receiver<Option<Instant>>) {
+/// Says who acts, for ever.
+async fn tell_of_acting(metrics: &Metrics, mut acting: Acting) {
     loop {
-        let until = *held.borrow_and_update();
-        match until {
-            Some(until) if until > Instant::now() => tokio::select! {
-                () = sleep_until(until) => {}
-                changed = held.changed() => if changed.is_err() { return },
-            },
-            Some(_) | None => return,
-        }
+        acting.begins().await;
+        tracing::info!("holds the lease and acts");
+        metrics.set_leader(true);
+        acting.ends().await;
+        tracing::warn!("does not hold the lease any more and acts no longer");
+        metrics.set_leader(false);
     }
 }

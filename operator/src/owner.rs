@@ -14,6 +14,7 @@ use ottla_crds::lease::{Observed, Pace, Sight};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::acting::Acting;
 use crate::cluster::watches::ClusterKey;
 
 /// The Lease of whoever acts for an installation, in its namespace.
@@ -32,18 +33,23 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Waits until the cluster is this installation's to operate. Its uid; none if only topics refer to it.
-    pub async fn claim(&self, key: &ClusterKey) -> Option<String> {
+    /// Waits until the cluster is this installation's to operate, which it is by a write of the replica that acts. Its uid; none if
+    /// only topics refer to it.
+    pub async fn claim(&self, key: &ClusterKey, acting: &mut Acting) -> Option<String> {
         let clusters: Api<KafkaCluster> = Api::namespaced(self.client.clone(), &key.namespace);
         let mut other = Other::default();
         loop {
-            match self.try_to_claim(&clusters, key, &mut other).await {
+            let acts = acting.may_write();
+            match self.try_to_claim(&clusters, key, acts, &mut other).await {
                 Ok(Claimed::Yes(uid)) => return uid,
                 Ok(Claimed::Changed) => continue,
-                Ok(Claimed::ByOther) => {}
+                Ok(Claimed::NotYet) => {}
                 Err(error) => tracing::warn!(cluster = %key, %error, "failed to find out who operates a cluster"),
             }
-            sleep(LOOK).await;
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = acting.begins(), if !acts => {}
+            }
         }
     }
 
@@ -51,16 +57,18 @@ impl Installation {
         &self,
         clusters: &Api<KafkaCluster>,
         key: &ClusterKey,
+        acts: bool,
         other: &mut Other,
     ) -> Result<Claimed, kube::Error> {
         let Some(object) = clusters.get_opt(&key.name).await? else { return Ok(Claimed::Yes(None)) };
         match operator(&object) {
             Some(named) if named == self.namespace => return Ok(Claimed::Yes(object.metadata.uid)),
+            Some(_) | None if !acts => return Ok(Claimed::NotYet),
             Some(named) if self.is_there(named, other).await? => {
                 if !std::mem::replace(&mut other.told, true) {
                     self.tell(&object, named).await;
                 }
-                return Ok(Claimed::ByOther);
+                return Ok(Claimed::NotYet);
             }
             Some(_) | None => {}
         }
@@ -120,7 +128,8 @@ enum Claimed {
     Yes(Option<String>),
     /// By somebody else, or in some other way: look again.
     Changed,
-    ByOther,
+    /// It is another's, or this replica only watches.
+    NotYet,
 }
 
 /// The other installation, as this one sees it.
@@ -186,16 +195,16 @@ mod tests {
         let key = ClusterKey { namespace: "kafka".to_owned(), name: "prod".to_owned() };
 
         let let_go = acts(&first).await;
-        assert_eq!(first.claim(&key).await, uid);
-        assert_eq!(first.claim(&key).await, uid, "the other replica of the same installation");
+        assert_eq!(first.claim(&key, &mut Acting::alone()).await, uid);
+        assert_eq!(first.claim(&key, &mut Acting::alone()).await, uid, "the other replica of the same installation");
         let a_minute = Duration::from_secs(60);
-        assert!(timeout(a_minute, second.claim(&key)).await.is_err(), "the first one is there");
+        assert!(timeout(a_minute, second.claim(&key, &mut Acting::alone())).await.is_err(), "the first one is there");
         let shown = clusters.get("prod").await.unwrap();
         assert_eq!(operator(&shown), Some("first"));
         assert!(!first.has_lost(uid.as_deref(), Some(&shown)));
 
         let_go.send(()).unwrap();
-        assert_eq!(timeout(a_minute, second.claim(&key)).await.unwrap(), uid);
+        assert_eq!(timeout(a_minute, second.claim(&key, &mut Acting::alone())).await.unwrap(), uid);
         let shown = clusters.get("prod").await.unwrap();
         assert_eq!(operator(&shown), Some("second"));
         assert!(first.has_lost(uid.as_deref(), Some(&shown)), "should it come back");

@@ -4,9 +4,16 @@
 
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_crds::lease::EXPIRE;
 use ottla_crds::{BrokerState, DeletionPolicy, KafkaAssignment, KafkaTopic};
+use ottla_operator::acting::Acting;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use world::{Seen, World, condition};
 
 #[tokio::test(start_paused = true)]
@@ -410,6 +417,60 @@ async fn two_operators_at_once_make_one_topic() {
         world.until("each partition has a leader", |seen| seen.leaders(&name).len() == 70).await;
     }
     assert_eq!(world.seen().await.assignments.len(), 20);
+}
+
+fn unlimited() -> Arc<AtomicI64> {
+    Arc::new(AtomicI64::new(i64::MAX))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replica_that_waits_writes_nothing_and_has_seen_who_died_when_it_takes_over() {
+    let world = World::with_cluster(2).await;
+    let (held, holding) = watch::channel(None);
+    let _waits = world.operator_that(Acting::while_held(holding), unlimited()).await;
+    let acts = world.operator_that(Acting::alone(), unlimited()).await;
+    let dies = world.broker_at(0, 7, closed_port().await);
+    let _stays = world.broker(1, 8);
+    world.apply(world.topic("orders", 6, |topic| topic.replication_factor = Some(2))).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+
+    drop((acts, dies));
+    let before = world.seen().await.versions();
+    tokio::time::sleep(2 * EXPIRE).await;
+    assert_eq!(world.seen().await.versions(), before, "nobody acts");
+    let takes_over = Instant::now();
+    held.send_replace(Some(takes_over + 10 * EXPIRE));
+    let led = |seen: &Seen| seen.leaders("orders").into_values().all(|leader| leader == BrokerId(1));
+    world.until("the other one leads everything", led).await;
+    assert!(takes_over.elapsed().as_millis() < 100, "no timer is waited for: {:?}", takes_over.elapsed());
+
+    held.send_replace(None);
+    world.settle().await;
+    let before = world.seen().await.versions();
+    world.apply_topic("too-late", 1).await;
+    world.settle().await;
+    let after = world.seen().await;
+    assert!(after.leaders("too-late").is_empty() && before.iter().all(|version| after.versions().contains(version)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_written_when_the_lease_was_lost_is_written_when_it_is_back() {
+    let world = World::with_cluster(1).await;
+    let _broker = world.broker(0, 7);
+    let (held, holding) = watch::channel(Some(Instant::now() + 10 * EXPIRE));
+    let writes = unlimited();
+    let _operator = world.operator_that(Acting::while_held(holding), writes.clone()).await;
+    world.until("the broker is there", |seen| seen.cluster().is_some_and(|c| c.replicas == Some(1))).await;
+    world.settle().await;
+
+    writes.store(0, Ordering::SeqCst);
+    world.apply_topic("orders", 3).await;
+    world.settle().await;
+    held.send_replace(None);
+    world.settle().await;
+    writes.store(i64::MAX, Ordering::SeqCst);
+    held.send_replace(Some(Instant::now() + 10 * EXPIRE));
+    world.until("each partition has a leader", |seen| seen.leaders("orders").len() == 3).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,7 +112,7 @@ impl World {
         let factor = 3 + random.below(brokers - 2);
         let lowest_min_in_sync = if random.happens(200) { 1 } else { 2 };
         // The entries' incarnations are those that the brokers draw when they begin.
-        let there = LiveBroker { incarnation: Incarnation(0), draining: false };
+        let there = LiveBroker { incarnation: Incarnation(1), draining: false };
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
         let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
         let entry = |partition| Assignment::create(partition as i32, replicas(partition), &live);

@@ -12,7 +12,7 @@ use tokio::{
 /// The annotation with the address.
 const ANSWERS_AT: &str = "ottla.io/answers-at";
 /// How long an answer may take. A wrong guess costs a change of holder, and no write depends on who holds.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// Any answer is one.
 const QUESTION: &[u8] = b"GET /livez HTTP/1.0\r\n\r\n";
 

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::{Claim, DEADLINE, door};
 
-/// How soon a holder tries again, and one who waits looks again. Several tries fit into what is left of [`DEADLINE`].
+/// How soon a write that failed is tried again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a try may take. A slow API server is not one that is away: a shorter try would never succeed there, and everybody would
 /// look dead at once.
@@ -55,7 +55,7 @@ pub async fn hold(
                 if held.send_replace(None).is_some() {
                     warn!(lease = claim.name, "lost the lease to another holder");
                 }
-                RETRY
+                claim.pace.look
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
                 debug!(lease = claim.name, status.message, "the lease has changed since it was read");
@@ -104,9 +104,9 @@ async fn renew(
         None => api.get_opt(&claim.name).await?,
     };
     let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
-    let is_late = record.as_ref().is_some_and(|record| claim.finds_late(Instant::now(), record));
+    let is_to_ask = record.as_ref().is_some_and(|record| claim.is_to_ask(Instant::now(), record));
     let unanswered = match &read {
-        Some(lease) if is_late => door::is_unanswered(lease).await,
+        Some(lease) if is_to_ask => door::is_unanswered(lease).await,
         Some(_) | None => false,
     };
     let decided = claim.decide(Instant::now(), Timestamp::now(), record.as_ref(), unanswered);

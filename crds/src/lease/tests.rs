@@ -104,20 +104,24 @@ fn who_may_write_what_over_which_record() {
 fn silence_is_evidence_only_beside_a_late_renewal() {
     let start = Instant::now();
     let clock = Timestamp::from_second(9000).unwrap();
-    for (story, changed, millis, is_late) in [
-        ("it renewed just now", true, 1_499, false),
-        ("a renewal is missing", true, 1_500, true),
-        ("it was never seen to renew", false, 1_500, false),
+    let (overdue, asked) = (Pace::OPERATOR.overdue, Pace::OPERATOR.overdue - door::PATIENCE);
+    let a_moment = Duration::from_millis(1);
+    for (story, changed, unchanged, is_asked, is_late) in [
+        ("it renewed just now", true, asked - a_moment, false, false),
+        ("a renewal is due", true, asked, true, false),
+        ("a renewal is a moment late", true, overdue - a_moment, true, false),
+        ("a renewal is missing", true, overdue, true, true),
+        ("it was never seen to renew", false, overdue, false, false),
     ] {
         let mut claim = Claim { pace: Pace::OPERATOR, ..claim("me") };
         claim.observed.see(&record("other", 0), start);
         let read = record("other", i64::from(changed));
         claim.observed.see(&read, start);
-        let now = start + Duration::from_millis(millis);
-        assert_eq!(claim.finds_late(now, &read), is_late, "{story}");
+        let now = start + unchanged;
+        assert_eq!(claim.is_to_ask(now, &read), is_asked, "{story}");
         assert_eq!(claim.decide(now, clock, Some(&read), false), None, "{story}: it answers");
         assert_eq!(claim.decide(now, clock, Some(&read), true).is_some(), is_late, "{story}: it does not answer");
-        assert!(!claim.finds_late(now, &record("me", 0)), "one's own");
+        assert!(!claim.is_to_ask(now, &record("me", 0)), "one's own");
     }
 }
 
@@ -290,7 +294,7 @@ async fn a_killed_holder_that_said_where_it_answers_is_missed_with_its_first_ren
     sleep(Duration::from_secs(10)).await;
     assert!(one.holds() && !two.holds(), "nobody is asked who renews in time");
     one.kill();
-    assert!(two.takes().await <= Pace::OPERATOR.overdue + Duration::from_secs(1));
+    assert!(two.takes().await <= Pace::OPERATOR.overdue + Pace::OPERATOR.look);
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,15 +21,15 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
         said.into_iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
     let place = |id: BrokerId| {
         let said = said.get(&id).copied();
-        let node = node_of(cluster, read, id);
+        let pod = read.pods.get(&names::broker(&cluster.name, id)).map(|pod| &**pod);
+        let node = pod.and_then(|pod| Some(&**read.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?)?));
         let rack = cluster.rack_key.as_ref().and_then(|key| {
             let label = node.and_then(|node| node.metadata.labels.as_ref()?.get(key).cloned());
             label.or_else(|| said?.rack.clone())
         });
-        let pod = read.pods.get(&names::broker(&cluster.name, id));
         let address = pod.and_then(|pod| pod.status.as_ref()?.pod_ip.clone()).or_else(|| said?.address.clone());
         let endpoint = |listener: &Listener| {
-            let known = endpoint(cluster, read, id, node, listener);
+            let known = endpoint(cluster, read, id, (pod, node), listener);
             known.or_else(|| said?.endpoints.iter().find(|endpoint| endpoint.listener == listener.name).cloned())
         };
         (id, Place { rack, address, endpoints: cluster.listeners.iter().filter_map(endpoint).collect() })
@@ -37,24 +37,19 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
     (0..cluster.replicas).map(BrokerId).map(place).collect()
 }
 
-fn node_of<'a>(cluster: &ValidatedCluster, read: &'a Read, id: BrokerId) -> Option<&'a Node> {
-    let pod = read.pods.get(&names::broker(&cluster.name, id))?;
-    read.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?).map(|node| &**node)
-}
-
 fn endpoint(
     cluster: &ValidatedCluster,
     read: &Read,
     id: BrokerId,
-    node: Option<&Node>,
+    (pod, node): (Option<&Pod>, Option<&Node>),
     listener: &Listener,
 ) -> Option<Endpoint> {
     let service_name = names::broker_service(&cluster.name, id, &listener.name);
     let (host, port) = match listener.type_ {
         ListenerType::Internal => {
-            let (pod, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
-            let bound = read.pods.get(&pod).and_then(|pod| bound_port(pod, &listener.name));
-            (format!("{pod}.{service}.{}.svc", cluster.namespace), bound.unwrap_or(i32::from(listener.port)))
+            let (name, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
+            let bound = pod.and_then(|pod| bound_port(pod, &listener.name));
+            (format!("{name}.{service}.{}.svc", cluster.namespace), bound.unwrap_or(i32::from(listener.port)))
         }
         ListenerType::ClusterIp => (format!("{service_name}.{}.svc", cluster.namespace), i32::from(listener.port)),
         ListenerType::NodePort => {

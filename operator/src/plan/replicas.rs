@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
-use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryOrder, Refusal};
+use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryOrder, Refusal};
 use ottla_crds::plan::election;
 use ottla_crds::{KafkaTopic, Recovery};
 use serde_json::json;
@@ -58,7 +58,7 @@ pub fn health(
     let verdict = if !offline.is_empty() {
         let recovering = entries.iter().any(|entry| entry.is_recovering(live));
         let reason = if recovering { "Recovering" } else { "PartitionsOffline" };
-        let mut sentences = waits.clone();
+        let mut sentences = [waits.clone(), unreadable(entries)].concat();
         if let Some(cluster_id) = cluster_id {
             sentences.extend(refused(topic.spec.recovery_orders(cluster_id, id), entries, live));
             sentences.extend(way_out(topic, cluster_id, id, entries, live, returning));
@@ -81,6 +81,23 @@ fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
         brokers => format!("partitions {partitions} wait for brokers {brokers}"),
     };
     shortened(together(offline.iter().cloned()).map(sentence).collect())
+}
+
+/// Who could not read what it has of partitions without a leader, in sentences.
+fn unreadable(entries: &[Assignment]) -> Vec<String> {
+    let disowned = |entry: &Assignment| {
+        let has_reported = |member: &&IsrMember| entry.reports.iter().any(|report| report.broker == member.broker);
+        let members =
+            entry.isr.iter().filter(|member| member.incarnation == Incarnation::NONE && !has_reported(member));
+        (entry.partition, members.map(|member| member.broker).collect::<Vec<_>>())
+    };
+    let offline = entries.iter().filter(|entry| entry.leader.is_none()).map(disowned);
+    let groups = together(offline.filter(|(_, brokers)| !brokers.is_empty()));
+    shortened(
+        groups
+            .map(|(partitions, brokers)| format!("brokers {brokers} can't read their logs of partitions {partitions}"))
+            .collect(),
+    )
 }
 
 /// Why an administrator's orders are not obeyed.
@@ -155,7 +172,7 @@ fn shortened(mut sentences: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::{Incarnation, IsrMember, LiveBroker, RecoveryReport};
+    use ottla_crds::assignment::{IsrMember, LiveBroker, RecoveryReport};
 
     use super::*;
 
@@ -241,6 +258,12 @@ mod tests {
                 vec![entry(0, None, &[0, 1])],
                 &live(&[(0, 2)]),
                 ("Recovering", "partitions 0 wait for brokers 0–1"),
+            ),
+            (
+                "one that found that it can't read what it has",
+                vec![entry(0, Some(0), &[0]).disown(BrokerId(0)).unwrap()],
+                &all,
+                ("Recovering", "partitions 0 wait for brokers 0; brokers 0 can't read their logs of partitions 0"),
             ),
         ] {
             let (reason, message) = told(&topic, &entries, live);

@@ -17,6 +17,8 @@ use ottla_crds::{
     KafkaTopicSpec, change, names,
 };
 use ottla_local_api::{Faults, Server, Store};
+use ottla_operator::acting::Acting;
+use ottla_operator::plan::platform::Platform;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -83,9 +85,21 @@ impl World {
         self.operator_with(i64::MAX)
     }
 
+    /// An operator on Kubernetes, which writes only while it may, and hangs before its write after these.
+    pub async fn operator_that(&self, acting: Acting, writes: Arc<AtomicI64>) -> Process {
+        let cluster = self.api::<KafkaCluster>().get(CLUSTER).await.unwrap();
+        let platform = Arc::new(Platform { of: cluster.uid(), ..Platform::default() });
+        let client = limited(&self.server, writes);
+        let task = tokio::spawn(async move {
+            let (_told, platform) = watch::channel(Some(platform));
+            ottla_operator::coordination::run_on_platform(client, NAMESPACE, CLUSTER, platform, acting).await;
+        });
+        Process { task, identity: String::new() }
+    }
+
     /// An operator that hangs before its write after these.
     pub fn operator_with(&self, writes: i64) -> Process {
-        let client = limited(&self.server, writes);
+        let client = limited(&self.server, Arc::new(AtomicI64::new(writes)));
         let run = ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, std::future::pending());
         Process { task: tokio::spawn(run), identity: String::new() }
     }
@@ -259,9 +273,8 @@ fn cluster_spec() -> KafkaClusterSpec {
     serde_json::from_value(serde_json::json!({})).unwrap()
 }
 
-/// A client whose writes hang for ever after the first few.
-fn limited(server: &Server, writes: i64) -> Client {
-    let left = Arc::new(AtomicI64::new(writes));
+/// A client whose writes hang for ever when none is left.
+fn limited(server: &Server, left: Arc<AtomicI64>) -> Client {
     let server = server.clone();
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let (left, server) = (left.clone(), server.clone());

@@ -1,4 +1,4 @@
-//! One connection to each broker, and a ping on it every half second: a request of Kafka's ApiVersions, so no RPC of our own.
+//! One connection to each broker, and a ping on it every quarter of a second: a request of Kafka's ApiVersions, so no RPC of our own.
 //!
 //! Always: what is said is about the process that held the Lease when it last answered; one that was refused after its connection
 //! broke stays gone until an answer comes from that address.
@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use crate::network::{self, Connection};
 
 /// From an answer to the next ping.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a connection or an answer may take until the broker counts as silent.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A wait that took so much longer than it should says that this process stalled: an answer may lie unread.
