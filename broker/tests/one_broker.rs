@@ -5,11 +5,13 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Client, OneBroker, batch, broker_settings, topic, values};
+use common::{Client, ME, OneBroker, batch, broker_settings, topic, values};
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::Ask;
 use ottla_broker::image::{BrokerId, Incarnation, IsrMember, Topic};
 use ottla_config::TopicSettings;
+use ottla_crds::assignment::{LiveBroker, RecoveryReport};
+use ottla_log::folder::stray_name;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
@@ -54,6 +56,15 @@ fn fetch(topic: &Topic, offset: i64, max_wait_ms: i32) -> FetchRequest {
 
 fn fetched(response: &FetchResponse) -> &PartitionData {
     &response.responses[0].partitions[0]
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok(), "never so: {what}");
 }
 
 #[tokio::test]
@@ -293,4 +304,94 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
     assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     again.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut t, other) = (topic("t", &[]), BrokerId(1));
+    t.partitions[0].replicas.push(other);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    client.call(13, &produce(&t, -1, batch(&["x", "y"]).bytes().clone().into())).await;
+    let partition = one.broker.replicas().all().remove(0);
+    assert_eq!(partition.delete_records(-1).unwrap(), 2);
+    // Who follows forgets epochs without records.
+    (t.partitions[0].leader, t.partitions[0].leader_epoch) = (Some(other), 1);
+    one.images.send_modify(|image| Arc::make_mut(image).topics = [(t.id, Arc::new(t.clone()))].into());
+    until("it follows", || partition.follows().is_some()).await;
+    assert_eq!(partition.next_fetch(1).unwrap().last_epoch, 0);
+    drop(partition);
+    assert!(one.broker.stop().await);
+
+    (t.partitions[0].leader, t.partitions[0].leader_epoch) = (None, 2);
+    t.partitions[0].isr[0].incarnation = Incarnation(6);
+    let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
+    let Some(Ask::Report { last_epoch, log_end, .. }) = again.asks.recv().await else { panic!("a report") };
+    let report =
+        |broker, last_epoch, log_end| RecoveryReport { broker, incarnation: ME.incarnation, last_epoch, log_end };
+    let reported = t.partitions[0].report(2, report(other, 0, 1)).unwrap();
+    let reported = reported.report(2, report(ME.id, last_epoch, log_end)).unwrap();
+    let live = [ME.id, other].map(|id| (id, LiveBroker { incarnation: ME.incarnation, draining: false })).into();
+    assert_eq!(reported.recover(&live).unwrap().leader, Some(ME.id), "{last_epoch} {log_end}");
+    again.broker.stop().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_put_aside_is_tried_again_with_the_next_image() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut moved, stays) = (topic("moved", &[]), topic("stays", &[]));
+    let one = OneBroker::start(data.path(), false, vec![moved.clone(), stays.clone()]).await;
+    one.led(&moved).await;
+    assert!(one.broker.stop().await);
+    let (folder, aside) = (data.path().join("moved-0"), data.path().join(stray_name("moved", 0, moved.id)));
+    let unreadable = folder.join("isr-proposal");
+    _ = std::fs::remove_file(&unreadable);
+    std::fs::create_dir(&unreadable).unwrap();
+
+    let entry = &mut moved.partitions[0];
+    (entry.replicas, entry.leader, entry.leader_epoch) = (vec![BrokerId(1)], Some(BrokerId(1)), 6);
+    let one = OneBroker::start(data.path(), true, vec![moved.clone(), stays.clone()]).await;
+    one.led(&stays).await;
+    assert!(folder.exists());
+    std::fs::remove_dir(&unreadable).unwrap();
+    one.images.send_modify(|_| {});
+    until("it is put aside", || aside.exists()).await;
+    assert!(!folder.exists());
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_else_is() {
+    let data = tempfile::tempdir().unwrap();
+    let [mut moved, missing, mut older, stays] = ["moved", "missing", "older", "stays"].map(|name| topic(name, &[]));
+    older.partitions[0].leader_epoch = 7;
+    let all = [&moved, &missing, &older, &stays];
+    let one = OneBroker::start(data.path(), false, all.map(Topic::clone).to_vec()).await;
+    let mut client = Client::connect(one.port).await;
+    for topic in all {
+        one.led(topic).await;
+        client.call(13, &produce(topic, -1, batch(&["x"]).bytes().clone().into())).await;
+    }
+    assert!(one.broker.stop().await);
+
+    for topic in [&mut moved, &mut older] {
+        let entry = &mut topic.partitions[0];
+        (entry.replicas, entry.leader, entry.leader_epoch) = (vec![BrokerId(1)], Some(BrokerId(1)), 6);
+    }
+    let one = OneBroker::start(data.path(), true, vec![moved.clone(), older.clone(), stays.clone()]).await;
+    // Logs are opened after what is not here any more is out of their way.
+    one.led(&stays).await;
+    let (folder, aside) = (data.path().join("moved-0"), data.path().join(stray_name("moved", 0, moved.id)));
+    assert!(!folder.exists(), "the assignment names others");
+    assert!(aside.join("00000000000000000000.log").metadata().unwrap().len() > 0);
+    assert!(one.broker.stop().await);
+    for topic in ["missing", "older", "stays"] {
+        let log = data.path().join(format!("{topic}-0/00000000000000000000.log"));
+        assert!(log.metadata().unwrap().len() > 0, "{topic}");
+    }
+    let checkpoint = std::fs::read_to_string(data.path().join("recovery-point-offset-checkpoint")).unwrap();
+    let known: Vec<&str> = checkpoint.lines().skip(2).collect();
+    assert_eq!(known, ["missing 0 1", "older 0 1", "stays 0 1"], "another topic may take its name");
 }

@@ -126,14 +126,16 @@ impl Epochs {
         self.entries.len() != before
     }
 
-    /// The log now starts at `log_start`; true when that changes anything. The epoch that it starts in stays, and starts
-    /// there.
+    /// The log now starts at `log_start`; true when that changes anything. The epoch of the record before stays, and starts
+    /// with it (Kafka's starts at `log_start`): a log without records tells by it how new it is, for one that is older must not
+    /// be taken for longer.
     pub(crate) fn truncate_start(&mut self, log_start: i64) -> bool {
-        let above = self.entries.partition_point(|e| e.start_offset <= log_start);
+        let before = log_start - 1;
+        let above = self.entries.partition_point(|e| e.start_offset <= before);
         let Some(floor) = above.checked_sub(1) else { return false };
-        let changed = floor > 0 || self.entries[floor].start_offset != log_start;
+        let changed = floor > 0 || self.entries[floor].start_offset != before;
         self.entries.drain(..floor);
-        self.entries[0].start_offset = log_start;
+        self.entries[0].start_offset = before;
         changed
     }
 }
@@ -203,13 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn truncating_the_start_keeps_the_epoch_that_the_log_starts_in() {
+    fn truncating_the_start_keeps_the_epoch_of_the_record_before() {
         let cases = [
             (9, false, vec![(1, 10), (2, 20)]),
-            (10, false, vec![(1, 10), (2, 20)]),
-            (15, true, vec![(1, 15), (2, 20)]),
-            (20, true, vec![(2, 20)]),
-            (30, true, vec![(2, 30)]),
+            (11, false, vec![(1, 10), (2, 20)]),
+            (15, true, vec![(1, 14), (2, 20)]),
+            (20, true, vec![(1, 19), (2, 20)]),
+            (21, true, vec![(2, 20)]),
+            (30, true, vec![(2, 29)]),
         ];
         for (log_start, changed, expected) in cases {
             let mut epochs = epochs(&[(1, 10), (2, 20)]);

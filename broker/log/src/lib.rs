@@ -51,6 +51,6 @@ pub use files::Files;
 pub use log::{AppendError, Appended, Log};
 pub use producers::{Admission, ProducerError, Producers};
 pub use read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
-pub use recovery::{Opened, RecoveryHint};
+pub use recovery::{Opened, RecoveryHint, put_aside_from};
 pub use search::{FoundRecord, Search, Wanted};
 pub use walk::LogError;

@@ -203,6 +203,20 @@ impl Log {
     }
 }
 
+/// Puts the segment with the file `damaged`, and those behind it, aside from a log that is not open; gives the folder in which they are
+/// now. The log ends before them then, as if it had never got further: for a replica that another one can give all of that anew.
+///
+/// # Errors
+/// When the disk refuses: then fewer of them are left behind, and nothing before them has changed.
+pub fn put_aside_from(damaged: &Path) -> DiskResult<Option<PathBuf>> {
+    let base = damaged.file_name().and_then(|name| segment::parse_name(name.to_str()?));
+    let (Some(dir), Some((base_offset, _))) = (damaged.parent(), base) else { return Ok(None) };
+    let bases: Vec<i64> = offsets_of(&disk::list(dir)?, LOG).into_iter().filter(|base| *base >= base_offset).collect();
+    let aside = aside::put_aside(dir, &bases)?;
+    disk::sync_dir(dir)?;
+    Ok(aside)
+}
+
 fn create_if_missing(dir: &Path) -> DiskResult<()> {
     match disk::stat(dir) {
         Err(error) if error.is_not_found() => {

@@ -20,7 +20,10 @@ impl Log {
         }
         let first = *self.sealed.keys().next().unwrap_or(&self.active.base_offset);
         if offset <= first {
-            self.truncate_fully_and_start_at(offset, now_ms)?;
+            // The record before the start of the log was deleted: under which epoch it was written is still known.
+            let mut epochs = if offset == self.log_start { self.epochs.clone() } else { Epochs::default() };
+            epochs.truncate_end(offset);
+            self.start_anew(offset, epochs, now_ms)?;
             return Ok(offset);
         }
         let done = self.cut_tail(offset, now_ms);
@@ -61,11 +64,15 @@ impl Log {
 
     /// Remove everything; the next offset is `offset`.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
-        let done = self.start_anew(offset, now_ms);
+        self.start_anew(offset, Epochs::default(), now_ms)
+    }
+
+    fn start_anew(&mut self, offset: i64, epochs: Epochs, now_ms: i64) -> Result<(), LogError> {
+        let done = self.replace_all(offset, epochs, now_ms);
         done.inspect_err(|_| self.failed = true)
     }
 
-    fn start_anew(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+    fn replace_all(&mut self, offset: i64, epochs: Epochs, now_ms: i64) -> Result<(), LogError> {
         remove_segment_files(&self.dir, self.active.base_offset)?;
         while let Some((base_offset, _)) = self.sealed.pop_last() {
             remove_segment_files(&self.dir, base_offset)?;
@@ -79,7 +86,7 @@ impl Log {
         (self.log_start, self.log_end, self.first_dirty) = (offset, offset, offset);
         self.dirty.truncated(offset);
         self.producers = Producers::default();
-        self.epochs = Epochs::default();
+        self.epochs = epochs;
         Ok(self.epochs.store(&self.dir)?)
     }
 }

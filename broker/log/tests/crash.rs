@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
 use ottla_batch::{Batch, HEADER_LEN, Stamped};
 use ottla_log::folder::Folder;
-use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint};
+use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint, put_aside_from};
 
 /// Four segments. The recovery point is in the middle of the second; the last has three small batches.
 struct Crashed {
@@ -318,6 +318,22 @@ fn a_last_segment_that_is_garbage_below_the_recovery_point_does_not_open() {
     let segment = crashed.last_segment();
     let error = crashed.open_with(&segment, &[0x41; 200]).unwrap_err();
     assert!(matches!(error, LogError::Corrupt { position: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_log_opens_without_the_segments_from_the_damaged_one_on_and_they_are_kept() {
+    let mut crashed = Crashed::new();
+    crashed.fixture.log.flush().unwrap();
+    let recovery_point = crashed.fixture.log.recovery_point();
+    for left in (0..4).rev() {
+        let kept: Vec<Vec<u8>> = crashed.segments()[..left].iter().map(|log| fs::read(log).unwrap()).collect();
+        let aside = put_aside_from(&crashed.segments()[left]).unwrap().unwrap();
+        assert_eq!(files(&aside, ".log").len(), 1);
+        crashed.fixture.reopen_after_crash(recovery_point);
+        assert_eq!(read_all(&crashed.fixture.log, 0), kept.concat(), "{left} segments are left");
+    }
+    crashed.fixture.append(&crashed.batches[0]);
+    assert_eq!(crashed.fixture.log.log_end(), 3, "it goes on from its beginning");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{Fixture, NOW, batch, batch_of, bytes_of, headers, produced, read_all};
+use common::{Fixture, NOW, batch, batch_of, bytes_of, headers, hint, produced, read_all};
 use ottla_batch::Codec;
-use ottla_log::{Admission, AppendError, Bounds, FoundRecord, LogConfig, ReadError, RecoveryHint, Wanted};
+use ottla_log::{Admission, AppendError, Bounds, FoundRecord, Log, LogConfig, ReadError, RecoveryHint, Wanted};
 
 #[test]
 fn what_is_appended_is_read_back_byte_for_byte() {
@@ -160,6 +160,49 @@ fn an_epoch_is_on_the_device_before_the_first_append_under_it() {
 }
 
 #[test]
+fn a_log_without_records_knows_under_which_epoch_its_last_one_was_written() {
+    let no_time = LogConfig { retention_ms: Some(0), ..LogConfig::default() };
+    let deleted: fn(&mut Log) = |log| log.advance_log_start(10).unwrap();
+    let expired: fn(&mut Log) = |log| assert_eq!(log.apply_retention(10, NOW + 100).unwrap().segments, 1);
+    let cut: fn(&mut Log) = |log| {
+        log.append(&[batch_of(3, 10, 5, 50)], NOW).unwrap();
+        log.advance_log_start(10).unwrap();
+        log.truncate_to(10, NOW).unwrap();
+    };
+    let expired_then_cut: fn(&mut Log) = |log| {
+        assert_eq!(log.apply_retention(10, NOW + 100).unwrap().segments, 1);
+        log.append(&[batch_of(3, 10, 5, 50)], NOW).unwrap();
+        log.truncate_to(10, NOW).unwrap();
+    };
+    let ways = [
+        ("deleted", deleted),
+        ("expired", expired),
+        ("cut where it began", cut),
+        ("expired, then cut", expired_then_cut),
+    ];
+    for (how, goes) in ways {
+        let mut fixture = Fixture::new(no_time.clone());
+        fixture.append(&batch_of(1, 0, 5, 50));
+        fixture.append(&batch_of(2, 5, 5, 50));
+        goes(&mut fixture.log);
+        let last_epoch = |log: &Log| {
+            assert_eq!((log.log_start(), log.log_end()), (10, 10), "{how}");
+            log.epochs().epoch_at(9)
+        };
+        fixture.log.start_epoch(4).unwrap();
+        fixture.log.forget_epochs_without_records().unwrap();
+        assert_eq!(last_epoch(&fixture.log), Some(2), "{how}, then led without a record, then followed");
+        fixture.log.start_epoch(5).unwrap();
+        fixture.reopen(RecoveryHint { log_start: 10, ..hint(false, 0) });
+        assert_eq!(last_epoch(&fixture.log), Some(2), "{how}, then crashed");
+        fixture = fixture.restart();
+        assert_eq!(last_epoch(&fixture.log), Some(2), "{how}, then restarted");
+        fixture.append(&batch_of(6, 10, 1, 50));
+        assert_eq!(fixture.log.epochs().end_offset_for(2, 11), Some((2, 10)), "{how}");
+    }
+}
+
+#[test]
 fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
     let config = LogConfig { segment_bytes: 300, ..LogConfig::default() };
     let mut fixture = Fixture::new(config);
@@ -273,7 +316,7 @@ fn old_segments_go_but_readers_keep_what_they_have() {
     let more = fixture.log.apply_retention(50, NOW).unwrap();
     assert_eq!((more.segments, fixture.log.log_start(), segments(&fixture).len()), (2, 30, 2));
     assert!(matches!(fixture.log.read(bounds(29, 50)), Err(ReadError::OutOfRange(_))));
-    assert_eq!(fixture.log.epochs().end_offset_for(0, 50), Some((0, 30)), "its epoch went with it");
+    assert_eq!(fixture.log.epochs().end_offset_for(0, 50), Some((0, 29)), "its epoch went with it");
 
     assert_eq!(slice.read().unwrap(), before);
     let deleted = || std::fs::read_dir(fixture.dir()).unwrap().filter(|e| name_of(e).ends_with(".deleted")).count();

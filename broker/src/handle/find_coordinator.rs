@@ -2,34 +2,54 @@
 //!
 //! Left out: coordinators of transactions and of share groups are not available, as in a Kafka that can't make their topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_group::partition_for;
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
-use super::Context;
 use super::leader_hint::LeaderHint;
 use super::once::once;
+use super::{Context, election};
 use crate::ask::{Ask, NewTopic};
-use crate::image::CONSUMER_OFFSETS;
+use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Topic};
 use crate::reply::Reply;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// Answers from the image; the first group's question makes the topic.
+/// Answers from the image; the first group's question makes the topic. An election that seems about to come is waited for.
 pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
+    election::reply(context, request, leaders, answer)
+}
+
+/// Who coordinates the groups that are asked for.
+fn leaders(image: &ClusterImage, request: &FindCoordinatorRequest) -> BTreeSet<BrokerId> {
+    let Some(topic) = image.topic(CONSUMER_OFFSETS) else { return BTreeSet::new() };
+    let leader = |key: &Str| topic.partitions.get(usize::try_from(partition(topic, key)?).ok()?)?.leader;
+    match request.coordinator_keys.as_slice() {
+        [] => leader(&request.key).into_iter().collect(),
+        keys => keys.iter().filter_map(leader).collect(),
+    }
+}
+
+/// The partition whose leader coordinates a group.
+fn partition(topic: &Topic, group: &str) -> Option<i32> {
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    (count > 0).then(|| partition_for(group, count))
+}
+
+fn answer(context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if context.version < 4 {
         let Coordinator { node_id, host, port, error_code, .. } = find(context, request.key_type, request.key);
         let error_message = Some(message(error_code).into());
         let response = FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() };
-        return context.reply(&response);
+        return response;
     }
     let keys = once(request.coordinator_keys, Str::clone).into_iter();
     let coordinators = keys.map(|(key, _)| find(context, request.key_type, key)).collect();
-    context.reply(&FindCoordinatorResponse { coordinators, ..Default::default() })
+    FindCoordinatorResponse { coordinators, ..Default::default() }
 }
 
 fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
@@ -55,9 +75,7 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         ask_for_topic(context);
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
-    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let leader = (count > 0).then(|| LeaderHint::of(context, topic, partition_for(&key, count))).flatten();
-    match leader {
+    match partition(topic, &key).and_then(|partition| LeaderHint::of(context, topic, partition)) {
         Some(LeaderHint { node: NodeEndpoint { node_id, host, port, .. }, .. }) => {
             Coordinator { node_id, host, port, ..nobody(key, ErrorCode::NONE) }
         }

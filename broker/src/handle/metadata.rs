@@ -1,6 +1,10 @@
 //! Metadata: brokers, topics, partitions, leaders. Bootstraps every client, and makes topics on first use.
 //!
-//! Every broker accepts the controller's APIs, so every broker names itself as controller.
+//! Every broker accepts the controller's APIs, so every broker names itself as controller. While an election seems about to come its
+//! outcome is waited for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ottla_wire::m03_metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
@@ -10,22 +14,41 @@ use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
 use super::once::once;
-use super::{Context, operations};
+use super::{Context, election, operations};
 use crate::ask::{Ask, NewTopic};
 use crate::handle::names::check_topic_name;
-use crate::image::{Assignment, Topic, is_internal};
+use crate::image::{Assignment, BrokerId, ClusterImage, Topic, is_internal};
 use crate::reply::Reply;
 
 /// Answers from the image; topics that don't exist are asked for where that is allowed.
-pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
+pub fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
     // Version 0 has no null: an empty list means all.
-    let wanted = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
+    request.topics = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
+    election::reply(context, request, leaders, answer)
+}
+
+/// Who leads what is asked for.
+fn leaders(image: &ClusterImage, request: &MetadataRequest) -> BTreeSet<BrokerId> {
+    let topics: Vec<&Arc<Topic>> = match &request.topics {
+        None => image.topics.values().collect(),
+        Some(topics) => {
+            let known = topics.iter().filter_map(|topic| match &topic.name {
+                Some(name) => image.topic(name),
+                None => image.topics.get(&topic.topic_id),
+            });
+            known.collect()
+        }
+    };
+    topics.into_iter().flat_map(|topic| topic.partitions.iter().filter_map(|one| one.leader)).collect()
+}
+
+fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let auto_create = request.allow_auto_topic_creation || context.version < 4;
-    let topics = match wanted {
+    let topics = match request.topics {
         None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
         Some(topics) => {
             if context.version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
-                return context.reply(&ids_too_early(topics));
+                return ids_too_early(topics);
             }
             once(topics, |topic| (topic.name.clone(), topic.topic_id))
                 .into_iter()
@@ -37,7 +60,7 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
         }
     };
     let topics = if request.include_topic_authorized_operations { with_operations(topics) } else { topics };
-    context.reply(&MetadataResponse {
+    MetadataResponse {
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             operations::CLUSTER
         } else {
@@ -62,7 +85,7 @@ pub fn handle(context: &Context, request: MetadataRequest) -> Reply {
         controller_id: context.handler.id.0,
         topics,
         ..Default::default()
-    })
+    }
 }
 
 fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {

@@ -17,6 +17,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod elect_leaders;
+mod election;
 mod errors;
 mod fetch;
 mod find_coordinator;

@@ -81,6 +81,19 @@ impl Checkpoints {
         self.write()
     }
 
+    /// Says of a log that has just been opened where it is, if that is behind what was known of it: what it lost and gets anew must not be
+    /// trusted up to where it was flushed before.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::store`]. Then nothing may be appended.
+    pub fn lower(&mut self, key: PartitionKey, now: Positions) -> DiskResult<()> {
+        if self.positions.get(&key).is_some_and(|known| now.recovery_point < known.recovery_point) {
+            self.positions.insert(key, now);
+            self.written = false;
+        }
+        self.write()
+    }
+
     /// Forgets a log whose files are gone: another topic may take its name.
     ///
     /// # Errors
@@ -133,6 +146,29 @@ mod tests {
         second.forget("a", 0).unwrap();
         assert_eq!(Checkpoints::load(dir.path(), true, true).unwrap().of("a", 0).1, Positions::default());
     }
+
+    #[test]
+    fn a_log_that_is_behind_what_was_known_of_it_is_not_trusted_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = ("a".to_owned(), 0);
+        let at = |recovery_point| Positions { recovery_point, ..Positions::default() };
+        let stored = || Checkpoints::load(dir.path(), true, true).unwrap().of("a", 0).1.recovery_point;
+        let mut checkpoints = Checkpoints::load(dir.path(), false, true).unwrap();
+        checkpoints.store([(key.clone(), at(7))]).unwrap();
+        for (now, expected) in [(8, 7), (7, 7), (3, 3), (5, 3)] {
+            checkpoints.lower(key.clone(), at(now)).unwrap();
+            assert_eq!(stored(), expected, "opened at {now}");
+        }
+        let beside = dir.path().join(format!("{RECOVERY_POINTS}.tmp"));
+        std::fs::create_dir(&beside).unwrap();
+        for attempt in ["first", "second"] {
+            assert!(checkpoints.lower(key.clone(), at(1)).is_err(), "{attempt}");
+        }
+        std::fs::remove_dir(&beside).unwrap();
+        checkpoints.lower(key, at(1)).unwrap();
+        assert_eq!(stored(), 1);
+    }
+
     #[test]
     fn what_could_not_be_written_is_written_by_the_next_call_though_nothing_has_moved() {
         let dir = tempfile::tempdir().unwrap();

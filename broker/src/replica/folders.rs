@@ -2,12 +2,16 @@
 //!
 //! A folder is known by the topic id inside. One that belongs to another life of the topic is put aside, never opened.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use ottla_log::disk;
 use ottla_log::folder::{Folder, deleted_name, partition_name, stray_name};
-use ottla_log::metadata::{MetadataError, read_topic_id, write_topic_id};
+pub use ottla_log::metadata::MetadataError;
+use ottla_log::metadata::{read_topic_id, write_topic_id};
 use uuid::Uuid;
+
+use super::Key;
 
 /// Files that were put aside are kept for so long, for somebody to look at.
 const STRAY_AGE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -48,7 +52,7 @@ pub fn claim(
             Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
             Some(id) => {
                 tracing::warn!(topic, partition, %id, "put aside the files of another topic of the same name");
-                disk::rename(&dir, &data.join(stray_name(topic, partition, id)))?;
+                disk::rename(&dir, &free_stray(data, topic, partition, id))?;
                 was_there = false;
             }
             None => {}
@@ -58,6 +62,40 @@ pub fn claim(
     write_topic_id(&dir, topic_id)?;
     disk::sync_dir(data)?;
     Ok(was_there)
+}
+
+/// The partitions that have a folder here, and the names of their topics. Of a folder that does not say whose it is [`claim`] tells.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn found(data: &Path) -> disk::DiskResult<HashMap<Key, String>> {
+    let whose = |name: String| match Folder::parse(&name)? {
+        Folder::Partition { topic, partition } => Some(((read_topic_id(&data.join(name)).ok()??, partition), topic)),
+        Folder::Deleted | Folder::Stray => None,
+    };
+    Ok(disk::list(data)?.into_iter().filter_map(whose).collect())
+}
+
+/// Puts the folder of the partition aside, if it is this topic's; false if there is none.
+///
+/// # Errors
+/// When the disk refuses, or the folder's metadata is malformed.
+pub fn put_aside(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<bool, MetadataError> {
+    let dir = data.join(partition_name(topic, partition));
+    if read_topic_id(&dir)? != Some(topic_id) {
+        return Ok(false);
+    }
+    disk::rename(&dir, &free_stray(data, topic, partition, topic_id))?;
+    disk::sync_dir(data)?;
+    Ok(true)
+}
+
+/// The topic's own name for what is put aside. Where that is taken, by what was put aside within the last day, the next one that is
+/// free: only age removes it.
+fn free_stray(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> PathBuf {
+    let unique = (0..).map(|nth| Uuid::from_u128(topic_id.as_u128().wrapping_add(nth)));
+    let mut names = unique.map(|unique| data.join(stray_name(topic, partition, unique)));
+    names.find(|name| !name.exists()).unwrap_or_default()
 }
 
 /// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a crash half-way
@@ -139,6 +177,18 @@ mod tests {
         assert!(data.path().join("t-0").exists(), "it is not the old topic's");
         assert!(!aside.exists(), "that is");
         remove(data.path(), "t", 0, new).unwrap();
+        assert!(!data.path().join("t-0").exists());
+    }
+
+    #[test]
+    fn what_is_put_aside_twice_is_kept_twice() {
+        let data = tempfile::tempdir().unwrap();
+        let id = Uuid::from_u128(1);
+        for time in 1..=3 {
+            claim(data.path(), "t", 0, id, |_| false).unwrap();
+            assert!(put_aside(data.path(), "t", 0, id).unwrap());
+            assert_eq!(sweep_strays(data.path(), env::wall_clock_ms()).unwrap(), time);
+        }
         assert!(!data.path().join("t-0").exists());
     }
 

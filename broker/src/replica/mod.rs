@@ -9,7 +9,8 @@
 //! - `zombie`: a broker that is cut off gives way
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
-//! - [`opening`]: logs that should be open and are not yet
+//! - `removal`: replicas that are not here any more
+//! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
 //! - `rules`: what a topic's settings mean for logs and batches
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
 //!
@@ -17,6 +18,7 @@
 
 pub mod checkpoints;
 mod compaction;
+mod damaged;
 pub mod fetching;
 pub mod folders;
 pub mod housekeeping;
@@ -24,6 +26,7 @@ mod in_sync;
 pub mod opening;
 pub mod partition;
 pub mod proposal;
+mod removal;
 mod rules;
 mod scrubbing;
 pub mod throttle;
@@ -37,16 +40,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
-use ottla_log::Files;
+use ottla_log::{Files, Log, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::checkpoints::Checkpoints;
-use self::fetching::Fetchers;
-use self::opening::{FIRST_RETRY, Unopened, open_log};
+use self::fetching::{Doubts, Fetchers};
+use self::opening::{FIRST_RETRY, OpenError, Unopened, open_log};
 use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
+use self::proposal::Proposal;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Instant, Workers};
@@ -101,6 +105,8 @@ pub struct Replicas {
     checkpoints: Arc<Mutex<Checkpoints>>,
     /// Logs that should be open and are not. With any of them a stop is not clean.
     unopened: Mutex<Unopened>,
+    /// Names of the topics whose folders were there at the start and whose logs have not been opened since.
+    found: Mutex<HashMap<Key, String>>,
     running: RwLock<HashMap<Key, Arc<Partition>>>,
     fetchers: Fetchers,
     leaders_throttle: Arc<Mutex<Throttle>>,
@@ -141,6 +147,7 @@ impl Replicas {
             ask,
             checkpoints,
             unopened: Mutex::default(),
+            found: Mutex::new(folders::found(dir)?),
             running: RwLock::default(),
             joining,
             roles: watch::Sender::new(()),
@@ -187,6 +194,11 @@ impl Replicas {
         self.fetchers.unheard()
     }
 
+    /// Leaders that this broker follows and may be about to miss, and since when.
+    pub fn doubts(&self) -> watch::Receiver<Doubts> {
+        self.fetchers.doubts()
+    }
+
     /// Word that replicas have come, gone or changed their role: so look again.
     pub fn roles(&self) -> watch::Receiver<()> {
         self.roles.subscribe()
@@ -203,7 +215,7 @@ impl Replicas {
         let mut openings = Openings::new();
         loop {
             let image = images.borrow_and_update().clone();
-            let mut again = self.reconcile(&image, &mut openings).await;
+            let mut again = self.reconcile(&image, &images, &mut openings).await;
             loop {
                 tokio::select! {
                     changed = images.changed() => if changed.is_err() { return } else { break },
@@ -219,15 +231,18 @@ impl Replicas {
     }
 
     /// What the image puts here, of a partition.
-    fn mine<'i>(&self, image: &'i ClusterImage, (topic_id, number): Key) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
-        let topic = image.topics.get(&topic_id)?;
-        let assignment = topic.partitions.get(usize::try_from(number).ok()?)?;
-        assignment.replicas.contains(&self.me.id).then_some((topic, assignment))
+    fn mine<'i>(&self, image: &'i ClusterImage, key: Key) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
+        assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
     }
 
     /// Begins to open what the image puts here, gives every open replica its role, removes what bears a tombstone or has been moved
     /// away. What the image does not mention is left alone: absence is never deletion. Gives when something is to be tried again.
-    async fn reconcile<'a>(&'a self, image: &Arc<ClusterImage>, openings: &mut Openings<'a>) -> Option<Instant> {
+    async fn reconcile<'a>(
+        &'a self,
+        image: &Arc<ClusterImage>,
+        images: &ImageReceiver,
+        openings: &mut Openings<'a>,
+    ) -> Option<Instant> {
         let now = env::now();
         self.unopened.lock().failed.retain(|key, _| self.mine(image, *key).is_some());
         let mut has_room = true;
@@ -247,7 +262,7 @@ impl Replicas {
         self.remove_gone(image).await;
         for (topic, number) in missing {
             if self.unopened.lock().begin((topic.id, number), now) {
-                openings.push(Box::pin(self.open(image.clone(), topic.clone(), number)));
+                openings.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
             }
         }
         self.fetchers.reconcile(image, &self.all());
@@ -259,23 +274,50 @@ impl Replicas {
     }
 
     /// The workers bound how many logs are recovered at a time.
-    async fn open(&self, image: Arc<ClusterImage>, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
+    async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
         let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
-        let (data, files, of) = (self.dir.clone(), self.files.clone(), topic.clone());
+        // Recovery may take long: what is done after it looks at the newest image.
+        let newest = || images.borrow().clone();
+        let mut opened = self.try_to_open(&newest(), &topic, number, hint).await;
+        let mut copies_anew = false;
+        while let Err(OpenError::Log(LogError::Corrupt { path, .. })) = &opened {
+            // Asked once: the folder knows the answer, and would want another epoch for each segment.
+            copies_anew = copies_anew || self.remedy(&newest(), (topic.id, number)).await;
+            if !copies_anew || !self.put_aside_damaged(path).await {
+                break;
+            }
+            opened = self.try_to_open(&newest(), &topic, number, hint).await;
+        }
+        let Ok((mut log, proposal)) = opened else { return ((topic.id, number), None) };
+        if let Some(offset) = known.first_dirty {
+            log.set_first_dirty(offset);
+        }
+        let found = Found { log, high_watermark: known.high_watermark, proposal };
+        let metrics = TopicMetrics::of(&self.metrics, &topic.name);
+        let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
+        let (opened, checkpoints) = (partition.clone(), self.checkpoints.clone());
+        let key = (topic.name.to_string(), number);
+        let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
+        let lowered = lowered.inspect_err(|error| {
+            tracing::error!(topic = %topic.name, partition = number, %error, "failed to write the checkpoints of a log that fell back");
+        });
+        ((topic.id, number), lowered.ok().map(|()| partition))
+    }
+
+    async fn try_to_open(
+        &self,
+        image: &Arc<ClusterImage>,
+        topic: &Arc<Topic>,
+        number: i32,
+        hint: RecoveryHint,
+    ) -> Result<(Log, Proposal), OpenError> {
+        let (data, files) = (self.dir.clone(), self.files.clone());
+        let (image, of) = (image.clone(), topic.clone());
         let opened = self.workers.run(move || open_log(&data, &image, &of, number, hint, &files)).await;
-        let opened = opened.inspect_err(|error| {
+        opened.inspect_err(|error| {
             // Other partitions are served; this one is tried again.
             tracing::error!(topic = %topic.name, partition = number, %error, "failed to open a log");
-        });
-        let partition = opened.ok().map(|(mut log, proposal)| {
-            if let Some(offset) = known.first_dirty {
-                log.set_first_dirty(offset);
-            }
-            let found = Found { log, high_watermark: known.high_watermark, proposal };
-            let metrics = TopicMetrics::of(&self.metrics, &topic.name);
-            Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()))
-        });
-        ((topic.id, number), partition)
+        })
     }
 
     fn take_in(&self, image: &ClusterImage, key: Key, opened: Option<Arc<Partition>>) {
@@ -283,63 +325,12 @@ impl Replicas {
         let Some(partition) = opened else { return };
         // Found by whoever hears of its role.
         self.running.write().insert(key, partition.clone());
+        self.found.lock().remove(&key);
         if let Some((topic, assignment)) = self.mine(image, key) {
             partition.assume(assignment, &topic.settings, surroundings(image, assignment));
         }
         // Not only after all are open: another log may take long to recover.
         self.roles.send_replace(());
-    }
-
-    /// Removes the replicas that a tombstone or another assignment says are gone, and tells the cluster when the files are.
-    async fn remove_gone(&self, image: &ClusterImage) {
-        let is_gone = |partition: &Arc<Partition>| {
-            let number = usize::try_from(partition.number).unwrap_or(usize::MAX);
-            image.deleted.contains_key(&partition.topic_id)
-                || image.topics.get(&partition.topic_id).is_some_and(|topic| {
-                    topic.partitions.get(number).is_some_and(|assignment| !assignment.replicas.contains(&self.me.id))
-                })
-        };
-        let gone: Vec<Arc<Partition>> = self.running.read().values().filter(|p| is_gone(p)).cloned().collect();
-        for partition in gone {
-            let was_last = {
-                let mut running = self.running.write();
-                running.remove(&(partition.topic_id, partition.number));
-                !running.values().any(|other| other.topic == partition.topic)
-            };
-            partition.retire();
-            self.metrics.forget_partition(&partition.topic, partition.number, was_last);
-            self.remove_files(&partition.topic, partition.number, partition.topic_id).await;
-            // The last to let go of its files frees their blocks, which takes the disk a while.
-            self.workers.start_job(move || drop(partition));
-        }
-        // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
-        for topic in image.deleted.values() {
-            for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
-                if self.unopened.lock().opening.contains(&(topic.id, assignment.partition)) {
-                    continue;
-                }
-                if !self.remove_files(&topic.name, assignment.partition, topic.id).await {
-                    continue;
-                }
-                let removed = Ask::Removed { topic_id: topic.id, partition: assignment.partition };
-                if self.ask.try_send(removed).is_err() {
-                    tracing::debug!("the queue to the cluster is full: told again with the next image");
-                }
-            }
-        }
-    }
-
-    /// True when nothing is left of them.
-    async fn remove_files(&self, topic: &str, number: i32, topic_id: Uuid) -> bool {
-        let (data, name) = (self.dir.clone(), topic.to_owned());
-        let removed = self.workers.run(move || folders::remove(&data, &name, number, topic_id)).await;
-        if let Err(error) = removed {
-            tracing::error!(topic, partition = number, %error, "failed to remove the files of a deleted partition");
-            return false;
-        }
-        // A checkpoint of a log that is gone does no harm but to a topic of the same name.
-        let forgotten = self.checkpoints.lock().forget(topic, number);
-        forgotten.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }
 
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync, or its disk
@@ -420,6 +411,11 @@ impl Replicas {
         let stored = self.checkpoints.lock().store(closed);
         stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }
+}
+
+fn assigned(image: &ClusterImage, (topic_id, number): Key) -> Option<(&Arc<Topic>, &Assignment)> {
+    let topic = image.topics.get(&topic_id)?;
+    Some((topic, topic.partitions.get(usize::try_from(number).ok()?)?))
 }
 
 fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {

@@ -402,11 +402,10 @@ impl State {
         self.settings.cleanup_policy.compact.then(|| self.log.first_dirty())
     }
 
-    /// The epoch of the last record (−1: there is none), and the next offset.
+    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset.
     fn last_epoch_and_end(&self) -> (i32, i64) {
         let log_end = self.log.log_end();
-        let last = log_end.checked_sub(1).filter(|last| *last >= self.log.log_start());
-        (last.map_or(-1, |last| self.epoch_at(last)), log_end)
+        (self.epoch_at(log_end - 1), log_end)
     }
 
     /// The leader epoch of an offset; −1 if there is none.

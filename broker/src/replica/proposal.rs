@@ -5,7 +5,8 @@
 //!
 //! Whoever was asked to join may be in the ISR, whether the leader heard of it or not. A leader that is killed and leads on in the
 //! same epoch must count that replica for the high watermark, or it acknowledges records that an electable member lacks (the
-//! model's mutant `ForgottenProposal`). Not synced: a crash of the machine changes the incarnation, and with it the leader.
+//! model's mutant `ForgottenProposal`). Not synced but at a clean stop: a crash of the machine changes the incarnation, and with it the
+//! leader.
 
 use std::path::{Path, PathBuf};
 
@@ -46,10 +47,27 @@ impl Proposal {
         Ok(())
     }
 
+    /// Makes what was kept durable: after a clean stop the incarnation stays even where the machine loses its power.
+    ///
+    /// # Errors
+    /// When the disk refuses: then the stop is not clean.
+    pub fn sync(&self) -> disk::DiskResult<()> {
+        if self.last.is_none() {
+            return Ok(());
+        }
+        disk::DiskFile::open(&self.path)?.sync()?;
+        self.path.parent().map_or(Ok(()), disk::sync_dir)
+    }
+
     /// What is older than what `last` rests on, by leader and partition epoch, has been acted on: who proposed since then might have
     /// been joined by others in between.
     pub fn acted_on(&self) -> (i32, i32) {
         self.last.as_ref().map_or((-1, -1), |last| (last.leader_epoch, last.partition_epoch.saturating_sub(2)))
+    }
+
+    /// Whether an assignment is newer than all that was asked for and acted on here.
+    pub fn is_older_than(&self, assignment: &Assignment) -> bool {
+        self.last.as_ref().is_none_or(|last| last.epochs() < assignment.epochs())
     }
 
     /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.

@@ -47,6 +47,7 @@ pub struct Cluster {
 
 pub struct Running {
     pub broker: Broker,
+    pub metrics: Arc<Metrics>,
     /// Each broker sees the cluster through its own window, which can be frozen.
     pub window: tokio::task::JoinHandle<()>,
     pub asks: tokio::task::JoinHandle<()>,
@@ -126,6 +127,7 @@ impl Cluster {
                 }
             }
         });
+        let metrics = Metrics::new();
         let setup = Setup {
             me: Me { id: BrokerId(id), incarnation: Incarnation(incarnation) },
             data: self.data[&id].path().to_owned(),
@@ -137,11 +139,11 @@ impl Cluster {
             request_memory: 64 << 20,
             images,
             ask,
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
         };
         let broker = Broker::start(setup).await.unwrap();
         let asks = tokio::spawn(answer(asks, self.objects.clone(), self.images.clone(), self.render()));
-        self.brokers.insert(id, Running { broker, window, asks });
+        self.brokers.insert(id, Running { broker, metrics, window, asks });
     }
 
     pub async fn stop(&mut self, id: i32) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_broker::image::BrokerId;
-use ottla_wire::ErrorCode;
 use ottla_wire::m00_produce::ProduceRequest;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_wire::m03_metadata::MetadataRequest;
+use ottla_wire::{ApiKey, ErrorCode};
 use tokio::net::TcpListener;
 
 use crate::cluster::{Cluster, DEADLINE, life, until};
@@ -89,19 +90,57 @@ async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
 async fn a_leader_that_is_silent_or_not_there_is_missed_by_its_followers_while_they_follow_it() {
     let cluster = Cluster::start(&[]).await;
     let unheard = |id: i32| cluster.brokers[&id].broker.replicas().unheard().borrow().clone();
-    assert!(unheard(1).is_empty());
+    let doubts = |id: i32| cluster.brokers[&id].broker.replicas().doubts().borrow().clone();
+    until("all is well", || unheard(1).is_empty() && doubts(1).is_empty()).await;
     // What accepts in its stead does so as a frozen process does: in the kernel.
     let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = frozen.local_addr().unwrap().port();
     cluster.change(|objects| _ = objects.ports.insert(BrokerId(0), port));
     until("both miss it", || [1, 2].iter().all(|id| unheard(*id).contains(&BrokerId(0)))).await;
+    assert!([1, 2].iter().all(|id| doubts(*id).contains_key(&BrokerId(0))), "and has doubted it before");
     cluster.elect(1);
-    until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty())).await;
+    until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty() && doubts(*id).is_empty())).await;
 
     // Where nobody listens any more, as on a machine without power.
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     cluster.change(|objects| _ = objects.ports.insert(BrokerId(1), nobody));
     until("its follower misses the next one, too", || unheard(2).contains(&BrokerId(1))).await;
+}
+
+#[tokio::test]
+async fn who_asks_for_leaders_while_one_is_in_doubt_is_answered_all_the_same() {
+    let mut cluster = Cluster::start(&[]).await;
+    let mut client = cluster.client(1).await;
+    cluster.stop(0).await;
+    until("it is in doubt", || cluster.brokers[&1].broker.replicas().doubts().borrow().contains_key(&BrokerId(0)))
+        .await;
+    assert_eq!(leader(&mut client).await, 0, "nobody elects");
+}
+
+#[tokio::test]
+async fn who_asks_for_leaders_just_before_an_election_is_told_of_its_outcome() {
+    // An answer waits for half a second: a machine that stands still for so long gets another try.
+    for _ in 0..20 {
+        let mut cluster = Cluster::start(&[]).await;
+        let mut client = cluster.client(1).await;
+        cluster.stop(0).await;
+        let (doubts, metrics) = (cluster.brokers[&1].broker.replicas().doubts(), cluster.brokers[&1].metrics.clone());
+        until("it is in doubt", || doubts.borrow().contains_key(&BrokerId(0))).await;
+        let elects = async {
+            until("it is asked", || metrics.api(ApiKey::Metadata).requests.get() > 0).await;
+            cluster.elect(1);
+        };
+        let (leader, ()) = tokio::join!(leader(&mut client), elects);
+        if leader == 1 {
+            return;
+        }
+    }
+    panic!("told of the old leader each time");
+}
+
+async fn leader(client: &mut Client) -> i32 {
+    let answer = tokio::time::timeout(DEADLINE, client.call(12, &MetadataRequest::default())).await.unwrap();
+    answer.topics[0].partitions[0].leader_id
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod copies;
+mod damage;
 mod fail_over;
 mod in_sync;
 mod throttle;

@@ -2,7 +2,7 @@
 //!
 //! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use ottla_wire::{ErrorCode, Str};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::Work;
 use super::connection::{CallError, Connection};
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
+use super::{FetcherId, Silent, Work};
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::{Checkpoints, PartitionKey};
@@ -24,7 +24,9 @@ use crate::replica::throttle::{Reserved, Throttle};
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// How long after `replica.fetch.wait.max.ms` an answer may come until its leader counts as silent.
+/// How long after `replica.fetch.wait.max.ms` an answer may come until its leader is in doubt.
+const SOON: Duration = Duration::from_millis(100);
+/// How long until it is missed.
 const GRACE: Duration = Duration::from_millis(400);
 /// A wait that took so much longer than it should says that this process stalled: an answer may lie unread.
 const STALL: Duration = Duration::from_millis(250);
@@ -32,29 +34,39 @@ const STALL: Duration = Duration::from_millis(250);
 /// Fetches from one leader.
 pub(super) struct Fetcher {
     me: Me,
+    id: FetcherId,
     leader: BrokerId,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     throttle: Arc<Mutex<Throttle>>,
     todo: watch::Receiver<Work>,
-    unheard: watch::Sender<BTreeSet<BrokerId>>,
-    /// The leader is among the unheard.
-    misses: bool,
+    silent: Silent,
+    standing: Standing,
     /// Since when there has been no connection to it; none while there is one.
     unreached_since: Option<Instant>,
+}
+
+/// What the leader is told of as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Heard,
+    /// It broke the connection or is a little late.
+    InDoubt,
+    Missed,
 }
 
 impl Fetcher {
     pub fn new(
         me: Me,
-        leader: BrokerId,
+        id: FetcherId,
         workers: Workers,
         checkpoints: Arc<Mutex<Checkpoints>>,
         throttle: Arc<Mutex<Throttle>>,
         todo: watch::Receiver<Work>,
-        unheard: watch::Sender<BTreeSet<BrokerId>>,
+        silent: Silent,
     ) -> Fetcher {
-        Fetcher { me, leader, workers, checkpoints, throttle, todo, unheard, misses: false, unreached_since: None }
+        let ((leader, _), standing) = (id, Standing::Heard);
+        Fetcher { me, id, leader, workers, checkpoints, throttle, todo, silent, standing, unreached_since: None }
     }
 
     /// Fetches until it is aborted.
@@ -67,6 +79,7 @@ impl Fetcher {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     tracing::debug!(leader = %self.leader, %error, "failed to fetch: trying again");
+                    self.stands(self.standing.max(Standing::InDoubt));
                     if env::now() > began + longest {
                         pause = FIRST_PAUSE;
                     }
@@ -111,12 +124,12 @@ impl Fetcher {
                 }
             }
             let request = round::request(self.me, &asked, &work.settings);
-            let due = now + patience(work);
+            let due = now + work.settings.replica_fetch_wait_max;
             let Some(response) = self.wait(work, due, connection.call(FETCH_VERSION, &request)).await else {
                 return Ok(());
             };
             let response = response?;
-            self.miss(false);
+            self.stands(Standing::Heard);
             if let Some(reserved) = reserved {
                 reserved.pass(round::slow_bytes(&asked, &response));
             }
@@ -129,40 +142,42 @@ impl Fetcher {
 }
 
 impl Fetcher {
-    /// Waits for the leader, or until there is something new to do: none then. From `due` on the leader is missed.
+    /// Waits for the leader, or until there is something new to do: none then. Soon after `due` the leader is in doubt, and missed later.
     async fn wait<T>(&mut self, work: &Work, mut due: Instant, leader: impl Future<Output = T>) -> Option<T> {
         let mut leader = pin!(leader);
         loop {
+            let (next, after) = match self.standing {
+                Standing::Heard => (Standing::InDoubt, SOON),
+                Standing::InDoubt | Standing::Missed => (Standing::Missed, GRACE),
+            };
             tokio::select! {
                 given = &mut leader => return Some(given),
                 () = news(&mut self.todo, work) => return None,
-                () = env::sleep_until(due), if !self.misses => {
-                    if env::now() > due + STALL { due = env::now() + GRACE } else { self.miss(true) }
+                () = env::sleep_until(due + after), if self.standing != Standing::Missed => {
+                    if env::now() > due + after + STALL { due = env::now() } else { self.stands(next) }
                 }
             }
         }
     }
 
-    /// Until when a connection may be missing. A machine without power breaks it, or not, and is not there to take another: as silent
-    /// as one that stands still.
+    /// Until when a connection may be missing without a doubt. A machine without power breaks it, or not, and is not there to take
+    /// another: as silent as one that stands still.
     fn due_unreached(&mut self, work: &Work) -> Instant {
-        *self.unreached_since.get_or_insert_with(env::now) + patience(work)
+        *self.unreached_since.get_or_insert_with(env::now) + work.settings.replica_fetch_wait_max
     }
 
-    /// Says whether the leader is missed, if that is new.
-    fn miss(&mut self, misses: bool) {
-        if std::mem::replace(&mut self.misses, misses) != misses {
-            tracing::debug!(leader = %self.leader, misses, "an answer of a leader is overdue, or has come");
-            self.unheard.send_if_modified(|unheard| {
-                if misses { unheard.insert(self.leader) } else { unheard.remove(&self.leader) }
-            });
+    /// Says how the leader stands.
+    fn stands(&mut self, standing: Standing) {
+        if std::mem::replace(&mut self.standing, standing) != standing {
+            tracing::debug!(leader = %self.leader, ?standing, "an answer of a leader is overdue, or has come");
+        }
+        match standing {
+            // Also what is not new: one that was aborted under this id may have had a last word.
+            Standing::Heard => self.silent.heard(self.id),
+            Standing::InDoubt => self.silent.silent(self.id, false),
+            Standing::Missed => self.silent.silent(self.id, true),
         }
     }
-}
-
-/// How long a leader may say nothing.
-fn patience(work: &Work) -> Duration {
-    work.settings.replica_fetch_wait_max + GRACE
 }
 
 /// Resolves when there is something new to do; what need not be done any more shows when it is asked for.

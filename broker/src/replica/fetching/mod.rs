@@ -11,7 +11,7 @@ mod fetcher;
 pub mod round;
 pub mod single;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ottla_config::BrokerSettings;
@@ -23,7 +23,7 @@ use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
 use super::partition::Partition;
 use super::throttle::Throttle;
-use crate::env::{self, Workers};
+use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, ClusterImage, Me, Route};
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
@@ -34,8 +34,65 @@ pub struct Fetchers {
     running: Mutex<HashMap<FetcherId, Running>>,
     /// All of them together keep to `follower.replication.throttled.rate`.
     throttle: Arc<Mutex<Throttle>>,
-    /// Leaders that owe an answer.
-    unheard: watch::Sender<BTreeSet<BrokerId>>,
+    silent: Silent,
+}
+
+/// Leaders that owe an answer, or broke the connection, and since when.
+pub type Doubts = BTreeMap<BrokerId, Instant>;
+
+/// Leaders that are silent, as all fetchers together know.
+#[derive(Clone, Default)]
+struct Silent {
+    /// What each fetcher says that does not hear its leader: since when, and whether it misses it.
+    by_fetcher: Arc<Mutex<HashMap<FetcherId, (Instant, bool)>>>,
+    /// From the first sign on.
+    doubts: Arc<watch::Sender<Doubts>>,
+    /// When it can't be chance any more.
+    unheard: Arc<watch::Sender<BTreeSet<BrokerId>>>,
+}
+
+impl Silent {
+    /// A fetcher hears its leader.
+    fn heard(&self, id: FetcherId) {
+        let mut by_fetcher = self.by_fetcher.lock();
+        if by_fetcher.remove(&id).is_some() {
+            self.tell(&by_fetcher);
+        }
+    }
+
+    /// It does not, and perhaps misses it.
+    fn silent(&self, id: FetcherId, is_missed: bool) {
+        let mut by_fetcher = self.by_fetcher.lock();
+        by_fetcher.entry(id).or_insert((env::now(), is_missed)).1 = is_missed;
+        self.tell(&by_fetcher);
+    }
+
+    /// Forgets what fetchers said that there are no more.
+    fn retain(&self, is_there: impl Fn(&FetcherId) -> bool) {
+        let mut by_fetcher = self.by_fetcher.lock();
+        by_fetcher.retain(|id, _| is_there(id));
+        self.tell(&by_fetcher);
+    }
+
+    fn tell(&self, by_fetcher: &HashMap<FetcherId, (Instant, bool)>) {
+        let mut doubts = Doubts::new();
+        for ((leader, _), (since, _)) in by_fetcher {
+            let first = doubts.entry(*leader).or_insert(*since);
+            *first = (*first).min(*since);
+        }
+        let missed = by_fetcher.iter().filter(|(_, (_, is_missed))| *is_missed);
+        replace(&self.unheard, missed.map(|((leader, _), _)| *leader).collect());
+        replace(&self.doubts, doubts);
+    }
+}
+
+/// Tells only what is new.
+fn replace<T: PartialEq>(told: &watch::Sender<T>, now: T) {
+    told.send_if_modified(|before| {
+        let is_new = *before != now;
+        *before = now;
+        is_new
+    });
 }
 
 /// A leader, and one of the fetchers that share what it leads.
@@ -83,12 +140,17 @@ impl Fetchers {
     /// No fetcher yet.
     pub fn new(me: Me, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
         let throttle = Arc::new(Mutex::new(Throttle::new(env::now())));
-        Fetchers { me, workers, checkpoints, running: Mutex::default(), throttle, unheard: watch::Sender::default() }
+        Fetchers { me, workers, checkpoints, running: Mutex::default(), throttle, silent: Silent::default() }
     }
 
     /// Leaders that were asked and have been silent for longer than they ever should, as long as they are followed.
     pub fn unheard(&self) -> watch::Receiver<BTreeSet<BrokerId>> {
-        self.unheard.subscribe()
+        self.silent.unheard.subscribe()
+    }
+
+    /// The same before anybody can be sure of it.
+    pub fn doubts(&self) -> watch::Receiver<Doubts> {
+        self.silent.doubts.subscribe()
     }
 
     /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
@@ -104,16 +166,11 @@ impl Fetchers {
         }
         let mut running = self.running.lock();
         running.retain(|id, _| wanted.contains_key(id));
-        self.unheard.send_if_modified(|unheard| {
-            let before = unheard.len();
-            unheard.retain(|leader| wanted.keys().any(|(followed, _)| followed == leader));
-            unheard.len() != before
-        });
+        self.silent.retain(|id| wanted.contains_key(id));
         for (id, mut work) in wanted {
-            let (leader, _) = id;
-            work.route = image.route(leader);
+            work.route = image.route(id.0);
             work.settings = image.settings.clone();
-            let fetcher = running.entry(id).or_insert_with(|| self.start(leader));
+            let fetcher = running.entry(id).or_insert_with(|| self.start(id));
             fetcher.work.send_if_modified(|current| {
                 let is_new = !current.is_same(&work);
                 if is_new {
@@ -124,11 +181,11 @@ impl Fetchers {
         }
     }
 
-    fn start(&self, leader: BrokerId) -> Running {
+    fn start(&self, id: FetcherId) -> Running {
         let (work, todo) = watch::channel(Work::default());
         let (workers, checkpoints) = (self.workers.clone(), self.checkpoints.clone());
-        let (throttle, unheard) = (self.throttle.clone(), self.unheard.clone());
-        let fetcher = Fetcher::new(self.me, leader, workers, checkpoints, throttle, todo, unheard);
+        let (throttle, silent) = (self.throttle.clone(), self.silent.clone());
+        let fetcher = Fetcher::new(self.me, id, workers, checkpoints, throttle, todo, silent);
         Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
     }
 

@@ -31,7 +31,7 @@ pub struct NextFetch {
     pub leader_epoch: i32,
     /// Its log end.
     pub offset: i64,
-    /// The epoch of its last record; −1: it has none.
+    /// The epoch of its last record, which may have been deleted; −1: it had none.
     pub last_epoch: i32,
     /// Its first offset.
     pub log_start: i64,

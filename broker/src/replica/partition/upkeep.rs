@@ -200,7 +200,7 @@ impl Partition {
         }
     }
 
-    /// The epoch of the last record (−1: there is none), and the next offset: how much this replica has.
+    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset: how much this replica has.
     pub fn last_epoch_and_end(&self) -> (i32, i64) {
         self.state.lock().last_epoch_and_end()
     }
@@ -224,14 +224,21 @@ impl Partition {
         let high_watermark = self.high_watermark.get();
         let (log_start, first_dirty) = (state.log.log_start(), state.first_dirty());
         let recovery_point = state.log.close()?;
+        state.proposal.sync()?;
         Ok(Positions { recovery_point, log_start, high_watermark, first_dirty })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+    use std::rc::Rc;
     use std::sync::Arc;
 
+    use ottla_log::disk::Change;
+    use ottla_log::disk::simulated::stand_in;
     use ottla_log::{Files, Log, LogConfig, RecoveryHint};
     use tokio::sync::mpsc;
 
@@ -242,9 +249,8 @@ mod tests {
     use crate::replica::partition::leadership::Surroundings;
     use crate::replica::proposal::Proposal;
 
-    #[test]
-    fn what_is_appended_during_a_flush_is_flushed_right_after_it() {
-        let dir = tempfile::tempdir().unwrap();
+    /// A partition in the folder `t-0` that this broker leads alone.
+    fn leading(data: &Path) -> Partition {
         let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
         let assignment = Assignment {
             partition: 0,
@@ -264,24 +270,60 @@ mod tests {
             settings: Arc::default(),
             partitions: vec![assignment.clone()],
         };
-        let hint = RecoveryHint::default();
-        let (log, _) =
-            Log::open(&dir.path().join("t-0"), LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
+        let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
+        let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
         let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
-        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir.path().join("t-0")).unwrap() };
+        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
         let partition = Partition::new(&topic, 0, me, found, metrics, joining);
         partition.assume(&assignment, &topic.settings, Surroundings::default());
-        let append = || {
-            let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
-            batch.push(ottla_batch::NewRecord::default());
-            partition.append_own(&batch.build(), 0, 0).unwrap();
-        };
-        append();
+        partition
+    }
+
+    fn append(partition: &Partition) {
+        let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
+        batch.push(ottla_batch::NewRecord::default());
+        partition.append_own(&batch.build(), 0, 0).unwrap();
+    }
+
+    #[test]
+    fn what_is_appended_during_a_flush_is_flushed_right_after_it() {
+        let data = tempfile::tempdir().unwrap();
+        let partition = leading(data.path());
+        append(&partition);
         let running = partition.begin_flush().unwrap();
-        append();
+        append(&partition);
         partition.flush();
         assert_eq!(partition.durable.get(), 0, "the one that runs is waited for");
         partition.run_flushes(running);
         assert_eq!(partition.durable.get(), 2);
+    }
+
+    #[test]
+    fn a_clean_stop_leaves_nothing_that_the_machines_power_could_take() {
+        let data = tempfile::tempdir().unwrap();
+        let unsure: Rc<RefCell<BTreeSet<PathBuf>>> = Rc::default();
+        let device = unsure.clone();
+        stand_in(Some(Box::new(move |change| {
+            let mut unsure = device.borrow_mut();
+            match change {
+                Change::Create(path) | Change::CreateDir(path) | Change::Remove(path) => {
+                    unsure.extend([path.to_owned(), path.parent().unwrap().to_owned()]);
+                }
+                Change::Write(path) | Change::Truncate(path, _) => _ = unsure.insert(path.to_owned()),
+                Change::Rename(from, to) => {
+                    if unsure.remove(from) {
+                        unsure.insert(to.to_owned());
+                    }
+                    unsure.insert(to.parent().unwrap().to_owned());
+                }
+                Change::Sync(path) | Change::SyncDir(path) => _ = unsure.remove(path),
+            }
+            Ok(())
+        })));
+        let partition = leading(data.path());
+        append(&partition);
+        partition.close().unwrap();
+        stand_in(None);
+        assert_eq!(*unsure.borrow(), BTreeSet::new());
     }
 }

@@ -1,0 +1,69 @@
+//! A log that can't be read: this broker takes back what it said of it, so that others lead on, and copies it anew from them.
+//!
+//! Always: nothing of it goes unless the assignment says [`Remedy::CopyAnew`], and not before the folder knows the leader epoch in which
+//! it went: no older assignment, which may still count on what is gone, is acted on with this folder again.
+
+use std::path::Path;
+
+use ottla_crds::assignment::Remedy;
+use ottla_log::folder::partition_name;
+use ottla_log::{DiskResult, put_aside_from};
+use tokio::sync::oneshot;
+
+use super::proposal::Proposal;
+use super::{Key, Replicas};
+use crate::ask::Ask;
+use crate::image::{Assignment, ClusterImage, Me};
+
+impl Replicas {
+    /// Does what is to be done now about a replica whose log can't be read. True when it is to be copied anew: until it has opened,
+    /// whatever of it can't be read may be put aside. Is tried again together with that.
+    pub(super) async fn remedy(&self, image: &ClusterImage, key: Key) -> bool {
+        let Some((topic, assignment)) = self.mine(image, key) else { return false };
+        let dir = self.dir.join(partition_name(&topic.name, key.1));
+        let (me, entry) = (self.me, assignment.clone());
+        match self.workers.run(move || remedy(me, &dir, &entry)).await {
+            Ok(Remedy::Disown(next)) => {
+                tracing::warn!(topic = %topic.name, partition = key.1, "others are to lead the partition: its log can't be read here");
+                // Nobody waits for the answer: the image shows it.
+                let ask = Ask::ChangeIsr { topic_id: key.0, next: Box::new(next), answer: oneshot::channel().0 };
+                if self.ask.try_send(ask).is_err() {
+                    tracing::debug!("the queue to the cluster is full: asked again when the log is tried again");
+                }
+                false
+            }
+            Ok(Remedy::CopyAnew) => true,
+            Ok(Remedy::Wait) => false,
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to note that a damaged log is copied anew");
+                false
+            }
+        }
+    }
+
+    /// Puts the segment with the file `damaged`, and those behind it, aside: after [`Replicas::remedy`] said so. True when there are fewer
+    /// now.
+    pub(super) async fn put_aside_damaged(&self, damaged: &Path) -> bool {
+        let from = damaged.to_owned();
+        match self.workers.run(move || put_aside_from(&from)).await {
+            Ok(aside) => {
+                tracing::warn!(damaged = %damaged.display(), ?aside, "copying anew what can't be read");
+                aside.is_some()
+            }
+            Err(error) => {
+                tracing::error!(damaged = %damaged.display(), %error, "failed to put a damaged log aside");
+                false
+            }
+        }
+    }
+}
+
+fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
+    let mut proposal = Proposal::open(dir)?;
+    let (acted_in, _) = proposal.acted_on();
+    let remedy = entry.remedy(me.id, me.incarnation, acted_in);
+    if remedy == Remedy::CopyAnew {
+        proposal.keep(entry)?;
+    }
+    Ok(remedy)
+}

@@ -1,0 +1,129 @@
+//! A broker can't read its log: the others go on, and give it what it lacks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use ottla_broker::image::{BrokerId, Incarnation};
+use ottla_crds::assignment::{Live, LiveBroker};
+
+use crate::cluster::{Cluster, life, member, until};
+
+/// A bit flips in the first header of each of a broker's segments, which had been on the device; its process is killed and starts again.
+async fn damage(cluster: &mut Cluster, id: i32) {
+    cluster.stop(id).await;
+    for segment in segments(cluster, id) {
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[8] ^= 0x40; // the batch's length
+        fs::write(&segment, bytes).unwrap();
+    }
+    cluster.run(id, life(id), true).await;
+}
+
+fn segment(cluster: &Cluster, id: i32) -> PathBuf {
+    cluster.dir(id).join("t-0/00000000000000000000.log")
+}
+
+fn segments(cluster: &Cluster, id: i32) -> Vec<PathBuf> {
+    let files = fs::read_dir(cluster.dir(id).join("t-0")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
+}
+
+/// The bytes of segments that were put aside.
+fn aside(cluster: &Cluster, id: i32) -> Vec<Vec<u8>> {
+    let folders = fs::read_dir(cluster.dir(id)).unwrap().map(|entry| entry.unwrap().path());
+    let strays = folders.filter(|folder| folder.to_str().unwrap().ends_with("-stray"));
+    strays.map(|stray| fs::read(stray.join("00000000000000000000.log")).unwrap()).collect()
+}
+
+/// What the operator does when it sees all three brokers alive.
+fn heal(cluster: &Cluster) {
+    let broker = |id| (BrokerId(id), LiveBroker { incarnation: Incarnation(life(id)), draining: false });
+    let live: Live = BTreeMap::from([0, 1, 2].map(broker));
+    cluster.change(|objects| {
+        if let Ok(healed) = objects.assignment.heal(&live, 2) {
+            objects.assignment = healed;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_anew() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["kept"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    damage(&mut cluster, 0).await;
+    let damaged = fs::read(segment(&cluster, 0)).unwrap();
+    until("it says so", || cluster.objects.lock().assignment.leader.is_none()).await;
+    assert_eq!(cluster.isr().len(), 3, "nobody falls below the floor");
+    assert!(aside(&cluster, 0).is_empty(), "nobody leads yet: nothing is given up");
+
+    heal(&cluster);
+    let leader = cluster.objects.lock().assignment.leader;
+    assert_eq!((leader, cluster.isr()), (Some(BrokerId(1)), vec![member(1, life(1)), member(2, life(2))]));
+    cluster.produce(1, &["next"]).await;
+    until("it is back in sync", || cluster.isr().contains(&member(0, life(0)))).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(aside(&cluster, 0), [damaged]);
+    cluster.elect(0);
+    cluster.produce(0, &["last"]).await;
+    assert_eq!(cluster.seen(0).await, ["kept", "next", "last"]);
+}
+
+#[tokio::test]
+async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_anew_at_the_floor_too() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "3")]).await;
+    cluster.produce(0, &["kept"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    damage(&mut cluster, 2).await;
+    until("it is back in sync", || {
+        let objects = cluster.objects.lock();
+        objects.assignment.leader_epoch == 1 && objects.assignment.isr.contains(&member(2, life(2)))
+    })
+    .await;
+    cluster.produce(0, &["next"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(aside(&cluster, 2).len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_that_lost_segments_is_not_trusted_up_to_where_it_was_flushed_before() {
+    let mut cluster = Cluster::start(&[("segment.bytes", "1048576")]).await;
+    let large = "kept".repeat(150 << 10);
+    cluster.produce(0, &[&large]).await;
+    cluster.produce(0, &[&large]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    assert_eq!(segments(&cluster, 0).len(), 2);
+    damage(&mut cluster, 0).await;
+    until("it says so", || cluster.objects.lock().assignment.leader.is_none()).await;
+    // Nothing can be copied yet.
+    cluster.stop(1).await;
+    heal(&cluster);
+    let epoch = cluster.objects.lock().assignment.leader_epoch;
+    until("it is open", || !cluster.brokers[&0].broker.replicas().all().is_empty()).await;
+    assert_eq!(cluster.objects.lock().assignment.leader_epoch, epoch, "not one for each segment");
+    let recovery_points = fs::read_to_string(cluster.dir(0).join("recovery-point-offset-checkpoint")).unwrap();
+    assert_eq!(recovery_points.lines().last(), Some("t 0 0"));
+}
+
+#[tokio::test]
+async fn the_only_copy_is_left_where_it_is_until_it_is_mended() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.produce(0, &["precious"]).await;
+    for id in [1, 2] {
+        cluster.stop(id).await;
+    }
+    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker == BrokerId(0)));
+    cluster.produce(0, &["too"]).await;
+    let whole = fs::read(segment(&cluster, 0)).unwrap();
+    damage(&mut cluster, 0).await;
+    until("it says so", || cluster.objects.lock().assignment.leader.is_none()).await;
+    heal(&cluster);
+    let leader = cluster.objects.lock().assignment.leader;
+    assert_eq!((leader, cluster.isr().len()), (None, 1), "its entry stays");
+    fs::write(segment(&cluster, 0), whole).unwrap();
+    until("it is open again", || !cluster.brokers[&0].broker.replicas().all().is_empty()).await;
+    assert!(aside(&cluster, 0).is_empty());
+    let standing = cluster.brokers[&0].broker.replicas().all()[0].standing();
+    assert_eq!((standing.log_end, standing.leads), (2, false), "it reports, and is elected for that");
+}
