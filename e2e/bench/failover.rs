@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, LIMIT, PARTITIONS};
+use crate::client::{Client, LIMIT, Library, PARTITIONS};
 
 const TOPIC: &str = "failover";
 
@@ -35,10 +35,10 @@ struct Measured {
 }
 
 /// Measures each maker, and prints the table.
-pub fn run(makers: &[Maker], runs: usize, ottla: &Path) -> Result<()> {
+pub fn run(makers: &[Maker], library: Library, runs: usize, ottla: &Path) -> Result<()> {
     let mut measured = Vec::new();
     for maker in makers {
-        let of_maker = measure(*maker, runs, ottla)?;
+        let of_maker = measure(*maker, library, runs, ottla)?;
         println!("{maker:?}: {} records were given up", of_maker.given_up);
         measured.push((*maker, of_maker));
     }
@@ -46,10 +46,10 @@ pub fn run(makers: &[Maker], runs: usize, ottla: &Path) -> Result<()> {
     Ok(())
 }
 
-fn measure(maker: Maker, runs: usize, ottla: &Path) -> Result<Measured> {
+fn measure(maker: Maker, library: Library, runs: usize, ottla: &Path) -> Result<Measured> {
     let mut trio = Trio::start(maker, ottla)?;
     trio.create_topic(TOPIC, PARTITIONS as i32, &[])?;
-    let client = Client::start(&trio.bootstrap(), TOPIC)?;
+    let client = Client::start(library, &trio.bootstrap(), TOPIC)?;
     let pauses = suffer(&mut trio, &client, runs)?;
     Ok(Measured { pauses, given_up: client.finish()? })
 }
@@ -67,6 +67,7 @@ fn suffer(trio: &mut Trio, client: &Client, runs: usize) -> Result<BTreeMap<Faul
         };
         let victim = (0..BROKERS).max_by_key(|id| led_by(*id).len()).context("there are brokers")?;
         let affected = led_by(victim);
+        std::thread::sleep(moment(run));
         client.forget_pauses();
         let begin = Instant::now();
         match fault {
@@ -95,6 +96,12 @@ fn suffer(trio: &mut Trio, client: &Client, runs: usize) -> Result<BTreeMap<Faul
         trio.heal()?;
     }
     Ok(pauses)
+}
+
+/// How long a run waits with its fault. A client looks for late requests at fixed times after it has connected, which it does anew in each
+/// run: without this all faults would come at the same distance from one.
+fn moment(run: usize) -> Duration {
+    Duration::from_secs_f64((run as f64 * 0.618).fract())
 }
 
 struct Table {

@@ -29,6 +29,7 @@ use ottla_e2e::target::Maker;
 use std::time::{Duration, Instant};
 
 use crate::broker::{Broker, cpu_time, ottla_program};
+use crate::client::Library;
 use crate::table::{Goal, Table};
 
 /// Pairs that count.
@@ -98,17 +99,18 @@ const WORKLOADS: [Workload; 5] = [
 
 fn main() -> Result<()> {
     let mut makers = vec![Maker::Ottla, Maker::Kafka];
-    let (mut only, mut count) = (None, None);
+    let (mut only, mut count, mut library) = (None, None, Library::Librdkafka);
     for argument in std::env::args().skip(1) {
         match (argument.as_str(), argument.parse()) {
             ("ottla", _) => makers.retain(|maker| *maker == Maker::Ottla),
             ("kafka", _) => makers.retain(|maker| *maker == Maker::Kafka),
+            ("java", _) => library = Library::Java,
             (_, Ok(number)) => count = Some(number),
             (_, Err(_)) => only = Some(argument),
         }
     }
     match only.as_deref() {
-        Some("failover") => return failover::run(&makers, count.unwrap_or(FAILOVERS), &ottla_program()?),
+        Some("failover") => return failover::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?),
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),

@@ -10,7 +10,7 @@ use ottla_e2e::cluster::namespace::{Namespace, cluster, topic};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::client::{Client, PARTITIONS};
+use crate::client::{Client, Library, PARTITIONS};
 
 const TOPIC: &str = "failover";
 const BROKERS: u64 = 3;
@@ -41,7 +41,7 @@ pub fn run(runs: usize) -> Result<()> {
     namespace.ready("kc/kafka", "Ready")?;
     namespace.apply(&topic(TOPIC, &format!("partitions: {PARTITIONS}")))?;
     namespace.ready(&format!("kt/{TOPIC}"), "Ready")?;
-    let client = Client::start(&namespace.bootstrap("external")?, TOPIC)?;
+    let client = Client::start(Library::Librdkafka, &namespace.bootstrap("external")?, TOPIC)?;
     let mut pauses: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     for (run, fault) in (0..runs).flat_map(|run| FAULTS.map(|fault| (run, fault))) {
         let pause = suffer(&namespace, &client, fault)?;

@@ -9,17 +9,21 @@
 //! - [`answers`]: scripts of requests whose answers are compared field by field; [`raw`]: their connections
 //! - [`differences`]: what is meant to differ from Kafka
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
+//! - [`java`]: Java programs, with Kafka's jars
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
+//! - [`cable`]: a connection's way through the test, which can be cut
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
 //! - `witness`: clients that tell the history checker all that they see (with the feature `librdkafka`)
 //! - [`wait`]: waiting for conditions
 
 pub mod answers;
+pub mod cable;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod differences;
+pub mod java;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;

@@ -3,10 +3,9 @@
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::need::cache;
+use crate::java;
 use crate::target::kafka_script;
 
 /// A JVM that runs tools. It ends with its standard input, so it cannot outlive the test.
@@ -31,15 +30,7 @@ pub struct Output {
 impl Tools {
     /// Starts the JVM.
     pub fn start() -> Result<Tools> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"])
-            .arg(format!("-Dlog4j2.configurationFile={}", here.join("kafka/log4j2-tool.properties").display()))
-            .arg("-cp")
-            .arg(cache().join("kafka/4.3.1/*"))
-            .arg(here.join("java/Session.java"));
-        Tools::in_jvm(&mut command)
+        Tools::in_jvm(java::jvm("512m").arg(java::source("Session.java")))
     }
 
     /// Starts the JVM by this command, which runs `Session`.

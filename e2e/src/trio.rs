@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use crate::cable::Cable;
 use crate::leash::{Folder, Leash};
 use crate::need::program;
 use crate::raw::Connection;
@@ -51,6 +52,8 @@ struct Broker {
     frozen: bool,
     /// Where its disk is a small one: its size.
     disk: Option<String>,
+    /// Its way to the API, where that can be cut.
+    cable: Option<Cable>,
 }
 
 impl Trio {
@@ -69,8 +72,10 @@ impl Trio {
         match maker {
             Maker::Ottla => {
                 std::fs::write(trio.path("kubeconfig"), kubeconfig(trio.api_port()))?;
-                (0..BROKERS)
-                    .try_for_each(|id| Ok::<(), anyhow::Error>(std::fs::write(trio.file(id), trio.broker_file(id))?))?;
+                for id in 0..BROKERS {
+                    std::fs::write(trio.file(id), trio.broker_file(id))?;
+                    std::fs::write(trio.kubeconfig(id), kubeconfig(trio.api_port()))?;
+                }
                 trio.start_control()?;
             }
             Maker::Kafka => {
@@ -112,7 +117,7 @@ impl Trio {
         };
         let process = Leash::start(&command, &self.log(id))?;
         let broker = self.broker_mut(id)?;
-        *broker = Broker { process: Some(process), frozen: false, disk: broker.disk.take() };
+        (broker.process, broker.frozen) = (Some(process), false);
         Ok(())
     }
 
@@ -174,6 +179,29 @@ impl Trio {
         ensure!(broker.process.is_none(), "a broker that runs keeps its disk");
         broker.disk = size.map(str::to_owned);
         Ok(())
+    }
+
+    /// Lays a cable between a broker and the API, which the broker uses from its next start on.
+    pub fn lay_cable(&mut self, id: u16) -> Result<()> {
+        let cable = Cable::lay(self.api_port())?;
+        std::fs::write(self.kubeconfig(id), kubeconfig(cable.port()))?;
+        self.broker_mut(id)?.cable = Some(cable);
+        Ok(())
+    }
+
+    /// Cuts a broker off from the API, where a cable lies between them.
+    pub fn cut_off(&self, id: u16) -> Result<()> {
+        self.cable(id).map(Cable::cut)
+    }
+
+    /// Ends that.
+    pub fn reconnect(&self, id: u16) -> Result<()> {
+        self.cable(id).map(Cable::mend)
+    }
+
+    fn cable(&self, id: u16) -> Result<&Cable> {
+        let broker = self.brokers.get(usize::from(id)).context("there are three brokers")?;
+        broker.cable.as_ref().context("a cable was laid")
     }
 
     /// Everything runs again.
@@ -339,7 +367,9 @@ impl Trio {
     }
 
     fn serving(&self) -> impl Iterator<Item = u16> {
-        let serves = |broker: &Broker| broker.process.is_some() && !broker.frozen;
+        // Who is cut off from the API shows what was.
+        let knows = |broker: &Broker| !broker.cable.as_ref().is_some_and(Cable::is_cut);
+        let serves = move |broker: &Broker| broker.process.is_some() && !broker.frozen && knows(broker);
         (0..).zip(&self.brokers).filter(move |(_, broker)| serves(broker)).map(|(id, _)| id)
     }
 
@@ -362,6 +392,10 @@ impl Trio {
 
     fn file(&self, id: u16) -> PathBuf {
         self.path(&format!("broker-{id}.yaml"))
+    }
+
+    fn kubeconfig(&self, id: u16) -> PathBuf {
+        self.path(&format!("kubeconfig-{id}"))
     }
 
     fn log(&self, id: u16) -> PathBuf {
@@ -408,7 +442,7 @@ impl Trio {
             }
         };
         command.arg("broker").arg("--config").arg(self.file(id));
-        command.env("KUBECONFIG", self.path("kubeconfig"));
+        command.env("KUBECONFIG", self.kubeconfig(id));
         command.env("POD_NAME", format!("laptop-broker-{id}")).env("POD_UID", format!("pod-{id}"));
         command
     }

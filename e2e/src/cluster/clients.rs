@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::cluster::namespace::Namespace;
+use crate::java;
 use crate::need::cache;
 use crate::tools::Tools;
 
@@ -106,17 +107,12 @@ impl<'a> Place<'a> {
             Place::Inside(namespace) => {
                 let mut command = namespace.command("exec -i clients -- /java/bin/java");
                 command.args(["-cp", "/kafka/*:/kafka", "-Dlog4j2.configurationFile=/kafka/log4j2-tool.properties"]);
+                command.arg("-Xmx512m").args(java::OPTIONS);
                 command
             }
-            Place::Outside => {
-                let mut command = Command::new("java");
-                let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2-tool.properties");
-                command.arg("-cp").arg(cache().join("kafka/4.3.1/*"));
-                command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
-                command
-            }
+            Place::Outside => java::jvm("512m"),
         };
-        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"]).arg(class);
+        command.arg(class);
         for servers in bootstrap {
             command.args(["--bootstrap-server", servers]);
         }

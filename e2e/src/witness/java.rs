@@ -3,14 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use ottla_history::{Id, Operation, Partition};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Told, VALUE_LEN, joined, lock};
-use crate::need::cache;
+use crate::java::{jvm, source};
 
 /// A JVM at work. It ends with its standard input, so it cannot outlive the test.
 pub(super) struct Java {
@@ -29,19 +28,10 @@ impl Java {
         (number, reader): (u32, u32),
         told: Arc<Told>,
     ) -> Result<Java> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"])
-            .arg(format!("-Dlog4j2.configurationFile={}", here.join("kafka/log4j2-tool.properties").display()))
-            .arg("-cp")
-            .arg(cache().join("kafka/4.3.1/*"))
-            .arg(here.join("java/Witness.java"))
-            .args([bootstrap, topic])
-            .args(
-                [u64::from(partitions), number.into(), pace.as_millis() as u64, VALUE_LEN as u64]
-                    .map(|n| n.to_string()),
-            );
+        let mut command = jvm("128m");
+        command.arg(source("Witness.java")).args([bootstrap, topic]).args(
+            [u64::from(partitions), number.into(), pace.as_millis() as u64, VALUE_LEN as u64].map(|n| n.to_string()),
+        );
         let mut jvm = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = jvm.stdin.take().context("stdin is piped")?;
         let stdout = BufReader::new(jvm.stdout.take().context("stdout is piped")?);

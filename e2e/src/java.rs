@@ -1,0 +1,24 @@
+//! Java programs on this machine, with Kafka's jars.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::need::cache;
+
+/// What every JVM is told: to be small and quick to start, and to keep log lines off its output.
+pub const OPTIONS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"];
+
+/// A JVM with so much heap (`128m`); the class, or the [`source`], and its arguments are to follow.
+pub fn jvm(heap: &str) -> Command {
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2-tool.properties");
+    let mut command = Command::new("java");
+    command.arg(format!("-Xmx{heap}")).args(OPTIONS);
+    command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
+    command.arg("-cp").arg(cache().join("kafka/4.3.1/*"));
+    command
+}
+
+/// One of our own programs.
+pub fn source(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("java").join(program)
+}
