@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
@@ -23,6 +24,16 @@ use tokio::sync::{mpsc, watch};
 
 pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
 const LISTENER: &str = "internal";
+
+/// Waits until it is so, for two minutes at most.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok(), "never so: {what}");
+}
 
 /// A broker with a data directory of its own.
 pub struct OneBroker {
@@ -65,13 +76,8 @@ impl OneBroker {
 
     /// Waits until the partition is led here.
     pub async fn led(&self, topic: &Topic) {
-        loop {
-            let led = self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
-            if led {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
+        let leads = || self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
+        until(&format!("{} is led here", topic.name), leads).await;
     }
 }
 
