@@ -20,7 +20,7 @@ impl<'a> Validation<'a> {
         Self { patterns, causes: Vec::new() }
     }
 
-    /// The causes in alphabetical order of fields, as a real server gives them.
+    /// The causes in alphabetical order of fields. A real server has no order of its own: it is another one each time.
     pub fn run(mut self, schema: &Value, object: &Value) -> Vec<Cause> {
         self.check(schema, object, "");
         self.causes.sort_by(|a, b| a.field.cmp(&b.field));

@@ -14,9 +14,10 @@ use kube::api::{
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 const NAMESPACE: &str = "conformance";
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 #[derive(Default)]
 struct Transcript(String);
@@ -80,7 +81,7 @@ pub async fn install(client: &Client, crd: CustomResourceDefinition) -> Result<(
     let name = crd.name_any();
     crds.patch(&name, &PatchParams::apply("conformance").force(), &Patch::Apply(&crd)).await?;
     let established = kube::runtime::wait::conditions::is_crd_established();
-    tokio::time::timeout(LIMIT, kube::runtime::wait::await_condition(crds, &name, established)).await??;
+    timeout(LIMIT, kube::runtime::wait::await_condition(crds, &name, established)).await??;
     Ok(())
 }
 
@@ -135,7 +136,8 @@ async fn creating(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()
     t.call("not in the enum", create(json!({"partitions": 1, "policy": "Burn"})).await, data)?;
     t.call("pattern", create(json!({"partitions": 1, "cluster": "No"})).await, data)?;
     t.call("too long", create(json!({"partitions": 1, "cluster": "a".repeat(21)})).await, data)?;
-    t.call("two at once", create(json!({"partitions": 0, "policy": "Burn"})).await, data)?;
+    // What is wrong with properties a real server tells in the order of a Go map, another one each time; what is missing comes last.
+    t.call("two at once", create(json!({"cluster": "No"})).await, data)?;
     t.call("rule with a reason and a path", create(json!({"partitions": 1, "size": 101})).await, data)?;
     t.call(
         "duplicate in a map list",
@@ -305,27 +307,28 @@ async fn watching(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()
     gadgets.patch("a", &params, &Patch::Merge(json!({"metadata": {"labels": {"color": "red"}}}))).await?;
     gadgets.patch("a", &params, &Patch::Merge(json!({"metadata": {"labels": {"color": "blue"}}}))).await?;
     gadgets.patch("a", &params, &Patch::Merge(json!({"metadata": {"labels": {"color": null}}}))).await?;
-    // What happened before comes at once, but for a server that is busy.
-    const SECONDS: u32 = 3;
-    let watch = |params: WatchParams, version: String| async move {
-        let events = gadgets.watch(&params.timeout(SECONDS), &version).await?;
-        let events: Vec<String> = events
-            .map_ok(|event| match event {
-                WatchEvent::Added(object) => format!("ADDED {:?}", object.labels().get("color")),
-                WatchEvent::Modified(object) => format!("MODIFIED {:?}", object.labels().get("color")),
-                WatchEvent::Deleted(_) => "DELETED".to_owned(),
-                WatchEvent::Bookmark(_) => "BOOKMARK".to_owned(),
-                WatchEvent::Error(status) => format!("ERROR {} {}", status.code, status.reason),
-            })
-            .try_collect()
-            .await?;
-        anyhow::Ok(events)
+    // So many events are waited for, and then for a moment whether there are more.
+    const MORE: Duration = Duration::from_secs(1);
+    let watch = |params: WatchParams, version: String, expected: usize| async move {
+        let events = gadgets.watch(&params.timeout(LIMIT.as_secs() as u32), &version).await?;
+        let mut events = events.map_ok(|event| shown(&event)).boxed();
+        let mut seen = Vec::new();
+        while let Ok(next) = timeout(if seen.len() < expected { LIMIT } else { MORE }, events.try_next()).await {
+            match next? {
+                Some(event) => seen.push(event),
+                None => break,
+            }
+        }
+        anyhow::Ok(seen)
     };
     let plain = WatchParams { bookmarks: false, ..WatchParams::default() };
-    t.note("watch from a version", format!("{:?}", watch(plain.clone(), version.clone()).await?));
-    t.note("watch with a selector", format!("{:?}", watch(plain.clone().labels("color=red"), version.clone()).await?));
-    t.note("watch with another", format!("{:?}", watch(plain.clone().labels("color!=red"), version).await?));
-    t.note("watch from the present", format!("{:?}", watch(plain, "0".into()).await?));
+    t.note("watch from a version", format!("{:?}", watch(plain.clone(), version.clone(), 3).await?));
+    t.note(
+        "watch with a selector",
+        format!("{:?}", watch(plain.clone().labels("color=red"), version.clone(), 2).await?),
+    );
+    t.note("watch with another", format!("{:?}", watch(plain.clone().labels("color!=red"), version, 3).await?));
+    t.note("watch from the present", format!("{:?}", watch(plain, "0".into(), 1).await?));
     let names = |list: &kube::core::ObjectList<DynamicObject>| {
         json!(list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>())
     };
@@ -335,6 +338,16 @@ async fn watching(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()
     t.call("list by another field", find(ListParams::default().fields("spec.size=1")).await, names)?;
     t.call("list by labels", find(ListParams::default().labels("a in (b,c),!d")).await, names)?;
     Ok(())
+}
+
+fn shown(event: &WatchEvent<DynamicObject>) -> String {
+    match event {
+        WatchEvent::Added(object) => format!("ADDED {:?}", object.labels().get("color")),
+        WatchEvent::Modified(object) => format!("MODIFIED {:?}", object.labels().get("color")),
+        WatchEvent::Deleted(_) => "DELETED".to_owned(),
+        WatchEvent::Bookmark(_) => "BOOKMARK".to_owned(),
+        WatchEvent::Error(status) => format!("ERROR {} {}", status.code, status.reason),
+    }
 }
 
 async fn deleting(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()> {
@@ -429,7 +442,7 @@ async fn owning(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()> 
 
 /// Polls, because it is the server's own time that passes here.
 async fn until<F: Future<Output = Result<bool>>>(what: &str, holds: impl Fn() -> F) -> Result<()> {
-    let ticks = futures::stream::unfold(tokio::time::interval(Duration::from_millis(5)), |mut interval| async move {
+    let ticks = futures::stream::unfold(tokio::time::interval(Duration::from_millis(50)), |mut interval| async move {
         interval.tick().await;
         Some(((), interval))
     });
@@ -442,5 +455,5 @@ async fn until<F: Future<Output = Result<bool>>>(what: &str, holds: impl Fn() ->
         }
         bail!("the clock stopped")
     };
-    tokio::time::timeout(LIMIT, polling).await.with_context(|| format!("waited in vain until {what}"))?
+    timeout(LIMIT, polling).await.with_context(|| format!("waited in vain until {what}"))?
 }
