@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap};
-use ottla_broker::coord::{Coord, Setup};
+use ottla_broker::coord::{Coord, Setup, copy};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_crds::{
@@ -346,6 +346,17 @@ async fn a_broker_that_was_killed_comes_back_at_once_and_leads_what_it_led() {
     let image = coord.images().borrow().clone();
     let entry = &image.topic("orders").unwrap().partitions[0];
     assert_eq!((entry.leader, entry.leader_epoch), (Some(BrokerId(0)), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_stops_at_once_has_a_copy_of_what_it_saw() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "orders", 3).await.unwrap();
+    coord.stop().await;
+    let copy = copy::of(dir.path()).unwrap();
+    assert!(copy.objects.assignments.values().any(|object| object.spec.topic_name == "orders"), "{copy:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use ottla_crds::assignment::BrokerId;
@@ -68,20 +69,43 @@ pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
     read_checked(&dir.join(COPY))
 }
 
-/// Keeps the copy up to date until nothing new can be known, and tells which `tombstones` are in it. Not cancellation safe in that the
-/// last change may be missing.
-pub async fn keep(dir: PathBuf, mut known: watch::Receiver<Known>, tombstones: watch::Sender<BTreeSet<String>>) {
-    while known.changed().await.is_ok() {
-        env::sleep_until(env::now() + DEBOUNCE).await;
+/// Keeps the copy up to date until `stop`, and tells which `tombstones` are in it. What was known by then is in it; where it is dropped
+/// before, the last change may be missing.
+pub async fn keep(
+    dir: PathBuf,
+    mut known: watch::Receiver<Known>,
+    tombstones: watch::Sender<BTreeSet<String>>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    let (mut stopping, mut pause) = (false, DEBOUNCE);
+    while !stopping {
+        let burst = async {
+            // The sender lives as long as this.
+            let _ = known.changed().await;
+            known.mark_changed(); // not written yet
+            env::sleep_until(env::now() + pause).await;
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => stopping = true,
+            () = burst => {}
+        }
+        if !known.has_changed().unwrap_or_default() {
+            continue;
+        }
         let (path, copy) = (dir.join(COPY), known.borrow_and_update().clone());
         let buried = copy.tombstones();
         let written = tokio::task::spawn_blocking(move || write_checked(&path, &copy)).await;
         match written {
-            Ok(Ok(())) => _ = tombstones.send_replace(buried),
+            Ok(Ok(())) => {
+                pause = DEBOUNCE;
+                tombstones.send_replace(buried);
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to keep a copy of the cluster's objects: trying again");
                 known.mark_changed();
-                env::sleep_until(env::now() + RETRY).await;
+                pause = RETRY;
             }
             Err(_) => return, // the runtime stops
         }

@@ -75,7 +75,9 @@ pub struct Coord {
     signs: watch::Receiver<Instant>,
     // Dropped in this order: a window that is dropped ends as a killed process does, without a word.
     others: JoinSet<()>,
+    copying: JoinSet<()>,
     lease: JoinSet<()>,
+    stop_copying: oneshot::Sender<()>,
     stop_lease: oneshot::Sender<()>,
 }
 
@@ -171,8 +173,24 @@ impl Coord {
         let here = Me { id: me, incarnation: session.identity.incarnation };
         let desk = Desk::new(&client, &namespace, &cluster, here, images.clone(), tombstones, known.clone());
         others.spawn(desk.serve(asks));
-        others.spawn(copy::keep(dir.path().to_owned(), known, bury));
-        Ok(Coord { images, ask, said, annotations, held, renewed, signs, others, lease, stop_lease })
+        let (stop_copying, stopped) = oneshot::channel::<()>();
+        let stopped = async { stopped.await.unwrap_or_default() };
+        let mut copying = JoinSet::new();
+        copying.spawn(copy::keep(dir.path().to_owned(), known, bury, stopped));
+        Ok(Coord {
+            images,
+            ask,
+            said,
+            annotations,
+            held,
+            renewed,
+            signs,
+            others,
+            copying,
+            lease,
+            stop_copying,
+            stop_lease,
+        })
     }
 
     /// The cluster as it is known. The first image is there.
@@ -215,8 +233,10 @@ impl Coord {
         self.others.spawn(session::tell(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
-    /// Closes the window and releases the Lease: the last thing a broker does. Not cancellation safe.
+    /// Closes the window, with a copy of all that was seen, and releases the Lease: the last thing a broker does. Not cancellation safe.
     pub async fn stop(mut self) {
+        let _ = self.stop_copying.send(());
+        let _ = self.copying.join_next().await;
         self.others.shutdown().await;
         let _ = self.stop_lease.send(());
         let _ = self.lease.join_next().await;
