@@ -5,12 +5,14 @@
 //!
 //! - here: the directory and its files
 //! - `identity`: whether its content is what the cluster believes
+//! - `ticks`: how long it has been in use
 //! - `checked`: small files behind their checksums
 //!
 //! Always: what a start changes is on the device before the Lease says so; a directory of another cluster or broker is refused.
 
 mod checked;
 mod identity;
+mod ticks;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -22,7 +24,8 @@ use ottla_crds::assignment::BrokerId;
 use ottla_log::{DiskError, DiskResult, disk};
 
 pub use self::checked::{read_checked, write_checked};
-pub use self::identity::{Decision, Identity, LeaseView, Surroundings, decide, is_of};
+pub use self::identity::{Content, Decision, Identity, LeaseView, Surroundings, decide, is_of};
+pub use self::ticks::Ticks;
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
@@ -136,6 +139,14 @@ impl DataDir {
         Ok(read_checked(&self.path.join(IDENTITY))?)
     }
 
+    /// What it has counted while it was in use. To be counted on by one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn ticks(&self) -> Result<Ticks, DataDirError> {
+        Ok(Ticks::of(&self.path)?)
+    }
+
     /// Begins to use the directory: from here on a crash is one. Durable when it returns.
     ///
     /// # Errors
@@ -151,6 +162,7 @@ impl DataDir {
     /// # Errors
     /// When the disk refuses.
     pub fn mark_clean(&self) -> Result<(), DataDirError> {
+        Ticks::sync(&self.path)?;
         Ok(disk::replace(&self.path.join(CLEAN_MARKER), b"")?)
     }
 
@@ -274,5 +286,22 @@ mod tests {
         open().begin(&written(3)).unwrap();
         open().disown().unwrap();
         assert_eq!(open().identity().unwrap(), None);
+    }
+
+    #[test]
+    fn ticks_are_counted_on_by_the_next_process_and_from_nothing_where_the_file_is_torn() {
+        let temporary = tempfile::tempdir().unwrap();
+        let open = || DataDir::open(temporary.path(), BrokerId(0)).unwrap();
+        open().mark_clean().unwrap();
+        for start in 0..4 {
+            let mut ticks = open().ticks().unwrap();
+            assert_eq!(ticks.count(), 5 * start, "a number of two digits follows one of one");
+            for nth in 1..=5 {
+                assert_eq!(ticks.tick().unwrap(), 5 * start + nth);
+            }
+            open().mark_clean().unwrap();
+        }
+        std::fs::write(temporary.path().join("ottla.ticks"), "0").unwrap();
+        assert_eq!(open().ticks().unwrap().count(), 0);
     }
 }

@@ -349,6 +349,29 @@ async fn a_broker_that_was_killed_comes_back_at_once_and_leads_what_it_led() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_of_a_running_broker_is_not_taken_for_its_directory() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let incarnation = coord.incarnation();
+    until_counted(&world, 1).await;
+    let (home, snapshot) = (dir.path().to_owned(), world.data.path().join("snapshot"));
+    std::fs::create_dir(&snapshot).unwrap();
+    for file in ["ottla.identity", "ottla.ticks", "meta.properties"] {
+        std::fs::copy(home.join(file), snapshot.join(file)).unwrap();
+    }
+    until_counted(&world, 3).await;
+    kill(coord, dir);
+
+    // The same boot and the same start: only what was counted tells the one from the other.
+    std::fs::remove_dir_all(&home).unwrap();
+    std::fs::rename(&snapshot, &home).unwrap();
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    assert_ne!(coord.incarnation(), incarnation);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_stops_at_once_has_a_copy_of_what_it_saw() {
     let world = World::new(1).await;
     let dir = world.dir(0);
@@ -586,6 +609,21 @@ async fn has_its_lease_in_time(coord: &Coord) {
         "it had to wait, perhaps for its predecessor: {:?}",
         back.elapsed()
     );
+}
+
+/// Waits until the Lease of broker 0 tells of so many ticks. A real thread writes them first, which paused time does not wait for.
+async fn until_counted(world: &World, ticks: u64) {
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+    let began = std::time::Instant::now();
+    let counted = async || {
+        let lease = leases.get(&names::broker(CLUSTER, BrokerId(0))).await.unwrap();
+        lease.annotations().get(names::TICKS_ANNOTATION).map_or(0, |ticks| ticks.parse().unwrap())
+    };
+    while counted().await < ticks {
+        assert!(began.elapsed() < Duration::from_secs(120), "the Lease never told of {ticks} ticks");
+        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Waits for the first copy of broker 0. A real thread writes it, which paused time does not wait for.

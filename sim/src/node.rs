@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
 use ottla_broker::coord::session::{self, Seen};
-use ottla_broker::data_dir::{self, DataDir, DataDirError};
+use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
 use ottla_broker::handle::refusals::Refusals;
 use ottla_broker::image::{ClusterImage, Me, Topic};
 use ottla_broker::metrics::{Metrics, TopicMetrics};
@@ -21,6 +21,7 @@ use ottla_broker::replica::{Key, folders};
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 use ottla_crds::lease::BrokerSession;
+use ottla_crds::names;
 use ottla_log::Files;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -62,8 +63,8 @@ pub struct Node {
     pub slow: bool,
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
-    /// There is a snapshot of its volume, from the start of this number.
-    snapshot: Option<u64>,
+    /// There is a snapshot of its volume: from the start of this number, and what was counted in it then.
+    snapshot: Option<(u64, u64)>,
     topic: Topic,
     metrics: Arc<Metrics>,
 }
@@ -71,6 +72,7 @@ pub struct Node {
 /// What is gone when the process is.
 pub struct Process {
     data: DataDir,
+    ticks: Ticks,
     checkpoints: Checkpoints,
     pub min_in_sync: usize,
     settings: Arc<TopicSettings>,
@@ -167,27 +169,37 @@ impl Node {
     /// Begins the session of the first process of a new cluster, before there is any entry.
     pub fn join(&mut self) -> Result<()> {
         let data = DataDir::open(&self.data(), self.id)?;
-        self.begin_session(&data, true)?;
-        Ok(())
+        self.begin_session(&data, true).map(drop)
     }
 
-    /// Whether the directory could tell who it is.
-    fn begin_session(&mut self, data: &DataDir, api_is_there: bool) -> Result<bool> {
+    /// What the directory has counted so far, if it could tell who it is.
+    fn begin_session(&mut self, data: &DataDir, api_is_there: bool) -> Result<Option<Ticks>> {
         let here = data_dir::Surroundings {
             boot_id: format!("boot {}", self.boots),
             pod_uid: Some(format!("pod {}", self.pods)),
         };
         let seen = if api_is_there { Seen::Read(self.lease.as_ref()) } else { Seen::Away };
-        let Some(session) = session::begin(data, seen, here)? else { return Ok(false) };
+        let Some(session) = session::begin(data, seen, here)? else { return Ok(None) };
         self.incarnation = session.identity.incarnation;
         self.has_lost_content = false;
         if api_is_there {
-            let annotations = session::annotations(&session.identity, &[], false);
+            let mut annotations = session::annotations(&session.identity, &[], false);
+            annotations.insert(names::TICKS_ANNOTATION.to_owned(), session.ticks.count().to_string());
             let mut lease = Lease::default();
             lease.metadata.annotations = Some(annotations);
             self.lease = Some(lease);
         }
-        Ok(true)
+        Ok(Some(session.ticks))
+    }
+
+    /// Counts, and says so on its Lease if it can.
+    pub fn renew(&mut self, api_is_there: bool) {
+        let Some(process) = self.process.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
+        let Ok(count) = process.ticks.tick() else { return };
+        if let Some(lease) = self.lease.as_mut().filter(|_| api_is_there) {
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::TICKS_ANNOTATION.to_owned(), count.to_string());
+        }
     }
 
     /// Starts a process, if its directory can tell who it is. It has seen what the copy on its disk says; or what the API server
@@ -198,9 +210,7 @@ impl Node {
         if shown.is_none() && copy.is_none() {
             return Ok(false);
         }
-        if !self.begin_session(&data, shown.is_some())? {
-            return Ok(false);
-        }
+        let Some(ticks) = self.begin_session(&data, shown.is_some())? else { return Ok(false) };
         let (shown, copy) = (shown.unwrap_or_default(), copy.unwrap_or_default());
         let newest = |number: usize| match (shown.get(number), copy.get(number)) {
             (Some(shown), Some(copy)) if shown.epochs() < copy.epochs() => Some(copy),
@@ -222,6 +232,7 @@ impl Node {
         self.frozen = false;
         self.process = Some(Process {
             data,
+            ticks,
             checkpoints,
             min_in_sync,
             settings: settings(min_in_sync),
@@ -376,7 +387,8 @@ impl Node {
             fs::remove_dir_all(&snapshot)?;
         }
         copy_dir(&self.data(), &snapshot)?;
-        self.snapshot = Some(self.starts());
+        let (starts, _) = self.said();
+        self.snapshot = Some((starts, Ticks::of(&snapshot)?.count()));
         Ok(())
     }
 
@@ -385,15 +397,16 @@ impl Node {
         self.snapshot.is_some()
     }
 
-    /// Whether the Lease has told of a start since the snapshot: one of the last start is not told from the volume itself
-    /// (COORDINATION §3).
+    /// Whether the Lease has been renewed since the snapshot: a younger one is not told from the volume itself.
     pub fn has_older_snapshot(&self) -> bool {
-        self.snapshot.is_some_and(|start| start < self.starts())
+        self.snapshot.is_some_and(|snapshot| snapshot < self.said())
     }
 
-    /// The starts that its Lease has told of.
-    fn starts(&self) -> u64 {
-        self.lease.as_ref().and_then(BrokerSession::of).map_or(0, |session| session.start)
+    /// The starts that its Lease has told of, and what it says was counted.
+    fn said(&self) -> (u64, u64) {
+        let Some(lease) = &self.lease else { return (0, 0) };
+        let ticks = lease.metadata.annotations.as_ref().and_then(|all| all.get(names::TICKS_ANNOTATION)?.parse().ok());
+        (BrokerSession::of(lease).map_or(0, |session| session.start), ticks.unwrap_or_default())
     }
 
     /// The volume is restored from the snapshot, for a new pod.

@@ -254,6 +254,8 @@ impl World {
         if self.nodes[at].frozen || (self.nodes[at].slow && self.random.happens(800)) {
             return Ok(());
         }
+        let api_is_there = !self.api.away && !self.nodes[at].cut_off_from_api;
+        self.nodes[at].renew(api_is_there);
         if self.random.happens(500) {
             self.nodes[at].flush();
         } else {

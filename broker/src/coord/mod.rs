@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::ask::{AskSender, QUEUE_BOUND};
-use crate::data_dir::{DataDir, DataDirError, Identity, Surroundings};
+use crate::data_dir::{Content, DataDir, DataDirError, Identity, Surroundings};
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
 use crate::metrics::Metrics;
@@ -140,6 +140,7 @@ impl Coord {
         // A former process may have said whom it did not hear.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&missing.borrow()));
+        first.insert(names::TICKS_ANNOTATION.to_owned(), session.ticks.count().to_string());
         let (annotations, to_write) = watch::channel(first);
         others.spawn(session::tell(names::MISSING_ANNOTATION, missing, annotations.clone()));
         let (hold, mut held) = watch::channel(None);
@@ -150,12 +151,14 @@ impl Coord {
         others.spawn(session::remember_renewals(held.clone(), renew));
         let stopped = async { stopped.await.unwrap_or_default() };
         let mut lease = JoinSet::new();
-        let (identity, lease_unread) = (session.identity.clone(), session.lease_unread);
+        let content = Content { identity: session.identity.clone(), ticks: session.ticks.count() };
+        let lease_unread = session.lease_unread;
+        others.spawn(session::count(session.ticks, annotations.clone()));
         lease.spawn(async move {
             let mut stopped = pin!(stopped);
             if lease_unread {
                 claim = tokio::select! {
-                    claim = session::claim_once_read(&leases, claim, &identity) => claim,
+                    claim = session::claim_once_read(&leases, claim, &content) => claim,
                     () = &mut stopped => return,
                 };
             }

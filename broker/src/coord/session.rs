@@ -13,14 +13,18 @@ use ottla_crds::{Endpoint, names};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::data_dir::{DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, decide, is_of};
+use crate::data_dir::{
+    Content, DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, Ticks, decide, is_of,
+};
 use crate::env::{self, Instant};
 
 /// A start of this broker, as its Lease is to tell it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Session {
     /// The start.
     pub identity: Identity,
+    /// What the directory has counted so far.
+    pub ticks: Ticks,
     /// The process before this one, which had the directory that this one has now.
     pub predecessor: Option<String>,
     /// The Lease could not be read: it may still be the predecessor's.
@@ -33,10 +37,11 @@ pub struct Session {
 /// When the directory refuses.
 pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Option<Session>, DataDirError> {
     let view = view(&lease);
-    let written = dir.identity()?;
+    let ticks = dir.ticks()?;
+    let written = dir.identity()?.map(|identity| Content { identity, ticks: ticks.count() });
     let incarnation = match (decide(written.as_ref(), view, &here, dir.was_clean()), &written) {
         (Decision::AskAgain, _) => return Ok(None),
-        (Decision::Keep, Some(written)) => written.incarnation,
+        (Decision::Keep, Some(written)) => written.identity.incarnation,
         (Decision::Keep, None) => unreachable!("what was not written is not kept"),
         (Decision::DrawAnew(reason), _) => {
             let incarnation = draw();
@@ -52,10 +57,10 @@ pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Optio
         }
         Seen::Read(_) | Seen::Away => None,
     };
-    let identity = Identity::of_start(incarnation, view, written.as_ref(), here);
+    let identity = Identity::of_start(incarnation, view, written.as_ref().map(|written| &written.identity), here);
     dir.begin(&identity)?;
     let lease_unread = matches!(lease, Seen::Away);
-    Ok(Some(Session { identity, predecessor, lease_unread }))
+    Ok(Some(Session { identity, ticks, predecessor, lease_unread }))
 }
 
 /// What a look at the Lease gave.
@@ -75,9 +80,15 @@ fn view(lease: &Seen<'_>) -> LeaseView {
             Some(session) => LeaseView::Says {
                 incarnation: session.incarnation,
                 starts: i64::try_from(session.start).unwrap_or(i64::MAX),
+                // None of a version that did not count.
+                ticks: lease.and_then(ticks_of).map_or(0, |ticks| ticks.parse().unwrap_or(u64::MAX)),
             },
         },
     }
+}
+
+fn ticks_of(lease: &Lease) -> Option<&String> {
+    lease.metadata.annotations.as_ref()?.get(names::TICKS_ANNOTATION)
 }
 
 /// A random number of 63 bits, and never 0.
@@ -95,6 +106,31 @@ pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) 
         annotations.insert(names::ENDPOINTS_ANNOTATION.to_owned(), json);
     }
     annotations
+}
+
+/// Counts in the directory, and lets the next renewal say so: of an older copy of the directory that is put in its place the Lease knows
+/// then, but for what was copied within the last few seconds. A disk that refuses leaves the Lease with the last number that it took.
+pub async fn count(mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String, String>>) {
+    let mut refused = false;
+    loop {
+        env::sleep_until(env::now() + Pace::BROKER.renew).await;
+        let ticked = tokio::task::spawn_blocking(move || (ticks.tick(), ticks)).await;
+        let Ok((ticked, again)) = ticked else { return };
+        ticks = again;
+        match ticked {
+            Ok(count) => {
+                annotations.send_if_modified(|all| {
+                    all.insert(names::TICKS_ANNOTATION.to_owned(), count.to_string());
+                    false // the next renewal takes it along; it is worth no write of its own
+                });
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::warn!(%error, "failed to count in the data directory");
+                }
+            }
+        }
+    }
 }
 
 /// Says when the Lease was renewed last: `held` says nothing of that once it is not held any more.
@@ -144,12 +180,12 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
 /// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the predecessor's.
 /// No read is waited for longer than a renewal: what was asked of an API server that was gone may stay unanswered when it is back, and
 /// whoever observes the Lease waits for [`ottla_crds::lease::EXPIRE`] then.
-pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, identity: &Identity) -> Claim {
+pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, content: &Content) -> Claim {
     loop {
         match timeout(DEADLINE, leases.get_opt(&claim.name)).await {
             Ok(Ok(lease)) => {
                 let seen = Seen::Read(lease.as_ref());
-                let predecessor = lease.as_ref().filter(|_| is_of(identity, view(&seen)));
+                let predecessor = lease.as_ref().filter(|_| is_of(content, view(&seen)));
                 let predecessor = predecessor.and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
                 return Claim { predecessor, ..claim };
             }

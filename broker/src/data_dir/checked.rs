@@ -11,8 +11,13 @@ use serde::de::DeserializeOwned;
 /// # Errors
 /// When the disk refuses.
 pub fn write_checked(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
+    disk::replace(path, checked(value).as_bytes())
+}
+
+/// A value behind its checksum.
+pub(super) fn checked(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("our own values are JSON");
-    disk::replace(path, format!("{:08x}\n{json}\n", checksum(&json)).as_bytes())
+    format!("{:08x}\n{json}\n", checksum(&json))
 }
 
 /// The value in such a file; none when it is missing or not whole.

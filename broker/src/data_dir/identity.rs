@@ -8,12 +8,22 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// The content.
     pub incarnation: Incarnation,
-    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of.
+    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of; one of the last start is told by
+    /// [`Content::ticks`].
     pub starts: i64,
     /// The kernel's boot at the last start: within it the page cache survives the process.
     pub boot_id: String,
     /// The pod at the last start: within it the volume is the same.
     pub pod_uid: Option<String>,
+}
+
+/// What a directory says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// What it is called.
+    pub identity: Identity,
+    /// What it has counted while it was in use.
+    pub ticks: u64,
 }
 
 /// What the broker's Lease says of its directory.
@@ -29,6 +39,8 @@ pub enum LeaseView {
         incarnation: Incarnation,
         /// Its start counter.
         starts: i64,
+        /// What its directory had counted before it was renewed last.
+        ticks: u64,
     },
 }
 
@@ -53,33 +65,36 @@ pub enum Decision {
 }
 
 /// Whether the directory's content is what every in-sync entry with its incarnation says it is.
-pub fn decide(written: Option<&Identity>, lease: LeaseView, here: &Surroundings, clean: bool) -> Decision {
-    let Some(written) = written else {
+pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, clean: bool) -> Decision {
+    let Some(content) = content else {
         return match lease {
             LeaseView::Away => Decision::AskAgain,
             LeaseView::Absent | LeaseView::Says { .. } => Decision::DrawAnew("it is new, or its identity is not whole"),
         };
     };
+    let written = &content.identity;
     let intact = clean || written.boot_id == here.boot_id;
     if lease == LeaseView::Away {
         let same_pod = written.pod_uid.is_some() && written.pod_uid == here.pod_uid;
         return if intact && same_pod { Decision::Keep } else { Decision::AskAgain };
     }
-    match (is_of(written, lease), intact) {
-        (false, _) => Decision::DrawAnew("the Lease knows another start: this is a snapshot, a clone or another disk"),
+    match (is_of(content, lease), intact) {
+        (false, _) => Decision::DrawAnew("the Lease knows more than this: it is a snapshot, a clone or another disk"),
         (true, false) => Decision::DrawAnew("the machine restarted without a clean stop"),
         (true, true) => Decision::Keep,
     }
 }
 
-/// Whether the Lease speaks of this very directory: it tells of the start that was written, or of the one before, when a
-/// start died before it could write the Lease.
-pub fn is_of(written: &Identity, lease: LeaseView) -> bool {
+/// Whether the Lease speaks of this very directory: it tells of the start that was written, and of nothing that was counted in it since;
+/// or of the start before, when a start died before it could write the Lease.
+pub fn is_of(content: &Content, lease: LeaseView) -> bool {
+    let written = &content.identity;
     match lease {
         LeaseView::Away => false,
         LeaseView::Absent => written.starts == 1,
-        LeaseView::Says { incarnation, starts } => {
-            (written.starts == starts && written.incarnation == incarnation) || written.starts == starts + 1
+        LeaseView::Says { incarnation, starts, ticks } => {
+            let is_its_start = written.starts == starts && written.incarnation == incarnation;
+            (is_its_start && content.ticks >= ticks) || written.starts == starts + 1
         }
     }
 }
@@ -127,7 +142,7 @@ mod tests {
     }
 
     fn says(starts: i64) -> LeaseView {
-        LeaseView::Says { incarnation: MINE, starts }
+        LeaseView::Says { incarnation: MINE, starts, ticks: 9 }
     }
 
     #[test]
@@ -162,12 +177,36 @@ mod tests {
             (None, LeaseView::Away, true, "ask"),
         ];
         for (written, lease, clean, expected) in rows {
-            let said = match decide(written.as_ref(), lease, &here(), clean) {
-                Decision::Keep => "keep",
-                Decision::DrawAnew(_) => "draw",
-                Decision::AskAgain => "ask",
-            };
-            assert_eq!(said, expected, "{written:?} {lease:?} clean={clean}");
+            let content = written.map(|identity| Content { identity, ticks: 9 });
+            assert_eq!(said(content.as_ref(), lease, clean), expected, "{content:?} {lease:?} clean={clean}");
+        }
+    }
+
+    fn said(content: Option<&Content>, lease: LeaseView, clean: bool) -> &'static str {
+        match decide(content, lease, &here(), clean) {
+            Decision::Keep => "keep",
+            Decision::DrawAnew(_) => "draw",
+            Decision::AskAgain => "ask",
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_the_last_start_is_told_by_what_was_counted_since() {
+        let rows = [
+            // the process died after it had counted, and before or after the Lease said so
+            (written(5), 10, "keep"),
+            (written(5), 9, "keep"),
+            // the Lease knows of more
+            (written(5), 8, "draw"),
+            (written(5), 0, "draw"),
+            // a start that has not told the Lease of itself is newer than all that it says
+            (written(6), 0, "keep"),
+        ];
+        for (identity, ticks, expected) in rows {
+            for clean in [false, true] {
+                let content = Content { identity: identity.clone(), ticks };
+                assert_eq!(said(Some(&content), says(5), clean), expected, "{content:?} clean={clean}");
+            }
         }
     }
 
@@ -177,7 +216,8 @@ mod tests {
         for _ in 0..3 {
             last = Identity::of_start(MINE, says(5), Some(&last), here());
             assert_eq!(last.starts, 6);
-            assert_eq!(decide(Some(&last), says(5), &here(), false), Decision::Keep);
+            let content = Content { identity: last.clone(), ticks: 9 };
+            assert_eq!(decide(Some(&content), says(5), &here(), false), Decision::Keep);
         }
         let away = Identity::of_start(MINE, LeaseView::Away, Some(&last), here());
         assert_eq!(away.starts, 6, "a start that the Lease can't be told of is not counted");
