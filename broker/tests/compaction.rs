@@ -49,7 +49,7 @@ async fn consumers_find_the_last_value_of_every_key_and_a_restart_knows_what_is_
     }
     let compacted = async {
         while partition.positions().first_dirty != Some(4) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), compacted).await.unwrap();

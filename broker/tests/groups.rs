@@ -94,7 +94,7 @@ fn topics_of_two_in_sync() -> (Topic, Topic) {
 fn join(member: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: GROUP.into(),
-        session_timeout_ms: 10_000,
+        session_timeout_ms: 120_000,
         rebalance_timeout_ms: 60_000,
         member_id: member.into(),
         protocol_type: "consumer".into(),
@@ -248,7 +248,8 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
 #[tokio::test]
 async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
     let data = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(data.path(), topics_of_two_in_sync()).await;
+    let patience = [("offsets.commit.timeout.ms", "120000")];
+    let cluster = Cluster::start_with(data.path(), topics_of_two_in_sync(), &patience).await;
     let (mut client, mut other) = (cluster.client().await, cluster.client().await);
 
     let before = cluster.log().log_end.get();

@@ -134,7 +134,7 @@ async fn what_waits_for_followers_holds_nothing_of_the_budget_for_requests() {
             client.send(13, &produce(&t, -1, batch(&[&large]).bytes().clone().into())).await;
         }
         while partition.log_end.get() < 10 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(120), produced).await.expect("9 MB find no room in a budget of 3 MB");

@@ -163,15 +163,19 @@ async fn of_two_objects_for_one_topic_the_older_has_it() {
 }
 
 /// Nobody listens there: when half of all brokers look dead, the operator asks them before it believes their Leases.
-async fn closed_port() -> u16 {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+fn closed_port() -> u16 {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::mem::forget(socket); // nobody else shall have it
+    port
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_dies_takes_its_leaderships_with_it_and_brings_them_back() {
     let world = World::with_cluster(1).await;
     let _operator = world.operator();
-    let broker = world.broker_at(0, 7, closed_port().await);
+    let broker = world.broker_at(0, 7, closed_port());
     world.apply_topic("orders", 3).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
     let identity = broker.kill();
@@ -219,8 +223,8 @@ fn told_patch(seen: &Seen) -> Option<serde_json::Value> {
 async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_condition_shows_and_only_once() {
     let world = World::with_cluster(3).await;
     let _operator = world.operator();
-    let zero = world.broker_at(0, 7, closed_port().await);
-    let one = world.broker_at(1, 8, closed_port().await);
+    let zero = world.broker_at(0, 7, closed_port());
+    let one = world.broker_at(1, 8, closed_port());
     let _two = world.broker(2, 9);
     let placed = ottla_crds::Placement { partition: 0, replicas: vec![BrokerId(0), BrokerId(1)] };
     world.apply(world.topic("orders", 1, |spec| spec.placement = vec![placed])).await;
@@ -234,7 +238,7 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     assert_eq!(seen.message(seen.topic("orders"), "ReplicasHealthy"), "partitions 0 wait for brokers 0–1");
 
     // One comes back without its last records; the other's volume is lost.
-    let broker = world.broker_at_after(0, 17, closed_port().await, zero);
+    let broker = world.broker_at_after(0, 17, closed_port(), zero);
     let recovering = |seen: &Seen| condition(seen.topic("orders"), "Ready") == Some(("False", "Recovering"));
     world.until("that is said", recovering).await;
     assert_eq!(told_patch(&world.seen().await), None, "it has not said what it has");
@@ -254,7 +258,7 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     assert!(world.events().await.contains(&"RecoveredByOrder".to_owned()));
 
     // The same once more, while the order stands where it stood.
-    let other = world.broker_at_after(1, 18, closed_port().await, one);
+    let other = world.broker_at_after(1, 18, closed_port(), one);
     world.join(BrokerId(1), 18).await;
     world.until("both are in sync", |seen| seen.assignments[0].spec.partitions[0].isr.len() == 2).await;
     let (zero, _) = (broker.kill(), other.kill());
@@ -298,8 +302,8 @@ async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
     world.until("it is let go", |seen| seen.topic("gone").is_none()).await;
 
     world.apply_cluster(2).await;
-    let zero = world.broker_at(0, 17, closed_port().await);
-    let one = world.broker_at(1, 18, closed_port().await);
+    let zero = world.broker_at(0, 17, closed_port());
+    let one = world.broker_at(1, 18, closed_port());
     world.until("the topic is placed anew", |seen| seen.leaders("orders").len() == 2).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
     let seen = world.seen().await;
@@ -429,7 +433,7 @@ async fn the_replica_that_waits_writes_nothing_and_has_seen_who_died_when_it_tak
     let (held, holding) = watch::channel(None);
     let _waits = world.operator_that(Acting::while_held(holding), unlimited()).await;
     let acts = world.operator_that(Acting::alone(), unlimited()).await;
-    let dies = world.broker_at(0, 7, closed_port().await);
+    let dies = world.broker_at(0, 7, closed_port());
     let _stays = world.broker(1, 8);
     world.apply(world.topic("orders", 6, |topic| topic.replication_factor = Some(2))).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;

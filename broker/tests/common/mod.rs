@@ -29,7 +29,7 @@ const LISTENER: &str = "internal";
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok(), "never so: {what}");

@@ -108,6 +108,19 @@ impl Cluster {
         }
         let leads = || cluster.brokers[&0].broker.replicas().all().iter().any(|partition| partition.standing().leads);
         until("broker 0 leads", leads).await;
+        // A follower that has not fetched yet would soon be taken for a laggard.
+        let mut client = cluster.client(0).await;
+        for id in [1, 2] {
+            let rack = format!("rack-{id}");
+            let heard = async {
+                let (consumer, from) = (ReplicaState::default, FetchPartition::default);
+                while cluster.fetch_from_rack(&mut client, consumer(), from(), &rack).await.preferred_read_replica != id
+                {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, heard).await.expect("every follower is in sync");
+        }
         cluster
     }
 
@@ -243,7 +256,11 @@ impl Cluster {
         self.produce(0, &["x"]).await;
         self.stop(2).await;
         self.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
-        self.objects.lock().grants = false;
+        {
+            let mut objects = self.objects.lock();
+            objects.grants = false;
+            objects.asked.clear();
+        }
         self.run(2, life(2), true).await;
         until("it asks to take 2 in", || self.times_asked_to_take_in(2) > 0).await;
     }
@@ -280,16 +297,19 @@ impl Cluster {
     /// Produces with acks=all, and again as a client does, until it is acknowledged.
     pub async fn produce(&self, id: i32, values: &[&str]) -> i64 {
         let mut client = self.client(id).await;
-        loop {
-            let (code, offset) = self.try_produce(&mut client, values, 60_000).await;
-            match code {
-                ErrorCode::NONE => return offset,
-                ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::NOT_ENOUGH_REPLICAS => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+        let produced = async {
+            loop {
+                let (code, offset) = self.try_produce(&mut client, values, 60_000).await;
+                match code {
+                    ErrorCode::NONE => return offset,
+                    ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::NOT_ENOUGH_REPLICAS => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    other => panic!("{other:?}"),
                 }
-                other => panic!("{other:?}"),
             }
-        }
+        };
+        tokio::time::timeout(DEADLINE, produced).await.expect("it is acknowledged")
     }
 
     pub async fn try_produce(&self, client: &mut Client, values: &[&str], timeout_ms: i32) -> (ErrorCode, i64) {

@@ -10,7 +10,7 @@ use ottla_wire::m00_produce::ProduceRequest;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::{ApiKey, ErrorCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::cluster::{Cluster, DEADLINE, life, until};
 use crate::common::{Client, values};
@@ -21,13 +21,15 @@ async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
 
-    // The old leader takes one more that nobody else will have.
+    // The old leader takes one more that nobody else will have, and dies before it misses the others.
+    cluster.objects.lock().grants = false;
     cluster.stop(1).await;
     cluster.stop(2).await;
     let mut client = cluster.client(0).await;
     let response = client.call(13, &cluster.produce_request(1, 1000, &["lost", "too"])).await;
     assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
     cluster.stop(0).await;
+    cluster.objects.lock().grants = true;
     cluster.run(1, life(1), true).await;
     cluster.run(2, life(2), true).await;
     cluster.die(0);
@@ -102,7 +104,9 @@ async fn a_leader_that_is_silent_or_not_there_is_missed_by_its_followers_while_t
     until("nobody follows it", || [1, 2].iter().all(|id| unheard(*id).is_empty() && doubts(*id).is_empty())).await;
 
     // Where nobody listens any more, as on a machine without power.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = bound.local_addr().unwrap().port();
     cluster.change(|objects| _ = objects.ports.insert(BrokerId(1), nobody));
     until("its follower misses the next one, too", || unheard(2).contains(&BrokerId(1))).await;
 }

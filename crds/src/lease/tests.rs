@@ -286,9 +286,10 @@ async fn a_killed_holder_is_replaced_after_its_time_and_a_released_lease_at_once
 #[tokio::test(start_paused = true)]
 async fn a_killed_holder_that_said_where_it_answers_is_missed_with_its_first_renewal() {
     let (_server, api) = server();
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut one = Process::start(&api, Claim { pace: Pace::OPERATOR, ..claim("one") });
-    one.annotations.send_replace(door::at(nobody));
+    one.annotations.send_replace(door::at(nobody.local_addr().unwrap()));
     one.takes().await;
     let mut two = Process::start(&api, Claim { pace: Pace::OPERATOR, ..claim("two") });
     sleep(Duration::from_secs(10)).await;

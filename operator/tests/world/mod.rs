@@ -251,7 +251,7 @@ impl World {
 
     /// Waits until the objects are so.
     pub async fn until(&self, story: &str, so: impl Fn(&Seen) -> bool) {
-        for _ in 0..2000 {
+        for _ in 0..10_000 {
             if so(&self.seen().await) {
                 return;
             }

@@ -293,8 +293,9 @@ mod tests {
         hears(&pings, Some(Heard::Answers)).await;
 
         let mut others = Pings::default();
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        others.follow(target(nobody, "unseen"));
+        let bound = tokio::net::TcpSocket::new_v4().unwrap();
+        bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        others.follow(target(bound.local_addr().unwrap().port(), "unseen"));
         hears(&others, Some(Heard::Silent)).await;
     }
 }
