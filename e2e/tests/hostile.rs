@@ -169,10 +169,11 @@ fn a_frame_that_is_only_announced_costs_nothing() -> Result<()> {
 #[test]
 fn slow_writers_hold_up_nobody_and_are_served_in_the_end() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
-    let request = to_bytes(&encode_request(1, None, 9, &produce(100_000)));
-    let (first, rest) = request.split_at(50_000);
+    let request = to_bytes(&encode_request(1, None, 9, &produce(330_000)));
+    let (first, rest) = request.split_at(165_000);
     let mut writers = Vec::new();
-    for _ in 0..100 {
+    // Few: a frame is hung up on after half a minute, and the last writer has to begin before the first may end.
+    for _ in 0..30 {
         let mut connection = Connection::open(bed.target.bootstrap())?;
         connection.send_bytes(first)?;
         writers.push(connection);

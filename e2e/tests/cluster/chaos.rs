@@ -5,6 +5,7 @@
 use anyhow::Result;
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::cluster::partitions::Partition;
 use ottla_e2e::cluster::{LIMIT, judge};
 use ottla_e2e::wait::until;
 use ottla_e2e::witness::{Load, Testimony, Witnesses};
@@ -28,6 +29,12 @@ impl<'a> Chaos<'a> {
         namespace.apply(&durable())?;
         namespace.ready("kc/kafka", "Ready")?;
         let load = namespace.load(TOPIC, 12, LOAD)?;
+        // Made for the load's group. Whoever compares topics later must have them all.
+        let offsets = |one: &Partition| one.topic == "__consumer_offsets";
+        until(LIMIT, "the group's topic", || {
+            Ok(namespace.partitions().unwrap_or_default().iter().any(offsets).then_some(()))
+        })?;
+        namespace.ready("kt --all", "Ready")?;
         namespace.wait_until_whole()?;
         Ok(Chaos { namespace, load, told: Vec::new() })
     }
@@ -75,8 +82,8 @@ fn pods_are_deleted_and_force_deleted_and_brokers_killed_and_frozen() -> Result<
         let uids = (0..BROKERS).map(|broker| chaos.namespace.pod_uid(broker)).collect::<Result<Vec<_>>>()?;
         uids.iter().try_for_each(|uid| chaos.namespace.signal("KILL", uid))?;
         until(LIMIT, "all containers to start again", || {
-            let now = chaos.namespace.starts()?;
-            Ok(now.iter().all(|start| !before.contains(start)).then_some(()))
+            let now = chaos.namespace.starts().unwrap_or_default();
+            Ok((now.len() == before.len() && now.iter().all(|start| !before.contains(start))).then_some(()))
         })
     })?;
     chaos.judge().map(drop)

@@ -32,8 +32,8 @@ fn topics_made_by_kafka_topics_and_by_kubectl_are_the_same() -> Result<()> {
     namespace.ready("kt/from-kafka", "Ready")?;
     ensure!(namespace.field("kt/from-kafka", ".status.partitions")? == "5");
     namespace.topic("from-kubectl", 7)?;
-    let list = topics("--list")?;
-    ensure!(list == "from-kafka\nfrom-kubectl\n", "{list}");
+    // A broker may learn of it a moment after the operator.
+    until(LIMIT, "both topics", || Ok((topics("--list")? == "from-kafka\nfrom-kubectl\n").then_some(())))?;
     let described = topics("--describe --topic from-kubectl")?;
     ensure!(described.contains("PartitionCount: 7"), "{described}");
 

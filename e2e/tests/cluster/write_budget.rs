@@ -22,12 +22,23 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     let others = leases_per_s(&writes_in(&bed, WATCHED)?);
     namespace.brokers(3)?;
     let load = namespace.load("load", 12, Load::GENTLE)?;
+    // A machine that stalls makes a broker be missed, which is written, once. What is written at rest is written every time.
+    let mut at_rest = Ok(());
+    for _ in 0..3 {
+        at_rest = only_leases_are_written(&bed, others);
+        let Err(error) = &at_rest else { break };
+        say(&format!("once more: {error:#}"));
+    }
+    at_rest?;
+    judge("at rest", load).map(drop)
+}
+
+fn only_leases_are_written(bed: &Bed, others: f64) -> Result<()> {
     // The operator's last word on the new objects may still be on its way.
     until(LIMIT, "the operator to come to rest", || {
-        Ok((writes_in(&bed, Duration::from_secs(5))?.of_group("ottla.io") == 0).then_some(()))
+        Ok((writes_in(bed, Duration::from_secs(5))?.of_group("ottla.io") == 0).then_some(()))
     })?;
-
-    let writes = writes_in(&bed, WATCHED)?;
+    let writes = writes_in(bed, WATCHED)?;
     say(&format!("in {WATCHED:?}, three brokers under load: {writes}"));
     ensure!(writes.of_group("ottla.io") == 0, "our objects were written: {writes}");
     let own = ["statefulsets", "services", "configmaps", "poddisruptionbudgets", "networkpolicies", "serviceaccounts"];
@@ -36,7 +47,7 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     let leases = leases_per_s(&writes) - others;
     say(&format!("{leases:.2} lease renewals a second, beside {others:.2} of Kubernetes and the operator"));
     ensure!((LEASES_PER_S - leases).abs() < 0.3, "{leases} lease renewals a second: {writes}");
-    judge("at rest", load).map(drop)
+    Ok(())
 }
 
 /// Whether no broker of any cluster has renewed its Lease for longer than it would wait. One that is gone leaves its Lease.

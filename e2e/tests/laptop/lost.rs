@@ -64,8 +64,8 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
         Ok((output.status.success() && printed.contains("KafkaTopic\"")).then_some(printed))
     })?;
 
-    laptop.kubectl("delete ka --all")?;
-    laptop.kubectl("delete kt --all")?;
+    laptop.kubectl("delete ka --all --timeout=120s")?;
+    laptop.kubectl("delete kt --all --timeout=120s")?;
     go_on(&laptop, &leaders, 10)?;
     // What applies objects from files does so by itself; without the assignments it must not be a new topic.
     laptop.kubectl(&format!("create -f {file}"))?;

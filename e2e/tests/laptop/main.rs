@@ -8,7 +8,7 @@ mod bed;
 mod client;
 mod lost;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::target::ottla_program;
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
@@ -86,6 +86,7 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
     wait_for_leaders(&mut connection, "hello", 6)?;
 
     create(&mut connection, "from.the_Wire", 2)?;
+    laptop.kubectl("wait kt --all --for=condition=Ready --timeout=120s")?; // it is answered before the status is written
     let table = laptop.kubectl("get kt -o wide")?;
     let row = rows(&table).into_iter().find(|row| row.contains(&"from.the_Wire")).context(table.clone())?;
     assert_eq!(row[1..4], ["laptop", "2", "1"]);
@@ -115,7 +116,7 @@ fn a_watch_by_kubectl_shows_a_topic_come_and_go() -> Result<()> {
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
     create(&mut laptop.connect(0)?, "before", 1)?;
-    let mut watching = laptop.kubectl_command("get kt -w --output-watch-events --no-headers");
+    let mut watching = laptop.kubectl_command("get kt -w --output-watch-events --no-headers --request-timeout=300s");
     let mut watching = watching.stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(watching.stdout.take().context("stdout is piped")?).lines();
     let watched = (|| {
@@ -132,10 +133,10 @@ fn a_watch_by_kubectl_shows_a_topic_come_and_go() -> Result<()> {
                 events.push(line);
             }
             if events.last().is_some_and(|event| event.starts_with("DELETED")) {
-                break;
+                return Ok(events);
             }
         }
-        anyhow::Ok(events)
+        bail!("the watch ended after {events:?}")
     })();
     watching.kill()?;
     watching.wait()?;
@@ -202,6 +203,12 @@ fn a_restart_finds_topics_records_and_offsets_whether_it_was_stopped_or_killed()
         commit(&mut laptop.connect(0)?, "readers", "kept", numbers.end)?;
         assert!(!marker.exists(), "while it runs");
         if round % 2 == 0 {
+            // What is still being opened is not closed cleanly.
+            until(LIMIT, "every log to be open", || {
+                let logs = leaders(&mut laptop.connect(0)?, "__consumer_offsets")?.len() + 2;
+                let all_led = format!("ottla_leaders {logs}");
+                Ok(laptop.metrics()?.lines().any(|line| line == all_led).then_some(()))
+            })?;
             laptop.terminate()?;
             assert!(marker.exists(), "after SIGTERM");
         } else {
