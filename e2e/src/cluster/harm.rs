@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::cluster::LIMIT;
+use crate::cluster::bed::Bed;
 use crate::cluster::namespace::Namespace;
 use crate::wait::until;
 
@@ -28,6 +29,16 @@ impl Loss {
     }
 }
 
+impl Bed {
+    /// Does what leaves these nodes cordoned, and uncordons them however it ends.
+    pub fn then_uncordon(&self, nodes: &str, harm: impl FnOnce() -> Result<()>) -> Result<()> {
+        let harmed = harm();
+        let uncordoned = until(LIMIT, "nodes to be uncordoned", || Ok(self.kubectl(&format!("uncordon {nodes}")).ok()));
+        harmed?;
+        uncordoned.map(drop)
+    }
+}
+
 impl Namespace<'_> {
     /// What tells a broker's pod from the one before it.
     pub fn pod_uid(&self, broker: u64) -> Result<String> {
@@ -43,7 +54,8 @@ impl Namespace<'_> {
     pub fn kill_process(&self, broker: u64) -> Result<()> {
         let before = self.starts()?;
         self.signal("KILL", &self.pod_uid(broker)?)?;
-        until(LIMIT, "the container to start again", || Ok((self.starts()? != before).then_some(())))
+        let again = || self.starts().ok().filter(|now| *now != before).map(drop);
+        until(LIMIT, "the container to start again", || Ok(again()))
     }
 
     /// Deletes a broker's pod, with more of `kubectl`'s options, and waits until another stands in its place.

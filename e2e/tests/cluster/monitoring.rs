@@ -57,14 +57,17 @@ fn alerts_fire_when_partitions_or_the_control_plane_are_away() -> Result<()> {
     until(LIMIT, "all brokers to be scraped", || Ok((prometheus.query(&ours, "pod")?.len() == 3).then_some(())))?;
 
     // A broker that finds no node.
-    bed.kubectl("cordon --selector=topology.kubernetes.io/zone")?;
-    namespace.kubectl("delete pod kafka-broker-1")?;
-    let began = Instant::now();
-    for alert in ["OttlaPartitionsOffline", "OttlaBrokerDown"] {
-        prometheus.alert(alert, namespace.name(), true)?;
-        say(&format!("{alert} fires {:.0?} after its broker has gone", began.elapsed()));
-    }
-    bed.kubectl("uncordon --selector=topology.kubernetes.io/zone")?;
+    let zones = "--selector=topology.kubernetes.io/zone";
+    bed.then_uncordon(zones, || {
+        bed.kubectl(&format!("cordon {zones}"))?;
+        namespace.kubectl("delete pod kafka-broker-1")?;
+        let began = Instant::now();
+        for alert in ["OttlaPartitionsOffline", "OttlaBrokerDown"] {
+            prometheus.alert(alert, namespace.name(), true)?;
+            say(&format!("{alert} fires {:.0?} after its broker has gone", began.elapsed()));
+        }
+        Ok(())
+    })?;
     for alert in ["OttlaPartitionsOffline", "OttlaBrokerDown"] {
         prometheus.alert(alert, namespace.name(), false)?;
     }
