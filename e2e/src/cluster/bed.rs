@@ -140,6 +140,12 @@ impl Bed {
         succeed(Command::new(tool()).args(arguments))
     }
 
+    /// Where every node of the built-in cluster has its volumes.
+    pub fn volumes(&self) -> Result<PathBuf> {
+        ensure!(self.built_in, "only the built-in cluster's volumes are on this machine");
+        Ok(folder().join("volumes"))
+    }
+
     /// The file with its address and credentials.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig

@@ -1,6 +1,7 @@
 //! What can happen to a broker on Kubernetes. Processes and nodes can be harmed where the cluster is the one on this machine.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
 
 use crate::cluster::LIMIT;
 use crate::cluster::bed::Bed;
@@ -65,6 +66,14 @@ impl Namespace<'_> {
         let another = |uid: &str| uid.len() == before.len() && uid != before;
         self.satisfies(&format!("get pod/kafka-broker-{broker} -o jsonpath={{.metadata.uid}}"), another)?;
         self.ready(&format!("pod/kafka-broker-{broker}"), "Ready").map(drop)
+    }
+
+    /// Where a broker's volume is on this machine.
+    pub fn volume(&self, broker: u64) -> Result<PathBuf> {
+        let name = self.field(&format!("pvc/data-kafka-broker-{broker}"), ".spec.volumeName")?;
+        let path = self.field(&format!("pv/{name}"), ".spec.hostPath.path")?;
+        let folder = Path::new(&path).file_name().with_context(|| format!("{name} is at {path:?}"))?;
+        Ok(self.volumes()?.join(folder))
     }
 
     /// The node that a broker is on.

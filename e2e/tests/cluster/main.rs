@@ -12,5 +12,6 @@ mod pods;
 mod refusals;
 mod scale;
 mod topics;
+mod volumes;
 mod write_budget;
 mod x_chaos;

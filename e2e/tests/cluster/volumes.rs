@@ -1,0 +1,66 @@
+//! What is put in a volume's place is not taken for it.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::bed::{Bed, succeed};
+use ottla_e2e::cluster::judge;
+use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::witness::Load;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members: 2, java: true };
+
+/// Everything is on both brokers, and acknowledged when it is.
+const TWICE: &str = "defaults: {replicationFactor: 2, minInSyncReplicas: 2}
+  config: {offsets.topic.replication.factor: '2'}";
+
+/// On the same node, in the same boot and from the last start, so that only what was counted since tells it from the volume. Nobody
+/// elects while both brokers are away: who comes back as it was leads what it led.
+#[test]
+fn a_volume_restored_from_a_snapshot_leads_nothing_until_it_has_what_it_lacks() -> Result<()> {
+    let Some(bed) = Bed::on_this_machine()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "volumes")?;
+    namespace.apply(&cluster(2, TWICE))?;
+    namespace.ready("kc/kafka", "Ready")?;
+    let load = namespace.load("history", 12, LOAD)?;
+    namespace.wait_until_whole()?;
+    let (before, volume, snapshot) = (incarnation(&namespace)?, namespace.volume(1)?, tempfile::tempdir()?);
+
+    // Of one moment, as storage makes them.
+    let uid = namespace.pod_uid(1)?;
+    namespace.signal("STOP", &uid)?;
+    let copied = put(&volume, snapshot.path());
+    namespace.signal("CONT", &uid)?;
+    copied?;
+    load.go_on()?;
+
+    pause(&namespace, true)?;
+    namespace.kubectl("scale statefulset/kafka-broker --replicas=0")?;
+    namespace.kubectl("wait pods -l ottla.io/cluster=kafka --for=delete --timeout=300s")?;
+    put(snapshot.path(), &volume)?;
+    pause(&namespace, false)?;
+    load.go_on()?;
+    ensure!(incarnation(&namespace)? != before, "the broker took its snapshot for its volume");
+
+    // It has copied what it lacked.
+    namespace.wait_until_whole()?;
+    namespace.kill_process(0)?;
+    load.go_on()?;
+    namespace.wait_until_whole()?;
+    judge("a volume restored from a snapshot", load).map(drop)
+}
+
+fn incarnation(namespace: &Namespace<'_>) -> Result<String> {
+    namespace.field("lease/kafka-broker-1", ".metadata.annotations.ottla\\.io/incarnation")
+}
+
+fn pause(namespace: &Namespace<'_>, paused: bool) -> Result<()> {
+    namespace.kubectl(&format!("patch kc/kafka --type=merge --patch={{\"spec\":{{\"paused\":{paused}}}}}")).map(drop)
+}
+
+/// Makes `to` hold what `from` does, and nothing else.
+fn put(from: &Path, to: &Path) -> Result<()> {
+    succeed(Command::new("find").arg(to).args(["-mindepth", "1", "-delete"]))?;
+    succeed(Command::new("cp").arg("--archive").arg(from.join(".")).arg(to)).map(drop)
+}
