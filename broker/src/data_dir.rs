@@ -301,7 +301,9 @@ mod tests {
             }
             open().mark_clean().unwrap();
         }
-        std::fs::write(temporary.path().join("ottla.ticks"), "0").unwrap();
-        assert_eq!(open().ticks().unwrap().count(), 0);
+        std::fs::write(temporary.path().join("ottla.ticks"), [0; 40]).unwrap();
+        let mut ticks = open().ticks().unwrap();
+        assert_eq!((ticks.count(), ticks.tick().unwrap(), ticks.tick().unwrap()), (0, 1, 2));
+        assert_eq!(open().ticks().unwrap().count(), 2, "nothing is left of what was torn");
     }
 }

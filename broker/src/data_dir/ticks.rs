@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
 use ottla_log::DiskResult;
-use ottla_log::disk::DiskFile;
+use ottla_log::disk::{self, DiskFile};
 
 use super::checked::{checked, read_checked};
 
@@ -38,19 +38,20 @@ impl Ticks {
         self.count
     }
 
-    /// One more. Over the last one in its place: a number never gets shorter.
+    /// One more: the first in a new file, whatever is there, and then over the last one in its place, for a number never gets shorter.
     ///
     /// # Errors
     /// When the disk refuses; then it is as if it had not been asked.
     pub fn tick(&mut self) -> DiskResult<u64> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => DiskFile::open_or_create(&self.path)?,
-        };
         let count = self.count + 1;
-        let written = file.write_all_at(&mut [IoSlice::new(checked(&count).as_bytes())], 0);
-        self.file = Some(file);
-        written?;
+        let text = checked(&count);
+        match &self.file {
+            Some(file) => file.write_all_at(&mut [IoSlice::new(text.as_bytes())], 0)?,
+            None => {
+                disk::replace_unsynced(&self.path, text.as_bytes())?;
+                self.file = Some(DiskFile::open(&self.path)?);
+            }
+        }
         self.count = count;
         Ok(count)
     }
