@@ -163,7 +163,7 @@ impl Node {
 
     /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record needs
     /// recovery. Not cancellation safe.
-    pub async fn stop(self, patience: Duration) {
+    pub async fn stop(mut self, patience: Duration) {
         let me = self.coord.broker();
         let deadline = env::now() + patience;
         let mut images = self.coord.images();
@@ -176,6 +176,7 @@ impl Node {
             self.see_clients_off(deadline).await;
         }
         let closed = self.broker.stop().await;
+        self.coord.stop_counting().await;
         if closed && let Err(error) = self.data.mark_clean() {
             tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
         }

@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap};
-use ottla_broker::coord::{Coord, Setup, copy};
+use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_crds::{
@@ -617,7 +617,7 @@ async fn until_counted(world: &World, ticks: u64) {
     let began = std::time::Instant::now();
     let counted = async || {
         let lease = leases.get(&names::broker(CLUSTER, BrokerId(0))).await.unwrap();
-        lease.annotations().get(names::TICKS_ANNOTATION).map_or(0, |ticks| ticks.parse().unwrap())
+        session::counted(&lease, 1).unwrap_or_default()
     };
     while counted().await < ticks {
         assert!(began.elapsed() < Duration::from_secs(120), "the Lease never told of {ticks} ticks");

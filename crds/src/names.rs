@@ -19,8 +19,8 @@ pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
 /// The annotation with the names of topics of which a broker holds partitions that no assignment tells of any more, on its Lease; an
 /// asterisk where they are too many to name.
 pub const MISSING_ANNOTATION: &str = "ottla.io/missing";
-/// The annotation with what a broker's data directory has counted while it was in use, on its Lease: a directory that has counted less
-/// is an older copy.
+/// The annotation with what a broker's data directory has counted while it was in use, on its Lease, behind the number of the start that
+/// says so (`7/1234`): a directory that has counted less is an older copy.
 pub const TICKS_ANNOTATION: &str = "ottla.io/ticks";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.

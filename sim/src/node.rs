@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
-use ottla_broker::coord::session::{self, Seen};
+use ottla_broker::coord::session::{self, Seen, Session};
 use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
 use ottla_broker::handle::refusals::Refusals;
 use ottla_broker::image::{ClusterImage, Me, Topic};
@@ -21,7 +21,6 @@ use ottla_broker::replica::{Key, folders};
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 use ottla_crds::lease::BrokerSession;
-use ottla_crds::names;
 use ottla_log::Files;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -72,7 +71,7 @@ pub struct Node {
 /// What is gone when the process is.
 pub struct Process {
     data: DataDir,
-    ticks: Ticks,
+    session: Session,
     checkpoints: Checkpoints,
     pub min_in_sync: usize,
     settings: Arc<TopicSettings>,
@@ -172,8 +171,8 @@ impl Node {
         self.begin_session(&data, true).map(drop)
     }
 
-    /// What the directory has counted so far, if it could tell who it is.
-    fn begin_session(&mut self, data: &DataDir, api_is_there: bool) -> Result<Option<Ticks>> {
+    /// The session, if the directory could tell who it is.
+    fn begin_session(&mut self, data: &DataDir, api_is_there: bool) -> Result<Option<Session>> {
         let here = data_dir::Surroundings {
             boot_id: format!("boot {}", self.boots),
             pod_uid: Some(format!("pod {}", self.pods)),
@@ -184,21 +183,21 @@ impl Node {
         self.has_lost_content = false;
         if api_is_there {
             let mut annotations = session::annotations(&session.identity, &[], false);
-            annotations.insert(names::TICKS_ANNOTATION.to_owned(), session.ticks.count().to_string());
+            annotations.extend([session::ticks(&session.identity, session.ticks.count())]);
             let mut lease = Lease::default();
             lease.metadata.annotations = Some(annotations);
             self.lease = Some(lease);
         }
-        Ok(Some(session.ticks))
+        Ok(Some(session))
     }
 
     /// Counts, and says so on its Lease if it can.
     pub fn renew(&mut self, api_is_there: bool) {
         let Some(process) = self.process.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
-        let Ok(count) = process.ticks.tick() else { return };
+        let Session { identity, ticks, .. } = &mut process.session;
+        let Ok(count) = ticks.tick() else { return };
         if let Some(lease) = self.lease.as_mut().filter(|_| api_is_there) {
-            let annotations = lease.metadata.annotations.get_or_insert_default();
-            annotations.insert(names::TICKS_ANNOTATION.to_owned(), count.to_string());
+            lease.metadata.annotations.get_or_insert_default().extend([session::ticks(identity, count)]);
         }
     }
 
@@ -210,7 +209,7 @@ impl Node {
         if shown.is_none() && copy.is_none() {
             return Ok(false);
         }
-        let Some(ticks) = self.begin_session(&data, shown.is_some())? else { return Ok(false) };
+        let Some(session) = self.begin_session(&data, shown.is_some())? else { return Ok(false) };
         let (shown, copy) = (shown.unwrap_or_default(), copy.unwrap_or_default());
         let newest = |number: usize| match (shown.get(number), copy.get(number)) {
             (Some(shown), Some(copy)) if shown.epochs() < copy.epochs() => Some(copy),
@@ -232,7 +231,7 @@ impl Node {
         self.frozen = false;
         self.process = Some(Process {
             data,
-            ticks,
+            session,
             checkpoints,
             min_in_sync,
             settings: settings(min_in_sync),
@@ -405,8 +404,8 @@ impl Node {
     /// The starts that its Lease has told of, and what it says was counted.
     fn said(&self) -> (u64, u64) {
         let Some(lease) = &self.lease else { return (0, 0) };
-        let ticks = lease.metadata.annotations.as_ref().and_then(|all| all.get(names::TICKS_ANNOTATION)?.parse().ok());
-        (BrokerSession::of(lease).map_or(0, |session| session.start), ticks.unwrap_or_default())
+        let start = BrokerSession::of(lease).map_or(0, |session| session.start);
+        (start, session::counted(lease, start).unwrap_or_default())
     }
 
     /// The volume is restored from the snapshot, for a new pod.

@@ -78,20 +78,22 @@ pub async fn keep(
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
-    let (mut stopping, mut pause) = (false, DEBOUNCE);
-    while !stopping {
+    let (mut unwritten, mut last, mut pause) = (false, false, DEBOUNCE);
+    while !last {
         let burst = async {
-            // The sender lives as long as this.
-            let _ = known.changed().await;
-            known.mark_changed(); // not written yet
+            if !unwritten && known.changed().await.is_err() {
+                return true; // nothing new can be known
+            }
+            unwritten = true;
             env::sleep_until(env::now() + pause).await;
+            false
         };
         tokio::select! {
             biased;
-            () = &mut stop => stopping = true,
-            () = burst => {}
+            () = &mut stop => last = true,
+            ended = burst => last = ended,
         }
-        if !known.has_changed().unwrap_or_default() {
+        if !unwritten && !known.has_changed().unwrap_or(true) {
             continue;
         }
         let (path, copy) = (dir.join(COPY), known.borrow_and_update().clone());
@@ -99,13 +101,12 @@ pub async fn keep(
         let written = tokio::task::spawn_blocking(move || write_checked(&path, &copy)).await;
         match written {
             Ok(Ok(())) => {
-                pause = DEBOUNCE;
+                (unwritten, pause) = (false, DEBOUNCE);
                 tombstones.send_replace(buried);
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "failed to keep a copy of the cluster's objects: trying again");
-                known.mark_changed();
-                pause = RETRY;
+                tracing::warn!(%error, "failed to keep a copy of the cluster's objects");
+                (unwritten, pause) = (true, RETRY);
             }
             Err(_) => return, // the runtime stops
         }

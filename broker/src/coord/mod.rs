@@ -26,6 +26,7 @@ use ottla_crds::{Endpoint, KafkaCluster, lease, names};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::ask::{AskSender, QUEUE_BOUND};
 use crate::data_dir::{Content, DataDir, DataDirError, Identity, Surroundings};
@@ -75,6 +76,7 @@ pub struct Coord {
     signs: watch::Receiver<Instant>,
     // Dropped in this order: a window that is dropped ends as a killed process does, without a word.
     others: JoinSet<()>,
+    counting: JoinSet<()>,
     copying: JoinSet<()>,
     lease: JoinSet<()>,
     stop_copying: oneshot::Sender<()>,
@@ -111,6 +113,8 @@ struct Said {
 /// How long a start waits for the API server before it makes do with the copy on disk.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
+/// How long a stop waits for the disk to take the last copy: others wait for the Lease meanwhile.
+const LAST_COPY_WITHIN: Duration = Duration::from_secs(2);
 /// Events that are taken in before the next image.
 const MOST_AT_ONCE: usize = 4096;
 
@@ -140,7 +144,7 @@ impl Coord {
         // A former process may have said whom it did not hear.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&missing.borrow()));
-        first.insert(names::TICKS_ANNOTATION.to_owned(), session.ticks.count().to_string());
+        first.extend([session::ticks(&session.identity, session.ticks.count())]);
         let (annotations, to_write) = watch::channel(first);
         others.spawn(session::tell(names::MISSING_ANNOTATION, missing, annotations.clone()));
         let (hold, mut held) = watch::channel(None);
@@ -153,7 +157,8 @@ impl Coord {
         let mut lease = JoinSet::new();
         let content = Content { identity: session.identity.clone(), ticks: session.ticks.count() };
         let lease_unread = session.lease_unread;
-        others.spawn(session::count(session.ticks, annotations.clone()));
+        let mut counting = JoinSet::new();
+        counting.spawn(session::count(session.identity.clone(), session.ticks, annotations.clone()));
         lease.spawn(async move {
             let mut stopped = pin!(stopped);
             if lease_unread {
@@ -189,6 +194,7 @@ impl Coord {
             renewed,
             signs,
             others,
+            counting,
             copying,
             lease,
             stop_copying,
@@ -236,10 +242,20 @@ impl Coord {
         self.others.spawn(session::tell(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
-    /// Closes the window, with a copy of all that was seen, and releases the Lease: the last thing a broker does. Not cancellation safe.
+    /// Counts no more in the directory. To be called before its marker of a clean stop: what it has counted until then is synced with that,
+    /// and the Lease must not say more.
+    pub async fn stop_counting(&mut self) {
+        self.counting.shutdown().await;
+    }
+
+    /// Closes the window, with a copy of all that was seen where the disk takes it in time, and releases the Lease: the last thing a broker
+    /// does. Not cancellation safe.
     pub async fn stop(mut self) {
         let _ = self.stop_copying.send(());
-        let _ = self.copying.join_next().await;
+        if timeout(LAST_COPY_WITHIN, self.copying.join_next()).await.is_err() {
+            tracing::warn!("the disk does not take the last copy of the cluster's objects in time");
+        }
+        self.counting.shutdown().await;
         self.others.shutdown().await;
         let _ = self.stop_lease.send(());
         let _ = self.lease.join_next().await;

@@ -80,15 +80,21 @@ fn view(lease: &Seen<'_>) -> LeaseView {
             Some(session) => LeaseView::Says {
                 incarnation: session.incarnation,
                 starts: i64::try_from(session.start).unwrap_or(i64::MAX),
-                // None of a version that did not count.
-                ticks: lease.and_then(ticks_of).map_or(0, |ticks| ticks.parse().unwrap_or(u64::MAX)),
+                ticks: lease.and_then(|lease| counted(lease, session.start)).unwrap_or_default(),
             },
         },
     }
 }
 
-fn ticks_of(lease: &Lease) -> Option<&String> {
-    lease.metadata.annotations.as_ref()?.get(names::TICKS_ANNOTATION)
+/// What this start has said was counted; none where it was a version's that did not count, whatever one before it has left there.
+pub fn counted(lease: &Lease, start: u64) -> Option<u64> {
+    let (of_start, count) = lease.metadata.annotations.as_ref()?.get(names::TICKS_ANNOTATION)?.split_once('/')?;
+    if of_start.parse() == Ok(start) { count.parse().ok() } else { None }
+}
+
+/// What the Lease says was counted.
+pub fn ticks(identity: &Identity, count: u64) -> (String, String) {
+    (names::TICKS_ANNOTATION.to_owned(), format!("{}/{count}", identity.starts))
 }
 
 /// A random number of 63 bits, and never 0.
@@ -108,9 +114,9 @@ pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) 
     annotations
 }
 
-/// Counts in the directory, and lets the next renewal say so: of an older copy of the directory that is put in its place the Lease knows
-/// then, but for what was copied within the last few seconds. A disk that refuses leaves the Lease with the last number that it took.
-pub async fn count(mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String, String>>) {
+/// Counts in the directory, and lets the next renewal say so: whatever was copied of the directory before is told from it then. A disk that
+/// refuses leaves the Lease with the last number that it took.
+pub async fn count(identity: Identity, mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String, String>>) {
     let mut refused = false;
     loop {
         env::sleep_until(env::now() + Pace::BROKER.renew).await;
@@ -119,8 +125,9 @@ pub async fn count(mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String,
         ticks = again;
         match ticked {
             Ok(count) => {
+                refused = false;
                 annotations.send_if_modified(|all| {
-                    all.insert(names::TICKS_ANNOTATION.to_owned(), count.to_string());
+                    all.extend([self::ticks(&identity, count)]);
                     false // the next renewal takes it along; it is worth no write of its own
                 });
             }

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{EXPIRE, Observed, Pace, Sight, holder};
-use crate::watch;
+use crate::{names, watch};
 
 /// Whose leases are observed.
 const PACE: Pace = Pace::BROKER;
@@ -38,7 +38,7 @@ pub struct Sighting {
     pub holder: Option<String>,
     /// Since when, by the holder's clock.
     pub acquired: Option<Timestamp>,
-    /// What its holder says of itself.
+    /// What its holder says of itself, but for what it says with each renewal.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -197,8 +197,14 @@ impl Leases {
             sight: seen.judge(now),
             holder: seen.lease.spec.as_ref().and_then(holder).map(str::to_owned),
             acquired: seen.lease.spec.as_ref().and_then(|spec| Some(spec.acquire_time.as_ref()?.0)),
-            annotations: seen.lease.metadata.annotations.clone().unwrap_or_default(),
+            annotations: lasting(seen.lease.metadata.annotations.clone().unwrap_or_default()),
         };
         self.seen.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()
     }
+}
+
+/// Without what changes with each renewal.
+fn lasting(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    annotations.remove(names::TICKS_ANNOTATION);
+    annotations
 }

@@ -415,8 +415,21 @@ async fn an_observer_sees_a_life() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_wakes_no_user() {
-    let (_server, _api, mut observer, _one) = observed().await;
-    assert!(timeout(Duration::from_secs(60), observer.changed()).await.is_err());
+    let (_server, _api, mut observer, one) = observed().await;
+    let annotations = one.annotations.clone();
+    let ticks = async {
+        for ticks in 1.. {
+            sleep(Pace::BROKER.renew).await;
+            annotations.send_if_modified(|all| {
+                all.insert(crate::names::TICKS_ANNOTATION.to_owned(), format!("1/{ticks}"));
+                false
+            });
+        }
+    };
+    tokio::select! {
+        changed = timeout(Duration::from_secs(60), observer.changed()) => assert!(changed.is_err()),
+        () = ticks => {}
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,7 @@ pub struct Broker {
 impl Broker {
     /// Runs until it is killed, or was told to `stop` and has.
     pub async fn run(self, client: Client, stop: oneshot::Receiver<()>) {
-        let (dir, coord) = match self.start(client).await {
+        let (dir, mut coord) = match self.start(client).await {
             Ok(started) => started,
             Err(error) => return self.referee.lock().object(format!("broker {} does not start: {error}", self.id)),
         };
@@ -49,6 +49,7 @@ impl Broker {
             () = self.lead(&coord) => {}
             () = drained(&coord, stop) => {}
         }
+        coord.stop_counting().await;
         if let Err(error) = dir.mark_clean() {
             self.referee.lock().object(format!("broker {} leaves no marker: {error}", self.id));
         }
