@@ -1,9 +1,10 @@
 //! What is put in a volume's place is not taken for it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, succeed};
-use ottla_e2e::cluster::judge;
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::cluster::{LIMIT, judge};
+use ottla_e2e::wait::until;
 use ottla_e2e::witness::Load;
 use std::path::Path;
 use std::process::Command;
@@ -33,13 +34,15 @@ fn a_volume_restored_from_a_snapshot_leads_nothing_until_it_has_what_it_lacks() 
     let copied = put(&volume, snapshot.path());
     namespace.signal("CONT", &uid)?;
     copied?;
+    // More than it had counted by then.
+    let said = ticks(&namespace)?;
+    until(LIMIT, "the Lease to know more", || Ok((ticks(&namespace)? > said + 2).then_some(())))?;
     load.go_on()?;
 
     pause(&namespace, true)?;
-    namespace.kubectl("scale statefulset/kafka-broker --replicas=0")?;
-    namespace.kubectl("wait pods -l ottla.io/cluster=kafka --for=delete --timeout=300s")?;
-    put(snapshot.path(), &volume)?;
+    let restored = stop_all(&namespace).and_then(|()| put(snapshot.path(), &volume));
     pause(&namespace, false)?;
+    restored?;
     load.go_on()?;
     ensure!(incarnation(&namespace)? != before, "the broker took its snapshot for its volume");
 
@@ -49,6 +52,20 @@ fn a_volume_restored_from_a_snapshot_leads_nothing_until_it_has_what_it_lacks() 
     load.go_on()?;
     namespace.wait_until_whole()?;
     judge("a volume restored from a snapshot", load).map(drop)
+}
+
+/// What the broker's Lease says was counted, since its only start.
+fn ticks(namespace: &Namespace<'_>) -> Result<u64> {
+    let said = namespace.field("lease/kafka-broker-1", ".metadata.annotations.ottla\\.io/ticks")?;
+    said.strip_prefix("1/").and_then(|count| count.parse().ok()).with_context(|| format!("ticks: {said:?}"))
+}
+
+/// Of a cluster that is paused. Its operator may hear of that late, and of this first.
+fn stop_all(namespace: &Namespace<'_>) -> Result<()> {
+    until(LIMIT, "nobody to run", || {
+        namespace.kubectl("scale statefulset/kafka-broker --replicas=0")?;
+        Ok(namespace.kubectl("get pods -l ottla.io/cluster=kafka -o name")?.is_empty().then_some(()))
+    })
 }
 
 fn incarnation(namespace: &Namespace<'_>) -> Result<String> {

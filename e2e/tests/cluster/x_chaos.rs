@@ -1,6 +1,6 @@
 //! Chaos that takes the whole cluster: nodes, the API server, the definitions.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::cluster::bed::{Bed, charts};
 use ottla_e2e::cluster::harm::Loss;
 use ottla_e2e::cluster::{LIMIT, judge, say};
@@ -55,7 +55,10 @@ fn nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
         let left = all.split_whitespace().find(|other| *other != node).context("there are other nodes")?;
         let nodes = all.split_whitespace().filter(|other| *other != left).collect::<Vec<_>>().join(" ");
         bed.then_uncordon(&nodes, || {
-            drain(&bed, &nodes)?;
+            std::thread::scope(|scope| {
+                let drains: Vec<_> = nodes.split(' ').map(|node| scope.spawn(|| drain(&bed, node))).collect();
+                drains.into_iter().try_for_each(|drain| drain.join().unwrap_or_else(|_| bail!("it panicked")))
+            })?;
             on_nodes(chaos, 0..BROKERS, |now| now == left)?;
             chaos.load.go_on()
         })
