@@ -26,7 +26,7 @@ fn nothing_is_lost_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
 
 #[test]
 fn the_control_plane_heals_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
-    // The same ones each time: new ones are played by hand until there were thousands.
+    // The same ones each time, for they take seconds each: `.ci/run sim` plays new ones.
     play(Half::ControlPlane, 12, Duration::ZERO);
 }
 
