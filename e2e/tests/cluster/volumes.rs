@@ -6,6 +6,7 @@ use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::{LIMIT, judge};
 use ottla_e2e::wait::until;
 use ottla_e2e::witness::Load;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -80,4 +81,30 @@ fn pause(namespace: &Namespace<'_>, paused: bool) -> Result<()> {
 fn put(from: &Path, to: &Path) -> Result<()> {
     succeed(Command::new("find").arg(to).args(["-mindepth", "1", "-delete"]))?;
     succeed(Command::new("cp").arg("--archive").arg(from.join(".")).arg(to)).map(drop)
+}
+
+#[test]
+fn a_second_pod_with_a_brokers_volume_says_why_it_does_not_start_and_disturbs_nobody() -> Result<()> {
+    let Some(bed) = Bed::on_this_machine()? else { return Ok(()) };
+    let namespace = Namespace::new(&bed, "twins")?;
+    namespace.brokers(1)?;
+    let before = (namespace.starts()?, namespace.field("lease/kafka-broker-0", ".spec.holderIdentity")?);
+
+    let mut twin: Value = serde_json::from_str(&namespace.kubectl("get pod kafka-broker-0 -o json")?)?;
+    let (spec, node) = (&mut twin["spec"], namespace.node_of(0)?);
+    let nodes = bed.kubectl("get nodes -o jsonpath={.items[*].metadata.name}")?;
+    spec["nodeName"] = nodes.split(' ').find(|other| *other != node).context("there are other nodes")?.into();
+    for variable in spec["containers"][0]["env"].as_array_mut().context("a container has an environment")? {
+        if variable["name"] == "POD_NAME" {
+            *variable = json!({"name": "POD_NAME", "value": "kafka-broker-0"});
+        }
+    }
+    let twin = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "twin"}, "spec": spec});
+    namespace.apply(&twin.to_string())?;
+    namespace.satisfies("logs twin", |log| log.contains("is in use by another process"))?;
+
+    namespace.ready("kc/kafka", "Ready")?;
+    let now = (namespace.starts()?, namespace.field("lease/kafka-broker-0", ".spec.holderIdentity")?);
+    ensure!(now == before, "{now:?} instead of {before:?}");
+    Ok(())
 }
