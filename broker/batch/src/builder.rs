@@ -1,14 +1,16 @@
 //! Make batches: a coordinator's records, transaction markers, what compaction keeps, other codecs, tests.
+//!
+//! Records are compressed as they come: what is held is what will be sent, and a block of the codec.
 
 use crate::batch::Batch;
-use crate::compress::{Codec, compress};
+use crate::compress::{Codec, Encoder};
 use crate::control::Marker;
 use crate::header::{
-    BatchHeader, COMPRESSION_MASK, CONTROL_BIT, DELETE_HORIZON_BIT, MAGIC, NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
-    NO_TIMESTAMP, TRANSACTIONAL_BIT, TimestampType,
+    BatchHeader, COMPRESSION_MASK, CONTROL_BIT, DELETE_HORIZON_BIT, HEADER_LEN, MAGIC, NO_EPOCH, NO_PRODUCER_ID,
+    NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_BIT, TimestampType,
 };
-use crate::records::{Header, Record};
-use crate::varint::{put_varint, put_varlong};
+use crate::records::{Front, Header, Record};
+use crate::varint::{VARINT_MAX, put_varint, put_varlong};
 
 /// A record to be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,11 +29,11 @@ pub struct NewRecord<'a> {
 #[derive(Debug)]
 pub struct BatchBuilder {
     header: BatchHeader,
-    codec: Codec,
     /// Set when the offsets are those of an older batch, and some may be missing.
     keeps_offsets: bool,
     delete_horizon: Option<i64>,
-    records: Vec<u8>,
+    records: Encoder,
+    records_len: usize,
     scratch: Vec<u8>,
 }
 
@@ -64,7 +66,14 @@ impl BatchBuilder {
     fn with_header(mut header: BatchHeader, codec: Codec, keeps_offsets: bool) -> BatchBuilder {
         header.attributes = header.attributes & !COMPRESSION_MASK | codec.compression() as i16;
         let delete_horizon = header.delete_horizon();
-        BatchBuilder { header, codec, keeps_offsets, delete_horizon, records: Vec::new(), scratch: Vec::new() }
+        BatchBuilder {
+            header,
+            keeps_offsets,
+            delete_horizon,
+            records: Encoder::new(codec),
+            records_len: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// Send as an idempotent producer.
@@ -96,7 +105,12 @@ impl BatchBuilder {
 
     /// Bytes of the records so far, before compression.
     pub fn records_len(&self) -> usize {
-        self.records.len()
+        self.records_len
+    }
+
+    /// Bytes of the batch so far: it will have as many at least.
+    pub(crate) fn least_len(&self) -> usize {
+        HEADER_LEN + self.records.len()
     }
 
     /// Append a record behind the others.
@@ -119,6 +133,17 @@ impl BatchBuilder {
         self.finish();
     }
 
+    /// Append a record of another batch, of which so far only the front is known: [`BatchBuilder::extend`] takes the rest.
+    pub(crate) fn push_front(&mut self, offset_delta: i32, front: &Front) {
+        self.begin(offset_delta, front.timestamp);
+        self.finish_with(front.payload_len);
+    }
+
+    /// More of the record whose front was appended last.
+    pub(crate) fn extend(&mut self, payload: &[u8]) {
+        self.records.write(payload);
+    }
+
     fn begin(&mut self, offset_delta: i32, timestamp: i64) {
         if self.is_empty() {
             self.header.base_timestamp = self.delete_horizon.unwrap_or(timestamp);
@@ -136,8 +161,17 @@ impl BatchBuilder {
     }
 
     fn finish(&mut self) {
-        put_len(&mut self.records, self.scratch.len());
-        self.records.extend_from_slice(&self.scratch);
+        self.finish_with(0);
+    }
+
+    /// What was prepared, and so many bytes that follow.
+    fn finish_with(&mut self, more: usize) {
+        let len = self.scratch.len() + more;
+        let mut prefix = Vec::with_capacity(VARINT_MAX);
+        put_len(&mut prefix, len);
+        self.records.write(&prefix);
+        self.records.write(&self.scratch);
+        self.records_len += prefix.len() + len;
         self.header.records_count += 1;
     }
 
@@ -149,7 +183,7 @@ impl BatchBuilder {
         if self.is_empty() {
             self.header.base_timestamp = self.delete_horizon.unwrap_or(NO_TIMESTAMP);
         }
-        Batch::seal(self.header, &compress(self.codec, self.records))
+        Batch::seal(self.header, &self.records.finish())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The records of a batch, one by one.
 //!
-//! A compressed batch is decompressed a piece at a time: what is held is one piece and the record at hand, and all
-//! pieces together stay below the caller's cap.
+//! A compressed batch is decompressed a piece at a time: what is held is one piece and the record at hand, or, where nobody
+//! keeps the records ([`Records::front`]), one piece alone. All pieces together stay below the caller's cap.
 //! Always: as many records as the header counts and not a byte more, or an error.
 
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::batch::Batch;
 use crate::compress::Decoder;
 use crate::header::{TimestampType, UnknownCompression};
-use crate::varint::{VARINT_MAX, take_varint, take_varlong};
+use crate::varint::{VARINT_MAX, VARLONG_MAX, take_varint, take_varlong};
 
 /// Bytes to decompress at a time.
 const PIECE: usize = 32 << 10;
@@ -104,13 +104,98 @@ impl Records {
         if self.left == 0 {
             return match self.source.fill(1)? {
                 [] => Ok(None),
-                _ => Err(RecordsError::Malformed("bytes are left after the last record")),
+                _ => Err(MORE),
             };
         }
         self.left -= 1;
         let mut record = Record::parse(self.source.take_body()?, self.base_timestamp)?;
         record.timestamp = self.append_time.unwrap_or(record.timestamp);
         Ok(Some(record))
+    }
+}
+
+/// The fields at the front of a record, and how much follows: key, value and headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    pub offset_delta: i32,
+    pub timestamp: i64,
+    pub payload_len: usize,
+}
+
+/// Reading without keeping: [`Records::front`] and [`Records::payload`] in turn, for batches of which nobody knows how large they become.
+impl Records {
+    /// The front of the next record; none after the last.
+    pub(crate) fn front(&mut self) -> Result<Option<Front>, RecordsError> {
+        if self.left == 0 {
+            return match self.source.fill(1)? {
+                [] => Ok(None),
+                _ => Err(MORE),
+            };
+        }
+        self.left -= 1;
+        let mut before = usize::MAX;
+        let len = self.number(&mut before, NO_LENGTH, take_varint, &mut |_| ())?;
+        let mut left = usize::try_from(len).map_err(|_| NEGATIVE)?;
+        self.pass(1, &mut left, &mut |_| ())?; // attributes: none has a meaning yet
+        let timestamp_delta = self.number(&mut left, CUT, take_varlong, &mut |_| ())?;
+        let offset_delta = self.number(&mut left, CUT, take_varint, &mut |_| ())?;
+        let timestamp = self.append_time.unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta));
+        Ok(Some(Front { offset_delta, timestamp, payload_len: left }))
+    }
+
+    /// Passes what follows the front that was just read on, as it stands, a piece at a time. True when the record has a key.
+    pub(crate) fn payload(&mut self, front: &Front, to: &mut impl FnMut(&[u8])) -> Result<bool, RecordsError> {
+        let mut left = front.payload_len;
+        let has_key = self.nullable(&mut left, to)?;
+        self.nullable(&mut left, to)?;
+        let headers = self.number(&mut left, CUT, take_varint, to)?;
+        for _ in 0..u32::try_from(headers).map_err(|_| HEADERS_BELOW_ZERO)? {
+            if !self.nullable(&mut left, to)? {
+                return Err(HEADER_WITHOUT_KEY);
+            }
+            self.nullable(&mut left, to)?;
+        }
+        if left == 0 { Ok(has_key) } else { Err(LONGER) }
+    }
+
+    fn nullable(&mut self, left: &mut usize, to: &mut impl FnMut(&[u8])) -> Result<bool, RecordsError> {
+        let len = usize::try_from(self.number(left, CUT, take_varint, to)?);
+        len.map_or(Ok(false), |len| self.pass(len, left, to).map(|()| true))
+    }
+
+    /// A number of a record that has so many bytes left.
+    fn number<T>(
+        &mut self,
+        left: &mut usize,
+        cut: RecordsError,
+        take: fn(&mut &[u8]) -> Option<T>,
+        to: &mut impl FnMut(&[u8]),
+    ) -> Result<T, RecordsError> {
+        let at_hand = self.source.fill(VARLONG_MAX.min(*left))?;
+        let at_hand = &at_hand[..at_hand.len().min(*left)];
+        let mut rest = at_hand;
+        let number = take(&mut rest).ok_or(cut)?;
+        let len = at_hand.len() - rest.len();
+        to(&at_hand[..len]);
+        self.source.advance(len);
+        *left -= len;
+        Ok(number)
+    }
+
+    fn pass(&mut self, mut len: usize, left: &mut usize, to: &mut impl FnMut(&[u8])) -> Result<(), RecordsError> {
+        *left = left.checked_sub(len).ok_or(CUT)?;
+        while len > 0 {
+            let piece = self.source.fill(1)?;
+            if piece.is_empty() {
+                return Err(ENDS);
+            }
+            let piece = &piece[..piece.len().min(len)];
+            to(piece);
+            len -= piece.len();
+            let passed = piece.len();
+            self.source.advance(passed);
+        }
+        Ok(())
     }
 }
 
@@ -139,16 +224,23 @@ impl Source {
         }
     }
 
+    fn advance(&mut self, len: usize) {
+        match self {
+            Source::Plain(bytes) => bytes.advance(len),
+            Source::Compressed { buffer, .. } => buffer.advance(len),
+        }
+    }
+
     /// Take the next record, without the length before it.
     fn take_body(&mut self) -> Result<Bytes, RecordsError> {
         let at_hand = self.fill(VARINT_MAX)?;
         let mut rest = at_hand;
-        let len = take_varint(&mut rest).ok_or(RecordsError::Malformed("no length"))?;
-        let len = usize::try_from(len).map_err(|_| RecordsError::Malformed("a negative length"))?;
+        let len = take_varint(&mut rest).ok_or(NO_LENGTH)?;
+        let len = usize::try_from(len).map_err(|_| NEGATIVE)?;
         let start = at_hand.len() - rest.len();
         let end = start + len;
         if self.fill(end)?.len() < end {
-            return Err(RecordsError::Malformed("the batch ends within a record"));
+            return Err(ENDS);
         }
         let mut body = match self {
             Source::Plain(bytes) => bytes.split_to(end),
@@ -168,15 +260,14 @@ impl Record {
         let payload = fields.position();
         let key = fields.nullable()?;
         let value = fields.nullable()?;
-        let header_count =
-            usize::try_from(fields.varint()?).map_err(|_| RecordsError::Malformed("headers below zero"))?;
+        let header_count = usize::try_from(fields.varint()?).map_err(|_| HEADERS_BELOW_ZERO)?;
         let headers = fields.position();
         for _ in 0..header_count {
-            fields.nullable()?.ok_or(RecordsError::Malformed("a header without a key"))?;
+            fields.nullable()?.ok_or(HEADER_WITHOUT_KEY)?;
             fields.nullable()?;
         }
         if !fields.rest.is_empty() {
-            return Err(RecordsError::Malformed("longer than its fields"));
+            return Err(LONGER);
         }
         let timestamp = base_timestamp.wrapping_add(timestamp_delta);
         Ok(Record { offset_delta, timestamp, payload, key, value, headers, header_count, body })
@@ -217,6 +308,13 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+const MORE: RecordsError = RecordsError::Malformed("bytes are left after the last record");
+const NO_LENGTH: RecordsError = RecordsError::Malformed("no length");
+const NEGATIVE: RecordsError = RecordsError::Malformed("a negative length");
+const ENDS: RecordsError = RecordsError::Malformed("the batch ends within a record");
+const HEADERS_BELOW_ZERO: RecordsError = RecordsError::Malformed("headers below zero");
+const HEADER_WITHOUT_KEY: RecordsError = RecordsError::Malformed("a header without a key");
+const LONGER: RecordsError = RecordsError::Malformed("longer than its fields");
 const CUT: RecordsError = RecordsError::Malformed("its fields are longer than it is");
 
 struct Fields<'a> {
@@ -244,6 +342,75 @@ impl Fields<'_> {
         match usize::try_from(self.varint()?) {
             Ok(len) => self.skip(len).map(Some),
             Err(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, Codec, Compression, NewRecord};
+
+    const CAP: usize = 1 << 20;
+
+    /// Of each record its offset, timestamp, whether it has a key, and the rest as it stands.
+    type Read = Vec<(i32, i64, bool, Vec<u8>)>;
+
+    fn kept(batch: &Batch) -> Result<Read, RecordsError> {
+        let read =
+            |record: Record| (record.offset_delta, record.timestamp, record.key().is_some(), record.payload().to_vec());
+        batch.records(CAP)?.map(|record| record.map(read)).collect()
+    }
+
+    fn passed(batch: &Batch) -> Result<Read, RecordsError> {
+        let mut records = batch.records(CAP)?;
+        let mut read = Read::new();
+        while let Some(front) = records.front()? {
+            let mut payload = Vec::new();
+            let has_key = records.payload(&front, &mut |piece| payload.extend_from_slice(piece))?;
+            read.push((front.offset_delta, front.timestamp, has_key, payload));
+        }
+        Ok(read)
+    }
+
+    fn batch(codec: Codec) -> Batch {
+        let large = vec![7; 3 * PIECE];
+        let headers = [Header { key: b"h", value: None }, Header { key: b"", value: Some(&large) }];
+        let mut builder = BatchBuilder::new(codec);
+        builder.push(NewRecord { timestamp: 5, key: Some(b"k"), value: Some(&large), headers: &headers });
+        builder.push(NewRecord { timestamp: 1 << 40, ..NewRecord::default() });
+        builder.build()
+    }
+
+    #[test]
+    fn records_that_are_passed_on_are_those_that_are_kept() {
+        for compression in
+            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
+        {
+            let batch = batch(compression.into());
+            let read = passed(&batch).unwrap();
+            assert_eq!(read, kept(&batch).unwrap(), "{compression:?}");
+            assert_eq!(read.len(), 2, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_kept_can_not_be_passed_on() {
+        let mut builder = BatchBuilder::new(Codec::None);
+        let headers = [Header { key: b"h", value: Some(b"w") }];
+        builder.push(NewRecord { timestamp: 5, key: Some(b"k"), value: Some(b"v"), headers: &headers });
+        builder.push(NewRecord::default());
+        let whole = builder.build();
+        let body = whole.body();
+        for at in 0..body.len() {
+            for byte in [0, 1, 2, 3, 0x7F, 0x80, 0xFF] {
+                let mut body = body.to_vec();
+                body[at] = byte;
+                let broken = Batch::seal(*whole.header(), &body);
+                assert_eq!(passed(&broken).ok(), kept(&broken).ok(), "{byte} at {at}");
+            }
+            let cut = Batch::seal(*whole.header(), &body[..at]);
+            assert!(passed(&cut).is_err() && kept(&cut).is_err(), "cut at {at}");
         }
     }
 }

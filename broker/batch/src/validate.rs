@@ -1,7 +1,8 @@
 //! What a leader asks of a batch that a producer sends: everything that the batch alone can show.
 //!
 //! The checksum and the header are always checked. Records are read one by one when they are at hand uncompressed and
-//! whenever a rule depends on them. The compressed records of an ordinary topic are not, unless
+//! whenever a rule depends on them, a piece at a time: however large they become, what is held is a piece of them, and what
+//! is to be appended in their place. The compressed records of an ordinary topic are not, unless
 //! [`ProduceRules::strict`] says so: Kafka decompresses each batch, which is most of what such a batch costs it. The
 //! header's timestamps stand for those of the records then.
 
@@ -11,13 +12,16 @@ use crate::batch::{Batch, BatchError};
 use crate::builder::BatchBuilder;
 use crate::compress::Codec;
 use crate::header::{BatchHeader, Compression, LOG_APPEND_TIME_BIT, NO_TIMESTAMP, TimestampType, UnknownCompression};
-use crate::records::{Record, RecordsError};
+use crate::records::{Front, RecordsError};
 
 /// Faulty records to name, of those that one batch may have: answers stay small.
 const RECORD_ERRORS_MAX: usize = 1000;
 
 /// Bytes of the smallest record: length, attributes, two deltas, no key, no value, no headers.
 const RECORD_MIN: usize = 7;
+
+/// The length of a record is an i32, and its front (attributes and two deltas) may grow when it is encoded again.
+const PAYLOAD_MAX: usize = i32::MAX as usize - 16;
 
 /// What a topic asks of the batches produced to it.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ pub enum InvalidBatch {
     /// MESSAGE_TOO_LARGE, which makes clients split the batch.
     #[error("the batch has {size} bytes, max.message.bytes is {limit}")]
     TooLarge {
-        /// Bytes of the batch.
+        /// Bytes of the batch; where the topic's codec makes it larger, of its beginning.
         size: usize,
         /// Bytes that it may have.
         limit: usize,
@@ -121,7 +125,7 @@ pub fn validate(sent: &Bytes, rules: &ProduceRules, now_ms: i64) -> Result<Batch
     let compression = header.compression()?;
     let codec = rules.codec.unwrap_or(compression.into());
     if !must_read(header, compression, codec, rules, now_ms) {
-        return if can_be_counted(header, rules) { Ok(batch) } else { Err(miscounted(header)) };
+        return if can_be_counted(&batch, compression) { Ok(batch) } else { Err(miscounted(header)) };
     }
     let seen = read(&batch, rules, now_ms)?;
     if codec.compression() != compression || !seen.offsets_are_right {
@@ -154,9 +158,11 @@ fn check_size(size: usize, rules: &ProduceRules) -> Result<(), InvalidBatch> {
     if size > limit { Err(InvalidBatch::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// Whether as many records as the header counts fit into what they may take. Else few bytes could use up offsets without end.
-fn can_be_counted(header: &BatchHeader, rules: &ProduceRules) -> bool {
-    usize::try_from(header.records_count).is_ok_and(|count| count <= rules.max_decompressed_bytes / RECORD_MIN)
+/// Whether as many records as the header counts fit into what the codec can make of the bytes. Else few bytes could use up offsets
+/// without end.
+fn can_be_counted(batch: &Batch, compression: Compression) -> bool {
+    let most = batch.body().len().saturating_mul(compression.expansion_max()) / RECORD_MIN;
+    usize::try_from(batch.header().records_count).is_ok_and(|count| count <= most)
 }
 
 fn miscounted(&BatchHeader { records_count, last_offset_delta, .. }: &BatchHeader) -> InvalidBatch {
@@ -200,11 +206,11 @@ impl ProduceRules {
                 && timestamp.saturating_sub(now_ms) <= self.timestamp_after_max_ms
     }
 
-    fn fault(&self, record: &Record, now_ms: i64) -> Option<Fault> {
-        if self.compacted && record.key().is_none() {
+    fn fault(&self, front: &Front, has_key: bool, now_ms: i64) -> Option<Fault> {
+        if self.compacted && !has_key {
             Some(Fault::NoKey)
-        } else if !self.takes_timestamp(record.timestamp, now_ms) {
-            Some(Fault::Timestamp(record.timestamp))
+        } else if !self.takes_timestamp(front.timestamp, now_ms) {
+            Some(Fault::Timestamp(front.timestamp))
         } else {
             None
         }
@@ -228,11 +234,13 @@ fn read(batch: &Batch, rules: &ProduceRules, now_ms: i64) -> Result<Seen, Invali
     let mut seen = Seen { max_timestamp: NO_TIMESTAMP, offsets_are_right: true };
     let mut timestamp = false;
     let mut errors = Vec::new();
-    for (index, record) in (0..).zip(batch.records(rules.max_decompressed_bytes)?) {
-        let record = record?;
-        seen.max_timestamp = seen.max_timestamp.max(record.timestamp);
-        seen.offsets_are_right &= record.offset_delta == index;
-        let Some(fault) = rules.fault(&record, now_ms) else { continue };
+    let mut records = batch.records(rules.max_decompressed_bytes)?;
+    for index in 0.. {
+        let Some(front) = records.front()? else { break };
+        let has_key = records.payload(&front, &mut |_| ())?;
+        seen.max_timestamp = seen.max_timestamp.max(front.timestamp);
+        seen.offsets_are_right &= front.offset_delta == index;
+        let Some(fault) = rules.fault(&front, has_key, now_ms) else { continue };
         timestamp |= matches!(fault, Fault::Timestamp(_));
         if errors.len() < RECORD_ERRORS_MAX {
             errors.push(RecordError { index, message: rules.describe(fault, now_ms) });
@@ -256,8 +264,23 @@ impl ProduceRules {
 
 fn encode_again(batch: &Batch, codec: Codec, rules: &ProduceRules) -> Result<Batch, InvalidBatch> {
     let mut builder = BatchBuilder::replacing(batch.header(), codec);
-    for (index, record) in (0..).zip(batch.records(rules.max_decompressed_bytes)?) {
-        builder.push_record(index, &record?);
+    let mut records = batch.records(rules.max_decompressed_bytes)?;
+    for index in 0.. {
+        let Some(front) = records.front()? else { break };
+        // A record that stays as it is must fit; so large a one is not even copied.
+        let least = if codec == Codec::None { builder.least_len().saturating_add(front.payload_len) } else { 0 };
+        check_size(least, rules)?;
+        if front.payload_len > PAYLOAD_MAX {
+            return Err(RecordsError::TooLarge.into());
+        }
+        builder.push_front(index, &front);
+        records.payload(&front, &mut |piece| {
+            // What is too large already is refused below.
+            if builder.least_len() <= rules.max_message_bytes {
+                builder.extend(piece);
+            }
+        })?;
+        check_size(builder.least_len(), rules)?;
     }
     Ok(builder.build())
 }

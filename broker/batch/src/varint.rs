@@ -3,6 +3,9 @@
 /// Longest encoding of an i32.
 pub(crate) const VARINT_MAX: usize = 5;
 
+/// Longest encoding of an i64.
+pub(crate) const VARLONG_MAX: usize = 10;
+
 /// Take an i32 from the front; none when it is cut or doesn't fit.
 pub(crate) fn take_varint(input: &mut &[u8]) -> Option<i32> {
     let bits = u32::try_from(take_bits(input, VARINT_MAX)?).ok()?;
@@ -11,7 +14,7 @@ pub(crate) fn take_varint(input: &mut &[u8]) -> Option<i32> {
 
 /// Take an i64 from the front; none when it is cut or doesn't fit.
 pub(crate) fn take_varlong(input: &mut &[u8]) -> Option<i64> {
-    let bits = take_bits(input, 10)?;
+    let bits = take_bits(input, VARLONG_MAX)?;
     Some((bits >> 1) as i64 ^ -((bits & 1) as i64))
 }
 

@@ -24,12 +24,18 @@ pub enum Chunk {
 /// A part of a file.
 #[derive(Clone)]
 pub struct FileSlice {
-    /// Shared by all who read the segment.
-    pub file: Arc<dyn AsFd + Send + Sync>,
+    /// What it is sent from.
+    pub file: Arc<dyn SentFile>,
     /// Where the part begins.
     pub position: u64,
     /// How long it is.
     pub len: usize,
+}
+
+/// A file, and whether the part that is sent of it is still there.
+pub trait SentFile: AsFd + Send + Sync {
+    /// Whether the part holds what it did when the frame was made. If not, nothing more of the frame may be sent.
+    fn is_intact(&self) -> bool;
 }
 
 /// Record batches as they lie in the log and on the wire; read by `ottla-batch`, never here.

@@ -1,7 +1,5 @@
 //! gzip (RFC 1952). A stream of several members is legal, and some clients send one.
 
-use std::io::{self, Write};
-
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -14,21 +12,22 @@ pub(super) fn decoder(input: Input) -> Decoder {
     MultiGzDecoder::new(input)
 }
 
-pub(super) fn compress(records: &[u8], level: i32) -> io::Result<Vec<u8>> {
+pub(super) type Encoder = GzEncoder<Vec<u8>>;
+
+pub(super) fn encoder(level: i32) -> Encoder {
     let level = u32::try_from(level).map_or(Compression::default(), |level| Compression::new(level.min(9)));
-    let mut encoder = GzEncoder::new(Vec::new(), level);
-    encoder.write_all(records)?;
-    encoder.finish()
+    GzEncoder::new(Vec::new(), level)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Compression;
-    use crate::compress::tests::decompress;
+    use crate::compress::tests::{compress, decompress};
+    use crate::{Codec, Compression};
 
     #[test]
     fn several_members_are_one_stream() {
-        let members = [super::compress(b"one ", -1).unwrap(), super::compress(b"two", 9).unwrap()].concat();
+        let members =
+            [(-1, b"one ".as_slice()), (9, b"two")].map(|(level, part)| compress(Codec::Gzip { level }, part)).concat();
         assert_eq!(decompress(Compression::Gzip, &members, 100).unwrap(), b"one two");
     }
 }

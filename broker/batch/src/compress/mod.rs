@@ -1,13 +1,14 @@
 //! Kafka's codecs: what its clients and brokers write, and whatever they read.
 //!
-//! Always: a decoder hands out no more than its caller's cap, whatever its input promises, and works in pieces.
+//! Always: a decoder hands out no more than its caller's cap, whatever its input promises; decoders and encoders work in pieces.
 
 mod gzip;
 mod lz4;
 mod snappy;
 mod zstd;
 
-use std::io::{self, Read};
+use std::fmt;
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use bytes::buf::{Buf, Reader};
@@ -50,6 +51,20 @@ impl Codec {
     }
 }
 
+impl Compression {
+    /// Bytes that one compressed byte can stand for at most.
+    pub(crate) fn expansion_max(self) -> usize {
+        match self {
+            Compression::None => 1,
+            Compression::Gzip => 1032,
+            Compression::Snappy => snappy::EXPANSION_MAX,
+            Compression::Lz4 => 255,
+            // A block of 128 KiB that repeats one byte has four.
+            Compression::Zstd => 32 << 10,
+        }
+    }
+}
+
 impl From<Compression> for Codec {
     /// The codec with the level that is Kafka's default.
     fn from(compression: Compression) -> Codec {
@@ -63,16 +78,67 @@ impl From<Compression> for Codec {
     }
 }
 
-/// Compress a batch's records as Kafka's clients would.
-pub(crate) fn compress(codec: Codec, records: Vec<u8>) -> Vec<u8> {
-    let compressed = match codec {
-        Codec::None => Ok(records),
-        Codec::Gzip { level } => gzip::compress(&records, level),
-        Codec::Snappy => snappy::compress(&records),
-        Codec::Lz4 => lz4::compress(&records),
-        Codec::Zstd { level } => zstd::compress(&records, level),
-    };
-    compressed.expect("compressing from memory to memory succeeds")
+/// Compresses a batch's records, as they come, as Kafka's clients would.
+pub(crate) struct Encoder(Sink);
+
+enum Sink {
+    None(Vec<u8>),
+    Gzip(Box<gzip::Encoder>),
+    Snappy(snappy::Encoder),
+    Lz4(Box<lz4::Encoder>),
+    Zstd(zstd::Encoder),
+}
+
+const TO_MEMORY: &str = "compressing from memory to memory succeeds";
+
+impl Encoder {
+    pub(crate) fn new(codec: Codec) -> Encoder {
+        Encoder(match codec {
+            Codec::None => Sink::None(Vec::new()),
+            Codec::Gzip { level } => Sink::Gzip(Box::new(gzip::encoder(level))),
+            Codec::Snappy => Sink::Snappy(snappy::Encoder::new()),
+            Codec::Lz4 => Sink::Lz4(Box::new(lz4::encoder())),
+            Codec::Zstd { level } => Sink::Zstd(zstd::encoder(level).expect(TO_MEMORY)),
+        })
+    }
+
+    pub(crate) fn write(&mut self, records: &[u8]) {
+        let written = match &mut self.0 {
+            Sink::None(out) => out.write_all(records),
+            Sink::Gzip(encoder) => encoder.write_all(records),
+            Sink::Snappy(encoder) => encoder.write_all(records),
+            Sink::Lz4(encoder) => encoder.write_all(records),
+            Sink::Zstd(encoder) => encoder.write_all(records),
+        };
+        written.expect(TO_MEMORY);
+    }
+
+    /// Bytes so far; what is not compressed yet is not among them.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Sink::None(out) => out.len(),
+            Sink::Gzip(encoder) => encoder.get_ref().len(),
+            Sink::Snappy(encoder) => encoder.len(),
+            Sink::Lz4(encoder) => encoder.get_ref().len(),
+            Sink::Zstd(encoder) => encoder.get_ref().len(),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self.0 {
+            Sink::None(out) => out,
+            Sink::Gzip(encoder) => encoder.finish().expect(TO_MEMORY),
+            Sink::Snappy(encoder) => encoder.finish().expect(TO_MEMORY),
+            Sink::Lz4(encoder) => encoder.finish().expect(TO_MEMORY),
+            Sink::Zstd(encoder) => encoder.finish().expect(TO_MEMORY),
+        }
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
 }
 
 /// Reads the records of a compressed batch, up to a cap.
@@ -135,6 +201,12 @@ fn invalid(message: &'static str) -> io::Error {
 mod tests {
     use super::*;
 
+    pub(super) fn compress(codec: Codec, records: &[u8]) -> Vec<u8> {
+        let mut encoder = Encoder::new(codec);
+        records.chunks(1000).for_each(|piece| encoder.write(piece));
+        encoder.finish()
+    }
+
     const CODECS: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     pub(super) fn decompress(compression: Compression, body: &[u8], cap: usize) -> io::Result<Vec<u8>> {
@@ -152,7 +224,7 @@ mod tests {
     fn what_is_compressed_comes_back() {
         for compression in CODECS {
             for len in [0, 1, 100, 32 << 10, (64 << 10) + 1, 300_000] {
-                let compressed = compress(compression.into(), text(len));
+                let compressed = compress(compression.into(), &text(len));
                 let records = decompress(compression, &compressed, len).unwrap();
                 assert!(records == text(len), "{compression:?}, {len} bytes");
             }
@@ -162,7 +234,7 @@ mod tests {
     #[test]
     fn no_codec_hands_out_more_than_the_cap() {
         for compression in CODECS {
-            let bomb = compress(compression.into(), vec![0; 1_000_000]);
+            let bomb = compress(compression.into(), &[0; 1_000_000]);
             let error = decompress(compression, &bomb, 100_000).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{compression:?}");
         }
@@ -171,7 +243,7 @@ mod tests {
     #[test]
     fn cut_input_gives_no_more_than_was_there() {
         for compression in CODECS {
-            let compressed = compress(compression.into(), text(100_000));
+            let compressed = compress(compression.into(), &text(100_000));
             for end in [0, 3, 10, 20, compressed.len() / 2] {
                 let records = decompress(compression, &compressed[..end], 200_000).unwrap_or_default();
                 assert!(records.len() < 100_000, "{compression:?} cut at {end}");

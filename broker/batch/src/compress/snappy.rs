@@ -2,7 +2,7 @@
 //! bytes, then blocks, each behind its length (i32, big endian). Other clients send one raw block, or append streams to
 //! one another so that headers stand between blocks; both are read.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
 
@@ -11,6 +11,9 @@ use super::{invalid, too_large};
 const MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"; // the magic, version 1, readable since version 1
 const BLOCK: usize = 32 << 10;
+
+/// Bytes that one of a compressed block can stand for at most: a copy of 64 bytes takes three.
+pub(super) const EXPANSION_MAX: usize = 22;
 
 /// Decodes block by block.
 pub(super) struct Decoder {
@@ -49,6 +52,9 @@ impl Decoder {
         // A block says how large it becomes: ask before giving it the memory.
         let len = snap::raw::decompress_len(&compressed)?;
         self.left = self.left.checked_sub(len).ok_or_else(too_large)?;
+        if len > EXPANSION_MAX * compressed.len() {
+            return Err(invalid("a snappy block promises more than it can hold"));
+        }
         Ok(snap::raw::Decoder::new().decompress_vec(&compressed)?.into())
     }
 }
@@ -68,23 +74,55 @@ fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "snappy data ends within a block")
 }
 
-pub(super) fn compress(records: &[u8]) -> io::Result<Vec<u8>> {
-    let mut framed = HEADER.to_vec();
-    let mut encoder = snap::raw::Encoder::new();
-    for block in records.chunks(BLOCK) {
-        let compressed = encoder.compress_vec(block)?;
-        let len = u32::try_from(compressed.len()).expect("a block of 32 KiB compresses to about that much at most");
-        framed.extend_from_slice(&len.to_be_bytes());
-        framed.extend_from_slice(&compressed);
+/// Encodes block by block.
+pub(super) struct Encoder {
+    framed: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Encoder {
+    pub(super) fn new() -> Encoder {
+        Encoder { framed: HEADER.to_vec(), block: Vec::new() }
     }
-    Ok(framed)
+
+    pub(super) fn len(&self) -> usize {
+        self.framed.len()
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
+        self.flush()?;
+        Ok(self.framed)
+    }
+}
+
+impl Write for Encoder {
+    fn write(&mut self, records: &[u8]) -> io::Result<usize> {
+        let len = records.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&records[..len]);
+        if self.block.len() == BLOCK {
+            self.flush()?;
+        }
+        Ok(len)
+    }
+
+    /// Ends the block at hand.
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.block.is_empty() {
+            let compressed = snap::raw::Encoder::new().compress_vec(&self.block)?;
+            let len = u32::try_from(compressed.len()).expect("a block of 32 KiB compresses to about that much at most");
+            self.framed.extend_from_slice(&len.to_be_bytes());
+            self.framed.extend_from_slice(&compressed);
+            self.block.clear();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Compression;
-    use crate::compress::tests::decompress;
+    use crate::compress::tests::{compress, decompress};
+    use crate::{Codec, Compression};
 
     #[test]
     fn one_raw_block_is_read() {
@@ -94,7 +132,7 @@ mod tests {
 
     #[test]
     fn headers_may_stand_between_blocks() {
-        let streams = [compress(b"one ").unwrap(), compress(b"").unwrap(), compress(b"two").unwrap()].concat();
+        let streams = [&b"one "[..], b"", b"two"].map(|part| compress(Codec::Snappy, part)).concat();
         assert_eq!(decompress(Compression::Snappy, &streams, 100).unwrap(), b"one two");
     }
 

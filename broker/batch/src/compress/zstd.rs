@@ -10,8 +10,10 @@ pub(super) fn decoder(input: Input) -> io::Result<Decoder> {
     Decoder::with_buffer(input)
 }
 
-pub(super) fn compress(records: &[u8], level: i32) -> io::Result<Vec<u8>> {
-    zstd::stream::encode_all(records, level)
+pub(super) type Encoder = zstd::stream::write::Encoder<'static, Vec<u8>>;
+
+pub(super) fn encoder(level: i32) -> io::Result<Encoder> {
+    Encoder::new(Vec::new(), level)
 }
 
 #[cfg(test)]

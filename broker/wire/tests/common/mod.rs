@@ -24,8 +24,11 @@ macro_rules! for_each_api {
             ProduceRequest FetchRequest ListOffsetsRequest MetadataRequest OffsetCommitRequest OffsetFetchRequest
             FindCoordinatorRequest JoinGroupRequest HeartbeatRequest LeaveGroupRequest SyncGroupRequest
             DescribeGroupsRequest ListGroupsRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
-            DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest DescribeConfigsRequest
-            AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest DeleteGroupsRequest
+            DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest DescribeAclsRequest
+            CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
+            AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest
+            CreateDelegationTokenRequest RenewDelegationTokenRequest ExpireDelegationTokenRequest
+            DescribeDelegationTokenRequest DeleteGroupsRequest
             ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest
             ListPartitionReassignmentsRequest OffsetDeleteRequest
             DescribeClusterRequest ListConfigResourcesRequest DescribeTopicPartitionsRequest)
