@@ -13,6 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::failure;
+
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
@@ -176,10 +178,11 @@ impl DiskFile {
         self.file.set_modified(UNIX_EPOCH + since_1970).map_err(|e| self.error("set the time of", e))
     }
 
-    /// Wait until the data is on the device. After an error nothing is known of what was written; never try again.
+    /// Wait until the data is on the device. After an error nothing is known of what was written; never try again. The
+    /// directory has failed ([`crate::failure`]).
     pub fn sync(&self) -> DiskResult<()> {
         let synced = tell(Change::Sync(&self.path)).and_then(|()| self.file.sync_data());
-        synced.map_err(|e| self.error("sync", e))
+        synced.inspect_err(|_| failure::note(&self.path)).map_err(|e| self.error("sync", e))
     }
 
     fn error(&self, action: &'static str, source: impl Into<io::Error>) -> DiskError {
@@ -194,10 +197,11 @@ impl AsFd for DiskFile {
     }
 }
 
-/// Make renames, creations and removals in a directory durable.
+/// Make renames, creations and removals in a directory durable. After an error, as with [`DiskFile::sync`].
 pub fn sync_dir(dir: &Path) -> DiskResult<()> {
-    let synced = tell(Change::SyncDir(dir)).and_then(|()| File::open(dir)?.sync_all());
-    synced.map_err(|e| DiskError::new("sync", dir, e))
+    let open = File::open(dir).map_err(|e| DiskError::new("open", dir, e))?;
+    let synced = tell(Change::SyncDir(dir)).and_then(|()| open.sync_all());
+    synced.inspect_err(|_| failure::note(dir)).map_err(|e| DiskError::new("sync", dir, e))
 }
 
 /// Create a directory and those above it.

@@ -1,9 +1,11 @@
 //! What is written but not yet on the device, and getting it there without holding the partition's lock.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{self, DiskFile, DiskResult};
+use crate::disk::{self, DiskError, DiskFile, DiskResult};
+use crate::failure;
 use crate::log::Log;
 use crate::segment::{self, Active, SNAPSHOT};
 
@@ -117,9 +119,10 @@ impl Log {
         Unflushed { bytes: self.dirty.bytes, since_ms: self.dirty.since_ms }
     }
 
-    /// Begin to flush everything written so far; none when all is on the device, or a flush is under way.
+    /// Begin to flush everything written so far; none when all is on the device, a flush is under way, or the log takes
+    /// no writes any more: after a failed flush another would tell nothing.
     pub fn start_flush(&mut self) -> DiskResult<Option<Flush>> {
-        if self.dirty.flushing { Ok(None) } else { self.begin_flush() }
+        if self.dirty.flushing || self.failed { Ok(None) } else { self.begin_flush() }
     }
 
     /// A flush has begun whose end was not told yet.
@@ -163,21 +166,43 @@ impl Log {
 
     /// All three steps at once, for whoever may wait.
     pub fn flush(&mut self) -> DiskResult<()> {
+        self.check_writable("flush")?;
         let Some(flush) = self.begin_flush()? else { return Ok(()) };
         // An fsync that failed once may succeed later without having written anything.
-        flush.run().inspect_err(|_| self.failed = true)?;
+        flush.run().inspect_err(|_| self.fail())?;
         self.flushed(&flush);
         Ok(())
     }
 
-    /// The disk has failed: take no more writes.
+    /// The disk has failed: take no more writes, never close clean, and say so of the directory ([`crate::failure`]).
     pub fn fail(&mut self) {
         self.failed = true;
+        self.dirty.flushing = false;
+        failure::note(&self.dir);
+    }
+
+    /// Whether nothing has failed yet, and it is not closed.
+    pub fn takes_writes(&self) -> bool {
+        !self.failed
+    }
+
+    fn check_writable(&self, action: &'static str) -> DiskResult<()> {
+        let error = |why| Err(DiskError::new(action, &self.dir, io::Error::other(why)));
+        if self.failed {
+            return error("an earlier write or flush has failed, or the log is closed");
+        }
+        // Whether that one succeeds is not known yet, and the kernel tells nobody else.
+        if self.dirty.flushing { error("a flush is under way") } else { Ok(()) }
     }
 
     /// Flush, take no more writes, and leave behind what lets [`Log::open`] skip recovery once the directory is marked
     /// clean. Gives the recovery point, which is the log's end.
+    ///
+    /// # Errors
+    /// When the disk refuses, or has refused before, or a flush is under way: whoever runs it must have told first how
+    /// it ended.
     pub fn close(&mut self) -> DiskResult<i64> {
+        self.check_writable("close")?;
         let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
         if self.dirty.recovery_point < self.log_end || disk::stat(&as_last_closed).is_err() {
             self.active.finish()?;
@@ -245,5 +270,55 @@ mod tests {
         let segments = [0, 1, 2].map(|base_offset| brings(base_offset, segment::LOG));
         assert_eq!(segments, [false, true, true]);
         assert!(brings(3, segment::TIME_INDEX), "so the directory is synced too");
+    }
+
+    fn with_a_record(dir: &Path) -> Log {
+        let files = Files::new(4, 1 << 10);
+        let (mut log, _) = Log::open(dir, LogConfig::default(), RecoveryHint::default(), &files, 0).unwrap();
+        log.flush().unwrap();
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(NewRecord::default());
+        log.append(&[batch.build().stamp(log.log_end(), 0, None)], 0).unwrap();
+        log
+    }
+
+    #[cfg(feature = "simulated")]
+    #[test]
+    fn a_log_whose_flush_has_failed_once_never_closes_clean_and_its_directory_has_failed() {
+        use crate::disk::simulated::stand_in_below;
+
+        for extension in [segment::LOG, segment::TIME_INDEX, SNAPSHOT] {
+            let dir = tempfile::tempdir().unwrap();
+            let failure = failure::Failure::begin(dir.path());
+            let mut log = with_a_record(dir.path());
+            let failed_once = std::sync::atomic::AtomicBool::new(false);
+            // As Linux has it: the second sync succeeds.
+            let _disk = stand_in_below(dir.path(), move |change| match change {
+                disk::Change::Sync(path) if path.extension().is_some_and(|found| found == extension) => {
+                    let is_second = failed_once.swap(true, std::sync::atomic::Ordering::Relaxed);
+                    if is_second { Ok(()) } else { Err(io::Error::other("EIO")) }
+                }
+                _ => Ok(()),
+            });
+            if log.flush().is_ok() {
+                log.close().expect_err("the snapshot is written by a close");
+            }
+            assert!(failure.is_noted(), "{extension}");
+            log.close().expect_err("a second try tells nothing");
+            assert!(log.start_flush().unwrap().is_none(), "neither does another flush");
+        }
+    }
+
+    #[test]
+    fn a_log_is_not_closed_while_nobody_knows_how_its_flush_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = with_a_record(dir.path());
+        let under_way = log.start_flush().unwrap().unwrap();
+        log.close().unwrap_err();
+        log.flush().unwrap_err();
+        under_way.run().unwrap();
+        log.flushed(&under_way);
+        assert_eq!(log.close().unwrap(), 1);
+        log.close().expect_err("it is closed");
     }
 }

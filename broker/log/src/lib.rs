@@ -3,14 +3,15 @@
 //!
 //! * [`log`]: a partition's log: append, roll, read; [`read`]: what a read gives; [`search`]: offsets by timestamp
 //! * [`recovery`]: opening a log, after a clean stop or a crash
-//! * [`truncate`], [`retention`]: taking away its tail and its head; [`flush`]: getting it onto the device
+//! * [`truncate`], [`retention`]: taking away its tail and its head; [`era`]: what readers learn of a cut;
+//!   [`flush`]: getting it onto the device
 //! * [`compaction`]: leaving only the last record of each key; [`compaction_map`] which that is, [`compaction_records`]
 //!   what stays of a batch, [`compaction_swap`] new segments for old
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
 //! * [`producers`] and [`snapshot`]: idempotent producers; [`epochs`]: leader epochs
 //! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
 //! * [`walk`]: from batch to batch in a file; [`chunk`]: the same, checked; [`files`]: descriptors and indexes shared by all logs
-//! * [`disk`]: every file operation
+//! * [`disk`]: every file operation; [`failure`]: a directory that has failed
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map above is for whoever works in here")]
 
@@ -23,6 +24,8 @@ mod compaction_swap;
 pub mod config;
 pub mod disk;
 pub mod epochs;
+pub mod era;
+pub mod failure;
 pub mod files;
 pub mod flush;
 pub mod folder;
@@ -47,6 +50,7 @@ pub use compaction::Compaction;
 pub use config::{CompactionConfig, LogConfig};
 pub use disk::{DiskError, DiskFile, DiskResult};
 pub use epochs::Epochs;
+pub use era::Era;
 pub use files::Files;
 pub use log::{AppendError, Appended, Log};
 pub use producers::{Admission, ProducerError, Producers};

@@ -14,6 +14,7 @@ use ottla_batch::{BatchHeader, Stamped};
 use crate::config::LogConfig;
 use crate::disk::{self, DiskError, DiskResult};
 use crate::epochs::{self, Epochs};
+use crate::era::Era;
 use crate::files::Files;
 use crate::flush::Dirty;
 use crate::producers::Producers;
@@ -39,6 +40,8 @@ pub struct Log {
     pub(crate) epochs: Epochs,
     pub(crate) producers: Producers,
     pub(crate) dirty: Dirty,
+    /// Since the tail was cut last.
+    pub(crate) era: Arc<Era>,
     pub(crate) failed: bool,
 }
 
@@ -236,10 +239,10 @@ impl Log {
         // With a gap before the first segment, it is the first that can hold anything.
         let next = || self.sealed.range(from..).next().filter(|_| from < self.active.base_offset);
         Ok(Some(match holding.or_else(next) {
-            Some((_, segment)) => Window::sealed(bounds, segment.clone()).map_err(LogError::from)?,
+            Some((_, segment)) => Window::sealed(bounds, segment.clone(), &self.era).map_err(LogError::from)?,
             None => {
                 let Active { size, indexes, .. } = &self.active;
-                Window::active(bounds, self.active.file().clone(), *size, self.log_end, &indexes.offsets)
+                Window::active(bounds, self.active.file().clone(), *size, self.log_end, &indexes.offsets, &self.era)
             }
         }))
     }

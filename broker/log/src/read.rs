@@ -1,16 +1,19 @@
 //! Reading in two steps: [`Log::window`](crate::Log::window) finds the segment under the partition's lock, from memory;
 //! [`Window::locate`] finds the batches outside of it, where the disk may keep it waiting. Neither copies records: a
-//! [`LogSlice`] says where they are. What it names doesn't change as long as nobody truncates below the bound it was read
-//! with, which for readers is the high watermark.
+//! [`LogSlice`] says where they are.
+//! Always: the bytes that a slice names are the batches that were found, or are not there any more (a cut of the log's tail
+//! took them: [`LogSlice::is_intact`]). They never become other batches, for a byte of a segment file is written once.
 
 use std::sync::Arc;
 
 use crate::disk::{DiskFile, DiskResult};
+use crate::era::Era;
 use crate::index::OffsetIndex;
 use crate::sealed::Sealed;
 use crate::walk::{LogError, Walk};
 
-/// Whole batches in a segment file. It can be read as long as the slice lives, whatever becomes of the segment.
+/// Whole batches in a segment file. It can be read as long as the slice lives, even after retention or compaction has removed
+/// the segment; [`LogSlice::is_intact`] tells whether the log's tail was cut below its end.
 #[derive(Clone, Debug)]
 pub struct LogSlice {
     /// The segment file.
@@ -23,6 +26,10 @@ pub struct LogSlice {
     pub base_offset: i64,
     /// The offset after the last batch.
     pub next_offset: i64,
+    /// The offset that the next segment begins with; the log's end for the last segment.
+    pub segment_end: i64,
+    /// When it was found.
+    pub(crate) era: Arc<Era>,
 }
 
 impl LogSlice {
@@ -31,6 +38,12 @@ impl LogSlice {
         let mut bytes = vec![0; self.len];
         self.file.read_exact_at(&mut bytes, self.position)?;
         Ok(bytes)
+    }
+
+    /// Whether the log still has these batches: its tail was not cut below their end since they were found. Bytes that were
+    /// read while this was not so are of no use.
+    pub fn is_intact(&self) -> bool {
+        self.era.keeps(self.next_offset)
     }
 }
 
@@ -78,6 +91,7 @@ pub struct Window {
     size: u64,
     end_offset: i64,
     start: Start,
+    era: Arc<Era>,
 }
 
 #[derive(Debug)]
@@ -107,17 +121,19 @@ impl Window {
         size: u64,
         end_offset: i64,
         index: &OffsetIndex,
+        era: &Arc<Era>,
     ) -> Window {
-        Window { bounds, file, size, end_offset, start: Start::Known(Hints::find(index, &bounds)) }
+        Window { bounds, file, size, end_offset, start: Start::Known(Hints::find(index, &bounds)), era: era.clone() }
     }
 
-    pub(crate) fn sealed(bounds: Bounds, segment: Arc<Sealed>) -> DiskResult<Window> {
+    pub(crate) fn sealed(bounds: Bounds, segment: Arc<Sealed>, era: &Arc<Era>) -> DiskResult<Window> {
         Ok(Window {
             bounds,
             file: segment.file()?,
             size: segment.size,
             end_offset: segment.end_offset,
             start: Start::AskIndex(segment),
+            era: era.clone(),
         })
     }
 
@@ -125,6 +141,11 @@ impl Window {
     /// ask for a window from there.
     pub fn end_offset(&self) -> i64 {
         self.end_offset
+    }
+
+    /// The log's era when the lock was held.
+    pub fn era(&self) -> &Arc<Era> {
+        &self.era
     }
 
     /// Find the batches. None when the bounds leave none of this segment. May wait for the disk.
@@ -165,6 +186,8 @@ impl Window {
             len: (end - first.position) as usize,
             base_offset: first.header.base_offset,
             next_offset,
+            segment_end: self.end_offset,
+            era: self.era.clone(),
         }))
     }
 }

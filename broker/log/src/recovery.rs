@@ -103,6 +103,7 @@ impl Log {
             active: segments.active,
             epochs: Epochs::default(),
             producers: Producers::default(),
+            era: Arc::default(),
             failed: false,
             config,
         };

@@ -54,6 +54,8 @@ pub(crate) struct Active {
     on_file: (usize, usize),
     first_timestamp: Option<i64>,
     created_ms: i64,
+    /// Its tail was cut: what follows goes to the next segment.
+    pub is_cut: bool,
 }
 
 impl Active {
@@ -71,6 +73,7 @@ impl Active {
             on_file: (0, 0),
             first_timestamp: None,
             created_ms: now_ms,
+            is_cut: false,
         })
     }
 
@@ -130,6 +133,7 @@ impl Active {
             on_file,
             first_timestamp: first.map(|place| place.header.max_timestamp),
             created_ms: now_ms,
+            is_cut: false,
         })
     }
 
@@ -151,6 +155,7 @@ impl Active {
             _ => now_ms.saturating_sub(self.created_ms),
         };
         offset_too_far
+            || self.is_cut
             || self.size + len > u64::from(config.segment_bytes)
             || age_ms > config.segment_ms_with_jitter(self.base_offset, self.created_ms)
             || self.indexes.are_full(config.segment_index_bytes.into())
@@ -190,15 +195,26 @@ impl Active {
     /// Remove the batch at `place` and all that follow it. Gives the offset after the last that is left, if one is.
     pub fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<Option<i64>, LogError> {
         self.size = place.position;
-        self.cut()?;
         if self.size == 0 {
-            self.first_timestamp = None;
+            self.empty()?;
+        } else {
+            self.cut()?;
+            self.is_cut = true;
         }
         self.indexes.truncate(place.header.base_offset);
         let next_offset = self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
         write_indexes(&self.dir, self.base_offset, &self.indexes, (0, 0))?;
         self.on_file = self.indexes.entries();
         Ok(next_offset)
+    }
+
+    /// Begin again with another file: the bytes of this one may be on their way to readers.
+    fn empty(&mut self) -> DiskResult<()> {
+        let path = path(&self.dir, self.base_offset, LOG);
+        disk::replace_unsynced(&path, &[])?;
+        self.file = Arc::new(DiskFile::open(&path)?);
+        (self.reserved, self.first_timestamp, self.is_cut) = (0, None, false);
+        Ok(())
     }
 
     /// Bring the index files up to date; true when that changed them.

@@ -1,12 +1,15 @@
 //! Removing the log's tail: a follower whose log has parted from its leader's, or that starts anew elsewhere.
 //!
 //! The order of steps is such that a crash in between leaves a log that is merely longer than wanted.
+//! Always: readers can learn of a cut before the first byte goes, and a byte of a segment file is never written again: what
+//! follows a cut goes to a new segment. Else a slice that is being sent would turn into batches of another leader epoch.
 
 use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
+use crate::era::Era;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
-use crate::segment::{self, Active, SNAPSHOT};
+use crate::segment::{self, Active, LOG, SNAPSHOT};
 use crate::walk::{LogError, Walk};
 
 impl Log {
@@ -26,6 +29,7 @@ impl Log {
             self.start_anew(offset, epochs, now_ms)?;
             return Ok(offset);
         }
+        Era::cut(&mut self.era, offset);
         let done = self.cut_tail(offset, now_ms);
         // Half-way the log is neither what it was nor what it should be.
         done.inspect_err(|_| self.failed = true)?;
@@ -44,6 +48,8 @@ impl Log {
             remove_segment_files(&self.dir, self.active.base_offset)?;
             let (active, next_offset) = Active::open(&self.dir, base_offset, &self.config, now_ms)?;
             self.active = active;
+            // Its file may have been longer before an earlier cut.
+            self.active.is_cut = true;
             self.log_end = next_offset.unwrap_or(base_offset);
         }
         let file = self.active.file().clone();
@@ -52,6 +58,10 @@ impl Log {
             if place.header.last_offset() >= offset {
                 let next_offset = self.active.truncate(&place, &self.config)?;
                 self.log_end = next_offset.unwrap_or(self.active.base_offset);
+                if self.active.size == 0 {
+                    // Its name leads to another file now.
+                    self.dirty.add_path(segment::path(&self.dir, self.active.base_offset, LOG));
+                }
                 break;
             }
         }
@@ -68,6 +78,7 @@ impl Log {
     }
 
     fn start_anew(&mut self, offset: i64, epochs: Epochs, now_ms: i64) -> Result<(), LogError> {
+        Era::cut(&mut self.era, i64::MIN);
         let done = self.replace_all(offset, epochs, now_ms);
         done.inspect_err(|_| self.failed = true)
     }

@@ -203,6 +203,37 @@ fn a_log_without_records_knows_under_which_epoch_its_last_one_was_written() {
 }
 
 #[test]
+fn a_slice_that_was_cut_never_turns_into_what_is_appended_later() {
+    // Where the second segment, which begins at 10, is cut: within it, in its first batch, before it.
+    for cut_to in [15, 11, 10, 5, 0] {
+        let mut fixture = Fixture::new(LogConfig::default());
+        for base_offset in [0, 5, 10, 15] {
+            if base_offset == 10 {
+                fixture.log.roll(NOW).unwrap();
+            }
+            fixture.append(&batch_of(1, base_offset, 5, 50));
+        }
+        let read = |log: &Log, from| log.read(bounds(from, 20)).unwrap().unwrap();
+        let slices = [0, 5, 10, 15].map(|from| read(&fixture.log, from));
+        let before = slices.each_ref().map(|slice| slice.read().unwrap());
+        let end = fixture.log.truncate_to(cut_to, NOW).unwrap();
+        // Of the same size, at the same offsets.
+        for base_offset in (end..20).step_by(5) {
+            fixture.append(&batch_of(2, base_offset, 5, 50));
+        }
+        for (slice, before) in slices.iter().zip(before) {
+            assert_eq!(slice.is_intact(), slice.next_offset <= end, "cut to {cut_to}: {slice:?}");
+            let now = slice.read().unwrap_or_default();
+            let same = before.iter().zip(&now).all(|(before, now)| before == now || *now == 0);
+            assert!(same, "cut to {cut_to}: {slice:?}");
+        }
+        assert_eq!(read(&fixture.log, 15).read().unwrap()[12..16], 2_i32.to_be_bytes(), "cut to {cut_to}");
+        fixture.reopen_after_crash(0);
+        assert_eq!((fixture.log.log_end(), fixture.log.epochs().epoch_at(19)), (20, Some(2)), "cut to {cut_to}");
+    }
+}
+
+#[test]
 fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
     let config = LogConfig { segment_bytes: 300, ..LogConfig::default() };
     let mut fixture = Fixture::new(config);

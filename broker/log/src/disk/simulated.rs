@@ -1,10 +1,15 @@
-//! Where a simulated disk hears of changes. One for each thread: a simulation runs in one.
+//! Where a simulated disk hears of changes: one for each thread, for a simulation runs in one; or one for a directory,
+//! where a test has threads.
 //!
 //! The changes are made to real files all the same. The simulation remembers what a machine would lose with its power, takes it away
 //! when that happens, and refuses what a full or broken disk refuses.
 
 use std::cell::RefCell;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use super::Change;
 
@@ -20,6 +25,39 @@ pub fn stand_in(disk: Option<StandIn>) {
     STAND_IN.set(disk);
 }
 
+/// Hears of the changes below a directory, of every thread, as long as it lives.
+pub struct Below {
+    dir: PathBuf,
+    disk: Box<dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync>,
+}
+
+static BELOW: Mutex<Vec<Weak<Below>>> = Mutex::new(Vec::new());
+
+/// From now on the disk below `dir` is `disk`, until what is returned is dropped.
+pub fn stand_in_below(dir: &Path, disk: impl Fn(Change<'_>) -> io::Result<()> + Send + Sync + 'static) -> Arc<Below> {
+    let below = Arc::new(Below { dir: dir.to_owned(), disk: Box::new(disk) });
+    let mut all = BELOW.lock();
+    all.retain(|below| below.strong_count() > 0);
+    all.push(Arc::downgrade(&below));
+    below
+}
+
 pub(super) fn tell(change: Change<'_>) -> io::Result<()> {
-    STAND_IN.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk(change)))
+    STAND_IN.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk(change)))?;
+    let below: Vec<_> = BELOW.lock().iter().filter_map(Weak::upgrade).collect();
+    below.iter().filter(|below| path(change).starts_with(&below.dir)).try_for_each(|below| (below.disk)(change))
+}
+
+/// What is changed.
+fn path(change: Change<'_>) -> &Path {
+    match change {
+        Change::Create(path)
+        | Change::Write(path)
+        | Change::Truncate(path, _)
+        | Change::Sync(path)
+        | Change::SyncDir(path)
+        | Change::CreateDir(path)
+        | Change::Rename(path, _)
+        | Change::Remove(path) => path,
+    }
 }
