@@ -39,7 +39,7 @@ impl Shard {
             results.push(result);
         }
         self.turn(now, |_, turn| {
-            turn.write(records, Then::Deleted(deleted));
+            turn.write_tombstones(records, Then::Deleted(deleted));
             turn.reply_when_durable(ticket, Reply::DeleteGroups(Ok(results)));
         })
     }

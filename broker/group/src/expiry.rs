@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
-
 use crate::group::{ClassicGroup, Phase};
 use crate::ids::{GroupId, Now, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
+use crate::request::DeletedTopic;
 use crate::shard::{Effects, Shard};
 use crate::turn::Then;
 
@@ -14,7 +13,7 @@ impl Shard {
     /// Removes offsets whose retention has passed, and groups that have neither members nor offsets. Called every
     /// `offsets.retention.check.interval.ms`.
     pub fn expire(&mut self, now: Now) -> Effects {
-        let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
+        let ids: Vec<GroupId> = self.groups.keys().filter(|id| !self.unsettled.contains(*id)).cloned().collect();
         let mut effects = Effects::default();
         for id in ids {
             effects.extend(self.expire_group(&id, now));
@@ -42,27 +41,27 @@ impl Shard {
             records.push(Record::GroupMetadata { group: id.clone(), value: None });
             deleted.extend(self.groups.remove(id));
         }
-        self.turn(now, |_, turn| turn.write(records, Then::Deleted(deleted)))
+        self.turn(now, |_, turn| turn.write_tombstones(records, Then::Deleted(deleted)))
     }
 
-    /// Topics are gone, and every group's offsets in them. An offset that is known to be of another topic of the same name
-    /// stays: it was made again, and a group has been quick.
-    pub fn topics_deleted(&mut self, topics: &[(TopicName, Uuid)], now: Now) -> Effects {
+    /// Topics were deleted, and every group's offsets in them go. An offset that is known to be of another topic of the same name
+    /// stays: the name was given again, and a group has been quick.
+    pub fn topics_deleted(&mut self, topics: &[DeletedTopic], now: Now) -> Effects {
         let in_flight = self.offsets_in_flight().map(|(key, value)| (key.clone(), value));
         // Of several offsets of a partition the last one counts.
         let offsets: BTreeMap<OffsetKey, &OffsetValue> = self.offsets.all().chain(in_flight).collect();
         let mut tombstones: BTreeMap<GroupId, Vec<Record>> = BTreeMap::new();
         for (key, value) in offsets {
-            let is_of =
-                |(name, id): &(TopicName, Uuid)| *name == key.topic && value.topic_id.is_none_or(|of| of == *id);
+            let is_of = |topic: &DeletedTopic| {
+                topic.name == key.topic && value.topic_id.map_or(topic.is_last, |of| of == topic.id)
+            };
             if topics.iter().any(is_of) {
                 tombstones.entry(key.group.clone()).or_default().push(Record::OffsetCommit { key, value: None });
             }
         }
         self.turn(now, |_, turn| {
-            // Each group's by themselves: those of all groups may be more than a batch can hold.
-            for records in tombstones.into_values() {
-                turn.write(records, Then::Nothing);
+            for tombstones in tombstones.into_values() {
+                turn.write_tombstones(tombstones, Then::Nothing);
             }
         })
     }
@@ -95,46 +94,118 @@ fn retention_starts(group: &ClassicGroup, offset: &OffsetValue) -> Option<i64> {
 mod tests {
     use std::time::Duration;
 
+    use uuid::Uuid;
+
     use super::*;
+    use crate::error::{AppendError, GroupError};
     use crate::ids::Ticket;
-    use crate::request::{CommitRequest, OffsetToCommit};
+    use crate::request::{CommitRequest, OffsetToCommit, Reply};
     use crate::shard::{Append, Config};
 
     const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
 
-    fn commit(shard: &mut Shard, topic_id: Option<Uuid>) -> Vec<Append> {
-        let offset = OffsetToCommit {
+    fn offset(topic_id: Option<Uuid>) -> OffsetToCommit {
+        OffsetToCommit {
             topic: "t".into(),
             topic_id,
             partition: 0,
             offset: 1,
             leader_epoch: -1,
             metadata: String::new(),
-        };
-        let request = CommitRequest {
+        }
+    }
+
+    fn request() -> CommitRequest {
+        CommitRequest {
             group: "g".into(),
             member: "".into(),
             instance: None,
             generation: -1,
             knows_group_id_not_found: true,
             retention_ms: None,
-            offsets: vec![offset],
-        };
+            offsets: Vec::new(),
+        }
+    }
+
+    fn commit(shard: &mut Shard, topic_id: Option<Uuid>) -> Vec<Append> {
+        let request = CommitRequest { offsets: vec![offset(topic_id)], ..request() };
         shard.commit_offsets(request, Ticket(0), NOW).appends
+    }
+
+    /// Offsets of one group, committed a thousand at a time by a simple consumer.
+    fn with_offsets(partitions: i32) -> Shard {
+        let mut shard = Shard::new(Config::default());
+        for first in (0..partitions).step_by(1000) {
+            let offset = |partition| OffsetToCommit { partition, ..offset(None) };
+            let request = CommitRequest { offsets: (first..first + 1000).map(offset).collect(), ..request() };
+            for append in shard.commit_offsets(request, Ticket(0), NOW).appends {
+                let effects = shard.appended(append.id, Ok(()), NOW);
+                assert_eq!(effects.appends, []);
+            }
+        }
+        shard
+    }
+
+    fn decide(shard: &mut Shard, appends: &[Append], result: Result<(), AppendError>) -> Vec<Reply> {
+        let decided = appends.iter().flat_map(|append| shard.appended(append.id, result, NOW).replies);
+        decided.map(|(_, reply)| reply).collect()
+    }
+
+    #[test]
+    fn more_offsets_than_a_batch_can_hold_expire_and_are_deleted_in_several() {
+        type Remove = Box<dyn Fn(&mut Shard) -> Effects>;
+        let later = Now { wall_ms: 8 * 24 * 3_600_000, ..NOW };
+        let topic = DeletedTopic { name: "t".into(), id: Uuid::nil(), is_last: true };
+        let ways: [(&str, Remove); 3] = [
+            ("expire", Box::new(move |shard| shard.expire(later))),
+            ("delete", Box::new(|shard| shard.delete_groups(&["g".into()], Ticket(1), NOW))),
+            ("topic", Box::new(move |shard| shard.topics_deleted(std::slice::from_ref(&topic), NOW))),
+        ];
+        for (way, remove) in ways {
+            let mut shard = with_offsets(40_000);
+            let Effects { appends, replies } = remove(&mut shard);
+            assert_eq!(replies, []);
+            let encoded = |record: &Record| record.encode().unwrap().key.len() + 20;
+            for append in &appends {
+                let bytes: usize = append.records.iter().map(encoded).sum();
+                assert!(bytes < 1_000_000, "{way}: {bytes} bytes in one batch");
+            }
+            assert!(appends.len() > 2, "{way}");
+            let replies = decide(&mut shard, &appends, Ok(()));
+            assert_eq!(shard.committed_offsets("g").count(), 0, "{way}");
+            assert_eq!(replies.len(), usize::from(way == "delete"), "{way}");
+            assert_eq!(shard.list().count(), usize::from(way == "topic"), "{way}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_of_which_one_part_fails_has_failed() {
+        let mut shard = with_offsets(40_000);
+        let appends = shard.delete_groups(&["g".into()], Ticket(1), NOW).appends;
+        let (first, others) = appends.split_first().unwrap();
+        let failed = decide(&mut shard, std::slice::from_ref(first), Err(AppendError::NotCommitted));
+        assert_eq!(failed, []);
+        let replies = decide(&mut shard, others, Ok(()));
+        assert_eq!(replies, [Reply::DeleteGroups(Err(GroupError::CoordinatorNotAvailable))]);
+        assert_eq!(shard.list().count(), 1, "it is there, to be deleted again");
+        assert_eq!(shard.committed_offsets("g").count(), first.records.len());
     }
 
     #[test]
     fn only_offsets_of_the_deleted_topic_go_with_it() {
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        // The id of the offset that is there, of one that is on its way, and whether the partition's offset goes with `old`.
+        // The id of the offset that is there, of one that is on its way, whether `old` was the last of its name, and whether the
+        // partition's offset goes with it.
         let cases = [
-            (Some(old), None, true),
-            (Some(new), None, false),
-            (None, None, true),
-            (Some(old), Some(new), false),
-            (Some(new), Some(old), true),
+            (Some(old), None, true, true),
+            (Some(old), None, false, true),
+            (Some(new), None, true, false),
+            (None, None, true, true),
+            (None, None, false, false),
+            (Some(old), Some(new), true, false),
+            (Some(new), Some(old), true, true),
         ];
-        for (committed, in_flight, goes) in cases {
+        for (committed, in_flight, is_last, goes) in cases {
             let mut shard = Shard::new(Config::default());
             for append in commit(&mut shard, committed) {
                 let effects = shard.appended(append.id, Ok(()), NOW);
@@ -143,8 +214,9 @@ mod tests {
             if in_flight.is_some() {
                 assert_eq!(commit(&mut shard, in_flight).len(), 1);
             }
-            let effects = shard.topics_deleted(&[("t".into(), old), ("other".into(), new)], NOW);
-            assert_eq!(!effects.appends.is_empty(), goes, "{committed:?} {in_flight:?}");
+            let topic = |name: &str, id| DeletedTopic { name: name.into(), id, is_last };
+            let effects = shard.topics_deleted(&[topic("t", old), topic("other", new)], NOW);
+            assert_eq!(!effects.appends.is_empty(), goes, "{committed:?} {in_flight:?} {is_last}");
         }
     }
 }

@@ -119,7 +119,7 @@ impl Shard {
             partitions.iter().map(delete).collect()
         });
         self.turn(now, |_, turn| {
-            turn.write(records, Then::Nothing);
+            turn.write_tombstones(records, Then::Nothing);
             turn.reply_when_durable(ticket, Reply::DeleteOffsets(reply));
         })
     }

@@ -207,6 +207,18 @@ pub struct CommittedOffset {
     pub topic_id: Option<Uuid>,
 }
 
+/// A topic that was deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedTopic {
+    /// Its name, which may be another topic's by now.
+    pub name: TopicName,
+    /// Its id.
+    pub id: Uuid,
+    /// Whether offsets under its name that do not say which topic they are of are taken for its own: no other topic had the name
+    /// since, as far as is known.
+    pub is_last: bool,
+}
+
 /// The answer to OffsetDelete: one result per partition, in the request's order.
 pub type DeleteOffsetsReply = Result<Vec<Result<(), GroupError>>, GroupError>;
 

@@ -8,7 +8,7 @@
 //! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at
 //! [`Shard::next_deadline`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::error::{AppendError, GroupError};
@@ -94,6 +94,8 @@ pub struct Shard {
     pub(crate) offsets: Offsets,
     pub(crate) in_flight: BTreeMap<AppendId, Write>,
     pub(crate) timers: Timers,
+    /// Groups with records of which it is not known yet whether they are committed: they are left alone.
+    pub(crate) unsettled: BTreeSet<GroupId>,
     next_append: u64,
 }
 
@@ -106,6 +108,7 @@ impl Shard {
             offsets: Offsets::default(),
             in_flight: BTreeMap::new(),
             timers: Timers::default(),
+            unsettled: BTreeSet::new(),
             next_append: 0,
         }
     }
@@ -130,10 +133,33 @@ impl Shard {
         }
     }
 
+    /// The same for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group is not to be
+    /// shown or asked.
+    pub fn replay_unsettled(&mut self, record: Record) {
+        self.unsettled.insert(record.group().clone());
+        self.replay(record);
+    }
+
+    /// Whether all that is known of the group is committed, or was decided here.
+    pub fn is_settled(&self, group: &str) -> bool {
+        !self.unsettled.contains(group)
+    }
+
     /// Everything is replayed: the sessions of the members begin.
     pub fn loaded(&mut self, now: Now) -> Effects {
+        let settled = self.groups.keys().filter(|group| !self.unsettled.contains(*group)).cloned().collect();
+        self.begin(&settled, now)
+    }
+
+    /// All that was replayed is committed.
+    pub fn settled(&mut self, now: Now) -> Effects {
+        let settled = std::mem::take(&mut self.unsettled);
+        self.begin(&settled, now)
+    }
+
+    fn begin(&mut self, begun: &BTreeSet<GroupId>, now: Now) -> Effects {
         self.turn(now, |groups, turn| {
-            for group in groups.values_mut() {
+            for group in groups.values_mut().filter(|group| begun.contains(&group.id)) {
                 for member in group.members.keys() {
                     group.restart_session(member, turn);
                 }
@@ -200,9 +226,16 @@ impl Shard {
 
     /// The fate of an append: durable (committed, not only written), or not there and never will be.
     pub fn appended(&mut self, id: AppendId, result: Result<(), AppendError>, now: Now) -> Effects {
-        let Some(Write { records, then, replies }) = self.in_flight.remove(&id) else { return Effects::default() };
+        let Some(write) = self.in_flight.remove(&id) else { return Effects::default() };
+        let Write { records, then, replies, parts_left, spoiled } = write;
         if result.is_ok() {
             self.apply_offsets(&records);
+        }
+        let result = spoiled.map_or(result, Err);
+        if let Err(error) = result {
+            for (_, part) in self.in_flight.range_mut(AppendId(id.0 + 1)..AppendId(id.0 + 1 + parts_left)) {
+                part.spoiled = Some(error);
+            }
         }
         let then = match then {
             Then::Created(group) if self.offsets.has(&group) || self.is_in_flight(&group) => Then::Nothing,

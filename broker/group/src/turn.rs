@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::GroupError;
+use crate::error::{AppendError, GroupError};
 use crate::group::{ClassicGroup, Member};
 use crate::ids::{GroupId, MemberId, Now, Ticket};
 use crate::record::Record;
@@ -25,7 +25,23 @@ pub(crate) struct Write {
     pub(crate) then: Then,
     /// Delivered on success; on failure, the same kinds of reply with the error.
     pub(crate) replies: Vec<(Ticket, Reply)>,
+    /// How many of the writes that come next are parts of the same change: what fails here fails there.
+    pub(crate) parts_left: u64,
+    /// A part before it has failed.
+    pub(crate) spoiled: Option<AppendError>,
 }
+
+impl Write {
+    fn new(records: Vec<Record>, then: Then) -> Write {
+        Write { records, then, replies: Vec::new(), parts_left: 0, spoiled: None }
+    }
+}
+
+/// Tombstones of one batch, in bytes: well below what `max.message.bytes` lets into the topic unless somebody lowers it, Kafka's
+/// default being 1 MiB.
+const PART_BYTES: usize = 500_000;
+/// What a tombstone takes besides its group's and topic's names, at most.
+const TOMBSTONE_BYTES: usize = 40;
 
 /// What becomes of the group when its records are durable, or when they failed.
 #[derive(Debug)]
@@ -69,8 +85,33 @@ impl<'a> Turn<'a> {
     /// Writes the records together, if there are any.
     pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
         if !records.is_empty() {
-            self.writes.push(Write { records, then, replies: Vec::new() });
+            self.writes.push(Write::new(records, then));
         }
+    }
+
+    /// Writes tombstones, in as many batches as they need: a group may have more offsets than fit in one. They are one change all the
+    /// same: `then` and whoever waits hear of the first failure.
+    pub(crate) fn write_tombstones(&mut self, tombstones: Vec<Record>, then: Then) {
+        let mut parts: Vec<Vec<Record>> = Vec::new();
+        let mut room = 0;
+        for tombstone in tombstones {
+            let bytes = TOMBSTONE_BYTES + tombstone.names_len();
+            match parts.last_mut().filter(|_| bytes <= room) {
+                Some(part) => part.push(tombstone),
+                None => {
+                    parts.push(vec![tombstone]);
+                    room = PART_BYTES;
+                }
+            }
+            room = room.saturating_sub(bytes);
+        }
+        let Some(last) = parts.pop() else { return };
+        let mut parts_left = parts.len() as u64;
+        for part in parts {
+            self.writes.push(Write { parts_left, ..Write::new(part, Then::Nothing) });
+            parts_left -= 1;
+        }
+        self.writes.push(Write::new(last, then));
     }
 
     /// Replies when what this turn writes is durable; at once if it writes nothing.

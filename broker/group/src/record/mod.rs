@@ -127,6 +127,14 @@ impl Record {
         format::decode(key, value)
     }
 
+    /// The bytes of the names in its key.
+    pub(crate) fn names_len(&self) -> usize {
+        match self {
+            Record::OffsetCommit { key, .. } => key.group.len() + key.topic.len(),
+            Record::GroupMetadata { group, .. } => group.len(),
+        }
+    }
+
     /// The group it belongs to.
     pub fn group(&self) -> &GroupId {
         match self {

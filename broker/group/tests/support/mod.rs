@@ -96,7 +96,8 @@ impl World {
                 self.carry_out(effects);
             }
             ["topic", topic, "is", "deleted"] => {
-                let effects = self.shard.topics_deleted(&[(topic.into(), Uuid::nil())], self.now);
+                let deleted = DeletedTopic { name: topic.into(), id: Uuid::nil(), is_last: true };
+                let effects = self.shard.topics_deleted(&[deleted], self.now);
                 self.carry_out(effects);
             }
             ["fetch"] => {
