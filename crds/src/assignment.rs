@@ -10,10 +10,12 @@
 //! - `reassignment`: the operator moves replicas
 //! - `recovery`: what is left when no in-sync member is valid
 //! - `damage`: a broker gives up a replica that it can't read
+//! - `age`: which of two entries is newer, or that history forked
 //!
-//! Always: a change adds 1 to the partition epoch; a change of leader adds 1 to the leader epoch; neither ever falls; the ISR
-//! never shrinks below the floor; who has a leader has no reports.
+//! Always: a change adds 1 to the partition epoch; a change of leader, and a change by which a replica leaves, adds 1 to the leader
+//! epoch; neither ever falls; the ISR never shrinks below the floor; who has a leader has no reports.
 
+mod age;
 mod damage;
 mod election;
 mod high_watermark;
@@ -27,6 +29,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use age::Age;
 pub use damage::Remedy;
 pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
@@ -77,6 +80,10 @@ pub struct IsrMember {
         "a leader can not change without its epoch"
     ),
     validation = (
+        "self.leaderEpoch > oldSelf.leaderEpoch || oldSelf.replicas.all(b, b in self.replicas)",
+        "a replica can not leave without a new leader epoch"
+    ),
+    validation = (
         "(!has(self.leader) || self.leader in self.replicas) && self.isr.all(m, m.broker in self.replicas) \
          && (!has(self.adding) || self.adding.all(b, b in self.replicas)) \
          && (!has(self.removing) || self.removing.all(b, b in self.replicas))",
@@ -102,7 +109,7 @@ pub struct Assignment {
     /// Who leads; `None` while no in-sync member can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<BrokerId>,
-    /// Grows by 1 with each change of leader, from 0.
+    /// Grows by 1 with each change of leader, and when a replica leaves, from 0.
     #[schemars(range(min = 0))]
     pub leader_epoch: i32,
     /// Grows by 1 with each change at all, from 0: the token of compare-and-swap.
@@ -236,11 +243,21 @@ pub enum Refusal {
 }
 
 impl Assignment {
-    /// A partition that nobody holds yet, or `None` while no replica is there to lead it.
+    /// A partition that nobody holds yet, or `None` while no replica is there to lead it. In sync are the replicas that are there and
+    /// stay, or where there is none the draining ones. Nothing is acknowledged yet, so the ISR may be below the floor: until others
+    /// have joined, it acknowledges nothing that needs more.
     pub fn create(partition: i32, replicas: Vec<BrokerId>, live: &Live) -> Option<Self> {
-        let member =
-            |broker: &BrokerId| Some(IsrMember { broker: *broker, incarnation: live.get(broker)?.incarnation });
-        let isr: Vec<IsrMember> = replicas.iter().filter_map(member).collect();
+        let in_sync = |draining: bool| -> Vec<IsrMember> {
+            let member = |broker: &BrokerId| {
+                let there = live.get(broker).filter(|there| there.draining == draining)?;
+                Some(IsrMember { broker: *broker, incarnation: there.incarnation })
+            };
+            replicas.iter().filter_map(member).collect()
+        };
+        let mut isr = in_sync(false);
+        if isr.is_empty() {
+            isr = in_sync(true);
+        }
         let mut created = Self {
             partition,
             replicas,
@@ -262,11 +279,11 @@ impl Assignment {
     }
 
     /// Whether `broker` leads with what its disk holds now. `acted_on` is the newest that it ever acted on: anything older
-    /// comes from an API server that was set back, and moves nobody.
+    /// or a fork of it comes from an API server that was set back, and moves nobody.
     pub fn may_lead(&self, broker: BrokerId, incarnation: Incarnation, acted_on: Option<Epochs>) -> bool {
         self.leader == Some(broker)
             && self.isr.contains(&IsrMember { broker, incarnation })
-            && acted_on.is_none_or(|acted_on| self.epochs() >= acted_on)
+            && acted_on.is_none_or(|acted_on| matches!(self.epochs().age(acted_on), Age::Same | Age::Newer))
     }
 
     /// On how many brokers the partition is kept when no reassignment is under way.
@@ -295,7 +312,10 @@ impl Assignment {
             return Err(Refusal::Unchanged);
         }
         next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
-        if next.leader != self.leader {
+        // A replica that leaves removes its log. Should it come back, its leader must not count what it had before: positions are
+        // counted in one leader epoch (Kafka: PartitionChangeBuilder, triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).
+        let leaves = |broker: &BrokerId| !next.replicas.contains(broker);
+        if next.leader != self.leader || self.replicas.iter().any(leaves) {
             next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
         }
         Ok(next)

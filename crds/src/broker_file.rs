@@ -24,7 +24,7 @@ pub struct BrokerFile {
     pub namespace: String,
     /// The data directory: where the broker's volume is mounted, or a folder in it.
     pub data: PathBuf,
-    /// Where metrics and probes are served.
+    /// Where metrics and probes are served; `0.0.0.0` as in listeners.
     pub http: SocketAddr,
     /// Where clients and other brokers connect.
     pub listeners: Vec<BrokerListener>,
@@ -39,7 +39,7 @@ pub struct BrokerFile {
 pub struct BrokerListener {
     /// The listener's name in the KafkaCluster.
     pub name: String,
-    /// Where to listen.
+    /// Where to listen; `0.0.0.0` stands for every address, of IPv6 too where there is any.
     pub bind: SocketAddr,
 }
 

@@ -3,16 +3,21 @@
 //! Each entry is tested by partition number and partition epoch, so writers of different partitions of one object never
 //! disturb each other, and a writer that saw an older entry changes nothing.
 //!
-//! Always: what is written is what a transition of [`crate::assignment`] made of the very entry that was read.
+//! Always: what is written is what a transition of [`crate::assignment`] made of the very entry that was read; fields that this version does
+//! not know stay as they are.
 
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::Status,
 };
-use serde_json::{Value, json};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
 
-use crate::{KafkaAssignment, assignment::Assignment};
+use crate::{
+    KafkaAssignment,
+    assignment::{Age, Assignment},
+};
 
 /// Puts `next` in the place of the entries of the same partitions in `read`, and answers which partitions could not be written
 /// because their entry has changed since: read again and think again.
@@ -56,6 +61,80 @@ pub async fn bury(api: &Api<KafkaAssignment>, read: &KafkaAssignment) -> Result<
     apply(api, read, vec![json!({ "op": "add", "path": "/spec/deleted", "value": true })]).await.map(drop)
 }
 
+/// Why the API server refused, in its own sentence where it gave one: the whole answer is for nobody's log.
+pub fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) => format!("{} ({})", status.reason, status.code),
+        error => error.to_string(),
+    }
+}
+
+/// Puts what is `known` in the place of entries in `read` that are older, adds those that `read` lacks, and a tombstone that it lacks: an
+/// API server that was set back shows what was before. False: the object has changed since it was read.
+pub async fn put_back(
+    api: &Api<KafkaAssignment>,
+    read: &KafkaAssignment,
+    known: &KafkaAssignment,
+) -> Result<bool, kube::Error> {
+    let mut operations = Vec::new();
+    for entry in &known.spec.partitions {
+        let shown = read.spec.partitions.iter().enumerate().find(|(_, shown)| shown.partition == entry.partition);
+        match shown {
+            Some((index, shown)) if shown.age(entry) == Age::Older => {
+                operations.extend(in_place_of(index, shown, entry))
+            }
+            Some(_) => {}
+            None => operations.push(json!({ "op": "add", "path": "/spec/partitions/-", "value": entry })),
+        }
+    }
+    if known.spec.deleted && !read.spec.deleted {
+        operations.push(json!({ "op": "add", "path": "/spec/deleted", "value": true }));
+    }
+    if operations.is_empty() {
+        return Ok(true);
+    }
+    let version = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": read.resource_version() });
+    apply(api, read, [version].into_iter().chain(operations).collect()).await
+}
+
+/// Makes `after` of the object that was read as `before`, by compare-and-swap, and touches nothing else: a field that this version does not
+/// know stays. Lists are replaced whole.
+pub async fn swap<K>(api: &Api<K>, before: &K, after: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    api.patch(&before.name_any(), &PatchParams::default(), &swapping(before, after)).await
+}
+
+/// The same of the object's status.
+pub async fn swap_status<K>(api: &Api<K>, before: &K, after: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    api.patch_status(&before.name_any(), &PatchParams::default(), &swapping(before, after)).await
+}
+
+fn swapping<K: Resource<DynamicType = ()> + Serialize>(before: &K, after: &K) -> Patch<Value> {
+    let tree = |object: &K| serde_json::to_value(object).expect("an object is JSON");
+    let mut patch = difference(&tree(before), &tree(after));
+    // The version makes the patch a compare-and-swap.
+    patch["metadata"]["resourceVersion"] = json!(before.meta().resource_version);
+    Patch::Merge(patch)
+}
+
+/// The merge patch (RFC 7386) that makes `after` of `before`.
+fn difference(before: &Value, after: &Value) -> Value {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
+    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = after.iter().filter_map(|(key, value)| match before.get(key) {
+        Some(old) if old == value => None,
+        Some(old) => Some((key.clone(), difference(old, value))),
+        None => Some((key.clone(), value.clone())),
+    });
+    Value::Object(gone.chain(changed).collect::<Map<_, _>>())
+}
+
 /// Whether the patch was applied; false when one of its tests failed.
 async fn apply(
     api: &Api<KafkaAssignment>,
@@ -87,12 +166,24 @@ fn replace(read: &KafkaAssignment, next: &[Assignment]) -> Vec<Value> {
             "partition {}: a transition adds 1 to the partition epoch that was read",
             entry.partition
         );
-        let path = format!("/spec/partitions/{index}");
-        operations.extend([
-            json!({ "op": "test", "path": format!("{path}/partition"), "value": entry.partition }),
-            json!({ "op": "test", "path": format!("{path}/partitionEpoch"), "value": before.partition_epoch }),
-            json!({ "op": "replace", "path": path, "value": entry }),
-        ]);
+        operations.extend(in_place_of(index, before, entry));
     }
+    operations
+}
+
+/// Makes `after` of the entry at `index` if it is the one that was read as `before`, field by field: others stay.
+fn in_place_of(index: usize, before: &Assignment, after: &Assignment) -> Vec<Value> {
+    let path = |field: &str| format!("/spec/partitions/{index}/{field}");
+    let mut operations = vec![
+        json!({ "op": "test", "path": path("partition"), "value": before.partition }),
+        json!({ "op": "test", "path": path("partitionEpoch"), "value": before.partition_epoch }),
+        json!({ "op": "test", "path": path("leaderEpoch"), "value": before.leader_epoch }),
+    ];
+    let tree = |entry: &Assignment| serde_json::to_value(entry).expect("an entry is JSON");
+    let Value::Object(changed) = difference(&tree(before), &tree(after)) else { return operations };
+    operations.extend(changed.into_iter().map(|(field, value)| match value {
+        Value::Null => json!({ "op": "remove", "path": path(&field) }),
+        value => json!({ "op": "add", "path": path(&field), "value": value }),
+    }));
     operations
 }

@@ -26,8 +26,8 @@ use crate::{
     status = "KafkaTopicStatus",
     derive = "PartialEq",
     doc = "A topic of a Kafka cluster.",
-    shortname = "kt",
-    category = "kafka",
+    shortname = "okt",
+    category = "ottla",
     selectable = ".spec.clusterRef.name",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
     printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions"),
@@ -102,7 +102,7 @@ pub struct KafkaTopicSpec {
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
     /// What becomes of the records when this object is deleted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::words::deletion_policy")]
     pub deletion_policy: DeletionPolicy,
 }
 

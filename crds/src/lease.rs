@@ -25,7 +25,7 @@ pub use door::at as answers_at;
 pub use hold::hold;
 pub use observe::{Sighting, Sightings, observe};
 
-use crate::assignment::Incarnation;
+use crate::{assignment::Incarnation, versions::SetBacks};
 
 /// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take over.
 pub const DEADLINE: Duration = Duration::from_secs(4);
@@ -73,14 +73,15 @@ pub enum Sight {
 pub struct Observed {
     record: Option<(LeaseSpec, Instant)>,
     changed: bool,
+    forgotten: bool,
 }
 
 impl Observed {
     /// Takes note of a record.
     pub fn see(&mut self, record: &LeaseSpec, now: Instant) {
         let known = self.record.as_ref().map(|(known, _)| known);
-        if known != Some(record) {
-            self.changed = known.is_some();
+        if known != Some(record) || self.forgotten {
+            self.changed = known.is_some() && !std::mem::take(&mut self.forgotten);
             self.record = Some((record.clone(), now));
         }
     }
@@ -100,6 +101,12 @@ impl Observed {
         } else {
             Sight::Alive
         }
+    }
+
+    /// The record may be another's by now, or from the past: the next sight is the first.
+    pub fn forget(&mut self, now: Instant) {
+        self.start_anew(now);
+        self.forgotten = true;
     }
 
     /// Forgets how long it has been watching: after a stall or a lost watch, silence may have been the observer's own.
@@ -126,6 +133,8 @@ pub struct Claim {
     pub pace: Pace,
     /// The lease as this process saw it.
     pub observed: Observed,
+    /// Told when a renewal shows that the API server was set back.
+    pub set_backs: SetBacks,
 }
 
 impl Claim {

@@ -24,13 +24,15 @@ pub mod names;
 pub mod plan;
 mod pod_template;
 mod schema;
+pub mod versions;
 pub mod watch;
+mod words;
 
 pub use counted::counted;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, Listener,
-    ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
+    BrokerOverride, BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus,
+    Listener, ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,

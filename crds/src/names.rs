@@ -22,6 +22,17 @@ pub const MISSING_ANNOTATION: &str = "ottla.io/missing";
 /// The annotation with what a broker's data directory has counted while it was in use, on its Lease, behind the number of the start that
 /// says so (`7/1234`): a directory that has counted less is an older copy.
 pub const TICKS_ANNOTATION: &str = "ottla.io/ticks";
+/// The annotation with the resource version in which the holder of a Lease wrote it before; 0 if it did not. A Lease whose own version is
+/// lower was written after the API server was set back, of which its holder did not know yet.
+pub const SEEN_ANNOTATION: &str = "ottla.io/seen";
+/// The annotation with how many entries of assignments a broker knows in a newer version than the API server shows, on its Lease;
+/// [`NOT_COMPARED`] until it has compared all of them.
+pub const NEWER_ANNOTATION: &str = "ottla.io/newer";
+/// What [`NEWER_ANNOTATION`] says while a broker lists everything anew.
+pub const NOT_COMPARED: &str = "unknown";
+/// The annotation with the partitions of which the API server shows another history than the one that a broker acts on, on its Lease:
+/// `topic-0,topic-1`, an asterisk where they are too many to name.
+pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {
@@ -111,6 +122,18 @@ fn fnv1a(parts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+/// Whether two different topics would share the name of a metric, where dots become underscores. Kafka refuses to create the second
+/// of them.
+pub fn colliding(one: &str, other: &str) -> bool {
+    let in_metrics = |byte| if byte == b'.' { b'_' } else { byte };
+    one != other && one.bytes().map(in_metrics).eq(other.bytes().map(in_metrics))
+}
+
+/// What topics that would share the name of a metric have in common.
+pub fn without_dots(topic: &str) -> String {
+    topic.replace('.', "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +192,11 @@ mod tests {
             }
         }
         assert_eq!(assignment("orders", id, 64), "orders.0000000000000000000000008c8d9f0e.64");
+    }
+
+    #[test]
+    fn dots_and_underscores_collide() {
+        assert!(colliding("a.b", "a_b") && colliding("a.b_c", "a_b.c"));
+        assert!(!colliding("a.b", "a.b") && !colliding("a.b", "a-b") && !colliding("a.", "a_b"));
     }
 }

@@ -3,10 +3,23 @@
 //! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off grows to. And
 //! never just when the others do: an API server that comes back must not be met by all of them at once.
 
+//!
+//! A word or a field that this version does not know ends no watch: see [`watcher`].
+
+use std::fmt::Debug;
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
-use kube::runtime::watcher::{Config, ExponentialBackoff};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, future};
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch::Receiver;
+
+use crate::versions::SetBacks;
 
 const FIRST: Duration = Duration::from_millis(250);
 /// A hundred brokers with three watches each try a hundred times a second then: half as often as they try to renew their Leases.
@@ -26,9 +39,93 @@ pub fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times().with_jitter().into()
 }
 
+/// The events of a watch that begins anew when it breaks, and with a list after the API server was found to be set back. An object that
+/// this version can't read is no event: a warning tells of it, and what was known of it stays known until it is changed.
+pub fn watcher<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: Config,
+    set_backs: &SetBacks,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let begin = move || {
+        let events = watcher::watcher(api.clone(), config.clone()).backoff(backoff());
+        let whole = events.filter_map(|event| future::ready(event.map(whole_event).transpose()));
+        // Who has written which field is as much as the object itself, and used by nobody.
+        whole.modify(|object: &mut K| object.meta_mut().managed_fields = None).boxed()
+    };
+    relisting(begin, set_backs)
+}
+
+/// What `begin` gives, from its beginning again each time that the API server was set back.
+pub(crate) fn relisting<T: 'static>(
+    begin: impl Fn() -> BoxStream<'static, T> + Send + 'static,
+    set_backs: &SetBacks,
+) -> BoxStream<'static, T> {
+    let told: Receiver<u64> = set_backs.told();
+    let events = stream::unfold((begin(), told, begin), |(mut events, mut told, begin)| async move {
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = told.changed() => events = begin(),
+                event = events.next() => return event.map(|event| (event, (events, told, begin))),
+            }
+        }
+    });
+    events.boxed()
+}
+
+fn whole_event<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    Some(match event {
+        Event::Apply(guard) => Event::Apply(whole(guard)?),
+        Event::InitApply(guard) => Event::InitApply(whole(guard)?),
+        Event::Delete(guard) => Event::Delete(whole(guard)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+fn whole<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K> {
+    match guard.0 {
+        Ok(object) => Some(object),
+        Err(malformed) => {
+            let (name, namespace) = (malformed.metadata.name, malformed.metadata.namespace);
+            tracing::warn!(kind = %K::kind(&()), name, namespace, error = malformed.error,
+                "passed over an object that this version can not read: what was known of it goes on to hold");
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::KafkaTopic;
+    use serde_json::json;
+
+    #[test]
+    fn a_malformed_object_is_passed_over_and_nothing_else() {
+        let object = |partitions: serde_json::Value| {
+            let spec = json!({ "clusterRef": { "name": "prod" }, "partitions": partitions });
+            serde_json::from_value::<DeserializeGuard<KafkaTopic>>(json!({ "metadata": { "name": "a" }, "spec": spec }))
+                .unwrap()
+        };
+        assert!(matches!(whole_event(Event::Apply(object(json!(3)))), Some(Event::Apply(_))));
+        assert!(whole_event(Event::Apply(object(json!("three")))).is_none());
+        assert!(whole_event(Event::InitApply(object(json!("three")))).is_none());
+        assert!(matches!(whole_event::<KafkaTopic>(Event::InitDone), Some(Event::InitDone)));
+    }
+
+    #[tokio::test]
+    async fn when_the_api_server_was_set_back_everything_is_listed_anew() {
+        let set_backs = SetBacks::default();
+        let begin = || stream::iter(["a", "b"]).chain(stream::pending()).boxed();
+        let mut events = relisting(begin, &set_backs);
+        assert_eq!((events.next().await, events.next().await), (Some("a"), Some("b")));
+        set_backs.note(Some(3), Some(7));
+        assert_eq!((events.next().await, events.next().await), (Some("a"), Some("b")));
+    }
 
     #[test]
     fn waits_grow_to_a_few_seconds_and_no_two_watches_keep_step() {

@@ -98,6 +98,22 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
             "minInSyncReplicas can not be more than replicationFactor",
         ),
         (
+            with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": null } } })),
+            "defaults.minInSyncReplicas can not be more than defaults.replicationFactor, which is 1 where it is not set",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "config": { "num.partitions": "6" } } })),
+            "defaults.partitions and num.partitions in config differ: set only one of them",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "config": { "default.replication.factor": "2" } } })),
+            "defaults.replicationFactor and default.replication.factor in config differ: set only one of them",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "config": { "min.insync.replicas": "1" } } })),
+            "defaults.minInSyncReplicas and min.insync.replicas in config differ: set only one of them",
+        ),
+        (
             with(
                 &cluster(),
                 json!({ "spec": { "listeners": [{ "name": "a", "port": 9092 }, { "name": "b", "port": 9092 }] } }),
@@ -165,15 +181,11 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
         ),
         (topic(), json!({ "spec": { "clusterRef": { "name": "test" } } }), "clusterRef is immutable"),
         (topic(), json!({ "spec": { "topicName": "Orders" } }), "topicName is immutable"),
+        (cluster(), json!({ "spec": { "brokers": { "storage": { "size": "99999Mi" } } } }), SIZE),
         (
-            with(&cluster(), json!({ "spec": { "defaults": null } })),
-            json!({ "spec": { "brokers": { "replicas": 2 } } }),
-            "brokers.replicas can not be reduced yet",
-        ),
-        (
-            cluster(),
-            json!({ "spec": { "brokers": { "storage": { "size": "99999Mi" } } } }),
-            "brokers.storage.size can not be reduced",
+            with(&cluster(), json!({ "status": { "volumeSize": "50Gi" } })),
+            json!({ "spec": { "brokers": { "storage": { "size": "49Gi" } } } }),
+            SIZE,
         ),
         (
             cluster(),
@@ -228,6 +240,8 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
     }
 }
 
+const SIZE: &str = "brokers.storage.size can not be reduced below what the brokers' volumes have (status.volumeSize)";
+
 #[test]
 fn what_users_and_brokers_do_is_taken() {
     for (old, changes) in [
@@ -235,6 +249,15 @@ fn what_users_and_brokers_do_is_taken() {
         (
             cluster(),
             json!({ "spec": { "brokers": { "replicas": 5, "storage": { "size": "0.2Ti" } }, "paused": true } }),
+        ),
+        // 30 was typed for 3, and a size that no volume has got.
+        (
+            with(&cluster(), json!({ "spec": { "brokers": { "replicas": 30 } } })),
+            json!({ "spec": { "brokers": { "replicas": 3 } } }),
+        ),
+        (
+            with(&cluster(), json!({ "status": { "volumeSize": "50Gi" } })),
+            json!({ "spec": { "brokers": { "storage": { "size": "50Gi" } } } }),
         ),
         (assignment(), json!({ "spec": { "deleted": true } })),
         (

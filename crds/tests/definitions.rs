@@ -51,12 +51,20 @@ fn a_definition_fits_into_the_annotation_of_kubectl_apply() {
     }
 }
 
+/// Strimzi's kinds have the category `strimzi` and short names such as `k` and `kt`, and people type `kubectl delete CATEGORY --all`: what
+/// they delete must not be another project's, nor the assignments, which are Ottla's memory of where records are.
 #[test]
-fn every_kind_can_be_found_the_way_users_know() {
+fn every_kind_has_names_that_no_other_project_has_and_no_category_deletes_an_assignment() {
     for crd in ottla_crds::all() {
         let names = &crd.spec.names;
-        assert_eq!(names.categories.as_deref(), Some(&["kafka".to_owned()][..]));
-        assert_eq!(names.short_names.as_ref().map(Vec::len), Some(1));
+        let (short, category) = match names.kind.as_str() {
+            "KafkaCluster" => ("okc", Some("ottla")),
+            "KafkaTopic" => ("okt", Some("ottla")),
+            "KafkaAssignment" => ("oka", None),
+            kind => panic!("the names of {kind} are not decided"),
+        };
+        assert_eq!(names.short_names.as_deref(), Some(&[short.to_owned()][..]), "{}", names.kind);
+        assert_eq!(names.categories, category.map(|category| vec![category.to_owned()]), "{}", names.kind);
         let columns = crd.spec.versions[0].additional_printer_columns.as_deref().unwrap_or_default();
         assert_eq!(columns.last().map(|column| column.name.as_str()), Some("Age"), "{}", names.kind);
     }

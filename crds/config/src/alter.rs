@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::layers::in_force;
+use crate::layers::{Given, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, SettingError, Value};
-use crate::{Config, check_broker_config, check_topic_config};
+use crate::setting::{Entity, Kind, SettingError, UpdateMode, Value};
+use crate::{Config, check_broker_config, check_each, check_own_config, check_topic_config};
 
 /// What is done to a setting; the numbers are IncrementalAlterConfigs'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,26 +53,55 @@ pub fn alter_topic(
 ) -> Result<Config, SettingError> {
     let altered = alter(Entity::Topic, overrides, changes, |name| {
         let setting = Entity::Topic.setting(name).ok()?;
-        in_force(setting, Some(overrides), &broker.config)
+        in_force(&setting, Some(overrides), &broker.given)
     })?;
     check_topic_config(&altered, broker)?;
     Ok(altered)
 }
 
-/// The cluster's broker settings after the changes.
+/// The settings of all brokers together after the changes.
 pub fn alter_broker(config: &Config, changes: &[Change<'_>]) -> Result<Config, SettingError> {
+    check_dynamic(changes)?;
     for (_, name, _) in changes {
-        match Entity::Broker.setting(name) {
-            Ok(setting) if !setting.dynamic => return Err(SettingError::ReadOnly { name: setting.name }),
-            _ => {}
+        if Entity::Broker.setting(name).is_ok_and(|setting| setting.update_mode == UpdateMode::PerBroker) {
+            return Err(SettingError::PerBroker { name: (*name).to_owned() });
         }
     }
+    let given = Given { cluster: config.clone(), own: Config::new() };
     let altered = alter(Entity::Broker, config, changes, |name| {
         let setting = Entity::Broker.setting(name).ok()?;
-        in_force(setting, None, config)
+        in_force(&setting, None, &given)
     })?;
     check_broker_config(&altered)?;
     Ok(altered)
+}
+
+/// A broker's own settings, which are `own` before the changes, after them.
+pub fn alter_one_broker(broker: &BrokerSettings, own: &Config, changes: &[Change<'_>]) -> Result<Config, SettingError> {
+    check_dynamic(changes)?;
+    let given = Given { cluster: broker.given.cluster.clone(), own: own.clone() };
+    let altered = alter(Entity::Broker, own, changes, |name| {
+        let setting = Entity::Broker.setting(name).ok()?;
+        in_force(&setting, None, &given)
+    })?;
+    check_own_config(&given.cluster, &altered)?;
+    Ok(altered)
+}
+
+/// Whether a group or a subscription may be changed so: nothing keeps its settings, because nothing would obey them, so only what
+/// changes nothing is accepted.
+pub fn check_changes(entity: Entity, changes: &[Change<'_>]) -> Result<(), SettingError> {
+    let altered = alter(entity, &Config::new(), changes, |name| entity.setting(name).ok()?.default_value())?;
+    check_each(entity, &altered)
+}
+
+fn check_dynamic(changes: &[Change<'_>]) -> Result<(), SettingError> {
+    for (_, name, _) in changes {
+        if Entity::Broker.setting(name).is_ok_and(|setting| !setting.is_dynamic()) {
+            return Err(SettingError::ReadOnly { name: (*name).to_owned() });
+        }
+    }
+    Ok(())
 }
 
 fn alter(

@@ -1,4 +1,4 @@
-//! The settings of brokers that Ottla obeys or holds at Kafka's default. The others are in `plumbing`.
+//! The settings of brokers that Ottla obeys, and some that it holds at Kafka's default. The others are in `plumbing`.
 //!
 //! What Kafka has no setting for is called `ottla.…`.
 
@@ -9,7 +9,7 @@ use crate::plumbing;
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, Min, MinOr, OneOf, Range, Ratio};
-use crate::setting::{Fallback, Kind, Setting};
+use crate::setting::{Fallback, Kind, Setting, UpdateMode};
 use crate::topic::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
     TIMESTAMP_TYPES, UNCLEAN, ZSTD_LEVELS,
@@ -19,8 +19,9 @@ use crate::topic::{
 pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
     LazyLock::new(|| TABLE.iter().copied().chain(plumbing::settings()).map(|s| (s.name, s)).collect());
 
-pub(crate) const READ_ONLY: bool = false;
-pub(crate) const DYNAMIC: bool = true;
+pub(crate) const READ_ONLY: UpdateMode = UpdateMode::ReadOnly;
+pub(crate) const PER_BROKER: UpdateMode = UpdateMode::PerBroker;
+pub(crate) const DYNAMIC: UpdateMode = UpdateMode::ClusterWide;
 pub(crate) const NULL: Option<&str> = None;
 
 /// Kafka's own check of a retention time: no limit, or at least one.
@@ -47,7 +48,7 @@ const TABLE: &[Setting] = &[
     broker("fetch.max.bytes", Int, Some("57671680"), Min(1024), READ_ONLY,
         Enforced("The most that one fetch is answered with, whatever the client asks for.")),
     broker("follower.replication.throttled.rate", Long, Some(NEVER), Min(0), DYNAMIC,
-        Enforced("The most bytes that a broker fetches in a second for throttled replicas that are not in sync.")),
+        Enforced("The most bytes that a broker fetches in a second for throttled replicas that are not in sync.")).unlisted(),
     broker("group.initial.rebalance.delay.ms", Int, Some("3000"), Min(0), READ_ONLY,
         Enforced("How long the first rebalance of an empty group waits for more members.")),
     broker("group.max.session.timeout.ms", Int, Some("1800000"), Min(0), READ_ONLY,
@@ -59,7 +60,7 @@ const TABLE: &[Setting] = &[
     broker("leader.imbalance.check.interval.seconds", Long, Some("300"), Min(1), READ_ONLY,
         Enforced("How long a broker must have been there until leaders return to it.")),
     broker("leader.replication.throttled.rate", Long, Some(NEVER), Min(0), DYNAMIC,
-        Enforced("The most bytes that a broker sends in a second for throttled replicas to those that are not in sync.")),
+        Enforced("The most bytes that a broker sends in a second for throttled replicas to those that are not in sync.")).unlisted(),
     broker("log.cleaner.delete.retention.ms", Long, Some("86400000"), Min(0), DYNAMIC, TOPIC_DEFAULT),
     broker("log.cleaner.enable", Boolean, Some("true"), Any, READ_ONLY,
         Fixed("topics whose cleanup.policy says so are always compacted")),
@@ -119,7 +120,7 @@ const TABLE: &[Setting] = &[
     broker("offsets.topic.num.partitions", Int, Some("50"), Min(1), READ_ONLY,
         Enforced("Partitions of __consumer_offsets: they decide who coordinates a group, so set it once, at first.")),
     broker("offsets.topic.replication.factor", Short, Some("3"), Min(1), READ_ONLY,
-        Enforced("Replicas of __consumer_offsets.")),
+        Enforced("Replicas of __consumer_offsets; where it is not set, no more than the cluster has brokers.")),
     // Kafka also takes less than a topic may have, and then cannot create the topic.
     broker("offsets.topic.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY,
         Enforced("Segment size of __consumer_offsets: small, so that compaction keeps it quick to load.")),
@@ -146,11 +147,25 @@ setting of their topic asks for it.")),
         Enforced("How long a follower may go without having caught up with its leader and count as in sync.")),
     broker("replica.selector.class", Text, NULL, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]), READ_ONLY,
         Enforced("Consumers that say in which rack they are are sent to the in-sync replica there, if this is set.")),
+    broker("share.coordinator.state.topic.min.isr", Short, Some("2"), Min(1), READ_ONLY, SHARE_STATE),
+    broker("share.coordinator.state.topic.num.partitions", Int, Some("50"), Min(1), READ_ONLY, SHARE_STATE),
+    broker("share.coordinator.state.topic.replication.factor", Short, Some("3"), Min(1), READ_ONLY, SHARE_STATE),
+    broker("share.coordinator.state.topic.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY, SHARE_STATE),
     broker("socket.request.max.bytes", Int, Some("104857600"), Min(1), READ_ONLY,
         Enforced("The largest request that is read; a client that announces more is disconnected.")),
+    broker("transaction.state.log.min.isr", Int, Some("2"), Min(1), READ_ONLY, TRANSACTION_STATE),
+    broker("transaction.state.log.num.partitions", Int, Some("50"), Min(1), READ_ONLY, TRANSACTION_STATE),
+    broker("transaction.state.log.replication.factor", Short, Some("3"), Min(1), READ_ONLY, TRANSACTION_STATE),
+    broker("transaction.state.log.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY, TRANSACTION_STATE),
     broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN),
 ];
 
+const TRANSACTION_STATE: Status = Enforced(
+    "For __transaction_state as it is made. Fewer replicas where it is not set and the cluster has fewer brokers.",
+);
+const SHARE_STATE: Status = Enforced(
+    "For __share_group_state as it is made. Fewer replicas where it is not set and the cluster has fewer brokers.",
+);
 const TOPIC_DEFAULT: Status = Enforced("The value for topics that do not set it themselves.");
 
 const fn broker(
@@ -158,15 +173,19 @@ const fn broker(
     kind: Kind,
     default: Option<&'static str>,
     valid: Valid,
-    dynamic: bool,
+    update_mode: UpdateMode,
     status: Status,
 ) -> Setting {
-    Setting { name, kind, default, valid, fallbacks: &[], dynamic, status }
+    Setting { name, kind, default, valid, fallbacks: &[], update_mode, listed: true, status }
 }
 
 impl Setting {
     const fn after(self, fallbacks: &'static [Fallback]) -> Setting {
         Setting { fallbacks, ..self }
+    }
+
+    const fn unlisted(self) -> Setting {
+        Setting { listed: false, ..self }
     }
 }
 

@@ -1,23 +1,24 @@
 //! Settings as DescribeConfigs tells them: every one there is, where its value comes from and what else it could be.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Config;
-use crate::layers::{Candidate, candidates, in_force};
+use crate::layers::{Candidate, Given, candidates, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, Setting, Value};
-use crate::throttle::THROTTLE_RATES;
+use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, Value};
+use crate::throttle::QUOTAS;
 
-/// One setting of a topic or a broker. Sorted by name: Kafka's own order is that of a hash table.
+/// One setting of a topic, a broker, a group or a subscription to clients' metrics. Sorted by name: Kafka's own order is that of a hash table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// Kafka's name for it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its value; `None` is null, and hides what is sensitive.
     pub value: Option<String>,
     /// Where the value comes from.
     pub source: Source,
-    /// Whether AlterConfigs is refused for it.
+    /// Whether no request can give it another value.
     pub read_only: bool,
     /// Whether the value must not be shown.
     pub sensitive: bool,
@@ -33,7 +34,7 @@ pub struct Described {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synonym {
     /// Where it was set: a topic's `retention.ms` may come from `log.retention.hours`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The value, in that setting's unit.
     pub value: Option<String>,
     /// Where it comes from.
@@ -46,7 +47,7 @@ pub struct Synonym {
 pub enum Source {
     /// The topic's own override.
     Topic = 1,
-    /// This broker's setting, which it follows while it runs.
+    /// This broker's own setting, which it follows while it runs.
     DynamicBroker = 2,
     /// The cluster's setting, which brokers follow while they run.
     DynamicDefaultBroker = 3,
@@ -58,24 +59,21 @@ pub enum Source {
 
 /// All settings of a topic with these overrides.
 pub fn describe_topic(overrides: &Config, broker: &BrokerSettings) -> Vec<Described> {
-    Entity::Topic.settings().values().map(|setting| describe(setting, Some(overrides), &broker.config)).collect()
+    let settings = Entity::Topic.settings().values();
+    let described = settings.filter(|setting| setting.listed || overrides.contains_key(setting.name));
+    described.map(|setting| describe(setting, Some(overrides), &broker.given)).collect()
 }
 
 /// All settings of a broker. The `facts` are what the broker is rather than what it was told (`node.id`, `log.dirs`,
 /// `listeners`, ...).
 pub fn describe_broker(broker: &BrokerSettings, facts: &BTreeMap<&str, String>) -> Vec<Described> {
-    let mut described = describe_brokers(broker);
+    let mut described = describe_brokers(&broker.given);
     for setting in &mut described {
-        if let Some(fact) = facts.get(setting.name) {
-            let synonym = Synonym { name: setting.name, value: Some(fact.clone()), source: Source::StaticBroker };
-            setting.value = Some(fact.clone());
+        if let Some(fact) = facts.get(&*setting.name) {
+            let (name, value) = (setting.name.clone(), Some(fact.clone()));
+            setting.value = value.clone();
             setting.source = Source::StaticBroker;
-            setting.synonyms.insert(0, synonym);
-        }
-        if THROTTLE_RATES.contains(&setting.name) {
-            // Kafka's tools set and clear them broker by broker, and clear only what they are shown so.
-            setting.source = Source::DynamicBroker;
-            setting.synonyms.iter_mut().for_each(|synonym| synonym.source = Source::DynamicBroker);
+            setting.synonyms.insert(0, Synonym { name, value, source: Source::StaticBroker });
         }
     }
     described
@@ -84,30 +82,74 @@ pub fn describe_broker(broker: &BrokerSettings, facts: &BTreeMap<&str, String>) 
 /// The settings that hold for all brokers together, as Kafka describes the broker without a name: only those that are
 /// set and can change while brokers run.
 pub fn describe_cluster(broker: &BrokerSettings) -> Vec<Described> {
-    let mut described = describe_brokers(broker);
-    described
-        .retain(|setting| broker.config.contains_key(setting.name) && setting.source == Source::DynamicDefaultBroker);
+    let together = Given { cluster: broker.given.cluster.clone(), own: Config::new() };
+    let mut described = describe_brokers(&together);
+    described.retain(|setting| {
+        together.cluster.contains_key(&*setting.name) && setting.source == Source::DynamicDefaultBroker
+    });
     for setting in &mut described {
         setting.synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
     }
     described
 }
 
-fn describe_brokers(broker: &BrokerSettings) -> Vec<Described> {
-    let mut described: Vec<Described> =
-        Entity::Broker.settings().values().map(|setting| describe(setting, None, &broker.config)).collect();
-    described.retain_mut(|setting| {
-        if THROTTLE_RATES.contains(&setting.name) {
-            // Where they are not set Kafka does not know them here, nor what they would be.
-            setting.synonyms.retain(|synonym| synonym.source != Source::Default);
-            return !setting.synonyms.is_empty();
+/// All settings of a group. None has its own yet: nothing would obey them.
+pub fn describe_group(broker: &BrokerSettings) -> Vec<Described> {
+    let described = Entity::Group.settings().values().map(|setting| {
+        let mut described = describe(setting, Some(&Config::new()), &broker.given);
+        if setting.fallbacks.is_empty() {
+            let value = described.value.clone();
+            described.synonyms.push(Synonym { name: setting.name.into(), value, source: Source::Default });
         }
-        true
+        described
     });
+    described.collect()
+}
+
+/// All settings of a subscription to clients' metrics, of which there are none: Kafka describes any name.
+pub fn describe_client_metrics() -> Vec<Described> {
+    let settings = Entity::ClientMetrics.settings().values();
+    settings.map(|setting| describe(setting, Some(&Config::new()), &Given::default())).collect()
+}
+
+fn describe_brokers(given: &Given) -> Vec<Described> {
+    let is_given = |name: &str| given.cluster.contains_key(name) || given.own.contains_key(name);
+    let settings = Entity::Broker.settings().values().filter(|setting| setting.listed || is_given(setting.name));
+    let mut described: Vec<Described> = settings.map(|setting| describe(setting, None, given)).collect();
+    for setting in described.iter_mut().filter(|setting| QUOTAS.contains(&&*setting.name)) {
+        // Kafka does not know here what they would be if they were not set.
+        setting.synonyms.retain(|synonym| synonym.source != Source::Default);
+    }
+    described.extend(describe_single_listeners(given));
+    described.sort_by(|a, b| a.name.cmp(&b.name));
     described
 }
 
-fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Described {
+/// The settings of single listeners, which Kafka describes where they are set: each beside that of all listeners.
+fn describe_single_listeners(given: &Given) -> Vec<Described> {
+    let mut names: Vec<&String> =
+        given.cluster.keys().chain(given.own.keys()).filter(|name| name.starts_with(LISTENER_PREFIX)).collect();
+    names.sort();
+    names.dedup();
+    let mut described = Vec::new();
+    for name in names {
+        let Ok(setting) = Entity::Broker.setting(name) else { continue };
+        let of_all = describe(&setting, None, given);
+        let levels = [(&given.own, Source::DynamicBroker), (&given.cluster, Source::StaticBroker)];
+        let set = levels.into_iter().filter_map(|(config, source)| {
+            let value = config.get(name).filter(|value| setting.check(value).is_ok())?;
+            let value = (!setting.is_sensitive()).then(|| value.trim().to_owned());
+            Some(Synonym { name: name.clone().into(), value, source })
+        });
+        let mut synonyms: Vec<Synonym> = set.collect();
+        let Some(first) = synonyms.first().cloned() else { continue };
+        synonyms.extend(of_all.synonyms.clone());
+        described.push(Described { name: first.name, value: first.value, source: first.source, synonyms, ..of_all });
+    }
+    described
+}
+
+fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Described {
     let mut candidates = candidates(setting, overrides, broker);
     let value = match overrides {
         Some(_) => in_force(setting, overrides, broker),
@@ -123,16 +165,18 @@ fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> D
     let tells = candidates.iter().any(|candidate| Some(candidate.name) == nearest);
     candidates.retain(|candidate| tells || candidate.source == Source::Topic);
 
+    // A topic's settings can all be given: those that are fixed take the value that they have.
+    let is_read_only = overrides.is_none() && setting.is_read_only();
     let show = |value: Value| (!setting.is_sensitive()).then(|| value.to_string());
     Described {
-        name: setting.name,
+        name: setting.name.into(),
         value: value.and_then(show),
         source: candidates.first().map_or(Source::Default, |first| first.source),
-        read_only: !setting.dynamic,
+        read_only: is_read_only,
         sensitive: setting.is_sensitive(),
         synonyms: candidates
             .into_iter()
-            .map(|Candidate { name, value, source, .. }| Synonym { name, value: show(value), source })
+            .map(|Candidate { name, value, source, .. }| Synonym { name: name.into(), value: show(value), source })
             .collect(),
         kind: setting.kind,
         documentation: setting.documentation(),

@@ -1,9 +1,18 @@
-//! Where a value comes from: a topic's override, else the brokers' setting, else one that stands in for it, else the
-//! default.
+//! Where a value comes from: a topic's override, else the broker's own setting, else that of all brokers, else one
+//! that stands in for it, else the default.
 
 use crate::Config;
 use crate::describe::Source;
 use crate::setting::{Entity, Setting, Value};
+
+/// What a broker was given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Given {
+    /// The settings of all brokers.
+    pub cluster: Config,
+    /// The broker's own.
+    pub own: Config,
+}
 
 /// A value that was set somewhere, or is a default.
 pub(crate) struct Candidate {
@@ -15,7 +24,7 @@ pub(crate) struct Candidate {
 }
 
 /// The value in force; `None` is Kafka's null.
-pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Option<Value> {
+pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Option<Value> {
     match candidates(setting, overrides, broker).into_iter().next() {
         Some(Candidate { value: Value::Integer(value), unit, .. }) if value > 0 => {
             Some(Value::Integer(value.saturating_mul(unit)))
@@ -25,9 +34,9 @@ pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &C
     }
 }
 
-/// Every value that the setting could take, the one in force first. `overrides` are a topic's; without them the setting
-/// is the brokers' own.
-pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Config) -> Vec<Candidate> {
+/// Every value that the setting could take, the one in force first. `overrides` are a topic's or group's; without them the setting is a
+/// broker's.
+pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Vec<Candidate> {
     let mut found = Vec::new();
     match overrides {
         Some(overrides) => {
@@ -39,15 +48,18 @@ pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: 
     }
     for fallback in setting.fallbacks {
         let stand_in = Entity::Broker.setting(fallback.name).expect("a fallback is in the tables");
-        push_broker_values(&mut found, stand_in, fallback.unit, broker);
+        push_broker_values(&mut found, &stand_in, fallback.unit, broker);
     }
     found
 }
 
-fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, broker: &Config) {
+fn push_broker_values(found: &mut Vec<Candidate>, setting: &Setting, unit: i64, broker: &Given) {
     let name = setting.name;
-    if let Some(value) = given(setting, broker) {
-        let source = if setting.dynamic { Source::DynamicDefaultBroker } else { Source::StaticBroker };
+    if let Some(value) = given(setting, &broker.own).filter(|_| setting.is_dynamic()) {
+        found.push(Candidate { name, value, unit, source: Source::DynamicBroker });
+    }
+    if let Some(value) = given(setting, &broker.cluster) {
+        let source = if setting.is_dynamic() { Source::DynamicDefaultBroker } else { Source::StaticBroker };
         found.push(Candidate { name, value, unit, source });
     }
     if let Some(value) = setting.default_value() {

@@ -1,7 +1,7 @@
-//! Kafka's topic and broker settings: what there is, what is accepted, what is in force.
+//! Kafka's settings of topics, brokers, groups and clients' metrics: what there is, what is accepted, what is in force.
 //!
 //! - [`setting`]: one setting as data, how its values are read and which of them are refused;
-//! - `topic`, `broker`, `plumbing`: the tables, one entry per setting of Kafka 4.3;
+//! - `topic`, `broker`, `plumbing`, `group`, `client_metrics`: the tables, one entry per setting of Kafka 4.3;
 //! - `layers`: which of the values that a setting could have is in force;
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them;
 //! - [`describe`]: the same as DescribeConfigs tells them;
@@ -11,12 +11,15 @@
 //! Always: a value that the checks accept is obeyed. Where a stored value is one that they refuse (an object written
 //! around admission), everything here treats it as not set, and the object's condition says so.
 //!
-//! Broker settings come from one place, the `config` of the KafkaCluster's spec. Those that Kafka can change while it
-//! runs are reported as dynamic cluster-wide defaults, the others as static.
+//! Broker settings come from the `config` of the KafkaCluster's spec, and a broker's own from its entry in `brokers.overrides`. Those
+//! of all brokers that Kafka can change while it runs are reported as dynamic cluster-wide defaults, the others as static. A broker's
+//! own are all dynamic, and go before those of all brokers.
 
 pub mod alter;
 mod broker;
+mod client_metrics;
 pub mod describe;
+mod group;
 mod layers;
 mod plumbing;
 pub mod resolved;
@@ -26,12 +29,17 @@ mod topic;
 
 use std::collections::BTreeMap;
 
-pub use alter::{Op, alter_broker, alter_topic};
+pub use alter::{Op, alter_broker, alter_one_broker, alter_topic, check_changes};
 pub use broker::SETTINGS as BROKER_SETTINGS;
-pub use describe::{Described, Source, Synonym, describe_broker, describe_cluster, describe_topic};
-pub use resolved::{BrokerSettings, CleanupPolicy, Compression, TimestampType, TopicSettings};
-pub use setting::{Entity, Kind, Setting, SettingError, Status};
-pub use throttle::{THROTTLE_RATES, ThrottledReplicas};
+pub use client_metrics::SETTINGS as CLIENT_METRICS_SETTINGS;
+pub use describe::{
+    Described, Source, Synonym, describe_broker, describe_client_metrics, describe_cluster, describe_group,
+    describe_topic,
+};
+pub use group::SETTINGS as GROUP_SETTINGS;
+pub use resolved::{BrokerSettings, CleanupPolicy, Compression, StateTopic, TimestampType, TopicSettings};
+pub use setting::{Entity, Kind, Setting, SettingError, Status, UpdateMode};
+pub use throttle::ThrottledReplicas;
 pub use topic::SETTINGS as TOPIC_SETTINGS;
 
 /// Settings by name, as they stand in a spec or a request.
@@ -39,12 +47,12 @@ pub type Config = BTreeMap<String, String>;
 
 /// Whether a topic may have this setting with this value.
 pub fn check_topic(name: &str, value: &str) -> Result<(), SettingError> {
-    Entity::Topic.setting(name)?.check(value)
+    Entity::Topic.check(name, value)
 }
 
 /// Whether the cluster's brokers may have this setting with this value.
 pub fn check_broker(name: &str, value: &str) -> Result<(), SettingError> {
-    Entity::Broker.setting(name)?.check(value)
+    Entity::Broker.check(name, value)
 }
 
 /// Whether a topic may have all these settings at once, on brokers with these settings.
@@ -57,7 +65,27 @@ pub fn check_topic_config(overrides: &Config, broker: &BrokerSettings) -> Result
 /// Whether brokers may have all these settings at once.
 pub fn check_broker_config(config: &Config) -> Result<(), SettingError> {
     check_each(Entity::Broker, config)?;
-    let broker = BrokerSettings::resolve(config);
+    check_together(&BrokerSettings::resolve(config))
+}
+
+/// Whether one broker may have all these settings of its own at once, in a cluster with this `config`.
+pub fn check_own_config(config: &Config, own: &Config) -> Result<(), SettingError> {
+    check_each(Entity::Broker, own)?;
+    for name in own.keys() {
+        if Entity::Broker.setting(name)?.update_mode == UpdateMode::ReadOnly {
+            return Err(SettingError::ReadOnly { name: name.clone() });
+        }
+    }
+    check_together(&BrokerSettings::resolve_one(config, own))
+}
+
+/// Whether the brokers of a cluster may have this `config`, and single brokers these settings of their `own`.
+pub fn check_cluster<'a>(config: &Config, own: impl IntoIterator<Item = &'a Config>) -> Result<(), SettingError> {
+    check_broker_config(config)?;
+    own.into_iter().try_for_each(|own| check_own_config(config, own))
+}
+
+fn check_together(broker: &BrokerSettings) -> Result<(), SettingError> {
     if broker.group_min_session_timeout > broker.group_max_session_timeout {
         return Err(SettingError::Conflict(format!(
             "group.min.session.timeout.ms ({}) > group.max.session.timeout.ms ({})",
@@ -77,7 +105,7 @@ changes in ISR"
                 .to_owned(),
         ));
     }
-    let topic = TopicSettings::resolve(&Config::new(), &broker);
+    let topic = TopicSettings::resolve(&Config::new(), broker);
     check_compaction_lag("setting", "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", &topic)
 }
 
@@ -87,7 +115,7 @@ fn check_each(entity: Entity, config: &Config) -> Result<(), SettingError> {
         entity.setting(name)?;
     }
     for (name, value) in config {
-        entity.setting(name)?.check(value)?;
+        entity.check(name, value)?;
     }
     Ok(())
 }

@@ -1,31 +1,84 @@
-//! The broker settings that nothing here obeys: Kafka describes them, so we do, and whoever sets one learns why not.
+//! The broker settings that nothing here obeys. Kafka describes them, so we do. A value that is Kafka's default is accepted, because it
+//! asks for nothing; any other is refused with a sentence that says why, and where another option does the job, which.
 
-use crate::broker::{DYNAMIC, NULL, READ_ONLY};
+use crate::broker::{DYNAMIC, NULL, PER_BROKER, READ_ONLY};
 use crate::setting::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, Text};
-use crate::setting::{Setting, Status, Valid};
+use crate::setting::{Setting, Status, UpdateMode, Valid};
+use crate::topic::NEVER;
 
 /// Name, type, default, and whether Kafka can change it while it runs.
-type Plumbing = (&'static str, Kind, Option<&'static str>, bool);
+type Plumbing = (&'static str, Kind, Option<&'static str>, UpdateMode);
 
 pub(crate) fn settings() -> impl Iterator<Item = Setting> {
-    GROUPS.iter().flat_map(|&(why, group)| {
-        group.iter().map(move |&(name, kind, default, dynamic)| Setting {
-            name,
-            kind,
-            default,
-            valid: Valid::Any,
-            fallbacks: &[],
-            dynamic,
-            status: Status::NotApplicable(why),
+    let setting = |&(name, kind, default, update_mode): &Plumbing, listed, status| Setting {
+        name,
+        kind,
+        default,
+        valid: Valid::Any,
+        fallbacks: &[],
+        update_mode,
+        listed,
+        status,
+    };
+    let elsewhere = ELSEWHERE.iter().map(move |(where_, plumbing)| setting(plumbing, true, Status::Elsewhere(where_)));
+    let fixed = |groups: &'static [(&'static str, &'static [Plumbing])], listed| {
+        groups.iter().flat_map(move |&(why, group)| {
+            group.iter().map(move |plumbing| setting(plumbing, listed, Status::Fixed(why)))
         })
-    })
+    };
+    elsewhere.chain(fixed(GROUPS, true)).chain(fixed(INTERNAL, false))
 }
 
+/// Whose job another option does, and which.
+const ELSEWHERE: &[(&str, Plumbing)] = &[
+    (ADDRESSES, ("advertised.listeners", List, NULL, READ_ONLY)),
+    (BROKER_ID, ("broker.id", Int, Some("-1"), READ_ONLY)),
+    (
+        "a broker's rack is a label of its node, which spec.rack.topologyKey of the KafkaCluster names",
+        ("broker.rack", Text, NULL, READ_ONLY),
+    ),
+    (NO_CONTROLLERS, ("controller.listener.names", List, NULL, READ_ONLY)),
+    (
+        "brokers talk to each other on the first listener of type internal in spec.listeners of the KafkaCluster",
+        ("inter.broker.listener.name", Text, NULL, READ_ONLY),
+    ),
+    (LISTENERS, ("listeners", List, Some("PLAINTEXT://:9092"), PER_BROKER)),
+    (DISKS, ("log.dir", List, Some("/tmp/kafka-logs"), READ_ONLY)),
+    (DISKS, ("log.dirs", List, NULL, READ_ONLY)),
+    (
+        "there is no metadata log: Kubernetes holds the metadata; on a laptop it is in the folder that --data names",
+        ("metadata.log.dir", Text, NULL, READ_ONLY),
+    ),
+    (BROKER_ID, ("node.id", Int, NULL, READ_ONLY)),
+    (
+        "roles are programs: `ottla broker` is a broker, `ottla operator` the operator, `ottla` alone is both",
+        ("process.roles", List, NULL, READ_ONLY),
+    ),
+];
+
+const ADDRESSES: &str = "brokers advertise where Kubernetes makes spec.listeners of the KafkaCluster reachable, by their type; \
+on a laptop use --advertise";
+const BROKER_ID: &str = "a broker's id is the number at the end of its pod's name; spec.brokers.replicas of the KafkaCluster, \
+on a laptop --brokers, says how many brokers there are";
+const LISTENERS: &str = "listeners are in spec.listeners of the KafkaCluster; on a laptop use --kafka";
+const DISKS: &str =
+    "the size of a broker's volume is in spec.brokers.storage of the KafkaCluster; on a laptop use --data";
+const NO_CONTROLLERS: &str = "there is no controller quorum: Kubernetes holds the metadata; on a laptop --api says where its API \
+listens";
+
 const GROUPS: &[(&str, &[Plumbing])] = &[
-    ("a broker's identity, listeners and disks come from the KafkaCluster's own fields", IDENTITY),
+    (
+        "listeners are in spec.listeners of the KafkaCluster (on a laptop use --kafka), and what this setting says of them changes \
+nothing",
+        OF_LISTENERS,
+    ),
+    ("a broker has one disk, and settings are read from the KafkaCluster alone", OF_DISKS),
     ("tiered storage is not supported", TIERED),
-    ("there is no controller quorum: Kubernetes holds the metadata", QUORUM),
-    ("security is set in the KafkaCluster's listeners and authorization, and by KafkaUser objects", SECURITY),
+    (NO_CONTROLLERS, QUORUM),
+    (
+        "authentication, authorization and encryption are not supported yet: a NetworkPolicy can say who reaches brokers",
+        SECURITY,
+    ),
     ("share groups are not supported", SHARE),
     ("the streams group protocol is not supported", STREAMS),
     ("the consumer group protocol of KIP-848 is not supported", CONSUMER),
@@ -36,27 +89,31 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
     ("this part of Ottla needs no tuning", TUNING),
 ];
 
-const IDENTITY: &[Plumbing] = &[
-    ("advertised.listeners", List, NULL, READ_ONLY),
-    ("broker.id", Int, Some("-1"), READ_ONLY),
-    ("broker.rack", Text, NULL, READ_ONLY),
-    ("config.providers", List, Some(""), DYNAMIC),
-    ("cordoned.log.dirs", List, Some(""), DYNAMIC),
+/// Those that Kafka hides from its documentation, and describes only where they are set.
+const INTERNAL: &[(&str, &[Plumbing])] = &[
+    ("tiered storage is not supported", INTERNAL_TIERED),
+    (NO_CONTROLLERS, INTERNAL_QUORUM),
+    ("share groups are not supported", INTERNAL_SHARE),
+    ("the consumer group protocol of KIP-848 is not supported", INTERNAL_CONSUMER),
+    ("an acknowledged record is never traded for availability", INTERNAL_UNCLEAN),
+    ("only what Kafka calls stable is served", INTERNAL_UNSTABLE),
+    ("a broker has one log directory, so replicas are not copied between directories", INTERNAL_ONE_DISK),
+    ("this part of Ottla needs no tuning", INTERNAL_TUNING),
+];
+
+const OF_LISTENERS: &[Plumbing] = &[
     ("early.start.listeners", List, NULL, READ_ONLY),
-    ("inter.broker.listener.name", Text, NULL, READ_ONLY),
     (
         "listener.security.protocol.map",
         Text,
         Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"),
-        DYNAMIC,
+        PER_BROKER,
     ),
-    ("listeners", List, Some("PLAINTEXT://:9092"), DYNAMIC),
-    ("log.dir", List, Some("/tmp/kafka-logs"), READ_ONLY),
-    ("log.dirs", List, NULL, READ_ONLY),
-    ("node.id", Int, NULL, READ_ONLY),
-    ("process.roles", List, NULL, READ_ONLY),
     ("security.inter.broker.protocol", Text, Some("PLAINTEXT"), READ_ONLY),
 ];
+
+const OF_DISKS: &[Plumbing] =
+    &[("config.providers", List, Some(""), DYNAMIC), ("cordoned.log.dirs", List, Some(""), PER_BROKER)];
 
 const TIERED: &[Plumbing] = &[
     ("follower.fetch.last.tiered.offset.enable", Boolean, Some("false"), DYNAMIC),
@@ -94,7 +151,6 @@ const TIERED: &[Plumbing] = &[
 const QUORUM: &[Plumbing] = &[
     ("broker.heartbeat.interval.ms", Int, Some("2000"), READ_ONLY),
     ("broker.session.timeout.ms", Int, Some("9000"), READ_ONLY),
-    ("controller.listener.names", List, NULL, READ_ONLY),
     ("controller.quorum.append.linger.ms", Int, Some("25"), READ_ONLY),
     ("controller.quorum.auto.join.enable", Boolean, Some("false"), READ_ONLY),
     ("controller.quorum.bootstrap.servers", List, Some(""), READ_ONLY),
@@ -108,7 +164,6 @@ const QUORUM: &[Plumbing] = &[
     ("controller.quorum.voters", List, Some(""), READ_ONLY),
     ("controller.socket.timeout.ms", Int, Some("30000"), READ_ONLY),
     ("initial.broker.registration.timeout.ms", Int, Some("60000"), READ_ONLY),
-    ("metadata.log.dir", Text, NULL, READ_ONLY),
     ("metadata.log.max.record.bytes.between.snapshots", Long, Some("20971520"), READ_ONLY),
     ("metadata.log.max.snapshot.interval.ms", Long, Some("3600000"), READ_ONLY),
     ("metadata.log.segment.bytes", Int, Some("1073741824"), READ_ONLY),
@@ -131,28 +186,28 @@ const SECURITY: &[Plumbing] = &[
         "principal.builder.class",
         Class,
         Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"),
-        DYNAMIC,
+        PER_BROKER,
     ),
     ("sasl.client.callback.handler.class", Class, NULL, READ_ONLY),
-    ("sasl.enabled.mechanisms", List, Some("GSSAPI"), DYNAMIC),
-    ("sasl.jaas.config", Password, NULL, DYNAMIC),
-    ("sasl.kerberos.kinit.cmd", Text, Some("/usr/bin/kinit"), DYNAMIC),
-    ("sasl.kerberos.min.time.before.relogin", Long, Some("60000"), DYNAMIC),
-    ("sasl.kerberos.principal.to.local.rules", List, Some("DEFAULT"), DYNAMIC),
-    ("sasl.kerberos.service.name", Text, NULL, DYNAMIC),
-    ("sasl.kerberos.ticket.renew.jitter", Double, Some("0.05"), DYNAMIC),
-    ("sasl.kerberos.ticket.renew.window.factor", Double, Some("0.8"), DYNAMIC),
+    ("sasl.enabled.mechanisms", List, Some("GSSAPI"), PER_BROKER),
+    ("sasl.jaas.config", Password, NULL, PER_BROKER),
+    ("sasl.kerberos.kinit.cmd", Text, Some("/usr/bin/kinit"), PER_BROKER),
+    ("sasl.kerberos.min.time.before.relogin", Long, Some("60000"), PER_BROKER),
+    ("sasl.kerberos.principal.to.local.rules", List, Some("DEFAULT"), PER_BROKER),
+    ("sasl.kerberos.service.name", Text, NULL, PER_BROKER),
+    ("sasl.kerberos.ticket.renew.jitter", Double, Some("0.05"), PER_BROKER),
+    ("sasl.kerberos.ticket.renew.window.factor", Double, Some("0.8"), PER_BROKER),
     ("sasl.login.callback.handler.class", Class, NULL, READ_ONLY),
     ("sasl.login.class", Class, NULL, READ_ONLY),
     ("sasl.login.connect.timeout.ms", Int, NULL, READ_ONLY),
     ("sasl.login.read.timeout.ms", Int, NULL, READ_ONLY),
-    ("sasl.login.refresh.buffer.seconds", Short, Some("300"), DYNAMIC),
-    ("sasl.login.refresh.min.period.seconds", Short, Some("60"), DYNAMIC),
-    ("sasl.login.refresh.window.factor", Double, Some("0.8"), DYNAMIC),
-    ("sasl.login.refresh.window.jitter", Double, Some("0.05"), DYNAMIC),
+    ("sasl.login.refresh.buffer.seconds", Short, Some("300"), PER_BROKER),
+    ("sasl.login.refresh.min.period.seconds", Short, Some("60"), PER_BROKER),
+    ("sasl.login.refresh.window.factor", Double, Some("0.8"), PER_BROKER),
+    ("sasl.login.refresh.window.jitter", Double, Some("0.05"), PER_BROKER),
     ("sasl.login.retry.backoff.max.ms", Long, Some("10000"), READ_ONLY),
     ("sasl.login.retry.backoff.ms", Long, Some("100"), READ_ONLY),
-    ("sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), DYNAMIC),
+    ("sasl.mechanism.inter.broker.protocol", Text, Some("GSSAPI"), PER_BROKER),
     ("sasl.oauthbearer.assertion.algorithm", Text, Some("RS256"), READ_ONLY),
     ("sasl.oauthbearer.assertion.claim.aud", Text, NULL, READ_ONLY),
     ("sasl.oauthbearer.assertion.claim.exp.seconds", Int, Some("300"), READ_ONLY),
@@ -194,27 +249,27 @@ const SECURITY: &[Plumbing] = &[
     ("security.providers", Text, NULL, READ_ONLY),
     ("ssl.allow.dn.changes", Boolean, Some("false"), READ_ONLY),
     ("ssl.allow.san.changes", Boolean, Some("false"), READ_ONLY),
-    ("ssl.cipher.suites", List, Some(""), DYNAMIC),
-    ("ssl.client.auth", Text, Some("none"), DYNAMIC),
-    ("ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), DYNAMIC),
-    ("ssl.endpoint.identification.algorithm", Text, Some("https"), DYNAMIC),
-    ("ssl.engine.factory.class", Class, NULL, DYNAMIC),
-    ("ssl.key.password", Password, NULL, DYNAMIC),
-    ("ssl.keymanager.algorithm", Text, Some("SunX509"), DYNAMIC),
-    ("ssl.keystore.certificate.chain", Password, NULL, DYNAMIC),
-    ("ssl.keystore.key", Password, NULL, DYNAMIC),
-    ("ssl.keystore.location", Text, NULL, DYNAMIC),
-    ("ssl.keystore.password", Password, NULL, DYNAMIC),
-    ("ssl.keystore.type", Text, Some("JKS"), DYNAMIC),
+    ("ssl.cipher.suites", List, Some(""), PER_BROKER),
+    ("ssl.client.auth", Text, Some("none"), PER_BROKER),
+    ("ssl.enabled.protocols", List, Some("TLSv1.2,TLSv1.3"), PER_BROKER),
+    ("ssl.endpoint.identification.algorithm", Text, Some("https"), PER_BROKER),
+    ("ssl.engine.factory.class", Class, NULL, PER_BROKER),
+    ("ssl.key.password", Password, NULL, PER_BROKER),
+    ("ssl.keymanager.algorithm", Text, Some("SunX509"), PER_BROKER),
+    ("ssl.keystore.certificate.chain", Password, NULL, PER_BROKER),
+    ("ssl.keystore.key", Password, NULL, PER_BROKER),
+    ("ssl.keystore.location", Text, NULL, PER_BROKER),
+    ("ssl.keystore.password", Password, NULL, PER_BROKER),
+    ("ssl.keystore.type", Text, Some("JKS"), PER_BROKER),
     ("ssl.principal.mapping.rules", Text, Some("DEFAULT"), READ_ONLY),
-    ("ssl.protocol", Text, Some("TLSv1.3"), DYNAMIC),
-    ("ssl.provider", Text, NULL, DYNAMIC),
-    ("ssl.secure.random.implementation", Text, NULL, DYNAMIC),
-    ("ssl.trustmanager.algorithm", Text, Some("PKIX"), DYNAMIC),
-    ("ssl.truststore.certificates", Password, NULL, DYNAMIC),
-    ("ssl.truststore.location", Text, NULL, DYNAMIC),
-    ("ssl.truststore.password", Password, NULL, DYNAMIC),
-    ("ssl.truststore.type", Text, Some("JKS"), DYNAMIC),
+    ("ssl.protocol", Text, Some("TLSv1.3"), PER_BROKER),
+    ("ssl.provider", Text, NULL, PER_BROKER),
+    ("ssl.secure.random.implementation", Text, NULL, PER_BROKER),
+    ("ssl.trustmanager.algorithm", Text, Some("PKIX"), PER_BROKER),
+    ("ssl.truststore.certificates", Password, NULL, PER_BROKER),
+    ("ssl.truststore.location", Text, NULL, PER_BROKER),
+    ("ssl.truststore.password", Password, NULL, PER_BROKER),
+    ("ssl.truststore.type", Text, Some("JKS"), PER_BROKER),
 ];
 
 const SHARE: &[Plumbing] = &[
@@ -244,10 +299,6 @@ const SHARE: &[Plumbing] = &[
     ("share.coordinator.load.buffer.size", Int, Some("5242880"), READ_ONLY),
     ("share.coordinator.snapshot.update.records.per.snapshot", Int, Some("500"), READ_ONLY),
     ("share.coordinator.state.topic.compression.codec", Int, Some("0"), READ_ONLY),
-    ("share.coordinator.state.topic.min.isr", Short, Some("2"), READ_ONLY),
-    ("share.coordinator.state.topic.num.partitions", Int, Some("50"), READ_ONLY),
-    ("share.coordinator.state.topic.replication.factor", Short, Some("3"), READ_ONLY),
-    ("share.coordinator.state.topic.segment.bytes", Int, Some("104857600"), READ_ONLY),
     ("share.coordinator.threads", Int, Some("1"), READ_ONLY),
     ("share.coordinator.write.timeout.ms", Int, Some("5000"), READ_ONLY),
     ("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), READ_ONLY),
@@ -293,10 +344,6 @@ const TRANSACTIONS: &[Plumbing] = &[
     ("transaction.partition.verification.enable", Boolean, Some("true"), DYNAMIC),
     ("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), READ_ONLY),
     ("transaction.state.log.load.buffer.size", Int, Some("5242880"), READ_ONLY),
-    ("transaction.state.log.min.isr", Int, Some("2"), READ_ONLY),
-    ("transaction.state.log.num.partitions", Int, Some("50"), READ_ONLY),
-    ("transaction.state.log.replication.factor", Short, Some("3"), READ_ONLY),
-    ("transaction.state.log.segment.bytes", Int, Some("104857600"), READ_ONLY),
     ("transaction.two.phase.commit.enable", Boolean, Some("false"), READ_ONLY),
     ("transactional.id.expiration.ms", Int, Some("604800000"), READ_ONLY),
 ];
@@ -366,4 +413,49 @@ const TUNING: &[Plumbing] = &[
     ("socket.listen.backlog.size", Int, Some("50"), READ_ONLY),
     ("socket.receive.buffer.bytes", Int, Some("102400"), READ_ONLY),
     ("socket.send.buffer.bytes", Int, Some("102400"), READ_ONLY),
+];
+
+const INTERNAL_TIERED: &[Plumbing] = &[
+    ("remote.log.index.file.cache.ttl.ms", Long, Some("900000"), READ_ONLY),
+    ("remote.log.manager.task.retry.backoff.max.ms", Long, Some("30000"), READ_ONLY),
+    ("remote.log.manager.task.retry.backoff.ms", Long, Some("500"), READ_ONLY),
+    ("remote.log.manager.task.retry.jitter", Double, Some("0.2"), READ_ONLY),
+];
+
+const INTERNAL_QUORUM: &[Plumbing] = &[
+    ("controller.performance.always.log.threshold.ms", Long, Some("2000"), READ_ONLY),
+    ("controller.performance.sample.period.ms", Long, Some("60000"), READ_ONLY),
+    ("internal.metadata.delete.delay.millis", Long, Some("60000"), READ_ONLY),
+    ("internal.metadata.log.segment.bytes", Int, NULL, READ_ONLY),
+    ("internal.metadata.max.batch.size.in.bytes", Int, Some("8388608"), READ_ONLY),
+    ("server.max.startup.time.ms", Long, Some(NEVER), READ_ONLY),
+];
+
+const INTERNAL_SHARE: &[Plumbing] = &[
+    ("group.share.initialize.retry.interval.ms", Int, Some("30000"), READ_ONLY),
+    (
+        "group.share.persister.class.name",
+        Text,
+        Some("org.apache.kafka.server.share.persister.DefaultStatePersister"),
+        READ_ONLY,
+    ),
+    ("share.coordinator.cold.partition.snapshot.interval.ms", Int, Some("300000"), READ_ONLY),
+    ("share.coordinator.state.topic.prune.interval.ms", Int, Some("300000"), READ_ONLY),
+];
+
+const INTERNAL_CONSUMER: &[Plumbing] = &[("group.consumer.regex.refresh.interval.ms", Int, Some("600000"), READ_ONLY)];
+
+const INTERNAL_UNCLEAN: &[Plumbing] = &[("unclean.leader.election.interval.ms", Long, Some("300000"), READ_ONLY)];
+
+const INTERNAL_UNSTABLE: &[Plumbing] = &[
+    ("unstable.api.versions.enable", Boolean, Some("false"), READ_ONLY),
+    ("unstable.feature.versions.enable", Boolean, Some("false"), READ_ONLY),
+];
+
+const INTERNAL_ONE_DISK: &[Plumbing] =
+    &[("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some(NEVER), DYNAMIC)];
+
+const INTERNAL_TUNING: &[Plumbing] = &[
+    ("log.initial.task.delay.ms", Long, Some("30000"), READ_ONLY),
+    ("producer.id.expiration.check.interval.ms", Int, Some("600000"), READ_ONLY),
 ];

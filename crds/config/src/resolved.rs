@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::Config;
-use crate::layers::in_force;
+use crate::layers::{Given, in_force};
 use crate::setting::{Entity, Value};
 use crate::throttle::ThrottledReplicas;
 
@@ -143,8 +143,8 @@ pub struct BrokerSettings {
     pub offsets_retention: Duration,
     /// Partitions of `__consumer_offsets`.
     pub offsets_topic_num_partitions: i32,
-    /// Replicas of `__consumer_offsets`.
-    pub offsets_topic_replication_factor: i16,
+    /// Replicas of `__consumer_offsets`; `None` where nobody has set it: as many as the cluster has brokers, at most three.
+    pub offsets_topic_replication_factor: Option<i16>,
     /// Segment size of `__consumer_offsets`.
     pub offsets_topic_segment_bytes: u32,
     /// The most bytes of requests read and not yet answered.
@@ -163,17 +163,34 @@ pub struct BrokerSettings {
     pub replica_lag_time_max: Duration,
     /// Whether consumers are sent to the in-sync replica in their rack (KIP-392).
     pub replica_selector_by_rack: bool,
+    /// The topic of share groups' state.
+    pub share_group_state: StateTopic,
     /// The largest request.
     pub socket_request_max_bytes: usize,
+    /// The topic of transactions' state.
+    pub transaction_state: StateTopic,
     /// What was given.
-    pub(crate) config: Config,
+    pub(crate) given: Given,
+}
+
+/// The shape of a topic in which brokers keep state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateTopic {
+    /// Its partitions.
+    pub num_partitions: i32,
+    /// Its replicas; `None` where nobody has set it: as many as the cluster has brokers, at most three.
+    pub replication_factor: Option<i16>,
+    /// Replicas that must be in sync; `None` where nobody has set it: two, where there are two.
+    pub min_in_sync: Option<i16>,
+    /// Its segment size.
+    pub segment_bytes: u32,
 }
 
 impl TopicSettings {
     /// The settings of a topic with these overrides, on brokers with these settings.
     pub fn resolve(overrides: &Config, broker: &BrokerSettings) -> TopicSettings {
-        let get = Getter { entity: Entity::Topic, overrides: Some(overrides), broker: &broker.config };
-        let of_brokers = Getter { entity: Entity::Broker, overrides: None, broker: &broker.config };
+        let get = Getter { entity: Entity::Topic, overrides: Some(overrides), broker: &broker.given };
+        let of_brokers = Getter { entity: Entity::Broker, overrides: None, broker: &broker.given };
         let cleanup = get.list("cleanup.policy");
         TopicSettings {
             cleanup_policy: CleanupPolicy {
@@ -208,7 +225,10 @@ impl TopicSettings {
             min_insync_replicas: get.number("min.insync.replicas"),
             retention_bytes: get.limit("retention.bytes"),
             retention: get.time_limit("retention.ms"),
-            segment_bytes: get.number("segment.bytes"),
+            segment_bytes: match get.is_set("internal.segment.bytes") {
+                true => get.number("internal.segment.bytes"),
+                false => get.number("segment.bytes"),
+            },
             segment_index_bytes: get.number("segment.index.bytes"),
             segment_jitter: get.millis("segment.jitter.ms"),
             segment_age: get.millis("segment.ms"),
@@ -221,7 +241,13 @@ impl TopicSettings {
 impl BrokerSettings {
     /// The settings of brokers in a cluster with this `config`.
     pub fn resolve(config: &Config) -> BrokerSettings {
-        let get = Getter { entity: Entity::Broker, overrides: None, broker: config };
+        BrokerSettings::resolve_one(config, &Config::new())
+    }
+
+    /// The settings of a broker with settings of its `own` in a cluster with this `config`.
+    pub fn resolve_one(config: &Config, own: &Config) -> BrokerSettings {
+        let given = Given { cluster: config.clone(), own: own.clone() };
+        let get = Getter { entity: Entity::Broker, overrides: None, broker: &given };
         BrokerSettings {
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
@@ -245,7 +271,9 @@ impl BrokerSettings {
             offsets_commit_timeout: get.millis("offsets.commit.timeout.ms"),
             offsets_retention: 60 * Duration::from_secs(get.number("offsets.retention.minutes")),
             offsets_topic_num_partitions: get.number("offsets.topic.num.partitions"),
-            offsets_topic_replication_factor: get.number("offsets.topic.replication.factor"),
+            offsets_topic_replication_factor: config
+                .contains_key("offsets.topic.replication.factor")
+                .then(|| get.number("offsets.topic.replication.factor")),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
             replica_fetch_backoff: get.millis("replica.fetch.backoff.ms"),
@@ -255,14 +283,21 @@ impl BrokerSettings {
             replica_fetch_wait_max: get.millis("replica.fetch.wait.max.ms"),
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
             replica_selector_by_rack: get.is_set("replica.selector.class"),
+            share_group_state: get.state_topic("share.coordinator.state.topic"),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
-            config: config.clone(),
+            transaction_state: get.state_topic("transaction.state.log"),
+            given,
         }
     }
 
-    /// What was given, as given.
+    /// What all brokers were given, as given.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.given.cluster
+    }
+
+    /// What this broker alone was given, as given.
+    pub fn own_config(&self) -> &Config {
+        &self.given.own
     }
 }
 
@@ -282,13 +317,13 @@ impl Default for BrokerSettings {
 struct Getter<'a> {
     entity: Entity,
     overrides: Option<&'a Config>,
-    broker: &'a Config,
+    broker: &'a Given,
 }
 
 impl Getter<'_> {
     fn value(&self, name: &str) -> Value {
         let setting = self.entity.setting(name).expect("the setting is in the tables");
-        in_force(setting, self.overrides, self.broker).expect("the setting has a default")
+        in_force(&setting, self.overrides, self.broker).expect("the setting has a default")
     }
 
     fn integer(&self, name: &str) -> i64 {
@@ -327,7 +362,21 @@ impl Getter<'_> {
 
     fn is_set(&self, name: &str) -> bool {
         let setting = self.entity.setting(name).expect("the setting is in the tables");
-        in_force(setting, self.overrides, self.broker).is_some()
+        in_force(&setting, self.overrides, self.broker).is_some()
+    }
+
+    fn state_topic(&self, prefix: &str) -> StateTopic {
+        let name = |end: &str| format!("{prefix}.{end}");
+        let given = |end: &str| {
+            let name = name(end);
+            self.broker.cluster.contains_key(&name).then(|| self.number(&name))
+        };
+        StateTopic {
+            num_partitions: self.number(&name("num.partitions")),
+            replication_factor: given("replication.factor"),
+            min_in_sync: given("min.isr"),
+            segment_bytes: self.number(&name("segment.bytes")),
+        }
     }
 
     fn text(&self, name: &str) -> String {

@@ -20,10 +20,23 @@ pub struct Setting {
     pub(crate) valid: Valid,
     /// The broker settings that stand in for it when it is not set, nearest first.
     pub(crate) fallbacks: &'static [Fallback],
-    /// Whether it can be changed while brokers run.
-    pub dynamic: bool,
+    /// Whether and for whom it can be changed while brokers run.
+    pub update_mode: UpdateMode,
+    /// Whether it is described where nobody has set it. Kafka hides its internal settings and its throttles' rates.
+    pub listed: bool,
     /// Whether it is obeyed.
     pub status: Status,
+}
+
+/// Whether a setting can be changed while brokers run: the "Update Mode" of Kafka's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateMode {
+    /// Brokers read it when they start.
+    ReadOnly,
+    /// It can be changed for one broker, not for all together.
+    PerBroker,
+    /// It can be changed for all brokers together, and for one.
+    ClusterWide,
 }
 
 /// The type of a setting; the numbers are DescribeConfigs'.
@@ -47,10 +60,10 @@ pub enum Kind {
 pub enum Status {
     /// Every accepted value is obeyed; here is what it does.
     Enforced(&'static str),
-    /// Only the default is accepted, because it is what happens; here is why.
+    /// Only the default is accepted: it is what happens, or it changes nothing; here is why.
     Fixed(&'static str),
-    /// Described, because Kafka describes it, but never accepted; here is why.
-    NotApplicable(&'static str),
+    /// Described, because Kafka describes it, but never accepted: another option does its job; here is which.
+    Elsewhere(&'static str),
 }
 
 /// The values that Kafka accepts for a setting, beyond what its type says.
@@ -68,6 +81,11 @@ pub(crate) enum Valid {
     /// `partition:broker` each, or one `*`; empty members mean nothing (Kafka's ThrottledReplicaListValidator).
     Replicas,
 }
+
+/// What every setting of one listener begins with: `listener.name.<listener>.<setting>`.
+pub(crate) const LISTENER_PREFIX: &str = "listener.name.";
+const NOT_PER_LISTENER: &str = "one listener can not have its own value; set it for all listeners, without listener.name and the \
+    listener's name";
 
 /// A broker setting that stands in for another setting.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +112,10 @@ pub enum Entity {
     Topic,
     /// The brokers of a cluster.
     Broker,
+    /// A group.
+    Group,
+    /// A subscription to clients' metrics (KIP-714).
+    ClientMetrics,
 }
 
 /// A value read by its setting's type. Its text is the one that DescribeConfigs shows.
@@ -121,7 +143,7 @@ pub enum SettingError {
     #[error("Invalid value {value} for configuration {name}: {reason}")]
     Invalid {
         /// The setting.
-        name: &'static str,
+        name: String,
         /// The value asked for.
         value: String,
         /// What it should be.
@@ -131,7 +153,7 @@ pub enum SettingError {
     #[error("{name}={value}: {reason}")]
     Unsupported {
         /// The setting.
-        name: &'static str,
+        name: String,
         /// The value asked for.
         value: String,
         /// Why, and what to do instead.
@@ -152,7 +174,13 @@ pub enum SettingError {
     #[error("Cannot update these configs dynamically: [{name}]")]
     ReadOnly {
         /// The setting.
-        name: &'static str,
+        name: String,
+    },
+    /// A broker setting that all brokers together can not have.
+    #[error("Cannot update these configs at default cluster level, broker id must be specified: [{name}]")]
+    PerBroker {
+        /// The setting.
+        name: String,
     },
     /// One request changes a setting twice. Kafka's code for it is INVALID_REQUEST.
     #[error("Error due to duplicate config keys")]
@@ -170,6 +198,8 @@ impl fmt::Display for Entity {
         f.write_str(match self {
             Entity::Topic => "topic",
             Entity::Broker => "broker",
+            Entity::Group => "group",
+            Entity::ClientMetrics => "client metrics",
         })
     }
 }
@@ -180,12 +210,50 @@ impl Entity {
         match self {
             Entity::Topic => &crate::TOPIC_SETTINGS,
             Entity::Broker => &crate::BROKER_SETTINGS,
+            Entity::Group => &crate::GROUP_SETTINGS,
+            Entity::ClientMetrics => &crate::CLIENT_METRICS_SETTINGS,
         }
     }
 
-    /// The setting of this name.
-    pub fn setting(self, name: &str) -> Result<&'static Setting, SettingError> {
-        self.settings().get(name).ok_or_else(|| SettingError::Unknown { entity: self, name: name.to_owned() })
+    /// The setting of this name. One of a single listener is the setting of all, with its own rules.
+    pub fn setting(self, name: &str) -> Result<Setting, SettingError> {
+        let found = self.settings().get(name).copied();
+        let found = found.or_else(|| (self == Entity::Broker).then(|| of_one_listener(name))?);
+        found.ok_or_else(|| SettingError::Unknown { entity: self, name: name.to_owned() })
+    }
+
+    /// Whether it may have this setting with this value.
+    pub(crate) fn check(self, name: &str, value: &str) -> Result<(), SettingError> {
+        self.setting(name)?.check(value).map_err(|error| error.about(name))
+    }
+}
+
+/// The setting that `listener.name.<listener>.<setting>`, or `listener.name.<listener>.<mechanism>.<setting>`, is about.
+fn of_one_listener(name: &str) -> Option<Setting> {
+    let (_listener, rest) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
+    let of_mechanism = || rest.split_once('.').and_then(|(_mechanism, rest)| crate::BROKER_SETTINGS.get(rest));
+    let setting = crate::BROKER_SETTINGS.get(rest).or_else(of_mechanism)?;
+    let status = match setting.status {
+        Status::Enforced(_) => Status::Elsewhere(NOT_PER_LISTENER),
+        status @ (Status::Fixed(_) | Status::Elsewhere(_)) => status,
+    };
+    // Kafka takes them at the level of a single broker, but for its limits of connections.
+    let update_mode = match setting.update_mode {
+        UpdateMode::ClusterWide if !rest.starts_with("max.connection") && rest != "num.network.threads" => {
+            UpdateMode::PerBroker
+        }
+        mode => mode,
+    };
+    Some(Setting { status, update_mode, fallbacks: &[], listed: false, ..*setting })
+}
+
+impl SettingError {
+    /// The same about the setting of one listener, where it is about that of all.
+    fn about(mut self, full_name: &str) -> SettingError {
+        if let SettingError::Invalid { name, .. } | SettingError::Unsupported { name, .. } = &mut self {
+            full_name.clone_into(name);
+        }
+        self
     }
 }
 
@@ -198,8 +266,18 @@ impl Setting {
     /// What it does, or why it cannot be set.
     pub fn documentation(&self) -> &'static str {
         match self.status {
-            Status::Enforced(text) | Status::Fixed(text) | Status::NotApplicable(text) => text,
+            Status::Enforced(text) | Status::Fixed(text) | Status::Elsewhere(text) => text,
         }
+    }
+
+    /// Whether it can be changed while brokers run.
+    pub fn is_dynamic(&self) -> bool {
+        self.update_mode != UpdateMode::ReadOnly
+    }
+
+    /// Whether no request can give it another value: brokers read it when they start, or it has only one value.
+    pub fn is_read_only(&self) -> bool {
+        !self.is_dynamic() || !matches!(self.status, Status::Enforced(_))
     }
 
     /// Whether the value must not be shown.
@@ -213,16 +291,17 @@ impl Setting {
         let refuse = |reason| {
             // Refusals end up in logs and conditions.
             let shown = if self.is_sensitive() { "[hidden]" } else { raw.trim() };
-            Err(SettingError::Unsupported { name: self.name, value: shown.to_owned(), reason })
+            Err(SettingError::Unsupported { name: self.name.to_owned(), value: shown.to_owned(), reason })
         };
         match self.status {
             Status::Enforced(_) => Ok(value),
             Status::Fixed(_) if Some(&value) == self.default_value().as_ref() => Ok(value),
             Status::Fixed(why) => match self.default {
+                None => refuse(format!("{why}; leave it out")),
                 Some("") => refuse(format!("{why}; it must stay empty")),
-                default => refuse(format!("{why}; the only accepted value is {}", default.unwrap_or("null"))),
+                Some(default) => refuse(format!("{why}; the only accepted value is {default}")),
             },
-            Status::NotApplicable(why) => refuse(format!("{why}; leave it out")),
+            Status::Elsewhere(where_) => refuse(where_.to_owned()),
         }
     }
 
@@ -233,8 +312,11 @@ impl Setting {
 
     fn parse(&self, raw: &str) -> Result<Value, SettingError> {
         let raw = raw.trim();
-        let invalid =
-            |value: &str, reason: String| SettingError::Invalid { name: self.name, value: value.to_owned(), reason };
+        let invalid = |value: &str, reason: String| SettingError::Invalid {
+            name: self.name.to_owned(),
+            value: value.to_owned(),
+            reason,
+        };
         let not_a_number = || invalid(raw, format!("Not a number of type {}", self.kind));
         let value = match self.kind {
             Kind::Boolean if raw.eq_ignore_ascii_case("true") => Value::Boolean(true),

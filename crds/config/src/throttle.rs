@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-/// The two rates, for leaders and for followers. Kafka keeps them beside its other broker settings and describes them only where they
-/// are set; its tools set them broker by broker.
-pub const THROTTLE_RATES: [&str; 2] = ["follower.replication.throttled.rate", "leader.replication.throttled.rate"];
+/// The settings that Kafka keeps beside its other broker settings, and describes without their default.
+pub(crate) const QUOTAS: [&str; 3] = [
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
 
 /// The replicas of a topic whose copying is slowed down while they are not in sync.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, Min, OneOf, Range, RangeOr, Ratio, Replicas};
-use crate::setting::{Fallback, Kind, Setting};
+use crate::setting::{Fallback, Kind, Setting, UpdateMode};
 
 /// The settings of a topic, by name.
 pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
@@ -58,6 +58,8 @@ const TABLE: &[Setting] = &[
         Enforced("partition:broker, ... or *: what these copy while they are not in sync counts against the follower's rate.")),
     topic("index.interval.bytes", Int, "4096", Min(0), &[same("log.index.interval.bytes")],
         Enforced("Bytes of log between two entries of the offset index.")),
+    Setting { default: None, listed: false, ..topic("internal.segment.bytes", Int, "", Min(1), &[],
+        Enforced("Size at which a segment rolls, instead of segment.bytes and without its lower bound. For tests.")) },
     topic("leader.replication.throttled.replicas", List, "", Replicas, &[],
         Enforced("partition:broker, ... or *: what these send to replicas that are not in sync counts against the leader's rate.")),
     topic("local.retention.bytes", Long, "-2", Min(-2), &[same("log.local.retention.bytes")], TIERED),
@@ -105,7 +107,8 @@ const fn topic(
     fallbacks: &'static [Fallback],
     status: Status,
 ) -> Setting {
-    Setting { name, kind, default: Some(default), valid, fallbacks, dynamic: true, status }
+    let update_mode = UpdateMode::ClusterWide;
+    Setting { name, kind, default: Some(default), valid, fallbacks, update_mode, listed: true, status }
 }
 
 const fn same(name: &'static str) -> Fallback {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_config::{
-    BrokerSettings, CleanupPolicy, Compression, Config, Described, Op, SettingError, Source, Synonym, TimestampType,
-    TopicSettings, alter_broker, alter_topic, check_broker, check_broker_config, check_topic, check_topic_config,
-    describe_broker, describe_cluster, describe_topic,
+    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, Op, SettingError, Source, Synonym,
+    TimestampType, TopicSettings, alter_broker, alter_one_broker, alter_topic, check_broker, check_broker_config,
+    check_changes, check_own_config, check_topic, check_topic_config, describe_broker, describe_client_metrics,
+    describe_cluster, describe_group, describe_topic,
 };
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -129,6 +130,7 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
     }
     for (name, value, expected) in [
         ("delete.topic.enable", "true", "ok"),
+        ("controller.quorum.voters", "", "ok"),
         ("leader.replication.throttled.rate", "0", "ok"),
         (
             "follower.replication.throttled.rate",
@@ -138,12 +140,14 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
         (
             "replica.alter.log.dirs.io.max.bytes.per.second",
             "1",
-            "Unknown broker config name: replica.alter.log.dirs.io.max.bytes.per.second",
+            "replica.alter.log.dirs.io.max.bytes.per.second=1: a broker has one log directory, so replicas are not copied \
+             between directories; the only accepted value is 9223372036854775807",
         ),
         (
-            "controller.quorum.voters",
-            "",
-            "controller.quorum.voters=: there is no controller quorum: Kubernetes holds the metadata; leave it out",
+            "process.roles",
+            "broker",
+            "process.roles=broker: roles are programs: `ottla broker` is a broker, `ottla operator` the operator, `ottla` \
+             alone is both",
         ),
         (
             "unclean.leader.election.enable",
@@ -159,8 +163,8 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
         (
             "ssl.key.password",
             "secret",
-            "ssl.key.password=[hidden]: security is set in the KafkaCluster's listeners and authorization, \
-             and by KafkaUser objects; leave it out",
+            "ssl.key.password=[hidden]: authentication, authorization and encryption are not supported yet: \
+             a NetworkPolicy can say who reaches brokers; leave it out",
         ),
         ("zookeeper.connect", "z", "Unknown broker config name: zookeeper.connect"),
     ] {
@@ -313,28 +317,36 @@ fn a_broker_describes_its_settings_and_itself() {
         ("broker.id", Some("7"), Source::StaticBroker, true, "broker.id=7@4 broker.id=-1@5"),
         ("node.id", Some("7"), Source::StaticBroker, true, "node.id=7@4"),
         ("log.retention.ms", None, Source::Default, false, ""),
-        ("ssl.key.password", None, Source::Default, false, ""),
+        ("ssl.key.password", None, Source::Default, true, ""),
     ] {
         let described = find(describe_broker(&broker, &facts), name);
         assert_eq!((described.value.as_deref(), described.source), (value, source), "{name}");
         assert_eq!((described.read_only, synonyms(&described).join(" ").as_str()), (read_only, chain), "{name}");
     }
     let cluster = describe_cluster(&broker);
-    assert_eq!(cluster.iter().map(|setting| setting.name).collect::<Vec<_>>(), ["log.segment.bytes"]);
+    assert_eq!(cluster.iter().map(|setting| &*setting.name).collect::<Vec<_>>(), ["log.segment.bytes"]);
     assert_eq!(synonyms(&cluster[0]), ["log.segment.bytes=2000000@3"]);
 }
 
 #[test]
-fn a_throttles_rate_is_described_where_it_is_set_and_as_each_brokers_own() {
-    let broker = BrokerSettings::resolve(&config(&[("leader.replication.throttled.rate", "1000")]));
-    assert_eq!((broker.leader_throttled_rate, broker.follower_throttled_rate), (Some(1000), None));
-    let mut of_broker = describe_broker(&broker, &BTreeMap::new());
-    of_broker.retain(|setting| setting.name.ends_with(".throttled.rate"));
-    let of_cluster = describe_cluster(&broker);
-    for (described, source) in [(of_broker, Source::DynamicBroker), (of_cluster, Source::DynamicDefaultBroker)] {
-        let [rate] = &described[..] else { panic!("{described:?}") };
-        assert_eq!((rate.value.as_deref(), rate.source, rate.read_only), (Some("1000"), source, false));
-        assert_eq!(synonyms(rate), [format!("leader.replication.throttled.rate=1000@{}", source as i8)]);
+fn a_throttles_rate_is_described_where_it_is_set() {
+    let rate = config(&[("leader.replication.throttled.rate", "1000")]);
+    for (broker, sources) in [
+        (BrokerSettings::resolve(&rate), [Some(Source::DynamicDefaultBroker); 2]),
+        (BrokerSettings::resolve_one(&Config::new(), &rate), [Some(Source::DynamicBroker), None]),
+    ] {
+        assert_eq!((broker.leader_throttled_rate, broker.follower_throttled_rate), (Some(1000), None));
+        let mut of_broker = describe_broker(&broker, &BTreeMap::new());
+        of_broker.retain(|setting| setting.name.ends_with(".throttled.rate"));
+        for (described, source) in [of_broker, describe_cluster(&broker)].into_iter().zip(sources) {
+            let Some(source) = source else {
+                assert_eq!(described, []);
+                continue;
+            };
+            let [rate] = &described[..] else { panic!("{described:?}") };
+            assert_eq!((rate.value.as_deref(), rate.source, rate.read_only), (Some("1000"), source, false));
+            assert_eq!(synonyms(rate), [format!("leader.replication.throttled.rate=1000@{}", source as i8)]);
+        }
     }
 }
 
@@ -383,6 +395,190 @@ fn only_what_brokers_can_change_while_they_run_is_altered() {
     assert_eq!(altered, Ok(config(&[("log.cleanup.policy", "delete,compact")])));
     let refused = alter_broker(&Config::new(), &[(Op::Set, "num.partitions", Some("3"))]).map(drop);
     assert_eq!(text(refused), "Cannot update these configs dynamically: [num.partitions]");
+}
+
+#[test]
+fn a_default_is_recognised_by_type_and_not_by_its_text() {
+    for (name, value, expected) in [
+        ("num.io.threads", " +8 ", "ok"),
+        ("log.cleaner.io.buffer.load.factor", "9e-1", "ok"),
+        ("log.cleaner.io.max.bytes.per.second", "1.7976931348623157e+308", "ok"),
+        ("transaction.partition.verification.enable", "TRUE", "ok"),
+        ("group.consumer.assignors", "uniform , range", "ok"),
+        ("ssl.enabled.protocols", "TLSv1.2,TLSv1.3,TLSv1.2", "ok"),
+        ("metrics.recording.level", "INFO", "ok"),
+        ("num.io.threads", "9", "num.io.threads=9: this part of Ottla needs no tuning; the only accepted value is 8"),
+        ("num.io.threads", "eight", "Invalid value eight for configuration num.io.threads: Not a number of type INT"),
+        (
+            "controller.quorum.voters",
+            "1@localhost:9093",
+            "controller.quorum.voters=1@localhost:9093: there is no controller quorum: Kubernetes holds the metadata; on a \
+             laptop --api says where its API listens; it must stay empty",
+        ),
+        (
+            "node.id",
+            "1",
+            "node.id=1: a broker's id is the number at the end of its pod's name; spec.brokers.replicas of the \
+             KafkaCluster, on a laptop --brokers, says how many brokers there are",
+        ),
+    ] {
+        assert_eq!(text(check_broker(name, value)), expected, "{name}={value}");
+    }
+}
+
+#[test]
+fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
+    for (name, value, expected) in [
+        ("listener.name.internal.ssl.client.auth", "none", "ok"),
+        ("listener.name.internal.scram-sha-256.sasl.login.class", "", "leave it out"),
+        ("listener.name.internal.num.network.threads", "3", "ok"),
+        (
+            "listener.name.internal.ssl.client.auth",
+            "required",
+            "can say who reaches brokers; the only accepted value is none",
+        ),
+        ("listener.name.internal.connections.max.idle.ms", "600000", "without listener.name and the listener's name"),
+        ("listener.name.internal.nope", "1", "Unknown broker config name: listener.name.internal.nope"),
+        ("listener.name.internal", "1", "Unknown broker config name: listener.name.internal"),
+    ] {
+        let told = text(check_broker(name, value));
+        assert!(told.ends_with(expected), "{name}={value}: {told}");
+        assert!(expected == "ok" || told.contains(name), "{told}");
+    }
+    let broker = BrokerSettings::resolve(&config(&[("listener.name.internal.ssl.client.auth", "none")]));
+    let described = find(describe_broker(&broker, &BTreeMap::new()), "listener.name.internal.ssl.client.auth");
+    assert_eq!((described.value.as_deref(), described.read_only), (Some("none"), true));
+    assert_eq!(synonyms(&described), ["listener.name.internal.ssl.client.auth=none@4", "ssl.client.auth=none@5"]);
+}
+
+#[test]
+fn an_internal_segment_size_goes_before_the_one_that_users_give() {
+    assert_eq!(topic(&[("internal.segment.bytes", "1000"), ("segment.bytes", "2000000")], &[]).segment_bytes, 1000);
+    assert_eq!(topic(&[("segment.bytes", "2000000")], &[]).segment_bytes, 2_000_000);
+    let names = |overrides: &Config| {
+        let described = describe_topic(overrides, &BrokerSettings::default());
+        described.iter().filter(|setting| setting.name == "internal.segment.bytes").count()
+    };
+    assert_eq!((names(&Config::new()), names(&config(&[("internal.segment.bytes", "1000")]))), (0, 1));
+}
+
+#[test]
+fn a_brokers_own_setting_goes_before_that_of_all() {
+    let all = config(&[("log.retention.ms", "5"), ("num.partitions", "3")]);
+    let own = config(&[("log.retention.ms", "7")]);
+    let broker = BrokerSettings::resolve_one(&all, &own);
+    assert_eq!(TopicSettings::resolve(&Config::new(), &broker).retention, Some(Duration::from_millis(7)));
+    let described = find(describe_broker(&broker, &BTreeMap::new()), "log.retention.ms");
+    assert_eq!((described.value.as_deref(), described.source), (Some("7"), Source::DynamicBroker));
+    let chain = ["log.retention.ms=7@2", "log.retention.ms=5@3", "log.retention.hours=168@5"];
+    assert_eq!(synonyms(&described), chain);
+    let of_topic = find(describe_topic(&Config::new(), &broker), "retention.ms");
+    assert_eq!((of_topic.value.as_deref(), of_topic.source), (Some("7"), Source::DynamicBroker));
+    assert_eq!(synonyms(&find(describe_cluster(&broker), "log.retention.ms")), ["log.retention.ms=5@3"]);
+
+    // A static setting that somebody wrote there is none of its own.
+    let static_ = BrokerSettings::resolve_one(&all, &config(&[("num.partitions", "9")]));
+    assert_eq!(static_.num_partitions, 3);
+    let refused = text(check_own_config(&all, &config(&[("num.partitions", "9")])));
+    assert_eq!(refused, "Cannot update these configs dynamically: [num.partitions]");
+    assert_eq!(text(check_own_config(&all, &own)), "ok");
+}
+
+#[test]
+fn what_one_broker_can_have_and_what_all_can_have_are_kafkas() {
+    use Op::{Append, Delete, Set};
+    let all = config(&[("log.cleanup.policy", "compact")]);
+    let broker = BrokerSettings::resolve(&all);
+    let own = config(&[("log.retention.ms", "7")]);
+    for (changes, one, together) in [
+        ((Set, "log.retention.ms", Some("8")), "log.retention.ms=8", "log.cleanup.policy=compact log.retention.ms=8"),
+        ((Delete, "log.retention.ms", None), "", "log.cleanup.policy=compact"),
+        (
+            (Append, "log.cleanup.policy", Some("delete")),
+            "log.cleanup.policy=compact,delete log.retention.ms=7",
+            "log.cleanup.policy=compact,delete",
+        ),
+        (
+            (Set, "num.partitions", Some("2")),
+            "Cannot update these configs dynamically: [num.partitions]",
+            "Cannot update these configs dynamically: [num.partitions]",
+        ),
+        (
+            (Set, "ssl.client.auth", Some("none")),
+            "log.retention.ms=7 ssl.client.auth=none",
+            "Cannot update these configs at default cluster level, broker id must be specified: [ssl.client.auth]",
+        ),
+        (
+            (Set, "listener.name.a.ssl.client.auth", Some("none")),
+            "listener.name.a.ssl.client.auth=none log.retention.ms=7",
+            "Cannot update these configs at default cluster level, broker id must be specified: \
+             [listener.name.a.ssl.client.auth]",
+        ),
+        (
+            (Set, "listener.name.a.max.connections", Some("2147483647")),
+            "listener.name.a.max.connections=2147483647 log.retention.ms=7",
+            "listener.name.a.max.connections=2147483647 log.cleanup.policy=compact",
+        ),
+    ] {
+        let show = |altered: Result<Config, SettingError>| match altered {
+            Ok(altered) => altered.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(show(alter_one_broker(&broker, &own, &[changes])), one, "{changes:?}");
+        assert_eq!(show(alter_broker(&all, &[changes])), together, "{changes:?}");
+    }
+}
+
+#[test]
+fn groups_and_subscriptions_have_kafkas_settings_at_their_defaults() {
+    let show = |described: Vec<Described>| -> Vec<String> {
+        let show = |setting: &Described| {
+            let value = setting.value.as_deref().unwrap_or("null");
+            format!("{} {}={value} {}", setting.kind, setting.name, synonyms(setting).join(","))
+        };
+        assert!(described.iter().all(|setting| setting.source == Source::Default && !setting.read_only));
+        described.iter().map(show).collect()
+    };
+    assert_eq!(
+        show(describe_group(&BrokerSettings::default())),
+        [
+            "INT consumer.assignment.interval.ms=1000 group.consumer.assignment.interval.ms=1000@5",
+            "INT consumer.heartbeat.interval.ms=5000 group.consumer.heartbeat.interval.ms=5000@5",
+            "INT consumer.session.timeout.ms=45000 group.consumer.session.timeout.ms=45000@5",
+            "INT share.assignment.interval.ms=1000 group.share.assignment.interval.ms=1000@5",
+            "STRING share.auto.offset.reset=latest share.auto.offset.reset=latest@5",
+            "INT share.delivery.count.limit=5 group.share.delivery.count.limit=5@5",
+            "INT share.heartbeat.interval.ms=5000 group.share.heartbeat.interval.ms=5000@5",
+            "STRING share.isolation.level=read_uncommitted share.isolation.level=read_uncommitted@5",
+            "INT share.partition.max.record.locks=2000 group.share.partition.max.record.locks=2000@5",
+            "INT share.record.lock.duration.ms=30000 group.share.record.lock.duration.ms=30000@5",
+            "BOOLEAN share.renew.acknowledge.enable=true share.renew.acknowledge.enable=true@5",
+            "INT share.session.timeout.ms=45000 group.share.session.timeout.ms=45000@5",
+            "INT streams.assignment.interval.ms=1000 group.streams.assignment.interval.ms=1000@5",
+            "INT streams.heartbeat.interval.ms=5000 group.streams.heartbeat.interval.ms=5000@5",
+            "INT streams.initial.rebalance.delay.ms=3000 group.streams.initial.rebalance.delay.ms=3000@5",
+            "INT streams.num.standby.replicas=0 group.streams.num.standby.replicas=0@5",
+            "INT streams.session.timeout.ms=45000 group.streams.session.timeout.ms=45000@5",
+        ]
+    );
+    assert_eq!(show(describe_client_metrics()), ["INT interval.ms=300000 ", "LIST match= ", "LIST metrics= "]);
+    for (entity, changes, expected) in [
+        (Entity::Group, (Op::Set, "share.auto.offset.reset", Some("latest")), "ok"),
+        (
+            Entity::Group,
+            (Op::Set, "share.auto.offset.reset", Some("earliest")),
+            "share.auto.offset.reset=earliest: share groups are not supported; the only accepted value is latest",
+        ),
+        (Entity::Group, (Op::Delete, "share.auto.offset.reset", None), "ok"),
+        (Entity::Group, (Op::Set, "nope", Some("1")), "Unknown group config name: nope"),
+        (
+            Entity::ClientMetrics,
+            (Op::Set, "metrics", Some("*")),
+            "metrics=*: clients are not asked for their metrics; it must stay empty",
+        ),
+    ] {
+        assert_eq!(text(check_changes(entity, &[changes])), expected, "{changes:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use crate::store::Objects;
+use crate::store::{Objects, Snapshot};
 
 /// The faults of one server; none until a test asks for them.
 #[derive(Debug)]
@@ -60,6 +60,18 @@ impl Faults {
     /// Forgets the past: a watch from any version known so far is answered with 410 Expired.
     pub fn expire_watches(&self) {
         self.objects.forget_events();
+    }
+
+    /// What there is now, to be set back to.
+    pub fn snapshot(&self) -> Snapshot {
+        self.objects.snapshot()
+    }
+
+    /// Sets everything back, resource versions too, as a restore of etcd's backup does, and ends all watches. A watch from a version that
+    /// is now in the future is refused with 410, or `silently` shows nothing until that version comes, as on a real server.
+    pub fn set_back(&self, to: &Snapshot, silently: bool) {
+        self.objects.set_back(to, silently);
+        self.drop_watches();
     }
 
     /// While on, reads with resourceVersion 0, which may be served from a cache, show the state of this moment.

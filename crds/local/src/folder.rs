@@ -1,12 +1,13 @@
 //! A folder of YAML files: `<plural>/<namespace>/<name>.yaml`, without the namespace for cluster-wide kinds.
 //!
 //! What people or the operator declare is on the disk before a write is answered: written beside, synced, renamed.
-//! Events are not kept. A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk
+//! Writes that come together are synced together: their files at the same time, each folder once. Events are not kept. A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk
 //! while a broker's incarnation survives. Files may be edited or added while no server runs; one that is wrong stops
 //! the start with its name and the field. One process at a time: the folder is locked.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -15,14 +16,18 @@ use crate::admit;
 use crate::kind::{Kind, Kinds};
 use crate::object::{Key, metadata, metadata_mut, restore};
 use crate::status::Status;
-use crate::store::{Change, Event};
+use crate::store::{Edit, Write};
 use crate::verbs;
 
 /// Versions set aside for one run. The next run starts above them, whatever the clock says.
 const VERSIONS_PER_RUN: u64 = 1_000_000_000;
 const LOCK: &str = ".lock";
 const VERSION: &str = ".version";
+/// Begins the names of files that are written beside, until they are renamed.
 const UNFINISHED: &str = ".unfinished";
+/// Files that are written and synced at the same time. The file system puts syncs that overlap into one commit of its
+/// journal; more threads than this gain nothing.
+const WRITERS: usize = 16;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,7 @@ impl Folder {
             TryLockError::Error(source) => FolderError::Io { action: "lock", path: lock_path, source },
         })?;
         let folder = Self { path: path.to_owned(), _lock: lock };
+        folder.remove_unfinished()?;
         let version = folder.next_version()?;
         let mut objects = Vec::new();
         for kind in kinds.iter().filter(|kind| is_kept(&kind.stored_resource())) {
@@ -89,8 +95,20 @@ impl Folder {
             Err(source) => return Err(FolderError::Io { action: "read", path, source }),
         };
         let next = format!("{}\n", version + VERSIONS_PER_RUN);
-        self.write(&path, next.as_bytes()).map_err(failed("write", &path))?;
+        let unfinished = self.path.join(UNFINISHED);
+        let written = write_synced(&unfinished, next.as_bytes()).and_then(|()| fs::rename(&unfinished, &path));
+        written.and_then(|()| sync_folder(&self.path)).map_err(failed("write", &path))?;
         Ok(version)
+    }
+
+    /// Removes what a process that was killed has left half written.
+    fn remove_unfinished(&self) -> Result<(), FolderError> {
+        for path in entries(&self.path)? {
+            if file_name(&path).starts_with(UNFINISHED) {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 
     fn read_kind(&self, kind: &Kind, objects: &mut Vec<(Key, Value)>) -> Result<(), FolderError> {
@@ -123,30 +141,81 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes a change survive a crash, if it is of those that must.
-    pub(crate) fn persist(&self, event: &Event) -> io::Result<()> {
-        if !is_kept(&event.key.resource) {
-            return Ok(());
-        }
-        let path = self.path_of(&event.key);
-        match &event.change {
-            Change::Deleted(_) => {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    Ok(()) | Err(_) => {}
-                }
-                sync_folder(&path)
+    /// Makes changes of different objects survive a crash, each whole or not at all. Blocks. The answer has an outcome
+    /// for each of them, in their order.
+    pub(crate) fn persist(&self, writes: &[&Write]) -> Vec<io::Result<()>> {
+        let mut outcomes = self.write_beside(writes);
+        let mut folders: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (at, (write, outcome)) in writes.iter().zip(&mut outcomes).enumerate() {
+            let path = self.path_of(&write.key);
+            if outcome.is_ok() {
+                *outcome = self.put_in_place(at, write, &path);
             }
-            Change::Put(new) => {
-                let written = as_written(&new.value);
-                let before = event.old.as_ref().map(|old| as_written(&old.value));
-                if event.key.resource == LEASES && before.is_some_and(|old| only_renewed(old, written.clone())) {
-                    return Ok(());
-                }
-                let text = serde_yaml::to_string(&written).map_err(io::Error::other)?;
-                self.write(&path, text.as_bytes())
+            if let (Ok(()), Some(folder)) = (&outcome, path.parent()) {
+                folders.entry(folder.to_owned()).or_default().push(at);
             }
         }
+        for (folder, changed) in folders {
+            if let Err(error) = sync_folder(&folder) {
+                for at in changed {
+                    outcomes[at] = Err(io::Error::new(error.kind(), error.to_string()));
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Writes each new file beside its place and syncs it, several at a time.
+    fn write_beside(&self, writes: &[&Write]) -> Vec<io::Result<()>> {
+        let write = |(at, write): (usize, &&Write)| match &write.edit {
+            Edit::Delete(_) => Ok(()),
+            Edit::Put(new) => {
+                let text = serde_yaml::to_string(&as_written(new)).map_err(io::Error::other)?;
+                write_synced(&self.unfinished(at), text.as_bytes())
+            }
+        };
+        let share = writes.len().div_ceil(WRITERS).max(1);
+        if writes.len() == share {
+            return writes.iter().enumerate().map(write).collect();
+        }
+        std::thread::scope(|scope| {
+            let spawned: Vec<_> = (0..writes.len())
+                .step_by(share)
+                .map(|first| {
+                    let part = writes.iter().enumerate().skip(first).take(share);
+                    let size = part.len();
+                    (scope.spawn(|| part.map(write).collect::<Vec<_>>()), size)
+                })
+                .collect();
+            let refused = |size| (0..size).map(|_| Err(io::Error::other("a thread panicked"))).collect();
+            spawned.into_iter().flat_map(|(thread, size)| thread.join().unwrap_or_else(|_| refused(size))).collect()
+        })
+    }
+
+    /// Gives the new file its name, or takes the deleted one away.
+    fn put_in_place(&self, at: usize, write: &Write, path: &Path) -> io::Result<()> {
+        match &write.edit {
+            Edit::Delete(_) => match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            },
+            Edit::Put(_) => {
+                if let Some(folder) = path.parent()
+                    && !folder.exists()
+                {
+                    fs::create_dir_all(folder)?;
+                    // The namespace's folder, and the kind's, may both be new.
+                    for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.path)) {
+                        sync_folder(above)?;
+                    }
+                }
+                fs::rename(self.unfinished(at), path)
+            }
+        }
+    }
+
+    fn unfinished(&self, at: usize) -> PathBuf {
+        self.path.join(format!("{UNFINISHED}-{at}"))
     }
 
     fn path_of(&self, key: &Key) -> PathBuf {
@@ -157,21 +226,18 @@ impl Folder {
         }
         path.join(format!("{}.yaml", key.name))
     }
+}
 
-    /// Whole or not at all, and there after a crash. Writes take turns, so one unfinished file is enough.
-    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        let unfinished = self.path.join(UNFINISHED);
-        let mut file = File::create(&unfinished)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        if let Some(folder) = path.parent()
-            && !folder.exists()
-        {
-            fs::create_dir_all(folder)?;
-            sync_folder(folder)?;
+/// Whether a change must be on the disk before anybody sees it.
+pub(crate) fn must_survive(write: &Write) -> bool {
+    if !is_kept(&write.key.resource) {
+        return false;
+    }
+    match (&write.edit, &write.old) {
+        (Edit::Put(new), Some(old)) if write.key.resource == LEASES => {
+            !only_renewed(as_written(&old.value), as_written(new))
         }
-        fs::rename(&unfinished, path)?;
-        sync_folder(path)
+        (Edit::Put(_) | Edit::Delete(_), _) => true,
     }
 }
 
@@ -263,15 +329,61 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
 /// A rename or removal is there after a crash only when its folder is synced too.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
     let path = path.to_owned();
     move |source| FolderError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::Object;
+
+    fn key(name: &str) -> Key {
+        Key { resource: "gadgets.test.ottla.io".into(), namespace: "default".into(), name: name.into() }
+    }
+
+    fn put(name: &str) -> Write {
+        Write { key: key(name), old: None, edit: Edit::Put(json!({"metadata": {"name": name}})) }
+    }
+
+    #[test]
+    fn a_group_is_written_as_a_whole_and_refused_one_by_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (folder, _, _) = Folder::open(home.path(), &Kinds::new(Vec::new()).expect("no kinds")).expect("opens");
+        let gadgets = home.path().join("gadgets/default");
+        assert!(folder.persist(&[&put("old")])[0].is_ok());
+        // No file can replace this one.
+        fs::create_dir_all(gadgets.join("name-7.yaml/inside")).expect("made");
+        let mut group: Vec<Write> = (0..100).map(|number| put(&format!("name-{number}"))).collect();
+        let last = Arc::new(Object::new(json!({"metadata": {"name": "old"}}), 1));
+        group.push(Write { key: key("old"), edit: Edit::Delete(last.value.clone()), old: Some(last) });
+        let outcomes = folder.persist(&group.iter().collect::<Vec<_>>());
+        let refused: Vec<usize> = outcomes.iter().enumerate().filter(|(_, o)| o.is_err()).map(|(at, _)| at).collect();
+        assert_eq!(refused, [7]);
+        assert!(!gadgets.join("old.yaml").exists());
+        for number in (0..100).filter(|number| *number != 7) {
+            let text = fs::read_to_string(gadgets.join(format!("name-{number}.yaml"))).expect("written");
+            assert!(text.contains(&format!("name: name-{number}\n")), "{text}");
+        }
+        drop(folder);
+        Folder::open(home.path(), &Kinds::new(Vec::new()).expect("no kinds")).expect("opens");
+        let left = fs::read_dir(home.path()).expect("read").filter_map(Result::ok).map(|entry| entry.file_name());
+        assert_eq!(left.filter(|name| name.to_string_lossy().starts_with(UNFINISHED)).count(), 0);
+    }
 }

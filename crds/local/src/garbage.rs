@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kind::Kinds;
 use crate::object::{Key, Object, is_being_deleted, metadata};
 use crate::server::Inner;
-use crate::store::{Change, Decision, Event};
+use crate::store::{Change, Decision, Event, Freshness, Objects};
 use crate::verbs::remove_object;
 
 /// Collects until the server is gone.
@@ -28,7 +28,7 @@ pub fn start(server: &Arc<Inner>) {
             let matters = match server.objects.events_after(seen, |_| true) {
                 Ok((version, events)) => {
                     seen = version;
-                    events.iter().any(may_leave_garbage)
+                    events.iter().any(|event| may_leave_garbage(event) || is_homeless(&server.objects, event))
                 }
                 Err(_) => {
                     seen = server.objects.version();
@@ -52,6 +52,13 @@ fn may_leave_garbage(event: &Event) -> bool {
                 || (event.key.resource == "namespaces" && is_being_deleted(&object.value))
         }
     }
+}
+
+/// Whether an object was made in a namespace that ended while the object was on its way to the disk.
+fn is_homeless(objects: &Objects, event: &Event) -> bool {
+    let namespace =
+        || Key { resource: "namespaces".into(), namespace: String::new(), name: event.key.namespace.clone() };
+    event.old.is_none() && !event.key.namespace.is_empty() && objects.get(&namespace(), Freshness::Consistent).is_none()
 }
 
 async fn collect(server: &Arc<Inner>) {
@@ -97,7 +104,10 @@ fn garbage(kinds: &Kinds, all: &[(Key, Arc<Object>)]) -> Garbage {
                 kinds.serves(text("apiVersion"), text("kind")) && !uids.contains(text("uid"))
             })
     };
-    let goes = |key: &Key, object: &Value| ending.contains(key.namespace.as_str()) || orphaned(object);
+    let there: HashSet<&str> =
+        all.iter().filter(|(key, _)| key.resource == "namespaces").map(|(key, _)| key.name.as_str()).collect();
+    let homeless = |key: &Key| !key.namespace.is_empty() && !there.contains(key.namespace.as_str());
+    let goes = |key: &Key, object: &Value| ending.contains(key.namespace.as_str()) || homeless(key) || orphaned(object);
     let objects = all
         .iter()
         .filter(|(key, object)| goes(key, &object.value) && !is_being_deleted(&object.value))

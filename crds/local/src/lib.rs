@@ -11,7 +11,8 @@
 //! - `verbs`: get, list, watch, create, update, delete
 //! - `admit`: what every write must pass; `schema` for custom resources
 //! - `patch`, `apply`, `fields`: changes that are not whole objects; who owns which field
-//! - `store`: the objects, their versions, the event log; `watch` streams it; `folder` keeps it on disk
+//! - `store`: the objects, their versions, the event log; `watch` streams it
+//! - `turns`, `group_commit`, `folder`: whose write is next; writes on their way to the disk; the files
 //! - `initial`: what is there from the start
 //! - `garbage`: what goes when an owner or a namespace goes
 //! - `protobuf`: the one message that is read
@@ -28,6 +29,7 @@ mod faults;
 mod fields;
 mod folder;
 mod garbage;
+mod group_commit;
 mod http_port;
 mod initial;
 mod jsonpath;
@@ -44,6 +46,7 @@ mod server;
 mod status;
 mod store;
 mod table;
+mod turns;
 pub mod uids;
 mod verbs;
 mod watch;
@@ -52,3 +55,4 @@ pub use faults::Faults;
 pub use folder::FolderError;
 pub use kind::BadDefinition;
 pub use server::{Body, Server, StartError, Store};
+pub use store::Snapshot;

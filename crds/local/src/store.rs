@@ -1,8 +1,10 @@
 //! The objects, and what happened to them last: one truth with one version number.
 //!
-//! Writes take turns. A turn reads, decides, makes the change durable, and only then shows it, so that nobody sees
-//! what a crash could take back. Reads never wait for a write that waits for a disk.
-//! Always: every change has its own version, greater than all before it, also after a restart.
+//! Writes of one object take turns. A turn reads, decides, makes the change durable, and only then shows it, so that
+//! nobody sees what a crash could take back. Reads never wait for the disk, and neither does a write that need not
+//! survive a crash, such as the renewal of a Lease: only its own object's earlier write can hold it up.
+//! Always: every change has its own version, greater than all before it, also after a restart. A change gets its
+//! version when it is shown.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,9 +13,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
+use crate::group_commit::GroupCommit;
 use crate::object::{Key, Object};
 use crate::status::Status;
+use crate::turns::Turns;
 
 /// How many changes a watch may lag behind. With one Lease renewal in two seconds this is half an hour; whoever falls
 /// further behind is told to list again.
@@ -48,6 +52,23 @@ pub enum Decision {
     Pretend(Value),
 }
 
+/// A change that was decided and is not shown yet.
+#[derive(Debug)]
+pub struct Write {
+    pub key: Key,
+    /// The object as the decision saw it.
+    pub old: Option<Arc<Object>>,
+    pub edit: Edit,
+}
+
+/// What a write makes of its object.
+#[derive(Debug)]
+pub enum Edit {
+    Put(Value),
+    /// The object's last state.
+    Delete(Value),
+}
+
 /// How a write ended.
 #[derive(Debug)]
 pub enum Written {
@@ -69,8 +90,9 @@ pub struct Objects {
     state: Mutex<State>,
     /// Told when the version changes, and at the end.
     changed: Arc<Notify>,
-    turn: Arc<tokio::sync::Mutex<()>>,
-    folder: Option<Arc<Folder>>,
+    turns: Arc<Turns>,
+    /// `None`: the objects are in memory alone.
+    disk: Option<Arc<GroupCommit>>,
 }
 
 #[derive(Debug)]
@@ -82,6 +104,15 @@ struct State {
     version: u64,
     /// What [`Freshness::Any`] reads see while a test holds them back.
     frozen: Option<(u64, BTreeMap<Key, Arc<Object>>)>,
+    /// A watch from the future waits for it, instead of being refused.
+    silent: bool,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    objects: BTreeMap<Key, Arc<Object>>,
+    version: u64,
 }
 
 /// Which state a read must show.
@@ -106,8 +137,9 @@ impl Objects {
     /// Starts with `objects` as found in the folder. The next version is above `version`.
     pub fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
         let objects = objects.into_iter().map(|(key, value)| (key, Arc::new(Object::new(value, version)))).collect();
-        let state = State { objects, events: VecDeque::new(), oldest: version, version, frozen: None };
-        Self { state: Mutex::new(state), changed: Arc::default(), turn: Arc::default(), folder: folder.map(Arc::new) }
+        let state = State { objects, events: VecDeque::new(), oldest: version, version, frozen: None, silent: false };
+        let disk = folder.map(|folder| Arc::new(GroupCommit::new(folder)));
+        Self { state: Mutex::new(state), changed: Arc::default(), turns: Arc::default(), disk }
     }
 
     /// Keeps the present state for reads that need not be fresh, or lets go of it.
@@ -155,12 +187,31 @@ impl Objects {
     /// is as unknown as one from the far past: it comes from another life of this server.
     pub fn events_after(&self, version: u64, wanted: impl Fn(&Key) -> bool) -> Result<(u64, Vec<Event>), Status> {
         let state = self.state.lock();
+        if version > state.version && state.silent {
+            return Ok((version, Vec::new()));
+        }
         if version < state.oldest || version > state.version {
             return Err(Status::expired(version, state.oldest));
         }
         let from = state.events.partition_point(|event| event.version <= version);
         let events = state.events.range(from..).filter(|event| wanted(&event.key)).cloned().collect();
         Ok((state.version, events))
+    }
+
+    /// What there is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        Snapshot { objects: state.objects.clone(), version: state.version }
+    }
+
+    /// Makes it as it was, versions too. For tests: a folder is not told.
+    pub fn set_back(&self, to: &Snapshot, silent: bool) {
+        let mut state = self.state.lock();
+        (state.objects, state.version, state.silent) = (to.objects.clone(), to.version, silent);
+        state.oldest = state.version;
+        state.events.clear();
+        state.frozen = None;
+        self.changed.notify_waiters();
     }
 
     /// Forgets what happened, so that every watch that is behind must list again.
@@ -173,51 +224,47 @@ impl Objects {
     }
 
     /// One turn: `decide` sees the object as it is and says what to make of it. Once the change is on its way to the
-    /// disk it takes place even if the caller goes away.
+    /// disk, it takes place even if the caller goes away.
     pub async fn write(
         self: &Arc<Self>,
         key: Key,
         decide: impl FnOnce(Option<&Value>) -> Result<Decision, Status>,
     ) -> Result<Written, Status> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let turn = self.turns.take(&key).await;
         let old = self.get(&key, Freshness::Consistent);
-        let version = self.version() + 1;
-        let change = match decide(old.as_ref().map(|object| &object.value))? {
-            Decision::Put(value) => Change::Put(Arc::new(Object::new(value, version))),
-            Decision::Delete(value) => Change::Deleted(Arc::new(Object::new(value, version))),
-            Decision::Pretend(value) => return Ok(Written::Kept(Arc::new(Object::new(value, version - 1)))),
+        let edit = match decide(old.as_ref().map(|object| &object.value))? {
+            Decision::Put(value) => Edit::Put(value),
+            Decision::Delete(value) => Edit::Delete(value),
+            Decision::Pretend(value) => return Ok(Written::Kept(Arc::new(Object::new(value, self.version())))),
             Decision::Keep => {
                 return old.map(Written::Kept).ok_or_else(|| Status::internal("nothing was kept of nothing"));
             }
         };
-        let event = Event { version, key, old, change };
-        match &self.folder {
-            None => Ok(self.commit(event)),
-            Some(folder) => {
-                let (folder, objects) = (Arc::clone(folder), Arc::clone(self));
-                let on_disk = tokio::task::spawn_blocking(move || {
-                    let _turn = turn;
-                    folder.persist(&event).map_err(Status::internal)?;
-                    Ok(objects.commit(event))
-                });
-                on_disk.await.map_err(Status::internal)?
-            }
+        let write = Write { key, old, edit };
+        match &self.disk {
+            Some(disk) if folder::must_survive(&write) => disk.write(self, write, turn).await,
+            Some(_) | None => Ok(self.show(write)),
         }
     }
 
-    fn commit(&self, event: Event) -> Written {
+    /// Gives a change the next version and lets everybody see it. The caller has the object's turn.
+    pub fn show(&self, Write { key, old, edit }: Write) -> Written {
         let mut state = self.state.lock();
-        state.version = event.version;
-        let written = match &event.change {
-            Change::Put(object) => {
-                state.objects.insert(event.key.clone(), Arc::clone(object));
-                Written::Put(Arc::clone(object))
+        state.version += 1;
+        let version = state.version;
+        let (change, written) = match edit {
+            Edit::Put(value) => {
+                let object = Arc::new(Object::new(value, version));
+                state.objects.insert(key.clone(), Arc::clone(&object));
+                (Change::Put(Arc::clone(&object)), Written::Put(object))
             }
-            Change::Deleted(object) => {
-                state.objects.remove(&event.key);
-                Written::Deleted(Arc::clone(object))
+            Edit::Delete(value) => {
+                let object = Arc::new(Object::new(value, version));
+                state.objects.remove(&key);
+                (Change::Deleted(Arc::clone(&object)), Written::Deleted(object))
             }
         };
+        let event = Event { version, key, old, change };
         state.events.push_back(event);
         if state.events.len() > EVENTS_KEPT
             && let Some(lost) = state.events.pop_front()

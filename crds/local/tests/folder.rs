@@ -167,3 +167,43 @@ async fn a_disk_that_refuses_a_write_refuses_the_request_and_changes_nothing() -
     api.create(&PostParams::default(), &gadget("a", json!({"partitions": 1}))).await?;
     Ok(())
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_lease_is_renewed_while_the_disk_stands_still() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = start(folder.path())?;
+    let client = server.client("default");
+    let leases: Api<Lease> = Api::default_namespaced(client.clone());
+    let lease = |at: &str| json!({"metadata": {"name": "broker-0"}, "spec": {"renewTime": at}});
+    leases.create(&PostParams::default(), &serde_json::from_value(lease("2026-01-01T00:00:00.000000Z"))?).await?;
+
+    // Who opens a pipe for writing waits until somebody reads from it.
+    let pipe = folder.path().join(".unfinished-0");
+    anyhow::ensure!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    let slow = tokio::spawn({
+        let api = gadgets(&client);
+        async move { api.create(&PostParams::default(), &gadget("slow", json!({"partitions": 1}))).await }
+    });
+    // All that comes before the disk happens on this thread, without waiting for anything.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let renewal = Patch::Merge(lease("2026-01-01T00:00:02.000000Z"));
+    let params = PatchParams::default();
+    let renewed = leases.patch("broker-0", &params, &renewal);
+    tokio::time::timeout(std::time::Duration::from_secs(60), renewed)
+        .await
+        .context("the renewal waits for the disk")??;
+    assert!(gadgets(&client).get_opt("slow").await?.is_none(), "nobody sees what a crash could take back");
+
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe)
+    });
+    assert!(slow.await?.is_err(), "a pipe cannot be synced");
+    assert!(reader.join().is_ok());
+    std::fs::remove_file(pipe)?;
+    gadgets(&client).create(&PostParams::default(), &gadget("slow", json!({"partitions": 1}))).await?;
+    Ok(())
+}

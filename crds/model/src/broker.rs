@@ -23,7 +23,13 @@ impl Protocol {
         if state.broker(id).view.epochs() >= entry.epochs() {
             return None;
         }
-        self.act_on(state.broker_mut(id), id, entry);
+        let broker = state.broker_mut(id);
+        if broker.view.replicas.contains(&id) && !entry.replicas.contains(&id) {
+            let had_records = leave(broker, entry);
+            state.seen.left = had_records;
+            return Some(());
+        }
+        self.act_on(broker, id, entry);
         self.advance(state, id);
         Some(())
     }
@@ -232,6 +238,17 @@ impl Protocol {
         let Some(leadership) = &mut state.broker_mut(id).leadership else { return };
         leadership.high_watermark = after;
     }
+}
+
+/// It is no replica any more and removes its log, not its incarnation. Whether there was anything in it.
+fn leave(broker: &mut Broker, entry: Arc<Assignment>) -> bool {
+    let had_records = !broker.log.is_empty();
+    broker.has_left |= had_records;
+    broker.log.clear();
+    (broker.damaged, broker.leadership) = (None, None);
+    broker.disk = Saved { view: entry.clone(), proposed: None };
+    broker.view = entry;
+    had_records
 }
 
 impl Broker {

@@ -88,10 +88,14 @@ impl Protocol {
         if !self.is(Mutant::NoCompareAndSwap) {
             state.writes.retain(|write| write.partition_epoch == base + 1);
         }
-        let only_follows = |broker: &&mut Broker| broker.leadership.is_none() && broker.damaged.is_none();
-        for broker in state.brokers.iter_mut().filter(only_follows) {
-            if broker.view.leader_epoch == state.entry.leader_epoch {
-                broker.view = state.entry.clone(); // who does not lead looks at leader and epoch only
+        let only_follows = |broker: &Broker| broker.leadership.is_none() && broker.damaged.is_none();
+        for (id, broker) in (0..).map(BrokerId).zip(&mut state.brokers).filter(|(_, broker)| only_follows(broker)) {
+            let is_replica = |entry: &Assignment| entry.replicas.contains(&id);
+            if broker.view.leader_epoch == state.entry.leader_epoch
+                && is_replica(&broker.view) == is_replica(&state.entry)
+            {
+                // Who does not lead looks at leader, epoch and whether it is a replica only.
+                broker.view = state.entry.clone();
             }
         }
         let may_be_read = state.used.restarts < self.bounds.restarts

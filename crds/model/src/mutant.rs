@@ -25,6 +25,8 @@ pub enum Mutant {
     JoinBelowHighWatermark,
     /// A reassignment ends when one of its targets is in sync.
     EarlyCompletion,
+    /// A replica leaves within a leader epoch.
+    EpochKept,
     /// A recovery does not wait for the members that have not reported.
     RecoveryWithoutAllReports,
     /// A recovery passes over whoever reported and is taken for dead.
@@ -63,6 +65,7 @@ impl Mutant {
             (Mutant::NoFloor, faults.clone()),
             (Mutant::JoinBelowHighWatermark, faults.clone()),
             (Mutant::EarlyCompletion, moving),
+            (Mutant::EpochKept, Bounds { name: "mutant", replicas: 2, reassignments: 2, ..CALM }),
             (Mutant::RecoveryWithoutAllReports, power_cut.clone()),
             (
                 Mutant::RecoveryWithoutWhoIsTakenForDead,

@@ -39,12 +39,21 @@ impl Protocol {
             Some(next) => next,
             None => return self.obey(state, suspect, &live),
         };
+        next = self.kept(state, next);
         if self.is(Mutant::ShrinkWithoutLeader) && next.leader.is_none() {
             mutant::drop_who_is_gone(&mut next, &live, min_in_sync);
         }
         state.used.suspicions += usize::from(suspect.is_some());
         self.change(state, next, false);
         Some(())
+    }
+
+    /// The change as it is written: a mutant keeps the epoch of a leader that stays.
+    fn kept(&self, state: &State, mut next: Assignment) -> Assignment {
+        if self.is(Mutant::EpochKept) && next.leader == state.entry.leader {
+            next.leader_epoch = state.entry.leader_epoch;
+        }
+        next
     }
 
     /// An operator finds an order in the topic's spec.
@@ -87,14 +96,16 @@ impl Protocol {
     }
 
     pub(crate) fn reassign(&self, state: &mut State) -> Option<()> {
-        state.entry = Arc::new(state.entry.start_reassignment(&[BrokerId(1), BrokerId(2)]).ok()?);
+        let [here, there] = [[0, 1], [1, 2]].map(|ids| ids.map(BrokerId));
+        let target = if state.entry.target() == there { here } else { there };
+        state.entry = Arc::new(state.entry.start_reassignment(&target).ok()?);
         state.used.reassignments += 1;
         Some(())
     }
 
     pub(crate) fn cancel(&self, state: &mut State, operator: usize) -> Option<()> {
         let Operator { live, min_in_sync } = state.operators[operator].clone();
-        let next = state.entry.cancel_reassignment(&live, min_in_sync).ok()?;
+        let next = self.kept(state, state.entry.cancel_reassignment(&live, min_in_sync).ok()?);
         self.change(state, next, false);
         state.seen.cancelled = true;
         Some(())

@@ -85,6 +85,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::sometimes("a reassignment is done", |_, state: &State| {
             state.entry.replicas == [BrokerId(1), BrokerId(2)] && !state.entry.is_reassigning()
         }),
+        Property::sometimes("a replica that leaves loses its log", |_, state: &State| state.seen.left),
+        Property::sometimes("a replica that left comes back and is in sync", |_, state: &State| {
+            state.entry.isr.iter().any(|member| state.broker(member.broker).has_left)
+        }),
         Property::sometimes("a reassignment is cancelled", |_, state: &State| state.seen.cancelled),
         Property::sometimes("a draining leader has handed over", |_, state: &State| {
             let handed_over = |id: &BrokerId| state.broker(*id).draining && state.entry.leader != Some(*id);

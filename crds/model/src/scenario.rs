@@ -29,7 +29,7 @@ pub struct Bounds {
     pub damages: usize,
     /// Brokers that are told to drain.
     pub drains: usize,
-    /// Reassignments, to brokers 1 and 2.
+    /// Reassignments, to brokers 1 and 2 and back to 0 and 1.
     pub reassignments: usize,
     /// Orders to recover that an administrator gives.
     pub orders: usize,
@@ -186,6 +186,26 @@ pub fn all() -> Vec<Bounds> {
             crashes: 1,
             reassignments: 1,
             witnesses: &["a reassignment is done", "a reassignment is cancelled"],
+            ..CALM
+        },
+        Bounds {
+            name: "moved away and back",
+            replicas: 2,
+            suspicions: 1,
+            reassignments: 2,
+            witnesses: &[
+                "a replica that leaves loses its log",
+                "a replica that left comes back and is in sync",
+                "a reassignment is cancelled",
+            ],
+            ..CALM
+        },
+        Bounds {
+            name: "moved away and back, restart",
+            replicas: 2,
+            restarts: 1,
+            reassignments: 2,
+            witnesses: &["a replica that left comes back and is in sync"],
             ..CALM
         },
         Bounds { name: "draining", crashes: 1, drains: 1, witnesses: &["a draining leader has handed over"], ..CALM },

@@ -69,6 +69,8 @@ pub struct Seen {
     pub copied_anew: bool,
     /// A reassignment was cancelled.
     pub cancelled: bool,
+    /// A replica that left lost its log, with a record in it.
+    pub left: bool,
 }
 
 /// An administrator's order to recover.
@@ -108,6 +110,8 @@ pub struct Broker {
     pub draining: bool,
     /// It can't read its log, with which it had a role in this leader epoch.
     pub damaged: Option<i32>,
+    /// It was a replica, was none, and lost its log.
+    pub has_left: bool,
 }
 
 /// What a leader knows beside the entry. Gone with its process.
@@ -152,6 +156,7 @@ impl State {
             disk: Saved { view: entry.clone(), proposed: None },
             draining: false,
             damaged: None,
+            has_left: false,
         };
         let operator = Operator { live, min_in_sync: bounds.min_in_sync };
         let mut brokers = vec![broker; ids.len()];

@@ -1,4 +1,5 @@
-//! The operator's part when replicas move: grow to the union, wait until the target is in sync, then let go of the others.
+//! The operator's part when replicas move: grow to the union, wait until the target is in sync, then let go of the others, in a new leader
+//! epoch: what they had does not count if they come back.
 
 use super::{Assignment, BrokerId, Live, Refusal};
 

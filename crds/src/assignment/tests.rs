@@ -102,6 +102,18 @@ fn a_new_partition_is_led_by_its_first_replica_that_is_there() {
 }
 
 #[test]
+fn a_draining_broker_is_in_sync_in_a_new_partition_only_where_nobody_else_is_there() {
+    let mut there = live(&[0, 1]);
+    there.get_mut(&BrokerId(0)).unwrap().draining = true;
+    let created = |replicas: &[i32]| {
+        let created = Assignment::create(7, ids(replicas), &there).unwrap();
+        (created.leader, created.isr)
+    };
+    assert_eq!(created(&[0, 1, 2]), (Some(BrokerId(1)), vec![member(1)]));
+    assert_eq!(created(&[0, 2]), (Some(BrokerId(0)), vec![member(0)]));
+}
+
+#[test]
 fn who_is_gone_leaves_and_the_first_valid_replica_leads() {
     let all = live(&[0, 1, 2]);
     for (story, before, live, expected) in [
@@ -266,7 +278,8 @@ fn a_broker_leads_only_what_names_it_with_its_content_and_is_not_older_than_what
         ("its content was another", 0, 2, None, false),
         ("it acted on this very one", 0, 1, at(5, 9), true),
         ("it acted on a newer one: the API server was set back", 0, 1, at(5, 10), false),
-        ("it acted on a newer leader epoch", 0, 1, at(6, 8), false),
+        ("it acted on a newer leader epoch", 0, 1, at(6, 10), false),
+        ("history forked: it acted on an older leader epoch, after more changes", 0, 1, at(4, 10), false),
     ] {
         assert_eq!(newest.may_lead(BrokerId(broker), incarnation(broker, life), acted_on), expected, "{story}");
     }
@@ -313,12 +326,33 @@ fn a_reassignment_is_cancelled_while_the_old_replicas_fill_the_floor() {
     let moving = partition(&[0, 1, 2]).start_reassignment(&ids(&[3])).unwrap();
     let back = moving.cancel_reassignment(&all, MIN_IN_SYNC).unwrap();
     assert_eq!((back.replicas, back.isr), (ids(&[0, 1, 2]), partition(&[0, 1, 2]).isr));
+    assert_eq!((back.leader, back.leader_epoch), (moving.leader, moving.leader_epoch + 1), "the other one leaves");
 
     let mut mostly_moved = moving.clone();
     mostly_moved.isr = vec![member(0), member(1), member(3)];
     assert!(mostly_moved.cancel_reassignment(&all, MIN_IN_SYNC).is_ok());
     let lost = with_new_content(all.clone(), 1);
     assert_eq!(mostly_moved.cancel_reassignment(&lost, MIN_IN_SYNC), Err(Refusal::Floor(2)));
+}
+
+#[test]
+fn the_leader_epoch_rises_when_a_replica_leaves_though_the_leader_stays() {
+    let all = live(&[0, 1, 2, 3]);
+    let in_sync = |isr: &[i32]| Assignment { isr: isr.iter().copied().map(member).collect(), ..partition(&[0, 1, 2]) };
+    let moving = |target: &[i32]| in_sync(&[0, 1, 2, 3]).start_reassignment(&ids(target)).unwrap();
+    for (story, before, after, rises) in [
+        ("it has moved", moving(&[0, 1, 3]), moving(&[0, 1, 3]).complete_reassignment(&all), 1),
+        ("fewer replicas", moving(&[0, 1]), moving(&[0, 1]).complete_reassignment(&all), 1),
+        ("more replicas", moving(&[0, 1, 2, 3]), moving(&[0, 1, 2, 3]).complete_reassignment(&all), 0),
+        ("it was cancelled", moving(&[0, 1, 3]), moving(&[0, 1, 3]).cancel_reassignment(&all, MIN_IN_SYNC), 1),
+        ("it was cancelled, and nobody was to come", moving(&[0, 1]), moving(&[0, 1]).cancel_reassignment(&all, 2), 0),
+        ("another preference", partition(&[0, 1, 2]), partition(&[0, 1, 2]).start_reassignment(&ids(&[1, 0, 2])), 0),
+        ("a deleted topic's files are gone", partition(&[0, 1, 2]), partition(&[0, 1, 2]).forget(BrokerId(2)), 1),
+    ] {
+        let after = after.unwrap();
+        assert_eq!(after.leader, before.leader, "{story}");
+        assert_eq!((after.leader_epoch, after.partition_epoch), (5 + rises, before.partition_epoch + 1), "{story}");
+    }
 }
 
 #[test]

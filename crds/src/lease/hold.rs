@@ -10,7 +10,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Claim, DEADLINE, door};
+use super::{Claim, DEADLINE, door, holder};
+use crate::{names, versions::version};
 
 /// How soon a write that failed is tried again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
@@ -35,10 +36,11 @@ pub async fn hold(
     let mut known: Option<Lease> = None;
     let mut attempt = ATTEMPT;
     let mut annotated = true;
+    let mut written: Option<u64> = None;
     loop {
         let asked = Instant::now();
         let wanted = annotations.borrow_and_update().clone();
-        let renewed = timeout(attempt, renew(&api, &mut claim, known.clone(), wanted)).await;
+        let renewed = timeout(attempt, renew(&api, &mut claim, known.clone(), written, wanted)).await;
         if renewed.is_ok() {
             known = None;
             attempt = ATTEMPT;
@@ -47,6 +49,10 @@ pub async fn hold(
             Ok(Ok(Some(lease))) => {
                 if held.send_replace(Some(asked + DEADLINE)).is_none() {
                     info!(lease = claim.name, identity = claim.identity, "took the lease");
+                }
+                let before = written.replace(version(&lease.metadata).unwrap_or_default());
+                if written < before {
+                    claim.set_backs.note(written, before);
                 }
                 known = Some(lease);
                 claim.pace.renew
@@ -97,12 +103,19 @@ async fn renew(
     api: &Api<Lease>,
     claim: &mut Claim,
     known: Option<Lease>,
+    written: Option<u64>,
     annotations: BTreeMap<String, String>,
 ) -> Result<Option<Lease>, kube::Error> {
     let read = match known {
         Some(lease) => Some(lease),
         None => api.get_opt(&claim.name).await?,
     };
+    if let Some(lease) = &read
+        && version(&lease.metadata) < written
+    {
+        // The API server was set back: whoever held the lease then has lost it to this process since.
+        claim.predecessor = lease.spec.as_ref().and_then(holder).map(str::to_owned);
+    }
     let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
     let is_to_ask = record.as_ref().is_some_and(|record| claim.is_to_ask(Instant::now(), record));
     let unanswered = match &read {
@@ -116,7 +129,9 @@ async fn renew(
     lease.spec = Some(record);
     lease.metadata.name = Some(claim.name.clone());
     lease.metadata.labels.get_or_insert_default().extend(claim.labels.clone());
-    lease.metadata.annotations.get_or_insert_default().extend(annotations);
+    let all = lease.metadata.annotations.get_or_insert_default();
+    all.extend(annotations);
+    all.insert(names::SEEN_ANNOTATION.to_owned(), written.unwrap_or_default().to_string());
     let params = PostParams::default();
     if exists { api.replace(&claim.name, &params, &lease).await } else { api.create(&params, &lease).await }.map(Some)
 }

@@ -8,7 +8,7 @@ use kube::{
     Api, ResourceExt,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
 use tokio::{
@@ -18,7 +18,11 @@ use tokio::{
 use tracing::warn;
 
 use super::{EXPIRE, Observed, Pace, Sight, holder};
-use crate::{names, watch};
+use crate::{
+    names,
+    versions::{SetBacks, version},
+    watch,
+};
 
 /// Whose leases are observed.
 const PACE: Pace = Pace::BROKER;
@@ -38,6 +42,8 @@ pub struct Sighting {
     pub holder: Option<String>,
     /// Since when, by the holder's clock.
     pub acquired: Option<Timestamp>,
+    /// It is older than what its holder says there that it had seen: the API server was set back, and its holder has yet to notice.
+    pub is_past: bool,
     /// What its holder says of itself, but for what it says with each renewal.
     pub annotations: BTreeMap<String, String>,
 }
@@ -46,11 +52,16 @@ pub struct Sighting {
 pub type Sightings = BTreeMap<String, Sighting>;
 
 /// Watches the leases of `selector` (labels) and says in `seen` what they tell, for ever.
-pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
-    let mut events = watcher(api.clone(), watch::config().labels(selector)).backoff(watch::backoff()).boxed();
+///
+/// A lease that is older than it was before shows that the API server was set back: `set_backs` is told, and nobody counts as heard until
+/// their leases have changed since.
+pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, set_backs: &SetBacks) {
+    let (of, config) = (api.clone(), watch::config().labels(selector));
+    let begin = move || watcher::watcher(of.clone(), config.clone()).backoff(watch::backoff()).boxed();
+    let mut events = watch::relisting(begin, set_backs);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut leases = Leases::default();
+    let mut leases = Leases::new(set_backs.clone());
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
@@ -82,6 +93,7 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>) {
                 None => return,
             },
         }
+        leases.settle_doubt(&api).await;
         let now = leases.sightings(Instant::now());
         seen.send_if_modified(|before| {
             let changed = *before != now;
@@ -108,9 +120,11 @@ impl Seen {
     }
 }
 
-#[derive(Default)]
 struct Leases {
+    set_backs: SetBacks,
     seen: BTreeMap<String, Seen>,
+    /// A lease that was shown older than it was known: by a watch that lags behind, or because the API server was set back.
+    doubted: Option<String>,
     /// A second look was in vain, or a watch, and the API server has not been heard since.
     deaf: bool,
     /// When all began to have the whole time to renew, last.
@@ -118,6 +132,10 @@ struct Leases {
 }
 
 impl Leases {
+    fn new(set_backs: SetBacks) -> Leases {
+        Leases { set_backs, seen: BTreeMap::new(), doubted: None, deaf: false, anew: None }
+    }
+
     /// The API server is heard. If it was not before, neither was it by those who renew: they get the whole time to do so.
     fn hear(&mut self, now: Instant) {
         if std::mem::take(&mut self.deaf) {
@@ -134,10 +152,36 @@ impl Leases {
 
     fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
         let seen = self.seen.entry(lease.name_any()).or_default();
+        if version(&lease.metadata) < version(&seen.lease.metadata) {
+            self.doubted = Some(lease.name_any());
+            return seen;
+        }
         seen.observed.see(&lease.spec.clone().unwrap_or_default(), now);
         seen.confirmed &= seen.observed.judge(PACE, now) == Sight::Expired;
         seen.lease = lease;
         seen
+    }
+
+    /// Reads the doubted lease: a consistent read that is older than what was seen before it shows that the API server was set back.
+    async fn settle_doubt(&mut self, api: &Api<Lease>) {
+        let Some(name) = self.doubted.take() else { return };
+        if let Ok(Ok(Some(lease))) = timeout(REREAD, api.get_opt(&name)).await {
+            self.see_consistent(lease, Instant::now());
+        }
+    }
+
+    fn see_consistent(&mut self, lease: Lease, now: Instant) -> &mut Seen {
+        let known = self.seen.get(&lease.name_any()).and_then(|seen| version(&seen.lease.metadata));
+        if version(&lease.metadata) < known {
+            self.set_backs.note(version(&lease.metadata), known);
+            self.anew = Some(now);
+            for seen in self.seen.values_mut() {
+                seen.observed.forget(now);
+                seen.confirmed = false;
+                seen.lease.metadata.resource_version = None;
+            }
+        }
+        self.see(lease, now)
     }
 
     fn forget(&mut self, name: &str, now: Instant) {
@@ -172,7 +216,7 @@ impl Leases {
                 Ok(Ok(Some(lease))) => {
                     let now = Instant::now();
                     self.hear(now);
-                    let seen = self.see(lease, now);
+                    let seen = self.see_consistent(lease, now);
                     seen.confirmed = seen.observed.judge(PACE, now) == Sight::Expired;
                 }
                 Ok(Ok(None)) => {
@@ -197,6 +241,7 @@ impl Leases {
             sight: seen.judge(now),
             holder: seen.lease.spec.as_ref().and_then(holder).map(str::to_owned),
             acquired: seen.lease.spec.as_ref().and_then(|spec| Some(spec.acquire_time.as_ref()?.0)),
+            is_past: is_past(&seen.lease),
             annotations: lasting(seen.lease.metadata.annotations.clone().unwrap_or_default()),
         };
         self.seen.iter().map(|(name, seen)| (name.clone(), sighting(seen))).collect()
@@ -206,5 +251,12 @@ impl Leases {
 /// Without what changes with each renewal.
 fn lasting(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
     annotations.remove(names::TICKS_ANNOTATION);
+    annotations.remove(names::SEEN_ANNOTATION);
     annotations
+}
+
+fn is_past(lease: &Lease) -> bool {
+    let said = lease.metadata.annotations.as_ref().and_then(|all| all.get(names::SEEN_ANNOTATION));
+    let seen: Option<u64> = said.and_then(|said| said.parse().ok());
+    version(&lease.metadata).zip(seen).is_some_and(|(version, seen)| version < seen)
 }

@@ -23,6 +23,7 @@ fn claim(identity: &str) -> Claim {
         predecessor: None,
         pace: Pace::BROKER,
         observed: Observed::default(),
+        set_backs: SetBacks::default(),
     }
 }
 
@@ -376,7 +377,7 @@ async fn what_a_holder_says_of_itself_is_written_at_once() {
 fn observer(api: &Api<Lease>) -> watch::Receiver<Sightings> {
     let (seen, receiver) = watch::channel(Sightings::new());
     let api = api.clone();
-    tokio::spawn(async move { observe(api, "app=x", seen).await });
+    tokio::spawn(async move { observe(api, "app=x", seen, &SetBacks::default()).await });
     receiver
 }
 

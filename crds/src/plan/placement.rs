@@ -1,33 +1,39 @@
 //! Which brokers hold new partitions.
 //!
-//! Always: a partition's replicas are on different brokers, and on different racks while there are enough; leaders and replicas
-//! of a topic are spread evenly; the same arguments give the same placement.
+//! Always: a partition's replicas are on different brokers, and on different racks while there are enough; the first replica is on
+//! a broker that is there; leaders and replicas of a topic are spread evenly; the same arguments give the same placement.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::assignment::BrokerId;
 
-/// A broker that can take replicas.
+/// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Its id.
     pub id: BrokerId,
     /// Its rack; one without is a rack of its own.
     pub rack: Option<String>,
+    /// Whether it is offline or draining. As a fenced broker in Kafka, it gets a replica only where the other brokers do not suffice,
+    /// and never a partition's first: the replica joins the ISR when the broker is back.
+    pub away: bool,
 }
 
 /// Why partitions can not be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("replication factor {replication_factor} needs as many brokers, and {brokers} can take replicas")]
+#[error("replication factor {replication_factor} needs as many brokers, and the cluster has {brokers}")]
 pub struct TooFewBrokers {
     /// How many replicas each partition should have.
     pub replication_factor: usize,
-    /// How many brokers could take one.
+    /// How many brokers the cluster has.
     pub brokers: usize,
 }
 
 /// The replicas, in order of preference to lead, of `count` partitions that a topic gets beside those in `existing`. The seed
 /// decides between brokers that are equally good, so that many small topics don't all begin at the same one.
+///
+/// # Errors
+/// When there are too few brokers, or none is there to lead.
 pub fn place(
     count: usize,
     replication_factor: usize,
@@ -63,7 +69,7 @@ pub fn extend(
     choose(replicas, u64::from(partition.unsigned_abs()), replication_factor, brokers, load, seed)
 }
 
-/// Adds the brokers that are best for a partition: on other racks, with few replicas; and for the first, leading little.
+/// Adds the brokers that are best for a partition: on other racks, not away, with few replicas; and for the first, leading little.
 fn choose(
     mut replicas: Vec<BrokerId>,
     partition: u64,
@@ -76,10 +82,13 @@ fn choose(
         let chosen = || brokers.iter().filter(|broker| replicas.contains(&broker.id));
         let neighbours = |broker: &Broker| chosen().filter(|other| same_rack(other, broker)).count();
         let leads = |broker: &Broker| if replicas.is_empty() { load.leaders(broker.id) } else { 0 };
-        let free = brokers.iter().filter(|broker| !replicas.contains(&broker.id));
+        let may_be_first = |broker: &Broker| !broker.away;
+        let free = brokers
+            .iter()
+            .filter(|broker| if replicas.is_empty() { may_be_first(broker) } else { !replicas.contains(&broker.id) });
         let best = free.min_by_key(|broker| {
             let tie = mix(seed ^ mix(partition << 32 | u64::from(broker.id.0.unsigned_abs())));
-            (neighbours(broker), leads(broker), load.replicas(broker.id), tie, Reverse(broker.id))
+            (neighbours(broker), broker.away, leads(broker), load.replicas(broker.id), tie, Reverse(broker.id))
         });
         match best {
             Some(broker) => replicas.push(broker.id),
@@ -147,9 +156,17 @@ mod tests {
     use super::*;
 
     fn brokers(racks: &[Option<&str>]) -> Vec<Broker> {
-        let broker =
-            |(id, rack): (usize, &Option<&str>)| Broker { id: BrokerId(id as i32), rack: rack.map(str::to_owned) };
+        let broker = |(id, rack): (usize, &Option<&str>)| Broker {
+            id: BrokerId(id as i32),
+            rack: rack.map(str::to_owned),
+            away: false,
+        };
         racks.iter().enumerate().map(broker).collect()
+    }
+
+    fn without(mut brokers: Vec<Broker>, away: &[usize]) -> Vec<Broker> {
+        away.iter().for_each(|id| brokers[*id].away = true);
+        brokers
     }
 
     /// The difference between the most and the least loaded of the brokers.
@@ -222,9 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_is_away_gets_what_the_others_can_not_hold_and_leads_nothing() {
+        let racks = [Some("a"), Some("a"), Some("b"), Some("b")];
+        for (story, brokers, replication_factor, away, on_it) in [
+            ("two of three are enough", without(brokers(&[None; 3]), &[1]), 2, 1, 0),
+            ("all three are needed", without(brokers(&[None; 3]), &[1]), 3, 1, 30),
+            ("its rack has another", without(brokers(&racks), &[3]), 2, 3, 0),
+            ("it is its rack's last", without(brokers(&[Some("a"), Some("a"), Some("b")]), &[2]), 2, 2, 30),
+        ] {
+            for seed in 0..10 {
+                let placed = place(30, replication_factor, &brokers, &[], seed).unwrap();
+                let held = placed.iter().filter(|replicas| replicas.contains(&BrokerId(away))).count();
+                assert_eq!(held, on_it, "{story}: {placed:?}");
+                assert!(placed.iter().all(|replicas| replicas[0] != BrokerId(away)), "{story}: {placed:?}");
+            }
+        }
+        assert!(place(1, 1, &without(brokers(&[None; 2]), &[0, 1]), &[], 0).is_err(), "nobody could lead");
+    }
+
+    #[test]
     fn a_replication_factor_beyond_the_brokers_is_refused() {
         let refusal = place(1, 4, &brokers(&[None; 3]), &[], 0).unwrap_err();
-        assert_eq!(refusal.to_string(), "replication factor 4 needs as many brokers, and 3 can take replicas");
+        assert_eq!(refusal.to_string(), "replication factor 4 needs as many brokers, and the cluster has 3");
         assert!(place(1, 1, &[], &[], 0).is_err());
     }
 }

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_changed_factor_keeps_who_is_in_sync_and_spreads_who_is_new() {
-        let broker = |(id, rack): (i32, &str)| Broker { id: BrokerId(id), rack: Some(rack.to_owned()) };
+        let broker = |(id, rack): (i32, &str)| Broker { id: BrokerId(id), rack: Some(rack.to_owned()), away: false };
         let brokers = [(0, "a"), (1, "a"), (2, "b"), (3, "c")].map(broker);
         let mut entry = Assignment::create(0, ids(&[0, 1, 2]), &live()).unwrap();
         entry.isr.retain(|member| member.broker != BrokerId(1));
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(resized(1).unwrap(), ids(&[0]));
         assert_eq!(
             resized(5).unwrap_err().to_string(),
-            "replication factor 5 needs as many brokers, and 4 can take replicas"
+            "replication factor 5 needs as many brokers, and the cluster has 4"
         );
     }
 }

@@ -1,0 +1,82 @@
+//! How old an entry is that is shown, beside the one that is known: values in, a word out.
+//!
+//! Epochs never fall, so of two entries of one history the newer has no lower epoch. Where each has something that the other lacks the
+//! API server was set back to a backup, and history went on from there: a fork, of which nobody but a person can say which half to keep.
+
+use super::{Assignment, Epochs};
+
+/// What an entry is beside another of the same partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// It comes before the other: it is shown late, or by an API server that was set back.
+    Older,
+    /// It is the other.
+    Same,
+    /// It comes after the other.
+    Newer,
+    /// Neither comes before the other: their histories parted.
+    Forked,
+}
+
+impl Epochs {
+    /// What these are beside others.
+    pub fn age(self, other: Epochs) -> Age {
+        match (self.leader.cmp(&other.leader), self.partition.cmp(&other.partition)) {
+            (std::cmp::Ordering::Equal, std::cmp::Ordering::Equal) => Age::Same,
+            (leader, std::cmp::Ordering::Greater) if leader.is_ge() => Age::Newer,
+            (leader, std::cmp::Ordering::Less) if leader.is_le() => Age::Older,
+            _ => Age::Forked,
+        }
+    }
+}
+
+impl Assignment {
+    /// What this entry is beside another of the same partition. Two that differ at the same epochs are forks, too.
+    pub fn age(&self, other: &Assignment) -> Age {
+        match self.epochs().age(other.epochs()) {
+            Age::Same if self != other => Age::Forked,
+            age => age,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_entries_one_is_newer_or_history_forked() {
+        let at = |(leader, partition)| Epochs { leader, partition };
+        for (story, shown, known, expected) in [
+            ("nothing happened", (3, 9), (3, 9), Age::Same),
+            ("the ISR changed", (3, 10), (3, 9), Age::Newer),
+            ("another leader", (4, 10), (3, 9), Age::Newer),
+            ("the first that is ever seen", (0, 0), (-1, -1), Age::Newer),
+            ("a watch lags behind an ISR change", (3, 8), (3, 9), Age::Older),
+            ("the API server was set back to before an election", (2, 5), (3, 9), Age::Older),
+            ("it was set back, and somebody elected", (4, 8), (3, 9), Age::Forked),
+            ("the same, as often as really happened", (4, 9), (3, 9), Age::Forked),
+            ("it was set back, and an ISR changed often", (2, 12), (3, 9), Age::Forked),
+            ("the same number of changes, one an election", (2, 9), (3, 9), Age::Forked),
+        ] {
+            assert_eq!(at(shown).age(at(known)), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn two_entries_that_differ_at_the_same_epochs_are_forks() {
+        let entry = Assignment {
+            partition: 0,
+            replicas: vec![],
+            adding: vec![],
+            removing: vec![],
+            leader: None,
+            leader_epoch: 3,
+            partition_epoch: 9,
+            isr: vec![],
+            reports: vec![],
+        };
+        let other = Assignment { replicas: vec![super::super::BrokerId(1)], ..entry.clone() };
+        assert_eq!((entry.age(&entry.clone()), entry.age(&other)), (Age::Same, Age::Forked));
+    }
+}
