@@ -38,6 +38,15 @@ pub enum Swap {
     Moved,
 }
 
+/// Whose broker settings are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All brokers'.
+    All,
+    /// This broker's own.
+    Own,
+}
+
 impl Refused {
     /// A refusal.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
@@ -125,8 +134,10 @@ pub enum Ask {
         /// Answered when the image shows them, or that they were no longer `from`.
         answer: Answer<Swap>,
     },
-    /// Replace the cluster's broker settings.
+    /// Replace the settings of all brokers, or this broker's own.
     SetBrokerConfig {
+        /// Whose.
+        whose: Whose,
         /// The settings that were read.
         from: BTreeMap<String, String>,
         /// All settings from now on.

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::ask::AskSender;
-use crate::env::Workers;
+use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::handle::Handler;
@@ -56,12 +56,98 @@ pub struct Setup {
 /// A running broker.
 pub struct Broker {
     server: Server,
-    replicas: Arc<Replicas>,
+    rooms: Rooms,
     workers: Workers,
     me: Me,
     images: ImageReceiver,
     metrics: Arc<Metrics>,
+}
+
+/// What a broker's rooms are made from, without its sockets and threads.
+pub struct RoomsSetup {
+    /// As in [`Setup`].
+    pub me: Me,
+    /// As in [`Setup`].
+    pub data: PathBuf,
+    /// As in [`Setup`].
+    pub clean: bool,
+    /// As in [`Setup`].
+    pub intact: bool,
+    /// For what blocks.
+    pub workers: Workers,
+    /// As in [`Setup`].
+    pub images: ImageReceiver,
+    /// As in [`Setup`].
+    pub ask: AskSender,
+    /// As in [`Setup`].
+    pub metrics: Arc<Metrics>,
+    /// What the broker is rather than what it was told, for DescribeConfigs.
+    pub facts: BTreeMap<&'static str, String>,
+}
+
+/// A broker's rooms: replicas, groups and the handlers above them, and the tasks that keep them going.
+pub struct Rooms {
+    /// Answers requests.
+    pub handler: Arc<Handler>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl Rooms {
+    /// Opens them. Must be called on the control runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(setup: RoomsSetup) -> Result<Rooms, StartError> {
+        let RoomsSetup { me, data, clean, intact, workers, images, ask, metrics, facts } = setup;
+        let checkpoints = Checkpoints::load(&data, clean, intact)?;
+        let (replicas, joining) = Replicas::new(me, &data, checkpoints, workers.clone(), metrics.clone(), ask.clone())?;
+        let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
+        let handler = Arc::new(Handler {
+            id: me.id,
+            images: images.clone(),
+            replicas: replicas.clone(),
+            groups: groups.clone(),
+            producer_ids: ProducerIds::new(ask.clone()),
+            fetch_sessions: FetchSessions::default(),
+            ask,
+            workers,
+            metrics: metrics.clone(),
+            facts,
+        });
+        let retention_interval = {
+            let images = images.clone();
+            move || images.borrow().settings.log_retention_check_interval
+        };
+        let max_lag = {
+            let images = images.clone();
+            move || images.borrow().settings.replica_lag_time_max
+        };
+        measure(&replicas, &handler.workers, &metrics);
+        let tasks = vec![
+            tokio::spawn(follow(replicas.clone(), images.clone())),
+            tokio::spawn(replicas.clone().keep_house(retention_interval)),
+            tokio::spawn(replicas.clone().keep_removing()),
+            tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
+            tokio::spawn(replicas.keep_scrubbing(images)),
+            tokio::spawn(groups.run()),
+        ];
+        Ok(Rooms { handler, tasks })
+    }
+
+    /// The replicas that run here.
+    pub fn replicas(&self) -> &Arc<Replicas> {
+        &self.handler.replicas
+    }
+
+    /// Closes every log. True when all are closed cleanly. Not cancellation safe.
+    pub async fn close(self) -> bool {
+        for task in self.tasks {
+            task.abort();
+            // Aborted tasks end with an error that says so.
+            let _ = task.await;
+        }
+        self.handler.replicas.close().await
+    }
 }
 
 /// Why a broker does not start.
@@ -91,37 +177,18 @@ impl Broker {
             setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
-        let checkpoints = Checkpoints::load(&data, clean, intact)?;
-        let (replicas, joining) = Replicas::new(me, &data, checkpoints, workers.clone(), metrics.clone(), ask.clone())?;
-        let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
-        let handler = Arc::new(Handler {
-            id: me.id,
-            images: images.clone(),
-            replicas: replicas.clone(),
-            groups: groups.clone(),
-            producer_ids: ProducerIds::new(ask.clone()),
-            fetch_sessions: FetchSessions::default(),
-            ask,
+        let facts = facts(me, &data, &listeners);
+        let rooms = Rooms::open(RoomsSetup {
+            me,
+            data,
+            clean,
+            intact,
             workers: workers.clone(),
+            images: images.clone(),
+            ask,
             metrics: metrics.clone(),
-            facts: facts(me, &data, &listeners),
-        });
-        let retention_interval = {
-            let images = images.clone();
-            move || images.borrow().settings.log_retention_check_interval
-        };
-        let max_lag = {
-            let images = images.clone();
-            move || images.borrow().settings.replica_lag_time_max
-        };
-        measure(&replicas, &metrics);
-        let tasks = vec![
-            tokio::spawn(follow(replicas.clone(), images.clone())),
-            tokio::spawn(replicas.clone().keep_house(retention_interval)),
-            tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
-            tokio::spawn(replicas.clone().keep_scrubbing(images.clone())),
-            tokio::spawn(groups.run()),
-        ];
+            facts,
+        })?;
         let memory = settings.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let limits = Limits {
             max_request: settings.socket_request_max_bytes,
@@ -129,18 +196,18 @@ impl Broker {
         };
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
-        let server = Server::start(listeners, &handler, reactors, budget, limits)?;
-        Ok(Broker { server, replicas, workers, me, images, metrics, tasks })
+        let server = Server::start(listeners, &rooms.handler, reactors, budget, limits)?;
+        Ok(Broker { server, rooms, workers, me, images, metrics })
     }
 
     /// The replicas that run here.
     pub fn replicas(&self) -> &Arc<Replicas> {
-        &self.replicas
+        self.rooms.replicas()
     }
 
     /// What of it can be well or ill.
     pub fn health(&self) -> Health {
-        Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas.clone(), self.images.clone())
+        Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas().clone(), self.images.clone())
     }
 
     /// How many requests that send or ask for records have come in so far.
@@ -152,12 +219,7 @@ impl Broker {
     /// clean-shutdown marker. Not cancellation safe.
     pub async fn stop(self) -> bool {
         self.server.stop().await;
-        for task in self.tasks {
-            task.abort();
-            // Aborted tasks end with an error that says so.
-            let _ = task.await;
-        }
-        self.replicas.close().await
+        self.rooms.close().await
     }
 }
 
@@ -165,8 +227,11 @@ fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'st
     let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |a| a.to_string());
     let named: Vec<String> =
         listeners.iter().map(|(name, listener)| format!("{}://{}", name.to_uppercase(), address(listener))).collect();
+    let protocols: Vec<String> =
+        listeners.iter().map(|(name, _)| format!("{}:PLAINTEXT", name.to_uppercase())).collect();
     let id = me.id.to_string();
     BTreeMap::from([
+        ("listener.security.protocol.map", protocols.join(",")),
         ("node.id", id.clone()),
         ("broker.id", id),
         ("listeners", named.join(",")),
@@ -174,10 +239,12 @@ fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'st
     ])
 }
 
-/// Lets each scrape see how large the logs are.
-fn measure(replicas: &Arc<Replicas>, metrics: &Metrics) {
-    let replicas = Arc::downgrade(replicas);
+/// Lets each scrape see how large the logs are, and whether the disk hangs.
+fn measure(replicas: &Arc<Replicas>, workers: &Workers, metrics: &Metrics) {
+    let (replicas, progress) = (Arc::downgrade(replicas), workers.progress());
     metrics.before_scrape(move |metrics| {
+        let stalled = progress.stalled_for(env::now());
+        metrics.disk_stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
         if let Some(replicas) = replicas.upgrade() {
             replicas.measure(metrics);
         }

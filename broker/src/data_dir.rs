@@ -17,10 +17,12 @@ mod ticks;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_crds::assignment::BrokerId;
+use ottla_log::failure::Failure;
 use ottla_log::{DiskError, DiskResult, disk};
 
 pub use self::checked::{read_checked, write_checked};
@@ -67,6 +69,9 @@ pub enum DataDirError {
         /// What is wrong.
         reason: String,
     },
+    /// The disk has failed under it since it was opened.
+    #[error("the data directory {} has failed", .0.display())]
+    Failed(PathBuf),
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -78,6 +83,7 @@ pub struct DataDir {
     path: PathBuf,
     broker: BrokerId,
     was_clean: bool,
+    failure: Arc<Failure>,
     _lock: File,
 }
 
@@ -90,7 +96,15 @@ impl DataDir {
         disk::create_dirs(path)?;
         let lock = lock(path)?;
         let was_clean = disk::read(&path.join(CLEAN_MARKER))?.is_some();
-        let dir = DataDir { path: path.to_owned(), broker, was_clean, _lock: lock };
+        let failure = Failure::begin(path);
+        let failed = path.to_owned();
+        failure.first(move || {
+            if let Err(error) = disown(&failed) {
+                // A start writes there before anything else: it fails, too.
+                tracing::error!(%error, "failed to disown the data directory");
+            }
+        });
+        let dir = DataDir { path: path.to_owned(), broker, was_clean, failure, _lock: lock };
         dir.read_meta()?;
         Ok(dir)
     }
@@ -160,19 +174,24 @@ impl DataDir {
     /// Marks a clean stop: all logs are closed and on the device. Durable when it returns.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses, or the directory has failed since it was opened.
     pub fn mark_clean(&self) -> Result<(), DataDirError> {
-        Ticks::sync(&self.path)?;
-        Ok(disk::replace(&self.path.join(CLEAN_MARKER), b"")?)
+        if !self.has_failed() {
+            Ticks::sync(&self.path)?;
+            disk::replace(&self.path.join(CLEAN_MARKER), b"")?;
+        }
+        // It may fail meanwhile: whoever notes that after this look removes the marker itself.
+        if self.has_failed() {
+            disk::remove(&self.path.join(CLEAN_MARKER))?;
+            return Err(DataDirError::Failed(self.path.clone()));
+        }
+        Ok(())
     }
 
-    /// Forgets which content this is: the next start draws a new incarnation. After a failed fsync the kernel takes pages for
-    /// written that are not, so that not even a process of the same boot may believe what it reads.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn disown(&self) -> DiskResult<()> {
-        disk::remove(&self.path.join(IDENTITY))
+    /// Whether the disk has failed under it since it was opened. Then it is disowned: after a failed fsync the kernel
+    /// takes pages for written that are not, so that not even a process of the same boot may believe what it reads.
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_noted()
     }
 
     /// The cluster whose directory this is, if it is anyone's.
@@ -184,6 +203,12 @@ impl DataDir {
             owner => Ok(owner.map(|(_, cluster_id)| cluster_id)),
         }
     }
+}
+
+/// Forgets which content this is: the next start draws a new incarnation, and recovers its logs.
+fn disown(dir: &Path) -> DiskResult<()> {
+    disk::remove(&dir.join(IDENTITY))?;
+    disk::remove(&dir.join(CLEAN_MARKER))
 }
 
 /// The broker and the cluster whose directory this is, if it is anyone's. A broker that runs may have it.
@@ -225,6 +250,8 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
 #[cfg(test)]
 mod tests {
     use ottla_crds::assignment::Incarnation;
+
+    use ottla_log::failure;
 
     use super::*;
 
@@ -284,8 +311,14 @@ mod tests {
             assert_eq!(open().identity().unwrap(), None);
         }
         open().begin(&written(3)).unwrap();
-        open().disown().unwrap();
-        assert_eq!(open().identity().unwrap(), None);
+        let dir = open();
+        dir.mark_clean().unwrap();
+        failure::note(&temporary.path().join("t-0"));
+        dir.mark_clean().unwrap_err();
+        drop(dir);
+        let dir = open();
+        assert_eq!((dir.identity().unwrap(), dir.was_clean()), (None, false), "it is disowned");
+        dir.mark_clean().unwrap();
     }
 
     #[test]

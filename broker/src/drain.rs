@@ -3,12 +3,14 @@
 use crate::image::{Assignment, BrokerId, ClusterImage};
 
 /// Whether the operator still has to take something from the draining broker `me`: the lead of a partition that another in-sync
-/// member could have, or a place in an ISR that can do without it, where the high watermark would stand still for it.
+/// member could have, or a place in an ISR that can do without it, where the high watermark would stand still for it. In a cluster
+/// that is being deleted nobody takes anything over.
 pub fn is_needed(image: &ClusterImage, me: BrokerId) -> bool {
-    image.topics.values().any(|topic| {
-        let min_in_sync = topic.settings.min_insync_replicas;
-        topic.partitions.iter().any(|entry| can_be_taken(entry, image, me, min_in_sync))
-    })
+    !image.ending
+        && image.topics.values().any(|topic| {
+            let min_in_sync = topic.settings.min_insync_replicas;
+            topic.partitions.iter().any(|entry| can_be_taken(entry, image, me, min_in_sync))
+        })
 }
 
 /// Whether `me` leads anything.

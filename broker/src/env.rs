@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// A point on the monotonic clock.
@@ -28,6 +29,13 @@ pub fn wall_clock_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// How much of an answer is copied to memory where it is at most `bytes`: a simulation has less copied, and more sent from files.
+pub fn most_copied(bytes: usize) -> usize {
+    #[cfg(feature = "simulated")]
+    let bytes = bytes.min(simulated::most_copied());
+    bytes
+}
+
 /// Resolves at `deadline`.
 pub async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline).await;
@@ -42,19 +50,45 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
-/// What a simulation puts in the place of clock and randomness. One of each for each thread: a simulation runs in one.
+/// What a simulation puts in the place of clock, randomness and network. One of each for each thread: a simulation runs in one.
 #[cfg(feature = "simulated")]
 pub mod simulated {
     use std::cell::{Cell, RefCell};
+    use std::io;
 
+    use tokio::io::DuplexStream;
     use uuid::Uuid;
+
+    pub use super::Job;
 
     /// Draws the next id.
     pub type Draw = Box<dyn FnMut() -> Uuid>;
+    /// Connects to the broker with this host name and port.
+    pub type Connect = Box<dyn FnMut(&str, u16) -> io::Result<DuplexStream>>;
 
     thread_local! {
         static WALL_CLOCK_MS: Cell<Option<i64>> = const { Cell::new(None) };
         static DRAW: RefCell<Option<Draw>> = const { RefCell::new(None) };
+        static CONNECT: RefCell<Option<Connect>> = const { RefCell::new(None) };
+        static COPY_AT_MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    /// How many bytes of records an answer copies to memory at most, from now on; more is read from files as it is sent.
+    pub fn copy_at_most(bytes: usize) {
+        COPY_AT_MOST.set(bytes);
+    }
+
+    pub(super) fn most_copied() -> usize {
+        COPY_AT_MOST.get()
+    }
+
+    /// Who connects brokers from now on; none: the machine.
+    pub fn connect_by(connect: Option<Connect>) {
+        CONNECT.set(connect);
+    }
+
+    pub(super) fn connect(host: &str, port: u16) -> Option<io::Result<DuplexStream>> {
+        CONNECT.with_borrow_mut(|connect| connect.as_mut().map(|connect| connect(host, port)))
     }
 
     /// What the wall clock shows from now on, in milliseconds since 1970; none: what the machine's shows.
@@ -87,7 +121,17 @@ pub fn end_on_panic() {
 }
 
 /// A connection to another broker.
-pub type Connection = tokio::net::TcpStream;
+#[cfg(not(feature = "simulated"))]
+pub type Connection = TcpStream;
+/// A connection to another broker, which may be a simulated one.
+#[cfg(feature = "simulated")]
+pub type Connection = Box<dyn Stream>;
+
+/// Bytes in both directions.
+#[cfg(feature = "simulated")]
+pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+#[cfg(feature = "simulated")]
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
 
 /// How long the servers of names may take where the address is known without them.
 const NAME_PATIENCE: Duration = Duration::from_millis(250);
@@ -98,6 +142,10 @@ const NAME_PATIENCE: Duration = Duration::from_millis(250);
 /// # Errors
 /// When neither is known or nobody answers there.
 pub async fn connect(host: &str, port: u16, address: Option<IpAddr>) -> std::io::Result<Connection> {
+    #[cfg(feature = "simulated")]
+    if let Some(connected) = simulated::connect(host, port) {
+        return Ok(Box::new(connected?));
+    }
     let look_up = tokio::net::lookup_host((host, port));
     let found: Vec<SocketAddr> = match address {
         None => look_up.await?.collect(),
@@ -106,19 +154,31 @@ pub async fn connect(host: &str, port: u16, address: Option<IpAddr>) -> std::io:
             Ok(Err(_)) | Err(_) => vec![SocketAddr::new(address, port)],
         },
     };
-    let connection = Connection::connect(&found[..]).await?;
+    let connection = TcpStream::connect(&found[..]).await?;
     connection.set_nodelay(true)?;
+    #[cfg(feature = "simulated")]
+    let connection = Box::new(connection);
     Ok(connection)
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What a worker does.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed pool of threads for what blocks: fsync, roll, unlink, cold reads, recovery. Dropping it lets the threads finish
 /// what is queued and end.
 #[derive(Clone)]
 pub struct Workers {
-    queue: std::sync::mpsc::SyncSender<Job>,
+    queue: Queue,
     work: Arc<Mutex<Work>>,
+}
+
+/// The way to the workers.
+#[derive(Clone)]
+enum Queue {
+    Threads(std::sync::mpsc::SyncSender<Job>),
+    /// A simulation runs the jobs, when it likes.
+    #[cfg(feature = "simulated")]
+    Simulated(tokio::sync::mpsc::UnboundedSender<Job>),
 }
 
 /// What there is to do, and how it gets on.
@@ -157,11 +217,25 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Workers { queue, work })
+        Ok(Workers { queue: Queue::Threads(queue), work })
+    }
+
+    /// Workers that are no threads: whoever has the receiver runs the jobs.
+    #[cfg(feature = "simulated")]
+    pub fn simulated() -> (Workers, tokio::sync::mpsc::UnboundedReceiver<Job>) {
+        let (queue, jobs) = tokio::sync::mpsc::unbounded_channel();
+        let work = Arc::new(Mutex::new(Work { unfinished: 0, progress: now() }));
+        (Workers { queue: Queue::Simulated(queue), work }, jobs)
     }
 
     /// Has a worker run `job`; waits for a place in the queue when it is full.
     pub fn start_job(&self, job: impl FnOnce() + Send + 'static) {
+        #[cfg(feature = "simulated")]
+        if let Queue::Simulated(queue) = &self.queue {
+            // Nobody is there to run it when the process is being killed.
+            let _ = queue.send(Box::new(job));
+            return;
+        }
         {
             let mut work = self.work.lock();
             if work.unfinished == 0 {
@@ -169,14 +243,24 @@ impl Workers {
             }
             work.unfinished += 1;
         }
-        let sent = self.queue.send(Box::new(job));
-        assert!(sent.is_ok(), "workers live as long as their handles");
+        match &self.queue {
+            Queue::Threads(queue) => {
+                let sent = queue.send(Box::new(job));
+                assert!(sent.is_ok(), "workers live as long as their handles");
+            }
+            #[cfg(feature = "simulated")]
+            Queue::Simulated(_) => {}
+        }
     }
 
     /// How long no job was finished although there are some.
     pub fn stalled_for(&self, now: Instant) -> Duration {
-        let work = self.work.lock();
-        if work.unfinished == 0 { Duration::ZERO } else { now.saturating_duration_since(work.progress) }
+        self.progress().stalled_for(now)
+    }
+
+    /// How they get on, for whoever must not keep them.
+    pub fn progress(&self) -> Progress {
+        Progress(self.work.clone())
     }
 
     /// Runs `job` on a worker; the answer comes through the future. The job runs even when the future is dropped.
@@ -193,6 +277,18 @@ impl Workers {
     }
 }
 
+/// How the workers get on.
+#[derive(Clone)]
+pub struct Progress(Arc<Mutex<Work>>);
+
+impl Progress {
+    /// How long no job was finished although there are some.
+    pub fn stalled_for(&self, now: Instant) -> Duration {
+        let work = self.0.lock();
+        if work.unfinished == 0 { Duration::ZERO } else { now.saturating_duration_since(work.progress) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +300,7 @@ mod tests {
         let here = IpAddr::from([127, 0, 0, 1]);
         let too_long_for_a_name = "x".repeat(64);
         connect(&too_long_for_a_name, port, Some(here)).await.unwrap();
-        connect(&too_long_for_a_name, port, None).await.unwrap_err();
+        assert!(connect(&too_long_for_a_name, port, None).await.is_err());
         let elsewhere = IpAddr::from([127, 0, 0, 2]);
         connect("127.0.0.1", port, Some(elsewhere)).await.expect("a name that is known goes first");
     }

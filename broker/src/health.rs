@@ -1,8 +1,11 @@
 //! Whether the broker lives, and whether it is ready: what a kubelet asks, answered from this process alone.
 //!
-//! Neither asks the API server: while that is away brokers are neither restarted nor taken from clients. Recovery is not illness:
-//! a disk that works, however long, is well. What can't be in sync for reasons outside this broker (nobody leads, the leader is
-//! away, its own disk failed, its data is still being moved here) does not keep it unready; metrics and conditions tell of those.
+//! Neither asks the API server: while that is away brokers are neither restarted nor taken from clients. Recovery is
+//! not illness: a disk that works, however long, is well. A disk that hangs makes a broker unready, and
+//! `ottla_disk_stalled_seconds` tells how long it has hung; a restart would not mend the disk, and would take the
+//! records that only memory serves. What can't be in sync for reasons outside this broker (nobody leads, the leader is
+//! away, its own disk failed, its data is still being moved here) does not keep it unready; metrics and conditions tell
+//! of those.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,9 +36,6 @@ pub enum Ill {
     /// A reactor hangs.
     #[error("reactor {0} has not answered for {REACTOR_BOUND:?}")]
     Reactor(usize),
-    /// The disk hangs.
-    #[error("the disk has not finished a job for {0:?}")]
-    Disk(Duration),
 }
 
 /// Why a broker is not ready.
@@ -43,12 +43,19 @@ pub enum Ill {
 pub struct NotReady {
     opening: usize,
     behind: usize,
+    stalled: Option<Duration>,
 }
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NotReady { opening, behind } = self;
-        write!(f, "{opening} replicas are not open yet, {behind} are not in sync yet")
+        let NotReady { opening, behind, stalled } = self;
+        write!(f, "{opening} replicas are not open yet, {behind} are not in sync yet")?;
+        match stalled {
+            Some(stalled) => {
+                write!(f, "; the disk has not finished a job for {} s: see the node's kernel log", stalled.as_secs())
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -64,15 +71,11 @@ impl Health {
         Health { me, reactors, workers, replicas, images }
     }
 
-    /// Whether every reactor answers and the disk gets on.
+    /// Whether every reactor answers: what a restart mends.
     ///
     /// # Errors
-    /// With what does not.
+    /// With the one that does not.
     pub async fn lives(&self) -> Result<(), Ill> {
-        let stalled = self.workers.stalled_for(env::now());
-        if stalled > DISK_BOUND {
-            return Err(Ill::Disk(stalled));
-        }
         let until = env::now() + REACTOR_BOUND;
         for (number, reactor) in self.reactors.iter().enumerate() {
             tokio::select! {
@@ -83,20 +86,21 @@ impl Health {
         Ok(())
     }
 
-    /// Whether every replica that the newest image puts here is open and in sync.
+    /// Whether every replica that the newest image puts here is open and in sync, and the disk gets on.
     ///
     /// # Errors
-    /// With how many are not.
+    /// With how many are not, and how long the disk has hung.
     pub fn is_ready(&self) -> Result<(), NotReady> {
         let image = self.images.borrow().clone();
-        let mut not = NotReady { opening: 0, behind: 0 };
+        let stalled = Some(self.workers.stalled_for(env::now())).filter(|stalled| *stalled > DISK_BOUND);
+        let mut not = NotReady { opening: 0, behind: 0, stalled };
         for topic in image.topics.values() {
             for entry in topic.partitions.iter().filter(|entry| entry.replicas.contains(&self.me.id)) {
                 not.opening += usize::from(self.replicas.is_to_be_opened(topic.id, entry.partition));
                 not.behind += usize::from(is_behind(entry, &image, self.me));
             }
         }
-        if not.opening + not.behind == 0 { Ok(()) } else { Err(not) }
+        if not.opening + not.behind == 0 && stalled.is_none() { Ok(()) } else { Err(not) }
     }
 }
 

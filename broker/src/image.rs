@@ -4,12 +4,14 @@
 //! replica really runs is `replica`'s to know.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
 use ottla_config::{BrokerSettings, TopicSettings};
 pub use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
+use ottla_crds::names;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -34,15 +36,26 @@ pub struct ClusterImage {
     pub inter_broker_listener: Str,
     /// Every broker that the cluster has, alive or not.
     pub brokers: BTreeMap<BrokerId, Broker>,
+    /// How many brokers the cluster is to have: `spec.brokers.replicas`.
+    pub wanted_brokers: usize,
     /// Topics by id. Iterate [`ClusterImage::topic_names`] for Kafka's order.
-    pub topics: HashMap<Uuid, Arc<Topic>>,
+    pub topics: Topics,
     /// Topic ids by name.
     pub topic_names: BTreeMap<Str, Uuid>,
     /// Topics whose assignments bear a tombstone: their replicas remove their files.
-    pub deleted: HashMap<Uuid, Arc<Topic>>,
-    /// The broker settings of the cluster's spec, resolved.
+    pub deleted: Topics,
+    /// This broker's settings, resolved: those of the cluster's spec, and those that it alone has.
     pub settings: Arc<BrokerSettings>,
+    /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
+    pub ending: bool,
+    /// Entries that are known in a newer version than the API server shows: it was set back.
+    pub newer_than_shown: usize,
+    /// Entries of which the API server shows another history than the one that is acted on.
+    pub forked: usize,
 }
+
+/// Topics by id, in the same order in every process that was told the same: a simulation tells a story twice.
+pub type Topics = HashMap<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;
 
 /// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,9 +119,12 @@ pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topic that holds the state of transactions.
 pub const TRANSACTION_STATE: &str = "__transaction_state";
 
+/// The topic that holds the state of share groups.
+pub const SHARE_GROUP_STATE: &str = "__share_group_state";
+
 /// Whether Kafka keeps its own records in a topic of this name.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE)
+    matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE | SHARE_GROUP_STATE)
 }
 
 impl Default for ClusterImage {
@@ -117,10 +133,14 @@ impl Default for ClusterImage {
             cluster_id: Str::new(),
             inter_broker_listener: Str::new(),
             brokers: BTreeMap::new(),
-            topics: HashMap::new(),
+            wanted_brokers: 0,
+            topics: Topics::default(),
             topic_names: BTreeMap::new(),
-            deleted: HashMap::new(),
+            deleted: Topics::default(),
             settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
+            ending: false,
+            newer_than_shown: 0,
+            forked: 0,
         }
     }
 }
@@ -129,6 +149,18 @@ impl ClusterImage {
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(self.topic_names.get(name)?)
+    }
+
+    /// The brokers that can hold new replicas, also while they are away: all but those that are to leave.
+    pub fn members(&self) -> impl Iterator<Item = BrokerId> + use<'_> {
+        let stays =
+            |id: &BrokerId| self.wanted_brokers == 0 || usize::try_from(id.0).is_ok_and(|id| id < self.wanted_brokers);
+        self.brokers.keys().copied().filter(stays)
+    }
+
+    /// Another topic that would share the name of a metric with one of this name.
+    pub fn colliding(&self, name: &str) -> Option<&Str> {
+        self.topic_names.keys().find(|other| names::colliding(other, name))
     }
 
     /// A partition's assignment.

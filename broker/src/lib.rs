@@ -15,7 +15,7 @@
 //! - [`drain`]: when it may stop
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - [`coord`]: the only one who knows Kubernetes
-//! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`]: leaves
+//! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
 
 pub mod ask;
 pub mod broker;
@@ -29,6 +29,7 @@ pub mod handle;
 pub mod health;
 pub mod http;
 pub mod image;
+pub mod loggers;
 pub mod metrics;
 pub mod node;
 pub mod producer_ids;

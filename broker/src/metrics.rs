@@ -58,12 +58,18 @@ pub struct Metrics {
     pub offline_partitions: IntGauge,
     /// Of these, those of which a broker has said what it has.
     pub recovering_partitions: IntGauge,
+    /// Partitions of the whole cluster of which this broker knows a newer assignment than the API server shows.
+    pub newer_than_shown: IntGauge,
+    /// Partitions of the whole cluster of which the API server shows another history than the one that this broker acts on.
+    pub forked_partitions: IntGauge,
     /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
     pub brokers_down: IntGauge,
     /// Bytes that the data directory's file system has.
     pub data_dir_size: IntGauge,
     /// Bytes of them that this process can still fill.
     pub data_dir_free: IntGauge,
+    /// Seconds for which the disk has finished no job although there are some.
+    pub disk_stalled: GaugeVec,
     /// Bytes on disk, by topic and partition.
     pub log_size: IntGaugeVec,
     /// First offset, by topic and partition.
@@ -148,6 +154,16 @@ impl Metrics {
                 "ottla_recovering_partitions",
                 "Partitions that nobody leads and of which a broker has reported what is left, as this broker sees it",
             ),
+            newer_than_shown: gauge(
+                &r,
+                "ottla_assignments_newer_than_shown",
+                "Partitions of which this broker knows a newer assignment than the API server shows, which was set back.",
+            ),
+            forked_partitions: gauge(
+                &r,
+                "ottla_forked_partitions",
+                "Partitions of which the API server, set back to a backup, shows another history than this broker acts on.",
+            ),
             brokers_down: gauge(
                 &r,
                 "ottla_brokers_down",
@@ -155,6 +171,16 @@ impl Metrics {
             ),
             data_dir_size: gauge(&r, "ottla_data_dir_size_bytes", "Size of the data directory's file system"),
             data_dir_free: gauge(&r, "ottla_data_dir_free_bytes", "What is free on the data directory's file system"),
+            disk_stalled: register(
+                &r,
+                GaugeVec::new(
+                    Opts::new(
+                        "ottla_disk_stalled_seconds",
+                        "For how long the disk has finished no job although there are some",
+                    ),
+                    &[],
+                ),
+            ),
             log_size: gauges(&r, "ottla_log_size_bytes", "Bytes on disk", by_partition),
             log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
             log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),

@@ -99,7 +99,11 @@ pub enum NodeError {
 
 /// A broker can't go on.
 #[derive(Debug, thiserror::Error)]
-#[error("the data directory {} failed: the log says how", .0.display())]
+#[error(
+    "the data directory {} has failed: what it holds is not believed again, and the next start copies it from other \
+     brokers; the log says which file failed and how",
+    .0.display()
+)]
 pub struct DiskFailed(PathBuf);
 
 impl Node {
@@ -163,7 +167,36 @@ impl Node {
 
     /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record needs
     /// recovery. Not cancellation safe.
-    pub async fn stop(mut self, patience: Duration) {
+    ///
+    /// # Errors
+    /// When the data directory fails meanwhile: see [`Node::disk_failed`]. Nothing is marked clean then.
+    pub async fn stop(self, patience: Duration) -> Result<(), DiskFailed> {
+        tokio::select! {
+            () = self.hand_over(patience) => {}
+            failed = self.disk_failed() => return Err(failed),
+        }
+        self.close().await
+    }
+
+    /// Stops at once, without handing over; no acknowledged record needs recovery. For a process whose brokers all
+    /// stop. Not cancellation safe.
+    ///
+    /// # Errors
+    /// As [`Node::stop`].
+    pub async fn close(mut self) -> Result<(), DiskFailed> {
+        let closed = self.broker.stop().await;
+        self.coord.stop_counting().await;
+        if closed && let Err(error) = self.data.mark_clean() {
+            tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
+        }
+        if self.data.has_failed() {
+            return Err(DiskFailed(self.data.path().to_owned()));
+        }
+        self.coord.stop().await;
+        Ok(())
+    }
+
+    async fn hand_over(&self, patience: Duration) {
         let me = self.coord.broker();
         let deadline = env::now() + patience;
         let mut images = self.coord.images();
@@ -175,22 +208,12 @@ impl Node {
         } else if led && !drain::leads(&images.borrow(), me) {
             self.see_clients_off(deadline).await;
         }
-        let closed = self.broker.stop().await;
-        self.coord.stop_counting().await;
-        if closed && let Err(error) = self.data.mark_clean() {
-            tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
-        }
-        self.coord.stop().await;
     }
 
     /// Returns when the data directory has failed. It is its broker's only one, so the process must end, as Kafka's does: others
-    /// are elected at once, and what starts next on this disk is not taken for what it was ([`DataDir::disown`]).
+    /// are elected at once, and what starts next on this disk is not taken for what it was ([`DataDir::has_failed`]).
     pub async fn disk_failed(&self) -> DiskFailed {
         self.broker.replicas().disk_failed().await;
-        if let Err(error) = self.data.disown() {
-            // A start reads that file before anything else: it fails there too.
-            tracing::error!(%error, "failed to disown the data directory");
-        }
         DiskFailed(self.data.path().to_owned())
     }
 

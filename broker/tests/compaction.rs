@@ -21,7 +21,7 @@ fn append(partition: &Partition, timestamp: i64, key: &str, value: &str) {
 fn values(partition: &Partition) -> Vec<(i64, Bytes)> {
     let (mut values, mut next) = (Vec::new(), 0);
     loop {
-        let piece = partition.scan(next, 0, 1 << 20).unwrap();
+        let piece = partition.scan(next, partition.high_watermark.get(), 0, 1 << 20).unwrap();
         if piece.is_empty() {
             return values;
         }

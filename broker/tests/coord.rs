@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use bytestring::ByteString as Str;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
-use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap};
+use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap, Whose};
 use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
+use ottla_crds::assignment::{Assignment, LiveBroker};
 use ottla_crds::{
-    Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic,
-    KafkaTopicSpec, names,
+    BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec,
+    KafkaTopic, KafkaTopicSpec, change, names,
 };
 use ottla_local_api::{Server, Store};
 use ottla_wire::ErrorCode;
@@ -40,7 +42,12 @@ impl Drop for World {
 
 impl World {
     async fn new(brokers: i32) -> World {
-        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        World::with(brokers, |definition| definition).await
+    }
+
+    async fn with(brokers: i32, change: impl FnMut(CustomResourceDefinition) -> CustomResourceDefinition) -> World {
+        let definitions = ottla_crds::all().into_iter().map(change).collect();
+        let server = Server::new(Store::Memory, definitions).unwrap();
         let client = server.client("default");
         let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({})).unwrap();
         let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers, ..Brokers::default() }, ..spec };
@@ -303,14 +310,44 @@ async fn broker_settings_and_producer_ids_live_in_the_cluster_object() {
     let from = zero.images().borrow().settings.config().clone();
     let mut to = from.clone();
     to.insert("log.retention.ms".into(), "5".into());
-    let set = |answer| Ask::SetBrokerConfig { from: from.clone(), to: to.clone(), answer };
+    let set = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
     assert_eq!(ask(&zero, set).await.unwrap(), Swap::Done);
     shows(&one, "the setting", |image| *image.settings.config() == to).await;
-    let set = |answer| Ask::SetBrokerConfig { from: from.clone(), to: to.clone(), answer };
+    let set = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
     assert_eq!(ask(&one, set).await.unwrap(), Swap::Moved);
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let config = clusters.get(CLUSTER).await.unwrap().spec.config;
     assert_eq!(config, BTreeMap::from([("log.retention.ms".to_owned(), "5".to_owned())]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brokers_own_settings_live_in_the_cluster_object_and_hold_for_it_alone() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    let own = BTreeMap::from([("log.retention.ms".to_owned(), "7".to_owned())]);
+    let set = |from: &BTreeMap<String, String>, to: &BTreeMap<String, String>| {
+        let (from, to) = (from.clone(), to.clone());
+        move |answer| Ask::SetBrokerConfig { whose: Whose::Own, from, to, answer }
+    };
+    assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Done);
+    assert_eq!(*one.images().borrow().settings.own_config(), own);
+    assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Moved);
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let overrides = clusters.get(CLUSTER).await.unwrap().spec.brokers.overrides;
+    assert_eq!(overrides, [BrokerOverride { broker: BrokerId(1), config: own.clone() }]);
+
+    // Another change of the object, which the other broker must see: it has nothing of its own then.
+    let from = zero.images().borrow().settings.config().clone();
+    let mut to = from.clone();
+    to.insert("log.retention.ms".into(), "5".into());
+    let all = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
+    assert_eq!(ask(&zero, all).await.unwrap(), Swap::Done);
+    assert_eq!(*zero.images().borrow().settings.own_config(), BTreeMap::new());
+    shows(&one, "both", |image| *image.settings.config() == to && *image.settings.own_config() == own).await;
+
+    assert_eq!(ask(&one, set(&own, &BTreeMap::new())).await.unwrap(), Swap::Done);
+    assert_eq!(clusters.get(CLUSTER).await.unwrap().spec.brokers.overrides, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -636,4 +673,131 @@ async fn until_copied(world: &World) {
         std::thread::sleep(Duration::from_millis(10));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// As a restore of etcd's backup does. Watches may be refused then, or show nothing.
+#[tokio::test]
+async fn what_an_api_server_that_was_set_back_has_lost_is_put_back_and_nobody_is_elected_on_it() {
+    for silently in [false, true] {
+        let world = World::new(2).await;
+        let (zero, one) = (world.dir(0), world.dir(1));
+        let (zero, one) = (world.open(&zero).await, world.open(&one).await);
+        shows(&zero, "both are there", |image| image.live_brokers().count() == 2).await;
+        world.apply("t", |spec| (spec.partitions, spec.replication_factor) = (Some(1), Some(2))).await;
+        shows(&zero, "it is placed", |image| led(image, "t") == 1).await;
+        let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+        let stands = async || assignments.list(&ListParams::default()).await.unwrap().items.remove(0);
+        let backup = world.server.faults().snapshot();
+
+        let before = stands().await;
+        let entry = before.spec.partitions[0].clone();
+        let led_by = entry.leader.unwrap();
+        let live = |id: BrokerId| {
+            let member = entry.isr.iter().find(|member| member.broker == id).unwrap();
+            (id, LiveBroker { incarnation: member.incarnation, draining: false })
+        };
+        let others = entry.replicas.iter().copied().filter(|id| *id != led_by).map(live).collect();
+        let moved = entry.heal(&others, 1).unwrap();
+        assert!(change::write(&assignments, &before, std::slice::from_ref(&moved)).await.unwrap().is_empty());
+        for coord in [&zero, &one] {
+            shows(coord, "the other leads", |image| image.topic("t").unwrap().partitions[0] == moved).await;
+        }
+
+        // A backup is older than the last renewals: by those brokers notice where watches are silent.
+        let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+        let version = |metadata: &ObjectMeta| ottla_crds::versions::version(metadata);
+        let written = version(&stands().await.metadata);
+        until("Leases are renewed", async || {
+            leases.list(&ListParams::default()).await.unwrap().iter().all(|lease| version(&lease.metadata) > written)
+        })
+        .await;
+        world.server.faults().set_back(&backup, silently);
+        assert_eq!(stands().await.spec.partitions[0], entry, "history is lost");
+        until("it is put back", async || stands().await.spec.partitions[0] == moved).await;
+        for coord in [&zero, &one] {
+            assert_eq!(coord.images().borrow().topic("t").unwrap().partitions[0], moved, "nobody has moved");
+        }
+        until("all is compared", async || {
+            let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+            let leases = leases.list(&ListParams::default()).await.unwrap().items;
+            leases
+                .iter()
+                .all(|lease| lease.annotations().get(names::NEWER_ANNOTATION).is_some_and(|newer| newer == "0"))
+        })
+        .await;
+        create(&zero, "later", 1).await.unwrap();
+        assert_eq!(stands_for(&assignments, "t").await, moved, "and nothing came of the backup");
+    }
+}
+
+async fn stands_for(assignments: &Api<KafkaAssignment>, topic: &str) -> Assignment {
+    let objects = assignments.list(&ListParams::default()).await.unwrap().items;
+    objects.into_iter().find(|object| object.spec.topic_name == topic).unwrap().spec.partitions.remove(0)
+}
+
+/// Brokers that were away come back to entries that do not follow from what they acted on.
+#[tokio::test]
+async fn a_fork_is_refused_and_told_and_the_broker_goes_on() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    create(&coord, "t", 1).await.unwrap();
+    let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+    let backup = world.server.faults().snapshot();
+    let stands = async || assignments.list(&ListParams::default()).await.unwrap().items.remove(0);
+    // What really happened: nobody leads, and then the broker again.
+    let first = stands().await;
+    let none = first.spec.partitions[0].heal(&Default::default(), 1).unwrap();
+    world.operator.abort();
+    let wrote = change::write(&assignments, &first, std::slice::from_ref(&none)).await.unwrap();
+    assert!(wrote.is_empty());
+    shows(&coord, "nobody leads", |image| image.topic("t").unwrap().partitions[0] == none).await;
+
+    // What is shown of the other history: as many changes, others.
+    world.server.faults().set_back(&backup, false);
+    let fork = Assignment { replicas: vec![BrokerId(0), BrokerId(7)], ..none.clone() };
+    let object = stands().await;
+    let fork = [Assignment { leader_epoch: fork.leader_epoch, ..fork }];
+    change::write(&assignments, &object, &fork).await.unwrap();
+    shows(&coord, "it is refused", |image| image.forked == 1).await;
+    assert_eq!(coord.images().borrow().topic("t").unwrap().partitions[0], none);
+    until("it is told", async || {
+        let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+        let lease = leases.get(&names::broker(CLUSTER, BrokerId(0))).await.unwrap();
+        lease.annotations().get(names::FORKED_ANNOTATION).is_some_and(|forked| forked == "t-0")
+    })
+    .await;
+}
+
+/// A newer version has added a word and a field to the definition.
+#[tokio::test]
+async fn words_and_fields_of_a_newer_version_end_no_watch_and_are_kept() {
+    let world = World::with(1, |definition| {
+        let json = serde_json::to_string(&definition).unwrap();
+        let json = json.replace(r#"["Delete","Retain"]"#, r#"["Delete","Retain","Archive"]"#);
+        let json = json.replace(r#""topicName":{"#, r#""tier":{"type":"string"},"topicName":{"#);
+        serde_json::from_str(&json).unwrap()
+    })
+    .await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let newer = serde_json::json!({
+        "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaTopic", "metadata": { "name": "newer" },
+        "spec": { "clusterRef": { "name": CLUSTER }, "partitions": 1, "deletionPolicy": "Archive", "tier": "cold" },
+    });
+    let kind = kube::core::ApiResource::erase::<KafkaTopic>(&());
+    let topics: Api<kube::core::DynamicObject> = Api::namespaced_with(world.client.clone(), "default", &kind);
+    topics.create(&PostParams::default(), &serde_json::from_value(newer).unwrap()).await.unwrap();
+    shows(&coord, "it is placed", |image| led(image, "newer") == 1).await;
+    create(&coord, "other", 1).await.unwrap();
+
+    let id = coord.images().borrow().topic("newer").unwrap().id;
+    let to = BTreeMap::from([("retention.ms".to_owned(), "5000".to_owned())]);
+    let swap = ask(&coord, |answer| Ask::SetTopicConfig { topic_id: id, from: BTreeMap::new(), to, answer });
+    assert_eq!(swap.await.unwrap(), Swap::Done);
+    let spec = topics.get("newer").await.unwrap().data["spec"].clone();
+    assert_eq!((&spec["deletionPolicy"], &spec["tier"]), (&"Archive".into(), &"cold".into()));
+    assert_eq!(spec["config"]["retention.ms"], "5000");
+    let deleted = ask(&coord, |answer| Ask::DeleteTopic { topic_id: id, answer }).await;
+    assert_eq!(deleted.unwrap_err().code, ErrorCode::POLICY_VIOLATION, "an unknown policy keeps the data");
 }

@@ -10,6 +10,7 @@ use common::{Client, ME, OneBroker, topic};
 use ottla_broker::ask::Ask;
 use ottla_broker::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, Topic};
 use ottla_broker::replica::partition::Partition;
+use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::m08_offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
 };
@@ -21,6 +22,7 @@ use ottla_wire::m13_leave_group::{LeaveGroupRequest, MemberIdentity};
 use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_wire::m15_describe_groups::{DescribeGroupsRequest, DescribedGroup};
 use ottla_wire::m16_list_groups::ListGroupsRequest;
+use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
 use ottla_wire::{Bytes, ErrorCode, Str, Uuid};
 
@@ -71,9 +73,13 @@ impl Cluster {
     }
 
     fn only_this_broker_is_in_sync(&self) {
+        self.only_this_broker_is_in_sync_at(1);
+    }
+
+    fn only_this_broker_is_in_sync_at(&self, partition_epoch: i32) {
         self.change_offsets_topic(|topic| {
             topic.partitions[0].isr.truncate(1);
-            topic.partitions[0].partition_epoch = 1;
+            topic.partitions[0].partition_epoch = partition_epoch;
         });
     }
 
@@ -167,9 +173,20 @@ fn codes(response: &OffsetCommitResponse) -> Vec<ErrorCode> {
 
 /// Asks for partition 0 of `t`.
 fn fetch_committed() -> OffsetFetchRequest {
-    let t = OffsetFetchRequestTopics { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
-    let group = OffsetFetchRequestGroup { group_id: GROUP.into(), topics: Some(vec![t]), ..Default::default() };
+    fetch_committed_of(GROUP, "t")
+}
+
+fn fetch_committed_of(group: &str, topic: &str) -> OffsetFetchRequest {
+    let topic = OffsetFetchRequestTopics { name: topic.into(), partition_indexes: vec![0], ..Default::default() };
+    let group = OffsetFetchRequestGroup { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
     OffsetFetchRequest { groups: vec![group], ..Default::default() }
+}
+
+/// The committed offset of partition 0 of a topic.
+async fn committed_in(client: &mut Client, topic: &str) -> i64 {
+    let response = client.call(9, &fetch_committed_of(GROUP, topic)).await;
+    assert_eq!(response.groups[0].error_code, ErrorCode::NONE);
+    response.groups[0].topics[0].partitions[0].committed_offset
 }
 
 /// The committed offset of partition 0 of `t`: offset, leader epoch and metadata.
@@ -224,7 +241,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
 
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(BrokerId(1));
-        topic.partitions[0].leader_epoch = 1;
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, 1);
     });
     let (_, response) = b.receive::<JoinGroupRequest>(3).await;
     assert_eq!(response.error_code, ErrorCode::NOT_COORDINATOR);
@@ -236,7 +253,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     // It comes back in another epoch: read from the log again.
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(ME.id);
-        topic.partitions[0].leader_epoch = 2;
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (2, 2);
     });
     while describe(&mut a).await.error_code != ErrorCode::NONE {}
     assert_eq!(describe(&mut a).await.group_state, "Stable");
@@ -338,6 +355,150 @@ async fn the_offsets_of_a_deleted_topic_are_not_those_of_the_next_of_its_name() 
 }
 
 #[tokio::test]
+async fn offsets_of_a_topic_that_is_not_seen_stay_until_its_tombstone_or_another_of_its_name() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let others = ["u", "v", "w"].map(|name| topic(name, &[]));
+    cluster.change(|image| others.iter().for_each(|topic| add(image, topic)));
+    for topic in others.iter().chain([&cluster.t]) {
+        cluster.one.led(topic).await;
+    }
+    let mut client = cluster.client().await;
+    for topic in others.iter().chain([&cluster.t]) {
+        let response = client.call(10, &commit_of("", -1, topic.id, &[(0, 42)])).await;
+        assert_eq!(codes(&response), [ErrorCode::NONE]);
+    }
+    let before = cluster.log().log_end.get();
+
+    // Objects are lost, and a list shows it; another topic is really deleted.
+    let [u, v, w] = &others;
+    cluster.change(|image| {
+        remove(image, &cluster.t);
+        remove(image, v);
+        bury(image, u);
+    });
+    while committed_in(&mut client, "u").await == 42 {}
+    assert_eq!((committed_in(&mut client, "t").await, committed_in(&mut client, "v").await), (42, 42));
+    // What was lost is found again; in the place of the other stands a new one, whose deletion nobody saw.
+    let again = topic("v", &[]);
+    cluster.change(|image| {
+        add(image, &cluster.t);
+        add(image, &again);
+        bury(image, w);
+    });
+    while committed_in(&mut client, "w").await == 42 {}
+    assert_eq!((committed_in(&mut client, "t").await, committed_in(&mut client, "v").await), (42, -1));
+    cluster.log().high_watermark.reached(before + 3).await;
+    assert_eq!(cluster.log().log_end.get(), before + 3, "a tombstone for u, v and w each, and none for t");
+    cluster.one.broker.stop().await;
+}
+
+fn add(image: &mut ClusterImage, topic: &Topic) {
+    image.topic_names.insert(topic.name.clone(), topic.id);
+    image.topics.insert(topic.id, Arc::new(topic.clone()));
+}
+
+fn remove(image: &mut ClusterImage, topic: &Topic) {
+    image.topic_names.remove(&topic.name);
+    image.topics.remove(&topic.id);
+}
+
+fn bury(image: &mut ClusterImage, topic: &Topic) {
+    remove(image, topic);
+    image.deleted.insert(topic.id, Arc::new(topic.clone()));
+}
+
+#[tokio::test]
+async fn who_is_cut_off_and_deserted_coordinates_nothing_until_a_follower_comes_or_it_is_back() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("replica.lag.time.max.ms", "500"), ("offsets.commit.timeout.ms", "120000")];
+    let cluster = Cluster::start_with(data.path(), Cluster::topics(), &settings).await;
+    let (mut a, mut b) = (cluster.client().await, cluster.client().await);
+    let member = first_member(&mut a).await;
+    let commit = |offset| commit_of(&member, 1, cluster.t.id, &[(0, offset)]);
+    assert_eq!(codes(&a.call(10, &commit(42)).await), [ErrorCode::NONE]);
+    // Another member of the ISR, of which nothing is heard.
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].replicas.push(BrokerId(1));
+        topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+        topic.partitions[0].partition_epoch = 1;
+    });
+    let before = cluster.log().log_end.get();
+    // Answered at once while the image is not acted on yet.
+    let mut end = before;
+    loop {
+        b.send(10, &commit(43)).await;
+        end += 1;
+        cluster.log().log_end.reached(end).await;
+        tokio::task::yield_now().await;
+        if cluster.log().high_watermark.get() < end {
+            break;
+        }
+        assert_eq!(codes(&b.receive::<OffsetCommitRequest>(10).await.1), [ErrorCode::NONE]);
+    }
+
+    let cut_off = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_cut_off = cut_off.clone();
+    let is_cut_off = move || is_cut_off.load(std::sync::atomic::Ordering::SeqCst);
+    let giving_way = tokio::spawn(cluster.one.broker.replicas().clone().give_way(is_cut_off));
+    assert_eq!(codes(&b.receive::<OffsetCommitRequest>(10).await.1), [ErrorCode::NOT_COORDINATOR]);
+    assert_eq!(a.call(9, &fetch_committed()).await.groups[0].error_code, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(describe(&mut a).await.error_code, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(a.call(9, &join(&member)).await.error_code, ErrorCode::NOT_COORDINATOR);
+    assert_eq!(a.call(5, &ListGroupsRequest::default()).await.groups, []);
+
+    // Nobody else led meanwhile: what was appended before is committed after all, and known.
+    cut_off.store(false, std::sync::atomic::Ordering::SeqCst);
+    cluster.only_this_broker_is_in_sync_at(2);
+    while describe(&mut a).await.error_code != ErrorCode::NONE {}
+    assert_eq!(committed(&mut a).await.0, 43);
+    assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::NONE);
+    giving_way.abort();
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_tail_that_is_not_committed_keeps_only_its_own_groups_waiting() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_with(data.path(), Cluster::topics(), SHORT_TIMEOUT).await;
+    let mut client = cluster.client().await;
+    let other = OffsetCommitRequest { group_id: "other".into(), ..commit_of("", -1, cluster.t.id, &[(0, 7)]) };
+    assert_eq!(codes(&client.call(10, &commit_of("", -1, cluster.t.id, &[(0, 42)])).await), [ErrorCode::NONE]);
+    assert_eq!(codes(&client.call(10, &other).await), [ErrorCode::NONE]);
+    // Another member of the ISR does not fetch: what is written now is not committed, and its fate not known after the fail-over.
+    cluster.change_offsets_topic(|topic| {
+        topic.partitions[0].replicas.push(BrokerId(1));
+        topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
+        topic.partitions[0].partition_epoch = 1;
+    });
+    let commit = commit_of("", -1, cluster.t.id, &[(0, 43)]);
+    while codes(&client.call(10, &commit).await) != [ErrorCode::COORDINATOR_NOT_AVAILABLE] {}
+    for (epoch, leader) in [(1, BrokerId(1)), (2, ME.id)] {
+        cluster.change_offsets_topic(|topic| {
+            topic.partitions[0].leader = Some(leader);
+            (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (epoch, epoch);
+            topic.partitions[0].partition_epoch += 1;
+        });
+        let led = || cluster.log().leader_epoch() == (leader == ME.id).then_some(epoch);
+        common::until("the role is taken", led).await;
+    }
+
+    let fetch = |group| fetch_committed_of(group, "t");
+    let answered = async { while client.call(9, &fetch("other")).await.groups[0].error_code != ErrorCode::NONE {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), answered).await.expect("it is not of the tail");
+    let code = client.call(9, &fetch(GROUP)).await.groups[0].error_code;
+    assert_eq!(code, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, "42 may be too old, and 43 may be lost");
+    let listed = client.call(5, &ListGroupsRequest::default()).await;
+    assert_eq!((listed.error_code, listed.groups.len()), (ErrorCode::NONE, 2));
+
+    cluster.only_this_broker_is_in_sync_at(4);
+    while client.call(9, &fetch(GROUP)).await.groups[0].error_code != ErrorCode::NONE {}
+    assert_eq!(committed(&mut client).await.0, 43);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
 async fn groups_are_listed_described_and_deleted() {
     let data = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(data.path(), Cluster::topics()).await;
@@ -383,7 +544,7 @@ async fn the_first_question_for_a_coordinator_makes_the_topic() {
     let response = client.call(4, &find).await;
     assert_eq!(response.coordinators[0].error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     let Some(Ask::CreateTopic { topic: asked, .. }) = one.asks.recv().await else { panic!("another ask") };
-    assert_eq!((&*asked.name, asked.partitions, asked.replication_factor), (CONSUMER_OFFSETS, Some(50), Some(3)));
+    assert_eq!((&*asked.name, asked.partitions, asked.replication_factor), (CONSUMER_OFFSETS, Some(50), Some(1)));
     let config: Vec<_> = asked.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         config,
@@ -400,5 +561,50 @@ async fn the_first_question_for_a_coordinator_makes_the_topic() {
     let coordinator = &response.coordinators[0];
     assert_eq!(coordinator.error_code, ErrorCode::NONE);
     assert_eq!((coordinator.node_id, coordinator.port), (ME.id.0, i32::from(one.port)));
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn an_internal_topic_that_is_made_by_its_name_has_its_own_shape() {
+    let data = tempfile::tempdir().unwrap();
+    let mut one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    for (name, cleanup) in
+        [(CONSUMER_OFFSETS, "compact"), ("__transaction_state", "compact"), ("__share_group_state", "delete")]
+    {
+        let topic = MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
+        let request =
+            MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: true, ..Default::default() };
+        let answer = client.call(12, &request).await;
+        assert!(answer.topics[0].is_internal, "{name}");
+        let Some(Ask::CreateTopic { topic: asked, .. }) = one.asks.recv().await else { panic!("another ask") };
+        assert_eq!((&*asked.name, asked.partitions), (name, Some(50)));
+        assert_eq!(asked.config.get("cleanup.policy").map(String::as_str), Some(cleanup), "{name}");
+    }
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_transactional_id_is_refused_at_once_and_for_good() {
+    let data = tempfile::tempdir().unwrap();
+    let one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    // The code with which Java, librdkafka and franz-go give up at once.
+    let fatal = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    let sentence = |text: &Option<Str>| text.as_deref().is_some_and(|text| text.contains("unset transactional.id"));
+    let find = FindCoordinatorRequest { key_type: 1, coordinator_keys: vec!["tx".into()], ..Default::default() };
+    let coordinator = client.call(6, &find).await.coordinators.remove(0);
+    assert_eq!((coordinator.error_code, coordinator.node_id), (fatal, -1));
+    assert!(sentence(&coordinator.error_message), "{:?}", coordinator.error_message);
+    let find = FindCoordinatorRequest { key_type: 1, key: "tx".into(), ..Default::default() };
+    let answer = client.call(3, &find).await;
+    assert_eq!((answer.error_code, answer.node_id), (fatal, -1));
+    assert!(sentence(&answer.error_message), "{:?}", answer.error_message);
+    let init = InitProducerIdRequest {
+        transactional_id: Some("tx".into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    assert_eq!(client.call(5, &init).await.error_code, fatal);
     one.broker.stop().await;
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Client, ME, OneBroker, batch, broker_settings, topic, until, values};
@@ -11,6 +12,7 @@ use ottla_broker::ask::Ask;
 use ottla_broker::image::{BrokerId, Incarnation, IsrMember, Topic};
 use ottla_config::TopicSettings;
 use ottla_crds::assignment::{LiveBroker, RecoveryReport};
+use ottla_log::disk::simulated::stand_in_below;
 use ottla_log::folder::stray_name;
 use ottla_wire::m00_produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
@@ -18,6 +20,7 @@ use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m60_describe_cluster::DescribeClusterRequest;
+use ottla_wire::m75_describe_topic_partitions::{Cursor, DescribeTopicPartitionsRequest, TopicRequest};
 use ottla_wire::{ErrorCode, FetchResponse, ListOffsetsRequest, ProduceResponse, Records};
 
 fn produce(topic: &Topic, acks: i16, records: Records) -> ProduceRequest {
@@ -223,6 +226,38 @@ async fn a_failed_disk_is_told_and_answered_as_such() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_makes_a_broker_unready_and_is_no_reason_to_restart_it() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let health = one.broker.health();
+    health.is_ready().unwrap();
+    let (hanging, hang) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+    let (is_hanging, hangs) = (hanging.clone(), hang.clone());
+    let _disk = stand_in_below(data.path(), move |_| {
+        is_hanging.store(true, Ordering::SeqCst);
+        while hangs.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(())
+    });
+    // Made again in another life: its folder is claimed on a worker.
+    let new = topic("new", &[]);
+    one.images.send_replace(Arc::new(common::image(one.port, vec![t.clone(), new], &[])));
+    common::until("a worker hangs", || hanging.load(Ordering::SeqCst)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::resume();
+    health.lives().await.expect("reactors answer, and that is what a restart mends");
+    let not_ready = health.is_ready().unwrap_err().to_string();
+    assert!(not_ready.contains("the disk has not finished a job for"), "{not_ready}");
+    hang.store(false, Ordering::SeqCst);
+    common::until("the disk goes on", || health.is_ready().is_ok()).await;
+    one.broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_version_of_api_versions_from_the_future_is_answered_in_version_0() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, vec![]).await;
@@ -284,7 +319,7 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     one.broker.stop().await;
 
     t.partitions[0].leader = None;
-    t.partitions[0].leader_epoch = 4;
+    (t.partitions[0].leader_epoch, t.partitions[0].partition_epoch) = (4, 4);
     t.partitions[0].isr[0].incarnation = ottla_broker::image::Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
     let Some(Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end }) = again.asks.recv().await else {
@@ -295,6 +330,99 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
     assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     again.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_can_hold_no_more_does_not_wait_for_more() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    let sent = batch(&["x"]);
+    for _ in 0..3 {
+        client.call(13, &produce(&t, -1, sent.bytes().clone().into())).await;
+    }
+    let size = i32::try_from(sent.bytes().len()).unwrap();
+    // Two batches fit, and a part of the third; then all three.
+    for (limit, min_bytes, batches) in
+        [(3 * size - 1, 3 * size - 1, 2), (size - 1, size - 1, 1), (1 << 20, 3 * size, 3)]
+    {
+        let mut request = fetch(&t, 0, 600_000);
+        request.min_bytes = min_bytes;
+        request.topics[0].partitions[0].partition_max_bytes = limit;
+        let answered = tokio::time::timeout(Duration::from_secs(60), client.call(13, &request)).await;
+        let answered = answered.expect("no answer would hold more");
+        assert_eq!(values(fetched(&answered).records.as_ref().unwrap()).len(), batches, "{limit}");
+    }
+    // More than there is.
+    let mut request = fetch(&t, 0, 100);
+    request.min_bytes = 3 * size + 1;
+    let began = tokio::time::Instant::now();
+    client.call(13, &request).await;
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_no_segment_can_hold_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[("segment.bytes", "1048576"), ("max.message.bytes", "4194304")]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut client = Client::connect(one.port).await;
+    let value = "x".repeat(1 << 20);
+    for (value, code) in [(&value[..], ErrorCode::RECORD_LIST_TOO_LARGE), (&value[..1 << 19], ErrorCode::NONE)] {
+        let response = client.call(13, &produce(&t, -1, batch(&[value]).bytes().clone().into())).await;
+        assert_eq!(produced(&response).error_code, code);
+    }
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_was_compressed_to_a_thousandth_is_taken() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[("compression.type", "gzip")]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let zeros = vec![0; 1 << 20];
+    let mut sent = BatchBuilder::new(Codec::Zstd { level: 3 });
+    for _ in 0..34 {
+        sent.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(&zeros), ..NewRecord::default() });
+    }
+    let mut client = Client::connect(one.port).await;
+    let response = client.call(13, &produce(&t, -1, sent.build().bytes().clone().into())).await;
+    assert_eq!((produced(&response).error_code, produced(&response).base_offset), (ErrorCode::NONE, 0));
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_cursor_points_at_a_topic_that_is_asked_for() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = ["a", "b", "c"].map(|name| topic(name, &[]));
+    let one = OneBroker::start(data.path(), false, topics.to_vec()).await;
+    one.led(&topics[0]).await;
+    let mut client = Client::connect(one.port).await;
+    let (none, refused) = (ErrorCode::NONE, ErrorCode::INVALID_REQUEST);
+    for (asked, cursor, code, answered) in [
+        (&["a", "c"][..], ("c", 0), none, &["c"][..]),
+        (&["a", "c"], ("b", 0), refused, &["a", "c"]),
+        (&["a"], ("a", -1), refused, &["a"]),
+        (&[], ("b", 0), none, &["b", "c"]),
+        (&[], ("bb", 0), none, &["c"]),
+        (&[], ("a", -1), none, &[]),
+    ] {
+        let request = DescribeTopicPartitionsRequest {
+            topics: asked.iter().map(|name| TopicRequest { name: (*name).into() }).collect(),
+            response_partition_limit: 10,
+            cursor: Some(Cursor { topic_name: cursor.0.into(), partition_index: cursor.1 }),
+        };
+        let described = client.call(0, &request).await.topics;
+        let names: Vec<_> = described.iter().map(|topic| topic.name.as_deref().unwrap()).collect();
+        assert_eq!(names, answered, "{cursor:?} in {asked:?}");
+        assert!(described.iter().all(|topic| topic.error_code == code), "{cursor:?} in {asked:?}");
+    }
+    one.broker.stop().await;
 }
 
 #[tokio::test]
@@ -309,14 +437,16 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
     let partition = one.broker.replicas().all().remove(0);
     assert_eq!(partition.delete_records(-1).unwrap(), 2);
     // Who follows forgets epochs without records.
-    (t.partitions[0].leader, t.partitions[0].leader_epoch) = (Some(other), 1);
-    one.images.send_modify(|image| Arc::make_mut(image).topics = [(t.id, Arc::new(t.clone()))].into());
+    let entry = &mut t.partitions[0];
+    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (Some(other), 1, 1);
+    one.images.send_modify(|image| Arc::make_mut(image).topics = [(t.id, Arc::new(t.clone()))].into_iter().collect());
     until("it follows", || partition.follows().is_some()).await;
     assert_eq!(partition.next_fetch(1).unwrap().last_epoch, 0);
     drop(partition);
     assert!(one.broker.stop().await);
 
-    (t.partitions[0].leader, t.partitions[0].leader_epoch) = (None, 2);
+    let entry = &mut t.partitions[0];
+    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (None, 2, 2);
     t.partitions[0].isr[0].incarnation = Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
     let Some(Ask::Report { last_epoch, log_end, .. }) = again.asks.recv().await else { panic!("a report") };
@@ -344,7 +474,8 @@ async fn what_could_not_be_put_aside_is_tried_again_with_the_next_image() {
     std::fs::create_dir(&unreadable).unwrap();
 
     let entry = &mut moved.partitions[0];
-    (entry.replicas, entry.leader, entry.leader_epoch) = (vec![BrokerId(1)], Some(BrokerId(1)), 6);
+    (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
+    (entry.leader_epoch, entry.partition_epoch) = (6, 6);
     let one = OneBroker::start(data.path(), true, vec![moved.clone(), stays.clone()]).await;
     one.led(&stays).await;
     assert!(folder.exists());
@@ -359,7 +490,7 @@ async fn what_could_not_be_put_aside_is_tried_again_with_the_next_image() {
 async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_else_is() {
     let data = tempfile::tempdir().unwrap();
     let [mut moved, missing, mut older, stays] = ["moved", "missing", "older", "stays"].map(|name| topic(name, &[]));
-    older.partitions[0].leader_epoch = 7;
+    (older.partitions[0].leader_epoch, older.partitions[0].partition_epoch) = (7, 7);
     let all = [&moved, &missing, &older, &stays];
     let one = OneBroker::start(data.path(), false, all.map(Topic::clone).to_vec()).await;
     let mut client = Client::connect(one.port).await;
@@ -371,7 +502,8 @@ async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_
 
     for topic in [&mut moved, &mut older] {
         let entry = &mut topic.partitions[0];
-        (entry.replicas, entry.leader, entry.leader_epoch) = (vec![BrokerId(1)], Some(BrokerId(1)), 6);
+        (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
+        (entry.leader_epoch, entry.partition_epoch) = (6, 6);
     }
     let one = OneBroker::start(data.path(), true, vec![moved.clone(), older.clone(), stays.clone()]).await;
     // Logs are opened after what is not here any more is out of their way.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Leaves: everybody may use them, and they use only each other.
-const LEAVES: &[&str] = &["ask", "env", "image", "metrics", "reply", "watermark"];
+const LEAVES: &[&str] = &["ask", "env", "image", "loggers", "metrics", "reply", "watermark"];
 
 /// A room, and the rooms that it uses besides leaves.
 const ROOMS: &[(&str, &[&str])] = &[

@@ -8,26 +8,29 @@ use std::sync::Arc;
 use bytestring::ByteString as Str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_crds::assignment::BrokerId;
 use ottla_crds::{BrokerState, BrokerStatus, KafkaAssignment, KafkaTopic};
 use uuid::Uuid;
 
 use super::known::Known;
-use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic};
+use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic, Topics};
 
-/// The image of what is known. Settings that were resolved for `before` are used again where nothing has changed.
-pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
+/// What is known, as the broker `me` sees it. Settings that were resolved for `before` are used again where nothing has changed.
+pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage {
     let cluster = known.cluster.as_deref();
     let status = cluster.and_then(|cluster| cluster.status.as_ref());
     let config = cluster.map(|cluster| cluster.spec.broker_config()).unwrap_or_default();
-    let same_settings = *before.settings.config() == config;
-    let settings = if same_settings { before.settings.clone() } else { Arc::new(BrokerSettings::resolve(&config)) };
+    let own = cluster.map(|cluster| cluster.spec.brokers.own_config(me)).unwrap_or_default();
+    let same_settings = *before.settings.config() == config && *before.settings.own_config() == own;
+    let settings =
+        if same_settings { before.settings.clone() } else { Arc::new(BrokerSettings::resolve_one(&config, &own)) };
 
     let mut by_topic: HashMap<Uuid, Vec<&KafkaAssignment>> = HashMap::new();
     for object in known.assignments.values() {
         by_topic.entry(object.spec.topic_id).or_default().push(object);
     }
     let configs = configs(known);
-    let (mut topics, mut deleted) = (HashMap::new(), HashMap::new());
+    let (mut topics, mut deleted) = (Topics::default(), Topics::default());
     let mut oldest: BTreeMap<Str, (Option<Time>, Uuid)> = BTreeMap::new();
     for (id, mut objects) in by_topic {
         objects.sort_by_key(|object| object.spec.first);
@@ -62,10 +65,14 @@ pub fn image(known: &Known, before: &ClusterImage) -> ClusterImage {
         cluster_id: Str::from(status.and_then(|status| status.cluster_id.as_deref()).unwrap_or_default()),
         inter_broker_listener: inter_broker_listener.map(|l| Str::from(l.name.as_str())).unwrap_or_default(),
         brokers: brokers.map(|broker| (broker.id, broker)).collect(),
+        wanted_brokers: cluster.map_or(0, |cluster| usize::try_from(cluster.spec.brokers.replicas).unwrap_or(0)),
         topics,
         topic_names: oldest.into_iter().map(|(name, (_, id))| (name, id)).collect(),
         deleted,
         settings,
+        ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
+        newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
+        forked: known.others.values().map(|shown| shown.forked.len()).sum(),
     }
 }
 
@@ -114,7 +121,7 @@ fn broker(status: &BrokerStatus) -> Broker {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::{BrokerId, LiveBroker};
+    use ottla_crds::assignment::LiveBroker;
     use ottla_crds::{Brokers, KafkaAssignmentSpec, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus};
 
     use super::*;
@@ -150,7 +157,7 @@ mod tests {
             ("the first object is missing", vec![object("t", 1, 64..70)], 0),
         ];
         for (story, objects, expected) in cases {
-            let image = image(&known(objects), &ClusterImage::default());
+            let image = image(BrokerId(0), &known(objects), &ClusterImage::default());
             assert_eq!(image.topic("t").unwrap().partitions.len(), expected, "{story}");
         }
     }
@@ -159,7 +166,7 @@ mod tests {
     fn a_buried_topic_is_no_topic_and_its_name_may_be_anothers() {
         let mut grave = KafkaAssignment::clone(&object("t", 1, 0..2));
         grave.spec.deleted = true;
-        let image = image(&known([Arc::new(grave), object("t", 2, 0..1)]), &ClusterImage::default());
+        let image = image(BrokerId(0), &known([Arc::new(grave), object("t", 2, 0..1)]), &ClusterImage::default());
         assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
         assert_eq!(image.deleted[&Uuid::from_u128(1)].partitions.len(), 2);
         assert!(!image.topics.contains_key(&Uuid::from_u128(1)));
@@ -173,7 +180,7 @@ mod tests {
             Arc::new(object)
         };
         let (older, newer) = (created(2, "2026-01-01T00:00:00Z"), created(1, "2026-01-02T00:00:00Z"));
-        let image = image(&known([newer, older]), &ClusterImage::default());
+        let image = image(BrokerId(0), &known([newer, older]), &ClusterImage::default());
         assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
         assert!(image.topics.contains_key(&Uuid::from_u128(1)), "its files stand, too");
     }
@@ -185,7 +192,7 @@ mod tests {
         let mut spec: KafkaClusterSpec = KafkaClusterSpec { brokers: Brokers::default(), ..Default::default() };
         spec.config.insert("log.retention.bytes".into(), "5".into());
         known.cluster = Some(Arc::new(KafkaCluster::new("prod", spec)));
-        let image = image(&known, &ClusterImage::default());
+        let image = image(BrokerId(0), &known, &ClusterImage::default());
         let spoken = &image.topic("spoken").unwrap().settings;
         assert_eq!((spoken.retention.unwrap().as_millis(), spoken.retention_bytes), (1000, Some(5)));
         let silent = &image.topic("silent").unwrap().settings;
@@ -195,10 +202,10 @@ mod tests {
     #[test]
     fn what_has_not_changed_is_the_same() {
         let mut known = known([object("a", 1, 0..1), object("b", 2, 0..1)]);
-        let first = image(&known, &ClusterImage::default());
+        let first = image(BrokerId(0), &known, &ClusterImage::default());
         let grown = object("b", 2, 0..2);
         known.assignments.insert(grown.metadata.name.clone().unwrap(), grown);
-        let second = image(&known, &first);
+        let second = image(BrokerId(0), &known, &first);
         assert!(Arc::ptr_eq(first.topic("a").unwrap(), second.topic("a").unwrap()));
         assert_eq!(second.topic("b").unwrap().partitions.len(), 2);
         assert!(Arc::ptr_eq(&first.topic("b").unwrap().settings, &second.topic("b").unwrap().settings));
@@ -217,7 +224,11 @@ mod tests {
         .unwrap();
         let mut cluster = KafkaCluster::new("prod", serde_json::from_value(serde_json::json!({})).unwrap());
         cluster.status = Some(status);
-        let image = image(&Known { cluster: Some(Arc::new(cluster)), ..Known::default() }, &ClusterImage::default());
+        let image = image(
+            BrokerId(0),
+            &Known { cluster: Some(Arc::new(cluster)), ..Known::default() },
+            &ClusterImage::default(),
+        );
         assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);
         assert_eq!(image.live_brokers().count(), 1);
         assert_eq!(image.inter_broker_listener, "internal");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use ottla_crds::assignment::BrokerId;
+use ottla_crds::assignment::{Age, BrokerId};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,33 @@ pub struct Known {
     /// Assignments whose object is gone without a tombstone: they go on to hold.
     #[serde(default)]
     pub missing: BTreeSet<String>,
+    /// Of assignments of which the API server shows something else than what holds here: what.
+    #[serde(skip)]
+    pub others: BTreeMap<String, Shown>,
 }
 
+/// What an object shows of entries that are known in another version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Partitions of which it shows an older entry, or none: they go on to hold, and are put back.
+    pub older: Vec<i32>,
+    /// Partitions of which it shows another history than the one that was acted on here: that one is refused.
+    pub forked: Vec<i32>,
+    /// It lacks the tombstone that is known.
+    pub unburied: bool,
+}
+
+/// What this broker's knowledge is beside what the API server shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// How many entries are newer here; none until everything was shown whole.
+    pub newer: Option<usize>,
+    /// The partitions whose history forked: `topic-0`.
+    pub forked: BTreeSet<String>,
+}
+
+/// More forks than these are told of by an asterisk.
+const MOST_FORKED: usize = 500;
 /// Topics whose names fit on a Lease, which takes 256 KiB, together: a name has 249 bytes at most.
 const MOST_MISSING: usize = 500;
 
@@ -58,7 +83,33 @@ impl Lists {
     }
 }
 
+impl Shown {
+    fn is_behind(&self) -> bool {
+        self.unburied || !self.older.is_empty()
+    }
+}
+
 impl Known {
+    /// The assignments of which the API server shows less than is known.
+    pub fn behind(&self) -> impl Iterator<Item = &Arc<KafkaAssignment>> {
+        let behind = self.others.iter().filter(|(_, shown)| shown.is_behind());
+        behind.filter_map(|(name, _)| self.assignments.get(name))
+    }
+
+    /// How this compares with what the API server shows, once that was shown whole.
+    pub fn compared(&self) -> Compared {
+        let newer = self.others.values().map(|shown| shown.older.len() + usize::from(shown.unburied)).sum();
+        let partitions = |(name, shown): (&String, &Shown)| {
+            let topic = self.assignments.get(name).map_or("", |object| &object.spec.topic_name);
+            shown.forked.iter().map(|partition| format!("{topic}-{partition}")).collect::<Vec<_>>()
+        };
+        let mut forked: BTreeSet<String> = self.others.iter().flat_map(partitions).collect();
+        if forked.len() > MOST_FORKED {
+            forked = BTreeSet::from(["*".to_owned()]);
+        }
+        Compared { newer: Some(newer), forked }
+    }
+
     /// The assignments that bear one.
     pub fn tombstones(&self) -> BTreeSet<String> {
         let buried = self.assignments.iter().filter(|(_, object)| object.spec.deleted);
@@ -118,7 +169,9 @@ impl Known {
                 self.see_assignment(object);
                 if self.assignments.get(&name).is_some_and(|known| known.spec.deleted) {
                     self.assignments.remove(&name);
+                    self.others.remove(&name);
                 } else {
+                    self.others.remove(&name);
                     tracing::error!(object = name, "an assignment was removed without a tombstone: it goes on to hold");
                     self.missing.insert(name);
                 }
@@ -157,12 +210,15 @@ impl Known {
     fn see_assignment(&mut self, mut object: KafkaAssignment) -> bool {
         let name = object.name_any();
         if let Some(known) = self.assignments.get(&name) {
-            for partition in keep_newest(&mut object, known) {
-                tracing::error!(
-                    object = name,
-                    partition,
-                    "ignored an entry that is older than the one known, or missing"
-                );
+            let shown = keep_known(&mut object, known);
+            let before = if shown == Shown::default() {
+                self.others.remove(&name);
+                None
+            } else {
+                self.others.insert(name.clone(), shown.clone())
+            };
+            if before.as_ref() != Some(&shown) {
+                shown.tell(&name);
             }
         }
         replace(&mut self.assignments, name, object)
@@ -171,6 +227,7 @@ impl Known {
     /// A list that lacks what is known: the deletion of a topic may have been missed, unless this broker's own word was
     /// needed for it; or objects were lost.
     fn miss_assignments(&mut self, me: BrokerId, listed: &BTreeSet<String>) {
+        self.others.retain(|name, _| listed.contains(name));
         let lost_all = listed.is_empty() && self.assignments.values().any(|object| !object.spec.deleted);
         self.missing.clear();
         self.assignments.retain(|name, object| {
@@ -221,21 +278,64 @@ fn is_on(object: &KafkaAssignment, broker: BrokerId) -> bool {
     object.spec.partitions.iter().any(|entry| entry.replicas.contains(&broker))
 }
 
-/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, which are told, and a tombstone.
-pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) -> Vec<i32> {
+impl Shown {
+    fn tell(&self, object: &str) {
+        for partition in &self.older {
+            tracing::error!(
+                object,
+                partition,
+                "ignored an entry that is older than the one known, or missing: it will be put back"
+            );
+        }
+        for partition in &self.forked {
+            tracing::error!(
+                object,
+                partition,
+                "ignored an entry that does not follow from the one acted on: the API server was set back and the partition \
+                 changed before this broker was heard; `ottla objects --help` tells how to choose"
+            );
+        }
+    }
+}
+
+/// Puts into `shown` what is known in a newer version, or in another history, and tells what that was.
+fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> Shown {
+    let mut others = Shown { unburied: known.spec.deleted && !shown.spec.deleted, ..Shown::default() };
+    shown.spec.deleted |= known.spec.deleted;
+    let entries = &mut shown.spec.partitions;
+    for entry in &known.spec.partitions {
+        match entries.iter_mut().find(|own| own.partition == entry.partition) {
+            Some(own) => {
+                match own.age(entry) {
+                    Age::Same | Age::Newer => continue,
+                    Age::Older => others.older.push(entry.partition),
+                    Age::Forked => others.forked.push(entry.partition),
+                }
+                *own = entry.clone();
+            }
+            None => {
+                others.older.push(entry.partition);
+                entries.push(entry.clone());
+            }
+        }
+    }
+    entries.sort_by_key(|entry| entry.partition);
+    others
+}
+
+/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, and a tombstone. Of a fork the later
+/// leader epoch stands.
+pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
     object.spec.deleted |= other.spec.deleted;
     let entries = &mut object.spec.partitions;
-    let mut newer = Vec::new();
     for entry in &other.spec.partitions {
         match entries.iter_mut().find(|own| own.partition == entry.partition) {
-            Some(own) if own.epochs() >= entry.epochs() => continue,
+            Some(own) if own.epochs() >= entry.epochs() => {}
             Some(own) => *own = entry.clone(),
             None => entries.push(entry.clone()),
         }
-        newer.push(entry.partition);
     }
     entries.sort_by_key(|entry| entry.partition);
-    newer
 }
 
 #[cfg(test)]
@@ -300,6 +400,30 @@ mod tests {
         let epochs: Vec<_> =
             known.assignments["a"].spec.partitions.iter().map(|e| (e.partition, e.partition_epoch)).collect();
         assert_eq!(epochs, [(0, 5), (1, 6)]);
+    }
+
+    #[test]
+    fn what_an_api_server_that_was_set_back_shows_moves_nobody_and_is_told() {
+        let at = |leader, partition| Assignment { leader_epoch: leader, partition_epoch: partition, ..entry(0, 0, 0) };
+        let compared = |shown: Vec<Assignment>| {
+            let mut known = Known::default();
+            learn(&mut known, [apply(object("a", vec![at(3, 9), entry(1, 0, 5)]))]);
+            learn(&mut known, [apply(object("a", shown))]);
+            let entries = &known.assignments["a"].spec.partitions;
+            let Compared { newer, forked } = known.compared();
+            (entries[0].epochs().leader, newer, forked.into_iter().collect::<Vec<_>>(), known.behind().count())
+        };
+        let same = || entry(1, 0, 5);
+        assert_eq!(compared(vec![at(3, 9), same()]), (3, Some(0), vec![], 0));
+        assert_eq!(compared(vec![at(4, 10), same()]), (4, Some(0), vec![], 0));
+        assert_eq!(compared(vec![at(2, 6), same()]), (3, Some(1), vec![], 1), "older");
+        assert_eq!(compared(vec![at(2, 6)]), (3, Some(2), vec![], 1), "and a partition that was added since");
+        assert_eq!(compared(vec![at(4, 8), same()]), (3, Some(0), vec!["a-0".to_owned()], 0), "a fork");
+
+        let mut known = Known::default();
+        let newest = || object("a", vec![at(3, 9)]);
+        learn(&mut known, [apply(newest()), apply(object("a", vec![at(2, 6)])), apply(newest())]);
+        assert_eq!(known.compared().newer, Some(0), "it was put back");
     }
 
     #[test]

@@ -18,10 +18,11 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource};
-use ottla_crds::watch::{backoff as watch_backoff, config as watch_config};
+use ottla_crds::change::why;
+use ottla_crds::versions::SetBacks;
+use ottla_crds::watch::{config as watch_config, watcher};
 use ottla_crds::{Endpoint, KafkaCluster, lease, names};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,11 +39,12 @@ mod asks;
 pub mod copy;
 pub mod image;
 pub mod known;
+mod put_back;
 pub mod restore;
 pub mod session;
 
 use asks::Desk;
-use known::{Known, Lists, News};
+use known::{Compared, Known, Lists, News};
 use session::{Seen, Session};
 
 /// `client`, whose writes are counted.
@@ -132,9 +134,11 @@ impl Coord {
         let (sign, signs) = watch::channel(env::now());
         let (keep, known) = watch::channel(copy.clone());
         let (miss, missing) = watch::channel(copy.missing_topics(me));
-        let watching = Watching { me, publish: publish.clone(), sign, keep, miss, known: copy.clone() };
+        let (compare, compared) = watch::channel(Compared::default());
+        let set_backs = SetBacks::default();
+        let watching = Watching { me, publish: publish.clone(), sign, keep, miss, compare, known: copy.clone() };
         let mut others = JoinSet::new();
-        others.spawn(watching.run(news(&client, &namespace, &cluster)));
+        others.spawn(watching.run(news(&client, &namespace, &cluster, &set_backs), set_backs.told()));
 
         let api = ApiServer { client: &client, namespace: &namespace, cluster: &cluster };
         let session = api.begin_session(dir, Surroundings::of_process(pod_uid), &mut images, &copy).await?;
@@ -144,13 +148,16 @@ impl Coord {
         // A former process may have said whom it did not hear.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&missing.borrow()));
+        first.extend(session::compared(&compared.borrow()));
         first.extend([session::ticks(&session.identity, session.ticks.count())]);
         let (annotations, to_write) = watch::channel(first);
         others.spawn(session::tell(names::MISSING_ANNOTATION, missing, annotations.clone()));
+        others.spawn(session::tell_compared(compared, annotations.clone()));
+        others.spawn(put_back::put_back(Api::namespaced(client.clone(), &namespace), known.clone()));
         let (hold, mut held) = watch::channel(None);
         let (stop_lease, stopped) = oneshot::channel::<()>();
         let leases = Api::namespaced(client.clone(), &namespace);
-        let mut claim = session::claim(&cluster, me, &session);
+        let mut claim = session::claim(&cluster, me, &session, set_backs);
         let (renew, renewed) = watch::channel(None);
         others.spawn(session::remember_renewals(held.clone(), renew));
         let stopped = async { stopped.await.unwrap_or_default() };
@@ -170,7 +177,7 @@ impl Coord {
             lease::hold(leases, claim, to_write, hold, stopped).await;
         });
         if images.borrow().cluster_id.is_empty() {
-            publish.send_replace(Arc::new(image::image(&copy, &ClusterImage::default())));
+            publish.send_replace(Arc::new(image::image(me, &copy, &ClusterImage::default())));
         } else {
             // Another process may still be this broker.
             let _ = held.wait_for(Option::is_some).await;
@@ -297,7 +304,7 @@ impl ApiServer<'_> {
                 Ok(_) => None,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "the API server is away");
+                        tracing::warn!(error = why(&error), "the API server is away");
                     }
                     let known = copy.cluster.is_some() && env::now() >= away_at;
                     if known { session::begin(dir, Seen::Away, here.clone())? } else { None }
@@ -328,23 +335,40 @@ struct Watching {
     sign: watch::Sender<Instant>,
     keep: watch::Sender<Known>,
     miss: watch::Sender<BTreeSet<String>>,
+    compare: watch::Sender<Compared>,
 }
 
 impl Watching {
-    async fn run(mut self, news: BoxStream<'static, News>) {
+    async fn run(mut self, news: BoxStream<'static, News>, mut set_backs: watch::Receiver<u64>) {
         let mut lists = Lists::default();
         let mut learned = false;
         let mut news = news.ready_chunks(MOST_AT_ONCE);
-        while let Some(news) = news.next().await {
+        loop {
+            let news = tokio::select! {
+                biased;
+                Ok(()) = set_backs.changed() => {
+                    // What was shown before says nothing of what there is.
+                    lists = Lists::default();
+                    self.compare.send_modify(|compared| compared.newer = None);
+                    continue;
+                }
+                news = news.next() => match news {
+                    Some(news) => news,
+                    None => return,
+                },
+            };
             self.sign.send_replace(env::now());
             learned |= self.known.learn(self.me, &mut lists, news);
             // Half a list shows half a cluster.
             if !lists.are_whole() {
                 continue;
             }
+            // First: the Lease that is taken with the first image says so.
+            let compared = self.known.compared();
+            self.compare.send_if_modified(|told| std::mem::replace(told, compared.clone()) != compared);
             let before = self.publish.borrow().clone();
             if std::mem::take(&mut learned) || before.cluster_id.is_empty() {
-                self.publish.send_replace(Arc::new(image::image(&self.known, &before)));
+                self.publish.send_replace(Arc::new(image::image(self.me, &self.known, &before)));
                 self.keep.send_replace(self.known.clone());
                 let missing = self.known.missing_topics(self.me);
                 self.miss.send_if_modified(|told| std::mem::replace(told, missing.clone()) != missing);
@@ -354,21 +378,26 @@ impl Watching {
 }
 
 /// The three watches, each begun with a consistent list and begun anew when it breaks.
-fn news(client: &Client, namespace: &str, cluster: &str) -> BoxStream<'static, News> {
+fn news(client: &Client, namespace: &str, cluster: &str, set_backs: &SetBacks) -> BoxStream<'static, News> {
     let of_cluster = watch_config().fields(&format!("spec.clusterRef.name={cluster}"));
     let named = watch_config().fields(&format!("metadata.name={cluster}"));
-    let clusters = events(client, namespace, named).map(News::Cluster);
-    let topics = events(client, namespace, of_cluster.clone()).map(News::Topic);
-    let assignments = events(client, namespace, of_cluster).map(News::Assignment);
+    let clusters = events(client, namespace, named, set_backs).map(News::Cluster);
+    let topics = events(client, namespace, of_cluster.clone(), set_backs).map(News::Topic);
+    let assignments = events(client, namespace, of_cluster, set_backs).map(News::Assignment);
     stream::select_all([clusters.boxed(), topics.boxed(), assignments.boxed()]).boxed()
 }
 
-fn events<K>(client: &Client, namespace: &str, config: Config) -> impl Stream<Item = Event<K>> + Send + use<K>
+fn events<K>(
+    client: &Client,
+    namespace: &str,
+    config: Config,
+    set_backs: &SetBacks,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher(Api::<K>::namespaced(client.clone(), namespace), config).backoff(watch_backoff());
+    let events = watcher::<K>(Api::namespaced(client.clone(), namespace), config, set_backs);
     events.filter_map(|event| async {
         event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch broke: it begins anew")).ok()
     })

@@ -87,7 +87,9 @@ pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects,
 
 fn newest(copies: &[Copy]) -> Known {
     let mut newest = Known::default();
-    for Known { cluster, topics, assignments, gone_topics: _, missing: _ } in copies.iter().map(|copy| &copy.objects) {
+    for Known { cluster, topics, assignments, gone_topics: _, missing: _, others: _ } in
+        copies.iter().map(|copy| &copy.objects)
+    {
         if let Some(cluster) = cluster {
             let known = newest.cluster.get_or_insert_with(|| cluster.clone());
             if version(&cluster.metadata) > version(&known.metadata) {

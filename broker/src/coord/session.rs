@@ -9,10 +9,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use ottla_crds::assignment::{BrokerId, Incarnation};
 use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
+use ottla_crds::versions::SetBacks;
 use ottla_crds::{Endpoint, names};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::known::Compared;
 use crate::data_dir::{
     Content, DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, Ticks, decide, is_of,
 };
@@ -167,13 +169,31 @@ pub async fn tell<T: ToString>(
     }
 }
 
+/// What the Lease says of how the broker's knowledge compares with what the API server shows.
+pub fn compared(compared: &Compared) -> [(String, String); 2] {
+    let newer = compared.newer.map_or_else(|| names::NOT_COMPARED.to_owned(), |newer| newer.to_string());
+    [(names::NEWER_ANNOTATION.to_owned(), newer), (names::FORKED_ANNOTATION.to_owned(), list(&compared.forked))]
+}
+
+/// Says it at once when it changes: the operator waits for it.
+pub async fn tell_compared(mut known: watch::Receiver<Compared>, annotations: watch::Sender<BTreeMap<String, String>>) {
+    while known.changed().await.is_ok() {
+        let said = compared(&known.borrow_and_update());
+        annotations.send_if_modified(|all| {
+            let is_new = said.iter().any(|(name, value)| all.get(name) != Some(value));
+            all.extend(said);
+            is_new
+        });
+    }
+}
+
 /// As an annotation has it.
 pub fn list<T: ToString>(such: &BTreeSet<T>) -> String {
     such.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The claim of this process to the broker's Lease.
-pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
+pub fn claim(cluster: &str, id: BrokerId, session: &Session, set_backs: SetBacks) -> Claim {
     Claim {
         name: names::broker(cluster, id),
         labels: BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), cluster.to_owned())]),
@@ -181,6 +201,7 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session) -> Claim {
         predecessor: session.predecessor.clone(),
         pace: Pace::BROKER,
         observed: Observed::default(),
+        set_backs,
     }
 }
 

@@ -31,7 +31,7 @@ fn batch(records: &[Record], now_ms: i64) -> Result<Batch, TooLong> {
 }
 
 /// What an error of the partition means to groups: whether to ask again here, or to look for another coordinator.
-pub fn fate(error: &partition::AppendError) -> AppendError {
+fn fate(error: &partition::AppendError) -> AppendError {
     use partition::AppendError as E;
     match error {
         E::NotServed(NotServed::UnknownTopicOrPartition | NotServed::UnknownTopicId) | E::NotEnoughReplicas => {
@@ -41,7 +41,7 @@ pub fn fate(error: &partition::AppendError) -> AppendError {
             NotServed::NotLeader | NotServed::FencedLeaderEpoch | NotServed::UnknownLeaderEpoch | NotServed::Storage,
         )
         | E::Log(_) => AppendError::NotLeader,
-        E::Invalid(InvalidBatch::TooLarge { .. }) => AppendError::TooLarge,
+        E::Invalid(InvalidBatch::TooLarge { .. }) | E::LargerThanSegment { .. } => AppendError::TooLarge,
         E::Invalid(_)
         | E::Producer(_)
         | E::NotEnoughReplicasAfterAppend

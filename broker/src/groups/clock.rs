@@ -27,6 +27,11 @@ impl Clock {
         Now { monotonic: env::now().duration_since(self.started), wall_ms: env::wall_clock_ms() }
     }
 
+    /// A time that groups told, as others wait for it.
+    pub fn at(&self, monotonic: Duration) -> Instant {
+        self.started + monotonic
+    }
+
     /// A group's next deadline may have moved: wakes the ticking task if it would sleep past it.
     pub fn wake_by(&self, deadline: Option<Duration>) {
         if deadline.is_some_and(|deadline| micros(deadline) < self.sleeps_until.load(SeqCst)) {
@@ -42,6 +47,7 @@ impl Clock {
         let until = next().map_or(latest, |next| next.min(latest));
         self.sleeps_until.store(micros(until), SeqCst);
         tokio::select! {
+            biased;
             () = self.sooner.notified() => {}
             () = env::sleep_until(self.started + until) => {}
         }

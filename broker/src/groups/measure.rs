@@ -22,7 +22,7 @@ impl Groups {
         let mut found = Found { by_state: states.map(|state| (state, 0)).into(), offsets: Vec::new() };
         for coordinator in self.coordinators() {
             // What is still being loaded is counted the next time.
-            let _ = coordinator.read(|groups, _| found.add(groups));
+            let _ = coordinator.survey(|groups| found.add(groups));
         }
         for (state, count) in found.by_state {
             metrics.groups.with_label_values(&[state.name()]).set(count);
@@ -49,6 +49,9 @@ impl Found {
     fn add(&mut self, groups: &Shard) {
         for listed in groups.list() {
             *self.by_state.entry(listed.state).or_default() += 1;
+            if !groups.is_settled(&listed.group) {
+                continue;
+            }
             let offsets = groups.committed_offsets(&listed.group);
             let offsets =
                 offsets.map(|(topic, partition, at)| (listed.group.clone(), topic.clone(), partition, at.offset));

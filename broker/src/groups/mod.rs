@@ -4,8 +4,10 @@
 //! this broker leads, for as long as it leads it in the same leader epoch.
 //!
 //! - [`Groups`]: makes the coordinators follow the replicas' roles, finds that of a group, ticks
-//! - `coordinator`: one partition's: carries out what the groups decide
-//! - `load`: from the log to groups
+//! - `coordinator`: one partition's: a lock, the clients that wait, a task
+//! - [`host`]: what is in that lock: the groups beside their log, driven by values
+//! - [`load`]: from the log to groups
+//! - `deletions`: which topics' offsets go
 //! - `append`: from what groups decide to the log, and what becomes of it
 //! - `requests`: one function per request
 //! - `clock`: the groups' time; `measure`: what Prometheus is told
@@ -15,7 +17,9 @@
 mod append;
 mod clock;
 mod coordinator;
-mod load;
+mod deletions;
+pub mod host;
+pub mod load;
 mod measure;
 mod requests;
 
@@ -24,14 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::BrokerSettings;
-use ottla_group::{Config, GroupError, TopicName, partition_for};
+use ottla_group::{Config, DeletedTopic, GroupError, partition_for};
 use parking_lot::RwLock;
-use uuid::Uuid;
 
 use self::clock::Clock;
 use self::coordinator::Coordinator;
+use self::deletions::Deletions;
 use crate::env::{self, Workers};
-use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver, Topic};
+use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::replica::Replicas;
 use crate::replica::partition::Partition;
@@ -91,13 +95,13 @@ impl Groups {
 
     async fn follow(&self) {
         let (mut images, mut roles) = (self.images.clone(), self.replicas.roles());
-        let mut before = Arc::<ClusterImage>::default();
+        let mut deletions = Deletions::default();
         loop {
             roles.mark_unchanged();
             let image = images.borrow_and_update().clone();
-            self.reconcile(&before, &image);
-            before = image;
+            self.reconcile(&deletions.learn(&image), &image);
             let changed = tokio::select! {
+                biased;
                 changed = images.changed() => changed,
                 changed = roles.changed() => changed,
             };
@@ -108,10 +112,9 @@ impl Groups {
     }
 
     /// A coordinator for each partition that is led here, in the epoch in which it is; and none else.
-    fn reconcile(&self, before: &ClusterImage, image: &ClusterImage) {
-        let gone = gone_topics(before, image);
+    fn reconcile(&self, gone: &[DeletedTopic], image: &ClusterImage) {
         if !gone.is_empty() {
-            self.coordinators().iter().for_each(|coordinator| coordinator.forget_topics(&gone));
+            self.coordinators().iter().for_each(|coordinator| coordinator.forget_topics(gone));
         }
         let led = self.led(image);
         let mut stopped = Vec::new();
@@ -127,8 +130,8 @@ impl Groups {
         }
         for (number, (partition, epoch)) in led {
             here.coordinators.entry(number).or_insert_with(|| {
-                let deleted = image.deleted.values().map(name_and_id).collect();
                 let timeout = image.settings.offsets_commit_timeout;
+                let deleted = deletions::standing(image);
                 let coordinator = Coordinator::new(partition, epoch, self.clock.clone(), timeout, deleted);
                 let loading = load::load(coordinator.clone(), config(&image.settings), self.workers.clone());
                 tokio::spawn(loading);
@@ -163,15 +166,6 @@ impl Groups {
                 .await;
         }
     }
-}
-
-/// Topics that were there and are not any more: deleted.
-fn gone_topics(before: &ClusterImage, image: &ClusterImage) -> Vec<(TopicName, Uuid)> {
-    before.topics.values().filter(|topic| !image.topics.contains_key(&topic.id)).map(name_and_id).collect()
-}
-
-fn name_and_id(topic: &Arc<Topic>) -> (TopicName, Uuid) {
-    (TopicName::from(&*topic.name), topic.id)
 }
 
 fn config(settings: &BrokerSettings) -> Config {

@@ -105,7 +105,7 @@ impl Groups {
     pub fn list(&self) -> Result<Vec<ListedGroup>, GroupError> {
         let mut all = Vec::new();
         for coordinator in self.coordinators() {
-            match coordinator.read(|groups, _| all.extend(groups.list())) {
+            match coordinator.survey(|groups| all.extend(groups.list())) {
                 Ok(()) | Err(GroupError::NotCoordinator) => {}
                 Err(error) => return Err(error),
             }
@@ -118,11 +118,11 @@ impl Groups {
     /// # Errors
     /// That they are being loaded, or are another broker's.
     pub fn read<T>(&self, group: &str, look: impl FnOnce(&mut Shard, Now) -> T) -> Result<T, GroupError> {
-        self.coordinator(group)?.read(look)
+        self.coordinator(group)?.read(group, look)
     }
 
     fn ask(&self, group: &str, act: impl FnOnce(&mut Shard, Ticket, Now) -> Effects) -> Asked {
-        self.coordinator(group)?.ask(act)
+        self.coordinator(group)?.ask(group, act)
     }
 }
 

@@ -87,7 +87,7 @@ fn target(
         return Ok(entry.origin());
     };
     let replicas: Vec<BrokerId> = replicas.iter().map(|id| BrokerId(*id)).collect();
-    check_replicas(context, index, &replicas)?;
+    check_replicas(context, &replicas, None)?;
     let factor = entry.origin().len();
     if !may_resize && replicas.len() != factor {
         let message = format!("The replication factor is changed from {factor} to {}", replicas.len());

@@ -1,12 +1,19 @@
 //! ApiVersions (KIP-511, KIP-584): what this broker speaks. Generated from the constants that the decoder obeys.
 
-use ottla_wire::m18_api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use ottla_wire::m18_api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use super::Context;
 use crate::reply::Reply;
 
-/// Answers at once. No features: their levels are Kafka's own upgrade machinery, and what is not named is at level 0.
+/// The feature whose level tools print as the version of a cluster.
+const METADATA_VERSION: &str = "metadata.version";
+/// The levels of Kafka 4.3: from 3.3-IV3 to 4.3-IV0.
+const METADATA_VERSIONS: (i16, i16) = (7, 30);
+
+/// Answers at once. Of the features only the version that the cluster speaks: a feature that is not named is at level 0.
 pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
     let named = |name: &Str| context.version < 3 || is_software_name(name);
     if !named(&request.client_software_name) || !named(&request.client_software_version) {
@@ -14,6 +21,17 @@ pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
     }
     context.reply(&ApiVersionsResponse {
         api_keys: ApiKey::ALL.iter().copied().map(ApiVersion::of).collect(),
+        supported_features: vec![SupportedFeatureKey {
+            name: METADATA_VERSION.into(),
+            min_version: METADATA_VERSIONS.0,
+            max_version: METADATA_VERSIONS.1,
+        }],
+        finalized_features: vec![FinalizedFeatureKey {
+            name: METADATA_VERSION.into(),
+            min_version_level: METADATA_VERSIONS.1,
+            max_version_level: METADATA_VERSIONS.1,
+        }],
+        // Levels never change while a broker runs.
         finalized_features_epoch: 0,
         ..Default::default()
     })

@@ -6,16 +6,26 @@ use ottla_wire::m37_create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 
-use super::create_topics::check_replicas;
+use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, too_many_changes};
 use super::once::once;
 use super::{Context, Deadline};
 use crate::ask::{Ask, Refused};
-use crate::image::BrokerId;
+use crate::image::{Assignment, BrokerId};
 use crate::reply::Reply;
 
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
+    if added(context, &request) > MAX_CHANGES {
+        let (error_code, error_message) = Refused::to_wire(Some(too_many_changes()));
+        let refuse = |topic: CreatePartitionsTopic| CreatePartitionsTopicResult {
+            name: topic.name,
+            error_code,
+            error_message: error_message.clone(),
+        };
+        let results = request.topics.into_iter().map(refuse).collect();
+        return context.reply(&CreatePartitionsResponse { results, ..Default::default() });
+    }
     let context_later = context.clone();
     context.later(async move {
         let context = &context_later;
@@ -31,6 +41,15 @@ pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
         }));
         CreatePartitionsResponse { results: results.await, ..Default::default() }
     })
+}
+
+/// How many partitions a request would add.
+fn added(context: &Context, request: &CreatePartitionsRequest) -> usize {
+    let added = |topic: &CreatePartitionsTopic| {
+        let have = context.image.topic(&topic.name)?.partitions.len();
+        usize::try_from(topic.count).ok()?.checked_sub(have)
+    };
+    request.topics.iter().filter_map(added).sum()
 }
 
 async fn grow(
@@ -64,7 +83,11 @@ async fn grow(
         );
         return Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     }
-    (have..).zip(&assignments).try_for_each(|(partition, replicas)| check_replicas(context, partition, replicas))?;
+    let factor = topic.partitions.first().map(Assignment::replication_factor);
+    for (partition, replicas) in (have..).zip(&assignments) {
+        check_replicas(context, replicas, factor)?;
+        check_can_begin(context, partition, replicas)?;
+    }
     if validate_only {
         return Ok(());
     }

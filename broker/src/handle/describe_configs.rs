@@ -1,8 +1,10 @@
-//! DescribeConfigs (KIP-133, KIP-226, KIP-569): every setting there is, where its value comes from and what else it could be.
+//! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting there is, where its value comes from and what else it could be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_config::{Described, describe_broker, describe_cluster, describe_topic};
+use ottla_config::{
+    Described, describe_broker, describe_client_metrics, describe_cluster, describe_group, describe_topic,
+};
 use ottla_wire::m32_describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
@@ -12,8 +14,10 @@ use ottla_wire::{ErrorCode, Str};
 use super::Context;
 use super::names::check_topic_name;
 use super::once::once;
-use super::resources::{kind, repeated_resource, unsupported};
+use super::resources::{kind, repeated_resource};
 use crate::ask::Refused;
+use crate::image::Endpoint;
+use crate::loggers;
 use crate::reply::Reply;
 
 /// What Kafka says to a request that makes no sense (`Errors.INVALID_REQUEST`).
@@ -30,15 +34,14 @@ pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
-        let described = if times == 1 { describe(context, resource) } else { Err(repeated_resource()) };
+        let described = if times == 1 { describe(context, resource, &request) } else { Err(repeated_resource()) };
         match described {
-            Ok(described) => {
+            Ok(mut configs) => {
                 let keys: BTreeSet<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();
-                let wanted = |name: &str| keys.is_empty() || keys.contains(name);
+                configs.retain(|config| keys.is_empty() || keys.contains(&*config.name));
                 // Kafka says "no error" with an empty message.
                 result.error_message = Some(Str::new());
-                let described = described.into_iter().filter(|setting| wanted(setting.name));
-                result.configs = described.map(|setting| to_wire(setting, &request)).collect();
+                result.configs = configs;
             }
             Err(refused) => (result.error_code, result.error_message) = Refused::to_wire(Some(refused)),
         }
@@ -47,43 +50,91 @@ pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
     context.reply(&DescribeConfigsResponse { results: results.collect(), ..Default::default() })
 }
 
-fn describe(context: &Context, resource: &DescribeConfigsResource) -> Result<Vec<Described>, Refused> {
+fn describe(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+    request: &DescribeConfigsRequest,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
     let (name, settings) = (&resource.resource_name, &context.image.settings);
-    match resource.resource_type {
+    let invalid = |message: &str| Err(Refused::new(ErrorCode::INVALID_REQUEST, message));
+    let described = match resource.resource_type {
         kind::TOPIC => {
             check_topic_name(name).map_err(|message| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message))?;
             let topic = context.image.topic(name);
             let topic = topic.ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
-            Ok(describe_topic(&topic.config, settings))
+            describe_topic(&topic.config, settings)
         }
-        kind::BROKER if name.is_empty() => Ok(describe_cluster(settings)),
-        kind::BROKER if *name == context.handler.id.to_string() => {
-            let facts = &context.handler.facts;
-            Ok(describe_broker(settings, &facts.iter().map(|(name, value)| (*name, value.clone())).collect()))
+        kind::BROKER if name.is_empty() => describe_cluster(settings),
+        kind::BROKER => {
+            check_is_this_broker(context, name, " or empty string,")?;
+            describe_broker(settings, &facts(context))
         }
-        kind::BROKER if name.parse::<i32>().is_err() => {
-            Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Broker id must be an integer, but it is: {name}")))
+        kind::BROKER_LOGGER if name.is_empty() => return invalid("Broker id must not be empty"),
+        kind::BROKER_LOGGER => {
+            check_is_this_broker(context, name, "")?;
+            return Ok(loggers::levels().into_iter().map(|(name, level)| logger(name, level)).collect());
         }
-        kind::BROKER => Err(Refused::new(
-            ErrorCode::INVALID_REQUEST,
-            format!("Unexpected broker id, expected {} or empty string, but received {name}", context.handler.id),
-        )),
-        // There are none: neither is an error in Kafka.
-        kind::GROUP | kind::CLIENT_METRICS => Ok(Vec::new()),
-        kind::BROKER_LOGGER => Err(unsupported(kind::BROKER_LOGGER)),
-        _ => Err(Refused::new(ErrorCode::INVALID_REQUEST, MALFORMED)),
+        kind::GROUP if name.is_empty() => return invalid("Group name must not be empty"),
+        kind::GROUP => describe_group(settings),
+        kind::CLIENT_METRICS if name.is_empty() => {
+            return invalid("Client metrics subscription name must not be empty");
+        }
+        kind::CLIENT_METRICS => describe_client_metrics(),
+        _ => return invalid(MALFORMED),
+    };
+    Ok(described.into_iter().map(|setting| to_wire(setting, request)).collect())
+}
+
+/// Kafka's words end with what else would do instead of this broker's id.
+fn check_is_this_broker(context: &Context, name: &str, or_else: &str) -> Result<(), Refused> {
+    let own = context.handler.id;
+    let message = match name.parse::<i32>() {
+        Ok(id) if id == own.0 => return Ok(()),
+        Ok(_) => format!("Unexpected broker id, expected {own}{or_else} but received {name}"),
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
+    Err(Refused::new(ErrorCode::INVALID_REQUEST, message))
+}
+
+/// What this broker is rather than what it was told, and what the cluster makes of it.
+fn facts(context: &Context) -> BTreeMap<&'static str, String> {
+    let (handler, image) = (&context.handler, &context.image);
+    let mut facts = handler.facts.clone();
+    if !image.inter_broker_listener.is_empty() {
+        facts.insert("inter.broker.listener.name", image.inter_broker_listener.to_uppercase());
+    }
+    if let Some(broker) = image.brokers.get(&handler.id) {
+        let endpoint = |(name, endpoint): (&Str, &Endpoint)| {
+            format!("{}://{}:{}", name.to_uppercase(), endpoint.host, endpoint.port)
+        };
+        let advertised: Vec<String> = broker.endpoints.iter().map(endpoint).collect();
+        facts.insert("advertised.listeners", advertised.join(","));
+        facts.extend(broker.rack.as_ref().map(|rack| ("broker.rack", rack.to_string())));
+    }
+    facts
+}
+
+/// Kafka's source of a logger's level (`DYNAMIC_BROKER_LOGGER_CONFIG`).
+const LOGGER: i8 = 6;
+
+fn logger(name: String, level: &'static str) -> DescribeConfigsResourceResult {
+    DescribeConfigsResourceResult {
+        name: name.into(),
+        value: Some(level.into()),
+        config_source: LOGGER,
+        ..Default::default()
     }
 }
 
 fn to_wire(setting: Described, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
     let synonyms = if request.include_synonyms { setting.synonyms } else { Vec::new() };
     let synonyms = synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
-        name: synonym.name.into(),
+        name: Str::from(&*synonym.name),
         value: synonym.value.map(Str::from),
         source: synonym.source as i8,
     });
     DescribeConfigsResourceResult {
-        name: setting.name.into(),
+        name: Str::from(&*setting.name),
         value: setting.value.map(Str::from),
         read_only: setting.read_only,
         config_source: setting.source as i8,

@@ -19,19 +19,14 @@ const MAX_PARTITIONS: usize = 2000;
 /// Answers from the image, topics by name.
 pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Reply {
     let image = &context.image;
+    if let Some(refused) = refuse_cursor(&request) {
+        return context.reply(&refused);
+    }
     let mut names: BTreeSet<Str> = if request.topics.is_empty() {
         image.topic_names.keys().cloned().collect()
     } else {
         request.topics.into_iter().map(|topic| topic.name).collect()
     };
-    if let Some(cursor) = request.cursor.as_ref().filter(|cursor| cursor.partition_index < 0) {
-        let topic = DescribeTopicPartitionsResponseTopic {
-            error_code: ErrorCode::INVALID_REQUEST,
-            name: Some(cursor.topic_name.clone()),
-            ..Default::default()
-        };
-        return context.reply(&DescribeTopicPartitionsResponse { topics: vec![topic], ..Default::default() });
-    }
     let (first_topic, first_partition) = match request.cursor {
         Some(cursor) => (cursor.topic_name, usize::try_from(cursor.partition_index).unwrap_or(0)),
         None => (Str::new(), 0),
@@ -76,6 +71,21 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
         }
     }
     context.reply(&response)
+}
+
+/// A cursor points at a partition of a topic that is asked for; at any, where all are. If not each topic of the request is refused.
+fn refuse_cursor(request: &DescribeTopicPartitionsRequest) -> Option<DescribeTopicPartitionsResponse> {
+    let cursor = request.cursor.as_ref()?;
+    let asks_for = |name: &Str| request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == *name);
+    if cursor.partition_index >= 0 && asks_for(&cursor.topic_name) {
+        return None;
+    }
+    let topics = request.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST,
+        name: Some(topic.name.clone()),
+        ..Default::default()
+    });
+    Some(DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() })
 }
 
 fn to_wire(context: &Context, assignment: &crate::image::Assignment) -> DescribeTopicPartitionsResponsePartition {

@@ -59,6 +59,7 @@ async fn settled(
         let Some(until) = awaited(&doubts.borrow_and_update(), || leaders(&image)) else { return image };
         // A sender that is gone: the broker stops.
         let stops = tokio::select! {
+            biased;
             () = env::sleep_until(until) => false,
             shown = images.changed() => shown.is_err(),
             changed = doubts.changed() => changed.is_err(),

@@ -7,6 +7,7 @@ use ottla_wire::ErrorCode;
 
 use crate::replica::NotServed;
 use crate::replica::partition::AppendError;
+use crate::replica::partition::deleting::DeleteError;
 use crate::replica::partition::reading::ReadError;
 
 impl From<&NotServed> for ErrorCode {
@@ -33,6 +34,18 @@ impl From<&ReadError> for ErrorCode {
     }
 }
 
+impl From<&DeleteError> for ErrorCode {
+    fn from(error: &DeleteError) -> ErrorCode {
+        match error {
+            DeleteError::NotServed(error) => error.into(),
+            DeleteError::Policy => ErrorCode::POLICY_VIOLATION,
+            DeleteError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            DeleteError::TimedOut { .. } => ErrorCode::REQUEST_TIMED_OUT,
+            DeleteError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
 impl From<&AppendError> for ErrorCode {
     fn from(error: &AppendError) -> ErrorCode {
         match error {
@@ -41,6 +54,7 @@ impl From<&AppendError> for ErrorCode {
             AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
             AppendError::Producer(ProducerError::StaleEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
             AppendError::Behind(code) => *code,
+            AppendError::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
             AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
             AppendError::NotEnoughReplicasAfterAppend => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,

@@ -1,7 +1,8 @@
 //! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
 //!
-//! Answers at once when there is enough to send or something to tell; otherwise waits for the watermarks of the partitions asked
-//! for. A follower is told of a high watermark that it does not know yet (KIP-1166): so what is committed shows everywhere at once.
+//! Answers at once when there is enough to send or something to tell; records that the client's limits leave out count, for waiting does
+//! not make them fit. Otherwise waits for the watermarks of the partitions asked for. A follower is told at once of a high watermark that
+//! it does not know yet (KIP-1166), so that what is committed shows everywhere, and of a log start, for which DeleteRecords waits.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::fetch_sessions::Ongoing;
 use crate::image::{BrokerId, Incarnation, IsrMember};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
-use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
+use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Rest};
 use crate::replica::throttle::{Reserved, Throttle};
 use crate::reply::Reply;
 use crate::watermark::Reached;
@@ -84,6 +85,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
             let moved = select_all(outcome.waits(&wanted, limits.reader));
             let has_room = limits.slow_rate.filter(|_| outcome.lacks_room).map(|rate| throttle.lock().pause(rate));
             tokio::select! {
+                biased;
                 _ = moved => {}
                 () = env::sleep_until(has_room.map_or(deadline, |pause| deadline.min(env::now() + pause))) => {}
             }
@@ -176,6 +178,7 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
                 offset: partition.fetch_offset,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
+                log_start: partition.log_start_offset,
             },
             max_bytes: usize::try_from(partition.partition_max_bytes.min(MAX_PARTITION_BYTES)).unwrap_or(0),
             known_high_watermark: partition.high_watermark,
@@ -190,7 +193,7 @@ fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> 
     let reserved = limits.slow_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
     let mut slow_room = reserved.as_ref().map(Reserved::bytes);
     let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, reserved, lacks_room: false };
-    let mut may_copy = MAX_COPIED;
+    let mut may_copy = env::most_copied(MAX_COPIED);
     for want in wanted {
         let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
         let look = match &want.partition {
@@ -225,13 +228,34 @@ fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> 
 impl Outcome {
     /// Whether there is enough to send, or something that must be told at once.
     fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
+        let follows = matches!(limits.reader, Reader::Follower { .. });
         let is_news = |(want, look): (&Wanted, &Look)| match &look.found {
             Ok(read) => {
-                read.diverging.is_some() || read.preferred.is_some() || read.high_watermark > want.known_high_watermark
+                read.diverging.is_some()
+                    || read.preferred.is_some()
+                    || read.high_watermark > want.known_high_watermark
+                    || follows && read.log_start > want.from.log_start
             }
             Err(_) => true,
         };
-        self.bytes >= limits.min_bytes || self.looks.is_empty() || wanted.iter().zip(&self.looks).any(is_news)
+        self.has_enough(wanted, limits) || self.looks.is_empty() || wanted.iter().zip(&self.looks).any(is_news)
+    }
+
+    /// Whether there are `min_bytes`, sent or not: as Kafka's `DelayedFetch` counts, of each partition at most what is asked of it; and
+    /// what lies in more than one segment is enough.
+    fn has_enough(&self, wanted: &[Wanted], limits: &Limits) -> bool {
+        let mut available = 0;
+        for (want, look) in wanted.iter().zip(&self.looks) {
+            let Ok(read) = &look.found else { continue };
+            available += match read.rest {
+                // That is not a matter of waiting for more records.
+                _ if look.slow => read.len(),
+                Rest::Nothing => read.len(),
+                Rest::InSegment => read.len().max(want.max_bytes),
+                Rest::InLaterSegments => return true,
+            };
+        }
+        available >= limits.min_bytes
     }
 
     /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that there is
@@ -279,7 +303,7 @@ impl Outcome {
                     fill(&mut answer, read, reader);
                 }
                 Err(error) => {
-                    answer.error_code = ErrorCode::from(&error);
+                    answer.error_code = code(&error, context.version);
                     answer.high_watermark = -1;
                     if let (Reader::Follower { .. }, Some(log_start)) = (reader, error.log_start()) {
                         // It starts anew there; Kafka's followers ask ListOffsets.
@@ -298,6 +322,14 @@ impl Outcome {
             }
         }
         response
+    }
+}
+
+fn code(error: &ReadError, version: i16) -> ErrorCode {
+    match ErrorCode::from(error) {
+        // Clients of that time don't know the newer code and give up; with this one they look for the leader, and ask again.
+        ErrorCode::KAFKA_STORAGE_ERROR if version < 6 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        code => code,
     }
 }
 
@@ -321,4 +353,16 @@ fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
         answer.preferred_read_replica = preferred.0;
     }
     answer.records = Some(Records(read.chunk.into_iter().collect()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_client_is_told_of_a_failed_disk_in_words_that_it_knows() {
+        let failed = ReadError::NotServed(NotServed::Storage);
+        let expected = [(5, ErrorCode::NOT_LEADER_OR_FOLLOWER), (6, ErrorCode::KAFKA_STORAGE_ERROR)];
+        assert_eq!(expected.map(|(version, _)| (version, code(&failed, version))), expected);
+    }
 }

@@ -1,17 +1,20 @@
 //! FindCoordinator (KIP-699): which broker coordinates a group.
 //!
-//! Left out: coordinators of transactions and of share groups are not available, as in a Kafka that can't make their topics.
+//! Left out: transactions, for which clients are refused once and for all; coordinators of share groups, which are not available, as in
+//! a Kafka that can't make their topic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ottla_group::partition_for;
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
+use super::init_producer_id::{NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT};
+use super::internal_topics::internal_topic;
 use super::leader_hint::LeaderHint;
 use super::once::once;
 use super::{Context, election};
-use crate::ask::{Ask, NewTopic};
+use crate::ask::Ask;
 use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Topic};
 use crate::reply::Reply;
 
@@ -42,8 +45,9 @@ fn partition(topic: &Topic, group: &str) -> Option<i32> {
 
 fn answer(context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if context.version < 4 {
-        let Coordinator { node_id, host, port, error_code, .. } = find(context, request.key_type, request.key);
-        let error_message = Some(message(error_code).into());
+        let Coordinator { node_id, host, port, error_code, error_message, .. } =
+            find(context, request.key_type, request.key);
+        let error_message = error_message.filter(|text| !text.is_empty()).or(Some(message(error_code).into()));
         let response = FindCoordinatorResponse { error_code, error_message, node_id, host, port, ..Default::default() };
         return response;
     }
@@ -63,7 +67,10 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
     };
     match key_type {
         GROUP => {}
-        TRANSACTION => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        TRANSACTION => {
+            let error_message = Some(NO_TRANSACTIONS_TEXT.into());
+            return Coordinator { error_message, ..nobody(key, NO_TRANSACTIONS) };
+        }
         SHARE if context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
         SHARE => return nobody(key, ErrorCode::INVALID_REQUEST),
         _ => {
@@ -85,19 +92,7 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
 
 /// Nobody waits: the client asks again, and a full queue asks it to.
 fn ask_for_topic(context: &Context) {
-    let settings = &context.image.settings;
-    let config = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", settings.offsets_topic_segment_bytes.to_string()),
-    ];
-    let topic = NewTopic {
-        name: CONSUMER_OFFSETS.into(),
-        partitions: Some(settings.offsets_topic_num_partitions),
-        replication_factor: Some(settings.offsets_topic_replication_factor),
-        config: BTreeMap::from(config.map(|(name, value)| (name.to_owned(), value))),
-        ..NewTopic::default()
-    };
+    let Some(topic) = internal_topic(CONSUMER_OFFSETS, &context.image) else { return };
     let (answer, _) = tokio::sync::oneshot::channel();
     let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }

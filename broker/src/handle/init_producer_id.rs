@@ -8,13 +8,20 @@ use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResp
 use super::Context;
 use crate::reply::Reply;
 
+/// What is said of every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would go on asking
+/// about a coordinator that is not available, and librdkafka with any other code.
+pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+/// The same for people, where the answer has a place for it.
+pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. A producer with \
+     enable.idempotence=true writes each record once without it.";
+
 /// Gives a fresh id with epoch 0; a producer without a transactional id that has one already gets another.
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     let refuse =
         |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
     match request.transactional_id {
         Some(id) if id.is_empty() => return refuse(ErrorCode::INVALID_REQUEST),
-        Some(_) => return refuse(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        Some(_) => return refuse(NO_TRANSACTIONS),
         None => {}
     }
     // Either both are known (recovery after an error, KIP-360) or neither.

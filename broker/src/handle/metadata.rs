@@ -13,6 +13,7 @@ use ottla_wire::m03_metadata::{
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
+use super::internal_topics::internal_topic;
 use super::once::once;
 use super::{Context, election, operations};
 use crate::ask::{Ask, NewTopic};
@@ -123,9 +124,9 @@ fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
     }
 }
 
-/// Asks for a topic with the cluster's defaults. Nobody waits: the client asks again, and a full queue asks it to.
+/// Asks for a topic with the cluster's defaults, or with its own where brokers keep their records in it. Nobody waits: the client asks again, and a full queue asks it to.
 fn ask_for(context: &Context, name: Str) {
-    let topic = NewTopic { name, ..NewTopic::default() };
+    let topic = internal_topic(&name, &context.image).unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
     let (answer, _) = tokio::sync::oneshot::channel();
     let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }

@@ -3,11 +3,13 @@
 //! A handler takes a decoded request, does its work through one or two calls downward, and gives a [`Reply`]. Decoding is `wire`'s,
 //! order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere else.
 
+mod acls;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delegation_tokens;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
@@ -24,6 +26,7 @@ mod find_coordinator;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod internal_topics;
 mod join_group;
 mod leader_hint;
 mod leave_group;
@@ -98,7 +101,34 @@ pub struct Unreadable {
     pub api: ApiKey,
     /// The answer, or the end of the connection.
     pub reply: Reply,
+    /// What was asked for, where it is not served and the connection ends.
+    pub unserved: Option<Asked>,
 }
+
+/// What a request's header says, as far as it is known without its API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The API's number.
+    pub key: i16,
+    /// Its version.
+    pub version: i16,
+    /// What the client calls itself.
+    pub client_id: Option<Str>,
+}
+
+impl Asked {
+    fn read(frame: Bytes) -> Option<Asked> {
+        let mut decoder = Decoder::new(frame);
+        let (key, version) = (decoder.i16().ok()?, decoder.i16().ok()?);
+        let _correlation_id = decoder.i32().ok()?;
+        let length = usize::try_from(decoder.i16().ok()?).unwrap_or(0);
+        let client_id = decoder.bytes(length).ok().and_then(|bytes| Str::try_from(bytes).ok());
+        Some(Asked { key, version, client_id })
+    }
+}
+
+/// Of a client's name for its software, as much as a line of the log needs.
+const LONGEST_SOFTWARE: usize = 64;
 
 impl Request {
     /// Decodes a frame.
@@ -107,10 +137,12 @@ impl Request {
     /// Anything that is not a request of ours ends the connection without a word, as in Kafka; but a version of ApiVersions that
     /// is newer than ours is answered in version 0 with those that we have (KIP-511).
     pub fn read(frame: Bytes) -> Result<Request, Unreadable> {
-        let mut decoder = Decoder::new(frame);
-        let close = |api, reason| Unreadable { api, reply: Reply::Close(reason) };
+        let mut decoder = Decoder::new(frame.clone());
+        let close = |api, reason| Unreadable { api, reply: Reply::Close(reason), unserved: None };
+        let unserved =
+            |api| Unreadable { unserved: Asked::read(frame.clone()), ..close(api, CloseReason::Unsupported) };
         let header = RequestHeader::decode(&mut decoder).map_err(|error| match error {
-            RequestError::UnknownKey(_) => close(ApiKey::ApiVersions, CloseReason::Unsupported),
+            RequestError::UnknownKey(_) => unserved(ApiKey::ApiVersions),
             _ => close(ApiKey::ApiVersions, CloseReason::Malformed),
         })?;
         let api = header.api_key;
@@ -118,9 +150,10 @@ impl Request {
             Ok(body) => Ok(Request { header, body, received: env::now() }),
             Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, _)) => {
                 let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version());
-                Err(Unreadable { api, reply: answer.map_or(Reply::Close(CloseReason::TooLarge), Reply::Now) })
+                let reply = answer.map_or(Reply::Close(CloseReason::TooLarge), Reply::Now);
+                Err(Unreadable { api, reply, unserved: None })
             }
-            Err(RequestError::UnsupportedVersion(..)) => Err(close(api, CloseReason::Unsupported)),
+            Err(RequestError::UnsupportedVersion(..)) => Err(unserved(api)),
             Err(error) => {
                 tracing::debug!(%error, "refused a request");
                 Err(close(api, CloseReason::Malformed))
@@ -131,6 +164,18 @@ impl Request {
     /// Which API it is for.
     pub fn api(&self) -> ApiKey {
         self.header.api_key
+    }
+
+    /// What the client says of itself, where this request says it: the software's name and version.
+    pub fn software(&self) -> Option<String> {
+        match &self.body {
+            ottla_wire::Request::ApiVersions(request) if !request.client_software_name.is_empty() => {
+                let (name, version) = (&request.client_software_name, &request.client_software_version);
+                let short = |text: &str| text.chars().take(LONGEST_SOFTWARE).collect::<String>();
+                Some(format!("{} {}", short(name), short(version)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -194,9 +239,16 @@ impl Handler {
             R::DescribeGroups(request) => describe_groups::handle(&context, request),
             R::ListGroups(request) => list_groups::handle(&context, request),
             R::DeleteGroups(request) => delete_groups::handle(&context, request),
+            R::CreateDelegationToken(request) => delegation_tokens::create(&context, request),
+            R::RenewDelegationToken(request) => delegation_tokens::renew(&context, request),
+            R::ExpireDelegationToken(request) => delegation_tokens::expire(&context, request),
+            R::DescribeDelegationToken(request) => delegation_tokens::describe(&context, request),
             R::CreateTopics(request) => create_topics::handle(&context, request),
             R::DeleteTopics(request) => delete_topics::handle(&context, request),
             R::CreatePartitions(request) => create_partitions::handle(&context, request),
+            R::DescribeAcls(request) => acls::describe(&context, request),
+            R::CreateAcls(request) => acls::create(&context, request),
+            R::DeleteAcls(request) => acls::delete(&context, request),
             R::DescribeConfigs(request) => describe_configs::handle(&context, request),
             R::AlterConfigs(request) => alter_configs::handle(&context, request),
             R::IncrementalAlterConfigs(request) => incremental_alter_configs::handle(&context, request),
@@ -296,6 +348,7 @@ impl Context {
             answered.await.map_err(|_| Refused::stopping())?
         };
         tokio::select! {
+            biased;
             answer = asked => answer,
             () = env::sleep_until(deadline.0) => Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, "The request timed out.")),
         }

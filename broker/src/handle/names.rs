@@ -22,21 +22,9 @@ pub fn check_topic_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether two different topics would share the name of a metric, where dots become underscores.
-pub fn colliding(one: &str, other: &str) -> bool {
-    let plain = |byte| if byte == b'.' { b'_' } else { byte };
-    one != other && one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dots_and_underscores_collide() {
-        assert!(colliding("a.b", "a_b") && colliding("a.b_c", "a_b.c"));
-        assert!(!colliding("a.b", "a.b") && !colliding("a.b", "a-b") && !colliding("a.", "a_b"));
-    }
 
     #[test]
     fn kafkas_pattern() {

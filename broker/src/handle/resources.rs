@@ -1,17 +1,17 @@
-//! What configuration requests name: topics, brokers and the rest, and how their settings are changed.
+//! What configuration requests name: topics, brokers, their loggers and the rest, and how their settings are changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::alter::Change as SettingChange;
-use ottla_config::{Op, SettingError, THROTTLE_RATES, alter_broker, alter_topic};
+use ottla_config::{Entity, Op, SettingError, alter_broker, alter_one_broker, alter_topic, check_changes};
 use ottla_wire::ErrorCode;
 
 use super::{Context, Deadline};
-use crate::ask::{Ask, Refused, Swap};
+use crate::ask::{Ask, Refused, Swap, Whose};
 use crate::env;
-use crate::image::BrokerId;
+use crate::loggers;
 
 /// Kafka's numbers for the types of resources (`ConfigResource.Type`).
 pub mod kind {
@@ -79,19 +79,42 @@ pub async fn alter(
                 context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
             }
             kind::BROKER => {
-                let changes = cluster_wide(context, name, &changes, others)?;
-                let from = image.settings.config().clone();
-                let mut to = alter_broker(&base(&from), &changes).map_err(refuse_of_brokers)?;
-                if others == Others::Go {
+                let settings = &image.settings;
+                let (whose, from) = match name {
+                    "" => (Whose::All, settings.config().clone()),
+                    one => {
+                        check_is_this_node(context, one, "broker id, expected", " but")?;
+                        (Whose::Own, settings.own_config().clone())
+                    }
+                };
+                let to = match whose {
+                    Whose::All => alter_broker(&base(&from), &changes),
+                    Whose::Own => alter_one_broker(settings, &base(&from), &changes),
+                };
+                let mut to = to.map_err(refuse_of_brokers)?;
+                if others == Others::Go && whose == Whose::All {
                     // What brokers can't change while they run is not this request's to remove.
                     keep_static(&from, &mut to);
                 }
                 if validate_only || to == from {
                     return Ok(());
                 }
-                context.ask(deadline, |answer| Ask::SetBrokerConfig { from, to, answer }).await
+                context.ask(deadline, |answer| Ask::SetBrokerConfig { whose, from, to, answer }).await
             }
-            other => return Err(unsupported(other)),
+            kind::BROKER_LOGGER if others == Others::Stay => return set_levels(context, name, &changes, validate_only),
+            kind::GROUP if name.is_empty() => {
+                return Err(Refused::new(ErrorCode::INVALID_CONFIG, "Default group resources are not allowed."));
+            }
+            kind::GROUP => return check_changes(Entity::Group, &changes).map_err(refuse),
+            kind::CLIENT_METRICS if name.is_empty() => {
+                return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
+            }
+            kind::CLIENT_METRICS => {
+                return check_changes(Entity::ClientMetrics, &changes).map_err(refuse_of_client_metrics);
+            }
+            other => {
+                return Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown resource type {other}")));
+            }
         };
         match changed? {
             Swap::Done => return Ok(()),
@@ -110,42 +133,55 @@ pub async fn alter(
     }
 }
 
-/// What becomes of the cluster's settings. They hold for all brokers together, but `kafka-reassign-partitions` sets and clears throttles'
-/// rates on each broker: so on all. Among what it clears is also what no broker has.
-fn cluster_wide<'c>(
-    context: &Context,
-    name: &str,
-    changes: &[SettingChange<'c>],
-    others: Others,
-) -> Result<Vec<SettingChange<'c>>, Refused> {
-    if name.is_empty() {
-        return Ok(changes.to_vec());
-    }
-    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REQUEST, message });
-    if !is_broker(context, name) {
-        return refuse(format!(
-            "Unexpected broker id, expected {} or empty string, but received {name}",
-            context.handler.id
-        ));
-    }
-    let (rates, rest): (Vec<SettingChange<'c>>, Vec<SettingChange<'c>>) =
-        changes.iter().partition(|(_, name, _)| THROTTLE_RATES.contains(name));
-    if others == Others::Go || rest.iter().any(|(op, ..)| *op != Op::Delete) {
-        return refuse(
-            "Settings of a single broker are not supported: all brokers share the cluster's. Use --entity-default."
-                .to_owned(),
-        );
-    }
-    Ok(rates)
+/// Kafka sends a change of one broker, or of its loggers, to that broker.
+fn check_is_this_node(context: &Context, name: &str, expected: &str, but: &str) -> Result<(), Refused> {
+    let own = context.handler.id;
+    let message = match name.parse::<i32>() {
+        Ok(id) if id == own.0 => return Ok(()),
+        Ok(_) => format!("Unexpected {expected} {own},{but} received {name}"),
+        Err(_) => format!("Node id must be an integer, but it is: {name}"),
+    };
+    Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
 }
 
-fn is_broker(context: &Context, name: &str) -> bool {
-    name.parse().is_ok_and(|id| context.image.brokers.contains_key(&BrokerId(id)))
+/// Changes the levels of this process's loggers, until it ends (KIP-412).
+fn set_levels(
+    context: &Context,
+    name: &str,
+    changes: &[SettingChange<'_>],
+    validate_only: bool,
+) -> Result<(), Refused> {
+    check_is_this_node(context, name, "node id. Expected", " but")?;
+    let mut names = BTreeSet::new();
+    if !changes.iter().all(|(_, name, _)| names.insert(*name)) {
+        return Err(refuse(SettingError::Duplicate));
+    }
+    let mut levels = BTreeMap::new();
+    for &(op, logger, level) in changes {
+        let refuse_op = || {
+            let message = format!("{op} operation is not allowed for the BROKER_LOGGER resource");
+            Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+        };
+        let level = match op {
+            Op::Set => Some(level.ok_or_else(|| refuse(SettingError::Null { name: logger.to_owned() }))?),
+            Op::Delete => None,
+            Op::Append | Op::Subtract => return refuse_op(),
+        };
+        levels.insert(logger, level);
+    }
+    loggers::set(&levels, validate_only).map_err(|wrong| {
+        let code = match wrong {
+            loggers::Wrong::Unknown(_) | loggers::Wrong::Level { .. } => ErrorCode::INVALID_CONFIG,
+            loggers::Wrong::Root => ErrorCode::INVALID_REQUEST,
+            loggers::Wrong::NotApplied(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        };
+        Refused { code, message: wrong.to_string() }
+    })
 }
 
 fn keep_static(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {
     for (name, value) in from {
-        let is_static = ottla_config::Entity::Broker.setting(name).is_ok_and(|setting| !setting.dynamic);
+        let is_static = Entity::Broker.setting(name).is_ok_and(|setting| !setting.is_dynamic());
         if is_static {
             to.insert(name.clone(), value.clone());
         }
@@ -160,7 +196,8 @@ fn refuse(error: SettingError) -> Refused {
         | SettingError::Unsupported { .. }
         | SettingError::Conflict(_)
         | SettingError::NotAList { .. }
-        | SettingError::ReadOnly { .. } => ErrorCode::INVALID_CONFIG,
+        | SettingError::ReadOnly { .. }
+        | SettingError::PerBroker { .. } => ErrorCode::INVALID_CONFIG,
     };
     Refused { code, message: error.to_string() }
 }
@@ -175,22 +212,22 @@ fn refuse_of_brokers(error: SettingError) -> Refused {
         | SettingError::Invalid { .. }
         | SettingError::Unsupported { .. }
         | SettingError::Conflict(_)
-        | SettingError::ReadOnly { .. } => Refused { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
+        | SettingError::ReadOnly { .. }
+        | SettingError::PerBroker { .. } => Refused { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
+    }
+}
+
+/// Kafka has words and a code of its own for settings that subscriptions do not have.
+fn refuse_of_client_metrics(error: SettingError) -> Refused {
+    match error {
+        SettingError::Unknown { name, .. } => {
+            Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown client metrics configuration: {name}"))
+        }
+        error => refuse(error),
     }
 }
 
 /// A request that names a resource twice: which of the two was meant?
 pub fn repeated_resource() -> Refused {
     Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
-}
-
-/// What Kafka has and Ottla does not.
-pub fn unsupported(kind: i8) -> Refused {
-    let message = match kind {
-        kind::BROKER_LOGGER => "Log levels can not be changed through Kafka; set RUST_LOG.".to_owned(),
-        kind::CLIENT_METRICS => "Client metrics are not supported.".to_owned(),
-        kind::GROUP => "Group configurations are not supported.".to_owned(),
-        other => format!("Unknown resource type {other}"),
-    };
-    Refused { code: ErrorCode::INVALID_REQUEST, message }
 }

@@ -87,7 +87,9 @@ impl Checkpoints {
     /// # Errors
     /// As [`Checkpoints::store`]. Then nothing may be appended.
     pub fn lower(&mut self, key: PartitionKey, now: Positions) -> DiskResult<()> {
-        if self.positions.get(&key).is_some_and(|known| now.recovery_point < known.recovery_point) {
+        let is_behind =
+            |known: &Positions| now.recovery_point < known.recovery_point || now.high_watermark < known.high_watermark;
+        if self.positions.get(&key).is_some_and(is_behind) {
             self.positions.insert(key, now);
             self.written = false;
         }
@@ -99,7 +101,17 @@ impl Checkpoints {
     /// # Errors
     /// As [`Checkpoints::store`].
     pub fn forget(&mut self, topic: &str, partition: i32) -> DiskResult<()> {
-        self.written &= self.positions.remove(&(topic.to_owned(), partition)).is_none();
+        self.forget_all(&[(topic.to_owned(), partition)])
+    }
+
+    /// The same, of several: the files are written once.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::store`].
+    pub fn forget_all(&mut self, keys: &[PartitionKey]) -> DiskResult<()> {
+        for key in keys {
+            self.written &= self.positions.remove(key).is_none();
+        }
         self.write()
     }
 

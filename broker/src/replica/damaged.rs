@@ -1,4 +1,5 @@
-//! A log that can't be read: this broker takes back what it said of it, so that others lead on, and copies it anew from them.
+//! A log that can't be read, or that ends below its own checkpoint: this broker takes back what it said of it, so that others lead on, and
+//! copies it anew from them.
 //!
 //! Always: nothing of it goes unless the assignment says [`Remedy::CopyAnew`], and not before the folder knows the leader epoch in which
 //! it went: no older assignment, which may still count on what is gone, is acted on with this folder again.
@@ -25,11 +26,7 @@ impl Replicas {
         match self.workers.run(move || remedy(me, &dir, &entry)).await {
             Ok(Remedy::Disown(next)) => {
                 tracing::warn!(topic = %topic.name, partition = key.1, "others are to lead the partition: its log can't be read here");
-                // Nobody waits for the answer: the image shows it.
-                let ask = Ask::ChangeIsr { topic_id: key.0, next: Box::new(next), answer: oneshot::channel().0 };
-                if self.ask.try_send(ask).is_err() {
-                    tracing::debug!("the queue to the cluster is full: asked again when the log is tried again");
-                }
+                self.disown(key, next);
                 false
             }
             Ok(Remedy::CopyAnew) => true,
@@ -38,6 +35,34 @@ impl Replicas {
                 tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to note that a damaged log is copied anew");
                 false
             }
+        }
+    }
+
+    /// Whether a log may be opened that ends below the high watermark that its broker has checkpointed, with this very disk: somebody has
+    /// removed or shortened its files meanwhile. Not before nobody counts on what it had. Is tried again like [`Replicas::remedy`].
+    pub(super) async fn may_open_shorter(&self, image: &ClusterImage, key: Key) -> bool {
+        let Some((topic, assignment)) = self.mine(image, key) else { return false };
+        let dir = self.dir.join(partition_name(&topic.name, key.1));
+        let (me, entry) = (self.me, assignment.clone());
+        match self.workers.run(move || remedy_of_lost(me, &dir, &entry)).await {
+            Ok(Remedy::Disown(next)) => {
+                self.disown(key, next);
+                false
+            }
+            // Without a leader what is left of it is reported.
+            Ok(Remedy::CopyAnew | Remedy::Wait) => true,
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to note that a log has lost records");
+                false
+            }
+        }
+    }
+
+    fn disown(&self, key: Key, next: Assignment) {
+        // Nobody waits for the answer: the image shows it.
+        let ask = Ask::ChangeIsr { topic_id: key.0, next: Box::new(next), answer: oneshot::channel().0 };
+        if self.ask.try_send(ask).is_err() {
+            tracing::debug!("the queue to the cluster is full: asked again when the log is tried again");
         }
     }
 
@@ -66,4 +91,12 @@ fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
         proposal.keep(entry)?;
     }
     Ok(remedy)
+}
+
+fn remedy_of_lost(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
+    if Proposal::open(dir)?.acted_on().0 < 0 {
+        // It went with the folder: for all that is known this broker has acted in this leader epoch, and may be about to join the ISR.
+        Proposal::open(dir)?.keep(entry)?;
+    }
+    remedy(me, dir, entry)
 }

@@ -2,7 +2,7 @@
 //!
 //! A folder is known by the topic id inside. One that belongs to another life of the topic is put aside, never opened.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ottla_log::disk;
@@ -64,11 +64,20 @@ pub fn claim(
     Ok(was_there)
 }
 
+/// Whether the folder with the partition's name is another topic's: then the checkpoints speak of that one.
+///
+/// # Errors
+/// When the disk refuses, or the folder's metadata is malformed.
+pub fn is_of_another(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<bool, MetadataError> {
+    let dir = data.join(partition_name(topic, partition));
+    Ok(dir.exists() && read_topic_id(&dir)?.is_some_and(|id| id != topic_id))
+}
+
 /// The partitions that have a folder here, and the names of their topics. Of a folder that does not say whose it is [`claim`] tells.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn found(data: &Path) -> disk::DiskResult<HashMap<Key, String>> {
+pub fn found(data: &Path) -> disk::DiskResult<BTreeMap<Key, String>> {
     let whose = |name: String| match Folder::parse(&name)? {
         Folder::Partition { topic, partition } => Some(((read_topic_id(&data.join(name)).ok()??, partition), topic)),
         Folder::Deleted | Folder::Stray => None,
@@ -104,16 +113,32 @@ fn free_stray(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> PathB
 /// # Errors
 /// When the disk refuses, or the folder's metadata is malformed.
 pub fn remove(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<(), MetadataError> {
-    let dir = data.join(partition_name(topic, partition));
-    let aside = data.join(stray_name(topic, partition, topic_id));
-    let found = if dir.exists() && read_topic_id(&dir)? == Some(topic_id) { dir } else { aside };
-    if found.exists() {
-        let going = data.join(deleted_name(topic, partition, topic_id));
-        disk::rename(&found, &going)?;
+    if let Some(going) = begin_removal(data, topic, partition, topic_id)? {
         disk::sync_dir(data)?;
         disk::remove_dir(&going)?;
     }
     Ok(())
+}
+
+/// Takes the folder of the partition its name, if it is this topic's, also where it was put aside. Gives the folder
+/// whose files are to be removed once the caller has synced `data`; none where there is nothing.
+///
+/// # Errors
+/// As [`remove`].
+pub fn begin_removal(
+    data: &Path,
+    topic: &str,
+    partition: i32,
+    topic_id: Uuid,
+) -> Result<Option<PathBuf>, MetadataError> {
+    let dir = data.join(partition_name(topic, partition));
+    let aside = data.join(stray_name(topic, partition, topic_id));
+    let going = data.join(deleted_name(topic, partition, topic_id));
+    let found = if dir.exists() && read_topic_id(&dir)? == Some(topic_id) { dir } else { aside };
+    if found.exists() {
+        disk::rename(&found, &going)?;
+    }
+    Ok(going.exists().then_some(going))
 }
 
 /// Removes what was put aside long before `now_ms`, and counts what is still there.
@@ -143,12 +168,27 @@ pub fn sweep_strays(data: &Path, now_ms: i64) -> disk::DiskResult<usize> {
 /// # Errors
 /// When the disk refuses.
 pub fn finish_removals(data: &Path) -> disk::DiskResult<()> {
-    for name in disk::list(data)? {
-        if Folder::parse(&name) == Some(Folder::Deleted) {
-            disk::remove_dir(&data.join(name))?;
+    going(data)?.iter().try_for_each(|name| disk::remove_dir(&data.join(name)))
+}
+
+/// The folders whose removal a crash interrupted, by name.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn going(data: &Path) -> disk::DiskResult<Vec<String>> {
+    let mut names = disk::list(data)?;
+    names.retain(|name| Folder::parse(name) == Some(Folder::Deleted));
+    Ok(names)
+}
+
+/// Finishes the removal of these folders.
+pub fn finish(data: &Path, going: Vec<String>) {
+    for folder in going {
+        if let Err(error) = disk::remove_dir(&data.join(&folder)) {
+            tracing::warn!(folder, %error,
+                "failed to remove all files of a deleted partition: the next start removes the rest");
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

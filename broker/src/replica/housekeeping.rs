@@ -41,9 +41,6 @@ impl Replicas {
             // A shorter interval takes effect before the longer one has passed.
             next_retention = next_retention.min(env::now() + retention_interval());
             self.store_checkpoints().await;
-            if self.all().iter().any(|partition| partition.has_failed_disk()) {
-                self.disk_failed.send_replace(true);
-            }
         }
     }
 
@@ -110,14 +107,16 @@ impl Replicas {
         let store = move || {
             let mut checkpoints = replicas.checkpoints.lock();
             // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
-            checkpoints.store(replicas.all().iter().map(|partition| (key(partition), partition.positions())))
-        };
-        if let Err(error) = self.workers.run(store).await {
-            tracing::error!(%error, "failed to write the checkpoints");
-            if !error.is_no_space() {
-                self.disk_failed.send_replace(true);
+            let stored =
+                checkpoints.store(replicas.all().iter().map(|partition| (key(partition), partition.positions())));
+            if let Err(error) = stored {
+                tracing::error!(%error, "failed to write the checkpoints");
+                if !error.is_no_space() {
+                    replicas.failure.note();
+                }
             }
-        }
+        };
+        self.workers.run(store).await;
     }
 }
 

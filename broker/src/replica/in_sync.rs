@@ -29,16 +29,17 @@ impl Replicas {
         let mut keys = Vec::new();
         loop {
             let partitions: Vec<Arc<Partition>> = tokio::select! {
-                1.. = joining.recv_many(&mut keys, AT_ONCE) => {
-                    let running = self.running.read();
-                    keys.drain(..).filter_map(|key| running.get(&key).cloned()).collect()
-                }
+                biased;
+                Some(partition) = asked.next() => vec![partition],
                 () = env::sleep_until(next_look) => {
                     // Kafka's pace: a laggard is out after one and a half times the lag that is allowed.
                     next_look = env::now() + max_lag() / 2;
                     self.all()
                 }
-                Some(partition) = asked.next() => vec![partition],
+                1.. = joining.recv_many(&mut keys, AT_ONCE) => {
+                    let running = self.running.read();
+                    keys.drain(..).filter_map(|key| running.get(&key).cloned()).collect()
+                }
             };
             let propose = |partition: Arc<Partition>| Some((partition.propose_isr()?, partition));
             let changes = self.workers.run(move || partitions.into_iter().filter_map(propose).collect::<Vec<_>>());

@@ -9,7 +9,7 @@
 //! - `zombie`: a broker that is cut off gives way
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
-//! - `removal`: replicas that are not here any more
+//! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
 //! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
 //! - `rules`: what a topic's settings mean for logs and batches
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
@@ -32,7 +32,8 @@ mod scrubbing;
 pub mod throttle;
 mod zombie;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,17 +41,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
+use ottla_log::failure::Failure;
+use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use self::checkpoints::Checkpoints;
+use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
 use self::opening::{FIRST_RETRY, OpenError, Unopened, open_log};
 use self::partition::leadership::Surroundings;
 use self::partition::{Found, Partition};
 use self::proposal::Proposal;
+use self::removal::Removals;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::env::{self, Instant, Workers};
@@ -106,14 +110,17 @@ pub struct Replicas {
     /// Logs that should be open and are not. With any of them a stop is not clean.
     unopened: Mutex<Unopened>,
     /// Names of the topics whose folders were there at the start and whose logs have not been opened since.
-    found: Mutex<HashMap<Key, String>>,
-    running: RwLock<HashMap<Key, Arc<Partition>>>,
+    found: Mutex<BTreeMap<Key, String>>,
+    removals: Removals,
+    /// In the same order in every process that has done the same: a simulation tells a story twice.
+    running: RwLock<HashMap<Key, Arc<Partition>, BuildHasherDefault<DefaultHasher>>>,
     fetchers: Fetchers,
     leaders_throttle: Arc<Mutex<Throttle>>,
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
-    disk_failed: watch::Sender<bool>,
+    failure: Arc<Failure>,
+    disk_failed: watch::Receiver<bool>,
 }
 
 /// Logs on their way to be partitions.
@@ -133,7 +140,9 @@ impl Replicas {
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
-        folders::finish_removals(dir)?;
+        let failure = Failure::of(dir);
+        let (fail, disk_failed) = watch::channel(false);
+        failure.first(move || _ = fail.send_replace(true));
         let checkpoints = Arc::new(Mutex::new(checkpoints));
         let (joining, joined) = mpsc::channel(JOINING);
         let replicas = Arc::new(Replicas {
@@ -148,11 +157,16 @@ impl Replicas {
             checkpoints,
             unopened: Mutex::default(),
             found: Mutex::new(folders::found(dir)?),
+            removals: Removals::default(),
             running: RwLock::default(),
             joining,
             roles: watch::Sender::new(()),
-            disk_failed: watch::Sender::new(false),
+            failure,
+            disk_failed,
         });
+        // Beside the start: there may be many.
+        let (going, data) = (folders::going(dir)?, dir.to_owned());
+        replicas.workers.start_job(move || folders::finish(&data, going));
         Ok((replicas, joined))
     }
 
@@ -204,10 +218,10 @@ impl Replicas {
         self.roles.subscribe()
     }
 
-    /// Returns when the disk has failed, and not for want of room: from then on nobody knows what it holds.
+    /// Returns when the data directory has failed, and not for want of room: nobody knows what it holds.
     pub async fn disk_failed(&self) {
-        // The sender is ours: this ends only when it is so.
-        let _ = self.disk_failed.subscribe().wait_for(|failed| *failed).await;
+        // The sender is the failure's: this ends only when it is so.
+        let _ = self.disk_failed.clone().wait_for(|failed| *failed).await;
     }
 
     /// Makes reality follow the image until the broker stops.
@@ -215,11 +229,13 @@ impl Replicas {
         let mut openings = Openings::new();
         loop {
             let image = images.borrow_and_update().clone();
-            let mut again = self.reconcile(&image, &images, &mut openings).await;
+            let mut again = self.reconcile(&image, &images, &mut openings);
             loop {
                 tokio::select! {
+                    biased;
                     changed = images.changed() => if changed.is_err() { return } else { break },
                     () = env::sleep_until(again.unwrap_or_else(env::now)), if again.is_some() => break,
+                    () = self.removals.progress() => break,
                     Some((key, opened)) = openings.next() => {
                         self.take_in(&image, key, opened);
                         let soon = env::now() + if openings.is_empty() { Duration::ZERO } else { GATHERING };
@@ -235,9 +251,11 @@ impl Replicas {
         assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
     }
 
-    /// Begins to open what the image puts here, gives every open replica its role, removes what bears a tombstone or has been moved
-    /// away. What the image does not mention is left alone: absence is never deletion. Gives when something is to be tried again.
-    async fn reconcile<'a>(
+    /// Begins to open what the image puts here, gives every open replica its role, retires what bears a tombstone or
+    /// has been moved away. What the image does not mention is left alone: absence is never deletion. Gives when
+    /// something is to be tried again. Waits for nothing: an election is acted on at once, whatever the disk does for
+    /// other partitions.
+    fn reconcile<'a>(
         &'a self,
         image: &Arc<ClusterImage>,
         images: &ImageReceiver,
@@ -258,10 +276,10 @@ impl Replicas {
                 }
             }
         }
-        // First: a topic that was made again takes the place of the one that is gone.
-        self.remove_gone(image).await;
+        self.retire_gone(image);
         for (topic, number) in missing {
-            if self.unopened.lock().begin((topic.id, number), now) {
+            // A topic that was made again takes the place of the one that is gone, once that is free.
+            if !self.removals.has_name(&topic.name, number) && self.unopened.lock().begin((topic.id, number), now) {
                 openings.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
             }
         }
@@ -275,7 +293,12 @@ impl Replicas {
 
     /// The workers bound how many logs are recovered at a time.
     async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
-        let (hint, known) = self.checkpoints.lock().of(&topic.name, number);
+        let (hint, mut known) = self.checkpoints.lock().of(&topic.name, number);
+        let (data, of) = (self.dir.clone(), topic.clone());
+        let of_another = self.workers.run(move || folders::is_of_another(&data, &of.name, number, of.id)).await;
+        if of_another.unwrap_or(false) {
+            known = Positions::default();
+        }
         // Recovery may take long: what is done after it looks at the newest image.
         let newest = || images.borrow().clone();
         let mut opened = self.try_to_open(&newest(), &topic, number, hint).await;
@@ -288,7 +311,23 @@ impl Replicas {
             }
             opened = self.try_to_open(&newest(), &topic, number, hint).await;
         }
-        let Ok((mut log, proposal)) = opened else { return ((topic.id, number), None) };
+        let Ok((mut log, mut proposal)) = opened else { return ((topic.id, number), None) };
+        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside.
+        let is_counted_on = (hint.clean || hint.intact) && !copies_anew;
+        let has_lost = is_counted_on && log.log_end() < known.high_watermark;
+        if has_lost {
+            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), high_watermark = known.high_watermark,
+                "committed records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
+                 anew from the other replicas");
+            if !self.may_open_shorter(&newest(), (topic.id, number)).await {
+                return ((topic.id, number), None);
+            }
+            let dir = self.dir.join(partition_name(&topic.name, number));
+            match self.workers.run(move || Proposal::open(&dir)).await {
+                Ok(kept) => proposal = kept,
+                Err(_) => return ((topic.id, number), None),
+            }
+        }
         if let Some(offset) = known.first_dirty {
             log.set_first_dirty(offset);
         }
@@ -373,6 +412,8 @@ impl Replicas {
         self.metrics.offline_partitions.set(offline.len() as i64);
         let recovering = offline.iter().filter(|assignment| !assignment.reports.is_empty());
         self.metrics.recovering_partitions.set(recovering.count() as i64);
+        self.metrics.newer_than_shown.set(image.newer_than_shown as i64);
+        self.metrics.forked_partitions.set(image.forked as i64);
         let down = image.brokers.values().filter(|broker| !broker.alive).count();
         self.metrics.brokers_down.set(down as i64);
     }
@@ -408,7 +449,9 @@ impl Replicas {
         if self.unopened.lock().count() > 0 {
             return false;
         }
-        let stored = self.checkpoints.lock().store(closed);
+        // Not on this thread: a Lease may be renewed here.
+        let checkpoints = self.checkpoints.clone();
+        let stored = self.workers.run(move || checkpoints.lock().store(closed)).await;
         stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }
 }

@@ -8,10 +8,13 @@
 //! - [`leadership`]: what a leader knows of its followers: who is in sync, how far records are safe
 //! - [`in_sync`]: the same, asked of a partition: followers' fetches in, changes of the ISR out
 //! - [`following`]: copying the leader: appends, and cutting where the logs part
-//! - [`reading`]: batches, look-ups, and taking records away at the start
+//! - [`reading`]: batches, look-ups; [`deleting`]: taking records away at the start
 //! - [`upkeep`]: flushes, retention, compaction, and its end
 //! - `trouble`: a disk that is full or fails
 
+pub mod deleting;
+#[cfg(test)]
+mod fixtures;
 pub mod following;
 pub mod in_sync;
 pub mod leadership;
@@ -29,7 +32,7 @@ use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::{Admission, Log, ProducerError};
 use ottla_wire::ErrorCode;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -55,14 +58,16 @@ pub struct Partition {
     pub log_end: Arc<Watermark>,
     /// Everything before is on every in-sync replica: safe, and shown to consumers.
     pub high_watermark: Arc<Watermark>,
+    /// Everything before is deleted on every in-sync replica; −1: unknown, and where this broker does not lead.
+    pub low_watermark: Arc<Watermark>,
     /// Everything before is on the device.
     pub durable: Arc<Watermark>,
     /// A flush has been asked for and has not begun.
     flush_asked: AtomicBool,
     /// Compaction has failed.
     uncleanable: AtomicBool,
-    /// Reads or writes have failed, and not for want of room.
-    disk_failed: AtomicBool,
+    /// A flush has ended, well or not.
+    flush_ended: Condvar,
     me: Me,
     metrics: TopicMetrics,
     /// Where to say that a follower may join the ISR.
@@ -77,6 +82,8 @@ struct State {
     /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the past.
     acted_on: (i32, i32),
     proposal: Proposal,
+    /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it acknowledges it.
+    flush_due: i64,
     /// Its disk had no room when it was last written to.
     full: bool,
     /// The replica goes: its folder is not ours any more, or will be closed.
@@ -125,6 +132,14 @@ pub enum AppendError {
     /// One before it was refused so, here or by the leader before, which its client may not have heard of yet.
     #[error("a batch before it was refused: {0}")]
     Behind(ErrorCode),
+    /// No segment could hold the batch.
+    #[error("the batch has {size} bytes, segment.bytes is {limit}")]
+    LargerThanSegment {
+        /// Bytes of the batch.
+        size: usize,
+        /// Bytes that a segment may have.
+        limit: u32,
+    },
     /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
@@ -180,10 +195,11 @@ impl Partition {
             number,
             log_end: Watermark::new(log.log_end()),
             high_watermark: Watermark::new(high_watermark),
+            low_watermark: Watermark::new(-1),
             durable: Watermark::new(log.recovery_point()),
             flush_asked: AtomicBool::new(false),
             uncleanable: AtomicBool::new(false),
-            disk_failed: AtomicBool::new(false),
+            flush_ended: Condvar::new(),
             me,
             metrics,
             joining,
@@ -193,6 +209,7 @@ impl Partition {
                 role: Role::Bystander,
                 acted_on: proposal.acted_on(),
                 proposal,
+                flush_due: 0,
                 full: false,
                 retired: false,
             }),
@@ -246,6 +263,10 @@ impl Partition {
         if acks_all && !leadership.has_enough_in_sync(&self.look(&state)) {
             return Err(AppendError::NotEnoughReplicas);
         }
+        let (size, limit) = (batch.bytes().len(), state.settings.segment_bytes);
+        if size as u64 > u64::from(limit) {
+            return Err(AppendError::LargerThanSegment { size, limit });
+        }
         let log_start = state.log.log_start();
         let admission = match state.log.producers().check(batch.header()) {
             // What came before may have gone to the former leader. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins a new
@@ -285,7 +306,7 @@ impl Partition {
     /// Waits until an append may be acknowledged, at most until `deadline`.
     ///
     /// # Errors
-    /// `TimedOut`, or that this broker no longer leads in the epoch of the append: then nobody here knows what becomes of it.
+    /// `TimedOut`, or that this broker has not led since the epoch of the append: then nobody here knows what becomes of it.
     pub async fn acknowledged(
         &self,
         appended: &Appended,
@@ -300,6 +321,7 @@ impl Partition {
                 return Ok(());
             }
             tokio::select! {
+                biased;
                 _ = futures::future::join(committed, flushed) => {}
                 () = env::sleep_until(deadline) => return Err(self.not_in_time(appended)),
             }
@@ -329,18 +351,23 @@ impl Partition {
     /// Whether every in-sync replica has an append.
     ///
     /// # Errors
-    /// That this broker no longer leads in the epoch of the append.
+    /// That this broker has not led without a break since the epoch of the append.
     pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
         drop(self.leading_since(appended)?);
         Ok(self.is_acknowledged(appended, true))
     }
 
-    /// The epoch in which this broker leads the partition; none while it does not.
+    /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
     pub fn leader_epoch(&self) -> Option<i32> {
-        match &self.state.lock().role {
+        match &self.leading(-1).ok()?.role {
             Role::Leader(leadership) => Some(leadership.epoch()),
             Role::Bystander | Role::Follower(_) | Role::Offline => None,
         }
+    }
+
+    /// Whether this broker leads the partition in this very epoch, and does not give way.
+    pub fn leads_in(&self, leader_epoch: i32) -> bool {
+        self.leading(leader_epoch).is_ok()
     }
 
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
@@ -364,13 +391,15 @@ impl Partition {
         Ok(state)
     }
 
-    /// The partition's lock, if this broker leads it in the epoch of the append. Who produces names no epoch: to it this broker is
-    /// not the leader any more, even if it is the next one too. (Of FENCED_LEADER_EPOCH a producer knows nothing: it would give up.)
+    /// The partition's lock, if this broker has led it without a break since the epoch of the append. Who produces names no epoch: to it
+    /// this broker is not the leader any more if it was none in between, even if it is again. (Of FENCED_LEADER_EPOCH a producer knows
+    /// nothing: it would give up.)
     fn leading_since(&self, appended: &Appended) -> Result<MutexGuard<'_, State>, NotServed> {
-        self.leading(appended.leader_epoch).map_err(|error| match error {
-            NotServed::FencedLeaderEpoch => NotServed::NotLeader,
-            error => error,
-        })
+        let state = self.leading(-1)?;
+        match &state.role {
+            Role::Leader(leadership) if leadership.has_led_since(appended.leader_epoch) => Ok(state),
+            Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => Err(NotServed::NotLeader),
+        }
     }
 
     fn advance_high_watermark(&self, state: &State) {
@@ -393,6 +422,7 @@ impl Partition {
     fn disturb(&self) {
         self.log_end.disturb();
         self.high_watermark.disturb();
+        self.low_watermark.disturb();
         self.durable.disturb();
     }
 }

@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ottla_crds::assignment::Age;
 use ottla_log::disk;
 
 use crate::image::Assignment;
@@ -67,7 +68,7 @@ impl Proposal {
 
     /// Whether an assignment is newer than all that was asked for and acted on here.
     pub fn is_older_than(&self, assignment: &Assignment) -> bool {
-        self.last.as_ref().is_none_or(|last| last.epochs() < assignment.epochs())
+        self.last.as_ref().is_none_or(|last| assignment.epochs().age(last.epochs()) == Age::Newer)
     }
 
     /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.

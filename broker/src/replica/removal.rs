@@ -1,51 +1,173 @@
 //! Replicas that are not here any more: a tombstone says so, or another assignment.
 //!
+//! Their folders go beside everything else, on workers, some at a time: neither the next image nor the removal of other
+//! replicas waits for the disk. First the folders of a batch lose their names, with one sync for all of them and one
+//! for the checkpoints; then their files go. A log of the same name is opened once the name is free.
+//!
 //! Always: absence is never deletion. What no object speaks of stays as it is.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join;
+use ottla_log::disk;
 use ottla_log::folder::partition_name;
-use uuid::Uuid;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+use super::checkpoints::{Checkpoints, PartitionKey};
+use super::opening::FIRST_RETRY;
 use super::partition::Partition;
 use super::proposal::Proposal;
 use super::{Key, Replicas, assigned, folders};
 use crate::ask::Ask;
+use crate::env::{self, Instant};
 use crate::image::{Assignment, ClusterImage};
 
+/// Folders that lose their names with one sync.
+const BATCH: usize = 256;
+/// What an assignment does not show by then was refused, or lost by an API server that was set back.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// Replicas on their way out.
+#[derive(Default)]
+pub(super) struct Removals {
+    state: Mutex<State>,
+    /// Wakes whoever takes names away.
+    queued: Notify,
+    /// Wakes whoever removes files.
+    renamed: Notify,
+    /// Says that names are free, or that files are gone: so look at the image again.
+    progress: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Leaving>,
+    /// Their folders have another name; the files are still to go.
+    renamed: VecDeque<Leaving>,
+    /// All whose removal has not ended.
+    leaving: HashSet<Key>,
+    /// Folders that may still bear the names of these.
+    names: HashSet<PartitionKey>,
+    /// Nothing is left of them, although a tombstone may still name them, and when the cluster was told; `None`: not yet.
+    gone: HashMap<Key, Option<Instant>>,
+}
+
+/// A replica whose folder goes.
+struct Leaving {
+    key: Key,
+    topic: String,
+    how: How,
+    /// The last to let go of its files frees their blocks, which takes the disk a while.
+    partition: Option<Arc<Partition>>,
+}
+
+/// What becomes of the folder.
+enum How {
+    /// It is removed.
+    Remove,
+    /// It is kept for a day, unless what was acted on here is newer than this assignment, which gives the partition to
+    /// others.
+    PutAside(Assignment),
+    /// It has this name now, and is removed.
+    Unlink(PathBuf),
+}
+
+impl Removals {
+    /// Whether another replica's folder may still have this name.
+    pub(super) fn has_name(&self, topic: &str, number: i32) -> bool {
+        self.state.lock().names.contains(&(topic.to_owned(), number))
+    }
+
+    /// Returns when it is worth looking at the image again.
+    pub(super) async fn progress(&self) {
+        self.progress.notified().await;
+    }
+}
+
+impl State {
+    fn add(&mut self, leaving: Leaving) {
+        if self.leaving.insert(leaving.key) {
+            self.names.insert(leaving.name());
+            self.waiting.push_back(leaving);
+        }
+    }
+
+    fn next_batch(&mut self) -> Vec<Leaving> {
+        let most = self.waiting.len().min(BATCH);
+        self.waiting.drain(..most).collect()
+    }
+
+    /// A batch has lost its names, but for those that `failed`.
+    fn take_in(&mut self, renamed: Vec<Leaving>, failed: Vec<Leaving>) {
+        for leaving in renamed {
+            self.names.remove(&leaving.name());
+            match leaving.how {
+                How::Unlink(_) => self.renamed.push_back(leaving),
+                How::Remove | How::PutAside(_) => self.end(leaving.key),
+            }
+        }
+        self.waiting.extend(failed);
+    }
+
+    fn end(&mut self, key: Key) {
+        self.leaving.remove(&key);
+        self.gone.insert(key, None);
+    }
+}
+
+impl Leaving {
+    fn name(&self) -> PartitionKey {
+        (self.topic.clone(), self.key.1)
+    }
+}
+
 impl Replicas {
-    /// Removes the replicas that a tombstone or another assignment says are gone, and tells the cluster when the files are.
-    pub(super) async fn remove_gone(&self, image: &ClusterImage) {
+    /// Takes the replicas out of service that a tombstone or another assignment says are gone, queues their folders for
+    /// [`Replicas::keep_removing`], and tells the cluster of those whose files are gone. Waits for nothing.
+    pub(super) fn retire_gone(&self, image: &ClusterImage) {
         let is_gone = |partition: &&Arc<Partition>| self.is_gone(image, (partition.topic_id, partition.number));
         let gone: Vec<Arc<Partition>> = self.running.read().values().filter(is_gone).cloned().collect();
+        self.stop_running(&gone);
+        let mut state = self.removals.state.lock();
         for partition in gone {
-            let was_last = {
-                let mut running = self.running.write();
-                running.remove(&(partition.topic_id, partition.number));
-                !running.values().any(|other| other.topic == partition.topic)
-            };
-            partition.retire();
-            self.metrics.forget_partition(&partition.topic, partition.number, was_last);
-            self.remove_files(&partition.topic, partition.number, partition.topic_id).await;
-            // The last to let go of its files frees their blocks, which takes the disk a while.
-            self.workers.start_job(move || drop(partition));
+            let (key, topic) = ((partition.topic_id, partition.number), partition.topic.to_string());
+            state.add(Leaving { key, topic, how: How::Remove, partition: Some(partition) });
         }
-        self.clear_what_was_found(image).await;
+        self.queue_what_was_found(image, &mut state);
         // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
+        state.gone.retain(|(topic_id, _), _| image.deleted.contains_key(topic_id));
         for topic in image.deleted.values() {
             for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
-                if self.unopened.lock().opening.contains(&(topic.id, assignment.partition)) {
-                    continue;
-                }
-                if !self.remove_files(&topic.name, assignment.partition, topic.id).await {
-                    continue;
-                }
-                let removed = Ask::Removed { topic_id: topic.id, partition: assignment.partition };
-                if self.ask.try_send(removed).is_err() {
-                    tracing::debug!("the queue to the cluster is full: told again with the next image");
+                let key = (topic.id, assignment.partition);
+                if let Some(told) = state.gone.get_mut(&key) {
+                    self.tell_removed(key, told);
+                } else if !self.unopened.lock().opening.contains(&key) {
+                    let topic = topic.name.to_string();
+                    state.add(Leaving { key, topic, how: How::Remove, partition: None });
                 }
             }
         }
+        if !state.waiting.is_empty() {
+            self.removals.queued.notify_one();
+        }
+    }
+
+    /// Nobody finds them from now on, and whoever waits for them learns that they are gone.
+    fn stop_running(&self, gone: &[Arc<Partition>]) {
+        let mut running = self.running.write();
+        gone.iter().for_each(|partition| _ = running.remove(&(partition.topic_id, partition.number)));
+        let mut left: HashMap<&str, usize> = HashMap::new();
+        running.values().for_each(|partition| *left.entry(&partition.topic).or_default() += 1);
+        for partition in gone {
+            let was_last = !left.contains_key(&*partition.topic);
+            self.metrics.forget_partition(&partition.topic, partition.number, was_last);
+        }
+        drop(running);
+        gone.iter().for_each(|partition| partition.retire());
     }
 
     /// Whether a tombstone or another assignment says that a replica is not here any more.
@@ -56,62 +178,119 @@ impl Replicas {
     }
 
     /// Folders that nobody opens, of partitions that went while this broker was down or could not open them.
-    async fn clear_what_was_found(&self, image: &ClusterImage) {
-        let gone: Vec<(Key, String)> = {
-            let unopened = self.unopened.lock();
-            let is_gone = |key: &Key, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
-            self.found.lock().extract_if(is_gone).collect()
-        };
-        for ((topic_id, number), topic) in gone {
-            match assigned(image, (topic_id, number)) {
-                Some((_, assignment)) => {
-                    if !self.put_aside(&topic, topic_id, assignment.clone()).await {
-                        self.found.lock().insert((topic_id, number), topic);
-                    }
+    fn queue_what_was_found(&self, image: &ClusterImage, state: &mut State) {
+        let unopened = self.unopened.lock();
+        let is_gone = |key: &Key, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
+        for (key, topic) in self.found.lock().extract_if(.., is_gone) {
+            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment.clone());
+            let how = elsewhere.map_or(How::Remove, How::PutAside);
+            state.add(Leaving { key, topic, how, partition: None });
+        }
+    }
+
+    /// Tells the cluster that nothing is left of a replica, and not again with each image: whoever is asked insists.
+    fn tell_removed(&self, (topic_id, partition): Key, told: &mut Option<Instant>) {
+        let now = env::now();
+        if told.is_some_and(|told| now < told + TELL_AGAIN) {
+            return;
+        }
+        match self.ask.try_send(Ask::Removed { topic_id, partition }) {
+            Ok(()) => *told = Some(now),
+            Err(_) => tracing::debug!("the queue to the cluster is full: told again with the next image"),
+        }
+    }
+
+    /// Removes the folders that are queued, until the broker stops.
+    pub async fn keep_removing(self: Arc<Self>) {
+        // The files of a large log may take long: names of others are freed meanwhile.
+        join(self.keep_freeing_names(), self.keep_unlinking()).await;
+    }
+
+    async fn keep_freeing_names(&self) {
+        loop {
+            self.removals.queued.notified().await;
+            loop {
+                let batch = self.removals.state.lock().next_batch();
+                if batch.is_empty() {
+                    break;
                 }
-                None => _ = self.remove_files(&topic, number, topic_id).await,
+                let (data, checkpoints) = (self.dir.clone(), self.checkpoints.clone());
+                let (renamed, failed) = self.workers.run(move || free_names(&data, batch, &checkpoints)).await;
+                let pause = if failed.is_empty() { Duration::ZERO } else { FIRST_RETRY };
+                self.removals.state.lock().take_in(renamed, failed);
+                self.removals.renamed.notify_one();
+                self.removals.progress.notify_one();
+                env::sleep_until(env::now() + pause).await;
             }
         }
     }
 
-    /// Puts the folder of a partition aside that `assignment` gives to others, unless what was acted on here is newer. False when that
-    /// is to be tried again.
-    async fn put_aside(&self, topic: &str, topic_id: Uuid, assignment: Assignment) -> bool {
-        let (data, name, number) = (self.dir.clone(), topic.to_owned(), assignment.partition);
-        let put_aside = move || {
-            let proposal = Proposal::open(&data.join(partition_name(&name, number)))?;
-            Ok(proposal.is_older_than(&assignment) && folders::put_aside(&data, &name, number, topic_id)?)
-        };
-        let put_aside: Result<bool, folders::MetadataError> = self.workers.run(put_aside).await;
-        match put_aside {
-            Ok(true) => {
-                tracing::warn!(topic, partition = number, "put aside the files of a partition that was moved away");
-                self.forget_checkpoint(topic, number);
-                true
+    async fn keep_unlinking(&self) {
+        loop {
+            self.removals.renamed.notified().await;
+            loop {
+                let Some(leaving) = self.removals.state.lock().renamed.pop_front() else { break };
+                let key = leaving.key;
+                // One folder a job: others' flushes come in between.
+                self.workers.run(move || unlink(leaving)).await;
+                self.removals.state.lock().end(key);
             }
-            Ok(false) => true,
+            self.removals.progress.notify_one();
+        }
+    }
+}
+
+/// Takes the folders' names away, so that a crash from here on leaves no half log; then forgets the checkpoints, which
+/// would mislead a log of the same name. All with one sync each. Gives those that have no folder of their name any
+/// more, and those that are to be tried again.
+fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>) -> (Vec<Leaving>, Vec<Leaving>) {
+    let (mut renamed, mut failed) = (Vec::new(), Vec::new());
+    for mut leaving in batch {
+        match free_name(data, &leaving) {
+            Ok(how) => {
+                leaving.how = how.unwrap_or(leaving.how);
+                renamed.push(leaving);
+            }
             Err(error) => {
-                tracing::error!(topic, partition = number, %error,
-                    "failed to put aside the files of a partition that was moved away: tried again with the next image");
-                false
+                tracing::error!(topic = leaving.topic, partition = leaving.key.1, %error,
+                    "failed to take away the folder of a partition that is not here any more: tried again");
+                failed.push(leaving);
             }
         }
     }
+    // Those that are still there are another topic's, or newer than the assignment that gives them away.
+    let names = renamed.iter().map(Leaving::name);
+    let free: Vec<_> = names.filter(|(topic, number)| !data.join(partition_name(topic, *number)).exists()).collect();
+    if let Err(error) = disk::sync_dir(data).and_then(|()| checkpoints.lock().forget_all(&free)) {
+        tracing::error!(%error, "failed to make it durable that partitions are not here any more: tried again");
+        failed.append(&mut renamed);
+    }
+    (renamed, failed)
+}
 
-    /// True when nothing is left of them.
-    async fn remove_files(&self, topic: &str, number: i32, topic_id: Uuid) -> bool {
-        let (data, name) = (self.dir.clone(), topic.to_owned());
-        let removed = self.workers.run(move || folders::remove(&data, &name, number, topic_id)).await;
-        if let Err(error) = removed {
-            tracing::error!(topic, partition = number, %error, "failed to remove the files of a deleted partition");
-            return false;
+/// What is still to be done with the folder, where that is something else.
+fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::MetadataError> {
+    let (topic, (topic_id, number)) = (leaving.topic.as_str(), leaving.key);
+    match &leaving.how {
+        How::Remove => Ok(folders::begin_removal(data, topic, number, topic_id)?.map(How::Unlink)),
+        How::PutAside(assignment) => {
+            let proposal = Proposal::open(&data.join(partition_name(topic, number)))?;
+            if proposal.is_older_than(assignment) && folders::put_aside(data, topic, number, topic_id)? {
+                tracing::warn!(topic, partition = number, "put aside the files of a partition that was moved away");
+            }
+            Ok(None)
         }
-        self.forget_checkpoint(topic, number)
+        How::Unlink(_) => Ok(None),
     }
+}
 
-    /// A checkpoint of a log that is gone does no harm but to a topic of the same name.
-    fn forget_checkpoint(&self, topic: &str, number: i32) -> bool {
-        let forgotten = self.checkpoints.lock().forget(topic, number);
-        forgotten.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
+fn unlink(leaving: Leaving) {
+    let Leaving { key, topic, how, partition } = leaving;
+    if let How::Unlink(folder) = how
+        && let Err(error) = disk::remove_dir(&folder)
+    {
+        tracing::warn!(topic, partition = key.1, %error,
+            "failed to remove all files of a deleted partition: the next start of this broker removes the rest");
     }
+    drop(partition);
 }

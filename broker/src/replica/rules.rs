@@ -4,12 +4,11 @@ use ottla_batch::{Codec, ProduceRules};
 use ottla_config::{Compression, TopicSettings};
 use ottla_log::{CompactionConfig, LogConfig};
 
-/// How much larger than `max.message.bytes` the records of a compressed batch may be, where a rule makes us look. They are read on a
-/// reactor, one at a time: this bounds for how long, and how large one of them may be. Clients bound a batch before they compress it, by
-/// about the same size as the topic, so that an honest one stays far below.
-const MAX_EXPANSION: usize = 32;
-/// Small limits are for records, not for what their codec makes of them.
-const MIN_DECOMPRESSED: usize = 16 << 20;
+/// What the records of a compressed batch may take, where a rule makes us look: as much as those of any batch, whose length is an i32.
+/// They pass in pieces, so this bounds the time that they take a reactor, not memory.
+const MAX_DECOMPRESSED: usize = i32::MAX as usize;
+/// The same in a compacted topic: as much as compaction holds at a time.
+const MAX_COMPACTED: usize = 256 << 20;
 
 /// What a log obeys, of a topic's settings.
 pub fn log_config(settings: &TopicSettings) -> LogConfig {
@@ -57,8 +56,6 @@ pub fn produce_rules(settings: &TopicSettings) -> ProduceRules {
             Compression::Zstd(level) => Some(Codec::Zstd { level }),
         },
         strict: settings.strict_validation,
-        max_decompressed_bytes: (settings.max_message_bytes as usize)
-            .saturating_mul(MAX_EXPANSION)
-            .max(MIN_DECOMPRESSED),
+        max_decompressed_bytes: if settings.cleanup_policy.compact { MAX_COMPACTED } else { MAX_DECOMPRESSED },
     }
 }

@@ -18,7 +18,11 @@ impl Replicas {
         loop {
             env::sleep_until(env::now() + LOOK).await;
             let cut_off = is_cut_off();
-            self.all().iter().for_each(|partition| partition.give_way(cut_off));
+            let changed = self.all().iter().filter(|partition| partition.give_way(cut_off)).count();
+            if changed > 0 {
+                // Coordinators give way with their partitions.
+                self.roles.send_replace(());
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
     let max_idle = reactor.limits.max_idle;
     let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
     let (mut replies, mut refusals) = (Replies::default(), Refusals::default());
-    let mut waiting: Option<Request> = None;
+    let (mut waiting, mut software): (Option<Request>, Option<String>) = (None, None);
     let mut last_request = env::now();
     let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
     let mut next: Option<Bytes> = None;
@@ -72,8 +72,14 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
                 None => frames.buffered(),
             };
             match frame.map(|frame| frame.map(Request::read)) {
-                Ok(Some(Ok(request))) => waiting = Some(request),
+                Ok(Some(Ok(request))) => {
+                    software = request.software().or(software);
+                    waiting = Some(request);
+                }
                 Ok(Some(Err(unreadable))) => {
+                    if let Some(asked) = &unreadable.unserved {
+                        reactor.unserved.lock().note(env::now(), &peer, asked, software.as_deref());
+                    }
                     reading = !matches!(unreadable.reply, Reply::Close(_));
                     replies.push(unreadable.api, unreadable.reply);
                 }

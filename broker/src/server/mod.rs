@@ -4,6 +4,7 @@
 //! - [`connection`]: one connection's loop
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
 //! - [`replies`]: from replies to socket, in order
+//! - `unserved`: who asked for what is not served
 //!
 //! Knows no API: what a request means is `handle`'s.
 
@@ -12,6 +13,7 @@ pub mod connection;
 pub mod frames;
 pub mod reactor;
 pub mod replies;
+mod unserved;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use self::buffers::Budget;
 pub use self::reactor::Pulse;
 use self::reactor::{Accepted, Limits, ReactorHandle};
+use self::unserved::Unserved;
 use crate::env;
 use crate::handle::Handler;
 
@@ -51,8 +55,12 @@ impl Server {
         limits: Limits,
     ) -> io::Result<Server> {
         let (stop, stopping) = watch::channel(false);
+        let unserved = Arc::<Mutex<Unserved>>::default();
         let reactors: io::Result<Vec<_>> = (0..reactors)
-            .map(|n| ReactorHandle::start(n, handler.clone(), budget.clone(), limits.clone(), stopping.clone()))
+            .map(|n| {
+                let (handler, budget, limits) = (handler.clone(), budget.clone(), limits.clone());
+                ReactorHandle::start(n, handler, budget, limits, unserved.clone(), stopping.clone())
+            })
             .collect();
         let reactors = Arc::new(reactors?);
         let acceptors = listeners
@@ -102,6 +110,8 @@ async fn accept(
             }
         };
         if let Some(least) = reactors.iter().min_by_key(|reactor| reactor.load()) {
+            // A socket for both kinds of addresses shows 10.0.0.7 as ::ffff:10.0.0.7.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
             least.give(Accepted { socket, address, listener: listener_name.clone() }).await;
         }
     }

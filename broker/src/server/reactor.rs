@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::buffers::{Budget, Buffers};
 use super::connection;
 use super::frames::Scratch;
+use super::unserved::Unserved;
 use crate::handle::{Handler, Peer};
 
 /// What connections are held to.
@@ -37,6 +39,8 @@ pub struct Reactor {
     pub scratch: Scratch,
     /// What connections are held to.
     pub limits: Limits,
+    /// Who asked for what is not served.
+    pub(super) unserved: Arc<Mutex<Unserved>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -74,11 +78,12 @@ impl ReactorHandle {
     ///
     /// # Errors
     /// When the system has no thread or no poller to give.
-    pub fn start(
+    pub(super) fn start(
         number: usize,
         handler: Arc<Handler>,
         budget: Budget,
         limits: Limits,
+        unserved: Arc<Mutex<Unserved>>,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<ReactorHandle> {
         let (inbox, posted) = mpsc::channel(INBOX_BOUND);
@@ -87,7 +92,7 @@ impl ReactorHandle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("reactor-{number}")).spawn(move || {
             let buffers = Buffers::new(budget);
-            let reactor = Rc::new(Reactor { handler, buffers, scratch: Scratch::new(), limits, stopping });
+            let reactor = Rc::new(Reactor { handler, buffers, scratch: Scratch::new(), limits, unserved, stopping });
             let local = LocalSet::new();
             local.block_on(&runtime, run(reactor, posted, count));
         })?;

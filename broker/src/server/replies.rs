@@ -75,7 +75,7 @@ impl Replies {
     /// written is written by the next call.
     ///
     /// # Errors
-    /// When the socket fails, or a file ends before the part that was promised.
+    /// When the socket fails, or a part of a file is not there any more: the log was cut since it was read.
     pub async fn write(&mut self, stream: &TcpStream) -> io::Result<Option<CloseReason>> {
         if self.out.is_empty() && self.closing.is_none() {
             self.collect().await;
@@ -120,6 +120,10 @@ impl Replies {
 /// Writes the chunks at the front: as much memory as one `writev` takes, or one piece of file.
 fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
     if let Some(Chunk::File(slice)) = out.front_mut() {
+        if !slice.file.is_intact() {
+            // The client asks again, and whoever leads now.
+            return Err(io::Error::other("the records that were to be sent are not in the log any more"));
+        }
         let sent = stream.try_io(Interest::WRITABLE, || {
             let mut position = slice.position;
             Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), slice.len)?)
@@ -151,4 +155,46 @@ fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
         out.pop_front();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use ottla_wire::{FileSlice, SentFile};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    struct Segment(File, AtomicBool);
+
+    impl AsFd for Segment {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl SentFile for Segment {
+        fn is_intact(&self) -> bool {
+            self.1.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_whose_records_were_cut_closes_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
+        let segment = Arc::new(Segment(file, AtomicBool::new(true)));
+        let slice = || Chunk::File(FileSlice { file: segment.clone(), position: 0, len: 100 });
+        let mut replies = Replies::default();
+        replies.out.extend([slice()]);
+        assert!(replies.write(&stream).await.unwrap().is_none());
+        replies.out.extend([slice()]);
+        segment.1.store(false, Ordering::SeqCst);
+        replies.write(&stream).await.unwrap_err();
+    }
 }

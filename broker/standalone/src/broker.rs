@@ -9,6 +9,7 @@ use ottla_broker::node::{Config, Listener, Node};
 use ottla_crds::broker_file::{BrokerFile, BrokerListener};
 use ottla_crds::names;
 
+use crate::everywhere::everywhere;
 use crate::limits;
 use crate::options::BrokerOptions;
 
@@ -48,7 +49,7 @@ pub async fn run(options: BrokerOptions, stopped: impl Future<Output = ()>) -> a
         failed = node.disk_failed() => return Err(failed.into()),
     }
     tracing::info!(?drain, "told to stop: handing over");
-    node.stop(drain).await;
+    node.stop(drain).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -59,7 +60,7 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
     let listeners = listeners.into_iter().map(|BrokerListener { name, bind }| {
         // Where a broker listens on loopback nobody but itself has to find out how it is reached.
         let advertised_host = bind.ip().is_loopback().then(|| bind.ip().to_string());
-        Listener { name: name.into(), bind, advertised_host }
+        Listener { name: name.into(), bind: everywhere(bind), advertised_host }
     });
     // The standard library knows of affinity and of the cgroup's CPU quota.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -69,7 +70,7 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
         cluster,
         data,
         listeners: listeners.collect(),
-        http,
+        http: everywhere(http),
         pod_uid: Some(options.pod_uid.clone()),
         reactors: cores,
         workers: LEAST_WORKERS.max(cores),

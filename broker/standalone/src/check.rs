@@ -2,6 +2,7 @@
 //!
 //! What a cluster that is starting refuses is tried again until the deadline, as any client does.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -17,57 +18,85 @@ use ottla_wire::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::options::CheckOptions;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between the first two tries; each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What fails for less than this time is a cluster at work, and nothing is said.
+const SILENT: Duration = Duration::from_secs(2);
 /// More than any response to what is asked here.
 const LARGEST_RESPONSE: usize = 16 << 20;
 
 /// Checks until it succeeds, the deadline passes, or `stopped`.
 ///
 /// # Errors
-/// At the deadline: what was waited for. Why is in the log.
+/// At the deadline: what was waited for, and what failed last.
 pub async fn run(options: CheckOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let seconds = options.timeout_seconds;
+    let failing = Failing::default();
     tokio::select! {
-        checked = tokio::time::timeout(Duration::from_secs(seconds), check(&options.bootstrap)) => {
-            checked.with_context(|| format!("no record came back within {seconds} s"))
-        }
+        checked = tokio::time::timeout(Duration::from_secs(seconds), check(&options.bootstrap, &failing)) => match checked {
+            Ok(()) => Ok(()),
+            Err(_) => bail!("no record came back within {seconds} s{}", failing.told()),
+        },
         () = stopped => bail!("stopped before a record came back"),
     }
 }
 
-async fn check(bootstrap: &str) {
+async fn check(bootstrap: &str, failing: &Failing) {
     let topic = Str::from(format!("ottla-check-{}", Uuid::new_v4().simple()));
-    patiently("create a topic", async || create(bootstrap, &topic).await).await;
+    patiently(failing, "create a topic", async || create(bootstrap, &topic).await).await;
     println!("created topic {topic}");
-    let leader = patiently("find the leader", async || leader(bootstrap, &topic).await).await;
-    let offset = patiently("produce", async || produce(&leader, &topic).await).await;
+    let leader = patiently(failing, "find the leader", async || leader(bootstrap, &topic).await).await;
+    let offset = patiently(failing, "produce", async || produce(&leader, &topic).await).await;
     println!("produced a record at offset {offset} through {leader}");
-    patiently("consume", async || consume(&leader, &topic, offset).await).await;
+    patiently(failing, "consume", async || consume(&leader, &topic, offset).await).await;
     println!("consumed it");
-    patiently("delete the topic", async || delete(bootstrap, &topic).await).await;
+    patiently(failing, "delete the topic", async || delete(bootstrap, &topic).await).await;
     println!("deleted topic {topic}");
 }
 
-async fn patiently<T>(what: &str, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
-    let mut said = String::new();
+/// What failed last, until it succeeds.
+#[derive(Default)]
+struct Failing(RefCell<Option<String>>);
+
+impl Failing {
+    /// The end of a sentence about what did not happen.
+    fn told(&self) -> String {
+        self.0.borrow().as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    }
+}
+
+/// Tries until it succeeds. A topic that was just created has no leader for a moment: only what goes on failing is worth a word.
+async fn patiently<T>(failing: &Failing, what: &str, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
+    let attempt = async || {
+        let tried = attempt().await;
+        failing.0.replace(tried.as_ref().err().map(|error| format!("failed to {what}: {error:#}")));
+        tried
+    };
+    patiently_saying(|why| tracing::warn!("failed to {what}: {why}"), attempt).await
+}
+
+async fn patiently_saying<T>(mut say: impl FnMut(&str), mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
+    let (began, mut pause, mut said) = (Instant::now(), FIRST_PAUSE, String::new());
     loop {
         match tokio::time::timeout(REQUEST, attempt()).await.unwrap_or_else(|late| Err(late.into())) {
             Ok(done) => return done,
             Err(error) => {
                 let why = format!("{error:#}");
-                if why != said {
-                    tracing::warn!("failed to {what}: {why}");
+                if began.elapsed() >= SILENT && why != said {
+                    say(&why);
                     said = why;
                 }
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
@@ -150,4 +179,28 @@ async fn ask<R: RequestMessage>(address: &str, version: i16, request: &R) -> any
     stream.read_exact(&mut response).await?;
     let (_, answer) = decode_response::<R>(version, Bytes::from(response))?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn said_after(failures: u32) -> Vec<String> {
+        let (mut said, mut tried) = (Vec::new(), 0);
+        let attempt = async || {
+            tried += 1;
+            ensure!(tried > failures, "nobody leads the partition yet");
+            Ok(())
+        };
+        patiently_saying(|why| said.push(why.to_owned()), attempt).await;
+        said
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_goes_on_failing_is_worth_a_word() {
+        assert_eq!(said_after(0).await, [""; 0]);
+        // 50 + 100 + 200 + 400 + 800 ms
+        assert_eq!(said_after(5).await, [""; 0]);
+        assert_eq!(said_after(60).await, ["nobody leads the partition yet"]);
+    }
 }

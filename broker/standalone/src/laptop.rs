@@ -1,20 +1,24 @@
 //! What runs on a laptop, started and stopped in order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use ottla_broker::image::BrokerId;
 use ottla_broker::node::{Config, DiskFailed, Listener, Node};
-use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec};
+use ottla_crds::lease::{self, Sightings};
+use ottla_crds::versions::SetBacks;
+use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec, names};
 use ottla_local_api::{Server, Store};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::options::LaptopOptions;
@@ -28,8 +32,8 @@ const LISTENER: &str = "internal";
 const WORKERS: usize = 4;
 /// Memory for requests that are being read, of all brokers together.
 const REQUEST_MEMORY: usize = 256 << 20;
-/// How long a broker that stops may wait for others to take over. It takes milliseconds.
-const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long the operator waits at a start for the brokers that were there before. It takes milliseconds.
+const RETURN: Duration = Duration::from_secs(10);
 /// How long a start waits for the brokers to know each other. It takes milliseconds.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
@@ -66,11 +70,17 @@ impl Laptop {
         let client = server.client(NAMESPACE);
         let brokers = ensure_cluster(client.clone(), options).await?;
 
+        let here = if options.apart { 0 } else { brokers };
+        let former = FormerSessions::of(client.clone(), here).await?;
         let operator = Stoppable::spawn({
             let client = client.clone();
-            |stop| async move { ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop).await }
+            |mut stop| async move {
+                tokio::select! {
+                    () = former.replaced() => ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop).await,
+                    () = &mut stop => {}
+                }
+            }
         });
-        let here = if options.apart { 0 } else { brokers };
         let starting = (0..here).map(|id| Node::start(config(options, id, brokers), client.clone()));
         let mut nodes = Vec::new();
         let mut failed = None;
@@ -82,7 +92,8 @@ impl Laptop {
         }
         if let Some(error) = failed {
             for node in nodes {
-                node.stop(Duration::ZERO).await;
+                // Why the start fails is told already.
+                let _ = node.close().await;
             }
             operator.stop().await;
             return Err(error.into());
@@ -105,11 +116,16 @@ impl Laptop {
         if failing.is_empty() { std::future::pending().await } else { futures::future::select_all(failing).await.0 }
     }
 
-    /// Stops in the opposite order: nothing acknowledged needs recovery. Not cancellation safe.
-    pub async fn stop(self) {
-        futures::future::join_all(self.nodes.into_iter().map(|node| node.stop(HAND_OVER))).await;
+    /// Stops everything: nothing acknowledged needs recovery. Not cancellation safe.
+    ///
+    /// # Errors
+    /// When a broker's disk fails meanwhile; everything has stopped all the same.
+    pub async fn stop(self) -> Result<(), DiskFailed> {
+        // The operator first: brokers that all stop have nobody to hand over to, and what leads now can lead at the next start.
         self.operator.stop().await;
+        let stopped = futures::future::join_all(self.nodes.into_iter().map(Node::close)).await;
         self.api_port.stop().await;
+        stopped.into_iter().collect()
     }
 }
 
@@ -225,6 +241,45 @@ fn advertised_host(options: &LaptopOptions) -> String {
         // "Everywhere" is no address to connect to.
         None if options.kafka.ip().is_unspecified() => "localhost".to_owned(),
         None => options.kafka.ip().to_string(),
+    }
+}
+
+/// The brokers' Leases as the last run of this program left them.
+struct FormerSessions {
+    leases: Api<Lease>,
+    /// Who held each Lease; `None`: it was released.
+    holders: BTreeMap<String, Option<String>>,
+}
+
+impl FormerSessions {
+    async fn of(client: Client, brokers: u16) -> anyhow::Result<FormerSessions> {
+        let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
+        let mut holders = BTreeMap::new();
+        for id in 0..brokers {
+            let name = names::broker(CLUSTER, BrokerId(i32::from(id)));
+            if let Some(lease) = leases.get_opt(&name).await? {
+                holders.insert(name, lease.spec.and_then(|spec| spec.holder_identity));
+            }
+        }
+        Ok(FormerSessions { leases, holders })
+    }
+
+    /// Waits until each of these brokers holds its Lease again, for a while at most. An operator that looked before would take
+    /// brokers that are just starting for dead, and move what they lead.
+    async fn replaced(self) {
+        let (seen, mut sightings) = watch::channel(Sightings::new());
+        let set_backs = SetBacks::default();
+        let selector = format!("{}={CLUSTER}", names::CLUSTER_LABEL);
+        let is_replaced = |(name, former): (&String, &Option<String>), seen: &Sightings| {
+            seen.get(name).is_some_and(|sighting| sighting.holder.is_some() && sighting.holder != *former)
+        };
+        let all = |seen: &Sightings| self.holders.iter().all(|one| is_replaced(one, seen));
+        tokio::select! {
+            () = lease::observe(self.leases.clone(), &selector, seen, &set_backs) => {}
+            waited = tokio::time::timeout(RETURN, sightings.wait_for(all)) => if waited.is_err() {
+                tracing::warn!("some brokers of the last run have not come back; the operator starts without them");
+            },
+        }
     }
 }
 

@@ -7,9 +7,11 @@
 //! - [`check`]: a client that sees whether a cluster works
 //! - [`objects`]: brokers' copies of objects that were lost
 //! - [`limits`]: what the process may use
+//! - [`everywhere`]: "every address", of IPv4 and IPv6
 
 mod broker;
 mod check;
+mod everywhere;
 mod laptop;
 mod limits;
 mod objects;
@@ -20,6 +22,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use ottla_broker::loggers;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -37,9 +40,7 @@ fn main() -> ExitCode {
     let options = CommandLine::parse();
     // On a laptop somebody reads along; a pod's log is read afterwards. kube_client says again what we say.
     let verbosity = if options.part.is_some() { "info,kube_client=off" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(verbosity));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    log(verbosity);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -57,6 +58,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what RUST_LOG says, or else what `verbosity` says, until somebody changes the loggers' levels.
+fn log(verbosity: &str) {
+    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| EnvFilter::try_new(text).is_ok());
+    let directives = from_environment.unwrap_or_else(|| verbosity.to_owned());
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours);
+    let log = log.with_env_filter(EnvFilter::new(&directives)).with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    let apply = move |directives: &str| {
+        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    };
+    loggers::install(&directives, Box::new(apply));
 }
 
 async fn run(options: CommandLine) -> anyhow::Result<()> {
@@ -88,6 +105,5 @@ async fn run_laptop(options: &LaptopOptions, stopped: impl Future<Output = ()>) 
         () = stopped => {}
         failed = laptop.disk_failed() => return Err(failed.into()),
     }
-    laptop.stop().await;
-    Ok(())
+    Ok(laptop.stop().await?)
 }

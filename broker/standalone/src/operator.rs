@@ -2,7 +2,8 @@
 
 use ottla_operator::operator;
 
-use crate::options::OperatorOptions;
+use crate::everywhere::everywhere;
+use crate::options::{OperatorOptions, User};
 
 /// Operates until `stopped`.
 ///
@@ -10,7 +11,8 @@ use crate::options::OperatorOptions;
 /// Without a Kubernetes cluster around it, or as the operator says.
 pub async fn run(options: OperatorOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let client = crate::broker::client().await?;
-    let OperatorOptions { http, pod_ip, namespace, watch_namespaces, broker_image } = options;
-    let options = operator::Options { http, pod_ip, namespace, watch_namespaces, broker_image };
+    let OperatorOptions { http, pod_ip, namespace, watch_namespaces, broker_image, broker_user } = options;
+    let (http, User(broker_user)) = (everywhere(http), broker_user);
+    let options = operator::Options { http, pod_ip, namespace, watch_namespaces, broker_image, broker_user };
     Ok(operator::run(client, options, stopped).await?)
 }

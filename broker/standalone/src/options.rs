@@ -37,6 +37,10 @@ pub enum Part {
     /// Without arguments, in a broker's pod, it prints that broker's copy. With copies it prints objects for `kubectl create`, which leaves
     /// objects that exist as they are and says so (AlreadyExists). KafkaTopics that were applied again meanwhile wait for their
     /// assignments.
+    ///
+    /// When the KafkaCluster's condition SetBack says Forked, the Kubernetes API was restored from a backup and changed before brokers were
+    /// heard. Brokers go on with what they had. To make that what Kubernetes says, too, gather the copies as above, delete the
+    /// KafkaAssignments that hold the partitions that the condition names (brokers serve on), and create them from the copies.
     #[command(verbatim_doc_comment)]
     Objects(ObjectsOptions),
 }
@@ -104,7 +108,7 @@ pub struct BrokerOptions {
 /// `ottla operator`.
 #[derive(Clone, Debug, Args)]
 pub struct OperatorOptions {
-    /// Where Prometheus scrapes and the kubelet probes.
+    /// Where Prometheus scrapes and the kubelet probes; 0.0.0.0 stands for every address, of IPv6 too.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
 
@@ -120,9 +124,27 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "NAMES", env = "OTTLA_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// The image of the brokers' pods.
+    /// The image of the brokers' pods, in clusters that are new and name none.
     #[arg(long, value_name = "IMAGE", env = "OTTLA_BROKER_IMAGE")]
     pub broker_image: String,
+
+    /// The user, and group, that brokers run as. Empty: the platform chooses, as OpenShift does.
+    #[arg(long, value_name = "UID", env = "OTTLA_BROKER_USER", default_value = "65532", value_parser = parse_user)]
+    pub broker_user: User,
+}
+
+/// A user's number; none: the platform chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User(pub Option<i64>);
+
+fn parse_user(text: &str) -> Result<User, String> {
+    if text.is_empty() {
+        return Ok(User(None));
+    }
+    match text.parse() {
+        Ok(number @ 1..) => Ok(User(Some(number))),
+        _ => Err("give the number of a user that is not root, or nothing".to_owned()),
+    }
 }
 
 /// `ottla check`.

@@ -143,18 +143,33 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Client::on(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    pub fn on(stream: TcpStream) -> Client {
         Client { stream, next_correlation_id: 0 }
     }
 
     pub async fn send<R: RequestMessage>(&mut self, version: i16, request: &R) {
+        self.try_send(version, request).await.unwrap();
+    }
+
+    async fn try_send<R: RequestMessage>(&mut self, version: i16, request: &R) -> std::io::Result<()> {
         let client_id = Str::from("test");
         let frame = encode_request(self.next_correlation_id, Some(&client_id), version, request);
         self.next_correlation_id += 1;
         for chunk in frame.into_chunks() {
             let Chunk::Bytes(bytes) = chunk else { panic!("a request is memory") };
-            self.stream.write_all(&bytes).await.unwrap();
+            self.stream.write_all(&bytes).await?;
         }
+        Ok(())
+    }
+
+    /// For brokers that may stop meanwhile.
+    pub async fn try_call<R: RequestMessage>(&mut self, version: i16, request: &R) -> std::io::Result<R::Response> {
+        self.try_send(version, request).await?;
+        let frame = self.frame().await?;
+        Ok(decode_response::<R>(version, frame).unwrap().1)
     }
 
     pub async fn frame(&mut self) -> std::io::Result<Bytes> {

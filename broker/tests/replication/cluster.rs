@@ -39,6 +39,7 @@ pub struct Objects {
 pub struct Cluster {
     pub objects: Arc<Mutex<Objects>>,
     pub topic_id: Uuid,
+    pub topic_name: &'static str,
     pub topic_config: BTreeMap<String, String>,
     pub images: watch::Sender<Arc<ClusterImage>>,
     pub brokers: BTreeMap<i32, Running>,
@@ -75,6 +76,11 @@ pub fn life(broker: i32) -> i64 {
 impl Cluster {
     /// Three brokers, of which 0 leads and all are in sync.
     pub async fn start(topic_config: &[(&str, &str)]) -> Cluster {
+        Cluster::start_of("t", topic_config).await
+    }
+
+    /// The same with another name for the topic.
+    pub async fn start_of(topic_name: &'static str, topic_config: &[(&str, &str)]) -> Cluster {
         let ids = [0, 1, 2];
         let assignment = Assignment {
             partition: 0,
@@ -98,6 +104,7 @@ impl Cluster {
         let mut cluster = Cluster {
             objects: Arc::new(Mutex::new(objects)),
             topic_id: Uuid::new_v4(),
+            topic_name,
             topic_config: topic_config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             images: watch::Sender::new(Arc::default()),
             brokers: BTreeMap::new(),
@@ -176,7 +183,7 @@ impl Cluster {
         let settings = Arc::new(TopicSettings::resolve(&self.topic_config, &BrokerSettings::default()));
         Topic {
             id: self.topic_id,
-            name: "t".into(),
+            name: self.topic_name.into(),
             config: self.topic_config.clone(),
             settings,
             partitions: vec![assignment],
@@ -207,7 +214,7 @@ impl Cluster {
                 inter_broker_listener: LISTENER.into(),
                 brokers: objects.ports.iter().map(broker).collect(),
                 topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
-                topics: [(topic.id, Arc::new(topic))].into(),
+                topics: [(topic.id, Arc::new(topic))].into_iter().collect(),
                 settings: objects.settings.clone(),
                 ..ClusterImage::default()
             }
@@ -362,12 +369,20 @@ impl Cluster {
         seen
     }
 
-    /// The bytes of a broker's only segment.
+    /// The bytes of a broker's segments; replicas whose logs were cut begin new ones where others do not.
     pub fn log(&self, id: i32) -> Vec<u8> {
-        let bytes = std::fs::read(self.data[&id].path().join("t-0/00000000000000000000.log")).unwrap_or_default();
-        let whole = ottla_batch::Batches::new(bytes.clone().into()).map_while(Result::ok);
-        let len: usize = whole.map(|batch| batch.bytes().len()).sum();
-        bytes[..len].to_vec()
+        let files =
+            std::fs::read_dir(self.data[&id].path().join(format!("{}-0", self.topic_name))).into_iter().flatten();
+        let mut segments: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        segments.sort();
+        let mut log = Vec::new();
+        for bytes in segments.iter().map(|path| std::fs::read(path).unwrap_or_default()) {
+            let whole = ottla_batch::Batches::new(bytes.clone().into()).map_while(Result::ok);
+            let len: usize = whole.map(|batch| batch.bytes().len()).sum();
+            log.extend_from_slice(&bytes[..len]);
+        }
+        log
     }
 
     pub async fn all_alike(&self, ids: &[i32]) {

@@ -41,6 +41,27 @@ async fn a_follower_whose_end_the_leader_no_longer_has_starts_anew() {
 }
 
 #[tokio::test]
+async fn deleted_records_are_gone_from_every_in_sync_replica_when_that_is_acknowledged() {
+    let cluster = Cluster::start(&[]).await;
+    for n in 0..5 {
+        cluster.produce(0, &["gone", "gone", "kept"]).await;
+        let offset = 3 * n + 2;
+        let topic = DeleteRecordsTopic {
+            name: "t".into(),
+            partitions: vec![DeleteRecordsPartition { partition_index: 0, offset }],
+        };
+        let mut client = cluster.client(0).await;
+        let deleted = client.call(2, &DeleteRecordsRequest { topics: vec![topic], timeout_ms: 60_000 }).await;
+        let partition = &deleted.topics[0].partitions[0];
+        assert_eq!((partition.error_code, partition.low_watermark), (ErrorCode::NONE, offset));
+        for member in cluster.isr() {
+            let standing = cluster.brokers[&member.broker.0].broker.replicas().all()[0].standing();
+            assert_eq!(standing.log_start, offset, "{member:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_is_sent_to_the_replica_in_its_rack_and_reads_there_what_is_committed() {
     let cluster = Cluster::start(&[]).await;
     cluster.produce(0, &["x"]).await;

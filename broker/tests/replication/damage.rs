@@ -70,6 +70,61 @@ async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_anew() {
     assert_eq!(cluster.seen(0).await, ["kept", "next", "last"]);
 }
 
+/// While the broker is down somebody removes what a log holds; the directory is the same otherwise.
+#[tokio::test]
+async fn a_leader_whose_log_lost_its_tail_or_its_folder_hands_over_and_copies_it_anew() {
+    let tail: fn(&Cluster) = |cluster| {
+        let kept = cluster.log(0).len() / 2;
+        fs::write(segment(cluster, 0), &cluster.log(0)[..kept]).unwrap();
+    };
+    let folder: fn(&Cluster) = |cluster| fs::remove_dir_all(cluster.dir(0).join("t-0")).unwrap();
+    for (what, lose) in [("tail", tail), ("folder", folder)] {
+        let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+        for value in ["one", "two"] {
+            cluster.produce(0, &[value]).await;
+        }
+        cluster.all_alike(&[0, 1, 2]).await;
+        cluster.stop(0).await;
+        lose(&cluster);
+        cluster.run(0, life(0), true).await;
+        until("it says so", || cluster.objects.lock().assignment.leader.is_none()).await;
+        heal(&cluster);
+        let leader = cluster.objects.lock().assignment.leader;
+        assert_eq!(
+            (leader, cluster.isr()),
+            (Some(BrokerId(1)), vec![member(1, life(1)), member(2, life(2))]),
+            "{what}"
+        );
+        cluster.produce(1, &["next"]).await;
+        until("it is back in sync", || cluster.isr().contains(&member(0, life(0)))).await;
+        cluster.all_alike(&[0, 1, 2]).await;
+        cluster.elect(0);
+        cluster.produce(0, &["last"]).await;
+        assert_eq!(cluster.seen(0).await, ["one", "two", "next", "last"], "{what}");
+    }
+}
+
+/// It is not in sync, but may be about to be: its leader has heard how far it had got.
+#[tokio::test]
+async fn a_follower_whose_folder_is_gone_joins_in_a_new_leader_epoch() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.leave_open_whether_2_is_in_sync().await;
+    until("it knows what is committed", || {
+        cluster.brokers[&2].broker.replicas().all().iter().any(|partition| partition.high_watermark.get() == 1)
+    })
+    .await;
+    cluster.stop(2).await;
+    let known = fs::read_to_string(cluster.dir(2).join("replication-offset-checkpoint")).unwrap();
+    assert!(known.contains("t 0 1"), "{known}");
+    fs::remove_dir_all(cluster.dir(2).join("t-0")).unwrap();
+    cluster.objects.lock().grants = true;
+    let epoch = cluster.objects.lock().assignment.leader_epoch;
+    cluster.run(2, life(2), true).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+    assert!(cluster.objects.lock().assignment.leader_epoch > epoch, "what it had before does not count");
+    cluster.all_alike(&[0, 2]).await;
+}
+
 #[tokio::test]
 async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_anew_at_the_floor_too() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "3")]).await;

@@ -181,7 +181,7 @@ async fn a_leader_that_is_cut_off_and_deserted_gives_way_until_a_follower_is_bac
 }
 
 #[tokio::test]
-async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_told_that_it_does_not_lead() {
+async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_answered_when_all_have_it() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["safe"]).await;
     cluster.stop(2).await;
@@ -190,8 +190,12 @@ async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_told_that_it_d
     client.send(13, &cluster.produce_request(-1, 60_000, &["waits"])).await;
     until("it is appended", || values(&Bytes::from(cluster.log(0)).into()) == ["safe", "waits"]).await;
     cluster.elect(0);
+    cluster.run(1, life(1), true).await;
+    cluster.run(2, life(2), true).await;
     let (_, response) = client.receive::<ProduceRequest>(13).await;
-    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let answer = &response.responses[0].partition_responses[0];
+    assert_eq!((answer.error_code, answer.base_offset), (ErrorCode::NONE, 1), "as in Kafka when a reassignment ends");
+    cluster.all_alike(&[0, 1, 2]).await;
 }
 
 #[tokio::test]

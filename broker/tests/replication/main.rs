@@ -7,5 +7,6 @@ mod common;
 mod copies;
 mod damage;
 mod fail_over;
+mod groups;
 mod in_sync;
 mod throttle;

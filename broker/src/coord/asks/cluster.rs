@@ -2,43 +2,70 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::PostParams;
+use ottla_crds::change;
 use ottla_wire::ErrorCode;
 
 use super::{Desk, Failed, Granted, refuse};
-use crate::ask::{PRODUCER_ID_BLOCK, Swap};
+use crate::ask::{PRODUCER_ID_BLOCK, Swap, Whose};
 
 impl Desk {
-    /// Makes the difference between `from` and `to` in the spec, which holds a part of `from` in words of its own.
+    /// Makes the brokers' settings `to`, where they are still `from`.
     pub(super) async fn set_broker_config(
+        &self,
+        whose: Whose,
+        from: &BTreeMap<String, String>,
+        to: &BTreeMap<String, String>,
+    ) -> Result<Granted<Swap>, Failed> {
+        match whose {
+            Whose::All => self.set_config_of_all(from, to).await,
+            Whose::Own => self.set_own_config(from, to).await,
+        }
+    }
+
+    async fn set_own_config(
         &self,
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
     ) -> Result<Granted<Swap>, Failed> {
-        let mut cluster = self.clusters.get(&self.cluster_name).await?;
+        let read = self.clusters.get(&self.cluster_name).await?;
+        let mut cluster = read.clone();
+        if cluster.spec.brokers.own_config(self.me) != *from {
+            return Ok(Granted::at_once(Swap::Moved));
+        }
+        cluster.spec.brokers.set_own_config(self.me, to.clone());
+        change::swap(&self.clusters, &read, &cluster).await?;
+        let shown = to.clone();
+        Ok(Granted::when(Swap::Done, move |image| *image.settings.own_config() == shown))
+    }
+
+    async fn set_config_of_all(
+        &self,
+        from: &BTreeMap<String, String>,
+        to: &BTreeMap<String, String>,
+    ) -> Result<Granted<Swap>, Failed> {
+        let read = self.clusters.get(&self.cluster_name).await?;
+        let mut cluster = read.clone();
         if cluster.spec.broker_config() != *from {
             return Ok(Granted::at_once(Swap::Moved));
         }
-        cluster.spec.config.retain(|name, _| to.contains_key(name));
-        for (name, value) in to.iter().filter(|(name, value)| from.get(*name) != Some(value)) {
-            cluster.spec.config.insert(name.clone(), value.clone());
-        }
+        cluster.spec.set_broker_config(to);
         let shown = cluster.spec.broker_config();
-        self.clusters.replace(&self.cluster_name, &PostParams::default(), &cluster).await?;
+        change::swap(&self.clusters, &read, &cluster).await?;
         Ok(Granted::when(Swap::Done, move |image| *image.settings.config() == shown))
     }
 
     /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again does not tell
     /// what was taken before: this broker knows.
     pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, Failed> {
-        let mut cluster = self.clusters.get(&self.cluster_name).await?;
+        let read = self.clusters.get(&self.cluster_name).await?;
+        let mut cluster = read.clone();
         let status = cluster.status.get_or_insert_default();
         let first = status.next_producer_id_block.max(self.known.borrow().next_producer_id_block()).unwrap_or(0);
         let Some(next) = first.checked_add(PRODUCER_ID_BLOCK) else {
             return Err(refuse(ErrorCode::UNKNOWN_SERVER_ERROR, "producer ids are exhausted"));
         };
         status.next_producer_id_block = Some(next);
-        self.clusters.replace_status(&self.cluster_name, &PostParams::default(), &cluster).await?;
+        change::swap_status(&self.clusters, &read, &cluster).await?;
         Ok(Granted::at_once(first))
     }
 }

@@ -1,6 +1,6 @@
 //! The broker's own word in assignments: what it still has, what it no longer has.
 
-use ottla_crds::assignment::{Assignment, RecoveryReport, Refusal};
+use ottla_crds::assignment::{Age, Assignment, RecoveryReport, Refusal};
 use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
 use uuid::Uuid;
 
@@ -37,9 +37,25 @@ impl Desk {
         transition: impl Fn(&Assignment) -> Result<Assignment, Refusal>,
     ) -> Result<(), Failed> {
         let Some((object, entry)) = self.entry(topic_id, partition).await? else { return Ok(()) };
+        if !self.follows_from_known(topic_id, &entry)? {
+            return Ok(());
+        }
         let Ok(next) = transition(&entry) else { return Ok(()) };
         let stale = change::write(&self.assignments, &object, &[next]).await?;
         if stale.is_empty() { Ok(()) } else { Err(Failed::Again) }
+    }
+
+    /// Whether an entry that was read follows from what this broker knows. Of an older one an API server that was set back tells: it is put
+    /// back first. Of a fork nothing is said.
+    fn follows_from_known(&self, topic_id: Uuid, entry: &Assignment) -> Result<bool, Failed> {
+        let image = self.images.borrow().clone();
+        let topic = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id));
+        let known = topic.and_then(|topic| topic.partitions.iter().find(|known| known.partition == entry.partition));
+        match known.map(|known| entry.age(known)) {
+            Some(Age::Older) => Err(Failed::Again),
+            Some(Age::Forked) => Ok(false),
+            Some(Age::Same | Age::Newer) | None => Ok(true),
+        }
     }
 
     /// The entry of a partition, read consistently, if it still exists.

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use ottla_crds::assignment::Assignment;
+use ottla_crds::change::why;
 use ottla_crds::{PARTITIONS_PER_OBJECT, change};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -118,7 +119,7 @@ impl Desk {
 
     fn retried(&self, error: Failed, changes: Vec<Change>) -> Vec<Change> {
         if let Failed::Api(error) = error {
-            tracing::warn!(%error, "failed to change in-sync replicas: trying again");
+            tracing::warn!(error = why(&error), "failed to change in-sync replicas: trying again");
         }
         changes
     }

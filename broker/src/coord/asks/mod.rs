@@ -1,6 +1,7 @@
 //! The broker's asks, carried out on the cluster's objects.
 //!
 //! - [`topics`]: create, delete, grow, settings
+//! - [`unheard`]: refusals that no client hears of
 //! - [`entries`]: the broker's own word in assignments
 //! - [`isr`]: changes of in-sync replicas, many in one write
 //! - [`cluster`]: broker settings and producer ids
@@ -17,10 +18,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::{Api, Client};
 use ottla_crds::assignment::RecoveryReport;
+use ottla_crds::change::why;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_wire::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use self::unheard::Unheard;
 use super::known::Known;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
@@ -30,6 +33,7 @@ mod cluster;
 mod entries;
 mod isr;
 mod topics;
+mod unheard;
 
 /// Asks that are carried out, or wait until the image shows them.
 const AT_ONCE: usize = 1024;
@@ -55,6 +59,7 @@ pub(super) struct Desk {
     pub known: watch::Receiver<Known>,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
+    unheard: Unheard,
 }
 
 /// Why a try did not grant an ask.
@@ -105,6 +110,7 @@ impl Desk {
             known,
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
+            unheard: Unheard::default(),
         }
     }
 
@@ -126,7 +132,17 @@ impl Desk {
 
     async fn grant(&self, ask: Ask) {
         match ask {
-            Ask::CreateTopic { topic, answer } => self.answer(answer, async || self.create_topic(&topic).await).await,
+            Ask::CreateTopic { topic, answer } => {
+                let on_first_use = answer.is_closed();
+                let attempt = async || {
+                    let created = self.create_topic(&topic).await;
+                    if let (true, Err(Failed::Refused(why))) = (on_first_use, &created) {
+                        self.unheard.tell(&topic.name, why);
+                    }
+                    created
+                };
+                self.answer(answer, attempt).await;
+            }
             Ask::DeleteTopic { topic_id, answer } => {
                 self.answer(answer, async || self.delete_topic(topic_id).await).await
             }
@@ -142,8 +158,8 @@ impl Desk {
             Ask::SetTopicConfig { topic_id, from, to, answer } => {
                 self.answer(answer, async || self.set_topic_config(topic_id, &from, &to).await).await;
             }
-            Ask::SetBrokerConfig { from, to, answer } => {
-                self.answer(answer, async || self.set_broker_config(&from, &to).await).await;
+            Ask::SetBrokerConfig { whose, from, to, answer } => {
+                self.answer(answer, async || self.set_broker_config(whose, &from, &to).await).await;
             }
             Ask::ProducerIds { answer } => self.answer(answer, async || self.producer_ids().await).await,
             Ask::ChangeIsr { topic_id, next, answer } => {
@@ -176,7 +192,7 @@ impl Desk {
                 }
                 Err(Failed::Again) => {}
                 Err(Failed::Api(error)) => {
-                    tracing::warn!(%error, "failed to change the cluster's objects: trying again")
+                    tracing::warn!(error = why(&error), "failed to change the cluster's objects: trying again")
                 }
             }
             if answer.is_closed() && env::now() > until {
@@ -214,7 +230,7 @@ impl Desk {
                     return;
                 }
                 Err(Failed::Api(error)) => {
-                    tracing::warn!(%error, "failed to change the cluster's objects: trying again")
+                    tracing::warn!(error = why(&error), "failed to change the cluster's objects: trying again")
                 }
             }
             env::sleep_until(env::now() + pause).await;

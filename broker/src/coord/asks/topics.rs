@@ -1,10 +1,11 @@
 //! What Kafka's admin API asks of topics: changes of KafkaTopic objects, as `kubectl` would make them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, PreferredElection, names};
+use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, PreferredElection, change, names};
 use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
@@ -13,19 +14,26 @@ use crate::ask::{NewTopic, Refused, Swap};
 use crate::env;
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic};
 
+/// How long a topic whose object is gone may be in the image: its tombstone comes before its object goes.
+const GOING: Duration = Duration::from_secs(1);
+
 impl Desk {
     pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
         let image = self.images.borrow().clone();
+        let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
         let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
         // This broker is one, also where the image does not show it yet.
-        let brokers = image.brokers.len().max(1);
+        let brokers = image.members().count().max(1);
         if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
             let message = format!("Unable to replicate the partition {factor} time(s): there are {brokers} broker(s).");
             return Err(refuse(ErrorCode::INVALID_REPLICATION_FACTOR, message));
         }
-        let created = self.create_object(wanted).await?;
+        if let Some(other) = image.colliding(&wanted.name) {
+            let message = format!("Topic '{}' collides with existing topic: {other}", wanted.name);
+            return Err(refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+        }
+        let created = self.create_object(wanted, partitions, factor).await?;
         let uid = created.uid().and_then(|uid| Uuid::parse_str(&uid).ok()).unwrap_or_default();
-        let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
         let (name, config) = (wanted.name.clone(), wanted.config.clone());
         // The topic's id is its object's uid: the image is of this topic, not of one that had the name before.
         Ok(Granted::when(uid, move |image| {
@@ -35,15 +43,16 @@ impl Desk {
         }))
     }
 
-    async fn create_object(&self, wanted: &NewTopic) -> Result<KafkaTopic, Failed> {
+    /// With the defaults of this moment: what is answered and waited for is what the object says, whoever changes them meanwhile.
+    async fn create_object(&self, wanted: &NewTopic, partitions: i32, factor: i16) -> Result<KafkaTopic, Failed> {
         let mut name = names::topic(&self.cluster_name, &wanted.name);
         let suffixed = names::topic_with_suffix(&self.cluster_name, &wanted.name);
         loop {
             let spec = KafkaTopicSpec {
                 cluster_ref: ClusterRef { name: self.cluster_name.clone() },
                 topic_name: (name != *wanted.name).then(|| wanted.name.to_string()),
-                partitions: wanted.partitions,
-                replication_factor: wanted.replication_factor.map(i32::from),
+                partitions: Some(partitions),
+                replication_factor: Some(i32::from(factor)),
                 placement: placement(0, &wanted.assignments),
                 config: wanted.config.clone(),
                 ..KafkaTopicSpec::default()
@@ -96,7 +105,8 @@ impl Desk {
         count: i32,
         assignments: &[Vec<BrokerId>],
     ) -> Result<Granted<()>, Failed> {
-        let mut topic = self.object(topic_id).await?;
+        let read = self.object(topic_id).await?;
+        let mut topic = read.clone();
         let first = count - assignments.len() as i32;
         let placement = placement(first, assignments);
         let grown = topic.spec.partitions.is_some_and(|partitions| partitions >= count);
@@ -108,7 +118,7 @@ impl Desk {
             }
             topic.spec.partitions = Some(count);
             topic.spec.placement.extend(placement);
-            self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+            self.swap(&read, &topic).await?;
         }
         Ok(Granted::when((), move |image| image.topics.get(&topic_id).is_some_and(|topic| is_led(topic, count))))
     }
@@ -118,7 +128,8 @@ impl Desk {
         topic_id: Uuid,
         targets: &BTreeMap<i32, Vec<BrokerId>>,
     ) -> Result<Granted<()>, Failed> {
-        let mut topic = self.object(topic_id).await?;
+        let read = self.object(topic_id).await?;
+        let mut topic = read.clone();
         let before = topic.spec.placement.clone();
         topic.spec.placement.retain(|placement| !targets.contains_key(&placement.partition));
         let wanted =
@@ -126,7 +137,7 @@ impl Desk {
         topic.spec.placement.extend(wanted);
         topic.spec.placement.sort_by_key(|placement| placement.partition);
         if topic.spec.placement != before {
-            self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+            self.swap(&read, &topic).await?;
         }
         let targets = targets.clone();
         Ok(Granted::when((), move |image| {
@@ -137,14 +148,15 @@ impl Desk {
     }
 
     pub(super) async fn elect_preferred(&self, topic_id: Uuid, partitions: &[i32]) -> Result<Granted<()>, Failed> {
-        let mut topic = self.object(topic_id).await?;
+        let read = self.object(topic_id).await?;
+        let mut topic = read.clone();
         let held = topic.status.as_ref().and_then(|status| status.preferred_election.as_ref());
         let waiting = topic.spec.preferred_election.take().filter(|wish| held != Some(&wish.id));
         let mut together: BTreeSet<i32> = waiting.into_iter().flat_map(|wish| wish.partitions).collect();
         together.extend(partitions);
         let id = env::random_uuid().to_string();
         topic.spec.preferred_election = Some(PreferredElection { id, partitions: together.into_iter().collect() });
-        self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        self.swap(&read, &topic).await?;
         let partitions = partitions.to_vec();
         Ok(Granted::when((), move |image| {
             all_entries(image, topic_id, partitions.iter().map(|p| (*p, ())), |entry, ()| {
@@ -159,12 +171,13 @@ impl Desk {
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
     ) -> Result<Granted<Swap>, Failed> {
-        let mut topic = self.object(topic_id).await?;
+        let read = self.object(topic_id).await?;
+        let mut topic = read.clone();
         if topic.spec.config != *from {
             return Ok(Granted::at_once(Swap::Moved));
         }
         topic.spec.config.clone_from(to);
-        self.topics.replace(&topic.name_any(), &PostParams::default(), &topic).await?;
+        self.swap(&read, &topic).await?;
         let to = to.clone();
         Ok(Granted::when(Swap::Done, move |image| image.topics.get(&topic_id).is_none_or(|topic| topic.config == to)))
     }
@@ -184,10 +197,30 @@ impl Desk {
         let mut objects = self.topics.list(&of_cluster).await?.items;
         objects.retain(speaks);
         objects.sort_by_key(|object| (!is_placed(object, topic_id), object.creation_timestamp(), object.uid()));
-        objects.into_iter().next().ok_or_else(|| {
-            let message = format!("No KafkaTopic speaks for the topic {}: make one to take it over.", topic.name);
-            refuse(ErrorCode::POLICY_VIOLATION, message)
-        })
+        match objects.into_iter().next() {
+            Some(object) => Ok(object),
+            None => Err(self.without_object(topic).await),
+        }
+    }
+
+    /// Why no object speaks for a topic: it is being deleted, which the image shows in a moment, or it was made to stay without.
+    async fn without_object(&self, topic: &Topic) -> Failed {
+        let mut images = self.images.clone();
+        let gone = images.wait_for(|image| !image.topics.contains_key(&topic.id));
+        if tokio::time::timeout(GOING, gone).await.is_ok() {
+            return Failed::Refused(Refused::unknown_topic_id());
+        }
+        let message = format!("No KafkaTopic speaks for the topic {}: make one to take it over.", topic.name);
+        refuse(ErrorCode::POLICY_VIOLATION, message)
+    }
+
+    /// Makes `topic` of the object that was read. One that was deleted meanwhile is looked for again.
+    async fn swap(&self, read: &KafkaTopic, topic: &KafkaTopic) -> Result<(), Failed> {
+        match change::swap(&self.topics, read, topic).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failed::Again),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn is_ours(&self, object: &KafkaTopic) -> bool {

@@ -97,6 +97,7 @@ impl Connection {
 
 async fn in_time<T, E: Into<CallError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, CallError> {
     tokio::select! {
+        biased;
         done = work => done.map_err(Into::into),
         () = env::sleep_until(env::now() + PATIENCE) => Err(CallError::Silent),
     }

@@ -119,6 +119,7 @@ impl Fetcher {
                 let until = rounds.resting.next(now).into_iter().chain(has_room).min();
                 let until = until.unwrap_or(now + work.settings.replica_fetch_backoff);
                 tokio::select! {
+                    biased;
                     () = env::sleep_until(until) => continue,
                     () = news(&mut self.todo, work) => return Ok(()),
                 }
@@ -151,6 +152,7 @@ impl Fetcher {
                 Standing::InDoubt | Standing::Missed => (Standing::Missed, GRACE),
             };
             tokio::select! {
+                biased;
                 given = &mut leader => return Some(given),
                 () = news(&mut self.todo, work) => return None,
                 () = env::sleep_until(due + after), if self.standing != Standing::Missed => {

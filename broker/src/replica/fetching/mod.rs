@@ -31,7 +31,7 @@ pub struct Fetchers {
     me: Me,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
-    running: Mutex<HashMap<FetcherId, Running>>,
+    running: Mutex<BTreeMap<FetcherId, Running>>,
     /// All of them together keep to `follower.replication.throttled.rate`.
     throttle: Arc<Mutex<Throttle>>,
     silent: Silent,
@@ -156,7 +156,7 @@ impl Fetchers {
     /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
     /// control runtime.
     pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
-        let mut wanted: HashMap<FetcherId, Work> = HashMap::new();
+        let mut wanted: BTreeMap<FetcherId, Work> = BTreeMap::new();
         let fetchers = image.settings.num_replica_fetchers.max(1);
         for partition in partitions {
             if let Some((leader, epoch)) = partition.follows() {

@@ -1,7 +1,8 @@
 //! A partition that copies its leader: where it goes on, and what becomes of the leader's answers.
 //!
-//! Always: what is appended follows the log's end, in the leader epoch in which it was asked for; the log is cut only where its
-//! epochs part from the leader's (KIP-101, KIP-279), never back to the high watermark. Blocks on the disk: for worker threads.
+//! Always: what is appended follows the log's end, in the leader epoch in which it was asked for, and is of that epoch or an earlier
+//! one (KAFKA-18723); a fetch acknowledges nothing whose flush is due and has not ended; the log is cut only where its epochs part from
+//! the leader's (KIP-101, KIP-279), never back to the high watermark. Blocks on the disk: for worker threads.
 
 use bytes::Bytes;
 use ottla_batch::{BadBatch, BatchError, Batches, Stamped};
@@ -66,6 +67,20 @@ pub enum FollowError {
     /// The disk is full or failed, or the batches don't follow the log's end.
     #[error("failed to append what the leader sent: {0}")]
     Append(#[from] ottla_log::AppendError),
+    /// The leader's log has changed since it was asked: it does not lead in that epoch any more, or never did.
+    #[error(
+        "the leader sent a batch of epoch {found} at offset {offset}, after epoch {last}, in answer to epoch {asked}"
+    )]
+    OtherEpoch {
+        /// The batch's epoch.
+        found: i32,
+        /// Its first offset.
+        offset: i64,
+        /// The epoch of the batch before it.
+        last: i32,
+        /// The epoch in which this follower asked.
+        asked: i32,
+    },
     /// The log could not be cut.
     #[error("failed to cut the log: {0}")]
     Cut(#[from] LogError),
@@ -99,9 +114,13 @@ impl Partition {
         }
     }
 
-    /// Where to go on, while this broker follows in this epoch.
+    /// Where to go on, while this broker follows in this epoch; none while a flush is due and has not ended, for this acknowledges
+    /// what comes before.
     pub fn next_fetch(&self, leader_epoch: i32) -> Option<NextFetch> {
         let state = self.following(leader_epoch)?;
+        if state.log.recovery_point() < state.flush_due.min(state.log.log_end()) {
+            return None;
+        }
         let Role::Follower(Following { told, .. }) = &state.role else { return None };
         let (last_epoch, offset) = state.last_epoch_and_end();
         let log_start = state.log.log_start();
@@ -114,7 +133,12 @@ impl Partition {
     /// # Errors
     /// See [`FollowError`]; what was good before the error is appended.
     pub fn append_from_leader(&self, asked: &NextFetch, copied: &Copied) -> Result<(), FollowError> {
-        let (batches, bad) = whole_batches(copied.records.clone());
+        let (mut batches, bad) = whole_batches(copied.records.clone());
+        let mut bad = bad.map(FollowError::from);
+        if let Some((good, error)) = leave_other_epochs(&batches, asked) {
+            batches.truncate(good);
+            bad = Some(error);
+        }
         let Some(mut state) = self.still_asking(asked) else { return Ok(()) };
         if let Some(first) = batches.first().map(Stamped::header) {
             let is_empty = state.log.log_start() == asked.offset;
@@ -139,12 +163,15 @@ impl Partition {
         state.log.advance_log_start(log_start).map_err(LogError::from)?;
         let unflushed = state.log.log_end() - self.durable.get();
         let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
+        if must_flush {
+            state.flush_due = state.log.log_end();
+        }
         drop(state);
         if must_flush {
             // The next fetch is the acknowledgement.
-            self.flush();
+            self.flush_and_wait();
         }
-        bad.map_or(Ok(()), |bad| Err(bad.into()))
+        bad.map_or(Ok(()), Err)
     }
 
     /// Cuts the log where it parts from the leader's, which says where its `epoch` ends. The caller writes the checkpoints before
@@ -180,8 +207,15 @@ impl Partition {
     pub fn start_anew(&self, asked: &NextFetch, log_start: i64) -> Result<(), FollowError> {
         let Some(mut state) = self.still_asking(asked).filter(|_| log_start >= 0) else { return Ok(()) };
         let log_end = state.log.log_end();
-        tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
-            "the leader's log does not reach back to this one's end: starting anew");
+        if state.log.log_start() < log_end {
+            tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
+                "the leader has deleted records beyond this replica's last: the replica removes its own and copies from \
+                 the leader's first record on");
+        } else {
+            // A new replica of a partition whose first records are deleted.
+            tracing::debug!(topic = %self.topic, partition = self.number, log_start,
+                "copying begins at the leader's first record");
+        }
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
         anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;
         self.set_back(&state);
@@ -220,4 +254,83 @@ fn whole_batches(records: Bytes) -> (Vec<Stamped>, Option<BadBatch>) {
         }
     }
     (batches, None)
+}
+
+/// How many of the batches may follow on what was asked for, and what is wrong with the next one; none when all may. In one log epochs
+/// never fall, and nobody but the leader of an epoch writes in it.
+fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, FollowError)> {
+    let mut last = asked.last_epoch;
+    for (good, header) in batches.iter().map(Stamped::header).enumerate() {
+        let found = header.partition_leader_epoch;
+        if !(last..=asked.leader_epoch).contains(&found) {
+            let (offset, asked) = (header.base_offset, asked.leader_epoch);
+            return Some((good, FollowError::OtherEpoch { found, offset, last, asked }));
+        }
+        last = found;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Fixture, batch};
+    use super::*;
+
+    /// A batch of one record for each epoch, from offset 0, as a leader sends them.
+    fn records(epochs: &[i32]) -> Bytes {
+        let stamped = (0..).zip(epochs).map(|(offset, epoch)| batch(b'x', 10).stamp(offset, *epoch, None));
+        stamped.flat_map(|batch| batch.slices().map(|slice| slice.to_vec()).concat()).collect()
+    }
+
+    #[test]
+    fn batches_of_an_epoch_in_which_nobody_asked_are_not_appended() {
+        // What a leader of epoch 5 has sent, and how much of it goes into the log.
+        let cases: &[(&[i32], i64)] = &[
+            (&[3, 5, 5], 3),
+            (&[3, 5, 6], 2),
+            (&[6, 6, 6], 0),
+            // It was cut in between, and has copied what a leader before it had written.
+            (&[3, 4, 3], 2),
+        ];
+        for (epochs, end) in cases {
+            let fixture = Fixture::new(&[]);
+            fixture.elect(1, 5);
+            let asked = fixture.partition.next_fetch(5).unwrap();
+            let copied = Copied { records: records(epochs), high_watermark: 3, log_start: 0 };
+            let taken = fixture.partition.append_from_leader(&asked, &copied);
+            assert_eq!(fixture.partition.log_end.get(), *end, "{epochs:?}");
+            assert_eq!(matches!(taken, Err(FollowError::OtherEpoch { .. })), *end < 3, "{epochs:?}");
+            assert_eq!(fixture.partition.high_watermark.get(), *end, "{epochs:?}");
+        }
+    }
+
+    #[test]
+    fn a_follower_acknowledges_nothing_that_is_still_to_be_flushed() {
+        let fixture = Fixture::new(&[("flush.messages", "2")]);
+        fixture.elect(1, 0);
+        let partition = &fixture.partition;
+        let copy_one = || {
+            let asked = partition.next_fetch(0).unwrap();
+            let batch = batch(b'x', 10).stamp(asked.offset, 0, None);
+            let records = batch.slices().map(|slice| slice.to_vec()).concat().into();
+            partition.append_from_leader(&asked, &Copied { records, high_watermark: 0, log_start: 0 }).unwrap();
+        };
+        copy_one();
+        assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(1), "not due yet");
+        // Somebody else flushes while the second record comes.
+        let running = partition.begin_flush().unwrap();
+        std::thread::scope(|threads| {
+            let copying = threads.spawn(copy_one);
+            while partition.log_end.get() < 2 {
+                std::thread::yield_now();
+            }
+            for _ in 0..100 {
+                assert_eq!(partition.next_fetch(0), None);
+                std::thread::yield_now();
+            }
+            partition.run_flushes(running);
+            copying.join().unwrap();
+        });
+        assert_eq!((partition.durable.get(), partition.next_fetch(0).map(|next| next.offset)), (2, Some(2)));
+    }
 }

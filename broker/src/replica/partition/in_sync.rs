@@ -1,5 +1,6 @@
 //! Who is in sync, asked of a partition: followers' fetches come in, changes of the ISR go out.
 
+use super::reading::ReadFrom;
 use super::role::Role;
 use super::{Partition, State};
 use crate::env;
@@ -14,13 +15,15 @@ pub struct IsrChange {
 }
 
 impl Partition {
-    /// A follower asks for what comes after `offset`: so it has everything before.
-    pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, offset: i64) {
+    /// A follower asks for what comes at an offset: so it has everything before, from where its log begins.
+    pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, from: &ReadFrom) {
         let log_end = state.log.log_end();
         let Role::Leader(leadership) = &mut state.role else { return };
-        leadership.fetched(broker, incarnation, offset, log_end, env::now());
+        leadership.fetched(broker, incarnation, from.offset, log_end, env::now());
+        leadership.begins_at(broker, from.log_start);
         let may_join = leadership.may_join(broker, self.high_watermark.get());
         self.advance_high_watermark(state);
+        self.advance_low_watermark(state);
         if may_join {
             // With no room left the next regular look finds it.
             let _ = self.joining.try_send((self.topic_id, self.number));
@@ -61,14 +64,17 @@ impl Partition {
         Some(IsrChange { next, expands })
     }
 
-    /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either.
-    pub fn give_way(&self, cut_off: bool) {
+    /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either. True where that
+    /// has just begun or ended.
+    pub fn give_way(&self, cut_off: bool) -> bool {
         let mut state = self.state.lock();
-        let Role::Leader(leadership) = &mut state.role else { return };
-        if leadership.give_way(cut_off, env::now()) {
-            drop(state);
+        let Role::Leader(leadership) = &mut state.role else { return false };
+        let changed = leadership.give_way(cut_off, env::now());
+        drop(state);
+        if changed {
             self.disturb();
         }
+        changed
     }
 
     /// Whether nobody knows yet what became of a proposal.

@@ -28,12 +28,21 @@ pub struct Leadership {
     maximal: Vec<IsrMember>,
     surroundings: Surroundings,
     began: Instant,
+    led_since: LedSince,
     /// The offset at which this leader epoch starts.
     epoch_start: i64,
     /// How far followers have got in this leader epoch.
     positions: BTreeMap<BrokerId, Position>,
     paces: BTreeMap<BrokerId, Pace>,
     gives_way: bool,
+}
+
+/// Since when a broker leads without a break: from one leader epoch to the next while a replica leaves, for instance. Nobody else has
+/// written to the log meanwhile, and nothing of it was cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct LedSince {
+    leader_epoch: i32,
+    began: Instant,
 }
 
 /// What the image shows beside the assignment.
@@ -54,6 +63,8 @@ struct Pace {
     /// The log end at that time: a later fetch from there shows that the follower was caught up then.
     log_end: i64,
     caught_up: Option<Instant>,
+    /// Where its log begins; −1: it has not said.
+    log_start: i64,
 }
 
 /// The moment at which the followers are looked at.
@@ -80,6 +91,7 @@ impl Leadership {
     ) -> Leadership {
         let maximal = committed.isr.clone();
         let (positions, paces) = (BTreeMap::new(), BTreeMap::new());
+        let led_since = LedSince { leader_epoch: committed.leader_epoch, began: now };
         Leadership {
             me,
             committed,
@@ -88,6 +100,7 @@ impl Leadership {
             maximal,
             surroundings,
             began: now,
+            led_since,
             epoch_start,
             positions,
             paces,
@@ -100,9 +113,25 @@ impl Leadership {
         self.committed.leader_epoch
     }
 
+    /// The epoch follows on one that this broker led until now.
+    pub fn lead_on(&mut self, led_since: LedSince) {
+        self.led_since = led_since;
+    }
+
+    /// Since when this broker leads without a break.
+    pub fn led_since(&self) -> LedSince {
+        self.led_since
+    }
+
+    /// Whether this broker leads without a break since it led in `epoch`.
+    pub fn has_led_since(&self, epoch: i32) -> bool {
+        (self.led_since.leader_epoch..=self.epoch()).contains(&epoch)
+    }
+
     /// Whether clients may not have heard yet that another broker led before.
     pub fn took_over_lately(&self, now: Instant) -> bool {
-        self.epoch() > 0 && now.duration_since(self.began) < NEWS_OF_A_LEADER
+        let LedSince { leader_epoch, began } = self.led_since;
+        leader_epoch > 0 && now.duration_since(began) < NEWS_OF_A_LEADER
     }
 
     /// The offset at which it starts: nothing is known to be committed before the high watermark has passed that.
@@ -145,8 +174,26 @@ impl Leadership {
             Some(last) if offset >= last.log_end => Some(last.fetched),
             last => last.and_then(|last| last.caught_up),
         };
-        self.paces.insert(broker, Pace { fetched: now, log_end, caught_up });
+        let log_start = last.map_or(-1, |last| last.log_start);
+        self.paces.insert(broker, Pace { fetched: now, log_end, caught_up, log_start });
         self.gives_way = false;
+    }
+
+    /// The log of a follower that has fetched begins there.
+    pub fn begins_at(&mut self, broker: BrokerId, log_start: i64) {
+        if let Some(pace) = self.paces.get_mut(&broker) {
+            pace.log_start = log_start;
+        }
+    }
+
+    /// Where the log of every member begins, or later, with this log start of the leader; −1 while one has not said.
+    pub fn low_watermark(&self, log_start: i64) -> i64 {
+        let followers = self.maximal.iter().filter(|member| member.broker != self.me.id);
+        let log_starts = followers.map(|member| {
+            let position = self.positions.get(&member.broker).filter(|p| p.incarnation == member.incarnation);
+            position.and_then(|_| self.paces.get(&member.broker)).map_or(-1, |pace| pace.log_start)
+        });
+        log_starts.fold(log_start, i64::min)
     }
 
     /// Whether `broker` holds a replica, as far as is known here.
@@ -352,7 +399,12 @@ mod tests {
         assert!(!leader.took_over_lately(began + Duration::from_secs(10)));
         let me = Me { id: BrokerId(0), incarnation: Incarnation(1) };
         let first = Assignment { leader_epoch: 0, ..assignment(&[member(0, 1)]) };
-        assert!(!Leadership::new(me, first, Surroundings::default(), 0, began).took_over_lately(began));
+        let first = Leadership::new(me, first, Surroundings::default(), 0, began);
+        assert!(!first.took_over_lately(began));
+        let (mut leads_on, _) = self::leader(&[member(0, 1)]);
+        leads_on.lead_on(first.led_since());
+        assert!(!leads_on.took_over_lately(began), "it led before, too");
+        assert!(leads_on.has_led_since(0) && leads_on.has_led_since(3) && !leads_on.has_led_since(4));
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Reading a partition: batches, offsets by timestamp, ends of epochs; and taking records away at its start.
+//! Reading a partition: batches, offsets by timestamp, ends of epochs.
 //!
 //! What may wait for the disk happens outside of the partition's lock.
+//! Always: the batches of an answer are those that the log held when the reader's leader epoch was checked (KAFKA-18723).
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{Bounds, FoundRecord, LogError, LogSlice, Search};
-use ottla_wire::{Chunk, FileSlice};
-
+use ottla_log::{Bounds, FoundRecord, LogError, LogSlice, Search, Window};
+use ottla_wire::{Chunk, FileSlice, SentFile};
 use parking_lot::MutexGuard;
 
 use super::role::Role;
@@ -66,6 +69,8 @@ pub struct ReadFrom {
     pub current_leader_epoch: i32,
     /// The epoch of the last record that the reader has; −1: it does not say.
     pub last_fetched_epoch: i32,
+    /// Where a follower's log begins; −1: it does not say.
+    pub log_start: i64,
 }
 
 /// What a read found.
@@ -81,10 +86,23 @@ pub struct Read {
     pub log_start: i64,
     /// The log's end; more than the reader may see.
     pub log_end: i64,
+    /// What the reader may see beyond the chunk.
+    pub rest: Rest,
     /// An in-sync replica near the consumer, which should be asked instead (KIP-392). No records then.
     pub preferred: Option<BrokerId>,
     /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
     pub diverging: Option<(i32, i64)>,
+}
+
+/// What there is beyond what was read, up to where the reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    Nothing,
+    /// Batches that did not fit.
+    InSegment,
+    /// The segment that was read is not the last.
+    InLaterSegments,
 }
 
 impl Read {
@@ -207,8 +225,16 @@ impl Partition {
         let high_watermark = self.high_watermark.get();
         // Nothing is undecided while there are no transactions.
         let last_stable = high_watermark;
-        let mut read =
-            Read { chunk: None, high_watermark, last_stable, log_start, log_end, preferred: None, diverging: None };
+        let mut read = Read {
+            chunk: None,
+            high_watermark,
+            last_stable,
+            log_start,
+            log_end,
+            rest: Rest::Nothing,
+            preferred: None,
+            diverging: None,
+        };
         if from.last_fetched_epoch >= 0 {
             let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
             let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
@@ -224,20 +250,25 @@ impl Partition {
             Reader::Consumer(Bound::HighWatermark) | Reader::Roaming(Bound::HighWatermark) => high_watermark,
             Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable) => last_stable,
             Reader::Follower { broker, incarnation } => {
-                self.note_fetch(&mut state, broker, incarnation, from.offset);
+                self.note_fetch(&mut state, broker, incarnation, from);
                 read.high_watermark = self.high_watermark.get();
                 log_end
             }
         };
-        drop(state);
-        let Some(slice) = self.locate(Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
+        let Some(slice) = self.locate(state, Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
+            read.rest = if from.offset < up_to { Rest::InSegment } else { Rest::Nothing };
             return Ok(read);
         };
-        let len = slice.len;
+        read.rest = match slice.next_offset {
+            _ if slice.segment_end < up_to => Rest::InLaterSegments,
+            next if next < up_to => Rest::InSegment,
+            _ => Rest::Nothing,
+        };
+        let (position, len) = (slice.position, slice.len);
         read.chunk = Some(if len <= COPIED.min(may_copy) {
-            Chunk::Bytes(slice.read().map_err(LogError::from)?.into())
+            Chunk::Bytes(copy(&slice)?)
         } else {
-            Chunk::File(FileSlice { file: slice.file, position: slice.position, len })
+            Chunk::File(FileSlice { file: Arc::new(Sent(slice)), position, len })
         });
         Ok(read)
     }
@@ -306,52 +337,41 @@ impl Partition {
         Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
     }
 
-    /// Whether DeleteRecords is for this topic: not where compaction alone cleans up.
-    pub fn allows_delete_records(&self) -> bool {
-        self.state.lock().settings.cleanup_policy.delete
-    }
-
-    /// Makes everything before `offset` unreadable (−1: everything committed), and returns the new log start.
-    ///
-    /// # Errors
-    /// `OutOfRange` above the high watermark.
-    pub fn delete_records(&self, offset: i64) -> Result<i64, ReadError> {
-        let mut state = self.leading(-1)?;
-        let (high_watermark, log_start) = (self.high_watermark.get(), state.log.log_start());
-        let offset = if offset == -1 { high_watermark } else { offset };
-        if !(0..=high_watermark).contains(&offset) {
-            return Err(ReadError::OutOfRange { log_start, high_watermark });
-        }
-        state.log.advance_log_start(offset).map_err(LogError::from)?;
-        Ok(state.log.log_start())
-    }
-
-    /// Finds the batches: the segment under the lock, the place in it outside, where the disk may keep us waiting.
-    fn locate(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
-        loop {
-            let window = self.state.lock().log.window(bounds);
-            let Some(window) = window? else { return Ok(None) };
-            let found = window.locate()?;
-            if found.is_some() || window.end_offset() >= bounds.up_to || !bounds.at_least_one {
+    /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it outside,
+    /// where the disk may keep us waiting. A log that is cut meanwhile follows another leader.
+    fn locate(&self, state: MutexGuard<'_, State>, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+        let mut window = state.log.window(bounds)?;
+        drop(state);
+        while let Some(looked_at) = window {
+            let found = match looked_at.locate() {
+                Err(_) if looked_at.era().has_ended() => return Err(NotServed::NotLeader.into()),
+                found => found?,
+            };
+            if found.is_some() || looked_at.end_offset() >= bounds.up_to || !bounds.at_least_one {
                 return Ok(found);
             }
             // Compaction has left nothing of what is wanted in that segment.
-            bounds.from = window.end_offset();
+            bounds.from = looked_at.end_offset();
+            window = self.go_on(&looked_at, bounds)?;
         }
+        Ok(None)
+    }
+
+    /// The window that follows one that held nothing.
+    fn go_on(&self, before: &Window, bounds: Bounds) -> Result<Option<Window>, ReadError> {
+        let next = self.state.lock().log.window(bounds);
+        if before.era().has_ended() { Err(NotServed::NotLeader.into()) } else { Ok(next?) }
     }
 
     /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the network
-    /// threads. Empty at the end of what is committed.
+    /// threads. Empty at `up_to`, which may be beyond what is committed.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn scan(&self, offset: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
-        drop(self.leading(leader_epoch)?);
-        let bounds = Bounds { from: offset, up_to: self.high_watermark.get(), max_bytes, at_least_one: true };
-        match self.locate(bounds)? {
-            Some(slice) => Ok(slice.read().map_err(LogError::from)?.into()),
-            None => Ok(Bytes::new()),
-        }
+    pub fn scan(&self, offset: i64, up_to: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
+        let state = self.leading(leader_epoch)?;
+        let bounds = Bounds { from: offset, up_to, max_bytes, at_least_one: true };
+        self.locate(state, bounds)?.map_or(Ok(Bytes::new()), |slice| copy(&slice))
     }
 
     /// Everything in the log, as if it had just been appended in one piece: for a coordinator to wait for and to read.
@@ -363,5 +383,69 @@ impl Partition {
         let (log_start, end) = (state.log.log_start(), state.log.log_end());
         let base_offset = log_start;
         Ok(Appended { base_offset, end, append_time_ms: None, log_start, leader_epoch, must_flush: false })
+    }
+}
+
+/// Batches on their way to a socket.
+struct Sent(LogSlice);
+
+impl AsFd for Sent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
+    }
+}
+
+impl SentFile for Sent {
+    fn is_intact(&self) -> bool {
+        self.0.is_intact()
+    }
+}
+
+/// Reads batches that are there still when they have been read.
+fn copy(slice: &LogSlice) -> Result<Bytes, ReadError> {
+    let bytes = slice.read();
+    if slice.is_intact() { Ok(bytes.map_err(LogError::from)?.into()) } else { Err(NotServed::NotLeader.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Fixture, batch, member};
+    use super::super::following::Copied;
+    use super::*;
+    use crate::image::IsrMember;
+
+    #[test]
+    fn what_was_cut_since_it_was_read_is_not_sent() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(0, 5);
+        let partition = &fixture.partition;
+        for byte in [b'a', b'b'] {
+            partition.append_own(&batch(byte, 100 << 10), 5, 0).unwrap();
+        }
+        let IsrMember { broker, incarnation } = member(1);
+        let reader = Reader::Follower { broker, incarnation };
+        let read = |offset, max_bytes| {
+            let from = ReadFrom { offset, current_leader_epoch: 5, last_fetched_epoch: -1, log_start: -1 };
+            match partition.read(&from, max_bytes, true, 0, reader).unwrap().chunk {
+                Some(Chunk::File(slice)) => slice,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, second, both) = (read(0, 1), read(1, 1), read(0, 1 << 20));
+        assert!([&first, &second, &both].iter().all(|slice| slice.file.is_intact()));
+
+        fixture.elect(1, 6);
+        let asked = partition.next_fetch(6).unwrap();
+        partition.cut_to_end_of(&asked, 5, 1).unwrap();
+        let asked = partition.next_fetch(6).unwrap();
+        let new = batch(b'n', 100 << 10).stamp(1, 6, None);
+        let records = new.slices().map(|slice| slice.to_vec()).concat().into();
+        partition.append_from_leader(&asked, &Copied { records, high_watermark: 0, log_start: 0 }).unwrap();
+        assert_eq!(partition.log_end.get(), 2);
+        assert!(first.file.is_intact());
+        assert!(!second.file.is_intact() && !both.file.is_intact());
+        let mut bytes = [0; 100 << 10];
+        let found = rustix::io::pread(&second.file, &mut bytes, second.position).unwrap_or(0);
+        assert!(!bytes[..found].contains(&b'n'), "what is on its way never becomes something else");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ottla_config::TopicSettings;
+use ottla_crds::assignment::{Age, Epochs};
 use ottla_log::{DiskError, DiskResult};
 
 use super::following::Following;
@@ -39,8 +40,9 @@ impl Partition {
             leadership.set_surroundings(surroundings.clone());
         }
         let seen = (assignment.leader_epoch, assignment.partition_epoch);
-        if seen <= state.acted_on || matches!(state.role, Role::Offline) {
-            return true;
+        let acted_on = Epochs { leader: state.acted_on.0, partition: state.acted_on.1 };
+        if assignment.epochs().age(acted_on) != Age::Newer || matches!(state.role, Role::Offline) {
+            return true; // shown late, or by an API server that was set back
         }
         if self.goes_on(&mut state, assignment) {
             state.acted_on = seen;
@@ -60,6 +62,8 @@ impl Partition {
             }
         }
         self.advance_high_watermark(&state);
+        self.low_watermark.reset(-1);
+        self.advance_low_watermark(&state);
         drop(state);
         self.disturb();
         has_room
@@ -72,6 +76,7 @@ impl Partition {
             Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
                 leadership.learn(assignment);
                 self.advance_high_watermark(state);
+                self.advance_low_watermark(state);
                 true
             }
             Role::Follower(following)
@@ -108,6 +113,10 @@ impl Partition {
         state.log.start_epoch(assignment.leader_epoch)?;
         let epoch_start = state.log.log_end();
         let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
+        if let Role::Leader(before) = &state.role {
+            // Whoever waits for what was appended goes on waiting: it is still there (Kafka's DelayedProduce knows no epoch).
+            leadership.lead_on(before.led_since());
+        }
         if let Some(undecided) = state.proposal.undecided(assignment) {
             leadership.inherit(undecided);
             // With no room left the next regular look finds it.

@@ -1,7 +1,5 @@
 //! A partition's disk: no room, failures, and when it is better not to serve at all.
 
-use std::sync::atomic::Ordering;
-
 use ottla_log::{DiskError, LogError};
 
 use super::role::Role;
@@ -20,12 +18,18 @@ impl Partition {
     /// A full disk is no reason to go offline: there may be room again.
     pub(super) fn note_disk_error(&self, state: &mut State, error: &DiskError) {
         if !error.is_no_space() {
-            self.disk_failed.store(true, Ordering::Relaxed);
-            self.take_offline(state, error);
+            self.fail(state, error);
         } else if !std::mem::replace(&mut state.full, true) {
             tracing::error!(topic = %self.topic, partition = self.number, %error,
                 "the disk is full: nothing is written to the partition until there is room; nothing of it is lost");
         }
+    }
+
+    /// Nobody knows what is on the device, and another try would not tell. The directory is disowned before anything
+    /// else.
+    pub(super) fn fail(&self, state: &mut State, error: &DiskError) {
+        state.log.fail();
+        self.take_offline(state, error);
     }
 
     /// The log is neither what it was nor what it should be.
@@ -38,8 +42,9 @@ impl Partition {
 
     pub(super) fn note_room(&self, state: &mut State) {
         if std::mem::take(&mut state.full) {
-            // As loud as what it ends.
-            tracing::error!(topic = %self.topic, partition = self.number, "the disk has room again");
+            // Not an error, but whoever read of the full disk has to read of its end, also on a laptop, which shows no less.
+            tracing::warn!(topic = %self.topic, partition = self.number,
+                "the disk has room again: the partition is written to");
         }
     }
 
@@ -47,5 +52,100 @@ impl Partition {
         tracing::error!(topic = %self.topic, partition = self.number, %error, "partition taken offline");
         state.role = Role::Offline;
         self.disturb();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use ottla_log::{Files, Log, LogConfig, RecoveryHint};
+    use parking_lot::Mutex;
+    use tokio::sync::mpsc;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber, subscriber};
+
+    use super::*;
+    use crate::image::{Assignment, BrokerId, Incarnation, Me, Topic};
+    use crate::metrics::{Metrics, TopicMetrics};
+    use crate::replica::partition::Found;
+    use crate::replica::partition::leadership::Surroundings;
+    use crate::replica::proposal::Proposal;
+
+    /// Hears how loud each event is.
+    struct Loudness(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Loudness {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().push(*event.metadata().level());
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn loudness(of: impl FnOnce()) -> Vec<Level> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        subscriber::with_default(Loudness(heard.clone()), of);
+        let heard = heard.lock();
+        heard.clone()
+    }
+
+    /// A replica in the folder `t-0` that follows broker 1 in epoch 0.
+    fn following(data: &Path) -> Partition {
+        let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
+        let assignment = Assignment {
+            partition: 0,
+            replicas: vec![BrokerId(1), me.id],
+            adding: vec![],
+            removing: vec![],
+            leader: Some(BrokerId(1)),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: vec![],
+            reports: vec![],
+        };
+        let (id, name, settings) = (uuid::Uuid::from_u128(1), "t".into(), Arc::default());
+        let topic = Topic { id, name, config: Default::default(), settings, partitions: vec![assignment.clone()] };
+        let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
+        let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
+        let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
+        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
+        let partition = Partition::new(&topic, 0, me, found, metrics, joining);
+        partition.assume(&assignment, &topic.settings, Surroundings::default());
+        partition
+    }
+
+    #[test]
+    fn a_new_replica_begins_where_deleted_records_end_and_warns_of_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let partition = following(data.path());
+        let begin_at = |log_start| {
+            let asked = partition.next_fetch(0).unwrap();
+            loudness(|| partition.start_anew(&asked, log_start).unwrap())
+        };
+        assert_eq!(begin_at(5), [Level::DEBUG], "it was empty");
+        let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
+        batch.push(ottla_batch::NewRecord::default());
+        partition.state.lock().log.append(&[batch.build().stamp(5, 0, None)], 0).unwrap();
+        assert_eq!(begin_at(9), [Level::WARN], "it had a record");
+    }
+
+    #[test]
+    fn a_disk_that_has_room_again_is_no_error() {
+        let data = tempfile::tempdir().unwrap();
+        let partition = following(data.path());
+        let mut state = partition.state.lock();
+        state.full = true;
+        assert_eq!(loudness(|| partition.note_room(&mut state)), [Level::WARN]);
+        assert!(loudness(|| partition.note_room(&mut state)).is_empty(), "said once");
     }
 }

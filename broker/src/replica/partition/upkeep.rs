@@ -9,11 +9,11 @@ use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::scrub::{Damage, Scrub};
-use ottla_log::{Compaction, DiskError, DiskResult};
+use ottla_log::{Compaction, DiskResult};
 
+use super::Partition;
 use super::leadership::Leadership;
 use super::role::Role;
-use super::{Partition, State};
 use crate::replica::checkpoints::Positions;
 
 /// What metrics and DescribeLogDirs say of a partition.
@@ -60,8 +60,25 @@ impl Partition {
         }
     }
 
+    /// Like [`Partition::flush`], and returns when that has ended, whoever runs it: what the log holds now is on the device, was cut,
+    /// or nothing more is written to it.
+    pub fn flush_and_wait(&self) {
+        let up_to = self.log_end.get();
+        loop {
+            self.flush();
+            let mut state = self.state.lock();
+            let is_written_to = !state.retired && !matches!(state.role, Role::Offline);
+            if state.log.recovery_point() >= up_to || state.log.log_end() < up_to || !is_written_to {
+                return;
+            }
+            if state.log.is_flushing() {
+                self.flush_ended.wait(&mut state);
+            }
+        }
+    }
+
     /// None when all is on the device, or somebody else is at it.
-    fn begin_flush(&self) -> Option<Flush> {
+    pub(super) fn begin_flush(&self) -> Option<Flush> {
         let mut state = self.state.lock();
         if state.log.is_flushing() {
             self.flush_asked.store(true, Ordering::SeqCst);
@@ -74,11 +91,12 @@ impl Partition {
     }
 
     /// Runs a flush, and another while somebody has asked since the last began.
-    fn run_flushes(&self, flush: Flush) {
+    pub(super) fn run_flushes(&self, flush: Flush) {
         let mut next = Some(flush);
         while let Some(flush) = next {
             let ran = flush.run();
             let mut state = self.state.lock();
+            self.flush_ended.notify_all();
             if let Err(error) = ran {
                 self.fail(&mut state, &error);
                 return;
@@ -148,18 +166,6 @@ impl Partition {
         })
     }
 
-    /// Nobody knows what is on the device, and trying again would not tell.
-    fn fail(&self, state: &mut State, error: &DiskError) {
-        state.log.fail();
-        self.disk_failed.store(true, Ordering::Relaxed);
-        self.take_offline(state, error);
-    }
-
-    /// Whether its disk failed, and not for want of room.
-    pub fn has_failed_disk(&self) -> bool {
-        self.disk_failed.load(Ordering::Relaxed)
-    }
-
     /// A compaction has failed: it is not tried again, unless there was only no space.
     pub fn compaction_failed(&self, error: &CompactionError) {
         self.uncleanable.store(!error.is_no_space(), Ordering::Relaxed);
@@ -214,17 +220,27 @@ impl Partition {
         self.disturb();
     }
 
-    /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after.
+    /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after. A flush that is under
+    /// way is waited for: the kernel tells nobody else that it fails.
     ///
     /// # Errors
-    /// When the disk refuses: the next start recovers.
+    /// When the disk refuses, or has refused before: the next start recovers.
     pub fn close(&self) -> DiskResult<Positions> {
         self.retire();
         let mut state = self.state.lock();
+        while state.log.is_flushing() {
+            self.flush_ended.wait(&mut state);
+        }
         let high_watermark = self.high_watermark.get();
         let (log_start, first_dirty) = (state.log.log_start(), state.first_dirty());
-        let recovery_point = state.log.close()?;
-        state.proposal.sync()?;
+        let took_writes = state.log.takes_writes();
+        let closed = state.log.close().and_then(|recovery_point| state.proposal.sync().map(|()| recovery_point));
+        let recovery_point = closed.inspect_err(|error| {
+            // Whether the directory has failed with a log that ended before was said then.
+            if took_writes {
+                self.note_disk_error(&mut state, error);
+            }
+        })?;
         Ok(Positions { recovery_point, log_start, high_watermark, first_dirty })
     }
 }
@@ -239,6 +255,7 @@ mod tests {
 
     use ottla_log::disk::Change;
     use ottla_log::disk::simulated::stand_in;
+    use ottla_log::failure::Failure;
     use ottla_log::{Files, Log, LogConfig, RecoveryHint};
     use tokio::sync::mpsc;
 
@@ -296,6 +313,23 @@ mod tests {
         assert_eq!(partition.durable.get(), 0, "the one that runs is waited for");
         partition.run_flushes(running);
         assert_eq!(partition.durable.get(), 2);
+    }
+
+    #[test]
+    fn a_log_that_was_torn_for_want_of_room_is_not_closed_clean_and_its_directory_is_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let (failure, partition) = (Failure::begin(data.path()), leading(data.path()));
+        append(&partition);
+        stand_in(Some(Box::new(|change| match change {
+            Change::Write(_) | Change::Truncate(..) => Err(std::io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        })));
+        let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
+        batch.push(ottla_batch::NewRecord::default());
+        partition.append_own(&batch.build(), 0, 0).unwrap_err();
+        stand_in(None);
+        partition.close().expect_err("the next start cuts what is torn");
+        assert!(!failure.is_noted());
     }
 
     #[test]

@@ -1,0 +1,157 @@
+//! DeleteRecords (KIP-107): taking records away at the start of a log, and waiting until no other leader brings them back.
+//!
+//! Always: the low watermark grows while this broker leads; what lies below is gone from every replica that may lead next.
+
+use ottla_log::{DiskError, LogError};
+
+use super::role::Role;
+use super::{Partition, State};
+use crate::env::{self, Instant};
+use crate::replica::NotServed;
+
+/// Why records were not deleted, or not everywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// Not here, or not now.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// Compaction alone cleans the topic up.
+    #[error("cleanup.policy of the topic does not contain delete")]
+    Policy,
+    /// There is nothing committed up to this offset.
+    #[error("the offset is above the high watermark {high_watermark}, or below zero")]
+    OutOfRange {
+        /// See [`Partition::high_watermark`].
+        high_watermark: i64,
+    },
+    /// The leader has deleted them; an in-sync replica has not said in time that it has, too.
+    #[error("not deleted on every in-sync replica within the time-out")]
+    TimedOut {
+        /// See [`Partition::low_watermark`].
+        low_watermark: i64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<DiskError> for DeleteError {
+    fn from(error: DiskError) -> DeleteError {
+        DeleteError::Log(error.into())
+    }
+}
+
+impl Partition {
+    /// Makes everything before `offset` unreadable here (−1: everything committed), and returns that offset. Files go later.
+    ///
+    /// # Errors
+    /// See [`DeleteError`], but `TimedOut`.
+    pub fn delete_records(&self, offset: i64) -> Result<i64, DeleteError> {
+        let mut state = self.leading(-1)?;
+        if state.settings.cleanup_policy.compact && !state.settings.cleanup_policy.delete {
+            return Err(DeleteError::Policy);
+        }
+        let high_watermark = self.high_watermark.get();
+        let offset = if offset == -1 { high_watermark } else { offset };
+        if !(0..=high_watermark).contains(&offset) {
+            return Err(DeleteError::OutOfRange { high_watermark });
+        }
+        state.log.advance_log_start(offset)?;
+        self.advance_low_watermark(&state);
+        drop(state);
+        // Followers whose fetches wait here are told at once.
+        self.log_end.disturb();
+        Ok(offset)
+    }
+
+    /// Waits until every in-sync replica has deleted what is before `offset`, at most until `deadline`. Returns the low watermark.
+    ///
+    /// # Errors
+    /// `TimedOut`, or that this broker does not lead any more.
+    pub async fn deleted_everywhere(&self, offset: i64, deadline: Instant) -> Result<i64, DeleteError> {
+        loop {
+            let reached = self.low_watermark.reached(offset);
+            drop(self.leading(-1)?);
+            let low_watermark = self.low_watermark.get();
+            if low_watermark >= offset {
+                return Ok(low_watermark);
+            }
+            tokio::select! {
+                () = reached => {}
+                () = env::sleep_until(deadline) => return Err(DeleteError::TimedOut { low_watermark }),
+            }
+        }
+    }
+
+    /// After anything that it rests on has changed: positions, the ISR, the log's start.
+    pub(super) fn advance_low_watermark(&self, state: &State) {
+        if let Role::Leader(leadership) = &state.role {
+            self.low_watermark.advance(leadership.low_watermark(state.log.log_start()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::fixtures::{Fixture, batch, member};
+    use super::super::reading::{ReadFrom, Reader};
+    use super::*;
+    use crate::image::IsrMember;
+
+    /// A replica fetches from the log's end, and says where its log begins.
+    fn fetch(partition: &Partition, broker: i32, log_start: i64) {
+        let IsrMember { broker, incarnation } = member(broker);
+        let offset = partition.log_end.get();
+        let from = ReadFrom { offset, current_leader_epoch: 0, last_fetched_epoch: -1, log_start };
+        partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation }).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_are_deleted_once_every_in_sync_replica_says_so() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(0, 0);
+        let partition = &fixture.partition;
+        partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+        for broker in [1, 2] {
+            fetch(partition, broker, 0);
+        }
+        assert_eq!(partition.high_watermark.get(), 1);
+        assert_eq!(partition.delete_records(-1).unwrap(), 1);
+        fetch(partition, 1, 1);
+        let soon = || env::now() + Duration::from_secs(1);
+        let error = partition.deleted_everywhere(1, soon()).await.unwrap_err();
+        assert!(matches!(error, DeleteError::TimedOut { low_watermark: 0 }), "{error:?}");
+
+        let deleted = partition.deleted_everywhere(1, soon());
+        let (deleted, ()) = tokio::join!(deleted, async { fetch(partition, 2, 1) });
+        assert_eq!(deleted.unwrap(), 1);
+
+        fixture.elect(1, 1);
+        let error = partition.deleted_everywhere(1, soon()).await.unwrap_err();
+        assert!(matches!(error, DeleteError::NotServed(NotServed::NotLeader)), "{error:?}");
+        fixture.elect(0, 2);
+        let error = partition.deleted_everywhere(1, soon()).await.unwrap_err();
+        assert!(
+            matches!(error, DeleteError::TimedOut { low_watermark: -1 }),
+            "nobody has said so in this epoch: {error:?}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_first_reason_that_kafka_finds() {
+        let compacted = Fixture::new(&[("cleanup.policy", "compact")]);
+        let delete = |offset| compacted.partition.delete_records(offset);
+        compacted.elect(1, 0);
+        assert!(matches!(delete(7), Err(DeleteError::NotServed(NotServed::NotLeader))));
+        compacted.elect(0, 1);
+        assert!(matches!(delete(7), Err(DeleteError::Policy)));
+        let fixture = Fixture::new(&[("cleanup.policy", "compact,delete")]);
+        fixture.elect(0, 0);
+        for offset in [7, -2] {
+            let deleted = fixture.partition.delete_records(offset);
+            assert!(matches!(deleted, Err(DeleteError::OutOfRange { high_watermark: 0 })), "{offset}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A partition of three replicas in a folder of its own, for the tests beside the code.
+
+use std::sync::Arc;
+
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
+use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_log::{Files, Log, LogConfig, RecoveryHint};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::leadership::Surroundings;
+use super::{Found, Partition};
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
+use crate::metrics::{Metrics, TopicMetrics};
+use crate::replica::proposal::Proposal;
+
+const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
+
+/// The partition of broker 0; 1 and 2 have the others, all in sync.
+pub struct Fixture {
+    pub partition: Partition,
+    settings: Arc<TopicSettings>,
+    _data: TempDir,
+}
+
+pub fn member(broker: i32) -> IsrMember {
+    IsrMember { broker: BrokerId(broker), incarnation: Incarnation(100 + i64::from(broker)) }
+}
+
+/// One record of so many bytes.
+pub fn batch(byte: u8, len: usize) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(NewRecord { value: Some(&vec![byte; len]), ..NewRecord::default() });
+    builder.build()
+}
+
+impl Fixture {
+    /// Nobody leads yet.
+    pub fn new(config: &[(&str, &str)]) -> Fixture {
+        let config = config.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let settings = Arc::new(TopicSettings::resolve(&config, &BrokerSettings::default()));
+        let topic = Topic {
+            id: Uuid::from_u128(1),
+            name: "t".into(),
+            config,
+            settings: settings.clone(),
+            partitions: vec![assignment(None, 0)],
+        };
+        let data = tempfile::tempdir().unwrap();
+        let dir = data.path().join("t-0");
+        let (log, _) =
+            Log::open(&dir, LogConfig::default(), RecoveryHint::default(), &Files::new(1, 1 << 10), 0).unwrap();
+        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
+        let metrics = TopicMetrics::of(&Metrics::new(), "t");
+        let partition = Partition::new(&topic, 0, ME, found, metrics, mpsc::channel(1).0);
+        Fixture { partition, settings, _data: data }
+    }
+
+    /// From now on this broker leads.
+    pub fn elect(&self, leader: i32, leader_epoch: i32) {
+        self.partition.assume(&assignment(Some(leader), leader_epoch), &self.settings, Surroundings::default());
+    }
+}
+
+fn assignment(leader: Option<i32>, leader_epoch: i32) -> Assignment {
+    Assignment {
+        partition: 0,
+        replicas: [0, 1, 2].map(BrokerId).to_vec(),
+        adding: vec![],
+        removing: vec![],
+        leader: leader.map(BrokerId),
+        leader_epoch,
+        partition_epoch: leader_epoch,
+        isr: [0, 1, 2].map(member).to_vec(),
+        reports: vec![],
+    }
+}
