@@ -1,11 +1,13 @@
 //! One cluster on Kubernetes: its spec becomes objects, its pods and nodes become places where clients reach brokers.
 //!
 //! - [`watches`]: what the API server shows
+//! - [`nodes`]: the nodes, for all clusters
 //! - [`read`]: everything that a reconcile rests on
 //! - [`validate`]: a spec that can be built, or what its user has to change
 //! - [`build`]: the objects
 //! - [`apply`]: what differs is written, what is no longer built is removed
 //! - [`claims`]: volumes that grow
+//! - [`leaving`]: brokers that are not asked for any more
 //! - [`replace`]: pods of an earlier spec in which nothing runs
 //! - [`end`]: the cluster's end
 //! - [`places`], [`waiting`]: what is to be said of the brokers
@@ -15,7 +17,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::events::Recorder;
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::KafkaCluster;
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::acting::Acting;
 use crate::backoff::Backoff;
+use crate::events::Recorder;
 use crate::metrics::{Metrics, Outcome};
 use crate::owner::Installation;
 use crate::plan::platform::{Obstacle, Platform};
@@ -31,6 +33,8 @@ pub mod apply;
 pub mod build;
 pub mod claims;
 pub mod end;
+pub mod leaving;
+pub mod nodes;
 pub mod places;
 pub mod read;
 pub mod replace;
@@ -52,8 +56,10 @@ pub struct Shared {
     pub client: Client,
     /// Whose clusters these are.
     pub installation: Installation,
-    /// What brokers run where the spec does not say.
+    /// What the brokers of a new cluster run where its spec does not say.
     pub broker_image: String,
+    /// The user, and group, that brokers run as; none: the platform chooses.
+    pub broker_user: Option<i64>,
     /// How many clusters are reconciled at once.
     pub turns: Semaphore,
     /// What is counted.
@@ -72,31 +78,34 @@ pub async fn run(
     platform: watch::Sender<Option<Arc<Platform>>>,
     mut acting: Acting,
 ) {
-    let mut applied = Applied::default();
+    let mut memory = Memory::default();
     let mut backoff = Backoff::default();
     let mut acts = false;
     loop {
         changed.mark_unchanged();
         let generation = generation(&shown, &key);
+        let status = read::cluster(&shown, &key).and_then(|cluster| cluster.status.clone()).unwrap_or_default();
+        shared.metrics.conditions(&key, status.conditions);
         let begun = Instant::now();
         // What the other replica acted on last may not have been shown here yet.
         acts = acting.may_write() && (acts || is_shown(&shared.client, &shown, &key).await);
         let reconciled = async {
             // The semaphore is never closed.
             let _turn = shared.turns.acquire().await;
-            reconcile(&shared, &read::read(&shown, &key), acts, &mut applied, &platform).await
+            reconcile(&shared, &key, &read::read(&shown, &key), acts, &mut memory, &platform).await
         };
         let outcome = tokio::select! {
             outcome = reconciled => outcome,
             () = acting.ends(), if acts => continue,
         };
         if acts {
-            shared.metrics.reconciled(outcome, begun.elapsed());
+            shared.metrics.reconciled(&key, outcome, begun.elapsed());
         }
+        let has_failed = outcome == Outcome::Failed;
         let again_at = match outcome {
             Outcome::Succeeded | Outcome::Invalid => {
                 backoff.succeeded();
-                None
+                memory.again_after.take().map(|after| Instant::now() + after)
             }
             Outcome::Failed => Some(Instant::now() + backoff.failed(jitter())),
         };
@@ -109,7 +118,7 @@ pub async fn run(
                     if seen.is_err() {
                         return;
                     }
-                    if again_at.is_none() || self::generation(&shown, &key) != generation {
+                    if !has_failed || self::generation(&shown, &key) != generation {
                         break;
                     }
                 }
@@ -153,9 +162,10 @@ fn generation(shown: &Shown, key: &ClusterKey) -> Option<i64> {
 /// One reconcile: read → validate → build → apply → remove orphans → tell. Whoever does not act reads, validates and tells.
 async fn reconcile(
     shared: &Shared,
+    key: &ClusterKey,
     read: &Read,
     acts: bool,
-    applied: &mut Applied,
+    memory: &mut Memory,
     platform: &watch::Sender<Option<Arc<Platform>>>,
 ) -> Outcome {
     let Some(object) = &read.cluster else { return Outcome::Succeeded };
@@ -170,45 +180,57 @@ async fn reconcile(
                 Outcome::Succeeded
             }
             Err(error) => {
-                shared.metrics.failed(error.kind());
+                shared.metrics.failed(key, error.kind());
                 tracing::warn!(cluster = object.name_any(), %error, "failed to end a cluster");
                 Outcome::Failed
             }
         };
     }
-    let (outcome, told) = match ValidatedCluster::new(object, &shared.broker_image) {
+    let image = read.image().unwrap_or(&shared.broker_image);
+    let (outcome, told) = match ValidatedCluster::new(object, image) {
         Err(invalid) => {
             let obstacle = Some(Obstacle::new("InvalidSpec", invalid.to_string()));
-            (Outcome::Invalid, Platform { of: object.uid(), obstacle, ..known(platform) })
+            let generation = object.metadata.generation;
+            (Outcome::Invalid, Platform { of: object.uid(), generation, obstacle, ..known(platform) })
         }
-        Ok(cluster) => {
-            let places = places::places(&cluster, read);
-            let mut seen = Platform {
-                of: object.uid(),
-                listeners: places::listeners(&cluster, &places),
-                places,
-                cluster_id: claims::cluster_id(read),
-                obstacle: known(platform).obstacle,
-                waiting: waiting::waiting(&cluster, read),
-                outdated: waiting::outdated(&cluster, read),
-            };
+        Ok(mut cluster) => {
+            cluster.user = shared.broker_user;
+            let wanted = cluster.replicas;
+            cluster.replicas = leaving::present(&cluster, read);
+            let seen = see(&cluster, read, known(platform));
             // Before anything is written: elections must not wait for that, least of all when an operator has just taken over.
             tell(platform, seen.clone());
-            let makes = acts && !object.spec.paused;
-            let made = if makes { make(shared, &cluster, read, applied).await } else { Ok(()) };
-            seen.obstacle = made.as_ref().err().map(|error| Obstacle::new("ApplyFailed", error.to_string()));
-            match made {
-                Ok(()) => (Outcome::Succeeded, seen),
+            cluster.replicas = wanted;
+            match make(shared, cluster, read, acts, memory).await {
+                Ok(made) => (Outcome::Succeeded, made.told(object, &shared.broker_image, seen)),
                 Err(error) => {
-                    shared.metrics.failed(error.kind());
+                    shared.metrics.failed(key, error.kind());
                     tracing::warn!(cluster = object.name_any(), %error, "failed to make a cluster what its spec says");
-                    (Outcome::Failed, seen)
+                    let obstacle = Some(Obstacle::new(error.reason(), error.to_string()));
+                    (Outcome::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
                 }
             }
         }
     };
     tell(platform, told);
     outcome
+}
+
+/// What is shown of the cluster; the rest is what was known of it.
+fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
+    let of = read.cluster.as_ref().and_then(|object| object.uid());
+    let known = if known.of == of { known } else { Platform::default() };
+    let places = places::places(cluster, read);
+    Platform {
+        of,
+        listeners: places::listeners(cluster, &places),
+        places,
+        cluster_id: claims::cluster_id(read),
+        volume_size: claims::smallest(cluster, read),
+        waiting: waiting::waiting(cluster, read),
+        outdated: waiting::outdated(cluster, read),
+        ..known
+    }
 }
 
 fn tell(platform: &watch::Sender<Option<Arc<Platform>>>, told: Platform) {
@@ -224,18 +246,78 @@ fn known(platform: &watch::Sender<Option<Arc<Platform>>>) -> Platform {
     platform.borrow().as_deref().cloned().unwrap_or_default()
 }
 
+/// What one reconcile leaves to the next.
+#[derive(Default)]
+struct Memory {
+    applied: Applied,
+    refused: claims::Refused,
+    /// When to look again although nothing is shown; none: not before.
+    again_after: Option<Duration>,
+}
+
+/// What became of a spec.
+struct Made {
+    /// The image of the brokers' pods, if they were made.
+    image: Option<String>,
+    /// Whether Kubernetes shows every object as it is to be, and the StatefulSet's controller has taken note.
+    is_shown: bool,
+    /// What could not be done and keeps nothing else from being done.
+    obstacle: Option<Obstacle>,
+    /// What brokers that leave wait for.
+    leaving: Option<Obstacle>,
+}
+
+impl Made {
+    /// What to tell of it.
+    fn told(self, object: &KafkaCluster, own_image: &str, seen: Platform) -> Platform {
+        let Made { image, is_shown, obstacle, leaving } = self;
+        let examined = is_shown || obstacle.is_some();
+        let image = image.or(seen.image);
+        let names_none = object.spec.brokers.image.is_none();
+        Platform {
+            generation: if examined { object.metadata.generation } else { seen.generation },
+            held: image.as_ref().filter(|image| names_none && *image != own_image).map(|_| own_image.to_owned()),
+            image,
+            obstacle,
+            leaving,
+            ..seen
+        }
+    }
+}
+
+/// Makes the cluster what its spec says, if this process acts and the cluster is not paused; else sees whether it is.
 async fn make(
     shared: &Shared,
-    cluster: &ValidatedCluster,
+    mut cluster: ValidatedCluster,
     read: &Read,
-    applied: &mut Applied,
-) -> Result<(), apply::Failed> {
-    if let Some(object) = &read.cluster {
-        end::own(shared, object).await?;
+    acts: bool,
+    memory: &mut Memory,
+) -> Result<Made, apply::Failed> {
+    let mut leaving = None;
+    let present = leaving::present(&cluster, read);
+    if present > cluster.replicas && acts {
+        (cluster.replicas, leaving) = leaving::staying(&shared.client, &cluster, present).await?;
+        memory.again_after = Some(leaving::LOOK);
     }
+    let cluster = &cluster;
     let built = build::build(cluster, read.claim_size());
-    applied.apply(&shared.client, &cluster.namespace, &built, &read.live).await?;
-    applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live).await?;
-    claims::apply(&shared.client, cluster, read).await?;
-    replace::apply(&shared.client, cluster, read).await
+    let mut made = Made { image: None, is_shown: false, obstacle: None, leaving };
+    if let (Some(object), true) = (&read.cluster, acts && !is_paused(read)) {
+        end::own(shared, object).await?;
+        let names = (cluster.namespace.as_str(), cluster.name.as_str());
+        memory.applied.apply(&shared.client, names, &built, &read.live).await?;
+        memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live).await?;
+        replace::apply(&shared.client, cluster, read).await?;
+        made.image = Some(cluster.image.clone());
+        made.obstacle = claims::apply(&shared.client, cluster, read, &mut memory.refused).await?;
+        if made.obstacle.is_some() {
+            memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
+        }
+    }
+    made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed();
+    Ok(made)
+}
+
+fn is_paused(read: &Read) -> bool {
+    read.cluster.as_ref().is_some_and(|cluster| cluster.spec.paused)
 }

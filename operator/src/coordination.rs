@@ -21,7 +21,9 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
 use ottla_crds::assignment::BrokerId;
+use ottla_crds::change::why;
 use ottla_crds::lease::{self, Sightings};
+use ottla_crds::versions::SetBacks;
 use ottla_crds::{KafkaCluster, names};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -84,12 +86,13 @@ async fn coordinate_until(
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let selector = format!("{}={cluster}", names::CLUSTER_LABEL);
     let (seen, sightings) = watch::channel(Sightings::new());
-    let (watches, shown) = Watches::start(&client, namespace, cluster);
+    let set_backs = SetBacks::default();
+    let (watches, shown) = Watches::start(&client, namespace, cluster, &set_backs);
     let coordination =
         Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform, acting };
     tokio::select! {
         biased; // all of them each time, and in the same order each time
-        () = lease::observe(leases, &selector, seen) => {}
+        () = lease::observe(leases, &selector, seen, &set_backs) => {}
         () = watches.follow() => {}
         () = coordination.run(shown, sightings) => {}
         () = shutdown => {}
@@ -155,6 +158,7 @@ impl Coordination<'_> {
             };
             pings.follow(observed.targets(object.as_deref()));
             let brokers = observed.brokers();
+            let held_back = observed.held_back(&brokers);
             let after = object.as_ref().and_then(|cluster| return_after(cluster));
             let wanted = object.as_ref().map_or(0, |cluster| cluster.spec.brokers.replicas);
             let assignments = by_name(shown.assignments.state());
@@ -168,6 +172,8 @@ impl Coordination<'_> {
                 topics: by_name(shown.topics.state()),
                 assignments,
                 missing: brokers::missing(self.cluster, &leases),
+                held_back,
+                forked: brokers::forked(self.cluster, &leases),
                 platform,
                 now: Time(Timestamp::now()),
                 // Another for each: a cluster that is made again under its name is another cluster.
@@ -233,7 +239,7 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
             {
                 tracing::debug!(%status.message, "another writer was faster");
             }
-            Err(error) => tracing::warn!(%error, step = step.name(), "failed to write an object"),
+            Err(error) => tracing::warn!(error = why(error), step = step.name(), "failed to write an object"),
         }
         pace.tried(&step, outcome.is_ok(), Instant::now());
         planned.push(step);
@@ -254,7 +260,7 @@ async fn see_every_lease(leases: &Api<Lease>, selector: &str, sightings: &mut wa
     let existing = loop {
         match leases.list(&ListParams::default().labels(selector)).await {
             Ok(list) => break list.items,
-            Err(error) => tracing::warn!(%error, "failed to list the brokers' leases"),
+            Err(error) => tracing::warn!(error = why(&error), "failed to list the brokers' leases"),
         }
         sleep(RETRY).await;
     };

@@ -4,19 +4,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use ottla_crds::names;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::acting::Acting;
+use crate::cluster::nodes::Nodes;
 use crate::cluster::watches::{About, ClusterKey, Shown, Watches};
 use crate::cluster::{self, Shared, read};
 use crate::coordination;
 use crate::metrics::Metrics;
 
 /// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
-pub async fn run(shared: Arc<Shared>, namespace: Option<String>, acting: Acting, complete: watch::Sender<usize>) {
-    let (mut watches, shown) = Watches::start(&shared.client, namespace.as_deref());
+pub async fn run(
+    shared: Arc<Shared>,
+    namespace: Option<String>,
+    nodes: Nodes,
+    acting: Acting,
+    complete: watch::Sender<usize>,
+) {
+    let (mut watches, shown) = Watches::start(&shared.client, namespace.as_deref(), &nodes);
     let mut counted = false;
     let mut fleet = Fleet { shared, shown, acting, running: BTreeMap::new(), tasks: JoinSet::new() };
     loop {
@@ -48,6 +57,7 @@ struct Fleet {
 
 /// A cluster's tasks. They end with this.
 struct Running {
+    key: ClusterKey,
     changed: watch::Sender<u64>,
     task: AbortHandle,
     metrics: Arc<Metrics>,
@@ -56,7 +66,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
-        self.metrics.cluster_ends();
+        self.metrics.cluster_ends(&self.key);
     }
 }
 
@@ -64,6 +74,7 @@ impl Fleet {
     fn attend(&mut self, about: &About) {
         match about {
             About::Nobody => {}
+            About::Node(name) => self.with_a_pod_on(name).iter().for_each(|key| self.wake(key)),
             About::Cluster(key) if self.running.contains_key(key) && read::cluster(&self.shown, key).is_some() => {
                 self.wake(key);
             }
@@ -86,6 +97,13 @@ impl Fleet {
         clusters.chain(of_topics).collect()
     }
 
+    /// The clusters that have a broker on this node.
+    fn with_a_pod_on(&self, node: &str) -> BTreeSet<ClusterKey> {
+        let is_there = |pod: &Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(node));
+        let pods = self.shown.pods.state().into_iter().filter(is_there);
+        pods.filter_map(|pod| Some(key(pod.namespace(), pod.labels().get(names::CLUSTER_LABEL)?.clone()))).collect()
+    }
+
     fn wake(&self, key: &ClusterKey) {
         if let Some(running) = self.running.get(key) {
             running.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -98,7 +116,7 @@ impl Fleet {
         let task = self.tasks.spawn(operated);
         let metrics = self.shared.metrics.clone();
         metrics.cluster_begins();
-        self.running.insert(key, Running { changed, task, metrics });
+        self.running.insert(key.clone(), Running { key, changed, task, metrics });
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`fleet`]: every cluster
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
+//! - [`events`]: what people are told
 //! - [`guard`], [`backoff`], [`metrics`], [`http`], [`network`]: what they use
 //!
 //! A laptop runs [`coordination`] alone.
@@ -14,6 +15,7 @@ pub mod acting;
 pub mod backoff;
 pub mod cluster;
 pub mod coordination;
+pub mod events;
 pub mod fleet;
 pub mod guard;
 pub mod http;

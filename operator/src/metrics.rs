@@ -1,8 +1,19 @@
 //! What the operator counts, for Prometheus.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use parking_lot::Mutex;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::cluster::watches::ClusterKey;
+
+/// A cluster's labels: `namespace` is that of the pod that is scraped.
+const CLUSTER: [&str; 2] = ["cluster_namespace", "kafka_cluster"];
 
 /// The operator's metrics.
 pub struct Metrics {
@@ -10,7 +21,10 @@ pub struct Metrics {
     reconciles: IntCounterVec,
     failures: IntCounterVec,
     duration: Histogram,
-    last_success: Gauge,
+    last_success: GaugeVec,
+    conditions: IntGaugeVec,
+    /// The conditions that clusters' statuses show: read whenever somebody scrapes.
+    shown: Mutex<BTreeMap<ClusterKey, Vec<Condition>>>,
     writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
@@ -41,7 +55,8 @@ impl Metrics {
         }
         let registry = Registry::new();
         let counters = |name: &str, help: &str, label: &str| {
-            registered(&registry, IntCounterVec::new(Opts::new(name, help), &[label]))
+            let labels = [CLUSTER[0], CLUSTER[1], label];
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), &labels))
         };
         let buckets = vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
         let duration = HistogramOpts::new("ottla_operator_reconcile_duration_seconds", "How long reconciles took.");
@@ -55,11 +70,25 @@ impl Metrics {
             duration: registered(&registry, Histogram::with_opts(duration.buckets(buckets))),
             last_success: registered(
                 &registry,
-                Gauge::new(
-                    "ottla_operator_last_success_timestamp_seconds",
-                    "When a reconcile last succeeded, in seconds since 1970.",
+                GaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_last_success_timestamp_seconds",
+                        "When a cluster's reconcile last succeeded, in seconds since 1970.",
+                    ),
+                    &CLUSTER,
                 ),
             ),
+            conditions: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_cluster_condition",
+                        "A condition of a KafkaCluster's status: 1 while it is True, else 0.",
+                    ),
+                    &[CLUSTER[0], CLUSTER[1], "condition", "reason"],
+                ),
+            ),
+            shown: Mutex::default(),
             writes: registered(
                 &registry,
                 IntCounterVec::new(
@@ -83,18 +112,23 @@ impl Metrics {
     }
 
     /// Notes a reconcile.
-    pub fn reconciled(&self, outcome: Outcome, took: Duration) {
+    pub fn reconciled(&self, cluster: &ClusterKey, outcome: Outcome, took: Duration) {
         let outcome_name = match outcome {
             Outcome::Succeeded => "succeeded",
             Outcome::Invalid => "invalid",
             Outcome::Failed => "failed",
         };
-        self.reconciles.with_label_values(&[outcome_name]).inc();
+        self.reconciles.with_label_values(&[&cluster.namespace, &cluster.name, outcome_name]).inc();
         self.duration.observe(took.as_secs_f64());
         if outcome == Outcome::Succeeded {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.last_success.set(now.as_secs_f64());
+            self.last_success.with_label_values(&[&cluster.namespace, &cluster.name]).set(now.as_secs_f64());
         }
+    }
+
+    /// Notes the conditions that a cluster's status shows.
+    pub fn conditions(&self, cluster: &ClusterKey, conditions: Vec<Condition>) {
+        self.shown.lock().insert(cluster.clone(), conditions);
     }
 
     /// Notes a write that is about to be made.
@@ -102,9 +136,9 @@ impl Metrics {
         self.writes.with_label_values(&[kind, verb]).inc();
     }
 
-    /// Notes that a reconcile failed at an object of this kind.
-    pub fn failed(&self, kind: &str) {
-        self.failures.with_label_values(&[kind]).inc();
+    /// Notes that a cluster's reconcile failed at an object of this kind.
+    pub fn failed(&self, cluster: &ClusterKey, kind: &str) {
+        self.failures.with_label_values(&[&cluster.namespace, &cluster.name, kind]).inc();
     }
 
     /// Says whether this replica acts.
@@ -117,21 +151,99 @@ impl Metrics {
         self.clusters.inc();
     }
 
-    /// Notes that it is no longer.
-    pub fn cluster_ends(&self) {
+    /// Notes that it is no longer: of a cluster that is gone nothing is told.
+    pub fn cluster_ends(&self, cluster: &ClusterKey) {
         self.clusters.dec();
+        self.shown.lock().remove(cluster);
+        forget(&self.reconciles, cluster);
+        forget(&self.failures, cluster);
+        forget(&self.last_success, cluster);
     }
 
     /// Everything in Prometheus' text format.
     pub fn scrape(&self) -> Vec<u8> {
         let mut text = Vec::new();
+        // Held while it is gathered: another scrape would begin with a reset.
+        let shown = self.shown.lock();
+        self.conditions.reset();
+        for (cluster, conditions) in &*shown {
+            for condition in conditions {
+                let labels = [cluster.namespace.as_str(), &cluster.name, &condition.type_, &condition.reason];
+                self.conditions.with_label_values(&labels).set((condition.status == "True").into());
+            }
+        }
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory does not fail");
         text
+    }
+}
+
+/// Takes a cluster's series out.
+fn forget<T: MetricVecBuilder>(series: &MetricVec<T>, cluster: &ClusterKey)
+where
+    MetricVec<T>: Collector,
+{
+    for family in series.collect() {
+        for metric in family.get_metric() {
+            let labels = metric.get_label();
+            let value = |name: &str| labels.iter().find(|label| label.name() == name).map_or("", |label| label.value());
+            if (value(CLUSTER[0]), value(CLUSTER[1])) == (&cluster.namespace, &cluster.name) {
+                let labels: HashMap<&str, &str> = labels.iter().map(|label| (label.name(), label.value())).collect();
+                // Gone already where two end the same cluster.
+                let _ = series.remove(&labels);
+            }
+        }
     }
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn key(name: &str) -> ClusterKey {
+        ClusterKey { namespace: "kafka".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn each_cluster_has_series_of_its_own_until_it_is_gone() {
+        let metrics = Metrics::new();
+        let text = || String::from_utf8(metrics.scrape()).unwrap();
+        let condition = |status: &str, reason: &str| Condition {
+            type_: "Ready".to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        metrics.reconciled(&key("well"), Outcome::Succeeded, Duration::ZERO);
+        metrics.reconciled(&key("ill"), Outcome::Failed, Duration::ZERO);
+        metrics.failed(&key("ill"), "StatefulSet");
+        for (name, outcome) in [("ill", "failed"), ("well", "succeeded")] {
+            let series = format!(
+                "ottla_operator_reconciles_total{{cluster_namespace=\"kafka\",kafka_cluster=\"{name}\",outcome=\"{outcome}\"}} 1"
+            );
+            assert!(text().contains(&series), "{}", text());
+        }
+        let ready = |reason: &str, value: i32| {
+            format!(
+                "ottla_operator_cluster_condition{{cluster_namespace=\"kafka\",condition=\"Ready\",kafka_cluster=\"ill\",\
+                 reason=\"{reason}\"}} {value}"
+            )
+        };
+        metrics.conditions(&key("ill"), vec![condition("False", "NoBrokers")]);
+        assert!(text().contains(&ready("NoBrokers", 0)), "{}", text());
+        metrics.conditions(&key("ill"), vec![condition("True", "Ready")]);
+        assert!(text().contains(&ready("Ready", 1)) && !text().contains("NoBrokers"), "{}", text());
+        metrics.cluster_ends(&key("ill"));
+        assert!(!text().contains("ill") && text().contains("well"), "{}", text());
     }
 }

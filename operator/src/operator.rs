@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client};
 use ottla_crds::counted;
 use ottla_crds::lease::{self, Claim, Observed, Pace};
@@ -21,6 +21,8 @@ use uuid::Uuid;
 use crate::acting::Acting;
 use crate::cluster::Shared;
 use crate::cluster::build::{MANAGED_BY_LABEL, MANAGER};
+use crate::cluster::nodes::Nodes;
+use crate::events::Recorder;
 use crate::metrics::Metrics;
 use crate::owner::{Installation, LEASE};
 use crate::{fleet, http};
@@ -39,8 +41,10 @@ pub struct Options {
     pub namespace: String,
     /// The namespaces whose clusters it operates; none: all.
     pub watch_namespaces: Vec<String>,
-    /// The image of the brokers' pods.
+    /// The image of the brokers' pods, in clusters that are new and name none.
     pub broker_image: String,
+    /// The user, and group, that brokers run as; none: the platform chooses, as OpenShift does.
+    pub broker_user: Option<i64>,
 }
 
 /// Why the operator ends.
@@ -76,6 +80,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         predecessor: None,
         pace: Pace::OPERATOR,
         observed: Observed::default(),
+        set_backs: ottla_crds::versions::SetBacks::default(),
     };
     let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     let answers_at = options.pod_ip.map(|ip| lease::answers_at(SocketAddr::new(ip, options.http.port())));
@@ -94,6 +99,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         recorder,
         client,
         broker_image: options.broker_image,
+        broker_user: options.broker_user,
         turns: Semaphore::new(CLUSTERS_AT_ONCE),
         metrics: metrics.clone(),
     });
@@ -119,11 +125,18 @@ fn identity() -> String {
 
 /// Operates every cluster of these namespaces, for ever.
 async fn operate(shared: &Arc<Shared>, namespaces: &[String], acting: &Acting, complete: &watch::Sender<usize>) {
-    let fleet = |namespace| fleet::run(shared.clone(), namespace, acting.clone(), complete.clone());
-    if namespaces.is_empty() {
-        return fleet(None).await;
+    let (nodes, following) = Nodes::start(&shared.client);
+    let fleet = |namespace| fleet::run(shared.clone(), namespace, nodes.clone(), acting.clone(), complete.clone());
+    let fleets = async {
+        if namespaces.is_empty() {
+            return fleet(None).await;
+        }
+        join_all(namespaces.iter().map(|namespace| fleet(Some(namespace.clone())))).await;
+    };
+    tokio::select! {
+        () = fleets => {}
+        () = following => {}
     }
-    join_all(namespaces.iter().map(|namespace| fleet(Some(namespace.clone())))).await;
 }
 
 /// Says who acts, for ever.

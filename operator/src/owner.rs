@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource};
 use ottla_crds::KafkaCluster;
 use ottla_crds::lease::{Observed, Pace, Sight};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::acting::Acting;
 use crate::cluster::watches::ClusterKey;
+use crate::events::Recorder;
 
 /// The Lease of whoever acts for an installation, in its namespace.
 pub const LEASE: &str = "ottla-operator";
@@ -170,6 +171,7 @@ mod tests {
             predecessor: None,
             pace: Pace::OPERATOR,
             observed: Observed::default(),
+            set_backs: ottla_crds::versions::SetBacks::default(),
         };
         let leases = Api::namespaced(installation.client.clone(), &installation.namespace);
         let (held, mut holding) = watch::channel(None);

@@ -47,6 +47,10 @@ pub struct World {
     pub assignments: Vec<Arc<KafkaAssignment>>,
     /// Topics that brokers hold while assignments of them are missing; an asterisk stands for all.
     pub missing: BTreeSet<String>,
+    /// Why no entry may be written now, if so.
+    pub held_back: Option<HeldBack>,
+    /// Partitions of which brokers act on another history than the API server shows; an asterisk where they are too many to name.
+    pub forked: BTreeSet<String>,
     /// Every broker that has a Lease, and on Kubernetes every one that is to be.
     pub brokers: BTreeMap<BrokerId, Broker>,
     /// What Kubernetes tells of them; none on a laptop.
@@ -61,6 +65,15 @@ pub struct World {
     pub now: Time,
     /// The cluster's id, if it has none yet.
     pub fresh_cluster_id: Uuid,
+}
+
+/// Why no entry is written: it might begin another history than the one that brokers act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Some of the brokers that are there have not been heard since the watch of their Leases began.
+    Unheard,
+    /// The API server was set back: these brokers know newer entries, or are about to find out.
+    SetBack(Vec<BrokerId>),
 }
 
 /// A broker as its Lease shows it, or Kubernetes.
@@ -146,6 +159,15 @@ pub struct News {
 }
 
 impl Step {
+    /// Whether it is not to be taken now: it changes assignments, or lets a topic go whose assignments have been lost.
+    fn waits_for(&self, held_back: &HeldBack) -> bool {
+        match self {
+            Step::Change { .. } | Step::Append { .. } | Step::Create(_) | Step::Bury { .. } | Step::Remove(_) => true,
+            Step::Release { .. } => *held_back != HeldBack::Unheard,
+            Step::Own(_) | Step::TopicStatus(..) | Step::ClusterStatus(..) => false,
+        }
+    }
+
     /// What to call it in a log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -165,15 +187,17 @@ impl Step {
 /// The steps to take now, the most urgent first.
 pub fn plan(world: &World) -> Vec<Step> {
     let Some(cluster) = &world.cluster else { return topic::let_go(world) };
-    if cluster.spec.paused {
-        return Vec::new();
-    }
-    let rules = RuleBook::new(world, &BrokerSettings::resolve(&cluster.spec.broker_config()));
+    let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
+    let rules = RuleBook::new(world, &settings);
     let mut steps = assignments::elections(world, &rules);
     steps.extend(cluster::status(world, cluster));
     steps.extend(assignments::emptied_graves(world));
-    steps.extend(topic::topics(world, cluster, &rules));
+    steps.extend(topic::topics(world, cluster, &settings, &rules));
     steps.extend(moves::returns(world));
+    // Where there are no entries there is no history to fork: the first topic of a cluster waits for nobody.
+    if let Some(held_back) = world.held_back.as_ref().filter(|_| !world.assignments.is_empty()) {
+        steps.retain(|step| !step.waits_for(held_back));
+    }
     steps
 }
 
@@ -181,6 +205,12 @@ impl World {
     /// Who is there.
     pub fn live(&self) -> Live {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
+    }
+
+    /// Whether the spec does not ask for this broker any more. A laptop has the brokers that its program was told to have.
+    pub fn leaves(&self, id: BrokerId) -> bool {
+        let wanted = self.cluster.as_ref().map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas);
+        self.platform.is_some() && id.0 >= wanted
     }
 
     /// Whether brokers hold a topic of this name that no assignment tells of.

@@ -185,7 +185,7 @@ async fn a_broker_that_dies_takes_its_leaderships_with_it_and_brings_them_back()
     assert!(seen.leaders("orders").is_empty());
     assert!(seen.assignments[0].spec.partitions.iter().all(|p| (p.leader_epoch, p.isr.len()) == (1, 1)));
     let message = seen.message(seen.topic("orders"), "Ready");
-    assert_eq!(message, "partitions 0–2 wait for brokers 0");
+    assert_eq!(message, "partitions 0–2 are waiting for broker 0");
 
     let _again = world.broker_after(0, 7, identity);
     world.until("it leads again", |seen| seen.leaders("orders").len() == 3).await;
@@ -235,7 +235,7 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     let offline = |seen: &Seen| condition(seen.topic("orders"), "Ready") == Some(("False", "PartitionsOffline"));
     world.until("nobody leads", offline).await;
     let seen = world.seen().await;
-    assert_eq!(seen.message(seen.topic("orders"), "ReplicasHealthy"), "partitions 0 wait for brokers 0–1");
+    assert_eq!(seen.message(seen.topic("orders"), "ReplicasHealthy"), "partition 0 is waiting for brokers 0–1");
 
     // One comes back without its last records; the other's volume is lost.
     let broker = world.broker_at_after(0, 17, closed_port(), zero);

@@ -2,46 +2,74 @@
 //!
 //! What was applied is remembered with the version that came of it: an object that is still that version is as we want it,
 //! however the API server writes its defaults. After a takeover everything is applied once, which changes nothing.
+//!
+//! Always: an object that exists and is not the cluster's is never written. It may be anybody's, with the name by chance.
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
-use serde_json::Value;
+use ottla_crds::change::why;
+use ottla_crds::names;
+use serde_json::{Value, json};
 
-use super::build::{Built, Kind, MANAGER};
+use super::build::{Built, Kind, MANAGED_BY_LABEL, MANAGER};
 use super::read::Live;
 
 /// Objects that exist, by kind and name.
 pub type LiveObjects = BTreeMap<(Kind, String), Live>;
 
-/// A write that failed.
+/// Why objects are not as they are to be.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {verb} the {kind} {name}: {}", why(source))]
-pub struct Failed {
-    verb: &'static str,
-    kind: String,
-    name: String,
-    source: kube::Error,
-}
-
-/// The API server's own sentence, where it gave one.
-fn why(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
+pub enum Failed {
+    /// A read or a write that failed.
+    #[error("failed to {verb} the {kind} {name}: {}", why(source))]
+    Request {
+        /// What was to be done.
+        verb: &'static str,
+        /// The object's kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// What the API server said, or the connection.
+        source: kube::Error,
+    },
+    /// An object of somebody else has the name that the cluster needs.
+    #[error(
+        "a {kind} called {name} exists and does not belong to this cluster, so nothing was changed: delete it, or give the \
+         KafkaCluster another name; if it is the cluster's, label it {MANAGED_BY_LABEL}={MANAGER} and {}={cluster}",
+        names::CLUSTER_LABEL
+    )]
+    Foreign {
+        /// The object's kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// The KafkaCluster's name.
+        cluster: String,
+    },
 }
 
 impl Failed {
     /// A failure to `verb` an object.
     pub fn new(verb: &'static str, kind: impl Into<String>, name: &str, source: kube::Error) -> Failed {
-        Failed { verb, kind: kind.into(), name: name.to_owned(), source }
+        Failed::Request { verb, kind: kind.into(), name: name.to_owned(), source }
     }
 
     /// The object's kind.
     pub fn kind(&self) -> &str {
-        &self.kind
+        match self {
+            Failed::Request { kind, .. } | Failed::Foreign { kind, .. } => kind,
+        }
+    }
+
+    /// One word for the condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Failed::Request { .. } => "ApplyFailed",
+            Failed::Foreign { .. } => "ForeignObject",
+        }
     }
 }
 
@@ -62,21 +90,37 @@ impl Applied {
         built.iter().filter(differs).collect()
     }
 
-    /// Applies them. Stops at the first that fails: what comes later needs it.
+    /// Applies them. Nothing is written while one of the names is somebody else's; then it stops at the first that fails: what
+    /// comes later needs it.
     ///
     /// # Errors
-    /// When the API server refuses or can't be reached.
+    /// When a name is taken; when the API server refuses or can't be reached.
     pub async fn apply(
         &mut self,
         client: &Client,
-        namespace: &str,
+        (namespace, cluster): (&str, &str),
         built: &[Built],
         live: &LiveObjects,
     ) -> Result<(), Failed> {
+        let mut writes = Vec::new();
         for object in self.differing(built, live) {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &object.kind.resource());
-            let params = PatchParams::apply(MANAGER).force();
-            let written = api.patch(&object.name, &params, &Patch::Apply(&object.value)).await;
+            let uid = match live.get(&(object.kind, object.name.clone())) {
+                Some(live) => live.uid.clone(),
+                None => owned(&api, object, cluster).await?,
+            };
+            writes.push((object, api, uid));
+        }
+        for (object, api, uid) in writes {
+            let mut value = object.value.clone();
+            let mut params = PatchParams::apply(MANAGER);
+            if let Some(uid) = uid {
+                // Refused if it is not this very object any more.
+                value["metadata"]["uid"] = json!(uid);
+                params = params.force();
+            }
+            // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is refused.
+            let written = api.patch(&object.name, &params, &Patch::Apply(&value)).await;
             let written =
                 written.map_err(|source| Failed::new("apply", object.kind.resource().kind, &object.name, source))?;
             let version = Live::of(written.meta());
@@ -101,6 +145,29 @@ impl Applied {
             self.0.remove(&key);
         }
         Ok(())
+    }
+}
+
+/// The uid of an object that the watches do not show, if there is one; an error if it is not the cluster's.
+async fn owned(api: &Api<DynamicObject>, object: &Built, cluster: &str) -> Result<Option<String>, Failed> {
+    let kind = object.kind.resource().kind;
+    let there = api.get_metadata_opt(&object.name).await;
+    match there.map_err(|source| Failed::new("read", kind.as_str(), &object.name, source))? {
+        None => Ok(None),
+        Some(there) if is_ours(&there.metadata, cluster) => Ok(there.metadata.uid),
+        Some(_) => Err(Failed::Foreign { kind, name: object.name.clone(), cluster: cluster.to_owned() }),
+    }
+}
+
+/// Whether an object is what we made for this cluster: by its labels, or, where somebody took them off, by who wrote it.
+fn is_ours(metadata: &ObjectMeta, cluster: &str) -> bool {
+    let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let written_by_us =
+        || metadata.managed_fields.iter().flatten().any(|fields| fields.manager.as_deref() == Some(MANAGER));
+    match (label(names::CLUSTER_LABEL), label(MANAGED_BY_LABEL)) {
+        (Some(of), Some(MANAGER)) => of == cluster,
+        (Some(of), _) => of == cluster && written_by_us(),
+        (None, _) => written_by_us(),
     }
 }
 
@@ -134,7 +201,9 @@ pub async fn remove(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use k8s_openapi::api::rbac::v1::Role;
+    use kube::api::PostParams;
+    use ottla_local_api::{Server, Store};
 
     use super::*;
 
@@ -160,6 +229,72 @@ mod tests {
         assert!(differs(&applied, 2, Some(live("1"))), "it is to be another");
         assert!(differs(&applied, 1, Some(live("2"))), "somebody has changed it");
         assert!(differs(&applied, 1, None), "somebody has removed it");
+    }
+
+    /// An API server that knows Roles, as any that stores them does.
+    fn api_server() -> Server {
+        let definition = json!({
+            "metadata": { "name": "roles.rbac.authorization.k8s.io" },
+            "spec": {
+                "group": "rbac.authorization.k8s.io", "scope": "Namespaced",
+                "names": { "kind": "Role", "listKind": "RoleList", "plural": "roles", "singular": "role" },
+                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                } } }],
+            },
+        });
+        Server::new(Store::Memory, vec![serde_json::from_value(definition).unwrap()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_object_of_somebody_else_is_left_as_it_is_and_nothing_else_is_made() {
+        let server = api_server();
+        let client = server.client("default");
+        let roles: Api<Role> = Api::namespaced(client.clone(), "default");
+        let role = |name: &str, cluster: &str, verb: &str| {
+            let labels = json!({ MANAGED_BY_LABEL: MANAGER, names::CLUSTER_LABEL: cluster });
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                "metadata": { "name": name, "labels": labels },
+                "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": [verb] }],
+            })
+        };
+        let built =
+            |name: &str, verb: &str| Built { kind: Kind::Role, name: name.to_owned(), value: role(name, "prod", verb) };
+        let create = async |object: Value| {
+            let role: Role = serde_json::from_value(object).unwrap();
+            roles.create(&PostParams::default(), &role).await.unwrap()
+        };
+        let verb = async |name: &str| {
+            let role = roles.get_opt(name).await.unwrap()?;
+            role.rules?.first()?.verbs.first().cloned()
+        };
+        let apply = async |applied: &mut Applied, built: &[Built], live: &LiveObjects| {
+            applied.apply(&client, ("default", "prod"), built, live).await.map_err(|failed| failed.reason())
+        };
+        let none = LiveObjects::new();
+        let mut foreign = role("taken", "prod", "theirs");
+        foreign["metadata"]["labels"] = json!({ "app": "theirs" });
+        create(foreign).await;
+        create(role("other-clusters", "test", "theirs")).await;
+        for taken in ["taken", "other-clusters"] {
+            let refused = apply(&mut Applied::default(), &[built("free", "ours"), built(taken, "ours")], &none).await;
+            assert_eq!(refused, Err("ForeignObject"), "{taken}");
+            assert_eq!((verb("free").await, verb(taken).await), (None, Some("theirs".to_owned())), "{taken}");
+        }
+
+        // Its own is found again, also when the watches lag or somebody has taken the labels off.
+        let mut applied = Applied::default();
+        apply(&mut applied, &[built("free", "first")], &none).await.unwrap();
+        let unlabelled = Patch::Merge(json!({ "metadata": { "labels": null } }));
+        roles.patch("free", &PatchParams::default(), &unlabelled).await.unwrap();
+        apply(&mut Applied::default(), &[built("free", "second")], &none).await.unwrap();
+        assert_eq!(verb("free").await.as_deref(), Some("second"));
+
+        // What the watches showed is gone, and another has its name since: it is not taken for the one that was shown.
+        let gone = LiveObjects::from([((Kind::Role, "taken".to_owned()), live("1"))]);
+        assert!(apply(&mut applied, &[built("taken", "ours")], &gone).await.is_err());
+        assert_eq!(verb("taken").await.as_deref(), Some("theirs"));
     }
 
     #[test]

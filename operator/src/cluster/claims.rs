@@ -1,6 +1,11 @@
 //! Brokers' claims: made by the StatefulSet, made larger by us where the spec has grown, and marked with the cluster's id,
 //! so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never removed by
 //! us: with a cluster that takes them along they go with its StatefulSet.
+//!
+//! Always: while the cluster lives no StatefulSet owns a claim: it would take the volume along when somebody deletes it. A volume that
+//! can't be made larger keeps nothing else from being done.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -9,10 +14,12 @@ use kube::{Client, Resource, ResourceExt};
 use ottla_crds::assignment::BrokerId;
 use ottla_crds::{DeletionPolicy, KafkaCluster, names};
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
-use super::read::{Read, requested};
+use super::read::{Read, capacity, requested};
 use super::validate::ValidatedCluster;
+use crate::plan::platform::Obstacle;
 
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
@@ -27,37 +34,96 @@ fn marked_with(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.metadata.annotations.as_ref()?.get(CLUSTER_ID_ANNOTATION).map(String::as_str)
 }
 
-/// Makes claims what they are to be.
+/// How long a size that was refused is not asked for again: the storage class may have been changed since.
+pub const REFUSED_FOR: Duration = Duration::from_secs(300);
+
+/// The sizes that were refused, by the claim's name.
+#[derive(Debug, Default)]
+pub struct Refused(BTreeMap<String, (String, Instant, Obstacle)>);
+
+/// Makes claims what they are to be. Says which of them can not have the size that the spec says, if any.
 ///
 /// # Errors
-/// When the API server refuses, such as for a storage class whose volumes can't grow, or can't be reached.
-pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), Failed> {
+/// When the API server refuses anything else, or can't be reached.
+pub async fn apply(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    read: &Read,
+    refused: &mut Refused,
+) -> Result<Option<Obstacle>, Failed> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace);
-    for (name, change) in changes(cluster, read) {
-        let written = api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await;
-        written.map_err(|source| Failed::new("change", "PersistentVolumeClaim", &name, source))?;
+    let failed = |name: &str, source| Failed::new("change", "PersistentVolumeClaim", name, source);
+    for (name, change) in marks(cluster, read) {
+        match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
+            Ok(_) => {}
+            // Somebody has changed it, which is shown soon.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+            Err(source) => return Err(failed(&name, source)),
+        }
     }
-    Ok(())
+    let now = Instant::now();
+    let sizes = sizes(cluster, read);
+    refused.0.retain(|name, (size, at, _)| {
+        now < *at + REFUSED_FOR && sizes.iter().any(|(claim, wanted, _)| claim == name && wanted == size)
+    });
+    for (name, wanted, has) in sizes.into_iter().filter(|(name, ..)| !refused.0.contains_key(name)).collect::<Vec<_>>()
+    {
+        let change = json!({ "spec": { "resources": { "requests": { "storage": wanted } } } });
+        match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
+                let obstacle = impossible(&name, &wanted, &has, &status.message);
+                refused.0.insert(name, (wanted, now, obstacle));
+            }
+            Err(source) => return Err(failed(&name, source)),
+        }
+    }
+    Ok(refused.0.values().next().map(|(_, _, obstacle)| obstacle.clone()))
 }
 
-/// What is to be changed, by the claim's name.
-fn changes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
+fn impossible(claim: &str, wanted: &str, has: &str, why: &str) -> Obstacle {
+    let message = format!(
+        "the claim {claim} asks for {has} and can not ask for {wanted}: {why}. Brokers go on with what they have; set \
+         spec.brokers.storage.size back to {has}, or let the storage class have allowVolumeExpansion"
+    );
+    Obstacle::new("ResizeImpossible", message)
+}
+
+/// What is to be changed in claims' metadata, by name: all bear the cluster's id and belong to no StatefulSet.
+fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     let status = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
     let id = status.and_then(|status| status.cluster_id.as_deref());
+    let change = |(name, claim): (&str, &PersistentVolumeClaim)| {
+        let mut change = owned(claim, None).unwrap_or_else(|| json!({}));
+        if let Some(id) = id.filter(|id| marked_with(claim) != Some(id)) {
+            change["metadata"]["annotations"] = json!({ CLUSTER_ID_ANNOTATION: id });
+        }
+        (change != json!({})).then(|| (name.to_owned(), change))
+    };
+    of_brokers(&cluster.name, read).filter_map(change).collect()
+}
+
+/// The claims that are to ask for another size: its name, that size, and what it asks for. More than before; or less, where it asked
+/// for more than its volume got and the spec has been corrected.
+fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String)> {
+    let wanted = &cluster.storage.size;
     let change = |broker: BrokerId| {
         let name = names::claim(&cluster.name, broker);
         let claim = read.claims.get(&name)?;
-        let mut change = json!({});
-        if let Some(id) = id.filter(|id| marked_with(claim) != Some(id)) {
-            change["metadata"] = json!({ "annotations": { CLUSTER_ID_ANNOTATION: id } });
-        }
-        let (wanted, has) = (&cluster.storage.size, requested(claim)?);
-        if bytes(wanted)? > bytes(has)? {
-            change["spec"] = json!({ "resources": { "requests": { "storage": wanted } } });
-        }
-        (change != json!({})).then_some((name, change))
+        let has = requested(claim)?;
+        let (wanted_bytes, has_bytes) = (bytes(wanted)?, bytes(has)?);
+        let undone = || capacity(claim).and_then(bytes).is_some_and(|got| got <= wanted_bytes && got < has_bytes);
+        let differs = wanted_bytes > has_bytes || wanted_bytes < has_bytes && undone();
+        differs.then(|| (name, wanted.clone(), has.to_owned()))
     };
     (0..cluster.replicas).map(BrokerId).filter_map(change).collect()
+}
+
+/// How large the smallest of the brokers' volumes is: less can not be asked for, and every broker has as much.
+pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
+    let claims = (0..cluster.replicas).filter_map(|id| read.claims.get(&names::claim(&cluster.name, BrokerId(id))));
+    let sized = claims.filter_map(|claim| Some((bytes(capacity(claim)?)?, capacity(claim)?)));
+    sized.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, size)| size.to_owned())
 }
 
 /// Takes claims that are to stay out of the StatefulSet's hands, or puts those into them that are to go with it. Its controller does
@@ -167,7 +233,90 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_made_larger_and_marked_and_nothing_else() {
+    fn of_a_living_cluster_no_stateful_set_owns_a_claim() {
+        let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "prod-broker", "uid": "s" });
+        let claim = json!({ "metadata": { "resourceVersion": "7", "ownerReferences": [owner] } });
+        let spec = serde_json::from_value(json!({ "brokers": { "storage": { "size": "2Gi" } } })).unwrap();
+        let object = KafkaCluster::new("prod", spec);
+        let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        let mut read = Read { cluster: Some(Arc::new(object)), ..Read::default() };
+        // One of them is of a broker that was scaled away.
+        for name in ["data-prod-broker-0", "data-prod-broker-7"] {
+            read.claims.insert(name.to_owned(), Arc::new(serde_json::from_value(claim.clone()).unwrap()));
+        }
+        let freed = json!({ "metadata": { "resourceVersion": "7", "ownerReferences": [] } });
+        let expected = ["data-prod-broker-0", "data-prod-broker-7"].map(|name| (name.to_owned(), freed.clone()));
+        assert_eq!(marks(&cluster, &read), expected);
+    }
+
+    /// An API server for which no volume can grow, and pods that have to go on all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_size_that_is_refused_is_told_and_not_asked_for_all_the_time() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = asked.clone();
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
+                "message": "only dynamically provisioned pvc can be resized",
+            });
+            let answer =
+                http::Response::builder().status(403).body(kube::client::Body::from(status.to_string().into_bytes()));
+            async { answer }
+        });
+        let client = Client::new(service, "default");
+        let (cluster, read) = grows("1Gi", Some("1Gi"), "2Gi");
+        let mut refused = Refused::default();
+        for _ in 0..3 {
+            let obstacle = apply(&client, &cluster, &read, &mut refused).await.unwrap().unwrap();
+            assert_eq!(obstacle.reason, "ResizeImpossible");
+            for part in ["data-prod-broker-0", "only dynamically provisioned", "size back to 1Gi"] {
+                assert!(obstacle.message.contains(part), "{}", obstacle.message);
+            }
+        }
+        let times = || asked.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(times(), 1);
+        tokio::time::advance(REFUSED_FOR).await;
+        apply(&client, &cluster, &read, &mut refused).await.unwrap();
+        assert_eq!(times(), 2, "the storage class may be another");
+        let (cluster, read) = grows("1Gi", Some("1Gi"), "1Gi");
+        assert_eq!(apply(&client, &cluster, &read, &mut refused).await.unwrap(), None, "it was taken back");
+    }
+
+    /// A cluster of one broker whose claim asks for `requested`, has `capacity`, and is to have `size`.
+    fn grows(requested: &str, capacity: Option<&str>, size: &str) -> (ValidatedCluster, Read) {
+        let spec = json!({ "brokers": { "storage": { "size": size } } });
+        let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+        let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        let claim = json!({
+            "spec": { "resources": { "requests": { "storage": requested } } },
+            "status": { "capacity": capacity.map(|size| json!({ "storage": size })) },
+        });
+        let mut read = Read { cluster: Some(Arc::new(object)), ..Read::default() };
+        read.claims.insert("data-prod-broker-0".to_owned(), Arc::new(serde_json::from_value(claim).unwrap()));
+        (cluster, read)
+    }
+
+    #[test]
+    fn a_claim_grows_and_takes_back_what_its_volume_never_got() {
+        for (requested, capacity, size, expected) in [
+            ("1Gi", None, "2Gi", Some("2Gi")),
+            ("1Gi", Some("1Gi"), "2048Mi", Some("2048Mi")),
+            ("2Gi", Some("2Gi"), "1Gi", None),
+            ("2Gi", None, "1Gi", None),
+            ("2Gi", Some("1Gi"), "1Gi", Some("1Gi")),
+            ("2Gi", Some("1Gi"), "500Mi", None),
+            ("2147483647", Some("1Gi"), "2Gi", Some("2Gi")),
+        ] {
+            let (cluster, read) = grows(requested, capacity, size);
+            let asks: Vec<String> = sizes(&cluster, &read).into_iter().map(|(_, wanted, _)| wanted).collect();
+            assert_eq!(asks.first().map(String::as_str), expected, "{requested} {capacity:?} {size}");
+            assert_eq!(smallest(&cluster, &read).as_deref(), capacity);
+        }
+    }
+
+    #[test]
+    fn claims_are_marked_with_the_clusters_id() {
         let id = "AAAAAAAAAAAAAAAAAAAAAA";
         let object: KafkaCluster = serde_json::from_value(json!({
             "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster", "metadata": { "name": "prod" },
@@ -175,15 +324,11 @@ mod tests {
         }))
         .unwrap();
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
-        let grow = json!({ "resources": { "requests": { "storage": "2Gi" } } });
         let mark = json!({ "annotations": { "ottla.io/cluster-id": id } });
         for (size, marked_with, expected) in [
             ("2Gi", Some(id), None),
-            ("2048Mi", Some(id), None),
-            ("3Gi", Some(id), None),
-            ("2147483647", Some(id), Some(json!({ "spec": grow.clone() }))),
             ("2Gi", None, Some(json!({ "metadata": mark.clone() }))),
-            ("1G", Some("another"), Some(json!({ "metadata": mark, "spec": grow }))),
+            ("1G", Some("another"), Some(json!({ "metadata": mark }))),
         ] {
             let annotations = marked_with.map(|id| json!({ "ottla.io/cluster-id": id }));
             let claim = serde_json::from_value(json!({
@@ -194,7 +339,7 @@ mod tests {
             let mut read = Read { cluster: Some(Arc::new(object.clone())), ..Read::default() };
             read.claims.insert("data-prod-broker-0".to_owned(), Arc::new(claim));
             let expected = expected.map(|change| ("data-prod-broker-0".to_owned(), change));
-            assert_eq!(changes(&cluster, &read), expected.into_iter().collect::<Vec<_>>(), "{size} {marked_with:?}");
+            assert_eq!(marks(&cluster, &read), expected.into_iter().collect::<Vec<_>>(), "{size} {marked_with:?}");
             assert_eq!(cluster_id(&read).as_deref(), marked_with);
         }
     }

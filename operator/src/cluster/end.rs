@@ -1,7 +1,8 @@
 //! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake take
 //! every KafkaCluster with them, and must not take the brokers.
 //!
-//! Volumes go or stay as `deletionPolicy` says, which the StatefulSet was told. With them go or stay the assignments, which say what is
+//! Volumes go or stay as `deletionPolicy` says. The StatefulSet is told so in the last step and not before: who deletes the set of a living
+//! cluster must not delete volumes. With them go or stay the assignments, which say what is
 //! on them, and the brokers' Leases. A cluster whose volumes go is there until they are gone: one of its name that came earlier would
 //! find them and take them for its own.
 
@@ -60,7 +61,11 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
     } else {
         for (key, live) in read.live.iter().rev() {
             if key.0 == Kind::StatefulSet {
-                tell_policy(shared, object, &key.1).await?;
+                if !tell_policy(shared, object, &key.1).await? {
+                    let message =
+                        "the StatefulSet's controller has not taken note yet of whether volumes go with the set";
+                    return Ok(Some(Obstacle::new("Ending", message)));
+                }
                 claims::follow(&shared.client, object, read).await?;
             }
             apply::remove(&shared.client, &namespace, key, live).await?;
@@ -69,7 +74,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             DeletionPolicy::Delete => {
                 let left: Vec<&str> = claims::of_brokers(&object.name_any(), read).map(|(name, _)| name).collect();
                 if !left.is_empty() {
-                    return Ok(Some(volumes_left(&left)));
+                    return Ok(Some(volumes_left(&namespace, &left)));
                 }
                 forget(&shared.client, &namespace, &object.name_any()).await?;
                 ("Deleted", "brokers have stopped, and their volumes are deleted")
@@ -85,8 +90,12 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
 }
 
 /// A claim goes when its pod has stopped. One that stays needs a person: there is nobody else who may delete it.
-fn volumes_left(claims: &[&str]) -> Obstacle {
-    let message = format!("the cluster goes when the claims of its volumes are deleted: {}", claims.join(", "));
+fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
+    let message = format!(
+        "the cluster goes when the claims of its volumes are deleted, which takes until their pods have stopped; if they stay: \
+         kubectl delete pvc -n {namespace} {}",
+        claims.join(" ")
+    );
     Obstacle::new("VolumesLeft", message)
 }
 
@@ -119,15 +128,16 @@ where
     Ok(())
 }
 
-/// The policy may have been changed just before the end.
-async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<(), Failed> {
+/// Tells the StatefulSet whether volumes go with it. Says whether its controller has taken note: one that still goes by what was said
+/// before would take back what [`claims::follow`] does.
+async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<bool, Failed> {
     let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> =
         Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
     let retention = stateful_set::retention(object.spec.deletion_policy);
     let patch = Patch::Merge(json!({ "spec": { "persistentVolumeClaimRetentionPolicy": retention } }));
     match sets.patch(name, &PatchParams::default(), &patch).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Ok(set) => Ok(set.status.and_then(|status| status.observed_generation) >= set.metadata.generation),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
         Err(source) => Err(Failed::new("tell the deletion policy to", "StatefulSet", name, source)),
     }
 }
@@ -188,12 +198,13 @@ mod tests {
     use std::sync::Arc;
 
     use kube::api::PostParams;
-    use kube::runtime::events::{Recorder, Reporter};
+    use kube::runtime::events::Reporter;
     use ottla_crds::{ClusterRef, KafkaAssignmentSpec};
     use ottla_local_api::{Server, Store};
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::events::Recorder;
     use crate::metrics::Metrics;
     use crate::owner::Installation;
 
@@ -205,6 +216,7 @@ mod tests {
             client: client.clone(),
             installation: Installation { client: client.clone(), namespace, recorder: recorder.clone() },
             broker_image: "ottla:1".to_owned(),
+            broker_user: None,
             turns: Semaphore::new(1),
             metrics: Arc::new(Metrics::new()),
             recorder,
@@ -247,8 +259,8 @@ mod tests {
         let cluster = ends("Delete").await;
         for _ in 0..2 {
             let left = end(&shared, &cluster, &read).await.unwrap().expect("a claim is left");
-            let message = "the cluster goes when the claims of its volumes are deleted: data-prod-broker-0";
-            assert_eq!((left.reason, left.message.as_str()), ("VolumesLeft", message));
+            assert_eq!(left.reason, "VolumesLeft");
+            assert!(left.message.ends_with("kubectl delete pvc -n default data-prod-broker-0"), "{}", left.message);
             assert_eq!((is_there().await, is_known().await), (true, true));
         }
         read.claims.remove("data-prod-broker-0");

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use ottla_crds::{KafkaCluster, names};
 
-use super::build::{Kind, MANAGED_BY_LABEL, MANAGER};
+use super::build::{Kind, MANAGED_BY_LABEL, MANAGER, pod};
 use super::watches::{ClusterKey, Shown};
 
 /// One cluster, and all that there is of it.
@@ -95,11 +95,33 @@ fn belongs(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
 }
 
 impl Read {
+    /// What brokers run where their spec names no image: what they have run so far, whatever image the operator has itself since it was
+    /// upgraded. By the status, or, of a cluster of an earlier operator, by the StatefulSet.
+    pub fn image(&self) -> Option<&str> {
+        let status = self.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.image.as_deref());
+        let template = || {
+            let spec = self.stateful_set.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
+            spec.containers.iter().find(|container| container.name == pod::CONTAINER)?.image.as_deref()
+        };
+        status.or_else(template)
+    }
+
+    /// Whether the StatefulSet's controller has taken note of its newest spec: until then its status is about an earlier one.
+    pub fn is_observed(&self) -> bool {
+        let observed = |set: &StatefulSet| set.status.as_ref()?.observed_generation;
+        self.stateful_set.as_ref().is_some_and(|set| observed(set) >= set.metadata.generation)
+    }
+
     /// How large the volumes are that the StatefulSet asks for.
     pub fn claim_size(&self) -> Option<&str> {
         let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;
         requested(templates.first()?)
     }
+}
+
+/// How large the volume of a claim is, once there is one.
+pub fn capacity(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.status.as_ref()?.capacity.as_ref()?.get("storage").map(|size| size.0.as_str())
 }
 
 /// How large a volume a claim asks for.

@@ -4,8 +4,13 @@
 //! Kafka's settings.
 
 use kube::ResourceExt;
-use ottla_config::check_broker_config;
+use ottla_config::check_cluster;
 use ottla_crds::{DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage};
+
+/// Nobody in particular: the image has no users.
+const USER: i64 = 65532;
+/// How long brokers have to stop where the spec does not say.
+const GRACE_SECONDS: u32 = 60;
 
 /// A cluster that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +35,8 @@ pub struct ValidatedCluster {
     pub rack_key: Option<String>,
     /// What becomes of the volumes in the end.
     pub deletion_policy: DeletionPolicy,
+    /// The user, and group, that brokers run as; none: the platform chooses.
+    pub user: Option<i64>,
 }
 
 /// A port on which every broker serves clients.
@@ -64,13 +71,14 @@ pub enum Invalid {
 }
 
 impl ValidatedCluster {
-    /// The cluster that `object` asks for.
+    /// The cluster that `object` asks for. Where it names no image, brokers run `unnamed_image`.
     ///
     /// # Errors
     /// What its user has to change.
-    pub fn new(object: &KafkaCluster, default_image: &str) -> Result<ValidatedCluster, Invalid> {
+    pub fn new(object: &KafkaCluster, unnamed_image: &str) -> Result<ValidatedCluster, Invalid> {
         let spec = &object.spec;
-        check_broker_config(&spec.broker_config()).map_err(|error| Invalid::Config(error.to_string()))?;
+        let own = spec.brokers.overrides.iter().map(|entry| &entry.config);
+        check_cluster(&spec.broker_config(), own).map_err(|error| Invalid::Config(error.to_string()))?;
         let listeners = spec.listeners.iter().map(listener).collect::<Result<Vec<Listener>, Invalid>>()?;
         spec.inter_broker_listener().ok_or(Invalid::NoInternalListener)?;
         Ok(ValidatedCluster {
@@ -78,13 +86,22 @@ impl ValidatedCluster {
             namespace: object.namespace().unwrap_or_default(),
             replicas: spec.brokers.replicas,
             storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
-            image: spec.brokers.image.clone().unwrap_or_else(|| default_image.to_owned()),
+            image: spec.brokers.image.clone().unwrap_or_else(|| unnamed_image.to_owned()),
             resources: spec.brokers.resources.clone().unwrap_or_default(),
             pods: spec.brokers.pod_template.as_deref().cloned().unwrap_or_default(),
             listeners,
             rack_key: spec.rack.as_ref().map(|rack| rack.topology_key.clone()),
             deletion_policy: spec.deletion_policy,
+            user: Some(USER),
         })
+    }
+
+    /// How long a broker has to hand over what it leads and to close its logs.
+    pub fn grace_seconds(&self) -> u32 {
+        self.pods
+            .termination_grace_period_seconds
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .unwrap_or(GRACE_SECONDS)
     }
 
     /// The listeners of one kind.
@@ -133,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_image_is_the_brokers_unless_the_spec_names_one() {
+    fn the_image_that_the_spec_names_comes_first() {
         for (brokers, image) in [
             (json!({ "storage": { "size": "1Gi" } }), "ottla:1"),
             (json!({ "storage": { "size": "1Gi" }, "image": "mine:2" }), "mine:2"),

@@ -19,6 +19,7 @@ use ottla_crds::{KafkaCluster, KafkaTopic, names, watch};
 use serde::de::DeserializeOwned;
 
 use super::build::Kind;
+use super::nodes::Nodes;
 use crate::guard;
 
 /// A cluster's namespace and name.
@@ -51,7 +52,7 @@ pub struct Shown {
     pub services: Store<Service>,
     /// Their claims.
     pub claims: Store<PersistentVolumeClaim>,
-    /// All nodes.
+    /// All nodes, of which only names, labels and addresses are kept.
     pub nodes: Store<Node>,
     /// The rest of what is built.
     pub others: Vec<(Kind, Store<PartialObjectMeta<DynamicObject>>)>,
@@ -72,6 +73,8 @@ pub enum About {
     Nobody,
     /// This one.
     Cluster(ClusterKey),
+    /// Those that have a pod on this node.
+    Node(String),
     /// Any of them.
     Everybody,
 }
@@ -84,7 +87,7 @@ pub struct Watches {
 
 impl Watches {
     /// Begins to watch a namespace, or all.
-    pub fn start(client: &Client, namespace: Option<&str>) -> (Watches, Shown) {
+    pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watches, Shown) {
         let mut starting = Starting { client, namespace, events: SelectAll::new() };
         let ours = watch::config().labels(names::CLUSTER_LABEL);
         let clusters = {
@@ -99,7 +102,6 @@ impl Watches {
         let topics = {
             let api = starting.api();
             let slim = guard::watcher(api, watch::config()).modify(|topic: &mut KafkaTopic| {
-                topic.metadata.managed_fields = None;
                 topic.spec.config.clear();
                 topic.spec.placement.clear();
                 topic.status = None;
@@ -116,11 +118,7 @@ impl Watches {
             pods: starting.watch(ours.clone()),
             services: starting.watch(ours.clone()),
             claims: starting.watch(ours.clone()),
-            nodes: {
-                let api: Api<Node> = Api::all(client.clone());
-                let events = watcher::watcher(api, watch::config()).backoff(watch::backoff());
-                starting.keep(events, (), |_: &Node| About::Everybody)
-            },
+            nodes: starting.nodes(nodes),
             others: Kind::ALL
                 .into_iter()
                 .filter(|kind| !matches!(kind, Kind::StatefulSet | Kind::Service))
@@ -179,7 +177,16 @@ impl Starting<'_> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        self.keep(watcher::watcher(api, config).backoff(watch::backoff()), resource, labelled)
+        let events = watcher::watcher(api, config).backoff(watch::backoff());
+        let events = events.modify(|object| object.metadata.managed_fields = None);
+        self.keep(events, resource, labelled)
+    }
+
+    /// Those that all namespaces share.
+    fn nodes(&mut self, nodes: &Nodes) -> Store<Node> {
+        let watch = self.events.len();
+        self.events.push(nodes.changes().map(move |about| Change { watch, complete: true, about }).boxed());
+        nodes.store.clone()
     }
 
     fn keep<K>(

@@ -9,8 +9,8 @@ use ottla_crds::{KafkaCluster, names};
 
 use super::liveness::pings::{Heard, Target};
 use super::liveness::{Evidence, Missed, Ping, Pod, alive, pods};
-use crate::plan::Broker;
 use crate::plan::platform::Platform;
+use crate::plan::{Broker, HeldBack};
 
 /// The brokers of a cluster, as observation shows them.
 pub struct Observation<'a> {
@@ -46,6 +46,12 @@ pub fn unheard<'a>(
 pub fn missing(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
     let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
     brokers.flat_map(|(_, sighting)| listed(sighting, names::MISSING_ANNOTATION)).map(str::to_owned).collect()
+}
+
+/// The partitions of which brokers act on another history than the API server shows, by what they say on their Leases.
+pub fn forked(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
+    let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
+    brokers.flat_map(|(_, sighting)| listed(sighting, names::FORKED_ANNOTATION)).map(str::to_owned).collect()
 }
 
 /// A list that a broker says on its Lease.
@@ -94,6 +100,23 @@ impl Observation<'_> {
         brokers
     }
 
+    /// Why no entry is to be written now: the API server may have been set back, and a broker that is there may know newer entries. Of
+    /// those only who is taken for dead is not waited for, so that a fail-over waits for nobody: everybody else has renewed within two
+    /// seconds of whatever began the watch anew.
+    pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
+        let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
+        let there = || self.by_id().filter(|(id, _)| is_there(id));
+        let knows_more = |sighting: &Sighting| {
+            let newer = sighting.annotations.get(names::NEWER_ANNOTATION);
+            sighting.is_past || newer.is_some_and(|newer| newer != "0")
+        };
+        let ahead: Vec<BrokerId> = there().filter(|(_, sighting)| knows_more(sighting)).map(|(id, _)| id).collect();
+        if !ahead.is_empty() {
+            return Some(HeldBack::SetBack(ahead));
+        }
+        there().any(|(_, sighting)| sighting.sight == Sight::Unknown).then_some(HeldBack::Unheard)
+    }
+
     fn evidence(&self, id: BrokerId, sighting: &Sighting) -> Evidence {
         let ping = match self.heard.get(&id) {
             None => Ping::Unasked,
@@ -135,7 +158,7 @@ mod tests {
 
     fn that_says(sight: Sight, annotation: &str, said: &str) -> Sighting {
         let annotations = BTreeMap::from([(annotation.to_owned(), said.to_owned())]);
-        Sighting { sight, holder: None, acquired: None, annotations }
+        Sighting { sight, holder: None, acquired: None, is_past: false, annotations }
     }
 
     #[test]
@@ -149,6 +172,41 @@ mod tests {
         ]
         .into();
         assert_eq!(missing("prod", &leases).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn no_entry_is_written_while_a_broker_that_is_there_may_know_newer_ones() {
+        let says = |sight, newer| that_says(sight, names::NEWER_ANNOTATION, newer);
+        let past = || Sighting { is_past: true, ..says(Sight::Alive, "0") };
+        let well = || says(Sight::Alive, "0");
+        let of_an_older_version = Sighting { annotations: BTreeMap::new(), ..well() };
+        let set_back = Some(HeldBack::SetBack(vec![BrokerId(0)]));
+        for (story, zero, is_there, expected) in [
+            ("all is well", well(), true, None),
+            ("one that says nothing of it", of_an_older_version, true, None),
+            ("it was not heard since the watch began", says(Sight::Unknown, "0"), true, Some(HeldBack::Unheard)),
+            ("the same, and it is dead", says(Sight::Unknown, "0"), false, None),
+            ("it knows newer entries", says(Sight::Alive, "3"), true, set_back.clone()),
+            ("the same, and it is dead", says(Sight::Expired, "3"), false, None),
+            ("it lists everything anew", says(Sight::Alive, names::NOT_COMPARED), true, set_back.clone()),
+            ("it has renewed after a restore, and has not noticed yet", past(), true, set_back),
+        ] {
+            let leases: Sightings =
+                [(names::broker("prod", BrokerId(0)), zero), (names::broker("prod", BrokerId(1)), well())].into();
+            let (heard, missed) = (BTreeMap::new(), Missed::default());
+            let observed = Observation {
+                cluster: "prod",
+                leases: &leases,
+                heard: &heard,
+                missed: &missed,
+                pods: None,
+                platform: None,
+            };
+            let live = LiveBroker { incarnation: ottla_crds::assignment::Incarnation(1), draining: false };
+            let there = |live| Broker { live, ..Broker::default() };
+            let brokers = [(BrokerId(0), there(is_there.then_some(live))), (BrokerId(1), there(Some(live)))].into();
+            assert_eq!(observed.held_back(&brokers), expected, "{story}");
+        }
     }
 
     #[test]

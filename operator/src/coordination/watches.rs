@@ -9,18 +9,18 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Config};
 use kube::{Api, Client, Resource};
-use ottla_crds::watch::config as watch_config;
+use ottla_crds::versions::SetBacks;
+use ottla_crds::watch::{config as watch_config, watcher as watch_of};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-
-use crate::guard;
 
 /// The watches themselves.
 pub struct Watches {
     events: futures::stream::ReadyChunks<SelectAll<BoxStream<'static, Event>>>,
     complete: [bool; 3],
     told: watch::Sender<bool>,
+    set_backs: watch::Receiver<u64>,
 }
 
 /// What they have shown.
@@ -47,25 +47,39 @@ const MOST_AT_ONCE: usize = 4096;
 
 impl Watches {
     /// Begins to watch.
-    pub fn start(client: &Client, namespace: &str, cluster: &str) -> (Watches, Shown) {
+    pub fn start(client: &Client, namespace: &str, cluster: &str, set_backs: &SetBacks) -> (Watches, Shown) {
         let of_cluster = watch_config().fields(&format!("spec.clusterRef.name={cluster}"));
         let named = watch_config().fields(&format!("metadata.name={cluster}"));
         let mut events = SelectAll::new();
         let (told, complete) = watch::channel(false);
         let shown = Shown {
-            cluster: watch(0, client, namespace, named, &mut events),
-            topics: watch(1, client, namespace, of_cluster.clone(), &mut events),
-            assignments: watch(2, client, namespace, of_cluster, &mut events),
+            cluster: watch(0, client, namespace, named, set_backs, &mut events),
+            topics: watch(1, client, namespace, of_cluster.clone(), set_backs, &mut events),
+            assignments: watch(2, client, namespace, of_cluster, set_backs, &mut events),
             complete,
         };
-        (Watches { events: events.ready_chunks(MOST_AT_ONCE), complete: [false; 3], told }, shown)
+        let (events, set_backs) = (events.ready_chunks(MOST_AT_ONCE), set_backs.told());
+        (Watches { events, complete: [false; 3], told, set_backs }, shown)
     }
 
     /// Takes in what is shown, for ever.
     pub async fn follow(mut self) {
-        while let Some(events) = self.events.next().await {
+        loop {
+            let events = tokio::select! {
+                biased;
+                Ok(()) = self.set_backs.changed() => {
+                    // What the stores keep is of a server that is gone.
+                    self.complete = [false; 3];
+                    self.told.send_replace(false);
+                    continue;
+                }
+                events = self.events.next() => match events {
+                    Some(events) => events,
+                    None => return,
+                },
+            };
             for Event { watch, complete } in events {
-                // While a list is read again the store keeps what it had: once complete is complete for ever.
+                // While a list is read again the store keeps what it had: once complete stays complete.
                 if let Some(known) = self.complete.get_mut(watch) {
                     *known |= complete;
                 }
@@ -80,6 +94,7 @@ fn watch<K>(
     client: &Client,
     namespace: &str,
     config: Config,
+    set_backs: &SetBacks,
     events: &mut SelectAll<BoxStream<'static, Event>>,
 ) -> Store<K>
 where
@@ -87,7 +102,7 @@ where
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = guard::watcher::<K>(Api::namespaced(client.clone(), namespace), config);
+    let stream = watch_of::<K>(Api::namespaced(client.clone(), namespace), config, set_backs);
     let seen = stream.reflect(writer).map(move |event| match event {
         Ok(watcher::Event::InitDone) => Event { watch, complete: true },
         Ok(

@@ -8,7 +8,7 @@ use ottla_crds::assignment::{Assignment, BrokerId};
 use ottla_crds::plan::election::{elect, obey};
 use uuid::Uuid;
 
-use super::condition::ranges;
+use super::condition::named;
 use super::rules::RuleBook;
 use super::{News, Recovered, Step, World};
 
@@ -64,17 +64,18 @@ impl Recovered {
     pub fn news(&self, stale: &[i32]) -> Option<News> {
         let mut written = self.partitions.iter().copied().filter(|partition| !stale.contains(partition)).peekable();
         written.peek()?;
-        let partitions = ranges(written);
+        let written: Vec<i32> = written.collect();
+        let goes = if written.len() == 1 { "goes" } else { "go" };
+        let partitions = named("partition", written);
         let (reason, note) = if self.by_order {
             let note = format!(
-                "partitions {partitions} go on with the brokers that spec.recovery names: \
+                "{partitions} {goes} on with the brokers that spec.recovery names: \
                  records that only the missing ones have are given up"
             );
             ("RecoveredByOrder", note)
         } else {
-            let note = format!(
-                "no in-sync replica of partitions {partitions} is whole: they go on with the longest log that is left"
-            );
+            let note =
+                format!("no in-sync replica of {partitions} is whole: each goes on with the longest log that is left");
             ("Recovered", note)
         };
         Some(News { warning: true, reason: reason.to_owned(), note })

@@ -5,27 +5,30 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ottla_config::check_broker_config;
+use ottla_config::check_cluster;
 use ottla_crds::assignment::BrokerId;
-use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus};
+use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
 use uuid::Uuid;
 
-use super::condition::{self, Verdict, conditions, ranges};
+use super::condition::{self, Verdict, conditions, named};
 use super::platform::{Obstacle, Platform};
-use super::{Broker, News, Step, World};
+use super::{Broker, HeldBack, News, Step, World};
 
 /// The cluster's status, if it says something new.
 pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     let before = cluster.status.clone().unwrap_or_default();
     let brokers = brokers(world, cluster, &before);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
-    let verdicts = verdicts(world, cluster, &brokers);
+    let verdicts = verdicts(world, cluster, &brokers, &before);
     let platform = world.platform.as_deref();
+    let generation = generation(world, cluster, &before);
     let earlier_id = || platform.and_then(|platform| platform.cluster_id.clone());
     let id = before.cluster_id.or_else(earlier_id).unwrap_or_else(|| cluster_id(world.fresh_cluster_id));
     let status = KafkaClusterStatus {
-        observed_generation: cluster.metadata.generation,
+        observed_generation: generation,
         operator: before.operator,
+        image: platform.and_then(|platform| platform.image.clone()).or(before.image),
+        volume_size: platform.and_then(|platform| platform.volume_size.clone()).or(before.volume_size),
         cluster_id: Some(id),
         replicas: i32::try_from(online).ok(),
         listeners: match platform {
@@ -36,14 +39,22 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
         },
         brokers,
         next_producer_id_block: before.next_producer_id_block,
-        conditions: conditions(&before.conditions, &verdicts, cluster.metadata.generation, &world.now),
+        conditions: {
+            let mut conditions = conditions(&before.conditions, &verdicts, generation, &world.now);
+            let paused = conditions.iter_mut().filter(|condition| condition.type_ == "Paused");
+            paused.for_each(|condition| condition.observed_generation = cluster.metadata.generation);
+            conditions
+        },
     };
     if cluster.status.as_ref() == Some(&status) {
         return None;
     }
-    let was = condition::reason(&before.conditions, "Ready");
-    let news = verdicts.iter().find(|verdict| verdict.type_ == "Ready" && was != Some(verdict.reason));
-    let news = news.map(|ready| News {
+    let is_news = |verdict: &&Verdict| match (verdict.type_, condition::reason(&before.conditions, verdict.type_)) {
+        ("Ready", was) => was != Some(verdict.reason),
+        ("Replicable", was) => !verdict.status && was != Some(verdict.reason),
+        _ => false,
+    };
+    let news = verdicts.iter().find(is_news).map(|ready| News {
         warning: !ready.status,
         reason: ready.reason.to_owned(),
         note: if ready.message.is_empty() { "every broker is online".to_owned() } else { ready.message.clone() },
@@ -51,6 +62,15 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     let mut cluster = KafkaCluster::clone(cluster);
     cluster.status = Some(status);
     Some(Step::ClusterStatus(Box::new(cluster), news))
+}
+
+/// The generation of the spec that the status is about. On Kubernetes it is the one whose objects were made, so that whoever waits for
+/// a change to be Ready does not see what was true before it.
+fn generation(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Option<i64> {
+    match world.platform.as_deref() {
+        None => cluster.metadata.generation,
+        Some(platform) => platform.generation.or(before.observed_generation).min(cluster.metadata.generation),
+    }
 }
 
 /// Kafka writes a uuid in 22 characters of base64, and never draws one that begins with a dash: it would look like an option.
@@ -101,7 +121,12 @@ fn listeners(brokers: &[BrokerStatus]) -> Vec<ListenerStatus> {
     addresses.into_iter().map(listener).collect()
 }
 
-fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> Vec<Verdict> {
+fn verdicts(
+    world: &World,
+    cluster: &KafkaCluster,
+    brokers: &[BrokerStatus],
+    before: &KafkaClusterStatus,
+) -> Vec<Verdict> {
     let platform = world.platform.as_deref();
     let obstacle = platform.and_then(|platform| platform.obstacle.as_ref());
     let waiting = platform.and_then(|platform| platform.waiting.as_ref());
@@ -112,7 +137,11 @@ fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> 
     let because = waiting.map_or_else(String::new, |waiting| format!(": {}", waiting.message));
 
     let available = if leaderless > 0 {
-        Verdict::new("Available", false, "PartitionsOffline", format!("{leaderless} partitions have no leader"))
+        let message = match leaderless {
+            1 => "1 partition has no leader".to_owned(),
+            more => format!("{more} partitions have no leader"),
+        };
+        Verdict::new("Available", false, "PartitionsOffline", message)
     } else if away.len() == brokers.len() {
         Verdict::new("Available", false, "NoBrokers", format!("no broker is online{because}"))
     } else {
@@ -121,32 +150,143 @@ fn verdicts(world: &World, cluster: &KafkaCluster, brokers: &[BrokerStatus]) -> 
     let degraded = if away.is_empty() {
         Verdict::new("Degraded", false, "BrokersOnline", "")
     } else {
-        let message = format!("brokers {} are offline{because}", ranges(away));
+        let are = if away.len() == 1 { "is" } else { "are" };
+        let message = format!("{} {are} offline{because}", named("broker", away));
         Verdict::new("Degraded", true, "BrokersOffline", message)
     };
-    let ready = match (check_broker_config(&cluster.spec.broker_config()), obstacle) {
+    let own = cluster.spec.brokers.overrides.iter().map(|entry| &entry.config);
+    let ready = match (check_cluster(&cluster.spec.broker_config(), own), obstacle) {
         (Err(error), _) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
         (Ok(()), Some(obstacle)) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
         (Ok(()), None) if !available.status => Verdict { type_: "Ready", ..available.clone() },
         (Ok(()), None) if degraded.status => Verdict { type_: "Ready", status: false, ..degraded.clone() },
-        (Ok(()), None) => Verdict::new("Ready", true, "Ready", ""),
+        (Ok(()), None) => match waiting {
+            Some(waiting) => Verdict::new("Ready", false, waiting.reason, &waiting.message),
+            None if is_unexamined(world, cluster, before) => {
+                let message = "the operator is comparing the cluster's objects with its spec";
+                Verdict::new("Ready", false, "Applying", message)
+            }
+            None => Verdict::new("Ready", true, "Ready", ""),
+        },
     };
-    let mut verdicts = vec![ready, available, degraded];
+    let mut verdicts = vec![ready, available, degraded, replicable(world, cluster)];
+    verdicts.extend(set_back(world));
     if let Some(platform) = platform {
-        verdicts.push(progressing(platform, obstacle.or(waiting)));
+        let applied = generation(world, cluster, before) >= cluster.metadata.generation;
+        verdicts.push(progressing(cluster, platform, applied, obstacle.or(waiting)));
+        verdicts.push(paused(cluster));
     }
     verdicts
 }
 
-fn progressing(platform: &Platform, in_the_way: Option<&Obstacle>) -> Verdict {
-    match in_the_way {
-        Some(in_the_way) => Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message),
-        None if !platform.outdated.is_empty() => {
-            let brokers = ranges(platform.outdated.iter().map(|id| id.0));
-            let message =
-                format!("brokers {brokers} run with an earlier spec of their pods until their pods are deleted");
-            Verdict::new("Progressing", true, "RestartNeeded", message)
+/// Settings that say on how many brokers topics are kept, the topic that each is for (none: every one that does not say it itself),
+/// and what does not work while it can't be created.
+const REPLICATION_FACTORS: [(&str, Option<&str>, &str); 4] = [
+    ("offsets.topic.replication.factor", Some("__consumer_offsets"), "consumer groups do not work"),
+    ("transaction.state.log.replication.factor", Some("__transaction_state"), "transactions do not work"),
+    ("share.coordinator.state.topic.replication.factor", Some("__share_group_state"), "share groups do not work"),
+    ("default.replication.factor", None, "topics without a replication factor of their own are not created"),
+];
+
+/// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic are told nothing
+/// but to ask again.
+fn replicable(world: &World, cluster: &KafkaCluster) -> Verdict {
+    let (config, brokers) = (cluster.spec.broker_config(), cluster.spec.brokers.replicas);
+    let stands =
+        |topic: &str| world.assignments.iter().any(|object| !object.spec.deleted && object.spec.topic_name == topic);
+    let sentence = |(setting, topic, consequence): &(&str, Option<&str>, &str)| {
+        let factor = config.get(*setting)?.trim().parse::<i32>().ok()?;
+        (factor > brokers && !topic.is_some_and(stands)).then(|| format!("{setting} is {factor}: {consequence}"))
+    };
+    let sentences: Vec<String> = REPLICATION_FACTORS.iter().filter_map(sentence).collect();
+    if sentences.is_empty() {
+        return Verdict::new("Replicable", true, "EnoughBrokers", "");
+    }
+    let plural = if brokers == 1 { "" } else { "s" };
+    let message = format!(
+        "the cluster has {brokers} broker{plural}, too few for what spec sets ({}); raise spec.brokers.replicas or set at most \
+         {brokers}",
+        sentences.join("; ")
+    );
+    Verdict::new("Replicable", false, "TooFewBrokers", message)
+}
+
+/// Whether this operator has made nothing of the cluster yet, and nobody has said of it that it is ready.
+fn is_unexamined(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> bool {
+    let ready = before.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let unexamined = world.platform.as_ref().is_some_and(|platform| platform.generation.is_none());
+    unexamined && cluster.metadata.generation.is_some() && !ready
+}
+
+/// Said only while it is so.
+fn set_back(world: &World) -> Option<Verdict> {
+    const TYPE: &str = "SetBack";
+    if let Some(HeldBack::SetBack(brokers)) = &world.held_back {
+        let message = format!(
+            "the Kubernetes API was set back (restored from a backup): no leader is elected and no partition is moved until what it has \
+             lost is put back; waiting for {}",
+            named("broker", brokers.iter().map(|id| id.0))
+        );
+        return Some(Verdict::new(TYPE, true, "PuttingBack", message));
+    }
+    if world.forked.is_empty() {
+        return None;
+    }
+    const MOST: usize = 10;
+    let some: Vec<&str> = world.forked.iter().take(MOST).map(String::as_str).collect();
+    let more = if world.forked.len() > MOST { ", …" } else { "" };
+    let message = format!(
+        "the Kubernetes API was set back and changed before all brokers were heard: brokers serve on by another history of {}{more} than it \
+         shows; `ottla objects --help` tells how to choose",
+        some.join(", ")
+    );
+    Some(Verdict::new(TYPE, true, "Forked", message))
+}
+
+fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_the_way: Option<&Obstacle>) -> Verdict {
+    if let Some(in_the_way) = in_the_way.or(platform.leaving.as_ref()) {
+        return Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message);
+    }
+    if !applied && cluster.spec.paused {
+        return Verdict::new(
+            "Progressing",
+            false,
+            "Paused",
+            "spec.paused is true: the spec's last changes were not made",
+        );
+    }
+    if !applied {
+        return Verdict::new("Progressing", true, "Applying", "the spec's last change is being made");
+    }
+    if let Some(first) = platform.outdated.first() {
+        let name = cluster.metadata.name.as_deref().unwrap_or_default();
+        let run = if platform.outdated.len() == 1 { "runs" } else { "run" };
+        let message = format!(
+            "{} {run} with an earlier spec until the pods are deleted: one at a time, and the next when all are ready again \
+             (kubectl delete pod {})",
+            named("broker", platform.outdated.iter().map(|id| id.0)),
+            names::broker(name, *first)
+        );
+        return Verdict::new("Progressing", true, "RestartNeeded", message);
+    }
+    match (&platform.image, &platform.held) {
+        (Some(image), Some(held)) => {
+            let message = format!(
+                "brokers run {image}, and the operator's own image is {held}: name it in spec.brokers.image, then delete the \
+                 brokers' pods one at a time"
+            );
+            Verdict::new("Progressing", false, "Held", message)
         }
-        None => Verdict::new("Progressing", false, "Settled", ""),
+        _ => Verdict::new("Progressing", false, "Settled", ""),
+    }
+}
+
+fn paused(cluster: &KafkaCluster) -> Verdict {
+    if cluster.spec.paused {
+        let message = "spec.paused is true: Kubernetes objects of the cluster are not changed, made again or removed; leaders are \
+                       elected and topics are created and deleted all the same";
+        Verdict::new("Paused", true, "Paused", message)
+    } else {
+        Verdict::new("Paused", false, "NotPaused", "")
     }
 }

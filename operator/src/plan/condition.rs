@@ -59,9 +59,22 @@ pub fn ranges(numbers: impl IntoIterator<Item = i32>) -> String {
     spans.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
+/// "broker 3", "brokers 0, 4–9": how many things of a kind, in few words.
+pub fn named(kind: &str, numbers: impl IntoIterator<Item = i32>) -> String {
+    let numbers: Vec<i32> = numbers.into_iter().collect();
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    format!("{kind}{plural} {}", ranges(numbers))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_singular() {
+        assert_eq!(named("broker", [3]), "broker 3");
+        assert_eq!(named("broker", [0, 1, 4]), "brokers 0–1, 4");
+    }
 
     #[test]
     fn numbers_are_told_in_few_words() {

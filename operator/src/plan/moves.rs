@@ -18,7 +18,7 @@ pub struct Moves<'a> {
     pub objects: Vec<&'a Arc<KafkaAssignment>>,
     /// Who is there.
     pub live: &'a Live,
-    /// The brokers that can take replicas.
+    /// The brokers of the cluster, also those that are away: what moves to one of these is completed when it is back.
     pub brokers: &'a [placement::Broker],
     /// The topic's `min.insync.replicas`.
     pub min_in_sync: usize,
@@ -29,9 +29,9 @@ pub struct Moves<'a> {
 /// Why a partition is not moved where it is wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
-    /// A broker that is to get a replica is not there.
-    #[error("partition {partition} is to be on broker {broker}, which can not take it now")]
-    Away {
+    /// A broker that is to get a replica is none of the cluster's.
+    #[error("spec.placement puts partition {partition} on broker {broker}, which the cluster does not have")]
+    Stranger {
         /// Which.
         partition: i32,
         /// Who.
@@ -40,6 +40,16 @@ pub enum Stuck {
     /// The replication factor is more than there are brokers.
     #[error(transparent)]
     TooFewBrokers(#[from] TooFewBrokers),
+}
+
+impl Stuck {
+    /// It in one word, for a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Stuck::Stranger { .. } => "UnknownBroker",
+            Stuck::TooFewBrokers(_) => "TooFewBrokers",
+        }
+    }
 }
 
 impl Moves<'_> {
@@ -77,9 +87,9 @@ impl Moves<'_> {
     }
 
     fn check(&self, entry: &Assignment, target: &[BrokerId]) -> Result<(), Stuck> {
-        let can_take = |id: &BrokerId| entry.replicas.contains(id) || self.brokers.iter().any(|b| b.id == *id);
-        match target.iter().find(|id| !can_take(id)) {
-            Some(broker) => Err(Stuck::Away { partition: entry.partition, broker: *broker }),
+        let is_known = |id: &BrokerId| entry.replicas.contains(id) || self.brokers.iter().any(|b| b.id == *id);
+        match target.iter().find(|id| !is_known(id)) {
+            Some(broker) => Err(Stuck::Stranger { partition: entry.partition, broker: *broker }),
             None => Ok(()),
         }
     }

@@ -10,6 +10,17 @@ use ottla_crds::{Endpoint, ListenerStatus};
 pub struct Platform {
     /// The uid of the KafkaCluster that this is about: another of the same name may have come since.
     pub of: Option<String>,
+    /// The generation of the spec that was examined last: its objects were applied and Kubernetes has taken note of them, or `obstacle`
+    /// says why not. None: of no spec yet by this operator.
+    pub generation: Option<i64>,
+    /// What brokers' pods are made to run, once they are made.
+    pub image: Option<String>,
+    /// The operator's own image, where brokers could run it and do not yet.
+    pub held: Option<String>,
+    /// How large the smallest of the brokers' volumes is.
+    pub volume_size: Option<String>,
+    /// Brokers that the spec does not ask for any more, and what they wait for.
+    pub leaving: Option<Obstacle>,
     /// Where each broker is.
     pub places: BTreeMap<BrokerId, Place>,
     /// Where clients begin.

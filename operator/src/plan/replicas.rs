@@ -9,7 +9,7 @@ use ottla_crds::{KafkaTopic, Recovery};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::condition::{Verdict, ranges};
+use super::condition::{Verdict, named};
 
 /// A condition's message has at most 32 KiB, and nobody reads that much: what is left out is said when this is done.
 const MOST_ORDERS: usize = 100;
@@ -47,9 +47,11 @@ pub fn health(
     };
     let behind = together(missing.iter().filter_map(|one| lacks(one, false)));
     let joining = together(missing.iter().filter_map(|one| lacks(one, true)));
-    let behind = behind.map(|(partitions, brokers)| format!("partitions {partitions} lack brokers {brokers} in sync"));
-    let joining = joining.map(|(partitions, brokers)| {
-        format!("partitions {partitions} move, and wait for brokers {brokers} to be in sync")
+    let behind = behind.map(|Group { are, partitions, brokers, not_in_sync, .. }| {
+        format!("{brokers} {not_in_sync} in sync with {partitions}, which {are} served by the others")
+    });
+    let joining = joining.map(|Group { are, partitions, brokers, .. }| {
+        format!("{partitions} {are} moving and waiting for {brokers} to be in sync")
     });
     let (behind, joining): (Vec<String>, Vec<String>) = (behind.collect(), joining.collect());
 
@@ -76,9 +78,9 @@ pub fn health(
 
 /// Whom partitions without a leader wait for, in sentences.
 fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
-    let sentence = |(partitions, brokers): (String, String)| match brokers.as_str() {
-        "" => format!("partitions {partitions} wait for an election"),
-        brokers => format!("partitions {partitions} wait for brokers {brokers}"),
+    let sentence = |Group { are, partitions, brokers, nobody, .. }: Group| match nobody {
+        true => format!("{partitions} {are} waiting for an election"),
+        false => format!("{partitions} {are} waiting for {brokers}"),
     };
     shortened(together(offline.iter().cloned()).map(sentence).collect())
 }
@@ -95,7 +97,7 @@ fn unreadable(entries: &[Assignment]) -> Vec<String> {
     let groups = together(offline.filter(|(_, brokers)| !brokers.is_empty()));
     shortened(
         groups
-            .map(|(partitions, brokers)| format!("brokers {brokers} can't read their logs of partitions {partitions}"))
+            .map(|Group { partitions, brokers, .. }| format!("{brokers} can't read the log of {partitions}"))
             .collect(),
     )
 }
@@ -138,7 +140,7 @@ fn way_out(
     let patch = json!({ "spec": { "recovery": recovery } });
     let (name, namespace) = (topic.name_any(), topic.namespace().unwrap_or_default());
     Some(format!(
-        "if these can't come back, what only they have is given up by: \
+        "if those brokers are lost for good, accept losing the records that only they hold: \
          kubectl patch kafkatopic {name} -n {namespace} --type merge -p '{patch}'"
     ))
 }
@@ -152,14 +154,34 @@ fn missing(entry: &Assignment, live: &Live) -> Vec<BrokerId> {
     entry.replicas.iter().filter(|id| !in_sync(id)).copied().collect()
 }
 
-/// Partitions that have the same brokers, together, both in few words.
-fn together(partitions: impl Iterator<Item = (i32, Vec<BrokerId>)>) -> impl Iterator<Item = (String, String)> {
+/// Partitions that have the same brokers, in few words.
+struct Group {
+    /// "partition 3", "partitions 0–2".
+    partitions: String,
+    /// "is", "are": the partitions' verb.
+    are: &'static str,
+    /// "broker 1", "brokers 1–2".
+    brokers: String,
+    /// "is not", "are not": the brokers' verb.
+    not_in_sync: &'static str,
+    /// Whether there are no brokers.
+    nobody: bool,
+}
+
+/// Partitions that have the same brokers, together.
+fn together(partitions: impl Iterator<Item = (i32, Vec<BrokerId>)>) -> impl Iterator<Item = Group> {
     let mut groups: BTreeMap<Vec<BrokerId>, Vec<i32>> = BTreeMap::new();
     for (partition, mut brokers) in partitions {
         brokers.sort_unstable();
         groups.entry(brokers).or_default().push(partition);
     }
-    groups.into_iter().map(|(brokers, partitions)| (ranges(partitions), ranges(brokers.into_iter().map(|id| id.0))))
+    groups.into_iter().map(|(brokers, partitions)| Group {
+        are: if partitions.len() == 1 { "is" } else { "are" },
+        partitions: named("partition", partitions),
+        not_in_sync: if brokers.len() == 1 { "is not" } else { "are not" },
+        nobody: brokers.is_empty(),
+        brokers: named("broker", brokers.into_iter().map(|id| id.0)),
+    })
 }
 
 fn shortened(mut sentences: Vec<String>) -> Vec<String> {
@@ -230,13 +252,13 @@ mod tests {
                 "a follower that catches up",
                 vec![entry(0, Some(0), &[0]), entry(1, Some(0), &[0, 1]), entry(2, Some(0), &[0])],
                 &all,
-                ("UnderReplicated", "partitions 0, 2 lack brokers 1 in sync"),
+                ("UnderReplicated", "broker 1 is not in sync with partitions 0, 2, which are served by the others"),
             ),
             (
                 "whom replicas move to",
                 vec![moving(0), moving(1)],
                 &all,
-                ("Moving", "partitions 0–1 move, and wait for brokers 2 to be in sync"),
+                ("Moving", "partitions 0–1 are moving and waiting for broker 2 to be in sync"),
             ),
             (
                 "both",
@@ -244,26 +266,30 @@ mod tests {
                 &all,
                 (
                     "UnderReplicated",
-                    "partitions 1 lack brokers 0 in sync; partitions 0 move, and wait for brokers 2 to be in sync",
+                    "broker 0 is not in sync with partition 1, which is served by the others; partition 0 is moving and waiting for broker 2 to be in \
+                     sync",
                 ),
             ),
             (
                 "members that are away",
                 vec![entry(0, None, &[0, 1]), entry(1, None, &[0]), entry(2, None, &[0, 1])],
                 &live(&[]),
-                ("PartitionsOffline", "partitions 1 wait for brokers 0; partitions 0, 2 wait for brokers 0–1"),
+                (
+                    "PartitionsOffline",
+                    "partition 1 is waiting for broker 0; partitions 0, 2 are waiting for brokers 0–1",
+                ),
             ),
             (
                 "one that is here with other content",
                 vec![entry(0, None, &[0, 1])],
                 &live(&[(0, 2)]),
-                ("Recovering", "partitions 0 wait for brokers 0–1"),
+                ("Recovering", "partition 0 is waiting for brokers 0–1"),
             ),
             (
                 "one that found that it can't read what it has",
                 vec![entry(0, Some(0), &[0]).disown(BrokerId(0)).unwrap()],
                 &all,
-                ("Recovering", "partitions 0 wait for brokers 0; brokers 0 can't read their logs of partitions 0"),
+                ("Recovering", "partition 0 is waiting for broker 0; broker 0 can't read the log of partition 0"),
             ),
         ] {
             let (reason, message) = told(&topic, &entries, live);
@@ -282,13 +308,13 @@ mod tests {
         assert_eq!(reason, "Recovering");
         assert_eq!(
             message,
-            "partitions 0 wait for brokers 0; if these can't come back, what only they have is given up by: kubectl patch kafkatopic \
+            "partition 0 is waiting for broker 0; if those brokers are lost for good, accept losing the records that only they hold: kubectl patch kafkatopic \
              orders -n shop --type merge -p '{\"spec\":{\"recovery\":{\"clusterId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"partitions\":[{\"broker\":1,\"leaderEpoch\":4,\"partition\":0}],\
              \"topicId\":\"00000000-0000-0000-0000-000000000007\"}}}'"
         );
 
         let (_, message) = told_after(&topic, std::slice::from_ref(&waiting), &here, &[0]);
-        assert_eq!(message, "partitions 0 wait for brokers 0", "it has only just gone");
+        assert_eq!(message, "partition 0 is waiting for broker 0", "it has only just gone");
         let (_, elsewhere) = told_after(&topic, std::slice::from_ref(&waiting), &here, &[2]);
         assert!(elsewhere.contains("kubectl patch"), "{elsewhere}");
 

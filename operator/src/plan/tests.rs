@@ -19,6 +19,8 @@ fn world(brokers: &[(i32, bool)]) -> World {
         cluster: Some(Arc::new(KafkaCluster::new("prod", spec))),
         topics: Vec::new(),
         assignments: Vec::new(),
+        held_back: None,
+        forked: Default::default(),
         missing: Default::default(),
         brokers: brokers.iter().map(broker).collect(),
         platform: None,
@@ -36,6 +38,11 @@ fn topic(name: &str, partitions: i32) -> KafkaTopic {
     topic.spec.partitions = Some(partitions);
     topic.metadata.uid = Some(Uuid::from_u128(7).to_string());
     topic.metadata.generation = Some(1);
+    topic
+}
+
+fn of_uid(uid: u128, mut topic: KafkaTopic) -> KafkaTopic {
+    topic.metadata.uid = Some(Uuid::from_u128(uid).to_string());
     topic
 }
 
@@ -243,11 +250,16 @@ fn partitions_that_are_placed_by_hand_begin_there_and_the_others_even_it_out() {
 #[test]
 fn partitions_that_can_not_begin_where_they_are_placed_wait() {
     for (replicas, reason, message) in [
-        (&[0, 2][..], "BrokerNotAvailable", "partition 1 is to begin on broker 2, which can not take it now"),
-        (&[2], "BrokerNotAvailable", "partition 1 is to begin on broker 2, which can not take it now"),
-        (&[7], "BrokerNotAvailable", "partition 1 is to begin on broker 7, which can not take it now"),
+        (
+            &[2, 3][..],
+            "BrokersAway",
+            "spec.placement puts partition 1 on brokers 2–3, and none of these is online: the topic is waiting for one that can \
+             lead the partition",
+        ),
+        (&[0, 7], "UnknownBroker", "spec.placement puts partition 1 on broker 7, which the cluster does not have"),
     ] {
-        let mut world = world(&[(0, false), (1, false), (2, true)]);
+        let mut world = world(&[(0, false), (1, false), (2, true), (3, false)]);
+        world.brokers.get_mut(&BrokerId(3)).unwrap().live = None;
         world.topics.push(Arc::new(placed(topic("orders", 2), &[(1, replicas)])));
         settle(&mut world);
         assert!(world.assignments.is_empty(), "nothing is placed elsewhere");
@@ -256,14 +268,205 @@ fn partitions_that_can_not_begin_where_they_are_placed_wait() {
     }
 }
 
+/// As Kafka does it with brokers that are fenced or in controlled shutdown.
 #[test]
-fn of_a_paused_cluster_nothing_is_changed() {
+fn a_broker_that_is_away_or_drains_gets_its_replicas_and_joins_when_it_is_back() {
+    for (story, leaves) in [("it is away", None), ("it drains", Some(true))] {
+        let mut world = world(&[(0, false), (1, false), (2, false)]);
+        let back = world.brokers[&BrokerId(2)].live;
+        world.brokers.get_mut(&BrokerId(2)).unwrap().live =
+            back.filter(|_| leaves.is_some()).map(|live| LiveBroker { draining: true, ..live });
+        let mut orders = topic("orders", 6);
+        orders.spec.replication_factor = Some(3);
+        orders.spec.config.insert("min.insync.replicas".to_owned(), "3".to_owned());
+        world.topics.push(Arc::new(orders));
+        world.topics.push(Arc::new(of_uid(8, placed(topic("by-hand", 1), &[(0, &[2, 0])]))));
+        settle(&mut world);
+        assert_eq!((ready_because(&world, "orders"), ready_because(&world, "by-hand")), ("Ready", "Ready"), "{story}");
+        let entries = || world.assignments.iter().flat_map(|object| &object.spec.partitions);
+        assert_eq!(entries().count(), 7, "{story}");
+        for entry in entries() {
+            assert!(entry.replicas.contains(&BrokerId(2)), "{story}: {entry:?}");
+            assert!(entry.isr.iter().all(|member| member.broker != BrokerId(2)), "{story}: {entry:?}");
+            assert!(entry.leader.is_some() && entry.leader != Some(BrokerId(2)), "{story}: {entry:?}");
+        }
+        let leads =
+            |id| entries().filter(|entry| entry.replicas.len() == 3 && entry.leader == Some(BrokerId(id))).count();
+        assert_eq!((leads(0), leads(1)), (3, 3), "{story}");
+    }
+}
+
+#[test]
+fn a_partition_moves_to_a_broker_that_is_away_and_a_factor_may_need_one() {
+    let mut world = world(&[(0, false), (1, false), (2, false)]);
+    world.topics.push(Arc::new(placed(topic("moves", 1), &[(0, &[0, 1])])));
+    world.topics.push(Arc::new(of_uid(8, topic("grows", 1))));
+    settle(&mut world);
+    world.brokers.get_mut(&BrokerId(2)).unwrap().live = None;
+    for topic in &mut world.topics {
+        let topic = Arc::make_mut(topic);
+        match topic.name_any().as_str() {
+            "moves" => topic.spec.placement[0].replicas = vec![BrokerId(2), BrokerId(1)],
+            _ => topic.spec.replication_factor = Some(3),
+        }
+    }
+    settle(&mut world);
+    for topic in ["moves", "grows"] {
+        let entry =
+            &world.assignments.iter().find(|object| object.spec.topic_name == topic).unwrap().spec.partitions[0];
+        assert!(entry.adding.contains(&BrokerId(2)) && entry.leader.is_some(), "{topic}: {entry:?}");
+        assert_eq!(ready_because(&world, topic), "Ready");
+    }
+}
+
+#[test]
+fn what_can_not_be_replicated_as_often_as_the_spec_says_is_told() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    cluster.spec.config.insert("offsets.topic.replication.factor".to_owned(), "3".to_owned());
+    world.cluster = Some(Arc::new(cluster));
+    let told = |world: &World| {
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        let condition = status.conditions.iter().find(|condition| condition.type_ == "Replicable").unwrap();
+        (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    };
+    settle(&mut world);
+    let message = "the cluster has 2 brokers, too few for what spec sets (offsets.topic.replication.factor is 3: consumer groups \
+                   do not work); raise spec.brokers.replicas or set at most 2";
+    assert_eq!(told(&world), ("False".to_owned(), "TooFewBrokers".to_owned(), message.to_owned()));
+
+    // Made while the setting was another.
+    world.topics.push(Arc::new(topic("__consumer_offsets", 1)));
+    settle(&mut world);
+    assert_eq!(told(&world).0, "True");
+}
+
+#[test]
+fn one_value_counts_for_a_topic_that_does_not_say_its_own_wherever_the_spec_has_it() {
+    for (config, defaults) in [
+        (&[("num.partitions", "6"), ("default.replication.factor", "2")][..], (None, None)),
+        (&[][..], (Some(6), Some(2))),
+        (&[("num.partitions", "6")], (None, Some(2))),
+    ] {
+        let mut world = world(&[(0, false), (1, false)]);
+        let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+        cluster.spec.config = config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        (cluster.spec.defaults.partitions, cluster.spec.defaults.replication_factor) = defaults;
+        world.cluster = Some(Arc::new(cluster));
+        let mut orders = topic("orders", 1);
+        orders.spec.partitions = None;
+        world.topics.push(Arc::new(orders));
+        settle(&mut world);
+        let entries = &world.assignments[0].spec.partitions;
+        assert_eq!((entries.len(), entries[0].replicas.len()), (6, 2), "{config:?} {defaults:?}");
+    }
+}
+
+#[test]
+fn a_topic_whose_name_metrics_can_not_tell_from_anothers_is_not_created() {
     let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("a.b", 1)));
+    settle(&mut world);
+    let mut second = of_uid(8, topic("second", 1));
+    second.spec.topic_name = Some("a_b".to_owned());
+    world.topics.push(Arc::new(second));
+    settle(&mut world);
+    assert_eq!((ready_because(&world, "a.b"), ready_because(&world, "second")), ("Ready", "NameCollision"));
+}
+
+#[test]
+fn a_paused_cluster_gets_leaders_and_topics_and_says_that_it_is_paused() {
+    let mut world = world(&[(0, false), (1, false)]);
     let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
     cluster.spec.paused = true;
+    cluster.metadata.generation = Some(2);
     world.cluster = Some(Arc::new(cluster));
-    world.topics.push(Arc::new(topic("orders", 1)));
-    assert!(plan(&world).is_empty());
+    world.platform = Some(Arc::new(Platform { generation: Some(1), ..Platform::default() }));
+    let mut orders = topic("orders", 1);
+    orders.spec.replication_factor = Some(2);
+    world.topics.push(Arc::new(orders));
+    settle(&mut world);
+    assert_eq!(ready_because(&world, "orders"), "Ready", "topics are created");
+    let leader = |world: &World| world.assignments[0].spec.partitions[0].leader.unwrap();
+    let dead = leader(&world);
+    world.brokers.get_mut(&dead).unwrap().live = None;
+    settle(&mut world);
+    assert_ne!(leader(&world), dead, "leaders that fail are replaced");
+
+    let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+    assert_eq!(status.replicas, Some(1), "the status is written");
+    assert_eq!(status.observed_generation, Some(1), "and is about the spec whose objects were made");
+    let paused = status.conditions.iter().find(|condition| condition.type_ == "Paused").unwrap();
+    assert_eq!((paused.status.as_str(), paused.observed_generation), ("True", Some(2)));
+
+    let mut ending = KafkaTopic::clone(&world.topics[0]);
+    ending.metadata.deletion_timestamp = Some(world.now.clone());
+    world.topics = vec![Arc::new(ending)];
+    settle(&mut world);
+    assert!(world.assignments[0].spec.deleted && world.topics.is_empty(), "topics are let go");
+}
+
+#[test]
+fn a_status_is_about_the_spec_that_was_applied_and_says_ready_only_when_it_was_examined() {
+    let mut world = world(&[(0, false)]);
+    let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    cluster.metadata.generation = Some(7);
+    world.cluster = Some(Arc::new(cluster));
+    let mut told = |generation: Option<i64>| {
+        world.platform = Some(Arc::new(Platform { generation, ..Platform::default() }));
+        settle(&mut world);
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        let condition = |type_: &str| {
+            let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+            (found.status.clone(), found.reason.clone(), found.observed_generation)
+        };
+        let (ready, progressing) = (condition("Ready"), condition("Progressing"));
+        assert_eq!((ready.2, progressing.2), (status.observed_generation, status.observed_generation));
+        (status.observed_generation, ready.0, progressing.1)
+    };
+    let text = |generation, ready: &str, progressing: &str| (generation, ready.to_owned(), progressing.to_owned());
+    assert_eq!(told(None), text(None, "False", "Applying"), "nothing was made yet");
+    assert_eq!(told(Some(6)), text(Some(6), "True", "Applying"), "what was made is an earlier spec");
+    assert_eq!(told(Some(7)), text(Some(7), "True", "Settled"));
+    assert_eq!(told(Some(8)), text(Some(7), "True", "Settled"), "the other half of the operator sees less yet");
+    assert_eq!(told(None), text(Some(7), "True", "Settled"), "an operator that takes over repeats what was said");
+}
+
+#[test]
+fn a_broker_whose_pod_is_not_ready_keeps_the_cluster_from_being_ready() {
+    let mut world = world(&[(0, false)]);
+    let waiting = Some(Obstacle::new("PodNotReady", "pod prod-broker-0 is not ready yet"));
+    world.platform = Some(Arc::new(Platform { waiting, ..Platform::default() }));
+    settle(&mut world);
+    let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "PodNotReady"));
+}
+
+#[test]
+fn a_broker_that_leaves_gets_nothing_new() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let mut smaller = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    smaller.spec.brokers.replicas = 1;
+    world.cluster = Some(Arc::new(smaller));
+    world.platform = Some(Arc::default());
+    world.topics.push(Arc::new(topic("orders", 4)));
+    settle(&mut world);
+    assert!(world.assignments[0].spec.partitions.iter().all(|entry| entry.replicas == [BrokerId(0)]));
+}
+
+#[test]
+fn one_broker_that_is_away_is_told_of_in_the_singular() {
+    for (away, expected) in [(vec![1], "broker 1 is offline"), (vec![0, 1], "brokers 0–1 are offline")] {
+        let mut world = world(&[(0, false), (1, false), (2, false)]);
+        for id in away {
+            world.brokers.insert(BrokerId(id), Broker::default());
+        }
+        settle(&mut world);
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        let degraded = conditions.iter().find(|condition| condition.type_ == "Degraded").unwrap();
+        assert_eq!(degraded.message, expected);
+    }
 }
 
 #[test]

@@ -3,28 +3,30 @@
 //! A topic's id is the uid of the object that it was first placed for: whoever plans, and however often, means the same
 //! topic. Later it is found again from its assignments, by name.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_config::BrokerSettings;
+use ottla_crds::assignment::{Assignment, BrokerId, Live};
 use ottla_crds::plan::placement;
 use ottla_crds::{
-    ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, KafkaTopicStatus,
-    PARTITIONS_PER_OBJECT, Placement, names,
+    BrokerStatus, ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic,
+    KafkaTopicStatus, PARTITIONS_PER_OBJECT, Placement, names,
 };
 use uuid::Uuid;
 
-use super::condition::{self, Verdict, conditions, ranges};
+use super::condition::{self, Verdict, conditions, named, ranges};
 use super::moves::Moves;
 use super::replicas;
 use super::rules::{RuleBook, Rules};
 use super::{News, Step, World};
 
 /// The steps for every topic of the cluster.
-pub fn topics(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -> Vec<Step> {
+pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, rules: &RuleBook<'_>) -> Vec<Step> {
     let mut named: BTreeMap<&str, Vec<&Arc<KafkaTopic>>> = BTreeMap::new();
     for topic in &world.topics {
         named.entry(topic.topic_name()).or_default().push(topic);
@@ -33,15 +35,35 @@ pub fn topics(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -> Ve
     for object in world.assignments.iter().filter(|object| !object.spec.deleted) {
         standing.entry(&object.spec.topic_name).or_default().push(object);
     }
+    let (live, brokers) = (world.live(), brokers(world, cluster));
+    let taken = OnceCell::new();
+    let shared = Shared { world, cluster, live: &live, brokers: &brokers, settings, taken: &taken };
     let mut steps = Vec::new();
     for (name, mut claimants) in named {
         claimants.sort_by_key(|topic| claim(topic));
         let Some((owner, others)) = claimants.split_first() else { continue };
         let objects = standing.remove(name).unwrap_or_default();
-        steps.extend(Plan::new(world, cluster, rules.of(owner), owner, objects).steps());
+        steps.extend(Plan::new(&shared, rules.of(owner), owner, objects).steps());
         steps.extend(others.iter().filter_map(|other| without_a_part(world, other, owner)));
     }
     steps
+}
+
+/// The brokers of the cluster: those that its spec asks for, and others that are there and are not to leave.
+fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
+    let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
+    let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
+    let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| !world.leaves(*id)).collect();
+    let told: BTreeMap<BrokerId, &BrokerStatus> =
+        cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
+    let broker = |id: BrokerId| {
+        let seen = world.brokers.get(&id);
+        // Where a broker was last is where it comes back.
+        let rack = seen.and_then(|broker| broker.rack.clone()).or_else(|| told.get(&id)?.rack.clone());
+        let stays = seen.and_then(|broker| broker.live).is_some_and(|live| !live.draining);
+        placement::Broker { id, rack, away: !stays }
+    };
+    ids.into_iter().map(broker).collect()
 }
 
 /// Without its cluster nobody waits for a topic's end.
@@ -80,10 +102,28 @@ fn obstacle<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Ob
     Err(Obstacle { reason, message: message.into() })
 }
 
+/// What the plans of all topics rest on.
+struct Shared<'a> {
+    world: &'a World,
+    cluster: &'a KafkaCluster,
+    /// Who is there.
+    live: &'a Live,
+    /// The brokers of the cluster, also those that are away.
+    brokers: &'a [placement::Broker],
+    /// The brokers' settings in force.
+    settings: &'a BrokerSettings,
+    /// Names of topics that stand, by [`names::without_dots`]; made when the first new topic asks.
+    taken: &'a OnceCell<BTreeMap<String, &'a str>>,
+}
+
 /// One topic and all that is known about it.
 struct Plan<'a> {
     world: &'a World,
     cluster: &'a KafkaCluster,
+    live: &'a Live,
+    brokers: &'a [placement::Broker],
+    settings: &'a BrokerSettings,
+    taken: &'a OnceCell<BTreeMap<String, &'a str>>,
     topic: &'a Arc<KafkaTopic>,
     id: Uuid,
     /// Its assignments that bear no tombstone, by their first partition.
@@ -95,8 +135,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(
-        world: &'a World,
-        cluster: &'a KafkaCluster,
+        shared: &Shared<'a>,
         rules: &'a Rules,
         topic: &'a Arc<KafkaTopic>,
         mut objects: Vec<&'a Arc<KafkaAssignment>>,
@@ -106,9 +145,14 @@ impl<'a> Plan<'a> {
         let own = topic.uid().and_then(|uid| Uuid::parse_str(&uid).ok());
         let id = adopted.or(own).unwrap_or_default();
         objects.retain(|object| object.spec.topic_id == id);
+        let &Shared { world, cluster, live, brokers, settings, taken } = shared;
         Plan {
             world,
             cluster,
+            live,
+            brokers,
+            settings,
+            taken,
             topic,
             id,
             entries: objects.iter().flat_map(|o| &o.spec.partitions).map(|entry| (entry.partition, entry)).collect(),
@@ -154,7 +198,7 @@ impl<'a> Plan<'a> {
     fn next(&self) -> Result<Vec<Step>, Obstacle> {
         let wanted = match self.topic.spec.partitions {
             Some(wanted) => wanted,
-            None if self.entries.is_empty() => self.cluster.spec.defaults.partitions,
+            None if self.entries.is_empty() => self.settings.num_partitions,
             None => 0, // the default counted when the topic was made
         };
         let missing: Vec<i32> =
@@ -166,6 +210,13 @@ impl<'a> Plan<'a> {
         if self.entries.is_empty() && self.world.misses(self.topic.topic_name()) {
             return self.lost("brokers hold partitions of this topic");
         }
+        if let (true, Some(other)) = (self.entries.is_empty(), self.colliding()) {
+            let message = format!(
+                "the name collides with that of the topic {other}: they differ only in dots and underscores, which metrics do \
+                 not tell apart; set another spec.topicName or delete this KafkaTopic"
+            );
+            return obstacle("NameCollision", message);
+        }
         if let (true, Some(error)) = (self.entries.is_empty(), &self.rules.error) {
             return obstacle("InvalidConfig", error);
         }
@@ -174,6 +225,16 @@ impl<'a> Plan<'a> {
         }
         let steps = self.place(&missing)?;
         if steps.is_empty() { self.moves() } else { Ok(steps) }
+    }
+
+    /// A topic that stands, whose name metrics do not tell from this one's. Kafka refuses to create the second.
+    fn colliding(&self) -> Option<&'a str> {
+        let taken = self.taken.get_or_init(|| {
+            let standing = self.world.assignments.iter().filter(|object| !object.spec.deleted);
+            standing.map(|object| &*object.spec.topic_name).map(|name| (names::without_dots(name), name)).collect()
+        });
+        let name = self.topic.topic_name();
+        taken.get(&names::without_dots(name)).copied().filter(|other| *other != name)
     }
 
     /// To place them anew would hide their records.
@@ -191,12 +252,12 @@ impl<'a> Plan<'a> {
         let moves = Moves {
             spec: &self.topic.spec,
             objects: self.objects.values().copied().collect(),
-            live: &self.world.live(),
-            brokers: &self.takers(),
+            live: self.live,
+            brokers: self.brokers,
             min_in_sync: self.rules.min_in_sync,
             seed: self.id.as_u64_pair().0,
         };
-        let steps = moves.steps().or_else(|stuck| obstacle("BrokerNotAvailable", stuck.to_string()))?;
+        let steps = moves.steps().or_else(|stuck| obstacle(stuck.reason(), stuck.to_string()))?;
         if steps.is_empty() { Ok(moves.wished_elections(self.held_election())) } else { Ok(steps) }
     }
 
@@ -217,17 +278,11 @@ impl<'a> Plan<'a> {
         self.cluster.status.as_ref()?.cluster_id.as_ref()
     }
 
-    /// The brokers that can take replicas.
-    fn takers(&self) -> Vec<placement::Broker> {
-        let staying = self.world.brokers.iter().filter(|(_, broker)| broker.live.is_some_and(|live| !live.draining));
-        staying.map(|(id, broker)| placement::Broker { id: *id, rack: broker.rack.clone() }).collect()
-    }
-
     /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as the
     /// cluster's defaults say.
     fn replication_factor(&self) -> usize {
         let others = self.entries.values().next().map(|entry| entry.replication_factor());
-        let default = || usize::try_from(self.cluster.spec.defaults.replication_factor).unwrap_or(1);
+        let default = || usize::try_from(self.settings.default_replication_factor).unwrap_or(1);
         let wanted = self.topic.spec.replication_factor.and_then(|factor| usize::try_from(factor).ok());
         wanted.or(others).unwrap_or_else(default).max(1)
     }
@@ -246,26 +301,26 @@ impl<'a> Plan<'a> {
         }
         // Nobody moves a new cluster's first topics away from the broker that came up first.
         if self.world.assignments.is_empty() && !self.world.awaited.is_empty() {
-            let awaited = ranges(self.world.awaited.iter().map(|id| id.0));
-            return obstacle("BrokersStarting", format!("brokers {awaited} of the new cluster have not started yet"));
+            let awaited = named("broker", self.world.awaited.iter().map(|id| id.0));
+            return obstacle("BrokersStarting", format!("the new cluster is waiting for {awaited} to start"));
         }
-        let live = self.world.live();
-        let brokers = self.takers();
-        let mut placed = self.placed_by_hand(missing, &brokers)?;
+        if self.brokers.iter().all(|broker| broker.away) {
+            return obstacle("NoBrokers", "no broker is online to lead the partitions");
+        }
+        let mut placed = self.placed_by_hand(missing)?;
         let free: Vec<i32> = missing.iter().copied().filter(|partition| !placed.contains_key(partition)).collect();
         let existing = self.entries.values().map(|entry| &entry.replicas).chain(placed.values());
         let existing: Vec<Vec<BrokerId>> = existing.cloned().collect();
         let seed = self.id.as_u64_pair().0;
-        match placement::place(free.len(), self.replication_factor(), &brokers, &existing, seed) {
+        match placement::place(free.len(), self.replication_factor(), self.brokers, &existing, seed) {
             Ok(replicas) => placed.extend(free.into_iter().zip(replicas)),
-            Err(_) if brokers.is_empty() => return obstacle("NoBrokers", "no broker is there to take the partitions"),
             Err(_) if free.is_empty() => {}
             Err(error) => return obstacle("TooFewBrokers", error.to_string()),
         }
         let mut added: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
         for (partition, replicas) in placed {
             let first = partition - partition % PARTITIONS_PER_OBJECT;
-            added.entry(first).or_default().extend(Assignment::create(partition, replicas, &live));
+            added.entry(first).or_default().extend(Assignment::create(partition, replicas, self.live));
         }
         let step = |(first, entries): (i32, Vec<Assignment>)| match self.objects.get(&first) {
             Some(read) => Step::Append { read: (*read).clone(), added: entries },
@@ -276,19 +331,26 @@ impl<'a> Plan<'a> {
 
     /// The missing partitions that the spec places. One that can't begin where it should keeps all of them waiting: what is
     /// placed elsewhere would have to be moved back.
-    fn placed_by_hand(
-        &self,
-        missing: &[i32],
-        brokers: &[placement::Broker],
-    ) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
+    fn placed_by_hand(&self, missing: &[i32]) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
         let mut placed = BTreeMap::new();
         for Placement { partition, replicas } in &self.topic.spec.placement {
             if missing.binary_search(partition).is_err() {
                 continue;
             }
-            if let Some(away) = replicas.iter().find(|id| brokers.iter().all(|broker| broker.id != **id)) {
-                let message = format!("partition {partition} is to begin on broker {away}, which can not take it now");
-                return obstacle("BrokerNotAvailable", message);
+            if let Some(stranger) = replicas.iter().find(|id| self.brokers.iter().all(|broker| broker.id != **id)) {
+                let message = format!(
+                    "spec.placement puts partition {partition} on broker {stranger}, which the cluster does not have"
+                );
+                return obstacle("UnknownBroker", message);
+            }
+            let stays = |id: &BrokerId| self.brokers.iter().any(|broker| broker.id == *id && !broker.away);
+            if !replicas.iter().any(stays) {
+                let brokers = named("broker", replicas.iter().map(|id| id.0));
+                let message = format!(
+                    "spec.placement puts partition {partition} on {brokers}, and none of these is online: the topic is waiting \
+                     for one that can lead the partition"
+                );
+                return obstacle("BrokersAway", message);
             }
             placed.insert(*partition, replicas.clone());
         }
@@ -324,11 +386,10 @@ impl<'a> Plan<'a> {
     /// The topic's status, if it says something new.
     fn say(&self, obstacle: Option<Obstacle>) -> Option<Step> {
         let before = self.status().cloned().unwrap_or_default();
-        let live = self.world.live();
         let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
         let cluster_id = self.cluster_id().map(String::as_str);
         let returning = &self.world.returning;
-        let health = replicas::health(self.topic, cluster_id, self.id, &entries, &live, returning);
+        let health = replicas::health(self.topic, cluster_id, self.id, &entries, self.live, returning);
         let config_synced = match &self.rules.error {
             Some(error) => Verdict::new("ConfigSynced", false, "InvalidConfig", error),
             None => Verdict::new("ConfigSynced", true, "Synced", ""),

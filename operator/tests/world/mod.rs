@@ -140,6 +140,7 @@ impl World {
             predecessor: Some(predecessor),
             pace: Pace::BROKER,
             observed: Observed::default(),
+            set_backs: ottla_crds::versions::SetBacks::default(),
         };
         let session = BrokerSession { incarnation: Incarnation(incarnation), start: 1, draining: false };
         let (said, annotations) = watch::channel(session.annotations().into_iter().chain(said).collect());

@@ -6,10 +6,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use ottla_crds::broker_file::{BrokerFile, BrokerListener, FILE_NAME};
 use ottla_crds::names;
 
-use super::pod::{DATA_FOLDER, GRACE_SECONDS};
+use super::pod::DATA_FOLDER;
 use super::{HTTP_PORT, metadata};
 use crate::cluster::validate::ValidatedCluster;
 
+/// Every address of the pod: brokers take this for IPv6 too.
 const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// What a broker needs to close its logs when it has drained.
 const CLOSING_SECONDS: u32 = 5;
@@ -37,6 +38,6 @@ pub fn broker_file(cluster: &ValidatedCluster) -> BrokerFile {
                 bind: SocketAddr::new(EVERYWHERE, listener.port),
             })
             .collect(),
-        drain_seconds: GRACE_SECONDS - CLOSING_SECONDS,
+        drain_seconds: cluster.grace_seconds() - CLOSING_SECONDS,
     }
 }

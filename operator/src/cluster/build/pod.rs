@@ -18,14 +18,16 @@ use crate::cluster::validate::ValidatedCluster;
 
 /// Where a broker's volume is mounted.
 pub const DATA_FOLDER: &str = "/var/lib/ottla";
-/// How long a broker has to hand over what it leads and to close its logs.
-pub const GRACE_SECONDS: u32 = 60;
 
+/// A broker's container; others may be put beside it.
+pub const CONTAINER: &str = "broker";
 const CONFIG_VOLUME: &str = "config";
 const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";
-/// Nobody in particular: the image has no users.
-const USER: i64 = 65532;
+/// What a broker asks for where its user says nothing: a pod that asks for nothing is the first to be killed when its node runs out of
+/// memory. `e2e/bench`: 24 to 99 MB are resident with up to 20,000 replicas, and a tenth of a processor writes 100 MB/s of large
+/// batches; the rest of the memory is page cache for what was just written.
+const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
 /// A node's own label.
 const HOST_KEY: &str = "kubernetes.io/hostname";
 
@@ -49,15 +51,15 @@ fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
         service_account_name: Some(names::brokers(&cluster.name)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: cluster.user,
+            run_as_group: cluster.user,
+            fs_group: cluster.user,
             // Walking through all files of a large volume would delay every start.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
-        termination_grace_period_seconds: Some(GRACE_SECONDS.into()),
+        termination_grace_period_seconds: Some(cluster.grace_seconds().into()),
         // Kubernetes' old habit of an environment variable per Service and port.
         enable_service_links: Some(false),
         node_selector: non_empty(&cluster.pods.node_selector),
@@ -88,7 +90,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
         ..VolumeMount::default()
     };
     Container {
-        name: "broker".to_owned(),
+        name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         args: Some(vec!["broker".to_owned(), "--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE_NAME}")]),
         env: Some(vec![from_field("POD_NAME", "metadata.name"), from_field("POD_UID", "metadata.uid")]),
@@ -151,16 +153,20 @@ fn spread(cluster: &ValidatedCluster) -> Vec<TopologySpreadConstraint> {
 }
 
 fn resources(resources: &Resources) -> Option<ResourceRequirements> {
-    let amounts = |amounts: &Option<Amounts>| {
-        let amounts = amounts.as_ref()?;
+    let amounts = |amounts: &Option<Amounts>| -> BTreeMap<String, Quantity> {
+        let Some(amounts) = amounts else { return BTreeMap::new() };
         let named = [("cpu", &amounts.cpu), ("memory", &amounts.memory)];
-        let named: BTreeMap<String, Quantity> =
-            named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), Quantity(amount.clone()?)))).collect();
-        (!named.is_empty()).then_some(named)
+        named.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), Quantity(amount.clone()?)))).collect()
     };
-    let (requests, limits) = (amounts(&resources.requests), amounts(&resources.limits));
-    let any = requests.is_some() || limits.is_some();
-    any.then_some(ResourceRequirements { requests, limits, claims: None })
+    let (mut requests, limits) = (amounts(&resources.requests), amounts(&resources.limits));
+    for (name, amount) in REQUESTS {
+        // Of what is limited Kubernetes requests as much.
+        if !limits.contains_key(name) {
+            requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.to_owned()));
+        }
+    }
+    let some = |amounts: BTreeMap<String, Quantity>| (!amounts.is_empty()).then_some(amounts);
+    Some(ResourceRequirements { requests: some(requests), limits: some(limits), claims: None })
 }
 
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {

@@ -7,7 +7,7 @@ use ottla_crds::names;
 use super::{metadata, selector};
 use crate::cluster::validate::ValidatedCluster;
 
-/// One broker at a time.
+/// One broker at a time may be away or not in sync yet: a pod is ready when its replicas are in sync.
 pub fn pod_disruption_budget(cluster: &ValidatedCluster) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: metadata(cluster, names::brokers(&cluster.name)),

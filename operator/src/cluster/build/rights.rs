@@ -17,12 +17,13 @@ pub fn service_account(cluster: &ValidatedCluster) -> ServiceAccount {
 pub fn role(cluster: &ValidatedCluster) -> Role {
     let own_cluster = vec![cluster.name.clone()];
     let own_leases = (0..cluster.replicas).map(|id| names::broker(&cluster.name, BrokerId(id))).collect();
+    // Changes are patches; brokers of earlier versions update.
     let rules = vec![
         // Broker settings that are changed on the wire go into the spec.
-        rule(GROUP, &["kafkaclusters"], &["get", "list", "watch", "update"], own_cluster.clone()),
+        rule(GROUP, &["kafkaclusters"], &["get", "list", "watch", "update", "patch"], own_cluster.clone()),
         // Blocks of producer ids.
-        rule(GROUP, &["kafkaclusters/status"], &["update"], own_cluster),
-        rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "delete"], Vec::new()),
+        rule(GROUP, &["kafkaclusters/status"], &["update", "patch"], own_cluster),
+        rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
         rule(LEASES, &["leases"], &["get", "update"], own_leases),
         // A name can't be asked for at creation.

@@ -16,6 +16,9 @@ use crate::cluster::validate::ValidatedCluster;
 ///
 /// Its template of claims can't be changed: one that exists keeps the size it was made with (`claim_size`), and claims that
 /// are smaller than the spec says are made larger one by one.
+///
+/// Whatever the cluster's deletion policy, volumes stay when the set is deleted: somebody may delete it under a living cluster, and
+/// the operator makes it again. [`retention`] is told to it in the last step of a cluster's end.
 pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> StatefulSet {
     StatefulSet {
         metadata: metadata(cluster, names::brokers(&cluster.name)),
@@ -28,7 +31,7 @@ pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Sta
                 type_: Some("OnDelete".to_owned()),
                 rolling_update: None,
             }),
-            persistent_volume_claim_retention_policy: Some(retention(cluster.deletion_policy)),
+            persistent_volume_claim_retention_policy: Some(retention(DeletionPolicy::Retain)),
             template: pod_template(cluster),
             volume_claim_templates: Some(vec![claim(cluster, claim_size)]),
             ..StatefulSetSpec::default()

@@ -1,0 +1,160 @@
+//! The nodes, watched once for all clusters and namespaces: of each its name, its labels and its addresses.
+//!
+//! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: what says nothing new of what is kept is
+//! told to nobody, and the rest to those that have a pod there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::ready;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeStatus};
+use kube::api::ObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
+use ottla_crds::watch;
+use tokio::sync::broadcast;
+
+use super::watches::About;
+
+/// News that are kept for a reader that is slow: one that misses some looks at everything.
+const NEWS: usize = 1024;
+
+/// The nodes, for whoever reads them.
+#[derive(Clone)]
+pub struct Nodes {
+    /// What is shown of them.
+    pub store: Store<Node>,
+    news: broadcast::Sender<String>,
+}
+
+/// What keeps them up to date while it is polled, for ever.
+pub type Following = futures::future::BoxFuture<'static, ()>;
+
+impl Nodes {
+    /// Begins to watch them.
+    pub fn start(client: &Client) -> (Nodes, Following) {
+        let api: Api<Node> = Api::all(client.clone());
+        Nodes::following(watcher::watcher(api, watch::config()).backoff(watch::backoff()))
+    }
+
+    /// Nodes by these events.
+    fn following(events: impl Stream<Item = watcher::Result<Event<Node>>> + Send + 'static) -> (Nodes, Following) {
+        let writer = Writer::default();
+        let nodes = Nodes { store: writer.as_reader(), news: broadcast::channel(NEWS).0 };
+        let news = nodes.news.clone();
+        let mut known = HashMap::new();
+        let events = events.modify(slim).filter_map(move |event| ready(is_news(&mut known, &event).then_some(event)));
+        let following = events.reflect(writer).for_each(move |event| {
+            match event {
+                Ok(Event::Apply(node) | Event::Delete(node)) => {
+                    // Nobody may be listening.
+                    let _ = news.send(node.name_any());
+                }
+                Ok(Event::Init | Event::InitApply(_) | Event::InitDone) => {}
+                Err(error) => tracing::warn!(%error, resource = "nodes", "a watch broke: it begins anew"),
+            }
+            ready(())
+        });
+        (nodes, Box::pin(following))
+    }
+
+    /// First that all are known, then whom each change concerns.
+    pub fn changes(&self) -> BoxStream<'static, About> {
+        let (store, news) = (self.store.clone(), self.news.subscribe());
+        let complete = stream::once(async move {
+            // An error would say that nobody follows them any more: then nothing else happens either.
+            let _ = store.wait_until_ready().await;
+            About::Everybody
+        });
+        let changes = stream::unfold(news, |mut news| async {
+            match news.recv().await {
+                Ok(node) => Some((About::Node(node), news)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((About::Everybody, news)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        });
+        complete.chain(changes).boxed()
+    }
+}
+
+/// Leaves what is used.
+fn slim(node: &mut Node) {
+    let metadata = std::mem::take(&mut node.metadata);
+    node.metadata = ObjectMeta { name: metadata.name, labels: metadata.labels, ..ObjectMeta::default() };
+    node.spec = None;
+    let addresses = node.status.take().and_then(|status| status.addresses);
+    node.status = Some(NodeStatus { addresses, ..NodeStatus::default() });
+}
+
+type Known = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>)>;
+
+/// Whether an event says something that is not known yet.
+fn is_news(known: &mut Known, event: &watcher::Result<Event<Node>>) -> bool {
+    let of =
+        |node: &Node| (node.metadata.labels.clone(), node.status.as_ref().and_then(|status| status.addresses.clone()));
+    match event {
+        Ok(Event::Apply(node)) => known.insert(node.name_any(), of(node)).as_ref() != Some(&of(node)),
+        Ok(Event::InitApply(node)) => {
+            known.insert(node.name_any(), of(node));
+            true // a list is taken whole
+        }
+        Ok(Event::Delete(node)) => {
+            known.remove(&node.name_any());
+            true
+        }
+        Ok(Event::Init | Event::InitDone) | Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_node_what_is_used_is_kept_and_only_its_change_is_told() {
+        let node = |zone: &str, heartbeat: i32| -> Node {
+            serde_json::from_value(json!({
+                "metadata": { "name": "one", "labels": { "zone": zone }, "annotations": { "a": "b" },
+                    "managedFields": [{ "manager": "kubelet" }] },
+                "spec": { "podCIDR": "10.0.0.0/24" },
+                "status": {
+                    "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }],
+                    "images": [{ "names": ["large"], "sizeBytes": heartbeat }],
+                },
+            }))
+            .unwrap()
+        };
+        let events = [
+            Event::Init,
+            Event::InitApply(node("a", 1)),
+            Event::InitDone,
+            Event::Apply(node("a", 2)),
+            Event::Apply(node("b", 3)),
+            Event::Apply(node("b", 4)),
+            Event::Delete(node("b", 4)),
+        ];
+        let (nodes, following) = Nodes::following(stream::iter(events.map(Ok)));
+        let changes = nodes.changes();
+        following.await;
+        let Nodes { store, news } = nodes;
+        drop(news);
+        let told: Vec<About> = changes.collect().await;
+        assert_eq!(told, [About::Everybody, About::Node("one".into()), About::Node("one".into())]);
+        assert!(store.state().is_empty());
+
+        let mut slimmed = node("a", 1);
+        slim(&mut slimmed);
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "one", "labels": { "zone": "a" } },
+            "status": { "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] },
+        });
+        assert_eq!(serde_json::to_value(slimmed).unwrap(), expected);
+    }
+}
