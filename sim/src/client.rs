@@ -1,55 +1,123 @@
-//! Producers with idempotence, each with a few records on their way; and a consumer.
+//! Clients over connections: producers with idempotence, each with a few batches on their way, and one without; consumers, one of them
+//! near a follower; who deletes records; and a group that commits.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use bytes::Bytes;
 use ottla_batch::header::add_sequence;
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
 use ottla_broker::replica::partition::Partition;
 use ottla_broker::replica::partition::reading::{Bound, ReadFrom, Reader};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered};
-use tokio::time::Instant;
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::{Bytes, RequestMessage, encode_request};
 
-const READER: u32 = 0;
+use crate::topics;
+
 const MAX_READ: usize = 16 << 10;
 /// Batches that a producer has on their way to one partition: Kafka's most.
 const IN_FLIGHT: u32 = 5;
+
+/// A connection of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub number: u64,
+    pub to: usize,
+}
+
+/// A request that is not answered, and when it was sent.
+#[derive(Clone, Debug)]
+pub struct Asked<T> {
+    pub at: Duration,
+    pub what: T,
+}
+
+/// One who asks for one thing after the other.
+#[derive(Debug)]
+pub struct Client<T> {
+    pub connection: Option<Connection>,
+    pub asked: Option<Asked<T>>,
+    correlations: i32,
+}
+
+impl<T> Default for Client<T> {
+    fn default() -> Client<T> {
+        Client { connection: None, asked: None, correlations: 0 }
+    }
+}
+
+impl<T> Client<T> {
+    /// The bytes of a request, which is asked from now on.
+    pub fn ask<R: RequestMessage>(&mut self, version: i16, request: &R, what: T, at: Duration) -> Vec<u8> {
+        self.correlations += 1;
+        self.asked = Some(Asked { at, what });
+        bytes(self.correlations, version, request)
+    }
+}
+
+/// A request as it is sent.
+pub fn bytes<R: RequestMessage>(correlation: i32, version: i16, request: &R) -> Vec<u8> {
+    let frame = encode_request(correlation, None, version, request);
+    let chunks = frame.into_chunks();
+    chunks
+        .iter()
+        .filter_map(|chunk| if let ottla_wire::Chunk::Bytes(bytes) = chunk { Some(&bytes[..]) } else { None })
+        .flatten()
+        .copied()
+        .collect()
+}
 
 /// A producer, to one partition.
 pub struct Producer {
     number: u32,
     pub partition: usize,
-    /// Kafka's sequence of its first record.
-    first: i32,
+    /// Kafka's sequence of its first record; none: without idempotence, acknowledged by the leader alone.
+    first: Option<i32>,
+    /// All of its records are of one size, as those of other producers: one may lie where another was.
+    is_even: bool,
     /// The next record that it has not made yet.
     next: u32,
     /// What is not acknowledged, in order.
     waiting: VecDeque<Waiting>,
     pub connection: Option<Connection>,
+    /// The leader epoch of its connection's broker when it was made, if that led by the newest entry.
+    pub sure_of: Option<i32>,
 }
 
 struct Waiting {
     sequence: u32,
     batch: Bytes,
-    sent: Option<Instant>,
+    sent: Option<Duration>,
 }
 
-/// A connection to a broker. What was sent on it arrives in order, if at all, and also after the producer has given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
-    pub number: u64,
-    pub to: usize,
-    pub life: u64,
-}
+/// The version of Produce that is sent.
+pub const PRODUCE: i16 = 13;
+/// The version of Fetch that consumers send.
+pub const FETCH: i16 = 17;
 
 impl Producer {
-    pub fn new(number: u32, partition: usize, first: i32) -> Producer {
-        Producer { number, partition, first, next: 0, waiting: VecDeque::new(), connection: None }
+    pub fn new(number: u32, partition: usize, first: Option<i32>, is_even: bool) -> Producer {
+        Producer {
+            number,
+            partition,
+            first,
+            is_even,
+            next: 0,
+            waiting: VecDeque::new(),
+            connection: None,
+            sure_of: None,
+        }
     }
 
     /// Whether a record of it is not acknowledged.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether every record is acknowledged by all in-sync replicas, or sent again.
+    pub fn is_idempotent(&self) -> bool {
+        self.first.is_some()
     }
 
     /// Its record of this sequence, by the name that it has everywhere.
@@ -58,18 +126,24 @@ impl Producer {
     }
 
     /// Since when it waits for the answer to what it sent first on its connection.
-    pub fn waits_since(&self) -> Option<Instant> {
+    pub fn waits_since(&self) -> Option<Duration> {
         self.waiting.front()?.sent
     }
 
-    /// What is not acknowledged is to be sent again, in order, on this connection.
-    pub fn connect(&mut self, connection: Connection) {
+    /// What is not acknowledged is to be sent again, in order, on this connection; or nobody will know what became of it.
+    pub fn connect(&mut self, connection: Connection, checker: &mut Checker) {
         self.connection = Some(connection);
-        self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
+        if self.is_idempotent() {
+            self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
+            return;
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            checker.observe(Operation::Produced { id: self.id(waiting.sequence), outcome: Outcome::Unknown });
+        }
     }
 
-    /// The next batch to send, if any may be on its way: one that waits to be sent again, or a new one.
-    pub fn send(&mut self, make_new: bool, now: Instant) -> Option<(u32, Bytes)> {
+    /// The next request to send, if any may be on its way: one that waits to be sent again, or a new one.
+    pub fn send(&mut self, make_new: bool, now: Duration) -> Option<(u32, Vec<u8>)> {
         let oldest = self.waiting.front().map_or(self.next, |oldest| oldest.sequence);
         if self.waiting.iter().all(|waiting| waiting.sent.is_some()) {
             if !make_new || self.next >= oldest + IN_FLIGHT {
@@ -81,13 +155,20 @@ impl Producer {
         }
         let unsent = self.waiting.iter_mut().find(|waiting| waiting.sent.is_none())?;
         unsent.sent = Some(now);
-        Some((unsent.sequence, unsent.batch.clone()))
+        let (sequence, batch) = (unsent.sequence, unsent.batch.clone());
+        let partition_data = vec![PartitionProduceData { index: self.partition as i32, records: Some(batch.into()) }];
+        let topic_data = vec![TopicProduceData { name: Default::default(), topic_id: topics::ID, partition_data }];
+        let acks = if self.is_idempotent() { -1 } else { 1 };
+        let request = ProduceRequest { transactional_id: None, acks, timeout_ms: 4_000, topic_data };
+        Some((sequence, bytes(sequence as i32, PRODUCE, &request)))
     }
 
     fn make(&self, sequence: u32) -> Bytes {
-        let value = self.id(sequence).payload(30 + sequence as usize % 50);
-        let kafkas = add_sequence(self.first, sequence as i32);
-        let mut builder = BatchBuilder::new(Codec::None).producer(i64::from(self.number), 0, kafkas);
+        let value = self.id(sequence).payload(if self.is_even { 50 } else { 30 + sequence as usize % 50 });
+        let mut builder = BatchBuilder::new(Codec::None);
+        if let Some(first) = self.first {
+            builder = builder.producer(i64::from(self.number), 0, add_sequence(first, sequence as i32));
+        }
         builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(&value), ..NewRecord::default() });
         builder.build().bytes().clone()
     }
@@ -97,56 +178,130 @@ impl Producer {
         self.waiting.front().is_some_and(|oldest| oldest.sequence == sequence)
     }
 
-    /// A record is acknowledged at `offset`.
-    pub fn acknowledged(&mut self, sequence: u32, offset: i64, checker: &mut Checker) {
+    /// A record is acknowledged, at `offset` if that is known.
+    pub fn acknowledged(&mut self, sequence: u32, offset: Option<i64>, checker: &mut Checker) {
         let Some(at) = self.waiting.iter().position(|waiting| waiting.sequence == sequence) else { return };
         self.waiting.remove(at);
         let partition = Numbered(self.partition as u32);
-        let outcome = Outcome::Acknowledged { partition, offset: Some(offset) };
+        // The leader alone may lose it.
+        let outcome = if self.is_idempotent() { Outcome::Acknowledged { partition, offset } } else { Outcome::Unknown };
         checker.observe(Operation::Produced { id: self.id(sequence), outcome });
     }
-}
 
-/// What a reader finds from `offset` on: offsets and ids.
-fn read(partition: &Partition, offset: i64) -> Vec<(i64, Option<Id>)> {
-    let from = ReadFrom { offset, current_leader_epoch: -1, last_fetched_epoch: -1 };
-    let Ok(read) = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(Bound::HighWatermark)) else {
-        return Vec::new(); // another broker leads, or it does not know yet how much is committed
-    };
-    let Some(ottla_wire::Chunk::Bytes(bytes)) = read.chunk else { return Vec::new() };
-    let batches = Batches::new(bytes).filter_map(Result::ok);
-    let ids = batches.flat_map(|batch| {
-        let base = batch.header().base_offset;
-        let records: Vec<_> = batch.records(1 << 20).into_iter().flatten().filter_map(Result::ok).collect();
-        records.into_iter().enumerate().map(move |(at, record)| (base + at as i64, record.value().and_then(Id::read)))
-    });
-    ids.filter(|(at, _)| *at >= offset).collect()
-}
-
-/// A consumer that reads on from `position`, wherever a broker believes that it leads.
-pub fn consume(partition: &Partition, position: &mut i64, checker: &mut Checker) -> usize {
-    let found = read(partition, *position);
-    for (offset, id) in &found {
-        let number = Numbered(partition.number as u32);
-        checker.observe(Operation::Read { reader: READER, partition: number, offset: *offset, id: *id });
-        *position = offset + 1;
+    /// It was refused, and is not sent again.
+    pub fn refused(&mut self, sequence: u32, checker: &mut Checker) {
+        self.waiting.retain(|waiting| waiting.sequence != sequence);
+        checker.observe(Operation::Produced { id: self.id(sequence), outcome: Outcome::Unknown });
     }
-    found.len()
+}
+
+/// Reads a partition from where it is.
+pub struct Consumer {
+    pub number: u32,
+    pub partition: usize,
+    pub position: i64,
+    /// Where it stands, if it would rather read from a follower there.
+    pub rack: Option<String>,
+    /// The follower that it was sent to.
+    pub preferred: Option<usize>,
+    pub client: Client<Wants>,
+}
+
+/// What a consumer has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    Records,
+    Start,
+}
+
+impl Consumer {
+    pub fn new(number: u32, partition: usize, rack: Option<String>) -> Consumer {
+        Consumer { number, partition, position: 0, rack, preferred: None, client: Client::default() }
+    }
+
+    /// The bytes of its next fetch.
+    pub fn fetch(&mut self, now: Duration) -> Vec<u8> {
+        let wanted = FetchPartition {
+            partition: self.partition as i32,
+            fetch_offset: self.position,
+            partition_max_bytes: 4 << 10,
+            ..FetchPartition::default()
+        };
+        let request = FetchRequest {
+            max_wait_ms: 100,
+            min_bytes: 1,
+            topics: vec![FetchTopic { topic_id: topics::ID, partitions: vec![wanted], ..FetchTopic::default() }],
+            rack_id: self.rack.clone().unwrap_or_default().into(),
+            ..FetchRequest::default()
+        };
+        self.client.ask(FETCH, &request, Wants::Records, now)
+    }
+
+    /// Goes somewhere else.
+    pub fn seek(&mut self, offset: i64, checker: &mut Checker) {
+        self.position = offset;
+        let partition = Numbered(self.partition as u32);
+        checker.observe(Operation::Seeked { reader: self.number, partition, offset });
+    }
+
+    /// Takes records in; an error when they are damaged.
+    pub fn take(&mut self, records: Bytes, checker: &mut Checker) -> Result<usize, String> {
+        let partition = Numbered(self.partition as u32);
+        let mut count = 0;
+        for (offset, id) in parse(records)? {
+            if offset >= self.position {
+                checker.observe(Operation::Read { reader: self.number, partition, offset, id });
+                self.position = offset + 1;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Offsets and names of the records in these batches, of which the last may be cut.
+fn parse(records: Bytes) -> Result<Vec<(i64, Option<Id>)>, String> {
+    let mut found = Vec::new();
+    for batch in Batches::new(records) {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(bad) if matches!(bad.error, ottla_batch::BatchError::Truncated { .. }) => break,
+            Err(bad) => return Err(bad.to_string()),
+        };
+        let base = batch.header().base_offset;
+        let records = batch.records(1 << 20).map_err(|error| error.to_string())?;
+        for (at, record) in records.enumerate() {
+            let record = record.map_err(|error| error.to_string())?;
+            found.push((base + at as i64, record.value().and_then(Id::read)));
+        }
+    }
+    Ok(found)
 }
 
 /// Everything in the log, when all is over.
-pub fn read_whole(partition: &Partition, checker: &mut Checker) -> i64 {
+pub fn read_whole(partition: &Partition, checker: &mut Checker) -> (i64, i64) {
     let number = Numbered(partition.number as u32);
-    let mut next = 0;
+    let start = partition.standing().log_start;
+    let mut next = start;
     loop {
-        let found = read(partition, next);
-        for (offset, id) in &found {
-            checker.observe(Operation::Logged { partition: number, offset: *offset, id: *id });
-            next = offset + 1;
+        let from = ReadFrom { offset: next, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: -1 };
+        let read = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(Bound::HighWatermark));
+        let chunk = read.ok().and_then(|read| read.chunk);
+        let bytes = match chunk {
+            Some(ottla_wire::Chunk::Bytes(bytes)) => bytes,
+            Some(ottla_wire::Chunk::File(slice)) => crate::process::read_slice(&slice).unwrap_or_default(),
+            None => Bytes::new(),
+        };
+        let before = next;
+        for (offset, id) in parse(bytes).unwrap_or_default() {
+            if offset >= next {
+                checker.observe(Operation::Logged { partition: number, offset, id });
+                next = offset + 1;
+            }
         }
-        if found.is_empty() {
-            checker.observe(Operation::LogRead { partition: number, start: 0, end: next });
-            return next;
+        if next == before {
+            checker.observe(Operation::LogRead { partition: number, start, end: next });
+            return (start, next);
         }
     }
 }

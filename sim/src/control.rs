@@ -8,7 +8,7 @@ use crate::random::Random;
 /// The API server, with every version that each entry ever had.
 pub struct Api {
     versions: Vec<Vec<Assignment>>,
-    /// The topic's `min.insync.replicas`.
+    /// The topics' `min.insync.replicas`.
     pub min_in_sync: usize,
     /// Nobody reads or writes.
     pub away: bool,
@@ -30,48 +30,53 @@ impl Api {
         Api { versions: entries.into_iter().map(|entry| vec![entry]).collect(), min_in_sync, away: false }
     }
 
-    /// The newest version of a partition's entry.
-    pub fn entry(&self, partition: usize) -> &Assignment {
-        self.versions[partition].last().expect("there is one from the start")
+    /// The newest version of an entry.
+    pub fn entry(&self, entry: usize) -> &Assignment {
+        self.versions[entry].last().expect("there is one from the start")
     }
 
     /// The newest of all.
     pub fn entries(&self) -> Vec<Assignment> {
-        (0..self.versions.len()).map(|partition| self.entry(partition).clone()).collect()
+        (0..self.versions.len()).map(|entry| self.entry(entry).clone()).collect()
     }
 
     /// A version that a watch may show which has shown `seen`: the next, or any later one.
-    pub fn shown(&self, seen: &Assignment, random: &mut Random) -> &Assignment {
-        let versions = &self.versions[seen.partition as usize];
+    pub fn shown(&self, entry: usize, seen: &Assignment, random: &mut Random) -> &Assignment {
+        let versions = &self.versions[entry];
         let next = versions.partition_point(|version| version.partition_epoch <= seen.partition_epoch);
-        random.pick(&versions[next..]).unwrap_or_else(|| self.entry(seen.partition as usize))
+        random.pick(&versions[next..]).unwrap_or_else(|| self.entry(entry))
     }
 
     /// Compare-and-swap: whether `next` took the place of the very version that it rests on.
-    pub fn write(&mut self, next: Assignment) -> bool {
-        let partition = next.partition as usize;
-        let rests_on_newest = next.partition_epoch == self.entry(partition).partition_epoch + 1;
+    pub fn write(&mut self, entry: usize, next: Assignment) -> bool {
+        let rests_on_newest = next.partition_epoch == self.entry(entry).partition_epoch + 1;
         if rests_on_newest {
-            self.versions[partition].push(next);
+            self.versions[entry].push(next);
         }
         rests_on_newest
     }
 
-    /// A broker says what it has, of the entry that it has seen.
-    pub fn report(&mut self, seen: &Assignment, report: RecoveryReport) -> bool {
-        !self.away && seen.report(seen.leader_epoch, report).is_ok_and(|next| self.write(next))
+    /// A broker says what it has, as it was while nobody led in this leader epoch.
+    pub fn report(&mut self, entry: usize, leader_epoch: i32, report: RecoveryReport) -> bool {
+        let reported = self.entry(entry).report(leader_epoch, report);
+        reported.is_ok_and(|next| self.write(entry, next))
     }
 }
 
 impl Operator {
-    /// What it would write now.
-    pub fn step(&self) -> Vec<Assignment> {
-        elect(&self.seen, &self.live, self.min_in_sync)
+    /// What it would write now: entries with their numbers.
+    pub fn step(&self) -> Vec<(usize, Assignment)> {
+        let each = self.seen.iter().enumerate();
+        each.flat_map(|(number, entry)| {
+            let next = elect(std::slice::from_ref(entry), &self.live, self.min_in_sync);
+            next.into_iter().map(move |next| (number, next))
+        })
+        .collect()
     }
 
     /// What a person asks it for: a move to other brokers, or back.
-    pub fn reassign(&self, partition: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
-        let entry = &self.seen[partition];
+    pub fn reassign(&self, entry: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
+        let entry = &self.seen[entry];
         if entry.is_reassigning() {
             return entry.cancel_reassignment(&self.live, self.min_in_sync).ok();
         }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -27,6 +28,12 @@ struct State {
     synced: BTreeMap<PathBuf, u64>,
     /// Names that have changed since their directory was synced, and what the device has there: a file's bytes, or nothing.
     unsure: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    /// What the device has, and not the file, of files that were cut since their last sync: from where on, and the bytes.
+    cut: BTreeMap<PathBuf, (u64, Vec<u8>)>,
+    /// How many files a loss of power has made as they were before they were cut.
+    cut_undone: u64,
+    /// Files whose sync has failed: what was not on the device may be gone, for the kernel believes that it is.
+    unwritten: Vec<PathBuf>,
     trouble: Trouble,
     /// The disk has refused something.
     refused: bool,
@@ -93,6 +100,7 @@ impl Disk {
     pub fn write_back(&self) -> Result<()> {
         let mut state = self.0.borrow_mut();
         state.unsure.clear();
+        state.cut.clear();
         state.synced = lengths(&state.root)?;
         Ok(())
     }
@@ -101,6 +109,28 @@ impl Disk {
     pub fn replaced(&self) -> Result<()> {
         self.set(Trouble::None);
         self.write_back()
+    }
+
+    /// The kernel lets pages go that it could not write. How many files are not what they were.
+    pub fn lose_unwritten(&self, random: &mut Random) -> Result<usize> {
+        let mut state = self.0.borrow_mut();
+        let mut lost = 0;
+        for path in std::mem::take(&mut state.unwritten) {
+            let synced = state.synced.get(&path).copied().unwrap_or(0);
+            let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { continue };
+            let size = file.metadata()?.len();
+            if size > synced && random.happens(700) {
+                lost += 1;
+                file.set_len(synced)?;
+                file.set_len(size)?;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// How many files a loss of power has made as they were before they were cut, since this was asked last.
+    pub fn take_cut_undone(&self) -> u64 {
+        std::mem::take(&mut self.0.borrow_mut().cut_undone)
     }
 
     /// The machine loses its power. How many files are not what they were.
@@ -121,6 +151,17 @@ impl Disk {
                 None if path.is_dir() => fs::remove_dir_all(&path)?,
                 None if path.exists() => fs::remove_file(&path)?,
                 None => {}
+            }
+        }
+        state.unwritten.clear();
+        for (path, (from, bytes)) in std::mem::take(&mut state.cut) {
+            if path.exists() && random.happens(700) {
+                torn += 1;
+                let file = fs::OpenOptions::new().write(true).open(&path)?;
+                file.write_all_at(&bytes, from)?;
+                file.set_len(from + bytes.len() as u64)?;
+                state.cut_undone += 1;
+                state.synced.insert(path, from + bytes.len() as u64);
             }
         }
         for (path, size) in lengths(&state.root)? {
@@ -150,11 +191,13 @@ impl State {
             }
             Change::Write(_) => {}
             Change::Truncate(path, size) => {
+                self.note_cut(path, size)?;
                 self.synced.entry(path.to_owned()).and_modify(|synced| *synced = size.min(*synced));
             }
             Change::Sync(path) => {
                 let size = fs::metadata(path).map_or(0, |file| file.len());
                 self.synced.insert(path.to_owned(), size);
+                self.cut.remove(path);
             }
             Change::SyncDir(dir) => self.unsure.retain(|path, _| path.parent() != Some(dir)),
             Change::CreateDir(path) => {
@@ -168,15 +211,33 @@ impl State {
                 self.name_changes(to);
                 let synced = self.synced.remove(from).unwrap_or(0);
                 self.synced.insert(to.to_owned(), synced);
+                self.cut.remove(to);
+                self.cut.remove(from);
             }
             Change::Remove(path) if path.is_dir() => {
                 self.synced.retain(|file, _| !file.starts_with(path));
+                self.cut.retain(|file, _| !file.starts_with(path));
                 self.unsure.retain(|file, _| !file.starts_with(path));
             }
             Change::Remove(path) => {
                 self.name_changes(path);
                 self.synced.remove(path);
+                self.cut.remove(path);
             }
+        }
+        Ok(())
+    }
+
+    /// The device has what was there before a file was cut, until that is synced.
+    fn note_cut(&mut self, path: &Path, size: u64) -> io::Result<()> {
+        let synced = self.synced.get(path).copied().unwrap_or(0);
+        let (end, mut tail) = self.cut.remove(path).unwrap_or((synced, Vec::new()));
+        if size < end {
+            let mut bytes = fs::read(path)?.get(size as usize..end as usize).unwrap_or_default().to_vec();
+            bytes.append(&mut tail);
+            self.cut.insert(path.to_owned(), (size, bytes));
+        } else if !tail.is_empty() {
+            self.cut.insert(path.to_owned(), (end, tail));
         }
         Ok(())
     }
@@ -199,7 +260,8 @@ impl State {
                 }
             }
             Trouble::SyncFails => {
-                if matches!(change, Change::Sync(_)) {
+                if let Change::Sync(path) = change {
+                    self.unwritten.push((*path).to_owned());
                     self.trouble = Trouble::None;
                     return Err(io::Error::other("the device does not write"));
                 }
@@ -229,6 +291,7 @@ impl State {
         self.synced = std::mem::take(&mut self.synced).into_iter().map(|(path, size)| (moved(&path), size)).collect();
         self.unsure = std::mem::take(&mut self.unsure).into_iter().map(|(path, was)| (moved(&path), was)).collect();
         self.unsure.remove(to);
+        self.cut = std::mem::take(&mut self.cut).into_iter().map(|(path, was)| (moved(&path), was)).collect();
     }
 }
 

@@ -100,10 +100,7 @@ faults! {
     /// transactions torn by delayed requests
     TornTransactions: Nowhere("there are no transactions yet");
     /// committed offsets never fall back to zero
-    CommittedOffsets: Elsewhere(
-        "`broker/tests/groups.rs`: `a_restart_finds_generation_members_and_offsets_again`, \
-         `a_commit_is_answered_once_the_in_sync_replicas_have_it`"
-    );
+    CommittedOffsets: Replicas;
     /// clock jumps
     ClockJumps: Replicas;
     /// operator killed between any two writes
@@ -112,12 +109,36 @@ faults! {
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
     MinInSyncChanges: Replicas;
+    /// connection that breaks in the middle of what is sent on it (beyond §7)
+    BrokenConnection: Replicas;
+    /// answers that are taken late, and files that they lie in meanwhile (beyond §7)
+    StalledConnections: Replicas;
+    /// leader that is cut back and copies another while its own answers are under way (beyond §7)
+    Overtaken: Replicas;
+    /// replica moved to other brokers, which removes its files, and back (beyond §7)
+    Moved: Replicas;
+    /// process killed, its directory intact (beyond §7)
+    Killed: Replicas;
+    /// fsync that fails during a stop, and loses what it had to write (beyond §7)
+    StopFails: Replicas;
+    /// truncation undone by a loss of power (beyond §7)
+    CutUndone: Replicas;
+    /// log that lost its tail or its folder while its broker was down (beyond §7)
+    Shortened: Replicas;
+    /// records deleted for good, while leaders come and go (beyond §7)
+    DeleteRecords: Replicas;
+    /// log whose first records are gone, by retention or DeleteRecords (beyond §7)
+    LogStart: Replicas;
+    /// consumer that reads from followers (beyond §7)
+    FollowerFetch: Replicas;
     /// cut between operators and brokers alone: moves nobody (beyond §7)
     OperatorCutOff: ControlPlane;
     /// broker told to stop: hands over in time, and returns (beyond §7)
     Drain: ControlPlane;
     /// topic deleted, and made again: files go by its tombstone alone, and nothing stays (beyond §7)
     TopicDeleted: ControlPlane;
+    /// API server set back to a backup: brokers put back what it has lost, and no history forks (beyond §7)
+    ApiSetBack: Elsewhere("`control_plane`, only with `OTTLA_SIM_SET_BACK=1`: see \"What is open\" below");
     /// an administrator's order to recover: nobody is given up without it, and it is obeyed once (beyond §7)
     RecoveryOrdered: ControlPlane;
 }

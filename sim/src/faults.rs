@@ -1,20 +1,25 @@
 //! What goes wrong, within what the protocol must survive: fewer machines than `min.insync.replicas` lose content between two
 //! moments at which the ISR is whole. Everything else as often as you like.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use ottla_history::Partition;
 
 use crate::disk::Trouble;
 use crate::fault::Fault;
+use crate::topics::{ENTRIES, PARTITIONS};
 use crate::world::World;
 
 impl World {
     /// Something goes wrong.
     pub(crate) fn fault(&mut self) -> Result<()> {
         let at = self.random.below(self.nodes.len());
-        let is_up = self.nodes[at].process.is_some();
-        match self.random.below(21) {
+        let is_up = self.nodes[at].is_up();
+        let nobody_is_damaged = self.nobody_is_damaged();
+        match self.random.below(24) {
             0 if is_up => {
-                self.note(format!("kill {at}"));
+                self.happened(Fault::Killed, format!("kill {at}"));
                 self.nodes[at].kill();
             }
             1 if self.may_lose_content(at) => self.cut_power(at)?,
@@ -48,16 +53,15 @@ impl World {
                 self.operators[operator].paused = paused;
                 self.happened(Fault::OperatorPaused, format!("operator {operator} paused: {paused}"));
             }
-            11 if is_up && self.nodes[at].disk.trouble() == Trouble::None => {
+            11 if is_up && self.nodes[at].disk.trouble() == Trouble::None && self.may_lose_content(at) => {
                 self.nodes[at].disk.set(Trouble::SyncFails);
                 self.note(format!("the next sync of {at} fails"));
             }
             12 => self.fill_disk(at),
             13 if is_up && self.random.happens(500) => {
-                self.nodes[at].stop();
-                self.note(format!("stop {at}"));
+                self.stop(at)?;
             }
-            14 if self.random.happens(100) => self.cut_power_everywhere()?,
+            14 if self.random.happens(100) && nobody_is_damaged => self.cut_power_everywhere()?,
             15 => self.snapshot(at)?,
             20 if is_up => {
                 anyhow::ensure!(self.nodes[at].is_refused_a_second_process(), "two processes have the volume of {at}");
@@ -81,9 +85,57 @@ impl World {
                 self.nodes[at].disk.set(Trouble::DiesAfter(changes));
                 self.note(format!("{at} will lose its power after {changes} changes"));
             }
+            21 if is_up => {
+                let until = self.now + Duration::from_millis(500 + self.random.below(4_000) as u64);
+                let count = self.network.stall(at, until);
+                self.happened(Fault::StalledConnections, format!("{at} is not heard on {count} connections"));
+            }
+            22 if is_up => self.overtake(at),
+            23 if !is_up
+                && self.may_lose_content(at)
+                && self.random.happens(500)
+                && self.nodes[at].shorten(&mut self.random)? =>
+            {
+                self.happened(Fault::Shortened, format!("a log of {at} is shorter than it was"));
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A broker stops as it should; its disk may fail meanwhile.
+    fn stop(&mut self, at: usize) -> Result<()> {
+        if self.random.happens(300) && self.nodes[at].disk.trouble() == Trouble::None && self.may_lose_content(at) {
+            self.nodes[at].disk.set(Trouble::SyncFails);
+        }
+        let fails = self.nodes[at].disk.trouble() == Trouble::SyncFails;
+        self.nodes[at].stop();
+        if fails && self.nodes[at].disk.trouble() == Trouble::None {
+            self.nodes[at].lose_unwritten(&mut self.random)?;
+            self.happened(Fault::StopFails, format!("stop {at}, while its disk fails"));
+        } else {
+            self.note(format!("stop {at}"));
+        }
+        Ok(())
+    }
+
+    /// A leader's answers are under way while another leads in its place, and it is cut back and copies that; a follower that hears of
+    /// nothing takes the answers then.
+    fn overtake(&mut self, at: usize) {
+        let led = (0..ENTRIES).find(|entry| self.leader_epoch(at, *entry).is_some());
+        let Some(entry) = led else { return };
+        let follows = |other: &usize| {
+            let partition = self.nodes[*other].partition(entry);
+            partition.and_then(|partition| partition.follows()).is_some_and(|(leader, _)| leader == self.nodes[at].id)
+        };
+        let Some(last) = (0..self.nodes.len()).rfind(follows) else { return };
+        let until = self.now + Duration::from_millis(2_000 + self.random.below(5_000) as u64);
+        self.network.stall(at, until);
+        self.nodes[last].cut_off_from_api = true;
+        for operator in &mut self.operators {
+            operator.live.remove(&self.nodes[at].id);
+        }
+        self.happened(Fault::Overtaken, format!("{at} is to be overtaken, and {last} hears of nothing"));
     }
 
     fn link(&mut self, at: usize) {
@@ -114,11 +166,12 @@ impl World {
 
     fn reassign(&mut self) {
         let operator = self.random.below(self.operators.len());
-        let partition = self.random.below(self.partitions());
+        let entry = self.random.below(ENTRIES);
         let brokers = self.nodes.len();
-        let moved = self.operators[operator].reassign(partition, brokers, &mut self.random);
+        let moved = self.operators[operator].reassign(entry, brokers, &mut self.random);
         if let Some(next) = moved.filter(|_| !self.api.away) {
-            self.write(format!("reassignment by operator {operator}"), next);
+            *self.counts.entry(Fault::Moved).or_default() += 1;
+            self.write(&format!("reassignment by operator {operator}"), entry, next);
         }
     }
 
@@ -150,6 +203,10 @@ impl World {
         }
         let torn = self.nodes[at].cut_power(&mut self.random)?;
         self.note(format!("cut the power of {at}: {torn} files torn"));
+        let undone = self.nodes[at].disk.take_cut_undone();
+        if undone > 0 {
+            *self.counts.entry(Fault::CutUndone).or_default() += undone;
+        }
         if torn > 0 {
             *self.counts.entry(Fault::TornWrites).or_default() += 1;
         }
@@ -166,9 +223,30 @@ impl World {
         Ok(())
     }
 
+    /// Whether every log that was shortened has been copied anew: until then it takes others, or an administrator, to go on.
+    fn nobody_is_damaged(&mut self) -> bool {
+        for at in 0..self.nodes.len() {
+            let (id, incarnation) = (self.nodes[at].id, self.nodes[at].incarnation);
+            let has_all = |entry: usize| {
+                let known = if entry < PARTITIONS { self.checker.known_end(Partition(entry as u32)) } else { 0 };
+                self.nodes[at].partition(entry).is_some_and(|partition| partition.log_end.get() >= known)
+            };
+            let is_whole = |entry: usize| {
+                let entry_now = self.api.entry(entry);
+                !entry_now.replicas.contains(&id)
+                    || (has_all(entry)
+                        && entry_now.isr.iter().any(|member| member.broker == id && member.incarnation == incarnation))
+            };
+            if self.nodes[at].is_damaged && (0..ENTRIES).all(is_whole) {
+                self.nodes[at].is_damaged = false;
+            }
+        }
+        !self.nodes.iter().any(|node| node.is_damaged)
+    }
+
     fn is_last_standing(&self, at: usize) -> bool {
         let there = |id: ottla_crds::assignment::BrokerId| self.nodes[id.0 as usize].truth().is_some();
-        (0..self.partitions()).any(|partition| {
+        (0..ENTRIES).any(|partition| {
             let isr = &self.api.entry(partition).isr;
             let is_member = isr.iter().any(|member| member.broker == self.nodes[at].id);
             is_member && isr.iter().all(|member| member.broker == self.nodes[at].id || !there(member.broker))
@@ -176,12 +254,12 @@ impl World {
     }
 
     /// Whether enough content is left when that of node `at` is gone.
-    fn may_lose_content(&self, at: usize) -> bool {
+    pub(crate) fn may_lose_content(&self, at: usize) -> bool {
         let valid = |member: &ottla_crds::assignment::IsrMember| {
             let node = &self.nodes[member.broker.0 as usize];
             node.incarnation == member.incarnation && !node.is_doomed()
         };
-        (0..self.partitions()).all(|partition| {
+        (0..ENTRIES).all(|partition| {
             let isr = &self.api.entry(partition).isr;
             let left = isr.iter().filter(|member| valid(member) && member.broker != self.nodes[at].id).count();
             // After a recovery the ISR may be smaller than its floor.
@@ -194,8 +272,16 @@ impl World {
         self.note("heal".to_owned());
         self.faulty = false;
         self.api.away = false;
+        self.network.heal();
         for operator in &mut self.operators {
             operator.paused = false;
+        }
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].has_offline_partition() {
+                // A log that was half cut when its disk was full is served again after a restart, and not before.
+                self.note(format!("somebody restarts {at}, which has a partition offline"));
+                self.nodes[at].kill();
+            }
         }
         for node in &mut self.nodes {
             node.frozen = false;

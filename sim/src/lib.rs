@@ -3,25 +3,27 @@
 //! Two halves, each with seeds of its own: the replicas, and in [`control_plane`] the operators and the brokers' windows on the real
 //! API. What follows is about the replicas.
 //!
-//! **What is real**: a broker's partitions (`ottla_broker::replica::partition`: roles, appends, acknowledgements, ISR proposals,
-//! followers' answers, truncation), their logs with files, checkpoints and recovery (`ottla_log`), the data directory's identity and
-//! the decision on its incarnation (`data_dir`, `coord::session`), the follower's side of a fetch (`replica::fetching::round`), every
-//! transition of an assignment, the operator's decision ([`ottla_crds::plan`]).
+//! **What is real**: a broker's rooms as the program puts them together (`ottla_broker::broker::Rooms`): request handlers, group
+//! coordinators, replicas, followers' fetchers, changes of the ISR, flushes, retention, compaction, checkpoints, give-way; their logs
+//! with files and recovery (`ottla_log`); the data directory's identity and the decision on its incarnation (`data_dir`,
+//! `coord::session`); every transition of an assignment, the operator's decision ([`ottla_crds::plan`]).
 //!
-//! **What is simulated**: the network (fetches and answers take any time and any order, get lost, come twice; links break; producers'
-//! connections keep their order and break), the API server (entries under compare-and-swap; writes land late, twice or never, also
-//! those of processes that are gone; views lag), clocks (tokio's, paused; each broker's wall clock is off in its own way), disks (real
-//! files; a power cut takes what was not synced: bytes, names, removals), processes (killed, stopped, started again, frozen),
-//! operators (several, with views of their own, paused, wrong about who is there).
+//! **What is simulated**: the network (connections that keep the order of bytes, at any pace, stall and break), the API server (entries
+//! under compare-and-swap; writes land late, twice or never, also those of processes that are gone; views lag), clocks (each process has
+//! a paused one of tokio's, and a wall clock that is off in its own way), disks (real files; a power cut takes what was not synced:
+//! bytes, names, removals; slow ones take their time for each job), processes (killed, stopped, started again, frozen), operators
+//! (several, with views of their own, paused, wrong about who is there).
 //!
-//! **What is left out** here: sockets, reactors, worker threads and the tasks around a partition. They hand values from one to another;
-//! with threads of their own, and with hash maps and `select!` that draw lots for themselves, they would not do the same twice.
+//! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread with all others. Jobs
+//! of worker threads are done by a task; the broker's own `select!`s are biased, and its maps of replicas and topics hash without
+//! chance. **What is left out**: sockets with their reactors, frames and `sendfile` (`process` does as they do, piece by piece), and
+//! `coord`, which the other half plays.
 //!
-//! - [`world`]: what happens next; `acts`: what it is
-//! - `node`: a broker: its machine, and the process that runs on it; `disk`: what a machine loses with its power
-//! - `network`: what is on its way
-//! - `control`: the entries, and the operators that change them
-//! - `client`: producers with idempotence, and a consumer
+//! - [`world`]: what happens next; `acts` and `clients`: what it is
+//! - `node`: a broker: its machine, and what it knows; `process`: what runs there; `disk`: what a machine loses with its power
+//! - `network`: connections
+//! - `control`: the entries, and the operators that change them; `topics`: topics and settings
+//! - `client`: producers with idempotence and one without, consumers
 //! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
 //! - `random`: the seed's numbers
 //!
@@ -29,6 +31,7 @@
 
 mod acts;
 mod client;
+mod clients;
 mod control;
 pub mod control_plane;
 mod disk;
@@ -36,8 +39,10 @@ pub mod fault;
 mod faults;
 mod network;
 mod node;
+mod process;
 mod random;
 mod tally;
+mod topics;
 pub mod world;
 
 pub use tally::Tally;

@@ -10,31 +10,21 @@ use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
 use ottla_broker::coord::session::{self, Seen, Session};
 use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
-use ottla_broker::handle::refusals::Refusals;
-use ottla_broker::image::{ClusterImage, Me, Topic};
-use ottla_broker::metrics::{Metrics, TopicMetrics};
-use ottla_broker::replica::checkpoints::Checkpoints;
-use ottla_broker::replica::opening::open_log;
-use ottla_broker::replica::partition::leadership::Surroundings;
-use ottla_broker::replica::partition::{Appended, Found, Partition};
-use ottla_broker::replica::{Key, folders};
-use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_broker::image::{Broker, ClusterImage, Endpoint, Me, Topic};
+use ottla_broker::metrics::Metrics;
+use ottla_broker::replica::partition::Partition;
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 use ottla_crds::lease::BrokerSession;
-use ottla_log::Files;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::disk::{Disk, Trouble};
+use crate::process::{Beginning, Process};
 use crate::random::Random;
+use crate::topics::{self, Told};
 
-/// `replica.lag.time.max.ms` here.
-pub const MAX_LAG: Duration = Duration::from_secs(2);
-/// A few batches.
-const SEGMENT_BYTES: u32 = 1500;
 /// The copy of what the process has seen.
 const COPY: &str = "ottla.objects";
+/// How long a broker may go without a renewal of its Lease until it counts as cut off.
+const LEASE: Duration = Duration::from_secs(6);
 
 /// A broker.
 pub struct Node {
@@ -50,11 +40,17 @@ pub struct Node {
     pub incarnation: Incarnation,
     /// What its disk holds is not what it held in this incarnation.
     has_lost_content: bool,
+    /// It has cut a log just now.
+    pub has_cut: bool,
+    /// A log of it was shortened, and may not have been copied anew.
+    pub is_damaged: bool,
     /// Which process this is, counted.
     pub life: u64,
-    pub process: Option<Process>,
+    running: Option<Running>,
     /// It runs, but does nothing (SIGSTOP).
     pub frozen: bool,
+    /// It was, and has not run since.
+    slept: bool,
     pub draining: bool,
     /// Brokers that it is cut off from.
     pub cut_off: Vec<usize>,
@@ -64,56 +60,23 @@ pub struct Node {
     pub skew_ms: i64,
     /// There is a snapshot of its volume: from the start of this number, and what was counted in it then.
     snapshot: Option<(u64, u64)>,
-    topic: Topic,
     metrics: Arc<Metrics>,
 }
 
 /// What is gone when the process is.
-pub struct Process {
+struct Running {
+    process: Process,
     data: DataDir,
     session: Session,
-    checkpoints: Checkpoints,
-    pub min_in_sync: usize,
-    settings: Arc<TopicSettings>,
-    /// By partition number.
-    pub replicas: Vec<Replica>,
-    joining: mpsc::Sender<Key>,
-    _joined: mpsc::Receiver<Key>,
-}
-
-/// A partition, here or not.
-pub struct Replica {
-    /// None while the broker holds no replica.
-    pub partition: Option<Arc<Partition>>,
-    /// The newest entry that the process has seen.
-    pub seen: Assignment,
-    /// Since when it waits for an answer.
-    pub waiting_since: Option<Instant>,
-    /// The change of the ISR that it has asked for, and when.
-    pub asked: Option<(Assignment, Instant)>,
-    /// Producers that wait for an acknowledgement.
-    pub producing: Vec<Producing>,
-    /// What was refused, by connection.
-    pub refusals: BTreeMap<u64, Refusals>,
-}
-
-/// A producer that waits.
-pub struct Producing {
-    pub producer: usize,
-    pub connection: u64,
-    pub sequence: u32,
-    pub appended: Appended,
+    /// The newest entries that it has seen.
+    seen: Vec<Assignment>,
+    told: Told,
+    /// When its Lease was renewed last.
+    renewed: Duration,
 }
 
 impl Node {
-    pub fn new(root: &Path, number: usize, entries: &[Assignment]) -> Result<Node> {
-        let topic = Topic {
-            id: Uuid::from_u128(1),
-            name: "simulated".into(),
-            config: BTreeMap::new(),
-            settings: settings(1),
-            partitions: entries.to_vec(),
-        };
+    pub fn new(root: &Path, number: usize) -> Result<Node> {
         let home = root.join(number.to_string());
         fs::create_dir_all(home.join("data"))?;
         let disk = Disk::new(&home.join("data"));
@@ -126,16 +89,18 @@ impl Node {
             lease: None,
             incarnation: Incarnation(0),
             has_lost_content: false,
+            has_cut: false,
+            is_damaged: false,
             life: 0,
-            process: None,
+            running: None,
             frozen: false,
+            slept: false,
             draining: false,
             cut_off: Vec::new(),
             cut_off_from_api: false,
             slow: false,
             skew_ms: 0,
             snapshot: None,
-            topic,
             metrics: Metrics::new(),
         })
     }
@@ -144,25 +109,46 @@ impl Node {
         self.home.join("data")
     }
 
+    /// Whether it has a process, perhaps a frozen one.
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// What is true of it, for whoever looks.
     pub fn truth(&self) -> Option<LiveBroker> {
-        let there = self.process.is_some() && !self.frozen;
+        let there = self.is_up() && !self.frozen;
         there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.draining })
     }
 
-    /// A replica of its process, while that is not frozen.
-    pub fn replica(&self, number: usize) -> Option<&Replica> {
-        self.process.as_ref().filter(|_| !self.frozen)?.replicas.get(number)
+    /// A client connects, if there is a process; one that is frozen takes it later.
+    pub fn accept(&self, stream: tokio::io::DuplexStream) {
+        if let Some(running) = &self.running {
+            running.process.accept(stream);
+        }
     }
 
-    /// The same, to change it.
-    pub fn replica_mut(&mut self, number: usize) -> Option<&mut Replica> {
-        self.process.as_mut().filter(|_| !self.frozen)?.replicas.get_mut(number)
+    /// Its process, unless that is frozen.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.running.as_mut().filter(|_| !self.frozen).map(|running| &mut running.process)
     }
 
-    /// Its partition, while its process runs and is not frozen.
-    pub fn partition(&self, number: usize) -> Option<&Arc<Partition>> {
-        self.replica(number)?.partition.as_ref()
+    /// Its replica of the partition with this entry, while its process runs and is not frozen.
+    pub fn partition(&self, entry: usize) -> Option<Arc<Partition>> {
+        let running = self.running.as_ref().filter(|_| !self.frozen)?;
+        let (topic, number) = topics::place(entry);
+        let image = running.process.images.borrow().clone();
+        running.process.handler().replicas.get(image.topics.get(&topic)?, number).ok()
+    }
+
+    /// Whether one of its partitions is offline.
+    pub fn has_offline_partition(&self) -> bool {
+        let partitions = self.running.iter().flat_map(|running| running.process.handler().replicas.all());
+        partitions.into_iter().any(|partition| partition.standing().offline)
+    }
+
+    /// The newest entry that its process has seen.
+    pub fn seen(&self, entry: usize) -> Option<&Assignment> {
+        self.running.as_ref()?.seen.get(entry)
     }
 
     /// Begins the session of the first process of a new cluster, before there is any entry.
@@ -192,23 +178,25 @@ impl Node {
     }
 
     /// Counts, and says so on its Lease if it can.
-    pub fn renew(&mut self, api_is_there: bool) {
-        let Some(process) = self.process.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
-        let Session { identity, ticks, .. } = &mut process.session;
+    pub fn renew(&mut self, api_is_there: bool, now: Duration) {
+        let Some(running) = self.running.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
+        let Session { identity, ticks, .. } = &mut running.session;
         let Ok(count) = ticks.tick() else { return };
         if let Some(lease) = self.lease.as_mut().filter(|_| api_is_there) {
             lease.metadata.annotations.get_or_insert_default().extend([session::ticks(identity, count)]);
+            running.renewed = now;
         }
     }
 
     /// Starts a process, if its directory can tell who it is. It has seen what the copy on its disk says; or what the API server
     /// shows, where that is there.
-    pub fn start(&mut self, shown: Option<&[Assignment]>, min_in_sync: usize, around: &Surroundings) -> Result<bool> {
+    pub fn start(&mut self, shown: Option<&[Assignment]>, told: &Told, around: &[Peer], now: Duration) -> Result<bool> {
         let data = DataDir::open(&self.data(), self.id)?;
         let copy: Option<Vec<Assignment>> = data_dir::read_checked(&self.data().join(COPY))?;
         if shown.is_none() && copy.is_none() {
             return Ok(false);
         }
+        let (clean, before) = (data.was_clean(), data.identity()?);
         let Some(session) = self.begin_session(&data, shown.is_some())? else { return Ok(false) };
         let (shown, copy) = (shown.unwrap_or_default(), copy.unwrap_or_default());
         let newest = |number: usize| match (shown.get(number), copy.get(number)) {
@@ -216,142 +204,118 @@ impl Node {
             (shown, copy) => shown.or(copy),
         };
         let seen: Vec<Assignment> = (0..).map_while(newest).cloned().collect();
-        folders::finish_removals(&self.data())?;
-        let checkpoints = Checkpoints::load(&self.data(), data.was_clean(), false)?;
-        let (joining, joined) = mpsc::channel(16);
-        let replica = |seen: &Assignment| Replica {
-            partition: None,
-            seen: seen.clone(),
-            waiting_since: None,
-            asked: None,
-            producing: Vec::new(),
-            refusals: BTreeMap::new(),
+        let beginning = Beginning {
+            me: Me { id: self.id, incarnation: self.incarnation },
+            data: self.data(),
+            clean,
+            intact: before.is_some_and(|before| before.incarnation == self.incarnation),
+            image: image(&seen, told, around),
+            metrics: self.metrics.clone(),
         };
+        let process = Process::start(beginning, now)?;
         self.life += 1;
         self.frozen = false;
-        self.process = Some(Process {
-            data,
-            session,
-            checkpoints,
-            min_in_sync,
-            settings: settings(min_in_sync),
-            replicas: seen.iter().map(replica).collect(),
-            joining,
-            _joined: joined,
-        });
-        for entry in &seen {
-            self.act_on(entry, around)?;
-        }
+        self.slept = false;
+        self.running = Some(Running { process, data, session, seen, told: told.clone(), renewed: now });
         Ok(true)
     }
 
-    /// Sees an entry: opens, leads, follows, removes.
-    pub fn see(&mut self, entry: &Assignment, around: &Surroundings) -> Result<()> {
-        let Some(replica) = self.replica_mut(entry.partition as usize) else { return Ok(()) };
-        if entry.epochs() < replica.seen.epochs() {
-            return Ok(());
+    /// Sees an entry.
+    pub fn see(&mut self, number: usize, entry: &Assignment, around: &[Peer]) {
+        let Some(running) = &mut self.running else { return };
+        if entry.epochs() < running.seen[number].epochs() {
+            return;
         }
-        replica.seen = entry.clone();
-        self.act_on(entry, around)
+        running.seen[number] = entry.clone();
+        running.process.images.send_replace(Arc::new(image(&running.seen, &running.told, around)));
     }
 
-    /// Sees the topic's `min.insync.replicas`.
-    pub fn see_min_in_sync(&mut self, min_in_sync: usize) {
-        let Some(process) = &mut self.process else { return };
-        if process.min_in_sync != min_in_sync {
-            process.min_in_sync = min_in_sync;
-            process.settings = settings(min_in_sync);
+    /// Sees the topics' settings.
+    pub fn see_settings(&mut self, told: &Told) {
+        if let Some(running) = &mut self.running {
+            running.told = told.clone();
         }
     }
 
-    fn act_on(&mut self, entry: &Assignment, around: &Surroundings) -> Result<()> {
-        let (dir, name) = (self.data(), self.topic.name.to_string());
-        let number = entry.partition;
-        let Some(process) = &mut self.process else { return Ok(()) };
-        let Some(replica) = process.replicas.get_mut(number as usize) else { return Ok(()) };
-        if !entry.replicas.contains(&self.id) {
-            if let Some(partition) = replica.partition.take() {
-                partition.retire();
-                replica.waiting_since = None;
-                drop(partition);
-                folders::remove(&dir, &name, number, self.topic.id)?;
-                process.checkpoints.forget(&name, number)?;
-            }
-            return Ok(());
+    /// Time passes for its process.
+    pub fn run(&mut self, now: Duration) {
+        let Some(running) = self.running.as_mut() else { return };
+        if self.frozen {
+            self.slept = true;
+            return;
         }
-        let partition = match &replica.partition {
-            Some(partition) => partition.clone(),
-            None => {
-                let (hint, known) = process.checkpoints.of(&name, number);
-                let (log, proposal) =
-                    open_log(&dir, &ClusterImage::default(), &self.topic, number, hint, &Files::new(8, 1 << 20))?;
-                let me = Me { id: self.id, incarnation: self.incarnation };
-                let found = Found { log, high_watermark: known.high_watermark, proposal };
-                let metrics = TopicMetrics::of(&self.metrics, &name);
-                Arc::new(Partition::new(&self.topic, number, me, found, metrics, process.joining.clone()))
-            }
-        };
-        let before = partition.follows();
-        partition.assume(entry, &process.settings, around.clone());
-        if partition.follows() != before {
-            replica.waiting_since = None;
-        }
-        replica.partition = Some(partition);
-        Ok(())
+        running.process.set_slow(self.slow);
+        running.process.set_cut_off(now - running.renewed.min(now) > LEASE);
+        running.process.run(now, std::mem::take(&mut self.slept));
     }
 
-    /// Writes the checkpoints and the copy of what it has seen. What can't be written is written later.
+    /// Writes the copy of what it has seen. What can't be written is written later.
     pub fn keep(&mut self) {
-        let (dir, name) = (self.data(), self.topic.name.to_string());
-        let Some(process) = &mut self.process else { return };
-        let copy: Vec<&Assignment> = process.replicas.iter().map(|replica| &replica.seen).collect();
-        let _ = data_dir::write_checked(&dir.join(COPY), &copy);
-        let running = process.replicas.iter().filter_map(|replica| replica.partition.as_ref());
-        let positions = running.map(|partition| ((name.clone(), partition.number), partition.positions()));
-        let _ = process.checkpoints.store(positions);
+        let dir = self.data();
+        if let Some(running) = &self.running {
+            let _ = data_dir::write_checked(&dir.join(COPY), &running.seen);
+        }
     }
 
-    /// Flushes the logs.
-    pub fn flush(&self) {
-        for replica in self.process.iter().flat_map(|process| &process.replicas) {
-            if let Some(partition) = &replica.partition {
-                partition.flush();
-            }
+    /// Whether its disk has failed: then its process gives its directory up, and ends.
+    pub fn gives_up(&mut self) -> bool {
+        let has_failed = |running: &&mut Running| running.process.has_failed_disk();
+        let gives_up = self.running.as_mut().filter(has_failed).is_some();
+        if gives_up {
+            self.kill();
         }
+        gives_up
     }
 
     /// Whether its disk does not hold, or will not, what it held in its incarnation.
     pub fn is_doomed(&self) -> bool {
-        self.has_lost_content || matches!(self.disk.trouble(), Trouble::DiesAfter(_))
-    }
-
-    /// Whether one of its partitions has given up on its disk.
-    pub fn is_offline(&self) -> bool {
-        let replicas = self.process.iter().flat_map(|process| &process.replicas);
-        replicas.filter_map(|replica| replica.partition.as_ref()).any(|partition| partition.standing().offline)
+        self.has_lost_content
+            || self.is_damaged
+            || matches!(self.disk.trouble(), Trouble::DiesAfter(_) | Trouble::SyncFails)
     }
 
     /// The process is killed.
     pub fn kill(&mut self) {
-        self.process = None;
+        self.running = None;
         self.frozen = false;
         self.draining = false;
     }
 
+    /// The kernel forgets what a failed sync has not written. How many files are not what they were.
+    pub fn lose_unwritten(&mut self, random: &mut Random) -> Result<usize> {
+        // Also what is still there is not believed any more: the directory is disowned.
+        self.has_lost_content = true;
+        self.disk.lose_unwritten(random)
+    }
+
+    /// Somebody shortens a log while no process has it, or removes its folder; true when there was one.
+    pub fn shorten(&mut self, random: &mut Random) -> Result<bool> {
+        let folders: Vec<PathBuf> = (0..topics::ENTRIES).map(|entry| self.data().join(topics::folder(entry))).collect();
+        let folders: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.exists()).collect();
+        let Some(folder) = random.pick(&folders) else { return Ok(false) };
+        self.has_lost_content = true;
+        self.is_damaged = true;
+        if random.happens(300) {
+            fs::remove_dir_all(folder)?;
+        } else {
+            let mut logs: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+            logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+            logs.sort();
+            let Some(last) = logs.last() else { return Ok(false) };
+            let file = fs::OpenOptions::new().write(true).open(last)?;
+            let size = file.metadata()?.len();
+            file.set_len(random.below(size as usize + 1) as u64)?;
+        }
+        self.disk.replaced()?;
+        Ok(true)
+    }
+
     /// The process stops as it should, and says so if it can.
     pub fn stop(&mut self) {
-        let name = self.topic.name.to_string();
-        let Some(mut process) = self.process.take() else { return };
-        let closed: Result<Vec<_>, _> = process
-            .replicas
-            .iter()
-            .filter_map(|replica| replica.partition.as_ref())
-            .map(|partition| partition.close().map(|positions| ((name.clone(), partition.number), positions)))
-            .collect();
-        if let Ok(closed) = closed
-            && process.checkpoints.store(closed).is_ok()
+        if let Some(Running { process, data, .. }) = self.running.take()
+            && process.close()
         {
-            let _ = process.data.mark_clean();
+            let _ = data.mark_clean();
         }
         self.kill();
     }
@@ -419,10 +383,38 @@ impl Node {
     }
 }
 
-fn settings(min_in_sync: usize) -> Arc<TopicSettings> {
-    let config = BTreeMap::from([("min.insync.replicas".to_owned(), min_in_sync.to_string())]);
-    let resolved = TopicSettings::resolve(&config, &BrokerSettings::resolve(&BTreeMap::new()));
-    Arc::new(TopicSettings { segment_bytes: SEGMENT_BYTES, ..resolved })
+/// What is shown of a broker.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub id: BrokerId,
+    pub alive: bool,
+    pub draining: bool,
+}
+
+/// The cluster as a process sees it.
+fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
+    let broker = |peer: &Peer| {
+        let endpoint = Endpoint { host: peer.id.to_string().into(), port: 9092 };
+        let broker = Broker {
+            id: peer.id,
+            rack: Some(topics::rack(peer.id).into()),
+            alive: peer.alive,
+            draining: peer.draining,
+            endpoints: BTreeMap::from([("internal".into(), endpoint)]),
+            address: None,
+        };
+        (peer.id, broker)
+    };
+    let topics: Vec<Arc<Topic>> = told.topics(seen).map(Arc::new).collect();
+    ClusterImage {
+        cluster_id: "simulated".into(),
+        inter_broker_listener: "internal".into(),
+        brokers: around.iter().map(broker).collect(),
+        topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
+        topics: topics.into_iter().map(|topic| (topic.id, topic)).collect(),
+        settings: told.settings.clone(),
+        ..ClusterImage::default()
+    }
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<()> {

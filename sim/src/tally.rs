@@ -1,6 +1,7 @@
 //! What many seeds come to.
 
 use std::fmt;
+use std::time::Instant;
 
 use clap::ValueEnum;
 
@@ -16,12 +17,21 @@ pub struct Tally {
     steps: u64,
     acknowledged: u64,
     counts: Counts,
+    began: Instant,
 }
 
 impl Tally {
     /// Of no seeds yet.
     pub fn of(half: Half) -> Tally {
-        Tally { half, seeds: 0, bad: Vec::new(), steps: 0, acknowledged: 0, counts: Counts::new() }
+        Tally {
+            half,
+            seeds: 0,
+            bad: Vec::new(),
+            steps: 0,
+            acknowledged: 0,
+            counts: Counts::new(),
+            began: Instant::now(),
+        }
     }
 
     /// Plays a seed; says at once when it is a bad one.
@@ -69,10 +79,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { half, seeds, bad, steps, acknowledged, counts } = self;
+        let Tally { half, seeds, bad, steps, acknowledged, counts, began } = self;
+        let speed = *seeds as f64 / began.elapsed().as_secs_f64();
         writeln!(
             f,
-            "{}: {seeds} seeds, {} of them bad; {steps} steps, {acknowledged} records acknowledged",
+            "{}: {seeds} seeds, {} of them bad; {steps} steps, {acknowledged} records acknowledged; {speed:.2} seeds per second",
             name(*half),
             bad.len()
         )?;

@@ -4,25 +4,24 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_broker::replica::partition::leadership::Surroundings;
 use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
-use ottla_history::{Checker, Operation, Report};
-use tokio::time::Instant;
+use ottla_history::{Checker, Report};
 use uuid::Uuid;
 
-use crate::client::{self, Producer};
+use crate::acts::Flight;
+use crate::client::{self, Consumer, Producer};
+use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
 use crate::fault::{Counts, Fault};
-use crate::network::Flight;
-use crate::node::{MAX_LAG, Node};
+use crate::network::Network;
+use crate::node::Node;
 use crate::random::Random;
+use crate::topics::{self, ENTRIES, OFFSETS, PARTITIONS, Taste, Told};
 
-/// Partitions of the one topic.
-const PARTITIONS: usize = 2;
 /// Steps with faults.
 const STEPS: usize = 8_000;
 /// Steps in which it must converge when there are none any more.
@@ -64,19 +63,21 @@ impl Outcome {
 pub fn run(seed: u64) -> Result<Outcome> {
     // In memory where that is possible: thousands of seeds sync thousands of files.
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
-    let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let mut ids = Random::new(!seed);
     env::draw_ids(Some(Box::new(move || Uuid::from_u64_pair(ids.next(), ids.next()))));
-    let outcome = clock.block_on(async {
-        let mut world = World::new(seed, dir.path())?;
+    let outcome = World::new(seed, dir.path()).and_then(|mut world| {
         let _disks = Installed::new(world.nodes.iter().map(|node| node.disk.clone()).collect());
+        env::connect_by(Some(Box::new(world.network.connector())));
+        env::copy_at_most([usize::MAX, 0][world.random.below(2)]);
         world.begin()?;
-        let played = world.play().await;
+        let played = world.play();
         world.nodes.clear(); // closes files before their disks are gone
         let World { trace, steps, counts, checker, .. } = world;
         Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.report()) })
     });
     env::draw_ids(None);
+    env::connect_by(None);
+    env::copy_at_most(usize::MAX);
     env::set_wall_clock(None);
     outcome
 }
@@ -85,23 +86,28 @@ pub fn run(seed: u64) -> Result<Outcome> {
 pub(crate) struct World {
     pub random: Random,
     pub faulty: bool,
+    /// Since the world began.
+    pub now: Duration,
     pub api: Api,
     /// The least that `min.insync.replicas` ever is: as many copies does an acknowledged record have.
     pub lowest_min_in_sync: usize,
+    /// What brokers are told of settings, by how far `min.insync.replicas` is above its least.
+    told: [Told; 2],
+    /// Somebody deletes records.
+    pub taste_deletes: bool,
     pub operators: Vec<Operator>,
     pub nodes: Vec<Node>,
+    pub network: Network,
     pub flights: Vec<Flight>,
     pub producers: Vec<Producer>,
-    /// Connections that producers have made.
-    pub connections: u64,
-    /// By partition.
-    consumed: [i64; PARTITIONS],
+    pub consumers: Vec<Consumer>,
+    pub deleter: Deleter,
+    pub group: Group,
     pub checker: Checker,
     pub counts: Counts,
     steps: u64,
     /// Where the disks are.
     folder: String,
-    began: Instant,
     trace: String,
 }
 
@@ -111,42 +117,51 @@ impl World {
         let brokers = 3 + random.below(3);
         let factor = 3 + random.below(brokers - 2);
         let lowest_min_in_sync = if random.happens(200) { 1 } else { 2 };
+        let taste = Taste {
+            retention_bytes: random.happens(250).then_some(4_000),
+            flush_messages: random.happens(250).then_some(1 + random.below(3) as u32),
+        };
+        let taste_deletes = random.happens(500);
         // The entries' incarnations are those that the brokers draw when they begin.
         let there = LiveBroker { incarnation: Incarnation(1), draining: false };
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
         let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
-        let entry = |partition| Assignment::create(partition as i32, replicas(partition), &live);
-        let entries: Vec<Assignment> = (0..PARTITIONS).map(entry).collect::<Option<_>>().context("all are there")?;
-        let nodes = (0..brokers).map(|number| Node::new(dir, number, &entries)).collect::<Result<_>>()?;
+        let entry = |entry: usize| Assignment::create(topics::place(entry).1, replicas(entry), &live);
+        let entries: Vec<Assignment> = (0..ENTRIES).map(entry).collect::<Option<_>>().context("all are there")?;
+        let nodes = (0..brokers).map(|number| Node::new(dir, number)).collect::<Result<_>>()?;
         let mut checker = Checker::default();
-        for partition in 0..PARTITIONS as u32 {
-            let partition = ottla_history::Partition(partition);
-            checker.observe(Operation::Seeked { reader: 0, partition, offset: 0 });
-        }
-        // One of them has sent nearly as many records as can be counted.
-        let first = [0, 0, i32::MAX - 20, 0];
-        let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first);
+        // One of them has sent nearly as many records as can be counted, and one does not count.
+        let first = [Some(0), Some(0), Some(i32::MAX - 20), Some(0), None, None];
+        let is_even = random.happens(500);
+        let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first, is_even);
+        let mut consumers: Vec<Consumer> = (0..PARTITIONS).map(|n| Consumer::new(n as u32, n, None)).collect();
+        consumers.extend((0..PARTITIONS).map(|n| Consumer::new((PARTITIONS + n) as u32, n, Some("rack 1".into()))));
+        consumers.iter_mut().for_each(|consumer| consumer.seek(0, &mut checker));
         Ok(World {
             random,
             faulty: true,
+            now: Duration::ZERO,
             api: Api::new(entries, lowest_min_in_sync),
             lowest_min_in_sync,
+            told: [0, 1].map(|more| Told::new(lowest_min_in_sync + more, taste)),
+            taste_deletes,
             operators: Vec::new(),
             nodes,
+            network: Network::default(),
             flights: Vec::new(),
             producers: first.into_iter().enumerate().map(producer).collect(),
-            connections: 0,
-            consumed: [0; PARTITIONS],
+            consumers,
+            deleter: Deleter::default(),
+            group: Group::default(),
             checker,
             counts: Counts::new(),
             steps: 0,
             folder: dir.display().to_string(),
-            began: Instant::now(),
             trace: String::new(),
         })
     }
 
-    /// The brokers come, and the topic is placed.
+    /// The brokers come, and the topics are placed.
     fn begin(&mut self) -> Result<()> {
         let min_in_sync = self.api.min_in_sync;
         for node in &mut self.nodes {
@@ -161,49 +176,65 @@ impl World {
         self.operators = (0..2)
             .map(|_| Operator { live: live.clone(), seen: entries.clone(), min_in_sync, paused: false })
             .collect();
+        let told = self.told();
         for at in 0..self.nodes.len() {
             self.set_clock(at);
-            let around = self.surroundings();
-            ensure!(self.nodes[at].start(Some(&entries), min_in_sync, &around)?, "a broker does not start");
+            let around = self.around();
+            ensure!(self.nodes[at].start(Some(&entries), &told, &around, self.now)?, "a broker does not start");
             self.nodes[at].keep();
         }
         Ok(())
     }
 
-    async fn play(&mut self) -> Result<()> {
+    fn play(&mut self) -> Result<()> {
         for _ in 0..STEPS {
-            self.step().await?;
+            self.step()?;
         }
         self.heal();
         for _ in 0..HEALING {
-            self.step().await?;
-            if (0..PARTITIONS).all(|partition| self.has_converged(partition)) {
-                for partition in 0..PARTITIONS {
-                    let leader = self.leader(partition).context("it has converged")?;
-                    let end = client::read_whole(&leader, &mut self.checker);
-                    self.note(format!("partition {partition} converged at {end}"));
-                }
-                return Ok(());
+            self.step()?;
+            if self.has_ended() {
+                return self.judge();
             }
         }
-        anyhow::bail!("it does not converge: {:?}", self.api.entries());
+        bail!("it does not converge: {:?}", self.api.entries());
     }
 
-    async fn step(&mut self) -> Result<()> {
+    /// Reads everything, when all is well.
+    fn judge(&mut self) -> Result<()> {
+        for partition in 0..PARTITIONS {
+            let leader = self.leader(partition).context("it has converged")?;
+            let (start, end) = client::read_whole(&leader, &mut self.checker);
+            self.note(format!("partition {partition} converged at {start}–{end}"));
+            if start > 0 {
+                *self.counts.entry(Fault::LogStart).or_default() += 1;
+            }
+            let deleted = self.deleter.acknowledged[partition];
+            if start < deleted {
+                // As in Kafka: a log's start is checkpointed a moment after it has moved, and a crash may come between.
+                self.note(format!("partition {partition} begins at {start}, and was deleted up to {deleted}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<()> {
         self.steps += 1;
-        tokio::time::advance(Duration::from_millis(self.random.below(20) as u64)).await;
+        self.now += Duration::from_millis(1 + self.random.below(19) as u64);
         let at = self.random.below(self.nodes.len());
-        let partition = self.random.below(PARTITIONS);
+        let entry = self.random.below(ENTRIES);
         self.set_clock(at);
         match self.random.below(100) {
-            0..30 => self.deliver()?,
-            30..57 => self.run_node(at, partition)?,
-            57..69 => self.produce(),
-            69..75 => (0..PARTITIONS).for_each(|partition| self.look_for_acknowledgements(at, partition)),
-            75..79 => self.consume(at, partition),
-            79..84 => self.look_at(at),
-            84..91 => self.operate(partition),
-            91..96 => self.upkeep(at)?,
+            0..30 => {
+                self.deliver();
+                self.hear()?;
+            }
+            30..62 => self.run_node(at, entry)?,
+            62..76 => self.act()?,
+            76..80 => self.land(),
+            80..85 => self.look_at(at),
+            85..92 => self.operate(entry),
+            92..96 => self.upkeep(at),
             _ if self.faulty && self.random.happens(500) => self.fault()?,
             _ => {}
         }
@@ -218,14 +249,19 @@ impl World {
         let node = &mut self.nodes[at];
         let refused = node.disk.take_refused();
         if node.disk.trouble() == Trouble::DiesAfter(0) {
-            if node.process.is_none() {
+            if !node.is_up() {
                 *self.counts.entry(Fault::CrashDuringRecovery).or_default() += 1;
             }
             return self.cut_power(at);
         }
-        if node.process.is_some() && node.is_offline() {
-            self.nodes[at].kill();
-            self.happened(Fault::SyncFails, format!("{at} ends: its disk has failed"));
+        let has_cut = std::mem::take(&mut node.has_cut);
+        if has_cut && self.faulty && self.may_lose_content(at) && self.random.happens(300) {
+            return self.cut_power(at);
+        }
+        let node = &mut self.nodes[at];
+        if node.gives_up() {
+            let lost = self.nodes[at].lose_unwritten(&mut self.random)?;
+            self.happened(Fault::SyncFails, format!("{at} ends: its disk has failed, {lost} files have lost pages"));
         } else if refused {
             self.happened(Fault::NoSpace, format!("the disk of {at} has refused something"));
         }
@@ -234,41 +270,28 @@ impl World {
 
     /// What is done from now on happens at this broker, and by its clock.
     pub(crate) fn set_clock(&self, at: usize) {
-        let passed = (Instant::now() - self.began).as_millis() as i64;
+        let passed = self.now.as_millis() as i64;
         env::set_wall_clock(Some(BEGINNING_MS + passed + self.nodes[at].skew_ms));
     }
 
-    fn consume(&mut self, at: usize, partition: usize) {
-        if self.leader_epoch(at, partition).is_none() {
+    fn upkeep(&mut self, at: usize) {
+        if self.nodes[at].frozen {
             return;
         }
-        let Some(led) = self.nodes[at].partition(partition) else { return };
-        let position = &mut self.consumed[partition];
-        let read = client::consume(led, position, &mut self.checker);
-        if read > 0 {
-            self.note(format!("consumed from {at}, partition {partition}, up to {}", self.consumed[partition]));
-        }
+        let api_is_there = !self.api.away && !self.nodes[at].cut_off_from_api;
+        self.nodes[at].renew(api_is_there, self.now);
+        self.nodes[at].keep();
     }
 
-    fn upkeep(&mut self, at: usize) -> Result<()> {
-        if self.nodes[at].frozen || (self.nodes[at].slow && self.random.happens(800)) {
-            return Ok(());
-        }
-        let api_is_there = !self.api.away && !self.nodes[at].cut_off_from_api;
-        self.nodes[at].renew(api_is_there);
-        if self.random.happens(500) {
-            self.nodes[at].flush();
-        } else {
-            self.nodes[at].keep();
-        }
-        Ok(())
+    /// What brokers are told of settings now.
+    pub(crate) fn told(&self) -> Told {
+        self.told[self.api.min_in_sync - self.lowest_min_in_sync].clone()
     }
 
     pub(crate) fn note(&mut self, line: String) {
-        let at = Instant::now() - self.began;
         // A trace is the same wherever it is played.
         let line = line.replace(&self.folder, "");
-        let _ = writeln!(self.trace, "{:>7} {line}", at.as_millis());
+        let _ = writeln!(self.trace, "{:>7} {line}", self.now.as_millis());
     }
 
     /// Notes and counts a fault.
@@ -277,53 +300,47 @@ impl World {
         self.note(line);
     }
 
-    pub(crate) fn partitions(&self) -> usize {
-        PARTITIONS
-    }
-
     /// The epoch in which a broker believes that it leads.
-    pub(crate) fn leader_epoch(&self, at: usize, partition: usize) -> Option<i32> {
-        self.nodes[at].partition(partition)?.leader_epoch()
+    pub(crate) fn leader_epoch(&self, at: usize, entry: usize) -> Option<i32> {
+        self.nodes[at].partition(entry)?.leader_epoch()
     }
 
     pub(crate) fn leads_something(&self, at: usize) -> bool {
-        (0..PARTITIONS).any(|partition| self.leader_epoch(at, partition).is_some())
+        (0..ENTRIES).any(|entry| self.leader_epoch(at, entry).is_some())
     }
 
-    pub(crate) fn surroundings(&self) -> Surroundings {
-        let dead = self.nodes.iter().filter(|node| node.truth().is_none()).map(|node| node.id).collect();
-        let draining = self.nodes.iter().filter(|node| node.draining).map(|node| node.id).collect();
-        Surroundings { dead, draining, max_lag: MAX_LAG }
+    fn leader(&self, entry: usize) -> Option<Arc<Partition>> {
+        let leader = self.api.entry(entry).leader?;
+        self.nodes[leader.0 as usize].partition(entry)
     }
 
-    fn leader(&self, partition: usize) -> Option<Arc<Partition>> {
-        let leader = self.api.entry(partition).leader?;
-        self.nodes[leader.0 as usize].partition(partition).cloned()
+    /// Everybody has everything, nobody waits, and the group knows where it is.
+    fn has_ended(&self) -> bool {
+        self.group.is_verified
+            && self.producers.iter().all(|producer| !producer.is_waiting() || !producer.is_idempotent())
+            && (0..ENTRIES).all(|entry| self.has_converged(entry))
     }
 
-    /// Everybody has everything, and nobody waits.
-    fn has_converged(&self, partition: usize) -> bool {
-        let entry = self.api.entry(partition);
-        let leader = self.leader(partition).filter(|leader| leader.leader_epoch() == Some(entry.leader_epoch));
+    fn has_converged(&self, number: usize) -> bool {
+        let entry = self.api.entry(number);
+        let leader = self.leader(number).filter(|leader| leader.leader_epoch() == Some(entry.leader_epoch));
         let Some(leader) = leader else { return false };
         let end = leader.log_end.get();
         let has_all = |id: &BrokerId| {
             let node = &self.nodes[id.0 as usize];
             let in_sync = entry.isr.iter().any(|m| m.broker == *id && m.incarnation == node.incarnation);
-            in_sync && node.partition(partition).is_some_and(|partition| partition.log_end.get() == end)
+            in_sync && node.partition(number).is_some_and(|partition| partition.log_end.get() == end)
         };
-        !entry.is_reassigning()
-            && entry.replicas.iter().all(has_all)
-            && leader.high_watermark.get() == end
-            && self.producers.iter().all(|producer| !producer.is_waiting())
+        !entry.is_reassigning() && entry.replicas.iter().all(has_all) && leader.high_watermark.get() == end
     }
 }
 
 /// An assignment in a few characters.
-pub(crate) fn short(entry: &Assignment) -> String {
+pub(crate) fn short(number: usize, entry: &Assignment) -> String {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let isr: Vec<String> = entry.isr.iter().map(|m| format!("{}#{}", m.broker, m.incarnation.0 % 1000)).collect();
     let leader = entry.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-    let Assignment { partition, leader_epoch, partition_epoch, replicas, .. } = entry;
-    format!("{partition}: {leader} leads [{}] isr {} at {leader_epoch}/{partition_epoch}", ids(replicas), isr.join(" "))
+    let Assignment { leader_epoch, partition_epoch, replicas, .. } = entry;
+    let number = if number == OFFSETS { "offsets".to_owned() } else { number.to_string() };
+    format!("{number}: {leader} leads [{}] isr {} at {leader_epoch}/{partition_epoch}", ids(replicas), isr.join(" "))
 }

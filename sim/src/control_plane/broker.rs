@@ -1,7 +1,7 @@
 //! A broker as far as the control plane sees it: the real window on Kubernetes, a port that answers pings, and in the place of its
 //! replicas somebody who believes that every follower that runs has everything, and who has files without content.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,12 @@ use ottla_broker::ask::Ask;
 use ottla_broker::coord::{Coord, Setup};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::drain;
-use ottla_broker::image::{ClusterImage, Topic};
+use ottla_broker::image::{ClusterImage, Topic, Topics};
 use ottla_crds::Endpoint;
 use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::network::{Network, answer_pings};
 use super::referee::{Partition, Referee};
@@ -107,7 +106,7 @@ impl Broker {
 
     /// Has files of what it holds, and removes them where a tombstone says so.
     fn keep_files(&self, image: &ClusterImage, coord: &Coord) {
-        let of_mine = |topics: &HashMap<Uuid, Arc<Topic>>| -> BTreeSet<Partition> {
+        let of_mine = |topics: &Topics| -> BTreeSet<Partition> {
             let entries = topics.values().flat_map(|topic| topic.partitions.iter().map(|entry| (topic.id, entry)));
             let mine = entries.filter(|(_, entry)| entry.replicas.contains(&self.id));
             mine.map(|(id, entry)| (id, entry.partition)).collect()

@@ -22,6 +22,8 @@ pub struct Referee {
     pub seen: BTreeMap<BrokerId, BTreeMap<Partition, i32>>,
     /// What brokers have files of on their disks.
     pub files: BTreeSet<(BrokerId, Partition)>,
+    /// Every entry that ever was, since an API server that was set back may be given any of them again.
+    history: BTreeSet<(Partition, i32, i32, u64)>,
     /// Objects as they were written last, by name.
     objects: BTreeMap<String, (u64, KafkaAssignment)>,
     /// Which topic has a name.
@@ -58,6 +60,11 @@ impl Referee {
         self.ended.contains(&topic)
     }
 
+    /// The API server was restored from a backup: versions begin there again. What was true stays so.
+    pub fn set_back(&mut self) {
+        self.objects.values_mut().for_each(|(version, _)| *version = 0);
+    }
+
     /// Something must not be.
     pub fn object(&mut self, what: String) {
         self.wrong.push(what);
@@ -92,7 +99,12 @@ impl Referee {
             for entry in &before.spec.partitions {
                 let next = spec.partitions.iter().find(|next| next.partition == entry.partition);
                 let is_given_up = self.given_up.contains(&((spec.topic_id, entry.partition), entry.leader_epoch));
+                let is_put_back = |next: &Assignment| {
+                    next.epochs() < entry.epochs()
+                        && self.history.contains(&trace_of((spec.topic_id, next.partition), next))
+                };
                 let why = match next {
+                    Some(next) if is_put_back(next) => None,
                     None => Some("vanished"),
                     // Replica after replica has gone.
                     Some(_) if spec.deleted => None,
@@ -103,7 +115,19 @@ impl Referee {
                 }
             }
         }
-        self.objects.insert(name, (version, object));
+        for entry in &spec.partitions {
+            self.history.insert(trace_of((spec.topic_id, entry.partition), entry));
+        }
+        // What comes back of the past is judged by the newest that ever was.
+        let mut newest = object;
+        for entry in &mut newest.spec.partitions {
+            let before =
+                known.and_then(|(_, before)| before.spec.partitions.iter().find(|b| b.partition == entry.partition));
+            if let Some(before) = before.filter(|before| before.epochs() > entry.epochs()) {
+                *entry = before.clone();
+            }
+        }
+        self.objects.insert(name, (version, newest));
     }
 
     /// A broker sees these entries.
@@ -159,6 +183,14 @@ impl Referee {
         };
         entry.leader.is_some() && entry.replicas.iter().all(is_member)
     }
+}
+
+/// An entry in few bytes.
+fn trace_of(partition: Partition, entry: &Assignment) -> (Partition, i32, i32, u64) {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    entry.hash(&mut hasher);
+    (partition, entry.leader_epoch, entry.partition_epoch, hasher.finish())
 }
 
 /// Why an entry must not change so.

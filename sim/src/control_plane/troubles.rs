@@ -12,11 +12,11 @@ use ottla_crds::{KafkaAssignment, KafkaTopic, names};
 
 use super::broker::port;
 use super::door::Away;
-use super::{CLUSTER, OPERATORS, Role, World};
+use super::{CLUSTER, COPIED, OPERATORS, Role, World};
 use crate::fault::Fault;
 
 /// How many kinds of trouble there are.
-const KINDS: usize = 22;
+const KINDS: usize = 24;
 /// Topics that come and go; the first is there when it begins.
 const FLEETING: [&str; 2] = ["fleeting", "passing"];
 
@@ -67,6 +67,8 @@ impl World {
             18 => self.lose_volume(broker)?,
             19 => self.recover_by_order()?,
             20 => self.make_or_delete_a_topic()?,
+            21 | 22 if std::env::var_os("OTTLA_SIM_SET_BACK").is_some() => self.set_back()?,
+            21 | 22 => {}
             _ => {
                 for _ in 0..3 {
                     self.make_or_delete_a_topic()?;
@@ -216,6 +218,46 @@ impl World {
         }
         Ok(())
     }
+
+    /// The API server is restored from a backup, with brokers and operators up or down. What was elected and moved since is put back by
+    /// those who know it.
+    fn set_back(&mut self) -> Result<()> {
+        self.heal()?;
+        self.count(Fault::ApiSetBack);
+        self.tell("a backup of the API server is made");
+        let backup = self.server.faults().snapshot();
+        for _ in 0..1 + self.random.below(4) {
+            let at = self.random.below(self.hosts.len());
+            self.tell(&format!("host {at} is killed"));
+            self.kill(at);
+            let time = self.seconds(0, 12);
+            self.pass(time)?;
+            if self.random.happens(600) {
+                self.start(at)?;
+                let time = self.seconds(0, 12);
+                self.pass(time)?;
+            }
+        }
+        let up: Vec<usize> = (0..self.hosts.len()).filter(|at| self.hosts[*at].process.is_some()).collect();
+        let all_stop = self.random.happens(150);
+        for at in up.into_iter().filter(|_| all_stop) {
+            self.pass(COPIED)?;
+            self.kill(at);
+        }
+        let silently = self.random.happens(500);
+        self.tell(&format!("the API server is set back; watches from the future are silent: {silently}"));
+        self.server.faults().set_back(&backup, silently);
+        self.referee.lock().set_back();
+        let time = self.seconds(0, 20);
+        self.pass(time)?;
+        for at in 0..self.hosts.len() {
+            self.start(at)?;
+            let time = self.seconds(0, 3);
+            self.pass(time)?;
+        }
+        self.heal()
+    }
+
     /// A broker begins with an empty disk.
     fn lose_volume(&mut self, at: usize) -> Result<()> {
         let Role::Broker(id) = self.hosts[at].role else { return Ok(()) };
