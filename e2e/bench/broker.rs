@@ -3,13 +3,22 @@
 use anyhow::{Context, Result, bail};
 use ottla_e2e::leash::{Folder, Leash};
 use ottla_e2e::target::{Maker, kafka_script};
+use ottla_e2e::wait::until;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::lean;
+use crate::replicated::DELETED_AT_ONCE;
+use crate::runs::Brokers;
+
+/// Longer than Kafka's delay before it deletes a folder, a minute.
+const GONE: Duration = Duration::from_secs(150);
+/// What a log may leave until its broker starts again: checkpoints.
+const NEXT_TO_NOTHING: u64 = 1 << 20;
 /// Kafka's controller listens 50 above.
 const PORTS: [(Maker, u16); 2] = [(Maker::Ottla, 22800), (Maker::Kafka, 22810)];
 
@@ -29,9 +38,9 @@ impl Broker {
         match maker {
             Maker::Ottla => drop(ottla_program()?),
             Maker::Kafka => {
-                // Deleted runs are to free the disk at once instead of after a minute.
                 let extra = broker.folder.path().join("extra.properties");
-                std::fs::write(&extra, "log.segment.delete.delay.ms=1000\n")?;
+                let (name, value) = DELETED_AT_ONCE;
+                std::fs::write(&extra, format!("{name}={value}\n"))?;
                 let output = broker.kafka_script("format").arg("single").env("KAFKA_EXTRA", extra).output()?;
                 if !output.status.success() {
                     bail!("kafka format failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -66,24 +75,9 @@ impl Broker {
         self.running()?.end(Signal::TERM)
     }
 
-    /// Who made it.
-    pub fn maker(&self) -> Maker {
-        self.maker
-    }
-
     /// Where it listens.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    /// CPU time of the process so far.
-    pub fn cpu_time(&self) -> Result<Duration> {
-        cpu_time(&self.running()?.pid().to_string())
-    }
-
-    /// Resident memory in 10⁶ bytes.
-    pub fn resident_mb(&self) -> Result<f64> {
-        resident_mb(self.running()?.pid())
     }
 
     fn running(&self) -> Result<&Leash> {
@@ -105,6 +99,55 @@ impl Broker {
         command.env("KAFKA_HEAP", "-Xms1g -Xmx1g");
         command
     }
+}
+
+impl Brokers for Broker {
+    fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<String> {
+        lean::create_topic(&self.address(), topic, partitions, settings)?;
+        Ok(self.address())
+    }
+
+    fn remove(&self, topic: &str) -> Result<()> {
+        lean::delete_topic(&self.address(), topic)?;
+        let partitions = match self.maker {
+            Maker::Ottla => self.data().join("broker-0"),
+            Maker::Kafka => self.data().join("node0/log"),
+        };
+        wait_until_gone(&partitions, topic)
+    }
+
+    fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.running()?.pid().to_string())
+    }
+
+    fn resident_mb(&self) -> Result<f64> {
+        resident_mb(self.running()?.pid())
+    }
+}
+
+/// Waits until a broker's folder has next to nothing of a topic any more.
+pub fn wait_until_gone(folder: &Path, topic: &str) -> Result<()> {
+    let prefix = format!("{topic}-");
+    let mut left = Vec::new();
+    let gone = until(GONE, "a deleted topic's files to go", || {
+        let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let of_topic =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        left = folders.filter(of_topic).map(|path| (size(&path), path)).collect();
+        Ok(left.iter().all(|(bytes, _)| *bytes < NEXT_TO_NOTHING).then_some(()))
+    });
+    gone.with_context(|| format!("{left:?}"))
+}
+
+/// The bytes of a folder's files; those that go meanwhile have none.
+fn size(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
 }
 
 /// Resident memory of a process in 10⁶ bytes.

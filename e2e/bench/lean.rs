@@ -8,15 +8,20 @@ use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
 use ottla_wire::m03_metadata::MetadataRequestTopic;
-use ottla_wire::m19_create_topics::CreatableTopic;
+use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::m20_delete_topics::DeleteTopicState;
+use ottla_wire::m44_incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use ottla_wire::{
     CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest, ProduceRequest, ProduceResponse, Str,
     decode_response, encode_request,
 };
+use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::VALUE_LEN;
+use crate::runs::Done;
 
 /// As many as librdkafka and the Java producer send on when they must keep the order.
 const IN_FLIGHT: usize = 5;
@@ -54,9 +59,17 @@ fn try_produce(address: &str, topic: &str, request: &ProduceRequest) -> Result<(
     })
 }
 
-/// Creates a topic of one partition and waits until records can be produced to it.
-pub fn create_topic(address: &str, topic: &str) -> Result<()> {
-    let new = CreatableTopic { name: Str::from(topic), num_partitions: 1, replication_factor: 1, ..Default::default() };
+/// Creates a topic of one replica and waits until records can be produced to it.
+pub fn create_topic(address: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    let configs =
+        settings.iter().map(|&(name, value)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) });
+    let new = CreatableTopic {
+        name: Str::from(topic),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs: configs.collect(),
+        ..Default::default()
+    };
     let request = CreateTopicsRequest { topics: vec![new], timeout_ms: 30_000, ..Default::default() };
     until(LIMIT, "the topic to be created", || {
         let answer = Connection::open(address)?.ask(5, &request)?.context("closed")?;
@@ -71,6 +84,17 @@ pub fn create_topic(address: &str, topic: &str) -> Result<()> {
     first_acknowledgement(address, topic)
 }
 
+/// Gives all brokers together a setting while they run.
+pub fn set_for_all_brokers(address: &str, (name, value): (&str, &str)) -> Result<()> {
+    let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: Str::new(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = Connection::open(address)?.ask(1, &request)?.context("closed")?;
+    let answer = answer.responses.first().context("an answer for the brokers")?;
+    ensure!(answer.error_code.is_none(), "{name} cannot be set: {:?}", answer.error_message);
+    Ok(())
+}
+
 /// Deletes a topic.
 pub fn delete_topic(address: &str, topic: &str) -> Result<()> {
     let topics = vec![DeleteTopicState { name: Some(Str::from(topic)), ..Default::default() }];
@@ -81,31 +105,84 @@ pub fn delete_topic(address: &str, topic: &str) -> Result<()> {
     Ok(())
 }
 
-/// Produces at least this many bytes of values, in batches of at most `batch_len` bytes.
-pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: usize) -> Result<()> {
-    let request = ProduceRequest { acks, ..produce_request(topic, batch_len)? };
+/// Produces to partition 0 for this long, in batches of at most `batch_len` bytes, and waits for every acknowledgement.
+pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, run: Duration) -> Result<Done> {
+    let requests = produce_to(address, topic, 0, acks, batch_len, run)?;
+    Ok(Done { bytes: requests * values_in(batch_len) * VALUE_LEN, requests, ..Done::default() })
+}
+
+/// Partitions to which [`requests`] go.
+pub const MANY: i32 = 64;
+
+/// Produces one record a request to [`MANY`] partitions for this long, each over a connection to its leader.
+pub fn requests(address: &str, topic: &str, acks: i16, run: Duration) -> Result<Done> {
+    let leaders = leaders(address, topic)?;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..MANY)
+            .map(|partition| {
+                let leader = leaders.get(&partition).cloned();
+                scope.spawn(move || {
+                    let leader = leader.context("every partition has a leader")?;
+                    produce_to(&leader, topic, partition, acks, HEADER_LEN, run)
+                })
+            })
+            .collect();
+        let mut done = Done::default();
+        for thread in threads {
+            let requests = thread.join().map_err(|_| anyhow!("a producing thread panicked"))??;
+            done.requests += requests;
+            done.bytes += requests * VALUE_LEN;
+        }
+        Ok(done)
+    })
+}
+
+/// Where each partition's leader listens.
+fn leaders(address: &str, topic: &str) -> Result<HashMap<i32, String>> {
+    until(LIMIT, "a leader of every partition", || {
+        let topics = vec![MetadataRequestTopic { name: Some(Str::from(topic)), ..Default::default() }];
+        let metadata = MetadataRequest { topics: Some(topics), ..Default::default() };
+        let answer = Connection::open(address)?.ask(METADATA, &metadata)?.context("closed")?;
+        let brokers: HashMap<i32, String> =
+            answer.brokers.iter().map(|b| (b.node_id, format!("{}:{}", b.host, b.port))).collect();
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        let led: HashMap<i32, String> =
+            partitions.filter_map(|p| Some((p.partition_index, brokers.get(&p.leader_id)?.clone()))).collect();
+        Ok((led.len() >= MANY as usize).then_some(led))
+    })
+}
+
+/// How many requests were acknowledged.
+fn produce_to(address: &str, topic: &str, partition: i32, acks: i16, batch_len: usize, run: Duration) -> Result<usize> {
+    let mut request = ProduceRequest { acks, ..produce_request(topic, batch_len)? };
+    request.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data).for_each(|data| data.index = partition);
     let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
-    let requests = bytes.div_ceil(values_in(batch_len) * VALUE_LEN);
     let mut connection = Connection::open(address)?;
-    let mut sent = 0;
-    for received in 0..requests {
-        while sent < requests.min(received + IN_FLIGHT) {
+    let (begin, mut sent, mut received, mut taken) = (Instant::now(), 0, 0, 0);
+    loop {
+        while sent < received + IN_FLIGHT && begin.elapsed() < run {
             connection.send_bytes(&frame)?;
             sent += 1;
         }
+        if received == sent {
+            return Ok(taken);
+        }
         let answer = connection.receive_bytes()?.context("the broker closed the connection")?;
         let (_, answer) = decode_response::<ProduceRequest>(PRODUCE, answer)?;
-        if let Some(code) = refusal(&answer) {
-            bail!("a batch was refused: {code}");
+        received += 1;
+        match refusal(&answer) {
+            None => taken += 1,
+            // Of three brokers the leader may be the last to hear that it leads.
+            Some(ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) if taken == 0 => {}
+            Some(code) => bail!("a batch was refused: {code}"),
         }
     }
-    Ok(())
 }
 
-/// Sends one record of [`VALUE_LEN`] bytes each `pace`, whether the former is acknowledged or not, with acks=all; how long each
+/// Sends one record of [`VALUE_LEN`] bytes each `pace`, whether the former is acknowledged or not; how long each
 /// acknowledgement took from when its record was due.
-pub fn latencies(address: &str, topic: &str, pace: Duration, count: u32) -> Result<Vec<Duration>> {
-    let request = ProduceRequest { acks: -1, ..produce_request(topic, HEADER_LEN)? };
+pub fn latencies(address: &str, topic: &str, acks: i16, pace: Duration, count: u32) -> Result<Vec<Duration>> {
+    let request = ProduceRequest { acks, ..produce_request(topic, HEADER_LEN)? };
     let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
     let mut connection = Connection::open(address)?;
     let mut sending = connection.try_clone()?;

@@ -1,39 +1,45 @@
 //! A small benchmark: Ottla beside Apache Kafka 4.3.1 in one run, on one machine, with the same clients.
 //!
-//! Both run throughout; the runs of a pair (ours, then Kafka's) follow each other, so that what the machine does
-//! besides touches both. The first pair is a warm-up and dropped. A row shows medians, the ratio is the median of the
-//! pairs' ratios, with the smallest and the largest.
+//! A row shows medians, the ratio is the median of the pairs' ratios, with the smallest and the largest. Three replicas come first.
 //!
-//! `failover`, `cluster-failover`, `partitions` and `replicated` are other measurements, of three brokers: see [`failover`],
-//! `on_cluster`, [`partitions`] and [`replicated`].
+//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`], `on_cluster` and
+//! [`partitions`].
 //!
+//! - [`rows`]: what is measured
+//! - [`runs`]: how, so that it is fair to both
+//! - [`replicated`]: three brokers
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
 //! - [`client`]: who sees a fail-over
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
-//! - [`stock`]: the same with librdkafka, which applications use
+//! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
+//! - [`null`]: a broker that does nothing: the ceiling of this machine
 //! - [`table`]: from samples to the table
 
 mod broker;
 mod client;
 mod failover;
+mod franz;
 mod lean;
+mod null;
 #[cfg(feature = "cluster")]
 mod on_cluster;
 mod partitions;
 mod replicated;
+mod rows;
+mod runs;
 mod stock;
 mod table;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::target::Maker;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::broker::{Broker, cpu_time, ottla_program};
+use crate::broker::{Broker, ottla_program};
 use crate::client::Library;
+use crate::runs::{Brokers, Plan};
 use crate::table::{Goal, Table};
 
-/// Pairs that count.
-const PAIRS: usize = 5;
 /// Fail-overs of each kind, where no number is given.
 const FAILOVERS: usize = 20;
 /// Partitions, likewise.
@@ -42,69 +48,23 @@ const PARTITIONS: usize = 10_000;
 const IDLE: Duration = Duration::from_secs(10);
 /// The bytes of a record's value.
 const VALUE_LEN: usize = 1024;
-/// Bytes of values in a run with small batches, and in one with large batches: a few seconds of work for either broker.
-const SMALL_RUN: usize = 1_000_000_000;
-const LARGE_RUN: usize = 2_000_000_000;
-
-/// What a client does in one run.
-#[derive(Clone, Copy)]
-enum Work {
-    StockProduce { batch_len: usize },
-    LeanProduce { batch_len: usize },
-    StockConsume,
-}
-
-struct Workload {
-    name: &'static str,
-    work: Work,
-    bytes: usize,
-    /// The goals for MB/s and for the broker's CPU time per GB.
-    goals: [Goal; 2],
-}
-
-const PRODUCE_GOALS: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.3)];
-
-const WORKLOADS: [Workload; 5] = [
-    Workload {
-        name: "produce, librdkafka, batch.size 16384",
-        work: Work::StockProduce { batch_len: 16_384 },
-        bytes: SMALL_RUN,
-        goals: PRODUCE_GOALS,
-    },
-    Workload {
-        name: "produce, librdkafka, batch.size 1000000",
-        work: Work::StockProduce { batch_len: 1_000_000 },
-        bytes: LARGE_RUN,
-        goals: PRODUCE_GOALS,
-    },
-    Workload {
-        name: "produce, lean client, 16 KB batches, 5 in flight",
-        work: Work::LeanProduce { batch_len: 16_384 },
-        bytes: SMALL_RUN,
-        goals: PRODUCE_GOALS,
-    },
-    Workload {
-        name: "produce, lean client, 1 MB batches, 5 in flight",
-        work: Work::LeanProduce { batch_len: 1_000_000 },
-        bytes: LARGE_RUN,
-        goals: PRODUCE_GOALS,
-    },
-    Workload {
-        name: "consume from page cache, librdkafka",
-        work: Work::StockConsume,
-        bytes: LARGE_RUN,
-        goals: [Goal::AtLeast(1.0), Goal::AtMost(1.0)],
-    },
-];
+/// Where the table stands in the README.
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/README.md");
+const BEGIN: &str = "<!-- table:begin -->\n";
+const END: &str = "<!-- table:end -->";
 
 fn main() -> Result<()> {
     let mut makers = vec![Maker::Ottla, Maker::Kafka];
     let (mut only, mut count, mut library) = (None, None, Library::Librdkafka);
+    let (mut plan, mut write) = (Plan::FULL, false);
     for argument in std::env::args().skip(1) {
         match (argument.as_str(), argument.parse()) {
             ("ottla", _) => makers.retain(|maker| *maker == Maker::Ottla),
             ("kafka", _) => makers.retain(|maker| *maker == Maker::Kafka),
             ("java", _) => library = Library::Java,
+            ("quick", _) => plan = Plan::QUICK,
+            ("write", _) => write = true,
+            (null::ARGUMENT, _) => return null::serve(),
             (_, Ok(number)) => count = Some(number),
             (_, Err(_)) => only = Some(argument),
         }
@@ -116,38 +76,52 @@ fn main() -> Result<()> {
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
         _ => {}
     }
-    if cfg!(debug_assertions) {
+    if cfg!(debug_assertions) && plan.pairs == Plan::FULL.pairs {
         bail!("build with --release: the client would be measured, not the brokers");
     }
-    if only.as_deref() == Some("replicated") {
-        return replicated::run(&makers, &ottla_program()?);
-    }
-    let wanted = |name: &str| only.as_ref().is_none_or(|part| name.contains(part.as_str()));
-
     let mut table = Table::default();
-    if wanted("start") {
-        start_and_idle(&makers, &mut table)?;
-    }
-    let mut brokers = Vec::new();
-    for maker in makers {
-        let mut broker = Broker::prepare(maker)?;
-        broker.start()?;
-        lean::first_acknowledgement(&broker.address(), "first")?;
-        brokers.push(broker);
-    }
-    for workload in WORKLOADS.iter().filter(|workload| wanted(workload.name)) {
-        load(&brokers, workload, &mut table)?;
-    }
-    for broker in &brokers {
-        table.add("resident memory after the load", "MB", Goal::None, broker.maker(), broker.resident_mb()?);
-    }
+    measure(&makers, only.as_deref(), &plan, &mut table)?;
     print!("{table}");
+    if write {
+        ensure!(plan.pairs == Plan::FULL.pairs && only.is_none() && makers.len() == 2, "only a whole table is written");
+        write_table(&table)?;
+    }
+    Ok(())
+}
+
+/// Three replicas first: that is what is run in production.
+fn measure(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    // The two groups of rows have names of their own.
+    let part = only.filter(|only| !["replicated", "single"].contains(only));
+    if only != Some("single") {
+        rows::replicated(makers, &ottla_program()?, part, plan, table)?;
+    }
+    if only != Some("replicated") {
+        if part.is_none_or(|part| part.contains("start")) {
+            start_and_idle(makers, plan, table)?;
+        }
+        rows::single(makers, part, plan, table)?;
+        rows::ceiling(part, plan, table)?;
+    }
+    Ok(())
+}
+
+/// Puts the table between its marks in the README.
+fn write_table(table: &Table) -> Result<()> {
+    let text = std::fs::read_to_string(README)?;
+    let (before, rest) = text.split_once(BEGIN).context("the README has a mark where the table begins")?;
+    let (_, after) = rest.split_once(END).context("the README has a mark where the table ends")?;
+    let day = Command::new("date").arg("+%F").output()?;
+    let day = String::from_utf8_lossy(&day.stdout).trim().to_owned();
+    std::fs::write(README, format!("{before}{BEGIN}On {day}, nothing else running; {table}{END}{after}"))?;
     Ok(())
 }
 
 /// From nothing to a record acknowledged, memory when idle, and the same again on what the first start left.
-fn start_and_idle(makers: &[Maker], table: &mut Table) -> Result<()> {
-    for pair in 0..=PAIRS {
+fn start_and_idle(makers: &[Maker], plan: &Plan, table: &mut Table) -> Result<()> {
+    let idle = IDLE.min(plan.run);
+    for pair in 0..=plan.pairs {
+        runs::touch(plan.touched);
         let mut brokers = Vec::new();
         let mut record = |name, unit, maker, value| {
             if pair > 0 {
@@ -162,7 +136,7 @@ fn start_and_idle(makers: &[Maker], table: &mut Table) -> Result<()> {
             brokers.push((broker, Instant::now()));
         }
         for (broker, first) in &brokers {
-            std::thread::sleep(IDLE.saturating_sub(first.elapsed()));
+            std::thread::sleep(idle.saturating_sub(first.elapsed()));
             record("resident memory, idle, 10 s after the first record", "MB", broker.maker(), broker.resident_mb()?);
             broker.stop()?;
         }
@@ -177,51 +151,4 @@ fn start_and_idle(makers: &[Maker], table: &mut Table) -> Result<()> {
 
 fn millis(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1e3
-}
-
-/// Interleaved runs of one workload.
-fn load(brokers: &[Broker], workload: &Workload, table: &mut Table) -> Result<()> {
-    let consumes = matches!(workload.work, Work::StockConsume);
-    if consumes {
-        for broker in brokers {
-            lean::create_topic(&broker.address(), "backlog")?;
-            lean::produce(&broker.address(), "backlog", 1, 1_000_000, workload.bytes)?;
-        }
-    }
-    for pair in 0..=PAIRS {
-        for broker in brokers {
-            let address = broker.address();
-            let topic = format!("run-{pair}");
-            if !consumes {
-                lean::create_topic(&address, &topic)?;
-            }
-            let (broker_cpu, client_cpu) = (broker.cpu_time()?, cpu_time("self")?);
-            let begin = Instant::now();
-            match workload.work {
-                Work::StockProduce { batch_len } => stock::produce(&address, &topic, 1, batch_len, workload.bytes)?,
-                Work::LeanProduce { batch_len } => lean::produce(&address, &topic, 1, batch_len, workload.bytes)?,
-                Work::StockConsume => stock::consume(&address, "backlog", workload.bytes)?,
-            }
-            let seconds = begin.elapsed().as_secs_f64();
-            let broker_cpu = (broker.cpu_time()? - broker_cpu).as_secs_f64();
-            let client_cpu = (cpu_time("self")? - client_cpu).as_secs_f64();
-            if !consumes {
-                lean::delete_topic(&address, &topic)?;
-            }
-            let gigabytes = workload.bytes as f64 / 1e9;
-            let [speed, cost] = workload.goals;
-            let measured = [
-                ("MB/s", speed, gigabytes * 1e3 / seconds),
-                ("broker CPU-s/GB", cost, broker_cpu / gigabytes),
-                ("client CPU-s/GB", Goal::None, client_cpu / gigabytes),
-            ];
-            for (unit, goal, value) in measured {
-                eprintln!("{} pair {pair}, {:?}: {value:.3} {unit}", workload.name, broker.maker());
-                if pair > 0 {
-                    table.add(workload.name, unit, goal, broker.maker(), value);
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -38,9 +38,9 @@ pub fn run(runs: usize) -> Result<()> {
     let bed = Bed::to_break()?.context("needs the cluster on this machine")?;
     let namespace = Namespace::new(&bed, "failover")?;
     namespace.apply(&cluster(BROKERS as u32, "defaults: {replicationFactor: 3, minInSyncReplicas: 2}"))?;
-    namespace.ready("kc/kafka", "Ready")?;
+    namespace.ready("okc/kafka", "Ready")?;
     namespace.apply(&topic(TOPIC, &format!("partitions: {PARTITIONS}")))?;
-    namespace.ready(&format!("kt/{TOPIC}"), "Ready")?;
+    namespace.ready(&format!("okt/{TOPIC}"), "Ready")?;
     let client = Client::start(Library::Librdkafka, &namespace.bootstrap("external")?, TOPIC)?;
     let mut pauses: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     for (run, fault) in (0..runs).flat_map(|run| FAULTS.map(|fault| (run, fault))) {

@@ -5,13 +5,14 @@ use ottla_e2e::librdkafka::{LIMIT, config};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::VALUE_LEN;
+use crate::runs::Done;
 
 /// Remembers the first record that was given up.
 #[derive(Default)]
@@ -29,8 +30,8 @@ impl ProducerContext for Failure {
     }
 }
 
-/// Produces this many bytes of values and waits for every acknowledgement.
-pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: usize) -> Result<()> {
+/// Produces for this long and waits for every acknowledgement.
+pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, run: Duration) -> Result<Done> {
     let (batch_len, acks) = (batch_len.to_string(), acks.to_string());
     let settings = [
         ("acks", acks.as_str()),
@@ -42,7 +43,10 @@ pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: u
     ];
     let producer: BaseProducer<Failure> = config(address, &settings).create_with_context(Failure::default())?;
     let value = [b'x'; VALUE_LEN];
-    for _ in 0..bytes.div_ceil(VALUE_LEN) {
+    let (begin, mut records) = (Instant::now(), 0);
+    // The clock is asked now and then: asking costs as much as a record.
+    while records % 1024 != 0 || begin.elapsed() < run {
+        records += 1;
         let mut record = BaseRecord::<(), [u8]>::to(topic).partition(0).payload(&value);
         while let Err((error, again)) = producer.send(record) {
             if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
@@ -54,22 +58,30 @@ pub fn produce(address: &str, topic: &str, acks: i16, batch_len: usize, bytes: u
     }
     producer.flush(LIMIT)?;
     match producer.context().0.get() {
-        None => Ok(()),
+        None => Ok(Done { bytes: records * VALUE_LEN, ..Done::default() }),
         Some(error) => Err(anyhow!("a record was not acknowledged: {error}")),
     }
 }
 
-/// Consumes this many bytes of values from the beginning.
-pub fn consume(address: &str, topic: &str, bytes: usize) -> Result<()> {
+/// Consumes for this long, from the beginning again whenever the end is reached.
+pub fn consume(address: &str, topic: &str, run: Duration) -> Result<Done> {
     let settings = [("group.id", "bench"), ("enable.auto.commit", "false")];
     let consumer: BaseConsumer = config(address, &settings).create()?;
-    let mut partitions = TopicPartitionList::new();
-    partitions.add_partition_offset(topic, 0, Offset::Beginning)?;
-    consumer.assign(&partitions)?;
-    let mut consumed = 0;
-    while consumed < bytes {
+    let (_, end) = consumer.fetch_watermarks(topic, 0, LIMIT)?;
+    let from_the_beginning = || -> Result<()> {
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(topic, 0, Offset::Beginning)?;
+        Ok(consumer.assign(&partitions)?)
+    };
+    from_the_beginning()?;
+    let (begin, mut done, mut records) = (Instant::now(), Done::default(), 0u32);
+    while records % 1024 != 0 || begin.elapsed() < run {
         let message = consumer.poll(LIMIT).context("no record in time")??;
-        consumed += message.payload_len();
+        done.bytes += message.payload_len();
+        records = records.wrapping_add(1);
+        if message.offset() + 1 == end {
+            from_the_beginning()?;
+        }
     }
-    Ok(())
+    Ok(done)
 }

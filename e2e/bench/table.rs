@@ -26,23 +26,55 @@ struct Row {
     goal: Goal,
     ours: Vec<f64>,
     kafkas: Vec<f64>,
+    /// What a broker that does nothing reaches.
+    ceiling: Vec<f64>,
 }
+
+/// Of the ceiling, this share is to be reached where batches are large.
+const SHARE: f64 = 0.8;
 
 impl Table {
     /// Adds a sample to the row of this name and unit.
     pub fn add(&mut self, name: &'static str, unit: &'static str, goal: Goal, maker: Maker, value: f64) {
-        let row = match self.rows.iter_mut().position(|row| (row.name, row.unit) == (name, unit)) {
-            Some(index) => &mut self.rows[index],
-            None => {
-                self.rows.push(Row { name, unit, goal, ours: Vec::new(), kafkas: Vec::new() });
-                let last = self.rows.len() - 1;
-                &mut self.rows[last]
-            }
-        };
+        let row = self.row(name, unit, goal);
         match maker {
             Maker::Ottla => row.ours.push(value),
             Maker::Kafka => row.kafkas.push(value),
         }
+    }
+}
+
+impl Table {
+    /// Adds a sample of the null broker to the row of this name and unit.
+    pub fn add_ceiling(&mut self, name: &'static str, unit: &'static str, value: f64) {
+        self.row(name, unit, Goal::None).ceiling.push(value);
+    }
+
+    fn row(&mut self, name: &'static str, unit: &'static str, goal: Goal) -> &mut Row {
+        let known = self.rows.iter().position(|row| (row.name, row.unit) == (name, unit));
+        let index = known.unwrap_or_else(|| {
+            self.rows.push(Row { name, unit, goal, ours: Vec::new(), kafkas: Vec::new(), ceiling: Vec::new() });
+            self.rows.len() - 1
+        });
+        &mut self.rows[index]
+    }
+
+    fn write_ceilings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut begun = false;
+        for row in &self.rows {
+            let Some(ceiling) = Spread::of(&row.ceiling) else { continue };
+            if !begun {
+                writeln!(f, "\n| workload | measured | Ottla | null broker | share | goal |")?;
+                writeln!(f, "|---|---|--:|--:|--:|--:|")?;
+                begun = true;
+            }
+            let (ours, share) = match Spread::of(&row.ours) {
+                Some(ours) => (number(ours.median), number(ours.median / ceiling.median)),
+                None => ("–".to_owned(), "–".to_owned()),
+            };
+            writeln!(f, "| {} | {} | {ours} | {} | {share} | ≥ {SHARE} |", row.name, row.unit, number(ceiling.median))?;
+        }
+        Ok(())
     }
 }
 
@@ -54,13 +86,15 @@ impl fmt::Display for Table {
         writeln!(f, "{cores} cores shared by brokers and client; Linux {kernel}; medians of pairs.\n")?;
         writeln!(f, "| workload | measured | Ottla | Kafka 4.3.1 | ratio (from–to) | goal | met |")?;
         writeln!(f, "|---|---|--:|--:|--:|--:|---|")?;
-        self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
+        let mut compared = self.rows.iter().filter(|row| !row.ours.is_empty() || !row.kafkas.is_empty());
+        compared.try_for_each(|row| writeln!(f, "{row}"))?;
+        self.write_ceilings(f)
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { name, unit, goal, ours, kafkas } = self;
+        let Row { name, unit, goal, ours, kafkas, ceiling: _ } = self;
         let cell = |samples: &[f64]| Spread::of(samples).map_or("–".to_owned(), |spread| number(spread.median));
         let ratios: Vec<f64> = ours.iter().zip(kafkas).map(|(ours, kafkas)| ours / kafkas).collect();
         let ratio = Spread::of(&ratios);

@@ -3,7 +3,7 @@
 
 mkimage.py [--user UID] OUT.tar NAME:TAG[,NAME:TAG]... ENTRYPOINT FILE=PATH-IN-IMAGE...
 """
-import argparse, hashlib, io, json, tarfile
+import argparse, hashlib, io, json, platform, tarfile
 
 def add(tar, name, data):
     info = tarfile.TarInfo(name)
@@ -29,7 +29,7 @@ with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(src, dst.lstrip("/") or ".", filter=plain)
 layer = layer.getvalue()
 config = json.dumps({
-    "architecture": "amd64", "os": "linux",
+    "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], "os": "linux",
     "config": {"Entrypoint": [arguments.entrypoint] if arguments.entrypoint else None, "User": arguments.user,
                "Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin"]},
     "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -233,7 +234,37 @@ func offsets(ctx context.Context) {
 	}
 }
 
+// perf BOOTSTRAP TOPIC ACKS VALUE-BYTES SECONDS: produces to partition 0 as fast as it can; prints the bytes of values that were acknowledged
+// and the CPU seconds that this took.
+func perf() {
+	topic, size, seconds := os.Args[3], 0, 0.0
+	_, err := fmt.Sscan(os.Args[5], &size)
+	must(err)
+	_, err = fmt.Sscan(os.Args[6], &seconds)
+	must(err)
+	opts := []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5 * time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(20000), kgo.ProducerBatchMaxBytes(1000000)}
+	if os.Args[4] == "1" {
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	}
+	cl := client(opts...)
+	defer cl.Close()
+	ctx, value := context.Background(), bytes.Repeat([]byte("x"), size)
+	count := 0
+	for begin := time.Now(); count%1024 != 0 || time.Since(begin).Seconds() < seconds; count++ {
+		cl.Produce(ctx, &kgo.Record{Topic: topic, Partition: 0, Value: value}, func(_ *kgo.Record, err error) { must(err) })
+	}
+	must(cl.Flush(ctx))
+	var usage syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	fmt.Println(count*size, time.Duration(usage.Utime.Nano()+usage.Stime.Nano()).Seconds())
+}
+
 func main() {
+	if os.Args[1] == "perf" {
+		perf()
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	for _, scenario := range strings.Split(os.Args[1], ",") {

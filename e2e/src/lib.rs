@@ -15,6 +15,7 @@
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`cable`]: a connection's way through the test, which can be cut
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
+//! - [`lossy`]: a disk that loses what was not synced
 //! - `witness`: clients that tell the history checker all that they see (with the feature `librdkafka`)
 //! - [`wait`]: waiting for conditions
 
@@ -27,6 +28,7 @@ pub mod java;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
+pub mod lossy;
 pub mod need;
 pub mod raw;
 pub mod target;

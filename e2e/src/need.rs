@@ -21,6 +21,8 @@ pub enum Need {
     /// A Kubernetes cluster, or a machine on which one can be made.
     #[cfg(feature = "cluster")]
     Cluster,
+    /// Root's right to mount `e2e/disk/lossy.py`.
+    LossyDisk,
     /// A program in the cache or on the path.
     Program(&'static str),
     /// A feature of this crate.
@@ -59,6 +61,7 @@ impl Need {
             Need::Flights => in_cache("flights.csv"),
             #[cfg(feature = "cluster")]
             Need::Cluster => crate::cluster::bed::impossible(),
+            Need::LossyDisk => crate::lossy::impossible(),
             Need::Program(name) => program(name).is_none().then(|| format!("there is no {name}")),
             Need::Feature(name) => Some(format!("built without --features ottla-e2e/{name}")),
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::cable::Cable;
 use crate::leash::{Folder, Leash};
+use crate::lossy::Lossy;
 use crate::need::program;
 use crate::raw::Connection;
 use crate::target::{Maker, kafka_script};
@@ -52,6 +53,8 @@ struct Broker {
     frozen: bool,
     /// Where its disk is a small one: its size.
     disk: Option<String>,
+    /// Where its disk loses what was not synced.
+    lossy: Option<Lossy>,
     /// Its way to the API, where that can be cut.
     cable: Option<Cable>,
 }
@@ -179,6 +182,26 @@ impl Trio {
         ensure!(broker.process.is_none(), "a broker that runs keeps its disk");
         broker.disk = size.map(str::to_owned);
         Ok(())
+    }
+
+    /// Gives a broker that does not run an empty disk that loses what was not synced, from its next start on.
+    pub fn make_lossy(&mut self, id: u16) -> Result<()> {
+        self.replace_disk(id, None)?;
+        let lossy = Lossy::mount(&self.data(id), &self.path(&format!("lossy-{id}")))?;
+        self.broker_mut(id)?.lossy = Some(lossy);
+        Ok(())
+    }
+
+    /// A broker's disk, where it was made lossy.
+    pub fn lossy(&self, id: u16) -> Result<&Lossy> {
+        let broker = self.brokers.get(usize::from(id)).context("there are three brokers")?;
+        broker.lossy.as_ref().context("its disk was made lossy")
+    }
+
+    /// Cuts the power of the machine of a broker whose disk is lossy.
+    pub fn cut_power(&mut self, id: u16) -> Result<()> {
+        self.end_broker(id, Signal::KILL)?;
+        self.lossy(id)?.cut_power()
     }
 
     /// Lays a cable between a broker and the API, which the broker uses from its next start on.
@@ -429,9 +452,17 @@ impl Trio {
     }
 
     fn ottla_broker(&self, id: u16) -> Command {
-        let disk = self.brokers.get(usize::from(id)).and_then(|broker| broker.disk.as_deref());
+        let broker = self.brokers.get(usize::from(id));
+        let disk = broker.and_then(|broker| broker.disk.as_deref());
         let mut command = match disk {
-            None => Command::new(&self.ottla),
+            None => match broker.and_then(|broker| broker.lossy.as_ref()) {
+                None => Command::new(&self.ottla),
+                Some(lossy) => {
+                    let mut command = lossy.inside();
+                    command.arg(&self.ottla);
+                    command
+                }
+            },
             // In a mount namespace of its own: the disk goes when the process goes.
             Some(size) => {
                 let script = r#"mkdir -p "$1" && mount -t tmpfs -o size="$2" none "$1" && shift 2 && exec "$@""#;

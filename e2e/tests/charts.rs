@@ -7,13 +7,21 @@ use std::process::{Command, Output};
 
 /// Everything on, as far as it is off by default.
 const FULL: &str = "\
-image: {repository: registry.example/ottla, tag: 1.2.3, pullPolicy: Always, pullSecrets: [registry]}
+image:
+  repository: registry.example/ottla
+  digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  pullPolicy: Always
+  pullSecrets: [registry]
 replicas: 3
 watchNamespaces: [kafka, orders]
 resources: {requests: {cpu: 1, memory: 1Gi}, limits: {memory: 2Gi}}
 log: info,ottla_operator=debug
 nodeSelector: {kubernetes.io/arch: amd64}
 tolerations: [{key: infra, operator: Exists}]
+affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: []}}
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: rack, whenUnsatisfiable: ScheduleAnyway}]
+priorityClassName: important
+user: null
 monitoring:
   podMonitors: {enabled: true, interval: 30s, labels: {release: prometheus}}
   rules: {enabled: true, labels: {release: prometheus}}
@@ -67,6 +75,8 @@ fn a_value_that_means_nothing_is_refused() -> Result<()> {
         ("replicas=0", "replicas"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("image.digest=sha256:00", "digest"),
+        ("user=0", "user"),
+        ("affinity.nodeAfinity.x=1", "nodeAfinity"),
         ("watchNamespaces={Orders}", "watchNamespaces"),
         ("monitoring.podMonitors.interval=often", "interval"),
         ("monitoring.serviceMonitor.enabled=true", "serviceMonitor"),
@@ -74,6 +84,23 @@ fn a_value_that_means_nothing_is_refused() -> Result<()> {
         let Output { status, stderr, .. } = template().args(["--set", value]).output()?;
         let said = String::from_utf8_lossy(&stderr);
         ensure!(!status.success() && said.contains(named), "{value}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn operators_run_on_different_nodes_and_leave_a_dead_one_at_once() -> Result<()> {
+    if !met(&[Need::Program("helm")]) {
+        return Ok(());
+    }
+    let rendered = documents(&render("")?);
+    let deployment = rendered.iter().find(|document| document.contains("kind: Deployment")).context("a Deployment")?;
+    let by_host = "topologyKey: kubernetes.io/hostname\n          whenUnsatisfiable: DoNotSchedule\n";
+    ensure!(deployment.contains(by_host), "{deployment}");
+    for taint in ["not-ready", "unreachable"] {
+        let toleration =
+            format!("{{key: node.kubernetes.io/{taint}, operator: Exists, effect: NoExecute, tolerationSeconds: 10}}");
+        ensure!(deployment.contains(&toleration), "{deployment}");
     }
     Ok(())
 }

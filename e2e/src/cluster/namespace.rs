@@ -114,7 +114,7 @@ impl Namespace<'_> {
     /// What to give clients as `bootstrap.servers` for this listener of the cluster `kafka`.
     pub fn bootstrap(&self, listener: &str) -> Result<String> {
         let servers =
-            self.field("kc/kafka", &format!(".status.listeners[?(@.name==\"{listener}\")].bootstrapServers"))?;
+            self.field("okc/kafka", &format!(".status.listeners[?(@.name==\"{listener}\")].bootstrapServers"))?;
         ensure!(!servers.is_empty(), "the status tells no bootstrap servers of {listener}");
         // A node takes a moment to open a port, and kcat gives up at the first refusal. Names are for pods.
         for address in servers.split(',').filter_map(|server| server.parse().ok()) {
@@ -128,7 +128,7 @@ impl Namespace<'_> {
     pub fn brokers(&self, replicas: u32) -> Result<Duration> {
         let began = Instant::now();
         self.apply(&cluster(replicas, ""))?;
-        self.ready("kc/kafka", "Ready")?;
+        self.ready("okc/kafka", "Ready")?;
         Ok(began.elapsed())
     }
 
@@ -136,7 +136,7 @@ impl Namespace<'_> {
     pub fn topic(&self, name: &str, partitions: u32) -> Result<Duration> {
         let began = Instant::now();
         self.apply(&topic(name, &format!("partitions: {partitions}, config: {{retention.ms: \"-1\"}}")))?;
-        self.ready(&format!("kt/{name}"), "Ready")?;
+        self.ready(&format!("okt/{name}"), "Ready")?;
         Ok(began.elapsed())
     }
 

@@ -25,7 +25,7 @@ pub struct Partition {
 impl Namespace<'_> {
     /// Every partition, those of Kafka's own topics too.
     pub fn partitions(&self) -> Result<Vec<Partition>> {
-        let objects: Value = serde_json::from_str(&self.kubectl("get ka -o json")?)?;
+        let objects: Value = serde_json::from_str(&self.kubectl("get oka -o json")?)?;
         let objects = objects["items"].as_array().context("a list has items")?;
         let ids = |value: &Value, id: fn(&Value) -> Option<u64>| -> Vec<u64> {
             value.as_array().into_iter().flatten().filter_map(id).collect()

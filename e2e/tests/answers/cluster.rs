@@ -1,9 +1,15 @@
-//! ApiVersions, DescribeCluster, and what is no request at all.
+//! ApiVersions, DescribeCluster, ACLs, delegation tokens, and what is no request at all.
 
 use crate::{play, text};
 use anyhow::Result;
 use ottla_e2e::raw::to_bytes;
-use ottla_wire::{ApiVersionsRequest, DescribeClusterRequest, MetadataRequest, encode_request};
+use ottla_wire::m30_create_acls::AclCreation;
+use ottla_wire::m31_delete_acls::DeleteAclsFilter;
+use ottla_wire::{
+    ApiVersionsRequest, CreateAclsRequest, CreateDelegationTokenRequest, DeleteAclsRequest, DescribeAclsRequest,
+    DescribeClusterRequest, DescribeDelegationTokenRequest, ExpireDelegationTokenRequest, MetadataRequest,
+    RenewDelegationTokenRequest, encode_request,
+};
 
 #[test]
 fn versions_are_negotiated() -> Result<()> {
@@ -18,6 +24,12 @@ fn versions_are_negotiated() -> Result<()> {
                 &format!("version {version}"),
                 &format!("{:?} {own:#?} {}", answer.error_code, answer.throttle_time_ms),
             );
+        }
+        for version in [3, 4] {
+            let answer = broker.quietly(version, named("e2e"))?;
+            let supported = answer.supported_features.iter().find(|feature| feature.name == "metadata.version");
+            let finalized = answer.finalized_features.iter().find(|feature| feature.name == "metadata.version");
+            broker.note(&format!("the version of a cluster: {version}"), &format!("{supported:#?} {finalized:#?}"));
         }
         for name in ["", "-", "a b", "ok-1.2"] {
             let answer = broker.quietly(3, named(name))?;
@@ -73,6 +85,68 @@ fn the_cluster_is_described() -> Result<()> {
             2,
             DescribeClusterRequest { include_fenced_brokers: true, ..Default::default() },
         )?;
+        Ok(())
+    })
+}
+
+#[test]
+fn without_an_authorizer_nobody_has_acls() -> Result<()> {
+    play("acls", |broker| {
+        // Topic `orders`, literally; anybody, from anywhere; read; allowed.
+        let creation = AclCreation {
+            resource_type: 2,
+            resource_name: text("orders"),
+            resource_pattern_type: 3,
+            principal: text("User:alice"),
+            host: text("*"),
+            operation: 3,
+            permission_type: 3,
+        };
+        let any = DeleteAclsFilter {
+            resource_type_filter: 1,
+            pattern_type_filter: 1,
+            operation: 1,
+            permission_type: 1,
+            ..Default::default()
+        };
+        let describe = DescribeAclsRequest {
+            resource_type_filter: 1,
+            pattern_type_filter: 1,
+            operation: 1,
+            permission_type: 1,
+            ..Default::default()
+        };
+        for version in 1..=3 {
+            broker.ask("describe all", version, describe.clone())?;
+            let creations = vec![creation.clone(), creation.clone()];
+            broker.ask("create two", version, CreateAclsRequest { creations })?;
+            broker.ask("delete", version, DeleteAclsRequest { filters: vec![any.clone()] })?;
+        }
+        broker.ask("create none", 3, CreateAclsRequest::default())?;
+        broker.ask("delete none", 3, DeleteAclsRequest::default())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_has_not_logged_in_gets_no_delegation_tokens() -> Result<()> {
+    play("delegation-tokens", |broker| {
+        for version in 1..=3 {
+            let create = CreateDelegationTokenRequest { max_lifetime_ms: -1, ..Default::default() };
+            broker.ask("create", version, create)?;
+            broker.ask("describe all", version, DescribeDelegationTokenRequest { owners: None })?;
+        }
+        let of_alice = CreateDelegationTokenRequest {
+            owner_principal_type: Some(text("User")),
+            owner_principal_name: Some(text("alice")),
+            max_lifetime_ms: -1,
+            ..Default::default()
+        };
+        broker.ask("create another's", 3, of_alice)?;
+        for version in 1..=2 {
+            broker.ask("renew", version, RenewDelegationTokenRequest::default())?;
+            broker.ask("expire", version, ExpireDelegationTokenRequest::default())?;
+        }
         Ok(())
     })
 }

@@ -73,6 +73,10 @@ fn topics_are_created_or_refused() -> Result<()> {
             ("assigned to a stranger", assigned("create.stranger", &[(0, &[7])])),
             ("assigned to one broker twice", assigned("create.double", &[(0, &[0, 0])])),
             ("the same partition twice", assigned("create.same", &[(0, &[0]), (0, &[0])])),
+            ("assigned to one broker twice and to a stranger", assigned("create.mixed", &[(0, &[7, 0, 0])])),
+            ("assigned to different numbers of brokers", assigned("create.uneven", &[(0, &[0]), (1, &[0, 7])])),
+            ("assigned to one broker, then to one twice", assigned("create.longer", &[(0, &[0]), (1, &[0, 0])])),
+            ("assigned to one broker, then to nobody", assigned("create.shorter", &[(0, &[0]), (1, &[])])),
             ("assigned and counted", CreatableTopic { num_partitions: 1, ..assigned("create.counted", &[(0, &[0])]) }),
         ] {
             ask(broker, title, 7, create(vec![topic]))?;
@@ -98,6 +102,17 @@ fn topics_are_created_or_refused() -> Result<()> {
         let mut null = with("create.null", &[("retention.ms", "1")]);
         null.configs[0].value = None;
         ask(broker, "a config without a value", 7, create(vec![null]))?;
+        let only = |topics| CreateTopicsRequest { validate_only: true, ..create(topics) };
+        ask(broker, "as many partitions as there may be", 7, only(vec![new("create.many", 9_999, 1)]))?;
+        ask(broker, "one partition more", 7, only(vec![new("create.more", 10_000, 1)]))?;
+        ask(broker, "two more", 7, only(vec![new("create.most", 10_001, 1)]))?;
+        ask(broker, "too many with a setting", 7, {
+            let many = CreatableTopic { num_partitions: 9_999, ..with("create.set", &[("retention.ms", "1000")]) };
+            only(vec![many])
+        })?;
+        ask(broker, "too many together", 7, only(vec![new("create.half", 5_000, 1), new("create.rest", 5_001, 1)]))?;
+        let together = vec![new("create.good", 5_000, 1), new("create.bad", 5_000, 0), new("create.good.2", 4_998, 1)];
+        ask(broker, "the wrong one does not count", 7, only(together))?;
         ask(broker, "one of two is wrong", 7, create(vec![new("create.right", 1, 1), new("create.wrong", 0, 1)]))?;
         Ok(())
     })
@@ -130,6 +145,7 @@ fn partitions_are_added_or_refused() -> Result<()> {
             ("too many assignments", to("grow", 4, Some(&[&[0], &[0]]))),
             ("two replicas", to("grow", 4, Some(&[&[0, 0]]))),
             ("no replicas", to("grow", 4, Some(&[&[]]))),
+            ("the same broker twice, and a stranger", to("grow", 4, Some(&[&[7, 0, 0]]))),
             ("an assignment", to("grow", 4, Some(&[&[0]]))),
         ] {
             broker.ask(title, 3, ask(vec![topic]))?;
@@ -241,6 +257,10 @@ fn topics_are_described_page_by_page() -> Result<()> {
         broker.ask("the next page", 0, ask(&["pages.a", "pages.b"], 2, Some(("pages.a", 2))))?;
         broker.ask("an unknown topic", 0, ask(&["pages.unknown"], 2000, None))?;
         broker.ask("a cursor behind the end", 0, ask(&["pages.a"], 2000, Some(("pages.a", 9))))?;
+        broker.ask("a cursor that is not in the list", 0, ask(&["pages.a"], 2000, Some(("pages.b", 0))))?;
+        broker.ask("a cursor before the list", 0, ask(&["pages.b"], 2000, Some(("pages.a", 0))))?;
+        broker.ask("an unknown cursor in the list", 0, ask(&["pages.no", "pages.b"], 2000, Some(("pages.no", 1))))?;
+        broker.ask("a negative cursor of two topics", 0, ask(&["pages.a", "pages.b"], 2000, Some(("pages.a", -1))))?;
         broker.ask("a negative cursor", 0, ask(&["pages.a"], 2000, Some(("pages.a", -1))))?;
         broker.ask("a limit of none", 0, ask(&["pages.a"], 0, None))?;
         Ok(())

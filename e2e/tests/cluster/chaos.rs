@@ -27,14 +27,14 @@ impl<'a> Chaos<'a> {
     pub fn begin(bed: &'a Bed, name: &str) -> Result<Chaos<'a>> {
         let namespace = Namespace::new(bed, name)?;
         namespace.apply(&durable())?;
-        namespace.ready("kc/kafka", "Ready")?;
+        namespace.ready("okc/kafka", "Ready")?;
         let load = namespace.load(TOPIC, 12, LOAD)?;
         // Made for the load's group. Whoever compares topics later must have them all.
         let offsets = |one: &Partition| one.topic == "__consumer_offsets";
         until(LIMIT, "the group's topic", || {
             Ok(namespace.partitions().unwrap_or_default().iter().any(offsets).then_some(()))
         })?;
-        namespace.ready("kt --all", "Ready")?;
+        namespace.ready("okt --all", "Ready")?;
         namespace.wait_until_whole()?;
         Ok(Chaos { namespace, load, told: Vec::new() })
     }

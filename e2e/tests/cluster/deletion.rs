@@ -15,18 +15,18 @@ fn topics_and_clusters_are_deleted_and_volumes_follow_the_policy() -> Result<()>
     for (policy, left) in [("Retain", "data-kafka-broker-0"), ("Delete", "")] {
         let namespace = Namespace::new(&bed, "deletion")?;
         namespace.apply(&cluster(1, &format!("deletionPolicy: {policy}")))?;
-        namespace.ready("kc/kafka", "Ready")?;
+        namespace.ready("okc/kafka", "Ready")?;
         namespace.topic("first", 3)?;
         namespace.topic("second", 3)?;
         let began = Instant::now();
-        namespace.kubectl("delete kt/first --timeout=300s")?;
-        namespace.prints("get ka -o jsonpath={.items[?(@.spec.topicName==\"first\")].metadata.name}", "")?;
+        namespace.kubectl("delete okt/first --timeout=300s")?;
+        namespace.prints("get oka -o jsonpath={.items[?(@.spec.topicName==\"first\")].metadata.name}", "")?;
         let topic = began.elapsed();
-        namespace.kubectl("delete kc/kafka --timeout=300s")?;
+        namespace.kubectl("delete okc/kafka --timeout=300s")?;
         namespace.prints("get statefulsets,pods,services,configmaps -l ottla.io/cluster=kafka -o name", "")?;
         namespace.prints(CLAIMS, left)?;
         // The topic outlives its cluster, and can be deleted without it.
-        namespace.kubectl("delete kt/second --timeout=300s")?;
+        namespace.kubectl("delete okt/second --timeout=300s")?;
         say(&format!("{policy}: a topic gone in {topic:.1?}, its cluster {:.1?} after the start", began.elapsed()));
     }
     Ok(())
@@ -40,13 +40,13 @@ fn a_retained_volume_serves_the_cluster_that_is_made_again() -> Result<()> {
     namespace.topic("kept", 1)?;
     let external = namespace.bootstrap("external")?;
     Place::Outside.produce(Client::Kcat, &external, "kept", "key\tvalue\n")?;
-    let id = namespace.field("kt/kept", ".status.topicId")?;
+    let id = namespace.field("okt/kept", ".status.topicId")?;
 
-    namespace.kubectl("delete kc/kafka --timeout=300s")?;
+    namespace.kubectl("delete okc/kafka --timeout=300s")?;
     namespace.prints("get pods -l ottla.io/cluster=kafka -o name", "")?;
     namespace.brokers(1)?;
-    namespace.ready("kt/kept", "Ready")?;
-    ensure!(namespace.field("kt/kept", ".status.topicId")? == id, "the topic has another id");
+    namespace.ready("okt/kept", "Ready")?;
+    ensure!(namespace.field("okt/kept", ".status.topicId")? == id, "the topic has another id");
     let found = Place::Outside.consume(Client::Kcat, &namespace.bootstrap("external")?, "kept", 1)?;
     ensure!(found == "key\tvalue\n", "{found}");
     Ok(())

@@ -14,20 +14,20 @@ fn three_brokers_over_three_zones_and_twelve_partitions_become_ready() -> Result
     let namespace = Namespace::new(&bed, "install")?;
     let began = Instant::now();
     namespace.apply(&format!("{}---\n{}", cluster(3, ""), topic("flights", "partitions: 12")))?;
-    namespace.ready("kc/kafka", "Ready")?;
+    namespace.ready("okc/kafka", "Ready")?;
     let brokers = began.elapsed();
-    namespace.ready("kt/flights", "Ready")?;
+    namespace.ready("okt/flights", "Ready")?;
     say(&format!(
         "from apply to Ready: three brokers {:.1} s, a topic of 12 partitions {:.1} s",
         brokers.as_secs_f64(),
         began.elapsed().as_secs_f64()
     ));
 
-    let racks = namespace.field("kc/kafka", ".status.brokers[*].rack")?;
+    let racks = namespace.field("okc/kafka", ".status.brokers[*].rack")?;
     ensure!(racks.split(' ').collect::<BTreeSet<_>>().len() == 3, "the brokers' racks: {racks}");
-    let states = namespace.field("kc/kafka", ".status.brokers[*].state")?;
+    let states = namespace.field("okc/kafka", ".status.brokers[*].state")?;
     ensure!(states == "Online Online Online", "the brokers' states: {states}");
-    let leaders = namespace.kubectl("get ka -o jsonpath={.items[*].spec.partitions[*].leader}")?;
+    let leaders = namespace.kubectl("get oka -o jsonpath={.items[*].spec.partitions[*].leader}")?;
     let leads = |broker: &str| leaders.split(' ').filter(|leader| *leader == broker).count();
     // The operator waits a minute for brokers that never came; then, on a slow machine, it places without them.
     ensure!(
@@ -55,6 +55,6 @@ fn the_readmes_quick_start_ends_with_a_consumed_record() -> Result<()> {
 fn helm_test_produces_and_consumes_on_a_cluster_of_its_own_and_leaves_nothing() -> Result<()> {
     let Some(bed) = Bed::get()? else { return Ok(()) };
     bed.helm(&format!("test ottla --namespace {OPERATOR_NAMESPACE} --timeout 300s"))?;
-    let remains = format!("get kc,kt,statefulsets,pvc --namespace {OPERATOR_NAMESPACE} --output name");
+    let remains = format!("get okc,okt,statefulsets,pvc --namespace {OPERATOR_NAMESPACE} --output name");
     until(LIMIT, "nothing to be left", || Ok(bed.kubectl(&remains)?.is_empty().then_some(())))
 }

@@ -6,6 +6,7 @@
 mod chaos;
 mod deletion;
 mod flights;
+mod guards;
 mod install;
 mod monitoring;
 mod pods;

@@ -110,7 +110,7 @@ spec:
 "
     ))?;
     namespace.apply(&cluster(1, "").replace("size: 1Gi", "size: 1Gi, storageClassName: small"))?;
-    namespace.ready("kc/kafka", "Ready")?;
+    namespace.ready("okc/kafka", "Ready")?;
     namespace.topic("growing", 1)?;
     let prometheus = Prometheus::start(&bed)?;
     let line = format!("key\t{}\n", "x".repeat(1000));

@@ -28,7 +28,7 @@ fn comes_back(how: &str, remove: impl FnOnce(&Namespace<'_>) -> Result<()>) -> R
     remove(&namespace)?;
     namespace.satisfies("get pod/kafka-broker-1 -o jsonpath={.metadata.uid}", |uid| uid.len() == 36 && uid != pod)?;
     namespace.ready("pod/kafka-broker-1", "Ready")?;
-    namespace.prints("get kc/kafka -o jsonpath={.status.brokers[*].state}", "Online Online Online")?;
+    namespace.prints("get okc/kafka -o jsonpath={.status.brokers[*].state}", "Online Online Online")?;
     load.go_on()?;
     ensure!(claim == self::claim(&namespace)?, "the broker has another volume");
     judge(how, load).map(drop)
@@ -43,7 +43,7 @@ fn a_second_operator_with_another_image_leaves_a_cluster_alone_and_says_so() -> 
     let Some(bed) = Bed::get()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "owned")?;
     namespace.brokers(1)?;
-    ensure!(namespace.field("kc/kafka", ".status.operator")? == OPERATOR_NAMESPACE);
+    ensure!(namespace.field("okc/kafka", ".status.operator")? == OPERATOR_NAMESPACE);
     let version = || namespace.field("statefulset/kafka-broker", ".metadata.generation");
     let before = version()?;
 
@@ -67,25 +67,25 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     namespace.brokers(3)?;
     let load = namespace.load("load", 6, Load::GENTLE)?;
     let starts = namespace.starts()?;
-    let assignments = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
+    let assignments = namespace.kubectl("get oka -o jsonpath={.items[*].metadata.resourceVersion}")?;
     let delete = format!("delete pods -n {OPERATOR_NAMESPACE} -l app.kubernetes.io/component=operator");
 
     // Both at once, and a topic while there is nobody to see to it.
     bed.kubectl(&format!("{delete} --grace-period=0 --force"))?;
     namespace.apply(&topic("meanwhile", "partitions: 3"))?;
-    namespace.ready("kt/meanwhile", "Ready")?;
+    namespace.ready("okt/meanwhile", "Ready")?;
     bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=300s"))?;
 
     // One, politely: the other takes over.
     let pods = bed.kubectl(&format!("get pods -n {OPERATOR_NAMESPACE} -o jsonpath={{.items[0].metadata.name}}"))?;
     bed.kubectl(&format!("delete pod -n {OPERATOR_NAMESPACE} {pods}"))?;
     namespace.apply(&topic("afterwards", "partitions: 3"))?;
-    namespace.ready("kt/afterwards", "Ready")?;
+    namespace.ready("okt/afterwards", "Ready")?;
     bed.kubectl(&format!("rollout status deployment/ottla -n {OPERATOR_NAMESPACE} --timeout=300s"))?;
 
     load.go_on()?;
     ensure!(starts == namespace.starts()?, "a broker was restarted");
-    let now = namespace.kubectl("get ka -o jsonpath={.items[*].metadata.resourceVersion}")?;
+    let now = namespace.kubectl("get oka -o jsonpath={.items[*].metadata.resourceVersion}")?;
     ensure!(assignments.split(' ').all(|version| now.contains(version)), "an assignment was written anew");
     judge("operators deleted", load).map(drop)
 }

@@ -29,8 +29,8 @@ fn topics_made_by_kafka_topics_and_by_kubectl_are_the_same() -> Result<()> {
     };
 
     topics("--create --topic from-kafka --partitions 5 --replication-factor 1")?;
-    namespace.ready("kt/from-kafka", "Ready")?;
-    ensure!(namespace.field("kt/from-kafka", ".status.partitions")? == "5");
+    namespace.ready("okt/from-kafka", "Ready")?;
+    ensure!(namespace.field("okt/from-kafka", ".status.partitions")? == "5");
     namespace.topic("from-kubectl", 7)?;
     // A broker may learn of it a moment after the operator.
     until(LIMIT, "both topics", || Ok((topics("--list")? == "from-kafka\nfrom-kubectl\n").then_some(())))?;
@@ -38,8 +38,8 @@ fn topics_made_by_kafka_topics_and_by_kubectl_are_the_same() -> Result<()> {
     ensure!(described.contains("PartitionCount: 7"), "{described}");
 
     topics("--delete --topic from-kubectl")?;
-    namespace.prints("get kt -o name", "kafkatopic.ottla.io/from-kafka\n")?;
-    namespace.kubectl("delete kt/from-kafka --timeout=300s")?;
+    namespace.prints("get okt -o name", "kafkatopic.ottla.io/from-kafka\n")?;
+    namespace.kubectl("delete okt/from-kafka --timeout=300s")?;
     until(LIMIT, "no topics", || Ok(topics("--list")?.trim().is_empty().then_some(())))
 }
 
@@ -73,9 +73,9 @@ fn x_a_thousand_topics_through_kubectl_and_through_kafka() -> Result<()> {
 
     let before = Writes::so_far(&bed)?;
     let began = Instant::now();
-    namespace.kubectl("delete kt --all --wait=false")?;
+    namespace.kubectl("delete okt --all --wait=false")?;
     let asked = began.elapsed();
-    in_a_while(&namespace, "get kt,ka -o name", |left| left.is_empty())?;
+    in_a_while(&namespace, "get okt,oka -o name", |left| left.is_empty())?;
     let writes = Writes::so_far(&bed)?.since(&before);
     let topics = 2 * TOPICS;
     say(&format!("delete: {topics} topics asked for in {asked:.1?}, gone in {:.1?}; {writes}", began.elapsed()));
@@ -84,7 +84,7 @@ fn x_a_thousand_topics_through_kubectl_and_through_kafka() -> Result<()> {
 
 fn ready(namespace: &Namespace<'_>, count: usize) -> Result<()> {
     let path = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
-    in_a_while(namespace, &format!("get kt -o jsonpath={path}"), |states| {
+    in_a_while(namespace, &format!("get okt -o jsonpath={path}"), |states| {
         states.split(' ').filter(|state| *state == "True").count() == count
     })
 }

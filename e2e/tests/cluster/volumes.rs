@@ -17,14 +17,14 @@ const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members:
 const TWICE: &str = "defaults: {replicationFactor: 2, minInSyncReplicas: 2}
   config: {offsets.topic.replication.factor: '2'}";
 
-/// On the same node, in the same boot and from the last start, so that only what was counted since tells it from the volume. Nobody
-/// elects while both brokers are away: who comes back as it was leads what it led.
+/// On the same node, in the same boot and from the last start, so that only what was counted since tells it from the volume. While both
+/// brokers are away nobody is taken out of an ISR: who comes back as it was leads what it led.
 #[test]
 fn a_volume_restored_from_a_snapshot_leads_nothing_until_it_has_what_it_lacks() -> Result<()> {
     let Some(bed) = Bed::on_this_machine()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "volumes")?;
     namespace.apply(&cluster(2, TWICE))?;
-    namespace.ready("kc/kafka", "Ready")?;
+    namespace.ready("okc/kafka", "Ready")?;
     let load = namespace.load("history", 12, LOAD)?;
     namespace.wait_until_whole()?;
     let (before, volume, snapshot) = (incarnation(&namespace)?, namespace.volume(1)?, tempfile::tempdir()?);
@@ -74,7 +74,7 @@ fn incarnation(namespace: &Namespace<'_>) -> Result<String> {
 }
 
 fn pause(namespace: &Namespace<'_>, paused: bool) -> Result<()> {
-    namespace.kubectl(&format!("patch kc/kafka --type=merge --patch={{\"spec\":{{\"paused\":{paused}}}}}")).map(drop)
+    namespace.kubectl(&format!("patch okc/kafka --type=merge --patch={{\"spec\":{{\"paused\":{paused}}}}}")).map(drop)
 }
 
 /// Makes `to` hold what `from` does, and nothing else.
@@ -103,7 +103,7 @@ fn a_second_pod_with_a_brokers_volume_says_why_it_does_not_start_and_disturbs_no
     namespace.apply(&twin.to_string())?;
     namespace.satisfies("logs twin", |log| log.contains("is in use by another process"))?;
 
-    namespace.ready("kc/kafka", "Ready")?;
+    namespace.ready("okc/kafka", "Ready")?;
     let now = (namespace.starts()?, namespace.field("lease/kafka-broker-0", ".spec.holderIdentity")?);
     ensure!(now == before, "{now:?} instead of {before:?}");
     Ok(())

@@ -23,7 +23,7 @@ fn brokers_under_load_write_lease_renewals_and_nothing_else() -> Result<()> {
     namespace.brokers(3)?;
     let load = namespace.load("load", 12, Load::GENTLE)?;
     // On a machine that stalls a broker is missed, and another elected, which is written and no rest.
-    let epochs = || namespace.kubectl("get ka -o jsonpath={.items[*].spec.partitions[*].leaderEpoch}");
+    let epochs = || namespace.kubectl("get oka -o jsonpath={.items[*].spec.partitions[*].leaderEpoch}");
     for _ in 0..3 {
         let before = epochs()?;
         match only_leases_are_written(&bed, others) {

@@ -90,7 +90,7 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     passed?;
 
     // The cluster is as it was but for that one, and as willing as before.
-    chaos.namespace.ready("kc/kafka", "Ready")?;
+    chaos.namespace.ready("okc/kafka", "Ready")?;
     chaos.namespace.topic("afterwards", 3)?;
     chaos.load.go_on()?;
     chaos.namespace.wait_until_whole()?;
@@ -130,8 +130,8 @@ fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Res
     let objects = chaos.namespace.kubectl_with(restore, &copies.concat())?;
     chaos.namespace.kubectl_with("create -f -", &objects)?;
     let began = Instant::now();
-    chaos.namespace.ready("kc/kafka", "Ready")?;
-    chaos.namespace.ready("kt --all", "Ready")?;
+    chaos.namespace.ready("okc/kafka", "Ready")?;
+    chaos.namespace.ready("okt --all", "Ready")?;
     say(&format!("all is ready {:.0?} after it was put back", began.elapsed()));
     ensure!(topic_ids(&chaos)? == ids, "a topic was placed anew");
     chaos.load.go_on()?;
@@ -145,5 +145,5 @@ fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Res
 
 /// The ids of all topics, by name.
 fn topic_ids(chaos: &Chaos<'_>) -> Result<String> {
-    chaos.namespace.kubectl("get kt -o jsonpath={range.items[*]}{.status.topicName}={.status.topicId},{end}")
+    chaos.namespace.kubectl("get okt -o jsonpath={range.items[*]}{.status.topicName}={.status.topicId},{end}")
 }

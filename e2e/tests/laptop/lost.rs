@@ -49,11 +49,11 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
     laptop.kubectl(&format!("create -f {file}"))?;
     let leaders = wait_for_leaders(&mut laptop.connect(0)?, "orders", 3)?;
     go_on(&laptop, &leaders, 10)?;
-    let assigned = || laptop.kubectl("get ka -o jsonpath={.items[*].spec}");
-    let id = || laptop.kubectl("get kt/orders -o jsonpath={.status.topicId}");
+    let assigned = || laptop.kubectl("get oka -o jsonpath={.items[*].spec}");
+    let id = || laptop.kubectl("get okt/orders -o jsonpath={.status.topicId}");
     let ready = |reason: &str| {
         let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
-        laptop.kubectl(&format!("wait kt/orders --for={path}={reason} --timeout={}s", LIMIT.as_secs())).map(drop)
+        laptop.kubectl(&format!("wait okt/orders --for={path}={reason} --timeout={}s", LIMIT.as_secs())).map(drop)
     };
     ready("Ready")?;
     let before = (assigned()?, id()?);
@@ -64,8 +64,8 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
         Ok((output.status.success() && printed.contains("KafkaTopic\"")).then_some(printed))
     })?;
 
-    laptop.kubectl("delete ka --all --timeout=120s")?;
-    laptop.kubectl("delete kt --all --timeout=120s")?;
+    laptop.kubectl("delete oka --all --timeout=120s")?;
+    laptop.kubectl("delete okt --all --timeout=120s")?;
     go_on(&laptop, &leaders, 10)?;
     // What applies objects from files does so by itself; without the assignments it must not be a new topic.
     laptop.kubectl(&format!("create -f {file}"))?;

@@ -2,18 +2,22 @@
 //!
 //! - [`bed`]: the program on its own ports and folder
 //! - [`client`]: a small Kafka client
+//! - `configs`: settings of single brokers, loggers, and who asks for what is not served
 //! - [`lost`]: objects that were deleted by mistake
 
 mod bed;
 mod client;
+mod configs;
 mod lost;
 
 use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::target::ottla_program;
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bed::{LIMIT, Laptop, can_run, skip};
@@ -56,43 +60,45 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
 
     let file = laptop.topic_file("hello", "partitions: 3")?;
     assert_eq!(laptop.kubectl(&format!("apply -f {file}"))?, "kafkatopic.ottla.io/hello created\n");
-    laptop.kubectl("wait kt/hello kc/laptop --for=condition=Ready --timeout=120s")?;
-    let table = laptop.kubectl("get kt")?;
+    laptop.kubectl("wait okt/hello okc/laptop --for=condition=Ready --timeout=120s")?;
+    let table = laptop.kubectl("get okt")?;
     assert_eq!(rows(&table)[0], ["NAME", "CLUSTER", "PARTITIONS", "REPLICAS", "READY", "AGE"]);
     assert_eq!(rows(&table)[1][..5], ["hello", "laptop", "3", "1", "True"]);
     assert_eq!(wait_for_leaders(&mut connection, "hello", 3)?, [0, 0, 0]);
     produce(&mut connection, "hello", 2, b"record 0")?;
     ensure_numbered(&read(&mut connection, "hello", 2)?, 1)?;
-    let clusters = laptop.kubectl("get kc")?;
+    let all = laptop.kubectl("get ottla -o name")?;
+    assert_eq!(all, "kafkacluster.ottla.io/laptop\nkafkatopic.ottla.io/hello\n", "assignments are no user's to delete");
+    let clusters = laptop.kubectl("get okc")?;
     assert_eq!(rows(&clusters)[0], ["NAME", "BROKERS", "READY", "AGE"]);
     assert_eq!(rows(&clusters)[1][..3], ["laptop", "1", "True"]);
 
     until(LIMIT, "the topic's status", || {
-        let described = laptop.kubectl("describe kt hello")?;
+        let described = laptop.kubectl("describe okt hello")?;
         Ok((described.contains("Topic Id:") && described.contains("InSync")).then_some(()))
     })?;
-    let described = laptop.kubectl("describe kc laptop")?;
+    let described = laptop.kubectl("describe okc laptop")?;
     assert!(described.contains(&format!("Bootstrap Servers:  127.0.0.1:{}", laptop.kafka_port())), "{described}");
-    let explained = laptop.kubectl("explain kt.spec.partitions")?;
+    let explained = laptop.kubectl("explain okt.spec.partitions")?;
     assert!(explained.contains("It can grow, never"), "{explained}");
-    assert!(laptop.kubectl("explain kc.spec")?.contains("Broker settings by Kafka's names."));
+    assert!(laptop.kubectl("explain okc.spec")?.contains("Broker settings by Kafka's names."));
 
-    laptop.kubectl(r#"patch kt hello --type=merge -p {"spec":{"partitions":5}}"#)?;
+    laptop.kubectl(r#"patch okt hello --type=merge -p {"spec":{"partitions":5}}"#)?;
     wait_for_leaders(&mut connection, "hello", 5)?;
-    let mut edit = laptop.kubectl_command("edit kt hello");
+    let mut edit = laptop.kubectl_command("edit okt hello");
     edit.env("EDITOR", "sed -i s/partitions:.5/partitions:\\ 6/");
     let edited = edit.output()?;
     assert_eq!(String::from_utf8_lossy(&edited.stdout), "kafkatopic.ottla.io/hello edited\n");
     wait_for_leaders(&mut connection, "hello", 6)?;
 
     create(&mut connection, "from.the_Wire", 2)?;
-    laptop.kubectl("wait kt --all --for=condition=Ready --timeout=120s")?; // it is answered before the status is written
-    let table = laptop.kubectl("get kt -o wide")?;
+    laptop.kubectl("wait okt --all --for=condition=Ready --timeout=120s")?; // it is answered before the status is written
+    let table = laptop.kubectl("get okt -o wide")?;
     let row = rows(&table).into_iter().find(|row| row.contains(&"from.the_Wire")).context(table.clone())?;
     assert_eq!(row[1..4], ["laptop", "2", "1"]);
     assert!(table.contains("from.the_Wire"), "{table}");
 
-    let deleted = laptop.kubectl("delete kt hello --timeout=120s")?; // newer ones say from which namespace
+    let deleted = laptop.kubectl("delete okt hello --timeout=120s")?; // newer ones say from which namespace
     assert!(deleted.starts_with("kafkatopic.ottla.io \"hello\" deleted"), "{deleted}");
     until(LIMIT, "the topic to vanish from metadata and disk", || {
         let answer = metadata(&mut connection, "hello")?;
@@ -102,7 +108,7 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
         Ok((unknown && !left).then_some(()))
     })?;
     assert_eq!(
-        laptop.kubectl_refuses("get kt hello")?,
+        laptop.kubectl_refuses("get okt hello")?,
         "Error from server (NotFound): kafkatopics.ottla.io \"hello\" not found"
     );
     Ok(())
@@ -116,7 +122,7 @@ fn a_watch_by_kubectl_shows_a_topic_come_and_go() -> Result<()> {
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
     create(&mut laptop.connect(0)?, "before", 1)?;
-    let mut watching = laptop.kubectl_command("get kt -w --output-watch-events --no-headers --request-timeout=300s");
+    let mut watching = laptop.kubectl_command("get okt -w --output-watch-events --no-headers --request-timeout=300s");
     let mut watching = watching.stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(watching.stdout.take().context("stdout is piped")?).lines();
     let watched = (|| {
@@ -124,8 +130,8 @@ fn a_watch_by_kubectl_shows_a_topic_come_and_go() -> Result<()> {
         let first = lines.next().context("the watch ended")??;
         ensure!(first.contains("before"), "{first}");
         create(&mut laptop.connect(0)?, "seen", 1)?;
-        laptop.kubectl("wait kt/seen --for=condition=Ready --timeout=120s")?;
-        laptop.kubectl("delete kt seen --timeout=120s")?;
+        laptop.kubectl("wait okt/seen --for=condition=Ready --timeout=120s")?;
+        laptop.kubectl("delete okt seen --timeout=120s")?;
         let mut events = Vec::new();
         for line in lines {
             let line = line?;
@@ -162,7 +168,7 @@ fn refusals_of_kubectl_read_as_sentences() -> Result<()> {
     ];
     for (patch, reason) in refused {
         assert_eq!(
-            laptop.kubectl_refuses(&format!("patch kt hello --type=merge -p {patch}"))?,
+            laptop.kubectl_refuses(&format!("patch okt hello --type=merge -p {patch}"))?,
             format!("The KafkaTopic \"hello\" is invalid: spec: Invalid value: \"object\": {reason}")
         );
     }
@@ -179,7 +185,7 @@ fn refusals_of_kubectl_read_as_sentences() -> Result<()> {
     let file = laptop.topic_file("odd", "config: {retention.mss: '1'}")?;
     laptop.kubectl(&format!("apply -f {file}"))?;
     until(LIMIT, "the condition", || {
-        let said = laptop.kubectl(r#"get kt odd -o jsonpath={.status.conditions[?(@.type=="Ready")].message}"#)?;
+        let said = laptop.kubectl(r#"get okt odd -o jsonpath={.status.conditions[?(@.type=="Ready")].message}"#)?;
         Ok((said == "Unknown topic config name: retention.mss").then_some(()))
     })
 }
@@ -443,6 +449,52 @@ fn three_brokers_in_one_process_share_a_topic() -> Result<()> {
         ensure_numbered(&read(&mut connection, "spread", partition)?, 1)?;
     }
     Ok(())
+}
+
+#[test]
+fn three_brokers_that_start_again_lead_what_they_led_and_change_no_assignment() -> Result<()> {
+    if !can_run(&[]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&["--brokers", "3"])?;
+    laptop.start()?;
+    for topic in ["one", "two", "three"] {
+        create(&mut laptop.connect(0)?, topic, 12)?;
+    }
+    let leaders = |laptop: &Laptop| -> Result<Vec<i32>> {
+        let mut all = Vec::new();
+        for topic in ["one", "two", "three"] {
+            all.extend(wait_for_leaders(&mut laptop.connect(0)?, topic, 12)?);
+        }
+        Ok(all)
+    };
+    let before = leaders(&laptop)?;
+    for killed in [false, true, false] {
+        // A file that is written anew is another file.
+        let files = assignment_files(&laptop)?;
+        ensure!(files.len() >= 3, "{files:?}");
+        if killed {
+            laptop.kill()?
+        } else {
+            laptop.terminate()?
+        }
+        laptop.start()?;
+        ensure!(leaders(&laptop)? == before, "other brokers lead after a start; killed: {killed}");
+        let after = assignment_files(&laptop)?;
+        ensure!(after == files, "a start wrote assignments; killed: {killed}: {files:?}, {after:?}");
+    }
+    Ok(())
+}
+
+/// The files that hold the KafkaAssignments, each with its inode.
+fn assignment_files(laptop: &Laptop) -> Result<BTreeMap<PathBuf, u64>> {
+    let folder = laptop.data().join("kubernetes/kafkaassignments/default");
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        files.insert(entry.path(), entry.metadata()?.ino());
+    }
+    Ok(files)
 }
 
 /// What `helm test` runs.

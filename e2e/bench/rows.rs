@@ -1,0 +1,145 @@
+//! The rows of the table: three replicas first, then one broker, then the ceiling of the machine.
+
+use anyhow::Result;
+use ottla_e2e::target::Maker;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::replicated::Replicated;
+use crate::runs::{Brokers, Plan, Work, Workload, measure, touch, warm_up};
+use crate::table::{Goal, Table};
+use crate::{franz, lean, null, stock};
+
+const ALL: i16 = -1;
+const FASTER: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.3)];
+const QUICKER: [Goal; 2] = [Goal::AtMost(0.5), Goal::AtMost(0.2)];
+/// Every record is on three disks before it is acknowledged.
+const FLUSHED: &[(&str, &str)] = &[("flush.messages", "1")];
+
+const fn speed(name: &'static str, work: fn(&str, &str, Duration) -> Result<crate::runs::Done>) -> Workload {
+    Workload { name, partitions: 1, settings: &[], work: Work::Speed(work), goals: FASTER }
+}
+
+const fn latency(name: &'static str, acks: i16, rate: u32) -> Workload {
+    Workload { name, partitions: 1, settings: &[], work: Work::Latency { acks, rate }, goals: QUICKER }
+}
+
+/// acks=all, min.insync.replicas 2: in the page caches of two brokers at least, and of all three that are in sync.
+const REPLICATED: [Workload; 7] = [
+    speed("acks=all, three replicas, franz-go", |at, topic, run| franz::produce(at, topic, ALL, run)),
+    speed("acks=all, three replicas, librdkafka, batch.size 16384", |at, topic, run| {
+        stock::produce(at, topic, ALL, 16_384, run)
+    }),
+    speed("acks=all, three replicas, librdkafka, batch.size 1000000", |at, topic, run| {
+        stock::produce(at, topic, ALL, 1_000_000, run)
+    }),
+    speed("acks=all, three replicas, lean client, 16 KB batches, 5 in flight", |at, topic, run| {
+        lean::produce(at, topic, ALL, 16_384, run)
+    }),
+    Workload {
+        name: "acks=all, three replicas, flush.messages=1, 64 partitions, a record of 1 KB each",
+        partitions: lean::MANY,
+        settings: FLUSHED,
+        work: Work::Requests(|at, topic, run| lean::requests(at, topic, ALL, run)),
+        goals: [Goal::AtLeast(5.0), Goal::None],
+    },
+    latency("acks=all, three replicas, open loop, 1,000 records of 1 KB per second", ALL, 1_000),
+    latency("acks=all, three replicas, open loop, 10,000 records of 1 KB per second", ALL, 10_000),
+];
+
+/// acks=1: in the page cache of one broker, not on disk.
+const SINGLE: [Workload; 9] = [
+    speed("acks=1, franz-go", |at, topic, run| franz::produce(at, topic, 1, run)),
+    speed("acks=1, librdkafka, batch.size 16384", |at, topic, run| stock::produce(at, topic, 1, 16_384, run)),
+    speed("acks=1, librdkafka, batch.size 1000000", |at, topic, run| stock::produce(at, topic, 1, 1_000_000, run)),
+    speed(LEAN_SMALL, |at, topic, run| lean::produce(at, topic, 1, 16_384, run)),
+    speed(LEAN_LARGE, |at, topic, run| lean::produce(at, topic, 1, 1_000_000, run)),
+    Workload {
+        name: "acks=1, flush.messages=1, 64 partitions, a record of 1 KB each",
+        partitions: lean::MANY,
+        settings: FLUSHED,
+        work: Work::Requests(|at, topic, run| lean::requests(at, topic, 1, run)),
+        goals: [Goal::AtLeast(5.0), Goal::None],
+    },
+    latency("acks=1, open loop, 1,000 records of 1 KB per second", 1, 1_000),
+    latency("acks=1, open loop, 50,000 records of 1 KB per second", 1, 50_000),
+    Workload {
+        name: "consume from page cache, librdkafka",
+        partitions: 1,
+        settings: &[],
+        work: Work::Consume(stock::consume),
+        goals: [Goal::AtLeast(1.0), Goal::AtMost(1.0)],
+    },
+];
+const LEAN_SMALL: &str = "acks=1, lean client, 16 KB batches, 5 in flight";
+const LEAN_LARGE: &str = "acks=1, lean client, 1 MB batches, 5 in flight";
+
+/// The three-replica rows whose name contains `only`.
+pub fn replicated(makers: &[Maker], ottla: &Path, only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    let rows = wanted(&REPLICATED, only);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let start = |maker: &Maker| Ok(Box::new(Replicated::start(*maker, ottla)?) as Box<dyn Brokers>);
+    let sides = makers.iter().map(start).collect::<Result<Vec<_>>>()?;
+    run(&sides, &rows, "three brokers, resident memory after the load", plan, table)
+}
+
+/// The rows of one broker whose name contains `only`.
+pub fn single(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    let rows = wanted(&SINGLE, only);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let start = |maker: &Maker| {
+        let mut broker = Broker::prepare(*maker)?;
+        broker.start()?;
+        lean::first_acknowledgement(&broker.address(), "first")?;
+        Ok(Box::new(broker) as Box<dyn Brokers>)
+    };
+    let sides = makers.iter().map(start).collect::<Result<Vec<_>>>()?;
+    run(&sides, &rows, "one broker, resident memory after the load", plan, table)
+}
+
+/// The ceiling: a broker that does nothing but read frames, check their batches and write them to a file, with the same client.
+pub fn ceiling(only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    for (name, batch_len) in [(LEAN_SMALL, 16_384), (LEAN_LARGE, 1_000_000)] {
+        if only.is_some_and(|only| !name.contains(only) && only != "ceiling") {
+            continue;
+        }
+        for pair in 0..plan.pairs {
+            let broker = null::Null::start()?;
+            touch(plan.touched);
+            let begin = std::time::Instant::now();
+            let bytes = lean::produce(&broker.address(), "null", 1, batch_len, plan.run)?.bytes;
+            let speed = bytes as f64 / 1e6 / begin.elapsed().as_secs_f64();
+            eprintln!("{name}, pair {pair}, null broker: {speed:.1} MB/s");
+            table.add_ceiling(name, "MB/s", speed);
+        }
+    }
+    Ok(())
+}
+
+fn wanted<'a>(rows: &'a [Workload], only: Option<&str>) -> Vec<&'a Workload> {
+    rows.iter().filter(|row| only.is_none_or(|part| row.name.contains(part))).collect()
+}
+
+fn run(
+    sides: &[Box<dyn Brokers>],
+    rows: &[&Workload],
+    memory: &'static str,
+    plan: &Plan,
+    table: &mut Table,
+) -> Result<()> {
+    for side in sides {
+        warm_up(&**side, plan)?;
+    }
+    for (number, row) in rows.iter().enumerate() {
+        measure(sides, number, row, plan, table)?;
+    }
+    for side in sides {
+        table.add(memory, "MB", Goal::AtMost(0.3), side.maker(), side.resident_mb()?);
+    }
+    Ok(())
+}

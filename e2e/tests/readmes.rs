@@ -1,0 +1,325 @@
+//! Every command of every README: each has a row that says how it is proved, and a command without a row fails.
+//!
+//! What the machine allows is run as written, but for ports and folders. What takes a cluster, Docker or an hour is typed by another
+//! test or by `.ci/run`, which the row names, and here it is seen to name only packages, programs, features, tests and scripts that exist.
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::need::{Need, met, program};
+use ottla_e2e::target::{Target, ottla_program};
+use ottla_e2e::tools::Tools;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use How::{ByHand, Cargo, Run, TypedBy};
+
+/// How a command is proved.
+enum How {
+    /// Run by this function.
+    Run(fn(&str) -> Result<()>),
+    /// Cargo's: its package, features, tests and programs exist, and the files know the words behind `--`.
+    Cargo(&'static str),
+    /// A file that types it, in these words.
+    TypedBy(&'static str, &'static str),
+    /// Needs a machine that no test has. Its scripts are there and are scripts.
+    ByHand,
+}
+
+const CLUSTER: &str = "e2e/tests/cluster/main.rs";
+
+/// README, the beginning of its command, and how that is proved.
+const ROWS: &[(&str, &str, How)] = &[
+    ("README.md", "cargo run --release -p ottla ", Cargo("")),
+    ("README.md", "cargo test --workspace", Cargo("")),
+    ("README.md", "kafka-topics.sh --bootstrap-server localhost:9092", Run(kafkas_tool)),
+    ("README.md", "kubectl --server http://127.0.0.1:9080 get kafkatopics", Run(kubectl)),
+    ("README.md", "kind create cluster", ByHand),
+    ("README.md", "docker build -t ottla:0.1.0 . && kind load docker-image ottla:0.1.0", Run(image_is_this_version)),
+    ("README.md", "helm install ottla-crds charts/ottla-crds && helm install ottla charts/ottla --wait", Run(helm)),
+    ("README.md", "kubectl apply -f charts/ottla/examples/quick-start.yaml &&", Run(dry_run)),
+    ("README.md", "kubectl exec quick-broker-0 -- ottla check --bootstrap quick-bootstrap:9092", Run(check)),
+    ("e2e/README.md", "e2e/get", TypedBy(".ci/run", "e2e/get")),
+    ("e2e/README.md", "cargo test -p ottla-e2e --features librdkafka", Cargo("")),
+    ("e2e/README.md", "OTTLA_E2E=kafka cargo test", Cargo("")),
+    ("e2e/README.md", "UPDATE=1 OTTLA_E2E=kafka cargo test", Cargo("")),
+    ("e2e/README.md", "OTTLA_CHAOS_SECONDS=300 cargo test", Cargo("e2e/tests/chaos/main.rs")),
+    ("e2e/README.md", "OTTLA_CHAOS_SEED=1795248721360943360 cargo test", Cargo("e2e/tests/chaos/main.rs")),
+    ("e2e/README.md", "e2e/cluster/build", TypedBy(".ci/run", "e2e/cluster/build")),
+    ("e2e/README.md", "cargo test -p ottla-e2e --features cluster --test cluster", Cargo(CLUSTER)),
+    ("e2e/README.md", "e2e/cluster/image target/release/ottla ottla.tar", Run(image)),
+    ("e2e/README.md", "e2e/cluster/clients-image clients.tar", TypedBy("e2e/cluster/build", "clients-image")),
+    ("e2e/README.md", "python3 e2e/disk/lossy.py FOLDER STATE &", ByHand),
+    ("e2e/README.md", "kind ", ByHand),
+    ("e2e/README.md", "KUBECONFIG=~/.kube/config cargo test", Cargo(CLUSTER)),
+    ("e2e/README.md", "e2e/cluster/kind/dockerd && e2e/cluster/kind/build", ByHand),
+    ("e2e/README.md", "cd ~/.cache/ottla/kind; export DOCKER_HOST=", ByHand),
+    ("e2e/README.md", "nsenter -t $(cat dockerd.pid) -n", ByHand),
+    ("e2e/README.md", "kill -KILL $(cat dockerd.pid)", ByHand),
+    ("sim/README.md", "cargo test -p ottla-sim", Cargo("")),
+    ("sim/README.md", "cargo run -p ottla-sim --", Cargo("sim/src/main.rs sim/src/lib.rs")),
+    ("e2e/bench/README.md", "e2e/get", TypedBy(".ci/run", "e2e/get")),
+    (
+        "e2e/bench/README.md",
+        "cargo run --release -p ottla-e2e --features librdkafka --bin bench",
+        Cargo("e2e/bench/main.rs"),
+    ),
+    (
+        "e2e/bench/README.md",
+        "cargo run --release -p ottla-e2e --features cluster --bin bench",
+        Cargo("e2e/bench/main.rs"),
+    ),
+];
+
+const READMES: [&str; 4] = ["README.md", "e2e/README.md", "sim/README.md", "e2e/bench/README.md"];
+
+#[test]
+fn every_command_of_every_readme_does_what_it_says() -> Result<()> {
+    let mut used = BTreeSet::new();
+    for readme in READMES {
+        let text = std::fs::read_to_string(root().join(readme))?;
+        for command in commands(&text) {
+            let row =
+                ROWS.iter().position(|(of, begins, _)| *of == readme && format!("{command} ").starts_with(begins));
+            let row = row.with_context(|| {
+                format!("{readme}: no row of e2e/tests/readmes.rs says how this is proved: {command}")
+            })?;
+            used.insert(row);
+            prove(&ROWS[row].2, &command).with_context(|| format!("{readme}: {command}"))?;
+        }
+    }
+    let unused: Vec<&str> = (0..ROWS.len()).filter(|row| !used.contains(row)).map(|row| ROWS[row].1).collect();
+    ensure!(unused.is_empty(), "no README has these commands any more: {unused:?}");
+    Ok(())
+}
+
+#[test]
+fn commands_are_what_is_indented_or_fenced() {
+    let text = "\
+Words:
+
+    one --a   # why
+    two
+
+```sh
+$ three
+```
+- a list
+    that goes on
+
+| a | table |
+";
+    assert_eq!(commands(text), ["one --a", "two", "three"]);
+}
+
+/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments.
+fn commands(text: &str) -> Vec<String> {
+    let (mut found, mut fenced, mut block, mut empty_before) = (Vec::new(), false, false, true);
+    for line in text.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        let indented = line.starts_with("    ");
+        block = indented && (block || empty_before);
+        empty_before = line.trim().is_empty();
+        if (fenced || block) && !empty_before {
+            let command = line.split(" # ").next().unwrap_or(line).trim();
+            found.push(command.strip_prefix("$ ").unwrap_or(command).to_owned());
+        }
+    }
+    found
+}
+
+fn prove(how: &How, command: &str) -> Result<()> {
+    for script in scripts(command) {
+        let file = root().join(&script);
+        ensure!(file.exists(), "there is no {script}");
+        succeed(Command::new("bash").arg("-n").arg(&file))?;
+    }
+    match how {
+        Run(run) => run(command),
+        Cargo(knows) => cargo(command, knows),
+        TypedBy(file, words) => {
+            let text = std::fs::read_to_string(root().join(file))?;
+            ensure!(text.contains(words), "{file} does not type {words}");
+            Ok(())
+        }
+        ByHand => Ok(()),
+    }
+}
+
+/// The scripts of this repository that a command runs.
+fn scripts(command: &str) -> Vec<String> {
+    let words = command.split_whitespace();
+    words.filter(|word| word.starts_with("e2e/") && !word.contains('.')).map(str::to_owned).collect()
+}
+
+fn cargo(command: &str, knows: &str) -> Result<()> {
+    let described =
+        succeed(Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]))?;
+    let (ours, theirs) = command.split_once(" -- ").unwrap_or((command, ""));
+    let words: Vec<&str> = ours.split_whitespace().collect();
+    for pair in words.windows(2) {
+        let wanted = match pair {
+            ["-p" | "--test" | "--bin", name] => format!("\"name\":\"{name}\""),
+            ["--features", features] => format!("\"{features}\":["),
+            _ => continue,
+        };
+        ensure!(described.contains(&wanted), "nothing has {wanted}");
+    }
+    // An option of clap's is a field or a variant.
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
+    let knows = knows.split_whitespace().map(|file| std::fs::read_to_string(root().join(file)));
+    let knows = plain(&knows.collect::<Result<String, _>>()?);
+    for word in theirs.split_whitespace().filter(|word| word.parse::<u64>().is_err()) {
+        ensure!(knows.contains(&plain(word)), "nothing knows {word}");
+    }
+    Ok(())
+}
+
+/// On a port of this test's.
+fn kafkas_tool(command: &str) -> Result<()> {
+    if !met(&[Need::Java]) {
+        return Ok(());
+    }
+    let bootstrap = Target::shared().bootstrap();
+    let mut words = command.split_whitespace();
+    let tool =
+        words.next().and_then(|tool| tool.strip_prefix("kafka-")?.strip_suffix(".sh")).context("a tool of Kafka's")?;
+    let arguments: Vec<&str> =
+        words.map(|word| if word == "localhost:9092" { bootstrap.as_str() } else { word }).collect();
+    let said = Tools::start()?.expect(tool, &arguments, "")?;
+    ensure!(said.contains("Created topic flights."), "{said}");
+    Ok(())
+}
+
+/// Against an API of this test's.
+fn kubectl(command: &str) -> Result<()> {
+    if !met(&[Need::Program("kubectl")]) {
+        return Ok(());
+    }
+    let laptop = Laptop::start()?;
+    let command = command.replace("http://127.0.0.1:9080", &laptop.api);
+    let mut words = command.split_whitespace().skip(1);
+    succeed(kubectl_program()?.args(&mut words)).map(drop)
+}
+
+/// The manifests that it names, to an API of this test's, which writes nothing.
+fn dry_run(command: &str) -> Result<()> {
+    if !met(&[Need::Program("kubectl")]) {
+        return Ok(());
+    }
+    let manifest = command.split_whitespace().skip_while(|word| *word != "-f").nth(1).context("a manifest")?;
+    let laptop = Laptop::start()?;
+    let server = ["--server", &laptop.api, "create", "--dry-run=server", "--validate=false", "-f"];
+    let said = succeed(kubectl_program()?.args(server).arg(root().join(manifest)))?;
+    let waited_for =
+        command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/")).context("a cluster")?;
+    ensure!(said.contains(&format!("/{waited_for} ")), "{manifest} makes no {waited_for}: {said}");
+    Ok(())
+}
+
+/// The words behind `--`, against a broker of this test's: silent but for what it did.
+fn check(command: &str) -> Result<()> {
+    let laptop = Laptop::start()?;
+    let (_, inside) = command.split_once(" -- ottla ").context("ottla's words")?;
+    let inside = inside.replace("quick-bootstrap:9092", &laptop.kafka);
+    let output = Command::new(ottla_program()?).args(inside.split_whitespace()).env_remove("RUST_LOG").output()?;
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success() && said.contains("consumed it"), "{said}{complained}");
+    ensure!(complained.is_empty(), "it complains on its normal way: {complained}");
+    Ok(())
+}
+
+fn helm(command: &str) -> Result<()> {
+    if !met(&[Need::Program("helm")]) {
+        return Ok(());
+    }
+    for chart in command.split_whitespace().filter(|word| word.starts_with("charts/")) {
+        let helm = program("helm").context("helm is here")?;
+        succeed(Command::new(helm).args(["lint", "--strict"]).arg(root().join(chart)))?;
+    }
+    Ok(())
+}
+
+fn image_is_this_version(command: &str) -> Result<()> {
+    let tag = concat!("ottla:", env!("CARGO_PKG_VERSION"));
+    ensure!(command.split_whitespace().filter(|word| *word == tag).count() == 2, "the chart runs {tag}");
+    ensure!(root().join("Dockerfile").exists(), "there is no Dockerfile");
+    Ok(())
+}
+
+/// In a folder that has the program where the command looks for it: both paths are relative.
+fn image(command: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut words = command.split_whitespace();
+    let script = root().join(words.next().context("a script")?);
+    let [program, out] = words.collect::<Vec<_>>()[..] else { anyhow::bail!("a program and an image") };
+    let program = folder.path().join(program);
+    std::fs::create_dir_all(program.parent().context("it is in a folder")?)?;
+    std::fs::copy(ottla_program()?, &program)?;
+    succeed(Command::new(script).args(command.split_whitespace().skip(1)).current_dir(folder.path()))?;
+    ensure!(std::fs::metadata(folder.path().join(out))?.len() > 1_000_000, "{out} is no image");
+    Ok(())
+}
+
+/// An `ottla` of this test's, with its API.
+struct Laptop {
+    process: Child,
+    _folder: tempfile::TempDir,
+    /// Kept open: the program goes on to write.
+    _out: BufReader<ChildStdout>,
+    kafka: String,
+    api: String,
+}
+
+impl Laptop {
+    fn start() -> Result<Laptop> {
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new(ottla_program()?);
+        command.arg("--data").arg(folder.path().join("data"));
+        for port in ["--kafka", "--api", "--metrics"] {
+            command.args([port, "127.0.0.1:0"]);
+        }
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
+        let out = process.stdout.take().context("its output is read here")?;
+        let (mut kafka, mut api) = (None, None);
+        let mut out = BufReader::new(out);
+        while kafka.is_none() || api.is_none() {
+            let mut line = String::new();
+            ensure!(out.read_line(&mut line)? > 0, "ottla ended");
+            kafka = kafka.or(line.strip_prefix("kafka ").map(|rest| rest.trim().to_owned()));
+            api = api.or(line.strip_prefix("api ").map(|rest| rest.trim().to_owned()));
+        }
+        let (kafka, api) = kafka.zip(api).context("ottla says where it listens")?;
+        Ok(Laptop { process, _folder: folder, _out: out, kafka, api })
+    }
+}
+
+impl Drop for Laptop {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn kubectl_program() -> Result<Command> {
+    Ok(Command::new(program("kubectl").context("kubectl is here")?))
+}
+
+fn succeed(command: &mut Command) -> Result<String> {
+    if command.get_current_dir().is_none() {
+        // Where a README's commands are typed.
+        command.current_dir(root());
+    }
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
