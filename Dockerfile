@@ -7,7 +7,7 @@ ENV RUSTUP_TOOLCHAIN=1.95
 WORKDIR /ottla
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/ottla/target \
-    cargo build --release --locked -p ottla && e2e/cluster/image-root target/release/ottla ottla /image
+    cargo build --profile dist --locked -p ottla && e2e/cluster/image-root target/dist/ottla ottla /image
 
 FROM scratch
 COPY --from=build /image /

@@ -174,7 +174,7 @@ pub fn ottla_program() -> Result<PathBuf> {
         return Ok(path.into());
     }
     static BUILT: OnceLock<bool> = OnceLock::new();
-    let build = || Command::new(env!("CARGO")).args(["build", "--quiet", "--release", "-p", "ottla"]).status();
+    let build = || Command::new(env!("CARGO")).args(["build", "--quiet", "--profile", "dist", "-p", "ottla"]).status();
     if !BUILT.get_or_init(|| build().is_ok_and(|status| status.success())) {
         bail!("ottla does not build");
     }

@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         _ => {}
     }
     if cfg!(debug_assertions) && plan.pairs == Plan::FULL.pairs {
-        bail!("build with --release: the client would be measured, not the brokers");
+        bail!("build with --profile dist: the client would be measured, not the brokers");
     }
     let mut table = Table::default();
     measure(&makers, only.as_deref(), &plan, &mut table)?;

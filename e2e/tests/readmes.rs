@@ -61,12 +61,12 @@ const ROWS: &[(&str, &str, How)] = &[
     ("e2e/bench/README.md", "e2e/get", TypedBy(".ci/run", "e2e/get")),
     (
         "e2e/bench/README.md",
-        "cargo run --release -p ottla-e2e --features librdkafka --bin bench",
+        "cargo run --profile dist -p ottla-e2e --features librdkafka --bin bench",
         Cargo("e2e/bench/main.rs"),
     ),
     (
         "e2e/bench/README.md",
-        "cargo run --release -p ottla-e2e --features cluster --bin bench",
+        "cargo run --profile dist -p ottla-e2e --features cluster --bin bench",
         Cargo("e2e/bench/main.rs"),
     ),
 ];

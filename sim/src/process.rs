@@ -17,8 +17,7 @@ use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Rooms, RoomsSetup};
 use ottla_broker::env::Workers;
 use ottla_broker::env::simulated::Job;
-use ottla_broker::handle::refusals::Refusals;
-use ottla_broker::handle::{Handler, Peer, Request};
+use ottla_broker::handle::{Client, Handler, Peer, Request};
 use ottla_broker::image::{ClusterImage, Me};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::reply::Reply;
@@ -172,7 +171,7 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
     let (slots, waiting) = mpsc::channel(RING);
     let (done, mut idle) = watch::channel(0_u64);
     let writer = tokio::task::spawn_local(reply(waiting, writes, done));
-    let (mut refusals, mut begun, mut overlapping) = (Refusals::default(), 0, true);
+    let (mut client, mut begun, mut overlapping) = (Client::new(peer), 0, true);
     while let Ok(frame) = read_frame(&mut reads).await {
         let Ok(request) = Request::read(frame) else { break };
         let api = request.api();
@@ -181,7 +180,7 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
         }
         overlapping = api == ApiKey::Produce;
         begun += 1;
-        let answer = handler.dispatch(&peer, &mut refusals, request);
+        let answer = handler.dispatch(&mut client, request);
         if slots.send(answer).await.is_err() {
             break;
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ottla_wire::ResponseMessage;
 use tokio::sync::watch;
 
-use super::Context;
 use crate::env::{self, Instant};
+use crate::handle::Context;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 use crate::replica::fetching::Doubts;
 use crate::reply::Reply;

@@ -2,7 +2,7 @@
 
 use ottla_wire::{LeaderIdAndEpoch, NodeEndpoint};
 
-use super::Context;
+use crate::handle::Context;
 use crate::image::Topic;
 
 /// The leader of a partition, if that is somebody alive.

@@ -12,8 +12,7 @@ use super::frames::{Frames, ReadError};
 use super::reactor::Reactor;
 use super::replies::Replies;
 use crate::env;
-use crate::handle::refusals::Refusals;
-use crate::handle::{Peer, Request};
+use crate::handle::{Client, Peer, Request};
 use crate::reply::{CloseReason, Reply};
 
 /// Why a connection ended.
@@ -57,8 +56,8 @@ impl Ended {
 pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     let max_idle = reactor.limits.max_idle;
     let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
-    let (mut replies, mut refusals) = (Replies::default(), Refusals::default());
-    let (mut waiting, mut software): (Option<Request>, Option<String>) = (None, None);
+    let (mut replies, mut client) = (Replies::default(), Client::new(peer));
+    let mut waiting: Option<Request> = None;
     let mut last_request = env::now();
     let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
     let mut next: Option<Bytes> = None;
@@ -72,13 +71,10 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
                 None => frames.buffered(),
             };
             match frame.map(|frame| frame.map(Request::read)) {
-                Ok(Some(Ok(request))) => {
-                    software = request.software().or(software);
-                    waiting = Some(request);
-                }
+                Ok(Some(Ok(request))) => waiting = Some(request),
                 Ok(Some(Err(unreadable))) => {
                     if let Some(asked) = &unreadable.unserved {
-                        reactor.unserved.lock().note(env::now(), &peer, asked, software.as_deref());
+                        reactor.unserved.lock().note(env::now(), &client, asked);
                     }
                     reading = !matches!(unreadable.reply, Reply::Close(_));
                     replies.push(unreadable.api, unreadable.reply);
@@ -91,7 +87,7 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
         let may_grow = replies.admit(ApiKey::Produce);
         if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
             last_request = env::now();
-            replies.push(request.api(), reactor.handler.dispatch(&peer, &mut refusals, request));
+            replies.push(request.api(), reactor.handler.dispatch(&mut client, request));
             // What came in the same read is started before anything is written: its replies leave together.
             continue;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_wire::compatibility::KAFKA_4_3;
 
 use crate::env::Instant;
-use crate::handle::{Asked, Peer};
+use crate::handle::{Asked, Client};
 
 /// Between two lines about the same.
 const QUIET: Duration = Duration::from_secs(60);
@@ -30,15 +30,15 @@ struct Said {
 }
 
 impl Unserved {
-    /// Says who asked, unless that was said a moment ago. `software` is what the client said of itself in ApiVersions.
-    pub(crate) fn note(&mut self, now: Instant, peer: &Peer, asked: &Asked, software: Option<&str>) {
-        let Some(unsaid) = self.is_due(now, peer.address.ip(), asked.key) else { return };
+    /// Logs who asked, unless the same was logged less than a minute ago.
+    pub(crate) fn note(&mut self, now: Instant, client: &Client, asked: &Asked) {
+        let Some(unsaid) = self.is_due(now, client.peer.address.ip(), asked.key) else { return };
         let name =
             KAFKA_4_3.iter().find(|(key, ..)| *key == asked.key).map_or("unknown to Kafka 4.3", |(_, name, ..)| name);
         tracing::warn!(
-            address = %peer.address,
+            address = %client.peer.address,
             client_id = asked.client_id.as_deref().unwrap_or_default(),
-            software = software.unwrap_or("unknown"),
+            software = client.software.as_deref().unwrap_or("unknown"),
             api = %format_args!("{name} ({})", asked.key),
             version = asked.version,
             unsaid,

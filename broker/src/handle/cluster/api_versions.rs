@@ -1,0 +1,62 @@
+//! ApiVersions (KIP-511, KIP-584): what this broker speaks. Generated from the constants that the decoder obeys.
+
+use ottla_wire::m18_api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use ottla_wire::{ApiKey, ErrorCode, Str};
+
+use crate::handle::Context;
+use crate::reply::Reply;
+
+/// The feature whose level tools print as the version of a cluster.
+const METADATA_VERSION: &str = "metadata.version";
+/// The levels of Kafka 4.3: from 3.3-IV3 to 4.3-IV0.
+const METADATA_VERSIONS: (i16, i16) = (7, 30);
+
+/// Answers at once. Of the features only the version that the cluster speaks: a feature that is not named is at level 0.
+pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
+    let named = |name: &Str| context.version < 3 || is_software_name(name);
+    if !named(&request.client_software_name) || !named(&request.client_software_version) {
+        return context.reply(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });
+    }
+    context.reply(&ApiVersionsResponse {
+        api_keys: ApiKey::ALL.iter().copied().map(ApiVersion::of).collect(),
+        supported_features: vec![SupportedFeatureKey {
+            name: METADATA_VERSION.into(),
+            min_version: METADATA_VERSIONS.0,
+            max_version: METADATA_VERSIONS.1,
+        }],
+        finalized_features: vec![FinalizedFeatureKey {
+            name: METADATA_VERSION.into(),
+            min_version_level: METADATA_VERSIONS.1,
+            max_version_level: METADATA_VERSIONS.1,
+        }],
+        // Levels never change while a broker runs.
+        finalized_features_epoch: 0,
+        ..Default::default()
+    })
+}
+
+/// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`, as `ApiVersionsRequest` in Kafka has it.
+fn is_software_name(name: &str) -> bool {
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_names_begin_and_end_with_a_letter_or_digit() {
+        for good in ["librdkafka", "4.3.1", "a", "apache-kafka-java"] {
+            assert!(is_software_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a.", "a b", "é"] {
+            assert!(!is_software_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Metadata: brokers, topics, partitions, leaders. Bootstraps every client, and makes topics on first use.
+//!
+//! Every broker accepts the controller's APIs, so every broker names itself as controller. While an election seems about to come its
+//! outcome is waited for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_wire::m03_metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
+};
+use ottla_wire::{ErrorCode, Str};
+use uuid::Uuid;
+
+use crate::ask::{Ask, NewTopic};
+use crate::handle::names::check_topic_name;
+use crate::handle::once::once;
+use crate::handle::topics::internal_topics::internal_topic;
+use crate::handle::{Context, election, operations};
+use crate::image::{Assignment, BrokerId, ClusterImage, Topic, is_internal};
+use crate::reply::Reply;
+
+/// Answers from the image; topics that don't exist are asked for where that is allowed.
+pub fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
+    // Version 0 has no null: an empty list means all.
+    request.topics = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
+    election::reply(context, request, leaders, answer)
+}
+
+/// Who leads what is asked for.
+fn leaders(image: &ClusterImage, request: &MetadataRequest) -> BTreeSet<BrokerId> {
+    let topics: Vec<&Arc<Topic>> = match &request.topics {
+        None => image.topics.values().collect(),
+        Some(topics) => {
+            let known = topics.iter().filter_map(|topic| match &topic.name {
+                Some(name) => image.topic(name),
+                None => image.topics.get(&topic.topic_id),
+            });
+            known.collect()
+        }
+    };
+    topics.into_iter().flat_map(|topic| topic.partitions.iter().filter_map(|one| one.leader)).collect()
+}
+
+fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
+    let auto_create = request.allow_auto_topic_creation || context.version < 4;
+    let topics = match request.topics {
+        None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
+        Some(topics) => {
+            if context.version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
+                return ids_too_early(topics);
+            }
+            once(topics, |topic| (topic.name.clone(), topic.topic_id))
+                .into_iter()
+                .map(|(topic, _)| match topic.name {
+                    Some(name) => by_name(context, name, auto_create),
+                    None => by_id(context, topic.topic_id),
+                })
+                .collect()
+        }
+    };
+    let topics = if request.include_topic_authorized_operations { with_operations(topics) } else { topics };
+    MetadataResponse {
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            operations::CLUSTER
+        } else {
+            operations::NOT_ASKED
+        },
+        brokers: context
+            .image
+            .brokers
+            .values()
+            .filter(|broker| context.is_there(broker))
+            .filter_map(|broker| {
+                let endpoint = broker.endpoints.get(&context.peer.listener)?;
+                Some(MetadataResponseBroker {
+                    node_id: broker.id.0,
+                    host: endpoint.host.clone(),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone(),
+                })
+            })
+            .collect(),
+        cluster_id: Some(context.image.cluster_id.clone()),
+        controller_id: context.handler.id.0,
+        topics,
+        ..Default::default()
+    }
+}
+
+fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::NONE) {
+        topic.topic_authorized_operations = operations::TOPIC;
+    }
+    topics
+}
+
+fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseTopic {
+    if let Some(topic) = context.image.topic(&name) {
+        return describe(context, topic);
+    }
+    let code = if check_topic_name(&name).is_err() {
+        ErrorCode::INVALID_TOPIC_EXCEPTION
+    } else {
+        if auto_create && context.image.settings.auto_create_topics_enable {
+            ask_for(context, name.clone());
+        }
+        // Also while it is being made: clients ask again.
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    };
+    MetadataResponseTopic { error_code: code, is_internal: is_internal(&name), name: Some(name), ..topic_defaults() }
+}
+
+fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
+    match context.image.topics.get(&id) {
+        Some(topic) => describe(context, topic),
+        None => MetadataResponseTopic {
+            error_code: ErrorCode::UNKNOWN_TOPIC_ID,
+            name: None,
+            topic_id: id,
+            ..topic_defaults()
+        },
+    }
+}
+
+/// Asks for a topic with the cluster's defaults, or with its own where brokers keep their records in it. Nobody waits: the client asks again, and a full queue asks it to.
+fn ask_for(context: &Context, name: Str) {
+    let topic = internal_topic(&name, &context.image).unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
+    let (answer, _) = tokio::sync::oneshot::channel();
+    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
+}
+
+fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        is_internal: topic.is_internal(),
+        partitions: topic.partitions.iter().map(|assignment| partition(context, assignment)).collect(),
+        ..topic_defaults()
+    }
+}
+
+/// A partition as clients of this listener see it. In-sync members that look dead are not shown as such, as Kafka takes them out:
+/// see [`eligible_leader_replicas`].
+pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
+    let listener = &context.peer.listener;
+    let error_code = match assignment.leader {
+        None => ErrorCode::LEADER_NOT_AVAILABLE,
+        Some(leader) if context.image.endpoint(leader, listener).is_some() => ErrorCode::NONE,
+        Some(leader)
+            if context.image.brokers.get(&leader).is_some_and(|broker| broker.alive) && context.version >= 6 =>
+        {
+            ErrorCode::LISTENER_NOT_FOUND
+        }
+        Some(_) => ErrorCode::LEADER_NOT_AVAILABLE,
+    };
+    let leader = if error_code == ErrorCode::NONE { assignment.leader } else { None };
+    let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
+    MetadataResponsePartition {
+        error_code,
+        partition_index: assignment.partition,
+        leader_id: leader.map_or(-1, |leader| leader.0),
+        leader_epoch: assignment.leader_epoch,
+        replica_nodes: assignment.replicas.iter().map(|id| id.0).collect(),
+        isr_nodes: assignment
+            .isr
+            .iter()
+            .map(|member| member.broker)
+            .filter(|id| !is_dead(*id))
+            .map(|id| id.0)
+            .collect(),
+        offline_replicas: assignment.replicas.iter().copied().filter(|id| is_dead(*id)).map(|id| id.0).collect(),
+    }
+}
+
+/// In-sync members that look dead: they may lead when they are back (KIP-966).
+pub fn eligible_leader_replicas(context: &Context, assignment: &Assignment) -> Vec<i32> {
+    let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
+    assignment.isr.iter().map(|member| member.broker).filter(|id| is_dead(*id)).map(|id| id.0).collect()
+}
+
+fn topic_defaults() -> MetadataResponseTopic {
+    MetadataResponseTopic { topic_authorized_operations: operations::NOT_ASKED, ..Default::default() }
+}
+
+/// Versions 10 and 11 have ids in requests, but nobody may use them yet (KAFKA-12701).
+fn ids_too_early(topics: Vec<MetadataRequestTopic>) -> MetadataResponse {
+    let refused = topics.into_iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST,
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..topic_defaults()
+    });
+    MetadataResponse { topics: refused.collect(), ..Default::default() }
+}

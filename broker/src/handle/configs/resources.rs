@@ -1,0 +1,233 @@
+//! What configuration requests name: topics, brokers, their loggers and the rest, and how their settings are changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::alter::Change as SettingChange;
+use ottla_config::{Entity, Op, SettingError, alter_broker, alter_one_broker, alter_topic, check_changes};
+use ottla_wire::ErrorCode;
+
+use crate::ask::{Ask, Refused, Swap, Whose};
+use crate::env;
+use crate::handle::{Context, Deadline};
+use crate::loggers;
+
+/// Kafka's numbers for the types of resources (`ConfigResource.Type`).
+pub mod kind {
+    pub const TOPIC: i8 = 2;
+    pub const BROKER: i8 = 4;
+    pub const BROKER_LOGGER: i8 = 8;
+    pub const CLIENT_METRICS: i8 = 16;
+    pub const GROUP: i8 = 32;
+}
+
+/// A change of one setting.
+pub struct Change {
+    /// What is done.
+    pub op: Op,
+    /// The setting.
+    pub name: String,
+    /// The value, where one is needed.
+    pub value: Option<String>,
+}
+
+/// What becomes of settings that a request does not name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They stay (IncrementalAlterConfigs).
+    Stay,
+    /// They go (AlterConfigs).
+    Go,
+}
+
+/// How often a change is tried again when somebody else changed the same object meanwhile.
+const ATTEMPTS: usize = 5;
+/// How long to wait at most for the image to show what they made of it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Changes a resource's settings: all of them or none.
+pub async fn alter(
+    context: &Context,
+    kind: i8,
+    name: &str,
+    changes: &[Change],
+    others: Others,
+    validate_only: bool,
+    deadline: Deadline,
+) -> Result<(), Refused> {
+    let changes: Vec<_> = changes.iter().map(|c| (c.op, c.name.as_str(), c.value.as_deref())).collect();
+    let base = |config: &BTreeMap<String, String>| match others {
+        Others::Stay => config.clone(),
+        Others::Go => BTreeMap::new(),
+    };
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        // The newest image each time: a change that came in between is taken into account.
+        let image = context.handler.images.borrow().clone();
+        let changed = match kind {
+            kind::TOPIC => {
+                let topic = image.topic(name).ok_or_else(|| {
+                    Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist."))
+                })?;
+                let to = alter_topic(&base(&topic.config), &changes, &image.settings).map_err(refuse)?;
+                let (topic_id, from) = (topic.id, topic.config.clone());
+                if validate_only || to == from {
+                    return Ok(());
+                }
+                context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
+            }
+            kind::BROKER => {
+                let settings = &image.settings;
+                let (whose, from) = match name {
+                    "" => (Whose::All, settings.config().clone()),
+                    one => {
+                        check_is_this_node(context, one, "broker id, expected", " but")?;
+                        (Whose::Own, settings.own_config().clone())
+                    }
+                };
+                let to = match whose {
+                    Whose::All => alter_broker(&base(&from), &changes),
+                    Whose::Own => alter_one_broker(settings, &base(&from), &changes),
+                };
+                let mut to = to.map_err(refuse_of_brokers)?;
+                if others == Others::Go && whose == Whose::All {
+                    // What brokers can't change while they run is not this request's to remove.
+                    keep_static(&from, &mut to);
+                }
+                if validate_only || to == from {
+                    return Ok(());
+                }
+                context.ask(deadline, |answer| Ask::SetBrokerConfig { whose, from, to, answer }).await
+            }
+            kind::BROKER_LOGGER if others == Others::Stay => return set_levels(context, name, &changes, validate_only),
+            kind::GROUP if name.is_empty() => {
+                return Err(Refused::new(ErrorCode::INVALID_CONFIG, "Default group resources are not allowed."));
+            }
+            kind::GROUP => return check_changes(Entity::Group, &changes).map_err(refuse),
+            kind::CLIENT_METRICS if name.is_empty() => {
+                return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
+            }
+            kind::CLIENT_METRICS => {
+                return check_changes(Entity::ClientMetrics, &changes).map_err(refuse_of_client_metrics);
+            }
+            other => {
+                return Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown resource type {other}")));
+            }
+        };
+        match changed? {
+            Swap::Done => return Ok(()),
+            Swap::Moved if tried < ATTEMPTS => {
+                let mut images = context.handler.images.clone();
+                tokio::select! {
+                    _ = images.wait_for(|newer| !Arc::ptr_eq(newer, &image)) => {}
+                    () = env::sleep_until(deadline.0.min(env::now() + PAUSE)) => {}
+                }
+            }
+            Swap::Moved => {
+                let message = format!("Somebody else kept changing {name}; try again.");
+                return Err(Refused { code: ErrorCode::REQUEST_TIMED_OUT, message });
+            }
+        }
+    }
+}
+
+/// Kafka sends a change of one broker, or of its loggers, to that broker.
+fn check_is_this_node(context: &Context, name: &str, expected: &str, but: &str) -> Result<(), Refused> {
+    let own = context.handler.id;
+    let message = match name.parse::<i32>() {
+        Ok(id) if id == own.0 => return Ok(()),
+        Ok(_) => format!("Unexpected {expected} {own},{but} received {name}"),
+        Err(_) => format!("Node id must be an integer, but it is: {name}"),
+    };
+    Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+}
+
+/// Changes the levels of this process's loggers, until it ends (KIP-412).
+fn set_levels(
+    context: &Context,
+    name: &str,
+    changes: &[SettingChange<'_>],
+    validate_only: bool,
+) -> Result<(), Refused> {
+    check_is_this_node(context, name, "node id. Expected", " but")?;
+    let mut names = BTreeSet::new();
+    if !changes.iter().all(|(_, name, _)| names.insert(*name)) {
+        return Err(refuse(SettingError::Duplicate));
+    }
+    let mut levels = BTreeMap::new();
+    for &(op, logger, level) in changes {
+        let refuse_op = || {
+            let message = format!("{op} operation is not allowed for the BROKER_LOGGER resource");
+            Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+        };
+        let level = match op {
+            Op::Set => Some(level.ok_or_else(|| refuse(SettingError::Null { name: logger.to_owned() }))?),
+            Op::Delete => None,
+            Op::Append | Op::Subtract => return refuse_op(),
+        };
+        levels.insert(logger, level);
+    }
+    loggers::set(&levels, validate_only).map_err(|wrong| {
+        let code = match wrong {
+            loggers::Wrong::Unknown(_) | loggers::Wrong::Level { .. } => ErrorCode::INVALID_CONFIG,
+            loggers::Wrong::Root => ErrorCode::INVALID_REQUEST,
+            loggers::Wrong::NotApplied(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        };
+        Refused { code, message: wrong.to_string() }
+    })
+}
+
+fn keep_static(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {
+    for (name, value) in from {
+        let is_static = Entity::Broker.setting(name).is_ok_and(|setting| !setting.is_dynamic());
+        if is_static {
+            to.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+fn refuse(error: SettingError) -> Refused {
+    let code = match error {
+        SettingError::Duplicate | SettingError::Null { .. } => ErrorCode::INVALID_REQUEST,
+        SettingError::Unknown { .. }
+        | SettingError::Invalid { .. }
+        | SettingError::Unsupported { .. }
+        | SettingError::Conflict(_)
+        | SettingError::NotAList { .. }
+        | SettingError::ReadOnly { .. }
+        | SettingError::PerBroker { .. } => ErrorCode::INVALID_CONFIG,
+    };
+    Refused { code, message: error.to_string() }
+}
+
+/// Kafka has another code for values that brokers can't have (KAFKA-13609).
+fn refuse_of_brokers(error: SettingError) -> Refused {
+    match error {
+        SettingError::NotAList { .. } => refuse(error),
+        SettingError::Duplicate
+        | SettingError::Null { .. }
+        | SettingError::Unknown { .. }
+        | SettingError::Invalid { .. }
+        | SettingError::Unsupported { .. }
+        | SettingError::Conflict(_)
+        | SettingError::ReadOnly { .. }
+        | SettingError::PerBroker { .. } => Refused { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
+    }
+}
+
+/// Kafka has words and a code of its own for settings that subscriptions do not have.
+fn refuse_of_client_metrics(error: SettingError) -> Refused {
+    match error {
+        SettingError::Unknown { name, .. } => {
+            Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown client metrics configuration: {name}"))
+        }
+        error => refuse(error),
+    }
+}
+
+/// A request that names a resource twice: which of the two was meant?
+pub fn repeated_resource() -> Refused {
+    Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
+}

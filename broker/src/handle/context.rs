@@ -1,0 +1,138 @@
+//! One request's surroundings: the rooms of the broker, the cluster as it was known when the request came, and the ways to answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_wire::{ApiKey, ErrorCode, Frame, FrameTooLarge, ResponseMessage, Str, encode_response};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Handler;
+use super::client::Peer;
+use crate::ask::{Answer, Ask, Refused};
+use crate::env;
+use crate::image::{Broker, ClusterImage, Topic};
+use crate::replica::NotServed;
+use crate::replica::partition::Partition;
+use crate::reply::{CloseReason, Reply};
+
+/// One request's surroundings.
+#[derive(Clone)]
+pub struct Context {
+    /// The broker's rooms.
+    pub handler: Arc<Handler>,
+    /// The cluster as it was known when the request was dispatched.
+    pub image: Arc<ClusterImage>,
+    /// Who asks.
+    pub peer: Peer,
+    /// The request's version.
+    pub version: i16,
+    /// The name that the client gave itself; empty if none.
+    pub client_id: Str,
+    pub(super) api: ApiKey,
+    pub(super) correlation_id: i32,
+    pub(super) received: env::Instant,
+}
+
+/// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, while nobody is kept out.
+pub mod operations {
+    /// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite … of the cluster.
+    pub const CLUSTER: i32 = 8096;
+    /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs of a topic.
+    pub const TOPIC: i32 = 3576;
+    /// They were not asked for.
+    pub const NOT_ASKED: i32 = i32::MIN;
+}
+
+/// Until when a client waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub(super) env::Instant);
+
+impl Deadline {
+    /// A deadline in a request's `timeout_ms`.
+    pub fn after_ms(timeout_ms: i32) -> Deadline {
+        Deadline(env::now() + Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)))
+    }
+}
+
+impl Default for Deadline {
+    /// For requests that name none: clients give up after `default.api.timeout.ms`, a minute; we say why before that.
+    fn default() -> Deadline {
+        Deadline::after_ms(30_000)
+    }
+}
+
+impl Context {
+    /// Whether clients are sent to this broker. The one that answers is there, whatever the operator has seen yet: a client that
+    /// is told of nobody forgets everybody.
+    pub fn is_there(&self, broker: &Broker) -> bool {
+        broker.alive || broker.id == self.handler.id
+    }
+
+    /// Answers now.
+    pub fn reply<R: ResponseMessage>(&self, response: &R) -> Reply {
+        self.encode(response).map_or_else(Reply::Close, Reply::Now)
+    }
+
+    /// Answers when `response` is there. It is polled by the connection, and dropped with it.
+    pub fn later<R: ResponseMessage>(&self, response: impl Future<Output = R> + 'static) -> Reply {
+        let context = self.clone();
+        let waiting = self.handler.metrics.api(self.api).wait();
+        Reply::Later(Box::pin(async move {
+            let response = response.await;
+            drop(waiting);
+            context.encode(&response)
+        }))
+    }
+
+    fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
+        self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
+        encode_response(self.version, self.correlation_id, response).map_err(|FrameTooLarge| CloseReason::TooLarge)
+    }
+
+    /// Asks the cluster for a change and waits for the answer.
+    ///
+    /// # Errors
+    /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still come.
+    pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.handler.ask.send(ask(answer)).await.map_err(|_| Refused::stopping())?;
+            answered.await.map_err(|_| Refused::stopping())?
+        };
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = env::sleep_until(deadline.0) => Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, "The request timed out.")),
+        }
+    }
+
+    /// Where the client is, as Kafka writes it down.
+    pub(super) fn client_host(&self) -> String {
+        format!("/{}", self.peer.address.ip())
+    }
+
+    /// The topic that a request names by id (from the version `ids_from` on) or by name.
+    pub fn topic(&self, ids_from: i16, name: &str, id: Uuid) -> Result<&Arc<Topic>, NotServed> {
+        if self.version >= ids_from {
+            self.image.topics.get(&id).ok_or(NotServed::UnknownTopicId)
+        } else {
+            self.topic_by_name(name)
+        }
+    }
+
+    /// The topic that a request names by its name in every version.
+    pub fn topic_by_name(&self, name: &str) -> Result<&Arc<Topic>, NotServed> {
+        self.image.topic(name).ok_or(NotServed::UnknownTopicOrPartition)
+    }
+
+    /// The replica of a partition, by its topic's name, that runs here.
+    pub fn partition(&self, topic: &str, number: i32) -> Result<Arc<Partition>, NotServed> {
+        self.handler.replicas.get(self.topic_by_name(topic)?, number)
+    }
+}
+
+/// A group's or member's id, for the wire.
+pub(super) fn text(id: &str) -> Str {
+    Str::from(id)
+}

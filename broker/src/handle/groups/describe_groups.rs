@@ -1,0 +1,65 @@
+//! DescribeGroups (KIP-430, KIP-1043): state, members and assignments of groups.
+
+use ottla_group::{DescribedMember, GroupError, GroupId, GroupState};
+use ottla_wire::m15_describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+use ottla_wire::{ErrorCode, Str};
+
+use crate::handle::errors::group_error;
+use crate::handle::once::once;
+use crate::handle::{Context, text};
+use crate::reply::Reply;
+
+/// Read, delete, describe, describe configs and alter configs: all that there are for a group.
+const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
+/// Answers at once.
+pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
+    let operations = request.include_authorized_operations;
+    let groups = once(request.groups, Str::clone).into_iter().map(|(group, _)| {
+        let mut described = describe(context, group);
+        if operations && described.error_code == ErrorCode::NONE {
+            described.authorized_operations = ALL_OPERATIONS;
+        }
+        described
+    });
+    context.reply(&DescribeGroupsResponse { groups: groups.collect(), ..Default::default() })
+}
+
+fn describe(context: &Context, group_id: Str) -> DescribedGroup {
+    let dead = || GroupState::Dead.name().into();
+    match context.handler.groups.describe(&GroupId::from(&*group_id)) {
+        Ok(group) => DescribedGroup {
+            group_id,
+            group_state: group.state.name().into(),
+            protocol_type: group.protocol_type.into(),
+            protocol_data: group.protocol_name.into(),
+            members: group.members.into_iter().map(member).collect(),
+            ..Default::default()
+        },
+        // Older clients read the state.
+        Err(GroupError::GroupIdNotFound) if context.version < 6 => {
+            DescribedGroup { group_id, group_state: dead(), ..Default::default() }
+        }
+        Err(GroupError::GroupIdNotFound) => DescribedGroup {
+            error_code: ErrorCode::GROUP_ID_NOT_FOUND,
+            error_message: Some(format!("Group {group_id} not found.").into()),
+            group_id,
+            group_state: dead(),
+            ..Default::default()
+        },
+        Err(error) => DescribedGroup { error_code: group_error(error), group_id, ..Default::default() },
+    }
+}
+
+fn member(member: DescribedMember) -> DescribedGroupMember {
+    DescribedGroupMember {
+        member_id: text(&member.member),
+        group_instance_id: member.instance.as_deref().map(text),
+        client_id: member.client_id.into(),
+        client_host: member.client_host.into(),
+        member_metadata: member.metadata,
+        member_assignment: member.assignment,
+    }
+}

@@ -1,0 +1,13 @@
+//! Consumer groups: their coordinator, their members, the offsets that they commit.
+
+pub(super) mod delete_groups;
+pub(super) mod describe_groups;
+pub(super) mod find_coordinator;
+pub(super) mod heartbeat;
+pub(super) mod join_group;
+pub(super) mod leave_group;
+pub(super) mod list_groups;
+pub(super) mod offset_commit;
+pub(super) mod offset_delete;
+pub(super) mod offset_fetch;
+pub(super) mod sync_group;

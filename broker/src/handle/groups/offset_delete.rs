@@ -1,0 +1,45 @@
+//! OffsetDelete (KIP-496): a group forgets offsets of topics that it is not subscribed to.
+
+use ottla_group::{GroupId, TopicName};
+use ottla_wire::ErrorCode;
+use ottla_wire::m47_offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+
+use crate::handle::Context;
+use crate::handle::errors::{group_error, group_result};
+use crate::reply::Reply;
+
+/// Answered when it is safe that they are gone.
+pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
+    let mut existing: Vec<(TopicName, i32)> = Vec::new();
+    let topics = request.topics.into_iter().map(|topic| {
+        let name = TopicName::from(&*topic.name);
+        let partitions = topic.partitions.iter().map(|asked| {
+            let partition_index = asked.partition_index;
+            let exists = context.image.assignment(&topic.name, partition_index).is_some();
+            if exists {
+                existing.push((name.clone(), partition_index));
+            }
+            let error_code = if exists { ErrorCode::NONE } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+            OffsetDeleteResponsePartition { partition_index, error_code }
+        });
+        OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
+    });
+    let mut response = OffsetDeleteResponse { topics: topics.collect(), ..Default::default() };
+    if existing.is_empty() {
+        return context.reply(&response);
+    }
+    let deleting = context.handler.groups.delete_offsets(&GroupId::from(&*request.group_id), &existing);
+    context.later(async move {
+        match deleting.await {
+            Ok(results) => {
+                let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                let open = partitions.filter(|partition| partition.error_code == ErrorCode::NONE);
+                open.zip(&results).for_each(|(partition, result)| partition.error_code = group_result(result));
+                response
+            }
+            Err(error) => OffsetDeleteResponse { error_code: group_error(error), ..Default::default() },
+        }
+    })
+}

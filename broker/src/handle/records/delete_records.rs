@@ -1,0 +1,77 @@
+//! DeleteRecords (KIP-107): moves the log start of partitions forward. Files go later, as with retention.
+//!
+//! Answers when every in-sync replica has moved its own, too, or at the request's time-out: no other leader brings the records back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_wire::m21_delete_records::{
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use ottla_wire::{ErrorCode, Str};
+
+use crate::handle::{Context, Deadline};
+use crate::image::is_internal;
+use crate::replica::NotServed;
+use crate::replica::partition::Partition;
+use crate::replica::partition::deleting::DeleteError;
+use crate::reply::Reply;
+
+/// Nothing to give where it failed.
+const INVALID_LOW_WATERMARK: i64 = -1;
+
+/// What becomes of a partition: its log start has been moved to the offset here, or why not.
+type Outcome = Result<(Arc<Partition>, i64), ErrorCode>;
+
+/// Moves the log starts before it returns.
+pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms).0;
+    // Each is a matter of the disk: what is named twice moves once, by the last word, as in Kafka.
+    let mut wanted: BTreeMap<Str, BTreeMap<i32, i64>> = BTreeMap::new();
+    for topic in request.topics {
+        let partitions = topic.partitions.iter().map(|wanted| (wanted.partition_index, wanted.offset));
+        wanted.entry(topic.name).or_default().extend(partitions);
+    }
+    let delete = |(name, partitions): (Str, BTreeMap<i32, i64>)| {
+        let outcomes = partitions.into_iter().map(|(index, offset)| (index, delete(context, &name, index, offset)));
+        let outcomes: Vec<(i32, Outcome)> = outcomes.collect();
+        (name, outcomes)
+    };
+    let topics: Vec<_> = wanted.into_iter().map(delete).collect();
+    context.later(async move {
+        let mut response = DeleteRecordsResponse::default();
+        for (name, outcomes) in topics {
+            let mut partitions = Vec::with_capacity(outcomes.len());
+            for (partition_index, outcome) in outcomes {
+                let (low_watermark, error_code) = match outcome {
+                    Ok((partition, offset)) => result(partition.deleted_everywhere(offset, deadline).await),
+                    Err(code) => (INVALID_LOW_WATERMARK, code),
+                };
+                partitions.push(DeleteRecordsPartitionResult { partition_index, low_watermark, error_code });
+            }
+            response.topics.push(DeleteRecordsTopicResult { partitions, name });
+        }
+        response
+    })
+}
+
+fn delete(context: &Context, name: &str, index: i32, offset: i64) -> Outcome {
+    let topic = context.topic_by_name(name).map_err(|error| ErrorCode::from(&error))?;
+    let partition = context.handler.replicas.get(topic, index);
+    match &partition {
+        Err(NotServed::UnknownTopicOrPartition) => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        _ if is_internal(name) => return Err(ErrorCode::INVALID_TOPIC_EXCEPTION),
+        _ => {}
+    }
+    let partition = partition.map_err(|error| ErrorCode::from(&error))?;
+    let offset = partition.delete_records(offset).map_err(|error| ErrorCode::from(&error))?;
+    Ok((partition, offset))
+}
+
+fn result(deleted: Result<i64, DeleteError>) -> (i64, ErrorCode) {
+    match deleted {
+        Ok(low_watermark) => (low_watermark, ErrorCode::NONE),
+        Err(error @ DeleteError::TimedOut { low_watermark }) => (low_watermark, ErrorCode::from(&error)),
+        Err(error) => (INVALID_LOW_WATERMARK, ErrorCode::from(&error)),
+    }
+}

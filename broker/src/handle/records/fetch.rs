@@ -1,0 +1,368 @@
+//! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
+//!
+//! Answers at once when there is enough to send or something to tell; records that the client's limits leave out count, for waiting does
+//! not make them fit. Otherwise waits for the watermarks of the partitions asked for. A follower is told at once of a high watermark that
+//! it does not know yet (KIP-1166), so that what is committed shows everywhere, and of a log start, for which DeleteRecords waits.
+
+use std::sync::Arc;
+
+use futures::future::select_all;
+use ottla_wire::m01_fetch::{
+    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
+};
+use ottla_wire::{ErrorCode, Records, Str};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::env;
+use crate::fetch_sessions::Ongoing;
+use crate::handle::leader_hint::LeaderHint;
+use crate::handle::{Context, Deadline};
+use crate::image::{BrokerId, Incarnation, IsrMember};
+use crate::replica::NotServed;
+use crate::replica::partition::Partition;
+use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Rest};
+use crate::replica::throttle::{Reserved, Throttle};
+use crate::reply::Reply;
+use crate::watermark::Reached;
+
+/// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
+const MAX_PARTITION_BYTES: i32 = 64 << 20;
+
+/// What of an answer is copied to memory at most; the rest is sent from files. A reader that does not read may keep it for long.
+const MAX_COPIED: usize = 256 << 10;
+
+/// What is read at most, whatever `fetch.max.bytes` says: with all that is told beside it, it must fit into a frame.
+const MAX_BYTES: usize = 1 << 30;
+
+/// One partition of the request.
+struct Wanted {
+    topic: Str,
+    topic_id: Uuid,
+    index: i32,
+    from: ReadFrom,
+    max_bytes: usize,
+    /// A follower knows this high watermark; consumers don't care.
+    known_high_watermark: i64,
+    /// Resolved once; the role is checked with each read.
+    partition: Result<Arc<Partition>, NotServed>,
+}
+
+/// Answers a fetch.
+pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
+    let session = match context.handler.fetch_sessions.begin(&mut request, context.version) {
+        Ok(session) => session,
+        Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
+    };
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
+    let max_bytes = max_bytes.min(context.image.settings.fetch_max_bytes).min(MAX_BYTES);
+    let reader = reader(context, &request);
+    let limits = Limits {
+        min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+        max_bytes,
+        reader,
+        slow_rate: context.image.settings.leader_throttled_rate.filter(|_| matches!(reader, Reader::Follower { .. })),
+    };
+    let throttle = context.handler.replicas.leaders_throttle();
+    let deadline = Deadline::after_ms(request.max_wait_ms).0;
+    let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
+
+    let mut first = read(throttle, &wanted, &limits);
+    for (want, look) in wanted.iter().zip(&mut first.looks) {
+        if let (Reader::Roaming(_), Ok(read)) = (limits.reader, &mut look.found) {
+            read.preferred = preferred(context, &request.rack_id, want);
+            read.chunk.take_if(|_| read.preferred.is_some());
+        }
+    }
+    if first.is_complete(&wanted, &limits) || deadline <= env::now() {
+        return context.reply(&told(context, session, first.into_response(context, &wanted, limits.reader)));
+    }
+    let context_later = context.clone();
+    context.later(async move {
+        let throttle = context_later.handler.replicas.leaders_throttle();
+        let mut outcome = first;
+        while !outcome.is_complete(&wanted, &limits) && env::now() < deadline {
+            let moved = select_all(outcome.waits(&wanted, limits.reader));
+            let has_room = limits.slow_rate.filter(|_| outcome.lacks_room).map(|rate| throttle.lock().pause(rate));
+            tokio::select! {
+                biased;
+                _ = moved => {}
+                () = env::sleep_until(has_room.map_or(deadline, |pause| deadline.min(env::now() + pause))) => {}
+            }
+            outcome.reserved = None;
+            outcome = read(throttle, &wanted, &limits);
+        }
+        told(&context_later, session, outcome.into_response(&context_later, &wanted, limits.reader))
+    })
+}
+
+/// What of an answer the client's session has it told.
+fn told(context: &Context, session: Ongoing, mut response: FetchResponse) -> FetchResponse {
+    let slots = context.image.settings.max_incremental_fetch_session_cache_slots;
+    session.finish(&context.handler.fetch_sessions, slots, &mut response);
+    response
+}
+
+struct Limits {
+    min_bytes: usize,
+    max_bytes: usize,
+    reader: Reader,
+    /// For a follower: bytes per second of what is copied slowly.
+    slow_rate: Option<u64>,
+}
+
+impl Limits {
+    fn is_slow(&self, partition: &Partition) -> bool {
+        match self.reader {
+            Reader::Follower { broker, incarnation } => partition.leads_slowly(IsrMember { broker, incarnation }),
+            Reader::Consumer(_) | Reader::Roaming(_) => false,
+        }
+    }
+}
+
+/// Who asks: replicas have ids from 0.
+fn reader(context: &Context, request: &FetchRequest) -> Reader {
+    let replica = &request.replica_state;
+    let id = if context.version < 15 { request.replica_id } else { replica.replica_id };
+    match id {
+        0.. => Reader::Follower { broker: BrokerId(id), incarnation: Incarnation(replica.replica_epoch) },
+        _ => {
+            let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
+            // The version that can be sent elsewhere.
+            if context.version < 11 { Reader::Consumer(bound) } else { Reader::Roaming(bound) }
+        }
+    }
+}
+
+/// The replica that a consumer in `rack` should ask instead of this leader, if that is another one (KIP-392): Kafka's
+/// `RackAwareReplicaSelector`.
+fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
+    let image = &context.image;
+    let near = |id: BrokerId| image.brokers.get(&id).is_some_and(|broker| broker.rack.as_deref() == Some(rack));
+    if !image.settings.replica_selector_by_rack || rack.is_empty() || near(context.handler.id) {
+        return None;
+    }
+    want.partition.as_ref().ok()?.nearest(want.from.offset, near)
+}
+
+/// One look at everything that is wanted.
+struct Outcome {
+    looks: Vec<Look>,
+    bytes: usize,
+    /// For what of that is copied slowly.
+    reserved: Option<Reserved>,
+    /// There is more for a follower that copies slowly.
+    lacks_room: bool,
+}
+
+/// One look at a partition.
+struct Look {
+    found: Result<Read, ReadError>,
+    /// What had disturbed its high watermark and its log end before that.
+    disturbances: [u64; 2],
+    /// The reader is a follower that copies it slowly.
+    slow: bool,
+}
+
+fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
+    let known = context.topic(13, &topic.topic, topic.topic_id);
+    let replicas = &context.handler.replicas;
+    topic
+        .partitions
+        .into_iter()
+        .map(|partition| Wanted {
+            topic: topic.topic.clone(),
+            topic_id: topic.topic_id,
+            index: partition.partition,
+            from: ReadFrom {
+                offset: partition.fetch_offset,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+                log_start: partition.log_start_offset,
+            },
+            max_bytes: usize::try_from(partition.partition_max_bytes.min(MAX_PARTITION_BYTES)).unwrap_or(0),
+            known_high_watermark: partition.high_watermark,
+            partition: known.and_then(|topic| replicas.get(topic, partition.partition)),
+        })
+        .collect()
+}
+
+/// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74), unless
+/// it is copied slowly and there is no room for that.
+fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> Outcome {
+    let reserved = limits.slow_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
+    let mut slow_room = reserved.as_ref().map(Reserved::bytes);
+    let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, reserved, lacks_room: false };
+    let mut may_copy = env::most_copied(MAX_COPIED);
+    for want in wanted {
+        let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
+        let look = match &want.partition {
+            Ok(partition) => {
+                let disturbances = [partition.high_watermark.disturbances(), partition.log_end.disturbances()];
+                let slow_room = slow_room.as_mut().filter(|_| limits.is_slow(partition));
+                let slow_left = slow_room.as_ref().map_or(usize::MAX, |left| **left);
+                let at_least_one = outcome.bytes == 0 && slow_left > 0;
+                let found = partition.read(&want.from, room.min(slow_left), at_least_one, may_copy, limits.reader);
+                let slow = slow_room.is_some();
+                if let (Some(left), Ok(read)) = (slow_room, &found) {
+                    outcome.lacks_room |= slow_left == 0 && want.from.offset < read.log_end;
+                    *left = left.saturating_sub(read.len());
+                }
+                Look { found, disturbances, slow }
+            }
+            Err(error) => Look { found: Err((*error).into()), disturbances: [0; 2], slow: false },
+        };
+        if let Ok(read) = &look.found {
+            outcome.bytes += read.len();
+            may_copy -= read.copied();
+        }
+        outcome.looks.push(look);
+    }
+    let slow_bytes = outcome.slow_bytes();
+    if let Some(reserved) = &mut outcome.reserved {
+        reserved.keep(slow_bytes);
+    }
+    outcome
+}
+
+impl Outcome {
+    /// Whether there is enough to send, or something that must be told at once.
+    fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
+        let follows = matches!(limits.reader, Reader::Follower { .. });
+        let is_news = |(want, look): (&Wanted, &Look)| match &look.found {
+            Ok(read) => {
+                read.diverging.is_some()
+                    || read.preferred.is_some()
+                    || read.high_watermark > want.known_high_watermark
+                    || follows && read.log_start > want.from.log_start
+            }
+            Err(_) => true,
+        };
+        self.has_enough(wanted, limits) || self.looks.is_empty() || wanted.iter().zip(&self.looks).any(is_news)
+    }
+
+    /// Whether there are `min_bytes`, sent or not: as Kafka's `DelayedFetch` counts, of each partition at most what is asked of it; and
+    /// what lies in more than one segment is enough.
+    fn has_enough(&self, wanted: &[Wanted], limits: &Limits) -> bool {
+        let mut available = 0;
+        for (want, look) in wanted.iter().zip(&self.looks) {
+            let Ok(read) = &look.found else { continue };
+            available += match read.rest {
+                // That is not a matter of waiting for more records.
+                _ if look.slow => read.len(),
+                Rest::Nothing => read.len(),
+                Rest::InSegment => read.len().max(want.max_bytes),
+                Rest::InLaterSegments => return true,
+            };
+        }
+        available >= limits.min_bytes
+    }
+
+    /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that there is
+    /// more, and that more is committed.
+    fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
+        let mut waits = Vec::with_capacity(2 * wanted.len());
+        for (want, Look { found, disturbances: [of_high_watermark, of_log_end], .. }) in wanted.iter().zip(&self.looks)
+        {
+            let (Ok(partition), Ok(read)) = (&want.partition, found) else { continue };
+            waits.push(partition.high_watermark.reached_since(*of_high_watermark, read.high_watermark + 1));
+            if let Reader::Follower { .. } = reader {
+                waits.push(partition.log_end.reached_since(*of_log_end, read.log_end + 1));
+            }
+        }
+        waits
+    }
+
+    /// How much of it is copied slowly.
+    fn slow_bytes(&self) -> usize {
+        let slow = self.looks.iter().filter(|look| look.slow).filter_map(|look| look.found.as_ref().ok());
+        slow.map(Read::len).sum()
+    }
+
+    fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
+        let mut response = FetchResponse::default();
+        let slow_bytes = self.slow_bytes();
+        if let Some(reserved) = self.reserved {
+            reserved.pass(slow_bytes);
+        }
+        for (want, look) in wanted.iter().zip(self.looks) {
+            let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
+            if response.responses.last_mut().filter(same).is_none() {
+                response.responses.push(FetchableTopicResponse {
+                    topic: want.topic.clone(),
+                    topic_id: want.topic_id,
+                    ..Default::default()
+                });
+            }
+            let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
+            match look.found {
+                Ok(read) => {
+                    if let Ok(partition) = &want.partition {
+                        partition.count_sent(&read, reader);
+                    }
+                    fill(&mut answer, read, reader);
+                }
+                Err(error) => {
+                    answer.error_code = code(&error, context.version);
+                    answer.high_watermark = -1;
+                    if let (Reader::Follower { .. }, Some(log_start)) = (reader, error.log_start()) {
+                        // It starts anew there; Kafka's followers ask ListOffsets.
+                        answer.log_start_offset = log_start;
+                    }
+                    // What is not there at all is told with an empty list, as Kafka does.
+                    answer.aborted_transactions = want.partition.is_err().then(Vec::new);
+                    answer.records = Some(Records::default());
+                    if let Some(leader) = error.asks_for_leader().then(|| want.leader(context)).flatten() {
+                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
+                    }
+                }
+            }
+            if let Some(topic) = response.responses.last_mut() {
+                topic.partitions.push(answer);
+            }
+        }
+        response
+    }
+}
+
+fn code(error: &ReadError, version: i16) -> ErrorCode {
+    match ErrorCode::from(error) {
+        // Clients of that time don't know the newer code and give up; with this one they look for the leader, and ask again.
+        ErrorCode::KAFKA_STORAGE_ERROR if version < 6 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        code => code,
+    }
+}
+
+impl Wanted {
+    fn leader(&self, context: &Context) -> Option<LeaderHint> {
+        LeaderHint::of(context, context.topic(13, &self.topic, self.topic_id).ok()?, self.index)
+    }
+}
+
+fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
+    answer.high_watermark = read.high_watermark;
+    answer.last_stable_offset = read.last_stable;
+    answer.log_start_offset = read.log_start;
+    if let Some((epoch, end_offset)) = read.diverging {
+        answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
+    }
+    // Nothing was ever aborted while there are no transactions.
+    let is_committed_only = matches!(reader, Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable));
+    answer.aborted_transactions = is_committed_only.then(Vec::new);
+    if let Some(preferred) = read.preferred {
+        answer.preferred_read_replica = preferred.0;
+    }
+    answer.records = Some(Records(read.chunk.into_iter().collect()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_client_is_told_of_a_failed_disk_in_words_that_it_knows() {
+        let failed = ReadError::NotServed(NotServed::Storage);
+        let expected = [(5, ErrorCode::NOT_LEADER_OR_FOLLOWER), (6, ErrorCode::KAFKA_STORAGE_ERROR)];
+        assert_eq!(expected.map(|(version, _)| (version, code(&failed, version))), expected);
+    }
+}

@@ -1,0 +1,40 @@
+//! InitProducerId (KIP-98, KIP-360): an id for an idempotent producer. Java's producer asks for one by default.
+//!
+//! Left out: transactional ids, until the transaction coordinator exists.
+
+use ottla_wire::ErrorCode;
+use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+
+use crate::handle::Context;
+use crate::reply::Reply;
+
+/// What is said of every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would go on asking
+/// about a coordinator that is not available, and librdkafka with any other code.
+pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+/// The same for people, where the answer has a place for it.
+pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. A producer with \
+     enable.idempotence=true writes each record once without it.";
+
+/// Gives a fresh id with epoch 0; a producer without a transactional id that has one already gets another.
+pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
+    let refuse =
+        |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
+    match request.transactional_id {
+        Some(id) if id.is_empty() => return refuse(ErrorCode::INVALID_REQUEST),
+        Some(_) => return refuse(NO_TRANSACTIONS),
+        None => {}
+    }
+    // Either both are known (recovery after an error, KIP-360) or neither.
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return refuse(ErrorCode::INVALID_REQUEST);
+    }
+    let handler = context.handler.clone();
+    context.later(async move {
+        match handler.producer_ids.next().await {
+            Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
+            Err(refused) => {
+                InitProducerIdResponse { error_code: refused.code, producer_epoch: -1, ..Default::default() }
+            }
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
+
+use ottla_log::FoundRecord;
+use ottla_wire::m02_list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+    ListOffsetsTopicResponse,
+};
+use ottla_wire::{ErrorCode, Str};
+
+use crate::handle::Context;
+use crate::handle::once::once;
+use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
+use crate::reply::Reply;
+
+/// What was asked about each partition of each topic, with what is known of it so far.
+type Lookups = Vec<(Str, Vec<(i32, Result<Found, ErrorCode>)>)>;
+
+/// Answers at once for the ends of partitions. Records are searched for by a worker: they may be anywhere on the disk.
+pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
+    let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
+    let find_in = |topic: ListOffsetsTopic| {
+        let partitions = once(topic.partitions, |wanted| wanted.partition_index).into_iter().map(|(wanted, times)| {
+            let found = match times {
+                1 => find(context, &topic.name, &wanted, bound),
+                _ => Err(ErrorCode::INVALID_REQUEST),
+            };
+            (wanted.partition_index, found)
+        });
+        let partitions = partitions.collect();
+        (topic.name, partitions)
+    };
+    let lookups: Lookups = request.topics.into_iter().map(find_in).collect();
+    let version = context.version;
+    let mut found = lookups.iter().flat_map(|(_, partitions)| partitions);
+    if found.any(|(_, found)| matches!(found, Ok(Found::Somewhere(_)))) {
+        return context.later(context.handler.workers.run(move || response(lookups, version)));
+    }
+    context.reply(&response(lookups, version))
+}
+
+fn find(context: &Context, topic: &str, wanted: &ListOffsetsPartition, bound: Bound) -> Result<Found, ErrorCode> {
+    let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
+    let partition = context.partition(topic, wanted.partition_index).map_err(|error| ErrorCode::from(&error))?;
+    let found = partition.find(what, bound, wanted.current_leader_epoch);
+    found.map_err(|error| code(&error, context.version))
+}
+
+fn code(error: &ReadError, version: i16) -> ErrorCode {
+    match ErrorCode::from(error) {
+        // The version that brought the newer code.
+        ErrorCode::OFFSET_NOT_AVAILABLE if version < 5 => ErrorCode::LEADER_NOT_AVAILABLE,
+        code => code,
+    }
+}
+
+/// Ends what searches are left.
+fn response(lookups: Lookups, version: i16) -> ListOffsetsResponse {
+    let answer = |(partition_index, found): (i32, Result<Found, ErrorCode>)| {
+        let found = found.and_then(|found| match found {
+            Found::At(record) => Ok(Some(record)),
+            Found::Somewhere(search) => search.run().map_err(|error| code(&error, version)),
+        });
+        let answer = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
+        match found {
+            Ok(Some(FoundRecord { offset, timestamp, leader_epoch })) => {
+                ListOffsetsPartitionResponse { offset, timestamp, leader_epoch, ..answer }
+            }
+            Ok(None) => answer,
+            Err(error_code) => ListOffsetsPartitionResponse { error_code, ..answer },
+        }
+    };
+    let topics = lookups.into_iter().map(|(name, partitions)| ListOffsetsTopicResponse {
+        name,
+        partitions: partitions.into_iter().map(answer).collect(),
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
+}
+
+/// What a timestamp asks for; the special ones from the version on that brought them. None: not in this version.
+fn what(timestamp: i64, version: i16) -> Option<Wanted> {
+    match timestamp {
+        0.. => Some(Wanted::Timestamp(timestamp)),
+        -1 => Some(Wanted::Latest),
+        -2 => Some(Wanted::Earliest),
+        -3 if version >= 7 => Some(Wanted::MaxTimestamp),
+        // Without tiered storage everything is local …
+        -4 if version >= 8 => Some(Wanted::Earliest),
+        // … nothing is tiered, and nothing waits to be.
+        -5 if version >= 9 => Some(Wanted::Nothing),
+        -6 if version >= 11 => Some(Wanted::Nothing),
+        _ => None,
+    }
+}

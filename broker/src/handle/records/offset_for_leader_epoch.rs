@@ -1,0 +1,27 @@
+//! OffsetForLeaderEpoch (KIP-101, KIP-320): where a leader epoch ended, for readers that check whether their log still is ours.
+
+use ottla_wire::ErrorCode;
+use ottla_wire::m23_offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+
+use crate::handle::Context;
+use crate::reply::Reply;
+
+/// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.
+pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let partition = context.partition(&topic.topic, wanted.partition);
+            let end = partition.and_then(|p| p.end_of_epoch(wanted.leader_epoch, wanted.current_leader_epoch));
+            let answer = EpochEndOffset { partition: wanted.partition, ..Default::default() };
+            match end {
+                Ok(Some((leader_epoch, end_offset))) => EpochEndOffset { leader_epoch, end_offset, ..answer },
+                Ok(None) => answer,
+                Err(error) => EpochEndOffset { error_code: ErrorCode::from(&error), ..answer },
+            }
+        });
+        OffsetForLeaderTopicResult { partitions: partitions.collect(), topic: topic.topic.clone() }
+    });
+    context.reply(&OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() })
+}

@@ -1,0 +1,195 @@
+//! Produce (KIP-98, KIP-951): records to the partitions that this broker leads.
+//!
+//! acks=0 is not answered; acks=1 is answered after the append; acks=all after the high watermark has passed it, or the time-out.
+//! Left out: transactional batches, until the transaction coordinator exists.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_batch::{BatchHeader, Compression, InvalidBatch};
+use ottla_wire::m00_produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
+};
+use ottla_wire::{ErrorCode, Records, Str};
+use uuid::Uuid;
+
+use super::refusals::{Named, Refusals};
+use crate::env::Instant;
+use crate::handle::leader_hint::LeaderHint;
+use crate::handle::{Client, Context, Deadline};
+use crate::image::{Topic, is_internal};
+use crate::replica::NotServed;
+use crate::replica::partition::{AppendError, Appended, Partition};
+use crate::reply::{CloseReason, Reply};
+
+/// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// acks=all: every in-sync replica.
+const ALL: i16 = -1;
+
+/// The version that brought zstd (KIP-110).
+const ZSTD_FROM: i16 = 7;
+
+/// What became of one topic's records.
+struct TopicOutcome {
+    name: Str,
+    id: Uuid,
+    partitions: Vec<PartitionOutcome>,
+}
+
+struct PartitionOutcome {
+    index: i32,
+    result: Result<(Arc<Partition>, Appended), AppendError>,
+}
+
+/// Answers a produce request. The appends are done, in order, when this returns.
+pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms).0;
+    let acks = request.acks;
+    let outcomes: Vec<TopicOutcome> =
+        request.topic_data.into_iter().map(|topic| append_topic(context, &mut client.refusals, topic, acks)).collect();
+
+    match acks {
+        0 if partitions(&outcomes).any(|partition| partition.result.is_err()) => {
+            Reply::Close(CloseReason::FailedUnacknowledged)
+        }
+        0 => Reply::Nothing,
+        _ if !partitions(&outcomes).all(|outcome| is_acknowledged(outcome, acks == ALL)) => {
+            let after = context.clone();
+            context.later(async move { response(&after, acknowledged(outcomes, acks == ALL, deadline).await) })
+        }
+        _ => context.reply(&response(context, outcomes)),
+    }
+}
+
+fn append_topic(context: &Context, refusals: &mut Refusals, topic: TopicProduceData, acks: i16) -> TopicOutcome {
+    let TopicProduceData { name, topic_id: id, partition_data } = topic;
+    let known = context.topic(13, &name, id);
+    let partitions = partition_data.into_iter().map(|data| {
+        let index = data.index;
+        let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
+        let one_before =
+            if refusals.is_empty() { None } else { behind(refusals, &(name.clone(), id, index), &records) };
+        let result = match one_before {
+            Some(code) => Err(AppendError::Behind(code)),
+            None => append(context, known, index, &records, acks).inspect_err(|error| {
+                if let Some(batch) = BatchHeader::peek(&records) {
+                    refusals.note((name.clone(), id, index), &batch, ErrorCode::from(error));
+                }
+            }),
+        };
+        if let Err(error) = &result {
+            tracing::debug!(topic = %name, partition = index, %error, batch = ?BatchHeader::peek(&records), "refused");
+        }
+        PartitionOutcome { index, result }
+    });
+    let partitions = partitions.collect();
+    TopicOutcome { name, id, partitions }
+}
+
+fn behind(refusals: &mut Refusals, partition: &Named, records: &[u8]) -> Option<ErrorCode> {
+    refusals.of_one_before(partition, &BatchHeader::peek(records)?)
+}
+
+fn append(
+    context: &Context,
+    topic: Result<&Arc<Topic>, NotServed>,
+    index: i32,
+    records: &Bytes,
+    acks: i16,
+) -> Result<(Arc<Partition>, Appended), AppendError> {
+    let topic = topic?;
+    if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
+        return Err(AppendError::InternalTopic);
+    }
+    if !(-1..=1).contains(&acks) {
+        return Err(AppendError::InvalidAcks);
+    }
+    let partition = context.handler.replicas.get(topic, index)?;
+    if context.version < ZSTD_FROM && is_zstd(records) {
+        return Err(AppendError::ZstdTooEarly);
+    }
+    let appended = partition.append_from_client(records, acks == ALL)?;
+    if appended.must_flush {
+        context.handler.replicas.flush_soon(&partition);
+    }
+    Ok((partition, appended))
+}
+
+fn is_zstd(records: &[u8]) -> bool {
+    let header = BatchHeader::peek(records);
+    header.is_some_and(|header| header.compression() == Ok(Compression::Zstd))
+}
+
+fn partitions(outcomes: &[TopicOutcome]) -> impl Iterator<Item = &PartitionOutcome> {
+    outcomes.iter().flat_map(|topic| &topic.partitions)
+}
+
+fn is_acknowledged(outcome: &PartitionOutcome, acks_all: bool) -> bool {
+    outcome.result.as_ref().map_or(true, |(partition, appended)| partition.is_acknowledged(appended, acks_all))
+}
+
+/// Waits until everything may be acknowledged or has failed, at most until `deadline`.
+async fn acknowledged(mut outcomes: Vec<TopicOutcome>, acks_all: bool, deadline: Instant) -> Vec<TopicOutcome> {
+    for outcome in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Ok((partition, appended)) = &outcome.result
+            && let Err(error) = partition.acknowledged(appended, acks_all, deadline).await
+        {
+            outcome.result = Err(error);
+        }
+    }
+    outcomes
+}
+
+fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
+    let mut response = ProduceResponse::default();
+    for mut topic in outcomes {
+        let mut answers = TopicProduceResponse { name: topic.name.clone(), topic_id: topic.id, ..Default::default() };
+        for PartitionOutcome { index, result } in std::mem::take(&mut topic.partitions) {
+            let answer = match result {
+                Ok((_, appended)) => PartitionProduceResponse {
+                    index,
+                    base_offset: appended.base_offset,
+                    log_append_time_ms: appended.append_time_ms.unwrap_or(-1),
+                    log_start_offset: appended.log_start,
+                    ..Default::default()
+                },
+                Err(error) => {
+                    let mut answer = refusal(index, &error);
+                    if let Some(leader) = error.asks_for_leader().then(|| leader(context, &topic, index)).flatten() {
+                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
+                    }
+                    answer
+                }
+            };
+            answers.partition_responses.push(answer);
+        }
+        response.responses.push(answers);
+    }
+    response
+}
+
+fn leader(context: &Context, topic: &TopicOutcome, index: i32) -> Option<LeaderHint> {
+    LeaderHint::of(context, context.topic(13, &topic.name, topic.id).ok()?, index)
+}
+
+fn refusal(index: i32, error: &AppendError) -> PartitionProduceResponse {
+    let record_errors = match error {
+        AppendError::Invalid(InvalidBatch::Records { errors, .. }) => errors.as_slice(),
+        _ => &[],
+    };
+    let record_errors = record_errors.iter().map(|error| BatchIndexAndErrorMessage {
+        batch_index: error.index,
+        batch_index_error_message: Some(error.message.as_str().into()),
+    });
+    PartitionProduceResponse {
+        index,
+        error_code: ErrorCode::from(error),
+        base_offset: -1,
+        record_errors: record_errors.collect(),
+        error_message: Some(error.to_string().into()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,4 @@
+//! What a cluster without an authorizer answers to requests about permissions.
+
+pub(super) mod acls;
+pub(super) mod delegation_tokens;

@@ -1,0 +1,96 @@
+//! CreatePartitions (KIP-195): a topic gets more partitions, never fewer.
+
+use futures::future::join_all;
+use ottla_wire::ErrorCode;
+use ottla_wire::m37_create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
+};
+
+use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, too_many_changes};
+use crate::ask::{Ask, Refused};
+use crate::handle::once::once;
+use crate::handle::{Context, Deadline};
+use crate::image::{Assignment, BrokerId};
+use crate::reply::Reply;
+
+/// Asks for all topics at once.
+pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms);
+    if added(context, &request) > MAX_CHANGES {
+        let (error_code, error_message) = Refused::to_wire(Some(too_many_changes()));
+        let refuse = |topic: CreatePartitionsTopic| CreatePartitionsTopicResult {
+            name: topic.name,
+            error_code,
+            error_message: error_message.clone(),
+        };
+        let results = request.topics.into_iter().map(refuse).collect();
+        return context.reply(&CreatePartitionsResponse { results, ..Default::default() });
+    }
+    let context_later = context.clone();
+    context.later(async move {
+        let context = &context_later;
+        let topics = once(&request.topics, |topic| &topic.name);
+        let results = join_all(topics.into_iter().map(|(topic, times)| async move {
+            let grown = match times {
+                1 => grow(context, topic, request.validate_only, deadline).await,
+                _ => Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
+            };
+            let (error_code, error_message) = Refused::to_wire(grown.err());
+            let error_message = error_message.filter(|message| !message.is_empty());
+            CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message }
+        }));
+        CreatePartitionsResponse { results: results.await, ..Default::default() }
+    })
+}
+
+/// How many partitions a request would add.
+fn added(context: &Context, request: &CreatePartitionsRequest) -> usize {
+    let added = |topic: &CreatePartitionsTopic| {
+        let have = context.image.topic(&topic.name)?.partitions.len();
+        usize::try_from(topic.count).ok()?.checked_sub(have)
+    };
+    request.topics.iter().filter_map(added).sum()
+}
+
+async fn grow(
+    context: &Context,
+    wanted: &CreatePartitionsTopic,
+    validate_only: bool,
+    deadline: Deadline,
+) -> Result<(), Refused> {
+    let topic =
+        context.image.topic(&wanted.name).ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
+    let (name, have, count) = (&topic.name, topic.partitions.len() as i32, wanted.count);
+    if count <= have {
+        let message = if count == have {
+            format!("Topic already has {have} partition(s).")
+        } else {
+            format!("The topic {name} currently has {have} partition(s); {count} would not be an increase.")
+        };
+        return Err(Refused { code: ErrorCode::INVALID_PARTITIONS, message });
+    }
+    let assignments: Vec<Vec<BrokerId>> = wanted
+        .assignments
+        .iter()
+        .flatten()
+        .map(|assignment| assignment.broker_ids.iter().map(|id| BrokerId(*id)).collect())
+        .collect();
+    if wanted.assignments.is_some() && assignments.len() as i32 != count - have {
+        let message = format!(
+            "Attempted to add {} additional partition(s), but only {} assignment(s) were specified.",
+            count - have,
+            assignments.len()
+        );
+        return Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+    }
+    let factor = topic.partitions.first().map(Assignment::replication_factor);
+    for (partition, replicas) in (have..).zip(&assignments) {
+        check_replicas(context, replicas, factor)?;
+        check_can_begin(context, partition, replicas)?;
+    }
+    if validate_only {
+        return Ok(());
+    }
+    let topic_id = topic.id;
+    context.ask(deadline, |answer| Ask::CreatePartitions { topic_id, count, assignments, answer }).await
+}

@@ -1,0 +1,259 @@
+//! CreateTopics (KIP-4, KIP-464, KIP-525): a topic becomes a KafkaTopic object; answered when this broker's image shows it.
+//!
+//! Every broker takes it, as every broker names itself controller.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use ottla_config::{check_topic_config, describe_topic};
+use ottla_wire::m19_create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+use ottla_wire::{ErrorCode, Uuid};
+
+use crate::ask::{Ask, NewTopic, Refused};
+use crate::handle::names::check_topic_name;
+use crate::handle::once::once;
+use crate::handle::{Context, Deadline};
+use crate::image::BrokerId;
+use crate::reply::Reply;
+
+/// How many partitions all topics of a request may have (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
+const MAX_PARTITIONS: usize = 10_000;
+/// How many changes a request may make: one for each topic, override and partition (`QuorumController.MAX_RECORDS_PER_USER_OP`).
+pub const MAX_CHANGES: usize = 10_000;
+
+/// Asks for all topics at once.
+pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms);
+    if let Err(refused) = check_size(context, &request) {
+        let refuse = |topic: CreatableTopic| CreatableTopicResult { name: topic.name, ..refusal(&refused) };
+        let topics = request.topics.into_iter().map(refuse).collect();
+        return context.reply(&CreateTopicsResponse { topics, ..Default::default() });
+    }
+    let topics = once(request.topics, |topic| topic.name.clone());
+    let (unique, repeated): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, times)| *times == 1);
+    let context_later = context.clone();
+    context.later(async move {
+        let context = &context_later;
+        let created = unique.into_iter().map(|(topic, _)| create(context, topic, request.validate_only, deadline));
+        let mut topics = join_all(created).await;
+        topics.extend(repeated.into_iter().map(|(topic, _)| CreatableTopicResult {
+            name: topic.name,
+            ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+        }));
+        CreateTopicsResponse { topics, ..Default::default() }
+    })
+}
+
+/// Whether a request is small enough to be looked at.
+fn check_size(context: &Context, request: &CreateTopicsRequest) -> Result<(), Refused> {
+    let partitions = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => usize::try_from(context.image.settings.num_partitions).unwrap_or(0),
+        (0, count) => usize::try_from(count).unwrap_or(0),
+        (assigned, _) => assigned,
+    };
+    if request.topics.iter().map(partitions).sum::<usize>() > MAX_PARTITIONS {
+        return Err(Refused::new(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+    }
+    let good = request.topics.iter().filter(|topic| check(context, topic).is_ok());
+    if good.map(|topic| 1 + topic.configs.len() + partitions(topic)).sum::<usize>() > MAX_CHANGES {
+        return Err(too_many_changes());
+    }
+    Ok(())
+}
+
+/// A request that makes more than [`MAX_CHANGES`] changes.
+pub fn too_many_changes() -> Refused {
+    Refused::new(ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
+}
+
+async fn create(
+    context: &Context,
+    wanted: CreatableTopic,
+    validate_only: bool,
+    deadline: Deadline,
+) -> CreatableTopicResult {
+    let created = async {
+        let topic = check(context, &wanted)?;
+        let success = success(context, &topic);
+        if validate_only {
+            return Ok(success);
+        }
+        let topic_id = context.ask(deadline, |answer| Ask::CreateTopic { topic, answer }).await?;
+        Ok(CreatableTopicResult { topic_id, ..success })
+    };
+    let result = created.await.unwrap_or_else(|refused: Refused| refusal(&refused));
+    CreatableTopicResult { name: wanted.name, ..result }
+}
+
+/// Everything that can be said without asking (`ReplicationControlManager.createTopic`).
+fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused> {
+    let refuse = |code, message: String| Err(Refused { code, message });
+    let (name, image) = (&wanted.name, &context.image);
+    if let Err(message) = check_topic_name(name) {
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message);
+    }
+    if image.topic(name).is_some() {
+        return refuse(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists."));
+    }
+    if let Some(other) = image.colliding(name) {
+        let message = format!("Topic '{name}' collides with existing topic: {other}");
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message);
+    }
+    let mut config = BTreeMap::new();
+    for setting in &wanted.configs {
+        let Some(value) = &setting.value else {
+            let message = format!("Null value not supported for topic configs: {}", setting.name);
+            return refuse(ErrorCode::INVALID_CONFIG, message);
+        };
+        config.insert(setting.name.to_string(), value.to_string());
+    }
+    check_topic_config(&config, &image.settings)
+        .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
+
+    let given = |number: i32| (number != -1).then_some(number);
+    let assignments = assignments(context, wanted)?;
+    let (partitions, replication_factor) = match assignments.first() {
+        Some(replicas) => (Some(assignments.len() as i32), Some(replicas.len() as i32)),
+        None => (given(wanted.num_partitions), given(i32::from(wanted.replication_factor))),
+    };
+    if assignments.is_empty() {
+        if partitions.is_some_and(|count| count < 1) {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            return refuse(ErrorCode::INVALID_PARTITIONS, message.to_owned());
+        }
+        let factor = replication_factor.unwrap_or(i32::from(image.settings.default_replication_factor));
+        check_replication_factor(factor, context)?;
+    }
+    Ok(NewTopic {
+        name: name.clone(),
+        partitions,
+        replication_factor: replication_factor.map(|f| f as i16),
+        config,
+        assignments,
+    })
+}
+
+/// Brokers that are away count: their replicas follow when they are back.
+fn check_replication_factor(factor: i32, context: &Context) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICATION_FACTOR, message });
+    if factor < 1 {
+        return refuse("Replication factor must be larger than 0, or -1 to use the default value.".to_owned());
+    }
+    // This broker is one, also where the image does not show it yet.
+    let registered = context.image.members().count().max(1);
+    if usize::try_from(factor).is_ok_and(|factor| factor > registered) {
+        return refuse(format!(
+            "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be reached \
+             because only {registered} broker(s) are registered or some brokers have all their log directories cordoned."
+        ));
+    }
+    Ok(())
+}
+
+/// Replicas by partition as the request gives them, or none.
+fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, Refused> {
+    if wanted.assignments.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refuse = |code, message: String| Err(Refused { code, message });
+    if wanted.replication_factor != -1 {
+        let message = "A manual partition assignment was specified, but replication factor was not set to -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, message.to_owned());
+    }
+    if wanted.num_partitions != -1 {
+        let message = "A manual partition assignment was specified, but numPartitions was not set to -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, message.to_owned());
+    }
+    let mut by_index = BTreeMap::new();
+    let mut factor = None;
+    for assignment in &wanted.assignments {
+        let index = assignment.partition_index;
+        if by_index.contains_key(&index) {
+            let message = format!("Found multiple manual partition assignments for partition {index}");
+            return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+        }
+        let replicas: Vec<BrokerId> = assignment.broker_ids.iter().map(|id| BrokerId(*id)).collect();
+        check_replicas(context, &replicas, factor)?;
+        check_can_begin(context, index, &replicas)?;
+        factor = Some(replicas.len());
+        by_index.insert(index, replicas);
+    }
+    if !by_index.keys().copied().eq(0..by_index.len() as i32) {
+        let message = "partitions should be a consecutive 0-based integer sequence".to_owned();
+        return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+    }
+    Ok(by_index.into_values().collect())
+}
+
+/// Whether a partition may be on these brokers, as many as those of its topic's other partitions where a `factor` is given
+/// (`ReplicationControlManager.validateManualPartitionAssignment`).
+pub fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+    if replicas.is_empty() {
+        return refuse("The manual partition assignment includes an empty replica list.".to_owned());
+    }
+    let mut sorted = replicas.to_vec();
+    sorted.sort_unstable();
+    let mut before = None;
+    for id in sorted {
+        if !context.image.members().any(|member| member == id) {
+            return refuse(format!(
+                "The manual partition assignment includes broker {id}, but no such broker is registered."
+            ));
+        }
+        if before == Some(id) {
+            return refuse(format!("The manual partition assignment includes the broker {id} more than once."));
+        }
+        before = Some(id);
+    }
+    let count = replicas.len();
+    match factor.filter(|factor| *factor != count) {
+        Some(factor) => refuse(format!(
+            "The manual partition assignment includes a partition with {count} replica(s), but this is not consistent with \
+             previous partitions, which have {factor} replica(s)."
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether a new partition has somebody to lead it on these brokers.
+pub fn check_can_begin(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), Refused> {
+    let can_lead = |id: &BrokerId| context.image.brokers.get(id).is_some_and(|broker| broker.alive && !broker.draining);
+    if replicas.iter().any(can_lead) {
+        return Ok(());
+    }
+    let message = format!(
+        "All brokers specified in the manual partition assignment for partition {partition} are fenced or in controlled \
+         shutdown."
+    );
+    Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message })
+}
+
+fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
+    let settings = &context.image.settings;
+    let configs = describe_topic(&topic.config, settings).into_iter().map(|setting| CreatableTopicConfigs {
+        name: setting.name.into_owned().into(),
+        value: setting.value.map(Into::into),
+        read_only: setting.read_only,
+        config_source: setting.source as i8,
+        is_sensitive: setting.sensitive,
+    });
+    CreatableTopicResult {
+        topic_id: Uuid::nil(),
+        num_partitions: topic.partitions.unwrap_or(settings.num_partitions),
+        replication_factor: topic.replication_factor.unwrap_or(settings.default_replication_factor),
+        configs: Some(configs.collect()),
+        ..Default::default()
+    }
+}
+
+fn refusal(refused: &Refused) -> CreatableTopicResult {
+    CreatableTopicResult {
+        error_code: refused.code,
+        error_message: Some(refused.message.as_str().into()),
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}

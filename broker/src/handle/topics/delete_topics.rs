@@ -1,0 +1,60 @@
+//! DeleteTopics (KIP-516): the KafkaTopic object goes; answered when the topic is gone from this broker's image.
+
+use futures::future::join_all;
+use ottla_wire::m20_delete_topics::{
+    DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+use ottla_wire::{ErrorCode, Uuid};
+
+use crate::ask::{Ask, Refused};
+use crate::handle::once::once;
+use crate::handle::{Context, Deadline};
+use crate::reply::Reply;
+
+/// Asks for all deletions at once.
+pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
+    let deadline = Deadline::after_ms(request.timeout_ms);
+    let by_name = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::nil() };
+    let named = request.topic_names.into_iter().map(by_name).chain(request.topics);
+    let wanted = once(named, |topic| (topic.name.clone(), topic.topic_id));
+    let context_later = context.clone();
+    context.later(async move {
+        let context = &context_later;
+        let responses = join_all(wanted.iter().map(|(topic, times)| delete(context, topic, *times > 1, deadline)));
+        DeleteTopicsResponse { responses: responses.await, ..Default::default() }
+    })
+}
+
+async fn delete(
+    context: &Context,
+    wanted: &DeleteTopicState,
+    repeated: bool,
+    deadline: Deadline,
+) -> DeletableTopicResult {
+    let mut result =
+        DeletableTopicResult { name: wanted.name.clone(), topic_id: wanted.topic_id, ..Default::default() };
+    let deleted = async {
+        if repeated {
+            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
+        }
+        let topic = match &wanted.name {
+            Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(Refused::unknown_topic),
+            Some(_) => {
+                Err(Refused::new(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id."))
+            }
+            None if wanted.topic_id.is_nil() => {
+                Err(Refused::new(ErrorCode::INVALID_REQUEST, "Neither topic name nor id were specified."))
+            }
+            None => context.image.topics.get(&wanted.topic_id).ok_or_else(Refused::unknown_topic_id),
+        }?;
+        result.name = Some(topic.name.clone());
+        result.topic_id = topic.id;
+        let topic_id = topic.id;
+        context.ask(deadline, |answer| Ask::DeleteTopic { topic_id, answer }).await
+    };
+    if let Err(refused) = deleted.await {
+        result.error_code = refused.code;
+        result.error_message = Some(refused.message.into());
+    }
+    result
+}
