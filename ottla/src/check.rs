@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::options::CheckOptions;
+use crate::print_line;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -51,14 +52,14 @@ pub async fn run(options: CheckOptions, stopped: impl Future<Output = ()>) -> an
 async fn check(bootstrap: &str, failing: &Failing) {
     let topic = Str::from(format!("ottla-check-{}", Uuid::new_v4().simple()));
     patiently(failing, "create a topic", async || create(bootstrap, &topic).await).await;
-    println!("created topic {topic}");
+    print_line(format!("created topic {topic}"));
     let leader = patiently(failing, "find the leader", async || leader(bootstrap, &topic).await).await;
     let offset = patiently(failing, "produce", async || produce(&leader, &topic).await).await;
-    println!("produced a record at offset {offset} through {leader}");
+    print_line(format!("produced a record at offset {offset} through {leader}"));
     patiently(failing, "consume", async || consume(&leader, &topic, offset).await).await;
-    println!("consumed it");
+    print_line("consumed it".to_owned());
     patiently(failing, "delete the topic", async || delete(bootstrap, &topic).await).await;
-    println!("deleted topic {topic}");
+    print_line(format!("deleted topic {topic}"));
 }
 
 /// What failed last, until it succeeds.

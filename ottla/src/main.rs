@@ -18,7 +18,7 @@ mod objects;
 mod operator;
 mod options;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -76,6 +76,13 @@ fn log(verbosity: &str) {
     loggers::install(&directives, Box::new(apply));
 }
 
+/// Prints a line. A reader that has read enough, as `head` has after its first lines, ends nothing.
+fn print_line(line: String) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::debug!(%error, "failed to print a line");
+    }
+}
+
 async fn run(options: CommandLine) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stopped = async move {
@@ -100,7 +107,7 @@ async fn run_laptop(options: &LaptopOptions, stopped: impl Future<Output = ()>) 
         started = Laptop::start(options) => started?,
         () = &mut stopped => return Ok(()),
     };
-    println!("{laptop}");
+    print_line(laptop.to_string());
     tokio::select! {
         () = stopped => {}
         failed = laptop.disk_failed() => return Err(failed.into()),

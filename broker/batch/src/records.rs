@@ -75,6 +75,26 @@ impl Batch {
             ended: false,
         })
     }
+
+    /// Offset delta and timestamp (milliseconds since 1970) of the first record that `is_wanted` accepts by them. Holds one piece of
+    /// the decompressed records at a time, and stops behind `decompressed_max` bytes of them.
+    ///
+    /// # Errors
+    /// The records up to the one that is wanted can't be read.
+    pub fn find(
+        &self,
+        decompressed_max: usize,
+        is_wanted: impl Fn(i32, i64) -> bool,
+    ) -> Result<Option<(i32, i64)>, RecordsError> {
+        let mut records = self.records(decompressed_max)?;
+        while let Some(front) = records.front()? {
+            if is_wanted(front.offset_delta, front.timestamp) {
+                return Ok(Some((front.offset_delta, front.timestamp)));
+            }
+            records.payload(&front, &mut |_| ())?;
+        }
+        Ok(None)
+    }
 }
 
 /// Iterates over the records of one batch; see [`Batch::records`]. Ends after the first error.
@@ -391,6 +411,15 @@ mod tests {
             let read = passed(&batch).unwrap();
             assert_eq!(read, kept(&batch).unwrap(), "{compression:?}");
             assert_eq!(read.len(), 2, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_record_that_is_wanted_is_found() {
+        for codec in [Codec::None, Codec::Zstd { level: 3 }] {
+            let batch = batch(codec);
+            assert_eq!(batch.find(CAP, |_, timestamp| timestamp > 5).unwrap(), Some((1, 1 << 40)), "{codec:?}");
+            assert_eq!(batch.find(CAP, |offset, _| offset > 1).unwrap(), None, "{codec:?}");
         }
     }
 

@@ -216,7 +216,7 @@ impl Compaction {
                 }
                 let position = batches.position;
                 let corrupt = |error| corrupt(&file, position, error);
-                for record in batch.records(crate::search::DECOMPRESSED_MAX).map_err(corrupt)? {
+                for record in batch.records(crate::compaction_records::DECOMPRESSED_MAX).map_err(corrupt)? {
                     let record = record.map_err(corrupt)?;
                     let offset = header.base_offset + i64::from(record.offset_delta);
                     let Some(key) = record.key().filter(|_| offset >= self.first_dirty) else { continue };

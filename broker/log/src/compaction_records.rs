@@ -7,7 +7,9 @@
 use ottla_batch::{Batch, BatchBuilder, BatchHeader, Codec, Record, RecordsError};
 
 use crate::compaction_map::OffsetMap;
-use crate::search::DECOMPRESSED_MAX;
+
+/// Most bytes that the records of one batch may take once they are decompressed. Compaction holds them all.
+pub(crate) const DECOMPRESSED_MAX: usize = 256 << 20;
 
 /// What is asked of each record.
 #[derive(Debug)]

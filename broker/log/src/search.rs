@@ -12,12 +12,8 @@ use crate::sealed::Sealed;
 use crate::time_index::NO_TIMESTAMP;
 use crate::walk::{LogError, Place, Walk};
 
-/// Most that the records of one batch may take in memory once decompressed.
-pub(crate) const DECOMPRESSED_MAX: usize = 256 << 20;
-
-/// A search decompresses so many times the size of a batch, but at least [`EXPANDED_MIN`] bytes: as much as a producer's is believed.
-const EXPANSION: usize = 32;
-const EXPANDED_MIN: usize = 32 << 20;
+/// Most bytes that a search decompresses of one batch, a piece at a time: as many as are taken from a producer.
+const SEARCHED_MAX: usize = i32::MAX as usize;
 
 /// Which record is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +138,6 @@ impl Search {
             |reason: String| LogError::Corrupt { path: file.path().to_owned(), position: place.position, reason };
         let mut bytes = vec![0; place.len as usize];
         file.read_exact_at(&mut bytes, place.position)?;
-        let most = (EXPANSION * bytes.len()).clamp(EXPANDED_MIN, DECOMPRESSED_MAX);
         let batch = Batch::parse(&bytes.into()).map_err(|error| corrupt(error.to_string()))?;
         let header = &place.header;
         let leader_epoch = header.partition_leader_epoch;
@@ -152,14 +147,9 @@ impl Search {
             timestamp: header.max_timestamp,
             leader_epoch,
         };
-        let Ok(records) = batch.records(most) else { return Ok(Some(unread)) };
-        for record in records {
-            let Ok(record) = record else { return Ok(Some(unread)) };
-            let offset = header.base_offset + i64::from(record.offset_delta);
-            if record.timestamp >= timestamp && offset >= self.log_start {
-                return Ok(Some(FoundRecord { offset, timestamp: record.timestamp, leader_epoch }));
-            }
-        }
-        Ok(None)
+        let offset = |delta: i32| header.base_offset + i64::from(delta);
+        let found = batch.find(SEARCHED_MAX, |delta, at| at >= timestamp && offset(delta) >= self.log_start);
+        let Ok(found) = found else { return Ok(Some(unread)) };
+        Ok(found.map(|(delta, timestamp)| FoundRecord { offset: offset(delta), timestamp, leader_epoch }))
     }
 }

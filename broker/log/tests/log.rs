@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Fixture, NOW, batch, batch_of, bytes_of, headers, hint, produced, read_all};
-use ottla_batch::Codec;
+use ottla_batch::{BatchBuilder, Codec, NewRecord};
 use ottla_log::{Admission, AppendError, Bounds, FoundRecord, Log, LogConfig, ReadError, RecoveryHint, Wanted};
 
 #[test]
@@ -324,6 +324,18 @@ fn timestamps_are_found_by_record() {
     let empty = Fixture::new(LogConfig::default());
     assert_eq!(empty.log.search(Wanted::Latest).run().unwrap(), None);
     assert_eq!(empty.log.search(Wanted::FirstAt(0)).run().unwrap(), None);
+}
+
+#[test]
+fn timestamps_are_found_in_a_batch_that_grows_a_thousandfold() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    let mut builder = BatchBuilder::new(Codec::Zstd { level: 3 });
+    for timestamp in 1..=40 {
+        builder.push(NewRecord { timestamp, value: Some(&[0; 1 << 20]), ..NewRecord::default() });
+    }
+    fixture.append(&builder.build().stamp(0, 0, None));
+    let found = fixture.log.search(Wanted::FirstAt(40)).run().unwrap();
+    assert_eq!(found, Some(FoundRecord { offset: 39, timestamp: 40, leader_epoch: 0 }));
 }
 
 #[test]

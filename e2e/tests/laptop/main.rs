@@ -520,6 +520,14 @@ fn ottla_check_produces_and_consumes_or_says_what_it_waited_for() -> Result<()> 
     ensure!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
     let steps: Vec<&str> = said.lines().filter_map(|line| line.split_whitespace().next()).collect();
     ensure!(steps == ["created", "produced", "consumed", "deleted"], "{said}");
+
+    // As with `| head -1`: nobody reads what it prints.
+    let mut unread = Command::new(ottla_program()?);
+    unread.args(["check", "--bootstrap", &bootstrap]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = unread.spawn()?;
+    drop(child.stdout.take());
+    let ended = child.wait_with_output()?;
+    ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_crds::change;
+use ottla_crds::{KafkaCluster, change};
 use ottla_wire::ErrorCode;
 
 use super::{Desk, Failed, Granted, refuse};
@@ -16,42 +16,25 @@ impl Desk {
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
     ) -> Result<Granted<Swap>, Failed> {
+        let read = self.clusters.get(&self.cluster_name).await?;
+        let config = |cluster: &KafkaCluster| match whose {
+            Whose::All => cluster.spec.broker_config(),
+            Whose::Own => cluster.spec.brokers.own_config(self.me),
+        };
+        if config(&read) != *from {
+            return Ok(Granted::at_once(Swap::Moved));
+        }
+        let mut cluster = read.clone();
         match whose {
-            Whose::All => self.set_config_of_all(from, to).await,
-            Whose::Own => self.set_own_config(from, to).await,
+            Whose::All => cluster.spec.set_broker_config(to),
+            Whose::Own => cluster.spec.brokers.set_own_config(self.me, to.clone()),
         }
-    }
-
-    async fn set_own_config(
-        &self,
-        from: &BTreeMap<String, String>,
-        to: &BTreeMap<String, String>,
-    ) -> Result<Granted<Swap>, Failed> {
-        let read = self.clusters.get(&self.cluster_name).await?;
-        let mut cluster = read.clone();
-        if cluster.spec.brokers.own_config(self.me) != *from {
-            return Ok(Granted::at_once(Swap::Moved));
-        }
-        cluster.spec.brokers.set_own_config(self.me, to.clone());
+        let written = config(&cluster);
         change::swap(&self.clusters, &read, &cluster).await?;
-        let shown = to.clone();
-        Ok(Granted::when(Swap::Done, move |image| *image.settings.own_config() == shown))
-    }
-
-    async fn set_config_of_all(
-        &self,
-        from: &BTreeMap<String, String>,
-        to: &BTreeMap<String, String>,
-    ) -> Result<Granted<Swap>, Failed> {
-        let read = self.clusters.get(&self.cluster_name).await?;
-        let mut cluster = read.clone();
-        if cluster.spec.broker_config() != *from {
-            return Ok(Granted::at_once(Swap::Moved));
-        }
-        cluster.spec.set_broker_config(to);
-        let shown = cluster.spec.broker_config();
-        change::swap(&self.clusters, &read, &cluster).await?;
-        Ok(Granted::when(Swap::Done, move |image| *image.settings.config() == shown))
+        Ok(Granted::when(Swap::Done, move |image| match whose {
+            Whose::All => *image.settings.config() == written,
+            Whose::Own => *image.settings.own_config() == written,
+        }))
     }
 
     /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again does not tell
