@@ -19,6 +19,7 @@ use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionD
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
+use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m60_describe_cluster::DescribeClusterRequest;
 use ottla_wire::m75_describe_topic_partitions::{Cursor, DescribeTopicPartitionsRequest, TopicRequest};
 use ottla_wire::{ErrorCode, FetchResponse, ListOffsetsRequest, ProduceResponse, Records};
@@ -519,4 +520,16 @@ async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_
     let checkpoint = std::fs::read_to_string(data.path().join("recovery-point-offset-checkpoint")).unwrap();
     let known: Vec<&str> = checkpoint.lines().skip(2).collect();
     assert_eq!(known, ["missing 0 1", "older 0 1", "stays 0 1"], "another topic may take its name");
+}
+
+#[tokio::test]
+async fn a_producer_that_needs_an_id_is_told_to_ask_again_while_the_cluster_gives_none() {
+    let data = tempfile::tempdir().unwrap();
+    // Nobody answers what this broker asks of the cluster.
+    let one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    let init = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
+    let answer = client.call(5, &init).await;
+    assert_eq!(answer.error_code, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    one.broker.stop().await;
 }

@@ -2,7 +2,6 @@
 //!
 //! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off grows to. And
 //! never just when the others do: an API server that comes back must not be met by all of them at once.
-
 //!
 //! A word or a field that this version does not know ends no watch: see [`watcher`].
 

@@ -2,9 +2,12 @@
 //!
 //! Left out: transactional ids, until the transaction coordinator exists.
 
+use std::time::Duration;
+
 use ottla_wire::ErrorCode;
 use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
+use crate::env;
 use crate::handle::Context;
 use crate::reply::Reply;
 
@@ -14,6 +17,9 @@ pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION
 /// The same for people, where the answer has a place for it.
 pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. A producer with \
      enable.idempotence=true writes each record once without it.";
+
+/// How long a producer waits for the cluster to give this broker more ids: less than clients wait for any answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gives a fresh id with epoch 0; a producer without a transactional id that has one already gets another.
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
@@ -30,11 +36,16 @@ pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     }
     let handler = context.handler.clone();
     context.later(async move {
-        match handler.producer_ids.next().await {
+        let deadline = env::now() + PATIENCE;
+        let next = tokio::select! {
+            biased;
+            next = handler.producer_ids.next() => next.map_err(|refused| refused.code),
+            // As Kafka's broker answers while it waits for its controller: the producer asks again.
+            () = env::sleep_until(deadline) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+        };
+        match next {
             Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
-            Err(refused) => {
-                InitProducerIdResponse { error_code: refused.code, producer_epoch: -1, ..Default::default() }
-            }
+            Err(error_code) => InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() },
         }
     })
 }

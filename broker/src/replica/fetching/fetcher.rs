@@ -46,7 +46,7 @@ pub(super) struct Fetcher {
     unreached_since: Option<Instant>,
 }
 
-/// What the leader is told of as.
+/// What this fetcher has reported about its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     Heard,
