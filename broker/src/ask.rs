@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytestring::ByteString as Str;
-use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_rules::assignment::{Assignment, BrokerId};
 use ottla_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;

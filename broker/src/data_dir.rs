@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ottla_crds::assignment::BrokerId;
 use ottla_log::failure::Failure;
 use ottla_log::{DiskError, DiskResult, disk};
+use ottla_rules::assignment::BrokerId;
 
 pub use self::checked::{read_checked, write_checked};
 pub use self::identity::{Content, Decision, Identity, LeaseView, Surroundings, decide, is_of};
@@ -249,7 +249,7 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::Incarnation;
+    use ottla_rules::assignment::Incarnation;
 
     use ottla_log::failure;
 

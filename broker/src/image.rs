@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use bytestring::ByteString as Str;
 use ottla_config::{BrokerSettings, TopicSettings};
-pub use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
 use ottla_crds::names;
+pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
 use tokio::sync::watch;
 use uuid::Uuid;
 

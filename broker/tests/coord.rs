@@ -14,12 +14,12 @@ use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap, Whose};
 use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
-use ottla_crds::assignment::{Assignment, LiveBroker};
 use ottla_crds::{
     BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec,
     KafkaTopic, KafkaTopicSpec, change, names,
 };
 use ottla_local_api::{Server, Store};
+use ottla_rules::assignment::{Assignment, LiveBroker};
 use ottla_wire::ErrorCode;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;

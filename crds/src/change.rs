@@ -3,7 +3,7 @@
 //! Each entry is tested by partition number and partition epoch, so writers of different partitions of one object never
 //! disturb each other, and a writer that saw an older entry changes nothing.
 //!
-//! Always: what is written is what a transition of [`crate::assignment`] made of the very entry that was read; fields that this version does
+//! Always: what is written is what a transition of [`ottla_rules::assignment`] made of the very entry that was read; fields that this version does
 //! not know stay as they are.
 
 use kube::{
@@ -14,10 +14,8 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    KafkaAssignment,
-    assignment::{Age, Assignment},
-};
+use crate::KafkaAssignment;
+use ottla_rules::assignment::{Age, Assignment};
 
 /// Puts `next` in the place of the entries of the same partitions in `read`, and answers which partitions could not be written
 /// because their entry has changed since: read again and think again.

@@ -11,7 +11,9 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{assignment::Assignment, schema::ClusterRef};
+use ottla_rules::assignment::Assignment;
+
+use crate::schema::ClusterRef;
 
 /// How many partitions one object holds: few enough that a change is a small write, enough that 10,000 partitions are
 /// 160 objects to watch.

@@ -11,11 +11,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assignment::BrokerId,
     kafka_topic::DeletionPolicy,
     pod_template::{PodTemplate, Resources},
     schema,
 };
+use ottla_rules::assignment::BrokerId;
 
 /// A Kafka cluster.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

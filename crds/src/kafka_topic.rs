@@ -10,10 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    assignment::{BrokerId, RecoveryOrder},
-    schema::{self, ClusterRef},
-};
+use crate::schema::{self, ClusterRef};
+use ottla_rules::assignment::{BrokerId, RecoveryOrder};
 
 /// A topic of a Kafka cluster.
 // An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in the status.

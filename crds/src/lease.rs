@@ -25,7 +25,9 @@ pub use door::at as answers_at;
 pub use hold::hold;
 pub use observe::{Sighting, Sightings, observe};
 
-use crate::{assignment::Incarnation, versions::SetBacks};
+use ottla_rules::assignment::Incarnation;
+
+use crate::versions::SetBacks;
 
 /// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take over.
 pub const DEADLINE: Duration = Duration::from_secs(4);

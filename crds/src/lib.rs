@@ -1,10 +1,9 @@
-//! The contract between operator and brokers: resource types, their transitions, placement, leases.
+//! The contract between operator and brokers: resource types, how they are written, leases. What a partition's
+//! assignment may become is decided by `ottla_rules`, which knows no Kubernetes.
 //!
 //! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and what became of it
 //! - [`KafkaAssignment`]: who holds, leads and is in sync with partitions
-//! - [`assignment`]: one partition's assignment and its only transitions
 //! - [`change`]: how operator and brokers write it
-//! - [`plan`]: placement and election: values in, values out
 //! - [`lease`]: who is there, and who may act
 //! - [`watch`]: how long watches live, and when one that broke begins anew
 //! - [`counted`]: a client that counts its writes
@@ -12,7 +11,6 @@
 //! - [`broker_file`]: what a broker on Kubernetes is told by the operator
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
-pub mod assignment;
 pub mod broker_file;
 pub mod change;
 mod counted;
@@ -21,7 +19,6 @@ mod kafka_cluster;
 mod kafka_topic;
 pub mod lease;
 pub mod names;
-pub mod plan;
 mod pod_template;
 mod schema;
 pub mod versions;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use crate::assignment::BrokerId;
+use ottla_rules::assignment::BrokerId;
 
 /// The label with the cluster's name, on every object that belongs to one.
 pub const CLUSTER_LABEL: &str = "ottla.io/cluster";

@@ -2,12 +2,9 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 use kube::{Api, api::PostParams};
-use ottla_crds::{
-    ClusterRef, KafkaAssignment, KafkaAssignmentSpec,
-    assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker},
-    change,
-};
+use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec, change};
 use ottla_local_api::{Server, Store};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 
 fn live(brokers: &[i32]) -> Live {
     let broker = |id: &i32| (BrokerId(*id), LiveBroker { incarnation: Incarnation(1), draining: false });

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::BrokerSettings;
-use ottla_crds::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use uuid::Uuid;
 
 use self::platform::Platform;

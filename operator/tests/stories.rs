@@ -7,10 +7,10 @@ mod world;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use ottla_crds::assignment::{BrokerId, Incarnation};
 use ottla_crds::lease::EXPIRE;
 use ottla_crds::{BrokerState, DeletionPolicy, KafkaAssignment, KafkaTopic};
 use ottla_operator::acting::Acting;
+use ottla_rules::assignment::{BrokerId, Incarnation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ottla_broker::ask::{Ask, Refused, Swap};
-use ottla_crds::assignment::{Assignment, RecoveryReport};
+use ottla_rules::assignment::{Assignment, RecoveryReport};
 use ottla_wire::ErrorCode;
 use tokio::sync::oneshot;
 

@@ -1,7 +1,7 @@
 //! The entries in the API server, and the operators that change them.
 
-use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryReport};
-use ottla_crds::plan::election::elect;
+use ottla_rules::assignment::{Assignment, BrokerId, Live, RecoveryReport};
+use ottla_rules::plan::election::elect;
 
 use crate::random::Random;
 

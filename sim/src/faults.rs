@@ -245,7 +245,7 @@ impl World {
     }
 
     fn is_last_standing(&self, at: usize) -> bool {
-        let there = |id: ottla_crds::assignment::BrokerId| self.nodes[id.0 as usize].truth().is_some();
+        let there = |id: ottla_rules::assignment::BrokerId| self.nodes[id.0 as usize].truth().is_some();
         (0..ENTRIES).any(|partition| {
             let isr = &self.api.entry(partition).isr;
             let is_member = isr.iter().any(|member| member.broker == self.nodes[at].id);
@@ -255,7 +255,7 @@ impl World {
 
     /// Whether enough content is left when that of node `at` is gone.
     pub(crate) fn may_lose_content(&self, at: usize) -> bool {
-        let valid = |member: &ottla_crds::assignment::IsrMember| {
+        let valid = |member: &ottla_rules::assignment::IsrMember| {
             let node = &self.nodes[member.broker.0 as usize];
             node.incarnation == member.incarnation && !node.is_doomed()
         };

@@ -6,7 +6,7 @@
 //! **What is real**: a broker's rooms as the program puts them together (`ottla_broker::broker::Rooms`): request handlers, group
 //! coordinators, replicas, followers' fetchers, changes of the ISR, flushes, retention, compaction, checkpoints, give-way; their logs
 //! with files and recovery (`ottla_log`); the data directory's identity and the decision on its incarnation (`data_dir`,
-//! `coord::session`); every transition of an assignment, the operator's decision ([`ottla_crds::plan`]).
+//! `coord::session`); every transition of an assignment, the operator's decision ([`ottla_rules::plan`]).
 //!
 //! **What is simulated**: the network (connections that keep the order of bytes, at any pace, stall and break), the API server (entries
 //! under compare-and-swap; writes land late, twice or never, also those of processes that are gone; views lag), clocks (each process has

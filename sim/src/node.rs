@@ -13,8 +13,8 @@ use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
 use ottla_broker::image::{Broker, ClusterImage, Endpoint, Me, Topic};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Partition;
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 use ottla_crds::lease::BrokerSession;
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 
 use crate::disk::{Disk, Trouble};
 use crate::process::{Beginning, Process};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_broker::image::{CONSUMER_OFFSETS, Topic};
 use ottla_config::{BrokerSettings, TopicSettings};
-use ottla_crds::assignment::{Assignment, BrokerId};
+use ottla_rules::assignment::{Assignment, BrokerId};
 use uuid::Uuid;
 
 /// The topic that producers write to.

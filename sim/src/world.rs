@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use ottla_history::{Checker, Report};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use ottla_crds::assignment::BrokerId;
 use ottla_log::DiskError;
+use ottla_rules::assignment::BrokerId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 

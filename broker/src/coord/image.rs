@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytestring::ByteString as Str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::{BrokerSettings, TopicSettings};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{BrokerState, BrokerStatus, KafkaAssignment, KafkaTopic};
+use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
 use super::known::Known;
@@ -121,8 +121,8 @@ fn broker(status: &BrokerStatus) -> Broker {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::LiveBroker;
     use ottla_crds::{Brokers, KafkaAssignmentSpec, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus};
+    use ottla_rules::assignment::LiveBroker;
 
     use super::*;
     use crate::image::Incarnation;

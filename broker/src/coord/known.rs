@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use ottla_crds::assignment::{Age, BrokerId};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_rules::assignment::{Age, BrokerId};
 use serde::{Deserialize, Serialize};
 
 /// What is known, by the objects' names.
@@ -341,7 +341,7 @@ pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaAssignmentSpec;
-    use ottla_crds::assignment::Assignment;
+    use ottla_rules::assignment::Assignment;
     use uuid::Uuid;
 
     use super::*;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaTopicSpec};
+use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
 use super::copy::Copy;
@@ -170,8 +170,8 @@ fn metadata_again(metadata: &ObjectMeta) -> ObjectMeta {
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
-    use ottla_crds::assignment::{Assignment, Incarnation, IsrMember};
     use ottla_crds::{Brokers, KafkaAssignmentSpec};
+    use ottla_rules::assignment::{Assignment, Incarnation, IsrMember};
 
     use super::*;
 

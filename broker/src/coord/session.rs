@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use ottla_crds::assignment::{BrokerId, Incarnation};
 use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
 use ottla_crds::versions::SetBacks;
 use ottla_crds::{Endpoint, names};
+use ottla_rules::assignment::{BrokerId, Incarnation};
 use tokio::sync::watch;
 use tokio::time::timeout;
 

@@ -1,6 +1,6 @@
 //! What a directory's content is called, and whether a start may go on calling it so: values in, values out.
 
-use ottla_crds::assignment::Incarnation;
+use ottla_rules::assignment::Incarnation;
 use serde::{Deserialize, Serialize};
 
 /// What a directory's content is called, and the start that last used it.

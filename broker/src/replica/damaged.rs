@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use ottla_crds::assignment::Remedy;
 use ottla_log::folder::partition_name;
 use ottla_log::{DiskResult, put_aside_from};
+use ottla_rules::assignment::Remedy;
 use tokio::sync::oneshot;
 
 use super::proposal::Proposal;

@@ -10,8 +10,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ottla_crds::assignment::Age;
 use ottla_log::disk;
+use ottla_rules::assignment::Age;
 
 use crate::image::Assignment;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use ottla_broker::image::{BrokerId, Incarnation};
-use ottla_crds::assignment::{Live, LiveBroker};
+use ottla_rules::assignment::{Live, LiveBroker};
 
 use crate::cluster::{Cluster, life, member, until};
 

@@ -1,6 +1,6 @@
 //! What may happen next.
 
-use ottla_crds::assignment::BrokerId;
+use ottla_rules::assignment::BrokerId;
 
 use crate::Protocol;
 use crate::state::State;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_crds::assignment::{
+use ottla_rules::assignment::{
     Assignment, BrokerId, Follower, Leader, Position, RecoveryReport, Remedy, high_watermark, maximal_isr,
 };
 

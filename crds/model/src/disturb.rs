@@ -1,6 +1,6 @@
 //! What happens to brokers and topics: restarts, crashes, drains, settings.
 
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation};
 
 use crate::Protocol;
 use crate::mutant::Mutant;

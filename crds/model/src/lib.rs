@@ -1,7 +1,7 @@
 //! The coordination of one partition, model-checked: every interleaving of operators, brokers and faults within bounds.
 //!
-//! What decides is the product's own code: [`ottla_crds::assignment`] (elections, the ISR's changes, the high watermark,
-//! reassignment, recovery) and [`ottla_crds::plan`]. What is modelled is the world around it: brokers' logs, fetches on their
+//! What decides is the product's own code: [`ottla_rules::assignment`] (elections, the ISR's changes, the high watermark,
+//! reassignment, recovery) and [`ottla_rules::plan`]. What is modelled is the world around it: brokers' logs, fetches on their
 //! way, ISR writes that land late or never, brokers that restart with or without their content, views that lag behind,
 //! operators that are wrong about who is there.
 //!

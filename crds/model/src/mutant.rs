@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, IsrMember, Live, RecoveryReport};
+use ottla_rules::assignment::{Assignment, IsrMember, Live, RecoveryReport};
 
 use crate::scenario::{Bounds, CALM};
 

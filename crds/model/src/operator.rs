@@ -4,8 +4,8 @@
 use std::slice;
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, BrokerId, Live, RecoveryOrder};
-use ottla_crds::plan::election::{elect, obey};
+use ottla_rules::assignment::{Assignment, BrokerId, Live, RecoveryOrder};
+use ottla_rules::plan::election::{elect, obey};
 
 use crate::Protocol;
 use crate::mutant::{self, Mutant};

@@ -1,6 +1,6 @@
 //! What must always hold, and what must be seen to happen.
 
-use ottla_crds::assignment::BrokerId;
+use ottla_rules::assignment::BrokerId;
 use stateright::{Expectation, Property};
 
 use crate::Protocol;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, Position, RecoveryOrder};
+use ottla_rules::assignment::{
+    Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, Position, RecoveryOrder,
+};
 
 use crate::scenario::{Bounds, Used};
 

@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{DeletionPolicy, KafkaCluster, names};
+use ottla_rules::assignment::BrokerId;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 

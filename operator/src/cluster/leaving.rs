@@ -5,8 +5,8 @@
 
 use kube::Client;
 use kube::api::{Api, ListParams};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{KafkaAssignment, names};
+use ottla_rules::assignment::BrokerId;
 use tokio::time::Duration;
 
 use super::apply::Failed;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{BrokerStatus, Endpoint, ListenerStatus, ListenerType, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::read::Read;
 use super::validate::{Listener, ValidatedCluster};

@@ -2,8 +2,8 @@
 //! their image, crash, or run with what the spec said before. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::names;
+use ottla_rules::assignment::BrokerId;
 
 use super::read::Read;
 use super::validate::ValidatedCluster;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::assignment::BrokerId;
+use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, Instant};
 
 /// How long a broker is waited for that never came.

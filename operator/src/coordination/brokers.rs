@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::assignment::{BrokerId, LiveBroker};
 use ottla_crds::lease::{BrokerSession, Sight, Sighting, Sightings};
 use ottla_crds::{KafkaCluster, names};
+use ottla_rules::assignment::{BrokerId, LiveBroker};
 
 use super::liveness::pings::{Heard, Target};
 use super::liveness::{Evidence, Missed, Ping, Pod, alive, pods};
@@ -202,7 +202,7 @@ mod tests {
                 pods: None,
                 platform: None,
             };
-            let live = LiveBroker { incarnation: ottla_crds::assignment::Incarnation(1), draining: false };
+            let live = LiveBroker { incarnation: ottla_rules::assignment::Incarnation(1), draining: false };
             let there = |live| Broker { live, ..Broker::default() };
             let brokers = [(BrokerId(0), there(is_there.then_some(live))), (BrokerId(1), there(Some(live)))].into();
             assert_eq!(observed.held_back(&brokers), expected, "{story}");

@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::lease::Sight;
+use ottla_rules::assignment::BrokerId;
 
 use self::pings::Heard;
 

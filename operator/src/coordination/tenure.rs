@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::assignment::{BrokerId, Incarnation};
+use ottla_rules::assignment::{BrokerId, Incarnation};
 use tokio::time::{Duration, Instant};
 
 use crate::plan::Broker;
@@ -42,7 +42,7 @@ impl Tenure {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::LiveBroker;
+    use ottla_rules::assignment::LiveBroker;
 
     use super::*;
 

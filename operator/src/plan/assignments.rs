@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_crds::KafkaAssignment;
-use ottla_crds::assignment::{Assignment, BrokerId};
-use ottla_crds::plan::election::{elect, obey};
+use ottla_rules::assignment::{Assignment, BrokerId};
+use ottla_rules::plan::election::{elect, obey};
 use uuid::Uuid;
 
 use super::condition::named;

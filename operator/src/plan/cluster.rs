@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
+use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};

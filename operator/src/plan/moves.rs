@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ottla_crds::assignment::{Assignment, BrokerId, Live};
-use ottla_crds::plan::placement::{self, Load, TooFewBrokers};
-use ottla_crds::plan::reassignment;
 use ottla_crds::{KafkaAssignment, KafkaTopicSpec, Placement};
+use ottla_rules::assignment::{Assignment, BrokerId, Live};
+use ottla_rules::plan::placement::{self, Load, TooFewBrokers};
+use ottla_rules::plan::reassignment;
 
 use super::{Step, World};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{Endpoint, ListenerStatus};
+use ottla_rules::assignment::BrokerId;
 
 /// A cluster's brokers as Kubernetes shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

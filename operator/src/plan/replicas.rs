@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryOrder, Refusal};
-use ottla_crds::plan::election;
 use ottla_crds::{KafkaTopic, Recovery};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryOrder, Refusal};
+use ottla_rules::plan::election;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -194,7 +194,7 @@ fn shortened(mut sentences: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::assignment::{IsrMember, LiveBroker, RecoveryReport};
+    use ottla_rules::assignment::{IsrMember, LiveBroker, RecoveryReport};
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use ottla_crds::assignment::Incarnation;
 use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement};
+use ottla_rules::assignment::Incarnation;
 
 use super::platform::Obstacle;
 use super::*;

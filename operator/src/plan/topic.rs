@@ -11,12 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use ottla_config::BrokerSettings;
-use ottla_crds::assignment::{Assignment, BrokerId, Live};
-use ottla_crds::plan::placement;
 use ottla_crds::{
     BrokerStatus, ClusterRef, DeletionPolicy, KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic,
     KafkaTopicStatus, PARTITIONS_PER_OBJECT, Placement, names,
 };
+use ottla_rules::assignment::{Assignment, BrokerId, Live};
+use ottla_rules::plan::placement;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named, ranges};

@@ -10,7 +10,6 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
 use ottla_crds::lease::{self, BrokerSession, Claim, Observed, Pace};
 use ottla_crds::{
     Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
@@ -19,6 +18,7 @@ use ottla_crds::{
 use ottla_local_api::{Faults, Server, Store};
 use ottla_operator::acting::Acting;
 use ottla_operator::plan::platform::Platform;
+use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
-use ottla_crds::assignment::{BrokerId, IsrMember, RecoveryOrder};
 use ottla_crds::{KafkaTopic, Recovery};
+use ottla_rules::assignment::{BrokerId, IsrMember, RecoveryOrder};
 use serde_json::Value;
 
 use super::broker::GRACE;

@@ -13,7 +13,7 @@ use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::drain;
 use ottla_broker::image::{ClusterImage, Topic, Topics};
 use ottla_crds::Endpoint;
-use ottla_crds::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
+use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;

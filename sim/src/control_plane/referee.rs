@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use ottla_crds::KafkaAssignment;
-use ottla_crds::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
 use uuid::Uuid;
 
 /// A topic's id and a partition's number.

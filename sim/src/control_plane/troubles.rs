@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{KafkaAssignment, KafkaTopic, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::broker::port;
 use super::door::Away;

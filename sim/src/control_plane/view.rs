@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use ottla_crds::assignment::{Assignment, BrokerId};
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_rules::assignment::{Assignment, BrokerId};
 
 use super::referee::Partition;
 

@@ -1,7 +1,7 @@
 //! The broker's own word in assignments: what it still has, what it no longer has.
 
-use ottla_crds::assignment::{Age, Assignment, RecoveryReport, Refusal};
 use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
+use ottla_rules::assignment::{Age, Assignment, RecoveryReport, Refusal};
 use uuid::Uuid;
 
 use super::{Desk, Failed};

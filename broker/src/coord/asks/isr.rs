@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use ottla_crds::assignment::Assignment;
 use ottla_crds::change::why;
 use ottla_crds::{PARTITIONS_PER_OBJECT, change};
+use ottla_rules::assignment::Assignment;
 use parking_lot::Mutex;
 use uuid::Uuid;
 

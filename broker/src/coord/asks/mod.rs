@@ -17,9 +17,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::{Api, Client};
-use ottla_crds::assignment::RecoveryReport;
 use ottla_crds::change::why;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_rules::assignment::RecoveryReport;
 use ottla_wire::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, watch};
 

@@ -1,12 +1,12 @@
 //! What a leader knows of its followers, and what follows from it: the high watermark, who is in sync, who should be.
 //!
-//! Values in, values out; the rules themselves are `ottla_crds::assignment`'s. Always: a change of the ISR that was asked for
+//! Values in, values out; the rules themselves are `ottla_rules::assignment`'s. Always: a change of the ISR that was asked for
 //! counts (the maximal ISR) until an image shows what became of it; no time-out takes it back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_crds::assignment::{self as rules, Follower, Leader, Position, maximal_isr};
+use ottla_rules::assignment::{self as rules, Follower, Leader, Position, maximal_isr};
 
 use crate::env::Instant;
 use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ottla_config::TopicSettings;
-use ottla_crds::assignment::{Age, Epochs};
 use ottla_log::{DiskError, DiskResult};
+use ottla_rules::assignment::{Age, Epochs};
 
 use super::following::Following;
 use super::leadership::{Leadership, Surroundings};

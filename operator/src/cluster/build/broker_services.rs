@@ -1,8 +1,8 @@
 //! One Service per broker and listener, where its type needs one: clients must reach the very broker that leads a partition.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{ListenerType, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::headless_service::listener_port;
 use super::{metadata, pod_selector};

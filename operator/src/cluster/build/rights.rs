@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{GROUP, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::metadata;
 use crate::cluster::validate::ValidatedCluster;

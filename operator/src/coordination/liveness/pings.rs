@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use ottla_crds::assignment::BrokerId;
+use ottla_rules::assignment::BrokerId;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::{Chunk, Str, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -15,8 +15,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::assignment::BrokerId;
 use ottla_crds::{names, watch};
+use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, sleep};
 
 use super::Pod;

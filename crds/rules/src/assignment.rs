@@ -25,7 +25,6 @@ mod recovery;
 
 use std::{collections::BTreeMap, fmt};
 
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,28 +67,16 @@ pub struct IsrMember {
 }
 
 /// One partition's entry in a `KafkaAssignment`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[x_kube(
-    validation = (
-        "self.partitionEpoch >= oldSelf.partitionEpoch && self.leaderEpoch >= oldSelf.leaderEpoch",
-        "an entry can not vanish, nor its epochs fall"
-    ),
-    validation = (
-        "self.leaderEpoch > oldSelf.leaderEpoch \
-         || (has(self.leader) ? self.leader : -1) == (has(oldSelf.leader) ? oldSelf.leader : -1)",
-        "a leader can not change without its epoch"
-    ),
-    validation = (
-        "self.leaderEpoch > oldSelf.leaderEpoch || oldSelf.replicas.all(b, b in self.replicas)",
-        "a replica can not leave without a new leader epoch"
-    ),
-    validation = (
-        "(!has(self.leader) || self.leader in self.replicas) && self.isr.all(m, m.broker in self.replicas) \
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "self.partitionEpoch >= oldSelf.partitionEpoch && self.leaderEpoch >= oldSelf.leaderEpoch", "message": "an entry can not vanish, nor its epochs fall" },
+    { "rule": "self.leaderEpoch > oldSelf.leaderEpoch \
+         || (has(self.leader) ? self.leader : -1) == (has(oldSelf.leader) ? oldSelf.leader : -1)", "message": "a leader can not change without its epoch" },
+    { "rule": "self.leaderEpoch > oldSelf.leaderEpoch || oldSelf.replicas.all(b, b in self.replicas)", "message": "a replica can not leave without a new leader epoch" },
+    { "rule": "(!has(self.leader) || self.leader in self.replicas) && self.isr.all(m, m.broker in self.replicas) \
          && (!has(self.adding) || self.adding.all(b, b in self.replicas)) \
-         && (!has(self.removing) || self.removing.all(b, b in self.replicas))",
-        "leader, isr, adding and removing must be among the replicas"
-    )
-)]
+         && (!has(self.removing) || self.removing.all(b, b in self.replicas))", "message": "leader, isr, adding and removing must be among the replicas" },
+]))]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// The partition's number within its topic, from 0.

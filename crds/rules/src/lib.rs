@@ -1,0 +1,8 @@
+//! The rules of coordination: what one partition's assignment may become, and what it should become. Values in, values
+//! out: no Kubernetes client, clock or randomness. Operator, brokers, the model check and the simulation all use these.
+//!
+//! - [`assignment`]: one partition's assignment and its only transitions
+//! - [`plan`]: placement, election, reassignment
+
+pub mod assignment;
+pub mod plan;
