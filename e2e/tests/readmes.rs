@@ -27,6 +27,11 @@ enum How {
 }
 
 const CLUSTER: &str = "e2e/tests/cluster/main.rs";
+const INSTALL: &str = "e2e/tests/cluster/install.rs";
+const GUARDS: &str = "e2e/tests/cluster/guards.rs";
+const SCALE: &str = "e2e/tests/cluster/scale.rs";
+const X_CHAOS: &str = "e2e/tests/cluster/x_chaos.rs";
+const OPTIONS: &str = "broker/standalone/src/options.rs";
 
 /// README, the beginning of its command, and how that is proved.
 const ROWS: &[(&str, &str, How)] = &[
@@ -36,9 +41,53 @@ const ROWS: &[(&str, &str, How)] = &[
     ("README.md", "kubectl --server http://127.0.0.1:9080 get kafkatopics", Run(kubectl)),
     ("README.md", "kind create cluster", ByHand),
     ("README.md", "docker build -t ottla:0.1.0 . && kind load docker-image ottla:0.1.0", Run(image_is_this_version)),
-    ("README.md", "helm install ottla-crds charts/ottla-crds && helm install ottla charts/ottla --wait", Run(helm)),
-    ("README.md", "kubectl apply -f charts/ottla/examples/quick-start.yaml &&", Run(dry_run)),
+    ("README.md", "helm install ottla-crds charts/ottla-crds --namespace", Run(helm)),
+    ("README.md", "helm install ottla charts/ottla --namespace", Run(helm)),
+    ("README.md", "kubectl create namespace kafka && kubectl config set-context", ByHand),
+    ("README.md", "kubectl apply -f charts/ottla/examples/kind.yaml &&", Run(dry_run)),
+    ("README.md", "kubectl get ottla ", TypedBy("charts/ottla/templates/NOTES.txt", "kubectl get ottla")),
     ("README.md", "kubectl exec quick-broker-0 -- ottla check --bootstrap quick-bootstrap:9092", Run(check)),
+    (
+        "README.md",
+        "servers=$(kubectl get kafkacluster quick",
+        TypedBy(INSTALL, "{.status.listeners[1].bootstrapServers}"),
+    ),
+    ("README.md", "echo 'BOS:delayed' | kcat", Run(kcat)),
+    ("README.md", "kcat -b $servers -t hello -K: -C -e -q", Run(kcat)),
+    ("README.md", "kubectl get kafkacluster quick -o jsonpath=", TypedBy(GUARDS, ".status.conditions[?(@.type==")),
+    ("README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
+    ("README.md", "kubectl patch kafkacluster quick --type merge", Run(patch)),
+    ("README.md", "kubectl delete pod quick-broker-0", TypedBy(GUARDS, "delete pod kafka-broker-0")),
+    ("README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
+    ("README.md", "helm uninstall ottla ", TypedBy(X_CHAOS, "uninstall ottla-crds")),
+    ("operator/README.md", "helm install ottla-crds charts/ottla-crds --namespace", Run(helm)),
+    ("operator/README.md", "helm install ottla charts/ottla --namespace", Run(helm)),
+    ("operator/README.md", "helm test ottla --namespace", TypedBy(INSTALL, "test ottla --namespace")),
+    ("operator/README.md", "kubectl apply -f charts/ottla/examples/quick-start.yaml", Run(dry_run)),
+    ("operator/README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
+    ("operator/README.md", "helm upgrade ottla charts/ottla", Run(helm)),
+    ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
+    ("operator/README.md", "kubectl delete pod prod-broker-0", TypedBy(GUARDS, "delete pod kafka-broker-0")),
+    ("operator/README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
+    ("operator/README.md", "helm uninstall ottla ", ByHand),
+    ("operator/README.md", "helm uninstall ottla-crds", TypedBy(X_CHAOS, "uninstall ottla-crds")),
+    ("operator/README.md", "kubectl delete crd kafkaclusters.ottla.io", ByHand),
+    (
+        "operator/README.md",
+        "kubectl scale kafkacluster prod --replicas=5",
+        TypedBy(SCALE, "scale okc/kafka --replicas=5"),
+    ),
+    ("operator/README.md", "kubectl delete pvc data-prod-broker-1 --wait=false", ByHand),
+    (
+        "operator/README.md",
+        "for pod in $(kubectl get pod",
+        TypedBy(OPTIONS, "do kubectl exec $pod -- ottla objects; done > copies"),
+    ),
+    (
+        "operator/README.md",
+        "kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -",
+        TypedBy(OPTIONS, "kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -"),
+    ),
     ("e2e/README.md", "e2e/get", TypedBy(".ci/run", "e2e/get")),
     ("e2e/README.md", "cargo test -p ottla-e2e --features librdkafka", Cargo("")),
     ("e2e/README.md", "OTTLA_E2E=kafka cargo test", Cargo("")),
@@ -71,7 +120,7 @@ const ROWS: &[(&str, &str, How)] = &[
     ),
 ];
 
-const READMES: [&str; 4] = ["README.md", "e2e/README.md", "sim/README.md", "e2e/bench/README.md"];
+const READMES: [&str; 5] = ["README.md", "operator/README.md", "e2e/README.md", "sim/README.md", "e2e/bench/README.md"];
 
 #[test]
 fn every_command_of_every_readme_does_what_it_says() -> Result<()> {
@@ -94,7 +143,7 @@ fn every_command_of_every_readme_does_what_it_says() -> Result<()> {
 }
 
 #[test]
-fn commands_are_what_is_indented_or_fenced() {
+fn commands_are_what_is_indented_or_fenced_and_a_console_also_shows_output() {
     let text = "\
 Words:
 
@@ -104,26 +153,36 @@ Words:
 ```sh
 $ three
 ```
+
+```console
+$ four   # why
+what it prints
+
+    more of it
+$ five
+```
 - a list
     that goes on
 
 | a | table |
 ";
-    assert_eq!(commands(text), ["one --a", "two", "three"]);
+    assert_eq!(commands(text), ["one --a", "two", "three", "four", "five"]);
 }
 
-/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments.
+/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments. In a `console` only the
+/// lines that begin with `$ `: the others are output.
 fn commands(text: &str) -> Vec<String> {
-    let (mut found, mut fenced, mut block, mut empty_before) = (Vec::new(), false, false, true);
+    let (mut found, mut fenced, mut block, mut empty_before) = (Vec::new(), None, false, true);
     for line in text.lines() {
-        if line.starts_with("```") {
-            fenced = !fenced;
+        if let Some(language) = line.strip_prefix("```") {
+            fenced = fenced.is_none().then_some(language);
             continue;
         }
         let indented = line.starts_with("    ");
-        block = indented && (block || empty_before);
+        block = fenced.is_none() && indented && (block || empty_before);
         empty_before = line.trim().is_empty();
-        if (fenced || block) && !empty_before {
+        let is_output = fenced == Some("console") && !line.starts_with("$ ");
+        if (fenced.is_some() || block) && !empty_before && !is_output {
             let command = line.split(" # ").next().unwrap_or(line).trim();
             found.push(command.strip_prefix("$ ").unwrap_or(command).to_owned());
         }
@@ -214,9 +273,36 @@ fn dry_run(command: &str) -> Result<()> {
     let laptop = Laptop::start()?;
     let server = ["--server", &laptop.api, "create", "--dry-run=server", "--validate=false", "-f"];
     let said = succeed(kubectl_program()?.args(server).arg(root().join(manifest)))?;
-    let waited_for =
-        command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/")).context("a cluster")?;
+    let waited_for = command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/")).unwrap_or("quick");
     ensure!(said.contains(&format!("/{waited_for} ")), "{manifest} makes no {waited_for}: {said}");
+    Ok(())
+}
+
+/// On the cluster of this test's API, which admits the patch and writes nothing.
+fn patch(command: &str) -> Result<()> {
+    if !met(&[Need::Program("kubectl")]) {
+        return Ok(());
+    }
+    let laptop = Laptop::start()?;
+    let command = command.replace("kafkacluster quick", "kafkacluster laptop");
+    let command = command.replace("kafkacluster prod", "kafkacluster laptop");
+    let (_, arguments) = command.split_once("kubectl ").context("kubectl's arguments")?;
+    let kubectl = program("kubectl").context("kubectl is here")?;
+    let line = format!("'{}' --server {} {arguments} --dry-run=server", kubectl.display(), laptop.api);
+    let said = succeed(Command::new("bash").args(["-c", &line]))?;
+    ensure!(said.contains("patched"), "{said}");
+    Ok(())
+}
+
+/// With a broker of this test's: what one command produces, another consumes.
+fn kcat(command: &str) -> Result<()> {
+    if !met(&[Need::Program("kcat")]) {
+        return Ok(());
+    }
+    let bootstrap = Target::shared().bootstrap();
+    let said = succeed(Command::new("bash").args(["-c", command]).env("servers", bootstrap))?;
+    let expected = if command.contains(" -C ") { "BOS:delayed\n" } else { "" };
+    ensure!(said == expected, "{said}");
     Ok(())
 }
 

@@ -96,7 +96,7 @@ impl Installation {
 
     async fn tell(&self, object: &KafkaCluster, named: &str) {
         let note = format!(
-            "the operator in the namespace {named} operates this cluster; the one in {} leaves it alone",
+            "the operator in the namespace {named} operates this cluster; the operator in the namespace {} waits",
             self.namespace
         );
         tracing::warn!(cluster = object.metadata.name, "{note}");

@@ -42,12 +42,14 @@ fn the_readmes_quick_start_ends_with_a_consumed_record() -> Result<()> {
     let Some(bed) = Bed::get()? else { return Ok(()) };
     let readme = std::fs::read_to_string(charts().join("../README.md"))?;
     let check = "exec quick-broker-0 -- ottla check --bootstrap quick-bootstrap:9092";
-    ensure!(readme.contains(&format!("    kubectl {check}\n")), "README shows another command than {check}");
+    ensure!(readme.contains(&format!("$ kubectl {check}\n")), "README shows another command than {check}");
     let namespace = Namespace::new(&bed, "quick")?;
-    namespace.apply(&std::fs::read_to_string(charts().join("ottla/examples/quick-start.yaml"))?)?;
+    namespace.apply(&std::fs::read_to_string(charts().join("ottla/examples/kind.yaml"))?)?;
     namespace.ready("kafkacluster/quick", "Ready")?;
     let said = namespace.kubectl(check)?;
     ensure!(said.contains("consumed it"), "{said}");
+    let outside = namespace.kubectl("get kafkacluster quick -o jsonpath={.status.listeners[1].bootstrapServers}")?;
+    ensure!(outside.split(',').count() == 3, "one address outside for each broker: {outside}");
     Ok(())
 }
 

@@ -83,8 +83,8 @@ pub async fn apply(
 
 fn impossible(claim: &str, wanted: &str, has: &str, why: &str) -> Obstacle {
     let message = format!(
-        "the claim {claim} asks for {has} and can not ask for {wanted}: {why}. Brokers go on with what they have; set \
-         spec.brokers.storage.size back to {has}, or let the storage class have allowVolumeExpansion"
+        "the claim {claim} asks for {has} and can not ask for {wanted}: {why}. Brokers keep the volumes that they \
+         have; set spec.brokers.storage.size back to {has}, or allowVolumeExpansion in the StorageClass to true"
     );
     Obstacle::new("ResizeImpossible", message)
 }
@@ -141,7 +141,7 @@ pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Res
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(source) => return Err(Failed::new("keep or give up", "PersistentVolumeClaim", name, source)),
+            Err(source) => return Err(Failed::new("set the owner of", "PersistentVolumeClaim", name, source)),
         }
     }
     Ok(())

@@ -57,13 +57,16 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
     }
     let namespace = object.namespace().unwrap_or_default();
     let (reason, note) = if definition_is_ending(shared, object).await? {
-        ("BrokersLeft", "the definition of KafkaClusters is being deleted: brokers go on, and their volumes stay")
+        (
+            "BrokersLeft",
+            "the definition of KafkaClusters is being deleted: brokers keep serving, and their volumes stay",
+        )
     } else {
         for (key, live) in read.live.iter().rev() {
             if key.0 == Kind::StatefulSet {
                 if !tell_policy(shared, object, &key.1).await? {
                     let message =
-                        "the StatefulSet's controller has not taken note yet of whether volumes go with the set";
+                        "the StatefulSet controller has not observed yet whether the volumes are deleted with the set";
                     return Ok(Some(Obstacle::new("Ending", message)));
                 }
                 claims::follow(&shared.client, object, read).await?;
@@ -92,8 +95,8 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
 /// A claim goes when its pod has stopped. One that stays needs a person: there is nobody else who may delete it.
 fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
     let message = format!(
-        "the cluster goes when the claims of its volumes are deleted, which takes until their pods have stopped; if they stay: \
-         kubectl delete pvc -n {namespace} {}",
+        "the KafkaCluster is deleted after the claims of its volumes, which wait until their pods have stopped; if \
+         claims stay: kubectl delete pvc -n {namespace} {}",
         claims.join(" ")
     );
     Obstacle::new("VolumesLeft", message)

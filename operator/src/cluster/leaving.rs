@@ -52,11 +52,11 @@ fn held(cluster: &ValidatedCluster, objects: &[KafkaAssignment], present: i32) -
     let Some(highest) = held.iter().max() else { return (wanted, None) };
     let holds = held.iter().filter(|id| *id == highest).count();
     let message = format!(
-        "spec.brokers.replicas is {wanted}, and {} {} when no partition is on {}: broker {highest} holds {holds} replicas. Move them with \
-         kafka-reassign-partitions, or set spec.brokers.replicas to {}",
+        "spec.brokers.replicas is {wanted}, and {} {} no replica: broker {highest} holds {holds} replica{}. Move what \
+         it holds with kafka-reassign-partitions, or set spec.brokers.replicas to {}",
         named("broker", wanted..=*highest),
-        if *highest == wanted { "leaves" } else { "leave" },
-        if *highest == wanted { "it" } else { "them" },
+        if *highest == wanted { "leaves when it holds" } else { "leave when they hold" },
+        if holds == 1 { "" } else { "s" },
         highest + 1
     );
     (highest + 1, Some(Obstacle::new("BrokersLeaving", message)))

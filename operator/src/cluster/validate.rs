@@ -57,10 +57,10 @@ pub enum Invalid {
     #[error("brokers.storage is needed on Kubernetes: say how large each broker's volume is to be")]
     NoStorage,
     /// Brokers run without rights.
-    #[error("listeners: port {0} of {1} is below 1024, which brokers may not bind")]
+    #[error("listeners: brokers have no right to bind port {0} of {1}: set a port from 1024 on")]
     PrivilegedPort(i32, String),
     /// Only an object that was never admitted.
-    #[error("listeners: port {0} of {1} is no port")]
+    #[error("listeners: {0} of {1} is not a port: set a port from 1024 to 65535")]
     Port(i32, String),
     /// Only an object that was never admitted.
     #[error("listeners: one must be of type internal")]

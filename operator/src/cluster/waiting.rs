@@ -66,7 +66,8 @@ fn stuck(name: &str, container: &ContainerStatus) -> Option<(u8, Obstacle)> {
             let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
             let code = ended.map_or_else(String::new, |ended| format!(" with exit code {}", ended.exit_code));
             let why = ended.and_then(|ended| ended.message.as_deref()).unwrap_or("see its log");
-            let message = format!("pod {name} ended{code}, {} times: {why}", container.restart_count);
+            let times = if container.restart_count == 1 { "time" } else { "times" };
+            let message = format!("pod {name} ended{code}, {} {times}: {why}", container.restart_count);
             Some((1, Obstacle::new("BrokerCrashes", message)))
         }
         "ContainerCreating" | "PodInitializing" => None,

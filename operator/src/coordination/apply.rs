@@ -68,7 +68,7 @@ impl Writer {
             }
             Step::Bury { read, topic } => {
                 if *ending.get_or_try_init(|| self.definition_is_ending()).await? {
-                    let note = "the definition of KafkaTopics is being deleted: the topic goes on without its object";
+                    let note = "the definition of KafkaTopics is being deleted: brokers keep the topic and its records";
                     let news = News { warning: true, reason: "Retained".to_owned(), note: note.to_owned() };
                     self.release(topic, Some(&news)).await?;
                 } else {

@@ -65,17 +65,18 @@ impl Recovered {
         let mut written = self.partitions.iter().copied().filter(|partition| !stale.contains(partition)).peekable();
         written.peek()?;
         let written: Vec<i32> = written.collect();
-        let goes = if written.len() == 1 { "goes" } else { "go" };
+        let continues = if written.len() == 1 { "continues" } else { "continue" };
         let partitions = named("partition", written);
         let (reason, note) = if self.by_order {
             let note = format!(
-                "{partitions} {goes} on with the brokers that spec.recovery names: \
-                 records that only the missing ones have are given up"
+                "{partitions} {continues} with the brokers that spec.recovery names: \
+                 records that only the missing brokers hold are lost"
             );
             ("RecoveredByOrder", note)
         } else {
-            let note =
-                format!("no in-sync replica of {partitions} is whole: each goes on with the longest log that is left");
+            let note = format!(
+                "no in-sync replica of {partitions} is whole: each continues with the longest log that is left"
+            );
             ("Recovered", note)
         };
         Some(News { warning: true, reason: reason.to_owned(), note })

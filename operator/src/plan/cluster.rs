@@ -252,11 +252,11 @@ fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_th
             "Progressing",
             false,
             "Paused",
-            "spec.paused is true: the spec's last changes were not made",
+            "spec.paused is true: the last changes of the spec are not applied",
         );
     }
     if !applied {
-        return Verdict::new("Progressing", true, "Applying", "the spec's last change is being made");
+        return Verdict::new("Progressing", true, "Applying", "the operator is applying the last change of the spec");
     }
     if let Some(first) = platform.outdated.first() {
         let name = cluster.metadata.name.as_deref().unwrap_or_default();
@@ -283,8 +283,8 @@ fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_th
 
 fn paused(cluster: &KafkaCluster) -> Verdict {
     if cluster.spec.paused {
-        let message = "spec.paused is true: Kubernetes objects of the cluster are not changed, made again or removed; leaders are \
-                       elected and topics are created and deleted all the same";
+        let message = "spec.paused is true: the operator creates, changes and removes no Kubernetes objects of the \
+                       cluster, but still elects leaders, and creates and deletes topics";
         Verdict::new("Paused", true, "Paused", message)
     } else {
         Verdict::new("Paused", false, "NotPaused", "")

@@ -19,7 +19,7 @@ use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::placement;
 use uuid::Uuid;
 
-use super::condition::{self, Verdict, conditions, named, ranges};
+use super::condition::{self, Verdict, conditions, named};
 use super::moves::Moves;
 use super::replicas;
 use super::rules::{RuleBook, Rules};
@@ -70,7 +70,8 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
 pub fn let_go(world: &World) -> Vec<Step> {
     let ending = world.topics.iter().filter(|topic| topic.metadata.deletion_timestamp.is_some() && is_owned(topic));
     let release = |topic: &Arc<KafkaTopic>| {
-        let note = format!("the KafkaCluster {} is gone: records on its volumes stay", topic.spec.cluster_ref.name);
+        let cluster = &topic.spec.cluster_ref.name;
+        let note = format!("the KafkaCluster {cluster} no longer exists: records stay on the volumes that it has left");
         let news = News { warning: true, reason: "ClusterGone".to_owned(), note };
         Step::Release { topic: topic.clone(), unless: None, news: Some(news) }
     };
@@ -183,7 +184,8 @@ impl<'a> Plan<'a> {
             // Whoever deleted it sees it gone.
             DeletionPolicy::Delete => None,
             DeletionPolicy::Retain => {
-                let note = "the topic goes on without a KafkaTopic: make one of the same name to take it over";
+                let note =
+                    "brokers keep the topic and its records: to manage it again, create a KafkaTopic for its name";
                 Some(News { warning: false, reason: "Retained".to_owned(), note: note.to_owned() })
             }
         };
@@ -205,15 +207,15 @@ impl<'a> Plan<'a> {
             (0..wanted.max(self.known_partitions())).filter(|p| !self.entries.contains_key(p)).collect();
         let lost: Vec<i32> = missing.iter().copied().filter(|p| *p < self.known_partitions()).collect();
         if !lost.is_empty() {
-            return self.lost(&format!("partitions {} were assigned once", ranges(lost)));
+            return self.lost(&format!("the KafkaAssignments of {} are missing", named("partition", lost)));
         }
         if self.entries.is_empty() && self.world.misses(self.topic.topic_name()) {
-            return self.lost("brokers hold partitions of this topic");
+            return self.lost("brokers hold partitions of this topic, and its KafkaAssignments are missing");
         }
         if let (true, Some(other)) = (self.entries.is_empty(), self.colliding()) {
             let message = format!(
-                "the name collides with that of the topic {other}: they differ only in dots and underscores, which metrics do \
-                 not tell apart; set another spec.topicName or delete this KafkaTopic"
+                "the names of this topic and of the topic {other} differ only in dots and underscores, which metrics \
+                 do not tell apart: delete this KafkaTopic, and create one for another name"
             );
             return obstacle("NameCollision", message);
         }
@@ -241,8 +243,8 @@ impl<'a> Plan<'a> {
     fn lost<T>(&self, what: &str) -> Result<T, Obstacle> {
         let broker = names::broker(&self.topic.spec.cluster_ref.name, BrokerId(0));
         let message = format!(
-            "{what}, and no KafkaAssignment says where: brokers serve on as they last knew. How to put the KafkaAssignments back \
-             from the copies that brokers keep tells `kubectl exec {broker} -- ottla objects --help`"
+            "{what}: brokers serve by their own copies of them. To restore the KafkaAssignments from these copies, see \
+             `kubectl exec {broker} -- ottla objects --help`"
         );
         obstacle("AssignmentsMissing", message)
     }
@@ -434,7 +436,10 @@ fn without_a_part(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) ->
 
 fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Option<Step> {
     let generation = topic.metadata.generation;
-    let message = format!("the KafkaTopic {} is about the same topic and was there first", owner.name_any());
+    let message = format!(
+        "the KafkaTopic {} already has this topic, so this object has no effect: delete this object; the records stay",
+        owner.name_any()
+    );
     let verdicts = [
         Verdict::new("Ready", false, "Conflict", message.clone()),
         Verdict::new("Conflict", true, "OtherObject", message),
