@@ -31,7 +31,7 @@ const INSTALL: &str = "e2e/tests/cluster/install.rs";
 const GUARDS: &str = "e2e/tests/cluster/guards.rs";
 const SCALE: &str = "e2e/tests/cluster/scale.rs";
 const X_CHAOS: &str = "e2e/tests/cluster/x_chaos.rs";
-const OPTIONS: &str = "broker/standalone/src/options.rs";
+const OPTIONS: &str = "ottla/src/options.rs";
 
 /// README, the beginning of its command, and how that is proved.
 const ROWS: &[(&str, &str, How)] = &[
