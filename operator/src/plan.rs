@@ -72,6 +72,9 @@ pub struct World {
 pub enum HeldBack {
     /// Some of the brokers that are there have not been heard since the watch of their Leases began.
     Unheard,
+    /// Some of the brokers that are there have not compared yet what they know with what the API server shows: one that was started while
+    /// it was away, or that lists everything anew. That is no sign of a restore, and nothing is said of it.
+    Comparing,
     /// The API server was set back: these brokers know newer entries, or are about to find out.
     SetBack(Vec<BrokerId>),
 }

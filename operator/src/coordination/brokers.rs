@@ -106,13 +106,16 @@ impl Observation<'_> {
     pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
         let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
         let there = || self.by_id().filter(|(id, _)| is_there(id));
+        let newer = |sighting: &Sighting| sighting.annotations.get(names::NEWER_ANNOTATION).cloned();
         let knows_more = |sighting: &Sighting| {
-            let newer = sighting.annotations.get(names::NEWER_ANNOTATION);
-            sighting.is_past || newer.is_some_and(|newer| newer != "0")
+            sighting.is_past || newer(sighting).is_some_and(|newer| newer != "0" && newer != names::NOT_COMPARED)
         };
         let ahead: Vec<BrokerId> = there().filter(|(_, sighting)| knows_more(sighting)).map(|(id, _)| id).collect();
         if !ahead.is_empty() {
             return Some(HeldBack::SetBack(ahead));
+        }
+        if there().any(|(_, sighting)| newer(sighting).as_deref() == Some(names::NOT_COMPARED)) {
+            return Some(HeldBack::Comparing);
         }
         there().any(|(_, sighting)| sighting.sight == Sight::Unknown).then_some(HeldBack::Unheard)
     }
@@ -188,7 +191,13 @@ mod tests {
             ("the same, and it is dead", says(Sight::Unknown, "0"), false, None),
             ("it knows newer entries", says(Sight::Alive, "3"), true, set_back.clone()),
             ("the same, and it is dead", says(Sight::Expired, "3"), false, None),
-            ("it lists everything anew", says(Sight::Alive, names::NOT_COMPARED), true, set_back.clone()),
+            (
+                "it lists everything anew, or was started without the API server",
+                says(Sight::Alive, names::NOT_COMPARED),
+                true,
+                Some(HeldBack::Comparing),
+            ),
+            ("the same, and it is dead", says(Sight::Expired, names::NOT_COMPARED), false, None),
             ("it has renewed after a restore, and has not noticed yet", past(), true, set_back),
         ] {
             let leases: Sightings =

@@ -170,7 +170,7 @@ fn verdicts(
         },
     };
     let mut verdicts = vec![ready, available, degraded, replicable(world, cluster)];
-    verdicts.extend(set_back(world));
+    verdicts.extend(set_back(world, before));
     if let Some(platform) = platform {
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
         verdicts.push(progressing(cluster, platform, applied, obstacle.or(waiting)));
@@ -218,16 +218,21 @@ fn is_unexamined(world: &World, cluster: &KafkaCluster, before: &KafkaClusterSta
     unexamined && cluster.metadata.generation.is_some() && !ready
 }
 
-/// Said only while it is so.
-fn set_back(world: &World) -> Option<Verdict> {
+/// Said only while it is so; what was said stays while brokers compare.
+fn set_back(world: &World, before: &KafkaClusterStatus) -> Option<Verdict> {
     const TYPE: &str = "SetBack";
+    const PUTTING_BACK: &str = "PuttingBack";
+    if world.held_back == Some(HeldBack::Comparing) {
+        let said = before.conditions.iter().find(|said| said.type_ == TYPE && said.reason == PUTTING_BACK);
+        return said.map(|said| Verdict::new(TYPE, true, PUTTING_BACK, said.message.clone()));
+    }
     if let Some(HeldBack::SetBack(brokers)) = &world.held_back {
         let message = format!(
             "the Kubernetes API was set back (restored from a backup): no leader is elected and no partition is moved until what it has \
              lost is put back; waiting for {}",
             named("broker", brokers.iter().map(|id| id.0))
         );
-        return Some(Verdict::new(TYPE, true, "PuttingBack", message));
+        return Some(Verdict::new(TYPE, true, PUTTING_BACK, message));
     }
     if world.forked.is_empty() {
         return None;

@@ -433,6 +433,30 @@ fn a_status_is_about_the_spec_that_was_applied_and_says_ready_only_when_it_was_e
 }
 
 #[test]
+fn brokers_that_compare_keep_entries_from_being_written_and_are_no_sign_of_a_restore() {
+    let mut world = world(&[(0, false), (1, false)]);
+    world.topics.push(Arc::new(topic("orders", 1)));
+    settle(&mut world);
+    let leader = world.assignments[0].spec.partitions[0].leader.unwrap();
+    let mut told = |held_back: Option<HeldBack>| {
+        world.held_back = held_back;
+        settle(&mut world);
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        conditions.iter().find(|condition| condition.type_ == "SetBack").map(|condition| condition.message.clone())
+    };
+    assert_eq!(told(Some(HeldBack::Comparing)), None);
+    let said = told(Some(HeldBack::SetBack(vec![BrokerId(1)])));
+    assert!(said.as_ref().is_some_and(|said| said.contains("waiting for broker 1")), "{said:?}");
+    assert_eq!(told(Some(HeldBack::Comparing)), said, "what was said stays");
+    assert_eq!(told(None), None);
+
+    world.brokers.get_mut(&leader).unwrap().live = None;
+    world.held_back = Some(HeldBack::Comparing);
+    settle(&mut world);
+    assert_eq!(world.assignments[0].spec.partitions[0].leader, Some(leader));
+}
+
+#[test]
 fn a_broker_whose_pod_is_not_ready_keeps_the_cluster_from_being_ready() {
     let mut world = world(&[(0, false)]);
     let waiting = Some(Obstacle::new("PodNotReady", "pod prod-broker-0 is not ready yet"));
