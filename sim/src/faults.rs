@@ -276,13 +276,6 @@ impl World {
         for operator in &mut self.operators {
             operator.paused = false;
         }
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].has_offline_partition() {
-                // A log that was half cut when its disk was full is served again after a restart, and not before.
-                self.note(format!("somebody restarts {at}, which has a partition offline"));
-                self.nodes[at].kill();
-            }
-        }
         for node in &mut self.nodes {
             node.frozen = false;
             node.draining = false;

@@ -140,12 +140,6 @@ impl Node {
         running.process.handler().replicas.get(image.topics.get(&topic)?, number).ok()
     }
 
-    /// Whether one of its partitions is offline.
-    pub fn has_offline_partition(&self) -> bool {
-        let partitions = self.running.iter().flat_map(|running| running.process.handler().replicas.all());
-        partitions.into_iter().any(|partition| partition.standing().offline)
-    }
-
     /// The newest entry that its process has seen.
     pub fn seen(&self, entry: usize) -> Option<&Assignment> {
         self.running.as_ref()?.seen.get(entry)

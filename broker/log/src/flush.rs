@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{self, DiskError, DiskFile, DiskResult};
+use crate::era::Era;
 use crate::failure;
 use crate::log::Log;
 use crate::segment::{self, Active, SNAPSHOT};
@@ -179,6 +180,14 @@ impl Log {
         self.failed = true;
         self.dirty.flushing = false;
         failure::note(&self.dir);
+    }
+
+    /// The log is about to be opened again, or its folder is gone: this one takes no more writes, and what was read from it is not sent
+    /// any more, for it would hear of no later cut.
+    pub fn give_up(&mut self) {
+        self.failed = true;
+        self.dirty.flushing = false;
+        Era::cut(&mut self.era, i64::MIN);
     }
 
     /// Whether nothing has failed yet, and it is not closed.

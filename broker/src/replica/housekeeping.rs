@@ -33,6 +33,9 @@ impl Replicas {
         loop {
             env::sleep_until(env::now() + FLUSH_CHECK).await;
             self.flush_what_is_due().await;
+            if self.all().iter().any(|partition| partition.is_torn()) {
+                self.torn.notify_one();
+            }
             if env::now() >= next_retention {
                 self.apply_retention().await;
                 self.sweep_strays().await;

@@ -111,7 +111,11 @@ impl Partition {
     /// Takes the segments out of the log that retention no longer wants.
     pub fn apply_retention(&self, now_ms: i64) -> Option<Retired> {
         let high_watermark = self.high_watermark.get();
-        match self.state.lock().log.apply_retention(high_watermark, now_ms) {
+        let mut state = self.state.lock();
+        if state.retired {
+            return None;
+        }
+        match state.log.apply_retention(high_watermark, now_ms) {
             Ok(retired) => (retired.segments > 0).then_some(retired),
             Err(error) => {
                 tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to apply retention");
