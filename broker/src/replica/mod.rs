@@ -337,12 +337,14 @@ impl Replicas {
             opened = self.try_to_open(&newest(), &topic, number, hint).await;
         }
         let Ok((mut log, mut proposal)) = opened else { return ((topic.id, number), None) };
-        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside.
-        let is_counted_on = (hint.clean || hint.intact) && !copies_anew;
-        let has_lost = is_counted_on && log.log_end() < known.high_watermark;
+        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside, or was to be cut.
+        let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
+        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is committed.
+        let had = known.high_watermark.max(known.recovery_point);
+        let has_lost = is_counted_on && log.log_end() < had;
         if has_lost {
-            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), high_watermark = known.high_watermark,
-                "committed records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
+            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), had,
+                "records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
                  anew from the other replicas");
             if !self.may_open_shorter(&newest(), (topic.id, number)).await {
                 return ((topic.id, number), None);

@@ -131,6 +131,22 @@ async fn a_follower_whose_folder_is_gone_joins_in_a_new_leader_epoch() {
     cluster.all_alike(&[0, 2]).await;
 }
 
+/// The same where it never heard that what it lacks is committed.
+#[tokio::test]
+async fn a_follower_that_lacks_what_it_had_flushed_joins_in_a_new_leader_epoch() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.leave_open_whether_2_is_in_sync().await;
+    cluster.stop(2).await;
+    fs::write(cluster.dir(2).join("replication-offset-checkpoint"), "0\n1\nt 0 0\n").unwrap();
+    fs::write(segment(&cluster, 2), "").unwrap();
+    cluster.objects.lock().grants = true;
+    let epoch = cluster.objects.lock().assignment.leader_epoch;
+    cluster.run(2, life(2), true).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+    assert!(cluster.objects.lock().assignment.leader_epoch > epoch, "what it had before does not count");
+    cluster.all_alike(&[0, 2]).await;
+}
+
 #[tokio::test]
 async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_anew_at_the_floor_too() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "3")]).await;
