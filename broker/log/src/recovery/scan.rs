@@ -22,6 +22,8 @@ pub(super) struct Scan {
     pub next_offset: i64,
     pub indexes: Indexes,
     pub epochs: Epochs,
+    /// The last batch, if one was read.
+    pub last: Option<BatchHeader>,
     pub checked_bytes: u64,
     pub cut_bytes: u64,
     pub corrupt: Vec<LogError>,
@@ -46,6 +48,7 @@ impl Scan {
             next_offset: base_offset,
             indexes,
             epochs: Epochs::default(),
+            last: None,
             checked_bytes: file_size - position,
             cut_bytes: 0,
             corrupt: Vec::new(),
@@ -110,6 +113,7 @@ impl Scan {
     fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {
         self.indexes.add(batch, self.size, len, config.index_interval_bytes.into());
         self.epochs.note(batch);
+        self.last = Some(*batch);
         self.size += len;
         self.next_offset = batch.next_offset();
         len
