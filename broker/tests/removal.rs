@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{OneBroker, image, topic};
+use common::{OneBroker, image, topic, until};
 use ottla_broker::ask::Ask;
 use ottla_broker::image::{ClusterImage, Topic};
 use ottla_log::disk::Change;
@@ -94,4 +94,28 @@ async fn a_hundred_topics_are_deleted_with_a_handful_of_syncs() {
     let folders = names.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
     assert_eq!(folders, 0);
     one.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_is_not_empty_at_once_is_removed_all_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let gone = topic("gone", &[]);
+    let mut one = OneBroker::start(data.path(), false, vec![gone.clone()]).await;
+    one.led(&gone).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let _disk = stand_in_below(data.path(), move |change| match change {
+        // A file came into it while the others were removed.
+        Change::Remove(path) if path.is_dir() && count.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Err(std::io::ErrorKind::DirectoryNotEmpty.into())
+        }
+        _ => Ok(()),
+    });
+    let tombstone = [gone];
+    one.images.send_replace(with_tombstones(one.port, vec![], &tombstone));
+    removed(&mut one, &tombstone).await;
+    let is_gone = || !std::fs::read_dir(data.path()).unwrap().any(|entry| entry.unwrap().path().is_dir());
+    until("its folder is gone", is_gone).await;
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    assert!(one.broker.stop().await);
 }

@@ -17,7 +17,8 @@ use crate::image::{ClusterImage, Topic};
 
 /// Pause before logs that failed to open are tried again, doubled up to the second.
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The longest such pause.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Logs that should be open and are not.
 #[derive(Default)]

@@ -2,7 +2,8 @@
 //!
 //! Their folders go beside everything else, on workers, some at a time: neither the next image nor the removal of other
 //! replicas waits for the disk. First the folders of a batch lose their names, with one sync for all of them and one
-//! for the checkpoints; then their files go. A log of the same name is opened once the name is free.
+//! for the checkpoints; then their files go, for as many tries as that takes. A log of the same name is opened once the
+//! name is free.
 //!
 //! Always: absence is never deletion. What no object speaks of stays as it is.
 
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::checkpoints::{Checkpoints, PartitionKey};
-use super::opening::FIRST_RETRY;
+use super::opening::{FIRST_RETRY, LONGEST_RETRY};
 use super::partition::Partition;
 use super::proposal::Proposal;
 use super::{Key, Replicas, assigned, folders};
@@ -226,14 +227,35 @@ impl Replicas {
     }
 
     async fn keep_unlinking(&self) {
+        // The next start would remove them, too.
+        let (mut left, mut pause) = (Vec::new(), FIRST_RETRY);
         loop {
-            self.removals.renamed.notified().await;
+            tokio::select! {
+                biased;
+                () = self.removals.renamed.notified() => {}
+                () = env::sleep_until(env::now() + pause), if !left.is_empty() => pause = LONGEST_RETRY.min(2 * pause),
+            }
+            for folder in std::mem::take(&mut left) {
+                left.extend(self.workers.run(move || unlink(folder)).await);
+            }
             loop {
-                let Some(leaving) = self.removals.state.lock().renamed.pop_front() else { break };
-                let key = leaving.key;
+                let Some(Leaving { key, how, partition, .. }) = self.removals.state.lock().renamed.pop_front() else {
+                    break;
+                };
+                let job = move || {
+                    let left = match how {
+                        How::Unlink(folder) => unlink(folder),
+                        How::Remove | How::PutAside(_) => None,
+                    };
+                    drop(partition);
+                    left
+                };
                 // One folder a job: others' flushes come in between.
-                self.workers.run(move || unlink(leaving)).await;
+                left.extend(self.workers.run(job).await);
                 self.removals.state.lock().end(key);
+            }
+            if left.is_empty() {
+                pause = FIRST_RETRY;
             }
             self.removals.progress.notify_one();
         }
@@ -284,13 +306,10 @@ fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::Met
     }
 }
 
-fn unlink(leaving: Leaving) {
-    let Leaving { key, topic, how, partition } = leaving;
-    if let How::Unlink(folder) = how
-        && let Err(error) = disk::remove_dir(&folder)
-    {
-        tracing::warn!(topic, partition = key.1, %error,
-            "failed to remove all files of a deleted partition: the next start of this broker removes the rest");
-    }
-    drop(partition);
+/// Gives the folder if something of it is left.
+fn unlink(folder: PathBuf) -> Option<PathBuf> {
+    let removed = disk::remove_dir(&folder).inspect_err(|error| {
+        tracing::warn!(folder = %folder.display(), %error, "failed to remove all files of a partition that is not here any more: tried again");
+    });
+    removed.is_err().then_some(folder)
 }
