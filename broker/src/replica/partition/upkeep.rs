@@ -80,6 +80,9 @@ impl Partition {
     /// None when all is on the device, or somebody else is at it.
     pub(super) fn begin_flush(&self) -> Option<Flush> {
         let mut state = self.state.lock();
+        if state.retired {
+            return None; // its folder may be gone
+        }
         if state.log.is_flushing() {
             self.flush_asked.store(true, Ordering::SeqCst);
             return None;
@@ -97,9 +100,11 @@ impl Partition {
             let ran = flush.run();
             let mut state = self.state.lock();
             self.flush_ended.notify_all();
-            if let Err(error) = ran {
-                self.fail(&mut state, &error);
-                return;
+            match ran {
+                // Its folder went while it was flushed. A sync that failed has been noted where it was.
+                Err(error) if state.retired && error.is_not_found() => return state.log.give_up(),
+                Err(error) => return self.fail(&mut state, &error),
+                Ok(()) => {}
             }
             state.log.flushed(&flush);
             self.durable.advance(state.log.recovery_point());
@@ -317,6 +322,20 @@ mod tests {
         assert_eq!(partition.durable.get(), 0, "the one that runs is waited for");
         partition.run_flushes(running);
         assert_eq!(partition.durable.get(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_during_a_flush_is_no_failure_of_the_directory() {
+        let data = tempfile::tempdir().unwrap();
+        let (failure, partition) = (Failure::begin(data.path()), leading(data.path()));
+        append(&partition);
+        let running = partition.begin_flush().unwrap();
+        partition.retire();
+        std::fs::rename(data.path().join("t-0"), data.path().join("gone")).unwrap();
+        partition.run_flushes(running);
+        assert!(!failure.is_noted());
+        partition.flush();
+        assert!(!failure.is_noted(), "nor is a flush that comes late");
     }
 
     #[test]
