@@ -115,7 +115,7 @@ impl Log {
         }
         // Also what an earlier process left in the page cache is to be on the device before the recovery point says so.
         let recovery_point = log.recovery_point();
-        for segment in log.sealed.values().filter(|segment| segment.end_offset > recovery_point) {
+        for segment in log.sealed.values().filter(|segment| segment.end_offset >= recovery_point) {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
         log.recover_epochs(&segments.epochs, segments.last.as_ref())?;

@@ -58,6 +58,11 @@ impl Scan {
             let in_order = |header: &BatchHeader, from: i64| {
                 header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
             };
+            if end_offset.is_some_and(|end_offset| scan.next_offset >= end_offset) {
+                // It was cut there, which a loss of power has undone: the next segment holds what follows.
+                file.truncate(position)?;
+                break;
+            }
             let reason = match chunk.batch_at(position)? {
                 Ok(batch) if in_order(batch.header(), scan.next_offset) => {
                     position += scan.take(batch.header(), batch.bytes().len() as u64, config);

@@ -58,7 +58,9 @@ impl Segments {
         let (mut epochs, mut last) = (Epochs::default(), None);
         for (i, &base_offset) in bases.iter().enumerate() {
             let end_offset = bases.get(i + 1).copied();
-            if let Some(end_offset) = end_offset.filter(|end_offset| *end_offset <= trusted_up_to) {
+            // A cut is not on the device before what is written behind it: what was cut off one that ends there may be back.
+            let is_trusted = |end: &i64| *end < trusted_up_to || (*end == trusted_up_to && hint.intact);
+            if let Some(end_offset) = end_offset.filter(is_trusted) {
                 let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
                 sealed.insert(base_offset, Arc::new(segment));
                 continue;
