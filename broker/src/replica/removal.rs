@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::join3;
 use ottla_log::disk;
 use ottla_log::folder::partition_name;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::checkpoints::{Checkpoints, PartitionKey};
 use super::opening::{FIRST_RETRY, LONGEST_RETRY};
@@ -36,6 +36,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Removals {
     state: Mutex<State>,
+    /// Wakes whoever asks when files of replicas that were moved away may go.
+    moved: Notify,
     /// Wakes whoever takes names away.
     queued: Notify,
     /// Wakes whoever removes files.
@@ -46,6 +48,8 @@ pub(super) struct Removals {
 
 #[derive(Default)]
 struct State {
+    /// Moved away by these assignments, which the copy of the objects on disk may not know yet.
+    moved: Vec<(Assignment, Leaving)>,
     waiting: VecDeque<Leaving>,
     /// Their folders have another name; the files are still to go.
     renamed: VecDeque<Leaving>,
@@ -90,10 +94,14 @@ impl Removals {
 }
 
 impl State {
-    fn add(&mut self, leaving: Leaving) {
+    /// `moved` by another assignment, or by a tombstone.
+    fn add(&mut self, leaving: Leaving, moved: Option<&Assignment>) {
         if self.leaving.insert(leaving.key) {
             self.names.insert(leaving.name());
-            self.waiting.push_back(leaving);
+            match moved {
+                Some(assignment) => self.moved.push((assignment.clone(), leaving)),
+                None => self.waiting.push_back(leaving),
+            }
         }
     }
 
@@ -136,7 +144,8 @@ impl Replicas {
         let mut state = self.removals.state.lock();
         for partition in gone {
             let (key, topic) = ((partition.topic_id, partition.number), partition.topic.to_string());
-            state.add(Leaving { key, topic, how: How::Remove, partition: Some(partition) });
+            let leaving = Leaving { key, topic, how: How::Remove, partition: Some(partition) };
+            state.add(leaving, assigned(image, key).map(|(_, assignment)| assignment));
         }
         self.queue_what_was_found(image, &mut state);
         // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
@@ -148,12 +157,15 @@ impl Replicas {
                     self.tell_removed(key, told);
                 } else if !self.unopened.lock().opening.contains(&key) {
                     let topic = topic.name.to_string();
-                    state.add(Leaving { key, topic, how: How::Remove, partition: None });
+                    state.add(Leaving { key, topic, how: How::Remove, partition: None }, None);
                 }
             }
         }
         if !state.waiting.is_empty() {
             self.removals.queued.notify_one();
+        }
+        if !state.moved.is_empty() {
+            self.removals.moved.notify_one();
         }
     }
 
@@ -183,9 +195,9 @@ impl Replicas {
         let unopened = self.unopened.lock();
         let is_gone = |key: &Key, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
         for (key, topic) in self.found.lock().extract_if(.., is_gone) {
-            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment.clone());
-            let how = elsewhere.map_or(How::Remove, How::PutAside);
-            state.add(Leaving { key, topic, how, partition: None });
+            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment);
+            let how = elsewhere.cloned().map_or(How::Remove, How::PutAside);
+            state.add(Leaving { key, topic, how, partition: None }, elsewhere);
         }
     }
 
@@ -204,7 +216,32 @@ impl Replicas {
     /// Removes the folders that are queued, until the broker stops.
     pub async fn keep_removing(self: Arc<Self>) {
         // The files of a large log may take long: names of others are freed meanwhile.
-        join(self.keep_freeing_names(), self.keep_unlinking()).await;
+        join3(self.keep_asking(), self.keep_freeing_names(), self.keep_unlinking()).await;
+    }
+
+    /// Queues replicas that were moved away once the copy of the objects on disk knows that. A start from an older one, while the API server
+    /// is away, would lead with what they hold, and must find it.
+    async fn keep_asking(&self) {
+        loop {
+            self.removals.moved.notified().await;
+            loop {
+                let moved = std::mem::take(&mut self.removals.state.lock().moved);
+                if moved.is_empty() {
+                    break;
+                }
+                let topic = |leaving: &Leaving| (leaving.topic.as_str().into(), leaving.key.0);
+                let partitions = moved.iter().map(|(entry, leaving)| (topic(leaving), entry.clone())).collect();
+                let (answer, answered) = oneshot::channel();
+                if self.ask.send(Ask::MovedAway { partitions, answer }).await.is_ok() && answered.await.is_ok() {
+                    self.removals.state.lock().waiting.extend(moved.into_iter().map(|(_, leaving)| leaving));
+                    self.removals.queued.notify_one();
+                } else {
+                    // The broker stops.
+                    self.removals.state.lock().moved.extend(moved);
+                    env::sleep_until(env::now() + FIRST_RETRY).await;
+                }
+            }
+        }
     }
 
     async fn keep_freeing_names(&self) {
