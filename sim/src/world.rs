@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub deleter: Deleter,
     pub group: Group,
     pub checker: Checker,
+    /// How far consumers have got in each partition.
+    pub shown: [i64; PARTITIONS],
     pub counts: Counts,
     steps: u64,
     /// Where the disks are.
@@ -154,6 +156,7 @@ impl World {
             deleter: Deleter::default(),
             group: Group::default(),
             checker,
+            shown: [0; PARTITIONS],
             counts: Counts::new(),
             steps: 0,
             folder: dir.display().to_string(),
