@@ -213,10 +213,7 @@ impl World {
                 *self.counts.entry(Fault::LogStart).or_default() += 1;
             }
             let deleted = self.deleter.acknowledged[partition];
-            if start < deleted {
-                // As in Kafka: a log's start is checkpointed a moment after it has moved, and a crash may come between.
-                self.note(format!("partition {partition} begins at {start}, and was deleted up to {deleted}"));
-            }
+            ensure!(start >= deleted, "partition {partition} begins at {start}, and was deleted up to {deleted}");
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A partition in the background: flushes, retention, compaction, mending, what is said of it, and its end.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskResult};
+use parking_lot::Mutex;
 
 use super::Partition;
 use super::leadership::Leadership;
 use super::role::Role;
-use crate::replica::checkpoints::Positions;
+use crate::replica::checkpoints::{Checkpoints, Positions};
 
 /// What metrics and DescribeLogDirs say of a partition.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,24 @@ pub struct Standing {
     pub log_start: i64,
     /// Next offset.
     pub log_end: i64,
+}
+
+/// Makes the checkpoints say where these logs are, and tells them what is kept.
+///
+/// # Errors
+/// As [`Checkpoints::store`].
+pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<Arc<Partition>>) -> DiskResult<()> {
+    let mut checkpoints = checkpoints.lock();
+    // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
+    let mut partitions = partitions();
+    partitions.retain(|partition| !partition.is_retired());
+    let positions: Vec<Positions> = partitions.iter().map(|partition| partition.positions()).collect();
+    let key = |partition: &Arc<Partition>| (partition.topic.to_string(), partition.number);
+    checkpoints.store(partitions.iter().map(key).zip(positions.iter().copied()))?;
+    for (partition, Positions { log_start, .. }) in partitions.iter().zip(positions) {
+        partition.keeps_log_start(log_start);
+    }
+    Ok(())
 }
 
 impl Partition {
@@ -227,6 +247,11 @@ impl Partition {
         state.retired = true;
         drop(state);
         self.disturb();
+    }
+
+    /// Whether it has gone.
+    pub fn is_retired(&self) -> bool {
+        self.state.lock().retired
     }
 
     /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after. A flush that is under
