@@ -174,12 +174,23 @@ pub enum Ask {
         /// Which partition.
         partition: i32,
     },
+    /// Replicas of this broker have been moved away: say when their files may go.
+    MovedAway {
+        /// Of which topic, and the assignment that gives the partition to others.
+        partitions: Vec<(TopicKey, Assignment)>,
+        /// Answered when the broker's copy of the objects on disk knows all of these assignments, or later ones: a start from that copy
+        /// does not count on the files any more.
+        answer: oneshot::Sender<()>,
+    },
     /// Take a block of producer ids.
     ProducerIds {
         /// Answered with the first id of a block of [`PRODUCER_ID_BLOCK`].
         answer: Answer<i64>,
     },
 }
+
+/// A topic, by name and id.
+pub type TopicKey = (Str, Uuid);
 
 /// Producer ids per block, as in Kafka's `ProducerIdsBlock`.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;

@@ -234,6 +234,26 @@ async fn a_broker_that_dies_when_its_word_was_the_last_about_a_deleted_topic_doe
     assert!(coord.images().borrow().topics.is_empty());
 }
 
+#[tokio::test]
+async fn the_files_of_a_replica_that_was_moved_away_may_go_once_the_copy_on_disk_knows() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let topic_id = create(&coord, "t", 1).await.unwrap();
+    let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+    world.operator.abort();
+    let kept = || copy::read(dir.path()).unwrap().unwrap_or_default().assignments;
+    until("there is a copy", async || !kept().is_empty()).await;
+    let object = assignments.list(&ListParams::default()).await.unwrap().items.remove(0);
+    let later = object.spec.partitions[0].heal(&Default::default(), 1).unwrap();
+    assert!(change::write(&assignments, &object, std::slice::from_ref(&later)).await.unwrap().is_empty());
+    let (answer, answered) = oneshot::channel();
+    let partitions = vec![(("t".into(), topic_id), later.clone())];
+    coord.ask().send(Ask::MovedAway { partitions, answer }).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), answered).await.unwrap().unwrap();
+    assert!(kept().values().any(|object| object.spec.partitions.contains(&later)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn partitions_begin_where_kafkas_admin_puts_them() {
     let world = World::new(2).await;

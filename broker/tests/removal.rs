@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{OneBroker, image, topic};
+use common::{OneBroker, image, topic, until};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{ClusterImage, Topic};
+use ottla_broker::image::{BrokerId, ClusterImage, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::stand_in_below;
 
@@ -94,4 +94,56 @@ async fn a_hundred_topics_are_deleted_with_a_handful_of_syncs() {
     let folders = names.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
     assert_eq!(folders, 0);
     one.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_is_not_empty_at_once_is_removed_all_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let gone = topic("gone", &[]);
+    let mut one = OneBroker::start(data.path(), false, vec![gone.clone()]).await;
+    one.led(&gone).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let _disk = stand_in_below(data.path(), move |change| match change {
+        // A file came into it while the others were removed.
+        Change::Remove(path) if path.is_dir() && count.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Err(std::io::ErrorKind::DirectoryNotEmpty.into())
+        }
+        _ => Ok(()),
+    });
+    let tombstone = [gone];
+    one.images.send_replace(with_tombstones(one.port, vec![], &tombstone));
+    removed(&mut one, &tombstone).await;
+    let is_gone = || !std::fs::read_dir(data.path()).unwrap().any(|entry| entry.unwrap().path().is_dir());
+    until("its folder is gone", is_gone).await;
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    assert!(one.broker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_moved_away_stays_on_disk_until_the_copy_of_the_objects_there_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    let (t, new) = (topic("t", &[]), topic("new", &[]));
+    let mut one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    let mut moved = t.clone();
+    let entry = &mut moved.partitions[0];
+    (entry.replicas, entry.leader, entry.isr) = (vec![BrokerId(1)], Some(BrokerId(1)), vec![]);
+    (entry.leader_epoch, entry.partition_epoch) = (1, 1);
+    let entry = entry.clone();
+    one.images.send_replace(Arc::new(image(one.port, vec![moved.clone(), new.clone()], &[])));
+    one.led(&new).await;
+    let Some(Ask::MovedAway { partitions, answer }) = one.asks.recv().await else { panic!("another ask") };
+    assert_eq!(partitions, [(("t".into(), t.id), entry)]);
+    let folder = data.path().join("t-0");
+    let deleted = topic("deleted", &[]);
+    one.images.send_replace(Arc::new(image(one.port, vec![moved.clone(), new.clone(), deleted.clone()], &[])));
+    one.led(&deleted).await;
+    let tombstone = [deleted];
+    one.images.send_replace(with_tombstones(one.port, vec![moved, new], &tombstone));
+    removed(&mut one, &tombstone).await;
+    assert!(folder.exists(), "others go meanwhile");
+    answer.send(()).unwrap();
+    until("its folder is gone", || !folder.exists()).await;
+    assert!(one.broker.stop().await);
 }

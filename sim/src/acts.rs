@@ -109,6 +109,14 @@ impl World {
                         what: What::Report(leader_epoch, report),
                     });
                 }
+                Ask::MovedAway { partitions, answer } => {
+                    let entry =
+                        |((_, id), moved): ((_, uuid::Uuid), Assignment)| (topics::entry(id, moved.partition), moved);
+                    let moved: Vec<_> = partitions.into_iter().map(entry).collect();
+                    let entries: Vec<usize> = moved.iter().map(|(entry, _)| *entry).collect();
+                    self.note(format!("{at} may remove {entries:?} when its copy says so"));
+                    self.nodes[at].answer_when_kept(moved, answer);
+                }
                 // Topics are neither made nor deleted here, and nobody changes their settings on the wire.
                 _ => {}
             }

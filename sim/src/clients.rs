@@ -334,6 +334,7 @@ impl World {
                 };
                 if taken > 0 {
                     let (partition, position) = (consumer.partition, consumer.position);
+                    self.shown[partition] = self.shown[partition].max(position);
                     if consumer.preferred.is_some() {
                         *self.counts.entry(Fault::FollowerFetch).or_default() += 1;
                     }

@@ -228,7 +228,9 @@ impl World {
         for at in 0..self.nodes.len() {
             let (id, incarnation) = (self.nodes[at].id, self.nodes[at].incarnation);
             let has_all = |entry: usize| {
-                let known = if entry < PARTITIONS { self.checker.known_end(Partition(entry as u32)) } else { 0 };
+                let acknowledged =
+                    |entry: usize| self.checker.known_end(Partition(entry as u32)).max(self.shown[entry]);
+                let known = if entry < PARTITIONS { acknowledged(entry) } else { 0 };
                 self.nodes[at].partition(entry).is_some_and(|partition| partition.log_end.get() >= known)
             };
             let is_whole = |entry: usize| {
@@ -275,13 +277,6 @@ impl World {
         self.network.heal();
         for operator in &mut self.operators {
             operator.paused = false;
-        }
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].has_offline_partition() {
-                // A log that was half cut when its disk was full is served again after a restart, and not before.
-                self.note(format!("somebody restarts {at}, which has a partition offline"));
-                self.nodes[at].kill();
-            }
         }
         for node in &mut self.nodes {
             node.frozen = false;

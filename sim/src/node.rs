@@ -15,6 +15,7 @@ use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Partition;
 use ottla_crds::lease::BrokerSession;
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
+use tokio::sync::oneshot;
 
 use crate::disk::{Disk, Trouble};
 use crate::process::{Beginning, Process};
@@ -73,6 +74,8 @@ struct Running {
     told: Told,
     /// When its Lease was renewed last.
     renewed: Duration,
+    /// Who waits until the copy on its disk knows of these assignments, by entry.
+    waiting: Vec<(Vec<(usize, Assignment)>, oneshot::Sender<()>)>,
 }
 
 impl Node {
@@ -138,12 +141,6 @@ impl Node {
         let (topic, number) = topics::place(entry);
         let image = running.process.images.borrow().clone();
         running.process.handler().replicas.get(image.topics.get(&topic)?, number).ok()
-    }
-
-    /// Whether one of its partitions is offline.
-    pub fn has_offline_partition(&self) -> bool {
-        let partitions = self.running.iter().flat_map(|running| running.process.handler().replicas.all());
-        partitions.into_iter().any(|partition| partition.standing().offline)
     }
 
     /// The newest entry that its process has seen.
@@ -216,7 +213,8 @@ impl Node {
         self.life += 1;
         self.frozen = false;
         self.slept = false;
-        self.running = Some(Running { process, data, session, seen, told: told.clone(), renewed: now });
+        self.running =
+            Some(Running { process, data, session, seen, told: told.clone(), renewed: now, waiting: Vec::new() });
         Ok(true)
     }
 
@@ -252,8 +250,20 @@ impl Node {
     /// Writes the copy of what it has seen. What can't be written is written later.
     pub fn keep(&mut self) {
         let dir = self.data();
-        if let Some(running) = &self.running {
-            let _ = data_dir::write_checked(&dir.join(COPY), &running.seen);
+        if let Some(running) = &mut self.running
+            && data_dir::write_checked(&dir.join(COPY), &running.seen).is_ok()
+        {
+            let is_known = |(entry, moved): &(usize, Assignment)| running.seen[*entry].epochs() >= moved.epochs();
+            for (_, answer) in running.waiting.extract_if(.., |(moved, _)| moved.iter().all(is_known)) {
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    /// Answers when the copy on its disk knows of these assignments.
+    pub fn answer_when_kept(&mut self, moved: Vec<(usize, Assignment)>, answer: oneshot::Sender<()>) {
+        if let Some(running) = &mut self.running {
+            running.waiting.push((moved, answer));
         }
     }
 

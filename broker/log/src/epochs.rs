@@ -87,6 +87,11 @@ impl Epochs {
         self.note_later(batch.partition_leader_epoch, batch.base_offset);
     }
 
+    /// A batch of the log, which is right: later epochs begin behind it.
+    pub(crate) fn believe(&mut self, batch: &BatchHeader) {
+        self.entries.retain(|e| e.epoch <= batch.partition_leader_epoch || e.start_offset > batch.last_offset());
+    }
+
     /// Note what `others` know that is later.
     pub(crate) fn extend(&mut self, others: &Epochs) {
         for other in &others.entries {

@@ -115,15 +115,15 @@ impl Log {
         }
         // Also what an earlier process left in the page cache is to be on the device before the recovery point says so.
         let recovery_point = log.recovery_point();
-        for segment in log.sealed.values().filter(|segment| segment.end_offset > recovery_point) {
+        for segment in log.sealed.values().filter(|segment| segment.end_offset >= recovery_point) {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
-        log.recover_epochs(&segments.epochs)?;
+        log.recover_epochs(&segments.epochs, segments.last.as_ref())?;
         log.recover_producers(now_ms)?;
         Ok((log, opened))
     }
 
-    fn recover_epochs(&mut self, found: &Epochs) -> Result<(), LogError> {
+    fn recover_epochs(&mut self, found: &Epochs, last: Option<&BatchHeader>) -> Result<(), LogError> {
         let stored = match Epochs::load(&self.dir) {
             Ok(stored) => stored,
             Err(CheckpointError::Disk(error)) => return Err(error.into()),
@@ -138,6 +138,8 @@ impl Log {
             None if is_empty => Epochs::default(),
             None => self.epochs_of_batches()?,
         };
+        // A loss of power may bring back what was cut, and keep the file that tells of the epoch that was to follow there.
+        last.inspect(|last| self.epochs.believe(last));
         self.epochs.extend(found);
         self.epochs.truncate_end(self.log_end);
         self.epochs.truncate_start(self.log_start);

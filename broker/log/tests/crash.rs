@@ -373,3 +373,45 @@ fn leader_epochs_are_found_again_without_their_checkpoint() {
         assert_eq!(fs::read(folder(&dir).join("leader-epoch-checkpoint")).unwrap(), written);
     }
 }
+
+/// The cut and what came after it were not on the device yet, but the file of epochs was: a leader must learn what is in the log.
+#[test]
+fn a_tail_that_a_loss_of_power_brings_back_is_of_its_own_epoch() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    for offset in 0..3 {
+        fixture.append(&batch_of(0, offset, 1, 10));
+    }
+    let segments = files(&fixture.dir(), ".log");
+    let on_device = fs::read(&segments[0]).unwrap();
+    fixture.log.truncate_to(1, NOW).unwrap();
+    fixture.append(&batch_of(1, 1, 1, 10));
+    let recovery_point = fixture.log.recovery_point();
+    for segment in files(&fixture.dir(), ".log") {
+        fs::remove_file(segment).unwrap();
+    }
+    fs::write(&segments[0], on_device).unwrap();
+    fixture.reopen_after_crash(recovery_point);
+    assert_eq!(fixture.log.log_end(), 3);
+    assert_eq!(fixture.log.epochs().epoch_at(2), Some(0));
+    fixture.append(&batch_of(2, 3, 1, 10));
+    assert_eq!(fixture.log.epochs().end_offset_for(1, 4), Some((0, 3)));
+}
+
+/// The same where what came after it is there, too.
+#[test]
+fn a_tail_that_a_loss_of_power_brings_back_does_not_hide_what_followed_the_cut() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    let old: Vec<Stamped> = (0..3).map(|offset| batch_of(0, offset, 1, 10)).collect();
+    old.iter().for_each(|batch| fixture.append(batch));
+    let segments = files(&fixture.dir(), ".log");
+    let on_device = fs::read(&segments[0]).unwrap();
+    fixture.log.truncate_to(1, NOW).unwrap();
+    let new = batch_of(1, 1, 1, 10);
+    fixture.append(&new);
+    for on_device in [&on_device[..], &on_device[..on_device.len() - 7]] {
+        fs::write(&segments[0], on_device).unwrap();
+        fixture.reopen_after_crash(1);
+        assert_eq!(read_all(&fixture.log, 0), [bytes_of(&old[0]), bytes_of(&new)].concat());
+        assert_eq!((fixture.log.log_end(), fixture.log.epochs().epoch_at(1)), (2, Some(1)));
+    }
+}

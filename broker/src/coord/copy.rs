@@ -2,9 +2,9 @@
 //!
 //! Written behind a checksum a moment after a change; a heartbeat changes nothing.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_log::DiskError;
@@ -69,12 +69,12 @@ pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
     read_checked(&dir.join(COPY))
 }
 
-/// Keeps the copy up to date until `stop`, and tells which `tombstones` are in it. What was known by then is in it; where it is dropped
-/// before, the last change may be missing.
+/// Keeps the copy up to date until `stop`, and tells what is in it. What was known by then is in it; where it is dropped before, the last
+/// change may be missing.
 pub async fn keep(
     dir: PathBuf,
     mut known: watch::Receiver<Known>,
-    tombstones: watch::Sender<BTreeSet<String>>,
+    kept: watch::Sender<Arc<Known>>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
@@ -96,13 +96,13 @@ pub async fn keep(
         if !unwritten && !known.has_changed().unwrap_or(true) {
             continue;
         }
-        let (path, copy) = (dir.join(COPY), known.borrow_and_update().clone());
-        let buried = copy.tombstones();
-        let written = tokio::task::spawn_blocking(move || write_checked(&path, &copy)).await;
+        let (path, copy) = (dir.join(COPY), Arc::new(known.borrow_and_update().clone()));
+        let written = copy.clone();
+        let written = tokio::task::spawn_blocking(move || write_checked(&path, &*written)).await;
         match written {
             Ok(Ok(())) => {
                 (unwritten, pause) = (false, DEBOUNCE);
-                tombstones.send_replace(buried);
+                kept.send_replace(copy);
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to keep a copy of the cluster's objects");

@@ -184,14 +184,14 @@ impl Coord {
         }
 
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
-        let (bury, tombstones) = watch::channel(copy.tombstones());
+        let (keep, kept) = watch::channel(Arc::new(copy));
         let here = Me { id: me, incarnation: session.identity.incarnation };
-        let desk = Desk::new(&client, &namespace, &cluster, here, images.clone(), tombstones, known.clone());
+        let desk = Desk::new(&client, &namespace, &cluster, here, images.clone(), kept, known.clone());
         others.spawn(desk.serve(asks));
         let (stop_copying, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
         let mut copying = JoinSet::new();
-        copying.spawn(copy::keep(dir.path().to_owned(), known, bury, stopped));
+        copying.spawn(copy::keep(dir.path().to_owned(), known, keep, stopped));
         Ok(Coord {
             images,
             ask,

@@ -10,7 +10,7 @@ use futures::future::{join, join_all};
 
 use ottla_log::retention::Retired;
 
-use super::partition::Partition;
+use super::partition::{Partition, upkeep};
 use super::{Replicas, folders};
 use crate::env;
 
@@ -33,6 +33,9 @@ impl Replicas {
         loop {
             env::sleep_until(env::now() + FLUSH_CHECK).await;
             self.flush_what_is_due().await;
+            if self.all().iter().any(|partition| partition.is_torn()) {
+                self.torn.notify_one();
+            }
             if env::now() >= next_retention {
                 self.apply_retention().await;
                 self.sweep_strays().await;
@@ -104,24 +107,23 @@ impl Replicas {
 
     async fn store_checkpoints(self: &Arc<Self>) {
         let replicas = self.clone();
-        let store = move || {
-            let mut checkpoints = replicas.checkpoints.lock();
-            // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
-            let stored =
-                checkpoints.store(replicas.all().iter().map(|partition| (key(partition), partition.positions())));
-            if let Err(error) = stored {
-                tracing::error!(%error, "failed to write the checkpoints");
-                if !error.is_no_space() {
-                    replicas.failure.note();
-                }
-            }
-        };
-        self.workers.run(store).await;
+        self.workers.run(move || replicas.checkpoint(|| replicas.all())).await;
     }
-}
 
-fn key(partition: &Partition) -> (String, i32) {
-    (partition.topic.to_string(), partition.number)
+    /// Has the checkpoints say where these logs begin, so that no restart brings back what was deleted before.
+    pub async fn keep_log_starts(self: &Arc<Self>, of: Vec<Arc<Partition>>) {
+        let replicas = self.clone();
+        self.workers.run(move || replicas.checkpoint(|| of)).await;
+    }
+
+    fn checkpoint(&self, of: impl FnOnce() -> Vec<Arc<Partition>>) {
+        if let Err(error) = upkeep::store(&self.checkpoints, of) {
+            tracing::error!(%error, "failed to write the checkpoints");
+            if !error.is_no_space() {
+                self.failure.note();
+            }
+        }
+    }
 }
 
 #[cfg(test)]

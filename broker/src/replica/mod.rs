@@ -45,7 +45,7 @@ use ottla_log::failure::Failure;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use self::checkpoints::{Checkpoints, Positions};
@@ -109,7 +109,7 @@ pub struct Replicas {
     checkpoints: Arc<Mutex<Checkpoints>>,
     /// Logs that should be open and are not. With any of them a stop is not clean.
     unopened: Mutex<Unopened>,
-    /// Names of the topics whose folders were there at the start and whose logs have not been opened since.
+    /// Names of the topics whose folders are here and whose logs are not open: not since the start, or torn by a full disk.
     found: Mutex<BTreeMap<Key, String>>,
     removals: Removals,
     /// In the same order in every process that has done the same: a simulation tells a story twice.
@@ -119,6 +119,8 @@ pub struct Replicas {
     joining: mpsc::Sender<Key>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
+    /// A full disk has torn a log: so look at the image again.
+    torn: Notify,
     failure: Arc<Failure>,
     disk_failed: watch::Receiver<bool>,
 }
@@ -161,6 +163,7 @@ impl Replicas {
             running: RwLock::default(),
             joining,
             roles: watch::Sender::new(()),
+            torn: Notify::new(),
             failure,
             disk_failed,
         });
@@ -236,6 +239,7 @@ impl Replicas {
                     changed = images.changed() => if changed.is_err() { return } else { break },
                     () = env::sleep_until(again.unwrap_or_else(env::now)), if again.is_some() => break,
                     () = self.removals.progress() => break,
+                    () = self.torn.notified() => break,
                     Some((key, opened)) = openings.next() => {
                         self.take_in(&image, key, opened);
                         let soon = env::now() + if openings.is_empty() { Duration::ZERO } else { GATHERING };
@@ -262,7 +266,8 @@ impl Replicas {
         openings: &mut Openings<'a>,
     ) -> Option<Instant> {
         let now = env::now();
-        self.unopened.lock().failed.retain(|key, _| self.mine(image, *key).is_some());
+        self.unopened.lock().retain(|key| self.mine(image, key).is_some());
+        self.give_up_torn();
         let mut has_room = true;
         let mut missing = Vec::new();
         for topic in image.topics.values() {
@@ -291,9 +296,29 @@ impl Replicas {
         next_role.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
 
+    /// Takes the logs that a full disk has torn out of service, to be opened again: their recovery is what puts them right, as it would
+    /// after a restart.
+    fn give_up_torn(&self) {
+        if self.failure.is_noted() {
+            return;
+        }
+        for partition in self.all().into_iter().filter(|partition| partition.is_torn()) {
+            let key = (partition.topic_id, partition.number);
+            self.running.write().remove(&key);
+            self.found.lock().insert(key, partition.topic.to_string());
+            self.unopened.lock().add_torn(key, partition.give_up(), env::now());
+        }
+    }
+
     /// The workers bound how many logs are recovered at a time.
     async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
-        let (hint, mut known) = self.checkpoints.lock().of(&topic.name, number);
+        let torn = self.unopened.lock().torn.get(&(topic.id, number)).copied();
+        let (hint, mut known) = match torn {
+            Some(known @ Positions { recovery_point, log_start, .. }) => {
+                (RecoveryHint { clean: false, intact: true, recovery_point, log_start }, known)
+            }
+            None => self.checkpoints.lock().of(&topic.name, number),
+        };
         let (data, of) = (self.dir.clone(), topic.clone());
         let of_another = self.workers.run(move || folders::is_of_another(&data, &of.name, number, of.id)).await;
         if of_another.unwrap_or(false) {
@@ -312,12 +337,14 @@ impl Replicas {
             opened = self.try_to_open(&newest(), &topic, number, hint).await;
         }
         let Ok((mut log, mut proposal)) = opened else { return ((topic.id, number), None) };
-        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside.
-        let is_counted_on = (hint.clean || hint.intact) && !copies_anew;
-        let has_lost = is_counted_on && log.log_end() < known.high_watermark;
+        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside, or was to be cut.
+        let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
+        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is committed.
+        let had = known.high_watermark.max(known.recovery_point);
+        let has_lost = is_counted_on && log.log_end() < had;
         if has_lost {
-            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), high_watermark = known.high_watermark,
-                "committed records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
+            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), had,
+                "records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
                  anew from the other replicas");
             if !self.may_open_shorter(&newest(), (topic.id, number)).await {
                 return ((topic.id, number), None);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
 
+use super::checkpoints::Positions;
 use super::proposal::Proposal;
 use super::rules::log_config;
 use super::{Key, folders};
@@ -16,7 +17,8 @@ use crate::image::{ClusterImage, Topic};
 
 /// Pause before logs that failed to open are tried again, doubled up to the second.
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The longest such pause.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Logs that should be open and are not.
 #[derive(Default)]
@@ -25,6 +27,8 @@ pub struct Unopened {
     pub opening: HashSet<Key>,
     /// Failed to open; perhaps being opened again.
     pub failed: HashMap<Key, Retry>,
+    /// Were open in this process until a full disk tore them, and what was known of them then.
+    pub torn: HashMap<Key, Positions>,
 }
 
 /// When a log that failed to open is tried again, and the pause before that.
@@ -48,10 +52,24 @@ impl Unopened {
     pub fn end(&mut self, key: Key, is_open: bool, now: Instant) {
         self.opening.remove(&key);
         let failed_before = self.failed.remove(&key);
-        if !is_open {
+        if is_open {
+            self.torn.remove(&key);
+        } else {
             let pause = failed_before.map_or(FIRST_RETRY, |before| LONGEST_RETRY.min(2 * before.pause));
             self.failed.insert(key, Retry { at: now + pause, pause });
         }
+    }
+
+    /// One was open and must be opened again, in a while: there may be room then.
+    pub fn add_torn(&mut self, key: Key, known: Positions, now: Instant) {
+        self.end(key, false, now);
+        self.torn.insert(key, known);
+    }
+
+    /// Forgets those that are not to be open any more.
+    pub fn retain(&mut self, is_wanted: impl Fn(Key) -> bool) {
+        self.failed.retain(|key, _| is_wanted(*key));
+        self.torn.retain(|key, _| is_wanted(*key));
     }
 
     /// When one is to be tried again.

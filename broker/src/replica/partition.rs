@@ -84,6 +84,8 @@ struct State {
     proposal: Proposal,
     /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it acknowledges it.
     flush_due: i64,
+    /// The checkpoints say that the log begins there, or later than it did: no restart brings back what lies before.
+    kept_log_start: i64,
     /// Its disk had no room when it was last written to.
     full: bool,
     /// The replica goes: its folder is not ours any more, or will be closed.
@@ -189,6 +191,7 @@ impl Partition {
     ) -> Partition {
         let Found { log, high_watermark, proposal } = found;
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
+        let kept_log_start = log.log_start();
         Partition {
             topic: topic.name.clone(),
             topic_id: topic.id,
@@ -210,6 +213,7 @@ impl Partition {
                 acted_on: proposal.acted_on(),
                 proposal,
                 flush_due: 0,
+                kept_log_start,
                 full: false,
                 retired: false,
             }),
@@ -430,6 +434,11 @@ impl Partition {
 impl State {
     fn first_dirty(&self) -> Option<i64> {
         self.settings.cleanup_policy.compact.then(|| self.log.first_dirty())
+    }
+
+    /// What is before is deleted, and stays so whatever becomes of this process.
+    fn deleted_to(&self) -> i64 {
+        self.kept_log_start.min(self.log.log_start())
     }
 
     /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset.

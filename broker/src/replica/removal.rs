@@ -2,7 +2,8 @@
 //!
 //! Their folders go beside everything else, on workers, some at a time: neither the next image nor the removal of other
 //! replicas waits for the disk. First the folders of a batch lose their names, with one sync for all of them and one
-//! for the checkpoints; then their files go. A log of the same name is opened once the name is free.
+//! for the checkpoints; then their files go, for as many tries as that takes. A log of the same name is opened once the
+//! name is free.
 //!
 //! Always: absence is never deletion. What no object speaks of stays as it is.
 
@@ -11,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::join3;
 use ottla_log::disk;
 use ottla_log::folder::partition_name;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::checkpoints::{Checkpoints, PartitionKey};
-use super::opening::FIRST_RETRY;
+use super::opening::{FIRST_RETRY, LONGEST_RETRY};
 use super::partition::Partition;
 use super::proposal::Proposal;
 use super::{Key, Replicas, assigned, folders};
@@ -35,6 +36,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Removals {
     state: Mutex<State>,
+    /// Wakes whoever asks when files of replicas that were moved away may go.
+    moved: Notify,
     /// Wakes whoever takes names away.
     queued: Notify,
     /// Wakes whoever removes files.
@@ -45,6 +48,8 @@ pub(super) struct Removals {
 
 #[derive(Default)]
 struct State {
+    /// Moved away by these assignments, which the copy of the objects on disk may not know yet.
+    moved: Vec<(Assignment, Leaving)>,
     waiting: VecDeque<Leaving>,
     /// Their folders have another name; the files are still to go.
     renamed: VecDeque<Leaving>,
@@ -89,10 +94,14 @@ impl Removals {
 }
 
 impl State {
-    fn add(&mut self, leaving: Leaving) {
+    /// `moved` by another assignment, or by a tombstone.
+    fn add(&mut self, leaving: Leaving, moved: Option<&Assignment>) {
         if self.leaving.insert(leaving.key) {
             self.names.insert(leaving.name());
-            self.waiting.push_back(leaving);
+            match moved {
+                Some(assignment) => self.moved.push((assignment.clone(), leaving)),
+                None => self.waiting.push_back(leaving),
+            }
         }
     }
 
@@ -135,7 +144,8 @@ impl Replicas {
         let mut state = self.removals.state.lock();
         for partition in gone {
             let (key, topic) = ((partition.topic_id, partition.number), partition.topic.to_string());
-            state.add(Leaving { key, topic, how: How::Remove, partition: Some(partition) });
+            let leaving = Leaving { key, topic, how: How::Remove, partition: Some(partition) };
+            state.add(leaving, assigned(image, key).map(|(_, assignment)| assignment));
         }
         self.queue_what_was_found(image, &mut state);
         // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
@@ -147,12 +157,15 @@ impl Replicas {
                     self.tell_removed(key, told);
                 } else if !self.unopened.lock().opening.contains(&key) {
                     let topic = topic.name.to_string();
-                    state.add(Leaving { key, topic, how: How::Remove, partition: None });
+                    state.add(Leaving { key, topic, how: How::Remove, partition: None }, None);
                 }
             }
         }
         if !state.waiting.is_empty() {
             self.removals.queued.notify_one();
+        }
+        if !state.moved.is_empty() {
+            self.removals.moved.notify_one();
         }
     }
 
@@ -182,9 +195,9 @@ impl Replicas {
         let unopened = self.unopened.lock();
         let is_gone = |key: &Key, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
         for (key, topic) in self.found.lock().extract_if(.., is_gone) {
-            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment.clone());
-            let how = elsewhere.map_or(How::Remove, How::PutAside);
-            state.add(Leaving { key, topic, how, partition: None });
+            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment);
+            let how = elsewhere.cloned().map_or(How::Remove, How::PutAside);
+            state.add(Leaving { key, topic, how, partition: None }, elsewhere);
         }
     }
 
@@ -203,7 +216,32 @@ impl Replicas {
     /// Removes the folders that are queued, until the broker stops.
     pub async fn keep_removing(self: Arc<Self>) {
         // The files of a large log may take long: names of others are freed meanwhile.
-        join(self.keep_freeing_names(), self.keep_unlinking()).await;
+        join3(self.keep_asking(), self.keep_freeing_names(), self.keep_unlinking()).await;
+    }
+
+    /// Queues replicas that were moved away once the copy of the objects on disk knows that. A start from an older one, while the API server
+    /// is away, would lead with what they hold, and must find it.
+    async fn keep_asking(&self) {
+        loop {
+            self.removals.moved.notified().await;
+            loop {
+                let moved = std::mem::take(&mut self.removals.state.lock().moved);
+                if moved.is_empty() {
+                    break;
+                }
+                let topic = |leaving: &Leaving| (leaving.topic.as_str().into(), leaving.key.0);
+                let partitions = moved.iter().map(|(entry, leaving)| (topic(leaving), entry.clone())).collect();
+                let (answer, answered) = oneshot::channel();
+                if self.ask.send(Ask::MovedAway { partitions, answer }).await.is_ok() && answered.await.is_ok() {
+                    self.removals.state.lock().waiting.extend(moved.into_iter().map(|(_, leaving)| leaving));
+                    self.removals.queued.notify_one();
+                } else {
+                    // The broker stops.
+                    self.removals.state.lock().moved.extend(moved);
+                    env::sleep_until(env::now() + FIRST_RETRY).await;
+                }
+            }
+        }
     }
 
     async fn keep_freeing_names(&self) {
@@ -226,14 +264,35 @@ impl Replicas {
     }
 
     async fn keep_unlinking(&self) {
+        // The next start would remove them, too.
+        let (mut left, mut pause) = (Vec::new(), FIRST_RETRY);
         loop {
-            self.removals.renamed.notified().await;
+            tokio::select! {
+                biased;
+                () = self.removals.renamed.notified() => {}
+                () = env::sleep_until(env::now() + pause), if !left.is_empty() => pause = LONGEST_RETRY.min(2 * pause),
+            }
+            for folder in std::mem::take(&mut left) {
+                left.extend(self.workers.run(move || unlink(folder)).await);
+            }
             loop {
-                let Some(leaving) = self.removals.state.lock().renamed.pop_front() else { break };
-                let key = leaving.key;
+                let Some(Leaving { key, how, partition, .. }) = self.removals.state.lock().renamed.pop_front() else {
+                    break;
+                };
+                let job = move || {
+                    let left = match how {
+                        How::Unlink(folder) => unlink(folder),
+                        How::Remove | How::PutAside(_) => None,
+                    };
+                    drop(partition);
+                    left
+                };
                 // One folder a job: others' flushes come in between.
-                self.workers.run(move || unlink(leaving)).await;
+                left.extend(self.workers.run(job).await);
                 self.removals.state.lock().end(key);
+            }
+            if left.is_empty() {
+                pause = FIRST_RETRY;
             }
             self.removals.progress.notify_one();
         }
@@ -284,13 +343,10 @@ fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::Met
     }
 }
 
-fn unlink(leaving: Leaving) {
-    let Leaving { key, topic, how, partition } = leaving;
-    if let How::Unlink(folder) = how
-        && let Err(error) = disk::remove_dir(&folder)
-    {
-        tracing::warn!(topic, partition = key.1, %error,
-            "failed to remove all files of a deleted partition: the next start of this broker removes the rest");
-    }
-    drop(partition);
+/// Gives the folder if something of it is left.
+fn unlink(folder: PathBuf) -> Option<PathBuf> {
+    let removed = disk::remove_dir(&folder).inspect_err(|error| {
+        tracing::warn!(folder = %folder.display(), %error, "failed to remove all files of a partition that is not here any more: tried again");
+    });
+    removed.is_err().then_some(folder)
 }

@@ -403,7 +403,14 @@ pub async fn answer(
 ) {
     let mut unanswered = Vec::new();
     while let Some(ask) = asks.recv().await {
-        let Ask::ChangeIsr { next, answer, .. } = ask else { continue };
+        let (next, answer) = match ask {
+            Ask::ChangeIsr { next, answer, .. } => (next, answer),
+            Ask::MovedAway { answer, .. } => {
+                let _ = answer.send(());
+                continue;
+            }
+            _ => continue,
+        };
         let mut objects = objects.lock();
         objects.asked.push((*next).clone());
         if !objects.grants {

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_broker::image::{BrokerId, Incarnation};
+use ottla_log::disk::Change;
+use ottla_log::disk::simulated::stand_in_below;
 use ottla_rules::assignment::{Live, LiveBroker};
+use ottla_wire::ErrorCode;
 
 use crate::cluster::{Cluster, life, member, until};
 
@@ -125,6 +131,22 @@ async fn a_follower_whose_folder_is_gone_joins_in_a_new_leader_epoch() {
     cluster.all_alike(&[0, 2]).await;
 }
 
+/// The same where it never heard that what it lacks is committed.
+#[tokio::test]
+async fn a_follower_that_lacks_what_it_had_flushed_joins_in_a_new_leader_epoch() {
+    let mut cluster = Cluster::start(&[]).await;
+    cluster.leave_open_whether_2_is_in_sync().await;
+    cluster.stop(2).await;
+    fs::write(cluster.dir(2).join("replication-offset-checkpoint"), "0\n1\nt 0 0\n").unwrap();
+    fs::write(segment(&cluster, 2), "").unwrap();
+    cluster.objects.lock().grants = true;
+    let epoch = cluster.objects.lock().assignment.leader_epoch;
+    cluster.run(2, life(2), true).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+    assert!(cluster.objects.lock().assignment.leader_epoch > epoch, "what it had before does not count");
+    cluster.all_alike(&[0, 2]).await;
+}
+
 #[tokio::test]
 async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_anew_at_the_floor_too() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "3")]).await;
@@ -181,4 +203,41 @@ async fn the_only_copy_is_left_where_it_is_until_it_is_mended() {
     assert!(aside(&cluster, 0).is_empty());
     let standing = cluster.brokers[&0].broker.replicas().all()[0].standing();
     assert_eq!((standing.log_end, standing.leads), (2, false), "it reports, and is elected for that");
+}
+
+#[tokio::test]
+async fn a_follower_whose_log_could_not_be_cut_on_a_full_disk_goes_on_when_there_is_room() {
+    let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
+    cluster.produce(0, &["kept"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+    // The old leader takes one more that nobody else will have.
+    cluster.objects.lock().grants = false;
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let mut client = cluster.client(0).await;
+    let response = client.call(13, &cluster.produce_request(1, 1000, &["lost"])).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    cluster.elect(1);
+    let partition = || cluster.brokers[&0].broker.replicas().all().first().cloned();
+    until("it follows", || partition().is_some_and(|partition| partition.follows().is_some())).await;
+
+    let (full, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (is_full, count) = (full.clone(), refused.clone());
+    let _disk = stand_in_below(&cluster.dir(0).join("t-0"), move |change| {
+        let takes_room = matches!(change, Change::Create(_) | Change::Write(_));
+        if takes_room && is_full.load(Ordering::SeqCst) {
+            count.fetch_add(1, Ordering::SeqCst);
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    });
+    cluster.objects.lock().grants = true;
+    cluster.run(1, life(1), true).await;
+    cluster.run(2, life(2), true).await;
+    until("its log is to be cut", || refused.load(Ordering::SeqCst) > 0).await;
+    cluster.produce(1, &["next"]).await;
+    full.store(false, Ordering::SeqCst);
+    cluster.all_alike(&[0, 1, 2]).await;
+    until("all are in sync", || cluster.isr().len() == 3).await;
+    assert_eq!(cluster.seen(1).await, ["kept", "next"]);
 }

@@ -22,6 +22,8 @@ pub(super) struct Scan {
     pub next_offset: i64,
     pub indexes: Indexes,
     pub epochs: Epochs,
+    /// The last batch, if one was read.
+    pub last: Option<BatchHeader>,
     pub checked_bytes: u64,
     pub cut_bytes: u64,
     pub corrupt: Vec<LogError>,
@@ -46,6 +48,7 @@ impl Scan {
             next_offset: base_offset,
             indexes,
             epochs: Epochs::default(),
+            last: None,
             checked_bytes: file_size - position,
             cut_bytes: 0,
             corrupt: Vec::new(),
@@ -55,6 +58,11 @@ impl Scan {
             let in_order = |header: &BatchHeader, from: i64| {
                 header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
             };
+            if end_offset.is_some_and(|end_offset| scan.next_offset >= end_offset) {
+                // It was cut there, which a loss of power has undone: the next segment holds what follows.
+                file.truncate(position)?;
+                break;
+            }
             let reason = match chunk.batch_at(position)? {
                 Ok(batch) if in_order(batch.header(), scan.next_offset) => {
                     position += scan.take(batch.header(), batch.bytes().len() as u64, config);
@@ -110,6 +118,7 @@ impl Scan {
     fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {
         self.indexes.add(batch, self.size, len, config.index_interval_bytes.into());
         self.epochs.note(batch);
+        self.last = Some(*batch);
         self.size += len;
         self.next_offset = batch.next_offset();
         len

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use ottla_batch::BatchHeader;
+
 use super::scan::Scan;
 use super::{Opened, RecoveryHint, aside, offsets_of};
 use crate::config::LogConfig;
@@ -20,6 +22,8 @@ pub(super) struct Segments {
     pub log_end: i64,
     /// Of the batches that were checked.
     pub epochs: Epochs,
+    /// The last of them.
+    pub last: Option<BatchHeader>,
     /// The active segment's files were just created.
     pub is_new: bool,
 }
@@ -29,7 +33,14 @@ impl Segments {
         let active = Active::create(dir, base_offset, now_ms)?;
         // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with the next.
         disk::sync_dir(dir)?;
-        Ok(Segments { sealed: BTreeMap::new(), active, log_end: base_offset, epochs: Epochs::default(), is_new: true })
+        Ok(Segments {
+            sealed: BTreeMap::new(),
+            active,
+            log_end: base_offset,
+            epochs: Epochs::default(),
+            last: None,
+            is_new: true,
+        })
     }
 
     pub fn open(
@@ -44,10 +55,12 @@ impl Segments {
         let bases: Vec<i64> = offsets_of(names, LOG).into_iter().collect();
         let trusted_up_to = if hint.clean { i64::MAX } else { hint.recovery_point };
         let mut sealed = BTreeMap::new();
-        let mut epochs = Epochs::default();
+        let (mut epochs, mut last) = (Epochs::default(), None);
         for (i, &base_offset) in bases.iter().enumerate() {
             let end_offset = bases.get(i + 1).copied();
-            if let Some(end_offset) = end_offset.filter(|end_offset| *end_offset <= trusted_up_to) {
+            // A cut is not on the device before what is written behind it: what was cut off one that ends there may be back.
+            let is_trusted = |end: &i64| *end < trusted_up_to || (*end == trusted_up_to && hint.intact);
+            if let Some(end_offset) = end_offset.filter(is_trusted) {
                 let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
                 sealed.insert(base_offset, Arc::new(segment));
                 continue;
@@ -60,6 +73,7 @@ impl Segments {
                             active,
                             log_end: next_offset.unwrap_or(base_offset),
                             epochs,
+                            last,
                             is_new: false,
                         });
                     }
@@ -71,6 +85,7 @@ impl Segments {
             opened.checked_bytes += scan.checked_bytes;
             opened.corrupt.append(&mut scan.corrupt);
             epochs.extend(&scan.epochs);
+            last = scan.last.or(last);
             let later = bases.get(i + 1..).unwrap_or_default();
             match end_offset {
                 Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(dir, later, config, hint) => {
@@ -84,7 +99,7 @@ impl Segments {
                     opened.aside = aside::put_aside(dir, later)?;
                     let Scan { file, size, indexes, next_offset, .. } = scan;
                     let active = Active::recovered(dir, base_offset, file, size, indexes, now_ms)?;
-                    return Ok(Segments { sealed, active, log_end: next_offset, epochs, is_new: false });
+                    return Ok(Segments { sealed, active, log_end: next_offset, epochs, last, is_new: false });
                 }
             }
         }

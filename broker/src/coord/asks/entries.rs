@@ -2,9 +2,11 @@
 
 use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
 use ottla_rules::assignment::{Age, Assignment, RecoveryReport, Refusal};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Desk, Failed};
+use super::{Desk, Failed, Known};
+use crate::ask::TopicKey;
 
 impl Desk {
     /// Not before the tombstone is in the copy on disk: with this word the object may go, and a restart that finds it in the copy without
@@ -13,10 +15,31 @@ impl Desk {
         let image = self.images.borrow().clone();
         let Some(topic) = image.deleted.get(&topic_id) else { return Ok(()) };
         let object = names::assignment(&topic.name, topic_id, partition - partition % PARTITIONS_PER_OBJECT);
-        if !self.tombstones.borrow().contains(&object) {
+        if !self.kept.borrow().assignments.get(&object).is_some_and(|object| object.spec.deleted) {
             return Err(Failed::Again);
         }
         self.transition(topic_id, partition, |entry| entry.forget(self.me)).await
+    }
+
+    /// Answers when the copy on disk knows all of these assignments, or later ones.
+    pub(super) async fn kept_without(&self, moved: &[(TopicKey, Assignment)], mut answer: oneshot::Sender<()>) {
+        let mut kept = self.kept.clone();
+        let knows = |known: &Known, ((topic, topic_id), moved): &(TopicKey, Assignment)| {
+            let first = moved.partition - moved.partition % PARTITIONS_PER_OBJECT;
+            let name = names::assignment(topic, *topic_id, first);
+            let Some(object) = known.assignments.get(&name) else {
+                return !self.known.borrow().assignments.contains_key(&name);
+            };
+            let entry = object.spec.partitions.iter().find(|entry| entry.partition == moved.partition);
+            object.spec.deleted || entry.is_none_or(|entry| entry.epochs() >= moved.epochs())
+        };
+        tokio::select! {
+            biased;
+            known = kept.wait_for(|known| moved.iter().all(|moved| knows(known, moved))) => if known.is_ok() {
+                let _ = answer.send(());
+            },
+            () = answer.closed() => {}
+        }
     }
 
     pub(super) async fn report(

@@ -10,7 +10,6 @@
 //! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done; only a change of in-sync replicas
 //! ends with its asker, whose next one takes its place.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +53,8 @@ pub(super) struct Desk {
     pub topics: Api<KafkaTopic>,
     pub assignments: Api<KafkaAssignment>,
     pub images: ImageReceiver,
-    /// Objects whose tombstone is in the copy on disk.
-    pub tombstones: watch::Receiver<BTreeSet<String>>,
+    /// What is in the copy on disk.
+    pub kept: watch::Receiver<Arc<Known>>,
     pub known: watch::Receiver<Known>,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
@@ -95,7 +94,7 @@ impl Desk {
         cluster_name: &str,
         me: Me,
         images: ImageReceiver,
-        tombstones: watch::Receiver<BTreeSet<String>>,
+        kept: watch::Receiver<Arc<Known>>,
         known: watch::Receiver<Known>,
     ) -> Desk {
         Desk {
@@ -106,7 +105,7 @@ impl Desk {
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             images,
-            tombstones,
+            kept,
             known,
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
@@ -168,6 +167,7 @@ impl Desk {
                 }
             }
             Ask::Removed { topic_id, partition } => self.insist(async || self.removed(topic_id, partition).await).await,
+            Ask::MovedAway { partitions, answer } => self.kept_without(&partitions, answer).await,
             Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end } => {
                 let report = RecoveryReport { broker: self.me, incarnation: self.incarnation, last_epoch, log_end };
                 self.insist(async || self.report(topic_id, partition, leader_epoch, report).await).await;

@@ -38,7 +38,12 @@ pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
         (name, outcomes)
     };
     let topics: Vec<_> = wanted.into_iter().map(delete).collect();
+    let outcomes = topics.iter().flat_map(|(_, outcomes)| outcomes);
+    let moved =
+        outcomes.filter_map(|(_, outcome)| outcome.as_ref().ok()).map(|(partition, _)| partition.clone()).collect();
+    let replicas = context.handler.replicas.clone();
     context.later(async move {
+        replicas.keep_log_starts(moved).await;
         let mut response = DeleteRecordsResponse::default();
         for (name, outcomes) in topics {
             let mut partitions = Vec::with_capacity(outcomes.len());

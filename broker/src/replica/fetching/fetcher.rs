@@ -17,9 +17,10 @@ use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
 use super::{FetcherId, Silent, Work};
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
-use crate::replica::checkpoints::{Checkpoints, PartitionKey};
+use crate::replica::checkpoints::Checkpoints;
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
+use crate::replica::partition::upkeep;
 use crate::replica::throttle::{Reserved, Throttle};
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
@@ -273,6 +274,7 @@ fn take_in(
     checkpoints: &Mutex<Checkpoints>,
 ) -> Vec<(Key, Taken)> {
     let mut taken = Vec::with_capacity(asked.len());
+    let mut moved = Vec::new();
     if response.error_code != ErrorCode::NONE {
         tracing::warn!(error = ?response.error_code, "a leader refused a fetch");
         return asked.into_keys().map(|key| (key, Taken::Failed)).collect();
@@ -286,13 +288,21 @@ fn take_in(
                 Taken::Failed
             });
             taken.push((key, outcome));
+            if partition.has_moved_log_start() {
+                moved.push(partition);
+            }
         }
+    }
+    if !moved.is_empty()
+        && let Err(error) = upkeep::store(checkpoints, || moved)
+    {
+        tracing::error!(%error, "failed to write the checkpoints: leaders that delete records wait for them");
     }
     taken
 }
 
 fn take_one(
-    partition: &Partition,
+    partition: &Arc<Partition>,
     next: &NextFetch,
     answer: PartitionData,
     checkpoints: &Mutex<Checkpoints>,
@@ -318,8 +328,7 @@ fn take_one(
 }
 
 /// A log that was cut must not be trusted up to where it was flushed before.
-fn store(partition: &Partition, checkpoints: &Mutex<Checkpoints>) -> Result<Taken, FollowError> {
-    let key: PartitionKey = (partition.topic.to_string(), partition.number);
-    checkpoints.lock().store([(key, partition.positions())]).map_err(ottla_log::LogError::from)?;
+fn store(partition: &Arc<Partition>, checkpoints: &Mutex<Checkpoints>) -> Result<Taken, FollowError> {
+    upkeep::store(checkpoints, || vec![partition.clone()]).map_err(ottla_log::LogError::from)?;
     Ok(Taken::Nothing)
 }

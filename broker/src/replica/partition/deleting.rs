@@ -1,6 +1,7 @@
 //! DeleteRecords (KIP-107): taking records away at the start of a log, and waiting until no other leader brings them back.
 //!
-//! Always: the low watermark grows while this broker leads; what lies below is gone from every replica that may lead next.
+//! Always: the low watermark grows while this broker leads; what lies below is gone from every replica that may lead next, and no
+//! restart of any of them brings it back: Kafka's brokers checkpoint a log's start up to a minute later.
 
 use ottla_log::{DiskError, LogError};
 
@@ -42,7 +43,8 @@ impl From<DiskError> for DeleteError {
 }
 
 impl Partition {
-    /// Makes everything before `offset` unreadable here (−1: everything committed), and returns that offset. Files go later.
+    /// Makes everything before `offset` unreadable here (−1: everything committed), and returns that offset. Files go later. The caller
+    /// writes the checkpoints, on which the low watermark waits.
     ///
     /// # Errors
     /// See [`DeleteError`], but `TimedOut`.
@@ -64,6 +66,21 @@ impl Partition {
         Ok(offset)
     }
 
+    /// The checkpoints on disk say that the log begins at `log_start`.
+    pub fn keeps_log_start(&self, log_start: i64) {
+        let mut state = self.state.lock();
+        if state.kept_log_start != log_start {
+            state.kept_log_start = log_start;
+            self.advance_low_watermark(&state);
+        }
+    }
+
+    /// Whether they don't say yet where it begins.
+    pub fn has_moved_log_start(&self) -> bool {
+        let state = self.state.lock();
+        !state.retired && state.deleted_to() < state.log.log_start()
+    }
+
     /// Waits until every in-sync replica has deleted what is before `offset`, at most until `deadline`. Returns the low watermark.
     ///
     /// # Errors
@@ -77,6 +94,7 @@ impl Partition {
                 return Ok(low_watermark);
             }
             tokio::select! {
+                biased;
                 () = reached => {}
                 () = env::sleep_until(deadline) => return Err(DeleteError::TimedOut { low_watermark }),
             }
@@ -86,7 +104,7 @@ impl Partition {
     /// After anything that it rests on has changed: positions, the ISR, the log's start.
     pub(super) fn advance_low_watermark(&self, state: &State) {
         if let Role::Leader(leadership) = &state.role {
-            self.low_watermark.advance(leadership.low_watermark(state.log.log_start()));
+            self.low_watermark.advance(leadership.low_watermark(state.deleted_to()));
         }
     }
 }
@@ -96,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::fixtures::{Fixture, batch, member};
+    use super::super::following::Copied;
     use super::super::reading::{ReadFrom, Reader};
     use super::*;
     use crate::image::IsrMember;
@@ -120,6 +139,7 @@ mod tests {
         assert_eq!(partition.high_watermark.get(), 1);
         assert_eq!(partition.delete_records(-1).unwrap(), 1);
         fetch(partition, 1, 1);
+        partition.keeps_log_start(1);
         let soon = || env::now() + Duration::from_secs(1);
         let error = partition.deleted_everywhere(1, soon()).await.unwrap_err();
         assert!(matches!(error, DeleteError::TimedOut { low_watermark: 0 }), "{error:?}");
@@ -137,6 +157,39 @@ mod tests {
             matches!(error, DeleteError::TimedOut { low_watermark: -1 }),
             "nobody has said so in this epoch: {error:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_are_not_deleted_before_the_checkpoints_say_so() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(0, 0);
+        let partition = &fixture.partition;
+        partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+        for log_start in [0, 1] {
+            [1, 2].iter().for_each(|broker| fetch(partition, *broker, log_start));
+            assert_eq!(partition.delete_records(-1).unwrap(), 1);
+        }
+        assert!(partition.has_moved_log_start());
+        let soon = || env::now() + Duration::from_secs(1);
+        let error = partition.deleted_everywhere(1, soon()).await.unwrap_err();
+        assert!(matches!(error, DeleteError::TimedOut { low_watermark: 0 }), "{error:?}");
+        partition.keeps_log_start(1);
+        assert_eq!(partition.deleted_everywhere(1, soon()).await.unwrap(), 1);
+        fixture.elect(1, 1);
+        assert_eq!(partition.next_fetch(1).unwrap().log_start, 1);
+    }
+
+    #[test]
+    fn a_follower_says_that_records_are_deleted_when_its_checkpoints_do() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(1, 0);
+        let partition = &fixture.partition;
+        let asked = partition.next_fetch(0).unwrap();
+        let records = batch(b'x', 10).stamp(0, 0, None).slices().map(|slice| slice.to_vec()).concat().into();
+        partition.append_from_leader(&asked, &Copied { records, high_watermark: 1, log_start: 1 }).unwrap();
+        assert_eq!((partition.standing().log_start, partition.next_fetch(0).unwrap().log_start), (1, 0));
+        partition.keeps_log_start(1);
+        assert_eq!(partition.next_fetch(0).unwrap().log_start, 1);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct NextFetch {
     pub offset: i64,
     /// The epoch of its last record, which may have been deleted; −1: it had none.
     pub last_epoch: i32,
-    /// Its first offset.
+    /// Its first offset, as the checkpoints have it.
     pub log_start: i64,
     /// The high watermark that it was told last; −1: none in this epoch.
     pub told_high_watermark: i64,
@@ -123,7 +123,7 @@ impl Partition {
         }
         let Role::Follower(Following { told, .. }) = &state.role else { return None };
         let (last_epoch, offset) = state.last_epoch_and_end();
-        let log_start = state.log.log_start();
+        let log_start = state.deleted_to();
         Some(NextFetch { leader_epoch, offset, last_epoch, log_start, told_high_watermark: *told })
     }
 
@@ -146,7 +146,7 @@ impl Partition {
                 // The leader's log begins inside of a batch (DeleteRecords), and a batch comes whole.
                 let anew = state.log.truncate_fully_and_start_at(first.base_offset, env::wall_clock_ms());
                 anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;
-                self.set_back(&state);
+                self.set_back(&mut state);
             }
             let appended = state.log.append(&batches, env::wall_clock_ms());
             let appended = appended.inspect_err(|error| self.note_append_error(&mut state, error))?;
@@ -195,7 +195,7 @@ impl Partition {
         let cut = state.log.truncate_to(offset, env::wall_clock_ms());
         let cut = cut.inspect_err(|error| self.note_half_cut(&mut state, error))?;
         tracing::info!(topic = %self.topic, partition = self.number, from = log_end, to = cut, "cut the log where it parts");
-        self.set_back(&state);
+        self.set_back(&mut state);
         Ok(())
     }
 
@@ -218,13 +218,14 @@ impl Partition {
         }
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
         anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;
-        self.set_back(&state);
+        self.set_back(&mut state);
         Ok(())
     }
 
     /// The watermarks follow a log that was cut.
-    fn set_back(&self, state: &State) {
+    fn set_back(&self, state: &mut State) {
         let log_end = state.log.log_end();
+        state.kept_log_start = state.deleted_to();
         self.log_end.reset(log_end);
         self.high_watermark.reset(self.high_watermark.get().clamp(state.log.log_start(), log_end));
         self.durable.reset(state.log.recovery_point());

@@ -4,13 +4,19 @@ use ottla_log::{DiskError, LogError};
 
 use super::role::Role;
 use super::{Partition, State};
+use crate::replica::checkpoints::Positions;
 
 impl Partition {
     pub(super) fn note_append_error(&self, state: &mut State, error: &ottla_log::AppendError) {
         match error {
             ottla_log::AppendError::NoSpace(error) => self.note_disk_error(state, error),
             ottla_log::AppendError::OutOfOrder { .. } => {}
-            ottla_log::AppendError::Disk(error) => self.note_disk_error(state, error),
+            ottla_log::AppendError::Disk(error) => {
+                self.note_disk_error(state, error);
+                if error.is_no_space() {
+                    self.take_offline(state, error);
+                }
+            }
             ottla_log::AppendError::Failed => self.take_offline(state, error),
         }
     }
@@ -38,6 +44,19 @@ impl Partition {
             self.note_disk_error(state, error);
         }
         self.take_offline(state, error);
+    }
+
+    /// Whether a full disk has left the log half cut or half written, and nothing else is wrong with it: what a restart would put right.
+    pub fn is_torn(&self) -> bool {
+        let state = self.state.lock();
+        matches!(state.role, Role::Offline) && state.full && !state.retired
+    }
+
+    /// Retires a replica whose log is about to be opened again. Gives what the next opening may rest on.
+    pub fn give_up(&self) -> Positions {
+        self.retire();
+        self.state.lock().log.give_up();
+        self.positions()
     }
 
     pub(super) fn note_room(&self, state: &mut State) {

@@ -1,6 +1,7 @@
 //! A partition in the background: flushes, retention, compaction, mending, what is said of it, and its end.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskResult};
+use parking_lot::Mutex;
 
 use super::Partition;
 use super::leadership::Leadership;
 use super::role::Role;
-use crate::replica::checkpoints::Positions;
+use crate::replica::checkpoints::{Checkpoints, Positions};
 
 /// What metrics and DescribeLogDirs say of a partition.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,24 @@ pub struct Standing {
     pub log_start: i64,
     /// Next offset.
     pub log_end: i64,
+}
+
+/// Makes the checkpoints say where these logs are, and tells them what is kept.
+///
+/// # Errors
+/// As [`Checkpoints::store`].
+pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<Arc<Partition>>) -> DiskResult<()> {
+    let mut checkpoints = checkpoints.lock();
+    // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
+    let mut partitions = partitions();
+    partitions.retain(|partition| !partition.is_retired());
+    let positions: Vec<Positions> = partitions.iter().map(|partition| partition.positions()).collect();
+    let key = |partition: &Arc<Partition>| (partition.topic.to_string(), partition.number);
+    checkpoints.store(partitions.iter().map(key).zip(positions.iter().copied()))?;
+    for (partition, Positions { log_start, .. }) in partitions.iter().zip(positions) {
+        partition.keeps_log_start(log_start);
+    }
+    Ok(())
 }
 
 impl Partition {
@@ -80,6 +100,9 @@ impl Partition {
     /// None when all is on the device, or somebody else is at it.
     pub(super) fn begin_flush(&self) -> Option<Flush> {
         let mut state = self.state.lock();
+        if state.retired {
+            return None; // its folder may be gone
+        }
         if state.log.is_flushing() {
             self.flush_asked.store(true, Ordering::SeqCst);
             return None;
@@ -97,9 +120,11 @@ impl Partition {
             let ran = flush.run();
             let mut state = self.state.lock();
             self.flush_ended.notify_all();
-            if let Err(error) = ran {
-                self.fail(&mut state, &error);
-                return;
+            match ran {
+                // Its folder went while it was flushed. A sync that failed has been noted where it was.
+                Err(error) if state.retired && error.is_not_found() => return state.log.give_up(),
+                Err(error) => return self.fail(&mut state, &error),
+                Ok(()) => {}
             }
             state.log.flushed(&flush);
             self.durable.advance(state.log.recovery_point());
@@ -111,7 +136,11 @@ impl Partition {
     /// Takes the segments out of the log that retention no longer wants.
     pub fn apply_retention(&self, now_ms: i64) -> Option<Retired> {
         let high_watermark = self.high_watermark.get();
-        match self.state.lock().log.apply_retention(high_watermark, now_ms) {
+        let mut state = self.state.lock();
+        if state.retired {
+            return None;
+        }
+        match state.log.apply_retention(high_watermark, now_ms) {
             Ok(retired) => (retired.segments > 0).then_some(retired),
             Err(error) => {
                 tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to apply retention");
@@ -220,6 +249,11 @@ impl Partition {
         self.disturb();
     }
 
+    /// Whether it has gone.
+    pub fn is_retired(&self) -> bool {
+        self.state.lock().retired
+    }
+
     /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after. A flush that is under
     /// way is waited for: the kernel tells nobody else that it fails.
     ///
@@ -313,6 +347,20 @@ mod tests {
         assert_eq!(partition.durable.get(), 0, "the one that runs is waited for");
         partition.run_flushes(running);
         assert_eq!(partition.durable.get(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_during_a_flush_is_no_failure_of_the_directory() {
+        let data = tempfile::tempdir().unwrap();
+        let (failure, partition) = (Failure::begin(data.path()), leading(data.path()));
+        append(&partition);
+        let running = partition.begin_flush().unwrap();
+        partition.retire();
+        std::fs::rename(data.path().join("t-0"), data.path().join("gone")).unwrap();
+        partition.run_flushes(running);
+        assert!(!failure.is_noted());
+        partition.flush();
+        assert!(!failure.is_noted(), "nor is a flush that comes late");
     }
 
     #[test]
