@@ -56,6 +56,11 @@ impl SetBacks {
         self.shown.fetch_max(version.unwrap_or_default(), Ordering::Relaxed);
     }
 
+    /// What was shown was shown before the API server was set back.
+    pub fn forget_shown(&self) {
+        self.shown.store(0, Ordering::Relaxed);
+    }
+
     /// The highest version in which any Lease was shown, if one was: a list that is read later is no older.
     pub fn shown(&self) -> Option<u64> {
         Some(self.shown.load(Ordering::Relaxed)).filter(|shown| *shown > 0)
@@ -72,7 +77,6 @@ impl SetBacks {
 
     /// An object came in a lower version than one that was seen before it was asked for.
     pub fn note(&self, version: Option<u64>, seen: Option<u64>) {
-        self.shown.store(version.unwrap_or_default(), Ordering::Relaxed);
         tracing::error!(
             ?version,
             ?seen,

@@ -69,10 +69,12 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, s
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leases = Leases::new(set_backs.clone());
+    let mut told = set_backs.told();
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
             biased; // a stall is noticed before anybody is judged by the clock
+            Ok(()) = told.changed() => leases.forget_all(Instant::now()),
             _ = tick.tick() => {
                 let now = Instant::now();
                 if now.duration_since(last_tick) > STALL {
@@ -187,8 +189,9 @@ impl Leases {
         self.see(lease, now)
     }
 
-    /// The API server was set back: nobody counts as heard.
+    /// The API server was set back, whoever found out: nobody counts as heard.
     fn forget_all(&mut self, now: Instant) {
+        self.set_backs.forget_shown();
         self.anew = Some(now);
         for seen in self.seen.values_mut() {
             seen.observed.forget(now);
