@@ -19,7 +19,7 @@ use ottla_crds::{
     KafkaTopic, KafkaTopicSpec, change, names,
 };
 use ottla_local_api::{Server, Store};
-use ottla_rules::assignment::{Assignment, LiveBroker};
+use ottla_rules::assignment::{Assignment, Leader, LiveBroker};
 use ottla_wire::ErrorCode;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -748,6 +748,57 @@ async fn what_an_api_server_that_was_set_back_has_lost_is_put_back_and_nobody_is
         create(&zero, "later", 1).await.unwrap();
         assert_eq!(stands_for(&assignments, "t").await, moved, "and nothing came of the backup");
     }
+}
+
+/// It was killed before, and has an older copy: what it leads there is led by another since.
+#[tokio::test]
+async fn a_leader_that_starts_after_a_restore_changes_no_isr_before_others_have_put_back_what_they_know() {
+    let world = World::new(2).await;
+    let (dir_zero, dir_one) = (world.dir(0), world.dir(1));
+    let (zero, one) = (world.open(&dir_zero).await, world.open(&dir_one).await);
+    shows(&zero, "both are there", |image| image.live_brokers().count() == 2).await;
+    world.apply("t", |spec| (spec.partitions, spec.replication_factor) = (Some(1), Some(2))).await;
+    for coord in [&zero, &one] {
+        shows(coord, "it is placed", |image| led(image, "t") == 1).await;
+    }
+    world.operator.abort();
+    let assignments: Api<KafkaAssignment> = Api::namespaced(world.client.clone(), "default");
+    let stands = async || assignments.list(&ListParams::default()).await.unwrap().items.remove(0);
+    let before = stands().await;
+    let entry = before.spec.partitions[0].clone();
+    let was_leader = entry.leader.unwrap();
+    let both = ((one, dir_one), (zero, dir_zero));
+    let (killed, (other, _dir)) = if was_leader == BrokerId(1) { both } else { (both.1, both.0) };
+    drop(killed);
+    let backup = world.server.faults().snapshot();
+
+    let live = LiveBroker { incarnation: other.incarnation(), draining: false };
+    let moved = entry.heal(&[(other.broker(), live)].into(), 1).unwrap();
+    assert!(change::write(&assignments, &before, std::slice::from_ref(&moved)).await.unwrap().is_empty());
+    shows(&other, "it leads", |image| image.topic("t").unwrap().partitions[0] == moved).await;
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
+    let renewed = async || leases.get(&names::broker(CLUSTER, other.broker())).await.unwrap().spec;
+    let last = renewed().await;
+    until("its Lease is renewed", async || renewed().await != last).await;
+
+    // The other one notices with its next renewal.
+    world.server.faults().set_back(&backup, true);
+    let dir = world.dir(was_leader.0);
+    let again = world.open(&dir).await;
+    let leader = Leader {
+        broker: was_leader,
+        incarnation: again.incarnation(),
+        leader_epoch: entry.leader_epoch,
+        epoch_start: 0,
+        high_watermark: 0,
+        write_in_flight: false,
+    };
+    let long = Duration::from_secs(60);
+    let next = Box::new(entry.shrink(&leader, other.broker(), long, Duration::ZERO, 1).unwrap());
+    let topic_id = before.spec.topic_id;
+    let outcome = ask(&again, |answer| Ask::ChangeIsr { topic_id, next, answer }).await;
+    assert_eq!(outcome, Ok(Swap::Moved));
+    assert_eq!(stands().await.spec.partitions[0], moved, "it was put back");
 }
 
 async fn stands_for(assignments: &Api<KafkaAssignment>, topic: &str) -> Assignment {

@@ -25,9 +25,8 @@ pub use door::at as answers_at;
 pub use hold::hold;
 pub use observe::{Sighting, Sightings, observe};
 
+use crate::{names, versions::SetBacks};
 use ottla_rules::assignment::Incarnation;
-
-use crate::versions::SetBacks;
 
 /// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take over.
 pub const DEADLINE: Duration = Duration::from_secs(4);
@@ -207,6 +206,35 @@ pub struct BrokerSession {
     pub start: u64,
     /// Whether it asked to lead nothing.
     pub draining: bool,
+}
+
+/// What a broker that is there knows beside what the API server shows, as its Lease says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// Nothing newer. Of one that says nothing of it the same is believed: its version does not compare.
+    AsShown,
+    /// It has not compared yet: it was started while the API server was away, or lists everything anew.
+    NotCompared,
+    /// Newer entries; or it wrote its Lease after the API server was set back, and has yet to find out.
+    Newer,
+}
+
+impl Knowledge {
+    /// What a Lease says.
+    pub fn of(lease: &Lease) -> Knowledge {
+        let said = lease.metadata.annotations.as_ref();
+        Knowledge::said(said.unwrap_or(&BTreeMap::new()), observe::is_past(lease))
+    }
+
+    /// What the annotations say; `is_past`: of a Lease that was written before its holder knew that the API server was set back.
+    pub fn said(annotations: &BTreeMap<String, String>, is_past: bool) -> Knowledge {
+        match annotations.get(names::NEWER_ANNOTATION).map(String::as_str) {
+            _ if is_past => Knowledge::Newer,
+            None | Some("0") => Knowledge::AsShown,
+            Some(names::NOT_COMPARED) => Knowledge::NotCompared,
+            Some(_) => Knowledge::Newer,
+        }
+    }
 }
 
 const INCARNATION: &str = "ottla.io/incarnation";

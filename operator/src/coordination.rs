@@ -21,10 +21,10 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
 use ottla_crds::change::why;
-use ottla_crds::lease::{self, Sightings};
+use ottla_crds::lease::{self, Knowledge, Sightings};
 use ottla_crds::versions::SetBacks;
 use ottla_crds::{KafkaCluster, names};
-use ottla_rules::assignment::BrokerId;
+use ottla_rules::assignment::{BrokerId, Live};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
@@ -32,7 +32,7 @@ use uuid::Uuid;
 use crate::acting::Acting;
 use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
-use crate::plan::{self, Step, World};
+use crate::plan::{self, HeldBack, Step, World};
 
 pub mod apply;
 pub mod arrivals;
@@ -88,8 +88,16 @@ async fn coordinate_until(
     let (seen, sightings) = watch::channel(Sightings::new());
     let set_backs = SetBacks::default();
     let (watches, shown) = Watches::start(&client, namespace, cluster, &set_backs);
-    let coordination =
-        Coordination { client, namespace, cluster, leases: leases.clone(), selector: &selector, platform, acting };
+    let coordination = Coordination {
+        client,
+        namespace,
+        cluster,
+        leases: leases.clone(),
+        selector: &selector,
+        set_backs: set_backs.clone(),
+        platform,
+        acting,
+    };
     tokio::select! {
         biased; // all of them each time, and in the same order each time
         () = lease::observe(leases, &selector, seen, &set_backs) => {}
@@ -105,6 +113,7 @@ struct Coordination<'a> {
     cluster: &'a str,
     leases: Api<Lease>,
     selector: &'a str,
+    set_backs: SetBacks,
     /// What Kubernetes shows of the brokers; none on a laptop.
     platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
     acting: Acting,
@@ -180,8 +189,9 @@ impl Coordination<'_> {
                 fresh_cluster_id: Uuid::new_v4(),
             };
             let next_try = if acts {
+                let look = Look { leases: &self.leases, selector: self.selector, set_backs: &self.set_backs };
                 tokio::select! {
-                    next_try = take(&writer, &mut pace, plan::plan(&world)) => next_try,
+                    next_try = look_and_take(look, self.cluster, &writer, &mut pace, &world) => next_try,
                     () = self.acting.ends() => {
                         acts = false; // plans again, should it be back in a moment
                         None
@@ -216,6 +226,51 @@ async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>
 /// How long a broker must have been there until leaders return to it.
 fn return_after(cluster: &KafkaCluster) -> Option<Duration> {
     BrokerSettings::resolve(&cluster.spec.broker_config()).leader_return_after
+}
+
+/// A way to see the Leases as they are now.
+struct Look<'a> {
+    leases: &'a Api<Lease>,
+    selector: &'a str,
+    set_backs: &'a SetBacks,
+}
+
+impl Look<'_> {
+    /// Whether the API server is as new as what it has shown, and nobody who is there knows newer entries. What rests on entries that were
+    /// listed a moment ago can't tell: the watch of the Leases may show a restore only later.
+    async fn is_current(&self, cluster: &str, live: &Live) -> bool {
+        let shown = self.set_backs.shown();
+        let leases = match self.leases.list(&ListParams::default().labels(self.selector)).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::warn!(error = why(&error), "failed to list the brokers' leases: no entry is written before");
+                return false;
+            }
+        };
+        let version = leases.metadata.resource_version.as_ref().and_then(|version| version.parse().ok());
+        let is_there =
+            |lease: &&Lease| names::broker_id(cluster, &lease.name_any()).is_some_and(|id| live.contains_key(&id));
+        let mut there = leases.items.iter().filter(is_there);
+        !self.set_backs.compare_list(version, shown) && there.all(|lease| Knowledge::of(lease) == Knowledge::AsShown)
+    }
+}
+
+/// Takes the steps that may be taken now, those that change entries only after a look at the Leases.
+async fn look_and_take(
+    look: Look<'_>,
+    cluster: &str,
+    writer: &Writer,
+    pace: &mut Pace,
+    world: &World,
+) -> Option<Instant> {
+    let mut steps = plan::plan(world);
+    let waits = |step: &Step| step.waits_for(&HeldBack::Comparing);
+    if !steps.iter().any(waits) || look.is_current(cluster, &world.live()).await {
+        return take(writer, pace, steps).await;
+    }
+    steps.retain(|step| !waits(step));
+    let again = Instant::now() + RETRY;
+    take(writer, pace, steps).await.into_iter().chain([again]).min()
 }
 
 /// Takes the steps that may be taken now; says when to plan again if nothing new is shown until then.
@@ -268,4 +323,49 @@ async fn see_every_lease(leases: &Api<Lease>, selector: &str, sightings: &mut wa
     let all = |seen: &Sightings| names.iter().all(|name| seen.contains_key(name));
     // The sender lives as long as this: an error can't come.
     let _ = sightings.wait_for(all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kube::api::{ObjectMeta, PostParams};
+    use ottla_crds::versions::version;
+    use ottla_local_api::{Server, Store};
+    use ottla_rules::assignment::{Incarnation, LiveBroker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_made_of_entries_that_were_listed_after_a_restore_and_before_the_leases() {
+        let server = Server::new(Store::Memory, Vec::new()).unwrap();
+        let leases: Api<Lease> = Api::namespaced(server.client("default"), "default");
+        let labels = BTreeMap::from([(names::CLUSTER_LABEL.to_owned(), "prod".to_owned())]);
+        let says = |newer: &str| Some(BTreeMap::from([(names::NEWER_ANNOTATION.to_owned(), newer.to_owned())]));
+        let name = names::broker("prod", BrokerId(0));
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels),
+            annotations: says("7"),
+            ..ObjectMeta::default()
+        };
+        let lease = Lease { metadata, ..Lease::default() };
+        let mut lease = leases.create(&PostParams::default(), &lease).await.unwrap();
+        let live = Live::from([(BrokerId(0), LiveBroker { incarnation: Incarnation(1), draining: false })]);
+        let set_backs = SetBacks::default();
+        let selector = format!("{}=prod", names::CLUSTER_LABEL);
+        let look = Look { leases: &leases, selector: &selector, set_backs: &set_backs };
+        assert!(!look.is_current("prod", &live).await, "it knows newer entries");
+        assert!(look.is_current("prod", &Live::new()).await, "it is not there");
+
+        let backup = server.faults().snapshot();
+        lease.metadata.annotations = says("0");
+        let renewed = leases.replace(&name, &PostParams::default(), &lease).await.unwrap();
+        set_backs.was_shown(version(&renewed.metadata));
+        assert!(look.is_current("prod", &live).await);
+        let before = set_backs.times();
+        server.faults().set_back(&backup, true);
+        assert!(!look.is_current("prod", &Live::new()).await, "whoever is there");
+        assert_eq!(set_backs.times(), before + 1, "everything is listed anew");
+    }
 }

@@ -163,7 +163,7 @@ pub struct News {
 
 impl Step {
     /// Whether it is not to be taken now: it changes assignments, or lets a topic go whose assignments have been lost.
-    fn waits_for(&self, held_back: &HeldBack) -> bool {
+    pub fn waits_for(&self, held_back: &HeldBack) -> bool {
         match self {
             Step::Change { .. } | Step::Append { .. } | Step::Create(_) | Step::Bury { .. } | Step::Remove(_) => true,
             Step::Release { .. } => *held_back != HeldBack::Unheard,

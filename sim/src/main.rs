@@ -7,6 +7,10 @@ use anyhow::Result;
 use clap::Parser;
 use ottla_sim::{Half, Tally};
 
+// A third of a run's time goes into allocations otherwise.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "Brokers, operators and faults in one thread; a seed tells the whole story again")]
 struct Options {

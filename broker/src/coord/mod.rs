@@ -5,6 +5,7 @@
 //! - [`image`]: from objects to the image, a pure function
 //! - [`copy`]: what is known, on disk
 //! - [`restore`]: from brokers' copies to objects that were lost, a pure function
+//! - `put_back`: what an API server that was set back has lost; `peers`: whether entries may be written before
 //! - [`asks`]: what the broker's rooms want changed
 //!
 //! Fail-static: with the API server away the image stays as it is.
@@ -39,6 +40,7 @@ mod asks;
 pub mod copy;
 pub mod image;
 pub mod known;
+mod peers;
 mod put_back;
 pub mod restore;
 pub mod session;
@@ -157,7 +159,7 @@ impl Coord {
         let (hold, mut held) = watch::channel(None);
         let (stop_lease, stopped) = oneshot::channel::<()>();
         let leases = Api::namespaced(client.clone(), &namespace);
-        let mut claim = session::claim(&cluster, me, &session, set_backs);
+        let mut claim = session::claim(&cluster, me, &session, set_backs.clone());
         let (renew, renewed) = watch::channel(None);
         others.spawn(session::remember_renewals(held.clone(), renew));
         let stopped = async { stopped.await.unwrap_or_default() };
@@ -186,7 +188,7 @@ impl Coord {
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
         let (keep, kept) = watch::channel(Arc::new(copy));
         let here = Me { id: me, incarnation: session.identity.incarnation };
-        let desk = Desk::new(&client, &namespace, &cluster, here, images.clone(), kept, known.clone());
+        let desk = Desk::new(&api, here, images.clone(), kept, known.clone(), set_backs);
         others.spawn(desk.serve(asks));
         let (stop_copying, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or_default() };
@@ -275,7 +277,7 @@ impl Said {
     }
 }
 
-/// One cluster on one API server, at a broker's start.
+/// One cluster on one API server.
 struct ApiServer<'a> {
     client: &'a Client,
     namespace: &'a str,

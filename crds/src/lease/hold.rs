@@ -36,11 +36,10 @@ pub async fn hold(
     let mut known: Option<Lease> = None;
     let mut attempt = ATTEMPT;
     let mut annotated = true;
-    let mut written: Option<u64> = None;
     loop {
         let asked = Instant::now();
         let wanted = annotations.borrow_and_update().clone();
-        let renewed = timeout(attempt, renew(&api, &mut claim, known.clone(), written, wanted)).await;
+        let renewed = timeout(attempt, renew(&api, &mut claim, known.clone(), wanted)).await;
         if renewed.is_ok() {
             known = None;
             attempt = ATTEMPT;
@@ -50,10 +49,9 @@ pub async fn hold(
                 if held.send_replace(Some(asked + DEADLINE)).is_none() {
                     info!(lease = claim.name, identity = claim.identity, "took the lease");
                 }
-                let before = written.replace(version(&lease.metadata).unwrap_or_default());
-                if written < before {
-                    claim.set_backs.note(written, before);
-                }
+                let written = version(&lease.metadata);
+                claim.set_backs.compare(written, claim.set_backs.written());
+                claim.set_backs.wrote(written);
                 known = Some(lease);
                 claim.pace.renew
             }
@@ -103,17 +101,19 @@ async fn renew(
     api: &Api<Lease>,
     claim: &mut Claim,
     known: Option<Lease>,
-    written: Option<u64>,
     annotations: BTreeMap<String, String>,
 ) -> Result<Option<Lease>, kube::Error> {
+    let written = claim.set_backs.written();
     let read = match known {
         Some(lease) => Some(lease),
         None => api.get_opt(&claim.name).await?,
     };
+    let mut is_set_back = false;
     if let Some(lease) = &read
-        && version(&lease.metadata) < written
+        && claim.set_backs.compare(version(&lease.metadata), written)
     {
-        // The API server was set back: whoever held the lease then has lost it to this process since.
+        is_set_back = true;
+        // Whoever held the lease then has lost it to this process since.
         claim.predecessor = lease.spec.as_ref().and_then(holder).map(str::to_owned);
     }
     let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
@@ -132,6 +132,10 @@ async fn renew(
     let all = lease.metadata.annotations.get_or_insert_default();
     all.extend(annotations);
     all.insert(names::SEEN_ANNOTATION.to_owned(), written.unwrap_or_default().to_string());
+    if is_set_back && let Some(newer) = all.get_mut(names::NEWER_ANNOTATION) {
+        // It compared with what is no more.
+        names::NOT_COMPARED.clone_into(newer);
+    }
     let params = PostParams::default();
     if exists { api.replace(&claim.name, &params, &lease).await } else { api.create(&params, &lease).await }.map(Some)
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{EXPIRE, Observed, Pace, Sight, holder};
+use super::{EXPIRE, Knowledge, Observed, Pace, Sight, holder};
 use crate::{
     names,
     versions::{SetBacks, version},
@@ -48,6 +48,13 @@ pub struct Sighting {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Sighting {
+    /// What its holder knows beside what the API server shows.
+    pub fn knowledge(&self) -> Knowledge {
+        Knowledge::said(&self.annotations, self.is_past)
+    }
+}
+
 /// The leases that are seen, by name. One that was deleted stays until it would have expired: it is no proof of a death.
 pub type Sightings = BTreeMap<String, Sighting>;
 
@@ -62,10 +69,12 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, s
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leases = Leases::new(set_backs.clone());
+    let mut told = set_backs.told();
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
             biased; // a stall is noticed before anybody is judged by the clock
+            Ok(()) = told.changed() => leases.forget_all(Instant::now()),
             _ = tick.tick() => {
                 let now = Instant::now();
                 if now.duration_since(last_tick) > STALL {
@@ -156,6 +165,7 @@ impl Leases {
             self.doubted = Some(lease.name_any());
             return seen;
         }
+        self.set_backs.was_shown(version(&lease.metadata));
         seen.observed.see(&lease.spec.clone().unwrap_or_default(), now);
         seen.confirmed &= seen.observed.judge(PACE, now) == Sight::Expired;
         seen.lease = lease;
@@ -174,14 +184,20 @@ impl Leases {
         let known = self.seen.get(&lease.name_any()).and_then(|seen| version(&seen.lease.metadata));
         if version(&lease.metadata) < known {
             self.set_backs.note(version(&lease.metadata), known);
-            self.anew = Some(now);
-            for seen in self.seen.values_mut() {
-                seen.observed.forget(now);
-                seen.confirmed = false;
-                seen.lease.metadata.resource_version = None;
-            }
+            self.forget_all(now);
         }
         self.see(lease, now)
+    }
+
+    /// The API server was set back, whoever found out: nobody counts as heard.
+    fn forget_all(&mut self, now: Instant) {
+        self.set_backs.forget_shown();
+        self.anew = Some(now);
+        for seen in self.seen.values_mut() {
+            seen.observed.forget(now);
+            seen.confirmed = false;
+            seen.lease.metadata.resource_version = None;
+        }
     }
 
     fn forget(&mut self, name: &str, now: Instant) {
@@ -255,7 +271,7 @@ fn lasting(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String
     annotations
 }
 
-fn is_past(lease: &Lease) -> bool {
+pub(super) fn is_past(lease: &Lease) -> bool {
     let said = lease.metadata.annotations.as_ref().and_then(|all| all.get(names::SEEN_ANNOTATION));
     let seen: Option<u64> = said.and_then(|said| said.parse().ok());
     version(&lease.metadata).zip(seen).is_some_and(|(version, seen)| version < seen)

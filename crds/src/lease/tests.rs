@@ -325,6 +325,39 @@ async fn a_holder_cut_off_stops_before_anybody_takes_over_and_goes_on_when_it_ca
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_renews_after_the_api_server_was_set_back_says_at_once_that_it_has_not_compared() {
+    let (server, api) = server();
+    let set_backs = SetBacks::default();
+    let newer = |newer: &str| BTreeMap::from([(names::NEWER_ANNOTATION.to_owned(), newer.to_owned())]);
+    let mut one = Process::start(&api, Claim { set_backs: set_backs.clone(), ..claim("one") });
+    one.annotations.send_replace(newer("0"));
+    one.takes().await;
+    sleep(Duration::from_secs(1)).await;
+    let backup = server.faults().snapshot();
+    sleep(Duration::from_secs(3)).await;
+    server.faults().set_back(&backup, true);
+    // Others write, too: the server's versions soon are what they were.
+    let other = Lease { metadata: ObjectMeta { name: Some("other".to_owned()), ..ObjectMeta::default() }, spec: None };
+    let mut other = api.create(&Default::default(), &other).await.unwrap();
+    for second in 0..9 {
+        other.spec = Some(LeaseSpec { lease_transitions: Some(second), ..LeaseSpec::default() });
+        other = api.replace("other", &Default::default(), &other).await.unwrap();
+    }
+    let before = api.get("prod-broker-0").await.unwrap();
+    assert_eq!(Knowledge::of(&before), Knowledge::AsShown, "as it was said when the backup was made");
+    while api.get("prod-broker-0").await.unwrap().spec == before.spec {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(Knowledge::of(&api.get("prod-broker-0").await.unwrap()), Knowledge::NotCompared);
+    assert!(one.holds() && set_backs.times() == 1);
+    one.annotations.send_replace(newer("7"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(Knowledge::of(&api.get("prod-broker-0").await.unwrap()), Knowledge::Newer);
+    sleep(Duration::from_secs(60)).await;
+    assert!(one.holds() && set_backs.times() == 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_api_server_costs_nobody_the_lease() {
     for latency_ms in [500, 1200, 1900, 2500] {
         let (server, api) = server();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_crds::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
 use ottla_crds::lease::{BrokerSession, Sight, Sighting, Sightings};
 use ottla_crds::{KafkaCluster, names};
 use ottla_rules::assignment::{BrokerId, LiveBroker};
@@ -106,15 +107,12 @@ impl Observation<'_> {
     pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
         let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
         let there = || self.by_id().filter(|(id, _)| is_there(id));
-        let newer = |sighting: &Sighting| sighting.annotations.get(names::NEWER_ANNOTATION).cloned();
-        let knows_more = |sighting: &Sighting| {
-            sighting.is_past || newer(sighting).is_some_and(|newer| newer != "0" && newer != names::NOT_COMPARED)
-        };
-        let ahead: Vec<BrokerId> = there().filter(|(_, sighting)| knows_more(sighting)).map(|(id, _)| id).collect();
+        let that = |knows: Knowledge| there().filter(move |(_, sighting)| sighting.knowledge() == knows);
+        let ahead: Vec<BrokerId> = that(Knowledge::Newer).map(|(id, _)| id).collect();
         if !ahead.is_empty() {
             return Some(HeldBack::SetBack(ahead));
         }
-        if there().any(|(_, sighting)| newer(sighting).as_deref() == Some(names::NOT_COMPARED)) {
+        if that(Knowledge::NotCompared).next().is_some() {
             return Some(HeldBack::Comparing);
         }
         there().any(|(_, sighting)| sighting.sight == Sight::Unknown).then_some(HeldBack::Unheard)

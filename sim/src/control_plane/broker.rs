@@ -81,6 +81,7 @@ impl Broker {
             self.referee.lock().sees(
                 self.id,
                 me,
+                &image,
                 entries(&image).map(|(topic, entry)| ((topic.id, entry.partition), entry)),
             );
             self.keep_files(&image, coord);

@@ -1,10 +1,12 @@
 //! What must always hold, whatever goes wrong: of every assignment that is written, and of what every broker has seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
+use ottla_broker::image::ClusterImage;
 use ottla_crds::KafkaAssignment;
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
+use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember};
 use uuid::Uuid;
 
 /// A topic's id and a partition's number.
@@ -20,6 +22,8 @@ pub struct Referee {
     pub incarnations: BTreeMap<BrokerId, Incarnation>,
     /// The partition epochs that every broker has seen.
     pub seen: BTreeMap<BrokerId, BTreeMap<Partition, i32>>,
+    /// What every broker that runs has been shown last.
+    images: BTreeMap<BrokerId, Arc<ClusterImage>>,
     /// What brokers have files of on their disks.
     pub files: BTreeSet<(BrokerId, Partition)>,
     /// Every entry that ever was, since an API server that was set back may be given any of them again.
@@ -41,6 +45,7 @@ impl Referee {
     /// A broker is killed. What it saw last it may not have written down; that it saw a partition at all it has.
     pub fn killed(&mut self, broker: BrokerId) {
         self.incarnations.remove(&broker);
+        self.images.remove(&broker);
         self.seen.entry(broker).or_default().values_mut().for_each(|epoch| *epoch = 0);
     }
 
@@ -60,9 +65,36 @@ impl Referee {
         self.ended.contains(&topic)
     }
 
-    /// The API server was restored from a backup: versions begin there again. What was true stays so.
-    pub fn set_back(&mut self) {
-        self.objects.values_mut().for_each(|(version, _)| *version = 0);
+    /// What a broker that runs knows; none of one that is not there, or has only just been started.
+    pub fn known_to(&self, broker: BrokerId) -> Option<BTreeMap<Partition, Assignment>> {
+        let image = self.images.get(&broker)?;
+        let topics = image.topics.values().chain(image.deleted.values());
+        let entries = topics.flat_map(|topic| topic.partitions.iter().map(|entry| (topic.id, entry)));
+        Some(entries.map(|(topic, entry)| ((topic, entry.partition), entry.clone())).collect())
+    }
+
+    /// The API server was restored from a backup: versions begin there again. What it or a broker still knows must stay true; what nobody
+    /// knows is lost with the backup.
+    pub fn set_back(&mut self, to: &[KafkaAssignment], known: &[BTreeMap<Partition, Assignment>]) {
+        for (name, (version, object)) in &mut self.objects {
+            *version = 0;
+            let shown = to.iter().find(|shown| shown.name_any() == *name);
+            for entry in &mut object.spec.partitions {
+                let partition = (object.spec.topic_id, entry.partition);
+                let shown = shown.iter().flat_map(|shown| &shown.spec.partitions);
+                let shown = shown.filter(|shown| shown.partition == entry.partition);
+                let known = known.iter().filter_map(|known| known.get(&partition));
+                let Some(newest) = shown.chain(known).max_by_key(|entry| entry.epochs()) else { continue };
+                let is_lost = |epochs: Epochs| epochs > newest.epochs();
+                if is_lost(entry.epochs()) {
+                    self.led.retain(|(led, epoch), _| *led != partition || *epoch <= newest.leader_epoch);
+                    self.history.retain(|&(other, leader, epoch, _)| {
+                        other != partition || !is_lost(Epochs { leader, partition: epoch })
+                    });
+                    *entry = newest.clone();
+                }
+            }
+        }
     }
 
     /// Something must not be.
@@ -130,13 +162,15 @@ impl Referee {
         self.objects.insert(name, (version, newest));
     }
 
-    /// A broker sees these entries.
+    /// A broker sees these entries of an image.
     pub fn sees<'a>(
         &mut self,
         broker: BrokerId,
         me: Incarnation,
+        image: &Arc<ClusterImage>,
         entries: impl Iterator<Item = (Partition, &'a Assignment)>,
     ) {
+        self.images.insert(broker, Arc::clone(image));
         let mut seen = BTreeMap::new();
         for (partition, entry) in entries {
             if entry.may_lead(broker, me, None) {

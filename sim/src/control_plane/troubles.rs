@@ -1,5 +1,6 @@
 //! What goes wrong with the control plane, one thing upon another.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -7,16 +8,20 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams};
+use ottla_broker::coord::copy;
 use ottla_crds::{KafkaAssignment, KafkaTopic, names};
-use ottla_rules::assignment::BrokerId;
+use ottla_rules::assignment::{Assignment, BrokerId};
 
 use super::broker::port;
 use super::door::Away;
+use super::referee::Partition;
 use super::{CLUSTER, COPIED, OPERATORS, Role, World};
 use crate::fault::Fault;
 
 /// How many kinds of trouble there are.
 const KINDS: usize = 24;
+/// An API server is not restored sooner from a backup: every Lease has been renewed since.
+const RESTORED_AFTER: Duration = Duration::from_secs(5);
 /// Topics that come and go; the first is there when it begins.
 const FLEETING: [&str; 2] = ["fleeting", "passing"];
 
@@ -220,14 +225,18 @@ impl World {
     }
 
     /// The API server is restored from a backup, with brokers and operators up or down. What was elected and moved since is put back by
-    /// those who know it.
+    /// those who know it. Of these one is always up, or all go and come together: who alone knows more and is away is not waited for.
     fn set_back(&mut self) -> Result<()> {
         self.heal()?;
         self.count(Fault::ApiSetBack);
         self.tell("a backup of the API server is made");
-        let backup = self.server.faults().snapshot();
+        let (backup, then) = (self.server.faults().snapshot(), self.look()?.assignments);
+        self.pass(RESTORED_AFTER)?;
         for _ in 0..1 + self.random.below(4) {
             let at = self.random.below(self.hosts.len());
+            if self.is_last_broker(at) {
+                continue;
+            }
             self.tell(&format!("host {at} is killed"));
             self.kill(at);
             let time = self.seconds(0, 12);
@@ -238,24 +247,49 @@ impl World {
                 self.pass(time)?;
             }
         }
-        let up: Vec<usize> = (0..self.hosts.len()).filter(|at| self.hosts[*at].process.is_some()).collect();
         let all_stop = self.random.happens(150);
-        for at in up.into_iter().filter(|_| all_stop) {
-            self.pass(COPIED)?;
-            self.kill(at);
+        if all_stop {
+            self.tell("all hosts are killed");
+            (self.brokers()..self.hosts.len()).for_each(|at| self.kill(at));
+        }
+        // Who is up has seen everything by then.
+        self.pass(COPIED)?;
+        if all_stop {
+            (0..self.brokers()).for_each(|at| self.kill(at));
         }
         let silently = self.random.happens(500);
         self.tell(&format!("the API server is set back; watches from the future are silent: {silently}"));
+        let known = self.known_to_brokers()?;
         self.server.faults().set_back(&backup, silently);
-        self.referee.lock().set_back();
+        self.referee.lock().set_back(&then, &known);
         let time = self.seconds(0, 20);
         self.pass(time)?;
         for at in 0..self.hosts.len() {
             self.start(at)?;
-            let time = self.seconds(0, 3);
+            let time = if all_stop { self.seconds(0, 1) } else { self.seconds(0, 3) };
             self.pass(time)?;
         }
         self.heal()
+    }
+
+    fn is_last_broker(&self, at: usize) -> bool {
+        let mut others = (0..self.brokers()).filter(|other| *other != at);
+        at < self.brokers() && !others.any(|other| self.hosts[other].process.is_some())
+    }
+
+    /// What each knows, or finds in its copy when it starts.
+    fn known_to_brokers(&self) -> Result<Vec<BTreeMap<Partition, Assignment>>> {
+        let known = |at: usize| {
+            let id = BrokerId(i32::try_from(at)?);
+            if let Some(known) = self.referee.lock().known_to(id) {
+                return Ok(known);
+            }
+            let copy = copy::read(&self.dir.join(id.to_string()))?.unwrap_or_default();
+            let specs = copy.assignments.values().map(|object| &object.spec);
+            let entries = specs.flat_map(|spec| spec.partitions.iter().map(|entry| (spec.topic_id, entry)));
+            Ok(entries.map(|(topic, entry)| ((topic, entry.partition), entry.clone())).collect())
+        };
+        (0..self.brokers()).map(known).collect()
     }
 
     /// A broker begins with an empty disk.

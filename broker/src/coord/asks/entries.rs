@@ -70,7 +70,7 @@ impl Desk {
 
     /// Whether an entry that was read follows from what this broker knows. Of an older one an API server that was set back tells: it is put
     /// back first. Of a fork nothing is said.
-    fn follows_from_known(&self, topic_id: Uuid, entry: &Assignment) -> Result<bool, Failed> {
+    pub(super) fn follows_from_known(&self, topic_id: Uuid, entry: &Assignment) -> Result<bool, Failed> {
         let image = self.images.borrow().clone();
         let topic = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id));
         let known = topic.and_then(|topic| topic.partitions.iter().find(|known| known.partition == entry.partition));

@@ -50,7 +50,8 @@ impl IsrChanges {
             pending.remove(&object);
             return None;
         }
-        Some(changes.into_values().collect())
+        // Who has gone meanwhile has changed his mind.
+        Some(changes.into_values().filter(|change| !change.answer.is_closed()).collect())
     }
 
     /// What could not be written and is still wanted, unless something else is by now.
@@ -68,6 +69,7 @@ impl Desk {
     pub(super) async fn change_isrs(&self, object: Object) {
         let mut pause = FIRST_PAUSE;
         loop {
+            self.peers.know_nothing_newer().await;
             // The semaphore is never closed.
             let turn = self.turns.acquire().await;
             let Some(changes) = self.isr_changes.take(object) else { return };
@@ -92,7 +94,10 @@ impl Desk {
         let follows = |change: &Change| {
             let mut entries = read.iter().flat_map(|object| &object.spec.partitions);
             let entry = entries.find(|entry| entry.partition == change.next.partition);
-            entry.is_some_and(|entry| entry.partition_epoch.checked_add(1) == Some(change.next.partition_epoch))
+            entry.is_some_and(|entry| {
+                entry.partition_epoch.checked_add(1) == Some(change.next.partition_epoch)
+                    && matches!(self.follows_from_known(topic_id, entry), Ok(true))
+            })
         };
         let (changes, moved): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(follows);
         moved.into_iter().for_each(|change| change.answer(Ok(Swap::Moved)));

@@ -15,15 +15,18 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kube::{Api, Client};
+use kube::Api;
 use ottla_crds::change::why;
+use ottla_crds::versions::SetBacks;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::RecoveryReport;
 use ottla_wire::ErrorCode;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::unheard::Unheard;
+use super::ApiServer;
 use super::known::Known;
+use super::peers::Peers;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
@@ -56,6 +59,7 @@ pub(super) struct Desk {
     /// What is in the copy on disk.
     pub kept: watch::Receiver<Arc<Known>>,
     pub known: watch::Receiver<Known>,
+    peers: Peers,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
     unheard: Unheard,
@@ -89,16 +93,16 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> Failed {
 
 impl Desk {
     pub fn new(
-        client: &Client,
-        namespace: &str,
-        cluster_name: &str,
+        api: &ApiServer<'_>,
         me: Me,
         images: ImageReceiver,
         kept: watch::Receiver<Arc<Known>>,
         known: watch::Receiver<Known>,
+        set_backs: SetBacks,
     ) -> Desk {
+        let ApiServer { client, namespace, cluster } = *api;
         Desk {
-            cluster_name: cluster_name.to_owned(),
+            cluster_name: cluster.to_owned(),
             me: me.id,
             incarnation: me.incarnation,
             clusters: Api::namespaced(client.clone(), namespace),
@@ -107,6 +111,7 @@ impl Desk {
             images,
             kept,
             known,
+            peers: Peers::new(Api::namespaced(client.clone(), namespace), cluster, me.id, set_backs),
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
             unheard: Unheard::default(),
@@ -218,10 +223,11 @@ impl Desk {
         attempt().await
     }
 
-    /// Tries until it is done.
+    /// Tries until it is done: to write into entries.
     async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
         let mut pause = FIRST_PAUSE;
         loop {
+            self.peers.know_nothing_newer().await;
             match self.in_turn(&mut attempt).await {
                 Ok(()) => return,
                 Err(Failed::Again) => {}
