@@ -366,7 +366,8 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub next_producer_id_block: Option<i64>,
-    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused.
+    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server was
+    /// restored from a backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

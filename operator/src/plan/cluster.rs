@@ -228,8 +228,8 @@ fn set_back(world: &World, before: &KafkaClusterStatus) -> Option<Verdict> {
     }
     if let Some(HeldBack::SetBack(brokers)) = &world.held_back {
         let message = format!(
-            "the Kubernetes API was set back (restored from a backup): no leader is elected and no partition is moved until what it has \
-             lost is put back; waiting for {}",
+            "the API server was restored from a backup: no leader is elected and no replica is moved until brokers have restored newer \
+             assignments; waiting for {}",
             named("broker", brokers.iter().map(|id| id.0))
         );
         return Some(Verdict::new(TYPE, true, PUTTING_BACK, message));
@@ -241,8 +241,8 @@ fn set_back(world: &World, before: &KafkaClusterStatus) -> Option<Verdict> {
     let some: Vec<&str> = world.forked.iter().take(MOST).map(String::as_str).collect();
     let more = if world.forked.len() > MOST { ", …" } else { "" };
     let message = format!(
-        "the Kubernetes API was set back and changed before all brokers were heard: brokers serve on by another history of {}{more} than it \
-         shows; `ottla objects --help` tells how to choose",
+        "the API server, restored from a backup, shows another history of {}{more} than the one by which brokers serve; to give the \
+         API server the brokers' history, see `ottla objects --help`",
         some.join(", ")
     );
     Some(Verdict::new(TYPE, true, "Forked", message))
