@@ -1,7 +1,7 @@
 //! What a broker asks of the cluster: the one queue from its rooms to `coord`.
 //!
-//! Every ask is answered once the cluster's objects say so *and* the asker's own image shows it, or with a refusal that carries
-//! Kafka's error code.
+//! Every ask is answered once the cluster's objects say so *and* the asker's own image shows it, or with a refusal that
+//! carries Kafka's error code.
 
 use std::collections::BTreeMap;
 
@@ -178,8 +178,8 @@ pub enum Ask {
     MovedAway {
         /// Of which topic, and the assignment that gives the partition to others.
         partitions: Vec<(TopicKey, Assignment)>,
-        /// Answered when the broker's copy of the objects on disk knows all of these assignments, or later ones: a start from that copy
-        /// does not count on the files any more.
+        /// Answered when the broker's copy of the objects on disk knows all of these assignments, or later ones: a
+        /// start from that copy does not count on the files any more.
         answer: oneshot::Sender<()>,
     },
     /// Take a block of producer ids.

@@ -1,14 +1,15 @@
 //! A data directory's identity: whose it is, and whether its content is still what the cluster believes.
 //!
-//! Owns the exclusive lock, `meta.properties` (Kafka's), the identity file with the incarnation, and the marker of a clean
-//! stop. Leaves the logs to `replica` and the Lease to `coord`.
+//! Owns the exclusive lock, `meta.properties` (Kafka's), the identity file with the incarnation, and the marker of a
+//! clean stop. Leaves the logs to `replica` and the Lease to `coord`.
 //!
 //! - here: the directory and its files
 //! - `identity`: whether its content is what the cluster believes
 //! - `ticks`: how long it has been in use
 //! - `checked`: small files behind their checksums
 //!
-//! Always: what a start changes is on the device before the Lease says so; a directory of another cluster or broker is refused.
+//! Always: what a start changes is on the device before the Lease says so; a directory of another cluster or broker is
+//! refused.
 
 mod checked;
 mod identity;

@@ -2,9 +2,9 @@
 
 use crate::image::{Assignment, BrokerId, ClusterImage};
 
-/// Whether the operator still has to take something from the draining broker `me`: the lead of a partition that another in-sync
-/// member could have, or a place in an ISR that can do without it, where the high watermark would stand still for it. In a cluster
-/// that is being deleted nobody takes anything over.
+/// Whether the operator still has to take something from the draining broker `me`: the lead of a partition that another
+/// in-sync member could have, or a place in an ISR that can do without it, where the high watermark would stand still
+/// for it. In a cluster that is being deleted nobody takes anything over.
 pub fn is_needed(image: &ClusterImage, me: BrokerId) -> bool {
     !image.ending
         && image.topics.values().any(|topic| {

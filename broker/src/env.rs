@@ -1,7 +1,7 @@
 //! The world outside: clock, randomness, worker threads, connections to other brokers.
 //!
-//! Nothing else in the broker reads a clock, draws a number, starts a thread or connects to anybody, so that a whole cluster can
-//! run in one deterministic thread on simulated ones.
+//! Nothing else in the broker reads a clock, draws a number, starts a thread or connects to anybody, so that a whole
+//! cluster can run in one deterministic thread on simulated ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub fn wall_clock_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// How much of an answer is copied to memory where it is at most `bytes`: a simulation has less copied, and more sent from files.
+/// How much of an answer is copied to memory where it is at most `bytes`: a simulation has less copied, and more sent
+/// from files.
 pub fn most_copied(bytes: usize) -> usize {
     #[cfg(feature = "simulated")]
     let bytes = bytes.min(simulated::most_copied());
@@ -50,7 +51,8 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
-/// What a simulation puts in the place of clock, randomness and network. One of each for each thread: a simulation runs in one.
+/// What a simulation puts in the place of clock, randomness and network. One of each for each thread: a simulation runs
+/// in one.
 #[cfg(feature = "simulated")]
 pub mod simulated {
     use std::cell::{Cell, RefCell};
@@ -73,7 +75,8 @@ pub mod simulated {
         static COPY_AT_MOST: Cell<usize> = const { Cell::new(usize::MAX) };
     }
 
-    /// How many bytes of records an answer copies to memory at most, from now on; more is read from files as it is sent.
+    /// How many bytes of records an answer copies to memory at most, from now on; more is read from files as it is
+    /// sent.
     pub fn copy_at_most(bytes: usize) {
         COPY_AT_MOST.set(bytes);
     }
@@ -110,8 +113,9 @@ pub mod simulated {
     }
 }
 
-/// From now on a panic of any thread ends the process, after its message. A panic is a bug of ours: a lock may guard half a change, a
-/// reactor or a worker is missing for good. A start recovers from what is on disk; nothing recovers from that.
+/// From now on a panic of any thread ends the process, after its message. A panic is a bug of ours: a lock may guard
+/// half a change, a reactor or a worker is missing for good. A start recovers from what is on disk; nothing recovers
+/// from that.
 pub fn end_on_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -136,8 +140,9 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for 
 /// How long the servers of names may take where the address is known without them.
 const NAME_PATIENCE: Duration = Duration::from_millis(250);
 
-/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address. Where nobody answers
-/// for it soon, for the names' server may have been on the machine that has just died, `address` is taken, which may be a little old.
+/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address. Where
+/// nobody answers for it soon, for the names' server may have been on the machine that has just died, `address` is
+/// taken, which may be a little old.
 ///
 /// # Errors
 /// When neither is known or nobody answers there.
@@ -164,8 +169,8 @@ pub async fn connect(host: &str, port: u16, address: Option<IpAddr>) -> std::io:
 /// What a worker does.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// A fixed pool of threads for what blocks: fsync, roll, unlink, cold reads, recovery. Dropping it lets the threads finish
-/// what is queued and end.
+/// A fixed pool of threads for what blocks: fsync, roll, unlink, cold reads, recovery. Dropping it lets the threads
+/// finish what is queued and end.
 #[derive(Clone)]
 pub struct Workers {
     queue: Queue,
@@ -205,7 +210,8 @@ impl Workers {
             let (jobs, work) = (jobs.clone(), work.clone());
             std::thread::Builder::new().name(format!("disk-{n}")).spawn(move || {
                 loop {
-                    // The guard is dropped before the job runs: the lock is held while waiting for one, never during one.
+                    // The guard is dropped before the job runs: the lock is held while waiting for one, never during
+                    // one.
                     let next = jobs.lock().recv();
                     match next {
                         Ok(job) => job(),

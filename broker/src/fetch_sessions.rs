@@ -1,9 +1,10 @@
-//! Incremental fetches (KIP-227): a client names its partitions once, and from then on only what changes; it is told only what is new.
+//! Incremental fetches (KIP-227): a client names its partitions once, and from then on only what changes; it is told
+//! only what is new.
 //!
-//! A session is between two requests what the client and we both know. [`FetchSessions::begin`] completes a request from it, and
-//! [`Ongoing::finish`] takes out of the answer what the client knows. Between the two a fetch is one like any other.
-//! Always: no more sessions than there are slots, and no more partitions in all of them than [`PARTITIONS`]. A client without one
-//! names everything each time.
+//! A session is between two requests what the client and we both know. [`FetchSessions::begin`] completes a request
+//! from it, and [`Ongoing::finish`] takes out of the answer what the client knows. Between the two a fetch is one like
+//! any other. Always: no more sessions than there are slots, and no more partitions in all of them than [`PARTITIONS`].
+//! A client without one names everything each time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,8 +24,8 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 /// A session that nobody has used for so long makes room for another.
 const IDLE: Duration = Duration::from_secs(120);
-/// How many partitions all sessions name together: some 50 MB. A client may add to its session with each request, of whatever
-/// exists or does not.
+/// How many partitions all sessions name together: some 50 MB. A client may add to its session with each request, of
+/// whatever exists or does not.
 const PARTITIONS: usize = 250_000;
 /// The version from which on topics go by id.
 const IDS_FROM: i16 = 13;

@@ -1,7 +1,7 @@
 //! What the broker knows of the cluster: one immutable value, handed out on a channel.
 //!
-//! Only `coord` makes images, from Kubernetes objects; everybody else holds a snapshot. It says what *should* be; whether a
-//! replica really runs is `replica`'s to know.
+//! Only `coord` makes images, from Kubernetes objects; everybody else holds a snapshot. It says what *should* be;
+//! whether a replica really runs is `replica`'s to know.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -103,7 +103,8 @@ pub struct Topic {
     pub config: BTreeMap<String, String>,
     /// All settings, resolved against the broker's.
     pub settings: Arc<TopicSettings>,
-    /// Assignments by partition number, without gaps: a topic shows only the partitions before its first unassigned one.
+    /// Assignments by partition number, without gaps: a topic shows only the partitions before its first unassigned
+    /// one.
     pub partitions: Vec<Assignment>,
 }
 

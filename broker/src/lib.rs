@@ -1,6 +1,7 @@
 //! The broker: assignments turned into running replicas, over Kafka's protocol.
 //!
-//! Rooms, top to bottom; each imports only those below it (the crates wire, batch, log and group are the rest of the house):
+//! Rooms, top to bottom; each imports only those below it (the crates wire, batch, log and group are the rest of the
+//! house):
 //!
 //! - [`node`]: one broker, from its data directory to its Lease
 //! - [`broker`]: puts the rooms together and takes them down again

@@ -1,8 +1,8 @@
 //! The levels of this process's loggers, as BROKER_LOGGER resources show and change them (KIP-412).
 //!
-//! A logger is a target of `tracing`, which is a module's path: `ottla_broker::coord` and everything below it. What is changed holds until
-//! the process ends, as in Kafka, and for all brokers of the process, of which a laptop has several. The program that prints the log
-//! says at its start what is printed, and how to change that ([`install`]).
+//! A logger is a target of `tracing`, which is a module's path: `ottla_broker::coord` and everything below it. What is
+//! changed holds until the process ends, as in Kafka, and for all brokers of the process, of which a laptop has
+//! several. The program that prints the log says at its start what is printed, and how to change that ([`install`]).
 //!
 //! Always: a logger that has no level of its own has that of the nearest one above it.
 
@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 /// Kafka's name for the logger above all others.
 pub const ROOT: &str = "ROOT";
 
-/// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's rooms.
+/// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
+/// rooms.
 const LOGGERS: [&str; 24] = [
     "kube",
     "ottla",

@@ -1,7 +1,8 @@
 //! What Prometheus is told: one struct, passed along; no globals.
 //!
-//! Names follow Prometheus' conventions (base units, `_total` for counters) and cover what people watch in Kafka. What can be
-//! computed from the state (log sizes, lag, leader counts) is computed when it is scraped, by [`Metrics::before_scrape`]'s hooks.
+//! Names follow Prometheus' conventions (base units, `_total` for counters) and cover what people watch in Kafka. What
+//! can be computed from the state (log sizes, lag, leader counts) is computed when it is scraped, by
+//! [`Metrics::before_scrape`]'s hooks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub struct Metrics {
     pub leaders: IntGauge,
     /// Replicas that can't be served: their disk or their files failed.
     pub offline_replicas: IntGauge,
-    /// Folders that were put aside: replicas for another topic of the same name, segments that a crash has cut off. They go after a day.
+    /// Folders that were put aside: replicas for another topic of the same name, segments that a crash has cut off.
+    /// They go after a day.
     pub stray_replicas: IntGauge,
     /// Partitions led here whose in-sync replicas are fewer than their replicas.
     pub under_replicated: IntGauge,
@@ -60,7 +62,8 @@ pub struct Metrics {
     pub recovering_partitions: IntGauge,
     /// Partitions of the whole cluster of which this broker knows a newer assignment than the API server shows.
     pub newer_than_shown: IntGauge,
-    /// Partitions of the whole cluster of which the API server shows another history than the one that this broker acts on.
+    /// Partitions of the whole cluster of which the API server shows another history than the one that this broker acts
+    /// on.
     pub forked_partitions: IntGauge,
     /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
     pub brokers_down: IntGauge,

@@ -52,7 +52,8 @@ pub struct Listener {
     pub name: Str,
     /// Where to listen; port 0 takes any.
     pub bind: SocketAddr,
-    /// The host that clients are told, beside the port that is listened on. On Kubernetes the operator knows, and tells.
+    /// The host that clients are told, beside the port that is listened on. On Kubernetes the operator knows, and
+    /// tells.
     pub advertised_host: Option<String>,
 }
 
@@ -165,8 +166,8 @@ impl Node {
         self.coord.images()
     }
 
-    /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record needs
-    /// recovery. Not cancellation safe.
+    /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record
+    /// needs recovery. Not cancellation safe.
     ///
     /// # Errors
     /// When the data directory fails meanwhile: see [`Node::disk_failed`]. Nothing is marked clean then.
@@ -210,15 +211,16 @@ impl Node {
         }
     }
 
-    /// Returns when the data directory has failed. It is its broker's only one, so the process must end, as Kafka's does: others
-    /// are elected at once, and what starts next on this disk is not taken for what it was ([`DataDir::has_failed`]).
+    /// Returns when the data directory has failed. It is its broker's only one, so the process must end, as Kafka's
+    /// does: others are elected at once, and what starts next on this disk is not taken for what it was
+    /// ([`DataDir::has_failed`]).
     pub async fn disk_failed(&self) -> DiskFailed {
         self.broker.replicas().disk_failed().await;
         DiskFailed(self.data.path().to_owned())
     }
 
-    /// Serves on while clients send records or ask for some: each is told who leads now and goes there, where one that finds its
-    /// connection broken would have to look for the new leader, and does so after a pause.
+    /// Serves on while clients send records or ask for some: each is told who leads now and goes there, where one that
+    /// finds its connection broken would have to look for the new leader, and does so after a pause.
     async fn see_clients_off(&self, deadline: env::Instant) {
         let deadline = deadline.min(env::now() + LONGEST_FAREWELL);
         let mut seen = self.broker.requests_for_records();
@@ -237,7 +239,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How long a broker that leads nothing any more waits for that at most.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
-/// Waits until the cluster shows this broker, so that whoever is answered finds it; not for long, for an API server may be away.
+/// Waits until the cluster shows this broker, so that whoever is answered finds it; not for long, for an API server may
+/// be away.
 async fn shown(coord: &Coord, id: BrokerId) {
     let mut images = coord.images();
     let is_shown = images.wait_for(|image| image.brokers.get(&id).is_some_and(|broker| broker.alive));

@@ -1,7 +1,8 @@
 //! A watermark can be waited for.
 //!
-//! acks=all, the consumer's long poll and the follower's fetch are one thing: wait until an offset is passed. A partition has two
-//! watermarks, its log end and its high watermark. Moving one that nobody waits for costs an atomic store and a load.
+//! acks=all, the consumer's long poll and the follower's fetch are one thing: wait until an offset is passed. A
+//! partition has two watermarks, its log end and its high watermark. Moving one that nobody waits for costs an atomic
+//! store and a load.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -668,7 +668,8 @@ async fn has_its_lease_in_time(coord: &Coord) {
     );
 }
 
-/// Waits until the Lease of broker 0 tells of so many ticks. A real thread writes them first, which paused time does not wait for.
+/// Waits until the Lease of broker 0 tells of so many ticks. A real thread writes them first, which paused time does
+/// not wait for.
 async fn until_counted(world: &World, ticks: u64) {
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
     let began = std::time::Instant::now();

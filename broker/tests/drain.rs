@@ -1,5 +1,5 @@
-//! Brokers, the embedded API and the operator's coordination in one process: one broker is told to stop, or is away, while clients use
-//! the others.
+//! Brokers, the embedded API and the operator's coordination in one process: one broker is told to stop, or is away,
+//! while clients use the others.
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
 
 mod common;
@@ -184,7 +184,8 @@ async fn brokers_of_a_cluster_that_is_being_deleted_wait_for_nobody() {
     let mut client = Client::connect(port(&zero)).await;
     assert_eq!(create(&mut client, by_hand("t", &[0, 1])).await, ErrorCode::NONE);
 
-    // As the operator does it: what it has is removed, the brokers' pods with it, and then it sees no such cluster any more.
+    // As the operator does it: what it has is removed, the brokers' pods with it, and then it sees no such cluster any
+    // more.
     world.operator.abort();
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let finalizer = Patch::Merge(serde_json::json!({ "metadata": { "finalizers": ["ottla.io/cluster"] } }));

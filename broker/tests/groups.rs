@@ -466,7 +466,8 @@ async fn a_tail_that_is_not_committed_keeps_only_its_own_groups_waiting() {
     let other = OffsetCommitRequest { group_id: "other".into(), ..commit_of("", -1, cluster.t.id, &[(0, 7)]) };
     assert_eq!(codes(&client.call(10, &commit_of("", -1, cluster.t.id, &[(0, 42)])).await), [ErrorCode::NONE]);
     assert_eq!(codes(&client.call(10, &other).await), [ErrorCode::NONE]);
-    // Another member of the ISR does not fetch: what is written now is not committed, and its fate not known after the fail-over.
+    // Another member of the ISR does not fetch: what is written now is not committed, and its fate not known after the
+    // fail-over.
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].replicas.push(BrokerId(1));
         topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });

@@ -1,7 +1,7 @@
 //! The file that tells a broker on Kubernetes which cluster it is of and where it listens.
 //!
-//! The operator writes it into the cluster's ConfigMap, every broker of the cluster reads the same. What differs between brokers is in their
-//! pods' environment.
+//! The operator writes it into the cluster's ConfigMap, every broker of the cluster reads the same. What differs
+//! between brokers is in their pods' environment.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -28,8 +28,8 @@ pub struct BrokerFile {
     pub http: SocketAddr,
     /// Where clients and other brokers connect.
     pub listeners: Vec<BrokerListener>,
-    /// How long a broker that is told to stop may serve on until others lead what it led, in seconds: less than the pod's
-    /// grace period.
+    /// How long a broker that is told to stop may serve on until others lead what it led, in seconds: less than the
+    /// pod's grace period.
     pub drain_seconds: u32,
 }
 

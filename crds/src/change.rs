@@ -3,8 +3,8 @@
 //! Each entry is tested by partition number and partition epoch, so writers of different partitions of one object never
 //! disturb each other, and a writer that saw an older entry changes nothing.
 //!
-//! Always: what is written is what a transition of [`ottla_rules::assignment`] made of the very entry that was read; fields that this version does
-//! not know stay as they are.
+//! Always: what is written is what a transition of [`ottla_rules::assignment`] made of the very entry that was read;
+//! fields that this version does not know stay as they are.
 
 use kube::{
     Api, Resource, ResourceExt,
@@ -17,11 +17,11 @@ use serde_json::{Map, Value, json};
 use crate::KafkaAssignment;
 use ottla_rules::assignment::{Age, Assignment};
 
-/// Puts `next` in the place of the entries of the same partitions in `read`, and answers which partitions could not be written
-/// because their entry has changed since: read again and think again.
+/// Puts `next` in the place of the entries of the same partitions in `read`, and answers which partitions could not be
+/// written because their entry has changed since: read again and think again.
 ///
-/// All go in one write; when a test fails they are split until the ones that fail stand alone. An error says nothing about
-/// what was written.
+/// All go in one write; when a test fails they are split until the ones that fail stand alone. An error says nothing
+/// about what was written.
 pub async fn write(
     api: &Api<KafkaAssignment>,
     read: &KafkaAssignment,
@@ -68,8 +68,9 @@ pub fn why(error: &kube::Error) -> String {
     }
 }
 
-/// Puts what is `known` in the place of entries in `read` that are older, adds those that `read` lacks, and a tombstone that it lacks: an
-/// API server that was set back shows what was before. False: the object has changed since it was read.
+/// Puts what is `known` in the place of entries in `read` that are older, adds those that `read` lacks, and a tombstone
+/// that it lacks: an API server that was set back shows what was before. False: the object has changed since it was
+/// read.
 pub async fn put_back(
     api: &Api<KafkaAssignment>,
     read: &KafkaAssignment,
@@ -96,8 +97,8 @@ pub async fn put_back(
     apply(api, read, [version].into_iter().chain(operations).collect()).await
 }
 
-/// Makes `after` of the object that was read as `before`, by compare-and-swap, and touches nothing else: a field that this version does not
-/// know stays. Lists are replaced whole.
+/// Makes `after` of the object that was read as `before`, by compare-and-swap, and touches nothing else: a field that
+/// this version does not know stays. Lists are replaced whole.
 pub async fn swap<K>(api: &Api<K>, before: &K, after: &K) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,

@@ -1,5 +1,5 @@
-//! A client that counts its writes: the write budget of DESIGN §5 is published and watched. And one that does not wait for ever: the
-//! connection may lead to an API server that is gone, while others would answer.
+//! A client that counts its writes: the write budget of DESIGN §5 is published and watched. And one that does not wait
+//! for ever: the connection may lead to an API server that is gone, while others would answer.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use kube::Client;
 use kube::client::Body;
 use tokio::time::timeout;
 
-/// How long an answer may take to begin. An API server gives up its own work on most requests after a minute; elections can't wait so long.
+/// How long an answer may take to begin. An API server gives up its own work on most requests after a minute; elections
+/// can't wait so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them. A request that is not answered is an
-/// error after [`PATIENCE`].
+/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them. A request that is not
+/// answered is an error after [`PATIENCE`].
 pub fn counted<F>(client: Client, namespace: &str, count: F) -> Client
 where
     F: Fn(&str, &'static str) + Send + 'static,

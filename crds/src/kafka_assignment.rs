@@ -1,11 +1,13 @@
-//! `KafkaAssignment`: who holds, leads and is in sync with up to 64 partitions of one topic. Internal: no user writes one.
+//! `KafkaAssignment`: who holds, leads and is in sync with up to 64 partitions of one topic. Internal: no user writes
+//! one.
 //!
-//! Everything is in the spec and there is no status subresource, so that one write creates an object whole. The operator
-//! changes entries, and each partition's leader its ISR, by [`crate::change`] alone.
+//! Everything is in the spec and there is no status subresource, so that one write creates an object whole. The
+//! operator changes entries, and each partition's leader its ISR, by [`crate::change`] alone.
 //!
-//! Always: entry i is about partition first + i; no entry vanishes; an entry's epochs never fall and its leader changes only
-//! with its epoch; a tombstone stays. The API server holds us to it. Rules about one entry are [`Assignment`]'s own:
-//! a rule that looks 64 entries up in a list of 64 is quadratic. That no partition comes twice is the map list's doing.
+//! Always: entry i is about partition first + i; no entry vanishes; an entry's epochs never fall and its leader changes
+//! only with its epoch; a tombstone stays. The API server holds us to it. Rules about one entry are [`Assignment`]'s
+//! own: a rule that looks 64 entries up in a list of 64 is quadratic. That no partition comes twice is the map list's
+//! doing.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

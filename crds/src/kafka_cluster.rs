@@ -1,7 +1,7 @@
 //! `KafkaCluster`: brokers as their user wants them, and what became of them.
 //!
-//! The spec belongs to users, the status to the operator, except `nextProducerIdBlock`: a broker that needs producer ids
-//! takes the next block by compare-and-swap.
+//! The spec belongs to users, the status to the operator, except `nextProducerIdBlock`: a broker that needs producer
+//! ids takes the next block by compare-and-swap.
 
 use std::collections::BTreeMap;
 
@@ -138,8 +138,8 @@ pub struct KafkaClusterSpec {
     /// How brokers learn which rack they are in; without it they have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<Rack>,
-    /// While true the operator changes no Kubernetes object of this cluster. Partitions get leaders, topics are created and deleted, and
-    /// the status is written all the same.
+    /// While true the operator changes no Kubernetes object of this cluster. Partitions get leaders, topics are created
+    /// and deleted, and the status is written all the same.
     #[serde(default)]
     pub paused: bool,
     /// What becomes of the brokers' volumes when this object is deleted.
@@ -166,8 +166,8 @@ pub struct Brokers {
     /// The volume of each; needed on Kubernetes. On a laptop brokers keep their data where their program was told to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// The image that they run; by default what they ran before, and at first the operator's own. Pods change to another one when they
-    /// are deleted.
+    /// The image that they run; by default what they ran before, and at first the operator's own. Pods change to
+    /// another one when they are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
@@ -273,8 +273,8 @@ pub enum ListenerType {
     ClusterIp,
 }
 
-/// What topics get that don't say otherwise: names for Kafka's settings `num.partitions`, `default.replication.factor` and
-/// `min.insync.replicas`, which may stand in `config` instead. What stands in neither is 1, as in Kafka.
+/// What topics get that don't say otherwise: names for Kafka's settings `num.partitions`, `default.replication.factor`
+/// and `min.insync.replicas`, which may stand in `config` instead. What stands in neither is 1, as in Kafka.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -333,7 +333,8 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub operator: Option<String>,
-    /// The image that brokers' pods are made to run where the spec names none: an operator that is upgraded does not change it.
+    /// The image that brokers' pods are made to run where the spec names none: an operator that is upgraded does not
+    /// change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
@@ -366,8 +367,8 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub next_producer_id_block: Option<i64>,
-    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server was
-    /// restored from a backup.
+    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
+    /// was restored from a backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -432,14 +433,14 @@ pub struct ListenerStatus {
 }
 
 impl KafkaClusterSpec {
-    /// The listener on which brokers talk to each other: the first that is reached from inside; none where the object was
-    /// written past its rules.
+    /// The listener on which brokers talk to each other: the first that is reached from inside; none where the object
+    /// was written past its rules.
     pub fn inter_broker_listener(&self) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.type_ == ListenerType::Internal)
     }
 
-    /// The brokers' settings by Kafka's names: those in `config` and in `defaults`, which agree where both say something. As in a Kafka
-    /// with eligible leader replicas `min.insync.replicas` is always among them.
+    /// The brokers' settings by Kafka's names: those in `config` and in `defaults`, which agree where both say
+    /// something. As in a Kafka with eligible leader replicas `min.insync.replicas` is always among them.
     pub fn broker_config(&self) -> BTreeMap<String, String> {
         let mut config = self.config.clone();
         for (name, value) in self.defaults.clone().by_name() {

@@ -14,7 +14,8 @@ use crate::schema::{self, ClusterRef};
 use ottla_rules::assignment::{BrokerId, RecoveryOrder};
 
 /// A topic of a Kafka cluster.
-// An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in the status.
+// An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in
+// the status.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "ottla.io",
@@ -77,8 +78,8 @@ pub struct KafkaTopicSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replication_factor: Option<i32>,
-    /// Which brokers hold partitions, for those that the operator should not place itself. A change moves the partition; an entry
-    /// that is taken out leaves it where it is.
+    /// Which brokers hold partitions, for those that the operator should not place itself. A change moves the
+    /// partition; an entry that is taken out leaves it where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 10000),
@@ -88,14 +89,15 @@ pub struct KafkaTopicSpec {
     /// Partitions whose preferred replicas shall lead now, where they are in sync. Done once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_election: Option<PreferredElection>,
-    /// What partitions go on with that wait for in-sync replicas which will not come back. Acknowledged records that only the missing
-    /// ones have are given up for good, so make sure that their brokers do not run. The condition ReplicasHealthy tells who is waited
-    /// for, and shows the command. Done once, in the leader epochs that it names; afterwards it means nothing, and may stay or go.
+    /// What partitions go on with that wait for in-sync replicas which will not come back. Acknowledged records that
+    /// only the missing ones have are given up for good, so make sure that their brokers do not run. The condition
+    /// ReplicasHealthy tells who is waited for, and shows the command. Done once, in the leader epochs that it names;
+    /// afterwards it means nothing, and may stay or go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
     /// Topic settings by Kafka's names.
-    // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker writes
-    // back for AlterConfigs equals what a user wrote.
+    // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker
+    // writes back for AlterConfigs equals what a user wrote.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,

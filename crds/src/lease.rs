@@ -1,12 +1,13 @@
 //! Leases: who is there, and who may act.
 //!
-//! Of client-go's shape. This file decides, from values and the time that is passed in; [`hold`] and [`observe`] carry it out.
-//! A lease is about liveness only: no write is safe because of one.
+//! Of client-go's shape. This file decides, from values and the time that is passed in; [`hold`] and [`observe`] carry
+//! it out. A lease is about liveness only: no write is safe because of one.
 //!
-//! Always: a lease is written only over the version that was read; it expires by the observer's own monotonic clock since its
-//! record last *changed*, never by the times in it; the first sight of a record proves nothing; a holder stops acting when its
-//! renewal is overdue, counted from before it asked for the last one that succeeded. Whoever waits for the lease of a holder
-//! that says where it answers needs not wait for the whole time: one that is late and does not answer is gone.
+//! Always: a lease is written only over the version that was read; it expires by the observer's own monotonic clock
+//! since its record last *changed*, never by the times in it; the first sight of a record proves nothing; a holder
+//! stops acting when its renewal is overdue, counted from before it asked for the last one that succeeded. Whoever
+//! waits for the lease of a holder that says where it answers needs not wait for the whole time: one that is late and
+//! does not answer is gone.
 
 mod door;
 mod hold;
@@ -28,7 +29,8 @@ pub use observe::{Sighting, Sightings, observe};
 use crate::{names, versions::SetBacks};
 use ottla_rules::assignment::Incarnation;
 
-/// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take over.
+/// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take
+/// over.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 /// How long a record may stay the same until its holder counts as gone.
 pub const EXPIRE: Duration = Duration::from_secs(6);
@@ -128,7 +130,8 @@ pub struct Claim {
     pub labels: BTreeMap<String, String>,
     /// The process: fresh at each start, so that nobody takes a predecessor's renewals for its own.
     pub identity: String,
-    /// A holder that is known to be gone, because this process has what only one can have: the lock of its data directory.
+    /// A holder that is known to be gone, because this process has what only one can have: the lock of its data
+    /// directory.
     pub predecessor: Option<String>,
     /// How often it renews, as does whoever holds the lease now.
     pub pace: Pace,
@@ -139,15 +142,15 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Takes note of the record that was read: whether to ask the holder if it is there, which is somebody else and will be late when
-    /// an answer is due.
+    /// Takes note of the record that was read: whether to ask the holder if it is there, which is somebody else and
+    /// will be late when an answer is due.
     pub fn is_to_ask(&mut self, now: Instant, read: &LeaseSpec) -> bool {
         self.observed.see(read, now);
         holder(read) != Some(&self.identity) && self.observed.judge(self.pace, now + door::PATIENCE) == Sight::Overdue
     }
 
-    /// The record to write over the one that was read; none while somebody else holds the lease. `unanswered`: the holder was
-    /// asked whether it is there.
+    /// The record to write over the one that was read; none while somebody else holds the lease. `unanswered`: the
+    /// holder was asked whether it is there.
     pub fn decide(
         &mut self,
         now: Instant,
@@ -226,7 +229,8 @@ impl Knowledge {
         Knowledge::said(said.unwrap_or(&BTreeMap::new()), observe::is_past(lease))
     }
 
-    /// What the annotations say; `is_past`: of a Lease that was written before its holder knew that the API server was set back.
+    /// What the annotations say; `is_past`: of a Lease that was written before its holder knew that the API server was
+    /// set back.
     pub fn said(annotations: &BTreeMap<String, String>, is_past: bool) -> Knowledge {
         match annotations.get(names::NEWER_ANNOTATION).map(String::as_str) {
             _ if is_past => Knowledge::Newer,

@@ -16,22 +16,22 @@ pub const TOPIC_LABEL: &str = "ottla.io/topic";
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
 /// The annotation with the ids of brokers that a broker follows and does not hear, on its Lease.
 pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
-/// The annotation with the names of topics of which a broker holds partitions that no assignment tells of any more, on its Lease; an
-/// asterisk where they are too many to name.
+/// The annotation with the names of topics of which a broker holds partitions that no assignment tells of any more, on
+/// its Lease; an asterisk where they are too many to name.
 pub const MISSING_ANNOTATION: &str = "ottla.io/missing";
-/// The annotation with what a broker's data directory has counted while it was in use, on its Lease, behind the number of the start that
-/// says so (`7/1234`): a directory that has counted less is an older copy.
+/// The annotation with what a broker's data directory has counted while it was in use, on its Lease, behind the number
+/// of the start that says so (`7/1234`): a directory that has counted less is an older copy.
 pub const TICKS_ANNOTATION: &str = "ottla.io/ticks";
-/// The annotation with the resource version in which the holder of a Lease wrote it before; 0 if it did not. A Lease whose own version is
-/// lower was written after the API server was set back, of which its holder did not know yet.
+/// The annotation with the resource version in which the holder of a Lease wrote it before; 0 if it did not. A Lease
+/// whose own version is lower was written after the API server was set back, of which its holder did not know yet.
 pub const SEEN_ANNOTATION: &str = "ottla.io/seen";
-/// The annotation with how many entries of assignments a broker knows in a newer version than the API server shows, on its Lease;
-/// [`NOT_COMPARED`] until it has compared all of them.
+/// The annotation with how many entries of assignments a broker knows in a newer version than the API server shows, on
+/// its Lease; [`NOT_COMPARED`] until it has compared all of them.
 pub const NEWER_ANNOTATION: &str = "ottla.io/newer";
 /// What [`NEWER_ANNOTATION`] says while a broker lists everything anew.
 pub const NOT_COMPARED: &str = "unknown";
-/// The annotation with the partitions of which the API server shows another history than the one that a broker acts on, on its Lease:
-/// `topic-0,topic-1`, an asterisk where they are too many to name.
+/// The annotation with the partitions of which the API server shows another history than the one that a broker acts on,
+/// on its Lease: `topic-0,topic-1`, an asterisk where they are too many to name.
 pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
@@ -74,8 +74,8 @@ pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
     (id.0 >= 0 && broker(cluster, id) == object).then_some(id)
 }
 
-/// The `KafkaAssignment` of a topic's 64 partitions from `first` on. The topic's id makes it unique: the tombstone of an
-/// earlier topic of the same name may still be there.
+/// The `KafkaAssignment` of a topic's 64 partitions from `first` on. The topic's id makes it unique: the tombstone of
+/// an earlier topic of the same name may still be there.
 pub fn assignment(topic_name: &str, topic_id: Uuid, first: i32) -> String {
     format!("{}.{}.{first}", legal(topic_name), topic_id.simple())
 }
@@ -95,8 +95,8 @@ pub fn topic_with_suffix(cluster: &str, topic_name: &str) -> String {
     format!("{}-{:016x}", legal(topic_name), fnv1a(&[cluster, "/", topic_name]))
 }
 
-/// The nearest name that Kubernetes allows (lower case, digits, dashes and dots, beginning and ending with the former, no
-/// empty label), short enough to append to.
+/// The nearest name that Kubernetes allows (lower case, digits, dashes and dots, beginning and ending with the former,
+/// no empty label), short enough to append to.
 fn legal(name: &str) -> String {
     const LONGEST: usize = 190; // of 253; a uuid, a number and dots come behind it
     let mut legal = String::new();
@@ -122,8 +122,8 @@ fn fnv1a(parts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Whether two different topics would share the name of a metric, where dots become underscores. Kafka refuses to create the second
-/// of them.
+/// Whether two different topics would share the name of a metric, where dots become underscores. Kafka refuses to
+/// create the second of them.
 pub fn colliding(one: &str, other: &str) -> bool {
     let in_metrics = |byte| if byte == b'.' { b'_' } else { byte };
     one != other && one.bytes().map(in_metrics).eq(other.bytes().map(in_metrics))

@@ -1,5 +1,5 @@
-//! What users may say about brokers' pods: where they run and what they may use. Nothing that would make a broker another
-//! program: its containers, volumes and security are the operator's.
+//! What users may say about brokers' pods: where they run and what they may use. Nothing that would make a broker
+//! another program: its containers, volumes and security are the operator's.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,8 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Vec<SecretName>,
-    /// How long a broker has to hand over what it leads and to close its logs when it is told to stop; by default 60 seconds.
+    /// How long a broker has to hand over what it leads and to close its logs when it is told to stop; by default 60
+    /// seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 3600))]
     pub termination_grace_period_seconds: Option<i32>,

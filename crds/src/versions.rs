@@ -1,8 +1,9 @@
 //! How a process learns that its API server was set back, and tells whoever watches there.
 //!
-//! A resource version only rises, unless the API server is restored from a backup. So a Lease that is read or written in a lower version
-//! than before shows a restore. Watches that go on from a version of the future may be silent for long then: whoever watches must list
-//! again. Only versions of Leases are compared, with each other: a server may keep other kinds elsewhere, and count them on their own.
+//! A resource version only rises, unless the API server is restored from a backup. So a Lease that is read or written
+//! in a lower version than before shows a restore. Watches that go on from a version of the future may be silent for
+//! long then: whoever watches must list again. Only versions of Leases are compared, with each other: a server may keep
+//! other kinds elsewhere, and count them on their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +42,8 @@ impl SetBacks {
         self.written.store(version.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// This process's own Lease came in this version, asked for when it had been `written`. Whether the API server was set back since.
+    /// This process's own Lease came in this version, asked for when it had been `written`. Whether the API server was
+    /// set back since.
     pub fn compare(&self, version: Option<u64>, written: Option<u64>) -> bool {
         let is_set_back = version < written;
         if is_set_back {
@@ -66,7 +68,8 @@ impl SetBacks {
         Some(self.shown.load(Ordering::Relaxed)).filter(|shown| *shown > 0)
     }
 
-    /// A list of Leases came in this version, asked for when what was `shown` had that one. Whether the API server was set back since.
+    /// A list of Leases came in this version, asked for when what was `shown` had that one. Whether the API server was
+    /// set back since.
     pub fn compare_list(&self, version: Option<u64>, shown: Option<u64>) -> bool {
         let is_set_back = version.is_some() && version < shown;
         if is_set_back {

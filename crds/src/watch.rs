@@ -1,7 +1,7 @@
 //! How long a watch lives, and when one that broke begins anew.
 //!
-//! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off grows to. And
-//! never just when the others do: an API server that comes back must not be met by all of them at once.
+//! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off
+//! grows to. And never just when the others do: an API server that comes back must not be met by all of them at once.
 //!
 //! A word or a field that this version does not know ends no watch: see [`watcher`].
 
@@ -21,10 +21,12 @@ use tokio::sync::watch::Receiver;
 use crate::versions::SetBacks;
 
 const FIRST: Duration = Duration::from_millis(250);
-/// A hundred brokers with three watches each try a hundred times a second then: half as often as they try to renew their Leases.
+/// A hundred brokers with three watches each try a hundred times a second then: half as often as they try to renew
+/// their Leases.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long a watch lives. One that was cut without a word is missed a few seconds after that; a live one goes on where it was.
+/// How long a watch lives. One that was cut without a word is missed a few seconds after that; a live one goes on where
+/// it was.
 const WATCH_SECONDS: u32 = 60;
 
 /// What every watch begins with.
@@ -32,14 +34,15 @@ pub fn config() -> Config {
     Config::default().timeout(WATCH_SECONDS)
 }
 
-/// The waits: a quarter of a second, twice as long after each further failure up to two seconds; to each comes up to as much again,
-/// by chance. What is shown begins them anew.
+/// The waits: a quarter of a second, twice as long after each further failure up to two seconds; to each comes up to as
+/// much again, by chance. What is shown begins them anew.
 pub fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times().with_jitter().into()
 }
 
-/// The events of a watch that begins anew when it breaks, and with a list after the API server was found to be set back. An object that
-/// this version can't read is no event: a warning tells of it, and what was known of it stays known until it is changed.
+/// The events of a watch that begins anew when it breaks, and with a list after the API server was found to be set
+/// back. An object that this version can't read is no event: a warning tells of it, and what was known of it stays
+/// known until it is changed.
 pub fn watcher<K>(
     api: Api<DeserializeGuard<K>>,
     config: Config,

@@ -51,8 +51,9 @@ fn a_definition_fits_into_the_annotation_of_kubectl_apply() {
     }
 }
 
-/// Strimzi's kinds have the category `strimzi` and short names such as `k` and `kt`, and people type `kubectl delete CATEGORY --all`: what
-/// they delete must not be another project's, nor the assignments, which are Ottla's memory of where records are.
+/// Strimzi's kinds have the category `strimzi` and short names such as `k` and `kt`, and people type `kubectl delete
+/// CATEGORY --all`: what they delete must not be another project's, nor the assignments, which are Ottla's memory of
+/// where records are.
 #[test]
 fn every_kind_has_names_that_no_other_project_has_and_no_category_deletes_an_assignment() {
     for crd in ottla_crds::all() {

@@ -1,7 +1,9 @@
-//! Fail-over as a client sees it: from the last acknowledgement before to the first after, on the partitions that the broker led.
+//! Fail-over as a client sees it: from the last acknowledgement before to the first after, on the partitions that the
+//! broker led.
 //!
-//! Three brokers of each maker, one after the other; a topic of three replicas, min.insync.replicas 2; one producer, one record a millisecond
-//! to the partitions in turn. A run's number is the longest time that one of the affected partitions went without an acknowledgement.
+//! Three brokers of each maker, one after the other; a topic of three replicas, min.insync.replicas 2; one producer,
+//! one record a millisecond to the partitions in turn. A run's number is the longest time that one of the affected
+//! partitions went without an acknowledgement.
 
 use anyhow::{Context, Result};
 use ottla_e2e::target::Maker;
@@ -98,8 +100,8 @@ fn suffer(trio: &mut Trio, client: &Client, runs: usize) -> Result<BTreeMap<Faul
     Ok(pauses)
 }
 
-/// How long a run waits with its fault. A client looks for late requests at fixed times after it has connected, which it does anew in each
-/// run: without this all faults would come at the same distance from one.
+/// How long a run waits with its fault. A client looks for late requests at fixed times after it has connected, which
+/// it does anew in each run: without this all faults would come at the same distance from one.
 fn moment(run: usize) -> Duration {
     Duration::from_secs_f64((run as f64 * 0.618).fract())
 }

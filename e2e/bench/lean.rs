@@ -31,7 +31,8 @@ const METADATA: i16 = 12;
 /// Longer than a cold start of either broker.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Tries to produce one record until it is acknowledged, from before the broker listens; the topic is created on the way.
+/// Tries to produce one record until it is acknowledged, from before the broker listens; the topic is created on the
+/// way.
 pub fn first_acknowledgement(address: &str, topic: &str) -> Result<()> {
     let request = produce_request(topic, HEADER_LEN)?;
     let begin = Instant::now();

@@ -1,9 +1,10 @@
 //! A small benchmark: Ottla beside Apache Kafka 4.3.1 in one run, on one machine, with the same clients.
 //!
-//! A row shows medians, the ratio is the median of the pairs' ratios, with the smallest and the largest. Three replicas come first.
+//! A row shows medians, the ratio is the median of the pairs' ratios, with the smallest and the largest. Three replicas
+//! come first.
 //!
-//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`], `on_cluster` and
-//! [`partitions`].
+//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`],
+//! `on_cluster` and [`partitions`].
 //!
 //! - [`rows`]: what is measured
 //! - [`runs`]: how, so that it is fair to both

@@ -1,7 +1,8 @@
-//! Fail-over on a real Kubernetes, seen by the same client from outside, through node ports; on the cluster of this machine, which it breaks.
+//! Fail-over on a real Kubernetes, seen by the same client from outside, through node ports; on the cluster of this
+//! machine, which it breaks.
 //!
-//! A run's number is the longest time that one of the partitions that the broker led went without an acknowledgement, until all
-//! replicas were in sync again.
+//! A run's number is the longest time that one of the partitions that the broker led went without an acknowledgement,
+//! until all replicas were in sync again.
 
 use anyhow::{Context, Result};
 use ottla_e2e::cluster::bed::Bed;

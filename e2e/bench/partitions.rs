@@ -1,7 +1,8 @@
-//! Many partitions on three brokers: what they cost the API server, and how long it takes to make them, to lose a broker, to start again.
+//! Many partitions on three brokers: what they cost the API server, and how long it takes to make them, to lose a
+//! broker, to start again.
 //!
-//! Topics of a hundred partitions, three replicas each, no load. Times end when any broker's metadata shows it; they are looked at
-//! every 100 ms.
+//! Topics of a hundred partitions, three replicas each, no load. Times end when any broker's metadata shows it; they
+//! are looked at every 100 ms.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::raw::Connection;

@@ -10,7 +10,8 @@ use crate::broker::{cpu_time, resident_mb, wait_until_gone};
 use crate::lean;
 use crate::runs::Brokers;
 
-/// Deleted runs free their disk at once instead of after a minute: a setting of brokers, of which Kafka's topics are deleted by the default.
+/// Deleted runs free their disk at once instead of after a minute: a setting of brokers, of which Kafka's topics are
+/// deleted by the default.
 pub const DELETED_AT_ONCE: (&str, &str) = ("log.segment.delete.delay.ms", "100");
 
 /// Three brokers.

@@ -102,7 +102,8 @@ pub fn single(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Tab
     run(&sides, &rows, "one broker, resident memory after the load", plan, table)
 }
 
-/// The ceiling: a broker that does nothing but read frames, check their batches and write them to a file, with the same client.
+/// The ceiling: a broker that does nothing but read frames, check their batches and write them to a file, with the same
+/// client.
 pub fn ceiling(only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
     for (name, batch_len) in [(LEAN_SMALL, 16_384), (LEAN_LARGE, 1_000_000)] {
         if only.is_some_and(|only| !name.contains(only) && only != "ceiling") {

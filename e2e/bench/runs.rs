@@ -1,9 +1,10 @@
 //! Runs of one workload against both makers, fair to both.
 //!
-//! Both are warmed up first, for a JVM needs gigabytes of load before its figures stop improving. Before each run memory is touched and
-//! given back, for a virtual machine backs a page on its first use, and whoever uses it first pays. A run lasts ten seconds at
-//! least. What it wrote is deleted after it, and the next run waits until its files are gone. The runs of a pair, ours and then Kafka's,
-//! follow each other, so that what the machine does besides touches both.
+//! Both are warmed up first, for a JVM needs gigabytes of load before its figures stop improving. Before each run
+//! memory is touched and given back, for a virtual machine backs a page on its first use, and whoever uses it first
+//! pays. A run lasts ten seconds at least. What it wrote is deleted after it, and the next run waits until its files
+//! are gone. The runs of a pair, ours and then Kafka's, follow each other, so that what the machine does besides
+//! touches both.
 
 use anyhow::Result;
 use ottla_e2e::target::Maker;

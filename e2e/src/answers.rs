@@ -1,7 +1,7 @@
 //! Scripts of requests whose answers are compared, field by field, with those of Apache Kafka.
 //!
-//! The answers stand in `tests/answers/*.txt`, recorded with `OTTLA_E2E=kafka UPDATE=1`. What differs from run to run is
-//! numbered in the order in which it appears. Where Ottla means to differ, `DIFFERENCES.md` says so, and why.
+//! The answers stand in `tests/answers/*.txt`, recorded with `OTTLA_E2E=kafka UPDATE=1`. What differs from run to run
+//! is numbered in the order in which it appears. Where Ottla means to differ, `DIFFERENCES.md` says so, and why.
 
 use anyhow::{Context, Result, bail};
 use ottla_wire::RequestMessage;

@@ -31,7 +31,8 @@ pub fn say(what: &str) {
     let _ = writeln!(std::io::stderr(), "{}: {what}", thread.name().unwrap_or("a test"));
 }
 
-/// Ends a load, and tells what its clients saw; everything must be as it should, and nobody may have been told of an error.
+/// Ends a load, and tells what its clients saw; everything must be as it should, and nobody may have been told of an
+/// error.
 pub fn judge(what: &str, load: Witnesses) -> Result<Testimony> {
     let told = load.finish()?;
     say(&format!("{what}: longest pause {:?}; {}", told.longest_pause, told.report));

@@ -9,8 +9,8 @@ use crate::target::Maker;
 pub struct Differences(Vec<(Regex, String)>);
 
 impl Differences {
-    /// The rows for this recording; none when the broker is Kafka. A row that does not apply to what Kafka says in it is
-    /// out of date.
+    /// The rows for this recording; none when the broker is Kafka. A row that does not apply to what Kafka says in it
+    /// is out of date.
     pub fn of(recording: &str, kafka_says: &str, maker: Maker) -> Result<Differences> {
         let mut rules = Vec::new();
         for line in include_str!("../DIFFERENCES.md").lines().filter(|line| line.starts_with("| `")) {

@@ -45,8 +45,8 @@ impl Leash {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Whether the command still runs (its shell never reaps it, so an ended one is a zombie). A process that was killed holds its
-    /// files until the last of its threads is gone.
+    /// Whether the command still runs (its shell never reaps it, so an ended one is a zombie). A process that was
+    /// killed holds its files until the last of its threads is gone.
     pub fn runs(&self) -> bool {
         let process = format!("/proc/{}", self.pid());
         let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
@@ -85,8 +85,8 @@ impl Folder {
         Folder::under(&std::env::temp_dir())
     }
 
-    /// Makes an empty folder in memory, where the machine has such a file system: what is synced there does not wait for a disk that
-    /// others keep busy.
+    /// Makes an empty folder in memory, where the machine has such a file system: what is synced there does not wait
+    /// for a disk that others keep busy.
     pub fn in_memory() -> Result<Folder> {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() { Folder::under(memory) } else { Folder::new() }

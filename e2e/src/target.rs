@@ -202,8 +202,8 @@ fn build_ottla() -> Result<PathBuf> {
     Ok(folder.context("tests lie in a cargo target folder")?.join("ottla"))
 }
 
-/// A port that is free now and that this process does not give out twice. The range lies below the kernel's own range for
-/// outgoing connections, so nobody takes a killed broker's port before it comes back.
+/// A port that is free now and that this process does not give out twice. The range lies below the kernel's own range
+/// for outgoing connections, so nobody takes a killed broker's port before it comes back.
 pub fn free_port() -> Result<u16> {
     const FIRST: u16 = 21000;
     const COUNT: u16 = 900;

@@ -1,7 +1,8 @@
 //! Three brokers, each a process that can be killed, frozen and started again: Ottla, or Apache Kafka.
 //!
-//! Ottla's have the program's own Kubernetes API and operator beside them, in a fourth process, so a pod's life needs no Kubernetes. A
-//! broker keeps its port, its folder and its pod's uid over all of its starts, as a container that restarts in its pod.
+//! Ottla's have the program's own Kubernetes API and operator beside them, in a fourth process, so a pod's life needs
+//! no Kubernetes. A broker keeps its port, its folder and its pod's uid over all of its starts, as a container that
+//! restarts in its pod.
 
 use anyhow::{Context, Result, bail, ensure};
 use ottla_wire::m03_metadata::{MetadataRequestTopic, MetadataResponsePartition};
@@ -175,7 +176,8 @@ impl Trio {
         self.control.take().context("API and operator run")?.end(Signal::KILL)
     }
 
-    /// Gives a broker that does not run an empty disk of this size from its next start on, such as `64m`; `None`: a folder as at first.
+    /// Gives a broker that does not run an empty disk of this size from its next start on, such as `64m`; `None`: a
+    /// folder as at first.
     pub fn replace_disk(&mut self, id: u16, size: Option<&str>) -> Result<()> {
         std::fs::remove_dir_all(self.data(id))?;
         let broker = self.broker_mut(id)?;
@@ -495,8 +497,8 @@ fn kubeconfig(port: u16) -> String {
     )
 }
 
-/// The first of a hundred ports that are free where they are used, and that this process does not give out twice: brokers, their
-/// metrics, the API; Kafka's controllers are 50 above its brokers.
+/// The first of a hundred ports that are free where they are used, and that this process does not give out twice:
+/// brokers, their metrics, the API; Kafka's controllers are 50 above its brokers.
 fn free_ports() -> Result<u16> {
     const FIRST: u16 = 24000;
     const BLOCKS: u16 = 60;

@@ -1,7 +1,8 @@
-//! Clients that tell the history checker all that they see: producers, consumers that read everything, a group. Most are on librdkafka;
-//! [`java`]: one JVM with Kafka's own.
+//! Clients that tell the history checker all that they see: producers, consumers that read everything, a group. Most
+//! are on librdkafka; [`java`]: one JVM with Kafka's own.
 //!
-//! A record that was given up counts as unknown: it may have been written. Nothing here gives up on its own for five minutes.
+//! A record that was given up counts as unknown: it may have been written. Nothing here gives up on its own for five
+//! minutes.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition, Report};
@@ -229,7 +230,8 @@ impl Witnesses {
         })
     }
 
-    /// Stops producing, waits for every acknowledgement, reads every partition from start to end, and judges. All brokers must run.
+    /// Stops producing, waits for every acknowledgement, reads every partition from start to end, and judges. All
+    /// brokers must run.
     pub fn finish(self) -> Result<Testimony> {
         self.stop.store(true, Ordering::Relaxed);
         for (producer, thread) in self.producers {
@@ -377,8 +379,8 @@ fn read_logs(bootstrap: &str, topic: &str, partitions: u32, history: &History) -
     let mut ends = Vec::new();
     for number in 0..partitions {
         let known = lock(history).known_end(Partition(number));
-        // A leader that was just elected does not know yet how far all others are. A client that asks for nothing else never
-        // looks again who leads: another one does.
+        // A leader that was just elected does not know yet how far all others are. A client that asks for nothing else
+        // never looks again who leads: another one does.
         let ask = || {
             let asking: BaseConsumer = config(bootstrap, &[]).create()?;
             Ok(asking.fetch_watermarks(topic, i32::try_from(number)?, LIMIT).ok())

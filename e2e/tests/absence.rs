@@ -1,4 +1,5 @@
-//! Topics are created, grown and moved while one of three brokers is away, as during a roll; its replicas follow when it is back.
+//! Topics are created, grown and moved while one of three brokers is away, as during a roll; its replicas follow when
+//! it is back.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::met;

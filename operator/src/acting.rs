@@ -1,7 +1,8 @@
 //! Whether this process may write: whether it is known to hold the operator's Lease, or needs none.
 //!
-//! Always: whoever asks compares the time, so that a process that stood still does not act on a Lease that was good before. A
-//! process that acts a moment too long does no harm: every write is a compare-and-swap or says what the other would say.
+//! Always: whoever asks compares the time, so that a process that stood still does not act on a Lease that was good
+//! before. A process that acts a moment too long does no harm: every write is a compare-and-swap or says what the other
+//! would say.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};

@@ -68,8 +68,8 @@ pub struct Shared {
     pub recorder: Recorder,
 }
 
-/// Keeps a cluster as its spec says, and tells what Kubernetes shows of it. `changed` says that something was shown. Whoever may not
-/// write only tells.
+/// Keeps a cluster as its spec says, and tells what Kubernetes shows of it. `changed` says that something was shown.
+/// Whoever may not write only tells.
 pub async fn run(
     shared: Arc<Shared>,
     shown: Shown,
@@ -159,7 +159,8 @@ fn generation(shown: &Shown, key: &ClusterKey) -> Option<i64> {
     read::cluster(shown, key)?.metadata.generation
 }
 
-/// One reconcile: read → validate → build → apply → remove orphans → tell. Whoever does not act reads, validates and tells.
+/// One reconcile: read → validate → build → apply → remove orphans → tell. Whoever does not act reads, validates and
+/// tells.
 async fn reconcile(
     shared: &Shared,
     key: &ClusterKey,
@@ -198,7 +199,8 @@ async fn reconcile(
             let wanted = cluster.replicas;
             cluster.replicas = leaving::present(&cluster, read);
             let seen = see(&cluster, read, known(platform));
-            // Before anything is written: elections must not wait for that, least of all when an operator has just taken over.
+            // Before anything is written: elections must not wait for that, least of all when an operator has just
+            // taken over.
             tell(platform, seen.clone());
             cluster.replicas = wanted;
             match make(shared, cluster, read, acts, memory).await {

@@ -8,8 +8,9 @@
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
-//! It does not ask why it woke, and may be dropped at any await: what is missing is planned again by whoever comes next.
-//! Where nothing is to change nothing is written and nothing is polled. Whoever may not write sees the same, and writes nothing.
+//! It does not ask why it woke, and may be dropped at any await: what is missing is planned again by whoever comes
+//! next. Where nothing is to change nothing is written and nothing is polled. Whoever may not write sees the same, and
+//! writes nothing.
 
 use std::sync::Arc;
 
@@ -63,8 +64,8 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl 
     coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
 }
 
-/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown. Whoever may not write watches all
-/// the same, and asks brokers whether they are there: it can elect as soon as it may.
+/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown. Whoever may not write
+/// watches all the same, and asks brokers whether they are there: it can elect as soon as it may.
 pub async fn run_on_platform(
     client: Client,
     namespace: &str,
@@ -236,8 +237,8 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Whether the API server is as new as what it has shown, and nobody who is there knows newer entries. What rests on entries that were
-    /// listed a moment ago can't tell: the watch of the Leases may show a restore only later.
+    /// Whether the API server is as new as what it has shown, and nobody who is there knows newer entries. What rests
+    /// on entries that were listed a moment ago can't tell: the watch of the Leases may show a restore only later.
     async fn is_current(&self, cluster: &str, live: &Live) -> bool {
         let shown = self.set_backs.shown();
         let leases = match self.leases.list(&ListParams::default().labels(self.selector)).await {

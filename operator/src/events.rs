@@ -1,7 +1,7 @@
 //! Events: what a person would want to know about an object.
 //!
-//! kube's own recorder takes two Events of one object for the same if their reasons are the same, and counts them with the sentence of the
-//! first. Here another sentence is another Event.
+//! kube's own recorder takes two Events of one object for the same if their reasons are the same, and counts them with
+//! the sentence of the first. Here another sentence is another Event.
 
 use std::collections::HashMap;
 

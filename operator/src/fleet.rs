@@ -1,5 +1,6 @@
 //! Every cluster of one namespace, or of all namespaces: a pair of tasks each, one for its objects and one for its
-//! coordination, as long as it exists or a topic refers to it. They run in the replica that waits, too, and write nothing there.
+//! coordination, as long as it exists or a topic refers to it. They run in the replica that waits, too, and write
+//! nothing there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,7 +89,8 @@ impl Fleet {
         }
     }
 
-    /// The clusters that exist, and those that topics refer to: a topic that is deleted waits for somebody to let it go.
+    /// The clusters that exist, and those that topics refer to: a topic that is deleted waits for somebody to let it
+    /// go.
     fn wanted(&self) -> BTreeSet<ClusterKey> {
         let clusters = self.shown.clusters.state();
         let clusters = clusters.iter().map(|object| key(object.namespace(), object.name_any()));

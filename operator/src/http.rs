@@ -13,8 +13,8 @@ use crate::metrics::Metrics;
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when each of its `fleets` has seen what there
-/// is (`complete` of them), whether it acts or not.
+/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when each of its `fleets` has seen
+/// what there is (`complete` of them), whether it acts or not.
 ///
 /// # Errors
 /// When the socket fails.

@@ -1,4 +1,5 @@
-//! Connections to brokers. Opened here and nowhere else, so that a simulation can put its own network in the place of the machine's.
+//! Connections to brokers. Opened here and nowhere else, so that a simulation can put its own network in the place of
+//! the machine's.
 
 use std::io;
 

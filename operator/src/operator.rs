@@ -1,8 +1,8 @@
-//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts. The other watches all that there is
-//! and asks brokers whether they are there, so that it can elect in the moment in which it takes over.
+//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts. The other watches all
+//! that there is and asks brokers whether they are there, so that it can elect in the moment in which it takes over.
 //!
-//! Always: what writes is dropped as soon as the Lease is not known to be held, also with the API server away; it stops before
-//! the Lease is released.
+//! Always: what writes is dropped as soon as the Lease is not known to be held, also with the API server away; it stops
+//! before the Lease is released.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

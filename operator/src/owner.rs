@@ -1,5 +1,6 @@
-//! Who operates a cluster, where two installations of the operator see the same: the one whose namespace the cluster's status
-//! names, while somebody there holds the operator's Lease. The other leaves the cluster alone, says so, and waits.
+//! Who operates a cluster, where two installations of the operator see the same: the one whose namespace the cluster's
+//! status names, while somebody there holds the operator's Lease. The other leaves the cluster alone, says so, and
+//! waits.
 //!
 //! Within one installation the Lease alone decides. A cluster that changes hands by mistake costs writes, never data.
 
@@ -34,8 +35,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Waits until the cluster is this installation's to operate, which it is by a write of the replica that acts. Its uid; none if
-    /// only topics refer to it.
+    /// Waits until the cluster is this installation's to operate, which it is by a write of the replica that acts. Its
+    /// uid; none if only topics refer to it.
     pub async fn claim(&self, key: &ClusterKey, acting: &mut Acting) -> Option<String> {
         let clusters: Api<KafkaCluster> = Api::namespaced(self.client.clone(), &key.namespace);
         let mut other = Other::default();

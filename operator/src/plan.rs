@@ -1,7 +1,7 @@
 //! What to write next, given everything that is known. Values in, values out: no client, clock or randomness.
 //!
-//! A plan holds only steps that are safe now; what rests on their outcome is planned when the objects show it. So a plan may
-//! be applied twice, late, in part, or by two operators at once.
+//! A plan holds only steps that are safe now; what rests on their outcome is planned when the objects show it. So a
+//! plan may be applied twice, late, in part, or by two operators at once.
 //!
 //! - [`assignments`]: elections and graves
 //! - [`moves`]: where replicas are wanted, and who should lead
@@ -12,8 +12,8 @@
 //! - [`condition`]: conditions that keep their times
 //! - [`platform`]: what Kubernetes tells of brokers that run on it
 //!
-//! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never placed
-//! anew; files go only by a tombstone; where nothing is to change, nothing is planned.
+//! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never
+//! placed anew; files go only by a tombstone; where nothing is to change, nothing is planned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +49,8 @@ pub struct World {
     pub missing: BTreeSet<String>,
     /// Why no entry may be written now, if so.
     pub held_back: Option<HeldBack>,
-    /// Partitions of which brokers act on another history than the API server shows; an asterisk where they are too many to name.
+    /// Partitions of which brokers act on another history than the API server shows; an asterisk where they are too
+    /// many to name.
     pub forked: BTreeSet<String>,
     /// Every broker that has a Lease, and on Kubernetes every one that is to be.
     pub brokers: BTreeMap<BrokerId, Broker>,
@@ -72,8 +73,9 @@ pub struct World {
 pub enum HeldBack {
     /// Some of the brokers that are there have not been heard since the watch of their Leases began.
     Unheard,
-    /// Some of the brokers that are there have not compared yet what they know with what the API server shows: one that was started while
-    /// it was away, or that lists everything anew. That is no sign of a restore, and nothing is said of it.
+    /// Some of the brokers that are there have not compared yet what they know with what the API server shows: one that
+    /// was started while it was away, or that lists everything anew. That is no sign of a restore, and nothing is said
+    /// of it.
     Comparing,
     /// The API server was set back: these brokers know newer entries, or are about to find out.
     SetBack(Vec<BrokerId>),
@@ -210,7 +212,8 @@ impl World {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
     }
 
-    /// Whether the spec does not ask for this broker any more. A laptop has the brokers that its program was told to have.
+    /// Whether the spec does not ask for this broker any more. A laptop has the brokers that its program was told to
+    /// have.
     pub fn leaves(&self, id: BrokerId) -> bool {
         let wanted = self.cluster.as_ref().map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas);
         self.platform.is_some() && id.0 >= wanted

@@ -1,4 +1,5 @@
-//! `ottla check`: a Kafka client that makes a topic, produces a record, consumes it and removes the topic. `helm test` runs it.
+//! `ottla check`: a Kafka client that makes a topic, produces a record, consumes it and removes the topic. `helm test`
+//! runs it.
 //!
 //! What a cluster that is starting refuses is tried again until the deadline, as any client does.
 
@@ -73,7 +74,8 @@ impl Failing {
     }
 }
 
-/// Tries until it succeeds. A topic that was just created has no leader for a moment: only what goes on failing is worth a word.
+/// Tries until it succeeds. A topic that was just created has no leader for a moment: only what goes on failing is
+/// worth a word.
 async fn patiently<T>(failing: &Failing, what: &str, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
     let attempt = async || {
         let tried = attempt().await;

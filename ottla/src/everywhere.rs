@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-/// Where to listen for `address`. `0.0.0.0` means every address: `[::]`, which on Linux takes IPv4's connections too, unless the machine has
-/// no IPv6. An address that was chosen stays.
+/// Where to listen for `address`. `0.0.0.0` means every address: `[::]`, which on Linux takes IPv4's connections too,
+/// unless the machine has no IPv6. An address that was chosen stays.
 pub fn everywhere(address: SocketAddr) -> SocketAddr {
     if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
         return address;

@@ -37,8 +37,8 @@ const RETURN: Duration = Duration::from_secs(10);
 /// How long a start waits for the brokers to know each other. It takes milliseconds.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
-/// What differs from Kafka's defaults: as in the `server.properties` of Kafka's own quick start nobody waits for a group's
-/// further members, and a topic of Kafka's own has no more replicas than there are brokers.
+/// What differs from Kafka's defaults: as in the `server.properties` of Kafka's own quick start nobody waits for a
+/// group's further members, and a topic of Kafka's own has no more replicas than there are brokers.
 fn settings(brokers: u16) -> [(String, String); 2] {
     [("offsets.topic.replication.factor", brokers.clamp(1, 3)), ("group.initial.rebalance.delay.ms", 0)]
         .map(|(name, value)| (name.to_owned(), value.to_string()))
@@ -121,7 +121,8 @@ impl Laptop {
     /// # Errors
     /// When a broker's disk fails meanwhile; everything has stopped all the same.
     pub async fn stop(self) -> Result<(), DiskFailed> {
-        // The operator first: brokers that all stop have nobody to hand over to, and what leads now can lead at the next start.
+        // The operator first: brokers that all stop have nobody to hand over to, and what leads now can lead at the
+        // next start.
         self.operator.stop().await;
         let stopped = futures::future::join_all(self.nodes.into_iter().map(Node::close)).await;
         self.api_port.stop().await;
@@ -264,8 +265,8 @@ impl FormerSessions {
         Ok(FormerSessions { leases, holders })
     }
 
-    /// Waits until each of these brokers holds its Lease again, for a while at most. An operator that looked before would take
-    /// brokers that are just starting for dead, and move what they lead.
+    /// Waits until each of these brokers holds its Lease again, for a while at most. An operator that looked before
+    /// would take brokers that are just starting for dead, and move what they lead.
     async fn replaced(self) {
         let (seen, mut sightings) = watch::channel(Sightings::new());
         let set_backs = SetBacks::default();

@@ -36,8 +36,9 @@ pub fn request_memory(memory: u64) -> usize {
     usize::try_from((memory / REQUEST_PART).min(MOST_REQUEST_MEMORY)).unwrap_or(usize::MAX)
 }
 
-/// The files that may hold a limit, by what `/proc/self/cgroup` says: of the process's cgroup and of all above it, for each
-/// limits those below. In a container the mount often begins at the container's own cgroup, so that only the last is there.
+/// The files that may hold a limit, by what `/proc/self/cgroup` says: of the process's cgroup and of all above it, for
+/// each limits those below. In a container the mount often begins at the container's own cgroup, so that only the last
+/// is there.
 fn memory_limit_files(own: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in own.lines() {

@@ -28,19 +28,21 @@ pub enum Part {
     Check(CheckOptions),
     /// Brokers' copies of Kubernetes objects, to put back those that were lost.
     ///
-    /// Brokers serve on when KafkaAssignments, KafkaTopics or the KafkaCluster are lost, such as with their definitions, and each keeps a
-    /// copy of what it last knew in its data directory. Once the definitions are there again, for a cluster called prod:
+    /// Brokers serve on when KafkaAssignments, KafkaTopics or the KafkaCluster are lost, such as with their
+    /// definitions, and each keeps a copy of what it last knew in its data directory. Once the definitions are there
+    /// again, for a cluster called prod:
     ///
-    ///   for pod in $(kubectl get pods -l ottla.io/cluster=prod -o name); do kubectl exec $pod -- ottla objects; done > copies
-    ///   kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -
+    /// for pod in $(kubectl get pods -l ottla.io/cluster=prod -o name); do kubectl exec $pod -- ottla objects; done >
+    /// copies kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -
     ///
-    /// Without arguments, in a broker's pod, it prints that broker's copy. With copies it prints objects for `kubectl create`, which leaves
-    /// objects that exist as they are and says so (AlreadyExists). KafkaTopics that were applied again meanwhile wait for their
-    /// assignments.
+    /// Without arguments, in a broker's pod, it prints that broker's copy. With copies it prints objects for `kubectl
+    /// create`, which leaves objects that exist as they are and says so (AlreadyExists). KafkaTopics that were applied
+    /// again meanwhile wait for their assignments.
     ///
-    /// When the KafkaCluster's condition SetBack says Forked, the Kubernetes API was restored from a backup and changed before brokers were
-    /// heard. Brokers go on with what they had. To make that what Kubernetes says, too, gather the copies as above, delete the
-    /// KafkaAssignments that hold the partitions that the condition names (brokers serve on), and create them from the copies.
+    /// When the KafkaCluster's condition SetBack says Forked, the Kubernetes API was restored from a backup and changed
+    /// before brokers were heard. Brokers go on with what they had. To make that what Kubernetes says, too, gather the
+    /// copies as above, delete the KafkaAssignments that hold the partitions that the condition names (brokers serve
+    /// on), and create them from the copies.
     #[command(verbatim_doc_comment)]
     Objects(ObjectsOptions),
 }
@@ -52,8 +54,8 @@ pub struct LaptopOptions {
     #[arg(long, value_name = "FOLDER", default_value = "ottla-data", env = "OTTLA_DATA")]
     pub data: PathBuf,
 
-    /// Where Kafka clients connect; broker N listens N ports above. Anything but loopback is open to the network, without
-    /// authentication.
+    /// Where Kafka clients connect; broker N listens N ports above. Anything but loopback is open to the network,
+    /// without authentication.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", env = "OTTLA_KAFKA")]
     pub kafka: SocketAddr,
 
@@ -112,7 +114,8 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
 
-    /// The pod's address. Another replica whose turn it may be asks there; without it, it waits until the Lease has expired.
+    /// The pod's address. Another replica whose turn it may be asks there; without it, it waits until the Lease has
+    /// expired.
     #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
     pub pod_ip: Option<IpAddr>,
 

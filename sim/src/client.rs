@@ -1,5 +1,5 @@
-//! Clients over connections: producers with idempotence, each with a few batches on their way, and one without; consumers, one of them
-//! near a follower; who deletes records; and a group that commits.
+//! Clients over connections: producers with idempotence, each with a few batches on their way, and one without;
+//! consumers, one of them near a follower; who deletes records; and a group that commits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -130,7 +130,8 @@ impl Producer {
         self.waiting.front()?.sent
     }
 
-    /// What is not acknowledged is to be sent again, in order, on this connection; or nobody will know what became of it.
+    /// What is not acknowledged is to be sent again, in order, on this connection; or nobody will know what became of
+    /// it.
     pub fn connect(&mut self, connection: Connection, checker: &mut Checker) {
         self.connection = Some(connection);
         if self.is_idempotent() {

@@ -261,8 +261,9 @@ impl World {
                 let leads = sure_of.is_some() && self.sure_of(connection.to, partition) == sure_of;
                 let producer = &mut self.producers[number];
                 let is_stuck = forgot && leads && producer.is_idempotent() && producer.is_oldest(sequence);
-                // Whoever leads knows of each batch that was acknowledged: the one after them is always welcome. Unless it was
-                // appended once and is gone with the first records: of that a new process knows the producer's last batch alone.
+                // Whoever leads knows of each batch that was acknowledged: the one after them is always welcome. Unless
+                // it was appended once and is gone with the first records: of that a new process knows the producer's
+                // last batch alone.
                 if is_stuck && self.log_start(connection.to, partition) == 0 {
                     let why = answer.error_message.unwrap_or_default();
                     bail!(

@@ -1,5 +1,5 @@
-//! The control plane: the real operators' coordination and the real brokers' windows (`coord`) over the embedded API, each a process
-//! with a runtime and a paused clock of its own, in one thread.
+//! The control plane: the real operators' coordination and the real brokers' windows (`coord`) over the embedded API,
+//! each a process with a runtime and a paused clock of its own, in one thread.
 //!
 //! - `process`: a process, killed or frozen at will
 //! - `door`: its way to the API server: slow, broken, refusing, forgetful, with frozen watches
@@ -10,15 +10,15 @@
 //! - `trace`: what happened; `view`: what the API server holds
 //! - here: the processes, their time, and what must be true in the end
 //!
-//! Time passes by turns, in which the seed lets one process run after the other. The wall clocks that stand in Leases almost stand
-//! still meanwhile: whoever believed them would take everybody for alive, or for dead.
+//! Time passes by turns, in which the seed lets one process run after the other. The wall clocks that stand in Leases
+//! almost stand still meanwhile: whoever believed them would take everybody for alive, or for dead.
 //!
-//! Always: no epoch of an entry falls, no leader changes within one, no ISR shrinks below its floor, no topic is placed anew, and none
-//! is buried nor a file removed but somebody has deleted the topic; nobody who may have acknowledged records is given up unasked; one
-//! leader in a leader epoch; what a broker has seen of its own partitions it never forgets; trouble of the API server or of operators
-//! alone moves nobody, and nothing is written when it is over but Leases.
-//! In the end: every broker online with its own Lease, every replica in sync, everything Ready, everybody knows it, nothing is left of
-//! deleted topics, and nothing is written but Leases.
+//! Always: no epoch of an entry falls, no leader changes within one, no ISR shrinks below its floor, no topic is placed
+//! anew, and none is buried nor a file removed but somebody has deleted the topic; nobody who may have acknowledged
+//! records is given up unasked; one leader in a leader epoch; what a broker has seen of its own partitions it never
+//! forgets; trouble of the API server or of operators alone moves nobody, and nothing is written when it is over but
+//! Leases. In the end: every broker online with its own Lease, every replica in sync, everything Ready, everybody knows
+//! it, nothing is left of deleted topics, and nothing is written but Leases.
 
 mod alone;
 mod broker;
@@ -65,7 +65,8 @@ const CLUSTER: &str = "local";
 const NAMESPACE: &str = "default";
 const TOPICS: [(&str, i32); 4] = [("audit", 1), ("clicks", 4), ("fleeting", 3), ("orders", 12)];
 const OPERATORS: usize = 2;
-/// How long processes run by turns. A ping and its answer take three turns at most, which is less than a broker is waited for.
+/// How long processes run by turns. A ping and its answer take three turns at most, which is less than a broker is
+/// waited for.
 const TURN: Duration = Duration::from_millis(150);
 /// Things that go wrong in one seed.
 const FAULTS: usize = 8;
@@ -79,7 +80,8 @@ const SETTLED: Duration = Duration::from_secs(75);
 const COPIED: Duration = Duration::from_secs(1);
 /// How long it is watched that nothing happens.
 const QUIET: Duration = Duration::from_secs(60);
-/// A Lease may be written so often while nothing happens: every two seconds, and a few times because an answer was lost.
+/// A Lease may be written so often while nothing happens: every two seconds, and a few times because an answer was
+/// lost.
 const RENEWALS: u64 = QUIET.as_secs() / 2 + 3;
 
 /// Plays one seed.

@@ -1,7 +1,8 @@
 //! A machine's disk: real files, and what of them would be gone with its power.
 //!
-//! What a machine keeps without a sync is up to chance: a file's bytes beyond its last sync are cut anywhere or read as zeros; a name
-//! that came, went or was given to another file since its directory's last sync is as it was before, or as it is.
+//! What a machine keeps without a sync is up to chance: a file's bytes beyond its last sync are cut anywhere or read as
+//! zeros; a name that came, went or was given to another file since its directory's last sync is as it was before, or
+//! as it is.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,9 +27,11 @@ struct State {
     root: PathBuf,
     /// How many bytes of a file are on the device.
     synced: BTreeMap<PathBuf, u64>,
-    /// Names that have changed since their directory was synced, and what the device has there: a file's bytes, or nothing.
+    /// Names that have changed since their directory was synced, and what the device has there: a file's bytes, or
+    /// nothing.
     unsure: BTreeMap<PathBuf, Option<Vec<u8>>>,
-    /// What the device has, and not the file, of files that were cut since their last sync: from where on, and the bytes.
+    /// What the device has, and not the file, of files that were cut since their last sync: from where on, and the
+    /// bytes.
     cut: BTreeMap<PathBuf, (u64, Vec<u8>)>,
     /// How many files a loss of power has made as they were before they were cut.
     cut_undone: u64,
@@ -272,7 +275,8 @@ impl State {
         Ok(())
     }
 
-    /// A name is about to come, to go, or to be another file's: what the device has there may still be there after a crash.
+    /// A name is about to come, to go, or to be another file's: what the device has there may still be there after a
+    /// crash.
     fn name_changes(&mut self, path: &Path) {
         if self.unsure.contains_key(path) {
             return;

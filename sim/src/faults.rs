@@ -1,5 +1,5 @@
-//! What goes wrong, within what the protocol must survive: fewer machines than `min.insync.replicas` lose content between two
-//! moments at which the ISR is whole. Everything else as often as you like.
+//! What goes wrong, within what the protocol must survive: fewer machines than `min.insync.replicas` lose content
+//! between two moments at which the ISR is whole. Everything else as often as you like.
 
 use std::time::Duration;
 
@@ -119,8 +119,8 @@ impl World {
         Ok(())
     }
 
-    /// A leader's answers are under way while another leads in its place, and it is cut back and copies that; a follower that hears of
-    /// nothing takes the answers then.
+    /// A leader's answers are under way while another leads in its place, and it is cut back and copies that; a
+    /// follower that hears of nothing takes the answers then.
     fn overtake(&mut self, at: usize) {
         let led = (0..ENTRIES).find(|entry| self.leader_epoch(at, *entry).is_some());
         let Some(entry) = led else { return };
@@ -223,7 +223,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether every log that was shortened has been copied anew: until then it takes others, or an administrator, to go on.
+    /// Whether every log that was shortened has been copied anew: until then it takes others, or an administrator, to
+    /// go on.
     fn nobody_is_damaged(&mut self) -> bool {
         for at in 0..self.nodes.len() {
             let (id, incarnation) = (self.nodes[at].id, self.nodes[at].incarnation);

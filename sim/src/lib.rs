@@ -1,33 +1,37 @@
 //! Brokers, operators and clients in one thread, with faults: seeded, so that a seed tells the whole story again.
 //!
-//! Two halves, each with seeds of its own: the replicas, and in [`control_plane`] the operators and the brokers' windows on the real
-//! API. What follows is about the replicas.
+//! Two halves, each with seeds of its own: the replicas, and in [`control_plane`] the operators and the brokers'
+//! windows on the real API. What follows is about the replicas.
 //!
-//! **What is real**: a broker's rooms as the program puts them together (`ottla_broker::broker::Rooms`): request handlers, group
-//! coordinators, replicas, followers' fetchers, changes of the ISR, flushes, retention, compaction, checkpoints, give-way; their logs
-//! with files and recovery (`ottla_log`); the data directory's identity and the decision on its incarnation (`data_dir`,
-//! `coord::session`); every transition of an assignment, the operator's decision ([`ottla_rules::plan`]).
+//! **What is real**: a broker's rooms as the program puts them together (`ottla_broker::broker::Rooms`): request
+//! handlers, group coordinators, replicas, followers' fetchers, changes of the ISR, flushes, retention, compaction,
+//! checkpoints, give-way; their logs with files and recovery (`ottla_log`); the data directory's identity and the
+//! decision on its incarnation (`data_dir`, `coord::session`); every transition of an assignment, the operator's
+//! decision ([`ottla_rules::plan`]).
 //!
-//! **What is simulated**: the network (connections that keep the order of bytes, at any pace, stall and break), the API server (entries
-//! under compare-and-swap; writes land late, twice or never, also those of processes that are gone; views lag), clocks (each process has
-//! a paused one of tokio's, and a wall clock that is off in its own way), disks (real files; a power cut takes what was not synced:
-//! bytes, names, removals; slow ones take their time for each job), processes (killed, stopped, started again, frozen), operators
-//! (several, with views of their own, paused, wrong about who is there).
+//! **What is simulated**: the network (connections that keep the order of bytes, at any pace, stall and break), the API
+//! server (entries under compare-and-swap; writes land late, twice or never, also those of processes that are gone;
+//! views lag), clocks (each process has a paused one of tokio's, and a wall clock that is off in its own way), disks
+//! (real files; a power cut takes what was not synced: bytes, names, removals; slow ones take their time for each job),
+//! processes (killed, stopped, started again, frozen), operators (several, with views of their own, paused, wrong about
+//! who is there).
 //!
-//! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread with all others. Jobs
-//! of worker threads are done by a task; the broker's own `select!`s are biased, and its maps of replicas and topics hash without
-//! chance. **What is left out**: sockets with their reactors, frames and `sendfile` (`process` does as they do, piece by piece), and
-//! `coord`, which the other half plays.
+//! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread
+//! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, and its maps of
+//! replicas and topics hash without chance. **What is left out**: sockets with their reactors, frames and `sendfile`
+//! (`process` does as they do, piece by piece), and `coord`, which the other half plays.
 //!
 //! - [`world`]: what happens next; `acts` and `clients`: what it is
-//! - `node`: a broker: its machine, and what it knows; `process`: what runs there; `disk`: what a machine loses with its power
+//! - `node`: a broker: its machine, and what it knows; `process`: what runs there; `disk`: what a machine loses with
+//!   its power
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
 //! - `client`: producers with idempotence and one without, consumers
 //! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
 //! - `random`: the seed's numbers
 //!
-//! A run: some thousand steps with faults; then all is healed, and it must converge; then `ottla_history` judges what clients saw.
+//! A run: some thousand steps with faults; then all is healed, and it must converge; then `ottla_history` judges what
+//! clients saw.
 
 mod acts;
 mod client;

@@ -1,4 +1,5 @@
-//! Plays seeds: `ottla-sim --seed N` with its trace, `--seeds COUNT` from `--from` on, or new ones for so many `--minutes`.
+//! Plays seeds: `ottla-sim --seed N` with its trace, `--seeds COUNT` from `--from` on, or new ones for so many
+//! `--minutes`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

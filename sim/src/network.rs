@@ -1,7 +1,7 @@
 //! Connections: bytes in order, at any pace, until they break. Between their ends is the world, which moves the bytes.
 //!
-//! What was sent on a connection may still arrive when its client has given it up. A server that sends more than a connection holds
-//! waits with the rest, and with the files that this lies in.
+//! What was sent on a connection may still arrive when its client has given it up. A server that sends more than a
+//! connection holds waits with the rest, and with the files that this lies in.
 
 use std::cell::RefCell;
 use std::io;

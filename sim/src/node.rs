@@ -74,9 +74,12 @@ struct Running {
     told: Told,
     /// When its Lease was renewed last.
     renewed: Duration,
-    /// Who waits until the copy on its disk knows of these assignments, by entry.
-    waiting: Vec<(Vec<(usize, Assignment)>, oneshot::Sender<()>)>,
+    /// Who waits until the copy on its disk knows of these assignments.
+    waiting: Vec<(Moved, oneshot::Sender<()>)>,
 }
+
+/// Assignments by which replicas were moved away, and the entries that they are of.
+type Moved = Vec<(usize, Assignment)>;
 
 impl Node {
     pub fn new(root: &Path, number: usize) -> Result<Node> {
@@ -185,8 +188,8 @@ impl Node {
         }
     }
 
-    /// Starts a process, if its directory can tell who it is. It has seen what the copy on its disk says; or what the API server
-    /// shows, where that is there.
+    /// Starts a process, if its directory can tell who it is. It has seen what the copy on its disk says; or what the
+    /// API server shows, where that is there.
     pub fn start(&mut self, shown: Option<&[Assignment]>, told: &Told, around: &[Peer], now: Duration) -> Result<bool> {
         let data = DataDir::open(&self.data(), self.id)?;
         let copy: Option<Vec<Assignment>> = data_dir::read_checked(&self.data().join(COPY))?;

@@ -1,7 +1,9 @@
-//! A broker's process: the real rooms, in a runtime of its own whose clock goes on only while it runs. Dropped, it is killed.
+//! A broker's process: the real rooms, in a runtime of its own whose clock goes on only while it runs. Dropped, it is
+//! killed.
 //!
-//! In the place of its threads: one task that does what its workers would, as fast as its disk is; and one task per connection, which
-//! hands frames to the real handler and sends what that answers, files piece by piece, when there is room.
+//! In the place of its threads: one task that does what its workers would, as fast as its disk is; and one task per
+//! connection, which hands frames to the real handler and sends what that answers, files piece by piece, when there is
+//! room.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -133,7 +133,8 @@ impl BatchBuilder {
         self.finish();
     }
 
-    /// Append a record of another batch, of which so far only the front is known: [`BatchBuilder::extend`] takes the rest.
+    /// Append a record of another batch, of which so far only the front is known: [`BatchBuilder::extend`] takes the
+    /// rest.
     pub(crate) fn push_front(&mut self, offset_delta: i32, front: &Front) {
         self.begin(offset_delta, front.timestamp);
         self.finish_with(front.payload_len);

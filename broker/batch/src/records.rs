@@ -1,7 +1,7 @@
 //! The records of a batch, one by one.
 //!
-//! A compressed batch is decompressed a piece at a time: what is held is one piece and the record at hand, or, where nobody
-//! keeps the records ([`Records::front`]), one piece alone. All pieces together stay below the caller's cap.
+//! A compressed batch is decompressed a piece at a time: what is held is one piece and the record at hand, or, where
+//! nobody keeps the records ([`Records::front`]), one piece alone. All pieces together stay below the caller's cap.
 //! Always: as many records as the header counts and not a byte more, or an error.
 
 use std::io::{self, Read};
@@ -76,8 +76,8 @@ impl Batch {
         })
     }
 
-    /// Offset delta and timestamp (milliseconds since 1970) of the first record that `is_wanted` accepts by them. Holds one piece of
-    /// the decompressed records at a time, and stops behind `decompressed_max` bytes of them.
+    /// Offset delta and timestamp (milliseconds since 1970) of the first record that `is_wanted` accepts by them. Holds
+    /// one piece of the decompressed records at a time, and stops behind `decompressed_max` bytes of them.
     ///
     /// # Errors
     /// The records up to the one that is wanted can't be read.
@@ -142,7 +142,8 @@ pub(crate) struct Front {
     pub payload_len: usize,
 }
 
-/// Reading without keeping: [`Records::front`] and [`Records::payload`] in turn, for batches of which nobody knows how large they become.
+/// Reading without keeping: [`Records::front`] and [`Records::payload`] in turn, for batches of which nobody knows how
+/// large they become.
 impl Records {
     /// The front of the next record; none after the last.
     pub(crate) fn front(&mut self) -> Result<Option<Front>, RecordsError> {
@@ -163,7 +164,8 @@ impl Records {
         Ok(Some(Front { offset_delta, timestamp, payload_len: left }))
     }
 
-    /// Passes what follows the front that was just read on, as it stands, a piece at a time. True when the record has a key.
+    /// Passes what follows the front that was just read on, as it stands, a piece at a time. True when the record has a
+    /// key.
     pub(crate) fn payload(&mut self, front: &Front, to: &mut impl FnMut(&[u8])) -> Result<bool, RecordsError> {
         let mut left = front.payload_len;
         let has_key = self.nullable(&mut left, to)?;

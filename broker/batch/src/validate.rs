@@ -1,8 +1,8 @@
 //! What a leader asks of a batch that a producer sends: everything that the batch alone can show.
 //!
 //! The checksum and the header are always checked. Records are read one by one when they are at hand uncompressed and
-//! whenever a rule depends on them, a piece at a time: however large they become, what is held is a piece of them, and what
-//! is to be appended in their place. The compressed records of an ordinary topic are not, unless
+//! whenever a rule depends on them, a piece at a time: however large they become, what is held is a piece of them, and
+//! what is to be appended in their place. The compressed records of an ordinary topic are not, unless
 //! [`ProduceRules::strict`] says so: Kafka decompresses each batch, which is most of what such a batch costs it. The
 //! header's timestamps stand for those of the records then.
 
@@ -158,8 +158,8 @@ fn check_size(size: usize, rules: &ProduceRules) -> Result<(), InvalidBatch> {
     if size > limit { Err(InvalidBatch::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// Whether as many records as the header counts fit into what the codec can make of the bytes. Else few bytes could use up offsets
-/// without end.
+/// Whether as many records as the header counts fit into what the codec can make of the bytes. Else few bytes could use
+/// up offsets without end.
 fn can_be_counted(batch: &Batch, compression: Compression) -> bool {
     let most = batch.body().len().saturating_mul(compression.expansion_max()) / RECORD_MIN;
     usize::try_from(batch.header().records_count).is_ok_and(|count| count <= most)

@@ -44,8 +44,8 @@ impl Shard {
         self.turn(now, |_, turn| turn.write_tombstones(records, Then::Deleted(deleted)))
     }
 
-    /// Topics were deleted, and every group's offsets in them go. An offset that is known to be of another topic of the same name
-    /// stays: the name was given again, and a group has been quick.
+    /// Topics were deleted, and every group's offsets in them go. An offset that is known to be of another topic of the
+    /// same name stays: the name was given again, and a group has been quick.
     pub fn topics_deleted(&mut self, topics: &[DeletedTopic], now: Now) -> Effects {
         let in_flight = self.offsets_in_flight().map(|(key, value)| (key.clone(), value));
         // Of several offsets of a partition the last one counts.
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn only_offsets_of_the_deleted_topic_go_with_it() {
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        // The id of the offset that is there, of one that is on its way, whether `old` was the last of its name, and whether the
-        // partition's offset goes with it.
+        // The id of the offset that is there, of one that is on its way, whether `old` was the last of its name, and
+        // whether the partition's offset goes with it.
         let cases = [
             (Some(old), None, true, true),
             (Some(old), None, false, true),

@@ -214,8 +214,8 @@ pub struct DeletedTopic {
     pub name: TopicName,
     /// Its id.
     pub id: Uuid,
-    /// Whether offsets under its name that do not say which topic they are of are taken for its own: no other topic had the name
-    /// since, as far as is known.
+    /// Whether offsets under its name that do not say which topic they are of are taken for its own: no other topic had
+    /// the name since, as far as is known.
     pub is_last: bool,
 }
 

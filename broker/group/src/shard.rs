@@ -133,8 +133,8 @@ impl Shard {
         }
     }
 
-    /// The same for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group is not to be
-    /// shown or asked.
+    /// The same for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group
+    /// is not to be shown or asked.
     pub fn replay_unsettled(&mut self, record: Record) {
         self.unsettled.insert(record.group().clone());
         self.replay(record);

@@ -14,8 +14,8 @@ use crate::ids::TopicName;
 /// The protocol type whose metadata the coordinator may look into.
 pub(crate) const CONSUMER_PROTOCOL: &str = "consumer";
 
-/// The topics of one member's subscription, or `None` if it does not read as one. Read as version 0, which is a prefix of all
-/// later ones.
+/// The topics of one member's subscription, or `None` if it does not read as one. Read as version 0, which is a prefix
+/// of all later ones.
 pub(crate) fn topics(metadata: &Bytes) -> Option<BTreeSet<TopicName>> {
     let mut decoder = Decoder::new(metadata.clone());
     if decoder.i16().ok()? < 0 {

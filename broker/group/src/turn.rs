@@ -37,8 +37,8 @@ impl Write {
     }
 }
 
-/// Tombstones of one batch, in bytes: well below what `max.message.bytes` lets into the topic unless somebody lowers it, Kafka's
-/// default being 1 MiB.
+/// Tombstones of one batch, in bytes: well below what `max.message.bytes` lets into the topic unless somebody lowers
+/// it, Kafka's default being 1 MiB.
 const PART_BYTES: usize = 500_000;
 /// What a tombstone takes besides its group's and topic's names, at most.
 const TOMBSTONE_BYTES: usize = 40;
@@ -89,8 +89,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Writes tombstones, in as many batches as they need: a group may have more offsets than fit in one. They are one change all the
-    /// same: `then` and whoever waits hear of the first failure.
+    /// Writes tombstones, in as many batches as they need: a group may have more offsets than fit in one. They are one
+    /// change all the same: `then` and whoever waits hear of the first failure.
     pub(crate) fn write_tombstones(&mut self, tombstones: Vec<Record>, then: Then) {
         let mut parts: Vec<Vec<Record>> = Vec::new();
         let mut room = 0;

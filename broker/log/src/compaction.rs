@@ -1,11 +1,11 @@
 //! Compaction (`cleanup.policy=compact`), as in Kafka's cleaner: of a key's records only the last stays.
 //!
 //! One round goes like this. [`Log::start_compaction`], under the partition's lock, tells what might be compacted.
-//! Without it, [`Compaction::dirty_ratio`] decides whether to, and [`Compaction::run`] reads the dirty segments, those with
-//! records that no round has seen, notes each key's last offset, and writes all segments anew without the records that
-//! are superseded. Each new segment is handed out, for [`Log::swap_in`] to take in, under the lock again.
-//! Always: the active segment, and what is not committed, stay as they are; whoever reads from the log's start sees each
-//! key's last value, and records in their order, before, after and in between.
+//! Without it, [`Compaction::dirty_ratio`] decides whether to, and [`Compaction::run`] reads the dirty segments, those
+//! with records that no round has seen, notes each key's last offset, and writes all segments anew without the records
+//! that are superseded. Each new segment is handed out, for [`Log::swap_in`] to take in, under the lock again. Always:
+//! the active segment, and what is not committed, stay as they are; whoever reads from the log's start sees each key's
+//! last value, and records in their order, before, after and in between.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -102,8 +102,8 @@ impl Log {
         }
     }
 
-    /// What might be compacted below `up_to`, the high watermark or the last stable offset. None when the topic does not
-    /// say so, or nothing has been sealed since the last round.
+    /// What might be compacted below `up_to`, the high watermark or the last stable offset. None when the topic does
+    /// not say so, or nothing has been sealed since the last round.
     pub fn start_compaction(&self, up_to: i64) -> Option<Compaction> {
         let rules = self.config.compaction.clone()?;
         let first_dirty = self.first_dirty.max(self.log_start);
@@ -377,8 +377,8 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Everything is on the device when it returns. The log keeps the time of the last old one's last change, which tells
-    /// the age of records without timestamps.
+    /// Everything is on the device when it returns. The log keeps the time of the last old one's last change, which
+    /// tells the age of records without timestamps.
     fn finish(mut self, modified_ms: i64) -> DiskResult<u64> {
         self.write()?;
         self.file.set_modified(modified_ms)?;

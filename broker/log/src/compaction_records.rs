@@ -1,8 +1,8 @@
 //! What compaction leaves of a batch. Values in, values out.
 //!
-//! As in Kafka: of a key's records the last stays; a tombstone stays for `delete.retention.ms` after compaction first saw
-//! it, which is noted in its batch (KIP-534), so that consumers have that long to learn that the key is gone; records
-//! without a key are removed. Offsets never change.
+//! As in Kafka: of a key's records the last stays; a tombstone stays for `delete.retention.ms` after compaction first
+//! saw it, which is noted in its batch (KIP-534), so that consumers have that long to learn that the key is gone;
+//! records without a key are removed. Offsets never change.
 
 use ottla_batch::{Batch, BatchBuilder, BatchHeader, Codec, Record, RecordsError};
 

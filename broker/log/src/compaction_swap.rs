@@ -1,9 +1,9 @@
 //! A compacted segment takes the place of those that it was made of.
 //!
-//! Its files are written under names with `.cleaned`, and synced. Renaming its log to `.swap` is the point of no return: a
-//! crash before leaves the old segments, a crash after the new one, for opening the log completes what is left to do.
-//! Which segments it replaces follows from its offsets, for it always keeps the last batch of the last of them, be it as
-//! a bare header.
+//! Its files are written under names with `.cleaned`, and synced. Renaming its log to `.swap` is the point of no
+//! return: a crash before leaves the old segments, a crash after the new one, for opening the log completes what is
+//! left to do. Which segments it replaces follows from its offsets, for it always keeps the last batch of the last of
+//! them, be it as a bare header.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -61,8 +61,8 @@ impl Default for CompactionConfig {
 }
 
 impl LogConfig {
-    /// How long a segment may grow. The jitter keeps logs that were created together from rolling together; the segment's
-    /// base offset and creation time spread well enough and need no randomness.
+    /// How long a segment may grow. The jitter keeps logs that were created together from rolling together; the
+    /// segment's base offset and creation time spread well enough and need no randomness.
     pub(crate) fn segment_ms_with_jitter(&self, base_offset: i64, created_ms: i64) -> i64 {
         let range = self.segment_jitter_ms.min(self.segment_ms);
         if range <= 0 {

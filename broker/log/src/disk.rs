@@ -270,8 +270,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> DiskResult<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Replace a small file so that the end of the process leaves the old or the new one, whole. A crash of the machine may leave
-/// anything.
+/// Replace a small file so that the end of the process leaves the old or the new one, whole. A crash of the machine may
+/// leave anything.
 pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> DiskResult<()> {
     let (_, temporary) = write_beside(path, bytes)?;
     rename(&temporary, path)

@@ -3,11 +3,10 @@
 //!
 //! Values only; [`Epochs::store`] and [`Epochs::load`] move them to and from `leader-epoch-checkpoint`. The log writes
 //! them before the first append under a new epoch: a follower that asks in between must learn that the old epoch has
-//! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the epoch,
-//! so that a broker that begins to lead many partitions at once need not wait for the device with each. A crash of the
-//! machine before may leave it torn: then the batches tell, of all epochs. Those of a compacted log can't: there it is
-//! synced at once.
-//! Always: epochs ascend strictly, and so do their start offsets.
+//! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the
+//! epoch, so that a broker that begins to lead many partitions at once need not wait for the device with each. A crash
+//! of the machine before may leave it torn: then the batches tell, of all epochs. Those of a compacted log can't: there
+//! it is synced at once. Always: epochs ascend strictly, and so do their start offsets.
 
 use std::path::Path;
 
@@ -131,17 +130,15 @@ impl Epochs {
         self.entries.len() != before
     }
 
-    /// The log now starts at `log_start`; true when that changes anything. The epoch of the record before stays, and starts
-    /// with it (Kafka's starts at `log_start`): a log without records tells by it how new it is, for one that is older must not
-    /// be taken for longer.
-    pub(crate) fn truncate_start(&mut self, log_start: i64) -> bool {
+    /// The log now starts at `log_start`. The epoch of the record before stays, and
+    /// starts with it (Kafka's starts at `log_start`): a log without records tells by it how new it is, for one that is
+    /// older must not be taken for longer.
+    pub(crate) fn truncate_start(&mut self, log_start: i64) {
         let before = log_start - 1;
         let above = self.entries.partition_point(|e| e.start_offset <= before);
-        let Some(floor) = above.checked_sub(1) else { return false };
-        let changed = floor > 0 || self.entries[floor].start_offset != before;
+        let Some(floor) = above.checked_sub(1) else { return };
         self.entries.drain(..floor);
         self.entries[0].start_offset = before;
-        changed
     }
 }
 
@@ -212,16 +209,16 @@ mod tests {
     #[test]
     fn truncating_the_start_keeps_the_epoch_of_the_record_before() {
         let cases = [
-            (9, false, vec![(1, 10), (2, 20)]),
-            (11, false, vec![(1, 10), (2, 20)]),
-            (15, true, vec![(1, 14), (2, 20)]),
-            (20, true, vec![(1, 19), (2, 20)]),
-            (21, true, vec![(2, 20)]),
-            (30, true, vec![(2, 29)]),
+            (9, vec![(1, 10), (2, 20)]),
+            (11, vec![(1, 10), (2, 20)]),
+            (15, vec![(1, 14), (2, 20)]),
+            (20, vec![(1, 19), (2, 20)]),
+            (21, vec![(2, 20)]),
+            (30, vec![(2, 29)]),
         ];
-        for (log_start, changed, expected) in cases {
+        for (log_start, expected) in cases {
             let mut epochs = epochs(&[(1, 10), (2, 20)]);
-            assert_eq!(epochs.truncate_start(log_start), changed, "{log_start}");
+            epochs.truncate_start(log_start);
             assert_eq!(pairs(&epochs), expected, "{log_start}");
         }
     }

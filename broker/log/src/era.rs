@@ -1,7 +1,8 @@
 //! Whether the log still has what a reader found: readers work without the partition's lock, and send later still.
 //!
-//! A log is in one era from one cut of its tail to the next. A reader keeps the era in which it found its batches, and asks
-//! it before it sends them. The eras hold on to each other in one direction, old to new, so those that nobody asks go away.
+//! A log is in one era from one cut of its tail to the next. A reader keeps the era in which it found its batches, and
+//! asks it before it sends them. The eras hold on to each other in one direction, old to new, so those that nobody asks
+//! go away.
 
 use std::sync::{Arc, OnceLock};
 

@@ -182,8 +182,8 @@ impl Log {
         failure::note(&self.dir);
     }
 
-    /// The log is about to be opened again, or its folder is gone: this one takes no more writes, and what was read from it is not sent
-    /// any more, for it would hear of no later cut.
+    /// The log is about to be opened again, or its folder is gone: this one takes no more writes, and what was read
+    /// from it is not sent any more, for it would hear of no later cut.
     pub fn give_up(&mut self) {
         self.failed = true;
         self.dirty.flushing = false;

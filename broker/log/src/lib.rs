@@ -10,7 +10,8 @@
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
 //! * [`producers`] and [`snapshot`]: idempotent producers; [`epochs`]: leader epochs
 //! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
-//! * [`walk`]: from batch to batch in a file; [`chunk`]: the same, checked; [`files`]: descriptors and indexes shared by all logs
+//! * [`walk`]: from batch to batch in a file; [`chunk`]: the same, checked; [`files`]: descriptors and indexes shared
+//!   by all logs
 //! * [`disk`]: every file operation; [`failure`]: a directory that has failed
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map above is for whoever works in here")]

@@ -1,9 +1,9 @@
 //! The log of one partition: its segments, and what can be said of its offsets.
 //!
-//! Owns the order of appends; offsets and epochs are stamped by the caller. Not async, no locks: the partition's mutex is
-//! around it. What may wait for the disk is split in two, a step under the lock and one outside of it: reading
-//! ([`Log::window`]), flushing ([`Log::start_flush`]), deleting ([`Log::apply_retention`]).
-//! Always: log_start ≤ log_end, segments lie end to end, the last one is active.
+//! Owns the order of appends; offsets and epochs are stamped by the caller. Not async, no locks: the partition's mutex
+//! is around it. What may wait for the disk is split in two, a step under the lock and one outside of it: reading
+//! ([`Log::window`]), flushing ([`Log::start_flush`]), deleting ([`Log::apply_retention`]). Always: log_start ≤
+//! log_end, segments lie end to end, the last one is active.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -107,14 +107,16 @@ impl Log {
         self.config = config;
     }
 
-    /// Note that `epoch` begins at the log's end. The end of the process does not take that back: see [`crate::epochs`] why.
+    /// Note that `epoch` begins at the log's end. The end of the process does not take that back: see [`crate::epochs`]
+    /// why.
     pub fn start_epoch(&mut self, epoch: i32) -> DiskResult<()> {
         let mut epochs = self.epochs.clone();
         if epochs.assign(epoch, self.log_end) { self.set_epochs(epochs) } else { Ok(()) }
     }
 
     fn set_epochs(&mut self, epochs: Epochs) -> DiskResult<()> {
-        // A compacted log may no longer hold an epoch's first batch: should the file be torn, they would not tell where it began.
+        // A compacted log may no longer hold an epoch's first batch: should the file be torn, they would not tell where
+        // it began.
         if self.config.compaction.is_some() {
             epochs.store(&self.dir)?;
         } else {

@@ -1,8 +1,8 @@
 //! Reading in two steps: [`Log::window`](crate::Log::window) finds the segment under the partition's lock, from memory;
 //! [`Window::locate`] finds the batches outside of it, where the disk may keep it waiting. Neither copies records: a
-//! [`LogSlice`] says where they are.
-//! Always: the bytes that a slice names are the batches that were found, or are not there any more (a cut of the log's tail
-//! took them: [`LogSlice::is_intact`]). They never become other batches, for a byte of a segment file is written once.
+//! [`LogSlice`] says where they are. Always: the bytes that a slice names are the batches that were found, or are not
+//! there any more (a cut of the log's tail took them: [`LogSlice::is_intact`]). They never become other batches, for a
+//! byte of a segment file is written once.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::index::OffsetIndex;
 use crate::sealed::Sealed;
 use crate::walk::{LogError, Walk};
 
-/// Whole batches in a segment file. It can be read as long as the slice lives, even after retention or compaction has removed
-/// the segment; [`LogSlice::is_intact`] tells whether the log's tail was cut below its end.
+/// Whole batches in a segment file. It can be read as long as the slice lives, even after retention or compaction has
+/// removed the segment; [`LogSlice::is_intact`] tells whether the log's tail was cut below its end.
 #[derive(Clone, Debug)]
 pub struct LogSlice {
     /// The segment file.
@@ -40,8 +40,8 @@ impl LogSlice {
         Ok(bytes)
     }
 
-    /// Whether the log still has these batches: its tail was not cut below their end since they were found. Bytes that were
-    /// read while this was not so are of no use.
+    /// Whether the log still has these batches: its tail was not cut below their end since they were found. Bytes that
+    /// were read while this was not so are of no use.
     pub fn is_intact(&self) -> bool {
         self.era.keeps(self.next_offset)
     }

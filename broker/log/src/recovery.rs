@@ -3,12 +3,13 @@
 //! After a clean stop everything; after a crash only what lies below the recovery point. What lies above is read and
 //! checked, and the log ends before the first batch that is not whole: that is the tail which a crash may tear. Damage
 //! below the recovery point is no torn tail: it was on the device, it may have been acknowledged long ago, and it is
-//! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the cluster
-//! still counts this log as in sync with all that it held ([`crate::scrub`] mends it). Whole segments that can't stay behind what was
-//! cut or lost are put aside.
+//! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the
+//! cluster still counts this log as in sync with all that it held ([`crate::scrub`] mends it). Whole segments that
+//! can't stay behind what was cut or lost are put aside.
 //!
 //! - here: a log from its files: segments, epochs, producers
-//! - `segments`: which of them to believe, which to check; `scan`: checking one; `aside`: what becomes of those that can't stay
+//! - `segments`: which of them to believe, which to check; `scan`: checking one; `aside`: what becomes of those that
+//!   can't stay
 
 mod aside;
 mod scan;
@@ -46,7 +47,8 @@ pub struct RecoveryHint {
     pub recovery_point: i64,
     /// First offset that may be read; segments may begin before it.
     pub log_start: i64,
-    /// The machine has not crashed: then no more than a log's last append is torn, and damage before that is none of a crash.
+    /// The machine has not crashed: then no more than a log's last append is torn, and damage before that is none of a
+    /// crash.
     pub intact: bool,
 }
 
@@ -138,7 +140,8 @@ impl Log {
             None if is_empty => Epochs::default(),
             None => self.epochs_of_batches()?,
         };
-        // A loss of power may bring back what was cut, and keep the file that tells of the epoch that was to follow there.
+        // A loss of power may bring back what was cut, and keep the file that tells of the epoch that was to follow
+        // there.
         last.inspect(|last| self.epochs.believe(last));
         self.epochs.extend(found);
         self.epochs.truncate_end(self.log_end);
@@ -206,8 +209,9 @@ impl Log {
     }
 }
 
-/// Puts the segment with the file `damaged`, and those behind it, aside from a log that is not open; gives the folder in which they are
-/// now. The log ends before them then, as if it had never got further: for a replica that another one can give all of that anew.
+/// Puts the segment with the file `damaged`, and those behind it, aside from a log that is not open; gives the folder
+/// in which they are now. The log ends before them then, as if it had never got further: for a replica that another one
+/// can give all of that anew.
 ///
 /// # Errors
 /// When the disk refuses: then fewer of them are left behind, and nothing before them has changed.

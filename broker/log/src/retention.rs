@@ -1,4 +1,5 @@
-//! Which old segments go, and removing them: first by name, under the lock; then, after `file.delete.delay.ms`, for good.
+//! Which old segments go, and removing them: first by name, under the lock; then, after `file.delete.delay.ms`, for
+//! good.
 
 use std::path::PathBuf;
 
@@ -60,16 +61,13 @@ impl Retired {
 }
 
 impl Log {
-    /// Records below `offset` can't be read any more (DeleteRecords); retention takes their segments later.
-    pub fn advance_log_start(&mut self, offset: i64) -> DiskResult<()> {
-        if offset <= self.log_start {
-            return Ok(());
+    /// Records below `offset` can't be read any more (DeleteRecords); retention takes their segments later. No file is
+    /// written: the one of leader epochs may know more than the log has, until its next epoch begins or it is opened.
+    pub fn advance_log_start(&mut self, offset: i64) {
+        if offset > self.log_start {
+            self.log_start = offset.min(self.log_end);
+            self.epochs.truncate_start(self.log_start);
         }
-        self.log_start = offset.min(self.log_end);
-        if self.epochs.truncate_start(self.log_start) {
-            self.epochs.store(&self.dir)?;
-        }
-        Ok(())
     }
 
     /// Take segments out of the log that retention no longer wants. For a log with `delete` in its cleanup policy; for
@@ -94,9 +92,7 @@ impl Log {
             self.log_start = self.log_start.max(segment.end_offset);
             retired.paths.append(&mut segment.retire(&EXTENSIONS)?);
         }
-        if self.epochs.truncate_start(self.log_start) {
-            self.epochs.store(&self.dir)?;
-        }
+        self.epochs.truncate_start(self.log_start);
         Ok(retired)
     }
 

@@ -1,8 +1,8 @@
 //! Bit rot in sealed segments: found by reading every batch, mended in place with the same batch from another replica.
 //!
-//! A sealed segment never changes, so it is read without the log's lock. What is committed is the same on every replica, byte for
-//! byte: the batch that another holds fits where the damaged one lies. Always: nothing is cut, and nothing is written but a whole
-//! batch over one that is not.
+//! A sealed segment never changes, so it is read without the log's lock. What is committed is the same on every
+//! replica, byte for byte: the batch that another holds fits where the damaged one lies. Always: nothing is cut, and
+//! nothing is written but a whole batch over one that is not.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -64,8 +64,8 @@ impl Log {
         self.active.base_offset
     }
 
-    /// Puts the same batch, whole, in the place of the damaged one; durable when it returns. False when it is another batch, or
-    /// the segment is not part of the log any more.
+    /// Puts the same batch, whole, in the place of the damaged one; durable when it returns. False when it is another
+    /// batch, or the segment is not part of the log any more.
     ///
     /// # Errors
     /// When the disk refuses.

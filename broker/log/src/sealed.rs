@@ -152,8 +152,8 @@ impl Sealed {
         Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
     }
 
-    /// Take its files out of the log by giving them other names, under which whoever still holds it finds them until they
-    /// are removed. Gives those names.
+    /// Take its files out of the log by giving them other names, under which whoever still holds it finds them until
+    /// they are removed. Gives those names.
     pub fn retire(&self, extensions: &[&str]) -> DiskResult<Vec<PathBuf>> {
         let mut retired = self.retired.write();
         let mut names = Vec::new();

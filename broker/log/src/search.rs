@@ -1,5 +1,5 @@
-//! Offsets by timestamp, by record and not by batch (ListOffsets). In two steps like reading: [`Log::search`] notes what
-//! there is under the partition's lock, [`Search::run`] may wait for the disk.
+//! Offsets by timestamp, by record and not by batch (ListOffsets). In two steps like reading: [`Log::search`] notes
+//! what there is under the partition's lock, [`Search::run`] may wait for the disk.
 
 use std::sync::Arc;
 

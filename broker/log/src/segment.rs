@@ -25,7 +25,8 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 /// The files that come and go with a segment, the log last: as long as it is there the others can be rebuilt.
 pub(crate) const EXTENSIONS: [&str; 5] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX, SNAPSHOT, LOG];
 
-/// Space is reserved for segments that have shown that they grow: thousands of quiet partitions must not hold 4 MiB each.
+/// Space is reserved for segments that have shown that they grow: thousands of quiet partitions must not hold 4 MiB
+/// each.
 const RESERVE_FROM: u64 = 1 << 20;
 const RESERVE_MIN: u64 = 4 << 20;
 const RESERVE_MAX: u64 = 32 << 20;

@@ -1,8 +1,8 @@
 //! The time index of one segment: how the largest timestamp so far grew along the log.
 //!
-//! Values only, like [`crate::index`]. Kafka's format: entries of 12 bytes, a timestamp and the last offset, relative to
-//! the segment's base offset, of the batch that reached it first; both big-endian.
-//! Always: timestamps and offsets ascend strictly.
+//! Values only, like [`crate::index`]. Kafka's format: entries of 12 bytes, a timestamp and the last offset, relative
+//! to the segment's base offset, of the batch that reached it first; both big-endian. Always: timestamps and offsets
+//! ascend strictly.
 
 /// Bytes of an entry on disk.
 pub(crate) const ENTRY_LEN: usize = 12;

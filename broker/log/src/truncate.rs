@@ -1,8 +1,8 @@
 //! Removing the log's tail: a follower whose log has parted from its leader's, or that starts anew elsewhere.
 //!
-//! The order of steps is such that a crash in between leaves a log that is merely longer than wanted.
-//! Always: readers can learn of a cut before the first byte goes, and a byte of a segment file is never written again: what
-//! follows a cut goes to a new segment. Else a slice that is being sent would turn into batches of another leader epoch.
+//! The order of steps is such that a crash in between leaves a log that is merely longer than wanted. Always: readers
+//! can learn of a cut before the first byte goes, and a byte of a segment file is never written again: what follows a
+//! cut goes to a new segment. Else a slice that is being sent would turn into batches of another leader epoch.
 
 use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
@@ -14,8 +14,8 @@ use crate::walk::{LogError, Walk};
 
 impl Log {
     /// Remove everything from `offset` on; a batch that holds it goes as a whole. Gives the new end, which is where the
-    /// last batch that is left ends. The recovery point may have fallen: checkpoint it before the next append, or a crash
-    /// would leave the new tail unchecked.
+    /// last batch that is left ends. The recovery point may have fallen: checkpoint it before the next append, or a
+    /// crash would leave the new tail unchecked.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<i64, LogError> {
         if offset >= self.log_end {
             self.forget_epochs_without_records()?;
@@ -36,8 +36,8 @@ impl Log {
         Ok(self.log_end)
     }
 
-    /// Forget an epoch that began at the log's end: a leader notes its epoch before its first record, and if it never wrote
-    /// one, what the next leader writes there belongs to another epoch.
+    /// Forget an epoch that began at the log's end: a leader notes its epoch before its first record, and if it never
+    /// wrote one, what the next leader writes there belongs to another epoch.
     pub fn forget_epochs_without_records(&mut self) -> DiskResult<()> {
         if self.epochs.truncate_end(self.log_end) { self.epochs.store(&self.dir) } else { Ok(()) }
     }

@@ -374,7 +374,8 @@ fn leader_epochs_are_found_again_without_their_checkpoint() {
     }
 }
 
-/// The cut and what came after it were not on the device yet, but the file of epochs was: a leader must learn what is in the log.
+/// The cut and what came after it were not on the device yet, but the file of epochs was: a leader must learn what is
+/// in the log.
 #[test]
 fn a_tail_that_a_loss_of_power_brings_back_is_of_its_own_epoch() {
     let mut fixture = Fixture::new(LogConfig::default());

@@ -162,11 +162,11 @@ fn an_epoch_is_on_the_device_before_the_first_append_under_it() {
 #[test]
 fn a_log_without_records_knows_under_which_epoch_its_last_one_was_written() {
     let no_time = LogConfig { retention_ms: Some(0), ..LogConfig::default() };
-    let deleted: fn(&mut Log) = |log| log.advance_log_start(10).unwrap();
+    let deleted: fn(&mut Log) = |log| log.advance_log_start(10);
     let expired: fn(&mut Log) = |log| assert_eq!(log.apply_retention(10, NOW + 100).unwrap().segments, 1);
     let cut: fn(&mut Log) = |log| {
         log.append(&[batch_of(3, 10, 5, 50)], NOW).unwrap();
-        log.advance_log_start(10).unwrap();
+        log.advance_log_start(10);
         log.truncate_to(10, NOW).unwrap();
     };
     let expired_then_cut: fn(&mut Log) = |log| {
@@ -262,7 +262,8 @@ fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
     assert_eq!(again(&fixture, 5), Ok(Admission::Append), "an unknown producer may begin anywhere");
 }
 
-/// Kafka's snapshot holds one batch of each producer. Chaos found it: all brokers killed just after a segment was sealed.
+/// Kafka's snapshot holds one batch of each producer. Chaos found it: all brokers killed just after a segment was
+/// sealed.
 #[test]
 fn a_producers_latest_five_batches_are_known_after_a_crash_just_behind_a_snapshot() {
     let mut fixture = Fixture::new(LogConfig::default());
@@ -316,7 +317,7 @@ fn timestamps_are_found_by_record() {
         ] {
             assert_eq!(search(&fixture, wanted), expected, "{wanted:?} in {codec:?}");
         }
-        fixture.log.advance_log_start(5).unwrap();
+        fixture.log.advance_log_start(5);
         assert_eq!(search(&fixture, Wanted::FirstAt(0)), found(5, 35), "below the log's start there is nothing");
         fixture = fixture.restart();
         assert_eq!(search(&fixture, Wanted::FirstAt(41)), found(6, 70), "after a restart");
@@ -391,15 +392,15 @@ fn deleted_records_stay_deleted() {
     let mut fixture = Fixture::new(LogConfig::default());
     fixture.append(&batch(0, 5, 100));
     fixture.append(&batch(5, 5, 100));
-    fixture.log.advance_log_start(7).unwrap();
-    fixture.log.advance_log_start(3).unwrap();
+    fixture.log.advance_log_start(7);
+    fixture.log.advance_log_start(3);
     assert_eq!(fixture.log.log_start(), 7, "never back");
     assert!(matches!(fixture.log.read(bounds(6, 10)), Err(ReadError::OutOfRange(_))));
     assert_eq!(fixture.log.read(bounds(7, 10)).unwrap().unwrap().base_offset, 5, "whole batches");
     let mut fixture = fixture.restart();
     assert_eq!(fixture.log.log_start(), 7);
     // All was deleted, then the disk lost the tail: the offsets are not given out again.
-    fixture.log.advance_log_start(10).unwrap();
+    fixture.log.advance_log_start(10);
     std::fs::write(fixture.dir().join("00000000000000000000.log"), []).unwrap();
     fixture.reopen(RecoveryHint { log_start: 10, ..RecoveryHint::default() });
     assert_eq!((fixture.log.log_start(), fixture.log.log_end()), (10, 10));

@@ -69,8 +69,8 @@ pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
     read_checked(&dir.join(COPY))
 }
 
-/// Keeps the copy up to date until `stop`, and tells what is in it. What was known by then is in it; where it is dropped before, the last
-/// change may be missing.
+/// Keeps the copy up to date until `stop`, and tells what is in it. What was known by then is in it; where it is
+/// dropped before, the last change may be missing.
 pub async fn keep(
     dir: PathBuf,
     mut known: watch::Receiver<Known>,

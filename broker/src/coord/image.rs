@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::known::Known;
 use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic, Topics};
 
-/// What is known, as the broker `me` sees it. Settings that were resolved for `before` are used again where nothing has changed.
+/// What is known, as the broker `me` sees it. Settings that were resolved for `before` are used again where nothing has
+/// changed.
 pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage {
     let cluster = known.cluster.as_deref();
     let status = cluster.and_then(|cluster| cluster.status.as_ref());
@@ -51,8 +52,8 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         if buried {
             deleted.insert(id, topic);
         } else {
-            // Two ids of one name (two operators' race, or objects that came back after their definition was deleted): everybody
-            // must prefer the same one, brokers and operator.
+            // Two ids of one name (two operators' race, or objects that came back after their definition was deleted):
+            // everybody must prefer the same one, brokers and operator.
             let created = objects.iter().map(|object| object.metadata.creation_timestamp.clone()).min().flatten();
             let chosen = oldest.entry(topic.name.clone()).or_insert((created.clone(), id));
             *chosen = (created, id).min(chosen.clone());

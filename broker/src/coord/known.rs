@@ -1,7 +1,7 @@
 //! The newest of everything that the API server ever showed this broker.
 //!
-//! Always: absence is never deletion; an entry of an assignment never gets older; a cluster never changes its id. So an API
-//! server that lost objects, or was set back to an older state, moves nothing here.
+//! Always: absence is never deletion; an entry of an assignment never gets older; a cluster never changes its id. So an
+//! API server that lost objects, or was set back to an older state, moves nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -240,8 +240,8 @@ impl Known {
         });
     }
 
-    /// The topics of which assignments are missing that name the broker `me`: nobody else can know that they were not deleted. An asterisk
-    /// where they are too many to name.
+    /// The topics of which assignments are missing that name the broker `me`: nobody else can know that they were not
+    /// deleted. An asterisk where they are too many to name.
     pub fn missing_topics(&self, me: BrokerId) -> BTreeSet<String> {
         let missing = self.missing.iter().filter_map(|name| self.assignments.get(name));
         let topics: BTreeSet<String> =
@@ -323,8 +323,8 @@ fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> Shown {
     others
 }
 
-/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, and a tombstone. Of a fork the later
-/// leader epoch stands.
+/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, and a tombstone. Of
+/// a fork the later leader epoch stands.
 pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
     object.spec.deleted |= other.spec.deleted;
     let entries = &mut object.spec.partitions;

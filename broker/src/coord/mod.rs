@@ -123,8 +123,9 @@ const LAST_COPY_WITHIN: Duration = Duration::from_secs(2);
 const MOST_AT_ONCE: usize = 4096;
 
 impl Coord {
-    /// Opens the window: waits for the cluster's id, begins the session, and returns with the first image and the Lease held.
-    /// With the API server away it returns with the copy on disk, where the directory alone proves that it is current.
+    /// Opens the window: waits for the cluster's id, begins the session, and returns with the first image and the Lease
+    /// held. With the API server away it returns with the copy on disk, where the directory alone proves that it is
+    /// current.
     ///
     /// # Errors
     /// When the data directory is another cluster's or the disk refuses.
@@ -246,19 +247,20 @@ impl Coord {
         self.annotations.send_modify(|annotations| annotations.extend(self.said.annotations(true)));
     }
 
-    /// From now on says on the Lease whom this broker follows and does not hear: another witness beside the operator's own pings.
+    /// From now on says on the Lease whom this broker follows and does not hear: another witness beside the operator's
+    /// own pings.
     pub fn tell_of_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
         self.others.spawn(session::tell(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
-    /// Counts no more in the directory. To be called before its marker of a clean stop: what it has counted until then is synced with that,
-    /// and the Lease must not say more.
+    /// Counts no more in the directory. To be called before its marker of a clean stop: what it has counted until then
+    /// is synced with that, and the Lease must not say more.
     pub async fn stop_counting(&mut self) {
         self.counting.shutdown().await;
     }
 
-    /// Closes the window, with a copy of all that was seen where the disk takes it in time, and releases the Lease: the last thing a broker
-    /// does. Not cancellation safe.
+    /// Closes the window, with a copy of all that was seen where the disk takes it in time, and releases the Lease: the
+    /// last thing a broker does. Not cancellation safe.
     pub async fn stop(mut self) {
         let _ = self.stop_copying.send(());
         if timeout(LAST_COPY_WITHIN, self.copying.join_next()).await.is_err() {

@@ -1,9 +1,10 @@
 //! Whether entries may be written: not while a broker that is there may know newer ones than the API server shows.
 //!
-//! An API server that was set back shows entries of the past. Those who know newer ones put them back; whoever changes an entry before, a
-//! leader its ISR, begins another history. So nothing is written after a start, and after a restore, until every other broker has renewed its
-//! Lease since and says there that it knows nothing newer, or is not there. From then on a look at this broker's own Lease before each write
-//! shows whether the API server was set back meanwhile.
+//! An API server that was set back shows entries of the past. Those who know newer ones put them back; whoever changes
+//! an entry before, a leader its ISR, begins another history. So nothing is written after a start, and after a restore,
+//! until every other broker has renewed its Lease since and says there that it knows nothing newer, or is not there.
+//! From then on a look at this broker's own Lease before each write shows whether the API server was set back
+//! meanwhile.
 //!
 //! What a broker knows that is not there is not waited for, as the operator does not wait for it.
 
@@ -59,7 +60,8 @@ impl Peers {
             match self.look(&mut heard).await {
                 Ok(true) => return,
                 Ok(false) => {}
-                // A Role of an older version. Without a restore nothing is wrong with writing, and without a write ISRs would stand still.
+                // A Role of an older version. Without a restore nothing is wrong with writing, and without a write ISRs
+                // would stand still.
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     tracing::warn!(
                         reason = status.message,

@@ -1,7 +1,8 @@
-//! Puts back what an API server that was set back has lost: entries that this broker knows in a newer version than is shown.
+//! Puts back what an API server that was set back has lost: entries that this broker knows in a newer version than is
+//! shown.
 //!
-//! Each broker that knows newer entries does so, by compare-and-swap on the older one, until the newest that anybody knows stands. What
-//! nobody knows any more is lost with the backup. Of a fork nothing is written: people decide.
+//! Each broker that knows newer entries does so, by compare-and-swap on the older one, until the newest that anybody
+//! knows stands. What nobody knows any more is lost with the backup. Of a fork nothing is written: people decide.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! From brokers' copies to the objects that were lost: a pure function.
 //!
-//! Always: of each entry the newest that any broker knows, and of an object that any broker knows as deleted the tombstone; nothing
-//! while a broker that may know something newer has given no copy.
+//! Always: of each entry the newest that any broker knows, and of an object that any broker knows as deleted the
+//! tombstone; nothing while a broker that may know something newer has given no copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::copy::Copy;
 use super::image::configs;
 use super::known::{Known, keep_newest};
 
-/// What is to be created, in this order: the operator finds a topic's id by its assignments, and does nothing before the cluster is there.
+/// What is to be created, in this order: the operator finds a topic's id by its assignments, and does nothing before
+/// the cluster is there.
 #[derive(Debug, Default, PartialEq)]
 pub struct Objects {
     /// The assignments.
@@ -128,8 +129,8 @@ fn holders(object: &KafkaAssignment) -> impl Iterator<Item = BrokerId> {
     object.spec.partitions.iter().flat_map(|entry| entry.replicas.iter().copied())
 }
 
-/// Whether an object is only in copies of brokers that were away when its topic was deleted: a tombstone waits for each replica, which
-/// forgets the object only when it is gone with it.
+/// Whether an object is only in copies of brokers that were away when its topic was deleted: a tombstone waits for each
+/// replica, which forgets the object only when it is gone with it.
 fn was_deleted(object: &KafkaAssignment, copies: &[Copy]) -> bool {
     let (name, holders) = (object.name_any(), holders(object).collect::<BTreeSet<_>>());
     let mut theirs = copies.iter().filter(|copy| holders.contains(&copy.broker)).peekable();
@@ -151,7 +152,8 @@ fn cluster_again(cluster: &KafkaCluster) -> KafkaCluster {
     KafkaCluster { metadata: metadata_again(&cluster.metadata), spec: cluster.spec.clone(), status: None }
 }
 
-/// What a new object may say of itself. The operator puts its own finalizers on; owners may be gone, and would take it with them.
+/// What a new object may say of itself. The operator puts its own finalizers on; owners may be gone, and would take it
+/// with them.
 fn metadata_again(metadata: &ObjectMeta) -> ObjectMeta {
     const OURS: &str = "ottla.io/";
     let others = metadata.finalizers.iter().flatten().filter(|finalizer| !finalizer.starts_with(OURS));

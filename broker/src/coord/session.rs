@@ -88,7 +88,8 @@ fn view(lease: &Seen<'_>) -> LeaseView {
     }
 }
 
-/// What this start has said was counted; none where it was a version's that did not count, whatever one before it has left there.
+/// What this start has said was counted; none where it was a version's that did not count, whatever one before it has
+/// left there.
 pub fn counted(lease: &Lease, start: u64) -> Option<u64> {
     let (of_start, count) = lease.metadata.annotations.as_ref()?.get(names::TICKS_ANNOTATION)?.split_once('/')?;
     if of_start.parse() == Ok(start) { count.parse().ok() } else { None }
@@ -116,8 +117,8 @@ pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) 
     annotations
 }
 
-/// Counts in the directory, and lets the next renewal say so: whatever was copied of the directory before is told from it then. A disk that
-/// refuses leaves the Lease with the last number that it took.
+/// Counts in the directory, and lets the next renewal say so: whatever was copied of the directory before is told from
+/// it then. A disk that refuses leaves the Lease with the last number that it took.
 pub async fn count(identity: Identity, mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String, String>>) {
     let mut refused = false;
     loop {
@@ -205,9 +206,9 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session, set_backs: SetBacks
     }
 }
 
-/// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the predecessor's.
-/// No read is waited for longer than a renewal: what was asked of an API server that was gone may stay unanswered when it is back, and
-/// whoever observes the Lease waits for [`ottla_crds::lease::EXPIRE`] then.
+/// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the
+/// predecessor's. No read is waited for longer than a renewal: what was asked of an API server that was gone may stay
+/// unanswered when it is back, and whoever observes the Lease waits for [`ottla_crds::lease::EXPIRE`] then.
 pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, content: &Content) -> Claim {
     loop {
         match timeout(DEADLINE, leases.get_opt(&claim.name)).await {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// The content.
     pub incarnation: Incarnation,
-    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of; one of the last start is told by
-    /// [`Content::ticks`].
+    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of; one of the last
+    /// start is told by [`Content::ticks`].
     pub starts: i64,
     /// The kernel's boot at the last start: within it the page cache survives the process.
     pub boot_id: String,
@@ -85,8 +85,8 @@ pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, 
     }
 }
 
-/// Whether the Lease speaks of this very directory: it tells of the start that was written, and of nothing that was counted in it since;
-/// or of the start before, when a start died before it could write the Lease.
+/// Whether the Lease speaks of this very directory: it tells of the start that was written, and of nothing that was
+/// counted in it since; or of the start before, when a start died before it could write the Lease.
 pub fn is_of(content: &Content, lease: LeaseView) -> bool {
     let written = &content.identity;
     match lease {

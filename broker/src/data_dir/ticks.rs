@@ -1,8 +1,8 @@
-//! How long a directory has been in use, counted while it is. What has counted less than its Lease says is an older copy of it: a
-//! snapshot of a broker that ran.
+//! How long a directory has been in use, counted while it is. What has counted less than its Lease says is an older
+//! copy of it: a snapshot of a broker that ran.
 //!
-//! Always: the directory first, the Lease second. Nothing is synced: what the machine's crash leaves is not believed anyway, and the end
-//! of the process takes nothing away.
+//! Always: the directory first, the Lease second. Nothing is synced: what the machine's crash leaves is not believed
+//! anyway, and the end of the process takes nothing away.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,8 @@ impl Ticks {
         self.count
     }
 
-    /// One more: the first in a new file, whatever is there, and then over the last one in its place, for a number never gets shorter.
+    /// One more: the first in a new file, whatever is there, and then over the last one in its place, for a number
+    /// never gets shorter.
     ///
     /// # Errors
     /// When the disk refuses; then it is as if it had not been asked.

@@ -7,7 +7,8 @@ use ottla_group::{AppendError, Record};
 use crate::replica::NotServed;
 use crate::replica::partition::{self, Appended, Partition};
 
-/// Appends records as one batch: all of them are in the log, or none. Only in the epoch in which the groups were loaded.
+/// Appends records as one batch: all of them are in the log, or none. Only in the epoch in which the groups were
+/// loaded.
 ///
 /// # Errors
 /// Why not, as groups need to know it.

@@ -1,7 +1,8 @@
-//! The coordinator of one partition's groups: its [`Host`] under a lock, the clients that wait, a task that waits for commits.
+//! The coordinator of one partition's groups: its [`Host`] under a lock, the clients that wait, a task that waits for
+//! commits.
 //!
-//! The lock is never held while waiting. Appends happen under it, so that the log has the records in the order in which the groups
-//! decided.
+//! The lock is never held while waiting. Appends happen under it, so that the log has the records in the order in which
+//! the groups decided.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -196,8 +197,9 @@ impl Coordinator {
         }
     }
 
-    /// Waits for what the host awaits again and again, until nothing is left. It may be committed long after the clients that wait
-    /// for it were told that it is late: only then, or when this broker leads no more, is its fate known.
+    /// Waits for what the host awaits again and again, until nothing is left. It may be committed long after the
+    /// clients that wait for it were told that it is late: only then, or when this broker leads no more, is its fate
+    /// known.
     async fn await_commits(self: Arc<Self>) {
         loop {
             let (awaited, deadline) = {

@@ -1,8 +1,9 @@
 //! Which topics were deleted, so that their offsets go.
 //!
-//! Absence is never deletion: objects may be lost, and a list may lack them. A topic is deleted where its tombstone stands, or where
-//! another one was made in its name: nothing is made there before the first is gone (COORDINATION §5). Of a topic that vanished
-//! without either, the offsets stay: until its name is another's, or until they are past their retention.
+//! Absence is never deletion: objects may be lost, and a list may lack them. A topic is deleted where its tombstone
+//! stands, or where another one was made in its name: nothing is made there before the first is gone (COORDINATION §5).
+//! Of a topic that vanished without either, the offsets stay: until its name is another's, or until they are past their
+//! retention.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use uuid::Uuid;
 
 use crate::image::{ClusterImage, Topic};
 
-/// What this process has seen of topics' names, so that it sees one change hands also when the first topic was away in between.
+/// What this process has seen of topics' names, so that it sees one change hands also when the first topic was away in
+/// between.
 #[derive(Default)]
 pub struct Deletions {
     /// The last topic of each name that is not known to be deleted.

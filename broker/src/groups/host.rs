@@ -1,10 +1,11 @@
 //! The groups of one partition beside its log: requests and time go in, records are appended, answers come out.
 //!
-//! A pure machine over a [`Partition`]: no lock, no task, no clock. `coordinator` puts a lock, a task and clients around it; a
-//! simulation drives it as it is.
+//! A pure machine over a [`Partition`]: no lock, no task, no clock. `coordinator` puts a lock, a task and clients
+//! around it; a simulation drives it as it is.
 //!
-//! Always: the log has the records in the order in which the groups decided; nobody is told of a record that is not committed; what
-//! becomes of an append is never guessed: while this broker does not lead in the epoch, nothing is decided and nothing answered.
+//! Always: the log has the records in the order in which the groups decided; nobody is told of a record that is not
+//! committed; what becomes of an append is never guessed: while this broker does not lead in the epoch, nothing is
+//! decided and nothing answered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub struct Host {
     partition: Arc<Partition>,
     leader_epoch: i32,
     groups: Shard,
-    /// The log as it was loaded, while its end is not known to be committed: the groups with records there are not shown.
+    /// The log as it was loaded, while its end is not known to be committed: the groups with records there are not
+    /// shown.
     tail: Option<Appended>,
     /// Appends whose fate the groups do not know yet, oldest first.
     undecided: VecDeque<Undecided>,
@@ -72,7 +74,8 @@ impl Host {
     /// Looks at a group, or does what needs no record.
     ///
     /// # Errors
-    /// That this broker does not lead, or gives way; or that nobody knows yet whether the group's last records are committed.
+    /// That this broker does not lead, or gives way; or that nobody knows yet whether the group's last records are
+    /// committed.
     pub fn read<T>(&mut self, group: &str, now: Now, look: impl FnOnce(&mut Shard, Now) -> T) -> Result<T, GroupError> {
         self.may_serve(group)?;
         Ok(look(&mut self.groups, now))
@@ -123,7 +126,8 @@ impl Host {
         self.groups.next_deadline()
     }
 
-    /// What [`Host::settle`] waits for: that this is committed, or the time at which a client has waited for long enough.
+    /// What [`Host::settle`] waits for: that this is committed, or the time at which a client has waited for long
+    /// enough.
     pub fn awaits(&self) -> Option<(Appended, Option<Duration>)> {
         let oldest = self.undecided.front().and_then(|undecided| undecided.appended.ok());
         let deadline = self.undecided.iter().find_map(|undecided| undecided.deadline);
@@ -169,8 +173,8 @@ impl Host {
         answers
     }
 
-    /// What the groups make of the oldest append's fate, or of their log's; `None` while that is not known. In order: a later append
-    /// rests on those before it.
+    /// What the groups make of the oldest append's fate, or of their log's; `None` while that is not known. In order: a
+    /// later append rests on those before it.
     fn decide(&mut self, now: Now) -> Option<Effects> {
         if let Some(tail) = self.tail {
             return (self.partition.is_committed(&tail) == Ok(true)).then(|| {

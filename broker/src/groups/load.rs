@@ -57,8 +57,9 @@ pub async fn load(coordinator: Arc<Coordinator>, config: Config, workers: Worker
     }
 }
 
-/// The groups, and the log that they were read from. What a leader finds beyond its high watermark may have been acknowledged by the
-/// leader before it, and may be lost with this one: the groups with records there are to be shown once all of it is committed.
+/// The groups, and the log that they were read from. What a leader finds beyond its high watermark may have been
+/// acknowledged by the leader before it, and may be lost with this one: the groups with records there are to be shown
+/// once all of it is committed.
 ///
 /// # Errors
 /// See [`LoadError`].

@@ -1,7 +1,7 @@
 //! The shell around consumer groups: which are coordinated here, their loading, their clock, the fate of their records.
 //!
-//! What groups *do* is decided by `ottla-group`, as values. Here is one coordinator per partition of `__consumer_offsets` that
-//! this broker leads, for as long as it leads it in the same leader epoch.
+//! What groups *do* is decided by `ottla-group`, as values. Here is one coordinator per partition of
+//! `__consumer_offsets` that this broker leads, for as long as it leads it in the same leader epoch.
 //!
 //! - [`Groups`]: makes the coordinators follow the replicas' roles, finds that of a group, ticks
 //! - `coordinator`: one partition's: a lock, the clients that wait, a task

@@ -1,4 +1,5 @@
-//! One request's surroundings: the rooms of the broker, the cluster as it was known when the request came, and the ways to answer.
+//! One request's surroundings: the rooms of the broker, the cluster as it was known when the request came, and the ways
+//! to answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,8 +64,8 @@ impl Default for Deadline {
 }
 
 impl Context {
-    /// Whether clients are sent to this broker. The one that answers is there, whatever the operator has seen yet: a client that
-    /// is told of nobody forgets everybody.
+    /// Whether clients are sent to this broker. The one that answers is there, whatever the operator has seen yet: a
+    /// client that is told of nobody forgets everybody.
     pub fn is_there(&self, broker: &Broker) -> bool {
         broker.alive || broker.id == self.handler.id
     }

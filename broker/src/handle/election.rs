@@ -1,8 +1,9 @@
-//! Answers that name leaders wait for an election that is about to come: a client that is told of the old leader once more asks again
-//! only after its own back-off, which may be longer than everything else that a broker's death costs it.
+//! Answers that name leaders wait for an election that is about to come: a client that is told of the old leader once
+//! more asks again only after its own back-off, which may be longer than everything else that a broker's death costs
+//! it.
 //!
-//! Never for long, for what else was asked on that connection is answered after it; and whoever was not replaced within [`PATIENCE`] may be
-//! well, and is out of reach for this broker alone.
+//! Never for long, for what else was asked on that connection is answered after it; and whoever was not replaced within
+//! [`PATIENCE`] may be well, and is out of reach for this broker alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 use crate::replica::fetching::Doubts;
 use crate::reply::Reply;
 
-/// How long after a leader's silence was noticed an election may come: longer than it takes to agree that one stands still.
+/// How long after a leader's silence was noticed an election may come: longer than it takes to agree that one stands
+/// still.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Gives `answer` by the newest image, once none of the `leaders` that it names is likely to be replaced in a moment.

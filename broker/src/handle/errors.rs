@@ -41,7 +41,6 @@ impl From<&DeleteError> for ErrorCode {
             DeleteError::Policy => ErrorCode::POLICY_VIOLATION,
             DeleteError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
             DeleteError::TimedOut { .. } => ErrorCode::REQUEST_TIMED_OUT,
-            DeleteError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
 }

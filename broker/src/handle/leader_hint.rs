@@ -14,8 +14,8 @@ pub struct LeaderHint {
 }
 
 impl LeaderHint {
-    /// Reads it from the newest image: the request may have waited until the very change of the leader. The address is one of the
-    /// client's listener.
+    /// Reads it from the newest image: the request may have waited until the very change of the leader. The address is
+    /// one of the client's listener.
     pub fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
         let image = context.handler.images.borrow().clone();
         let assignment = image.topics.get(&topic.id)?.partitions.get(usize::try_from(partition).ok()?)?;

@@ -1,7 +1,8 @@
 //! What requests mean: one file per API, one exhaustive match.
 //!
-//! A handler takes a decoded request, does its work through one or two calls downward, and gives a [`Reply`]. Decoding is `wire`'s,
-//! order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere else.
+//! A handler takes a decoded request, does its work through one or two calls downward, and gives a [`Reply`]. Decoding
+//! is `wire`'s, order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere
+//! else.
 //!
 //! - [`request`], [`client`], [`context`]: a frame that was decoded, the connection it came on, what a handler may use
 //! - `records`, `groups`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file for each API

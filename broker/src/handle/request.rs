@@ -53,8 +53,8 @@ impl Request {
     /// Decodes a frame.
     ///
     /// # Errors
-    /// Anything that is not a request of ours ends the connection without a word, as in Kafka; but a version of ApiVersions that
-    /// is newer than ours is answered in version 0 with those that we have (KIP-511).
+    /// Anything that is not a request of ours ends the connection without a word, as in Kafka; but a version of
+    /// ApiVersions that is newer than ours is answered in version 0 with those that we have (KIP-511).
     pub fn read(frame: Bytes) -> Result<Request, Unreadable> {
         let mut decoder = Decoder::new(frame.clone());
         let close = |api, reason| Unreadable { api, reply: Reply::Close(reason), unserved: None };

@@ -33,7 +33,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Reads what the last process left; `clean` says whether it closed its logs, `intact` that the machine has not crashed since.
+    /// Reads what the last process left; `clean` says whether it closed its logs, `intact` that the machine has not
+    /// crashed since.
     ///
     /// # Errors
     /// When a checkpoint can't be read, or is not one.
@@ -67,7 +68,8 @@ impl Checkpoints {
         (hint, known)
     }
 
-    /// Replaces the files where `now`, the positions of the logs that run, says something new. Logs that don't run keep theirs.
+    /// Replaces the files where `now`, the positions of the logs that run, says something new. Logs that don't run keep
+    /// theirs.
     ///
     /// # Errors
     /// When a file can't be written; the old one is still there, and the next call tries again.
@@ -81,8 +83,8 @@ impl Checkpoints {
         self.write()
     }
 
-    /// Says of a log that has just been opened where it is, if that is behind what was known of it: what it lost and gets anew must not be
-    /// trusted up to where it was flushed before.
+    /// Says of a log that has just been opened where it is, if that is behind what was known of it: what it lost and
+    /// gets anew must not be trusted up to where it was flushed before.
     ///
     /// # Errors
     /// As [`Checkpoints::store`]. Then nothing may be appended.

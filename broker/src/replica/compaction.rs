@@ -11,8 +11,8 @@ use super::Replicas;
 use super::partition::Partition;
 use crate::env;
 
-/// How often to look. A look at a log that has sealed nothing since costs its lock and no more, so it is not Kafka's 15 s
-/// (`log.cleaner.backoff.ms`).
+/// How often to look. A look at a log that has sealed nothing since costs its lock and no more, so it is not Kafka's 15
+/// s (`log.cleaner.backoff.ms`).
 const CHECK: Duration = Duration::from_secs(1);
 
 impl Replicas {

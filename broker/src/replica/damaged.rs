@@ -1,8 +1,9 @@
-//! A log that can't be read, or that ends below its own checkpoint: this broker takes back what it said of it, so that others lead on, and
-//! copies it anew from them.
+//! A log that can't be read, or that ends below its own checkpoint: this broker takes back what it said of it, so that
+//! others lead on, and copies it anew from them.
 //!
-//! Always: nothing of it goes unless the assignment says [`Remedy::CopyAnew`], and not before the folder knows the leader epoch in which
-//! it went: no older assignment, which may still count on what is gone, is acted on with this folder again.
+//! Always: nothing of it goes unless the assignment says [`Remedy::CopyAnew`], and not before the folder knows the
+//! leader epoch in which it went: no older assignment, which may still count on what is gone, is acted on with this
+//! folder again.
 
 use std::path::Path;
 
@@ -17,8 +18,8 @@ use crate::ask::Ask;
 use crate::image::{Assignment, ClusterImage, Me};
 
 impl Replicas {
-    /// Does what is to be done now about a replica whose log can't be read. True when it is to be copied anew: until it has opened,
-    /// whatever of it can't be read may be put aside. Is tried again together with that.
+    /// Does what is to be done now about a replica whose log can't be read. True when it is to be copied anew: until it
+    /// has opened, whatever of it can't be read may be put aside. Is tried again together with that.
     pub(super) async fn remedy(&self, image: &ClusterImage, key: Key) -> bool {
         let Some((topic, assignment)) = self.mine(image, key) else { return false };
         let dir = self.dir.join(partition_name(&topic.name, key.1));
@@ -38,8 +39,9 @@ impl Replicas {
         }
     }
 
-    /// Whether a log may be opened that ends below the high watermark that its broker has checkpointed, with this very disk: somebody has
-    /// removed or shortened its files meanwhile. Not before nobody counts on what it had. Is tried again like [`Replicas::remedy`].
+    /// Whether a log may be opened that ends below the high watermark that its broker has checkpointed, with this very
+    /// disk: somebody has removed or shortened its files meanwhile. Not before nobody counts on what it had. Is tried
+    /// again like [`Replicas::remedy`].
     pub(super) async fn may_open_shorter(&self, image: &ClusterImage, key: Key) -> bool {
         let Some((topic, assignment)) = self.mine(image, key) else { return false };
         let dir = self.dir.join(partition_name(&topic.name, key.1));
@@ -66,8 +68,8 @@ impl Replicas {
         }
     }
 
-    /// Puts the segment with the file `damaged`, and those behind it, aside: after [`Replicas::remedy`] said so. True when there are fewer
-    /// now.
+    /// Puts the segment with the file `damaged`, and those behind it, aside: after [`Replicas::remedy`] said so. True
+    /// when there are fewer now.
     pub(super) async fn put_aside_damaged(&self, damaged: &Path) -> bool {
         let from = damaged.to_owned();
         match self.workers.run(move || put_aside_from(&from)).await {
@@ -95,7 +97,8 @@ fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
 
 fn remedy_of_lost(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
     if Proposal::open(dir)?.acted_on().0 < 0 {
-        // It went with the folder: for all that is known this broker has acted in this leader epoch, and may be about to join the ISR.
+        // It went with the folder: for all that is known this broker has acted in this leader epoch, and may be about
+        // to join the ISR.
         Proposal::open(dir)?.keep(entry)?;
     }
     remedy(me, dir, entry)

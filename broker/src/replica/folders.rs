@@ -32,8 +32,8 @@ pub enum ClaimError {
     Disk(#[from] disk::DiskError),
 }
 
-/// Makes sure that the folder of the partition is there and this topic's; true when it was before. The files of another topic of
-/// this name are put aside, unless it `stands`: is assigned, too.
+/// Makes sure that the folder of the partition is there and this topic's; true when it was before. The files of another
+/// topic of this name are put aside, unless it `stands`: is assigned, too.
 ///
 /// # Errors
 /// See [`ClaimError`].
@@ -73,7 +73,8 @@ pub fn is_of_another(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -
     Ok(dir.exists() && read_topic_id(&dir)?.is_some_and(|id| id != topic_id))
 }
 
-/// The partitions that have a folder here, and the names of their topics. Of a folder that does not say whose it is [`claim`] tells.
+/// The partitions that have a folder here, and the names of their topics. Of a folder that does not say whose it is
+/// [`claim`] tells.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -99,16 +100,16 @@ pub fn put_aside(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Re
     Ok(true)
 }
 
-/// The topic's own name for what is put aside. Where that is taken, by what was put aside within the last day, the next one that is
-/// free: only age removes it.
+/// The topic's own name for what is put aside. Where that is taken, by what was put aside within the last day, the next
+/// one that is free: only age removes it.
 fn free_stray(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> PathBuf {
     let unique = (0..).map(|nth| Uuid::from_u128(topic_id.as_u128().wrapping_add(nth)));
     let mut names = unique.map(|unique| data.join(stray_name(topic, partition, unique)));
     names.find(|name| !name.exists()).unwrap_or_default()
 }
 
-/// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a crash half-way
-/// leaves no half log.
+/// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a
+/// crash half-way leaves no half log.
 ///
 /// # Errors
 /// When the disk refuses, or the folder's metadata is malformed.

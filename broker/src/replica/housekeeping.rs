@@ -1,7 +1,7 @@
 //! In the background: flushes, retention, checkpoints; compaction beside them.
 //!
-//! Flushing bounds what a crash of the machine can take and how long recovery reads; it is no part of an acknowledgement unless
-//! the topic says so (`flush.messages`, `flush.ms`).
+//! Flushing bounds what a crash of the machine can take and how long recovery reads; it is no part of an
+//! acknowledgement unless the topic says so (`flush.messages`, `flush.ms`).
 
 use std::sync::Arc;
 use std::time::Duration;

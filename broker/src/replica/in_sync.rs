@@ -21,8 +21,8 @@ const AT_ONCE: usize = 256;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Replicas {
-    /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked anew each time; `joining` names partitions
-    /// whose followers have just caught up.
+    /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked anew each time; `joining` names
+    /// partitions whose followers have just caught up.
     pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
         let mut asked = FuturesUnordered::new();
         let mut next_look = env::now();

@@ -85,7 +85,8 @@ pub enum NotServed {
     Storage,
 }
 
-/// Sealed segments that stay open, of all logs; common limits allow 20,000 descriptors to a process, and connections need most.
+/// Sealed segments that stay open, of all logs; common limits allow 20,000 descriptors to a process, and connections
+/// need most.
 const OPEN_SEGMENTS: usize = 1024;
 /// Memory for indexes of sealed segments, of all logs, in bytes.
 const INDEX_MEMORY: usize = 16 << 20;
@@ -95,7 +96,8 @@ const JOINING: usize = 1024;
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
 
-/// Pause between the opening of a log and a look at everything, while others are being opened. Its own role it has at once.
+/// Pause between the opening of a log and a look at everything, while others are being opened. Its own role it has at
+/// once.
 const GATHERING: Duration = Duration::from_millis(100);
 
 /// The replicas of this broker.
@@ -109,7 +111,8 @@ pub struct Replicas {
     checkpoints: Arc<Mutex<Checkpoints>>,
     /// Logs that should be open and are not. With any of them a stop is not clean.
     unopened: Mutex<Unopened>,
-    /// Names of the topics whose folders are here and whose logs are not open: not since the start, or torn by a full disk.
+    /// Names of the topics whose folders are here and whose logs are not open: not since the start, or torn by a full
+    /// disk.
     found: Mutex<BTreeMap<Key, String>>,
     removals: Removals,
     /// In the same order in every process that has done the same: a simulation tells a story twice.
@@ -129,8 +132,8 @@ pub struct Replicas {
 type Openings<'a> = FuturesUnordered<BoxFuture<'a, (Key, Option<Arc<Partition>>)>>;
 
 impl Replicas {
-    /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are named: for
-    /// [`Replicas::keep_in_sync`].
+    /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are
+    /// named: for [`Replicas::keep_in_sync`].
     ///
     /// # Errors
     /// When the directory can't be read.
@@ -296,8 +299,8 @@ impl Replicas {
         next_role.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
 
-    /// Takes the logs that a full disk has torn out of service, to be opened again: their recovery is what puts them right, as it would
-    /// after a restart.
+    /// Takes the logs that a full disk has torn out of service, to be opened again: their recovery is what puts them
+    /// right, as it would after a restart.
     fn give_up_torn(&self) {
         if self.failure.is_noted() {
             return;
@@ -337,9 +340,11 @@ impl Replicas {
             opened = self.try_to_open(&newest(), &topic, number, hint).await;
         }
         let Ok((mut log, mut proposal)) = opened else { return ((topic.id, number), None) };
-        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside, or was to be cut.
+        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside, or was
+        // to be cut.
         let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
-        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is committed.
+        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is
+        // committed.
         let had = known.high_watermark.max(known.recovery_point);
         let has_lost = is_counted_on && log.log_end() < had;
         if has_lost {
@@ -399,8 +404,9 @@ impl Replicas {
         self.roles.send_replace(());
     }
 
-    /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync, or its disk
-    /// is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that report leads.
+    /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
+    /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
+    /// report leads.
     fn report_what_is_left(&self, image: &ClusterImage) {
         for topic in image.topics.values() {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
@@ -456,8 +462,8 @@ impl Replicas {
         }
     }
 
-    /// Closes every log: flushed, with snapshots, and the checkpoints that let the next start trust them. True when all went
-    /// well: the caller may leave the clean-shutdown marker.
+    /// Closes every log: flushed, with snapshots, and the checkpoints that let the next start trust them. True when all
+    /// went well: the caller may leave the clean-shutdown marker.
     pub async fn close(&self) -> bool {
         self.fetchers.stop();
         let running: Vec<_> = self.running.write().drain().map(|(_, partition)| partition).collect();

@@ -78,7 +78,8 @@ impl Unopened {
     }
 }
 
-/// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not there.
+/// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not
+/// there.
 ///
 /// # Errors
 /// When the disk refuses or the files make no sense.

@@ -79,10 +79,12 @@ struct State {
     log: Log,
     settings: Arc<TopicSettings>,
     role: Role,
-    /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the past.
+    /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the
+    /// past.
     acted_on: (i32, i32),
     proposal: Proposal,
-    /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it acknowledges it.
+    /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it
+    /// acknowledges it.
     flush_due: i64,
     /// The checkpoints say that the log begins there, or later than it did: no restart brings back what lies before.
     kept_log_start: i64,
@@ -145,7 +147,8 @@ pub enum AppendError {
     /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
-    /// Fewer in-sync replicas than `min.insync.replicas` at the end of the request's time-out; appended, but not committed.
+    /// Fewer in-sync replicas than `min.insync.replicas` at the end of the request's time-out; appended, but not
+    /// committed.
     #[error("fewer in-sync replicas than min.insync.replicas after the append")]
     NotEnoughReplicasAfterAppend,
     /// Appended, but not committed within the request's time-out.
@@ -239,8 +242,8 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Appends a batch of a coordinator, as with acks=all, in the epoch in which it has read the log: in a later one others may
-    /// have written what it does not know.
+    /// Appends a batch of a coordinator, as with acks=all, in the epoch in which it has read the log: in a later one
+    /// others may have written what it does not know.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
@@ -273,8 +276,9 @@ impl Partition {
         }
         let log_start = state.log.log_start();
         let admission = match state.log.producers().check(batch.header()) {
-            // What came before may have gone to the former leader. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins a new
-            // producer epoch and writes again what was not acknowledged; so every client sends both again, in order.
+            // What came before may have gone to the former leader. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins
+            // a new producer epoch and writes again what was not acknowledged; so every client sends both again, in
+            // order.
             Err(error) if error.is_gap() && leadership.took_over_lately(env::now()) => {
                 return Err(AppendError::Behind(ErrorCode::NOT_LEADER_OR_FOLLOWER));
             }
@@ -310,7 +314,8 @@ impl Partition {
     /// Waits until an append may be acknowledged, at most until `deadline`.
     ///
     /// # Errors
-    /// `TimedOut`, or that this broker has not led since the epoch of the append: then nobody here knows what becomes of it.
+    /// `TimedOut`, or that this broker has not led since the epoch of the append: then nobody here knows what becomes
+    /// of it.
     pub async fn acknowledged(
         &self,
         appended: &Appended,
@@ -395,9 +400,9 @@ impl Partition {
         Ok(state)
     }
 
-    /// The partition's lock, if this broker has led it without a break since the epoch of the append. Who produces names no epoch: to it
-    /// this broker is not the leader any more if it was none in between, even if it is again. (Of FENCED_LEADER_EPOCH a producer knows
-    /// nothing: it would give up.)
+    /// The partition's lock, if this broker has led it without a break since the epoch of the append. Who produces
+    /// names no epoch: to it this broker is not the leader any more if it was none in between, even if it is again. (Of
+    /// FENCED_LEADER_EPOCH a producer knows nothing: it would give up.)
     fn leading_since(&self, appended: &Appended) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.leading(-1)?;
         match &state.role {

@@ -57,7 +57,8 @@ struct State {
     leaving: HashSet<Key>,
     /// Folders that may still bear the names of these.
     names: HashSet<PartitionKey>,
-    /// Nothing is left of them, although a tombstone may still name them, and when the cluster was told; `None`: not yet.
+    /// Nothing is left of them, although a tombstone may still name them, and when the cluster was told; `None`: not
+    /// yet.
     gone: HashMap<Key, Option<Instant>>,
 }
 
@@ -148,7 +149,8 @@ impl Replicas {
             state.add(leaving, assigned(image, key).map(|(_, assignment)| assignment));
         }
         self.queue_what_was_found(image, &mut state);
-        // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is next.
+        // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is
+        // next.
         state.gone.retain(|(topic_id, _), _| image.deleted.contains_key(topic_id));
         for topic in image.deleted.values() {
             for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
@@ -219,8 +221,8 @@ impl Replicas {
         join3(self.keep_asking(), self.keep_freeing_names(), self.keep_unlinking()).await;
     }
 
-    /// Queues replicas that were moved away once the copy of the objects on disk knows that. A start from an older one, while the API server
-    /// is away, would lead with what they hold, and must find it.
+    /// Queues replicas that were moved away once the copy of the objects on disk knows that. A start from an older one,
+    /// while the API server is away, would lead with what they hold, and must find it.
     async fn keep_asking(&self) {
         loop {
             self.removals.moved.notified().await;

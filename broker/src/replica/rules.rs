@@ -4,8 +4,8 @@ use ottla_batch::{Codec, ProduceRules};
 use ottla_config::{Compression, TopicSettings};
 use ottla_log::{CompactionConfig, LogConfig};
 
-/// What the records of a compressed batch may take, where a rule makes us look: as much as those of any batch, whose length is an i32.
-/// They pass in pieces, so this bounds the time that they take a reactor, not memory.
+/// What the records of a compressed batch may take, where a rule makes us look: as much as those of any batch, whose
+/// length is an i32. They pass in pieces, so this bounds the time that they take a reactor, not memory.
 const MAX_DECOMPRESSED: usize = i32::MAX as usize;
 /// The same in a compacted topic: as much as compaction holds at a time.
 const MAX_COMPACTED: usize = 256 << 20;

@@ -1,7 +1,8 @@
-//! In the background: what is sealed is read anew, so that bit rot is found while another replica still has what it destroyed, and
-//! mended from there ([`ottla_log::scrub`]).
+//! In the background: what is sealed is read anew, so that bit rot is found while another replica still has what it
+//! destroyed, and mended from there ([`ottla_log::scrub`]).
 //!
-//! A pass reads what was sealed when it first saw a log; the first begins with the broker. Gentle: a few megabytes a second.
+//! A pass reads what was sealed when it first saw a log; the first begins with the broker. Gentle: a few megabytes a
+//! second.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! How fast replicas that are not in sync may be copied, where an administrator has set a rate (KIP-73).
 //!
-//! What counts is decided elsewhere: a partition that its topic lists, copied to a replica outside of the ISR. Those in it are never
-//! slowed down: what is to be acknowledged waits for them.
+//! What counts is decided elsewhere: a partition that its topic lists, copied to a replica outside of the ISR. Those in
+//! it are never slowed down: what is to be acknowledged waits for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 
 use crate::env::Instant;
 
-/// What may pass at once after a pause, as time at the rate. Longer than a follower's fetch waits at its leader by default, so that
-/// nothing of the rate is lost meanwhile.
+/// What may pass at once after a pause, as time at the rate. Longer than a follower's fetch waits at its leader by
+/// default, so that nothing of the rate is lost meanwhile.
 const BURST: Duration = Duration::from_secs(1);
 /// Less than this is no room: who copies slowly should not fetch batch by batch.
 const STEP: Duration = Duration::from_millis(100);
 /// The shortest pause and the longest: the rate may be another one by then.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
-/// Room for bytes: it grows at the rate. A batch comes whole even where there is less room; what was too much is made up for before
-/// anything else passes.
+/// Room for bytes: it grows at the rate. A batch comes whole even where there is less room; what was too much is made
+/// up for before anything else passes.
 #[derive(Debug)]
 pub struct Throttle {
     /// Negative: so much passed too early.
@@ -53,8 +53,8 @@ impl Throttle {
     }
 }
 
-/// Room that is kept for what is under way, so that nobody else takes it too. What is not used is given back, at the latest when this
-/// is dropped.
+/// Room that is kept for what is under way, so that nobody else takes it too. What is not used is given back, at the
+/// latest when this is dropped.
 #[derive(Debug)]
 pub struct Reserved {
     throttle: Arc<Mutex<Throttle>>,

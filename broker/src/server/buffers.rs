@@ -1,8 +1,9 @@
 //! Pooled memory for frames.
 //!
-//! A frame lives in one buffer of a size class; handlers hold views of it, and the last view to go gives the buffer back. Fresh
-//! memory costs more than copying it (a page fault each 4 KiB), so buffers are kept; an idle connection holds none. All large frames
-//! of the broker together are bounded by one budget: past it, they wait. Small ones pass, whoever holds it.
+//! A frame lives in one buffer of a size class; handlers hold views of it, and the last view to go gives the buffer
+//! back. Fresh memory costs more than copying it (a page fault each 4 KiB), so buffers are kept; an idle connection
+//! holds none. All large frames of the broker together are bounded by one budget: past it, they wait. Small ones pass,
+//! whoever holds it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +16,18 @@ use crate::env;
 
 /// The smallest class: most requests other than produce fit.
 const SMALLEST: usize = 1 << 10;
-/// The largest class that is kept: a batch of the default `max.message.bytes` with its request around it. Larger frames come from
-/// the allocator and go back to it.
+/// The largest class that is kept: a batch of the default `max.message.bytes` with its request around it. Larger frames
+/// come from the allocator and go back to it.
 const LARGEST: usize = 1 << 21;
 const CLASSES: usize = LARGEST.trailing_zeros() as usize - SMALLEST.trailing_zeros() as usize + 1;
 /// Idle bytes kept per class and reactor.
 const KEPT_PER_CLASS: usize = 4 << 20;
-/// So much of each frame needs nothing of the budget. The fetches of followers are hardly larger, so they get in when producers hold
-/// all of it, and acknowledge what these wait for.
+/// So much of each frame needs nothing of the budget. The fetches of followers are hardly larger, so they get in when
+/// producers hold all of it, and acknowledge what these wait for.
 pub const FREE: usize = 64 << 10;
 const BUDGET_UNIT: usize = 1 << 10;
-/// A frame that has waited this long for the budget may do without, one at a time: when all hold a part and wait for more, one after
-/// the other gets through.
+/// A frame that has waited this long for the budget may do without, one at a time: when all hold a part and wait for
+/// more, one after the other gets through.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all frames of the broker together may hold, in memory, and one frame more.
@@ -126,8 +127,8 @@ impl FrameBuffer {
         self.memory.len() == self.allowed && self.missing() > 0
     }
 
-    /// Waits until the budget allows as many bytes again as have come: who announces much and sends little holds little.
-    /// Cancellation safe.
+    /// Waits until the budget allows as many bytes again as have come: who announces much and sends little holds
+    /// little. Cancellation safe.
     pub async fn allowance(&mut self) {
         if !self.needs_allowance() {
             return;

@@ -51,8 +51,8 @@ impl Ended {
     }
 }
 
-/// Serves `stream` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones before it
-/// allow ([`Replies::admit`]).
+/// Serves `stream` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones
+/// before it allow ([`Replies::admit`]).
 pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     let max_idle = reactor.limits.max_idle;
     let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);

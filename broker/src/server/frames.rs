@@ -1,7 +1,8 @@
 //! From socket to frames: length prefix first, then the frame straight into its buffer.
 //!
-//! Small requests share one read through the reactor's scratch memory; a large one is read into its own buffer. Between frames a
-//! connection owns no memory but this struct; what it read too much, at most one scratch memory, waits in one piece.
+//! Small requests share one read through the reactor's scratch memory; a large one is read into its own buffer. Between
+//! frames a connection owns no memory but this struct; what it read too much, at most one scratch memory, waits in one
+//! piece.
 
 use std::io;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use tokio::net::TcpStream;
 use super::buffers::{Buffers, FREE, FrameBuffer};
 use crate::env::{self, Instant};
 
-/// What one read through the scratch memory takes at most: no frame needs its share of the budget for what came that way.
+/// What one read through the scratch memory takes at most: no frame needs its share of the budget for what came that
+/// way.
 pub const SCRATCH: usize = FREE;
-/// Only a Produce may be larger than this: records are looked through as they lie, all else becomes up to 64 times as large in memory.
-/// So large is a Fetch of 50,000 partitions.
+/// Only a Produce may be larger than this: records are looked through as they lie, all else becomes up to 64 times as
+/// large in memory. So large is a Fetch of 50,000 partitions.
 pub const MAX_WITHOUT_RECORDS: usize = 2 << 20;
-/// Within this time a frame is here as a whole, and a second for each MiB, or its sender is cut off: it holds memory that others
-/// wait for.
+/// Within this time a frame is here as a whole, and a second for each MiB, or its sender is cut off: it holds memory
+/// that others wait for.
 const FRAME_TIME: Duration = Duration::from_secs(30);
 
 /// Why no frame came.
@@ -79,8 +81,8 @@ impl Frames {
         Ok(frame)
     }
 
-    /// The next frame, without its length prefix. A large one comes only as far as it needs no share of the budget, unless it `may_grow`.
-    /// Cancellation safe: what was read is kept for the next call.
+    /// The next frame, without its length prefix. A large one comes only as far as it needs no share of the budget,
+    /// unless it `may_grow`. Cancellation safe: what was read is kept for the next call.
     ///
     /// # Errors
     /// See [`ReadError`]; the connection is over then.

@@ -1,6 +1,7 @@
 //! A reactor: one thread, one single-threaded runtime, and the connections that were given to it.
 //!
-//! A connection stays on its reactor for life, so nothing of it needs to be `Send`, and its requests run where its bytes arrive.
+//! A connection stays on its reactor for life, so nothing of it needs to be `Send`, and its requests run where its
+//! bytes arrive.
 
 use std::io;
 use std::net::SocketAddr;

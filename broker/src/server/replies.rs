@@ -1,7 +1,7 @@
 //! Replies in the order of their requests, whatever the order in which they become ready.
 //!
-//! A ring of slots: the connection's task polls only the oldest; all that are ready leave in one `writev`. File contents go by
-//! `sendfile`, so a slow reader costs no memory.
+//! A ring of slots: the connection's task polls only the oldest; all that are ready leave in one `writev`. File
+//! contents go by `sendfile`, so a slow reader costs no memory.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use crate::env::{self, Instant};
 use crate::reply::{CloseReason, Reply};
 
-/// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap here, and
-/// clients keep at most 5 (idempotent) or some tens in flight.
+/// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap
+/// here, and clients keep at most 5 (idempotent) or some tens in flight.
 const RING: usize = 64;
 /// Slices per `writev`.
 const SLICES: usize = 64;
@@ -38,8 +38,8 @@ struct Slot {
     reply: Reply,
 }
 
-/// Whether the next request may start while a former one of this API is under way. Clients count on strict order for all else
-/// (Kafka mutes the channel); produce requests are ordered by their appends, which happen at once.
+/// Whether the next request may start while a former one of this API is under way. Clients count on strict order for
+/// all else (Kafka mutes the channel); produce requests are ordered by their appends, which happen at once.
 fn overlaps(api: ApiKey) -> bool {
     api == ApiKey::Produce
 }
@@ -71,8 +71,8 @@ impl Replies {
         self.ring.push_back(Slot { overlaps: overlaps(api), reply });
     }
 
-    /// Waits for the oldest reply, then writes all that are ready. `Ok(Some)`: close now. Cancellation safe: what was not yet
-    /// written is written by the next call.
+    /// Waits for the oldest reply, then writes all that are ready. `Ok(Some)`: close now. Cancellation safe: what was
+    /// not yet written is written by the next call.
     ///
     /// # Errors
     /// When the socket fails, or a part of a file is not there any more: the log was cut since it was read.

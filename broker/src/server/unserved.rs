@@ -1,7 +1,8 @@
-//! Who asked for an API or a version that is not served: said in the log, for the client only sees its connection close.
+//! Who asked for an API or a version that is not served: said in the log, for the client only sees its connection
+//! close.
 //!
-//! A client that is closed on connects again and asks again: one line per minute for each address and API, and none for the
-//! addresses beyond [`MOST`] that ask within a minute.
+//! A client that is closed on connects again and asks again: one line per minute for each address and API, and none for
+//! the addresses beyond [`MOST`] that ask within a minute.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

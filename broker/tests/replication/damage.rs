@@ -15,7 +15,8 @@ use ottla_wire::ErrorCode;
 
 use crate::cluster::{Cluster, life, member, until};
 
-/// A bit flips in the first header of each of a broker's segments, which had been on the device; its process is killed and starts again.
+/// A bit flips in the first header of each of a broker's segments, which had been on the device; its process is killed
+/// and starts again.
 async fn damage(cluster: &mut Cluster, id: i32) {
     cluster.stop(id).await;
     for segment in segments(cluster, id) {

@@ -1,4 +1,5 @@
-//! The coordinator of a group moves again and again while a consumer commits: what was acknowledged is there wherever it moves.
+//! The coordinator of a group moves again and again while a consumer commits: what was acknowledged is there wherever
+//! it moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -76,7 +77,8 @@ async fn committed(objects: &Mutex<Objects>) -> Option<i64> {
         .then(|| group.topics[0].partitions[0].committed_offset)
 }
 
-/// Waits until something was committed in the present epoch, and never sees less than was acknowledged before it looked.
+/// Waits until something was committed in the present epoch, and never sees less than was acknowledged before it
+/// looked.
 async fn goes_on(cluster: &Cluster, acknowledged: &AtomicI64) {
     let before = acknowledged.load(SeqCst);
     let judged = async {

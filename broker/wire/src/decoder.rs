@@ -1,7 +1,8 @@
 //! Reads a frame from its front.
 //!
 //! Every byte is an outsider's: nothing here indexes, panics, or allocates more than the bytes that are left allow.
-//! Bytes and records are views into the frame; strings are copied. Messages don't nest in themselves, so the depth is that of their types.
+//! Bytes and records are views into the frame; strings are copied. Messages don't nest in themselves, so the depth is
+//! that of their types.
 #![warn(missing_docs)]
 
 use crate::codec::Version;

@@ -1,7 +1,7 @@
 //! Produce: append records to partitions.
 //!
-//! Topics go by name up to version 12 and by id from 13 on (KIP-516). With `acks` 0 no response is sent, whatever comes.
-//! Versions 0–2 are advertised but not served: see [`ApiVersion::of`](crate::m18_api_versions::ApiVersion::of).
+//! Topics go by name up to version 12 and by id from 13 on (KIP-516). With `acks` 0 no response is sent, whatever
+//! comes. Versions 0–2 are advertised but not served: see [`ApiVersion::of`](crate::m18_api_versions::ApiVersion::of).
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;

@@ -1,7 +1,7 @@
 //! DescribeAcls: which rules match a filter.
 //!
-//! Numbers of resource types, patterns, operations and permissions are Kafka's `ResourceType`, `PatternType`, `AclOperation` and
-//! `AclPermissionType`.
+//! Numbers of resource types, patterns, operations and permissions are Kafka's `ResourceType`, `PatternType`,
+//! `AclOperation` and `AclPermissionType`.
 
 use crate::codec::Str;
 use crate::error_code::ErrorCode;

@@ -15,7 +15,8 @@ use proptest::test_runner::TestRunner;
 
 const CORRELATION_ID: i32 = 4711;
 
-/// Versions that they can't read yet. Kafka's own classes can: the Java client 4.3.1 was asked once, about all versions.
+/// Versions that they can't read yet. Kafka's own classes can: the Java client 4.3.1 was asked once, about all
+/// versions.
 const NOT_THEIRS: &[(ottla_wire::ApiKey, i16)] = &[
     (ottla_wire::ApiKey::ListOffsets, 11),
     (ottla_wire::ApiKey::OffsetCommit, 10),

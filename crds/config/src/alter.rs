@@ -88,8 +88,8 @@ pub fn alter_one_broker(broker: &BrokerSettings, own: &Config, changes: &[Change
     Ok(altered)
 }
 
-/// Whether a group or a subscription may be changed so: nothing keeps its settings, because nothing would obey them, so only what
-/// changes nothing is accepted.
+/// Whether a group or a subscription may be changed so: nothing keeps its settings, because nothing would obey them, so
+/// only what changes nothing is accepted.
 pub fn check_changes(entity: Entity, changes: &[Change<'_>]) -> Result<(), SettingError> {
     let altered = alter(entity, &Config::new(), changes, |name| entity.setting(name).ok()?.default_value())?;
     check_each(entity, &altered)

@@ -1,5 +1,5 @@
-//! The settings of a subscription to clients' metrics (KIP-714). Clients are not asked for metrics: each setting has its default, and
-//! nothing else is accepted.
+//! The settings of a subscription to clients' metrics (KIP-714). Clients are not asked for metrics: each setting has
+//! its default, and nothing else is accepted.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -9,7 +9,8 @@ use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, Value};
 use crate::throttle::QUOTAS;
 
-/// One setting of a topic, a broker, a group or a subscription to clients' metrics. Sorted by name: Kafka's own order is that of a hash table.
+/// One setting of a topic, a broker, a group or a subscription to clients' metrics. Sorted by name: Kafka's own order
+/// is that of a hash table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// Kafka's name for it.

@@ -1,4 +1,5 @@
-//! The settings of a group. The protocols that they are for are not supported yet: each has its default, and nothing else is accepted.
+//! The settings of a group. The protocols that they are for are not supported yet: each has its default, and nothing
+//! else is accepted.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

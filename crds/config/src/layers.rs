@@ -34,8 +34,8 @@ pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &G
     }
 }
 
-/// Every value that the setting could take, the one in force first. `overrides` are a topic's or group's; without them the setting is a
-/// broker's.
+/// Every value that the setting could take, the one in force first. `overrides` are a topic's or group's; without them
+/// the setting is a broker's.
 pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Vec<Candidate> {
     let mut found = Vec::new();
     match overrides {

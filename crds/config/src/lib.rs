@@ -11,9 +11,9 @@
 //! Always: a value that the checks accept is obeyed. Where a stored value is one that they refuse (an object written
 //! around admission), everything here treats it as not set, and the object's condition says so.
 //!
-//! Broker settings come from the `config` of the KafkaCluster's spec, and a broker's own from its entry in `brokers.overrides`. Those
-//! of all brokers that Kafka can change while it runs are reported as dynamic cluster-wide defaults, the others as static. A broker's
-//! own are all dynamic, and go before those of all brokers.
+//! Broker settings come from the `config` of the KafkaCluster's spec, and a broker's own from its entry in
+//! `brokers.overrides`. Those of all brokers that Kafka can change while it runs are reported as dynamic cluster-wide
+//! defaults, the others as static. A broker's own are all dynamic, and go before those of all brokers.
 
 pub mod alter;
 mod broker;

@@ -1,5 +1,6 @@
-//! The broker settings that nothing here obeys. Kafka describes them, so we do. A value that is Kafka's default is accepted, because it
-//! asks for nothing; any other is refused with a sentence that says why, and where another option does the job, which.
+//! The broker settings that nothing here obeys. Kafka describes them, so we do. A value that is Kafka's default is
+//! accepted, because it asks for nothing; any other is refused with a sentence that says why, and where another option
+//! does the job, which.
 
 use crate::broker::{DYNAMIC, NULL, PER_BROKER, READ_ONLY};
 use crate::setting::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, Text};

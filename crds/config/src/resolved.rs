@@ -143,7 +143,8 @@ pub struct BrokerSettings {
     pub offsets_retention: Duration,
     /// Partitions of `__consumer_offsets`.
     pub offsets_topic_num_partitions: i32,
-    /// Replicas of `__consumer_offsets`; `None` where nobody has set it: as many as the cluster has brokers, at most three.
+    /// Replicas of `__consumer_offsets`; `None` where nobody has set it: as many as the cluster has brokers, at most
+    /// three.
     pub offsets_topic_replication_factor: Option<i16>,
     /// Segment size of `__consumer_offsets`.
     pub offsets_topic_segment_bytes: u32,

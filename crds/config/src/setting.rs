@@ -228,7 +228,8 @@ impl Entity {
     }
 }
 
-/// The setting that `listener.name.<listener>.<setting>`, or `listener.name.<listener>.<mechanism>.<setting>`, is about.
+/// The setting that `listener.name.<listener>.<setting>`, or `listener.name.<listener>.<mechanism>.<setting>`, is
+/// about.
 fn of_one_listener(name: &str) -> Option<Setting> {
     let (_listener, rest) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
     let of_mechanism = || rest.split_once('.').and_then(|(_mechanism, rest)| crate::BROKER_SETTINGS.get(rest));

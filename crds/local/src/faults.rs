@@ -67,8 +67,9 @@ impl Faults {
         self.objects.snapshot()
     }
 
-    /// Sets everything back, resource versions too, as a restore of etcd's backup does, and ends all watches. A watch from a version that
-    /// is now in the future is refused with 410, or `silently` shows nothing until that version comes, as on a real server.
+    /// Sets everything back, resource versions too, as a restore of etcd's backup does, and ends all watches. A watch
+    /// from a version that is now in the future is refused with 410, or `silently` shows nothing until that version
+    /// comes, as on a real server.
     pub fn set_back(&self, to: &Snapshot, silently: bool) {
         self.objects.set_back(to, silently);
         self.drop_watches();

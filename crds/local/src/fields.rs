@@ -66,7 +66,8 @@ impl Fields {
         self
     }
 
-    /// Every leaf as a path of steps: of a level, first what ends there, then what goes deeper, as a real server lists them.
+    /// Every leaf as a path of steps: of a level, first what ends there, then what goes deeper, as a real server lists
+    /// them.
     pub fn leaves(&self) -> Vec<Vec<String>> {
         let mut leaves = Vec::new();
         // Visiting is retaining everything on a copy.

@@ -1,9 +1,10 @@
 //! A folder of YAML files: `<plural>/<namespace>/<name>.yaml`, without the namespace for cluster-wide kinds.
 //!
 //! What people or the operator declare is on the disk before a write is answered: written beside, synced, renamed.
-//! Writes that come together are synced together: their files at the same time, each folder once. Events are not kept. A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk
-//! while a broker's incarnation survives. Files may be edited or added while no server runs; one that is wrong stops
-//! the start with its name and the field. One process at a time: the folder is locked.
+//! Writes that come together are synced together: their files at the same time, each folder once. Events are not kept.
+//! A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk while a broker's
+//! incarnation survives. Files may be edited or added while no server runs; one that is wrong stops the start with its
+//! name and the field. One process at a time: the folder is locked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

@@ -1,7 +1,7 @@
 //! The port for `kubectl`: plain HTTP on loopback.
 //!
-//! Straight on hyper, which is below kube anyway: the one function of `server` needs no router. Dropping the connections
-//! ends the watches on them.
+//! Straight on hyper, which is below kube anyway: the one function of `server` needs no router. Dropping the
+//! connections ends the watches on them.
 //!
 //! There is no authentication, so a request must look like one of a Kubernetes client: its Host names loopback (a page
 //! that rebinds its own name to 127.0.0.1 does not), and nothing in it says browser.

@@ -178,7 +178,8 @@ impl Objects {
         self.state.lock().version
     }
 
-    /// Tells those who wait whenever the version changes, in the order in which they began to, and when there will be no more.
+    /// Tells those who wait whenever the version changes, in the order in which they began to, and when there will be
+    /// no more.
     pub fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }

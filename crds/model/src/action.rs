@@ -12,14 +12,15 @@ pub enum Action {
     See(usize, BrokerId),
     /// An operator sees the topic's `min.insync.replicas`.
     SeeTopic(usize),
-    /// An operator does what it would do of itself: end a reassignment, heal, recover. It may believe that a broker is dead,
-    /// rightly or wrongly, until it has acted.
+    /// An operator does what it would do of itself: end a reassignment, heal, recover. It may believe that a broker is
+    /// dead, rightly or wrongly, until it has acted.
     Step(usize, Option<BrokerId>),
     /// An operator begins to move the partition.
     Reassign,
     /// An operator takes it back.
     Cancel(usize),
-    /// An administrator orders that the partition goes on with what this broker has. The order stays in the topic's spec for ever.
+    /// An administrator orders that the partition goes on with what this broker has. The order stays in the topic's
+    /// spec for ever.
     Order(BrokerId),
 
     /// A broker sees the newest entry.
@@ -30,8 +31,9 @@ pub enum Action {
     Save(BrokerId),
     /// A leader appends a record.
     Produce(BrokerId),
-    /// A follower's fetch is served; its answer may get lost. One that arrives late is one that arrives at once: nothing that
-    /// the follower does in between could tell, and what makes it see another epoch throws the answer away.
+    /// A follower's fetch is served; its answer may get lost. One that arrives late is one that arrives at once:
+    /// nothing that the follower does in between could tell, and what makes it see another epoch throws the answer
+    /// away.
     Fetch(BrokerId, AnswerLost),
     /// A leader wants a follower in the ISR.
     Expand(BrokerId, BrokerId),

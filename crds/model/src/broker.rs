@@ -137,8 +137,8 @@ impl Protocol {
         self.propose(state, leader_id, next)
     }
 
-    /// Sends a change of the ISR on its way. The disk knows of it first: a process that is killed now and starts again in the same
-    /// epoch must count the same members.
+    /// Sends a change of the ISR on its way. The disk knows of it first: a process that is killed now and starts again
+    /// in the same epoch must count the same members.
     fn propose(&self, state: &mut State, leader: BrokerId, next: Assignment) -> Option<()> {
         let next = Arc::new(next);
         let broker = state.broker_mut(leader);
@@ -266,8 +266,8 @@ impl Broker {
     }
 }
 
-/// Where a follower must cut its log before it can go on (KIP-101, KIP-320): the leader names the newest epoch that it has and
-/// that is not above the follower's last, and where that ended; the smaller end counts.
+/// Where a follower must cut its log before it can go on (KIP-101, KIP-320): the leader names the newest epoch that it
+/// has and that is not above the follower's last, and where that ended; the smaller end counts.
 fn where_logs_part(follower: &[Record], leader: &[Record]) -> Option<usize> {
     let last = follower.last()?.epoch;
     let end = leader.iter().take_while(|record| record.epoch <= last).count();

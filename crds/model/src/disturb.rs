@@ -7,8 +7,8 @@ use crate::mutant::Mutant;
 use crate::state::{Broker, Leadership, Saved, State};
 
 impl Protocol {
-    /// A process is killed and starts again: its log is whole, its incarnation stays (COORDINATION §3), and it begins with the copy
-    /// on its disk, as if the API server were away.
+    /// A process is killed and starts again: its log is whole, its incarnation stays (COORDINATION §3), and it begins
+    /// with the copy on its disk, as if the API server were away.
     pub(crate) fn restart(&self, state: &mut State, id: BrokerId) -> Option<()> {
         state.used.restarts += 1;
         let broker = state.broker_mut(id);

@@ -1,9 +1,9 @@
 //! The coordination of one partition, model-checked: every interleaving of operators, brokers and faults within bounds.
 //!
-//! What decides is the product's own code: [`ottla_rules::assignment`] (elections, the ISR's changes, the high watermark,
-//! reassignment, recovery) and [`ottla_rules::plan`]. What is modelled is the world around it: brokers' logs, fetches on their
-//! way, ISR writes that land late or never, brokers that restart with or without their content, views that lag behind,
-//! operators that are wrong about who is there.
+//! What decides is the product's own code: [`ottla_rules::assignment`] (elections, the ISR's changes, the high
+//! watermark, reassignment, recovery) and [`ottla_rules::plan`]. What is modelled is the world around it: brokers'
+//! logs, fetches on their way, ISR writes that land late or never, brokers that restart with or without their content,
+//! views that lag behind, operators that are wrong about who is there.
 //!
 //! - [`state`]: what the world is
 //! - [`action`]: what may happen next
@@ -12,8 +12,8 @@
 //! - [`mutant`]: one rule broken; the check must notice
 //! - [`scenario`]: bounds, small enough to look at everything
 //!
-//! Left out: several partitions (entries share no state), the text of the patches (`crds/tests/change.rs`), time: whatever a
-//! time-out would allow may happen at any moment.
+//! Left out: several partitions (entries share no state), the text of the patches (`crds/tests/change.rs`), time:
+//! whatever a time-out would allow may happen at any moment.
 
 pub mod action;
 mod broker;

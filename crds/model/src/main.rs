@@ -1,5 +1,5 @@
-//! Looks at every scenario, tells how much there was to see, and fails when a rule does not hold or a witness is missing.
-//! `ottla-model NAME...` looks at some.
+//! Looks at every scenario, tells how much there was to see, and fails when a rule does not hold or a witness is
+//! missing. `ottla-model NAME...` looks at some.
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -39,12 +39,13 @@ pub enum Mutant {
     ForgottenProposal,
     /// A broker whose process is killed goes back to an older leader epoch than one that it has acted in.
     ForgottenEpoch,
-    /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of what it
-    /// acknowledged since it knows nothing any more.
+    /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of
+    /// what it acknowledged since it knows nothing any more.
     EpochStartOfTheFirstProcess,
     /// A broker copies a log anew that it can't read, though it is in the ISR.
     CopiedInTheIsr,
-    /// A broker copies a log anew in a leader epoch in which it has said how far it had got with the one that it can't read.
+    /// A broker copies a log anew in a leader epoch in which it has said how far it had got with the one that it can't
+    /// read.
     CopiedInTheSameEpoch,
 }
 

@@ -1,5 +1,5 @@
-//! What operators do. Each writes by compare-and-swap, so a write that rests on an older entry changes nothing: here it does
-//! not happen. What it believes of brokers and of the topic may be old.
+//! What operators do. Each writes by compare-and-swap, so a write that rests on an older entry changes nothing: here it
+//! does not happen. What it believes of brokers and of the topic may be old.
 
 use std::slice;
 use std::sync::Arc;
@@ -111,8 +111,8 @@ impl Protocol {
         Some(())
     }
 
-    /// A recovery elects whom no ISR vouched for. What it lacks is lost from here on: nothing that a replica that reported, or a
-    /// member of the ISR when somebody last led, still has; unless that was ordered.
+    /// A recovery elects whom no ISR vouched for. What it lacks is lost from here on: nothing that a replica that
+    /// reported, or a member of the ISR when somebody last led, still has; unless that was ordered.
     fn note_recovery(&self, state: &mut State, next: &Assignment, ordered: bool) {
         let [chosen] = next.isr.as_slice() else { return };
         // The chosen one may have crashed since it reported: then its entry is void, and so is this election.

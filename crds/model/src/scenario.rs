@@ -33,8 +33,8 @@ pub struct Bounds {
     pub reassignments: usize,
     /// Orders to recover that an administrator gives.
     pub orders: usize,
-    /// Changes of the entry. Where what an operator believes is old, it and a leader could go on for ever: one takes a member out, the
-    /// other takes it in.
+    /// Changes of the entry. Where what an operator believes is old, it and a leader could go on for ever: one takes a
+    /// member out, the other takes it in.
     pub changes: i32,
     /// States to generate before the search is cut off.
     pub most_states: usize,

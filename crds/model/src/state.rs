@@ -35,8 +35,8 @@ pub struct State {
     pub writes: Vec<Arc<Assignment>>,
     /// What was ever acknowledged to a producer with acks=all, in order.
     pub acknowledged: Vec<Record>,
-    /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was lost by right,
-    /// on more machines than the producers could count on.
+    /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was
+    /// lost by right, on more machines than the producers could count on.
     pub recovered_in: Option<i32>,
     /// Whether an order to recover was ever obeyed.
     pub obeyed: bool,

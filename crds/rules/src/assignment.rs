@@ -1,8 +1,8 @@
 //! A partition's assignment and its only transitions.
 //!
-//! An assignment says which brokers hold a partition, which of them leads, and which are in sync. It lives in one entry of a
-//! `KafkaAssignment` and changes only by the functions of this module, each applied under compare-and-swap on the entry's
-//! partition epoch. Values in, values out: no client, clock or randomness.
+//! An assignment says which brokers hold a partition, which of them leads, and which are in sync. It lives in one entry
+//! of a `KafkaAssignment` and changes only by the functions of this module, each applied under compare-and-swap on the
+//! entry's partition epoch. Values in, values out: no client, clock or randomness.
 //!
 //! - `election`: the operator drops members that are gone and elects
 //! - `isr`: the leader shrinks and expands the ISR
@@ -12,8 +12,8 @@
 //! - `damage`: a broker gives up a replica that it can't read
 //! - `age`: which of two entries is newer, or that history forked
 //!
-//! Always: a change adds 1 to the partition epoch; a change of leader, and a change by which a replica leaves, adds 1 to the leader
-//! epoch; neither ever falls; the ISR never shrinks below the floor; who has a leader has no reports.
+//! Always: a change adds 1 to the partition epoch; a change of leader, and a change by which a replica leaves, adds 1
+//! to the leader epoch; neither ever falls; the ISR never shrinks below the floor; who has a leader has no reports.
 
 mod age;
 mod damage;
@@ -45,8 +45,8 @@ impl fmt::Display for BrokerId {
     }
 }
 
-/// The random id of a data directory's content, 1 ..= 2^63 − 1. A broker that may have lost unflushed data draws a new one, which
-/// makes every in-sync entry that names the old one void.
+/// The random id of a data directory's content, 1 ..= 2^63 − 1. A broker that may have lost unflushed data draws a new
+/// one, which makes every in-sync entry that names the old one void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Incarnation(pub i64);
@@ -230,9 +230,9 @@ pub enum Refusal {
 }
 
 impl Assignment {
-    /// A partition that nobody holds yet, or `None` while no replica is there to lead it. In sync are the replicas that are there and
-    /// stay, or where there is none the draining ones. Nothing is acknowledged yet, so the ISR may be below the floor: until others
-    /// have joined, it acknowledges nothing that needs more.
+    /// A partition that nobody holds yet, or `None` while no replica is there to lead it. In sync are the replicas that
+    /// are there and stay, or where there is none the draining ones. Nothing is acknowledged yet, so the ISR may be
+    /// below the floor: until others have joined, it acknowledges nothing that needs more.
     pub fn create(partition: i32, replicas: Vec<BrokerId>, live: &Live) -> Option<Self> {
         let in_sync = |draining: bool| -> Vec<IsrMember> {
             let member = |broker: &BrokerId| {
@@ -265,8 +265,8 @@ impl Assignment {
         Epochs { leader: self.leader_epoch, partition: self.partition_epoch }
     }
 
-    /// Whether `broker` leads with what its disk holds now. `acted_on` is the newest that it ever acted on: anything older
-    /// or a fork of it comes from an API server that was set back, and moves nobody.
+    /// Whether `broker` leads with what its disk holds now. `acted_on` is the newest that it ever acted on: anything
+    /// older or a fork of it comes from an API server that was set back, and moves nobody.
     pub fn may_lead(&self, broker: BrokerId, incarnation: Incarnation, acted_on: Option<Epochs>) -> bool {
         self.leader == Some(broker)
             && self.isr.contains(&IsrMember { broker, incarnation })
@@ -299,8 +299,9 @@ impl Assignment {
             return Err(Refusal::Unchanged);
         }
         next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
-        // A replica that leaves removes its log. Should it come back, its leader must not count what it had before: positions are
-        // counted in one leader epoch (Kafka: PartitionChangeBuilder, triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).
+        // A replica that leaves removes its log. Should it come back, its leader must not count what it had before:
+        // positions are counted in one leader epoch (Kafka: PartitionChangeBuilder,
+        // triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).
         let leaves = |broker: &BrokerId| !next.replicas.contains(broker);
         if next.leader != self.leader || self.replicas.iter().any(leaves) {
             next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;

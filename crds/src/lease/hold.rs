@@ -15,16 +15,17 @@ use crate::{names, versions::version};
 
 /// How soon a write that failed is tried again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
-/// How long a try may take. A slow API server is not one that is away: a shorter try would never succeed there, and everybody would
-/// look dead at once.
+/// How long a try may take. A slow API server is not one that is away: a shorter try would never succeed there, and
+/// everybody would look dead at once.
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// The same after one that took too long.
 const LATE_ATTEMPT: Duration = DEADLINE;
 
 /// Takes the lease when it is free and keeps it until `stop`, then releases it.
 ///
-/// `held` says until when this process may act as the holder; `None`: not at all. Its receivers compare the time themselves, so
-/// that they stop in time even when this task does not run. A change of `annotations` is written at once.
+/// `held` says until when this process may act as the holder; `None`: not at all. Its receivers compare the time
+/// themselves, so that they stop in time even when this task does not run. A change of `annotations` is written at
+/// once.
 pub async fn hold(
     api: Api<Lease>,
     mut claim: Claim,

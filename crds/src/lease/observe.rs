@@ -42,7 +42,8 @@ pub struct Sighting {
     pub holder: Option<String>,
     /// Since when, by the holder's clock.
     pub acquired: Option<Timestamp>,
-    /// It is older than what its holder says there that it had seen: the API server was set back, and its holder has yet to notice.
+    /// It is older than what its holder says there that it had seen: the API server was set back, and its holder has
+    /// yet to notice.
     pub is_past: bool,
     /// What its holder says of itself, but for what it says with each renewal.
     pub annotations: BTreeMap<String, String>,
@@ -55,13 +56,14 @@ impl Sighting {
     }
 }
 
-/// The leases that are seen, by name. One that was deleted stays until it would have expired: it is no proof of a death.
+/// The leases that are seen, by name. One that was deleted stays until it would have expired: it is no proof of a
+/// death.
 pub type Sightings = BTreeMap<String, Sighting>;
 
 /// Watches the leases of `selector` (labels) and says in `seen` what they tell, for ever.
 ///
-/// A lease that is older than it was before shows that the API server was set back: `set_backs` is told, and nobody counts as heard until
-/// their leases have changed since.
+/// A lease that is older than it was before shows that the API server was set back: `set_backs` is told, and nobody
+/// counts as heard until their leases have changed since.
 pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, set_backs: &SetBacks) {
     let (of, config) = (api.clone(), watch::config().labels(selector));
     let begin = move || watcher::watcher(of.clone(), config.clone()).backoff(watch::backoff()).boxed();
@@ -132,7 +134,8 @@ impl Seen {
 struct Leases {
     set_backs: SetBacks,
     seen: BTreeMap<String, Seen>,
-    /// A lease that was shown older than it was known: by a watch that lags behind, or because the API server was set back.
+    /// A lease that was shown older than it was known: by a watch that lags behind, or because the API server was set
+    /// back.
     doubted: Option<String>,
     /// A second look was in vain, or a watch, and the API server has not been heard since.
     deaf: bool,
@@ -145,15 +148,17 @@ impl Leases {
         Leases { set_backs, seen: BTreeMap::new(), doubted: None, deaf: false, anew: None }
     }
 
-    /// The API server is heard. If it was not before, neither was it by those who renew: they get the whole time to do so.
+    /// The API server is heard. If it was not before, neither was it by those who renew: they get the whole time to do
+    /// so.
     fn hear(&mut self, now: Instant) {
         if std::mem::take(&mut self.deaf) {
             self.start_anew(now);
         }
     }
 
-    /// A watch failed, other than by the API server's own word. Whoever renews may have met the same; but a watch that fails again and
-    /// again, where a second look does not, is an observer's own trouble, and must not keep the dead alive.
+    /// A watch failed, other than by the API server's own word. Whoever renews may have met the same; but a watch that
+    /// fails again and again, where a second look does not, is an observer's own trouble, and must not keep the dead
+    /// alive.
     fn miss(&mut self, error: &watcher::Error, now: Instant) {
         let lately = self.anew.is_some_and(|anew| now.duration_since(anew) < 2 * EXPIRE);
         self.deaf |= !lately && !matches!(error, watcher::Error::WatchError(_));
@@ -172,7 +177,8 @@ impl Leases {
         seen
     }
 
-    /// Reads the doubted lease: a consistent read that is older than what was seen before it shows that the API server was set back.
+    /// Reads the doubted lease: a consistent read that is older than what was seen before it shows that the API server
+    /// was set back.
     async fn settle_doubt(&mut self, api: &Api<Lease>) {
         let Some(name) = self.doubted.take() else { return };
         if let Ok(Ok(Some(lease))) = timeout(REREAD, api.get_opt(&name)).await {

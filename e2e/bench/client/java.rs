@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 
 use super::{PACE, PARTITIONS, Seen};
 
-/// Its defaults, but for what is the same for librdkafka. It looks for late requests all the time, where librdkafka does once a second.
+/// Its defaults, but for what is the same for librdkafka. It looks for late requests all the time, where librdkafka
+/// does once a second.
 const SETTINGS: [&str; 6] = [
     "acks=all",
     "enable.idempotence=true",

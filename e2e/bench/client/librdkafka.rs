@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 
 use super::{LIMIT, PACE, PARTITIONS, Seen};
 
-/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one is given up after socket.timeout.ms, and one that was
-/// refused is sent again after retry.backoff.ms: their defaults, a minute and 100 ms, would be all that is measured.
+/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one is given up after socket.timeout.ms,
+/// and one that was refused is sent again after retry.backoff.ms: their defaults, a minute and 100 ms, would be all
+/// that is measured.
 const SETTINGS: [(&str, &str); 5] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),

@@ -1,6 +1,7 @@
 //! Remembers what was seen; judges when all is told.
 //!
-//! What may be told in any order is judged at the end: a consumer may be given a record before its producer hears of it.
+//! What may be told in any order is judged at the end: a consumer may be given a record before its producer hears of
+//! it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -119,7 +120,8 @@ impl Checker {
         self.partitions.get(&partition).map_or(0, |history| history.known_end)
     }
 
-    /// The furthest that a group has committed: nobody who asks from now on may be told less. For groups that never go back.
+    /// The furthest that a group has committed: nobody who asks from now on may be told less. For groups that never go
+    /// back.
     pub fn known_commit(&self, group: u32, partition: Partition) -> Option<i64> {
         self.commits.get(&(group, partition)).copied()
     }

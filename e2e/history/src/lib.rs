@@ -1,8 +1,8 @@
 //! What clients saw, in; what is wrong with it, out.
 //!
-//! A test gives every record an [`Id`] of its own, tells the [`Checker`] each [`Operation`] as its clients saw it, at last reads every
-//! partition from start to end, and asks for the [`Report`]. Nothing here knows the product: the simulation, real processes and a real
-//! cluster are judged alike, and so is Apache Kafka.
+//! A test gives every record an [`Id`] of its own, tells the [`Checker`] each [`Operation`] as its clients saw it, at
+//! last reads every partition from start to end, and asks for the [`Report`]. Nothing here knows the product: the
+//! simulation, real processes and a real cluster are judged alike, and so is Apache Kafka.
 //!
 //! ```
 //! use ottla_history::{Checker, Id, Operation, Outcome, Partition};

@@ -1,8 +1,8 @@
 //! The Kubernetes cluster that the tests of one program share, with the charts installed.
 //!
-//! A cluster that is given stays as it was but for the charts; its nodes have the images `ottla` and `localhost/clients:1`
-//! already. Without one, `e2e/cluster/cluster` makes one on this machine, which ends with the test program; one that was
-//! brought up by hand is used and left.
+//! A cluster that is given stays as it was but for the charts; its nodes have the images `ottla` and
+//! `localhost/clients:1` already. Without one, `e2e/cluster/cluster` makes one on this machine, which ends with the
+//! test program; one that was brought up by hand is used and left.
 
 use anyhow::{Context, Result, ensure};
 use std::ops::Deref;
@@ -151,7 +151,8 @@ impl Bed {
         &self.kubeconfig
     }
 
-    /// A program that finds the cluster in its environment. The cache has a kubectl and a helm of the cluster's version.
+    /// A program that finds the cluster in its environment. The cache has a kubectl and a helm of the cluster's
+    /// version.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(need::program(program).unwrap_or_else(|| program.into()));
         command.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());

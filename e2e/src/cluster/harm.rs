@@ -1,4 +1,5 @@
-//! What can happen to a broker on Kubernetes. Processes and nodes can be harmed where the cluster is the one on this machine.
+//! What can happen to a broker on Kubernetes. Processes and nodes can be harmed where the cluster is the one on this
+//! machine.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};

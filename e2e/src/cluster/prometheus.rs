@@ -1,6 +1,7 @@
 //! A real Prometheus on this machine that finds its targets as the chart's PodMonitors say and loads the chart's rules.
 //!
-//! Debian's is built without discovery in Kubernetes: the pods come from a file, with the labels that discovery gives them.
+//! Debian's is built without discovery in Kubernetes: the pods come from a file, with the labels that discovery gives
+//! them.
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! The same with Kafka's Java clients: `java/Witness.java`, a producer and a consumer in one JVM, tells a line for each event.
+//! The same with Kafka's Java clients: `java/Witness.java`, a producer and a consumer in one JVM, tells a line for each
+//! event.
 
 use anyhow::{Context, Result, ensure};
 use ottla_history::{Id, Operation, Partition};

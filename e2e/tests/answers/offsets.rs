@@ -12,8 +12,8 @@ use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m47_offset_delete::{OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use ottla_wire::{ErrorCode, Uuid};
 
-/// Waits until these groups have coordinators that have loaded them, each from its own partition of the offsets topic: the
-/// first question makes that topic.
+/// Waits until these groups have coordinators that have loaded them, each from its own partition of the offsets topic:
+/// the first question makes that topic.
 pub fn coordinated(broker: &mut Conversation<'_>, groups: &[&str]) -> Result<()> {
     for group in groups {
         until(LIMIT, "the coordinator", || {

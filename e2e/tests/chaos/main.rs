@@ -1,7 +1,8 @@
 //! Three real brokers under load, and what happens to them: killed, frozen, restarted, drained, robbed of their disks.
 //!
-//! Each story ends the same way: everything runs again, every record is read, and the history checker judges what producers and
-//! consumers saw. `OTTLA_CHAOS_SEED` plays a story's choices again, `OTTLA_CHAOS_SECONDS` makes it longer. Stories run one at a time.
+//! Each story ends the same way: everything runs again, every record is read, and the history checker judges what
+//! producers and consumers saw. `OTTLA_CHAOS_SEED` plays a story's choices again, `OTTLA_CHAOS_SECONDS` makes it
+//! longer. Stories run one at a time.
 
 mod bed;
 
@@ -16,7 +17,8 @@ use rustix::process::Signal;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How long a broker stands still: as long as a follower may lag (`replica.lag.time.max.ms`), by which it could have lost everybody.
+/// How long a broker stands still: as long as a follower may lag (`replica.lag.time.max.ms`), by which it could have
+/// lost everybody.
 const FROZEN: Duration = Duration::from_secs(30);
 
 #[test]

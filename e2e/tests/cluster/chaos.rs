@@ -1,6 +1,6 @@
-//! Three brokers, three replicas of everything, clients on librdkafka and in Java, and what happens to pods; in [`crate::x_chaos`] to nodes,
-//! the API server and the definitions. Each story ends when all replicas are in sync again; then every record is read, and the history
-//! checker judges.
+//! Three brokers, three replicas of everything, clients on librdkafka and in Java, and what happens to pods; in
+//! [`crate::x_chaos`] to nodes, the API server and the definitions. Each story ends when all replicas are in sync
+//! again; then every record is read, and the history checker judges.
 
 use anyhow::Result;
 use ottla_e2e::cluster::bed::Bed;

@@ -1,4 +1,5 @@
-//! Real input through stock clients: 336,776 departures from New York in 2013, from inside the cluster and from outside.
+//! Real input through stock clients: 336,776 departures from New York in 2013, from inside the cluster and from
+//! outside.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::bed::Bed;

@@ -1,5 +1,5 @@
-//! Mistakes, and what keeps them harmless: a StatefulSet that is deleted, a cluster that is paused, a wrong number that is taken back, names
-//! that are somebody else's, a broker's rights, an operator that is upgraded.
+//! Mistakes, and what keeps them harmless: a StatefulSet that is deleted, a cluster that is paused, a wrong number that
+//! is taken back, names that are somebody else's, a broker's rights, an operator that is upgraded.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE, charts};

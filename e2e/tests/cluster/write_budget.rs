@@ -51,7 +51,8 @@ fn only_leases_are_written(bed: &Bed, others: f64) -> Result<()> {
     Ok(())
 }
 
-/// Whether no broker of any cluster has renewed its Lease for longer than it would wait. One that is gone leaves its Lease.
+/// Whether no broker of any cluster has renewed its Lease for longer than it would wait. One that is gone leaves its
+/// Lease.
 fn no_broker_renews(bed: &Bed) -> Result<bool> {
     let renewals =
         || bed.kubectl("get leases --all-namespaces -l ottla.io/cluster -o jsonpath={.items[*].spec.renewTime}");

@@ -1,4 +1,5 @@
-//! Settings of single brokers, and the levels of loggers; and what the log says of clients that ask for what is not served.
+//! Settings of single brokers, and the levels of loggers; and what the log says of clients that ask for what is not
+//! served.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::raw::Connection;

@@ -1,9 +1,10 @@
 //! Server-side apply, in order, of what differs; then the removal of what is no longer built.
 //!
-//! What was applied is remembered with the version that came of it: an object that is still that version is as we want it,
-//! however the API server writes its defaults. After a takeover everything is applied once, which changes nothing.
+//! What was applied is remembered with the version that came of it: an object that is still that version is as we want
+//! it, however the API server writes its defaults. After a takeover everything is applied once, which changes nothing.
 //!
-//! Always: an object that exists and is not the cluster's is never written. It may be anybody's, with the name by chance.
+//! Always: an object that exists and is not the cluster's is never written. It may be anybody's, with the name by
+//! chance.
 
 use std::collections::BTreeMap;
 
@@ -90,8 +91,8 @@ impl Applied {
         built.iter().filter(differs).collect()
     }
 
-    /// Applies them. Nothing is written while one of the names is somebody else's; then it stops at the first that fails: what
-    /// comes later needs it.
+    /// Applies them. Nothing is written while one of the names is somebody else's; then it stops at the first that
+    /// fails: what comes later needs it.
     ///
     /// # Errors
     /// When a name is taken; when the API server refuses or can't be reached.
@@ -119,7 +120,8 @@ impl Applied {
                 value["metadata"]["uid"] = json!(uid);
                 params = params.force();
             }
-            // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is refused.
+            // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is
+            // refused.
             let written = api.patch(&object.name, &params, &Patch::Apply(&value)).await;
             let written =
                 written.map_err(|source| Failed::new("apply", object.kind.resource().kind, &object.name, source))?;
@@ -159,7 +161,8 @@ async fn owned(api: &Api<DynamicObject>, object: &Built, cluster: &str) -> Resul
     }
 }
 
-/// Whether an object is what we made for this cluster: by its labels, or, where somebody took them off, by who wrote it.
+/// Whether an object is what we made for this cluster: by its labels, or, where somebody took them off, by who wrote
+/// it.
 fn is_ours(metadata: &ObjectMeta, cluster: &str) -> bool {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let written_by_us =

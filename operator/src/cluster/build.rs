@@ -1,8 +1,8 @@
 //! Every object of a cluster, from its spec: pure functions of values, one file per Kubernetes resource.
 //!
 //! Always: what is built bears the cluster's label and ours, so that an object which is no longer built is found and
-//! removed; nothing here owns, or is owned by, a volume or the KafkaCluster: definitions that are deleted by mistake must not
-//! take the brokers along.
+//! removed; nothing here owns, or is owned by, a volume or the KafkaCluster: definitions that are deleted by mistake
+//! must not take the brokers along.
 
 use std::collections::BTreeMap;
 
@@ -104,8 +104,8 @@ impl Built {
     }
 }
 
-/// Every object of the cluster, in the order in which they are applied. `claim_size`: how large the volumes are that the
-/// StatefulSet asks for, if it exists.
+/// Every object of the cluster, in the order in which they are applied. `claim_size`: how large the volumes are that
+/// the StatefulSet asks for, if it exists.
 pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built> {
     let rights_name = names::brokers(&cluster.name);
     let service = |service: Service| {

@@ -1,9 +1,9 @@
-//! Brokers' claims: made by the StatefulSet, made larger by us where the spec has grown, and marked with the cluster's id,
-//! so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never removed by
-//! us: with a cluster that takes them along they go with its StatefulSet.
+//! Brokers' claims: made by the StatefulSet, made larger by us where the spec has grown, and marked with the cluster's
+//! id, so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never
+//! removed by us: with a cluster that takes them along they go with its StatefulSet.
 //!
-//! Always: while the cluster lives no StatefulSet owns a claim: it would take the volume along when somebody deletes it. A volume that
-//! can't be made larger keeps nothing else from being done.
+//! Always: while the cluster lives no StatefulSet owns a claim: it would take the volume along when somebody deletes
+//! it. A volume that can't be made larger keeps nothing else from being done.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ use crate::plan::platform::Obstacle;
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
 
-/// The id of the Kafka cluster whose data is on the volumes, if they tell. Those that are being deleted are nobody's any more.
+/// The id of the Kafka cluster whose data is on the volumes, if they tell. Those that are being deleted are nobody's
+/// any more.
 pub fn cluster_id(read: &Read) -> Option<String> {
     let mut staying = read.claims.values().filter(|claim| claim.metadata.deletion_timestamp.is_none());
     staying.find_map(|claim| marked_with(claim)).map(str::to_owned)
@@ -103,8 +104,8 @@ fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     of_brokers(&cluster.name, read).filter_map(change).collect()
 }
 
-/// The claims that are to ask for another size: its name, that size, and what it asks for. More than before; or less, where it asked
-/// for more than its volume got and the spec has been corrected.
+/// The claims that are to ask for another size: its name, that size, and what it asks for. More than before; or less,
+/// where it asked for more than its volume got and the spec has been corrected.
 fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String)> {
     let wanted = &cluster.storage.size;
     let change = |broker: BrokerId| {
@@ -126,9 +127,9 @@ pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
     sized.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, size)| size.to_owned())
 }
 
-/// Takes claims that are to stay out of the StatefulSet's hands, or puts those into them that are to go with it. Its controller does
-/// so when it comes to it, and never for brokers that were scaled away before the policy changed; until then they would go, or stay,
-/// against the policy.
+/// Takes claims that are to stay out of the StatefulSet's hands, or puts those into them that are to go with it. Its
+/// controller does so when it comes to it, and never for brokers that were scaled away before the policy changed; until
+/// then they would go, or stay, against the policy.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.

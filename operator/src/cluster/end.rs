@@ -1,10 +1,10 @@
-//! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake take
-//! every KafkaCluster with them, and must not take the brokers.
+//! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake
+//! take every KafkaCluster with them, and must not take the brokers.
 //!
-//! Volumes go or stay as `deletionPolicy` says. The StatefulSet is told so in the last step and not before: who deletes the set of a living
-//! cluster must not delete volumes. With them go or stay the assignments, which say what is
-//! on them, and the brokers' Leases. A cluster whose volumes go is there until they are gone: one of its name that came earlier would
-//! find them and take them for its own.
+//! Volumes go or stay as `deletionPolicy` says. The StatefulSet is told so in the last step and not before: who deletes
+//! the set of a living cluster must not delete volumes. With them go or stay the assignments, which say what is on
+//! them, and the brokers' Leases. A cluster whose volumes go is there until they are gone: one of its name that came
+//! earlier would find them and take them for its own.
 
 use std::fmt::Debug;
 
@@ -102,8 +102,8 @@ fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
     Obstacle::new("VolumesLeft", message)
 }
 
-/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it. Its brokers
-/// have stopped by then.
+/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it.
+/// Its brokers have stopped by then.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -131,8 +131,8 @@ where
     Ok(())
 }
 
-/// Tells the StatefulSet whether volumes go with it. Says whether its controller has taken note: one that still goes by what was said
-/// before would take back what [`claims::follow`] does.
+/// Tells the StatefulSet whether volumes go with it. Says whether its controller has taken note: one that still goes by
+/// what was said before would take back what [`claims::follow`] does.
 async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<bool, Failed> {
     let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> =
         Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
@@ -155,8 +155,8 @@ async fn definition_is_ending(shared: &Shared, object: &KafkaCluster) -> Result<
     Ok(read.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
 }
 
-/// Under compare-and-swap: a merge patch replaces the whole list. Coordination writes the status of the same object, so a
-/// few tries may be needed.
+/// Under compare-and-swap: a merge patch replaces the whole list. Coordination writes the status of the same object, so
+/// a few tries may be needed.
 async fn change_finalizers(
     shared: &Shared,
     object: &KafkaCluster,

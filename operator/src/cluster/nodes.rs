@@ -1,7 +1,7 @@
 //! The nodes, watched once for all clusters and namespaces: of each its name, its labels and its addresses.
 //!
-//! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: what says nothing new of what is kept is
-//! told to nobody, and the rest to those that have a pod there.
+//! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: what says nothing
+//! new of what is kept is told to nobody, and the rest to those that have a pod there.
 
 use std::collections::{BTreeMap, HashMap};
 

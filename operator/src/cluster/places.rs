@@ -80,7 +80,8 @@ fn balancer(service: &Service) -> Option<String> {
     ingress.hostname.clone().or_else(|| ingress.ip.clone())
 }
 
-/// What to give clients as `bootstrap.servers`: inside, the Service of all brokers that are ready; outside, every broker.
+/// What to give clients as `bootstrap.servers`: inside, the Service of all brokers that are ready; outside, every
+/// broker.
 pub fn listeners(cluster: &ValidatedCluster, places: &BTreeMap<BrokerId, Place>) -> Vec<ListenerStatus> {
     let listener = |listener: &Listener| {
         let bootstrap_servers = match listener.type_ {

@@ -95,8 +95,8 @@ fn belongs(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
 }
 
 impl Read {
-    /// What brokers run where their spec names no image: what they have run so far, whatever image the operator has itself since it was
-    /// upgraded. By the status, or, of a cluster of an earlier operator, by the StatefulSet.
+    /// What brokers run where their spec names no image: what they have run so far, whatever image the operator has
+    /// itself since it was upgraded. By the status, or, of a cluster of an earlier operator, by the StatefulSet.
     pub fn image(&self) -> Option<&str> {
         let status = self.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.image.as_deref());
         let template = || {
@@ -106,7 +106,8 @@ impl Read {
         status.or_else(template)
     }
 
-    /// Whether the StatefulSet's controller has taken note of its newest spec: until then its status is about an earlier one.
+    /// Whether the StatefulSet's controller has taken note of its newest spec: until then its status is about an
+    /// earlier one.
     pub fn is_observed(&self) -> bool {
         let observed = |set: &StatefulSet| set.status.as_ref()?.observed_generation;
         self.stateful_set.as_ref().is_some_and(|set| observed(set) >= set.metadata.generation)

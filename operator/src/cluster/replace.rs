@@ -1,5 +1,6 @@
-//! Pods of an earlier spec in which nothing runs: the image could not be had, no node fits, the container crashes. Nobody misses
-//! them, and the StatefulSet would keep them for ever, so they are deleted for it to make them anew. Pods that run are left.
+//! Pods of an earlier spec in which nothing runs: the image could not be had, no node fits, the container crashes.
+//! Nobody misses them, and the StatefulSet would keep them for ever, so they are deleted for it to make them anew. Pods
+//! that run are left.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;

@@ -1,5 +1,5 @@
-//! What a cluster waits for, in words for the person who looks at it: pods that are missing, can't be scheduled, can't pull
-//! their image, crash, or run with what the spec said before. Pure.
+//! What a cluster waits for, in words for the person who looks at it: pods that are missing, can't be scheduled, can't
+//! pull their image, crash, or run with what the spec said before. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use ottla_crds::names;

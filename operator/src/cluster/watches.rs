@@ -1,5 +1,5 @@
-//! What the API server shows of all clusters of one namespace, or of all namespaces: one watch per kind. Objects of which
-//! only the version counts are watched without their content.
+//! What the API server shows of all clusters of one namespace, or of all namespaces: one watch per kind. Objects of
+//! which only the version counts are watched without their content.
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -37,8 +37,8 @@ impl Writer {
         }
     }
 
-    /// Carries out one step. May be dropped half-way: what is missing is planned again. `ending` keeps what the steps of one
-    /// plan need to know of the definition of topics.
+    /// Carries out one step. May be dropped half-way: what is missing is planned again. `ending` keeps what the steps
+    /// of one plan need to know of the definition of topics.
     ///
     /// # Errors
     /// When the API server refuses or can't be reached.
@@ -103,8 +103,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the topic that `planned` would begin stands already, under another id. A consistent read: what was lost and is put back
-    /// must not be placed anew because one watch came back before the other.
+    /// Whether the topic that `planned` would begin stands already, under another id. A consistent read: what was lost
+    /// and is put back must not be placed anew because one watch came back before the other.
     async fn stands_under_another_id(&self, planned: &KafkaAssignment) -> Result<bool, kube::Error> {
         let KafkaAssignmentSpec { topic_name, topic_id, cluster_ref, .. } = &planned.spec;
         let (cluster, topic) = (&cluster_ref.name, names::topic_label(topic_name));
@@ -116,8 +116,8 @@ impl Writer {
         Ok(!ids.is_empty() && !ids.contains(topic_id))
     }
 
-    /// Whether this assignment exists and bears no tombstone. A consistent read: the watches of topics and of assignments
-    /// don't wait for each other.
+    /// Whether this assignment exists and bears no tombstone. A consistent read: the watches of topics and of
+    /// assignments don't wait for each other.
     async fn stands(&self, assignment: Option<&str>) -> Result<bool, kube::Error> {
         let Some(name) = assignment else { return Ok(false) };
         Ok(self.assignments.get_opt(name).await?.is_some_and(|object| !object.spec.deleted))
@@ -131,8 +131,8 @@ impl Writer {
         self.set_finalizers(topic, others).await
     }
 
-    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read after the plan
-    /// that saw them go: a watch could tell too late.
+    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read after the
+    /// plan that saw them go: a watch could tell too late.
     async fn definition_is_ending(&self) -> Result<bool, kube::Error> {
         let definition = self.definitions.get_metadata_opt(KafkaTopic::crd_name()).await?;
         Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))

@@ -1,7 +1,8 @@
 //! Brokers that are not there and may come, by this operator's own clock: not for ever.
 //!
-//! Those of a new cluster that have never been there: its first topics wait for them, else all would be placed on whichever comes up
-//! first. And those that have gone: what only they have is not to be given up seconds after they were restarted.
+//! Those of a new cluster that have never been there: its first topics wait for them, else all would be placed on
+//! whichever comes up first. And those that have gone: what only they have is not to be given up seconds after they
+//! were restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_crds::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
-use ottla_crds::lease::{BrokerSession, Sight, Sighting, Sightings};
 use ottla_crds::{KafkaCluster, names};
 use ottla_rules::assignment::{BrokerId, LiveBroker};
 
@@ -43,7 +42,8 @@ pub fn unheard<'a>(
     ids.filter_map(|id| Some(BrokerId(id.parse().ok()?)))
 }
 
-/// The topics of which a broker holds partitions that no assignment tells of, by what brokers say on their Leases, dead or alive.
+/// The topics of which a broker holds partitions that no assignment tells of, by what brokers say on their Leases, dead
+/// or alive.
 pub fn missing(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
     let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
     brokers.flat_map(|(_, sighting)| listed(sighting, names::MISSING_ANNOTATION)).map(str::to_owned).collect()
@@ -101,9 +101,9 @@ impl Observation<'_> {
         brokers
     }
 
-    /// Why no entry is to be written now: the API server may have been set back, and a broker that is there may know newer entries. Of
-    /// those only who is taken for dead is not waited for, so that a fail-over waits for nobody: everybody else has renewed within two
-    /// seconds of whatever began the watch anew.
+    /// Why no entry is to be written now: the API server may have been set back, and a broker that is there may know
+    /// newer entries. Of those only who is taken for dead is not waited for, so that a fail-over waits for nobody:
+    /// everybody else has renewed within two seconds of whatever began the watch anew.
     pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
         let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
         let there = || self.by_id().filter(|(id, _)| is_there(id));
@@ -135,7 +135,8 @@ impl Observation<'_> {
         }
     }
 
-    /// Where to ask those that have a Lease: at their pod's address, or else where clients of the listener between brokers go.
+    /// Where to ask those that have a Lease: at their pod's address, or else where clients of the listener between
+    /// brokers go.
     pub fn targets(&self, cluster: Option<&KafkaCluster>) -> BTreeMap<BrokerId, Target> {
         let Some(cluster) = cluster else { return BTreeMap::new() };
         let Some(listener) = cluster.spec.inter_broker_listener() else { return BTreeMap::new() };

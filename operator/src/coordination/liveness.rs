@@ -3,10 +3,11 @@
 //! - [`pings`]: one connection to each broker
 //! - [`pods`]: what the API shows of their pods
 //!
-//! All of it is about liveness only: a wrong guess costs a change of leader, never data. The Lease alone takes six seconds;
-//! other evidence is faster, and none of it moves anybody on a cut between operator and broker alone: whoever is silent to the
-//! operator must be so to a follower too, or be late with its Lease. Leaders return to a broker that was given up wrongly only once
-//! it has been there for a while: so one that stalls now and then is moved off once, not each time.
+//! All of it is about liveness only: a wrong guess costs a change of leader, never data. The Lease alone takes six
+//! seconds; other evidence is faster, and none of it moves anybody on a cut between operator and broker alone: whoever
+//! is silent to the operator must be so to a follower too, or be late with its Lease. Leaders return to a broker that
+//! was given up wrongly only once it has been there for a while: so one that stalls now and then is moved off once, not
+//! each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,9 +62,10 @@ pub enum Pod {
 
 /// The brokers that are alive.
 ///
-/// A broker that has just been sighted counts as alive: waiting for its first renewal would cost each topic of a new cluster two
-/// seconds. If half of the brokers or more look dead at once the observer suspects itself: it may be cut off, or too slow. Then a
-/// Lease that expired is not enough while its holder is not known to be silent, nor is silence before the Lease has expired.
+/// A broker that has just been sighted counts as alive: waiting for its first renewal would cost each topic of a new
+/// cluster two seconds. If half of the brokers or more look dead at once the observer suspects itself: it may be cut
+/// off, or too slow. Then a Lease that expired is not enough while its holder is not known to be silent, nor is silence
+/// before the Lease has expired.
 pub fn alive(brokers: &BTreeMap<BrokerId, Evidence>) -> BTreeSet<BrokerId> {
     let dead = brokers.values().filter(|evidence| judge(evidence) != Judgement::Alive).count();
     let suspicious = 2 * dead >= brokers.len();
@@ -98,8 +100,8 @@ fn judge(evidence: &Evidence) -> Judgement {
     }
 }
 
-/// Brokers that a follower has missed while they were silent to the operator. They stay so until they answer the operator: their
-/// followers soon follow somebody else, and say nothing of them any more.
+/// Brokers that a follower has missed while they were silent to the operator. They stay so until they answer the
+/// operator: their followers soon follow somebody else, and say nothing of them any more.
 #[derive(Debug, Default)]
 pub struct Missed(BTreeSet<BrokerId>);
 

@@ -1,4 +1,5 @@
-//! Which planned steps to take now: not those whose outcome the watch has yet to show, nor those that failed a moment ago.
+//! Which planned steps to take now: not those whose outcome the watch has yet to show, nor those that failed a moment
+//! ago.
 //!
 //! Always: one step per object at a time; an object that keeps failing is tried ever more rarely and holds up no other.
 

@@ -31,7 +31,8 @@ pub struct Shown {
     pub topics: Store<KafkaTopic>,
     /// Its assignments.
     pub assignments: Store<KafkaAssignment>,
-    /// Told with everything that is shown: whether every watch has shown the whole of its kind, so that absence means something.
+    /// Told with everything that is shown: whether every watch has shown the whole of its kind, so that absence means
+    /// something.
     pub complete: watch::Receiver<bool>,
 }
 

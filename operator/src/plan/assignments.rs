@@ -83,8 +83,8 @@ impl Recovered {
     }
 }
 
-/// Removes the tombstones of topics whose replicas are all gone. A topic's objects go together: while one of them names a
-/// replica, the others tell it how many partitions there were.
+/// Removes the tombstones of topics whose replicas are all gone. A topic's objects go together: while one of them names
+/// a replica, the others tell it how many partitions there were.
 pub fn emptied_graves(world: &World) -> Vec<Step> {
     let mut topics: BTreeMap<Uuid, Vec<_>> = BTreeMap::new();
     for assignment in &world.assignments {

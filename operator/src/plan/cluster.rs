@@ -64,8 +64,8 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     Some(Step::ClusterStatus(Box::new(cluster), news))
 }
 
-/// The generation of the spec that the status is about. On Kubernetes it is the one whose objects were made, so that whoever waits for
-/// a change to be Ready does not see what was true before it.
+/// The generation of the spec that the status is about. On Kubernetes it is the one whose objects were made, so that
+/// whoever waits for a change to be Ready does not see what was true before it.
 fn generation(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Option<i64> {
     match world.platform.as_deref() {
         None => cluster.metadata.generation,
@@ -73,14 +73,15 @@ fn generation(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus
     }
 }
 
-/// Kafka writes a uuid in 22 characters of base64, and never draws one that begins with a dash: it would look like an option.
+/// Kafka writes a uuid in 22 characters of base64, and never draws one that begins with a dash: it would look like an
+/// option.
 fn cluster_id(fresh: Uuid) -> String {
     let id = URL_SAFE_NO_PAD.encode(fresh.as_bytes());
     if id.starts_with('-') { id.replacen('-', "A", 1) } else { id }
 }
 
-/// Every broker that the spec asks for, and every other that is there or has something: a Lease that nobody holds any more is
-/// no broker.
+/// Every broker that the spec asks for, and every other that is there or has something: a Lease that nobody holds any
+/// more is no broker.
 fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Vec<BrokerStatus> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
@@ -179,8 +180,8 @@ fn verdicts(
     verdicts
 }
 
-/// Settings that say on how many brokers topics are kept, the topic that each is for (none: every one that does not say it itself),
-/// and what does not work while it can't be created.
+/// Settings that say on how many brokers topics are kept, the topic that each is for (none: every one that does not say
+/// it itself), and what does not work while it can't be created.
 const REPLICATION_FACTORS: [(&str, Option<&str>, &str); 4] = [
     ("offsets.topic.replication.factor", Some("__consumer_offsets"), "consumer groups do not work"),
     ("transaction.state.log.replication.factor", Some("__transaction_state"), "transactions do not work"),
@@ -188,8 +189,8 @@ const REPLICATION_FACTORS: [(&str, Option<&str>, &str); 4] = [
     ("default.replication.factor", None, "topics without a replication factor of their own are not created"),
 ];
 
-/// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic are told nothing
-/// but to ask again.
+/// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic are
+/// told nothing but to ask again.
 fn replicable(world: &World, cluster: &KafkaCluster) -> Verdict {
     let (config, brokers) = (cluster.spec.broker_config(), cluster.spec.brokers.replicas);
     let stands =

@@ -10,8 +10,8 @@ use ottla_rules::assignment::BrokerId;
 pub struct Platform {
     /// The uid of the KafkaCluster that this is about: another of the same name may have come since.
     pub of: Option<String>,
-    /// The generation of the spec that was examined last: its objects were applied and Kubernetes has taken note of them, or `obstacle`
-    /// says why not. None: of no spec yet by this operator.
+    /// The generation of the spec that was examined last: its objects were applied and Kubernetes has taken note of
+    /// them, or `obstacle` says why not. None: of no spec yet by this operator.
     pub generation: Option<i64>,
     /// What brokers' pods are made to run, once they are made.
     pub image: Option<String>,

@@ -28,8 +28,8 @@ pub struct Health {
     pub under_replicated: usize,
 }
 
-/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet. `returning` are those
-/// that have gone not long ago.
+/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet.
+/// `returning` are those that have gone not long ago.
 pub fn health(
     topic: &KafkaTopic,
     cluster_id: Option<&str>,
@@ -120,8 +120,8 @@ fn refused(given: &[RecoveryOrder], entries: &[Assignment], live: &Live) -> Vec<
     shortened(entries.iter().filter(|entry| entry.leader.is_none()).filter_map(refused).collect())
 }
 
-/// The command with which an administrator gives up what only those have that are waited for; none while they may be on their way
-/// back: it would be pasted.
+/// The command with which an administrator gives up what only those have that are waited for; none while they may be on
+/// their way back: it would be pasted.
 fn way_out(
     topic: &KafkaTopic,
     cluster_id: &str,

@@ -1,5 +1,5 @@
-//! What topics' settings come to for a plan, worked out once for each config that differs: of thousands of topics most say
-//! the same.
+//! What topics' settings come to for a plan, worked out once for each config that differs: of thousands of topics most
+//! say the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -78,8 +78,8 @@ pub fn let_go(world: &World) -> Vec<Step> {
     ending.map(release).collect()
 }
 
-/// Of several objects for one topic the one with the least speaks for it. Whoever has the topic keeps it: of two objects made
-/// within one second the order of uids means nothing.
+/// Of several objects for one topic the one with the least speaks for it. Whoever has the topic keeps it: of two
+/// objects made within one second the order of uids means nothing.
 pub fn claim(topic: &KafkaTopic) -> impl Ord + use<> {
     (!has_topic(topic), !is_owned(topic), topic.creation_timestamp(), topic.uid())
 }
@@ -267,7 +267,8 @@ impl<'a> Plan<'a> {
         self.status()?.preferred_election.as_deref()
     }
 
-    /// What was said of the topic. What was said of one in an earlier cluster of this name, whose records went with it, is of none.
+    /// What was said of the topic. What was said of one in an earlier cluster of this name, whose records went with it,
+    /// is of none.
     fn status(&self) -> Option<&KafkaTopicStatus> {
         let of_another = |status: &KafkaTopicStatus| {
             let ids = status.cluster_id.as_ref().zip(self.cluster_id());
@@ -280,8 +281,8 @@ impl<'a> Plan<'a> {
         self.cluster.status.as_ref()?.cluster_id.as_ref()
     }
 
-    /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as the
-    /// cluster's defaults say.
+    /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as
+    /// the cluster's defaults say.
     fn replication_factor(&self) -> usize {
         let others = self.entries.values().next().map(|entry| entry.replication_factor());
         let default = || usize::try_from(self.settings.default_replication_factor).unwrap_or(1);
@@ -331,8 +332,8 @@ impl<'a> Plan<'a> {
         Ok(added.into_iter().map(step).collect())
     }
 
-    /// The missing partitions that the spec places. One that can't begin where it should keeps all of them waiting: what is
-    /// placed elsewhere would have to be moved back.
+    /// The missing partitions that the spec places. One that can't begin where it should keeps all of them waiting:
+    /// what is placed elsewhere would have to be moved back.
     fn placed_by_hand(&self, missing: &[i32]) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
         let mut placed = BTreeMap::new();
         for Placement { partition, replicas } in &self.topic.spec.placement {
@@ -454,8 +455,8 @@ fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Op
     status_step(topic, status)
 }
 
-/// Writes the status where it says something new; tells people when the reason to be ready or not has changed. That a new
-/// topic becomes ready is no news: whoever made it waits for the condition.
+/// Writes the status where it says something new; tells people when the reason to be ready or not has changed. That a
+/// new topic becomes ready is no news: whoever made it waits for the condition.
 fn status_step(topic: &Arc<KafkaTopic>, status: KafkaTopicStatus) -> Option<Step> {
     if topic.status.as_ref() == Some(&status) {
         return None;

@@ -1,4 +1,5 @@
-//! A small world for stories: the embedded API, operators that can be stopped after any write, brokers that are only Leases.
+//! A small world for stories: the embedded API, operators that can be stopped after any write, brokers that are only
+//! Leases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

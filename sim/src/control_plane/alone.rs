@@ -133,8 +133,8 @@ impl World {
         Ok(())
     }
 
-    /// All that have a partition go down hard, and one of them stays away: the others have nothing, but go on when they are told to,
-    /// with the very words that are offered.
+    /// All that have a partition go down hard, and one of them stays away: the others have nothing, but go on when they
+    /// are told to, with the very words that are offered.
     pub(super) fn recover_by_order(&mut self) -> Result<()> {
         self.heal()?;
         let view = self.look()?;

@@ -1,5 +1,6 @@
-//! A broker as far as the control plane sees it: the real window on Kubernetes, a port that answers pings, and in the place of its
-//! replicas somebody who believes that every follower that runs has everything, and who has files without content.
+//! A broker as far as the control plane sees it: the real window on Kubernetes, a port that answers pings, and in the
+//! place of its replicas somebody who believes that every follower that runs has everything, and who has files without
+//! content.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

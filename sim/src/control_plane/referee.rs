@@ -73,8 +73,8 @@ impl Referee {
         Some(entries.map(|(topic, entry)| ((topic, entry.partition), entry.clone())).collect())
     }
 
-    /// The API server was restored from a backup: versions begin there again. What it or a broker still knows must stay true; what nobody
-    /// knows is lost with the backup.
+    /// The API server was restored from a backup: versions begin there again. What it or a broker still knows must stay
+    /// true; what nobody knows is lost with the backup.
     pub fn set_back(&mut self, to: &[KafkaAssignment], known: &[BTreeMap<Partition, Assignment>]) {
         for (name, (version, object)) in &mut self.objects {
             *version = 0;

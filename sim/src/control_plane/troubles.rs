@@ -184,7 +184,8 @@ impl World {
         Ok(())
     }
 
-    /// One object or all are deleted by mistake, as with their definition. Nothing is placed anew, and they are put back as they were.
+    /// One object or all are deleted by mistake, as with their definition. Nothing is placed anew, and they are put
+    /// back as they were.
     fn lose_objects(&mut self) -> Result<()> {
         self.count(Fault::ObjectsDeleted);
         let lost = self.take_objects()?;
@@ -224,8 +225,9 @@ impl World {
         Ok(())
     }
 
-    /// The API server is restored from a backup, with brokers and operators up or down. What was elected and moved since is put back by
-    /// those who know it. Of these one is always up, or all go and come together: who alone knows more and is away is not waited for.
+    /// The API server is restored from a backup, with brokers and operators up or down. What was elected and moved
+    /// since is put back by those who know it. Of these one is always up, or all go and come together: who alone knows
+    /// more and is away is not waited for.
     fn set_back(&mut self) -> Result<()> {
         self.heal()?;
         self.count(Fault::ApiSetBack);
@@ -310,7 +312,8 @@ impl World {
         Ok(())
     }
 
-    /// A topic that is not there is made; one that is there is deleted, ready or not. Its name may be another's afterwards.
+    /// A topic that is not there is made; one that is there is deleted, ready or not. Its name may be another's
+    /// afterwards.
     fn make_or_delete_a_topic(&mut self) -> Result<()> {
         let name = FLEETING[self.random.below(FLEETING.len())];
         let topics: Api<KafkaTopic> = self.objects();

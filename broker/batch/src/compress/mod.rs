@@ -1,6 +1,7 @@
 //! Kafka's codecs: what its clients and brokers write, and whatever they read.
 //!
-//! Always: a decoder hands out no more than its caller's cap, whatever its input promises; decoders and encoders work in pieces.
+//! Always: a decoder hands out no more than its caller's cap, whatever its input promises; decoders and encoders work
+//! in pieces.
 
 mod gzip;
 mod lz4;

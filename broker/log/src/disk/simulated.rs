@@ -1,8 +1,8 @@
 //! Where a simulated disk hears of changes: one for each thread, for a simulation runs in one; or one for a directory,
 //! where a test has threads.
 //!
-//! The changes are made to real files all the same. The simulation remembers what a machine would lose with its power, takes it away
-//! when that happens, and refuses what a full or broken disk refuses.
+//! The changes are made to real files all the same. The simulation remembers what a machine would lose with its power,
+//! takes it away when that happens, and refuses what a full or broken disk refuses.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,7 +1,8 @@
 //! Segments that recovery takes out of a log: put beside it, for somebody to look at.
 //!
-//! What lies behind a hole can't stay, for nobody could read on there, and what the log said of its length would be wrong. But a log that
-//! was compacted once has lawful holes, and recovery can't always tell them: so nothing that is whole goes unseen.
+//! What lies behind a hole can't stay, for nobody could read on there, and what the log said of its length would be
+//! wrong. But a log that was compacted once has lawful holes, and recovery can't always tell them: so nothing that is
+//! whole goes unseen.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,8 @@ use crate::folder;
 use crate::log::remove_segment_files;
 use crate::segment::{self, LOG};
 
-/// Takes the segments that begin at `bases` out of the log in `dir`, from the last to the first, so that a crash leaves no hole. Gives the
-/// folder in which they are now; none when they were empty.
+/// Takes the segments that begin at `bases` out of the log in `dir`, from the last to the first, so that a crash leaves
+/// no hole. Gives the folder in which they are now; none when they were empty.
 pub(super) fn put_aside(dir: &Path, bases: &[i64]) -> DiskResult<Option<PathBuf>> {
     let mut aside = None;
     for base_offset in bases.iter().rev() {

@@ -31,7 +31,8 @@ pub(super) struct Segments {
 impl Segments {
     pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
         let active = Active::create(dir, base_offset, now_ms)?;
-        // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with the next.
+        // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with
+        // the next.
         disk::sync_dir(dir)?;
         Ok(Segments {
             sealed: BTreeMap::new(),
@@ -58,7 +59,8 @@ impl Segments {
         let (mut epochs, mut last) = (Epochs::default(), None);
         for (i, &base_offset) in bases.iter().enumerate() {
             let end_offset = bases.get(i + 1).copied();
-            // A cut is not on the device before what is written behind it: what was cut off one that ends there may be back.
+            // A cut is not on the device before what is written behind it: what was cut off one that ends there may be
+            // back.
             let is_trusted = |end: &i64| *end < trusted_up_to || (*end == trusted_up_to && hint.intact);
             if let Some(end_offset) = end_offset.filter(is_trusted) {
                 let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;

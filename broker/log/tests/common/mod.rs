@@ -10,7 +10,8 @@ use ottla_batch::{BatchBuilder, BatchHeader, Codec, NewRecord, Stamped};
 use ottla_log::{Bounds, Files, Log, LogConfig, Opened, RecoveryHint};
 use tempfile::TempDir;
 
-/// Tests have no clock. Soon before Kafka wrote the files beside us, so that its records tell when producers wrote last.
+/// Tests have no clock. Soon before Kafka wrote the files beside us, so that its records tell when producers wrote
+/// last.
 pub const NOW: i64 = 1_795_200_000_000;
 
 /// A log in a folder of its own.

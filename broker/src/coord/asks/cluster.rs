@@ -37,8 +37,8 @@ impl Desk {
         }))
     }
 
-    /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again does not tell
-    /// what was taken before: this broker knows.
+    /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again
+    /// does not tell what was taken before: this broker knows.
     pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, Failed> {
         let read = self.clusters.get(&self.cluster_name).await?;
         let mut cluster = read.clone();

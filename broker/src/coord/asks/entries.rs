@@ -9,8 +9,8 @@ use super::{Desk, Failed, Known};
 use crate::ask::TopicKey;
 
 impl Desk {
-    /// Not before the tombstone is in the copy on disk: with this word the object may go, and a restart that finds it in the copy without
-    /// its tombstone, and in no list, takes it for lost and holds it for ever.
+    /// Not before the tombstone is in the copy on disk: with this word the object may go, and a restart that finds it
+    /// in the copy without its tombstone, and in no list, takes it for lost and holds it for ever.
     pub(super) async fn removed(&self, topic_id: Uuid, partition: i32) -> Result<(), Failed> {
         let image = self.images.borrow().clone();
         let Some(topic) = image.deleted.get(&topic_id) else { return Ok(()) };
@@ -68,8 +68,8 @@ impl Desk {
         if stale.is_empty() { Ok(()) } else { Err(Failed::Again) }
     }
 
-    /// Whether an entry that was read follows from what this broker knows. Of an older one an API server that was set back tells: it is put
-    /// back first. Of a fork nothing is said.
+    /// Whether an entry that was read follows from what this broker knows. Of an older one an API server that was set
+    /// back tells: it is put back first. Of a fork nothing is said.
     pub(super) fn follows_from_known(&self, topic_id: Uuid, entry: &Assignment) -> Result<bool, Failed> {
         let image = self.images.borrow().clone();
         let topic = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id));

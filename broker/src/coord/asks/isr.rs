@@ -1,7 +1,7 @@
 //! Changes of the ISR, of all partitions in one object together.
 //!
-//! While an object is being written, what else is asked of it gathers, and goes into its next write: a broker that comes back joins
-//! the ISRs of thousands of partitions, and one write each would keep the API server busy for minutes.
+//! While an object is being written, what else is asked of it gathers, and goes into its next write: a broker that
+//! comes back joins the ISRs of thousands of partitions, and one write each would keep the API server busy for minutes.
 //! Always: one write at a time to an object, and one change of each partition in it, the latest.
 
 use std::collections::BTreeMap;
@@ -31,8 +31,8 @@ struct Change {
 }
 
 impl IsrChanges {
-    /// Adds a change. Gives its object if nobody works on that yet. One that waits for the same partition is forgotten: its asker has
-    /// changed his mind.
+    /// Adds a change. Gives its object if nobody works on that yet. One that waits for the same partition is forgotten:
+    /// its asker has changed his mind.
     pub fn add(&self, topic_id: Uuid, next: Assignment, answer: Answer<Swap>) -> Option<Object> {
         let object = (topic_id, next.partition - next.partition % PARTITIONS_PER_OBJECT);
         let mut pending = self.0.lock();

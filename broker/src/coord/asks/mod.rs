@@ -6,9 +6,9 @@
 //! - [`isr`]: changes of in-sync replicas, many in one write
 //! - [`cluster`]: broker settings and producer ids
 //!
-//! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until the
-//! broker's own image shows it. An asker who has gone is not waited for, but what he asked is done; only a change of in-sync replicas
-//! ends with its asker, whose next one takes its place.
+//! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until
+//! the broker's own image shows it. An asker who has gone is not waited for, but what he asked is done; only a change
+//! of in-sync replicas ends with its asker, whose next one takes its place.
 
 use std::sync::Arc;
 use std::time::Duration;

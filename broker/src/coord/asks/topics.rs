@@ -43,7 +43,8 @@ impl Desk {
         }))
     }
 
-    /// With the defaults of this moment: what is answered and waited for is what the object says, whoever changes them meanwhile.
+    /// With the defaults of this moment: what is answered and waited for is what the object says, whoever changes them
+    /// meanwhile.
     async fn create_object(&self, wanted: &NewTopic, partitions: i32, factor: i16) -> Result<KafkaTopic, Failed> {
         let mut name = names::topic(&self.cluster_name, &wanted.name);
         let suffixed = names::topic_with_suffix(&self.cluster_name, &wanted.name);
@@ -203,7 +204,8 @@ impl Desk {
         }
     }
 
-    /// Why no object speaks for a topic: it is being deleted, which the image shows in a moment, or it was made to stay without.
+    /// Why no object speaks for a topic: it is being deleted, which the image shows in a moment, or it was made to stay
+    /// without.
     async fn without_object(&self, topic: &Topic) -> Failed {
         let mut images = self.images.clone();
         let gone = images.wait_for(|image| !image.topics.contains_key(&topic.id));

@@ -1,4 +1,5 @@
-//! Topics that clients use and that can't be created: the client asks again and again and is never told why, so the log is.
+//! Topics that clients use and that can't be created: the client asks again and again and is never told why, so the log
+//! is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics, partitions, leaders. Bootstraps every client, and makes topics on first use.
 //!
-//! Every broker accepts the controller's APIs, so every broker names itself as controller. While an election seems about to come its
-//! outcome is waited for.
+//! Every broker accepts the controller's APIs, so every broker names itself as controller. While an election seems
+//! about to come its outcome is waited for.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -124,7 +124,8 @@ fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
     }
 }
 
-/// Asks for a topic with the cluster's defaults, or with its own where brokers keep their records in it. Nobody waits: the client asks again, and a full queue asks it to.
+/// Asks for a topic with the cluster's defaults, or with its own where brokers keep their records in it. Nobody waits:
+/// the client asks again, and a full queue asks it to.
 fn ask_for(context: &Context, name: Str) {
     let topic = internal_topic(&name, &context.image).unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
     let (answer, _) = tokio::sync::oneshot::channel();
@@ -141,8 +142,8 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
     }
 }
 
-/// A partition as clients of this listener see it. In-sync members that look dead are not shown as such, as Kafka takes them out:
-/// see [`eligible_leader_replicas`].
+/// A partition as clients of this listener see it. In-sync members that look dead are not shown as such, as Kafka takes
+/// them out: see [`eligible_leader_replicas`].
 pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
     let listener = &context.peer.listener;
     let error_code = match assignment.leader {

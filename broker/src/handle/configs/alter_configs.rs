@@ -1,4 +1,5 @@
-//! AlterConfigs: replaces all settings of a resource. Superseded by IncrementalAlterConfigs, still used by some clients.
+//! AlterConfigs: replaces all settings of a resource. Superseded by IncrementalAlterConfigs, still used by some
+//! clients.
 
 use ottla_config::Op;
 use ottla_wire::m33_alter_configs::{AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse};

@@ -1,4 +1,5 @@
-//! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting there is, where its value comes from and what else it could be.
+//! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting there is, where its value comes from and what
+//! else it could be.
 
 use std::collections::{BTreeMap, BTreeSet};
 

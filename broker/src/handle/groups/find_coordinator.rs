@@ -1,7 +1,7 @@
 //! FindCoordinator (KIP-699): which broker coordinates a group.
 //!
-//! Left out: transactions, for which clients are refused once and for all; coordinators of share groups, which are not available, as in
-//! a Kafka that can't make their topic.
+//! Left out: transactions, for which clients are refused once and for all; coordinators of share groups, which are not
+//! available, as in a Kafka that can't make their topic.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,8 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// Answers from the image; the first group's question makes the topic. An election that seems about to come is waited for.
+/// Answers from the image; the first group's question makes the topic. An election that seems about to come is waited
+/// for.
 pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
     election::reply(context, request, leaders, answer)
 }

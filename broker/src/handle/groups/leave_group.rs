@@ -1,4 +1,5 @@
-//! LeaveGroup (KIP-345): members go; from version 3 on several at once, also static members that an administrator removes.
+//! LeaveGroup (KIP-345): members go; from version 3 on several at once, also static members that an administrator
+//! removes.
 
 use ottla_group::{InstanceId, LeaveRequest, Leaving};
 use ottla_wire::ErrorCode;

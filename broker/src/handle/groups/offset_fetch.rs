@@ -1,7 +1,7 @@
 //! OffsetFetch (KIP-320, KIP-709, KIP-848): how far groups have read.
 //!
-//! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed for a topic
-//! of the same name that has been deleted since is none.
+//! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed
+//! for a topic of the same name that has been deleted since is none.
 
 use ottla_group::{Shard, TopicName};
 use ottla_wire::m09_offset_fetch::{

@@ -1,6 +1,7 @@
 //! DeleteRecords (KIP-107): moves the log start of partitions forward. Files go later, as with retention.
 //!
-//! Answers when every in-sync replica has moved its own, too, or at the request's time-out: no other leader brings the records back.
+//! Answers when every in-sync replica has moved its own, too, or at the request's time-out: no other leader brings the
+//! records back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
 //!
-//! Answers at once when there is enough to send or something to tell; records that the client's limits leave out count, for waiting does
-//! not make them fit. Otherwise waits for the watermarks of the partitions asked for. A follower is told at once of a high watermark that
-//! it does not know yet (KIP-1166), so that what is committed shows everywhere, and of a log start, for which DeleteRecords waits.
+//! Answers at once when there is enough to send or something to tell; records that the client's limits leave out count,
+//! for waiting does not make them fit. Otherwise waits for the watermarks of the partitions asked for. A follower is
+//! told at once of a high watermark that it does not know yet (KIP-1166), so that what is committed shows everywhere,
+//! and of a log start, for which DeleteRecords waits.
 
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ use crate::watermark::Reached;
 /// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;
 
-/// What of an answer is copied to memory at most; the rest is sent from files. A reader that does not read may keep it for long.
+/// What of an answer is copied to memory at most; the rest is sent from files. A reader that does not read may keep it
+/// for long.
 const MAX_COPIED: usize = 256 << 10;
 
 /// What is read at most, whatever `fetch.max.bytes` says: with all that is told beside it, it must fit into a frame.
@@ -187,8 +189,8 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
         .collect()
 }
 
-/// Reads in the order of the request. The first partition that has something gives at least one batch, however large (KIP-74), unless
-/// it is copied slowly and there is no room for that.
+/// Reads in the order of the request. The first partition that has something gives at least one batch, however large
+/// (KIP-74), unless it is copied slowly and there is no room for that.
 fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> Outcome {
     let reserved = limits.slow_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
     let mut slow_room = reserved.as_ref().map(Reserved::bytes);
@@ -241,8 +243,8 @@ impl Outcome {
         self.has_enough(wanted, limits) || self.looks.is_empty() || wanted.iter().zip(&self.looks).any(is_news)
     }
 
-    /// Whether there are `min_bytes`, sent or not: as Kafka's `DelayedFetch` counts, of each partition at most what is asked of it; and
-    /// what lies in more than one segment is enough.
+    /// Whether there are `min_bytes`, sent or not: as Kafka's `DelayedFetch` counts, of each partition at most what is
+    /// asked of it; and what lies in more than one segment is enough.
     fn has_enough(&self, wanted: &[Wanted], limits: &Limits) -> bool {
         let mut available = 0;
         for (want, look) in wanted.iter().zip(&self.looks) {
@@ -258,8 +260,8 @@ impl Outcome {
         available >= limits.min_bytes
     }
 
-    /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that there is
-    /// more, and that more is committed.
+    /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that
+    /// there is more, and that more is committed.
     fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
         let mut waits = Vec::with_capacity(2 * wanted.len());
         for (want, Look { found, disturbances: [of_high_watermark, of_log_end], .. }) in wanted.iter().zip(&self.looks)
@@ -327,7 +329,8 @@ impl Outcome {
 
 fn code(error: &ReadError, version: i16) -> ErrorCode {
     match ErrorCode::from(error) {
-        // Clients of that time don't know the newer code and give up; with this one they look for the leader, and ask again.
+        // Clients of that time don't know the newer code and give up; with this one they look for the leader, and ask
+        // again.
         ErrorCode::KAFKA_STORAGE_ERROR if version < 6 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         code => code,
     }

@@ -11,8 +11,8 @@ use crate::env;
 use crate::handle::Context;
 use crate::reply::Reply;
 
-/// What is said of every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would go on asking
-/// about a coordinator that is not available, and librdkafka with any other code.
+/// What is said of every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would go
+/// on asking about a coordinator that is not available, and librdkafka with any other code.
 pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 /// The same for people, where the answer has a place for it.
 pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. A producer with \

@@ -1,7 +1,7 @@
 //! Produce (KIP-98, KIP-951): records to the partitions that this broker leads.
 //!
-//! acks=0 is not answered; acks=1 is answered after the append; acks=all after the high watermark has passed it, or the time-out.
-//! Left out: transactional batches, until the transaction coordinator exists.
+//! acks=0 is not answered; acks=1 is answered after the append; acks=all after the high watermark has passed it, or the
+//! time-out. Left out: transactional batches, until the transaction coordinator exists.
 
 use std::sync::Arc;
 

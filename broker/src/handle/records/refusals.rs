@@ -1,13 +1,13 @@
 //! What a client had sent behind a batch that was refused for a passing reason: it is refused for the same.
 //!
-//! A client has up to five batches of a partition on their way. When the first comes before its broker leads, or while too few
-//! replicas are in sync, and the second just after, the second leaves a gap. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins
-//! a new producer epoch and sends again under it whatever was not acknowledged yet, of all partitions: what had been written of
-//! it lies there twice. And a leader that does not know the producer would take the second before the first. Told what the first
-//! was told, every client sends both again, in order.
+//! A client has up to five batches of a partition on their way. When the first comes before its broker leads, or while
+//! too few replicas are in sync, and the second just after, the second leaves a gap. Told OUT_OF_ORDER_SEQUENCE_NUMBER,
+//! librdkafka begins a new producer epoch and sends again under it whatever was not acknowledged yet, of all
+//! partitions: what had been written of it lies there twice. And a leader that does not know the producer would take
+//! the second before the first. Told what the first was told, every client sends both again, in order.
 //!
-//! Of one connection: what a client had sent behind a batch came the same way. Always: no more follow than can have been under
-//! way, so that a client that gave up a batch learns of the gap.
+//! Of one connection: what a client had sent behind a batch came the same way. Always: no more follow than can have
+//! been under way, so that a client that gave up a batch learns of the gap.
 
 use std::collections::HashMap;
 
@@ -45,8 +45,8 @@ impl Refusals {
         self.by_partition.is_empty()
     }
 
-    /// What a batch must be told because one before it was; none: it is to be looked at. Forgets a refusal whose batch has come
-    /// again.
+    /// What a batch must be told because one before it was; none: it is to be looked at. Forgets a refusal whose batch
+    /// has come again.
     pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
         let refused = self.by_partition.get_mut(partition)?;
         let same_producer = refused.producer == (batch.producer_id, batch.producer_epoch);

@@ -1,5 +1,5 @@
-//! CreateDelegationToken, RenewDelegationToken, ExpireDelegationToken, DescribeDelegationToken (KIP-48): refused as by Kafka where nobody
-//! has logged in, for nobody can yet.
+//! CreateDelegationToken, RenewDelegationToken, ExpireDelegationToken, DescribeDelegationToken (KIP-48): refused as by
+//! Kafka where nobody has logged in, for nobody can yet.
 
 use ottla_wire::m38_create_delegation_token::{CreateDelegationTokenRequest, CreateDelegationTokenResponse};
 use ottla_wire::m39_renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse};

@@ -1,6 +1,7 @@
 //! AlterPartitionReassignments (KIP-455): partitions are wanted on other brokers, or no longer.
 //!
-//! A wish becomes a part of the KafkaTopic's placement: the operator moves the partition there. To cancel is to wish it back.
+//! A wish becomes a part of the KafkaTopic's placement: the operator moves the partition there. To cancel is to wish it
+//! back.
 
 use std::collections::BTreeMap;
 

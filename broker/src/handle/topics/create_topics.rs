@@ -1,4 +1,5 @@
-//! CreateTopics (KIP-4, KIP-464, KIP-525): a topic becomes a KafkaTopic object; answered when this broker's image shows it.
+//! CreateTopics (KIP-4, KIP-464, KIP-525): a topic becomes a KafkaTopic object; answered when this broker's image shows
+//! it.
 //!
 //! Every broker takes it, as every broker names itself controller.
 
@@ -20,7 +21,8 @@ use crate::reply::Reply;
 
 /// How many partitions all topics of a request may have (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
 const MAX_PARTITIONS: usize = 10_000;
-/// How many changes a request may make: one for each topic, override and partition (`QuorumController.MAX_RECORDS_PER_USER_OP`).
+/// How many changes a request may make: one for each topic, override and partition
+/// (`QuorumController.MAX_RECORDS_PER_USER_OP`).
 pub const MAX_CHANGES: usize = 10_000;
 
 /// Asks for all topics at once.
@@ -187,8 +189,8 @@ fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<Bro
     Ok(by_index.into_values().collect())
 }
 
-/// Whether a partition may be on these brokers, as many as those of its topic's other partitions where a `factor` is given
-/// (`ReplicationControlManager.validateManualPartitionAssignment`).
+/// Whether a partition may be on these brokers, as many as those of its topic's other partitions where a `factor` is
+/// given (`ReplicationControlManager.validateManualPartitionAssignment`).
 pub fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), Refused> {
     let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     if replicas.is_empty() {

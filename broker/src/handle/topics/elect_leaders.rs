@@ -1,7 +1,7 @@
 //! ElectLeaders (KIP-183, KIP-460): preferred replicas lead again, at once.
 //!
-//! Left out: an election among replicas that are not in sync. Where nobody in sync is left the longest log of all leads as soon as
-//! every last member has reported; nothing that still exists is given up.
+//! Left out: an election among replicas that are not in sync. Where nobody in sync is left the longest log of all leads
+//! as soon as every last member has reported; nothing that still exists is given up.
 
 use std::collections::BTreeMap;
 

@@ -12,8 +12,8 @@ const REPLICATION_FACTOR: usize = 3;
 /// Kafka's default for the state of transactions and of share groups.
 const STATE_MIN_IN_SYNC: i16 = 2;
 
-/// The internal topic of this name as it is to be made; `None` of any other name. A replication factor that is set is obeyed; else a
-/// cluster of one or two brokers has as many replicas as brokers.
+/// The internal topic of this name as it is to be made; `None` of any other name. A replication factor that is set is
+/// obeyed; else a cluster of one or two brokers has as many replicas as brokers.
 pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     let settings = &image.settings;
     let wanted = image.wanted_brokers.max(image.brokers.len()).clamp(1, REPLICATION_FACTOR) as i16;

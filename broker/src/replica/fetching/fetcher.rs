@@ -1,6 +1,7 @@
 //! One fetcher: a connection to one leader, and all that is followed there, one fetch after the other.
 //!
-//! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go on.
+//! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go
+//! on.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -92,8 +93,8 @@ impl Fetcher {
         }
     }
 
-    /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited for then:
-    /// what is new must not wait for what is idle.
+    /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited
+    /// for then: what is new must not wait for what is idle.
     async fn fetch(&mut self, work: &Work) -> Result<(), CallError> {
         let Some(route) = work.route.as_ref().filter(|_| !work.partitions.is_empty()) else {
             // The sender goes only with this fetcher.
@@ -144,7 +145,8 @@ impl Fetcher {
 }
 
 impl Fetcher {
-    /// Waits for the leader, or until there is something new to do: none then. Soon after `due` the leader is in doubt, and missed later.
+    /// Waits for the leader, or until there is something new to do: none then. Soon after `due` the leader is in doubt,
+    /// and missed later.
     async fn wait<T>(&mut self, work: &Work, mut due: Instant, leader: impl Future<Output = T>) -> Option<T> {
         let mut leader = pin!(leader);
         loop {
@@ -163,8 +165,8 @@ impl Fetcher {
         }
     }
 
-    /// Until when a connection may be missing without a doubt. A machine without power breaks it, or not, and is not there to take
-    /// another: as silent as one that stands still.
+    /// Until when a connection may be missing without a doubt. A machine without power breaks it, or not, and is not
+    /// there to take another: as silent as one that stands still.
     fn due_unreached(&mut self, work: &Work) -> Instant {
         *self.unreached_since.get_or_insert_with(env::now) + work.settings.replica_fetch_wait_max
     }
@@ -211,8 +213,8 @@ impl Rounds {
         Rounds { partitions, order, resting, most }
     }
 
-    /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is left; and whether
-    /// anything is left out for want of room.
+    /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is
+    /// left; and whether anything is left out for want of room.
     fn ask(&self, now: env::Instant, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
         let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
         for key in self.order.iter().filter(|key| !self.resting.holds(key, now)) {

@@ -153,8 +153,8 @@ impl Fetchers {
         self.silent.doubts.subscribe()
     }
 
-    /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be called on the
-    /// control runtime.
+    /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be
+    /// called on the control runtime.
     pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
         let mut wanted: BTreeMap<FetcherId, Work> = BTreeMap::new();
         let fetchers = image.settings.num_replica_fetchers.max(1);

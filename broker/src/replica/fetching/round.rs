@@ -64,8 +64,9 @@ pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchReque
     }
 }
 
-/// How much may be asked for of a partition that is copied slowly, and takes it from `left`, where `most` is asked for of others; none
-/// while nothing is left. Who has caught up goes on in any case: its leader must hear that, to take it into the ISR.
+/// How much may be asked for of a partition that is copied slowly, and takes it from `left`, where `most` is asked for
+/// of others; none while nothing is left. Who has caught up goes on in any case: its leader must hear that, to take it
+/// into the ISR.
 pub fn room_for(next: &NextFetch, most: i32, left: &mut usize) -> Option<usize> {
     let most = usize::try_from(most).unwrap_or(0);
     if next.is_caught_up() {

@@ -8,7 +8,8 @@ use super::connection::{CallError, Connection};
 use super::round::FETCH_VERSION;
 use crate::image::Route;
 
-/// The committed batch that begins at `offset` of a partition, whole, as the broker there has it; none when it has none such.
+/// The committed batch that begins at `offset` of a partition, whole, as the broker there has it; none when it has none
+/// such.
 ///
 /// # Errors
 /// When it can't be asked.

@@ -1,9 +1,8 @@
-//! DeleteRecords (KIP-107): taking records away at the start of a log, and waiting until no other leader brings them back.
+//! DeleteRecords (KIP-107): taking records away at the start of a log, and waiting until no other leader brings them
+//! back.
 //!
-//! Always: the low watermark grows while this broker leads; what lies below is gone from every replica that may lead next, and no
-//! restart of any of them brings it back: Kafka's brokers checkpoint a log's start up to a minute later.
-
-use ottla_log::{DiskError, LogError};
+//! Always: the low watermark grows while this broker leads; what lies below is gone from every replica that may lead
+//! next, and no restart of any of them brings it back: Kafka's brokers checkpoint a log's start up to a minute later.
 
 use super::role::Role;
 use super::{Partition, State};
@@ -31,20 +30,11 @@ pub enum DeleteError {
         /// See [`Partition::low_watermark`].
         low_watermark: i64,
     },
-    /// The disk failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-impl From<DiskError> for DeleteError {
-    fn from(error: DiskError) -> DeleteError {
-        DeleteError::Log(error.into())
-    }
 }
 
 impl Partition {
-    /// Makes everything before `offset` unreadable here (−1: everything committed), and returns that offset. Files go later. The caller
-    /// writes the checkpoints, on which the low watermark waits.
+    /// Makes everything before `offset` unreadable here (−1: everything committed), and returns that offset. Files go
+    /// later. The caller writes the checkpoints, on which the low watermark waits.
     ///
     /// # Errors
     /// See [`DeleteError`], but `TimedOut`.
@@ -58,7 +48,7 @@ impl Partition {
         if !(0..=high_watermark).contains(&offset) {
             return Err(DeleteError::OutOfRange { high_watermark });
         }
-        state.log.advance_log_start(offset)?;
+        state.log.advance_log_start(offset);
         self.advance_low_watermark(&state);
         drop(state);
         // Followers whose fetches wait here are told at once.
@@ -81,7 +71,8 @@ impl Partition {
         !state.retired && state.deleted_to() < state.log.log_start()
     }
 
-    /// Waits until every in-sync replica has deleted what is before `offset`, at most until `deadline`. Returns the low watermark.
+    /// Waits until every in-sync replica has deleted what is before `offset`, at most until `deadline`. Returns the low
+    /// watermark.
     ///
     /// # Errors
     /// `TimedOut`, or that this broker does not lead any more.

@@ -1,8 +1,9 @@
 //! A partition that copies its leader: where it goes on, and what becomes of the leader's answers.
 //!
-//! Always: what is appended follows the log's end, in the leader epoch in which it was asked for, and is of that epoch or an earlier
-//! one (KAFKA-18723); a fetch acknowledges nothing whose flush is due and has not ended; the log is cut only where its epochs part from
-//! the leader's (KIP-101, KIP-279), never back to the high watermark. Blocks on the disk: for worker threads.
+//! Always: what is appended follows the log's end, in the leader epoch in which it was asked for, and is of that epoch
+//! or an earlier one (KAFKA-18723); a fetch acknowledges nothing whose flush is due and has not ended; the log is cut
+//! only where its epochs part from the leader's (KIP-101, KIP-279), never back to the high watermark. Blocks on the
+//! disk: for worker threads.
 
 use bytes::Bytes;
 use ottla_batch::{BadBatch, BatchError, Batches, Stamped};
@@ -103,7 +104,8 @@ impl Partition {
         }
     }
 
-    /// Whether this broker is to copy the partition no faster than it is told: where its topic says so, and never where it is in sync.
+    /// Whether this broker is to copy the partition no faster than it is told: where its topic says so, and never where
+    /// it is in sync.
     pub fn follows_slowly(&self) -> bool {
         let state = self.state.lock();
         match &state.role {
@@ -114,8 +116,8 @@ impl Partition {
         }
     }
 
-    /// Where to go on, while this broker follows in this epoch; none while a flush is due and has not ended, for this acknowledges
-    /// what comes before.
+    /// Where to go on, while this broker follows in this epoch; none while a flush is due and has not ended, for this
+    /// acknowledges what comes before.
     pub fn next_fetch(&self, leader_epoch: i32) -> Option<NextFetch> {
         let state = self.following(leader_epoch)?;
         if state.log.recovery_point() < state.flush_due.min(state.log.log_end()) {
@@ -127,8 +129,8 @@ impl Partition {
         Some(NextFetch { leader_epoch, offset, last_epoch, log_start, told_high_watermark: *told })
     }
 
-    /// Appends the very bytes that the leader sent to `asked`, and takes over how far it has got. An answer that comes too late
-    /// changes nothing.
+    /// Appends the very bytes that the leader sent to `asked`, and takes over how far it has got. An answer that comes
+    /// too late changes nothing.
     ///
     /// # Errors
     /// See [`FollowError`]; what was good before the error is appended.
@@ -160,7 +162,7 @@ impl Partition {
         let committed = copied.high_watermark.min(state.log.log_end());
         self.high_watermark.advance(committed);
         let log_start = copied.log_start.min(committed);
-        state.log.advance_log_start(log_start).map_err(LogError::from)?;
+        state.log.advance_log_start(log_start);
         let unflushed = state.log.log_end() - self.durable.get();
         let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
         if must_flush {
@@ -174,8 +176,8 @@ impl Partition {
         bad.map_or(Ok(()), Err)
     }
 
-    /// Cuts the log where it parts from the leader's, which says where its `epoch` ends. The caller writes the checkpoints before
-    /// it asks again: a crash must not trust what comes after.
+    /// Cuts the log where it parts from the leader's, which says where its `epoch` ends. The caller writes the
+    /// checkpoints before it asks again: a crash must not trust what comes after.
     ///
     /// # Errors
     /// See [`FollowError`].
@@ -199,8 +201,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Removes everything and goes on at `log_start`, where the leader's log begins: Kafka's rule for a follower whose end the
-    /// leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
+    /// Removes everything and goes on at `log_start`, where the leader's log begins: Kafka's rule for a follower whose
+    /// end the leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
     ///
     /// # Errors
     /// When the disk refuses.
@@ -238,13 +240,15 @@ impl Partition {
         in_epoch.then_some(state)
     }
 
-    /// The same, if its log still ends where it did when it asked: an answer that comes too late or twice changes nothing.
+    /// The same, if its log still ends where it did when it asked: an answer that comes too late or twice changes
+    /// nothing.
     fn still_asking(&self, asked: &NextFetch) -> Option<MutexGuard<'_, State>> {
         self.following(asked.leader_epoch).filter(|state| state.log.log_end() == asked.offset)
     }
 }
 
-/// The whole batches, and what is wrong with the next one. A leader may cut the last: it comes whole with the next answer.
+/// The whole batches, and what is wrong with the next one. A leader may cut the last: it comes whole with the next
+/// answer.
 fn whole_batches(records: Bytes) -> (Vec<Stamped>, Option<BadBatch>) {
     let mut batches = Vec::new();
     for batch in Batches::new(records) {
@@ -257,8 +261,8 @@ fn whole_batches(records: Bytes) -> (Vec<Stamped>, Option<BadBatch>) {
     (batches, None)
 }
 
-/// How many of the batches may follow on what was asked for, and what is wrong with the next one; none when all may. In one log epochs
-/// never fall, and nobody but the leader of an epoch writes in it.
+/// How many of the batches may follow on what was asked for, and what is wrong with the next one; none when all may. In
+/// one log epochs never fall, and nobody but the leader of an epoch writes in it.
 fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, FollowError)> {
     let mut last = asked.last_epoch;
     for (good, header) in batches.iter().map(Stamped::header).enumerate() {

@@ -30,7 +30,8 @@ impl Partition {
         }
     }
 
-    /// Whether this broker is to send `follower` no faster than it is told: where its topic says so, and never to one that is in sync.
+    /// Whether this broker is to send `follower` no faster than it is told: where its topic says so, and never to one
+    /// that is in sync.
     pub fn leads_slowly(&self, follower: IsrMember) -> bool {
         let state = self.state.lock();
         match &state.role {
@@ -41,8 +42,8 @@ impl Partition {
         }
     }
 
-    /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows what became
-    /// of it: so it must be asked for. Writes a small file: for worker threads.
+    /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows
+    /// what became of it: so it must be asked for. Writes a small file: for worker threads.
     pub fn propose_isr(&self) -> Option<IsrChange> {
         let mut guard = self.state.lock();
         let look = self.look(&guard);
@@ -64,8 +65,8 @@ impl Partition {
         Some(IsrChange { next, expands })
     }
 
-    /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either. True where that
-    /// has just begun or ended.
+    /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either.
+    /// True where that has just begun or ended.
     pub fn give_way(&self, cut_off: bool) -> bool {
         let mut state = self.state.lock();
         let Role::Leader(leadership) = &mut state.role else { return false };

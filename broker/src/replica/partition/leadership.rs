@@ -1,7 +1,7 @@
 //! What a leader knows of its followers, and what follows from it: the high watermark, who is in sync, who should be.
 //!
-//! Values in, values out; the rules themselves are `ottla_rules::assignment`'s. Always: a change of the ISR that was asked for
-//! counts (the maximal ISR) until an image shows what became of it; no time-out takes it back.
+//! Values in, values out; the rules themselves are `ottla_rules::assignment`'s. Always: a change of the ISR that was
+//! asked for counts (the maximal ISR) until an image shows what became of it; no time-out takes it back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub struct Leadership {
     gives_way: bool,
 }
 
-/// Since when a broker leads without a break: from one leader epoch to the next while a replica leaves, for instance. Nobody else has
-/// written to the log meanwhile, and nothing of it was cut off.
+/// Since when a broker leads without a break: from one leader epoch to the next while a replica leaves, for instance.
+/// Nobody else has written to the log meanwhile, and nothing of it was cut off.
 #[derive(Clone, Copy, Debug)]
 pub struct LedSince {
     leader_epoch: i32,
@@ -235,8 +235,8 @@ impl Leadership {
         look.now.duration_since(pace.and_then(|pace| pace.caught_up).unwrap_or(self.began))
     }
 
-    /// The next change of the ISR, if one is due: members that lag behind leave, replicas that have caught up join. One at a
-    /// time; see `Assignment::shrink` and `Assignment::expand`.
+    /// The next change of the ISR, if one is due: members that lag behind leave, replicas that have caught up join. One
+    /// at a time; see `Assignment::shrink` and `Assignment::expand`.
     pub fn isr_change(&self, look: &Look) -> Option<Assignment> {
         let leader = self.as_leader(look.high_watermark);
         let shrunk = self.committed.isr.iter().find_map(|member| {
@@ -319,8 +319,9 @@ impl Leadership {
         self.gives_way
     }
 
-    /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some. Without another member of the ISR
-    /// nobody else can lead, and replicas that are still to join may be silent for long, waiting for their share of a throttle.
+    /// Whether no follower has fetched for `replica.lag.time.max.ms`, though there should be some. Without another
+    /// member of the ISR nobody else can lead, and replicas that are still to join may be silent for long, waiting for
+    /// their share of a throttle.
     fn is_deserted(&self, now: Instant) -> bool {
         let heard = self.paces.values().map(|pace| pace.fetched).max().unwrap_or(self.began);
         self.maximal.iter().any(|member| member.broker != self.me.id)

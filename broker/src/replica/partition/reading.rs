@@ -1,7 +1,7 @@
 //! Reading a partition: batches, offsets by timestamp, ends of epochs.
 //!
-//! What may wait for the disk happens outside of the partition's lock.
-//! Always: the batches of an answer are those that the log held when the reader's leader epoch was checked (KAFKA-18723).
+//! What may wait for the disk happens outside of the partition's lock. Always: the batches of an answer are those that
+//! the log held when the reader's leader epoch was checked (KAFKA-18723).
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub enum Reader {
     Consumer(Bound),
     /// A consumer that also asks followers (KIP-392).
     Roaming(Bound),
-    /// A follower, whose disk holds what `incarnation` names. It sees everything, and what it asks for acknowledges what comes
-    /// before.
+    /// A follower, whose disk holds what `incarnation` names. It sees everything, and what it asks for acknowledges
+    /// what comes before.
     Follower {
         /// Its broker.
         broker: BrokerId,
@@ -201,8 +201,8 @@ impl RecordSearch {
 }
 
 impl Partition {
-    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is larger. Copies at
-    /// most `may_copy` bytes to memory.
+    /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is
+    /// larger. Copies at most `may_copy` bytes to memory.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -282,7 +282,8 @@ impl Partition {
         bytes.inc_by(read.len() as u64);
     }
 
-    /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came to.
+    /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came
+    /// to.
     fn readable(&self, believed_epoch: i32, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {
         if let Reader::Roaming(_) = reader {
             let state = self.state.lock();
@@ -305,7 +306,8 @@ impl Partition {
         }
     }
 
-    /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is none.
+    /// Where `epoch` ended: the largest epoch not above it, and the offset after its last record. None when there is
+    /// none.
     ///
     /// # Errors
     /// When this broker does not lead the partition in the epoch that the reader believes.
@@ -337,8 +339,8 @@ impl Partition {
         Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
     }
 
-    /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it outside,
-    /// where the disk may keep us waiting. A log that is cut meanwhile follows another leader.
+    /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it
+    /// outside, where the disk may keep us waiting. A log that is cut meanwhile follows another leader.
     fn locate(&self, state: MutexGuard<'_, State>, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
         let mut window = state.log.window(bounds)?;
         drop(state);
@@ -363,8 +365,8 @@ impl Partition {
         if before.era().has_ended() { Err(NotServed::NotLeader.into()) } else { Ok(next?) }
     }
 
-    /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the network
-    /// threads. Empty at `up_to`, which may be beyond what is committed.
+    /// Reads whole batches into memory, from the one that holds the offset, at least one: for a coordinator, off the
+    /// network threads. Empty at `up_to`, which may be beyond what is committed.
     ///
     /// # Errors
     /// See [`ReadError`].

@@ -28,8 +28,8 @@ pub(super) enum Role {
 }
 
 impl Partition {
-    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored. False when
-    /// the disk has no room for what must be written first: then it has no role until it is called again.
+    /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
+    /// False when the disk has no room for what must be written first: then it has no role until it is called again.
     pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
         let mut state = self.state.lock();
         if !Arc::ptr_eq(&state.settings, settings) {
@@ -100,21 +100,22 @@ impl Partition {
 
     fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
         if assignment.leader_epoch > state.acted_on.0 {
-            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one again, not even
-            // when its process starts anew and an older copy is all that it is shown.
+            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one
+            // again, not even when its process starts anew and an older copy is all that it is shown.
             state.proposal.keep(assignment)?;
         }
         if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
     }
 
     fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
-        // The epoch is written before the first append under it: a follower that asks in between must learn that the old
-        // epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
+        // The epoch is written before the first append under it: a follower that asks in between must learn that the
+        // old epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
         state.log.start_epoch(assignment.leader_epoch)?;
         let epoch_start = state.log.log_end();
         let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
         if let Role::Leader(before) = &state.role {
-            // Whoever waits for what was appended goes on waiting: it is still there (Kafka's DelayedProduce knows no epoch).
+            // Whoever waits for what was appended goes on waiting: it is still there (Kafka's DelayedProduce knows no
+            // epoch).
             leadership.lead_on(before.led_since());
         }
         if let Some(undecided) = state.proposal.undecided(assignment) {

@@ -46,7 +46,8 @@ impl Partition {
         self.take_offline(state, error);
     }
 
-    /// Whether a full disk has left the log half cut or half written, and nothing else is wrong with it: what a restart would put right.
+    /// Whether a full disk has left the log half cut or half written, and nothing else is wrong with it: what a restart
+    /// would put right.
     pub fn is_torn(&self) -> bool {
         let state = self.state.lock();
         matches!(state.role, Role::Offline) && state.full && !state.retired
@@ -61,7 +62,8 @@ impl Partition {
 
     pub(super) fn note_room(&self, state: &mut State) {
         if std::mem::take(&mut state.full) {
-            // Not an error, but whoever read of the full disk has to read of its end, also on a laptop, which shows no less.
+            // Not an error, but whoever read of the full disk has to read of its end, also on a laptop, which shows no
+            // less.
             tracing::warn!(topic = %self.topic, partition = self.number,
                 "the disk has room again: the partition is written to");
         }

@@ -43,7 +43,8 @@ pub struct Standing {
 /// As [`Checkpoints::store`].
 pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<Arc<Partition>>) -> DiskResult<()> {
     let mut checkpoints = checkpoints.lock();
-    // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as such.
+    // Under the lock: what was seen before it may be of a log that was cut since, or is gone, and has been stored as
+    // such.
     let mut partitions = partitions();
     partitions.retain(|partition| !partition.is_retired());
     let positions: Vec<Positions> = partitions.iter().map(|partition| partition.positions()).collect();
@@ -70,9 +71,9 @@ impl Partition {
         !self.flush_asked.swap(true, Ordering::SeqCst)
     }
 
-    /// Brings everything appended so far to the device; waits for it outside of the lock. While another flush is under way that
-    /// one goes on for us. After an error the partition is offline: what is on the device is unknown, and a second fsync would
-    /// not tell.
+    /// Brings everything appended so far to the device; waits for it outside of the lock. While another flush is under
+    /// way that one goes on for us. After an error the partition is offline: what is on the device is unknown, and a
+    /// second fsync would not tell.
     pub fn flush(&self) {
         self.flush_asked.store(false, Ordering::SeqCst);
         if let Some(flush) = self.begin_flush() {
@@ -80,8 +81,8 @@ impl Partition {
         }
     }
 
-    /// Like [`Partition::flush`], and returns when that has ended, whoever runs it: what the log holds now is on the device, was cut,
-    /// or nothing more is written to it.
+    /// Like [`Partition::flush`], and returns when that has ended, whoever runs it: what the log holds now is on the
+    /// device, was cut, or nothing more is written to it.
     pub fn flush_and_wait(&self) {
         let up_to = self.log_end.get();
         loop {
@@ -235,7 +236,8 @@ impl Partition {
         }
     }
 
-    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset: how much this replica has.
+    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset: how much
+    /// this replica has.
     pub fn last_epoch_and_end(&self) -> (i32, i64) {
         self.state.lock().last_epoch_and_end()
     }

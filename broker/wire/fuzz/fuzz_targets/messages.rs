@@ -1,5 +1,5 @@
-//! `cargo +nightly fuzz run messages`: any bytes as a request, header and all. What can be read can be written, and then
-//! reads the same.
+//! `cargo +nightly fuzz run messages`: any bytes as a request, header and all. What can be read can be written, and
+//! then reads the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
 //! How old an entry is that is shown, beside the one that is known: values in, a word out.
 //!
-//! Epochs never fall, so of two entries of one history the newer has no lower epoch. Where each has something that the other lacks the
-//! API server was set back to a backup, and history went on from there: a fork, of which nobody but a person can say which half to keep.
+//! Epochs never fall, so of two entries of one history the newer has no lower epoch. Where each has something that the
+//! other lacks the API server was set back to a backup, and history went on from there: a fork, of which nobody but a
+//! person can say which half to keep.
 
 use super::{Assignment, Epochs};
 

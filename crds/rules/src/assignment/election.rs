@@ -3,12 +3,12 @@
 use super::{Assignment, BrokerId, Live, Refusal, Standing};
 
 impl Assignment {
-    /// The assignment for those who are there: void, dead and draining members leave the ISR as far as the floor allows, and
-    /// somebody valid leads, if there is anybody.
+    /// The assignment for those who are there: void, dead and draining members leave the ISR as far as the floor
+    /// allows, and somebody valid leads, if there is anybody.
     ///
-    /// Void members leave first: they hold nothing. Then dead ones, whose content may come back. A draining broker goes on
-    /// leading while nobody can take over. While nobody can lead, every member stays: the first that comes back with its content
-    /// leads, and a recovery waits for all of them.
+    /// Void members leave first: they hold nothing. Then dead ones, whose content may come back. A draining broker goes
+    /// on leading while nobody can take over. While nobody can lead, every member stays: the first that comes back with
+    /// its content leads, and a recovery waits for all of them.
     pub fn heal(&self, live: &Live, min_in_sync: usize) -> Result<Self, Refusal> {
         let mut next = self.clone();
         next.leader = next.successor(live);
@@ -36,8 +36,8 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Who should lead: the present leader while it can and does not want to leave; else the first in order of preference who
-    /// can and stays; else the first who can.
+    /// Who should lead: the present leader while it can and does not want to leave; else the first in order of
+    /// preference who can and stays; else the first who can.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
         let with = |wanted: Standing| {
             let leads =

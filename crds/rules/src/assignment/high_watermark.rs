@@ -13,9 +13,9 @@ pub struct Position {
     pub fetched_to: i64,
 }
 
-/// The leader's new high watermark: the least position over the in-sync members, each reported in this leader
-/// epoch by that very incarnation; the leader counts with its log end. It stands still while a member has not reported, and while
-/// the in-sync members are fewer than `min_in_sync`.
+/// The leader's new high watermark: the least position over the in-sync members, each reported in this leader epoch by
+/// that very incarnation; the leader counts with its log end. It stands still while a member has not reported, and
+/// while the in-sync members are fewer than `min_in_sync`.
 pub fn high_watermark(
     current: i64,
     log_end: i64,

@@ -67,8 +67,8 @@ impl Assignment {
 
     /// Takes a follower in, with the incarnation that its fetch carried.
     ///
-    /// It must have reached the high watermark, or it lacks acknowledged records; and the start of the leader's epoch, because
-    /// a new leader's high watermark is not trusted before that.
+    /// It must have reached the high watermark, or it lacks acknowledged records; and the start of the leader's epoch,
+    /// because a new leader's high watermark is not trusted before that.
     pub fn expand(&self, leader: &Leader, follower: &Follower) -> Result<Self, Refusal> {
         self.check_leader(leader)?;
         let joining = IsrMember { broker: follower.broker, incarnation: follower.incarnation };
@@ -101,8 +101,8 @@ impl Assignment {
     }
 }
 
-/// Who counts for the high watermark while it is unknown whether `proposed` was written: the members of both. A broker that is
-/// in both with different content counts with what is proposed.
+/// Who counts for the high watermark while it is unknown whether `proposed` was written: the members of both. A broker
+/// that is in both with different content counts with what is proposed.
 pub fn maximal_isr(committed: &[IsrMember], proposed: Option<&[IsrMember]>) -> Vec<IsrMember> {
     let proposed = proposed.unwrap_or_default();
     let replaced = |member: &&IsrMember| proposed.iter().any(|other| other.broker == member.broker);

@@ -1,10 +1,11 @@
-//! The operator's part when replicas move: grow to the union, wait until the target is in sync, then let go of the others, in a new leader
-//! epoch: what they had does not count if they come back.
+//! The operator's part when replicas move: grow to the union, wait until the target is in sync, then let go of the
+//! others, in a new leader epoch: what they had does not count if they come back.
 
 use super::{Assignment, BrokerId, Live, Refusal};
 
 impl Assignment {
-    /// Begins to move the partition to `target`. Leader, epoch and ISR stay; a mere change of preference is done at once.
+    /// Begins to move the partition to `target`. Leader, epoch and ISR stay; a mere change of preference is done at
+    /// once.
     pub fn start_reassignment(&self, target: &[BrokerId]) -> Result<Self, Refusal> {
         if self.is_reassigning() {
             return Err(Refusal::Reassigning);

@@ -1,8 +1,8 @@
 //! When no in-sync member is valid: brokers report what they still have, and the longest log leads.
 //!
-//! Always: nobody is elected before every last member of the ISR has reported, nor while a replica that reported more is not seen, so
-//! nothing that still exists is given up; unless an administrator orders it for the very leader epoch in which the partition waits, so
-//! that an order is obeyed once.
+//! Always: nobody is elected before every last member of the ISR has reported, nor while a replica that reported more
+//! is not seen, so nothing that still exists is given up; unless an administrator orders it for the very leader epoch
+//! in which the partition waits, so that an order is obeyed once.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, Refusal, Standing};
 
-/// An administrator's word that a partition goes on with what one broker has of it, though in-sync replicas are missing.
-// The leader epoch makes it an order for one occasion: while nobody leads the epoch stands still, and whoever is elected, by this
-// order or because a missing broker came back, begins the next one. So it may stay in a spec that is applied again and again, needs no
-// record of having been obeyed, and two operators can't obey it twice. In a cluster that is made again epochs begin anew: `Recovery`
-// names the cluster.
+/// An administrator's word that a partition goes on with what one broker has of it, though in-sync replicas are
+/// missing.
+// The leader epoch makes it an order for one occasion: while nobody leads the epoch stands still, and whoever is
+// elected, by this order or because a missing broker came back, begins the next one. So it may stay in a spec that is
+// applied again and again, needs no record of having been obeyed, and two operators can't obey it twice. In a cluster
+// that is made again epochs begin anew: `Recovery` names the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryOrder {
@@ -31,8 +32,8 @@ pub struct RecoveryOrder {
 }
 
 impl Assignment {
-    /// Whether a broker is to say what it still has: nobody leads, and neither the ISR nor a report speaks of what it holds now. In
-    /// the last ISR or not: its log may be the longest.
+    /// Whether a broker is to say what it still has: nobody leads, and neither the ISR nor a report speaks of what it
+    /// holds now. In the last ISR or not: its log may be the longest.
     pub fn asks_for_report(&self, broker: BrokerId, incarnation: Incarnation) -> bool {
         let has_reported = |report: &RecoveryReport| report.broker == broker && report.incarnation == incarnation;
         self.leader.is_none()
@@ -41,8 +42,8 @@ impl Assignment {
             && !self.reports.iter().any(has_reported)
     }
 
-    /// Publishes what a broker still has of a partition that nobody leads. It was measured while nobody led in `leader_epoch`: since
-    /// then somebody may have, whom its log has followed.
+    /// Publishes what a broker still has of a partition that nobody leads. It was measured while nobody led in
+    /// `leader_epoch`: since then somebody may have, whom its log has followed.
     pub fn report(&self, leader_epoch: i32, report: RecoveryReport) -> Result<Self, Refusal> {
         if !self.replicas.contains(&report.broker) {
             return Err(Refusal::NotReplica);
@@ -63,8 +64,8 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Elects the longest log (by epoch, then offset, then preference) among all replicas that reported, once every last
-    /// member has.
+    /// Elects the longest log (by epoch, then offset, then preference) among all replicas that reported, once every
+    /// last member has.
     pub fn recover(&self, live: &Live) -> Result<Self, Refusal> {
         if self.leader.is_some() || self.successor(live).is_some() {
             return Err(Refusal::NoRecovery);
@@ -75,8 +76,8 @@ impl Assignment {
         self.go_on_with(self.longest(live).ok_or(Refusal::Behind)?)
     }
 
-    /// Elects the broker that an administrator has named, once it has reported, without those that are waited for: what only they
-    /// have is given up.
+    /// Elects the broker that an administrator has named, once it has reported, without those that are waited for: what
+    /// only they have is given up.
     pub fn obey(&self, order: &RecoveryOrder, live: &Live) -> Result<Self, Refusal> {
         if (order.partition, order.leader_epoch) != (self.partition, self.leader_epoch) {
             return Err(Refusal::OtherEpoch);
@@ -115,9 +116,9 @@ impl Assignment {
         self.leader.is_none() && self.isr.iter().any(|member| member.standing(live) == Standing::Void)
     }
 
-    /// Who stands between a partition without a leader and its next one: in-sync members that are not there, those that are and have
-    /// not reported yet, and whoever has reported with other content than is seen there, or more than anybody who is there and is not
-    /// seen any more.
+    /// Who stands between a partition without a leader and its next one: in-sync members that are not there, those that
+    /// are and have not reported yet, and whoever has reported with other content than is seen there, or more than
+    /// anybody who is there and is not seen any more.
     pub fn waits_for(&self, live: &Live) -> Vec<BrokerId> {
         if self.leader.is_some() {
             return Vec::new();
@@ -129,8 +130,8 @@ impl Assignment {
         };
         let longest = self.longest(live).map(RecoveryReport::length);
         let in_doubt = |report: &&RecoveryReport| match live.get(&report.broker) {
-            // It has lost what it reported, and will report again; or it is not seen yet that it has come back with it, and it may be
-            // the longest log of all.
+            // It has lost what it reported, and will report again; or it is not seen yet that it has come back with it,
+            // and it may be the longest log of all.
             Some(broker) => broker.incarnation != report.incarnation,
             // It may be there all the same: a wrong guess must not cost what only it has.
             None => longest.is_none_or(|longest| report.length() > longest),

@@ -7,8 +7,8 @@ pub fn elect(assignments: &[Assignment], live: &Live, min_in_sync: usize) -> Vec
     assignments.iter().filter_map(|assignment| step(assignment, live, min_in_sync)).collect()
 }
 
-/// The next step of one assignment: heal it, or recover it, or end its reassignment. What is left after one step shows when the
-/// operator reads the result.
+/// The next step of one assignment: heal it, or recover it, or end its reassignment. What is left after one step shows
+/// when the operator reads the result.
 fn step(assignment: &Assignment, live: &Live, min_in_sync: usize) -> Option<Assignment> {
     let settled = |step: &Result<Assignment, Refusal>| step.is_ok();
     [assignment.complete_reassignment(live), assignment.heal(live, min_in_sync), assignment.recover(live)]
@@ -17,8 +17,8 @@ fn step(assignment: &Assignment, live: &Live, min_in_sync: usize) -> Option<Assi
         .ok()
 }
 
-/// The assignments that an administrator's orders change, as they should be. None of them is among those of [`elect`]: where that
-/// finds a leader, no order counts.
+/// The assignments that an administrator's orders change, as they should be. None of them is among those of [`elect`]:
+/// where that finds a leader, no order counts.
 pub fn obey(assignments: &[Assignment], orders: &[RecoveryOrder], live: &Live) -> Vec<Assignment> {
     let waiting = assignments.iter().filter(|assignment| assignment.leader.is_none());
     let next = |assignment: &Assignment| {

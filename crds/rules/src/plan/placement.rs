@@ -1,7 +1,8 @@
 //! Which brokers hold new partitions.
 //!
-//! Always: a partition's replicas are on different brokers, and on different racks while there are enough; the first replica is on
-//! a broker that is there; leaders and replicas of a topic are spread evenly; the same arguments give the same placement.
+//! Always: a partition's replicas are on different brokers, and on different racks while there are enough; the first
+//! replica is on a broker that is there; leaders and replicas of a topic are spread evenly; the same arguments give the
+//! same placement.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -14,8 +15,8 @@ pub struct Broker {
     pub id: BrokerId,
     /// Its rack; one without is a rack of its own.
     pub rack: Option<String>,
-    /// Whether it is offline or draining. As a fenced broker in Kafka, it gets a replica only where the other brokers do not suffice,
-    /// and never a partition's first: the replica joins the ISR when the broker is back.
+    /// Whether it is offline or draining. As a fenced broker in Kafka, it gets a replica only where the other brokers
+    /// do not suffice, and never a partition's first: the replica joins the ISR when the broker is back.
     pub away: bool,
 }
 
@@ -29,8 +30,8 @@ pub struct TooFewBrokers {
     pub brokers: usize,
 }
 
-/// The replicas, in order of preference to lead, of `count` partitions that a topic gets beside those in `existing`. The seed
-/// decides between brokers that are equally good, so that many small topics don't all begin at the same one.
+/// The replicas, in order of preference to lead, of `count` partitions that a topic gets beside those in `existing`.
+/// The seed decides between brokers that are equally good, so that many small topics don't all begin at the same one.
 ///
 /// # Errors
 /// When there are too few brokers, or none is there to lead.
@@ -69,7 +70,8 @@ pub fn extend(
     choose(replicas, u64::from(partition.unsigned_abs()), replication_factor, brokers, load, seed)
 }
 
-/// Adds the brokers that are best for a partition: on other racks, not away, with few replicas; and for the first, leading little.
+/// Adds the brokers that are best for a partition: on other racks, not away, with few replicas; and for the first,
+/// leading little.
 fn choose(
     mut replicas: Vec<BrokerId>,
     partition: u64,

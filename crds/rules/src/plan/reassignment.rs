@@ -3,8 +3,8 @@
 use super::placement::{self, Broker, Load, TooFewBrokers};
 use crate::assignment::{Assignment, BrokerId, Live};
 
-/// The next step towards `target`, its replicas in order of preference; none while there is none to take. A move elsewhere is
-/// cancelled first.
+/// The next step towards `target`, its replicas in order of preference; none while there is none to take. A move
+/// elsewhere is cancelled first.
 pub fn step(entry: &Assignment, target: &[BrokerId], live: &Live, min_in_sync: usize) -> Option<Assignment> {
     if entry.target() == target {
         return None;
@@ -15,8 +15,8 @@ pub fn step(entry: &Assignment, target: &[BrokerId], live: &Live, min_in_sync: u
     entry.start_reassignment(target).ok()
 }
 
-/// The replicas of `entry` once there are `factor` of them. Replicas that are not in sync go first, then the least preferred;
-/// new ones come where [`placement::extend`] puts them.
+/// The replicas of `entry` once there are `factor` of them. Replicas that are not in sync go first, then the least
+/// preferred; new ones come where [`placement::extend`] puts them.
 ///
 /// # Errors
 /// When there are too few brokers.

@@ -17,8 +17,8 @@ pub fn bootstrap_service(cluster: &ValidatedCluster) -> Service {
         metadata: metadata(cluster, names::bootstrap_service(&cluster.name)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            // A broker that is not ready is not in sync everywhere, which the PodDisruptionBudget has to know. It tells clients all the
-            // same where every partition is led; while no broker is ready, nobody else would.
+            // A broker that is not ready is not in sync everywhere, which the PodDisruptionBudget has to know. It tells
+            // clients all the same where every partition is led; while no broker is ready, nobody else would.
             publish_not_ready_addresses: Some(true),
             selector: Some(pod_selector(cluster)),
             ports: Some(inside.map(listener_port).collect()),

@@ -1,4 +1,5 @@
-//! One Service per broker and listener, where its type needs one: clients must reach the very broker that leads a partition.
+//! One Service per broker and listener, where its type needs one: clients must reach the very broker that leads a
+//! partition.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use ottla_crds::{ListenerType, names};

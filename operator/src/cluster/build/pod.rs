@@ -24,9 +24,9 @@ pub const CONTAINER: &str = "broker";
 const CONFIG_VOLUME: &str = "config";
 const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";
-/// What a broker asks for where its user says nothing: a pod that asks for nothing is the first to be killed when its node runs out of
-/// memory. `e2e/bench`: 24 to 99 MB are resident with up to 20,000 replicas, and a tenth of a processor writes 100 MB/s of large
-/// batches; the rest of the memory is page cache for what was just written.
+/// What a broker asks for where its user says nothing: a pod that asks for nothing is the first to be killed when its
+/// node runs out of memory. `e2e/bench`: 24 to 99 MB are resident with up to 20,000 replicas, and a tenth of a
+/// processor writes 100 MB/s of large batches; the rest of the memory is page cache for what was just written.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
 /// A node's own label.
 const HOST_KEY: &str = "kubernetes.io/hostname";

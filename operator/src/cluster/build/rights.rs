@@ -26,7 +26,8 @@ pub fn role(cluster: &ValidatedCluster) -> Role {
         rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
         rule(LEASES, &["leases"], &["get", "update"], own_leases),
-        // A name can't be asked for at creation. The others' tell whether anybody knows more than an API server that was set back.
+        // A name can't be asked for at creation. The others' tell whether anybody knows more than an API server that
+        // was set back.
         rule(LEASES, &["leases"], &["create", "list"], Vec::new()),
     ];
     Role { metadata: metadata(cluster, names::brokers(&cluster.name)), rules: Some(rules) }

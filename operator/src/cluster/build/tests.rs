@@ -1,4 +1,5 @@
-//! Two clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the cluster.
+//! Two clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the
+//! cluster.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! One connection to each broker, and a ping on it every quarter of a second: a request of Kafka's ApiVersions, so no RPC of our own.
+//! One connection to each broker, and a ping on it every quarter of a second: a request of Kafka's ApiVersions, so no
+//! RPC of our own.
 //!
-//! Always: what is said is about the process that held the Lease when it last answered; one that was refused after its connection
-//! broke stays gone until an answer comes from that address.
+//! Always: what is said is about the process that held the Lease when it last answered; one that was refused after its
+//! connection broke stays gone until an answer comes from that address.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STALL: Duration = Duration::from_millis(250);
 /// When to give up on a silent connection: its other end may be gone without a word.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// Between attempts to connect: short at first, for a process that is being killed takes connections until it is gone, and breaks them.
+/// Between attempts to connect: short at first, for a process that is being killed takes connections until it is gone,
+/// and breaks them.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// Twice as long each time, up to this.
 const RETRY: Duration = Duration::from_millis(250);

@@ -1,8 +1,8 @@
 //! What the API shows of the brokers' pods. On a laptop there are none.
 //!
-//! Whether a container's end concerns the process that holds the Lease is told by times: of the Lease's acquisition by that process,
-//! and of the container's start and end by the kubelet, both from one machine's clock. A clock may be set back: so times are believed
-//! of a process that does not answer, and of no other.
+//! Whether a container's end concerns the process that holds the Lease is told by times: of the Lease's acquisition by
+//! that process, and of the container's start and end by the kubelet, both from one machine's clock. A clock may be set
+//! back: so times are believed of a process that does not answer, and of no other.
 
 use std::collections::BTreeMap;
 
