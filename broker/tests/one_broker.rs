@@ -477,11 +477,25 @@ async fn what_could_not_be_put_aside_is_tried_again_with_the_next_image() {
     let entry = &mut moved.partitions[0];
     (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
     (entry.leader_epoch, entry.partition_epoch) = (6, 6);
-    let one = OneBroker::start(data.path(), true, vec![moved.clone(), stays.clone()]).await;
+    let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), stays.clone()]).await;
     one.led(&stays).await;
+    let first = one.moved_away().await;
+    first.send(()).unwrap();
+    // It asks again only for what has failed.
+    let images = one.images.clone();
+    let again = async {
+        loop {
+            images.send_modify(|_| {});
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let second = tokio::select! {
+        answer = one.moved_away() => answer,
+        () = again => unreachable!("it never ends"),
+    };
     assert!(folder.exists());
     std::fs::remove_dir(&unreadable).unwrap();
-    one.images.send_modify(|_| {});
+    second.send(()).unwrap();
     until("it is put aside", || aside.exists()).await;
     assert!(!folder.exists());
     one.broker.stop().await;
@@ -506,10 +520,12 @@ async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_
         (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
         (entry.leader_epoch, entry.partition_epoch) = (6, 6);
     }
-    let one = OneBroker::start(data.path(), true, vec![moved.clone(), older.clone(), stays.clone()]).await;
-    // Logs are opened after what is not here any more is out of their way.
+    let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), older.clone(), stays.clone()]).await;
     one.led(&stays).await;
     let (folder, aside) = (data.path().join("moved-0"), data.path().join(stray_name("moved", 0, moved.id)));
+    assert!(folder.exists(), "the copy on disk may not know yet that the assignment names others");
+    one.moved_away().await.send(()).unwrap();
+    until("it is put aside", || aside.exists()).await;
     assert!(!folder.exists(), "the assignment names others");
     assert!(aside.join("00000000000000000000.log").metadata().unwrap().len() > 0);
     assert!(one.broker.stop().await);

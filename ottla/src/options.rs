@@ -32,17 +32,18 @@ pub enum Part {
     /// definitions, and each keeps a copy of what it last knew in its data directory. Once the definitions are there
     /// again, for a cluster called prod:
     ///
-    /// for pod in $(kubectl get pods -l ottla.io/cluster=prod -o name); do kubectl exec $pod -- ottla objects; done >
-    /// copies kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -
+    ///   pods=$(kubectl get pods -l ottla.io/cluster=prod -o name)
+    ///   for pod in $pods; do kubectl exec $pod -- ottla objects; done > copies
+    ///   kubectl exec -i prod-broker-0 -- ottla objects - < copies | kubectl create -f -
     ///
     /// Without arguments, in a broker's pod, it prints that broker's copy. With copies it prints objects for `kubectl
     /// create`, which leaves objects that exist as they are and says so (AlreadyExists). KafkaTopics that were applied
     /// again meanwhile wait for their assignments.
     ///
     /// When the KafkaCluster's condition SetBack says Forked, the Kubernetes API was restored from a backup and changed
-    /// before brokers were heard. Brokers go on with what they had. To make that what Kubernetes says, too, gather the
-    /// copies as above, delete the KafkaAssignments that hold the partitions that the condition names (brokers serve
-    /// on), and create them from the copies.
+    /// before brokers were heard. Brokers serve by their own history. To give that history to the API server, gather
+    /// the copies as above, delete the KafkaAssignments of the partitions that the condition names (brokers serve on),
+    /// and create them from the copies.
     #[command(verbatim_doc_comment)]
     Objects(ObjectsOptions),
 }

@@ -20,7 +20,7 @@ use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_wire::{Chunk, RequestMessage, Str, Uuid, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
 const LISTENER: &str = "internal";
@@ -72,6 +72,15 @@ impl OneBroker {
             metrics: Metrics::new(),
         };
         OneBroker { broker: Broker::start(setup).await.unwrap(), images, asks, port }
+    }
+
+    /// Waits until it asks when files of replicas that were moved away may go. They go with the answer.
+    pub async fn moved_away(&mut self) -> oneshot::Sender<()> {
+        loop {
+            if let Ask::MovedAway { answer, .. } = self.asks.recv().await.unwrap() {
+                return answer;
+            }
+        }
     }
 
     /// Waits until the partition is led here.
