@@ -461,41 +461,30 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_put_aside_is_tried_again_with_the_next_image() {
+async fn what_could_not_be_put_aside_is_tried_again() {
     let data = tempfile::tempdir().unwrap();
-    let (mut moved, stays) = (topic("moved", &[]), topic("stays", &[]));
-    let one = OneBroker::start(data.path(), false, vec![moved.clone(), stays.clone()]).await;
+    let [mut moved, mut other] = ["moved", "other"].map(|name| topic(name, &[]));
+    let one = OneBroker::start(data.path(), false, vec![moved.clone(), other.clone()]).await;
     // What is still being opened is not closed cleanly.
     one.led(&moved).await;
-    one.led(&stays).await;
+    one.led(&other).await;
     assert!(one.broker.stop().await);
     let (folder, aside) = (data.path().join("moved-0"), data.path().join(stray_name("moved", 0, moved.id)));
     let unreadable = folder.join("isr-proposal");
     _ = std::fs::remove_file(&unreadable);
     std::fs::create_dir(&unreadable).unwrap();
 
-    let entry = &mut moved.partitions[0];
-    (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
-    (entry.leader_epoch, entry.partition_epoch) = (6, 6);
-    let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), stays.clone()]).await;
-    one.led(&stays).await;
-    let first = one.moved_away().await;
-    first.send(()).unwrap();
-    // It asks again only for what has failed.
-    let images = one.images.clone();
-    let again = async {
-        loop {
-            images.send_modify(|_| {});
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let second = tokio::select! {
-        answer = one.moved_away() => answer,
-        () = again => unreachable!("it never ends"),
-    };
+    for topic in [&mut moved, &mut other] {
+        let entry = &mut topic.partitions[0];
+        (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
+        (entry.leader_epoch, entry.partition_epoch) = (6, 6);
+    }
+    let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), other.clone()]).await;
+    one.moved_away().await.send(()).unwrap();
+    // Both are tried in one go.
+    until("the other is put aside", || data.path().join(stray_name("other", 0, other.id)).exists()).await;
     assert!(folder.exists());
     std::fs::remove_dir(&unreadable).unwrap();
-    second.send(()).unwrap();
     until("it is put aside", || aside.exists()).await;
     assert!(!folder.exists());
     one.broker.stop().await;
