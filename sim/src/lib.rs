@@ -23,7 +23,7 @@
 //!
 //! - [`world`]: what happens next; `acts` and `clients`: what it is
 //! - `node`: a broker: its machine, and what it knows; `process`: what runs there; `disk`: what a machine loses with
-//!   its power
+//!   its power; `shortening`: what somebody takes of its logs
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
 //! - `client`: producers with idempotence and one without, consumers
@@ -45,6 +45,7 @@ mod network;
 mod node;
 mod process;
 mod random;
+mod shortening;
 mod tally;
 mod topics;
 pub mod world;
