@@ -17,8 +17,9 @@
 //! who is there).
 //!
 //! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread
-//! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, and its maps of
-//! replicas and topics hash without chance. **What is left out**: sockets with their reactors, frames and `sendfile`
+//! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, its maps of
+//! replicas and topics hash without chance, and one task alone waits for images: tokio wakes those who wait for one
+//! `watch` channel in an order of chance. **What is left out**: sockets with their reactors, frames and `sendfile`
 //! (`process` does as they do, piece by piece), and `coord`, which the other half plays.
 //!
 //! - [`world`]: what happens next; `acts` and `clients`: what it is
