@@ -17,13 +17,14 @@
 //! who is there).
 //!
 //! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread
-//! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, and its maps of
-//! replicas and topics hash without chance. **What is left out**: sockets with their reactors, frames and `sendfile`
+//! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, its maps of
+//! replicas and topics hash without chance, and one task alone waits for images: tokio wakes those who wait for one
+//! `watch` channel in an order of chance. **What is left out**: sockets with their reactors, frames and `sendfile`
 //! (`process` does as they do, piece by piece), and `coord`, which the other half plays.
 //!
 //! - [`world`]: what happens next; `acts` and `clients`: what it is
 //! - `node`: a broker: its machine, and what it knows; `process`: what runs there; `disk`: what a machine loses with
-//!   its power
+//!   its power; `shortening`: what somebody takes of its logs
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
 //! - `client`: producers with idempotence and one without, consumers
@@ -45,6 +46,7 @@ mod network;
 mod node;
 mod process;
 mod random;
+mod shortening;
 mod tally;
 mod topics;
 pub mod world;

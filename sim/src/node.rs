@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::disk::{Disk, Trouble};
 use crate::process::{Beginning, Process};
 use crate::random::Random;
+use crate::shortening;
 use crate::topics::{self, Told};
 
 /// The copy of what the process has seen.
@@ -301,26 +302,15 @@ impl Node {
         self.disk.lose_unwritten(random)
     }
 
-    /// Somebody shortens a log while no process has it, or removes its folder; true when there was one.
+    /// Somebody shortens a log while no process has it, or removes its folder: see [`shortening`]. True when that is so.
     pub fn shorten(&mut self, random: &mut Random) -> Result<bool> {
-        let folders: Vec<PathBuf> = (0..topics::ENTRIES).map(|entry| self.data().join(topics::folder(entry))).collect();
-        let folders: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.exists()).collect();
-        let Some(folder) = random.pick(&folders) else { return Ok(false) };
-        self.has_lost_content = true;
-        self.is_damaged = true;
-        if random.happens(300) {
-            fs::remove_dir_all(folder)?;
-        } else {
-            let mut logs: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-            logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-            logs.sort();
-            let Some(last) = logs.last() else { return Ok(false) };
-            let file = fs::OpenOptions::new().write(true).open(last)?;
-            let size = file.metadata()?.len();
-            file.set_len(random.below(size as usize + 1) as u64)?;
+        let is_shorter = shortening::shorten(&self.data(), random)?;
+        if is_shorter {
+            self.has_lost_content = true;
+            self.is_damaged = true;
+            self.disk.replaced()?;
         }
-        self.disk.replaced()?;
-        Ok(true)
+        Ok(is_shorter)
     }
 
     /// The process stops as it should, and says so if it can.

@@ -31,9 +31,15 @@ pub fn entry(topic: Uuid, number: i32) -> usize {
     if topic == OFFSETS_ID { OFFSETS } else { number as usize }
 }
 
+/// The topic's name and the number of an entry's partition.
+pub fn named(entry: usize) -> (&'static str, i32) {
+    if entry == OFFSETS { (CONSUMER_OFFSETS, 0) } else { (NAME, entry as i32) }
+}
+
 /// The name of the folder of a partition.
 pub fn folder(entry: usize) -> String {
-    if entry == OFFSETS { format!("{CONSUMER_OFFSETS}-0") } else { format!("{NAME}-{entry}") }
+    let (topic, number) = named(entry);
+    format!("{topic}-{number}")
 }
 
 /// Where a broker stands.

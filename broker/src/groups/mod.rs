@@ -94,18 +94,14 @@ impl Groups {
     }
 
     async fn follow(&self) {
-        let (mut images, mut roles) = (self.images.clone(), self.replicas.roles());
+        let mut roles = self.replicas.roles();
         let mut deletions = Deletions::default();
         loop {
             roles.mark_unchanged();
-            let image = images.borrow_and_update().clone();
+            let image = self.images.borrow().clone();
             self.reconcile(&deletions.learn(&image), &image);
-            let changed = tokio::select! {
-                biased;
-                changed = images.changed() => changed,
-                changed = roles.changed() => changed,
-            };
-            if changed.is_err() {
+            // Comes after each image as well, when the replicas have the roles that it gives them.
+            if roles.changed().await.is_err() {
                 return;
             }
         }

@@ -219,7 +219,7 @@ impl Replicas {
         self.fetchers.doubts()
     }
 
-    /// Word that replicas have come, gone or changed their role: so look again.
+    /// Word that replicas have come, gone or changed their role, and that an image was acted on: so look again.
     pub fn roles(&self) -> watch::Receiver<()> {
         self.roles.subscribe()
     }
