@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
@@ -31,6 +29,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::acting::Acting;
+use crate::clock;
 use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
 use crate::plan::{self, HeldBack, Step, World};
@@ -185,7 +184,7 @@ impl Coordination<'_> {
                 held_back,
                 forked: brokers::forked(self.cluster, &leases),
                 platform,
-                now: Time(Timestamp::now()),
+                now: clock::now(),
                 // Another for each: a cluster that is made again under its name is another cluster.
                 fresh_cluster_id: Uuid::new_v4(),
             };

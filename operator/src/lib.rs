@@ -7,12 +7,13 @@
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
 //! - [`events`]: what people are told
-//! - [`guard`], [`backoff`], [`metrics`], [`http`], [`network`]: what they use
+//! - [`guard`], [`backoff`], [`metrics`], [`http`], [`network`], [`clock`]: what they use
 //!
 //! A laptop runs [`coordination`] alone.
 
 pub mod acting;
 pub mod backoff;
+pub mod clock;
 pub mod cluster;
 pub mod coordination;
 pub mod events;

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::env::simulated as env;
@@ -44,6 +45,7 @@ use ottla_crds::lease::BrokerSession;
 use ottla_crds::{BrokerState, Brokers, ClusterRef, KafkaCluster, KafkaClusterSpec, KafkaTopic, KafkaTopicSpec, names};
 use ottla_history::Report;
 use ottla_local_api::{Server, Store, uids};
+use ottla_operator::clock;
 use ottla_operator::network::simulated as operators_network;
 use ottla_rules::assignment::BrokerId;
 use parking_lot::Mutex;
@@ -133,6 +135,8 @@ struct World {
     dir: PathBuf,
     counts: Counts,
     turns: u64,
+    /// What time it is for people who read statuses.
+    now: Timestamp,
     trace: Arc<Mutex<Trace>>,
 }
 
@@ -171,7 +175,9 @@ impl World {
             anyhow::Ok((server, client))
         })?;
         let (dir, counts, turns, topics) = (dir.to_owned(), Counts::new(), 0, BTreeMap::new());
-        Ok(World { random, hosts, client, server, api, network, topics, referee, dir, counts, turns, trace })
+        let now = Timestamp::UNIX_EPOCH;
+        clock::simulated::set(now);
+        Ok(World { random, hosts, client, server, api, network, topics, referee, dir, counts, turns, now, trace })
     }
 
     fn play(&mut self) -> Result<()> {
@@ -277,6 +283,8 @@ impl World {
             let turn = left.min(TURN);
             left -= turn;
             self.turns += 1;
+            self.now += turn;
+            clock::simulated::set(self.now);
             self.api.pass(turn);
             let mut waiting: Vec<usize> = (0..self.hosts.len()).collect();
             while !waiting.is_empty() {
