@@ -302,7 +302,8 @@ impl Node {
         self.disk.lose_unwritten(random)
     }
 
-    /// Somebody shortens a log while no process has it, or removes its folder: see [`shortening`]. True when that is so.
+    /// Somebody shortens a log while no process has it, or removes its folder: see [`shortening`]. True when that is
+    /// so.
     pub fn shorten(&mut self, random: &mut Random) -> Result<bool> {
         let is_shorter = shortening::shorten(&self.data(), random)?;
         if is_shorter {
