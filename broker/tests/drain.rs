@@ -6,11 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, batch};
+use common::{Client, batch, start_node};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client as KubeClient};
 use ottla_broker::image::{BrokerId, ClusterImage};
-use ottla_broker::node::{Config, Listener, Node};
+use ottla_broker::node::Node;
 use ottla_crds::{KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
@@ -27,21 +27,7 @@ const CLUSTER: &str = "local";
 const DEADLINE: Duration = Duration::from_secs(120);
 
 async fn start(client: &KubeClient, id: i32, data: &TempDir) -> Node {
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let listener = Listener { name: "internal".into(), bind: any_port, advertised_host: Some("127.0.0.1".to_owned()) };
-    let config = Config {
-        id: BrokerId(id),
-        namespace: "default".to_owned(),
-        cluster: CLUSTER.to_owned(),
-        data: data.path().join(id.to_string()),
-        listeners: vec![listener],
-        http: any_port,
-        pod_uid: None,
-        reactors: 1,
-        workers: 2,
-        request_memory: 64 << 20,
-    };
-    Node::start(config, client.clone()).await.unwrap()
+    start_node(client.clone(), CLUSTER, BrokerId(id), data.path().join(id.to_string())).await
 }
 
 async fn shows(node: &Node, story: &str, so: impl Fn(&ClusterImage) -> bool) {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Client, batch, until};
+use common::{Client, batch, start_node, until};
 use kube::Api;
 use kube::api::PostParams;
 use ottla_broker::image::BrokerId;
-use ottla_broker::node::{Config, Listener, Node};
+use ottla_broker::node::Node;
 use ottla_crds::{KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
 use ottla_log::disk::Change;
@@ -35,21 +35,7 @@ async fn serving(data: &Path) -> (Node, Client) {
     let clusters = Api::namespaced(client.clone(), "default");
     clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await.unwrap();
     tokio::spawn(ottla_operator::coordination::run(client.clone(), "default", CLUSTER, std::future::pending()));
-    let any_port = "127.0.0.1:0".parse().unwrap();
-    let listener = Listener { name: "internal".into(), bind: any_port, advertised_host: Some("127.0.0.1".to_owned()) };
-    let config = Config {
-        id: BrokerId(0),
-        namespace: "default".to_owned(),
-        cluster: CLUSTER.to_owned(),
-        data: data.to_owned(),
-        listeners: vec![listener],
-        http: any_port,
-        pod_uid: None,
-        reactors: 1,
-        workers: 2,
-        request_memory: 64 << 20,
-    };
-    let node = Node::start(config, client).await.unwrap();
+    let node = start_node(client, CLUSTER, BrokerId(0), data.to_owned()).await;
     let mut client = Client::connect(u16::try_from(node.endpoints[0].port).unwrap()).await;
     let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };

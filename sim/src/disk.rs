@@ -62,7 +62,7 @@ pub struct Installed;
 impl Installed {
     pub fn new(disks: Vec<Disk>) -> Installed {
         simulated::stand_in(Some(Box::new(move |change| {
-            let disk = disks.iter().find(|disk| path_of(&change).starts_with(&disk.0.borrow().root));
+            let disk = disks.iter().find(|disk| change.path().starts_with(&disk.0.borrow().root));
             disk.map_or(Ok(()), |disk| disk.0.borrow_mut().hear(change))
         })));
         Installed
@@ -296,19 +296,6 @@ impl State {
         self.unsure = std::mem::take(&mut self.unsure).into_iter().map(|(path, was)| (moved(&path), was)).collect();
         self.unsure.remove(to);
         self.cut = std::mem::take(&mut self.cut).into_iter().map(|(path, was)| (moved(&path), was)).collect();
-    }
-}
-
-fn path_of<'a>(change: &Change<'a>) -> &'a Path {
-    match change {
-        Change::Create(path)
-        | Change::Write(path)
-        | Change::Truncate(path, _)
-        | Change::Sync(path)
-        | Change::SyncDir(path)
-        | Change::CreateDir(path)
-        | Change::Rename(path, _)
-        | Change::Remove(path) => path,
     }
 }
 

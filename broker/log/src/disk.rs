@@ -67,6 +67,22 @@ pub enum Change<'a> {
     Remove(&'a Path),
 }
 
+impl<'a> Change<'a> {
+    /// What is changed; of a new name the old one.
+    pub fn path(&self) -> &'a Path {
+        match self {
+            Change::Create(path)
+            | Change::Write(path)
+            | Change::Truncate(path, _)
+            | Change::Sync(path)
+            | Change::SyncDir(path)
+            | Change::CreateDir(path)
+            | Change::Rename(path, _)
+            | Change::Remove(path) => path,
+        }
+    }
+}
+
 /// Tells a simulated disk, which may refuse.
 #[cfg(feature = "simulated")]
 use simulated::tell;

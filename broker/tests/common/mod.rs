@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::Me;
 use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Topic};
 use ottla_broker::metrics::Metrics;
+use ottla_broker::node::{Config, Listener, Node};
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_wire::{Chunk, RequestMessage, Str, Uuid, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,6 +90,25 @@ impl OneBroker {
         let leads = || self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
         until(&format!("{} is led here", topic.name), leads).await;
     }
+}
+
+/// Starts a broker as a process does, on ports of its own, for a cluster in the namespace `default` of `client`'s API.
+pub async fn start_node(client: kube::Client, cluster: &str, id: BrokerId, data: PathBuf) -> Node {
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let listener = Listener { name: LISTENER.into(), bind: any_port, advertised_host: Some("127.0.0.1".to_owned()) };
+    let config = Config {
+        id,
+        namespace: "default".to_owned(),
+        cluster: cluster.to_owned(),
+        data,
+        listeners: vec![listener],
+        http: any_port,
+        pod_uid: None,
+        reactors: 1,
+        workers: 2,
+        request_memory: 64 << 20,
+    };
+    Node::start(config, client).await.unwrap()
 }
 
 pub fn image(port: u16, topics: Vec<Topic>, settings: &[(&str, &str)]) -> ClusterImage {

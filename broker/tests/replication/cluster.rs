@@ -278,6 +278,17 @@ impl Cluster {
         isr
     }
 
+    /// Broker 0, which leads, takes a batch that nobody else will have: the others have stopped, and it is not granted
+    /// to miss them.
+    pub async fn has_leader_0_take_alone(&mut self, values: &[&str]) {
+        self.objects.lock().grants = false;
+        self.stop(1).await;
+        self.stop(2).await;
+        let mut client = self.client(0).await;
+        let response = client.call(13, &self.produce_request(1, 1000, values)).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    }
+
     pub async fn client(&self, id: i32) -> Client {
         let port = self.objects.lock().ports[&BrokerId(id)];
         Client::connect(port).await

@@ -11,7 +11,6 @@ use ottla_broker::image::{BrokerId, Incarnation};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_rules::assignment::{Live, LiveBroker};
-use ottla_wire::ErrorCode;
 
 use crate::cluster::{Cluster, life, member, until};
 
@@ -124,6 +123,11 @@ async fn a_follower_whose_folder_is_gone_joins_in_a_new_leader_epoch() {
     let known = fs::read_to_string(cluster.dir(2).join("replication-offset-checkpoint")).unwrap();
     assert!(known.contains("t 0 1"), "{known}");
     fs::remove_dir_all(cluster.dir(2).join("t-0")).unwrap();
+    joins_in_a_new_leader_epoch(&mut cluster).await;
+}
+
+/// Broker 2 comes back without what it had.
+async fn joins_in_a_new_leader_epoch(cluster: &mut Cluster) {
     cluster.objects.lock().grants = true;
     let epoch = cluster.objects.lock().assignment.leader_epoch;
     cluster.run(2, life(2), true).await;
@@ -140,12 +144,7 @@ async fn a_follower_that_lacks_what_it_had_flushed_joins_in_a_new_leader_epoch()
     cluster.stop(2).await;
     fs::write(cluster.dir(2).join("replication-offset-checkpoint"), "0\n1\nt 0 0\n").unwrap();
     fs::write(segment(&cluster, 2), "").unwrap();
-    cluster.objects.lock().grants = true;
-    let epoch = cluster.objects.lock().assignment.leader_epoch;
-    cluster.run(2, life(2), true).await;
-    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
-    assert!(cluster.objects.lock().assignment.leader_epoch > epoch, "what it had before does not count");
-    cluster.all_alike(&[0, 2]).await;
+    joins_in_a_new_leader_epoch(&mut cluster).await;
 }
 
 #[tokio::test]
@@ -212,12 +211,7 @@ async fn a_follower_whose_log_could_not_be_cut_on_a_full_disk_goes_on_when_there
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
     // The old leader takes one more that nobody else will have.
-    cluster.objects.lock().grants = false;
-    cluster.stop(1).await;
-    cluster.stop(2).await;
-    let mut client = cluster.client(0).await;
-    let response = client.call(13, &cluster.produce_request(1, 1000, &["lost"])).await;
-    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    cluster.has_leader_0_take_alone(&["lost"]).await;
     cluster.elect(1);
     let partition = || cluster.brokers[&0].broker.replicas().all().first().cloned();
     until("it follows", || partition().is_some_and(|partition| partition.follows().is_some())).await;

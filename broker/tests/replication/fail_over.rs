@@ -22,12 +22,7 @@ async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the
     cluster.all_alike(&[0, 1, 2]).await;
 
     // The old leader takes one more that nobody else will have, and dies before it misses the others.
-    cluster.objects.lock().grants = false;
-    cluster.stop(1).await;
-    cluster.stop(2).await;
-    let mut client = cluster.client(0).await;
-    let response = client.call(13, &cluster.produce_request(1, 1000, &["lost", "too"])).await;
-    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    cluster.has_leader_0_take_alone(&["lost", "too"]).await;
     cluster.stop(0).await;
     cluster.objects.lock().grants = true;
     cluster.run(1, life(1), true).await;

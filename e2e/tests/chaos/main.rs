@@ -308,64 +308,59 @@ fn a_leader_whose_disk_fails_ends_and_others_lead() -> Result<()> {
 
 #[test]
 fn a_power_cut_takes_what_was_not_synced_and_no_acknowledged_record() -> Result<()> {
-    if Maker::under_test() == Maker::Kafka || !met(&[Need::LossyDisk]) {
-        return Ok(());
-    }
-    play("power cut", |chaos| {
-        let victim = put_on_a_lossy_disk(chaos)?;
-        while chaos.goes_on() {
-            // In the middle of flushes, rolls and checkpoints, wherever they are.
-            let more = chaos.below(1500);
-            chaos.acknowledged_more(more)?;
-            chaos.trio.cut_power(victim)?;
-            chaos.count("power cut");
-            let more = chaos.below(500);
-            chaos.acknowledged_more(more)?;
-            chaos.trio.start_broker(victim)?;
-            chaos.trio.wait_until_whole(TOPIC)?;
-        }
-        Ok(())
+    play_on_a_lossy_disk("power cut", |chaos, victim| {
+        // In the middle of flushes, rolls and checkpoints, wherever they are.
+        let more = chaos.below(1500);
+        chaos.acknowledged_more(more)?;
+        chaos.trio.cut_power(victim)?;
+        chaos.count("power cut");
+        let more = chaos.below(500);
+        chaos.acknowledged_more(more)?;
+        chaos.trio.start_broker(victim)?;
+        chaos.trio.wait_until_whole(TOPIC)
     })
 }
 
 #[test]
 fn a_disk_that_fails_a_sync_while_its_broker_stops_is_not_believed_afterwards() -> Result<()> {
-    if Maker::under_test() == Maker::Kafka || !met(&[Need::LossyDisk]) {
-        return Ok(());
-    }
-    play("sync failed at a stop", |chaos| {
-        let victim = put_on_a_lossy_disk(chaos)?;
-        while chaos.goes_on() {
-            chaos.acknowledged_more(500)?;
-            // Its bytes are lost, and every later sync of them succeeds: as Linux has it.
-            let failed = chaos.trio.lossy(victim)?.failed_syncs()?;
-            chaos.trio.lossy(victim)?.fail_next_sync()?;
-            chaos.trio.end_broker(victim, Signal::TERM)?;
-            ensure!(chaos.trio.lossy(victim)?.failed_syncs()? > failed, "it has synced nothing since");
-            chaos.trio.lossy(victim)?.cut_power()?;
-            chaos.count("sync failed");
-            // Whoever believed it now would lead without what was lost.
-            chaos.trio.start_broker(victim)?;
+    play_on_a_lossy_disk("sync failed at a stop", |chaos, victim| {
+        chaos.acknowledged_more(500)?;
+        // Its bytes are lost, and every later sync of them succeeds: as Linux has it.
+        let failed = chaos.trio.lossy(victim)?.failed_syncs()?;
+        chaos.trio.lossy(victim)?.fail_next_sync()?;
+        chaos.trio.end_broker(victim, Signal::TERM)?;
+        ensure!(chaos.trio.lossy(victim)?.failed_syncs()? > failed, "it has synced nothing since");
+        chaos.trio.lossy(victim)?.cut_power()?;
+        chaos.count("sync failed");
+        // Whoever believed it now would lead without what was lost.
+        chaos.trio.start_broker(victim)?;
+        chaos.trio.wait_until_whole(TOPIC)?;
+        for other in (0..BROKERS).filter(|id| *id != victim) {
+            chaos.trio.end_broker(other, Signal::TERM)?;
+            chaos.trio.start_broker(other)?;
             chaos.trio.wait_until_whole(TOPIC)?;
-            for other in (0..BROKERS).filter(|id| *id != victim) {
-                chaos.trio.end_broker(other, Signal::TERM)?;
-                chaos.trio.start_broker(other)?;
-                chaos.trio.wait_until_whole(TOPIC)?;
-            }
         }
         Ok(())
     })
 }
 
-/// Gives a broker a disk that loses what was not synced, once all that it had is there again.
-fn put_on_a_lossy_disk(chaos: &mut Chaos) -> Result<u16> {
-    let victim = chaos.any_broker();
-    chaos.kill(victim)?;
-    chaos.trio.wait_until_without(victim, TOPIC)?;
-    chaos.trio.make_lossy(victim)?;
-    chaos.trio.start_broker(victim)?;
-    chaos.trio.wait_until_whole(TOPIC)?;
-    Ok(victim)
+/// Plays rounds with a broker whose disk loses what was not synced, once all that it had is there again.
+fn play_on_a_lossy_disk(name: &str, round: impl Fn(&mut Chaos, u16) -> Result<()>) -> Result<()> {
+    if Maker::under_test() == Maker::Kafka || !met(&[Need::LossyDisk]) {
+        return Ok(());
+    }
+    play(name, |chaos| {
+        let victim = chaos.any_broker();
+        chaos.kill(victim)?;
+        chaos.trio.wait_until_without(victim, TOPIC)?;
+        chaos.trio.make_lossy(victim)?;
+        chaos.trio.start_broker(victim)?;
+        chaos.trio.wait_until_whole(TOPIC)?;
+        while chaos.goes_on() {
+            round(chaos, victim)?;
+        }
+        Ok(())
+    })
 }
 
 #[test]

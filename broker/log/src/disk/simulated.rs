@@ -45,19 +45,5 @@ pub fn stand_in_below(dir: &Path, disk: impl Fn(Change<'_>) -> io::Result<()> + 
 pub(super) fn tell(change: Change<'_>) -> io::Result<()> {
     STAND_IN.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk(change)))?;
     let below: Vec<_> = BELOW.lock().iter().filter_map(Weak::upgrade).collect();
-    below.iter().filter(|below| path(change).starts_with(&below.dir)).try_for_each(|below| (below.disk)(change))
-}
-
-/// What is changed.
-fn path(change: Change<'_>) -> &Path {
-    match change {
-        Change::Create(path)
-        | Change::Write(path)
-        | Change::Truncate(path, _)
-        | Change::Sync(path)
-        | Change::SyncDir(path)
-        | Change::CreateDir(path)
-        | Change::Rename(path, _)
-        | Change::Remove(path) => path,
-    }
+    below.iter().filter(|below| change.path().starts_with(&below.dir)).try_for_each(|below| (below.disk)(change))
 }

@@ -1,5 +1,6 @@
 //! A partition of three replicas in a folder of its own, for the tests beside the code.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
@@ -38,22 +39,8 @@ pub fn batch(byte: u8, len: usize) -> Batch {
 impl Fixture {
     /// Nobody leads yet.
     pub fn new(config: &[(&str, &str)]) -> Fixture {
-        let config = config.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let settings = Arc::new(TopicSettings::resolve(&config, &BrokerSettings::default()));
-        let topic = Topic {
-            id: Uuid::from_u128(1),
-            name: "t".into(),
-            config,
-            settings: settings.clone(),
-            partitions: vec![assignment(None, 0)],
-        };
         let data = tempfile::tempdir().unwrap();
-        let dir = data.path().join("t-0");
-        let (log, _) =
-            Log::open(&dir, LogConfig::default(), RecoveryHint::default(), &Files::new(1, 1 << 10), 0).unwrap();
-        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
-        let metrics = TopicMetrics::of(&Metrics::new(), "t");
-        let partition = Partition::new(&topic, 0, ME, found, metrics, mpsc::channel(1).0);
+        let (partition, settings) = opened(data.path(), config);
         Fixture { partition, settings, _data: data }
     }
 
@@ -61,6 +48,31 @@ impl Fixture {
     pub fn elect(&self, leader: i32, leader_epoch: i32) {
         self.partition.assume(&assignment(Some(leader), leader_epoch), &self.settings, Surroundings::default());
     }
+}
+
+/// A partition in the folder `t-0` below `data` that broker 0 leads alone.
+pub fn leading_alone(data: &Path) -> Partition {
+    let (partition, settings) = opened(data, &[]);
+    let alone = Assignment { replicas: vec![ME.id], isr: vec![member(ME.id.0)], ..assignment(Some(ME.id.0), 0) };
+    partition.assume(&alone, &settings, Surroundings::default());
+    partition
+}
+
+fn opened(data: &Path, config: &[(&str, &str)]) -> (Partition, Arc<TopicSettings>) {
+    let config = config.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let settings = Arc::new(TopicSettings::resolve(&config, &BrokerSettings::default()));
+    let topic = Topic {
+        id: Uuid::from_u128(1),
+        name: "t".into(),
+        config,
+        settings: settings.clone(),
+        partitions: vec![assignment(None, 0)],
+    };
+    let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
+    let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
+    let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
+    let metrics = TopicMetrics::of(&Metrics::new(), "t");
+    (Partition::new(&topic, 0, ME, found, metrics, mpsc::channel(1).0), settings)
 }
 
 fn assignment(leader: Option<i32>, leader_epoch: i32) -> Assignment {

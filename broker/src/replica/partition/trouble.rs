@@ -78,21 +78,13 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
 
-    use ottla_log::{Files, Log, LogConfig, RecoveryHint};
     use parking_lot::Mutex;
-    use tokio::sync::mpsc;
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Level, Metadata, Subscriber, subscriber};
 
-    use super::*;
-    use crate::image::{Assignment, BrokerId, Incarnation, Me, Topic};
-    use crate::metrics::{Metrics, TopicMetrics};
-    use crate::replica::partition::Found;
-    use crate::replica::partition::leadership::Surroundings;
-    use crate::replica::proposal::Proposal;
+    use super::super::fixtures::Fixture;
 
     /// Hears how loud each event is.
     struct Loudness(Arc<Mutex<Vec<Level>>>);
@@ -120,35 +112,17 @@ mod tests {
         heard.clone()
     }
 
-    /// A replica in the folder `t-0` that follows broker 1 in epoch 0.
-    fn following(data: &Path) -> Partition {
-        let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
-        let assignment = Assignment {
-            partition: 0,
-            replicas: vec![BrokerId(1), me.id],
-            adding: vec![],
-            removing: vec![],
-            leader: Some(BrokerId(1)),
-            leader_epoch: 0,
-            partition_epoch: 0,
-            isr: vec![],
-            reports: vec![],
-        };
-        let (id, name, settings) = (uuid::Uuid::from_u128(1), "t".into(), Arc::default());
-        let topic = Topic { id, name, config: Default::default(), settings, partitions: vec![assignment.clone()] };
-        let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
-        let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
-        let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
-        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
-        let partition = Partition::new(&topic, 0, me, found, metrics, joining);
-        partition.assume(&assignment, &topic.settings, Surroundings::default());
-        partition
+    /// A replica that follows broker 1 in epoch 0.
+    fn following() -> Fixture {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(1, 0);
+        fixture
     }
 
     #[test]
     fn a_new_replica_begins_where_deleted_records_end_and_warns_of_nothing() {
-        let data = tempfile::tempdir().unwrap();
-        let partition = following(data.path());
+        let fixture = following();
+        let partition = &fixture.partition;
         let begin_at = |log_start| {
             let asked = partition.next_fetch(0).unwrap();
             loudness(|| partition.start_anew(&asked, log_start).unwrap())
@@ -162,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_disk_that_has_room_again_is_no_error() {
-        let data = tempfile::tempdir().unwrap();
-        let partition = following(data.path());
+        let fixture = following();
+        let partition = &fixture.partition;
         let mut state = partition.state.lock();
         state.full = true;
         assert_eq!(loudness(|| partition.note_room(&mut state)), [Level::WARN]);

@@ -285,52 +285,15 @@ impl Partition {
 mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeSet;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::rc::Rc;
-    use std::sync::Arc;
 
     use ottla_log::disk::Change;
     use ottla_log::disk::simulated::stand_in;
     use ottla_log::failure::Failure;
-    use ottla_log::{Files, Log, LogConfig, RecoveryHint};
-    use tokio::sync::mpsc;
 
+    use super::super::fixtures::leading_alone;
     use super::*;
-    use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
-    use crate::metrics::{Metrics, TopicMetrics};
-    use crate::replica::partition::Found;
-    use crate::replica::partition::leadership::Surroundings;
-    use crate::replica::proposal::Proposal;
-
-    /// A partition in the folder `t-0` that this broker leads alone.
-    fn leading(data: &Path) -> Partition {
-        let me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
-        let assignment = Assignment {
-            partition: 0,
-            replicas: vec![me.id],
-            adding: vec![],
-            removing: vec![],
-            leader: Some(me.id),
-            leader_epoch: 0,
-            partition_epoch: 0,
-            isr: vec![IsrMember { broker: me.id, incarnation: me.incarnation }],
-            reports: vec![],
-        };
-        let topic = Topic {
-            id: uuid::Uuid::from_u128(1),
-            name: "t".into(),
-            config: Default::default(),
-            settings: Arc::default(),
-            partitions: vec![assignment.clone()],
-        };
-        let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
-        let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
-        let (metrics, (joining, _)) = (TopicMetrics::of(&Metrics::new(), "t"), mpsc::channel(1));
-        let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
-        let partition = Partition::new(&topic, 0, me, found, metrics, joining);
-        partition.assume(&assignment, &topic.settings, Surroundings::default());
-        partition
-    }
 
     fn append(partition: &Partition) {
         let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
@@ -341,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_appended_during_a_flush_is_flushed_right_after_it() {
         let data = tempfile::tempdir().unwrap();
-        let partition = leading(data.path());
+        let partition = leading_alone(data.path());
         append(&partition);
         let running = partition.begin_flush().unwrap();
         append(&partition);
@@ -354,7 +317,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_removed_during_a_flush_is_no_failure_of_the_directory() {
         let data = tempfile::tempdir().unwrap();
-        let (failure, partition) = (Failure::begin(data.path()), leading(data.path()));
+        let (failure, partition) = (Failure::begin(data.path()), leading_alone(data.path()));
         append(&partition);
         let running = partition.begin_flush().unwrap();
         partition.retire();
@@ -368,7 +331,7 @@ mod tests {
     #[test]
     fn a_log_that_was_torn_for_want_of_room_is_not_closed_clean_and_its_directory_is_kept() {
         let data = tempfile::tempdir().unwrap();
-        let (failure, partition) = (Failure::begin(data.path()), leading(data.path()));
+        let (failure, partition) = (Failure::begin(data.path()), leading_alone(data.path()));
         append(&partition);
         stand_in(Some(Box::new(|change| match change {
             Change::Write(_) | Change::Truncate(..) => Err(std::io::ErrorKind::StorageFull.into()),
@@ -404,7 +367,7 @@ mod tests {
             }
             Ok(())
         })));
-        let partition = leading(data.path());
+        let partition = leading_alone(data.path());
         append(&partition);
         partition.close().unwrap();
         stand_in(None);
