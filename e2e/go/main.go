@@ -234,8 +234,8 @@ func offsets(ctx context.Context) {
 	}
 }
 
-// perf BOOTSTRAP TOPIC ACKS VALUE-BYTES SECONDS: produces to partition 0 as fast as it can; prints the bytes of values that were acknowledged
-// and the CPU seconds that this took.
+// perf BOOTSTRAP TOPIC ACKS VALUE-BYTES SECONDS: produces to partition 0 as fast as it can; prints the bytes of values
+// that were acknowledged and the CPU seconds that this took.
 func perf() {
 	topic, size, seconds := os.Args[3], 0, 0.0
 	_, err := fmt.Sscan(os.Args[5], &size)
