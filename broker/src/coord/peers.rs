@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -35,6 +36,8 @@ pub(super) struct Peers {
     own: String,
     set_backs: SetBacks,
     heard: Arc<Mutex<Heard>>,
+    /// How often [`Peers::know_nothing_newer`] was asked.
+    asked: Arc<AtomicU64>,
 }
 
 /// What was heard since the API server was set back so many times.
@@ -43,22 +46,29 @@ struct Heard {
     set_backs: u64,
     observed: BTreeMap<String, Observed>,
     everybody: bool,
+    /// The askers that a look has answered: those who had asked before it began.
+    answered: u64,
 }
 
 impl Peers {
     pub fn new(leases: Api<Lease>, cluster: &str, me: BrokerId, set_backs: SetBacks) -> Peers {
         let of_cluster = ListParams::default().labels(&format!("{}={cluster}", names::CLUSTER_LABEL));
         let own = names::broker(cluster, me);
-        Peers { leases, of_cluster, own, set_backs, heard: Arc::default() }
+        Peers { leases, of_cluster, own, set_backs, heard: Arc::default(), asked: Arc::default() }
     }
 
-    /// Waits until entries may be written.
+    /// Waits until entries may be written. One look answers all who had asked when it began: thousands of replicas of
+    /// deleted topics are removed at once.
     pub async fn know_nothing_newer(&self) {
-        // One asker looks, and the others wait for what it sees.
+        let me = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let mut heard = self.heard.lock().await;
-        loop {
+        while heard.answered < me {
+            let asked = self.asked.load(Ordering::Relaxed);
             match self.look(&mut heard).await {
-                Ok(true) => return,
+                Ok(true) => {
+                    heard.answered = asked;
+                    return;
+                }
                 Ok(false) => {}
                 // A Role of an older version. Without a restore nothing is wrong with writing, and without a write ISRs
                 // would stand still.
@@ -96,7 +106,7 @@ impl Heard {
     /// Whether everybody was heard; of what was heard before the API server was set back nothing counts.
     fn since(&mut self, set_backs: u64) -> bool {
         if self.set_backs != set_backs {
-            *self = Heard { set_backs, ..Heard::default() };
+            *self = Heard { set_backs, answered: self.answered, ..Heard::default() };
         }
         self.everybody
     }

@@ -69,9 +69,8 @@ impl Desk {
     pub(super) async fn change_isrs(&self, object: Object) {
         let mut pause = FIRST_PAUSE;
         loop {
-            self.peers.know_nothing_newer().await;
             // The semaphore is never closed.
-            let turn = self.turns.acquire().await;
+            let turn = self.turn_for_entries().await;
             let Some(changes) = self.isr_changes.take(object) else { return };
             let undone = self.write_isrs(object, changes).await;
             drop(turn);

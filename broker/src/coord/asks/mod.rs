@@ -21,7 +21,7 @@ use ottla_crds::versions::SetBacks;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::RecoveryReport;
 use ottla_wire::ErrorCode;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, watch};
 
 use self::unheard::Unheard;
 use super::ApiServer;
@@ -223,12 +223,24 @@ impl Desk {
         attempt().await
     }
 
+    /// A turn to write into entries, while nobody knows newer ones. Many wait for turns, so there is a look before and
+    /// after: before, for the turns are also those of others, and after, for it may have taken long to come.
+    async fn turn_for_entries(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.peers.know_nothing_newer().await;
+        let turn = self.turns.acquire().await?;
+        self.peers.know_nothing_newer().await;
+        Ok(turn)
+    }
+
     /// Tries until it is done: to write into entries.
     async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
         let mut pause = FIRST_PAUSE;
         loop {
-            self.peers.know_nothing_newer().await;
-            match self.in_turn(&mut attempt).await {
+            // The semaphore is never closed.
+            let turn = self.turn_for_entries().await;
+            let tried = attempt().await;
+            drop(turn);
+            match tried {
                 Ok(()) => return,
                 Err(Failed::Again) => {}
                 Err(Failed::Refused(refused)) => {
