@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_batches_tells_where_it_goes_wrong_and_why() {
+    fn a_run_of_batches_says_where_it_is_wrong_and_why() {
         let one = batch(b"one").bytes().to_vec();
         let mut flipped = one.clone();
         *flipped.last_mut().unwrap() ^= 1;

@@ -25,7 +25,7 @@ pub struct NewRecord<'a> {
     pub headers: &'a [Header<'a>],
 }
 
-/// Collects records and makes one batch of them. Whoever fills it keeps it below 2 GiB.
+/// Collects records and makes one batch of them. The caller keeps it below 2 GiB.
 #[derive(Debug)]
 pub struct BatchBuilder {
     header: BatchHeader,
@@ -208,7 +208,7 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {
-    put_varint(out, i32::try_from(len).expect("whoever fills a builder keeps it below 2 GiB"));
+    put_varint(out, i32::try_from(len).expect("a builder's caller keeps it below 2 GiB"));
 }
 
 #[cfg(test)]

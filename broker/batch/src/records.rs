@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::batch::Batch;
 use crate::compress::Decoder;
-use crate::header::{TimestampType, UnknownCompression};
+use crate::header::{BatchHeader, TimestampType, UnknownCompression};
 use crate::varint::{VARINT_MAX, VARLONG_MAX, take_varint, take_varlong};
 
 /// Bytes to decompress at a time.
@@ -61,19 +61,7 @@ impl From<io::Error> for RecordsError {
 impl Batch {
     /// Read the records. Compressed ones may take up to `decompressed_max` bytes.
     pub fn records(&self, decompressed_max: usize) -> Result<Records, RecordsError> {
-        let header = self.header();
-        let body = self.body();
-        let source = match Decoder::new(header.compression()?, body.clone(), decompressed_max)? {
-            Some(decoder) => Source::Compressed { decoder, buffer: BytesMut::new() },
-            None => Source::Plain(body),
-        };
-        Ok(Records {
-            source,
-            base_timestamp: header.base_timestamp,
-            append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
-            left: u32::try_from(header.records_count).map_err(|_| RecordsError::Malformed("a negative count"))?,
-            ended: false,
-        })
+        Records::new(self.header(), self.body(), decompressed_max)
     }
 
     /// Offset delta and timestamp (milliseconds since 1970) of the first record that `is_wanted` accepts by them. Holds
@@ -120,6 +108,20 @@ impl Iterator for Records {
 }
 
 impl Records {
+    pub(crate) fn new(header: &BatchHeader, body: Bytes, decompressed_max: usize) -> Result<Records, RecordsError> {
+        let source = match Decoder::new(header.compression()?, body.clone(), decompressed_max)? {
+            Some(decoder) => Source::Compressed { decoder, buffer: BytesMut::new() },
+            None => Source::Plain(body),
+        };
+        Ok(Records {
+            source,
+            base_timestamp: header.base_timestamp,
+            append_time: (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp),
+            left: u32::try_from(header.records_count).map_err(|_| RecordsError::Malformed("a negative count"))?,
+            ended: false,
+        })
+    }
+
     fn read(&mut self) -> Result<Option<Record>, RecordsError> {
         if self.left == 0 {
             return match self.source.fill(1)? {

@@ -95,7 +95,7 @@ fn headers_that_clients_may_not_send() {
 }
 
 #[test]
-fn whose_time_a_batch_bears_is_the_topics_to_say() {
+fn the_topic_decides_whose_timestamp_a_batch_has() {
     let sent = lying(&batch(Codec::None, &[NOW, NOW + 1]), |h| h.attributes |= 8);
     let taken = check(&sent, &rules()).unwrap();
     assert_eq!(taken.header().timestamp_type(), TimestampType::CreateTime);

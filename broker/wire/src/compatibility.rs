@@ -4,7 +4,7 @@
 use crate::m18_api_versions::ApiVersion;
 use crate::message::ApiKey;
 
-/// Key, API, first and last version, as a broker of Kafka 4.3 tells its clients.
+/// Key, API, first and last version, as a broker of Kafka 4.3 advertises them.
 pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
     (0, "Produce", 0, 13),
     (1, "Fetch", 4, 18),

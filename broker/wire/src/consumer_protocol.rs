@@ -1,8 +1,8 @@
-//! What consumers tell each other through a classic group, whose coordinator passes it on unread: subscriptions to the
-//! leader, assignments to the members.
+//! The messages of consumers to each other in a classic group; the coordinator passes them on unread: subscriptions to
+//! the leader, assignments to the members.
 //!
-//! Written with [`encode_value`](crate::coordinator_records::encode_value), a version in front as well.
-//! The coordinator looks into a subscription only to see which topics a group still reads, and must bear garbage.
+//! Written with [`encode_value`](crate::coordinator_records::encode_value), a version in front as well. The coordinator
+//! looks into a subscription only to see which topics a group still reads, and must accept garbage.
 #![warn(missing_docs)]
 
 use crate::codec::{Message, Str, Version};

@@ -37,7 +37,7 @@ pub struct OffsetCommitKey {
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(versions = "0-4", flexible = "4+")]
 pub struct OffsetCommitValue {
-    /// Where the group goes on reading.
+    /// The offset from which the group continues to read.
     pub offset: i64,
     /// That of the last record it has read, or −1.
     #[wire(versions = "3+", default = -1)]
@@ -49,7 +49,7 @@ pub struct OffsetCommitValue {
     /// When it expires, in the days when the client decided on that.
     #[wire(versions = "1", default = -1)]
     pub expire_timestamp: i64,
-    /// Tells a topic from one of the same name that was deleted.
+    /// Distinguishes the topic from a deleted one of the same name.
     #[wire(versions = "4+", tag = 0)]
     pub topic_id: Uuid,
 }

@@ -1,4 +1,4 @@
-//! Who leads a partition, and where: what Produce and Fetch tell a client that asked somebody else (KIP-951).
+//! Who leads a partition, and where: Produce and Fetch name them to a client that asked another broker (KIP-951).
 
 use crate::codec::Str;
 use ottla_wire_derive::Message;

@@ -8,6 +8,7 @@
 //! | `mNN_…` | request and response of the API with that key |
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
+//! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
 //! | [`codec`] | how a value reads and writes itself |
@@ -18,7 +19,7 @@
 //!
 //! The versions are those of Kafka 4.3. What `versions = "7+"` and the like mean: see [`ottla_wire_derive`].
 
-// A message's field bears Kafka's name and, where that does not say it all, a line. Other modules ask for every line.
+// A message's field has Kafka's name and, if the name does not suffice, a comment. Other modules ask for every line.
 #![allow(missing_docs)]
 
 #[cfg(feature = "arbitrary")]
@@ -33,6 +34,7 @@ pub mod error_code;
 pub mod frame;
 pub mod leader;
 pub mod message;
+pub mod transaction_records;
 
 pub mod m00_produce;
 pub mod m01_fetch;

@@ -7,7 +7,7 @@ use ottla_wire_derive::Message;
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(request = ListOffsets, versions = "1-11", flexible = "6+")]
 pub struct ListOffsetsRequest {
-    /// −1 for a consumer; −2 for a tool that asks whoever it reaches.
+    /// −1 for a consumer; −2 for a tool that asks any broker.
     pub replica_id: i32,
     /// 0 to see everything, 1 to see only what is committed.
     #[wire(versions = "2+")]

@@ -50,7 +50,7 @@ pub struct JoinGroupResponse {
     #[wire(nullable = "7+")]
     pub protocol_name: Option<Str>,
     pub leader: Str,
-    /// Tells a leader that has come back to keep the assignment as it is (KIP-814).
+    /// A leader that has returned keeps the assignment as it is (KIP-814).
     #[wire(versions = "9+")]
     pub skip_assignment: bool,
     pub member_id: Str,

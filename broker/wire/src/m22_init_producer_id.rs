@@ -1,4 +1,4 @@
-//! InitProducerId: an identity under which a producer’s batches are told from their repetitions.
+//! InitProducerId: an identity by which a broker recognises repeated batches of a producer.
 //!
 //! Kafka has a version 6 for two-phase commit, which is unstable: clients would use it if it were advertised.
 

@@ -1,7 +1,7 @@
 //! Requests and responses: their keys, their headers, and the list of the APIs that we serve.
 //!
-//! Adding an API is a file with its structs and a line in the list below; whoever matches on [`Request`] is then told
-//! by the compiler.
+//! Adding an API is a file with its structs and a line in the list below; the compiler then names every match on
+//! [`Request`] that lacks it.
 #![warn(missing_docs)]
 
 use crate::codec::{Message, Str, Version, Wire};

@@ -65,7 +65,7 @@ fn null_is_refused_where_the_version_has_none_and_written_as_empty() {
 }
 
 #[test]
-fn a_byte_before_a_struct_tells_whether_it_is_null() {
+fn a_byte_before_a_struct_says_whether_it_is_null() {
     let version = Version { number: 0, flexible: true };
     let mut request = DescribeTopicPartitionsRequest { response_partition_limit: 1, ..Default::default() };
     assert_eq!(encoded(&request, version), [1, 0, 0, 0, 1, 0xff, 0]);
@@ -176,7 +176,7 @@ fn a_version_of_api_versions_from_the_future_is_answered() {
 }
 
 #[test]
-fn what_cannot_be_served_is_told_apart_from_what_cannot_be_read() {
+fn an_unserved_request_is_distinguished_from_an_unreadable_one() {
     let request = |bytes: &'static [u8]| {
         let mut decoder = Decoder::new(Bytes::from_static(bytes));
         let header = RequestHeader::decode(&mut decoder)?;

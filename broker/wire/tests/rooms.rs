@@ -1,0 +1,22 @@
+//! Which room of the wire may use which, top to bottom.
+
+use ottla_arrows::Rooms;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["codec", "decoder", "encoder", "error_code", "frame", "leader"],
+        rooms: &[
+            ("arbitrary", &[]),
+            ("compatibility", &["m18_api_versions", "message"]),
+            ("consumer_protocol", &[]),
+            ("coordinator_records", &[]),
+            ("transaction_records", &[]),
+            ("m18_api_versions", &["message"]),
+            ("message", &["root"]),
+            ("m*", &[]),
+        ],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
+}
