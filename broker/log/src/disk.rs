@@ -1,7 +1,7 @@
 //! Every file operation of this crate, so that a simulated disk has one place to stand in for.
 //!
-//! A thin layer: no caching, no retries, no policy. Each error says what was attempted on which path; whether it is
-//! final is the caller's business ([`DiskError::is_no_space`] tells a full disk from a broken one).
+//! A thin layer: no caching, no retries, no policy. Each error says what was attempted on which path; the caller
+//! decides whether it is final ([`DiskError::is_no_space`] distinguishes a full disk from a broken one).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -83,7 +83,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Tells a simulated disk, which may refuse.
+/// Reports a change to a simulated disk, which may refuse it.
 #[cfg(feature = "simulated")]
 use simulated::tell;
 
@@ -143,8 +143,8 @@ impl DiskFile {
         self.file.read_exact_at(bytes, position).map_err(|e| self.error("read", e))
     }
 
-    /// Read at most `bytes.len()` bytes, only from memory. None when the disk would have to be asked, or the kernel or
-    /// file system can't tell.
+    /// Read at most `bytes.len()` bytes, only from memory. None when that would need the disk, or when the kernel or
+    /// file system can't say.
     pub fn read_cached_at(&self, bytes: &mut [u8], position: u64) -> DiskResult<Option<usize>> {
         match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(bytes)], position, ReadWriteFlags::NOWAIT) {
             Ok(read) => Ok(Some(read)),
@@ -179,8 +179,8 @@ impl DiskFile {
         truncated.map_err(|e| self.error("truncate", e))
     }
 
-    /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error:
-    /// writing will tell.
+    /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error: the
+    /// write will show it.
     pub fn reserve(&self, position: u64, len: u64) -> DiskResult<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::DQUOT | Errno::INTR) => Ok(()),

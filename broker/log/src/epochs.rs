@@ -5,8 +5,9 @@
 //! them before the first append under a new epoch: a follower that asks in between must learn that the old epoch has
 //! ended, or it keeps records that are about to be overwritten. That file is synced with the first records of the
 //! epoch, so that a broker that begins to lead many partitions at once need not wait for the device with each. A crash
-//! of the machine before may leave it torn: then the batches tell, of all epochs. Those of a compacted log can't: there
-//! it is synced at once. Always: epochs ascend strictly, and so do their start offsets.
+//! of the machine before that sync may leave the file torn: then the batches show all epochs. The batches of a
+//! compacted log can't: there the file is synced at once. Always: epochs ascend strictly, and so do their start
+//! offsets.
 
 use std::path::Path;
 
@@ -130,9 +131,9 @@ impl Epochs {
         self.entries.len() != before
     }
 
-    /// The log now starts at `log_start`. The epoch of the record before stays, and
-    /// starts with it (Kafka's starts at `log_start`): a log without records tells by it how new it is, for one that is
-    /// older must not be taken for longer.
+    /// The log now starts at `log_start`. The epoch of the record before stays, and starts with that record (Kafka's
+    /// starts at `log_start`): the epoch shows how new a log without records is, for an older log must not count as
+    /// longer.
     pub(crate) fn truncate_start(&mut self, log_start: i64) {
         let before = log_start - 1;
         let above = self.entries.partition_point(|e| e.start_offset <= before);

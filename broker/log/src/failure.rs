@@ -1,9 +1,9 @@
 //! A data directory that has failed: known at once, and to all that use the directory.
 //!
 //! Linux reports an fsync that failed once; the next one succeeds without having written anything. So the failure is
-//! noted where the sync is ([`crate::disk`]), whoever asked for it and whether or not somebody still waits for the
-//! answer, and what must be done first is done there and then, by the thread that was told, before anything else is
-//! done with the directory.
+//! noted where the sync is ([`crate::disk`]), no matter who asked for the sync and whether anybody still waits for the
+//! answer. The thread that gets the error does what must be done first, there and then, before anything else is done
+//! with the directory.
 //!
 //! A process has a directory to itself, so the directories in use stand in one table, by path.
 
@@ -26,8 +26,8 @@ pub struct Failure {
 
 static IN_USE: Mutex<Vec<Weak<Failure>>> = Mutex::new(Vec::new());
 
-/// The disk has failed under `path`: nobody knows what is on the device, and another try would not tell. Notes it of
-/// the directory in use that `path` lies in.
+/// The disk has failed under `path`: nobody knows what is on the device, and another try would not show it. Notes the
+/// failure for the directory in use that contains `path`.
 pub fn note(path: &Path) {
     let noted: Vec<_> = IN_USE.lock().iter().filter_map(Weak::upgrade).collect();
     noted.iter().filter(|failure| path.starts_with(&failure.dir)).for_each(|failure| failure.note());
@@ -84,7 +84,7 @@ mod tests {
     fn a_failure_below_a_directory_is_acted_on_once_in_order_and_concerns_no_other() {
         let (mine, other) = (Failure::begin(Path::new("/data/0")), Failure::begin(Path::new("/data/1")));
         let acted: Arc<Mutex<Vec<&str>>> = Arc::default();
-        for act in ["disown", "tell"] {
+        for act in ["disown", "report"] {
             let acted = acted.clone();
             mine.first(move || acted.lock().push(act));
         }
@@ -92,10 +92,10 @@ mod tests {
         note(Path::new("/data/0"));
         assert_eq!(
             (mine.is_noted(), other.is_noted(), acted.lock().as_slice()),
-            (true, false, &["disown", "tell"][..])
+            (true, false, &["disown", "report"][..])
         );
         assert!(Failure::of(Path::new("/data/0")).is_noted());
         let again = Failure::begin(Path::new("/data/0"));
-        assert!(!again.is_noted() && !Failure::of(Path::new("/data/0")).is_noted(), "the next use begins anew");
+        assert!(!again.is_noted() && !Failure::of(Path::new("/data/0")).is_noted(), "the next use has no failure");
     }
 }

@@ -1,7 +1,6 @@
 //! What all logs of a broker share: a bounded number of open descriptors and loaded indexes of sealed segments.
-//!
 //! A segment that is being written keeps its own file open. Sealed ones are opened when somebody reads them, and the
-//! least recently used is let go when there are too many; whoever still reads from it holds it open until done.
+//! least recently used is let go when there are too many; a reader holds the file open until done.
 
 use std::collections::HashMap;
 use std::sync::Arc;

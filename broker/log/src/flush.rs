@@ -74,7 +74,7 @@ pub struct Unflushed {
     pub since_ms: Option<i64>,
 }
 
-/// A flush under way: run it without the lock, then tell the log.
+/// A flush under way: run it without the lock, then report its end to the log.
 #[derive(Debug)]
 pub struct Flush {
     dir: PathBuf,
@@ -121,12 +121,12 @@ impl Log {
     }
 
     /// Begin to flush everything written so far; none when all is on the device, a flush is under way, or the log takes
-    /// no writes any more: after a failed flush another would tell nothing.
+    /// no writes any more: after a failed flush another one would prove nothing.
     pub fn start_flush(&mut self) -> DiskResult<Option<Flush>> {
         if self.dirty.flushing || self.failed { Ok(None) } else { self.begin_flush() }
     }
 
-    /// A flush has begun whose end was not told yet.
+    /// A flush has begun whose end was not reported yet.
     pub fn is_flushing(&self) -> bool {
         self.dirty.flushing
     }
@@ -165,7 +165,7 @@ impl Log {
         }
     }
 
-    /// All three steps at once, for whoever may wait.
+    /// All three steps at once, for a caller that may wait.
     pub fn flush(&mut self) -> DiskResult<()> {
         self.check_writable("flush")?;
         let Some(flush) = self.begin_flush()? else { return Ok(()) };
@@ -200,7 +200,7 @@ impl Log {
         if self.failed {
             return error("an earlier write or flush has failed, or the log is closed");
         }
-        // Whether that one succeeds is not known yet, and the kernel tells nobody else.
+        // Whether that flush succeeds is not known yet, and the kernel reports a failure to nobody else.
         if self.dirty.flushing { error("a flush is under way") } else { Ok(()) }
     }
 
@@ -208,8 +208,8 @@ impl Log {
     /// clean. Gives the recovery point, which is the log's end.
     ///
     /// # Errors
-    /// When the disk refuses, or has refused before, or a flush is under way: whoever runs it must have told first how
-    /// it ended.
+    /// When the disk refuses, or has refused before, or a flush is under way: the thread that runs the flush must first
+    /// have reported how it ended.
     pub fn close(&mut self) -> DiskResult<i64> {
         self.check_writable("close")?;
         let as_last_closed = segment::path(&self.dir, self.log_end, SNAPSHOT);
@@ -316,7 +316,7 @@ mod tests {
                 log.close().expect_err("the snapshot is written by a close");
             }
             assert!(failure.is_noted(), "{extension}");
-            log.close().expect_err("a second try tells nothing");
+            log.close().expect_err("a second try proves nothing");
             assert!(log.start_flush().unwrap().is_none(), "neither does another flush");
         }
     }

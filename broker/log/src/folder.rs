@@ -20,7 +20,7 @@ pub enum Folder {
         /// The partition.
         partition: i32,
     },
-    /// Its files are being removed: go on with that.
+    /// Its files are being removed: continue the removal.
     Deleted,
     /// Kept for somebody to look at.
     Stray,

@@ -1,16 +1,20 @@
-//! Both indexes of a segment as they grow with its batches: the one place that decides which batch gets an entry.
+//! The indexes of a segment as they grow with its batches: the one place that decides which batch gets an entry. What
+//! goes into the transaction index is the log's business: it takes more than the segment to know.
 
 use ottla_batch::BatchHeader;
 
 use crate::disk::DiskFile;
 use crate::index::{self, OffsetIndex};
 use crate::time_index::{self, NO_TIMESTAMP, TimeEntry, TimeIndex};
+use crate::transactions::index::{AbortedTransaction, TransactionIndex};
 use crate::walk::{LogError, Walk};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Indexes {
     pub offsets: OffsetIndex,
     pub times: TimeIndex,
+    /// The aborted transactions whose markers are in the segment.
+    pub aborted: TransactionIndex,
     /// The largest timestamp so far.
     pub largest: TimeEntry,
     bytes_since_entry: u64,
@@ -24,7 +28,7 @@ impl Indexes {
     /// Indexes read from files. They cover the segment up to the last offset entry.
     pub fn from_parts(base_offset: i64, offsets: OffsetIndex, times: TimeIndex) -> Indexes {
         let largest = times.last().unwrap_or(TimeEntry { timestamp: NO_TIMESTAMP, offset: base_offset });
-        Indexes { offsets, times, largest, bytes_since_entry: 0 }
+        Indexes { offsets, times, aborted: TransactionIndex::default(), largest, bytes_since_entry: 0 }
     }
 
     /// Take note of the next batch, which begins at `position`. As in Kafka, a batch gets an entry when more than
@@ -50,6 +54,7 @@ impl Indexes {
     pub fn truncate(&mut self, offset: i64) {
         self.offsets.truncate(offset);
         self.times.truncate(offset);
+        self.aborted.truncate(offset);
         self.largest = self.times.last().unwrap_or(TimeEntry { timestamp: NO_TIMESTAMP, offset: self.largest.offset });
         self.bytes_since_entry = 0;
     }
@@ -74,7 +79,10 @@ impl Indexes {
 
     /// Bytes it takes in memory, more or less.
     pub fn memory(&self) -> usize {
-        size_of::<Indexes>() + self.offsets.len() * index::ENTRY_LEN + self.times.len() * size_of::<TimeEntry>()
+        size_of::<Indexes>()
+            + self.offsets.len() * index::ENTRY_LEN
+            + self.times.len() * size_of::<TimeEntry>()
+            + self.aborted.len() * size_of::<AbortedTransaction>()
     }
 
     /// A segment whose indexes have no more room for an entry each must roll.

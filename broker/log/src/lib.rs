@@ -5,23 +5,20 @@
 //! * [`recovery`]: opening a log, after a clean stop or a crash
 //! * [`truncate`], [`retention`]: taking away its tail and its head; [`era`]: what readers learn of a cut;
 //!   [`flush`]: getting it onto the device
-//! * [`compaction`]: leaving only the last record of each key; [`compaction_map`] which that is, [`compaction_records`]
-//!   what stays of a batch, [`compaction_swap`] new segments for old
+//! * [`compaction`]: leaving only the last record of each key
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
-//! * [`producers`] and [`snapshot`]: idempotent producers; [`epochs`]: leader epochs
+//! * [`producers`] and [`snapshot`]: idempotent and transactional producers; [`transactions`]: what they begin and end;
+//!   [`epochs`]: leader epochs
 //! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
 //! * [`walk`]: from batch to batch in a file; [`chunk`]: the same, checked; [`files`]: descriptors and indexes shared
 //!   by all logs
 //! * [`disk`]: every file operation; [`failure`]: a directory that has failed
 
-#![allow(rustdoc::private_intra_doc_links, reason = "the map above is for whoever works in here")]
+#![allow(rustdoc::private_intra_doc_links, reason = "the map above is for developers of this crate")]
 
 pub mod checkpoints;
 mod chunk;
 pub mod compaction;
-mod compaction_map;
-mod compaction_records;
-mod compaction_swap;
 pub mod config;
 pub mod disk;
 pub mod epochs;
@@ -44,6 +41,7 @@ pub mod search;
 mod segment;
 mod snapshot;
 mod time_index;
+mod transactions;
 mod truncate;
 mod walk;
 
@@ -58,4 +56,5 @@ pub use producers::{Admission, ProducerError, Producers};
 pub use read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
 pub use recovery::{Opened, RecoveryHint, put_aside_from};
 pub use search::{FoundRecord, Search, Wanted};
+pub use transactions::{AbortedSearch, AbortedTransaction, VerificationGuard};
 pub use walk::LogError;

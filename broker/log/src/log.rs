@@ -17,11 +17,12 @@ use crate::epochs::{self, Epochs};
 use crate::era::Era;
 use crate::files::Files;
 use crate::flush::Dirty;
-use crate::producers::Producers;
+use crate::producers::{ProducerError, Producers};
 use crate::read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
 use crate::sealed::Sealed;
 use crate::segment::{self, Active, EXTENSIONS, SNAPSHOT};
 use crate::snapshot;
+use crate::transactions::{AbortedTransaction, VerificationGuard, markers};
 use crate::walk::LogError;
 
 /// One partition's log.
@@ -35,6 +36,8 @@ pub struct Log {
     pub(crate) active: Active,
     pub(crate) log_start: i64,
     pub(crate) log_end: i64,
+    /// What the partition has said last: see [`Log::set_high_watermark`].
+    pub(crate) high_watermark: i64,
     /// Everything before is compacted ([`crate::compaction`]).
     pub(crate) first_dirty: i64,
     pub(crate) epochs: Epochs,
@@ -97,6 +100,36 @@ impl Log {
         &self.producers
     }
 
+    /// Everything before `offset` is committed; less than before only when the log was cut.
+    pub fn set_high_watermark(&mut self, offset: i64) {
+        if offset != self.high_watermark {
+            self.high_watermark = offset;
+            self.producers.committed(offset);
+        }
+    }
+
+    /// The last stable offset: every record before it is committed, and it is decided whether the record counts. Never
+    /// above the high watermark that the log was given, and where records were deleted not below the log's start.
+    pub fn last_stable(&self) -> i64 {
+        let undecided = self.producers.first_undecided();
+        undecided.map_or(self.high_watermark, |first| first.min(self.high_watermark)).max(self.log_start)
+    }
+
+    /// A leader is about to ask the transaction coordinator about this batch of a client, because it may be the first
+    /// of a transaction: gives the guard for [`Producers::check`]. `None` when there is nothing to ask: the transaction
+    /// is open here. `supports_epoch_bump`: the client gives each transaction an epoch of its own (KIP-890).
+    ///
+    /// # Errors
+    /// `StaleEpoch`.
+    pub fn begin_verification(
+        &mut self,
+        batch: &BatchHeader,
+        supports_epoch_bump: bool,
+        now_ms: i64,
+    ) -> Result<Option<VerificationGuard>, ProducerError> {
+        self.producers.begin_verification(batch, supports_epoch_bump, now_ms)
+    }
+
     /// Bytes of all segments.
     pub fn size(&self) -> u64 {
         self.sealed.values().map(|segment| segment.size).sum::<u64>() + self.active.size
@@ -115,8 +148,8 @@ impl Log {
     }
 
     fn set_epochs(&mut self, epochs: Epochs) -> DiskResult<()> {
-        // A compacted log may no longer hold an epoch's first batch: should the file be torn, they would not tell where
-        // it began.
+        // A compacted log may no longer hold an epoch's first batch: if the file were torn, the batches would not show
+        // where the epoch began.
         if self.config.compaction.is_some() {
             epochs.store(&self.dir)?;
         } else {
@@ -127,8 +160,8 @@ impl Log {
         Ok(())
     }
 
-    /// Write batches at the end, as one unit: all are appended or none. They must bear their offsets and epochs; an
-    /// offset above the log's end is taken, for a leader's compacted log has gaps.
+    /// Write batches at the end, as one unit: all are appended or none. They must carry their offsets and epochs; the
+    /// log accepts an offset above its end, for a leader's compacted log has gaps.
     pub fn append(&mut self, batches: &[Stamped], now_ms: i64) -> Result<Appended, AppendError> {
         if self.failed {
             return Err(AppendError::Failed);
@@ -147,7 +180,12 @@ impl Log {
             return Err(self.refused(error));
         }
         for batch in batches {
-            self.producers.note(&batch.header(), now_ms);
+            let header = batch.header();
+            let marker = if header.is_control() { markers::appended(batch) } else { None };
+            let ended = self.producers.note(&header, marker, now_ms);
+            if let Some(aborted) = ended.as_ref().and_then(AbortedTransaction::of) {
+                self.active.indexes.aborted.push(aborted);
+            }
         }
         self.log_end = last.next_offset();
         self.dirty.add(len, now_ms);
@@ -249,7 +287,7 @@ impl Log {
         }))
     }
 
-    /// Both steps of reading at once, for whoever may wait.
+    /// Both steps of reading at once, for a caller that may wait.
     pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
         while let Some(window) = self.window(bounds)? {
             if let Some(slice) = window.locate()? {

@@ -13,7 +13,7 @@ use crate::sealed::Sealed;
 use crate::walk::{LogError, Walk};
 
 /// Whole batches in a segment file. It can be read as long as the slice lives, even after retention or compaction has
-/// removed the segment; [`LogSlice::is_intact`] tells whether the log's tail was cut below its end.
+/// removed the segment; [`LogSlice::is_intact`] says whether the log's tail was cut below the slice's end.
 #[derive(Clone, Debug)]
 pub struct LogSlice {
     /// The segment file.

@@ -5,13 +5,14 @@
 //! below the recovery point is no torn tail: it was on the device, it may have been acknowledged long ago, and it is
 //! never cut away but reported. Nor is it where only the process crashed and a whole batch or segment follows: the
 //! cluster still counts this log as in sync with all that it held ([`crate::scrub`] mends it). Whole segments that
-//! can't stay behind what was cut or lost are put aside.
+//! can't stay behind what was cut or lost are quarantined.
 //!
-//! - here: a log from its files: segments, epochs, producers
+//! - here: a log from its files: segments, epochs; `producers`: from snapshots and batches, with transaction indexes
 //! - `segments`: which of them to believe, which to check; `scan`: checking one; `aside`: what becomes of those that
 //!   can't stay
 
 mod aside;
+mod producers;
 mod scan;
 mod segments;
 
@@ -19,11 +20,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_batch::BatchHeader;
+use ottla_batch::{BatchHeader, Marker};
 
 use self::segments::Segments;
 use crate::checkpoints::CheckpointError;
-use crate::compaction_swap;
+use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
 use crate::epochs::{self, Epochs};
@@ -31,8 +32,8 @@ use crate::files::Files;
 use crate::flush::Dirty;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
-use crate::segment::{self, Active, LOG, OFFSET_INDEX, SNAPSHOT, TIME_INDEX, TRANSACTION_INDEX};
-use crate::snapshot;
+use crate::segment::{self, Active, LOG, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX};
+use crate::transactions::markers;
 use crate::walk::{LogError, Walk};
 
 /// Marks of files that are on their way out or were never finished.
@@ -47,6 +48,9 @@ pub struct RecoveryHint {
     pub recovery_point: i64,
     /// First offset that may be read; segments may begin before it.
     pub log_start: i64,
+    /// Everything before is committed. Less than that is no fault; but transactions that have ended behind it are not
+    /// shown before they are known to be.
+    pub high_watermark: i64,
     /// The machine has not crashed: then no more than a log's last append is torn, and damage before that is none of a
     /// crash.
     pub intact: bool,
@@ -65,9 +69,6 @@ pub struct Opened {
     pub corrupt: Vec<LogError>,
 }
 
-/// Offsets before a snapshot in which the latest batches of busy producers lie; few enough to be read at each start.
-const LOOK_BACK: i64 = 10_000;
-
 impl Log {
     /// Open the log in `dir`, or create an empty one there.
     pub fn open(
@@ -78,7 +79,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<(Log, Opened), LogError> {
         create_if_missing(dir)?;
-        compaction_swap::complete_swaps(dir)?;
+        swap::complete_swaps(dir)?;
         let names = tidy(dir)?;
         let mut opened = Opened::default();
         let mut segments = Segments::open(dir, &names, &config, &hint, files, now_ms, &mut opened)?;
@@ -99,6 +100,7 @@ impl Log {
             files: files.clone(),
             log_start,
             log_end: segments.log_end,
+            high_watermark: hint.high_watermark.clamp(log_start, segments.log_end.max(log_start)),
             first_dirty: log_start,
             dirty: Dirty::new(if hint.clean { segments.log_end } else { hint.recovery_point.min(segments.log_end) }),
             sealed: segments.sealed,
@@ -121,7 +123,7 @@ impl Log {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
         log.recover_epochs(&segments.epochs, segments.last.as_ref())?;
-        log.recover_producers(now_ms)?;
+        log.recover_producers(now_ms, &segments.unindexed)?;
         Ok((log, opened))
     }
 
@@ -140,8 +142,7 @@ impl Log {
             None if is_empty => Epochs::default(),
             None => self.epochs_of_batches()?,
         };
-        // A loss of power may bring back what was cut, and keep the file that tells of the epoch that was to follow
-        // there.
+        // A loss of power may bring back what was cut, and keep the file with the epoch that was to follow there.
         last.inspect(|last| self.epochs.believe(last));
         self.epochs.extend(found);
         self.epochs.truncate_end(self.log_end);
@@ -154,45 +155,17 @@ impl Log {
 
     fn epochs_of_batches(&self) -> Result<Epochs, LogError> {
         let mut epochs = Epochs::default();
-        self.replay(self.log_start, |batch| epochs.note(batch))?;
+        self.replay(self.log_start, |batch, _| epochs.note(batch))?;
         Ok(epochs)
     }
 
-    /// Start from the newest snapshot that is whole and not ahead of the log, and add the batches since. What lies just
-    /// before is read too: a snapshot holds one batch of each producer, and a client may send its latest five again.
-    pub(crate) fn recover_producers(&mut self, now_ms: i64) -> Result<(), LogError> {
-        let names = disk::list(&self.dir)?;
-        let mut snapshots: BTreeSet<i64> = offsets_of(&names, SNAPSHOT);
-        let mut producers = Producers::default();
-        let mut from = self.log_start;
-        let mut found = false;
-        while let Some(offset) = snapshots.pop_last() {
-            let path = segment::path(&self.dir, offset, SNAPSHOT);
-            let candidate = if found || offset > self.log_end { None } else { disk::read(&path)? };
-            if let Some(read) = candidate.and_then(|bytes| snapshot::decode(&bytes)) {
-                (producers, from, found) = (read, offset.saturating_sub(LOOK_BACK).max(self.log_start), true);
-                continue;
-            }
-            // Older ones stay as long as their segments do: truncation may go back to them.
-            if !found || !(self.sealed.contains_key(&offset) || self.active.base_offset == offset) {
-                disk::remove(&path)?;
-            }
-        }
-        let latest = producers.forget_batches();
-        self.replay(from, |batch| producers.note(batch, now_ms))?;
-        producers.remember_batches(latest);
-        producers.expire(now_ms, self.config.producer_expiration_ms);
-        self.producers = producers;
-        Ok(())
-    }
-
-    /// Show the header of every batch that ends at or after `from`.
-    pub(crate) fn replay(&self, from: i64, mut each: impl FnMut(&BatchHeader)) -> Result<(), LogError> {
+    /// Show the header of every batch that ends at or after `from`, and the marker that it holds.
+    pub(crate) fn replay(&self, from: i64, mut each: impl FnMut(&BatchHeader, Option<Marker>)) -> Result<(), LogError> {
         let mut each_of = |file: &DiskFile, position: u64, size: u64| {
             let mut walk = Walk::new(file, position, size);
             while let Some(place) = walk.next()? {
                 if place.header.last_offset() >= from {
-                    each(&place.header);
+                    each(&place.header, markers::at(file, &place)?);
                 }
             }
             Ok::<(), LogError>(())
@@ -209,9 +182,9 @@ impl Log {
     }
 }
 
-/// Puts the segment with the file `damaged`, and those behind it, aside from a log that is not open; gives the folder
-/// in which they are now. The log ends before them then, as if it had never got further: for a replica that another one
-/// can give all of that anew.
+/// Quarantines the segment with the file `damaged`, and those behind it, of a log that is not open; gives the folder in
+/// which they are now. The log then ends before them, as if it had never been longer: for a replica that can copy all
+/// of that again from another one.
 ///
 /// # Errors
 /// When the disk refuses: then fewer of them are left behind, and nothing before them has changed.

@@ -85,7 +85,7 @@ impl Scrub {
     /// Reads on, about `budget` bytes, and gives what is damaged there.
     ///
     /// # Errors
-    /// When the disk refuses, or where no batch begins: then the rest can't be told.
+    /// When the disk refuses, or where no batch begins: then the rest can't be checked.
     pub fn read_on(&mut self, budget: u64) -> Result<Vec<Damage>, LogError> {
         let file = self.segment.file()?;
         let mut chunk = Chunk::new(&file, self.segment.size);

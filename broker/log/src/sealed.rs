@@ -9,8 +9,9 @@ use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
 use crate::files::{Files, SegmentId};
 use crate::indexes::Indexes;
-use crate::segment::{Active, LOG, TIME_INDEX, load_indexes, path, write_indexes};
+use crate::segment::{Active, LOG, TIME_INDEX, TRANSACTION_INDEX, load_indexes, path, write_indexes};
 use crate::time_index::{self, NO_TIMESTAMP, TimeEntry};
+use crate::transactions::index::TransactionIndex;
 use crate::walk::LogError;
 
 #[derive(Debug)]
@@ -22,9 +23,12 @@ pub(crate) struct Sealed {
     /// The base offset of the segment after it.
     pub end_offset: i64,
     pub size: u64,
+    /// Aborted transactions have their markers in it: it has a transaction index.
+    pub has_aborted: bool,
     index_interval: u64,
     largest: OnceLock<TimeEntry>,
-    /// Its files bear other names, and theirs may be another segment's. Held while they are opened or renamed.
+    /// Its files have other names, and their former names may be another segment's. Held while the files are opened or
+    /// renamed.
     retired: RwLock<bool>,
 }
 
@@ -34,6 +38,7 @@ impl Sealed {
         dir: &Path,
         base_offset: i64,
         end_offset: i64,
+        has_aborted: bool,
         config: &LogConfig,
         files: &Arc<Files>,
     ) -> DiskResult<Sealed> {
@@ -45,6 +50,7 @@ impl Sealed {
             base_offset,
             end_offset,
             size,
+            has_aborted,
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::new(),
             retired: RwLock::new(false),
@@ -60,6 +66,7 @@ impl Sealed {
             base_offset: active.base_offset,
             end_offset,
             size: active.size,
+            has_aborted: !active.indexes.aborted.is_empty(),
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::from(active.indexes.largest),
             retired: RwLock::new(false),
@@ -86,13 +93,37 @@ impl Sealed {
         }
         let retired = self.retired.read();
         let loaded = if *retired { None } else { load_indexes(&self.dir, self.base_offset, self.size)? };
-        let indexes = match loaded {
+        let mut indexes = match loaded {
             Some(indexes) => indexes,
             None => self.rebuild_indexes(file, !*retired)?,
         };
+        if self.has_aborted {
+            indexes.aborted = self.load_aborted(*retired)?;
+        }
         let indexes = Arc::new(indexes);
         self.files.put_indexes(self.id, indexes.clone());
         Ok(indexes)
+    }
+
+    /// The aborted transactions whose markers are in it.
+    pub fn aborted(&self) -> Result<TransactionIndex, LogError> {
+        if !self.has_aborted {
+            return Ok(TransactionIndex::default());
+        }
+        Ok(self.indexes(&*self.file()?)?.aborted.clone())
+    }
+
+    /// It was whole when the log was opened, or was written since: what is wrong with it now, the next start mends.
+    fn load_aborted(&self, is_retired: bool) -> Result<TransactionIndex, LogError> {
+        let name = path(&self.dir, self.base_offset, TRANSACTION_INDEX);
+        let file = DiskFile::open(&if is_retired { retired_name(&name) } else { name })?;
+        let mut bytes = vec![0; file.size()? as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        TransactionIndex::parse(self.base_offset, self.end_offset, &bytes).ok_or_else(|| LogError::Corrupt {
+            path: file.path().to_owned(),
+            position: 0,
+            reason: "these are not the aborted transactions of the segment".into(),
+        })
     }
 
     fn rebuild_indexes(&self, file: &DiskFile, write: bool) -> Result<Indexes, LogError> {
@@ -152,8 +183,8 @@ impl Sealed {
         Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
     }
 
-    /// Take its files out of the log by giving them other names, under which whoever still holds it finds them until
-    /// they are removed. Gives those names.
+    /// Take its files out of the log by giving them other names, under which a reader that still holds the segment
+    /// finds them until they are removed. Gives those names.
     pub fn retire(&self, extensions: &[&str]) -> DiskResult<Vec<PathBuf>> {
         let mut retired = self.retired.write();
         let mut names = Vec::new();

@@ -14,6 +14,7 @@ use crate::disk::{self, DiskFile, DiskResult};
 use crate::index::{self, OffsetIndex};
 use crate::indexes::Indexes;
 use crate::time_index::{self, NO_TIMESTAMP, TimeIndex};
+use crate::transactions::index::TransactionIndex;
 use crate::walk::{LogError, Place, Walk};
 
 pub(crate) const LOG: &str = "log";
@@ -53,6 +54,10 @@ pub(crate) struct Active {
     reserved: u64,
     /// Entries that the index files hold.
     on_file: (usize, usize),
+    /// Entries that the file of the transaction index holds.
+    aborted_on_file: usize,
+    /// It was opened, and its transaction index is missing or wrong: the log must make it from its batches.
+    pub lacks_aborted: bool,
     first_timestamp: Option<i64>,
     created_ms: i64,
     /// Its tail was cut: what follows goes to the next segment.
@@ -72,13 +77,15 @@ impl Active {
             file,
             reserved: 0,
             on_file: (0, 0),
+            aborted_on_file: 0,
+            lacks_aborted: false,
             first_timestamp: None,
             created_ms: now_ms,
             is_cut: false,
         })
     }
 
-    /// Go on with a segment as its files tell. Gives the offset after its last batch, if it has one.
+    /// Continue a segment as its files show it. Gives the offset after its last batch, if it has one.
     pub fn open(
         dir: &Path,
         base_offset: i64,
@@ -87,7 +94,9 @@ impl Active {
     ) -> Result<(Active, Option<i64>), LogError> {
         let file = Arc::new(DiskFile::open(&path(dir, base_offset, LOG))?);
         let size = file.size()?;
-        let mut indexes = match load_indexes(dir, base_offset, size)? {
+        let loaded = load_indexes(dir, base_offset, size)?;
+        let mut lacks_aborted = loaded.is_none();
+        let mut indexes = match loaded {
             Some(indexes) => indexes,
             None => {
                 write_indexes(dir, base_offset, &Indexes::new(base_offset), (0, 0))?;
@@ -96,10 +105,16 @@ impl Active {
         };
         let on_file = indexes.entries();
         let next_offset = indexes.catch_up(&file, size, config.index_interval_bytes.into())?;
-        Ok((Active::resume(dir, base_offset, file, size, indexes, on_file, now_ms)?, next_offset))
+        match load_aborted(dir, base_offset, next_offset.unwrap_or(base_offset))? {
+            Some(aborted) if !lacks_aborted => indexes.aborted = aborted,
+            _ => lacks_aborted = true,
+        }
+        let mut active = Active::resume(dir, base_offset, file, size, indexes, on_file, now_ms)?;
+        active.lacks_aborted = lacks_aborted;
+        Ok((active, next_offset))
     }
 
-    /// Go on with a segment whose batches were all checked.
+    /// Continue a segment whose batches were all checked; its transaction index follows.
     pub fn recovered(
         dir: &Path,
         base_offset: i64,
@@ -128,6 +143,8 @@ impl Active {
             dir: dir.to_owned(),
             base_offset,
             size,
+            aborted_on_file: indexes.aborted.len(),
+            lacks_aborted: false,
             indexes,
             file,
             reserved: 0,
@@ -206,7 +223,21 @@ impl Active {
         let next_offset = self.indexes.catch_up(&self.file, self.size, config.index_interval_bytes.into())?;
         write_indexes(&self.dir, self.base_offset, &self.indexes, (0, 0))?;
         self.on_file = self.indexes.entries();
+        self.write_aborted_from(0)?;
         Ok(next_offset)
+    }
+
+    /// Take what the log has found in the segment's batches for its transaction index.
+    pub fn set_aborted(&mut self, aborted: TransactionIndex) -> DiskResult<()> {
+        self.indexes.aborted = aborted;
+        self.lacks_aborted = false;
+        self.write_aborted_from(0)
+    }
+
+    fn write_aborted_from(&mut self, entry: usize) -> DiskResult<()> {
+        write_aborted(&self.dir, self.base_offset, &self.indexes.aborted, entry)?;
+        self.aborted_on_file = self.indexes.aborted.len();
+        Ok(())
     }
 
     /// Begin again with another file: the bytes of this one may be on their way to readers.
@@ -221,8 +252,13 @@ impl Active {
     /// Bring the index files up to date; true when that changed them.
     pub fn write_indexes(&mut self) -> DiskResult<bool> {
         let entries = self.indexes.entries();
-        if self.on_file == entries {
+        let has_aborted_more = self.aborted_on_file < self.indexes.aborted.len();
+        if self.on_file == entries && !has_aborted_more {
             return Ok(false);
+        }
+        // Should the second not be written, the first is not written again.
+        if has_aborted_more {
+            self.write_aborted_from(self.aborted_on_file)?;
         }
         write_indexes(&self.dir, self.base_offset, &self.indexes, self.on_file)?;
         self.on_file = entries;
@@ -236,9 +272,32 @@ impl Active {
         self.cut()
     }
 
-    pub fn index_paths(&self) -> [PathBuf; 2] {
-        [TIME_INDEX, OFFSET_INDEX].map(|extension| path(&self.dir, self.base_offset, extension))
+    pub fn index_paths(&self) -> impl Iterator<Item = PathBuf> {
+        let aborted = (!self.indexes.aborted.is_empty()).then_some(TRANSACTION_INDEX);
+        let extensions = [TIME_INDEX, OFFSET_INDEX].into_iter().chain(aborted);
+        extensions.map(|extension| path(&self.dir, self.base_offset, extension))
     }
+}
+
+/// Read the transaction index of a segment that ends before `end_offset`; none when it can't be right. A segment
+/// without a file has no entries.
+pub(crate) fn load_aborted(dir: &Path, base_offset: i64, end_offset: i64) -> DiskResult<Option<TransactionIndex>> {
+    match disk::read(&path(dir, base_offset, TRANSACTION_INDEX))? {
+        Some(bytes) => Ok(TransactionIndex::parse(base_offset, end_offset, &bytes)),
+        None => Ok(Some(TransactionIndex::default())),
+    }
+}
+
+/// Write a segment's transaction index from this entry on; what the file held behind it goes. Without entries there is
+/// no file.
+pub(crate) fn write_aborted(dir: &Path, base_offset: i64, index: &TransactionIndex, from: usize) -> DiskResult<()> {
+    let path = path(dir, base_offset, TRANSACTION_INDEX);
+    if index.is_empty() {
+        return disk::remove(&path);
+    }
+    let (file, position) = (DiskFile::open_or_create(&path)?, TransactionIndex::position(from));
+    file.truncate(position)?;
+    file.write_all_at(&mut [IoSlice::new(&index.bytes_from(from))], position)
 }
 
 /// Read the indexes of a segment; none when one is missing or can't be right.

@@ -56,14 +56,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Producers> {
 }
 
 fn decode_entry(bytes: &[u8; ENTRY_LEN]) -> (i64, Producer) {
-    let last_sequence = i32::from_be_bytes(at(bytes, 10));
+    let last_offset = i64::from_be_bytes(at(bytes, 14));
     let last_timestamp = i64::from_be_bytes(at(bytes, 26));
     let transaction_start = i64::from_be_bytes(at(bytes, 38));
     let mut batches = VecDeque::new();
-    if last_sequence != NONE {
+    // A coordinator's batches have no sequence.
+    if last_offset >= 0 {
         batches.push_back(ProducedBatch {
-            last_sequence,
-            last_offset: i64::from_be_bytes(at(bytes, 14)),
+            last_sequence: i32::from_be_bytes(at(bytes, 10)),
+            last_offset,
             offset_delta: i32::from_be_bytes(at(bytes, 22)),
             timestamp: last_timestamp,
         });
@@ -85,7 +86,7 @@ fn at<const N: usize>(bytes: &[u8; ENTRY_LEN], position: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producers::tests::batch;
+    use crate::producers::tests::{ABORT, batch, marker_at, transactional};
 
     /// Written by Kafka 4.3.1: two producers, ten records each.
     const KAFKA: &[u8] = include_bytes!("../tests/kafka-4.3.1/flights-0/00000000000000000020.snapshot");
@@ -104,12 +105,14 @@ mod tests {
     #[test]
     fn the_last_batch_and_an_open_transaction_survive() {
         let mut producers = Producers::default();
-        producers.note(&batch(2, 0, 3, 10), 0);
-        producers.note(&ottla_batch::BatchHeader { attributes: 0x10, ..batch(2, 3, 3, 13) }, 0);
+        producers.note(&batch(2, 0, 3, 10), None, 0);
+        producers.note(&marker_at(2, 13), Some(ABORT), 0);
+        producers.note(&transactional(batch(2, 3, 3, 14)), None, 0);
         let read = decode(&encode(&producers)).unwrap();
+        assert_eq!(read.first_undecided(), Some(14));
         let (read, written) = (read.get(7).unwrap(), producers.get(7).unwrap());
         assert_eq!(read.batches, [written.batches[1]]);
-        assert_eq!(read.transaction_start, Some(13));
+        assert_eq!((read.transaction_start, read.coordinator_epoch), (Some(14), 5));
         assert_eq!((read.epoch, read.last_timestamp), (written.epoch, written.last_timestamp));
     }
 

@@ -1,4 +1,4 @@
-//! Removing the log's tail: a follower whose log has parted from its leader's, or that starts anew elsewhere.
+//! Removing the log's tail: for a follower whose log has parted from its leader's, or that starts again elsewhere.
 //!
 //! The order of steps is such that a crash in between leaves a log that is merely longer than wanted. Always: readers
 //! can learn of a cut before the first byte goes, and a byte of a segment file is never written again: what follows a
@@ -69,7 +69,8 @@ impl Log {
         self.first_dirty = self.first_dirty.min(self.log_end);
         self.dirty.truncated(self.log_end);
         self.forget_epochs_without_records()?;
-        self.recover_producers(now_ms)
+        let unindexed = self.active.lacks_aborted.then_some(self.active.base_offset);
+        self.recover_producers(now_ms, &unindexed.into_iter().collect())
     }
 
     /// Remove everything; the next offset is `offset`.
@@ -95,6 +96,7 @@ impl Log {
         }
         self.active = Active::create(&self.dir, offset, now_ms)?;
         (self.log_start, self.log_end, self.first_dirty) = (offset, offset, offset);
+        self.high_watermark = offset;
         self.dirty.truncated(offset);
         self.producers = Producers::default();
         self.epochs = epochs;

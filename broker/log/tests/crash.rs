@@ -84,7 +84,7 @@ fn folder(root: &tempfile::TempDir) -> PathBuf {
     root.path().join("t-0")
 }
 
-/// The bytes of the segments that were put aside, by the names of their files.
+/// The bytes of the segments that were quarantined, by the names of their files.
 fn put_aside(opened: &Opened) -> Vec<(PathBuf, Vec<u8>)> {
     let logs = opened.aside.iter().flat_map(|aside| files(aside, ".log"));
     logs.map(|log| (PathBuf::from(log.file_name().unwrap()), fs::read(log).unwrap())).collect()
@@ -154,7 +154,7 @@ fn a_changed_byte_ends_the_log_before_its_batch() {
     let whole = fs::read(&segment).unwrap();
     let batch_len = whole.len() / 3;
     for position in 0..whole.len() {
-        // Neither the base offset nor the leader epoch is in the checksum: Kafka's format can't tell.
+        // Neither the base offset nor the leader epoch is in the checksum: Kafka's format can't show damage to them.
         if matches!(position % batch_len, 0..8 | 12..16) {
             continue;
         }
@@ -184,7 +184,7 @@ fn behind_a_torn_segment_the_later_ones_are_put_aside() {
     let later: Vec<_> = later.iter().map(|log| (log.file_name().unwrap().into(), fs::read(log).unwrap())).collect();
     assert_eq!(put_aside(&opened), later);
 
-    // The log goes on, and is cut at the same place again.
+    // The log continues, and is cut at the same place again.
     drop(log);
     for segment in &crashed.segments()[2..] {
         fs::copy(segment, folder(&dir).join(segment.file_name().unwrap())).unwrap();
@@ -333,7 +333,7 @@ fn a_log_opens_without_the_segments_from_the_damaged_one_on_and_they_are_kept() 
         assert_eq!(read_all(&crashed.fixture.log, 0), kept.concat(), "{left} segments are left");
     }
     crashed.fixture.append(&crashed.batches[0]);
-    assert_eq!(crashed.fixture.log.log_end(), 3, "it goes on from its beginning");
+    assert_eq!(crashed.fixture.log.log_end(), 3, "it continues from its beginning");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Fixture, NOW, batch_of, produced};
-use ottla_batch::{Batch, BatchBuilder, Batches, Codec, NewRecord, Stamped};
+use common::{Fixture, NOW, batch_of, in_transaction, marker, produced};
+use ottla_batch::{Batch, BatchBuilder, Batches, Codec, NewRecord, Outcome, Stamped};
 use ottla_log::checkpoints::{RECOVERY_POINTS, read_offsets};
 use ottla_log::retention::Retired;
 use ottla_log::{CompactionConfig, Log, LogConfig, RecoveryHint, Wanted};
@@ -68,7 +68,7 @@ fn kafkas_folder_opens_after_a_clean_stop_and_after_a_crash() {
             }
         }
         let recovery_point = read_offsets(&kafkas().join(RECOVERY_POINTS)).unwrap()[&("flights".to_owned(), 0)];
-        let opened = fixture.reopen(RecoveryHint { clean, recovery_point, log_start: 0, intact: false });
+        let opened = fixture.reopen(RecoveryHint { clean, recovery_point, ..RecoveryHint::default() });
         assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0));
         let log = &fixture.log;
         assert_eq!((log.log_start(), log.log_end()), (0, 20));
@@ -179,6 +179,30 @@ fn kafkas_dump_log_reads_a_compacted_log() {
     let sane = dump(&libs, &of(&["index", "timeindex"]), &["--index-sanity-check"]);
     let sane = sane.matches("passed sanity check").count() + sane.matches("is empty").count();
     assert_eq!(sane, of(&["index", "timeindex"]).len());
+}
+
+#[test]
+fn kafkas_dump_log_reads_transactions() {
+    let Some(libs) = kafka_libs() else { return };
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(&in_transaction(77, 3, 0, 0));
+    fixture.append(&in_transaction(78, 0, 0, 1));
+    fixture.append(&marker(77, 4, Outcome::Abort, 2));
+    fixture.append(&marker(78, 0, Outcome::Commit, 3));
+    fixture.append(&in_transaction(77, 4, 0, 4));
+    let fixture = fixture.restart();
+    let dumped = |offset: i64, extension: &str, arguments: &[&str]| {
+        dump(&libs, &[fixture.dir().join(format!("{offset:020}.{extension}"))], arguments)
+    };
+    let log = dumped(0, "log", &["--deep-iteration"]);
+    assert!(log.contains("endTxnMarker: ABORT coordinatorEpoch: 0"), "{log}");
+    assert!(log.contains("endTxnMarker: COMMIT coordinatorEpoch: 0"), "{log}");
+    let index = dumped(0, "txnindex", &[]);
+    let entry = "version: 0 producerId: 77 firstOffset: 0 lastOffset: 2 lastStableOffset: 1";
+    assert!(index.contains(entry), "{index}");
+    let snapshot = dumped(5, "snapshot", &[]);
+    let open = "producerId: 77 producerEpoch: 4 coordinatorEpoch: 0 currentTxnFirstOffset: OptionalLong[4]";
+    assert!(snapshot.contains(open), "{snapshot}");
 }
 
 fn compressed(codec: Codec, base_offset: i64) -> Stamped {

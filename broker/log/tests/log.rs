@@ -240,7 +240,8 @@ fn a_producer_is_known_after_a_restart_a_crash_and_a_truncation() {
     for i in 0..10 {
         fixture.append(&produced(7, i, i.into()));
     }
-    let again = |fixture: &Fixture, sequence: i32| fixture.log.producers().check(&produced(7, sequence, 99).header());
+    let again =
+        |fixture: &Fixture, sequence: i32| fixture.log.producers().check(&produced(7, sequence, 99).header(), None);
     let Ok(Admission::Duplicate(first)) = again(&fixture, 5) else { panic!("not remembered") };
     assert_eq!(first.last_offset, 5);
     assert!(again(&fixture, 4).is_err(), "only five batches are remembered");
@@ -274,7 +275,8 @@ fn a_producers_latest_five_batches_are_known_after_a_crash_just_behind_a_snapsho
     fixture.log.roll(NOW).unwrap();
     fixture.append(&produced(9, 0, 8));
     fixture.reopen_after_crash(0);
-    let again = |producer_id, sequence| fixture.log.producers().check(&produced(producer_id, sequence, 0).header());
+    let again =
+        |producer_id, sequence| fixture.log.producers().check(&produced(producer_id, sequence, 0).header(), None);
     for sequence in 2..7 {
         let Ok(Admission::Duplicate(first)) = again(7, sequence) else { panic!("{sequence} is not remembered") };
         assert_eq!(first.last_offset, i64::from(sequence));

@@ -154,7 +154,8 @@ fn run(steps: &[Step]) {
             Step::Close => fixture = fixture.restart(),
             Step::Crash => {
                 let recovery_point = log.recovery_point();
-                let hint = RecoveryHint { clean: false, recovery_point, log_start: model.log_start, intact: true };
+                let log_start = model.log_start;
+                let hint = RecoveryHint { recovery_point, log_start, intact: true, ..RecoveryHint::default() };
                 let opened = fixture.reopen(hint);
                 assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
             }
@@ -171,10 +172,9 @@ fn run(steps: &[Step]) {
                 let cut = unflushed as u64 * thousandths as u64 / 1000;
                 file.set_len(file.metadata().unwrap().len() - cut).unwrap();
                 let opened = fixture.reopen(RecoveryHint {
-                    clean: false,
                     recovery_point,
                     log_start: model.log_start,
-                    intact: false,
+                    ..RecoveryHint::default()
                 });
                 assert!(opened.corrupt.is_empty());
                 model.keep_prefix(fixture.log.log_end(), cut, opened.cut_bytes);

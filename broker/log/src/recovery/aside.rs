@@ -1,8 +1,8 @@
 //! Segments that recovery takes out of a log: put beside it, for somebody to look at.
 //!
-//! What lies behind a hole can't stay, for nobody could read on there, and what the log said of its length would be
-//! wrong. But a log that was compacted once has lawful holes, and recovery can't always tell them: so nothing that is
-//! whole goes unseen.
+//! What lies behind a hole can't stay, for no reader would get past the hole, and the log would give a wrong length.
+//! But a log that was compacted once has lawful holes, and recovery can't always distinguish them: so nothing that is
+//! whole disappears unseen.
 
 use std::path::{Path, PathBuf};
 

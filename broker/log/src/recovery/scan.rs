@@ -85,7 +85,7 @@ impl Scan {
             match place {
                 Some(place) => position += scan.take(&place.header, place.len, config),
                 None if end_offset.is_some() => scan.size = file_size,
-                // Where the log ends can't be told: giving out offsets anew would overwrite what somebody may still
+                // Nobody knows where the log ends: giving out offsets again would overwrite what somebody may still
                 // save.
                 None => return Err(corrupt),
             }
@@ -98,9 +98,9 @@ impl Scan {
     }
 
     /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next
-    /// segment's file. What such a log said of its length would be wrong, and nobody could read on behind the hole. A
-    /// compacted log has lawful holes: there it is one only if nothing follows. Of others nobody can tell here: above
-    /// what is compacted a leader's own log has none, but a follower's has those of the log that it copied.
+    /// segment's file. Such a log would give a wrong length, and no reader would get past the hole. A compacted log has
+    /// lawful holes: there it is one only if nothing follows. Other holes can't be judged here: above what is compacted
+    /// a leader's own log has none, but a follower's has those of the log that it copied.
     pub fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
         let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
         if !is_hole || hint.intact || self.next_offset < hint.recovery_point {

@@ -1,6 +1,6 @@
 //! A log's segments, as its files show them: believed, checked, or cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use ottla_batch::BatchHeader;
 use super::scan::Scan;
 use super::{Opened, RecoveryHint, aside, offsets_of};
 use crate::config::LogConfig;
-use crate::disk;
+use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
 use crate::files::Files;
 use crate::sealed::Sealed;
-use crate::segment::{self, Active, LOG};
+use crate::segment::{self, Active, LOG, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX};
 use crate::walk::LogError;
 
 pub(super) struct Segments {
@@ -24,6 +24,8 @@ pub(super) struct Segments {
     pub epochs: Epochs,
     /// The last of them.
     pub last: Option<BatchHeader>,
+    /// Bases of the segments whose transaction index must be made from their batches.
+    pub unindexed: BTreeSet<i64>,
     /// The active segment's files were just created.
     pub is_new: bool,
 }
@@ -31,8 +33,8 @@ pub(super) struct Segments {
 impl Segments {
     pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
         let active = Active::create(dir, base_offset, now_ms)?;
-        // Before a segment follows it: of a log that lost its first one nobody could tell that it does not begin with
-        // the next.
+        // Before a segment follows it: if a log lost its first segment, nobody could see that the log does not begin
+        // with the next.
         disk::sync_dir(dir)?;
         Ok(Segments {
             sealed: BTreeMap::new(),
@@ -40,6 +42,7 @@ impl Segments {
             log_end: base_offset,
             epochs: Epochs::default(),
             last: None,
+            unindexed: BTreeSet::new(),
             is_new: true,
         })
     }
@@ -56,26 +59,36 @@ impl Segments {
         let bases: Vec<i64> = offsets_of(names, LOG).into_iter().collect();
         let trusted_up_to = if hint.clean { i64::MAX } else { hint.recovery_point };
         let mut sealed = BTreeMap::new();
-        let (mut epochs, mut last) = (Epochs::default(), None);
+        let (mut epochs, mut last, mut unindexed) = (Epochs::default(), None, BTreeSet::new());
+        let index_files = IndexFiles::of(names);
         for (i, &base_offset) in bases.iter().enumerate() {
             let end_offset = bases.get(i + 1).copied();
             // A cut is not on the device before what is written behind it: what was cut off one that ends there may be
             // back.
             let is_trusted = |end: &i64| *end < trusted_up_to || (*end == trusted_up_to && hint.intact);
             if let Some(end_offset) = end_offset.filter(is_trusted) {
-                let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
+                let has_aborted = index_files.has_aborted(dir, base_offset, end_offset)?;
+                if has_aborted.is_none() {
+                    unindexed.insert(base_offset);
+                }
+                let has_aborted = has_aborted == Some(true);
+                let segment = Sealed::open(dir, base_offset, end_offset, has_aborted, config, files)?;
                 sealed.insert(base_offset, Arc::new(segment));
                 continue;
             }
             if hint.clean {
                 match Active::open(dir, base_offset, config, now_ms) {
                     Ok((active, next_offset)) => {
+                        if active.lacks_aborted {
+                            unindexed.insert(base_offset);
+                        }
                         return Ok(Segments {
                             sealed,
                             active,
                             log_end: next_offset.unwrap_or(base_offset),
                             epochs,
                             last,
+                            unindexed,
                             is_new: false,
                         });
                     }
@@ -83,6 +96,7 @@ impl Segments {
                     Err(error) => return Err(error),
                 }
             }
+            unindexed.insert(base_offset);
             let mut scan = Scan::run(dir, base_offset, end_offset, config, hint)?;
             opened.checked_bytes += scan.checked_bytes;
             opened.corrupt.append(&mut scan.corrupt);
@@ -93,7 +107,7 @@ impl Segments {
                 Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(dir, later, config, hint) => {
                     scan.indexes.finish();
                     segment::write_indexes(dir, base_offset, &scan.indexes, (0, 0))?;
-                    let segment = Sealed::open(dir, base_offset, end_offset, config, files)?;
+                    let segment = Sealed::open(dir, base_offset, end_offset, false, config, files)?;
                     sealed.insert(base_offset, Arc::new(segment));
                 }
                 _ => {
@@ -101,10 +115,40 @@ impl Segments {
                     opened.aside = aside::put_aside(dir, later)?;
                     let Scan { file, size, indexes, next_offset, .. } = scan;
                     let active = Active::recovered(dir, base_offset, file, size, indexes, now_ms)?;
-                    return Ok(Segments { sealed, active, log_end: next_offset, epochs, last, is_new: false });
+                    let log_end = next_offset;
+                    return Ok(Segments { sealed, active, log_end, epochs, last, unindexed, is_new: false });
                 }
             }
         }
         Segments::create(dir, hint.log_start, now_ms)
+    }
+}
+
+/// Which segments have which index files.
+struct IndexFiles {
+    offsets: BTreeSet<i64>,
+    times: BTreeSet<i64>,
+    transactions: BTreeSet<i64>,
+}
+
+impl IndexFiles {
+    fn of(names: &[String]) -> IndexFiles {
+        let [offsets, times, transactions] =
+            [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX].map(|extension| offsets_of(names, extension));
+        IndexFiles { offsets, times, transactions }
+    }
+
+    /// Whether a segment has aborted transactions. `None` when its index does not say: the index can't be right, or may
+    /// be missing. Where no transaction was aborted there is no file, so an operator who removes index files to have
+    /// them rebuilt removes the other indexes, too (Kafka's `LogLoader` asks the same).
+    fn has_aborted(&self, dir: &Path, base_offset: i64, end_offset: i64) -> DiskResult<Option<bool>> {
+        if !self.offsets.contains(&base_offset) || !self.times.contains(&base_offset) {
+            return Ok(None);
+        }
+        if !self.transactions.contains(&base_offset) {
+            return Ok(Some(false));
+        }
+        let index = segment::load_aborted(dir, base_offset, end_offset)?;
+        Ok(index.map(|index| !index.is_empty()))
     }
 }

@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_batch::{BatchBuilder, BatchHeader, Codec, NewRecord, Stamped};
+use ottla_batch::{BatchBuilder, BatchHeader, Codec, Marker, NewRecord, Outcome, Stamped, marker_batch};
 
 use ottla_log::{Bounds, Files, Log, LogConfig, Opened, RecoveryHint};
 use tempfile::TempDir;
 
-/// Tests have no clock. Soon before Kafka wrote the files beside us, so that its records tell when producers wrote
+/// Tests have no clock. Shortly before Kafka wrote the files beside us, so that its records show when producers wrote
 /// last.
 pub const NOW: i64 = 1_795_200_000_000;
 
@@ -49,7 +49,7 @@ impl Fixture {
         let Fixture { root, config, files, mut log } = self;
         let log_start = log.log_start();
         let recovery_point = log.close().unwrap();
-        let hint = RecoveryHint { clean: true, recovery_point, log_start, intact: false };
+        let hint = RecoveryHint { clean: true, recovery_point, log_start, ..RecoveryHint::default() };
         let (log, opened) = Log::open(&dir, config.clone(), hint, &files, NOW).unwrap();
         assert_eq!((opened.checked_bytes, opened.cut_bytes, opened.corrupt.len()), (0, 0, 0), "after a clean stop");
         Fixture { root, config, files, log }
@@ -63,7 +63,7 @@ impl Fixture {
 }
 
 pub fn hint(clean: bool, recovery_point: i64) -> RecoveryHint {
-    RecoveryHint { clean, recovery_point, log_start: 0, intact: false }
+    RecoveryHint { clean, recovery_point, ..RecoveryHint::default() }
 }
 
 /// `count` records of about `len` bytes in all; each record's timestamp is its offset after [`NOW`].
@@ -99,6 +99,18 @@ pub fn produced(producer_id: i64, base_sequence: i32, base_offset: i64) -> Stamp
     let mut builder = BatchBuilder::new(Codec::None).producer(producer_id, 0, base_sequence);
     builder.push(NewRecord { timestamp: NOW, value: Some(b"v"), ..NewRecord::default() });
     builder.build().stamp(base_offset, 0, None)
+}
+
+/// One record in a transaction.
+pub fn in_transaction(producer_id: i64, epoch: i16, base_sequence: i32, base_offset: i64) -> Stamped {
+    let mut builder = BatchBuilder::new(Codec::None).producer(producer_id, epoch, base_sequence).transactional();
+    builder.push(NewRecord { timestamp: NOW + base_offset, key: Some(b"k"), value: Some(b"v"), headers: &[] });
+    builder.build().stamp(base_offset, 0, None)
+}
+
+/// The marker that ends a transaction, of the coordinator with epoch 0.
+pub fn marker(producer_id: i64, epoch: i16, outcome: Outcome, offset: i64) -> Stamped {
+    marker_batch(producer_id, epoch, Marker { outcome, coordinator_epoch: 0 }, NOW + offset).stamp(offset, 0, None)
 }
 
 pub fn bytes_of(batch: &Stamped) -> Vec<u8> {

@@ -2,11 +2,12 @@
 //!
 //! As in Kafka: of a key's records the last stays; a tombstone stays for `delete.retention.ms` after compaction first
 //! saw it, which is noted in its batch (KIP-534), so that consumers have that long to learn that the key is gone;
-//! records without a key are removed. Offsets never change.
+//! records without a key are removed, and those of aborted transactions. A marker stays until all batches of its
+//! transaction are gone, and then for that time, too. Offsets never change.
 
 use ottla_batch::{Batch, BatchBuilder, BatchHeader, Codec, Record, RecordsError};
 
-use crate::compaction_map::OffsetMap;
+use super::map::OffsetMap;
 
 /// Most bytes that the records of one batch may take once they are decompressed. Compaction holds them all.
 pub(crate) const DECOMPRESSED_MAX: usize = 256 << 20;
@@ -30,32 +31,30 @@ pub(crate) enum Left {
     Some(Batch),
 }
 
-/// Until there is a coordinator of transactions nobody here can tell which of their records count.
-pub(crate) fn can_judge(batch: &BatchHeader) -> bool {
-    !batch.is_transactional() && !batch.is_control()
-}
-
 impl Retention<'_> {
+    /// Whether a batch lies behind all that is judged.
+    pub fn leaves(&self, batch: &BatchHeader) -> bool {
+        batch.base_offset >= self.end
+    }
+
     /// With `keep_header` a batch that loses all its records leaves its header, which says where it ended and which
-    /// sequence number its producer had come to.
-    pub fn apply(&self, batch: &Batch, keep_header: bool) -> Result<Left, RecordsError> {
+    /// sequence number its producer had come to. Of an aborted transaction it loses them all.
+    pub fn apply(&self, batch: &Batch, is_aborted: bool, keep_header: bool) -> Result<Left, RecordsError> {
         let header = batch.header();
-        if header.base_offset >= self.end || !can_judge(header) {
+        if self.leaves(header) {
             return Ok(Left::All);
         }
         let mut kept = Vec::new();
-        for record in batch.records(DECOMPRESSED_MAX)? {
-            let record = record?;
-            if self.keeps(header, &record) {
-                kept.push(record);
+        if !is_aborted {
+            for record in batch.records(DECOMPRESSED_MAX)? {
+                let record = record?;
+                if self.keeps(header, &record) {
+                    kept.push(record);
+                }
             }
         }
         if kept.is_empty() {
-            return Ok(match keep_header {
-                true if header.records_count == 0 => Left::All,
-                true => Left::Some(BatchBuilder::replacing(header, Codec::None).build()),
-                false => Left::Nothing,
-            });
+            return Ok(bare(header, keep_header));
         }
         let has_tombstones = kept.iter().any(|record| record.value().is_none());
         let first_seen = has_tombstones && header.delete_horizon().is_none();
@@ -64,12 +63,39 @@ impl Retention<'_> {
         }
         let mut builder = BatchBuilder::replacing(header, Codec::from(header.compression()?));
         if first_seen {
-            builder = builder.delete_horizon(self.now_ms.saturating_add(self.delete_retention_ms));
+            builder = builder.delete_horizon(self.horizon());
         }
         for record in &kept {
             builder.push_record(record.offset_delta, record);
         }
         Ok(Left::Some(builder.build()))
+    }
+
+    /// A marker stays while its transaction `has_batches`; then its delete horizon is set, and after the horizon the
+    /// marker goes. Its header may be all that shows its producer's epoch.
+    pub fn apply_to_marker(&self, batch: &Batch, has_batches: bool, keep_header: bool) -> Result<Left, RecordsError> {
+        let header = batch.header();
+        if self.leaves(header) || has_batches {
+            return Ok(Left::All);
+        }
+        match header.delete_horizon() {
+            _ if header.records_count == 0 => Ok(bare(header, keep_header)),
+            Some(horizon) if self.now_ms < horizon => Ok(Left::All),
+            Some(_) => Ok(bare(header, keep_header)),
+            None => {
+                let builder = BatchBuilder::replacing(header, Codec::from(header.compression()?));
+                let mut builder = builder.delete_horizon(self.horizon());
+                for record in batch.records(DECOMPRESSED_MAX)? {
+                    let record = record?;
+                    builder.push_record(record.offset_delta, &record);
+                }
+                Ok(Left::Some(builder.build()))
+            }
+        }
+    }
+
+    fn horizon(&self) -> i64 {
+        self.now_ms.saturating_add(self.delete_retention_ms)
     }
 
     fn keeps(&self, batch: &BatchHeader, record: &Record) -> bool {
@@ -80,6 +106,15 @@ impl Retention<'_> {
         let Some(key) = record.key() else { return false };
         let is_last = self.keys.get(key).is_none_or(|last| offset >= last);
         is_last && (record.value().is_some() || batch.delete_horizon().is_none_or(|horizon| self.now_ms < horizon))
+    }
+}
+
+/// What is left of a batch without records.
+fn bare(header: &BatchHeader, keep_header: bool) -> Left {
+    match keep_header {
+        true if header.records_count == 0 => Left::All,
+        true => Left::Some(BatchBuilder::replacing(header, Codec::None).build()),
+        false => Left::Nothing,
     }
 }
 
@@ -120,7 +155,7 @@ mod tests {
     }
 
     fn left(batch: &Batch, keys: &OffsetMap, end: i64, now_ms: i64, keep_header: bool) -> Left {
-        Retention { keys, end, now_ms, delete_retention_ms: 500 }.apply(batch, keep_header).unwrap()
+        Retention { keys, end, now_ms, delete_retention_ms: 500 }.apply(batch, false, keep_header).unwrap()
     }
 
     #[test]
@@ -173,8 +208,43 @@ mod tests {
     }
 
     #[test]
-    fn transactions_are_left_alone() {
+    fn records_of_an_aborted_transaction_go_whatever_their_keys() {
         let sent = batch(BatchBuilder::new(Codec::None).producer(7, 1, 0).transactional(), &[(Some("a"), true)]);
-        assert_eq!(left(&sent, &keys(&[("a", 200)]), 201, NOW, false), Left::All);
+        let keys = keys(&[("a", 100)]);
+        let apply = |end, keep_header| {
+            Retention { keys: &keys, end, now_ms: NOW, delete_retention_ms: 500 }
+                .apply(&sent, true, keep_header)
+                .unwrap()
+        };
+        assert_eq!(apply(101, false), Left::Nothing);
+        let Left::Some(bare) = apply(101, true) else { panic!("the header must stay") };
+        assert!(bare.header().is_transactional() && bare.header().records_count == 0);
+        assert_eq!(apply(100, false), Left::All, "the round ends before it");
+        assert_eq!(left(&sent, &keys, 101, NOW, false), Left::All, "that one was committed");
+    }
+
+    #[test]
+    fn a_marker_goes_some_time_after_the_batches_of_its_transaction() {
+        let marker = ottla_batch::Marker { outcome: ottla_batch::Outcome::Abort, coordinator_epoch: 5 };
+        let sent = ottla_batch::marker_batch(7, 1, marker, NOW - 100);
+        let keys = keys(&[]);
+        let apply = |batch: &Batch, now_ms, has_batches, keep_header| {
+            let retention = Retention { keys: &keys, end: 101, now_ms, delete_retention_ms: 500 };
+            retention.apply_to_marker(batch, has_batches, keep_header).unwrap()
+        };
+        assert_eq!(apply(&sent, NOW, true, false), Left::All);
+        let Left::Some(seen) = apply(&sent, NOW, false, false) else { panic!("its horizon must be noted") };
+        assert_eq!(seen.header().delete_horizon(), Some(NOW + 500));
+        assert_eq!(ottla_batch::Marker::of(&seen).unwrap(), Some(marker));
+        assert_eq!(seen.header().max_timestamp, sent.header().max_timestamp);
+        assert_eq!(apply(&seen, NOW + 499, false, false), Left::All);
+        assert_eq!(apply(&seen, NOW + 500, false, false), Left::Nothing);
+        let Left::Some(bare) = apply(&seen, NOW + 500, false, true) else { panic!("the header must stay") };
+        assert!(bare.header().is_control() && bare.header().records_count == 0);
+        assert_eq!(bare.header().producer_epoch, 1);
+        assert_eq!(apply(&bare, NOW + 500, false, true), Left::All);
+        assert_eq!(apply(&bare, NOW + 500, false, false), Left::Nothing);
+        let behind = Batch::seal(BatchHeader { base_offset: 101, ..*sent.header() }, &sent.body());
+        assert_eq!(apply(&behind, NOW, false, false), Left::All, "the round ends before it");
     }
 }

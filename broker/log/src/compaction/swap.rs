@@ -18,8 +18,10 @@ use crate::walk::{LogError, Walk};
 const CLEANED: &str = "cleaned";
 const SWAP: &str = "swap";
 
-/// The files of a new segment. The log last: the indexes mean nothing without it.
-pub(crate) const NEW_FILES: [&str; 3] = [OFFSET_INDEX, TIME_INDEX, LOG];
+/// The files of a new segment. The log last: the indexes mean nothing without it. There is a transaction index, even
+/// without entries, if and only if one of the old segments has one: so a crash never leaves an old one that nothing
+/// replaces.
+const NEW_FILES: [&str; 4] = [TRANSACTION_INDEX, OFFSET_INDEX, TIME_INDEX, LOG];
 
 /// A compacted segment, synced, and those that it is to replace.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Cleaned {
     pub(crate) dir: PathBuf,
     /// The oldest first.
     pub(crate) replaces: Vec<Arc<Sealed>>,
+    /// Its transaction index has entries.
+    pub(crate) has_aborted: bool,
     /// Set for the last segment of a round: everything before is compacted then.
     pub(crate) first_dirty: Option<i64>,
 }
@@ -35,6 +39,11 @@ pub struct Cleaned {
 impl Cleaned {
     pub(crate) fn base_offset(&self) -> i64 {
         self.replaces[0].base_offset
+    }
+
+    /// One of the old segments has a transaction index, so there is a new one.
+    pub(crate) fn had_aborted(&self) -> bool {
+        self.replaces.iter().any(|old| old.has_aborted)
     }
 
     /// Remove its files: it won't be needed.
@@ -47,7 +56,9 @@ impl Cleaned {
     }
 
     fn rename_all(&self, from: impl Fn(&str) -> PathBuf, to: impl Fn(&str) -> PathBuf) -> DiskResult<()> {
-        NEW_FILES.iter().try_for_each(|extension| disk::rename(&from(extension), &to(extension)))
+        let had_aborted = self.had_aborted();
+        let mut files = NEW_FILES.iter().filter(|extension| had_aborted || **extension != TRANSACTION_INDEX);
+        files.try_for_each(|extension| disk::rename(&from(extension), &to(extension)))
     }
 }
 
@@ -81,21 +92,19 @@ impl Log {
         disk::sync_dir(&self.dir)?;
         let mut retired = Retired { segments: cleaned.replaces.len(), ..Retired::default() };
         for old in &cleaned.replaces {
-            // The snapshot at the new segment's base stays: it tells of the offsets before.
-            let all = if old.base_offset == base_offset { &NEW_AND_TRANSACTIONS[..] } else { &EXTENSIONS };
+            // The snapshot at the new segment's base stays: it describes the offsets before.
+            let all = if old.base_offset == base_offset { &NEW_FILES[..] } else { &EXTENSIONS };
             retired.paths.append(&mut old.retire(all)?);
             self.sealed.remove(&old.base_offset);
         }
         cleaned.rename_all(swap, |extension| segment::path(&self.dir, base_offset, extension))?;
         let end_offset = cleaned.replaces.last().map_or(base_offset, |last| last.end_offset);
-        let new = Sealed::open(&self.dir, base_offset, end_offset, &self.config, &self.files)?;
+        let new = Sealed::open(&self.dir, base_offset, end_offset, cleaned.has_aborted, &self.config, &self.files)?;
         self.sealed.insert(base_offset, Arc::new(new));
         disk::sync_dir(&self.dir)?;
         Ok(retired)
     }
 }
-
-const NEW_AND_TRANSACTIONS: [&str; 4] = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX, LOG];
 
 /// Complete the exchange that a crash has interrupted, and forget one that had not begun. May be interrupted itself.
 pub(crate) fn complete_swaps(dir: &Path) -> Result<(), LogError> {
@@ -108,7 +117,7 @@ pub(crate) fn complete_swaps(dir: &Path) -> Result<(), LogError> {
         let old = names.iter().filter_map(|name| segment::parse_name(name)).filter(|(_, extension)| *extension == LOG);
         complete_swap(dir, base_offset, old.map(|(old, _)| old))?;
     }
-    for extension in [OFFSET_INDEX, TIME_INDEX] {
+    for extension in [TRANSACTION_INDEX, OFFSET_INDEX, TIME_INDEX] {
         for base_offset in names.iter().filter_map(|name| swap_of(name, extension)) {
             disk::remove(&marked(dir, base_offset, extension, SWAP))?;
         }
@@ -127,7 +136,6 @@ fn complete_swap(dir: &Path, base_offset: i64, segments: impl Iterator<Item = i6
     for old in segments.filter(|old| (base_offset + 1..next_offset).contains(old)) {
         remove_segment_files(dir, old)?;
     }
-    disk::remove(&segment::path(dir, base_offset, TRANSACTION_INDEX))?;
     for extension in NEW_FILES {
         match disk::rename(&marked(dir, base_offset, extension, SWAP), &segment::path(dir, base_offset, extension)) {
             // The crash came after it was renamed.

@@ -1,36 +1,44 @@
 //! Compaction (`cleanup.policy=compact`), as in Kafka's cleaner: of a key's records only the last stays.
 //!
-//! One round goes like this. [`Log::start_compaction`], under the partition's lock, tells what might be compacted.
-//! Without it, [`Compaction::dirty_ratio`] decides whether to, and [`Compaction::run`] reads the dirty segments, those
-//! with records that no round has seen, notes each key's last offset, and writes all segments anew without the records
-//! that are superseded. Each new segment is handed out, for [`Log::swap_in`] to take in, under the lock again. Always:
-//! the active segment, and what is not committed, stay as they are; whoever reads from the log's start sees each key's
-//! last value, and records in their order, before, after and in between.
+//! A round has these steps. [`Log::start_compaction`], under the partition's lock, lists the segments that may be
+//! compacted. Without the lock, [`Compaction::dirty_ratio`] decides whether to compact them, and [`Compaction::run`]
+//! reads the dirty segments, those with records that no round has seen, notes each key's last offset, and rewrites all
+//! segments without the superseded records. It hands out each new segment, for [`Log::swap_in`] to take in, under the
+//! lock again. Always: compaction leaves the active segment, and what is not committed or not decided, as they are; a
+//! reader from the log's start sees each key's last value, and records in their order, before, after and in between.
+//!
+//! - here: the round; `due`: whether it is time for one
+//! - `map`: the last offset of each key; `transactions`: which were aborted; `records`: what stays of a batch
+//! - `output`: old segments in, the new one out; `swap`: the new one in their place
+
+mod due;
+mod map;
+mod output;
+mod records;
+pub(crate) mod swap;
+mod transactions;
 
 use std::collections::HashMap;
-use std::io::IoSlice;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_batch::{Batch, RecordsError};
+use ottla_batch::{BatchHeader, RecordsError};
 
-use crate::chunk::Chunk;
-use crate::compaction_map::{MEMORY, OffsetMap};
-use crate::compaction_records::{Left, Retention, can_judge};
-pub use crate::compaction_swap::Cleaned;
-use crate::compaction_swap::cleaned_path;
+use self::due::{SegmentFacts, decide};
+use self::map::{MEMORY, OffsetMap};
+use self::output::{Batches, Output};
+use self::records::{DECOMPRESSED_MAX, Left, Retention};
+pub use self::swap::Cleaned;
+use self::transactions::Transactions;
 use crate::config::{CompactionConfig, LogConfig};
 use crate::disk::{DiskError, DiskFile, DiskResult};
 use crate::index;
-use crate::indexes::Indexes;
 use crate::log::Log;
+use crate::producers::Producer;
 use crate::sealed::Sealed;
-use crate::segment::{LOG, OFFSET_INDEX, TIME_INDEX};
 use crate::time_index;
+use crate::transactions::AbortedSearch;
 use crate::walk::{LogError, Walk};
-
-/// Written at once.
-const WRITE: usize = 1 << 20;
 
 /// A log can't be compacted.
 #[derive(Debug, thiserror::Error)]
@@ -74,19 +82,33 @@ pub struct Compaction {
     first_dirty: i64,
     /// Those that may be compacted, the oldest first.
     segments: Vec<Arc<Sealed>>,
-    /// The last offset of each idempotent producer's last batch.
-    last_batches: HashMap<i64, i64>,
+    /// The aborted transactions among them.
+    aborted: AbortedSearch,
+    /// For each producer the batch or markers that show its state, and must stay.
+    lasts: HashMap<i64, LastOfProducer>,
 }
 
-/// What the decision to compact wants to know of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SegmentFacts {
-    end_offset: i64,
-    size: u64,
-    /// Its largest timestamp.
-    largest: i64,
-    /// Its first batch's timestamp.
-    first: i64,
+/// What the log keeps of a producer, if only as a bare header: without a snapshot nothing else shows where it was.
+#[derive(Clone, Copy, Debug)]
+enum LastOfProducer {
+    /// Its last batch, by the last offset.
+    Batch(i64),
+    /// Its markers of this epoch: it has no batch since.
+    Marker(i16),
+}
+
+impl LastOfProducer {
+    fn of(producer: &Producer) -> LastOfProducer {
+        let last = producer.batches.back().map(|batch| LastOfProducer::Batch(batch.last_offset));
+        last.unwrap_or(LastOfProducer::Marker(producer.epoch))
+    }
+
+    fn is(self, batch: &BatchHeader) -> bool {
+        match self {
+            LastOfProducer::Batch(offset) => !batch.is_control() && batch.last_offset() == offset,
+            LastOfProducer::Marker(epoch) => batch.is_control() && batch.producer_epoch == epoch,
+        }
+    }
 }
 
 impl Log {
@@ -102,7 +124,7 @@ impl Log {
         }
     }
 
-    /// What might be compacted below `up_to`, the high watermark or the last stable offset. None when the topic does
+    /// What might be compacted below `up_to`, at most the last stable offset. None when the topic does
     /// not say so, or nothing has been sealed since the last round.
     pub fn start_compaction(&self, up_to: i64) -> Option<Compaction> {
         let rules = self.config.compaction.clone()?;
@@ -110,15 +132,16 @@ impl Log {
         let committed = |segment: &&Arc<Sealed>| segment.end_offset <= up_to;
         let segments: Vec<Arc<Sealed>> = self.sealed.values().take_while(committed).cloned().collect();
         segments.last().filter(|last| last.end_offset > first_dirty)?;
-        let last_batches =
-            self.producers.iter().filter_map(|(id, producer)| Some((id, producer.batches.back()?.last_offset)));
+        let begin = segments.first()?.base_offset;
+        let lasts = self.producers.iter().map(|(id, producer)| (id, LastOfProducer::of(producer)));
         Some(Compaction {
             dir: self.dir.clone(),
             config: self.config.clone(),
             rules,
             first_dirty,
             segments,
-            last_batches: last_batches.collect(),
+            aborted: self.aborted_from(begin),
+            lasts: lasts.collect(),
         })
     }
 }
@@ -152,8 +175,8 @@ impl Compaction {
         self.run_within(MEMORY, now_ms, swap)
     }
 
-    /// [`Compaction::run`] with so much memory for keys. With too little the round ends where the memory does, and
-    /// another one goes on from there.
+    /// [`Compaction::run`] with this much memory for keys. With too little memory the round ends where the memory does,
+    /// and another round continues from there.
     pub fn run_within(
         &self,
         memory: usize,
@@ -176,7 +199,9 @@ impl Compaction {
         mut swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
         outcome: &mut Outcome,
     ) -> Result<(), CompactionError> {
-        let (keys, end) = self.map_keys(memory)?;
+        let (Some(first), Some(last)) = (self.segments.first(), self.segments.last()) else { return Ok(()) };
+        let mut transactions = Transactions::new(self.aborted.run(first.base_offset, last.end_offset)?);
+        let (keys, end) = self.map_keys(memory, &transactions)?;
         if end == self.first_dirty {
             return Ok(());
         }
@@ -185,8 +210,11 @@ impl Compaction {
         let mut groups = self.group(dirty)?.into_iter().peekable();
         while let Some(replaces) = groups.next() {
             let first_dirty = groups.peek().is_none().then_some(end);
-            let cleaned = Cleaned { dir: self.dir.clone(), replaces, first_dirty };
-            let swapped = self.clean(&cleaned, &retention).and_then(|left| Ok((left, swap(&cleaned)?)));
+            let mut cleaned = Cleaned { dir: self.dir.clone(), replaces, has_aborted: false, first_dirty };
+            let swapped = self.clean(&cleaned, &retention, &mut transactions).and_then(|(left, has_aborted)| {
+                cleaned.has_aborted = has_aborted;
+                Ok((left, swap(&cleaned)?))
+            });
             let Ok((left, true)) = swapped else {
                 cleaned.discard()?;
                 return swapped.map(drop);
@@ -199,7 +227,7 @@ impl Compaction {
     }
 
     /// The last offset of every key in the dirty segments, and where the map ends: there, or where memory does.
-    fn map_keys(&self, memory: usize) -> Result<(OffsetMap, i64), LogError> {
+    fn map_keys(&self, memory: usize, transactions: &Transactions) -> Result<(OffsetMap, i64), LogError> {
         let end = self.segments.last().map_or(self.first_dirty, |last| last.end_offset);
         let mut keys = OffsetMap::new(usize::try_from(end - self.first_dirty).unwrap_or(usize::MAX), memory);
         for segment in self.segments.iter().filter(|segment| segment.end_offset > self.first_dirty) {
@@ -208,15 +236,12 @@ impl Compaction {
             let mut batches = Batches::new(&file, position, segment.size);
             while let Some(batch) = batches.next()? {
                 let header = batch.header();
-                if header.last_offset() < self.first_dirty {
+                if header.last_offset() < self.first_dirty || header.is_control() || transactions.is_aborted(header) {
                     continue;
-                }
-                if !can_judge(header) {
-                    return Ok((keys, header.base_offset.max(self.first_dirty)));
                 }
                 let position = batches.position;
                 let corrupt = |error| corrupt(&file, position, error);
-                for record in batch.records(crate::compaction_records::DECOMPRESSED_MAX).map_err(corrupt)? {
+                for record in batch.records(DECOMPRESSED_MAX).map_err(corrupt)? {
                     let record = record.map_err(corrupt)?;
                     let offset = header.base_offset + i64::from(record.offset_delta);
                     let Some(key) = record.key().filter(|_| offset >= self.first_dirty) else { continue };
@@ -255,8 +280,13 @@ impl Compaction {
         Ok(groups)
     }
 
-    /// Write what is left of a group of segments; gives its size.
-    fn clean(&self, cleaned: &Cleaned, retention: &Retention<'_>) -> Result<u64, CompactionError> {
+    /// Write what is left of a group of segments; gives its size, and whether it has aborted transactions.
+    fn clean(
+        &self,
+        cleaned: &Cleaned,
+        retention: &Retention<'_>,
+        transactions: &mut Transactions,
+    ) -> Result<(u64, bool), CompactionError> {
         let mut output = Output::create(&self.dir, cleaned.base_offset(), &self.config)?;
         let last_with_batches = cleaned.replaces.iter().rposition(|segment| segment.size > 0);
         for (i, segment) in cleaned.replaces.iter().enumerate() {
@@ -264,10 +294,19 @@ impl Compaction {
             let mut batches = Batches::new(&file, 0, segment.size);
             while let Some(batch) = batches.next()? {
                 let header = batch.header();
-                let is_last_of_producer = self.last_batches.get(&header.producer_id) == Some(&header.last_offset());
-                // The last of all says where the segment ends: see compaction_swap.
+                let last_of_producer = self.lasts.get(&header.producer_id);
+                // The last of all says where the segment ends: see `swap`.
                 let is_last = Some(i) == last_with_batches && batches.position == segment.size;
-                let left = retention.apply(&batch, is_last_of_producer || is_last);
+                let keep_header = is_last || last_of_producer.is_some_and(|last| last.is(header));
+                let left = if header.is_control() {
+                    let has_batches = transactions.end(header);
+                    let aborted = transactions.aborted_by(header).filter(|_| has_batches || retention.leaves(header));
+                    aborted.into_iter().for_each(|aborted| output.indexes.aborted.push(aborted));
+                    retention.apply_to_marker(&batch, has_batches, keep_header)
+                } else {
+                    transactions.pass(header);
+                    retention.apply(&batch, transactions.is_aborted(header), keep_header)
+                };
                 match left.map_err(|error| corrupt(&file, batches.position, error))? {
                     Left::Nothing => {}
                     Left::All => output.add(&batch)?,
@@ -276,149 +315,12 @@ impl Compaction {
             }
         }
         let last_modified = cleaned.replaces.last().map(|last| last.modified_ms()).transpose()?;
-        Ok(output.finish(last_modified.unwrap_or_default())?)
+        let has_aborted = !output.indexes.aborted.is_empty();
+        let size = output.finish(last_modified.unwrap_or_default(), cleaned.had_aborted())?;
+        Ok((size, has_aborted))
     }
-}
-
-/// How many of the segments may be compacted, and the share of their bytes that is dirty if it is time to.
-fn decide(
-    oldest_first: &[SegmentFacts],
-    rules: &CompactionConfig,
-    first_dirty: i64,
-    now_ms: i64,
-) -> (usize, Option<f64>) {
-    let is_dirty = |segment: &&SegmentFacts| segment.end_offset > first_dirty;
-    let too_young = |segment: &SegmentFacts| {
-        rules.min_lag_ms > 0 && is_dirty(&segment) && segment.largest > now_ms.saturating_sub(rules.min_lag_ms)
-    };
-    let count = oldest_first.iter().position(too_young).unwrap_or(oldest_first.len());
-    let cleanable = &oldest_first[..count];
-    let dirty: u64 = cleanable.iter().filter(is_dirty).map(|segment| segment.size).sum();
-    let total: u64 = cleanable.iter().map(|segment| segment.size).sum();
-    let too_old = |segment: &SegmentFacts| {
-        rules.max_lag_ms.is_some_and(|lag| (1..now_ms.saturating_sub(lag)).contains(&segment.first))
-    };
-    let ratio = dirty as f64 / total.max(1) as f64;
-    let is_due = dirty > 0 && (ratio > rules.min_dirty_ratio || cleanable.iter().filter(is_dirty).any(too_old));
-    (count, is_due.then_some(ratio))
 }
 
 fn corrupt(file: &DiskFile, position: u64, error: RecordsError) -> LogError {
     LogError::Corrupt { path: file.path().to_owned(), position, reason: error.to_string() }
-}
-
-/// Whole batches of a segment, one after the other, each with its checksum checked.
-struct Batches<'a> {
-    chunk: Chunk<'a>,
-    file: &'a DiskFile,
-    /// Where the next one begins.
-    position: u64,
-    size: u64,
-}
-
-impl<'a> Batches<'a> {
-    fn new(file: &'a DiskFile, position: u64, size: u64) -> Batches<'a> {
-        Batches { chunk: Chunk::new(file, size), file, position, size }
-    }
-
-    fn next(&mut self) -> Result<Option<Batch>, LogError> {
-        if self.position >= self.size {
-            return Ok(None);
-        }
-        let batch = self.chunk.batch_at(self.position)?.map_err(|error| LogError::Corrupt {
-            path: self.file.path().to_owned(),
-            position: self.position,
-            reason: error.to_string(),
-        })?;
-        self.position += batch.bytes().len() as u64;
-        Ok(Some(batch))
-    }
-}
-
-/// A new segment's files as they are written.
-struct Output<'a> {
-    dir: &'a Path,
-    base_offset: i64,
-    index_interval: u64,
-    file: DiskFile,
-    /// What is written and what waits in the buffer.
-    size: u64,
-    buffer: Vec<u8>,
-    indexes: Indexes,
-}
-
-impl Output<'_> {
-    fn create<'a>(dir: &'a Path, base_offset: i64, config: &LogConfig) -> DiskResult<Output<'a>> {
-        Ok(Output {
-            dir,
-            base_offset,
-            index_interval: config.index_interval_bytes.into(),
-            file: DiskFile::create(&cleaned_path(dir, base_offset, LOG))?,
-            size: 0,
-            buffer: Vec::new(),
-            indexes: Indexes::new(base_offset),
-        })
-    }
-
-    fn add(&mut self, batch: &Batch) -> Result<(), CompactionError> {
-        let len = batch.bytes().len() as u64;
-        if self.size + len > i32::MAX as u64 {
-            return Err(CompactionError::TooLarge(self.file.path().to_owned()));
-        }
-        self.indexes.add(batch.header(), self.size, len, self.index_interval);
-        self.buffer.extend_from_slice(batch.bytes());
-        self.size += len;
-        if self.buffer.len() >= WRITE { Ok(self.write()?) } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> DiskResult<()> {
-        self.file.write_all_at(&mut [IoSlice::new(&self.buffer)], self.size - self.buffer.len() as u64)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    /// Everything is on the device when it returns. The log keeps the time of the last old one's last change, which
-    /// tells the age of records without timestamps.
-    fn finish(mut self, modified_ms: i64) -> DiskResult<u64> {
-        self.write()?;
-        self.file.set_modified(modified_ms)?;
-        self.file.sync()?;
-        self.indexes.finish();
-        let Indexes { offsets, times, .. } = &self.indexes;
-        for (extension, bytes) in [(OFFSET_INDEX, offsets.bytes_from(0)), (TIME_INDEX, times.bytes_from(0))] {
-            let file = DiskFile::create(&cleaned_path(self.dir, self.base_offset, extension))?;
-            file.write_all_at(&mut [IoSlice::new(&bytes)], 0)?;
-            file.sync()?;
-        }
-        Ok(self.size)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_is_compacted_for_its_dirty_share_or_its_age() {
-        let facts = |end_offset, first| SegmentFacts { end_offset, size: 100, largest: first + 9, first };
-        let segments = [facts(10, 1_000), facts(20, 2_000), facts(30, 3_000), facts(40, 4_000)];
-        let ratio = |min_dirty_ratio| CompactionConfig { min_dirty_ratio, ..CompactionConfig::default() };
-        let max_lag = |lag| CompactionConfig { max_lag_ms: Some(lag), ..ratio(1.0) };
-        let min_lag = |lag| CompactionConfig { min_lag_ms: lag, ..ratio(0.5) };
-        for (name, rules, first_dirty, expected) in [
-            ("all is dirty", ratio(0.5), 0, (4, Some(1.0))),
-            ("more than the share is dirty", ratio(0.49), 20, (4, Some(0.5))),
-            ("just the share is dirty", ratio(0.5), 20, (4, None)),
-            ("a segment that is dirty in part is dirty", ratio(0.5), 19, (4, Some(0.75))),
-            ("nothing is dirty", ratio(0.0), 40, (4, None)),
-            ("not old enough", max_lag(3_000), 10, (4, None)),
-            ("old enough", max_lag(2_999), 10, (4, Some(0.75))),
-            ("only what is dirty ages", max_lag(2_999), 20, (4, None)),
-            ("the last two are too young", min_lag(1_992), 0, (2, Some(1.0))),
-            ("young, but seen before", min_lag(1_992), 30, (3, None)),
-            ("all are too young", min_lag(10_000), 0, (0, None)),
-        ] {
-            assert_eq!(decide(&segments, &rules, first_dirty, 5_000), expected, "{name}");
-        }
-    }
 }
