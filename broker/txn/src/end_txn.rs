@@ -1,0 +1,65 @@
+//! EndTxn: commit or abort. The request's version alone decides which protocol applies.
+//!
+//! Before V2 the epoch stays the same, so the coordinator can't distinguish a repeated request from a request for the
+//! next transaction: a delayed request ends the wrong transaction (KAFKA-17754). V2 bumps the epoch with every end, and
+//! the coordinator recognises repeated requests by their epoch.
+
+use crate::error::TxnError;
+use crate::request::{EndTxn, Reply};
+use crate::transaction::{Outcome, State};
+use crate::turn::{Found, Step, Turn};
+
+pub(crate) fn decide(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+    if request.transactional_id.is_empty() {
+        return Err(TxnError::InvalidRequest);
+    }
+    if request.client_version.bumps_epoch() { bumping(request, found, turn) } else { plain(request, found, turn) }
+}
+
+/// EndTxn up to version 4. The epoch must be the very one (KAFKA-9600).
+fn plain(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+    let EndTxn { producer, outcome, client_version, .. } = *request;
+    let current = found.transaction.ok_or(TxnError::InvalidProducerIdMapping)?;
+    current.check_producer(producer)?;
+    found.settled()?;
+    let reply = Reply::EndTxn(Ok(None));
+    match current.state {
+        State::Ongoing => {
+            Ok(Step::Write(current.prepared(outcome, client_version, turn.ids, turn.now.wall_ms)?, reply))
+        }
+        State::Complete(ended) if ended == outcome => Ok(Step::Answer(reply)),
+        State::Empty | State::Prepare(_) | State::Complete(_) => Err(TxnError::InvalidTxnState),
+    }
+}
+
+/// EndTxn from version 5 on: the answer names the producer of the next transaction.
+///
+/// | | abort again | abort | commit again | commit |
+/// |---|---|---|---|---|
+/// | Ongoing | 90 | ends | 90 | ends |
+/// | Empty | 90 | bumps | 90 | 48 |
+/// | CompleteAbort | answered again | bumps | 90 | 48 |
+/// | CompleteCommit | 48 | bumps | answered again | 48 |
+///
+/// A client that repeats itself asks for the same outcome again. So a commit that finds its transaction aborted comes
+/// too late: the coordinator aborted by itself. It meets 90, as under the older protocol (KAFKA-20785).
+fn bumping(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+    let EndTxn { producer, outcome, client_version, .. } = *request;
+    let current = found.settled()?.ok_or(TxnError::InvalidProducerIdMapping)?;
+    if current.was_ended_by(producer) {
+        return match current.state {
+            State::Complete(ended) if ended == outcome => Ok(Step::Answer(Reply::EndTxn(Ok(Some(current.producer()))))),
+            State::Complete(Outcome::Abort) => Err(TxnError::ProducerFenced),
+            State::Complete(Outcome::Commit) | State::Empty | State::Ongoing | State::Prepare(_) => {
+                Err(TxnError::InvalidTxnState)
+            }
+        };
+    }
+    current.check_producer(producer)?;
+    if current.state != State::Ongoing && outcome == Outcome::Commit {
+        return Err(TxnError::InvalidTxnState);
+    }
+    let next = current.prepared(outcome, client_version, turn.ids, turn.now.wall_ms)?;
+    let reply = Reply::EndTxn(Ok(Some(next.next_producer())));
+    Ok(Step::Write(next, reply))
+}

@@ -1,0 +1,45 @@
+//! What a request decides on, and what it may come to.
+
+use crate::config::Config;
+use crate::error::TxnError;
+use crate::ids::Now;
+use crate::producer_ids::ProducerIds;
+use crate::request::Reply;
+use crate::transaction::{State, Transaction};
+
+/// What a request may use while it is decided.
+pub(crate) struct Turn<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) ids: &'a mut ProducerIds,
+    pub(crate) now: Now,
+}
+
+/// A transactional id as a request finds it.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    /// What is committed of it; `None` for an id that nobody knows.
+    pub(crate) transaction: Option<&'a Transaction>,
+    /// A change is being written.
+    pub(crate) is_pending: bool,
+}
+
+impl<'a> Found<'a> {
+    /// The id, unless a change is under way. The end of a decided transaction is such a change: it needs no further
+    /// request.
+    pub(crate) fn settled(self) -> Result<Option<&'a Transaction>, TxnError> {
+        match self.transaction {
+            _ if self.is_pending => Err(TxnError::ConcurrentTransactions),
+            Some(Transaction { state: State::Prepare(_), .. }) => Err(TxnError::ConcurrentTransactions),
+            transaction => Ok(transaction),
+        }
+    }
+}
+
+/// What a request comes to, if it is not refused.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing changes: answer now.
+    Answer(Reply),
+    /// Write this down, take it over, then answer.
+    Write(Transaction, Reply),
+}
