@@ -1,13 +1,12 @@
 //! DescribeGroups, ListGroups, DeleteGroups.
 
-use bytes::Bytes;
-
+use crate::classic::group::ClassicGroup;
+use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, GroupState};
 use crate::ids::{GroupId, Now, Ticket};
 use crate::record::{OffsetKey, Record};
-use crate::request::{DescribedGroup, DescribedMember, ListedGroup, Reply};
-use crate::shard::{Effects, Shard};
+use crate::request::{DescribedGroup, ListedGroup, Reply};
+use crate::shard::Shard;
 use crate::turn::Then;
 
 impl Shard {
@@ -62,29 +61,5 @@ impl Shard {
         let in_flight = self.offsets_in_flight().map(|(key, _)| key).filter(|key| &key.group == id).cloned();
         let offsets = committed.chain(in_flight).map(|key| Record::OffsetCommit { key, value: None });
         offsets.chain([Record::GroupMetadata { group: id.clone(), value: None }]).collect()
-    }
-}
-
-impl ClassicGroup {
-    fn describe(&self) -> DescribedGroup {
-        let stable = self.state() == GroupState::Stable;
-        let members = self
-            .members
-            .iter()
-            .map(|(id, member)| DescribedMember {
-                member: id.clone(),
-                instance: member.instance.clone(),
-                client_id: member.client_id.clone(),
-                client_host: member.client_host.clone(),
-                metadata: if stable { self.metadata_of(member) } else { Bytes::new() },
-                assignment: member.assignment.clone(),
-            })
-            .collect();
-        DescribedGroup {
-            state: self.state(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            protocol_name: self.protocol_name.clone().filter(|_| stable).unwrap_or_default(),
-            members,
-        }
     }
 }

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::group::{ClassicGroup, Phase};
+use crate::classic::group::{ClassicGroup, Phase};
+use crate::effects::Effects;
 use crate::ids::{GroupId, Now, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
 use crate::request::DeletedTopic;
-use crate::shard::{Effects, Shard};
+use crate::shard::Shard;
 use crate::turn::Then;
 
 impl Shard {
-    /// Removes offsets whose retention has passed, and groups that have neither members nor offsets. Called every
+    /// Removes offsets whose retention has passed, and groups that have neither members nor offsets; not in groups of a
+    /// kind that this version does not know, which may have members. Called every
     /// `offsets.retention.check.interval.ms`.
     pub fn expire(&mut self, now: Now) -> Effects {
-        let ids: Vec<GroupId> = self.groups.keys().filter(|id| !self.unsettled.contains(*id)).cloned().collect();
+        let is_known = |id: &&GroupId| !self.unsettled.contains(*id) && !self.is_opaque(id);
+        let ids: Vec<GroupId> = self.groups.keys().filter(is_known).cloned().collect();
         let mut effects = Effects::default();
         for id in ids {
             effects.extend(self.expire_group(&id, now));
@@ -97,10 +100,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::config::Config;
+    use crate::effects::Append;
     use crate::error::{AppendError, GroupError};
     use crate::ids::Ticket;
     use crate::request::{CommitRequest, OffsetToCommit, Reply};
-    use crate::shard::{Append, Config};
 
     const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
 
@@ -176,6 +180,20 @@ mod tests {
             assert_eq!(replies.len(), usize::from(way == "delete"), "{way}");
             assert_eq!(shard.list().count(), usize::from(way == "topic"), "{way}");
         }
+    }
+
+    #[test]
+    fn batches_of_tombstones_fit_a_limit_that_was_lowered() {
+        let later = Now { wall_ms: 8 * 24 * 3_600_000, ..NOW };
+        let mut shard = with_offsets(1000);
+        shard.set_max_batch(2000);
+        let appends = shard.expire(later).appends;
+        for append in &appends {
+            let bytes: usize = append.records.iter().map(|record| record.encode().unwrap().key.len() + 10).sum();
+            assert!(61 + bytes <= 2000, "{bytes} bytes in one batch");
+        }
+        assert_eq!(decide(&mut shard, &appends, Ok(())), []);
+        assert_eq!(shard.list().count(), 0);
     }
 
     #[test]

@@ -59,7 +59,7 @@ text_id! {
     TopicName
 }
 
-/// A waiting connection, by the number its shell gave it. Every ticket handed in is answered exactly once.
+/// A waiting connection, by the number its host gave it. Every ticket handed in is answered exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 

@@ -1,14 +1,9 @@
-//! Offsets: commit, fetch, delete. What is here is durable; commits on their way are in the shard's writes.
+//! The committed offsets of all groups of a shard. They are durable; commits on their way are in the shard's writes.
 
 use std::collections::BTreeMap;
 
-use crate::error::GroupError;
-use crate::group::{ClassicGroup, Phase};
-use crate::ids::{GroupId, Now, Ticket, TopicName};
-use crate::record::{OffsetKey, OffsetValue, Record};
-use crate::request::{CommitRequest, CommittedOffset, OffsetToCommit, Reply};
-use crate::shard::{Effects, Shard};
-use crate::turn::Then;
+use crate::ids::{GroupId, TopicName};
+use crate::record::{OffsetKey, OffsetValue};
 
 /// The offsets of one topic, by partition.
 pub(crate) type TopicOffsets = BTreeMap<i32, OffsetValue>;
@@ -31,6 +26,12 @@ impl Offsets {
     pub(crate) fn of_group(&self, group: &str) -> impl Iterator<Item = (&TopicName, i32, &OffsetValue)> {
         let topics = self.by_group.get(group).into_iter().flatten();
         topics.flat_map(|(topic, offsets)| offsets.iter().map(move |(partition, value)| (topic, *partition, value)))
+    }
+
+    /// Every group with offsets, and when one of them was committed.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&GroupId, i64)> {
+        let first = |topics: &BTreeMap<TopicName, TopicOffsets>| topics.values().next()?.values().next().cloned();
+        self.by_group.iter().filter_map(move |(id, topics)| Some((id, first(topics)?.commit_timestamp_ms)))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (OffsetKey, &OffsetValue)> {
@@ -58,154 +59,5 @@ impl Offsets {
                 }
             }
         }
-    }
-}
-
-impl Shard {
-    /// OffsetCommit. Topics that do not exist are the caller's business; the reply waits for the records.
-    pub fn commit_offsets(&mut self, request: CommitRequest, ticket: Ticket, now: Now) -> Effects {
-        self.turn(now, |groups, turn| {
-            let group = groups.get(&request.group);
-            if let Err(error) = may_commit(group, &request) {
-                return turn.reply(ticket, Reply::Commit(Err(error)));
-            }
-            if let Some(group) = group.filter(|group| !group.is_empty()) {
-                group.restart_session(&request.member, turn); // a commit is a sign of life
-            }
-            let (results, records) = to_records(&request, turn.config.offset_metadata_max, now);
-            match group {
-                Some(_) => turn.write(records, Then::Nothing),
-                None if records.is_empty() => {}
-                None => {
-                    let id = request.group.clone();
-                    groups.insert(id.clone(), ClassicGroup::new(id.clone(), now.wall_ms));
-                    turn.write(records, Then::Created(id));
-                }
-            }
-            turn.reply_when_durable(ticket, Reply::Commit(Ok(results)));
-        })
-    }
-
-    /// The committed offset of a partition, if there is one.
-    pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<CommittedOffset> {
-        self.offsets.get(group, topic, partition).map(committed)
-    }
-
-    /// Every committed offset of a group, by topic and partition.
-    pub fn committed_offsets(&self, group: &str) -> impl Iterator<Item = (&TopicName, i32, CommittedOffset)> {
-        self.offsets.of_group(group).map(|(topic, partition, value)| (topic, partition, committed(value)))
-    }
-
-    /// OffsetDelete. A partition without an offset is no error.
-    pub fn delete_offsets(
-        &mut self,
-        group: &GroupId,
-        partitions: &[(TopicName, i32)],
-        ticket: Ticket,
-        now: Now,
-    ) -> Effects {
-        let mut records = Vec::new();
-        let reply = self.may_delete_offsets(group).map(|found| {
-            let delete = |(topic, partition): &(TopicName, i32)| {
-                if found.is_subscribed_to(topic) {
-                    return Err(GroupError::GroupSubscribedToTopic);
-                }
-                let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition: *partition };
-                if self.has_offset(&key) {
-                    records.push(Record::OffsetCommit { key, value: None });
-                }
-                Ok(())
-            };
-            partitions.iter().map(delete).collect()
-        });
-        self.turn(now, |_, turn| {
-            turn.write_tombstones(records, Then::Nothing);
-            turn.reply_when_durable(ticket, Reply::DeleteOffsets(reply));
-        })
-    }
-
-    /// Of a group with members, only a consumer group shows which topics its members do not use.
-    fn may_delete_offsets(&self, group: &GroupId) -> Result<&ClassicGroup, GroupError> {
-        if group.is_empty() {
-            return Err(GroupError::InvalidGroupId);
-        }
-        let found = self.groups.get(group).ok_or(GroupError::GroupIdNotFound)?;
-        if found.is_empty() || found.uses_consumer_protocol() { Ok(found) } else { Err(GroupError::NonEmptyGroup) }
-    }
-
-    /// Whether the log has, or is about to have, an offset for the key.
-    fn has_offset(&self, key: &OffsetKey) -> bool {
-        self.offsets.get(&key.group, &key.topic, key.partition).is_some()
-            || self.offsets_in_flight().any(|(in_flight, _)| in_flight == key)
-    }
-
-    pub(crate) fn offsets_in_flight(&self) -> impl Iterator<Item = (&OffsetKey, &OffsetValue)> {
-        self.in_flight.values().flat_map(|write| &write.records).filter_map(|record| match record {
-            Record::OffsetCommit { key, value: Some(value) } => Some((key, value)),
-            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } => None,
-        })
-    }
-}
-
-/// Who may commit: members of the current generation; and, without a generation, anybody while there are no members.
-fn may_commit(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(), GroupError> {
-    let Some(group) = group else {
-        return match request.generation {
-            ..0 => Ok(()),
-            0.. if request.knows_group_id_not_found => Err(GroupError::GroupIdNotFound),
-            0.. => Err(GroupError::IllegalGeneration),
-        };
-    };
-    if request.generation < 0 && group.is_empty() {
-        return Ok(());
-    }
-    if request.generation < 0 && request.member.is_empty() && request.instance.is_none() {
-        return Err(GroupError::UnknownMemberId);
-    }
-    group.validate(&request.member, request.instance.as_ref())?;
-    if request.generation != group.generation {
-        return Err(GroupError::IllegalGeneration);
-    }
-    match group.phase {
-        // It knows the generation, but not yet what it owns in it.
-        Phase::CompletingRebalance => Err(GroupError::RebalanceInProgress),
-        Phase::Empty | Phase::PreparingRebalance(_) | Phase::Stable => Ok(()),
-    }
-}
-
-/// A result for each offset, and a record for each that is kept.
-fn to_records(request: &CommitRequest, metadata_max: usize, now: Now) -> (Vec<Result<(), GroupError>>, Vec<Record>) {
-    let mut results = Vec::new();
-    let mut records = Vec::new();
-    for offset in &request.offsets {
-        if offset.metadata.encode_utf16().count() > metadata_max {
-            results.push(Err(GroupError::OffsetMetadataTooLarge));
-        } else {
-            results.push(Ok(()));
-            records.push(to_record(request, offset, now));
-        }
-    }
-    (results, records)
-}
-
-fn to_record(request: &CommitRequest, offset: &OffsetToCommit, now: Now) -> Record {
-    let key = OffsetKey { group: request.group.clone(), topic: offset.topic.clone(), partition: offset.partition };
-    let value = OffsetValue {
-        offset: offset.offset,
-        leader_epoch: offset.leader_epoch,
-        metadata: offset.metadata.clone(),
-        commit_timestamp_ms: now.wall_ms,
-        expire_timestamp_ms: request.retention_ms.map(|retention| now.wall_ms.saturating_add(retention)),
-        topic_id: offset.topic_id,
-    };
-    Record::OffsetCommit { key, value: Some(value) }
-}
-
-fn committed(value: &OffsetValue) -> CommittedOffset {
-    CommittedOffset {
-        offset: value.offset,
-        leader_epoch: value.leader_epoch,
-        metadata: value.metadata.clone(),
-        topic_id: value.topic_id,
     }
 }

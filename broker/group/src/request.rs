@@ -4,8 +4,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::error::GroupError;
-use crate::group::GroupState;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
+use crate::state::GroupState;
 
 /// JoinGroup.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct JoinRequest {
     pub protocols: Vec<Protocol>,
     /// Version 4 and later: a new dynamic member can be sent away to come back with the id it is given (KIP-394).
     pub can_be_sent_an_id: bool,
-    /// Version 9 and later: a static leader that comes back can be told not to assign anew (KIP-814).
+    /// Version 9 and later: the answer can ask a static leader that comes back not to assign again (KIP-814).
     pub can_skip_assignment: bool,
     /// Fresh randomness, should the member need an id.
     pub fresh: Uuid,

@@ -3,87 +3,27 @@
 //! Memory runs ahead of the log where Kafka's does (members, generations), and waits for it where clients rely on that
 //! (assignments, offsets, and every reply that rests on a record).
 //!
-//! The shell's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
+//! The host's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
 //! the lock is released), each [`Append`] as one batch; report each one's fate with [`Shard::appended`], in the same
 //! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at
 //! [`Shard::next_deadline`].
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::classic::group::ClassicGroup;
+use crate::config::Config;
+use crate::effects::{Append, AppendId, Effects};
 use crate::error::{AppendError, GroupError};
-use crate::group::ClassicGroup;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::offsets::Offsets;
 use crate::record::Record;
 use crate::request::Reply;
 use crate::timers::{TimerKey, Timers};
 use crate::turn::{Then, Turn, Write};
-
-/// A new member's JoinGroup may wait this long; then its client is taken for gone. Kafka's constant.
-pub(crate) const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-
-/// The broker's settings, under Kafka's names.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// `group.initial.rebalance.delay.ms`
-    pub initial_rebalance_delay: Duration,
-    /// `group.min.session.timeout.ms`
-    pub min_session_timeout: Duration,
-    /// `group.max.session.timeout.ms`
-    pub max_session_timeout: Duration,
-    /// `group.max.size`
-    pub max_size: usize,
-    /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units
-    pub offset_metadata_max: usize,
-    /// `offsets.retention.minutes`
-    pub offsets_retention: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            initial_rebalance_delay: Duration::from_secs(3),
-            min_session_timeout: Duration::from_secs(6),
-            max_session_timeout: Duration::from_secs(30 * 60),
-            max_size: i32::MAX as usize,
-            offset_metadata_max: 4096,
-            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
-        }
-    }
-}
-
-/// What the shell is to do.
-#[derive(Default, PartialEq, Debug)]
-#[must_use]
-pub struct Effects {
-    /// Deliver these now.
-    pub replies: Vec<(Ticket, Reply)>,
-    /// Append these, in this order, and say what became of them.
-    pub appends: Vec<Append>,
-}
-
-impl Effects {
-    /// These, then those.
-    pub fn extend(&mut self, others: Effects) {
-        let Effects { replies, appends } = others;
-        self.replies.extend(replies);
-        self.appends.extend(appends);
-    }
-}
-
-/// Names an append until its fate is known. Grows.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AppendId(pub u64);
-
-/// Records that belong together: one batch.
-#[derive(PartialEq, Debug)]
-pub struct Append {
-    /// For [`Shard::appended`].
-    pub id: AppendId,
-    /// Not empty.
-    pub records: Vec<Record>,
-}
 
 /// The groups and offsets of one partition.
 #[derive(Debug)]
@@ -94,6 +34,9 @@ pub struct Shard {
     pub(crate) offsets: Offsets,
     pub(crate) in_flight: BTreeMap<AppendId, Write>,
     pub(crate) timers: Timers,
+    /// Groups of kinds that this version does not know: the keys of their records that are in the log. They keep their
+    /// offsets, and are otherwise left alone until a version that knows them is back.
+    pub(crate) opaque: BTreeMap<GroupId, BTreeSet<Bytes>>,
     /// Groups with records of which it is not known yet whether they are committed: they are left alone.
     pub(crate) unsettled: BTreeSet<GroupId>,
     next_append: u64,
@@ -108,6 +51,7 @@ impl Shard {
             offsets: Offsets::default(),
             in_flight: BTreeMap::new(),
             timers: Timers::default(),
+            opaque: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             next_append: 0,
         }
@@ -122,13 +66,15 @@ impl Shard {
             Record::GroupMetadata { group, value: None } => {
                 self.groups.remove(&group);
             }
-            Record::OffsetCommit { key, value } => {
-                if let Some(value) = &value {
-                    // Offsets without a group record belong to a consumer without group management.
-                    let simple = || ClassicGroup::new(key.group.clone(), value.commit_timestamp_ms);
-                    self.groups.entry(key.group.clone()).or_insert_with(simple);
+            Record::OffsetCommit { key, value } => self.offsets.apply(key, value),
+            Record::Opaque { group, key, value: Some(_) } => _ = self.opaque.entry(group).or_default().insert(key),
+            Record::Opaque { group, key, value: None } => {
+                if let Entry::Occupied(mut keys) = self.opaque.entry(group) {
+                    keys.get_mut().remove(&key);
+                    if keys.get().is_empty() {
+                        keys.remove();
+                    }
                 }
-                self.offsets.apply(key, value);
             }
         }
     }
@@ -147,8 +93,28 @@ impl Shard {
 
     /// Everything is replayed: the sessions of the members begin.
     pub fn loaded(&mut self, now: Now) -> Effects {
+        self.add_simple_groups();
         let settled = self.groups.keys().filter(|group| !self.unsettled.contains(*group)).cloned().collect();
         self.begin(&settled, now)
+    }
+
+    /// Offsets without any record of their group belong to a consumer without group management.
+    fn add_simple_groups(&mut self) {
+        for (id, committed_ms) in self.offsets.groups() {
+            if !self.groups.contains_key(id) && !self.is_opaque(id) {
+                self.groups.insert(id.clone(), ClassicGroup::new(id.clone(), committed_ms));
+            }
+        }
+    }
+
+    /// Whether it is a group of a kind that this version does not know.
+    pub(crate) fn is_opaque(&self, group: &GroupId) -> bool {
+        self.opaque.contains_key(group)
+    }
+
+    /// How many groups are of kinds that this version does not know.
+    pub fn opaque_groups(&self) -> usize {
+        self.opaque.len()
     }
 
     /// All that was replayed is committed.
@@ -170,7 +136,7 @@ impl Shard {
         })
     }
 
-    /// The partition is no longer led here: whoever waits must look for the new coordinator.
+    /// The partition is no longer led here: clients that wait must look for the new coordinator.
     pub fn unload(mut self, now: Now) -> Vec<(Ticket, Reply)> {
         let in_flight = std::mem::take(&mut self.in_flight);
         let effects = self.turn(now, |groups, turn| {
@@ -184,6 +150,11 @@ impl Shard {
             }
         });
         effects.replies
+    }
+
+    /// The log accepts as many bytes in one batch from now on: tombstones come in batches that fit.
+    pub fn set_max_batch(&mut self, bytes: usize) {
+        self.config.max_batch = bytes;
     }
 
     /// When [`Shard::tick`] has something to do: on [`Now::monotonic`]'s scale.
@@ -210,7 +181,7 @@ impl Shard {
         })
     }
 
-    /// The append is not durable in time: whoever waits for it hears so. It may become durable yet, so its fate is
+    /// The append is not durable in time: clients that wait for it hear so. It may become durable yet, so its fate is
     /// still to be reported.
     pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
         let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
@@ -253,7 +224,7 @@ impl Shard {
         for record in records {
             match record {
                 Record::OffsetCommit { key, value } => self.offsets.apply(key.clone(), value.clone()),
-                Record::GroupMetadata { .. } => {} // memory is ahead of it
+                Record::GroupMetadata { .. } | Record::Opaque { .. } => {} // memory is ahead of it
             }
         }
     }

@@ -55,3 +55,8 @@ impl Timers {
         due
     }
 }
+
+/// A duration from the wire; negative counts as none.
+pub(crate) fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

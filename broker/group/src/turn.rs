@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::classic::group::{ClassicGroup, Member};
+use crate::config::Config;
 use crate::error::{AppendError, GroupError};
-use crate::group::{ClassicGroup, Member};
 use crate::ids::{GroupId, MemberId, Now, Ticket};
 use crate::record::Record;
 use crate::request::{JoinRefused, Reply};
-use crate::shard::Config;
 use crate::timers::{TimerKey, Timers};
 
 pub(crate) struct Turn<'a> {
@@ -37,9 +37,10 @@ impl Write {
     }
 }
 
-/// Tombstones of one batch, in bytes: well below what `max.message.bytes` lets into the topic unless somebody lowers
-/// it, Kafka's default being 1 MiB.
+/// Tombstones of one batch, in bytes, at most: Kafka's default of `max.message.bytes` is 1 MiB.
 const PART_BYTES: usize = 500_000;
+/// The header of a batch.
+const BATCH_BYTES: usize = 61;
 /// What a tombstone takes besides its group's and topic's names, at most.
 const TOMBSTONE_BYTES: usize = 40;
 
@@ -90,9 +91,10 @@ impl<'a> Turn<'a> {
     }
 
     /// Writes tombstones, in as many batches as they need: a group may have more offsets than fit in one. They are one
-    /// change all the same: `then` and whoever waits hear of the first failure.
+    /// change all the same: `then` and clients that wait hear of the first failure.
     pub(crate) fn write_tombstones(&mut self, tombstones: Vec<Record>, then: Then) {
         let mut parts: Vec<Vec<Record>> = Vec::new();
+        let most = PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES));
         let mut room = 0;
         for tombstone in tombstones {
             let bytes = TOMBSTONE_BYTES + tombstone.names_len();
@@ -100,7 +102,7 @@ impl<'a> Turn<'a> {
                 Some(part) => part.push(tombstone),
                 None => {
                     parts.push(vec![tombstone]);
-                    room = PART_BYTES;
+                    room = most;
                 }
             }
             room = room.saturating_sub(bytes);
@@ -125,9 +127,4 @@ impl<'a> Turn<'a> {
     pub(crate) fn schedule(&mut self, key: TimerKey, delay: Duration) {
         self.timers.schedule(key, self.now.monotonic.saturating_add(delay));
     }
-}
-
-/// A duration from the wire; negative counts as none.
-pub(crate) fn millis(ms: i32) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -149,7 +149,7 @@ impl Model {
                 let effects = self.shard.expire(self.now);
                 self.carry_out(effects);
                 if self.shard.describe(&GROUP.into()).is_err() {
-                    // It was empty and is gone. The next one begins anew.
+                    // It was empty and is gone. The next one begins at 0.
                     self.highest_generation = 0;
                     self.assignment_of.clear();
                 }
@@ -240,7 +240,7 @@ impl Model {
 
     fn commit(&mut self, client: usize, member: String, generation: i32) {
         let ticket = self.ticket(client);
-        // It goes on in the background: clients do not wait for commits.
+        // It continues in the background: clients do not wait for commits.
         self.clients[client].waits_for = None;
         self.last_offset += 1;
         let offset = OffsetToCommit {
@@ -385,7 +385,7 @@ impl Model {
     /// From here on everybody behaves, and nothing fails.
     fn settle(&mut self) {
         for client in &mut self.clients {
-            client.waits_for = None; // whoever had been left waiting asks again
+            client.waits_for = None; // a client that was left waiting asks again
         }
         for _ in 0..120 {
             for client in 0..CLIENTS {

@@ -3,14 +3,16 @@
 //! What is read is copied: a shard keeps it long after the piece of log that it stood in.
 
 use bytes::Bytes;
+use ottla_wire::codec::{Version, Wire};
 use ottla_wire::coordinator_records::{
     CoordinatorKey, GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue,
     decode_value, encode_value,
 };
-use ottla_wire::decoder::DecodeError;
+use ottla_wire::decoder::{DecodeError, Decoder};
 use ottla_wire::{Str, Uuid};
 
 use super::{Encoded, GroupValue, Malformed, MemberValue, OffsetKey, OffsetValue, Record, TooLong};
+use crate::ids::GroupId;
 
 /// Only this version has an expire timestamp (KIP-211).
 const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
@@ -27,6 +29,7 @@ pub(super) fn encode(record: &Record) -> Result<Encoded, TooLong> {
             let key = GroupMetadataKey { group: text(group)? };
             (CoordinatorKey::GroupMetadata(key), value.as_ref().map(encode_group).transpose()?)
         }
+        Record::Opaque { key, value, .. } => return Ok(Encoded { key: key.clone(), value: value.clone() }),
     };
     Ok(Encoded { key: key.encode(), value })
 }
@@ -74,18 +77,26 @@ fn text(text: &str) -> Result<Str, TooLong> {
     if text.len() > i16::MAX as usize { Err(TooLong) } else { Ok(Str::from(text)) }
 }
 
-pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
-    let value = value.map(Bytes::copy_from_slice);
-    Ok(match CoordinatorKey::decode(Bytes::copy_from_slice(key))? {
+pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
+    let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
+    Ok(match CoordinatorKey::decode(key.clone())? {
         CoordinatorKey::OffsetCommit(OffsetCommitKey { group, topic, partition }) => {
             let key = OffsetKey { group: (&*group).into(), topic: (&*topic).into(), partition };
-            Some(Record::OffsetCommit { key, value: value.map(decode_offset).transpose()? })
+            Record::OffsetCommit { key, value: value.map(decode_offset).transpose()? }
         }
         CoordinatorKey::GroupMetadata(GroupMetadataKey { group }) => {
-            Some(Record::GroupMetadata { group: (&*group).into(), value: value.map(decode_group).transpose()? })
+            Record::GroupMetadata { group: (&*group).into(), value: value.map(decode_group).transpose()? }
         }
-        CoordinatorKey::Other(_) => None,
+        CoordinatorKey::Other(_) => Record::Opaque { group: group_of(&key)?, key, value },
     })
+}
+
+/// The group in a key of any type: it comes after the type's number, in all of Kafka's.
+fn group_of(key: &Bytes) -> Result<GroupId, Malformed> {
+    let mut decoder = Decoder::new(key.clone());
+    decoder.i16()?;
+    let GroupMetadataKey { group } = GroupMetadataKey::decode(&mut decoder, Version::of::<GroupMetadataKey>(0))?;
+    Ok((&*group).into())
 }
 
 fn decode_offset(bytes: Bytes) -> Result<OffsetValue, Malformed> {

@@ -28,6 +28,16 @@ pub enum Record {
         /// `None`: deleted.
         value: Option<GroupValue>,
     },
+    /// A record of a type that this version does not know: a newer one wrote it before a rollback. It belongs to a
+    /// group of another kind, of which nothing else is known.
+    Opaque {
+        /// The group: every key of `__consumer_offsets` begins with its type and the group.
+        group: GroupId,
+        /// The record's key.
+        key: Bytes,
+        /// `None`: deleted.
+        value: Option<Bytes>,
+    },
 }
 
 /// What an offset belongs to.
@@ -121,9 +131,11 @@ impl Record {
         format::encode(self)
     }
 
-    /// Reads a record. `Ok(None)` is a type that this coordinator does not know (a newer group protocol's, say): it is
-    /// to be left alone.
-    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is not what its type and version say.
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
         format::decode(key, value)
     }
 
@@ -132,6 +144,7 @@ impl Record {
         match self {
             Record::OffsetCommit { key, .. } => key.group.len() + key.topic.len(),
             Record::GroupMetadata { group, .. } => group.len(),
+            Record::Opaque { key, .. } => key.len(),
         }
     }
 
@@ -139,7 +152,7 @@ impl Record {
     pub fn group(&self) -> &GroupId {
         match self {
             Record::OffsetCommit { key, .. } => &key.group,
-            Record::GroupMetadata { group, .. } => group,
+            Record::GroupMetadata { group, .. } | Record::Opaque { group, .. } => group,
         }
     }
 }

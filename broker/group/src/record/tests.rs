@@ -113,7 +113,7 @@ fn captured() -> Vec<(&'static str, Option<&'static str>, Record)> {
 fn kafkas_records_are_read_and_written_byte_for_byte() {
     for (key, value, record) in captured() {
         let (key, value) = (hex(key), value.map(hex));
-        assert_eq!(Record::decode(&key, value.as_deref()), Ok(Some(record.clone())));
+        assert_eq!(Record::decode(&key, value.as_deref()), Ok(record.clone()));
         let encoded = record.encode().expect("it fits");
         assert_eq!((&encoded.key[..], encoded.value.as_deref()), (&key[..], value.as_deref()), "{record:?}");
     }
@@ -139,7 +139,7 @@ fn records_of_older_kafkas_are_read() {
     ] {
         let record = Record::decode(&hex("00000001670005776f72647300000001"), Some(&hex(value)));
         let (key, value) = (offset_key("g", 1), Some(expected(leader_epoch)));
-        assert_eq!(record, Ok(Some(Record::OffsetCommit { key, value })));
+        assert_eq!(record, Ok(Record::OffsetCommit { key, value }));
     }
     let (named, patience, rest) = ("000141000163000168", "0000001e", "0000000a000000016d0000000161");
     let group = "0001630000000300017200014100000001"; // type c, generation 3, protocol r, leader A; one member
@@ -150,9 +150,7 @@ fn records_of_older_kafkas_are_read() {
     ];
     for (version, value) in versions.iter().enumerate() {
         let record = Record::decode(&hex("0002000167"), Some(&hex(value)));
-        let Ok(Some(Record::GroupMetadata { value: Some(group), .. })) = record else {
-            panic!("{version}: {record:?}")
-        };
+        let Ok(Record::GroupMetadata { value: Some(group), .. }) = record else { panic!("{version}: {record:?}") };
         let since = if version == 2 { Some(7) } else { None };
         assert_eq!((group.generation, group.since_ms, group.members.len()), (3, since, 1));
         let rebalance_timeout_ms = if version == 0 { 10 } else { 30 };
@@ -162,9 +160,17 @@ fn records_of_older_kafkas_are_read() {
 }
 
 #[test]
-fn records_of_other_group_protocols_are_left_alone() {
-    // ConsumerGroupMetadataKey, of group "g".
-    assert_eq!(Record::decode(&hex("0003000167"), Some(b"whatever")), Ok(None));
+fn records_of_unknown_types_keep_their_bytes_and_name_their_group() {
+    // ConsumerGroupMemberMetadataKey, of member "m" of group "g".
+    let key = hex("000500016700016d");
+    for value in [Some(&b"whatever"[..]), None] {
+        let expected =
+            Record::Opaque { group: "g".into(), key: key.clone().into(), value: value.map(Bytes::copy_from_slice) };
+        assert_eq!(Record::decode(&key, value), Ok(expected.clone()));
+        let encoded = expected.encode().expect("it fits");
+        assert_eq!((&encoded.key[..], encoded.value.as_deref()), (&key[..], value));
+    }
+    assert_eq!(Record::decode(&hex("00050009"), None), Err(Malformed), "no group");
 }
 
 #[test]
@@ -200,6 +206,6 @@ proptest! {
         };
         let record = Record::OffsetCommit { key: offset_key("g", 3), value: Some(value) };
         let encoded = record.encode().expect("it fits");
-        prop_assert_eq!(Record::decode(&encoded.key, encoded.value.as_deref()), Ok(Some(record)));
+        prop_assert_eq!(Record::decode(&encoded.key, encoded.value.as_deref()), Ok(record));
     }
 }

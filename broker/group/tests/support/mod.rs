@@ -20,6 +20,8 @@ use uuid::Uuid;
 ///   append fails with NotLeader, the others come through)
 /// - `the log takes too long` (the oldest append may still come through)
 /// - `restart`: what is in the log is replayed into a new shard
+/// - `a newer version writes down the group`, `a newer version deletes the group`: by a record of a type that only it
+///   knows
 pub struct World {
     shard: Shard,
     config: Config,
@@ -63,9 +65,8 @@ impl Default for World {
     }
 }
 
-impl World {
-    /// Does it, and says everything that came of it.
-    pub fn command(&mut self, line: &str) -> Vec<String> {
+impl ottla_stories::World for World {
+    fn command(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, rest) = (words[0], Options(&words));
         match words[..] {
@@ -125,6 +126,8 @@ impl World {
                 self.carry_out(effects);
             }
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
+            ["a", "newer", "version", "writes", "down", "the", "group"] => self.write_opaque(Some("v".into())),
+            ["a", "newer", "version", "deletes", "the", "group"] => self.write_opaque(None),
             ["restart"] => self.reset(self.config.clone()),
             ["unload"] => {
                 let shard = std::mem::replace(&mut self.shard, Shard::new(self.config.clone()));
@@ -135,7 +138,9 @@ impl World {
         }
         std::mem::take(&mut self.told)
     }
+}
 
+impl World {
     fn join(&mut self, name: &str, options: &Options<'_>) {
         let instance = options.get("static").map(str::to_owned);
         let version: i16 = options.get("version").map_or(9, |v| v.parse().expect("a version"));
@@ -335,6 +340,13 @@ impl World {
         self.told.push(format!("{name}: {told}"));
     }
 
+    fn write_opaque(&mut self, value: Option<Bytes>) {
+        // ConsumerGroupMetadataKey.
+        let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x03\x00\x01g"), value };
+        self.told.push(format!("log: {}", logged(&record)));
+        self.log.push(record);
+    }
+
     fn reset(&mut self, config: Config) {
         self.waiting.clear();
         self.undecided.clear();
@@ -343,7 +355,7 @@ impl World {
         for record in &self.log {
             let encoded = record.encode().expect("it fits");
             let decoded = Record::decode(&encoded.key, encoded.value.as_deref()).expect("it is well formed");
-            self.shard.replay(decoded.expect("we know it"));
+            self.shard.replay(decoded);
         }
         let effects = self.shard.loaded(self.now);
         self.carry_out(effects);
@@ -441,6 +453,8 @@ fn logged(record: &Record) -> String {
         }
         Record::OffsetCommit { key, value: None } => format!("offset {}-{} deleted", key.topic, key.partition),
         Record::GroupMetadata { group, value: None } => format!("group {group} deleted"),
+        Record::Opaque { group, value: None, .. } => format!("group {group} of another kind deleted"),
+        Record::Opaque { group, .. } => format!("group {group} of another kind"),
         Record::GroupMetadata { group, value: Some(value) } => {
             let member = |m: &ottla_group::record::MemberValue| format!("{}={}", short(&m.member), text(&m.assignment));
             let members: Vec<_> = value.members.iter().map(member).collect();

@@ -1,10 +1,11 @@
 //! LeaveGroup: members that go, and static members that an administrator removes.
 
+use crate::classic::group::{ClassicGroup, Phase};
+use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, Phase};
 use crate::ids::{MemberId, Now, Ticket};
 use crate::request::{LeaveRequest, Leaving, Reply};
-use crate::shard::{Effects, Shard};
+use crate::shard::Shard;
 use crate::turn::Turn;
 
 impl Shard {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::ids::MemberId;
 use crate::request::{Joined, Reply};
 use crate::timers::TimerKey;
 use crate::turn::{Then, Turn};
 
-/// How long a join phase in which nobody joined goes on at least: a rebalance timeout of 0 must not make us spin.
+/// How long a join phase in which nobody joined continues at least: a rebalance timeout of 0 must not make us spin.
 const SHORTEST_EXTENSION: Duration = Duration::from_secs(1);
 
 impl ClassicGroup {

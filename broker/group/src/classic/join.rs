@@ -1,24 +1,35 @@
 //! JoinGroup: newcomers, pending members, members that join again, static members that come back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
+use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
+use crate::config::Config;
+use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::ids::{MemberId, Now, Ticket};
 use crate::request::{JoinRequest, Joined, Protocol, Reply};
-use crate::shard::{Config, Effects, NEW_MEMBER_JOIN_TIMEOUT, Shard};
-use crate::timers::TimerKey;
-use crate::turn::{Replacement, Then, Turn, millis};
+use crate::shard::Shard;
+use crate::timers::{TimerKey, millis};
+use crate::turn::{Replacement, Then, Turn};
+
+/// A new member's JoinGroup may wait this long; then its client is taken for gone. Kafka's constant.
+const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 impl Shard {
     /// JoinGroup. The ticket waits until the rebalance completes, for the longest rebalance timeout among the members.
     pub fn join(&mut self, request: JoinRequest, ticket: Ticket, now: Now) -> Effects {
+        let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
             if let Err(error) = check(&request, turn.config) {
                 return turn.refuse_join(ticket, error, &request.member);
             }
             match groups.get_mut(&request.group) {
                 Some(group) => group.join(request, ticket, turn),
+                None if is_opaque => {
+                    turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
+                }
                 None if !request.member.is_empty() => {
                     turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member);
                 }
@@ -87,7 +98,7 @@ impl ClassicGroup {
                 None => self.add(id, request, ticket, turn),
             },
             None if request.can_be_sent_an_id => {
-                // A client that gave up waiting would otherwise leave a member behind with every retry (KIP-394).
+                // A client that stopped waiting would otherwise leave a member behind with every retry (KIP-394).
                 self.pending.insert(id.clone());
                 turn.schedule(TimerKey::Session(self.id.clone(), id.clone()), millis(request.session_timeout_ms));
                 turn.refuse_join(ticket, GroupError::MemberIdRequired, &id);
@@ -132,8 +143,8 @@ impl ClassicGroup {
         match self.phase {
             // It did not get the answer to its last JoinGroup: here it is again.
             Phase::CompletingRebalance if unchanged => turn.reply(ticket, Reply::Join(Ok(self.joined(id)))),
-            // A follower that asks again may go on to SyncGroup. A leader that does so wants to assign anew: topics may
-            // have changed, which its metadata does not show.
+            // A follower that asks again may continue with SyncGroup. A leader that does so wants to assign again:
+            // topics may have changed, which its metadata does not show.
             Phase::Stable if unchanged && !self.is_leader(id) => turn.reply(ticket, Reply::Join(Ok(self.joined(id)))),
             Phase::Empty | Phase::PreparingRebalance(_) | Phase::CompletingRebalance | Phase::Stable => {
                 self.update(id, &request, ticket, turn);
@@ -174,7 +185,7 @@ impl ClassicGroup {
                 let group = self.id.clone();
                 turn.write(vec![record], Then::Replaced { group, replacement: Box::new(replacement) });
             }
-            // The leader may have been told the old id, and would assign to it.
+            // The leader may know the old id, and would assign to it.
             Phase::Stable | Phase::CompletingRebalance => self.prepare_rebalance(turn),
             Phase::Empty | Phase::PreparingRebalance(_) => self.complete_join_if_all_joined(turn),
         }
@@ -193,7 +204,7 @@ impl ClassicGroup {
                 let joined = if done.can_skip_assignment {
                     Joined { skip_assignment: self.is_leader(&done.id), ..joined }
                 } else {
-                    // Older clients must not assign either: they are told of a leader that is not them.
+                    // Older clients must not assign either: their answer names another leader.
                     let leader = done.leader_before.unwrap_or_else(|| MemberId::from(""));
                     Joined { leader, members: Vec::new(), ..joined }
                 };

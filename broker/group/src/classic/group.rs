@@ -8,41 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::classic::subscription::{self, CONSUMER_PROTOCOL};
 use crate::error::GroupError;
 use crate::ids::{GroupId, InstanceId, MemberId, Ticket, TopicName};
 use crate::record::{GroupValue, MemberValue, Record};
-use crate::request::{JoinRefused, JoinedMember, Protocol, Reply};
-use crate::subscription::{self, CONSUMER_PROTOCOL};
-use crate::timers::TimerKey;
-use crate::turn::{Turn, millis};
-
-/// A group's state, as clients see it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum GroupState {
-    /// No members. It may hold offsets.
-    Empty,
-    /// Waiting for members to join.
-    PreparingRebalance,
-    /// Waiting for the leader's assignment.
-    CompletingRebalance,
-    /// Every member has its assignment.
-    Stable,
-    /// Not there.
-    Dead,
-}
-
-impl GroupState {
-    /// Kafka's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            GroupState::Empty => "Empty",
-            GroupState::PreparingRebalance => "PreparingRebalance",
-            GroupState::CompletingRebalance => "CompletingRebalance",
-            GroupState::Stable => "Stable",
-            GroupState::Dead => "Dead",
-        }
-    }
-}
+use crate::request::{DescribedGroup, DescribedMember, JoinedMember, Protocol};
+use crate::state::GroupState;
+use crate::timers::millis;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -171,11 +143,6 @@ impl ClassicGroup {
         self.phase == Phase::Empty
     }
 
-    pub(crate) fn enter(&mut self, phase: Phase, turn: &Turn<'_>) {
-        self.phase = phase;
-        self.since_ms = Some(turn.now.wall_ms);
-    }
-
     pub(crate) fn is_leader(&self, member: &MemberId) -> bool {
         self.leader.as_ref() == Some(member)
     }
@@ -251,6 +218,29 @@ impl ClassicGroup {
         self.protocol_type.as_deref() == Some(CONSUMER_PROTOCOL)
     }
 
+    /// What DescribeGroups shows.
+    pub(crate) fn describe(&self) -> DescribedGroup {
+        let stable = self.state() == GroupState::Stable;
+        let members = self
+            .members
+            .iter()
+            .map(|(id, member)| DescribedMember {
+                member: id.clone(),
+                instance: member.instance.clone(),
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                metadata: if stable { self.metadata_of(member) } else { Bytes::new() },
+                assignment: member.assignment.clone(),
+            })
+            .collect();
+        DescribedGroup {
+            state: self.state(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_name: self.protocol_name.clone().filter(|_| stable).unwrap_or_default(),
+            members,
+        }
+    }
+
     /// The topics its members subscribe to; `None` where that cannot be known.
     pub(crate) fn subscribed_topics(&self) -> Option<BTreeSet<TopicName>> {
         if !self.uses_consumer_protocol() {
@@ -269,25 +259,6 @@ impl ClassicGroup {
         match self.subscribed_topics() {
             Some(topics) => topics.contains(topic),
             None => self.uses_consumer_protocol(),
-        }
-    }
-
-    pub(crate) fn restart_session(&self, id: &MemberId, turn: &mut Turn<'_>) {
-        if let Some(member) = self.members.get(id) {
-            let timeout = millis(member.session_timeout_ms);
-            turn.schedule(TimerKey::Session(self.id.clone(), id.clone()), timeout);
-        }
-    }
-
-    /// Removes a member, or a pending id. Whatever it waits for is answered.
-    pub(crate) fn remove(&mut self, id: &MemberId, turn: &mut Turn<'_>) {
-        turn.timers.cancel(&TimerKey::Session(self.id.clone(), id.clone()));
-        self.pending.remove(id);
-        let Some(mut member) = self.members.remove(id) else { return };
-        // The client joins anew if it is still there.
-        member.release(&MemberId::from(""), GroupError::UnknownMemberId, turn);
-        if self.is_leader(id) {
-            self.leader = self.members.keys().next().cloned();
         }
     }
 }
@@ -317,19 +288,9 @@ impl Member {
         self.protocols.iter().find(|supported| supported.name == protocol).map(|supported| &supported.metadata)
     }
 
-    /// A member that waits for us is alive without heartbeats, unless it is new: its client may have given up, and
+    /// A member that waits for us is alive without heartbeats, unless it is new: its client may have gone, and
     /// would leave a dead member behind with every retry.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
-    }
-
-    /// Answers whatever it waits for with an error.
-    pub(crate) fn release(&mut self, id_in_reply: &MemberId, error: GroupError, turn: &mut Turn<'_>) {
-        if let Some(ticket) = self.awaiting_join.take() {
-            turn.reply(ticket, Reply::Join(Err(JoinRefused { error, member: id_in_reply.clone() })));
-        }
-        if let Some(ticket) = self.awaiting_sync.take() {
-            turn.reply(ticket, Reply::Sync(Err(error)));
-        }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use crate::classic::group::{ClassicGroup, Phase};
+use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::group::{ClassicGroup, Phase};
 use crate::ids::{MemberId, Now, Ticket};
 use crate::record::{GroupValue, Record};
 use crate::request::{HeartbeatRequest, Reply, SyncRequest, Synced};
-use crate::shard::{Effects, Shard};
+use crate::shard::Shard;
 use crate::timers::TimerKey;
 use crate::turn::{Then, Turn};
 

@@ -1,0 +1,37 @@
+//! The settings of a group coordinator.
+
+use std::time::Duration;
+
+/// The broker's settings, under Kafka's names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay: Duration,
+    /// `group.min.session.timeout.ms`
+    pub min_session_timeout: Duration,
+    /// `group.max.session.timeout.ms`
+    pub max_session_timeout: Duration,
+    /// `group.max.size`
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units
+    pub offset_metadata_max: usize,
+    /// `offsets.retention.minutes`
+    pub offsets_retention: Duration,
+    /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
+    /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
+    pub max_batch: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            initial_rebalance_delay: Duration::from_secs(3),
+            min_session_timeout: Duration::from_secs(6),
+            max_session_timeout: Duration::from_secs(30 * 60),
+            max_size: i32::MAX as usize,
+            offset_metadata_max: 4096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            max_batch: 1_048_588,
+        }
+    }
+}
