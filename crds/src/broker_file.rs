@@ -1,7 +1,7 @@
-//! The file that tells a broker on Kubernetes which cluster it is of and where it listens.
+//! The configuration file of a broker on Kubernetes: its cluster and its listeners.
 //!
-//! The operator writes it into the cluster's ConfigMap, every broker of the cluster reads the same. What differs
-//! between brokers is in their pods' environment.
+//! The operator writes it into the cluster's ConfigMap, and every broker of the cluster reads it. Values that differ
+//! between brokers are in the environment of their pods.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 /// The key in the ConfigMap, and so the file's name.
 pub const FILE_NAME: &str = "broker.yaml";
-/// The folder of a broker's container that it is in.
+/// The folder of the file in a broker's container.
 pub const FOLDER: &str = "/etc/ottla";
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BrokerFile {
@@ -28,18 +28,18 @@ pub struct BrokerFile {
     pub http: SocketAddr,
     /// Where clients and other brokers connect.
     pub listeners: Vec<BrokerListener>,
-    /// How long a broker that is told to stop may serve on until others lead what it led, in seconds: less than the
+    /// How long a stopping broker keeps serving until other brokers lead its partitions, in seconds: less than the
     /// pod's grace period.
     pub drain_seconds: u32,
 }
 
-/// A socket of every broker.
+/// A port on which every broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BrokerListener {
     /// The listener's name in the KafkaCluster.
     pub name: String,
-    /// Where to listen; `0.0.0.0` stands for every address, of IPv6 too where there is any.
+    /// The address and port; `0.0.0.0` means every address, of IPv6 too if the machine has any.
     pub bind: SocketAddr,
 }
 
@@ -49,19 +49,19 @@ pub enum BrokerFileError {
     /// It is not YAML of this shape.
     #[error("{0}")]
     Malformed(#[from] serde_yaml::Error),
-    /// A broker without a listener is no broker.
-    #[error("listeners: at least one is needed")]
+    /// There is no listener.
+    #[error("listeners: the list is empty; a broker needs at least one listener")]
     NoListener,
-    /// A name or an address stands twice.
-    #[error("listeners: {0} is there twice")]
+    /// Two listeners have the same name or address.
+    #[error("listeners: {0} appears twice")]
     Twice(String),
 }
 
 impl BrokerFile {
-    /// What `text` says.
+    /// Reads the file's text.
     ///
     /// # Errors
-    /// One line that names the field, and where it can be told the line.
+    /// One line that names the field and, if it is known, the line.
     pub fn parse(text: &str) -> Result<BrokerFile, BrokerFileError> {
         let file: BrokerFile = serde_yaml::from_str(text)?;
         if file.listeners.is_empty() {
@@ -115,8 +115,8 @@ drainSeconds: 25
             ("namespace: kafka", "nmespace: kafka", "unknown field `nmespace`"),
             ("namespace: kafka\n", "", "missing field `namespace`"),
             ("0.0.0.0:9092", "9092", "listeners[0].bind: "),
-            ("name: outside", "name: internal", "listeners: internal is there twice"),
-            ("'[::]:9094'", "0.0.0.0:9092", "listeners: 0.0.0.0:9092 is there twice"),
+            ("name: outside", "name: internal", "listeners: internal appears twice"),
+            ("'[::]:9094'", "0.0.0.0:9092", "listeners: 0.0.0.0:9092 appears twice"),
             ("cluster: prod", "cluster: [prod]", "cluster: invalid type"),
             (GOOD, "", "missing field `cluster`"),
         ];

@@ -1,13 +1,13 @@
-//! `KafkaAssignment`: who holds, leads and is in sync with up to 64 partitions of one topic. Internal: no user writes
-//! one.
+//! `KafkaAssignment`: the replicas, leaders and in-sync replicas of up to 64 partitions of one topic. Internal: users
+//! do not write it.
 //!
-//! Everything is in the spec and there is no status subresource, so that one write creates an object whole. The
-//! operator changes entries, and each partition's leader its ISR, by [`crate::change`] alone.
+//! Everything is in the spec and there is no status subresource, so that one write creates a complete object. The
+//! operator changes entries, and each partition's leader its ISR, only through `ottla_kube::change`.
 //!
-//! Always: entry i is about partition first + i; no entry vanishes; an entry's epochs never fall and its leader changes
-//! only with its epoch; a tombstone stays. The API server holds us to it. Rules about one entry are [`Assignment`]'s
-//! own: a rule that looks 64 entries up in a list of 64 is quadratic. That no partition comes twice is the map list's
-//! doing.
+//! Always: entry i describes partition first + i; no entry is removed; an entry's epochs never fall and its leader
+//! changes only with its epoch; a tombstone stays. The API server enforces this. Rules about one entry are on
+//! [`Assignment`]: a rule on the list that looks up 64 entries in a list of 64 would be quadratic. The list type `map`
+//! keeps a partition from appearing twice.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ use ottla_rules::assignment::Assignment;
 
 use crate::schema::ClusterRef;
 
-/// How many partitions one object holds: few enough that a change is a small write, enough that 10,000 partitions are
-/// 160 objects to watch.
+/// The number of partitions in one object: small, so that a change is a small write; large enough that 10,000
+/// partitions are only 160 objects to watch.
 pub const PARTITIONS_PER_OBJECT: i32 = 64;
 
 /// Assignments of up to 64 partitions of one topic.
@@ -30,7 +30,8 @@ pub const PARTITIONS_PER_OBJECT: i32 = 64;
     kind = "KafkaAssignment",
     namespaced,
     derive = "PartialEq",
-    doc = "Which brokers hold, lead and are in sync with partitions of a topic. Internal: written by Ottla alone.",
+    doc = "The replicas, leaders and in-sync replicas of up to 64 partitions of a topic. Internal: only Ottla writes \
+    it.",
     shortname = "oka",
     selectable = ".spec.clusterRef.name",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
@@ -50,29 +51,30 @@ pub const PARTITIONS_PER_OBJECT: i32 = 64;
     ),
     validation = (
         "size(self.partitions) >= size(oldSelf.partitions)",
-        "an entry can not vanish, nor its epochs fall"
+        "an entry can not be removed, and its epochs can not fall"
     ),
     validation = (
         "size(self.partitions) == 0 || self.partitions.map(p, p.partition).isSorted() \
          && self.partitions[0].partition == self.first \
          && self.partitions[size(self.partitions) - 1].partition == self.first + size(self.partitions) - 1",
-        "partitions must be first, first + 1, and so on"
+        "the partitions of the entries must be first, first + 1, and so on"
     )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaAssignmentSpec {
-    /// The cluster.
+    /// The KafkaCluster that the topic belongs to.
     pub cluster_ref: ClusterRef,
     /// The topic's name in Kafka.
     #[schemars(length(min = 1, max = 249))]
     pub topic_name: String,
-    /// The topic's id.
+    /// Kafka's topic id, a UUID.
     #[schemars(with = "String", length(min = 36, max = 36))]
     pub topic_id: Uuid,
-    /// The first partition number that this object may hold: a multiple of 64.
+    /// The number of the first partition in this object: a multiple of 64.
     #[schemars(range(min = 0), extend("multipleOf" = 64))]
     pub first: i32,
-    /// The tombstone: replicas remove their files, then themselves from their entries.
+    /// The tombstone: the topic was deleted. Each replica removes its files, then itself from its entry. It can not be
+    /// withdrawn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
     /// One entry per partition: first, first + 1, and so on.

@@ -1,4 +1,4 @@
-//! `KafkaCluster`: brokers as their user wants them, and what became of them.
+//! `KafkaCluster`: the brokers that a user asks for, and their state.
 //!
 //! The spec belongs to users, the status to the operator, except `nextProducerIdBlock`: a broker that needs producer
 //! ids takes the next block by compare-and-swap.
@@ -51,7 +51,7 @@ use ottla_rules::assignment::BrokerId;
          || size(self.metadata.name) + size(l.name) <= 51)",
         "the name of a listener that is not internal and the cluster's name have at most 51 characters together"
     ),
-    // A mistaken size can be corrected as long as no volume has got it.
+    // A mistaken size can be corrected until a volume has that size.
     validation = (
         "!has(self.spec.brokers.storage) || !has(oldSelf.spec.brokers.storage) \
          || quantity(self.spec.brokers.storage.size).compareTo(quantity(oldSelf.spec.brokers.storage.size)) >= 0 \
@@ -69,7 +69,7 @@ use ottla_rules::assignment::BrokerId;
     validation = (
         "!has(self.defaults) || !has(self.defaults.minInSyncReplicas) || self.defaults.minInSyncReplicas == 1 \
          || has(self.defaults.replicationFactor) || (has(self.config) && 'default.replication.factor' in self.config)",
-        "defaults.minInSyncReplicas can not be more than defaults.replicationFactor, which is 1 where it is not set"
+        "defaults.minInSyncReplicas can not be more than defaults.replicationFactor, which is 1 if it is not set"
     ),
     validation = (
         "!has(self.defaults) || !has(self.defaults.partitions) || !has(self.config) \
@@ -88,7 +88,7 @@ use ottla_rules::assignment::BrokerId;
          || self.config['min.insync.replicas'] == string(self.defaults.minInSyncReplicas)",
         "defaults.minInSyncReplicas and min.insync.replicas in config differ: set only one of them"
     ),
-    // Without volumes of their own, on a laptop, nobody could say what is still on a broker that leaves.
+    // On a laptop brokers have no volumes of their own: the operator could not see what a leaving broker still holds.
     validation = (
         "has(self.brokers.storage) || self.brokers.replicas >= oldSelf.brokers.replicas",
         "brokers.replicas can not be reduced on a laptop"
@@ -109,11 +109,11 @@ use ottla_rules::assignment::BrokerId;
     ),
     validation = (
         "self.listeners.exists(l, l.type == 'internal')",
-        "listeners must have one of type internal: brokers talk to each other on the first of them"
+        "listeners must have one of type internal: brokers connect to each other on the first of these"
     ),
     validation = (
         "self.listeners.all(l, l.port != 9404 && l.name != 'http')",
-        "no listener can have port 9404 or be called http: there brokers serve metrics and probes"
+        "no listener can have port 9404 or the name http: brokers serve metrics and probes on that port"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -121,28 +121,29 @@ pub struct KafkaClusterSpec {
     /// The brokers.
     #[serde(default)]
     pub brokers: Brokers,
-    /// Where clients connect; by default one, inside the cluster, on port 9092.
+    /// The ports on which every broker serves clients. Default: one listener named `internal`, type `internal`, port
+    /// 9092.
     #[serde(default = "default_listeners")]
     #[schemars(
         length(min = 1, max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub listeners: Vec<Listener>,
-    /// Broker settings by Kafka's names.
+    /// Settings of all brokers, by Kafka's names. A setting that is not named has Kafka's default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
-    /// What topics get that don't say otherwise.
+    /// Defaults of topics that do not set these values themselves.
     #[serde(default)]
     pub defaults: TopicDefaults,
-    /// How brokers learn which rack they are in; without it they have none.
+    /// The node label that names a broker's rack. Absent: brokers have no rack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<Rack>,
-    /// While true the operator changes no Kubernetes object of this cluster. Partitions get leaders, topics are created
-    /// and deleted, and the status is written all the same.
+    /// While true, the operator changes no Kubernetes object of this cluster. It still elects leaders, creates and
+    /// deletes topics, and writes the status.
     #[serde(default)]
     pub paused: bool,
-    /// What becomes of the brokers' volumes when this object is deleted.
+    /// Whether the brokers' volumes are deleted with this object. Default: Retain.
     #[serde(default = "retain", deserialize_with = "crate::words::deletion_policy")]
     pub deletion_policy: DeletionPolicy,
 }
@@ -159,25 +160,26 @@ fn default_listeners() -> Vec<Listener> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Brokers {
-    /// How many. With fewer than before the highest ids leave, each as soon as no partition is on it.
+    /// The number of brokers. When it is reduced, the brokers with the highest ids leave, each as soon as it holds no
+    /// replica.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
-    /// The volume of each; needed on Kubernetes. On a laptop brokers keep their data where their program was told to.
+    /// The volume of each broker. Required on Kubernetes. Absent on a laptop, where `ottla --data` names the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// The image that they run; by default what they ran before, and at first the operator's own. Pods change to
-    /// another one when they are deleted.
+    /// The container image of the brokers. Absent: the image in `status.image`, which is the operator's own image when
+    /// the cluster is created. A pod runs a new image only after it was deleted and created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// What each asks for and may use at most.
+    /// The processor time and memory that each broker requests, and the limits on both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// What is added to their pods.
+    /// Additions to the brokers' pods: labels, scheduling, pull secrets. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<Box<PodTemplate>>,
-    /// Settings of single brokers, which go before those in `config`; only what brokers can change while they run.
+    /// Settings of single brokers; they take precedence over `config`. Only settings that a running broker can change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),
@@ -216,7 +218,7 @@ impl Brokers {
         own.map(|entry| entry.config.clone()).unwrap_or_default()
     }
 
-    /// Gives a broker settings of its own instead of those that it had; an entry without settings goes.
+    /// Replaces the settings that only this broker has; empty settings remove its entry.
     pub fn set_own_config(&mut self, broker: BrokerId, config: BTreeMap<String, String>) {
         self.overrides.retain(|entry| entry.broker != broker);
         if !config.is_empty() {
@@ -230,13 +232,14 @@ impl Brokers {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Its size, as in `100Gi`. It can grow, and go back as long as no volume has grown.
+    /// The size of the volume, such as `100Gi`. It can be raised, and lowered again until a volume has grown
+    /// (`status.volumeSize`).
     #[schemars(
         length(min = 1, max = 20),
         regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
     )]
     pub size: String,
-    /// Its storage class; by default the Kubernetes cluster's.
+    /// The volume's StorageClass; immutable. Absent: the default StorageClass of the Kubernetes cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
@@ -246,35 +249,40 @@ pub struct Storage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
-    /// Its name, which is the name of the Services' ports too.
+    /// The listener's name. The ports of its Services have the same name.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The port that brokers bind.
+    /// The TCP port on which brokers listen. Not 9404, which serves metrics and probes.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// How clients reach it.
-    #[serde(default, rename = "type")]
+    /// From where clients reach the listener, and at which address.
+    #[serde(default, rename = "type", deserialize_with = "crate::words::listener_type")]
     pub type_: ListenerType,
 }
 
-/// How clients reach a listener.
+/// From where clients reach a listener, and at which address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ListenerType {
-    /// From inside the Kubernetes cluster, at each pod's own name.
+    /// Clients inside the Kubernetes cluster, at the DNS name of each pod.
     #[default]
     Internal,
-    /// From outside, at a port of the node that a broker runs on.
+    /// Clients outside, at a port of the node that the broker runs on.
     NodePort,
-    /// From outside, at a load balancer per broker.
+    /// Clients outside, at one load balancer per broker.
     LoadBalancer,
-    /// From inside, at an address per broker that stays the same when its pod is replaced.
+    /// Clients inside, at one address per broker, which stays the same when the broker's pod is replaced.
     #[serde(rename = "clusterIP")]
     ClusterIp,
+    /// A type of a newer version: no operator of this version builds the cluster.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Unknown,
 }
 
-/// What topics get that don't say otherwise: names for Kafka's settings `num.partitions`, `default.replication.factor`
-/// and `min.insync.replicas`, which may stand in `config` instead. What stands in neither is 1, as in Kafka.
+/// Defaults of topics that do not set these values themselves. The fields stand for Kafka's settings `num.partitions`,
+/// `default.replication.factor` and `min.insync.replicas`, which can be set in `config` instead. A value that is set in
+/// neither place is 1, as in Kafka.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -283,22 +291,22 @@ pub enum ListenerType {
     "message": "minInSyncReplicas can not be more than replicationFactor",
 }]))]
 pub struct TopicDefaults {
-    /// Partitions per topic.
+    /// The number of partitions of a topic (`num.partitions`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub partitions: Option<i32>,
-    /// On how many brokers each partition is kept.
+    /// The number of replicas of each partition (`default.replication.factor`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replication_factor: Option<i32>,
-    /// On how many of them a record must be before acks=all is answered.
+    /// The number of in-sync replicas, the leader included, that a write with acks=all needs (`min.insync.replicas`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub min_in_sync_replicas: Option<i32>,
 }
 
 impl TopicDefaults {
-    /// Each by Kafka's name.
+    /// The fields by Kafka's names.
     fn by_name(&mut self) -> [(&'static str, &mut Option<i32>); 3] {
         [
             ("num.partitions", &mut self.partitions),
@@ -307,63 +315,65 @@ impl TopicDefaults {
         ]
     }
 
-    /// Kafka's names of those that are set.
+    /// Kafka's names of the fields that are set.
     fn set(mut self) -> Vec<&'static str> {
         self.by_name().into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
     }
 }
 
-/// How brokers learn which rack they are in.
+/// Where a broker's rack is read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rack {
-    /// The label of the nodes that names it, such as `topology.kubernetes.io/zone`.
+    /// The node label whose value is the rack, such as `topology.kubernetes.io/zone`.
     #[schemars(length(min = 1, max = 316))]
     pub topology_key: String,
 }
 
-/// What became of a cluster.
+/// The state of a cluster. Written by the operator, except `nextProducerIdBlock`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaClusterStatus {
-    /// The generation of the spec that this status is about: on Kubernetes of the one whose objects were made.
+    /// `metadata.generation` of the last spec that the operator applied. Absent: no spec was applied yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The namespace of the operator that operates the cluster. Others leave it alone while that one is there.
+    /// The namespace of the operator that operates the cluster. Operators of other namespaces do not change the cluster
+    /// while that operator runs. Absent: no operator has claimed the cluster yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub operator: Option<String>,
-    /// The image that brokers' pods are made to run where the spec names none: an operator that is upgraded does not
-    /// change it.
+    /// The image of the brokers' pods while `spec.brokers.image` is absent. An upgrade of the operator does not change
+    /// it. Absent: no pod was created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
-    /// The size of the brokers' smallest volume: spec.brokers.storage.size can not go below it.
+    /// The size of the brokers' smallest volume. `spec.brokers.storage.size` can not be less. Absent: there is no
+    /// volume yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub volume_size: Option<String>,
-    /// Kafka's cluster id: a uuid in 22 characters of base64.
+    /// Kafka's cluster id: a UUID as 22 characters of base64. Absent: the cluster has no id yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 22, max = 22))]
     pub cluster_id: Option<String>,
-    /// Brokers that are there, for `kubectl scale`.
+    /// The number of brokers that exist, which `kubectl scale` reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// One entry per broker.
+    /// The state of each broker, ordered by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
     )]
     pub brokers: Vec<BrokerStatus>,
-    /// What to give clients as `bootstrap.servers`.
+    /// The addresses of each listener, as clients need them for `bootstrap.servers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub listeners: Vec<ListenerStatus>,
-    /// The first producer id that no broker has taken yet.
+    /// The first producer id that no broker has taken yet; brokers take blocks of 1,000. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub next_producer_id_block: Option<i64>,
@@ -378,18 +388,18 @@ pub struct KafkaClusterStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BrokerStatus {
-    /// Its id.
+    /// The broker's id: the number at the end of its pod's name.
     pub id: BrokerId,
-    /// Its rack.
+    /// The broker's rack. Absent: unknown, or `spec.rack` is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,
     /// Its pod's address; none on a laptop. Brokers connect there while nobody answers for its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Whether it is there.
+    /// Whether the broker is live.
     #[serde(deserialize_with = "crate::words::broker_state")]
     pub state: BrokerState,
-    /// Where clients reach it, per listener.
+    /// The address that the broker advertises to clients on each listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -398,49 +408,49 @@ pub struct BrokerStatus {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Whether a broker is there.
+/// Whether a broker is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BrokerState {
-    /// Its lease is renewed.
+    /// The broker is live: it renews its Lease or answers the operator.
     Online,
-    /// It serves, and asked to lead nothing.
+    /// The broker is live and hands its partitions over before it stops.
     Draining,
-    /// Its lease is not renewed, or it was never seen.
+    /// The operator judges the broker dead, or has never seen it.
     Offline,
 }
 
-/// Where clients reach a broker on one listener.
+/// The address at which clients reach a broker on one listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// The listener's name.
     pub listener: String,
-    /// The host that is advertised.
+    /// The host name or IP address that the broker advertises.
     pub host: String,
-    /// The port that is advertised.
+    /// The TCP port that the broker advertises.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
 }
 
-/// Where clients reach a listener first.
+/// The addresses with which clients begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
     /// The listener's name.
     pub name: String,
-    /// A value for `bootstrap.servers`.
+    /// A value for the client setting `bootstrap.servers`: host:port pairs, separated by commas.
     pub bootstrap_servers: String,
 }
 
 impl KafkaClusterSpec {
-    /// The listener on which brokers talk to each other: the first that is reached from inside; none where the object
-    /// was written past its rules.
+    /// The listener on which brokers connect to each other: the first of type internal. `None` only if the object was
+    /// written without validation.
     pub fn inter_broker_listener(&self) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.type_ == ListenerType::Internal)
     }
 
-    /// The brokers' settings by Kafka's names: those in `config` and in `defaults`, which agree where both say
-    /// something. As in a Kafka with eligible leader replicas `min.insync.replicas` is always among them.
+    /// The brokers' settings by Kafka's names: those in `config` and those in `defaults`, which validation keeps equal
+    /// where both set a value. `min.insync.replicas` is always present, as in Kafka with eligible leader replicas.
     pub fn broker_config(&self) -> BTreeMap<String, String> {
         let mut config = self.config.clone();
         for (name, value) in self.defaults.clone().by_name() {
@@ -452,7 +462,7 @@ impl KafkaClusterSpec {
         config
     }
 
-    /// Makes `broker_config` what is `wanted`. What stands in `defaults` is changed there.
+    /// Changes the spec so that `broker_config` returns `wanted`. A setting that is in `defaults` is changed there.
     pub fn set_broker_config(&mut self, wanted: &BTreeMap<String, String>) {
         let before = self.broker_config();
         for (name, value) in self.defaults.by_name().into_iter().filter(|(_, value)| value.is_some()) {
@@ -478,14 +488,14 @@ mod tests {
     }
 
     #[test]
-    fn a_default_for_topics_is_changed_where_it_stands() {
+    fn a_setting_that_is_in_defaults_is_changed_there() {
         let mut spec = KafkaClusterSpec {
             config: config(&[("num.partitions", "6"), ("log.retention.hours", "1")]),
             defaults: TopicDefaults { min_in_sync_replicas: Some(1), ..TopicDefaults::default() },
             ..KafkaClusterSpec::default()
         };
-        let told = config(&[("num.partitions", "6"), ("log.retention.hours", "1"), ("min.insync.replicas", "1")]);
-        assert_eq!(spec.broker_config(), told);
+        let expected = config(&[("num.partitions", "6"), ("log.retention.hours", "1"), ("min.insync.replicas", "1")]);
+        assert_eq!(spec.broker_config(), expected);
 
         let wanted = config(&[("num.partitions", "7"), ("min.insync.replicas", "2")]);
         spec.set_broker_config(&wanted);

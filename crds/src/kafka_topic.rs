@@ -1,6 +1,6 @@
-//! `KafkaTopic`: a topic as its user wants it, and what became of it.
+//! `KafkaTopic`: a topic that a user asks for, and its state.
 //!
-//! Written by users, and by brokers for what Kafka's admin API asks; the status by the operator alone.
+//! Users write the spec, and brokers do for requests of Kafka's admin API. Only the operator writes the status.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::schema::{self, ClusterRef};
 use ottla_rules::assignment::{BrokerId, RecoveryOrder};
 
 /// A topic of a Kafka cluster.
-// An unset number of partitions means the cluster's default when the topic was made, so what may not shrink stands in
-// the status.
+// Without spec.partitions a topic has the number that was the cluster's default when it was created. So the number that
+// may not shrink is in the status.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "ottla.io",
@@ -64,71 +64,75 @@ use ottla_rules::assignment::{BrokerId, RecoveryOrder};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaTopicSpec {
-    /// The cluster that the topic belongs to.
+    /// The KafkaCluster that the topic belongs to; immutable.
     pub cluster_ref: ClusterRef,
-    /// The topic's name in Kafka; by default the object's name.
+    /// The topic's name in Kafka; immutable. Absent: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub topic_name: Option<String>,
-    /// The number of partitions; by default the cluster's. It can grow, never shrink.
+    /// The number of partitions. It can be raised, never reduced. Absent: the cluster's default when the topic was
+    /// created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100000))]
     pub partitions: Option<i32>,
-    /// On how many brokers each partition is kept; by default what was the cluster's when the topic was made.
+    /// The number of replicas of each partition. Absent: the cluster's default when the topic was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replication_factor: Option<i32>,
-    /// Which brokers hold partitions, for those that the operator should not place itself. A change moves the
-    /// partition; an entry that is taken out leaves it where it is.
+    /// The brokers that hold single partitions; the operator chooses the brokers of all other partitions. A changed
+    /// entry moves the partition. A removed entry moves nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 10000),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
     )]
     pub placement: Vec<Placement>,
-    /// Partitions whose preferred replicas shall lead now, where they are in sync. Done once.
+    /// Elects the preferred replicas of partitions as leaders now, where they are in sync. Done once for each id.
+    /// Absent: nothing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_election: Option<PreferredElection>,
-    /// What partitions go on with that wait for in-sync replicas which will not come back. Acknowledged records that
-    /// only the missing ones have are given up for good, so make sure that their brokers do not run. The condition
-    /// ReplicasHealthy tells who is waited for, and shows the command. Done once, in the leader epochs that it names;
-    /// afterwards it means nothing, and may stay or go.
+    /// Orders an unclean election of partitions whose in-sync replicas will not return. Acknowledged records that only
+    /// those replicas hold are lost for good: first make sure that their brokers do not run. The condition
+    /// ReplicasHealthy names those brokers and shows the command. Each order holds for one leader epoch, so it is
+    /// obeyed once; afterwards it has no effect and may stay or be removed. Absent: nothing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
-    /// Topic settings by Kafka's names.
+    /// Settings of the topic, by Kafka's names. A setting that is not named has the cluster's default.
     // Strings, not integer-or-string: the wire's configs are strings, and with one spelling per value what a broker
     // writes back for AlterConfigs equals what a user wrote.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
-    /// What becomes of the records when this object is deleted.
+    /// Whether the topic and its records are deleted with this object. Default: Delete.
     #[serde(default, deserialize_with = "crate::words::deletion_policy")]
     pub deletion_policy: DeletionPolicy,
 }
 
-/// A wish that leaders return now, and not when their brokers have been there for some time.
+/// A preferred election that a user asks for, instead of waiting for `auto.leader.rebalance.enable`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreferredElection {
-    /// Names the wish: another id is another wish.
+    /// Any text that names this election. A new id asks for a new election; the status shows the last id that was held.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
-    /// The partitions whose preferred replicas shall lead.
+    /// The numbers of the partitions whose preferred replicas should lead.
     #[schemars(length(max = 10000))]
     pub partitions: Vec<i32>,
 }
 
-/// What an administrator gives up.
+/// An administrator's order to elect leaders without in-sync replicas that are lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recovery {
-    /// The cluster's id, as its status says: in one that is made again under its name the leader epochs begin anew.
+    /// `status.clusterId` of the KafkaCluster. A cluster that is created again under the same name has another id and
+    /// starts its leader epochs at 0, so the order does not hold for it.
     #[schemars(length(min = 22, max = 22))]
     pub cluster_id: String,
-    /// The topic's id, as its status says: a topic that is made again from the same file is another.
+    /// `status.topicId` of the KafkaTopic. A topic that is created again from the same manifest has another id, so the
+    /// order does not hold for it.
     #[schemars(with = "String", length(min = 36, max = 36))]
     pub topic_id: Uuid,
-    /// The partitions that wait, and the broker whose records each goes on with.
+    /// For each waiting partition, the broker that will lead it with the records that it has.
     #[schemars(
         length(max = 1000),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["partition"])
@@ -137,7 +141,7 @@ pub struct Recovery {
 }
 
 impl KafkaTopicSpec {
-    /// What is ordered for this very topic of this very cluster.
+    /// The orders that are for this cluster id and topic id.
     pub fn recovery_orders(&self, cluster_id: &str, topic_id: Uuid) -> &[RecoveryOrder] {
         let recovery = self.recovery.as_ref();
         let meant = recovery.filter(|recovery| (&*recovery.cluster_id, recovery.topic_id) == (cluster_id, topic_id));
@@ -145,58 +149,59 @@ impl KafkaTopicSpec {
     }
 }
 
-/// Which brokers hold a partition.
+/// The brokers that hold a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// The partition's number.
+    /// The partition's number, from 0.
     #[schemars(range(min = 0))]
     pub partition: i32,
-    /// Its replicas, in order of preference to lead: different brokers.
+    /// The ids of the brokers that hold it, all different. The first is the preferred leader.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub replicas: Vec<BrokerId>,
 }
 
-/// What becomes of the data when its object is deleted.
+/// Whether data is deleted with the object that describes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// It goes too.
+    /// The data is deleted with the object.
     #[default]
     Delete,
-    /// It stays.
+    /// The data stays.
     Retain,
 }
 
-/// What became of a topic.
+/// The state of a topic. Written by the operator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaTopicStatus {
-    /// The generation of the spec that this status is about.
+    /// `metadata.generation` of the last spec that the operator read. Absent: none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The id of the cluster that this status is about: another that has the name knows nothing of the topic's records.
+    /// The id of the cluster that has the topic's records. A new cluster of the same name does not have them. Absent:
+    /// not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// The topic's name in Kafka.
+    /// The topic's name in Kafka. Absent: the operator has not read the topic yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_name: Option<String>,
-    /// The topic's id: another one for each topic that ever had this name.
+    /// Kafka's topic id, a UUID. A topic that is deleted and created again has another id. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub topic_id: Option<Uuid>,
-    /// The partitions that exist.
+    /// The number of partitions that exist. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
-    /// On how many brokers each partition is kept.
+    /// The number of replicas of each partition. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<i32>,
-    /// The id of the last preferred election that was held.
+    /// `spec.preferredElection.id` of the last election that was held. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_election: Option<String>,
-    /// Partitions without a leader.
+    /// The number of partitions without a leader: clients can not use them. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline_partitions: Option<i32>,
-    /// Partitions with replicas out of sync.
+    /// The number of partitions that have a replica which is not in sync. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_replicated_partitions: Option<i32>,
     /// Ready, ConfigSynced, ReplicasHealthy, Conflict.
@@ -206,7 +211,7 @@ pub struct KafkaTopicStatus {
 }
 
 impl KafkaTopic {
-    /// The finalizer that keeps a topic's object until its assignments bear tombstones.
+    /// The finalizer that keeps a KafkaTopic until its KafkaAssignments have tombstones.
     pub const FINALIZER: &str = "ottla.io/topic";
 
     /// The topic's name in Kafka.

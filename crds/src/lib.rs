@@ -1,31 +1,21 @@
-//! The contract between operator and brokers: resource types, how they are written, leases. What a partition's
-//! assignment may become is decided by `ottla_rules`, which knows no Kubernetes.
+//! The contract between operator and brokers: resource types, and the names of objects. `ottla_rules` decides how a
+//! partition's assignment may change, and knows no Kubernetes; `ottla_kube` reads and writes the objects.
 //!
-//! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and what became of it
-//! - [`KafkaAssignment`]: who holds, leads and is in sync with partitions
-//! - [`change`]: how operator and brokers write it
-//! - [`lease`]: who is there, and who may act
-//! - [`watch`]: how long watches live, and when one that broke begins anew
-//! - [`counted`]: a client that counts its writes
-//! - [`names`]: what objects are called
-//! - [`broker_file`]: what a broker on Kubernetes is told by the operator
+//! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and its state
+//! - [`KafkaAssignment`]: the replicas, leaders and in-sync replicas of partitions
+//! - [`names`]: the names of objects
+//! - [`broker_file`]: the file by which the operator configures a broker on Kubernetes
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod broker_file;
-pub mod change;
-mod counted;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
-pub mod lease;
 pub mod names;
 mod pod_template;
 mod schema;
-pub mod versions;
-pub mod watch;
 mod words;
 
-pub use counted::counted;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
     BrokerOverride, BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus,

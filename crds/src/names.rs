@@ -1,4 +1,5 @@
-//! Names and labels of objects: pure functions of what the objects are about, so that nobody has to look one up.
+//! Names and labels of objects, as pure functions of what the objects describe, so that no component needs to look up a
+//! name.
 
 use std::fmt::Write as _;
 
@@ -10,28 +11,28 @@ use ottla_rules::assignment::BrokerId;
 pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 /// The label with the topic's id, on assignments.
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
-/// The label with a number for the topic's name, which may be too long for one, on assignments.
+/// The label with a hash of the topic's name, which may be too long for a label, on assignments.
 pub const TOPIC_LABEL: &str = "ottla.io/topic";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
-/// The annotation with the ids of brokers that a broker follows and does not hear, on its Lease.
+/// The annotation with the ids of unheard brokers, on a broker's Lease: leaders that do not answer this follower.
 pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
-/// The annotation with the names of topics of which a broker holds partitions that no assignment tells of any more, on
-/// its Lease; an asterisk where they are too many to name.
+/// The annotation with the names of missing topics, on a broker's Lease: the broker holds partitions of them, and their
+/// assignments were removed without a tombstone. An asterisk: too many to name.
 pub const MISSING_ANNOTATION: &str = "ottla.io/missing";
-/// The annotation with what a broker's data directory has counted while it was in use, on its Lease, behind the number
-/// of the start that says so (`7/1234`): a directory that has counted less is an older copy.
+/// The annotation with the start counter and the ticks that a broker's data directory has counted (`7/1234`), on its
+/// Lease. A directory with fewer ticks is an older copy.
 pub const TICKS_ANNOTATION: &str = "ottla.io/ticks";
-/// The annotation with the resource version in which the holder of a Lease wrote it before; 0 if it did not. A Lease
-/// whose own version is lower was written after the API server was set back, of which its holder did not know yet.
+/// The annotation with the resource version of the holder's previous write of its Lease; 0 if there was none. If the
+/// Lease's own version is lower, the API server was set back and the holder has not noticed yet.
 pub const SEEN_ANNOTATION: &str = "ottla.io/seen";
-/// The annotation with how many entries of assignments a broker knows in a newer version than the API server shows, on
-/// its Lease; [`NOT_COMPARED`] until it has compared all of them.
+/// The annotation with the number of assignment entries that a broker knows in a newer version than the API server
+/// shows, on its Lease; [`NOT_COMPARED`] until it has compared all of them.
 pub const NEWER_ANNOTATION: &str = "ottla.io/newer";
-/// What [`NEWER_ANNOTATION`] says while a broker lists everything anew.
+/// The value of [`NEWER_ANNOTATION`] while a broker lists all objects again.
 pub const NOT_COMPARED: &str = "unknown";
-/// The annotation with the partitions of which the API server shows another history than the one that a broker acts on,
-/// on its Lease: `topic-0,topic-1`, an asterisk where they are too many to name.
+/// The annotation with the forked partitions, on a broker's Lease: the API server shows another history of them than
+/// the one that the broker acts on. `topic-0,topic-1`; an asterisk: too many to name.
 pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
@@ -67,7 +68,7 @@ pub fn broker(cluster: &str, id: BrokerId) -> String {
     format!("{cluster}-broker-{id}")
 }
 
-/// The broker whose Lease or pod this is.
+/// The broker that a Lease or pod of this name belongs to; `None` for other names.
 pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
     let digits = object.strip_prefix(cluster)?.strip_prefix("-broker-")?;
     let id = BrokerId(digits.parse().ok()?);
@@ -85,12 +86,12 @@ pub fn topic_label(topic_name: &str) -> String {
     format!("{:016x}", fnv1a(&[topic_name]))
 }
 
-/// The `KafkaTopic` for a topic made on the wire: the topic's own name where Kubernetes allows it.
+/// The name of the `KafkaTopic` for a topic that a Kafka client creates: the topic's own name if Kubernetes allows it.
 pub fn topic(cluster: &str, topic_name: &str) -> String {
     if legal(topic_name) == topic_name { topic_name.to_owned() } else { topic_with_suffix(cluster, topic_name) }
 }
 
-/// The same for a name that is taken by an object about another topic, or one of another cluster in the namespace.
+/// As [`topic`], if that name belongs to an object of another topic, or of another cluster in the namespace.
 pub fn topic_with_suffix(cluster: &str, topic_name: &str) -> String {
     format!("{}-{:016x}", legal(topic_name), fnv1a(&[cluster, "/", topic_name]))
 }
@@ -116,7 +117,8 @@ fn legal(name: &str) -> String {
     legal
 }
 
-/// FNV-1a of 64 bits: stable across versions and machines, which the standard library's hashers don't promise.
+/// FNV-1a with 64 bits. The result is the same in all versions and on all machines, which the standard library's
+/// hashers do not promise.
 fn fnv1a(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -129,7 +131,7 @@ pub fn colliding(one: &str, other: &str) -> bool {
     one != other && one.bytes().map(in_metrics).eq(other.bytes().map(in_metrics))
 }
 
-/// What topics that would share the name of a metric have in common.
+/// The key that two topics share if they would share the name of a metric.
 pub fn without_dots(topic: &str) -> String {
     topic.replace('.', "_")
 }
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_brokers_lease_tells_whose_it_is() {
+    fn the_name_of_a_lease_names_its_broker() {
         assert_eq!(broker("prod", BrokerId(12)), "prod-broker-12");
         assert_eq!(broker_id("prod", "prod-broker-12"), Some(BrokerId(12)));
         for other in
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_kubernetes_could_not_tell_apart_get_different_objects() {
+    fn names_that_are_equal_in_kubernetes_get_different_objects() {
         let names = ["Orders", "orders_", "_orders", "ORDERS", "orders"].map(|name| topic("prod", name));
         let different: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{names:?}");
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_one_that_kubernetes_takes() {
+    fn kubernetes_accepts_every_name() {
         let id = Uuid::from_u128(0x8c8d_9f0e);
         for name in ["x".repeat(249), "_".repeat(249), ".-".repeat(124), "A.b_C-".repeat(40), "-a-.-b-".to_owned()] {
             for object in [topic("prod", &name), topic_with_suffix("prod", &name), assignment(&name, id, 64)] {

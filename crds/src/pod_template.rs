@@ -1,5 +1,5 @@
-//! What users may say about brokers' pods: where they run and what they may use. Nothing that would make a broker
-//! another program: its containers, volumes and security are the operator's.
+//! The fields of brokers' pods that users may set: where they run and what they may use. The operator alone sets their
+//! containers, volumes and security.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a broker's container asks for and may use at most.
+/// The processor time and memory that a broker's container requests, and the limits on both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What a node must have free to take a broker; by default 100m of a processor and 256Mi of memory.
+    /// What a node must have free to run a broker. Absent: 100m of processor time and 256Mi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Amounts>,
-    /// What a broker may use at most.
+    /// The most that a broker may use. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Amounts>,
 }
 
-/// Processor and memory.
+/// An amount of processor time and of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Amounts {
-    /// Processors, as in `2` or `500m`.
+    /// Processors, such as `2`, or thousandths of one, such as `500m`. Absent: not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?m?$"))]
     pub cpu: Option<String>,
-    /// Memory, as in `4Gi`.
+    /// Bytes of memory, such as `4Gi`. Absent: not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 20),
@@ -37,66 +37,67 @@ pub struct Amounts {
     pub memory: Option<String>,
 }
 
-/// What is added to brokers' pods.
+/// Additions to the brokers' pods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "!has(self.labels) || self.labels.all(name, !name.matches('^(ottla.io|app.kubernetes.io|statefulset.kubernetes.io)/'))",
-    "message": "labels that begin with ottla.io/, app.kubernetes.io/ or statefulset.kubernetes.io/ are the operator's",
+    "message": "labels that begin with ottla.io/, app.kubernetes.io/ or statefulset.kubernetes.io/ are reserved for \
+    the operator",
 }]))]
 pub struct PodTemplate {
-    /// Labels besides the operator's.
+    /// Labels in addition to the operator's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "names_and_values")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    /// Annotations in addition to the operator's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "names_and_values")]
     pub annotations: BTreeMap<String, String>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run a broker.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "names_and_values")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes that brokers tolerate.
+    /// The node taints that brokers tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "tolerations")]
     pub tolerations: Vec<Toleration>,
-    /// Kubernetes' affinity, beyond the spread over racks and nodes.
+    /// Kubernetes' affinity, in addition to the spread over racks and nodes. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "affinity")]
     pub affinity: Option<Affinity>,
-    /// How brokers spread over nodes; by default over racks, if there is a rack key, and over nodes, as well as can be.
+    /// How brokers are spread over nodes. Empty: over racks, if `spec.rack` is set, and over nodes, where that is
+    /// possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread: Vec<TopologySpread>,
-    /// Secrets with which the image is pulled.
+    /// The Secrets with the credentials for pulling the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Vec<SecretName>,
-    /// How long a broker has to hand over what it leads and to close its logs when it is told to stop; by default 60
-    /// seconds.
+    /// The time in seconds that a stopping broker has to hand its partitions over and to close its logs. Absent: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 3600))]
     pub termination_grace_period_seconds: Option<i32>,
-    /// The pods' priority.
+    /// The PriorityClass of the pods. Absent: the default of the Kubernetes cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 }
 
-/// The brokers of a cluster spread evenly over the values of a node label.
+/// Spreads the brokers of a cluster evenly over the values of a node label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopologySpread {
-    /// The nodes' label.
+    /// The node label, such as `kubernetes.io/hostname`.
     #[schemars(length(min = 1, max = 316))]
     pub topology_key: String,
-    /// By how many brokers two of its values may differ.
+    /// The largest difference in the number of brokers between two values of the label.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_skew: i32,
-    /// What becomes of a broker that would break the rule.
-    #[serde(default)]
+    /// Whether a broker that would exceed `maxSkew` runs. Default: ScheduleAnyway.
+    #[serde(default, deserialize_with = "crate::words::unsatisfiable")]
     pub when_unsatisfiable: Unsatisfiable,
 }
 
@@ -104,21 +105,25 @@ fn one() -> i32 {
     1
 }
 
-/// What becomes of a broker that would break a rule of spreading.
+/// Whether a broker that would exceed `maxSkew` runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Unsatisfiable {
-    /// It runs all the same.
+    /// The broker runs.
     #[default]
     ScheduleAnyway,
-    /// It waits.
+    /// The broker waits for another node.
     DoNotSchedule,
+    /// A word of a newer version: no operator of this version builds the cluster.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// A Secret of the cluster's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretName {
-    /// Its name.
+    /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

@@ -1,6 +1,7 @@
-//! What the three kinds' schemas share: conditions, references, and what is taken out of the generated CRDs.
+//! The parts that the schemas of the three kinds share: conditions, references, and what is removed from generated
+//! CRDs.
 //!
-//! Always: what `all()` returns is what `crds/*.yaml` holds and what a cluster admits by.
+//! Always: `crds/*.yaml` is what `all()` returns.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -12,10 +13,10 @@ use crate::{KafkaAssignment, KafkaCluster, KafkaTopic};
 
 /// The API group of every kind.
 pub const GROUP: &str = "ottla.io";
-/// Their version.
+/// The API version of every kind.
 pub const VERSION: &str = "v1alpha1";
 
-/// Names the `KafkaCluster`, in the same namespace, that an object belongs to.
+/// The `KafkaCluster`, in the same namespace, that an object belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterRef {
@@ -24,13 +25,13 @@ pub struct ClusterRef {
     pub name: String,
 }
 
-/// The definitions of all kinds, as a cluster should get them.
+/// The CustomResourceDefinitions of all kinds.
 pub fn all() -> Vec<CustomResourceDefinition> {
     [KafkaCluster::crd(), KafkaTopic::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
 }
 
-/// Takes `format`s out, except of times: Kubernetes doesn't know Rust's, and the bounds stand beside them anyway. Takes
-/// `nullable` out: a null would be a second way to leave a field unset, which every rule would have to know.
+/// Removes `format`, except of times: Kubernetes does not know Rust's formats, and the schema has bounds anyway.
+/// Removes `nullable`: null would be a second way to leave a field unset, which every CEL rule would have to know.
 fn slim(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {
         match value {
@@ -74,7 +75,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The schema of settings in Kafka's words.
+/// The schema of settings by Kafka's names.
 pub(crate) fn config(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

@@ -1,21 +1,31 @@
-//! Words that a newer version may add to a list of words: an older one reads the object all the same.
+//! Values of enums that a newer version may add: an older version still reads the object.
 //!
-//! The word stays in the object: whoever writes there changes only what has changed ([`crate::change`]).
+//! The value stays in the object: each writer patches only the fields that it changes (`ottla_kube::change`).
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{BrokerState, DeletionPolicy};
+use crate::{BrokerState, DeletionPolicy, ListenerType, Unsatisfiable};
 
 /// An unknown policy keeps the data.
 pub(crate) fn deletion_policy<'de, D: Deserializer<'de>>(field: D) -> Result<DeletionPolicy, D::Error> {
     known_or(field, DeletionPolicy::Retain)
 }
 
-/// A broker in an unknown state counts as there: to take it for dead would stop producers.
+/// A broker in an unknown state counts as live: counting it as dead would stop producers.
 pub(crate) fn broker_state<'de, D: Deserializer<'de>>(field: D) -> Result<BrokerState, D::Error> {
     known_or(field, BrokerState::Online)
+}
+
+/// Brokers need a listener's name and port only; an operator builds nothing for a type that it does not know.
+pub(crate) fn listener_type<'de, D: Deserializer<'de>>(field: D) -> Result<ListenerType, D::Error> {
+    known_or(field, ListenerType::Unknown)
+}
+
+/// Brokers do not read it; an operator builds no pods by a rule that it does not know.
+pub(crate) fn unsatisfiable<'de, D: Deserializer<'de>>(field: D) -> Result<Unsatisfiable, D::Error> {
+    known_or(field, Unsatisfiable::Unknown)
 }
 
 fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
@@ -27,7 +37,8 @@ fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
         Ok(known) => Ok(known),
         Err(error) if !value.is_string() => Err(D::Error::custom(error)),
         Err(_) => {
-            tracing::warn!(word = %value, taken_for = ?otherwise, "an object says a word that this version does not know");
+            tracing::warn!(word = %value, taken_for = ?otherwise, "an object has a value that this version of Ottla \
+            does not know");
             Ok(otherwise)
         }
     }
@@ -37,12 +48,12 @@ fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
 mod tests {
     use serde_json::json;
 
-    use crate::KafkaTopicSpec;
+    use crate::{KafkaTopicSpec, Listener, TopologySpread};
 
     use super::*;
 
     #[test]
-    fn a_word_of_a_newer_version_is_read_as_the_careful_one() {
+    fn an_unknown_value_of_a_newer_version_is_read_as_the_safe_one() {
         let policy = |word: Value| {
             let spec = json!({ "clusterRef": { "name": "prod" }, "deletionPolicy": word });
             serde_json::from_value::<KafkaTopicSpec>(spec).map(|spec| spec.deletion_policy)
@@ -50,5 +61,16 @@ mod tests {
         assert_eq!(policy(json!("Delete")).unwrap(), DeletionPolicy::Delete);
         assert_eq!(policy(json!("Archive")).unwrap(), DeletionPolicy::Retain);
         assert!(policy(json!(7)).is_err(), "no word at all");
+
+        let listener = |word: Value| {
+            let listener = json!({ "name": "outside", "port": 9094, "type": word });
+            serde_json::from_value::<Listener>(listener).map(|listener| listener.type_)
+        };
+        assert_eq!(listener(json!("nodePort")).unwrap(), ListenerType::NodePort);
+        assert_eq!(listener(json!("gateway")).unwrap(), ListenerType::Unknown);
+        assert!(listener(json!(7)).is_err(), "no word at all");
+        let spread = json!({ "topologyKey": "zone", "whenUnsatisfiable": "Evict" });
+        let spread: TopologySpread = serde_json::from_value(spread).unwrap();
+        assert_eq!(spread.when_unsatisfiable, Unsatisfiable::Unknown);
     }
 }

@@ -99,7 +99,7 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
         ),
         (
             with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": null } } })),
-            "defaults.minInSyncReplicas can not be more than defaults.replicationFactor, which is 1 where it is not set",
+            "defaults.minInSyncReplicas can not be more than defaults.replicationFactor, which is 1 if it is not set",
         ),
         (
             with(&cluster(), json!({ "spec": { "config": { "num.partitions": "6" } } })),
@@ -125,7 +125,7 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
                 &cluster(),
                 json!({ "spec": { "listeners": [{ "name": "internal", "port": 9404, "type": "internal" }] } }),
             ),
-            "no listener can have port 9404 or be called http: there brokers serve metrics and probes",
+            "no listener can have port 9404 or the name http: brokers serve metrics and probes on that port",
         ),
         (
             with(
@@ -142,19 +142,20 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
                 &cluster(),
                 json!({ "spec": { "brokers": { "podTemplate": { "labels": { "ottla.io/cluster": "other" } } } } }),
             ),
-            "labels that begin with ottla.io/, app.kubernetes.io/ or statefulset.kubernetes.io/ are the operator's",
+            "labels that begin with ottla.io/, app.kubernetes.io/ or statefulset.kubernetes.io/ are reserved for the \
+            operator",
         ),
         (
             with(&assignment(), json!({ "spec": { "partitions": [entry(64), entry(128)] } })),
-            "partitions must be first, first + 1, and so on",
+            "the partitions of the entries must be first, first + 1, and so on",
         ),
         (
             with(&assignment(), json!({ "spec": { "partitions": [entry(64), entry(66), entry(65), entry(67)] } })),
-            "partitions must be first, first + 1, and so on",
+            "the partitions of the entries must be first, first + 1, and so on",
         ),
         (
             with(&assignment(), json!({ "spec": { "partitions": [entry(65), entry(66)] } })),
-            "partitions must be first, first + 1, and so on",
+            "the partitions of the entries must be first, first + 1, and so on",
         ),
         (
             with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "leader": 3 }))] } })),
@@ -212,27 +213,27 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
         (
             assignment(),
             json!({ "spec": { "partitions": [entry(64)] } }),
-            "an entry can not vanish, nor its epochs fall",
+            "an entry can not be removed, and its epochs can not fall",
         ),
         (
             assignment(),
             json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "partitionEpoch": 6 }))] } }),
-            "an entry can not vanish, nor its epochs fall",
+            "an entry can not be removed, and its epochs can not fall",
         ),
         (
             assignment(),
             json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leaderEpoch": 4, "partitionEpoch": 8 }))] } }),
-            "an entry can not vanish, nor its epochs fall",
+            "an entry can not be removed, and its epochs can not fall",
         ),
         (
             assignment(),
             json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leader": 1, "partitionEpoch": 8 }))] } }),
-            "a leader can not change without its epoch",
+            "the leader can not change without a higher leader epoch",
         ),
         (
             assignment(),
             json!({ "spec": { "partitions": [entry(64), with(&entry(65), json!({ "leader": null }))] } }),
-            "a leader can not change without its epoch",
+            "the leader can not change without a higher leader epoch",
         ),
     ] {
         let new = with(&old, changes);

@@ -1,4 +1,4 @@
-//! Settings as DescribeConfigs tells them: every one there is, where its value comes from and what else it could be.
+//! Settings as DescribeConfigs shows them: every one there is, where its value comes from and what else it could be.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub fn describe_topic(overrides: &Config, broker: &BrokerSettings) -> Vec<Descri
     described.map(|setting| describe(setting, Some(overrides), &broker.given)).collect()
 }
 
-/// All settings of a broker. The `facts` are what the broker is rather than what it was told (`node.id`, `log.dirs`,
+/// All settings of a broker. The `facts` are properties of the broker that no setting sets (`node.id`, `log.dirs`,
 /// `listeners`, ...).
 pub fn describe_broker(broker: &BrokerSettings, facts: &BTreeMap<&str, String>) -> Vec<Described> {
     let mut described = describe_brokers(&broker.given);
@@ -157,7 +157,7 @@ fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> De
         // A broker's log.retention.ms stays null where log.retention.hours stands in for it.
         None => candidates.first().filter(|first| first.name == setting.name).map(|first| first.value.clone()),
     };
-    // Kafka tells of broker settings only if the nearest of them has a value: nothing of log.retention.hours while
+    // Kafka shows broker settings only if the nearest of them has a value: nothing of log.retention.hours while
     // log.retention.ms is null.
     let nearest = match overrides {
         Some(_) => setting.fallbacks.first().map(|fallback| fallback.name),

@@ -4,7 +4,7 @@
 //! - `topic`, `broker`, `plumbing`, `group`, `client_metrics`: the tables, one entry per setting of Kafka 4.3;
 //! - `layers`: which of the values that a setting could have is in force;
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them;
-//! - [`describe`]: the same as DescribeConfigs tells them;
+//! - [`describe`]: the same as DescribeConfigs shows them;
 //! - [`throttle`]: what slows the copying of replicas down;
 //! - [`alter`]: the changes of IncrementalAlterConfigs.
 //!

@@ -40,7 +40,7 @@ const ELSEWHERE: &[(&str, Plumbing)] = &[
     ),
     (NO_CONTROLLERS, ("controller.listener.names", List, NULL, READ_ONLY)),
     (
-        "brokers talk to each other on the first listener of type internal in spec.listeners of the KafkaCluster",
+        "brokers connect to each other on the first listener of type internal in spec.listeners of the KafkaCluster",
         ("inter.broker.listener.name", Text, NULL, READ_ONLY),
     ),
     (LISTENERS, ("listeners", List, Some("PLAINTEXT://:9092"), PER_BROKER)),
@@ -52,32 +52,33 @@ const ELSEWHERE: &[(&str, Plumbing)] = &[
     ),
     (BROKER_ID, ("node.id", Int, NULL, READ_ONLY)),
     (
-        "roles are programs: `ottla broker` is a broker, `ottla operator` the operator, `ottla` alone is both",
+        "roles are subcommands: `ottla broker` is a broker, `ottla operator` the operator, `ottla` alone is both",
         ("process.roles", List, NULL, READ_ONLY),
     ),
 ];
 
-const ADDRESSES: &str = "brokers advertise where Kubernetes makes spec.listeners of the KafkaCluster reachable, by their type; \
+const ADDRESSES: &str = "brokers advertise the addresses that Kubernetes gives to spec.listeners of the KafkaCluster; \
 on a laptop use --advertise";
 const BROKER_ID: &str = "a broker's id is the number at the end of its pod's name; spec.brokers.replicas of the KafkaCluster, \
-on a laptop --brokers, says how many brokers there are";
+on a laptop --brokers, sets the number of brokers";
 const LISTENERS: &str = "listeners are in spec.listeners of the KafkaCluster; on a laptop use --kafka";
 const DISKS: &str =
     "the size of a broker's volume is in spec.brokers.storage of the KafkaCluster; on a laptop use --data";
-const NO_CONTROLLERS: &str = "there is no controller quorum: Kubernetes holds the metadata; on a laptop --api says where its API \
-listens";
+const NO_CONTROLLERS: &str = "there is no controller quorum: Kubernetes holds the metadata; on a laptop --api sets \
+the address of its API";
 
 const GROUPS: &[(&str, &[Plumbing])] = &[
     (
-        "listeners are in spec.listeners of the KafkaCluster (on a laptop use --kafka), and what this setting says of them changes \
-nothing",
+        "listeners are in spec.listeners of the KafkaCluster (on a laptop use --kafka), and this setting has no \
+        effect on them",
         OF_LISTENERS,
     ),
     ("a broker has one disk, and settings are read from the KafkaCluster alone", OF_DISKS),
     ("tiered storage is not supported", TIERED),
     (NO_CONTROLLERS, QUORUM),
     (
-        "authentication, authorization and encryption are not supported yet: a NetworkPolicy can say who reaches brokers",
+        "authentication, authorization and encryption are not supported yet: a NetworkPolicy can limit which pods \
+        reach brokers",
         SECURITY,
     ),
     ("share groups are not supported", SHARE),
@@ -97,7 +98,7 @@ const INTERNAL: &[(&str, &[Plumbing])] = &[
     ("share groups are not supported", INTERNAL_SHARE),
     ("the consumer group protocol of KIP-848 is not supported", INTERNAL_CONSUMER),
     ("an acknowledged record is never traded for availability", INTERNAL_UNCLEAN),
-    ("only what Kafka calls stable is served", INTERNAL_UNSTABLE),
+    ("only versions that Kafka calls stable are served", INTERNAL_UNSTABLE),
     ("a broker has one log directory, so replicas are not copied between directories", INTERNAL_ONE_DISK),
     ("this part of Ottla needs no tuning", INTERNAL_TUNING),
 ];

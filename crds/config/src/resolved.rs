@@ -12,59 +12,59 @@ use crate::throttle::ThrottledReplicas;
 /// All settings of a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicSettings {
-    /// What becomes of old records.
+    /// Whether old records are deleted or compacted (`cleanup.policy`).
     pub cleanup_policy: CleanupPolicy,
-    /// The codec that batches are stored in.
+    /// The codec in which batches are stored (`compression.type`).
     pub compression: Compression,
     /// How long compaction keeps tombstones.
     pub delete_retention: Duration,
-    /// How long the files of removed segments stay.
+    /// How long the files of removed segments stay on disk.
     pub file_delete_delay: Duration,
-    /// Flush after this many records.
+    /// Records are flushed to disk after so many.
     pub flush_messages: Option<u64>,
-    /// Flush after this time.
+    /// Records are flushed to disk after this time.
     pub flush_interval: Option<Duration>,
-    /// Replicas that copy slowly while they are not in sync.
+    /// The replicas whose fetches are throttled while they are not in sync.
     pub follower_throttled: ThrottledReplicas,
-    /// Bytes between index entries.
+    /// Bytes of log between two index entries.
     pub index_interval_bytes: u32,
-    /// Replicas that send slowly to those that are not in sync.
+    /// The leaders whose sends to replicas that are not in sync are throttled.
     pub leader_throttled: ThrottledReplicas,
-    /// Compact a record after this time at the latest.
+    /// The longest time before a record is compacted.
     pub max_compaction_lag: Option<Duration>,
-    /// The largest batch, with its header.
+    /// The largest batch in bytes, with its header.
     pub max_message_bytes: u32,
     /// How far timestamps may lie in the future.
     pub message_timestamp_after_max: Option<Duration>,
     /// How far timestamps may lie in the past.
     pub message_timestamp_before_max: Option<Duration>,
-    /// Whose time records bear.
+    /// Whose time is the timestamp of records.
     pub message_timestamp_type: TimestampType,
     /// The share of uncompacted bytes that makes compaction worth while.
     pub min_cleanable_dirty_ratio: f64,
-    /// Compact no record before this time.
+    /// The shortest time before a record is compacted.
     pub min_compaction_lag: Duration,
-    /// Replicas that must be in sync for acks=all.
+    /// The number of in-sync replicas that acks=all needs.
     pub min_insync_replicas: usize,
-    /// Size that retention leaves, per partition.
+    /// The size in bytes above which retention deletes segments of a partition.
     pub retention_bytes: Option<u64>,
-    /// Age that retention leaves.
+    /// The age above which retention deletes segments.
     pub retention: Option<Duration>,
-    /// Size at which a segment rolls.
+    /// Size in bytes at which a segment rolls.
     pub segment_bytes: u32,
-    /// Size of an index at which a segment rolls.
+    /// Size in bytes of an index at which a segment rolls.
     pub segment_index_bytes: u32,
-    /// Upper bound of the random time that is taken off `segment_age`.
+    /// Upper bound of the random time that is subtracted from `segment_age`.
     pub segment_jitter: Duration,
     /// Age at which a segment rolls (`segment.ms`).
     pub segment_age: Duration,
-    /// The brokers' `producer.id.expiration.ms`: how long a quiet idempotent producer is remembered.
+    /// The brokers' `producer.id.expiration.ms`: how long the state of an idle idempotent producer is kept.
     pub producer_id_expiration: Duration,
-    /// The brokers' `ottla.produce.strict.validation`: whether compressed batches are read record by record.
+    /// The brokers' `ottla.produce.strict.validation`: whether compressed batches are validated record by record.
     pub strict_validation: bool,
 }
 
-/// What becomes of old records. Neither: they stay for ever.
+/// What happens to old records. With neither they stay for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanupPolicy {
     /// Remove segments past the retention limits.
@@ -73,10 +73,10 @@ pub struct CleanupPolicy {
     pub compact: bool,
 }
 
-/// The codec that batches are stored in, with its level.
+/// The codec in which batches are stored, with its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Whichever the producer chose.
+    /// The codec that the producer chose.
     Producer,
     /// None.
     Uncompressed,
@@ -90,7 +90,7 @@ pub enum Compression {
     Zstd(i32),
 }
 
-/// Whose time records bear.
+/// Whose time is the timestamp of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
     /// The producer's.
@@ -99,91 +99,91 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// The settings of brokers that are not defaults for topics. Those are kept as given, for
+/// The settings of brokers that are not defaults for topics. Defaults for topics are kept as given, for
 /// [`TopicSettings::resolve`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerSettings {
-    /// Whether clients' first questions create topics.
+    /// Whether a topic is created when a client first uses it.
     pub auto_create_topics_enable: bool,
-    /// When a silent connection is closed.
+    /// How long a connection may be idle before it is closed.
     pub connections_max_idle: Option<Duration>,
-    /// Replicas of a topic whose creator does not say.
+    /// The replication factor of a topic that is created without one.
     pub default_replication_factor: i16,
-    /// The most that one fetch is answered with.
+    /// The largest response to a fetch, in bytes.
     pub fetch_max_bytes: usize,
-    /// Bytes that throttled replicas here fetch in a second while they are not in sync; `None`: no limit.
+    /// The bytes per second that throttled replicas on this broker fetch while they are not in sync; `None`: no limit.
     pub follower_throttled_rate: Option<u64>,
     /// How long an empty group's first rebalance waits.
     pub group_initial_rebalance_delay: Duration,
     /// The longest session of a group's member.
     pub group_max_session_timeout: Duration,
-    /// The most members of a group.
+    /// The largest number of members of a group.
     pub group_max_size: usize,
     /// The shortest session of a group's member.
     pub group_min_session_timeout: Duration,
-    /// How long a broker must have been there until leaders return to it; `None`: they don't.
+    /// How long a broker must have been live before leaders return to it; `None`: they do not return.
     pub leader_return_after: Option<Duration>,
-    /// Bytes that throttled replicas here send in a second to those that are not in sync; `None`: no limit.
+    /// The bytes per second that throttled leaders on this broker send to replicas that are not in sync; `None`: no
+    /// limit.
     pub leader_throttled_rate: Option<u64>,
-    /// How often to look for records to flush.
+    /// The time between two checks for records to flush.
     pub log_flush_scheduler_interval: Option<Duration>,
-    /// How often to look for segments that retention removes.
+    /// The time between two checks for segments that retention deletes.
     pub log_retention_check_interval: Duration,
-    /// Fetch sessions at once.
+    /// The largest number of fetch sessions.
     pub max_incremental_fetch_session_cache_slots: usize,
-    /// Partitions of a topic whose creator does not say.
+    /// The number of partitions of a topic that is created without one.
     pub num_partitions: i32,
-    /// Connections to each leader that is followed.
+    /// The number of connections to each other broker for fetching.
     pub num_replica_fetchers: usize,
-    /// The longest text kept with a committed offset.
+    /// The longest metadata of a committed offset, in bytes.
     pub offset_metadata_max_bytes: usize,
-    /// How long whoever changes a group waits for its records to be replicated.
+    /// How long a change of a group waits for its records to be replicated.
     pub offsets_commit_timeout: Duration,
-    /// How long offsets outlive their group.
+    /// How long offsets are kept after their group is empty.
     pub offsets_retention: Duration,
-    /// Partitions of `__consumer_offsets`.
+    /// The number of partitions of `__consumer_offsets`.
     pub offsets_topic_num_partitions: i32,
-    /// Replicas of `__consumer_offsets`; `None` where nobody has set it: as many as the cluster has brokers, at most
-    /// three.
+    /// The replication factor of `__consumer_offsets`; `None`: not set, so the number of brokers, at most three.
     pub offsets_topic_replication_factor: Option<i16>,
-    /// Segment size of `__consumer_offsets`.
+    /// The segment size of `__consumer_offsets`, in bytes.
     pub offsets_topic_segment_bytes: u32,
     /// The most bytes of requests read and not yet answered.
     pub queued_max_request_bytes: Option<u64>,
     /// How long a follower waits after a fetch that failed.
     pub replica_fetch_backoff: Duration,
-    /// The most that a follower fetches of one partition at a time.
+    /// The most bytes that a follower fetches of one partition at a time.
     pub replica_fetch_max_bytes: i32,
-    /// How much a follower's fetch waits for.
+    /// The bytes that a follower's fetch waits for.
     pub replica_fetch_min_bytes: i32,
-    /// The most that a follower fetches at a time.
+    /// The most bytes that a follower fetches at a time.
     pub replica_fetch_response_max_bytes: i32,
-    /// How long a follower's fetch waits at most.
+    /// The longest time that a follower's fetch waits.
     pub replica_fetch_wait_max: Duration,
-    /// How long a follower may go without having caught up and count as in sync.
+    /// How long a follower may lag behind the log end and still count as in sync.
     pub replica_lag_time_max: Duration,
-    /// Whether consumers are sent to the in-sync replica in their rack (KIP-392).
+    /// Whether consumers are directed to the in-sync replica in their rack (KIP-392).
     pub replica_selector_by_rack: bool,
-    /// The topic of share groups' state.
+    /// The internal topic with the state of share groups.
     pub share_group_state: StateTopic,
-    /// The largest request.
+    /// The largest request, in bytes.
     pub socket_request_max_bytes: usize,
-    /// The topic of transactions' state.
+    /// The internal topic with the state of transactions.
     pub transaction_state: StateTopic,
-    /// What was given.
+    /// The settings as given.
     pub(crate) given: Given,
 }
 
-/// The shape of a topic in which brokers keep state.
+/// The shape of an internal topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateTopic {
-    /// Its partitions.
+    /// The number of partitions.
     pub num_partitions: i32,
-    /// Its replicas; `None` where nobody has set it: as many as the cluster has brokers, at most three.
+    /// The replication factor; `None`: not set, so the number of brokers, at most three.
     pub replication_factor: Option<i16>,
-    /// Replicas that must be in sync; `None` where nobody has set it: two, where there are two.
+    /// `min.insync.replicas`; `None`: not set, so two, or one if there is only one replica.
     pub min_in_sync: Option<i16>,
-    /// Its segment size.
+    /// The segment size, in bytes.
     pub segment_bytes: u32,
 }
 
@@ -291,12 +291,12 @@ impl BrokerSettings {
         }
     }
 
-    /// What all brokers were given, as given.
+    /// The settings of all brokers, as given.
     pub fn config(&self) -> &Config {
         &self.given.cluster
     }
 
-    /// What this broker alone was given, as given.
+    /// The settings of this broker alone, as given.
     pub fn own_config(&self) -> &Config {
         &self.given.own
     }

@@ -1,5 +1,5 @@
-//! What is accepted, what comes into force, how it is told and how it changes. Refusals that begin with "Invalid value"
-//! and the like, and the lists of synonyms, are those of a real Kafka 4.3.1.
+//! What is accepted, what takes effect, how it is described and how it changes. Refusals that begin with "Invalid
+//! value" and the like, and the lists of synonyms, are those of a real Kafka 4.3.1.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -146,8 +146,8 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
         (
             "process.roles",
             "broker",
-            "process.roles=broker: roles are programs: `ottla broker` is a broker, `ottla operator` the operator, `ottla` \
-             alone is both",
+            "process.roles=broker: roles are subcommands: `ottla broker` is a broker, `ottla operator` the operator, \
+            `ottla` alone is both",
         ),
         (
             "unclean.leader.election.enable",
@@ -164,7 +164,7 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
             "ssl.key.password",
             "secret",
             "ssl.key.password=[hidden]: authentication, authorization and encryption are not supported yet: \
-             a NetworkPolicy can say who reaches brokers; leave it out",
+             a NetworkPolicy can limit which pods reach brokers; leave it out",
         ),
         ("zookeeper.connect", "z", "Unknown broker config name: zookeeper.connect"),
     ] {
@@ -269,7 +269,7 @@ fn values_become_what_the_data_path_works_with() {
 }
 
 #[test]
-fn a_description_tells_where_a_value_comes_from() {
+fn a_description_has_the_source_of_a_value() {
     let broker = BrokerSettings::resolve(&config(&[
         ("log.retention.ms", "77777"),
         ("log.retention.minutes", "500"),
@@ -295,7 +295,7 @@ fn a_description_tells_where_a_value_comes_from() {
     assert_eq!((inherited.value.as_deref(), inherited.source), (Some("77777"), Source::DynamicDefaultBroker));
     assert_eq!(synonyms(&inherited), chain[1..]);
 
-    // Kafka obeys log.roll.hours here and does not tell.
+    // Kafka obeys log.roll.hours here and does not show it.
     let rolling = find(describe_topic(&Config::new(), &broker), "segment.ms");
     assert_eq!((rolling.value.as_deref(), rolling.source), (Some("360000000"), Source::Default));
     assert!(rolling.synonyms.is_empty());
@@ -412,14 +412,14 @@ fn a_default_is_recognised_by_type_and_not_by_its_text() {
         (
             "controller.quorum.voters",
             "1@localhost:9093",
-            "controller.quorum.voters=1@localhost:9093: there is no controller quorum: Kubernetes holds the metadata; on a \
-             laptop --api says where its API listens; it must stay empty",
+            "controller.quorum.voters=1@localhost:9093: there is no controller quorum: Kubernetes holds the metadata; \
+            on a laptop --api sets the address of its API; it must stay empty",
         ),
         (
             "node.id",
             "1",
             "node.id=1: a broker's id is the number at the end of its pod's name; spec.brokers.replicas of the \
-             KafkaCluster, on a laptop --brokers, says how many brokers there are",
+             KafkaCluster, on a laptop --brokers, sets the number of brokers",
         ),
     ] {
         assert_eq!(text(check_broker(name, value)), expected, "{name}={value}");
@@ -435,15 +435,15 @@ fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
         (
             "listener.name.internal.ssl.client.auth",
             "required",
-            "can say who reaches brokers; the only accepted value is none",
+            "can limit which pods reach brokers; the only accepted value is none",
         ),
         ("listener.name.internal.connections.max.idle.ms", "600000", "without listener.name and the listener's name"),
         ("listener.name.internal.nope", "1", "Unknown broker config name: listener.name.internal.nope"),
         ("listener.name.internal", "1", "Unknown broker config name: listener.name.internal"),
     ] {
-        let told = text(check_broker(name, value));
-        assert!(told.ends_with(expected), "{name}={value}: {told}");
-        assert!(expected == "ok" || told.contains(name), "{told}");
+        let described = text(check_broker(name, value));
+        assert!(described.ends_with(expected), "{name}={value}: {described}");
+        assert!(expected == "ok" || described.contains(name), "{described}");
     }
     let broker = BrokerSettings::resolve(&config(&[("listener.name.internal.ssl.client.auth", "none")]));
     let described = find(describe_broker(&broker, &BTreeMap::new()), "listener.name.internal.ssl.client.auth");

@@ -63,16 +63,16 @@ fn every_broker_setting_of_kafka_is_accepted_at_its_default_or_names_the_option_
     for line in include_str!("kafka-4.3.1.tsv").lines().filter(|line| line.starts_with("broker\t")) {
         let [_, name, _, default, ..] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let value = if default == "null" { "7" } else { default };
-        let told = check_broker(name, value).map_err(|error| error.to_string());
+        let described = check_broker(name, value).map_err(|error| error.to_string());
         match (BROKER_SETTINGS[name].status, default) {
             (Status::Elsewhere(_), _) => {
-                let told = told.expect_err(name);
-                assert!(["spec.", "--", "`ottla "].iter().any(|option| told.contains(option)), "{told}");
+                let described = described.expect_err(name);
+                assert!(["spec.", "--", "`ottla "].iter().any(|option| described.contains(option)), "{described}");
             }
-            (Status::Fixed(_), "null") => assert!(told.unwrap_err().ends_with("; leave it out"), "{name}"),
+            (Status::Fixed(_), "null") => assert!(described.unwrap_err().ends_with("; leave it out"), "{name}"),
             (Status::Enforced(_), "null") => {}
             (Status::Fixed(_) | Status::Enforced(_), _) => {
-                assert_eq!(told, Ok(()), "{name}={default}");
+                assert_eq!(described, Ok(()), "{name}={default}");
                 accepted.insert(name.to_owned(), default.to_owned());
             }
         }

@@ -12,7 +12,7 @@ use crate::request::Subresource;
 use crate::schema::map_keys;
 use crate::status::Status;
 
-/// A writer, as far as ownership tells writers apart.
+/// A writer, as far as ownership distinguishes writers.
 #[derive(Debug, Clone)]
 pub struct Writer<'a> {
     pub manager: &'a str,

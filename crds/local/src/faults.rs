@@ -52,7 +52,7 @@ impl Faults {
         self.state.lock().conflicts = count;
     }
 
-    /// Ends all watches that are open now, in the middle of whatever they were telling.
+    /// Ends all watches that are open now, in the middle of any event.
     pub fn drop_watches(&self) {
         self.cut.notify_waiters();
     }

@@ -2,9 +2,15 @@
 //!
 //! What people or the operator declare is on the disk before a write is answered: written beside, synced, renamed.
 //! Writes that come together are synced together: their files at the same time, each folder once. Events are not kept.
-//! A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk while a broker's
-//! incarnation survives. Files may be edited or added while no server runs; one that is wrong stops the start with its
-//! name and the field. One process at a time: the folder is locked.
+//! A Lease is kept when anything but its renewal changes, so that heartbeats do not wear the disk, wait for nothing
+//! that does, and a broker's incarnation survives. Files may be edited or added while no server runs; one that is wrong
+//! stops the start with its name and the field. One process at a time: the folder is locked.
+//!
+//! What a crash of the server forgets of a Lease is what its last renewals said: the time, and the annotations of
+//! [`RENEWED`]. A Lease that shows older ones proves less, and nothing wrong. Brokers that still run say the newer ones
+//! with their next renewal, and a holder that stops releases its Lease, which keeps all of it. If a broker ended in the
+//! same crash, its Lease no longer distinguishes its data directory from a copy that was made since the broker's start;
+//! such a copy must not take the place of the directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -236,7 +242,7 @@ pub(crate) fn must_survive(write: &Write) -> bool {
     }
     match (&write.edit, &write.old) {
         (Edit::Put(new), Some(old)) if write.key.resource == LEASES => {
-            !only_renewed(as_written(&old.value), as_written(new))
+            !only_renewed(as_written(&old.value), &as_written(new))
         }
         (Edit::Put(_) | Edit::Delete(_), _) => true,
     }
@@ -273,16 +279,21 @@ fn as_read(mut object: Value) -> Result<Value, String> {
 
 const OWNERS: &str = "managedFields";
 
+/// Annotations that each renewal of a Lease changes: the version in which its holder wrote it last, and what a broker's
+/// data directory has counted.
+const RENEWED: [&str; 2] = ["ottla.io/seen", "ottla.io/ticks"];
+
 /// Whether a Lease changed in nothing but its renewal.
-fn only_renewed(mut old: Value, new: Value) -> bool {
-    if let Some(spec) = old.get_mut("spec").filter(|spec| spec.is_object()) {
-        restore(spec, "renewTime", new.get("spec").unwrap_or(&Value::Null));
+fn only_renewed(mut old: Value, new: &Value) -> bool {
+    let changes = [("/spec", &["renewTime"][..]), ("/metadata", &[OWNERS]), ("/metadata/annotations", &RENEWED)];
+    for (place, fields) in changes {
+        if let (Some(before), Some(now)) =
+            (old.pointer_mut(place).filter(|value| value.is_object()), new.pointer(place))
+        {
+            fields.iter().for_each(|field| restore(before, field, now));
+        }
     }
-    let managed = new.get("metadata").cloned().unwrap_or_default();
-    if let Some(meta) = old.get_mut("metadata") {
-        restore(meta, OWNERS, &managed);
-    }
-    old == new
+    old == *new
 }
 
 fn read_object(kind: &Kind, key: &Key, text: &[u8]) -> Result<Value, String> {

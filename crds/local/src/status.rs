@@ -149,7 +149,8 @@ impl Status {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", TEXT)
     }
 
-    /// A patch that would add a field which the schema does not know, to a client that wants to be told.
+    /// The error for a patch that adds a field which the schema does not know, if the client asked for strict
+    /// validation.
     pub fn strict_patch(object: &Value, unknown: &str) -> Self {
         let cause = Cause::invalid("patch", &Value::String(object.to_string()), unknown);
         let message = format!(" \"\" is invalid: {}", cause.line());

@@ -19,8 +19,8 @@ use crate::object::{Key, Object};
 use crate::status::Status;
 use crate::turns::Turns;
 
-/// How many changes a watch may lag behind. With one Lease renewal in two seconds this is half an hour; whoever falls
-/// further behind is told to list again.
+/// How many changes a watch may lag behind. With one Lease renewal in two seconds this is half an hour; a watch that
+/// falls further behind must list again.
 const EVENTS_KEPT: usize = 1000;
 
 /// One change of one object.
@@ -88,7 +88,7 @@ impl Written {
 #[derive(Debug)]
 pub struct Objects {
     state: Mutex<State>,
-    /// Told when the version changes, and at the end.
+    /// Notified when the version changes, and at the end.
     changed: Arc<Notify>,
     turns: Arc<Turns>,
     /// `None`: the objects are in memory alone.
@@ -178,14 +178,14 @@ impl Objects {
         self.state.lock().version
     }
 
-    /// Tells those who wait whenever the version changes, in the order in which they began to, and when there will be
-    /// no more.
+    /// Notifies waiting watches of each change of the version, in the order in which they began to wait, and of the
+    /// end.
     pub fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
-    /// What happened to a resource after `version`, and up to which version that is told. A version from the future
-    /// is as unknown as one from the far past: it comes from another life of this server.
+    /// What happened to a resource after `version`, and up to which version. A version from the future is as unknown as
+    /// one from the far past: it comes from another life of this server.
     pub fn events_after(&self, version: u64, wanted: impl Fn(&Key) -> bool) -> Result<(u64, Vec<Event>), Status> {
         let state = self.state.lock();
         if version > state.version && state.silent {
@@ -205,7 +205,7 @@ impl Objects {
         Snapshot { objects: state.objects.clone(), version: state.version }
     }
 
-    /// Makes it as it was, versions too. For tests: a folder is not told.
+    /// Makes it as it was, versions too. For tests: a folder is not informed.
     pub fn set_back(&self, to: &Snapshot, silent: bool) {
         let mut state = self.state.lock();
         (state.objects, state.version, state.silent) = (to.objects.clone(), to.version, silent);

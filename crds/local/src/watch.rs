@@ -1,7 +1,7 @@
 //! A watch: the changes of one resource as lines of JSON, for as long as the client listens.
 //!
 //! The stream pulls from the event log at its client's pace; nothing is queued for a slow client. One that falls off
-//! the end of the log is told 410 and lists again.
+//! the end of the log gets a 410 and lists again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ struct Running {
     watch: Watch,
     objects: Arc<Objects>,
     changed: Arc<Notify>,
-    /// Told when all watches are to be cut off.
+    /// Notified when all watches are to be cut off.
     cut: Pin<Box<OwnedNotified>>,
     /// Everything up to this version was sent.
     position: u64,
@@ -120,7 +120,7 @@ impl Running {
         None
     }
 
-    /// Ends the watch when its time is up. A client that wants bookmarks gets a last one, to go on from.
+    /// Ends the watch when its time is up. A client that wants bookmarks gets a last one, to continue from.
     fn mark_time(&mut self, lines: &mut Vec<u8>) {
         let now = Instant::now();
         self.over = now >= self.ends;

@@ -41,7 +41,7 @@ fn holder(lease: &Lease) -> &str {
 async fn sees(stream: &mut (impl Stream<Item = watcher::Result<Lease>> + Unpin), wanted: &str) -> Result<()> {
     let seeing = async {
         while let Some(lease) = stream.next().await {
-            // A watcher tells of trouble and goes on by itself.
+            // A watcher reports trouble and continues by itself.
             if lease.is_ok_and(|lease| holder(&lease) == wanted) {
                 return Ok(());
             }
@@ -79,7 +79,7 @@ async fn a_controller_outlives_dropped_watches_expired_versions_and_outages() ->
 }
 
 #[tokio::test]
-async fn a_watch_that_falls_behind_the_log_is_told_so() -> Result<()> {
+async fn a_watch_that_falls_behind_the_log_gets_410() -> Result<()> {
     let (_server, leases) = start()?;
     let first = write(&leases, "a", "0").await?.resource_version().context("it has a version")?;
     let watch = leases.watch(&WatchParams::default(), &first).await?;

@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
+use ottla_crds::names;
 use ottla_local_api::{Server, StartError, Store};
 use serde_json::{Value, json};
 
@@ -91,26 +92,42 @@ async fn a_second_process_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// The Lease of a broker whose n-th renewal this is.
+fn renewal(n: u32) -> Value {
+    let annotations = json!({
+        "ottla.io/incarnation": "7",
+        names::SEEN_ANNOTATION: format!("{}", 100 + n),
+        names::TICKS_ANNOTATION: format!("1/{n}"),
+    });
+    json!({
+        "metadata": {"name": "broker-0", "annotations": annotations},
+        "spec": {"holderIdentity": "0", "renewTime": format!("2026-01-01T00:00:0{n}.000000Z")},
+    })
+}
+
 #[tokio::test]
-async fn a_renewal_of_a_lease_stays_in_memory_and_its_annotations_do_not() -> Result<()> {
+async fn a_renewal_of_a_lease_stays_in_memory_until_anything_else_of_it_changes() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = start(folder.path())?;
     let api: Api<Lease> = Api::default_namespaced(server.client("default"));
-    let lease = serde_json::from_value(json!({
-        "metadata": {"name": "broker-0", "annotations": {"incarnation": "7"}},
-        "spec": {"holderIdentity": "0", "renewTime": "2026-01-01T00:00:00.000000Z"},
-    }))?;
-    api.create(&PostParams::default(), &lease).await?;
-    let on_disk = || file(folder.path(), "leases/default/broker-0.yaml");
-    let renew = json!({"spec": {"renewTime": "2026-01-01T00:00:02.000000Z"}});
-    let renewed = api.patch("broker-0", &PatchParams::default(), &Patch::Merge(renew)).await?;
+    api.create(&PostParams::default(), &serde_json::from_value(renewal(0))?).await?;
+    let on_disk = || -> Result<Value> {
+        let Value::Object(mut lease) = file(folder.path(), "leases/default/broker-0.yaml")? else {
+            anyhow::bail!("no object")
+        };
+        Ok(json!({"annotations": lease["metadata"]["annotations"].take(), "spec": lease["spec"].take()}))
+    };
+    let as_of = |n: u32| json!({"annotations": renewal(n)["metadata"]["annotations"], "spec": renewal(n)["spec"]});
+    let renewed = api.patch("broker-0", &PatchParams::default(), &Patch::Merge(renewal(2))).await?;
     let shown = renewed.spec.and_then(|spec| spec.renew_time).context("it was renewed")?;
     assert_eq!(shown.0.to_string(), "2026-01-01T00:00:02Z");
-    assert_eq!(on_disk()?["spec"]["renewTime"], "2026-01-01T00:00:00.000000Z");
-    let restart = json!({"metadata": {"annotations": {"incarnation": "8"}}});
+    assert_eq!(renewed.metadata.annotations.context("it has annotations")?[names::TICKS_ANNOTATION], "1/2");
+    assert_eq!(on_disk()?, as_of(0));
+    let restart = json!({"metadata": {"annotations": {"ottla.io/incarnation": "8"}}});
     api.patch("broker-0", &PatchParams::default(), &Patch::Merge(restart)).await?;
-    assert_eq!(on_disk()?["metadata"]["annotations"]["incarnation"], "8");
-    assert_eq!(on_disk()?["spec"]["renewTime"], "2026-01-01T00:00:02.000000Z");
+    let mut restarted = as_of(2);
+    restarted["annotations"]["ottla.io/incarnation"] = "8".into();
+    assert_eq!(on_disk()?, restarted, "what was renewed in memory goes along");
     Ok(())
 }
 
@@ -175,8 +192,7 @@ async fn a_lease_is_renewed_while_the_disk_stands_still() -> Result<()> {
     let server = start(folder.path())?;
     let client = server.client("default");
     let leases: Api<Lease> = Api::default_namespaced(client.clone());
-    let lease = |at: &str| json!({"metadata": {"name": "broker-0"}, "spec": {"renewTime": at}});
-    leases.create(&PostParams::default(), &serde_json::from_value(lease("2026-01-01T00:00:00.000000Z"))?).await?;
+    leases.create(&PostParams::default(), &serde_json::from_value(renewal(0))?).await?;
 
     // Who opens a pipe for writing waits until somebody reads from it.
     let pipe = folder.path().join(".unfinished-0");
@@ -189,8 +205,7 @@ async fn a_lease_is_renewed_while_the_disk_stands_still() -> Result<()> {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    let renewal = Patch::Merge(lease("2026-01-01T00:00:02.000000Z"));
-    let params = PatchParams::default();
+    let (params, renewal) = (PatchParams::default(), Patch::Merge(renewal(2)));
     let renewed = leases.patch("broker-0", &params, &renewal);
     tokio::time::timeout(std::time::Duration::from_secs(60), renewed)
         .await

@@ -19,8 +19,8 @@ pub enum Action {
     Reassign,
     /// An operator takes it back.
     Cancel(usize),
-    /// An administrator orders that the partition goes on with what this broker has. The order stays in the topic's
-    /// spec for ever.
+    /// An administrator orders that this broker leads with the records that it has. The order stays in the topic's spec
+    /// for ever.
     Order(BrokerId),
 
     /// A broker sees the newest entry.
@@ -32,7 +32,7 @@ pub enum Action {
     /// A leader appends a record.
     Produce(BrokerId),
     /// A follower's fetch is served; its answer may get lost. One that arrives late is one that arrives at once:
-    /// nothing that the follower does in between could tell, and what makes it see another epoch throws the answer
+    /// nothing that the follower does in between depends on it, and what makes it see another epoch throws the answer
     /// away.
     Fetch(BrokerId, AnswerLost),
     /// A leader wants a follower in the ISR.

@@ -152,7 +152,7 @@ impl Protocol {
         Some(())
     }
 
-    /// A broker that can't read its log takes back what it said of it, and copies it anew: the worst case, all of it.
+    /// A broker that can't read its log disowns it, and copies it again: the worst case, all of it.
     pub(crate) fn remedy(&self, state: &mut State, id: BrokerId) -> Option<()> {
         let broker = state.broker(id);
         let acted_in = broker.damaged.filter(|_| !self.is(Mutant::CopiedInTheSameEpoch)).unwrap_or(-1);
@@ -266,8 +266,8 @@ impl Broker {
     }
 }
 
-/// Where a follower must cut its log before it can go on (KIP-101, KIP-320): the leader names the newest epoch that it
-/// has and that is not above the follower's last, and where that ended; the smaller end counts.
+/// Where a follower must cut its log before it can continue (KIP-101, KIP-320): the leader names the newest epoch that
+/// it has and that is not above the follower's last, and where that ended; the smaller end counts.
 fn where_logs_part(follower: &[Record], leader: &[Record]) -> Option<usize> {
     let last = follower.last()?.epoch;
     let end = leader.iter().take_while(|record| record.epoch <= last).count();

@@ -109,7 +109,7 @@ impl Protocol {
     }
 }
 
-/// Whether a process that has seen `view` can't tell what became of a change that it proposed before it was killed.
+/// Whether a process that has seen `view` can't know the outcome of a change that it proposed before it was killed.
 fn is_in_doubt(proposed: &Assignment, view: &Assignment) -> bool {
     proposed.leader_epoch == view.leader_epoch && proposed.partition_epoch > view.partition_epoch
 }

@@ -11,12 +11,17 @@
 //! - [`property`]: what must always hold, and what must be seen to happen at least once
 //! - [`mutant`]: one rule broken; the check must notice
 //! - [`scenario`]: bounds, small enough to look at everything
+//! - [`check`]: looks, and says what was wrong
 //!
-//! Left out: several partitions (entries share no state), the text of the patches (`crds/tests/change.rs`), time:
-//! whatever a time-out would allow may happen at any moment.
+//! Played, too: recoveries without a valid member and those that an administrator orders, logs that can't be read,
+//! drains, a `min.insync.replicas` that is changed, and reassignments of which who leaves loses its log and comes back.
+//!
+//! Left out: several partitions (entries share no state), the text of the patches (`crds/client/tests/change.rs`),
+//! time: whatever a time-out would allow may happen at any moment.
 
 pub mod action;
 mod broker;
+pub mod check;
 mod disturb;
 pub mod mutant;
 mod operator;

@@ -29,7 +29,7 @@ pub enum Mutant {
     EpochKept,
     /// A recovery does not wait for the members that have not reported.
     RecoveryWithoutAllReports,
-    /// A recovery passes over whoever reported and is taken for dead.
+    /// A recovery ignores a replica that reported and looks dead.
     RecoveryWithoutWhoIsTakenForDead,
     /// Members that are gone are taken out while nobody is left to lead.
     ShrinkWithoutLeader,
@@ -42,9 +42,9 @@ pub enum Mutant {
     /// A leader whose process is killed takes in followers that have got to where its epoch began, as before: but of
     /// what it acknowledged since it knows nothing any more.
     EpochStartOfTheFirstProcess,
-    /// A broker copies a log anew that it can't read, though it is in the ISR.
+    /// A broker copies a log again that it can't read, though it is in the ISR.
     CopiedInTheIsr,
-    /// A broker copies a log anew in a leader epoch in which it has said how far it had got with the one that it can't
+    /// A broker copies a log again in a leader epoch in which it has reported its position in the log that it can't
     /// read.
     CopiedInTheSameEpoch,
 }

@@ -70,7 +70,7 @@ impl Protocol {
         Some(())
     }
 
-    /// Whoever orders knows that nobody leads, and in which epoch.
+    /// The administrator knows that the partition has no leader, and its leader epoch.
     pub(crate) fn order(&self, state: &mut State, broker: BrokerId) -> Option<()> {
         let Assignment { partition, leader_epoch, .. } = *state.entry;
         if state.entry.leader.is_some() {

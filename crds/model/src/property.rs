@@ -33,7 +33,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             let survivable = state.entry.floor(state.least_min_in_sync) - 1;
             state.used.crashes + state.used.damages > survivable || state.obeyed || state.recovered_in.is_none()
         }),
-        Property::always("a recovery that nobody ordered gives up nothing that still exists", |_, state: &State| {
+        Property::always("a recovery without an order loses nothing that still exists", |_, state: &State| {
             !state.seen.gave_up
         }),
         Property::always("an order is obeyed on the occasion that it was given for, or never", |_, state: &State| {
@@ -67,12 +67,12 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             },
         ),
         Property::sometimes("two brokers believe that they lead", |_, state: &State| leaders(state).count() > 1),
-        Property::sometimes("a follower gives up what its leader does not have", |_, state: &State| {
+        Property::sometimes("a follower truncates what its leader does not have", |_, state: &State| {
             state.seen.truncated
         }),
         Property::sometimes("a recovery elects a leader", |_, state: &State| state.recovered_in.is_some()),
         Property::sometimes("an order elects a leader", |_, state: &State| state.obeyed),
-        Property::sometimes("an order gives up an acknowledged record", |_, state: &State| state.seen.gave_up_by_order),
+        Property::sometimes("an order loses an acknowledged record", |_, state: &State| state.seen.gave_up_by_order),
         Property::sometimes("a record is acknowledged after an order", |_, state: &State| {
             let began = state.recovered_in.filter(|_| state.obeyed);
             began.is_some_and(|epoch| state.acknowledged.iter().any(|record| record.epoch >= epoch))
@@ -81,7 +81,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             let only_damage = state.used.damages > 0 && state.used.crashes + state.used.suspicions == 0;
             only_damage && state.acknowledged.iter().any(|record| record.epoch > 1)
         }),
-        Property::sometimes("a log that can not be read is copied anew", |_, state: &State| state.seen.copied_anew),
+        Property::sometimes("a log that can not be read is copied again", |_, state: &State| state.seen.copied_anew),
         Property::sometimes("a reassignment is done", |_, state: &State| {
             state.entry.replicas == [BrokerId(1), BrokerId(2)] && !state.entry.is_reassigning()
         }),

@@ -27,17 +27,19 @@ pub struct Bounds {
     pub crashes: usize,
     /// Logs that their brokers find that they can't read.
     pub damages: usize,
-    /// Brokers that are told to drain.
+    /// Brokers that drain.
     pub drains: usize,
     /// Reassignments, to brokers 1 and 2 and back to 0 and 1.
     pub reassignments: usize,
     /// Orders to recover that an administrator gives.
     pub orders: usize,
-    /// Changes of the entry. Where what an operator believes is old, it and a leader could go on for ever: one takes a
-    /// member out, the other takes it in.
+    /// Changes of the entry. Where what an operator believes is old, it and a leader could continue for ever: one takes
+    /// a member out, the other takes it in.
     pub changes: i32,
     /// States to generate before the search is cut off.
     pub most_states: usize,
+    /// Whether a search that is cut off is good all the same: the scenario claims only what its first states show.
+    pub may_be_cut_off: bool,
     /// What must be seen to happen.
     pub witnesses: &'static [&'static str],
 }
@@ -86,6 +88,7 @@ pub const CALM: Bounds = Bounds {
     orders: 0,
     changes: 6,
     most_states: 4_000_000,
+    may_be_cut_off: false,
     witnesses: &["a record is acknowledged"],
 };
 
@@ -110,7 +113,7 @@ pub fn all() -> Vec<Bounds> {
             name: "two records",
             records: 2,
             suspicions: 2,
-            witnesses: &["a follower gives up what its leader does not have"],
+            witnesses: &["a follower truncates what its leader does not have"],
             ..CALM
         },
         Bounds {
@@ -137,7 +140,7 @@ pub fn all() -> Vec<Bounds> {
             changes: 4,
             witnesses: &[
                 "a record is acknowledged after a leader has disowned its log",
-                "a log that can not be read is copied anew",
+                "a log that can not be read is copied again",
             ],
             ..CALM
         },
@@ -146,6 +149,7 @@ pub fn all() -> Vec<Bounds> {
             crashes: 1,
             damages: 1,
             most_states: 1_500_000,
+            may_be_cut_off: true,
             witnesses: &["a recovery elects a leader"],
             ..CALM
         },
@@ -153,7 +157,7 @@ pub fn all() -> Vec<Bounds> {
             name: "damaged log, restarts",
             damages: 1,
             restarts: 1,
-            witnesses: &["a log that can not be read is copied anew"],
+            witnesses: &["a log that can not be read is copied again"],
             ..CALM
         },
         Bounds { name: "recovery", crashes: 2, witnesses: &["a recovery elects a leader"], ..CALM },
@@ -161,7 +165,7 @@ pub fn all() -> Vec<Bounds> {
             name: "recovery by order",
             crashes: 2,
             orders: 1,
-            witnesses: &["an order gives up an acknowledged record", "a record is acknowledged after an order"],
+            witnesses: &["an order loses an acknowledged record", "a record is acknowledged after an order"],
             ..CALM
         },
         Bounds {
@@ -208,9 +212,18 @@ pub fn all() -> Vec<Bounds> {
             witnesses: &["a replica that left comes back and is in sync"],
             ..CALM
         },
+        Bounds {
+            name: "moved away and back, crash",
+            replicas: 2,
+            crashes: 1,
+            reassignments: 2,
+            witnesses: &["a replica that left comes back and is in sync"],
+            ..CALM
+        },
         Bounds { name: "draining", crashes: 1, drains: 1, witnesses: &["a draining leader has handed over"], ..CALM },
         Bounds {
             name: "min.insync raised",
+            may_be_cut_off: true,
             min_in_sync: 1,
             changed_min_in_sync: Some(2),
             suspicions: 1,
@@ -220,6 +233,7 @@ pub fn all() -> Vec<Bounds> {
         },
         Bounds {
             name: "min.insync lowered",
+            may_be_cut_off: true,
             changed_min_in_sync: Some(1),
             suspicions: 1,
             crashes: 1,
@@ -237,6 +251,7 @@ pub fn all() -> Vec<Bounds> {
         },
         Bounds {
             name: "raised while it moves",
+            may_be_cut_off: true,
             replicas: 2,
             min_in_sync: 1,
             changed_min_in_sync: Some(2),

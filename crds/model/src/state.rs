@@ -9,7 +9,7 @@ use ottla_rules::assignment::{
 
 use crate::scenario::{Bounds, Used};
 
-/// A record is told from all others by where it came from.
+/// A record is identified by where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The leader epoch it was appended under.
@@ -55,9 +55,9 @@ pub struct State {
 pub struct Seen {
     /// Two leaders acknowledged different records at one offset.
     pub conflict: bool,
-    /// A recovery gave up an acknowledged record that one of those it should have waited for still had.
+    /// A recovery lost an acknowledged record that a replica still had for which it should have waited.
     pub gave_up: bool,
-    /// A recovery that was ordered gave up an acknowledged record that somebody still had.
+    /// An ordered recovery lost an acknowledged record that a replica still had.
     pub gave_up_by_order: bool,
     /// An order to recover was obeyed on another occasion than the one that it was given for.
     pub obeyed_out_of_time: bool,
@@ -65,9 +65,9 @@ pub struct Seen {
     pub acknowledged_in_doubt: bool,
     /// A record was acknowledged by a leader that had been restarted in its epoch.
     pub acknowledged_after_restart: bool,
-    /// A follower gave up records that its leader does not have.
+    /// A follower truncated records that its leader does not have.
     pub truncated: bool,
-    /// A log that could not be read was copied anew.
+    /// A log that could not be read was copied again.
     pub copied_anew: bool,
     /// A reassignment was cancelled.
     pub cancelled: bool,
@@ -180,7 +180,7 @@ impl State {
         }
     }
 
-    /// What is true of a broker, for whoever looks.
+    /// The state of a broker, as it really is.
     pub fn truth(&self, id: BrokerId) -> LiveBroker {
         let Broker { incarnation, draining, .. } = self.broker(id);
         LiveBroker { incarnation: *incarnation, draining: *draining }

@@ -4,16 +4,17 @@
 //! of a `KafkaAssignment` and changes only by the functions of this module, each applied under compare-and-swap on the
 //! entry's partition epoch. Values in, values out: no client, clock or randomness.
 //!
-//! - `election`: the operator drops members that are gone and elects
+//! - `election`: the operator removes void, dead and draining members, and elects
 //! - `isr`: the leader shrinks and expands the ISR
-//! - `high_watermark`: what the ISR has, the leader may acknowledge
+//! - `high_watermark`: the records that all in-sync replicas have, which the leader may acknowledge
 //! - `reassignment`: the operator moves replicas
-//! - `recovery`: what is left when no in-sync member is valid
-//! - `damage`: a broker gives up a replica that it can't read
-//! - `age`: which of two entries is newer, or that history forked
+//! - `recovery`: elections without a valid in-sync replica
+//! - `damage`: a broker disowns a log that it can't read
+//! - `age`: which of two entries is newer, or whether they are a fork
 //!
 //! Always: a change adds 1 to the partition epoch; a change of leader, and a change by which a replica leaves, adds 1
-//! to the leader epoch; neither ever falls; the ISR never shrinks below the floor; who has a leader has no reports.
+//! to the leader epoch; neither ever falls; the ISR never shrinks below the floor; an entry with a leader has no
+//! reports.
 
 mod age;
 mod damage;
@@ -34,7 +35,8 @@ pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
 pub use recovery::RecoveryOrder;
 
-/// A broker's id: its ordinal in the StatefulSet, from 0. −1 never occurs: "nobody" is `None`.
+/// A broker's id: its ordinal in the StatefulSet, from 0.
+// Never −1: "no broker" is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BrokerId(pub i32);
@@ -46,33 +48,33 @@ impl fmt::Display for BrokerId {
 }
 
 /// The random id of a data directory's content, 1 ..= 2^63 − 1. A broker that may have lost unflushed data draws a new
-/// one, which makes every in-sync entry that names the old one void.
+/// id. Every ISR member with the old id is then void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Incarnation(pub i64);
 
 impl Incarnation {
-    /// No content at all: an in-sync entry that its broker has taken back.
+    /// No content: the incarnation of an ISR member whose broker has disowned its log.
     pub const NONE: Incarnation = Incarnation(0);
 }
 
-/// A member of the in-sync replicas: a broker *with the content it had*.
+/// A member of the in-sync replicas (ISR): a broker with the content that its disk had when it joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IsrMember {
-    /// The broker.
+    /// The broker's id.
     pub broker: BrokerId,
-    /// Its incarnation when it joined; 0 when it has found since that it can't read what it had.
+    /// The broker's incarnation when it joined. 0: the broker has disowned its log since, because it can't read it.
     pub incarnation: Incarnation,
 }
 
 /// One partition's entry in a `KafkaAssignment`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "self.partitionEpoch >= oldSelf.partitionEpoch && self.leaderEpoch >= oldSelf.leaderEpoch", "message": "an entry can not vanish, nor its epochs fall" },
+    { "rule": "self.partitionEpoch >= oldSelf.partitionEpoch && self.leaderEpoch >= oldSelf.leaderEpoch", "message": "an entry can not be removed, and its epochs can not fall" },
     { "rule": "self.leaderEpoch > oldSelf.leaderEpoch \
-         || (has(self.leader) ? self.leader : -1) == (has(oldSelf.leader) ? oldSelf.leader : -1)", "message": "a leader can not change without its epoch" },
-    { "rule": "self.leaderEpoch > oldSelf.leaderEpoch || oldSelf.replicas.all(b, b in self.replicas)", "message": "a replica can not leave without a new leader epoch" },
+         || (has(self.leader) ? self.leader : -1) == (has(oldSelf.leader) ? oldSelf.leader : -1)", "message": "the leader can not change without a higher leader epoch" },
+    { "rule": "self.leaderEpoch > oldSelf.leaderEpoch || oldSelf.replicas.all(b, b in self.replicas)", "message": "a replica can not leave without a higher leader epoch" },
     { "rule": "(!has(self.leader) || self.leader in self.replicas) && self.isr.all(m, m.broker in self.replicas) \
          && (!has(self.adding) || self.adding.all(b, b in self.replicas)) \
          && (!has(self.removing) || self.removing.all(b, b in self.replicas))", "message": "leader, isr, adding and removing must be among the replicas" },
@@ -82,71 +84,72 @@ pub struct Assignment {
     /// The partition's number within its topic, from 0.
     #[schemars(range(min = 0))]
     pub partition: i32,
-    /// Who holds it, in order of preference to lead. During a reassignment: the union of old and new.
+    /// The ids of the brokers that hold the partition, in order of preference to lead. During a reassignment: the old
+    /// and the new ones.
     #[schemars(length(max = 64))]
     pub replicas: Vec<BrokerId>,
-    /// Replicas that a reassignment adds; a subset of `replicas`.
+    /// The replicas that a reassignment adds, a subset of `replicas`. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub adding: Vec<BrokerId>,
-    /// Replicas that a reassignment removes when it is done; a subset of `replicas`.
+    /// The replicas that a reassignment removes when it completes, a subset of `replicas`. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub removing: Vec<BrokerId>,
-    /// Who leads; `None` while no in-sync member can.
+    /// The id of the leader. Absent: no in-sync replica can lead, and clients can not use the partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<BrokerId>,
-    /// Grows by 1 with each change of leader, and when a replica leaves, from 0.
+    /// A counter from 0 that rises by 1 with each change of leader, and when a replica leaves or disowns its log.
     #[schemars(range(min = 0))]
     pub leader_epoch: i32,
-    /// Grows by 1 with each change at all, from 0: the token of compare-and-swap.
+    /// A counter from 0 that rises by 1 with each change of this entry: the token of compare-and-swap.
     #[schemars(range(min = 0))]
     pub partition_epoch: i32,
-    /// Who holds every acknowledged record.
+    /// The in-sync replicas: the brokers that hold every acknowledged record.
     #[schemars(length(max = 64))]
     pub isr: Vec<IsrMember>,
-    /// What brokers with void entries still have, published while no in-sync member is valid.
+    /// What each replica has of a partition without a leader, as a recovery election needs it. Absent: no report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub reports: Vec<RecoveryReport>,
 }
 
-/// What a broker that can not lead still has of a partition: the material of a recovery election.
+/// What a broker has of a partition without a leader. A recovery election compares these reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryReport {
-    /// The broker.
+    /// The broker's id.
     pub broker: BrokerId,
-    /// Its incarnation now.
+    /// The broker's incarnation when it reported.
     pub incarnation: Incarnation,
-    /// The leader epoch of its last batch; -1 of an empty log.
+    /// The leader epoch of the last batch in its log. -1: the log is empty.
     pub last_epoch: i32,
-    /// The offset after its last record.
+    /// The offset after the last record in its log.
     pub log_end: i64,
 }
 
-/// The brokers that are there, as an observer sees them: one that is missing looks dead.
+/// The live brokers, as an observer judges them. A broker that is not in the map is judged dead.
 pub type Live = BTreeMap<BrokerId, LiveBroker>;
 
-/// A broker that is there.
+/// A live broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LiveBroker {
-    /// What its data directory holds now.
+    /// The incarnation of its data directory now.
     pub incarnation: Incarnation,
-    /// Whether it asked to lead nothing.
+    /// Whether the broker is draining: it should lead no partition.
     pub draining: bool,
 }
 
-/// What an ISR entry is worth, as an observer sees it.
+/// The state of an ISR member, as an observer judges it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// The broker is there with the content that joined.
+    /// The broker is live with the incarnation that joined.
     Valid,
-    /// The same, but it wants to leave.
+    /// As `Valid`, but the broker is draining.
     Draining,
-    /// The broker is there with other content, or has taken the entry back: it is worth nothing, for ever.
+    /// The broker is live with another incarnation, or has disowned its log. This never changes.
     Void,
-    /// The broker is not there; its content may come back.
+    /// The broker is dead. Its content may return.
     Dead,
 }
 
@@ -161,13 +164,13 @@ impl IsrMember {
         }
     }
 
-    /// Whether the broker is there with the content that joined.
+    /// Whether the broker is live with the incarnation that joined.
     fn is_valid(&self, live: &Live) -> bool {
         live.get(&self.broker).is_some_and(|broker| broker.incarnation == self.incarnation)
     }
 }
 
-/// How new an assignment is: leader epoch first, then partition epoch.
+/// The epochs of an entry, ordered by leader epoch, then by partition epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epochs {
     /// The leader epoch.
@@ -176,16 +179,16 @@ pub struct Epochs {
     pub partition: i32,
 }
 
-/// Why a transition is not to be made.
+/// Why a transition is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The asker does not lead, or not in this epoch, or not with this content.
+    /// The broker is not the leader, or not in this leader epoch, or not with this incarnation.
     #[error("the broker does not lead the partition in this epoch with this incarnation")]
     NotLeader,
-    /// One ISR write per partition is in flight at most.
+    /// At most one change of the ISR of a partition is in flight.
     #[error("the outcome of an earlier change is not known yet")]
     WriteInFlight,
-    /// Members below `min(min.insync.replicas, replication factor)` stay, even when they are dead.
+    /// The ISR keeps at least `min(min.insync.replicas, replication factor)` members, even dead ones.
     #[error("the ISR would fall below its floor of {0}")]
     Floor(usize),
     /// The broker holds no replica.
@@ -194,50 +197,50 @@ pub enum Refusal {
     /// The broker is not in the ISR.
     #[error("the broker is not in the ISR")]
     NotInIsr,
-    /// The broker is in the ISR already, with this content.
+    /// The broker is in the ISR already, with this incarnation.
     #[error("the broker is in the ISR already")]
     InIsr,
-    /// The follower keeps up.
-    #[error("the follower is caught up")]
+    /// The follower is at the leader's log end, or was so recently.
+    #[error("the follower was at the log end recently")]
     CaughtUp,
-    /// The follower has not got far enough in this leader epoch.
-    #[error("the follower is behind")]
+    /// The replica has not caught up, or has not reported its log, in this leader epoch.
+    #[error("the replica has not caught up, or has not reported, in this leader epoch")]
     Behind,
-    /// The follower is known as dead or draining.
-    #[error("the follower is leaving")]
+    /// The follower is dead or draining.
+    #[error("the follower is dead or draining")]
     Leaving,
-    /// A reassignment is under way.
-    #[error("a reassignment is under way")]
+    /// A reassignment is in progress.
+    #[error("a reassignment is in progress")]
     Reassigning,
-    /// No reassignment is under way.
-    #[error("no reassignment is under way")]
+    /// No reassignment is in progress.
+    #[error("no reassignment is in progress")]
     NotReassigning,
-    /// A target without replicas, or with one twice.
-    #[error("a partition needs at least one replica, and each broker once")]
+    /// The target of a reassignment has no replica, or a broker twice.
+    #[error("a partition needs at least one replica, and each replica on another broker")]
     BadTarget,
     /// The partition has a leader, or a member that can lead.
     #[error("the partition needs no recovery")]
     NoRecovery,
-    /// An order to recover was given, or a report measured, for another leader epoch.
-    #[error("what was said is about another leader epoch")]
+    /// An order to recover, or a report, is for another leader epoch.
+    #[error("the order or report is for another leader epoch")]
     OtherEpoch,
-    /// Nothing would change.
-    #[error("nothing would change")]
+    /// The transition would change nothing.
+    #[error("the transition would change nothing")]
     Unchanged,
-    /// An epoch has reached its end.
-    #[error("the epochs are exhausted")]
+    /// An epoch has reached its largest value.
+    #[error("an epoch has reached its largest value")]
     Exhausted,
 }
 
 impl Assignment {
-    /// A partition that nobody holds yet, or `None` while no replica is there to lead it. In sync are the replicas that
-    /// are there and stay, or where there is none the draining ones. Nothing is acknowledged yet, so the ISR may be
-    /// below the floor: until others have joined, it acknowledges nothing that needs more.
+    /// The first entry of a new partition; `None` while no replica is live. The ISR is the replicas that are live and
+    /// not draining, or if there is none, the draining ones. No record is acknowledged yet, so the ISR may be below the
+    /// floor; until others have joined, the leader acknowledges nothing that needs more replicas.
     pub fn create(partition: i32, replicas: Vec<BrokerId>, live: &Live) -> Option<Self> {
         let in_sync = |draining: bool| -> Vec<IsrMember> {
             let member = |broker: &BrokerId| {
-                let there = live.get(broker).filter(|there| there.draining == draining)?;
-                Some(IsrMember { broker: *broker, incarnation: there.incarnation })
+                let found = live.get(broker).filter(|found| found.draining == draining)?;
+                Some(IsrMember { broker: *broker, incarnation: found.incarnation })
             };
             replicas.iter().filter_map(member).collect()
         };
@@ -260,25 +263,25 @@ impl Assignment {
         Some(created)
     }
 
-    /// How new this is.
+    /// The two epochs, by which [`Age`] compares entries.
     pub fn epochs(&self) -> Epochs {
         Epochs { leader: self.leader_epoch, partition: self.partition_epoch }
     }
 
-    /// Whether `broker` leads with what its disk holds now. `acted_on` is the newest that it ever acted on: anything
-    /// older or a fork of it comes from an API server that was set back, and moves nobody.
+    /// Whether `broker` may lead with the incarnation that it has now. `acted_on` is the newest entry that it has acted
+    /// on: an entry that is older, or a fork of it, comes from an API server that was set back, and is ignored.
     pub fn may_lead(&self, broker: BrokerId, incarnation: Incarnation, acted_on: Option<Epochs>) -> bool {
         self.leader == Some(broker)
             && self.isr.contains(&IsrMember { broker, incarnation })
             && acted_on.is_none_or(|acted_on| matches!(self.epochs().age(acted_on), Age::Same | Age::Newer))
     }
 
-    /// On how many brokers the partition is kept when no reassignment is under way.
+    /// The number of replicas before a reassignment adds any, and after it has removed the old ones.
     pub fn replication_factor(&self) -> usize {
         self.replicas.len().saturating_sub(self.adding.len())
     }
 
-    /// How many members the ISR keeps at least, dead or alive: with them gone, so would be acknowledged records.
+    /// The least number of members of the ISR, live or dead. With fewer members, acknowledged records could be lost.
     pub fn floor(&self, min_in_sync: usize) -> usize {
         min_in_sync.min(self.replication_factor()).max(1)
     }
@@ -287,20 +290,20 @@ impl Assignment {
         self.isr.iter().find(|member| member.broker == broker)
     }
 
-    /// `next` in the place of this one, with the epochs that it must have.
+    /// `next` with the epochs that follow those of this entry.
     fn changed_to(&self, mut next: Self) -> Result<Self, Refusal> {
         next.leader_epoch = self.leader_epoch;
         next.partition_epoch = self.partition_epoch;
         if next.leader.is_some() {
-            // A log that follows is cut and grows: what was reported of it is true no longer.
+            // A follower truncates its log and appends to it, so its report is no longer true.
             next.reports.clear();
         }
         if next == *self {
             return Err(Refusal::Unchanged);
         }
         next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
-        // A replica that leaves removes its log. Should it come back, its leader must not count what it had before:
-        // positions are counted in one leader epoch (Kafka: PartitionChangeBuilder,
+        // A replica that leaves removes its log. If it joins again, its leader must not count the position that it had
+        // before: positions count in one leader epoch (Kafka: PartitionChangeBuilder,
         // triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).
         let leaves = |broker: &BrokerId| !next.replicas.contains(broker);
         if next.leader != self.leader || self.replicas.iter().any(leaves) {

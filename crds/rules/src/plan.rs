@@ -1,8 +1,8 @@
-//! What should be, from what is: values in, values out. No client, clock or randomness.
+//! The wanted assignments, from the present ones: values in, values out. No client, clock or randomness.
 //!
 //! - [`placement`]: which brokers hold new partitions
 //! - [`reassignment`]: how replicas move
-//! - [`election`]: what becomes of assignments when brokers come and go
+//! - [`election`]: how assignments change when brokers die and return
 
 pub mod election;
 pub mod placement;

@@ -70,7 +70,7 @@ impl Rules {
         self.walk(&without_nulls(object), old.map(without_nulls).as_ref(), "", causes);
     }
 
-    /// Compiles every rule and tells those that do not.
+    /// Compiles every rule and returns those that fail.
     pub fn unsupported(&self, found: &mut Vec<String>) {
         if let Some(own) = &self.own {
             found.extend(own.compiled().compilation_errors().into_iter().map(ToString::to_string));
@@ -134,7 +134,7 @@ impl Own {
 }
 
 /// What kube-cel has to know of a schema to read values right, `None` where their JSON says it all. It visits each node
-/// that it knows of and converts all below it anew: of a large object it had better know little.
+/// that it knows of and converts all below it again: of a large object it had better know little.
 fn types(schema: &Value) -> Option<Map<String, Value>> {
     let mut found = Map::new();
     for (name, field) in schema.as_object()? {

@@ -45,7 +45,7 @@ impl Schema {
         found
     }
 
-    /// Removes what the schema does not know, and tells the paths.
+    /// Removes what the schema does not know, and returns their paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
         prune::prune_root(&self.root, object, &mut unknown);
@@ -104,7 +104,7 @@ fn flag(schema: &Value, name: &str) -> bool {
     schema.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// The keys by which the elements of a map list are told apart; `None` for other lists.
+/// The keys that identify the elements of a map list; `None` for other lists.
 pub fn map_keys(schema: &Value) -> Option<Vec<&str>> {
     if schema.get("x-kubernetes-list-type")?.as_str()? != "map" {
         return None;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_evaluated_here_is_told() {
+    fn a_rule_that_can_not_be_evaluated_here_is_reported() {
         let schema = schema(json!({
             "type": "string", "pattern": "(?=x)", "x-kubernetes-validations": [{"rule": "self.("}],
         }));

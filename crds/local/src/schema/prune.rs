@@ -1,4 +1,4 @@
-//! Pruning: fields that the schema does not know are dropped, and their paths told, so that a client can be warned.
+//! Pruning: fields that the schema does not know are dropped, and their paths returned, so that a client can be warned.
 
 use serde_json::{Map, Value};
 

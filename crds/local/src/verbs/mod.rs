@@ -71,8 +71,8 @@ pub fn birth() -> Birth {
     Birth { uid: uids::draw().to_string(), now: now(), suffix }
 }
 
-/// Removes the fields that the kind does not know, and says what a client that asked to be told is told: their paths
-/// to warn of, or, with `fieldValidation=Strict`, the refusal that `refuse` makes of them.
+/// Removes the fields that the kind does not know, and returns the warnings or the error that the client asked for:
+/// their paths to warn of, or, with `fieldValidation=Strict`, the refusal that `refuse` makes of them.
 fn prune(
     ask: &Ask,
     object: &mut Value,

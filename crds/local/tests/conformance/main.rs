@@ -2,7 +2,7 @@
 //!
 //! `golden.txt` is what a real server of Kubernetes 1.34 answers, as far as it was measured while this server was
 //! designed. With `--ignored` the program runs against the cluster that KUBECONFIG names; `UPDATE=1` then records its
-//! answers anew.
+//! answers again.
 
 mod steps;
 

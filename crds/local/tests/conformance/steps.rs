@@ -136,8 +136,8 @@ async fn creating(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()
     t.call("not in the enum", create(json!({"partitions": 1, "policy": "Burn"})).await, data)?;
     t.call("pattern", create(json!({"partitions": 1, "cluster": "No"})).await, data)?;
     t.call("too long", create(json!({"partitions": 1, "cluster": "a".repeat(21)})).await, data)?;
-    // What is wrong with properties a real server tells in the order of a Go map, another one each time; what is
-    // missing comes last.
+    // A real server lists wrong properties in the order of a Go map, which changes each time; what is missing comes
+    // last.
     t.call("two at once", create(json!({"cluster": "No"})).await, data)?;
     t.call("rule with a reason and a path", create(json!({"partitions": 1, "size": 101})).await, data)?;
     t.call(

@@ -1,26 +1,26 @@
-//! How old an entry is that is shown, beside the one that is known: values in, a word out.
+//! Whether an entry that is shown is older or newer than the one that is known.
 //!
-//! Epochs never fall, so of two entries of one history the newer has no lower epoch. Where each has something that the
-//! other lacks the API server was set back to a backup, and history went on from there: a fork, of which nobody but a
-//! person can say which half to keep.
+//! Epochs never fall, so of two entries of one history the newer has no lower epoch. If each has a change that the
+//! other lacks, the API server was set back and then changed: the entries are a fork, and a person decides which one to
+//! keep.
 
 use super::{Assignment, Epochs};
 
-/// What an entry is beside another of the same partition.
+/// How an entry relates to another of the same partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// It comes before the other: it is shown late, or by an API server that was set back.
+    /// It is older: it is shown late, or by an API server that was set back.
     Older,
-    /// It is the other.
+    /// It is the same entry.
     Same,
-    /// It comes after the other.
+    /// It is newer.
     Newer,
-    /// Neither comes before the other: their histories parted.
+    /// Neither is older: they are a fork.
     Forked,
 }
 
 impl Epochs {
-    /// What these are beside others.
+    /// How these epochs relate to others.
     pub fn age(self, other: Epochs) -> Age {
         match (self.leader.cmp(&other.leader), self.partition.cmp(&other.partition)) {
             (std::cmp::Ordering::Equal, std::cmp::Ordering::Equal) => Age::Same,
@@ -32,7 +32,7 @@ impl Epochs {
 }
 
 impl Assignment {
-    /// What this entry is beside another of the same partition. Two that differ at the same epochs are forks, too.
+    /// How this entry relates to another of the same partition. Different entries with the same epochs are a fork, too.
     pub fn age(&self, other: &Assignment) -> Age {
         match self.epochs().age(other.epochs()) {
             Age::Same if self != other => Age::Forked,

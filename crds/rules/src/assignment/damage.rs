@@ -1,30 +1,29 @@
-//! A replica whose log can't be read: its broker takes back what it said of it, so that others go on, and copies it
-//! anew from them.
+//! A replica whose log can't be read: its broker disowns the log, so that other replicas lead, and copies it again from
+//! them.
 //!
-//! What a broker has said of its log holds as long as its incarnation: the ISR vouches for it, its report in a recovery
-//! does, and so does a leader of an epoch in which it has fetched, which may ask to take it in at any time. So its
-//! entry is made void, its report goes and that leader epoch is ended before anything of the log goes; leaders of later
-//! epochs know nothing of what was said before.
+//! As long as a broker keeps its incarnation, others rely on its log: the ISR, its report in a recovery, and the leader
+//! of an epoch in which it has fetched, which may add it to the ISR at any time. So before anything of the log is
+//! removed, its member of the ISR becomes void, its report is removed, and the leader epoch ends. Leaders of later
+//! epochs do not use what it reported before.
 //!
-//! A void entry is what a broker leaves behind that has lost its disk: elections, the floor and recoveries treat both
-//! alike.
+//! The result is as if the broker had lost its disk: elections, the floor and recoveries treat both in the same way.
 
 use super::{Assignment, BrokerId, Incarnation, IsrMember, RecoveryReport, Refusal};
 
-/// What a broker is to do about a log that it can't read.
+/// What a broker must do about a log that it can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Ask for this change: what it said of its log does not count any more.
+    /// Write this change, which disowns the log.
     Disown(Assignment),
-    /// Put aside what can't be read, and copy it from the leader: nobody relies on it.
+    /// Quarantine the log and copy it from the leader: no other replica relies on it.
     CopyAnew,
-    /// Leave everything as it is: nobody leads, and what is there may be mended and needed.
+    /// Change nothing: there is no leader, and the log may be repaired and needed.
     Wait,
 }
 
 impl Assignment {
-    /// What `broker` is to do about its log. `acted_in` is the last leader epoch in which it had a role with that log,
-    /// -1 if it never had.
+    /// What `broker` must do about its log. `acted_in` is the last leader epoch in which it led or followed with that
+    /// log; -1: never.
     pub fn remedy(&self, broker: BrokerId, incarnation: Incarnation, acted_in: i32) -> Remedy {
         let another_leads = self.leader.is_some_and(|leader| leader != broker);
         let is_in_sync = self.isr.contains(&IsrMember { broker, incarnation });
@@ -35,9 +34,9 @@ impl Assignment {
         if another_leads { Remedy::CopyAnew } else { Remedy::Wait }
     }
 
-    /// Takes back, for `broker`, what it said of its log. Its entry in the ISR stays and is void, so nothing falls
-    /// below the floor; nobody leads in its place until the operator elects. If another leads it goes on, in a new
-    /// epoch.
+    /// Disowns the log of `broker`. Its member of the ISR stays and is void, so the ISR does not fall below the floor.
+    /// If it led, the partition has no leader until the operator elects. If another broker leads, it stays leader, in a
+    /// new leader epoch.
     pub fn disown(&self, broker: BrokerId) -> Result<Self, Refusal> {
         if !self.replicas.contains(&broker) {
             return Err(Refusal::NotReplica);

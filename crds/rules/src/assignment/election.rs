@@ -1,14 +1,14 @@
-//! The operator's part when brokers come and go: who stays in the ISR, and who leads.
+//! The operator's transitions when brokers die, drain and return: the members of the ISR, and the leader.
 
 use super::{Assignment, BrokerId, Live, Refusal, Standing};
 
 impl Assignment {
-    /// The assignment for those who are there: void, dead and draining members leave the ISR as far as the floor
-    /// allows, and somebody valid leads, if there is anybody.
+    /// The assignment for the live brokers: void, dead and draining members leave the ISR as far as the floor allows,
+    /// and a valid member leads, if there is one.
     ///
-    /// Void members leave first: they hold nothing. Then dead ones, whose content may come back. A draining broker goes
-    /// on leading while nobody can take over. While nobody can lead, every member stays: the first that comes back with
-    /// its content leads, and a recovery waits for all of them.
+    /// Void members leave first, because they hold nothing; then dead ones, whose content may return. A draining broker
+    /// keeps leading while no other member can lead. While no member can lead, every member stays: the first that
+    /// returns with its content leads, and a recovery waits for all of them.
     pub fn heal(&self, live: &Live, min_in_sync: usize) -> Result<Self, Refusal> {
         let mut next = self.clone();
         next.leader = next.successor(live);
@@ -21,7 +21,7 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Gives the lead back to the first replica in order of preference, when it is in sync and stays.
+    /// Elects the preferred replica, the first one, if it is in sync and not draining.
     pub fn prefer(&self, live: &Live) -> Result<Self, Refusal> {
         if self.is_reassigning() {
             return Err(Refusal::Reassigning);
@@ -36,8 +36,8 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Who should lead: the present leader while it can and does not want to leave; else the first in order of
-    /// preference who can and stays; else the first who can.
+    /// Who should lead: the present leader if it is valid; else the first valid replica in order of preference; else,
+    /// in the same order, a draining one.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
         let with = |wanted: Standing| {
             let leads =

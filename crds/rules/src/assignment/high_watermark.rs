@@ -1,21 +1,21 @@
-//! How far records are safe: the high watermark, as a function of values.
+//! The high watermark: the offset up to which every in-sync replica has the records.
 
 use std::collections::BTreeMap;
 
 use super::{BrokerId, Incarnation, IsrMember};
 
-/// How far a follower has got, as its fetches in this leader epoch said.
+/// The position of a follower, by its fetches in this leader epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The incarnation that its fetch carried.
+    /// The incarnation in its fetch.
     pub incarnation: Incarnation,
-    /// The offset it asked for: it holds everything before.
+    /// The offset that it asked for: it has every record before.
     pub fetched_to: i64,
 }
 
 /// The leader's new high watermark: the least position over the in-sync members, each reported in this leader epoch by
-/// that very incarnation; the leader counts with its log end. It stands still while a member has not reported, and
-/// while the in-sync members are fewer than `min_in_sync`.
+/// the incarnation of the member; the leader counts with its log end. It stands still while a member has not reported,
+/// and while there are fewer than `min_in_sync` members.
 pub fn high_watermark(
     current: i64,
     log_end: i64,

@@ -1,4 +1,4 @@
-//! The leader's part: who is in sync.
+//! The leader's transitions: it shrinks and expands the ISR.
 //!
 //! Always: one change of the ISR is in flight at most; while its outcome is unknown, the maximal ISR counts.
 
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::{Assignment, BrokerId, Incarnation, IsrMember, Refusal};
 
-/// A leader that wants to change the ISR: what it knows of itself.
+/// A leader that wants to change the ISR, as it knows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leader {
     /// Its id.
     pub broker: BrokerId,
-    /// What its data directory holds.
+    /// The incarnation of its data directory.
     pub incarnation: Incarnation,
     /// The epoch in which it leads.
     pub leader_epoch: i32,
@@ -23,23 +23,23 @@ pub struct Leader {
     pub write_in_flight: bool,
 }
 
-/// What a leader knows of a follower.
+/// A follower, as its leader knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Follower {
     /// Its id.
     pub broker: BrokerId,
-    /// The incarnation that its last fetch carried.
+    /// The incarnation in its last fetch.
     pub incarnation: Incarnation,
-    /// The leader epoch that its last fetch carried.
+    /// The leader epoch in its last fetch.
     pub leader_epoch: i32,
-    /// The offset that its last fetch asked for: it has everything before.
+    /// The offset that its last fetch asked for: it has every record before.
     pub log_end: i64,
-    /// Whether it is known as dead or draining.
+    /// Whether it is dead or draining.
     pub leaving: bool,
 }
 
 impl Assignment {
-    /// Takes a follower out that has not been caught up to the log end for `behind_for`, if that is more than `limit`
+    /// Removes a follower that has not been at the log end for `behind_for`, if that is more than `limit`
     /// (`replica.lag.time.max.ms`).
     pub fn shrink(
         &self,
@@ -65,10 +65,10 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Takes a follower in, with the incarnation that its fetch carried.
+    /// Adds a follower, with the incarnation in its fetch.
     ///
-    /// It must have reached the high watermark, or it lacks acknowledged records; and the start of the leader's epoch,
-    /// because a new leader's high watermark is not trusted before that.
+    /// It must have fetched up to the high watermark, because it would lack acknowledged records otherwise; and up to
+    /// the start of the leader's epoch, because a new leader's high watermark may be too low before that.
     pub fn expand(&self, leader: &Leader, follower: &Follower) -> Result<Self, Refusal> {
         self.check_leader(leader)?;
         let joining = IsrMember { broker: follower.broker, incarnation: follower.incarnation };
@@ -101,8 +101,8 @@ impl Assignment {
     }
 }
 
-/// Who counts for the high watermark while it is unknown whether `proposed` was written: the members of both. A broker
-/// that is in both with different content counts with what is proposed.
+/// The members that count for the high watermark while the outcome of `proposed` is unknown: those of both. A broker
+/// that is in both with different incarnations counts with the proposed one.
 pub fn maximal_isr(committed: &[IsrMember], proposed: Option<&[IsrMember]>) -> Vec<IsrMember> {
     let proposed = proposed.unwrap_or_default();
     let replaced = |member: &&IsrMember| proposed.iter().any(|other| other.broker == member.broker);

@@ -1,11 +1,11 @@
-//! The operator's part when replicas move: grow to the union, wait until the target is in sync, then let go of the
-//! others, in a new leader epoch: what they had does not count if they come back.
+//! The operator's transitions when replicas move: add the new replicas, wait until the target is in sync, then remove
+//! the others, in a new leader epoch, so that their positions do not count if they return.
 
 use super::{Assignment, BrokerId, Live, Refusal};
 
 impl Assignment {
-    /// Begins to move the partition to `target`. Leader, epoch and ISR stay; a mere change of preference is done at
-    /// once.
+    /// Begins to move the partition to `target`. Leader, leader epoch and ISR stay. If only the order changes, the move
+    /// is complete at once.
     pub fn start_reassignment(&self, target: &[BrokerId]) -> Result<Self, Refusal> {
         if self.is_reassigning() {
             return Err(Refusal::Reassigning);
@@ -20,7 +20,7 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Ends a reassignment whose every target replica is there and in the ISR with its current content.
+    /// Completes a reassignment if every target replica is live and in sync.
     pub fn complete_reassignment(&self, live: &Live) -> Result<Self, Refusal> {
         if !self.is_reassigning() {
             return Err(Refusal::NotReassigning);
@@ -32,7 +32,7 @@ impl Assignment {
         self.settle(target, live)
     }
 
-    /// Returns to the replicas before the reassignment, while enough of them are valid members to fill the floor.
+    /// Returns to the replicas before the reassignment, if the valid members among them fill the floor.
     pub fn cancel_reassignment(&self, live: &Live, min_in_sync: usize) -> Result<Self, Refusal> {
         if !self.is_reassigning() {
             return Err(Refusal::NotReassigning);
@@ -46,17 +46,17 @@ impl Assignment {
         self.settle(old, live)
     }
 
-    /// Its replicas once no reassignment is under way any more.
+    /// The replicas after the reassignment; all replicas if there is none.
     pub fn target(&self) -> Vec<BrokerId> {
         without(&self.replicas, &self.removing)
     }
 
-    /// Its replicas before a reassignment, if one is under way.
+    /// The replicas before the reassignment; all replicas if there is none.
     pub fn origin(&self) -> Vec<BrokerId> {
         without(&self.replicas, &self.adding)
     }
 
-    /// Whether a reassignment is under way.
+    /// Whether a reassignment is in progress.
     pub fn is_reassigning(&self) -> bool {
         !self.adding.is_empty() || !self.removing.is_empty()
     }
@@ -72,7 +72,7 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Removes a replica of a deleted topic whose files are gone.
+    /// Removes a replica of a deleted topic, once its files are removed.
     pub fn forget(&self, broker: BrokerId) -> Result<Self, Refusal> {
         let mut next = self.clone();
         for brokers in [&mut next.replicas, &mut next.adding, &mut next.removing] {

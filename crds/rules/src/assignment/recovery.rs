@@ -1,8 +1,8 @@
-//! When no in-sync member is valid: brokers report what they still have, and the longest log leads.
+//! Elections without a valid in-sync replica: brokers report their logs, and the longest log leads.
 //!
-//! Always: nobody is elected before every last member of the ISR has reported, nor while a replica that reported more
-//! is not seen, so nothing that still exists is given up; unless an administrator orders it for the very leader epoch
-//! in which the partition waits, so that an order is obeyed once.
+//! Always: no broker is elected before every member of the last ISR has reported, nor while a replica is dead that
+//! reported more, so nothing is lost that still exists; unless an administrator orders an unclean election for the
+//! leader epoch in which the partition waits, so that an order is obeyed once.
 
 use std::collections::BTreeSet;
 
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, Refusal, Standing};
 
-/// An administrator's word that a partition goes on with what one broker has of it, though in-sync replicas are
+/// An administrator's order that a broker leads a partition with the records that it has, although in-sync replicas are
 /// missing.
-// The leader epoch makes it an order for one occasion: while nobody leads the epoch stands still, and whoever is
-// elected, by this order or because a missing broker came back, begins the next one. So it may stay in a spec that is
-// applied again and again, needs no record of having been obeyed, and two operators can't obey it twice. In a cluster
-// that is made again epochs begin anew: `Recovery` names the cluster.
+// The leader epoch makes the order effective once: while there is no leader, the epoch does not change, and the next
+// election, by this order or because a missing broker returned, begins the next epoch. So the order may stay in a spec
+// that is applied again and again, no record of it is needed, and two operators can't obey it twice. A cluster that is
+// created again starts its epochs at 0, so `Recovery` names the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryOrder {
-    /// The partition's number.
+    /// The partition's number, from 0.
     #[schemars(range(min = 0))]
     pub partition: i32,
-    /// The leader epoch in which the partition waits without a leader. The order is about no other.
+    /// The leader epoch in which the partition waits without a leader. In any other epoch the order has no effect.
     #[schemars(range(min = 0))]
     pub leader_epoch: i32,
-    /// The broker whose records the partition goes on with.
+    /// The id of the broker that will lead, with the records that it has.
     #[schemars(range(min = 0))]
     pub broker: BrokerId,
 }
 
 impl Assignment {
-    /// Whether a broker is to say what it still has: nobody leads, and neither the ISR nor a report speaks of what it
-    /// holds now. In the last ISR or not: its log may be the longest.
+    /// Whether a broker should report its log: there is no leader, and neither the ISR nor a report has its
+    /// incarnation. Brokers outside the last ISR report too, because their log may be the longest.
     pub fn asks_for_report(&self, broker: BrokerId, incarnation: Incarnation) -> bool {
         let has_reported = |report: &RecoveryReport| report.broker == broker && report.incarnation == incarnation;
         self.leader.is_none()
@@ -42,8 +42,8 @@ impl Assignment {
             && !self.reports.iter().any(has_reported)
     }
 
-    /// Publishes what a broker still has of a partition that nobody leads. It was measured while nobody led in
-    /// `leader_epoch`: since then somebody may have, whom its log has followed.
+    /// Adds the report of a broker about a partition without a leader. The report was measured in `leader_epoch`: if a
+    /// leader was elected since, the log may have changed, and the report is refused.
     pub fn report(&self, leader_epoch: i32, report: RecoveryReport) -> Result<Self, Refusal> {
         if !self.replicas.contains(&report.broker) {
             return Err(Refusal::NotReplica);
@@ -65,7 +65,7 @@ impl Assignment {
     }
 
     /// Elects the longest log (by epoch, then offset, then preference) among all replicas that reported, once every
-    /// last member has.
+    /// member of the last ISR has.
     pub fn recover(&self, live: &Live) -> Result<Self, Refusal> {
         if self.leader.is_some() || self.successor(live).is_some() {
             return Err(Refusal::NoRecovery);
@@ -73,11 +73,11 @@ impl Assignment {
         if !self.waits_for(live).is_empty() {
             return Err(Refusal::Behind);
         }
-        self.go_on_with(self.longest(live).ok_or(Refusal::Behind)?)
+        self.led_with(self.longest(live).ok_or(Refusal::Behind)?)
     }
 
-    /// Elects the broker that an administrator has named, once it has reported, without those that are waited for: what
-    /// only they have is given up.
+    /// Elects the broker that an administrator has named, once it has reported. The records that only the missing
+    /// brokers have are lost.
     pub fn obey(&self, order: &RecoveryOrder, live: &Live) -> Result<Self, Refusal> {
         if (order.partition, order.leader_epoch) != (self.partition, self.leader_epoch) {
             return Err(Refusal::OtherEpoch);
@@ -88,10 +88,10 @@ impl Assignment {
         if !self.replicas.contains(&order.broker) {
             return Err(Refusal::NotReplica);
         }
-        self.go_on_with(self.current_report(order.broker, live).ok_or(Refusal::Behind)?)
+        self.led_with(self.current_report(order.broker, live).ok_or(Refusal::Behind)?)
     }
 
-    /// The order that gives up least, if this waits for somebody and another has reported.
+    /// The order that loses least; `None` if the partition waits for no broker, or no other broker has reported.
     pub fn possible_order(&self, live: &Live) -> Option<RecoveryOrder> {
         let longest = self.longest(live).filter(|_| !self.waits_for(live).is_empty())?;
         Some(RecoveryOrder { partition: self.partition, leader_epoch: self.leader_epoch, broker: longest.broker })
@@ -104,21 +104,21 @@ impl Assignment {
         candidates.max_by_key(|report| report.length())
     }
 
-    fn go_on_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {
+    fn led_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {
         let mut next = self.clone();
         next.leader = Some(chosen.broker);
         next.isr = vec![IsrMember { broker: chosen.broker, incarnation: chosen.incarnation }];
         self.changed_to(next)
     }
 
-    /// Whether content of in-sync members is known to be lost and nobody could take over yet.
+    /// Whether the partition has no leader and a member of its ISR is void.
     pub fn is_recovering(&self, live: &Live) -> bool {
         self.leader.is_none() && self.isr.iter().any(|member| member.standing(live) == Standing::Void)
     }
 
-    /// Who stands between a partition without a leader and its next one: in-sync members that are not there, those that
-    /// are and have not reported yet, and whoever has reported with other content than is seen there, or more than
-    /// anybody who is there and is not seen any more.
+    /// The brokers that a partition without a leader waits for: dead members of its ISR; void members that have not
+    /// reported yet; brokers that reported with another incarnation than they have now; and dead brokers that reported
+    /// more than any live one.
     pub fn waits_for(&self, live: &Live) -> Vec<BrokerId> {
         if self.leader.is_some() {
             return Vec::new();

@@ -436,7 +436,7 @@ fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
 }
 
 #[test]
-fn who_goes_on_without_a_missing_member_is_an_administrators_word_for_one_leader_epoch() {
+fn an_order_elects_without_missing_members_for_one_leader_epoch() {
     let order = |leader_epoch, broker| RecoveryOrder { partition: 3, leader_epoch, broker: BrokerId(broker) };
     // Broker 0 has lost its tail, broker 1 is away, broker 2 was not in sync.
     let here = with_new_content(live(&[2]), 0);
@@ -509,13 +509,19 @@ fn a_report_counts_only_while_its_broker_has_what_it_reported() {
 }
 
 #[test]
-fn who_can_not_read_its_log_takes_its_word_back_before_it_copies_anew() {
+fn a_broker_that_can_not_read_its_log_disowns_it_before_it_copies_it_again() {
     let all = live(&[0, 1, 2]);
     for (story, before, broker, acted_in, expected) in [
         ("the leader: nobody leads until the operator elects", partition(&[0, 1, 2]), 0, 5, Some((None, 1, 1))),
         ("at the floor, too: nobody leaves", partition(&[0, 1]), 0, 5, Some((None, 1, 1))),
         ("the only member", partition(&[0]), 0, 5, Some((None, 1, 1))),
-        ("a member: its leader goes on and forgets how far it was", partition(&[0, 1, 2]), 1, 5, Some((Some(0), 1, 1))),
+        (
+            "a member: its leader keeps leading and forgets its position",
+            partition(&[0, 1, 2]),
+            1,
+            5,
+            Some((Some(0), 1, 1)),
+        ),
         ("a member that was never seen", partition(&[0, 1]), 1, -1, Some((Some(0), 1, 1))),
         ("a follower that the leader may be about to take in", partition(&[0, 1]), 2, 5, Some((Some(0), 1, 1))),
         ("a member of those who wait for a leader", without_leader(&[0, 1]), 1, 5, Some((None, 0, 1))),
@@ -549,7 +555,7 @@ fn who_can_not_read_its_log_takes_its_word_back_before_it_copies_anew() {
 }
 
 #[test]
-fn what_is_taken_back_is_waited_for_until_it_is_mended_or_given_up() {
+fn a_partition_waits_for_a_disowned_log_until_it_is_repaired_or_an_order_drops_it() {
     let all = live(&[0, 1]);
     let alone = partition(&[0]).disown(BrokerId(0)).unwrap();
     assert_eq!(alone.heal(&all, 1), Err(Refusal::Unchanged));

@@ -1,14 +1,14 @@
-//! What becomes of assignments when brokers come and go: the operator's one step, for a list.
+//! How assignments change when brokers die and return: the operator's next step for each.
 
 use crate::assignment::{Assignment, BrokerId, Live, RecoveryOrder, Refusal};
 
-/// The assignments that must change, as they should be. `min_in_sync` is the topic's `min.insync.replicas`.
+/// The next step of each assignment that must change. `min_in_sync` is the topic's `min.insync.replicas`.
 pub fn elect(assignments: &[Assignment], live: &Live, min_in_sync: usize) -> Vec<Assignment> {
     assignments.iter().filter_map(|assignment| step(assignment, live, min_in_sync)).collect()
 }
 
-/// The next step of one assignment: heal it, or recover it, or end its reassignment. What is left after one step shows
-/// when the operator reads the result.
+/// The next step of one assignment: complete its reassignment, or heal it, or recover it. The operator takes a further
+/// step after it has read the result.
 fn step(assignment: &Assignment, live: &Live, min_in_sync: usize) -> Option<Assignment> {
     let settled = |step: &Result<Assignment, Refusal>| step.is_ok();
     [assignment.complete_reassignment(live), assignment.heal(live, min_in_sync), assignment.recover(live)]
@@ -17,8 +17,8 @@ fn step(assignment: &Assignment, live: &Live, min_in_sync: usize) -> Option<Assi
         .ok()
 }
 
-/// The assignments that an administrator's orders change, as they should be. None of them is among those of [`elect`]:
-/// where that finds a leader, no order counts.
+/// The assignments that an administrator's orders change. None of them is in the result of [`elect`]: an order has no
+/// effect if a leader can be elected without it.
 pub fn obey(assignments: &[Assignment], orders: &[RecoveryOrder], live: &Live) -> Vec<Assignment> {
     let waiting = assignments.iter().filter(|assignment| assignment.leader.is_none());
     let next = |assignment: &Assignment| {
@@ -28,7 +28,7 @@ pub fn obey(assignments: &[Assignment], orders: &[RecoveryOrder], live: &Live) -
     waiting.filter_map(next).collect()
 }
 
-/// Partitions that nobody leads, with the members that each waits for.
+/// The partitions without a leader, with the brokers that each waits for.
 pub fn offline(assignments: &[Assignment], live: &Live) -> Vec<(i32, Vec<BrokerId>)> {
     let leaderless = assignments.iter().filter(|assignment| assignment.leader.is_none());
     leaderless.map(|assignment| (assignment.partition, assignment.waits_for(live))).collect()

@@ -1,8 +1,8 @@
 //! Which brokers hold new partitions.
 //!
 //! Always: a partition's replicas are on different brokers, and on different racks while there are enough; the first
-//! replica is on a broker that is there; leaders and replicas of a topic are spread evenly; the same arguments give the
-//! same placement.
+//! replica is on a live broker; leaders and replicas of a topic are spread evenly; the same arguments give the same
+//! placement.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -13,20 +13,23 @@ use crate::assignment::BrokerId;
 pub struct Broker {
     /// Its id.
     pub id: BrokerId,
-    /// Its rack; one without is a rack of its own.
+    /// Its rack; `None`: it counts as a rack of its own.
     pub rack: Option<String>,
-    /// Whether it is offline or draining. As a fenced broker in Kafka, it gets a replica only where the other brokers
-    /// do not suffice, and never a partition's first: the replica joins the ISR when the broker is back.
+    /// Whether it is dead or draining. Like a fenced broker in Kafka, it gets a replica only if the other brokers do
+    /// not suffice, and never the first of a partition. The replica joins the ISR when the broker returns.
     pub away: bool,
 }
 
 /// Why partitions can not be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("replication factor {replication_factor} needs as many brokers, and the cluster has {brokers}")]
+#[error(
+    "a replication factor of {replication_factor} needs {replication_factor} brokers, and the cluster has \
+{brokers}"
+)]
 pub struct TooFewBrokers {
-    /// How many replicas each partition should have.
+    /// The wanted number of replicas of each partition.
     pub replication_factor: usize,
-    /// How many brokers the cluster has.
+    /// The number of brokers of the cluster.
     pub brokers: usize,
 }
 
@@ -34,7 +37,7 @@ pub struct TooFewBrokers {
 /// The seed decides between brokers that are equally good, so that many small topics don't all begin at the same one.
 ///
 /// # Errors
-/// When there are too few brokers, or none is there to lead.
+/// When there are too few brokers, or none that can lead.
 pub fn place(
     count: usize,
     replication_factor: usize,
@@ -55,7 +58,7 @@ pub fn place(
     Ok(placed)
 }
 
-/// `replicas` of a partition, and as many more as make `replication_factor`.
+/// `replicas` of a partition, and as many more as `replication_factor` needs.
 ///
 /// # Errors
 /// When there are too few brokers.
@@ -262,7 +265,7 @@ mod tests {
     #[test]
     fn a_replication_factor_beyond_the_brokers_is_refused() {
         let refusal = place(1, 4, &brokers(&[None; 3]), &[], 0).unwrap_err();
-        assert_eq!(refusal.to_string(), "replication factor 4 needs as many brokers, and the cluster has 3");
+        assert_eq!(refusal.to_string(), "a replication factor of 4 needs 4 brokers, and the cluster has 3");
         assert!(place(1, 1, &[], &[], 0).is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! How replicas come to be where they are wanted: one step of one assignment at a time.
+//! How replicas move to the wanted brokers: one step of one assignment at a time.
 
 use super::placement::{self, Broker, Load, TooFewBrokers};
 use crate::assignment::{Assignment, BrokerId, Live};
 
-/// The next step towards `target`, its replicas in order of preference; none while there is none to take. A move
-/// elsewhere is cancelled first.
+/// The next step towards `target`, the wanted replicas in order of preference; `None`: there is no step to take now. A
+/// move to other brokers is cancelled first.
 pub fn step(entry: &Assignment, target: &[BrokerId], live: &Live, min_in_sync: usize) -> Option<Assignment> {
     if entry.target() == target {
         return None;
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(resized(1).unwrap(), ids(&[0]));
         assert_eq!(
             resized(5).unwrap_err().to_string(),
-            "replication factor 5 needs as many brokers, and the cluster has 4"
+            "a replication factor of 5 needs 5 brokers, and the cluster has 4"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How long a watch lives, and when one that broke begins anew.
+//! How long a watch lives, and when a watch that broke starts again.
 //!
 //! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off
 //! grows to. And never just when the others do: an API server that comes back must not be met by all of them at once.
@@ -25,8 +25,8 @@ const FIRST: Duration = Duration::from_millis(250);
 /// their Leases.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long a watch lives. One that was cut without a word is missed a few seconds after that; a live one goes on where
-/// it was.
+/// How long a watch lives. If its connection was cut silently, the client notices a few seconds after that; a live
+/// watch continues where it was.
 const WATCH_SECONDS: u32 = 60;
 
 /// What every watch begins with.
@@ -34,28 +34,46 @@ pub fn config() -> Config {
     Config::default().timeout(WATCH_SECONDS)
 }
 
+/// The same for the one object of this name.
+pub fn named(name: &str) -> Config {
+    config().fields(&format!("metadata.name={name}"))
+}
+
+/// The same for the topics or assignments of this KafkaCluster.
+pub fn of_cluster(cluster: &str) -> Config {
+    config().fields(&format!("spec.clusterRef.name={cluster}"))
+}
+
 /// The waits: a quarter of a second, twice as long after each further failure up to two seconds; to each comes up to as
-/// much again, by chance. What is shown begins them anew.
-pub fn backoff() -> ExponentialBackoff {
+/// much again, by chance. After an event the waits start at a quarter of a second again.
+fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times().with_jitter().into()
 }
 
-/// The events of a watch that begins anew when it breaks, and with a list after the API server was found to be set
-/// back. An object that this version can't read is no event: a warning tells of it, and what was known of it stays
-/// known until it is changed.
+/// The events of a watch that starts again when it breaks. They leave out `managedFields`, which no reader uses
+/// and which are as large as the object itself.
+pub fn events<K>(api: Api<K>, config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let events = watcher::watcher(api, config).backoff(backoff());
+    events.modify(|object: &mut K| object.meta_mut().managed_fields = None)
+}
+
+/// The events of a watch of a kind of ours. After the API server was found to be set back, the watch starts again with
+/// a list, too. An object that this version can't read causes a warning instead of an event, and its last readable
+/// state stays known until the object is changed.
 pub fn watcher<K>(
     api: Api<DeserializeGuard<K>>,
     config: Config,
     set_backs: &SetBacks,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let begin = move || {
-        let events = watcher::watcher(api.clone(), config.clone()).backoff(backoff());
-        let whole = events.filter_map(|event| future::ready(event.map(whole_event).transpose()));
-        // Who has written which field is as much as the object itself, and used by nobody.
-        whole.modify(|object: &mut K| object.meta_mut().managed_fields = None).boxed()
+        let events = events(api.clone(), config.clone());
+        events.filter_map(|event| future::ready(event.map(whole_event).transpose())).boxed()
     };
     relisting(begin, set_backs)
 }
@@ -94,7 +112,7 @@ fn whole<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K>
         Err(malformed) => {
             let (name, namespace) = (malformed.metadata.name, malformed.metadata.namespace);
             tracing::warn!(kind = %K::kind(&()), name, namespace, error = malformed.error,
-                "passed over an object that this version can not read: what was known of it goes on to hold");
+                "ignored an object that this version can not read: its last readable state stays in use");
             None
         }
     }
@@ -103,7 +121,7 @@ fn whole<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::KafkaTopic;
+    use ottla_crds::KafkaTopic;
     use serde_json::json;
 
     #[test]

@@ -164,7 +164,7 @@ fn only_the_holder_releases() {
 #[test]
 fn an_observer_believes_in_changes_and_in_its_own_clock_alone() {
     let start = Instant::now();
-    // When which renewal was seen, and what that tells at which millisecond.
+    // Which renewals were seen and when, a millisecond after that, and the judgement at that millisecond.
     for (story, seen, millis, expected) in [
         ("nothing was seen", vec![], 99_000, Sight::Unknown),
         ("the first sight proves nothing", vec![(0, 0)], 5_999, Sight::Unknown),
@@ -455,7 +455,7 @@ async fn a_renewal_wakes_no_user() {
         for ticks in 1.. {
             sleep(Pace::BROKER.renew).await;
             annotations.send_if_modified(|all| {
-                all.insert(crate::names::TICKS_ANNOTATION.to_owned(), format!("1/{ticks}"));
+                all.insert(names::TICKS_ANNOTATION.to_owned(), format!("1/{ticks}"));
                 false
             });
         }

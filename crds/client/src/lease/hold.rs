@@ -11,7 +11,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{Claim, DEADLINE, door, holder};
-use crate::{names, versions::version};
+use crate::versions::version;
+use ottla_crds::names;
 
 /// How soon a write that failed is tried again. Several tries fit into what is left of [`DEADLINE`].
 const RETRY: Duration = Duration::from_millis(500);
@@ -114,7 +115,7 @@ async fn renew(
         && claim.set_backs.compare(version(&lease.metadata), written)
     {
         is_set_back = true;
-        // Whoever held the lease then has lost it to this process since.
+        // The process that held the lease then has since lost it to this process.
         claim.predecessor = lease.spec.as_ref().and_then(holder).map(str::to_owned);
     }
     let record = read.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());

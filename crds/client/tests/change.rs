@@ -1,8 +1,10 @@
 //! Writers of assignments against an API server, in this process.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+use kube::core::Status;
 use kube::{Api, api::PostParams};
-use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec, change};
+use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec};
+use ottla_kube::change;
 use ottla_local_api::{Server, Store};
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 
@@ -77,7 +79,7 @@ async fn what_the_rules_refuse_is_an_error_and_not_a_stale_read() {
     let mut next = after_a_death(&read.spec.partitions[0]);
     next.leader_epoch = 0;
     let error = change::write(&api, &read, &[next]).await.unwrap_err();
-    assert!(error.to_string().contains("a leader can not change without its epoch"), "{error}");
+    assert!(error.to_string().contains("the leader can not change without a higher leader epoch"), "{error}");
 }
 
 #[tokio::test]
@@ -103,4 +105,13 @@ async fn an_outage_is_an_error_that_says_nothing_about_what_was_written() {
     let (server, api, read) = object(1).await;
     server.faults().set_outage(true);
     assert!(change::write(&api, &read, &[after_a_death(&read.spec.partitions[0])]).await.is_err());
+}
+
+#[tokio::test]
+async fn why_the_api_server_refused_is_one_sentence_and_no_whole_status() {
+    let (_server, api, _) = object(1).await;
+    let error = api.get("payments.0").await.unwrap_err();
+    assert_eq!(change::why(&error), "kafkaassignments.ottla.io \"payments.0\" not found");
+    let without_a_sentence = Status::failure("", "TooManyRequests").with_code(429).boxed();
+    assert_eq!(change::why(&kube::Error::Api(without_a_sentence)), "TooManyRequests (429)");
 }

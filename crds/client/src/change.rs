@@ -1,9 +1,10 @@
-//! The one way in which operator and brokers write a `KafkaAssignment`: a JSON patch that tests what it rests on.
+//! The only way in which operator and brokers write a `KafkaAssignment`: a JSON patch that tests the entries that it
+//! changes.
 //!
 //! Each entry is tested by partition number and partition epoch, so writers of different partitions of one object never
 //! disturb each other, and a writer that saw an older entry changes nothing.
 //!
-//! Always: what is written is what a transition of [`ottla_rules::assignment`] made of the very entry that was read;
+//! Always: a written entry is the result of a transition of [`ottla_rules::assignment`] on the entry that was read;
 //! fields that this version does not know stay as they are.
 
 use kube::{
@@ -14,14 +15,14 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::KafkaAssignment;
+use ottla_crds::KafkaAssignment;
 use ottla_rules::assignment::{Age, Assignment};
 
-/// Puts `next` in the place of the entries of the same partitions in `read`, and answers which partitions could not be
-/// written because their entry has changed since: read again and think again.
+/// Replaces the entries of `read` by the entries of the same partitions in `next`. Returns the partitions that could
+/// not be written because their entry has changed since: read them and decide again.
 ///
-/// All go in one write; when a test fails they are split until the ones that fail stand alone. An error says nothing
-/// about what was written.
+/// All entries go in one write; when a test fails, they are split until the failing ones are alone. After an error it
+/// is unknown what was written.
 pub async fn write(
     api: &Api<KafkaAssignment>,
     read: &KafkaAssignment,
@@ -43,7 +44,7 @@ pub async fn write(
     Ok(stale)
 }
 
-/// Adds entries behind those in `read`. False: the object has changed since.
+/// Appends entries to those in `read`. False: the object has changed since, and nothing was written.
 pub async fn append(
     api: &Api<KafkaAssignment>,
     read: &KafkaAssignment,
@@ -54,12 +55,12 @@ pub async fn append(
     apply(api, read, [version].into_iter().chain(entries).collect()).await
 }
 
-/// Marks the object of a deleted topic.
+/// Sets the tombstone on an object of a deleted topic.
 pub async fn bury(api: &Api<KafkaAssignment>, read: &KafkaAssignment) -> Result<(), kube::Error> {
     apply(api, read, vec![json!({ "op": "add", "path": "/spec/deleted", "value": true })]).await.map(drop)
 }
 
-/// Why the API server refused, in its own sentence where it gave one: the whole answer is for nobody's log.
+/// Why the API server refused: its own message if it gave one, because the whole answer is too long for a log line.
 pub fn why(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -68,9 +69,8 @@ pub fn why(error: &kube::Error) -> String {
     }
 }
 
-/// Puts what is `known` in the place of entries in `read` that are older, adds those that `read` lacks, and a tombstone
-/// that it lacks: an API server that was set back shows what was before. False: the object has changed since it was
-/// read.
+/// Restores the entries that are `known` after the API server was set back: replaces older entries of `read`, and adds
+/// the entries and the tombstone that `read` lacks. False: the object has changed since it was read.
 pub async fn put_back(
     api: &Api<KafkaAssignment>,
     read: &KafkaAssignment,
@@ -97,8 +97,8 @@ pub async fn put_back(
     apply(api, read, [version].into_iter().chain(operations).collect()).await
 }
 
-/// Makes `after` of the object that was read as `before`, by compare-and-swap, and touches nothing else: a field that
-/// this version does not know stays. Lists are replaced whole.
+/// Changes the object that was read as `before` to `after`, by compare-and-swap. Only changed fields are written, so a
+/// field that this version does not know stays. Lists are replaced whole.
 pub async fn swap<K>(api: &Api<K>, before: &K, after: &K) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
@@ -106,7 +106,7 @@ where
     api.patch(&before.name_any(), &PatchParams::default(), &swapping(before, after)).await
 }
 
-/// The same of the object's status.
+/// As [`swap`], for the object's status.
 pub async fn swap_status<K>(api: &Api<K>, before: &K, after: &K) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
@@ -122,7 +122,7 @@ fn swapping<K: Resource<DynamicType = ()> + Serialize>(before: &K, after: &K) ->
     Patch::Merge(patch)
 }
 
-/// The merge patch (RFC 7386) that makes `after` of `before`.
+/// The merge patch (RFC 7386) that changes `before` to `after`.
 fn difference(before: &Value, after: &Value) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
     let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
@@ -149,7 +149,7 @@ async fn apply(
     }
 }
 
-/// A failed test reads like any other invalid object, except that no field is named.
+/// Whether a test failed: the status is that of any invalid object, except that it names no field.
 fn is_stale(status: &Status) -> bool {
     let causes = status.details.as_ref().map_or(0, |details| details.causes.len());
     status.is_conflict() || (status.is_invalid() && causes == 0)
@@ -170,7 +170,7 @@ fn replace(read: &KafkaAssignment, next: &[Assignment]) -> Vec<Value> {
     operations
 }
 
-/// Makes `after` of the entry at `index` if it is the one that was read as `before`, field by field: others stay.
+/// The operations that change the entry at `index` from `before` to `after`, field by field, if it is still `before`.
 fn in_place_of(index: usize, before: &Assignment, after: &Assignment) -> Vec<Value> {
     let path = |field: &str| format!("/spec/partitions/{index}/{field}");
     let mut operations = vec![

@@ -1,4 +1,4 @@
-//! Observing brokers' leases: a watch, a clock, and a second look before anybody is given up.
+//! Observing brokers' leases: a watch, a clock, and a second look before a lease counts as expired.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,10 +6,7 @@ use futures::StreamExt;
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::{
     sync::watch::Sender,
@@ -19,10 +16,10 @@ use tracing::warn;
 
 use super::{EXPIRE, Knowledge, Observed, Pace, Sight, holder};
 use crate::{
-    names,
     versions::{SetBacks, version},
     watch,
 };
+use ottla_crds::names;
 
 /// Whose leases are observed.
 const PACE: Pace = Pace::BROKER;
@@ -36,7 +33,7 @@ const REREAD: Duration = Duration::from_secs(1);
 /// A lease as it is seen now. It says nothing of times, so that a renewal changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
-    /// What its record tells.
+    /// How the observer judges its record.
     pub sight: Sight,
     /// Who holds it.
     pub holder: Option<String>,
@@ -60,13 +57,13 @@ impl Sighting {
 /// death.
 pub type Sightings = BTreeMap<String, Sighting>;
 
-/// Watches the leases of `selector` (labels) and says in `seen` what they tell, for ever.
+/// Watches the leases that match the label `selector`, and keeps their sightings in `seen` up to date, for ever.
 ///
-/// A lease that is older than it was before shows that the API server was set back: `set_backs` is told, and nobody
-/// counts as heard until their leases have changed since.
+/// A lease that is older than it was before shows that the API server was set back. This function then notifies
+/// `set_backs`, and no holder counts as alive until its lease has changed since.
 pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, set_backs: &SetBacks) {
     let (of, config) = (api.clone(), watch::config().labels(selector));
-    let begin = move || watcher::watcher(of.clone(), config.clone()).backoff(watch::backoff()).boxed();
+    let begin = move || watch::events(of.clone(), config.clone()).boxed();
     let mut events = watch::relisting(begin, set_backs);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -80,7 +77,7 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, s
             _ = tick.tick() => {
                 let now = Instant::now();
                 if now.duration_since(last_tick) > STALL {
-                    warn!("did not run for {:?}: leases are watched anew", now.duration_since(last_tick));
+                    warn!("did not run for {:?}: every lease gets its whole time again", now.duration_since(last_tick));
                     leases.start_anew(now);
                 }
                 leases.look_again(&api).await;
@@ -156,9 +153,9 @@ impl Leases {
         }
     }
 
-    /// A watch failed, other than by the API server's own word. Whoever renews may have met the same; but a watch that
-    /// fails again and again, where a second look does not, is an observer's own trouble, and must not keep the dead
-    /// alive.
+    /// A watch failed; an error that the API server itself sent does not count. The holders that renew may have met the
+    /// same failure. But if a watch fails again and again while second looks succeed, the fault is this observer's own,
+    /// and must not make dead holders count as alive.
     fn miss(&mut self, error: &watcher::Error, now: Instant) {
         let lately = self.anew.is_some_and(|anew| now.duration_since(anew) < 2 * EXPIRE);
         self.deaf |= !lately && !matches!(error, watcher::Error::WatchError(_));
@@ -195,7 +192,7 @@ impl Leases {
         self.see(lease, now)
     }
 
-    /// The API server was set back, whoever found out: nobody counts as heard.
+    /// The API server was set back, as this observer or another part of the process found: no holder counts as alive.
     fn forget_all(&mut self, now: Instant) {
         self.set_backs.forget_shown();
         self.anew = Some(now);
@@ -221,7 +218,7 @@ impl Leases {
         }
     }
 
-    /// Reads the leases that just expired once more: a watch that lags or is lost tells of no renewals.
+    /// Reads the leases that just expired once more: a watch that lags or is lost shows no renewals.
     async fn look_again(&mut self, api: &Api<Lease>) {
         let now = Instant::now();
         let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(PACE, now) == Sight::Expired;
@@ -231,7 +228,7 @@ impl Leases {
             let asked = Instant::now();
             match timeout(REREAD, api.get_opt(&name)).await {
                 Ok(Ok(_)) if asked.elapsed() > STALL => {
-                    warn!("did not run for {:?}: leases are watched anew", asked.elapsed());
+                    warn!("did not run for {:?}: every lease gets its whole time again", asked.elapsed());
                     self.start_anew(Instant::now());
                     return;
                 }
@@ -249,7 +246,7 @@ impl Leases {
                     }
                 }
                 Ok(Err(_)) | Err(_) => {
-                    warn!(lease = name, "failed to look again at a lease that seems expired: all are watched anew");
+                    warn!(lease = name, "failed to reread a lease that seems expired: all get their whole time again");
                     self.start_anew(Instant::now());
                     self.deaf = true;
                     return;

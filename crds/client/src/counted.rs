@@ -1,5 +1,5 @@
-//! A client that counts its writes: the write budget of DESIGN §5 is published and watched. And one that does not wait
-//! for ever: the connection may lead to an API server that is gone, while others would answer.
+//! A client that counts its writes, for the published write budget (DESIGN §5), and that limits how long it waits: a
+//! connection may lead to an API server that is unreachable, while other API servers would answer.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use kube::Client;
 use kube::client::Body;
 use tokio::time::timeout;
 
-/// How long an answer may take to begin. An API server gives up its own work on most requests after a minute; elections
+/// How long the API server may take to begin an answer. An API server ends most requests after a minute, but elections
 /// can't wait so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `client`, of whose writes `count` is told the kind and the verb, as Kubernetes calls them. A request that is not
-/// answered is an error after [`PATIENCE`].
+/// Returns `client` with `count` called at each write, with the kind and the verb in Kubernetes' words. A request
+/// without an answer fails after [`PATIENCE`].
 pub fn counted<F>(client: Client, namespace: &str, count: F) -> Client
 where
     F: Fn(&str, &'static str) + Send + 'static,
@@ -25,7 +25,7 @@ where
         let client = client.clone();
         async move {
             let answer = timeout(PATIENCE, client.send(request)).await;
-            answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+            answer.unwrap_or_else(|_| Err(kube::Error::Service("the API server did not answer in time".into())))
         }
     });
     Client::new(service, namespace)
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_stands_after_the_namespace() {
+    fn the_kind_comes_after_the_namespace() {
         assert_eq!(plural("/apis/ottla.io/v1alpha1/namespaces/default/kafkatopics/a/status"), "kafkatopics");
         assert_eq!(plural("/apis/coordination.k8s.io/v1/namespaces/x/leases"), "leases");
         assert_eq!(plural("/version"), "other");

@@ -5,9 +5,9 @@
 //!
 //! Always: a lease is written only over the version that was read; it expires by the observer's own monotonic clock
 //! since its record last *changed*, never by the times in it; the first sight of a record proves nothing; a holder
-//! stops acting when its renewal is overdue, counted from before it asked for the last one that succeeded. Whoever
-//! waits for the lease of a holder that says where it answers needs not wait for the whole time: one that is late and
-//! does not answer is gone.
+//! stops acting when its renewal is overdue, counted from before it asked for the last one that succeeded. If the
+//! holder says where it answers, a process that waits for its lease need not wait for the whole time: a holder that is
+//! late and does not answer is gone.
 
 mod door;
 mod hold;
@@ -26,7 +26,8 @@ pub use door::at as answers_at;
 pub use hold::hold;
 pub use observe::{Sighting, Sightings, observe};
 
-use crate::{names, versions::SetBacks};
+use crate::versions::SetBacks;
+use ottla_crds::names;
 use ottla_rules::assignment::Incarnation;
 
 /// How long a holder acts on a renewal. Less than [`EXPIRE`], so that it stops before time alone makes anybody take
@@ -42,7 +43,7 @@ pub struct Pace {
     pub renew: Duration,
     /// How long a record may stay the same until its holder is late.
     pub overdue: Duration,
-    /// The time from one look of whoever waits for it to the next.
+    /// How often a process that waits for the lease looks at it.
     pub look: Duration,
 }
 
@@ -56,7 +57,7 @@ impl Pace {
         Pace { renew: Duration::from_secs(1), overdue: Duration::from_millis(1250), look: Duration::from_millis(250) };
 }
 
-/// What a record tells one observer.
+/// How one observer judges a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// Too little has been seen: the record has not changed yet, nor had the time to.
@@ -89,7 +90,7 @@ impl Observed {
         }
     }
 
-    /// What it tells.
+    /// Judges the record at this time.
     pub fn judge(&self, pace: Pace, now: Instant) -> Sight {
         let Some((record, since)) = &self.record else { return Sight::Unknown };
         let unchanged = now.saturating_duration_since(*since);
@@ -133,11 +134,11 @@ pub struct Claim {
     /// A holder that is known to be gone, because this process has what only one can have: the lock of its data
     /// directory.
     pub predecessor: Option<String>,
-    /// How often it renews, as does whoever holds the lease now.
+    /// How often it renews; the present holder renews as often.
     pub pace: Pace,
     /// The lease as this process saw it.
     pub observed: Observed,
-    /// Told when a renewal shows that the API server was set back.
+    /// Is notified when a renewal shows that the API server was set back.
     pub set_backs: SetBacks,
 }
 
@@ -216,7 +217,7 @@ pub struct BrokerSession {
 pub enum Knowledge {
     /// Nothing newer. Of one that says nothing of it the same is believed: its version does not compare.
     AsShown,
-    /// It has not compared yet: it was started while the API server was away, or lists everything anew.
+    /// It has not compared yet: it was started while the API server was away, or is listing everything again.
     NotCompared,
     /// Newer entries; or it wrote its Lease after the API server was set back, and has yet to find out.
     Newer,

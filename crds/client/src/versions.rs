@@ -1,9 +1,9 @@
-//! How a process learns that its API server was set back, and tells whoever watches there.
+//! How a process detects that its API server was set back, and informs its watches.
 //!
 //! A resource version only rises, unless the API server is restored from a backup. So a Lease that is read or written
-//! in a lower version than before shows a restore. Watches that go on from a version of the future may be silent for
-//! long then: whoever watches must list again. Only versions of Leases are compared, with each other: a server may keep
-//! other kinds elsewhere, and count them on their own.
+//! in a lower version than before shows a restore. A watch that continues from a version of the future may then be
+//! silent for long, so it must list again. Only versions of Leases are compared with each other: a server may store
+//! other kinds elsewhere and count them separately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kube::api::ObjectMeta;
 use tokio::sync::watch;
 
-/// How often one process has found its API server set back; its clones are the same.
+/// Counts how often this process has found its API server set back. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct SetBacks {
     times: Arc<watch::Sender<u64>>,
@@ -22,17 +22,17 @@ pub struct SetBacks {
 }
 
 impl SetBacks {
-    /// Tells of the next ones.
+    /// A receiver that is notified each time.
     pub fn told(&self) -> watch::Receiver<u64> {
         self.times.subscribe()
     }
 
-    /// How many there were.
+    /// How often the API server was set back.
     pub fn times(&self) -> u64 {
         *self.times.borrow()
     }
 
-    /// The version in which this process wrote its own Lease last, if it has: whatever is read later is no older.
+    /// The version of this process's last write of its own Lease; `None` before the first. Later reads are no older.
     pub fn written(&self) -> Option<u64> {
         Some(self.written.load(Ordering::Relaxed)).filter(|written| *written > 0)
     }
@@ -42,8 +42,8 @@ impl SetBacks {
         self.written.store(version.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// This process's own Lease came in this version, asked for when it had been `written`. Whether the API server was
-    /// set back since.
+    /// This process read its own Lease in this version; its last write before the request was `written`. Returns
+    /// whether the API server was set back since.
     pub fn compare(&self, version: Option<u64>, written: Option<u64>) -> bool {
         let is_set_back = version < written;
         if is_set_back {
@@ -53,23 +53,23 @@ impl SetBacks {
         is_set_back
     }
 
-    /// A Lease was shown in this version.
+    /// A watch has shown a Lease in this version.
     pub fn was_shown(&self, version: Option<u64>) {
         self.shown.fetch_max(version.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// What was shown was shown before the API server was set back.
+    /// Forgets the versions shown: they are from before the API server was set back.
     pub fn forget_shown(&self) {
         self.shown.store(0, Ordering::Relaxed);
     }
 
-    /// The highest version in which any Lease was shown, if one was: a list that is read later is no older.
+    /// The highest version in which a watch has shown any Lease; `None` before the first. A later list is no older.
     pub fn shown(&self) -> Option<u64> {
         Some(self.shown.load(Ordering::Relaxed)).filter(|shown| *shown > 0)
     }
 
-    /// A list of Leases came in this version, asked for when what was `shown` had that one. Whether the API server was
-    /// set back since.
+    /// A list of Leases came in this version; the highest version before the request was `shown`. Returns whether the
+    /// API server was set back since.
     pub fn compare_list(&self, version: Option<u64>, shown: Option<u64>) -> bool {
         let is_set_back = version.is_some() && version < shown;
         if is_set_back {
@@ -78,18 +78,18 @@ impl SetBacks {
         is_set_back
     }
 
-    /// An object came in a lower version than one that was seen before it was asked for.
+    /// Notes that an object came in a lower version than one that was seen before the request.
     pub fn note(&self, version: Option<u64>, seen: Option<u64>) {
         tracing::error!(
             ?version,
             ?seen,
-            "the API server was set back, probably restored from a backup: everything is listed anew"
+            "the API server was set back, probably restored from a backup: listing all objects again"
         );
         self.times.send_modify(|times| *times += 1);
     }
 }
 
-/// An object's resource version; none of a server that does not count.
+/// An object's resource version; `None` if the server's versions are not numbers.
 pub fn version(object: &ObjectMeta) -> Option<u64> {
     object.resource_version.as_ref()?.parse().ok()
 }
