@@ -1,33 +1,33 @@
-//! Whether this process may write: whether it is known to hold the operator's Lease, or needs none.
+//! Whether this process may write: it holds the operator's Lease, or it is the only operator and needs none.
 //!
-//! Always: whoever asks compares the time, so that a process that stood still does not act on a Lease that was good
-//! before. A process that acts a moment too long does no harm: every write is a compare-and-swap or says what the other
-//! would say.
+//! Always: every caller compares the time, so that a process that was frozen does not act on a Lease that has expired
+//! meanwhile. A process that acts a moment too long does no harm: every write is a compare-and-swap, or what the other
+//! operator would write too.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Until when the Lease is known to be held; none by a process that acts alone.
+/// Until when this process is known to hold the Lease; `None` in a process that needs no Lease.
 #[derive(Clone, Debug)]
 pub struct Acting(Option<watch::Receiver<Option<Instant>>>);
 
 impl Acting {
-    /// While `held` says so.
+    /// May write until the time in `held`.
     pub fn while_held(held: watch::Receiver<Option<Instant>>) -> Acting {
         Acting(Some(held))
     }
 
-    /// For ever: there is no other.
+    /// May always write: there is no other operator.
     pub fn alone() -> Acting {
         Acting(None)
     }
 
-    /// Whether it may write now.
+    /// Whether this process may write now.
     pub fn may_write(&self) -> bool {
         self.0.as_ref().is_none_or(|held| holds(&held.borrow()))
     }
 
-    /// Waits until it may. For ever once nobody tries to hold the Lease any more.
+    /// Waits until this process may write; for ever once it no longer tries to hold the Lease.
     pub async fn begins(&mut self) {
         let Some(held) = &mut self.0 else { return };
         if held.wait_for(holds).await.is_err() {
@@ -35,7 +35,7 @@ impl Acting {
         }
     }
 
-    /// Waits until it may not.
+    /// Waits until this process may no longer write.
     pub async fn ends(&mut self) {
         let Some(held) = &mut self.0 else { return std::future::pending().await };
         loop {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_is_alone_always_acts() {
+    async fn the_only_operator_always_acts() {
         let mut acting = Acting::alone();
         assert!(acting.may_write());
         acting.begins().await;

@@ -1,4 +1,4 @@
-//! What time it is, for people: when a condition of a status changed. Nothing is decided by it.
+//! The wall clock, for the transition times of conditions. No decision depends on it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -23,7 +23,7 @@ pub mod simulated {
         static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
     }
 
-    /// What time it is in this thread from now on.
+    /// Sets the time of this thread.
     pub fn set(now: Timestamp) {
         NOW.set(Some(now));
     }

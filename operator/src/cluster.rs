@@ -1,29 +1,29 @@
-//! One cluster on Kubernetes: its spec becomes objects, its pods and nodes become places where clients reach brokers.
+//! One cluster on Kubernetes: its spec becomes objects, and its pods and nodes give the brokers' addresses.
 //!
 //! - [`watches`]: what the API server shows
 //! - [`nodes`]: the nodes, for all clusters
-//! - [`read`]: everything that a reconcile rests on
-//! - [`validate`]: a spec that can be built, or what its user has to change
+//! - [`read`]: everything that a reconcile depends on
+//! - [`validate`]: a spec that can be built, or what its user must change
 //! - [`build`]: the objects
-//! - [`apply`]: what differs is written, what is no longer built is removed
+//! - [`apply`]: writes what differs, removes what is no longer built
 //! - [`claims`]: volumes that grow
-//! - [`leaving`]: brokers that are not asked for any more
+//! - [`leaving`]: brokers that the spec no longer asks for
 //! - [`replace`]: pods of an earlier spec in which nothing runs
-//! - [`end`]: the cluster's end
-//! - [`places`], [`waiting`]: what is to be said of the brokers
+//! - [`end`]: the cluster's deletion
+//! - [`places`], [`waiting`]: the brokers' addresses, and why their pods are not ready
 //!
-//! The status is coordination's to write: it gets what it needs on a channel, as a [`Platform`].
+//! `coordination` writes the status: it gets what it needs on a channel, as a [`Platform`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Api, Client, ResourceExt};
+use ottla_client::Backoff;
 use ottla_crds::KafkaCluster;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::acting::Acting;
-use crate::backoff::Backoff;
 use crate::events::Recorder;
 use crate::metrics::{Metrics, Outcome};
 use crate::owner::Installation;
@@ -50,26 +50,31 @@ use watches::{ClusterKey, Shown};
 /// Changes often come together: a pod that starts shows itself a dozen times.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// After a first failure.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// After many.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
 /// What all clusters share.
 pub struct Shared {
     /// The API server.
     pub client: Client,
-    /// Whose clusters these are.
+    /// The installation that operates the clusters.
     pub installation: Installation,
-    /// What the brokers of a new cluster run where its spec does not say.
+    /// The image of the brokers of a new cluster whose spec names none.
     pub broker_image: String,
-    /// The user, and group, that brokers run as; none: the platform chooses.
+    /// The user id and group id of the brokers' processes; `None`: the platform chooses.
     pub broker_user: Option<i64>,
-    /// How many clusters are reconciled at once.
+    /// One permit for each cluster that may be reconciled at once.
     pub turns: Semaphore,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Who tells people.
+    /// Publishes Events.
     pub recorder: Recorder,
 }
 
-/// Keeps a cluster as its spec says, and tells what Kubernetes shows of it. `changed` says that something was shown.
-/// Whoever may not write only tells.
+/// Keeps a cluster as its spec says, and reports what Kubernetes shows of it. `changed` is notified when a watch shows
+/// something. An operator that may not write only reports.
 pub async fn run(
     shared: Arc<Shared>,
     shown: Shown,
@@ -79,7 +84,7 @@ pub async fn run(
     mut acting: Acting,
 ) {
     let mut memory = Memory::default();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut acts = false;
     loop {
         changed.mark_unchanged();
@@ -107,9 +112,9 @@ pub async fn run(
                 backoff.succeeded();
                 memory.again_after.take().map(|after| Instant::now() + after)
             }
-            Outcome::Failed => Some(Instant::now() + backoff.failed(jitter())),
+            Outcome::Failed => Some(Instant::now() + jittered(backoff.failed())),
         };
-        // A failed cluster waits its time, whatever its pods do, unless its spec changes.
+        // A failed cluster waits for its back-off, even if its pods change, unless its spec changes.
         loop {
             tokio::select! {
                 () = until(again_at) => break,
@@ -128,9 +133,10 @@ pub async fn run(
     }
 }
 
-/// From 0 to 1: enough for clusters not to try again at the same moment.
-fn jitter() -> f64 {
-    f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+/// Less up to a half by chance: clusters are not to try again at the same moment.
+fn jittered(wait: Duration) -> Duration {
+    let chance = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
+    wait.mul_f64(1.0 - chance / 2.0)
 }
 
 async fn until(when: Option<Instant>) {
@@ -159,8 +165,7 @@ fn generation(shown: &Shown, key: &ClusterKey) -> Option<i64> {
     read::cluster(shown, key)?.metadata.generation
 }
 
-/// One reconcile: read → validate → build → apply → remove orphans → tell. Whoever does not act reads, validates and
-/// tells.
+/// One reconcile: read → validate → build → apply → remove orphans → report. A standby reads, validates and reports.
 async fn reconcile(
     shared: &Shared,
     key: &ClusterKey,
@@ -182,7 +187,8 @@ async fn reconcile(
             }
             Err(error) => {
                 shared.metrics.failed(key, error.kind());
-                tracing::warn!(cluster = object.name_any(), %error, "failed to end a cluster");
+                tracing::warn!(cluster = object.name_any(), %error, "failed to delete what belongs to a deleted \
+                cluster");
                 Outcome::Failed
             }
         };
@@ -207,7 +213,7 @@ async fn reconcile(
                 Ok(made) => (Outcome::Succeeded, made.told(object, &shared.broker_image, seen)),
                 Err(error) => {
                     shared.metrics.failed(key, error.kind());
-                    tracing::warn!(cluster = object.name_any(), %error, "failed to make a cluster what its spec says");
+                    tracing::warn!(cluster = object.name_any(), %error, "failed to apply the spec of a cluster");
                     let obstacle = Some(Obstacle::new(error.reason(), error.to_string()));
                     (Outcome::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
                 }
@@ -218,7 +224,7 @@ async fn reconcile(
     outcome
 }
 
-/// What is shown of the cluster; the rest is what was known of it.
+/// The platform by what is shown of the cluster; the rest is as known before.
 fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
     let of = read.cluster.as_ref().and_then(|object| object.uid());
     let known = if known.of == of { known } else { Platform::default() };
@@ -243,7 +249,7 @@ fn tell(platform: &watch::Sender<Option<Arc<Platform>>>, told: Platform) {
     });
 }
 
-/// What was told last: brokers of a cluster whose spec can't be read any more are where they were.
+/// The last report: the brokers of a cluster whose spec can't be read any more keep their addresses.
 fn known(platform: &watch::Sender<Option<Arc<Platform>>>) -> Platform {
     platform.borrow().as_deref().cloned().unwrap_or_default()
 }
@@ -253,24 +259,24 @@ fn known(platform: &watch::Sender<Option<Arc<Platform>>>) -> Platform {
 struct Memory {
     applied: Applied,
     refused: claims::Refused,
-    /// When to look again although nothing is shown; none: not before.
+    /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
 
-/// What became of a spec.
+/// The outcome of applying a spec.
 struct Made {
-    /// The image of the brokers' pods, if they were made.
+    /// The image of the brokers' pods, if these were built.
     image: Option<String>,
-    /// Whether Kubernetes shows every object as it is to be, and the StatefulSet's controller has taken note.
+    /// Whether Kubernetes shows every object as it should be, and the StatefulSet's controller has observed it.
     is_shown: bool,
-    /// What could not be done and keeps nothing else from being done.
+    /// A problem that does not prevent the other steps.
     obstacle: Option<Obstacle>,
-    /// What brokers that leave wait for.
+    /// What leaving brokers wait for.
     leaving: Option<Obstacle>,
 }
 
 impl Made {
-    /// What to tell of it.
+    /// What to report about it.
     fn told(self, object: &KafkaCluster, own_image: &str, seen: Platform) -> Platform {
         let Made { image, is_shown, obstacle, leaving } = self;
         let examined = is_shown || obstacle.is_some();
@@ -287,7 +293,7 @@ impl Made {
     }
 }
 
-/// Makes the cluster what its spec says, if this process acts and the cluster is not paused; else sees whether it is.
+/// Makes the cluster what its spec says, if this process acts and the cluster is not paused; else only compares.
 async fn make(
     shared: &Shared,
     mut cluster: ValidatedCluster,

@@ -1,16 +1,15 @@
-//! The shell around the plan: read everything, plan, apply; again when something was shown.
+//! The shell around the plan: read everything, plan, apply, and again when a watch shows something.
 //!
 //! - [`watches`]: what the API server shows
-//! - [`brokers`]: who is there
+//! - [`brokers`]: the brokers, as the plan needs them
 //! - [`liveness`]: who is alive: the evidence and the judgement
-//! - [`tenure`]: since when they are there
-//! - [`arrivals`]: who is not there and may come
+//! - [`tenure`]: since when brokers are live
+//! - [`arrivals`]: brokers that may still start or return
 //! - [`pace`]: which planned steps to take now
 //! - [`apply`]: the writes
 //!
-//! It does not ask why it woke, and may be dropped at any await: what is missing is planned again by whoever comes
-//! next. Where nothing is to change nothing is written and nothing is polled. Whoever may not write sees the same, and
-//! writes nothing.
+//! It does not ask why it woke, and may be dropped at any await: the next reconcile plans again what is missing.
+//! Without a change to make, nothing is written and nothing is polled. A standby sees the same, and writes nothing.
 
 use std::sync::Arc;
 
@@ -19,10 +18,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
-use ottla_crds::change::why;
-use ottla_crds::lease::{self, Knowledge, Sightings};
-use ottla_crds::versions::SetBacks;
 use ottla_crds::{KafkaCluster, names};
+use ottla_kube::change::why;
+use ottla_kube::lease::{self, Knowledge, Sightings};
+use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::{BrokerId, Live};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -50,21 +49,21 @@ use liveness::pings::Pings;
 use liveness::pods::Pods;
 use pace::Pace;
 use tenure::Tenure;
-use watches::{Shown, Watches};
+use watches::Shown;
 
-/// Writes in flight at once: enough to hide a round trip, few enough to be kind to the API server.
+/// How many writes are in flight at once: enough to hide a round trip, few enough not to overload the API server.
 const WRITES_AT_ONCE: usize = 16;
-/// Steps between two looks at the world: however much there is to do, an election waits for a few round trips at most.
+/// How many steps are taken before the next plan, so that an election waits for a few round trips at most.
 const STEPS_PER_PLAN: usize = 128;
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Coordinates one cluster until `shutdown`. Its brokers say on their Leases where they are.
+/// Coordinates one cluster until `shutdown`. Its brokers write their addresses on their Leases.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
     coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
 }
 
-/// The same on Kubernetes, which shows where brokers are. Begins with the first that is shown. Whoever may not write
-/// watches all the same, and asks brokers whether they are there: it can elect as soon as it may.
+/// As [`run`], on Kubernetes, which shows the brokers' addresses. Begins when the first platform is shown. A standby
+/// watches and pings brokers, too: it can elect as soon as it may.
 pub async fn run_on_platform(
     client: Client,
     namespace: &str,
@@ -87,7 +86,7 @@ async fn coordinate_until(
     let selector = format!("{}={cluster}", names::CLUSTER_LABEL);
     let (seen, sightings) = watch::channel(Sightings::new());
     let set_backs = SetBacks::default();
-    let (watches, shown) = Watches::start(&client, namespace, cluster, &set_backs);
+    let (following, shown) = watches::start(&client, namespace, cluster, &set_backs);
     let coordination = Coordination {
         client,
         namespace,
@@ -101,7 +100,7 @@ async fn coordinate_until(
     tokio::select! {
         biased; // all of them each time, and in the same order each time
         () = lease::observe(leases, &selector, seen, &set_backs) => {}
-        () = watches.follow() => {}
+        () = following => {}
         () = coordination.run(shown, sightings) => {}
         () = shutdown => {}
     }
@@ -114,7 +113,7 @@ struct Coordination<'a> {
     leases: Api<Lease>,
     selector: &'a str,
     set_backs: SetBacks,
-    /// What Kubernetes shows of the brokers; none on a laptop.
+    /// What Kubernetes shows of the brokers; `None` on a laptop.
     platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
     acting: Acting,
 }
@@ -206,7 +205,7 @@ impl Coordination<'_> {
     }
 }
 
-/// Whoever plans for the same objects plans the same, in the same order.
+/// Two plans for the same objects are the same, in the same order.
 fn by_name<K: ResourceExt>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
     objects.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
     objects
@@ -218,17 +217,17 @@ async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>
         None => false,
     };
     if !shown {
-        // On a laptop nothing will be; else who tells ends together with who listens.
+        // On a laptop nothing will be; else the sender ends together with the receiver.
         std::future::pending().await
     }
 }
 
-/// How long a broker must have been there until leaders return to it.
+/// How long a broker must have been live before leaders return to it; `None`: they do not return.
 fn return_after(cluster: &KafkaCluster) -> Option<Duration> {
     BrokerSettings::resolve(&cluster.spec.broker_config()).leader_return_after
 }
 
-/// A way to see the Leases as they are now.
+/// A consistent read of the Leases.
 struct Look<'a> {
     leases: &'a Api<Lease>,
     selector: &'a str,
@@ -236,14 +235,18 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Whether the API server is as new as what it has shown, and nobody who is there knows newer entries. What rests
-    /// on entries that were listed a moment ago can't tell: the watch of the Leases may show a restore only later.
+    /// Whether the API server is as new as what it has shown, and no live broker knows newer entries. Entries that were
+    /// listed a moment ago can't show it: the watch of the Leases may show a restore only later.
     async fn is_current(&self, cluster: &str, live: &Live) -> bool {
         let shown = self.set_backs.shown();
         let leases = match self.leases.list(&ListParams::default().labels(self.selector)).await {
             Ok(leases) => leases,
             Err(error) => {
-                tracing::warn!(error = why(&error), "failed to list the brokers' leases: no entry is written before");
+                tracing::warn!(
+                    error = why(&error),
+                    "failed to list the brokers' leases: no assignment is written \
+                until this succeeds"
+                );
                 return false;
             }
         };
@@ -292,7 +295,7 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
             Err(kube::Error::Api(status))
                 if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
             {
-                tracing::debug!(%status.message, "another writer was faster");
+                tracing::debug!(%status.message, "another writer has changed the object");
             }
             Err(error) => tracing::warn!(error = why(error), step = step.name(), "failed to write an object"),
         }
@@ -310,7 +313,7 @@ async fn until(when: Option<Instant>) {
     }
 }
 
-/// Waits until every Lease that exists has been sighted: a broker that was not looked for is not dead.
+/// Waits until every existing Lease has been observed, so that a broker that was not observed yet is not judged dead.
 async fn see_every_lease(leases: &Api<Lease>, selector: &str, sightings: &mut watch::Receiver<Sightings>) {
     let existing = loop {
         match leases.list(&ListParams::default().labels(selector)).await {
@@ -330,7 +333,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use kube::api::{ObjectMeta, PostParams};
-    use ottla_crds::versions::version;
+    use ottla_kube::versions::version;
     use ottla_local_api::{Server, Store};
     use ottla_rules::assignment::{Incarnation, LiveBroker};
 
@@ -365,7 +368,7 @@ mod tests {
         assert!(look.is_current("prod", &live).await);
         let before = set_backs.times();
         server.faults().set_back(&backup, true);
-        assert!(!look.is_current("prod", &Live::new()).await, "whoever is there");
-        assert_eq!(set_backs.times(), before + 1, "everything is listed anew");
+        assert!(!look.is_current("prod", &Live::new()).await, "the live brokers");
+        assert_eq!(set_backs.times(), before + 1, "everything is listed again");
     }
 }

@@ -1,7 +1,7 @@
-//! Events: what a person would want to know about an object.
+//! Kubernetes Events about objects.
 //!
-//! kube's own recorder takes two Events of one object for the same if their reasons are the same, and counts them with
-//! the sentence of the first. Here another sentence is another Event.
+//! kube's own recorder counts two Events of one object as the same if they have the same reason, and shows the message
+//! of the first. Here an Event with another message is another Event.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use kube::Client;
 use kube::runtime::events::{self, Event, Reporter};
 use parking_lot::Mutex;
 
-/// Series that are remembered: more than there are objects that something happens to within minutes.
+/// How many series are remembered: more than the objects that have Events within minutes.
 const MOST_SERIES: usize = 1024;
 
 /// Publishes Events. Clones share what was published.
@@ -24,7 +24,7 @@ pub struct Recorder {
 /// An object and a reason.
 type Series = (Option<String>, Option<String>, String);
 
-/// The newest sentence, and who counts how often it was said.
+/// The newest message of a series, and the Event that counts it.
 struct Latest {
     note: Option<String>,
     recorder: events::Recorder,
@@ -36,7 +36,7 @@ impl Recorder {
         Recorder { client, reporter, series: std::sync::Arc::default() }
     }
 
-    /// Publishes an Event about an object, or counts it if the last one of its reason said the same.
+    /// Publishes an Event about an object, or counts it if the last one of its reason had the same message.
     ///
     /// # Errors
     /// When the API server refuses or can't be reached.

@@ -1,5 +1,5 @@
-//! Every cluster of one namespace, or of all namespaces: a pair of tasks each, one for its objects and one for its
-//! coordination, as long as it exists or a topic refers to it. They run in the replica that waits, too, and write
+//! Every cluster of one namespace, or of all namespaces. Each has two tasks, one for its Kubernetes objects and one for
+//! its coordination, as long as the cluster exists or a topic refers to it. They run in the standby too, and write
 //! nothing there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +8,13 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use ottla_crds::names;
+use ottla_kube::watches::Told;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::acting::Acting;
 use crate::cluster::nodes::Nodes;
-use crate::cluster::watches::{About, ClusterKey, Shown, Watches};
+use crate::cluster::watches::{self, About, ClusterKey, Shown};
 use crate::cluster::{self, Shared, read};
 use crate::coordination;
 use crate::metrics::Metrics;
@@ -26,16 +27,19 @@ pub async fn run(
     acting: Acting,
     complete: watch::Sender<usize>,
 ) {
-    let (mut watches, shown) = Watches::start(&shared.client, namespace.as_deref(), &nodes);
+    let (mut watches, shown) = watches::start(&shared.client, namespace.as_deref(), &nodes);
     let mut counted = false;
     let mut fleet = Fleet { shared, shown, acting, running: BTreeMap::new(), tasks: JoinSet::new() };
     loop {
-        let about = tokio::select! {
-            about = watches.next() => about,
-            // One that was told to end.
+        let changes = tokio::select! {
+            told = watches.next() => match told {
+                Some(Told::Events(changes)) => changes,
+                Some(Told::SetBack) => continue,
+                None => return,
+            },
+            // One that is ending.
             Some(_) = fleet.tasks.join_next() => continue,
         };
-        let Some(about) = about else { return };
         if !watches.are_complete() {
             continue;
         }
@@ -43,7 +47,7 @@ pub async fn run(
             complete.send_modify(|fleets| *fleets += 1);
             counted = true;
         }
-        fleet.attend(&about);
+        changes.iter().for_each(|about| fleet.attend(about));
     }
 }
 
@@ -75,7 +79,7 @@ impl Fleet {
     fn attend(&mut self, about: &About) {
         match about {
             About::Nobody => {}
-            About::Node(name) => self.with_a_pod_on(name).iter().for_each(|key| self.wake(key)),
+            About::Node(name) => with_a_pod_on(name, &self.shown.pods.state()).iter().for_each(|key| self.wake(key)),
             About::Cluster(key) if self.running.contains_key(key) && read::cluster(&self.shown, key).is_some() => {
                 self.wake(key);
             }
@@ -89,21 +93,13 @@ impl Fleet {
         }
     }
 
-    /// The clusters that exist, and those that topics refer to: a topic that is deleted waits for somebody to let it
-    /// go.
+    /// The clusters that exist, and those that topics refer to: a deleted topic waits until its finalizer is removed.
     fn wanted(&self) -> BTreeSet<ClusterKey> {
         let clusters = self.shown.clusters.state();
         let clusters = clusters.iter().map(|object| key(object.namespace(), object.name_any()));
         let topics = self.shown.topics.state();
         let of_topics = topics.iter().map(|topic| key(topic.namespace(), topic.spec.cluster_ref.name.clone()));
         clusters.chain(of_topics).collect()
-    }
-
-    /// The clusters that have a broker on this node.
-    fn with_a_pod_on(&self, node: &str) -> BTreeSet<ClusterKey> {
-        let is_there = |pod: &Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(node));
-        let pods = self.shown.pods.state().into_iter().filter(is_there);
-        pods.filter_map(|pod| Some(key(pod.namespace(), pod.labels().get(names::CLUSTER_LABEL)?.clone()))).collect()
     }
 
     fn wake(&self, key: &ClusterKey) {
@@ -132,7 +128,7 @@ async fn operate(
 ) {
     loop {
         let claimed = shared.installation.claim(&key, &mut acting).await;
-        tracing::info!(cluster = %key, acts = acting.may_write(), "operates a cluster, or watches it");
+        tracing::info!(cluster = %key, acts = acting.may_write(), "operating a cluster, or watching it on standby");
         let (told, platform) = watch::channel(None);
         let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told, acting.clone());
         let coordination =
@@ -148,11 +144,49 @@ async fn operate(
         tokio::select! {
             () = objects => {}
             () = coordination => {}
-            () = lost => tracing::info!(cluster = %key, "another cluster, or another operator's: claims it anew"),
+            () = lost => tracing::info!(cluster = %key, "the cluster is a new one, or had another operator: claiming \
+            it"),
         }
     }
 }
 
+/// The clusters that have a broker on this node.
+fn with_a_pod_on(node: &str, pods: &[Arc<Pod>]) -> BTreeSet<ClusterKey> {
+    let is_there = |pod: &&Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(node));
+    let cluster = |pod: &Arc<Pod>| Some(key(pod.namespace(), pod.labels().get(names::CLUSTER_LABEL)?.clone()));
+    pods.iter().filter(is_there).filter_map(cluster).collect()
+}
+
 fn key(namespace: Option<String>, name: String) -> ClusterKey {
     ClusterKey { namespace: namespace.unwrap_or_default(), name }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_concerns_the_clusters_with_a_pod_on_it_and_no_others() {
+        let pod = |namespace: &str, cluster: &str, id: i32, node: Option<&str>| -> Arc<Pod> {
+            let labels = json!({ names::CLUSTER_LABEL: cluster });
+            let name = format!("{cluster}-broker-{id}");
+            let metadata = json!({ "namespace": namespace, "name": name, "labels": labels });
+            let spec = json!({ "containers": [], "nodeName": node });
+            Arc::new(serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap())
+        };
+        let pods = [
+            pod("shop", "prod", 0, Some("one")),
+            pod("shop", "prod", 1, Some("two")),
+            pod("shop", "prod", 2, Some("one")),
+            pod("shop", "test", 0, Some("two")),
+            pod("bank", "prod", 0, Some("one")),
+            pod("bank", "test", 0, None),
+        ];
+        let on = |node: &str| with_a_pod_on(node, &pods).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(on("one"), ["bank/prod", "shop/prod"]);
+        assert_eq!(on("two"), ["shop/prod", "shop/test"]);
+        assert!(on("three").is_empty());
+    }
 }

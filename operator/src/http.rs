@@ -13,8 +13,8 @@ use crate::metrics::Metrics;
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when each of its `fleets` has seen
-/// what there is (`complete` of them), whether it acts or not.
+/// Serves `/metrics`, `/livez` and `/readyz` until it is dropped. A replica is ready when each of its `fleets` has read
+/// all objects once (`complete` of them), also on standby.
 ///
 /// # Errors
 /// When the socket fails.
@@ -27,7 +27,11 @@ pub async fn serve(
     let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.scrape()) };
     let ready = move || async move {
         if *complete.borrow() < fleets {
-            (StatusCode::SERVICE_UNAVAILABLE, "not everything has been read yet\n")
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the operator has not read all objects yet
+",
+            )
         } else {
             (StatusCode::OK, "ok\n")
         }

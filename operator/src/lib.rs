@@ -6,22 +6,19 @@
 //! - [`fleet`]: every cluster
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
-//! - [`events`]: what people are told
-//! - [`guard`], [`backoff`], [`metrics`], [`http`], [`network`], [`clock`]: what they use
+//! - [`events`]: Kubernetes Events
+//! - [`metrics`], [`http`], [`clock`]: what they use
 //!
 //! A laptop runs [`coordination`] alone.
 
 pub mod acting;
-pub mod backoff;
 pub mod clock;
 pub mod cluster;
 pub mod coordination;
 pub mod events;
 pub mod fleet;
-pub mod guard;
 pub mod http;
 pub mod metrics;
-pub mod network;
 pub mod operator;
 pub mod owner;
 pub mod plan;

@@ -1,4 +1,4 @@
-//! What the operator counts, for Prometheus.
+//! The operator's metrics for Prometheus.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ pub struct Metrics {
     duration: Histogram,
     last_success: GaugeVec,
     conditions: IntGaugeVec,
-    /// The conditions that clusters' statuses show: read whenever somebody scrapes.
+    /// The conditions in the clusters' statuses, read at each scrape.
     shown: Mutex<BTreeMap<ClusterKey, Vec<Condition>>>,
     writes: IntCounterVec,
     leader: IntGauge,
@@ -33,11 +33,11 @@ pub struct Metrics {
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The objects are as they are to be.
+    /// The objects are as they should be.
     Succeeded,
     /// The spec can't be built.
     Invalid,
-    /// The API server refused or was away.
+    /// The API server refused or did not answer.
     Failed,
 }
 
@@ -59,12 +59,16 @@ impl Metrics {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), &labels))
         };
         let buckets = vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
-        let duration = HistogramOpts::new("ottla_operator_reconcile_duration_seconds", "How long reconciles took.");
+        let duration = HistogramOpts::new(
+            "ottla_operator_reconcile_duration_seconds",
+            "Duration of reconciles in \
+        seconds.",
+        );
         Metrics {
             reconciles: counters("ottla_operator_reconciles_total", "Reconciles of clusters, by outcome.", "outcome"),
             failures: counters(
                 "ottla_operator_failures_total",
-                "Reconciles that failed, by the kind at which they did.",
+                "Failed reconciles, by the kind of the object at which they failed.",
                 "kind",
             ),
             duration: registered(&registry, Histogram::with_opts(duration.buckets(buckets))),
@@ -98,13 +102,17 @@ impl Metrics {
             ),
             leader: registered(
                 &registry,
-                IntGauge::new("ottla_operator_leader", "1 while this replica holds the Lease and acts, else 0."),
+                IntGauge::new(
+                    "ottla_operator_leader",
+                    "1 while this replica holds the Lease and so operates the \
+                clusters, else 0.",
+                ),
             ),
             clusters: registered(
                 &registry,
                 IntGauge::new(
                     "ottla_operator_clusters",
-                    "Clusters that it operates, or would in the other replica's place.",
+                    "Clusters that this replica operates, or would operate if it held the Lease.",
                 ),
             ),
             registry,
@@ -151,7 +159,7 @@ impl Metrics {
         self.clusters.inc();
     }
 
-    /// Notes that it is no longer: of a cluster that is gone nothing is told.
+    /// Notes that a cluster is no longer operated: a cluster that does not exist has no metrics.
     pub fn cluster_ends(&self, cluster: &ClusterKey) {
         self.clusters.dec();
         self.shown.lock().remove(cluster);
@@ -177,7 +185,7 @@ impl Metrics {
     }
 }
 
-/// Takes a cluster's series out.
+/// Removes a cluster's series.
 fn forget<T: MetricVecBuilder>(series: &MetricVec<T>, cluster: &ClusterKey)
 where
     MetricVec<T>: Collector,
@@ -188,7 +196,7 @@ where
             let value = |name: &str| labels.iter().find(|label| label.name() == name).map_or("", |label| label.value());
             if (value(CLUSTER[0]), value(CLUSTER[1])) == (&cluster.namespace, &cluster.name) {
                 let labels: HashMap<&str, &str> = labels.iter().map(|label| (label.name(), label.value())).collect();
-                // Gone already where two end the same cluster.
+                // Removed already if two tasks end the same cluster.
                 let _ = series.remove(&labels);
             }
         }

@@ -1,8 +1,8 @@
-//! The operator as a process on Kubernetes: of two replicas the one that holds the Lease acts. The other watches all
-//! that there is and asks brokers whether they are there, so that it can elect in the moment in which it takes over.
+//! The operator as a process on Kubernetes. Of two replicas, the one that holds the Lease acts. The other is the
+//! standby: it watches all objects and pings brokers, so that it can elect as soon as it takes over.
 //!
-//! Always: what writes is dropped as soon as the Lease is not known to be held, also with the API server away; it stops
-//! before the Lease is released.
+//! Always: the tasks that write are dropped as soon as the process does not hold the Lease for certain, also while the
+//! API server is away, and before the Lease is released.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +12,8 @@ use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::Reporter;
 use kube::{Api, Client};
-use ottla_crds::counted;
-use ottla_crds::lease::{self, Claim, Observed, Pace};
+use ottla_kube::counted;
+use ottla_kube::lease::{self, Claim, Observed, Pace};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
@@ -27,33 +27,34 @@ use crate::metrics::Metrics;
 use crate::owner::{Installation, LEASE};
 use crate::{fleet, http};
 
-/// Clusters that are reconciled at once: a restart with many of them must not look like an attack on the API server.
+/// How many clusters are reconciled at once, so that a restart with many clusters does not overload the API server.
 const CLUSTERS_AT_ONCE: usize = 8;
 
-/// What the process is told.
+/// The options of the process.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where metrics and probes are served.
+    /// The address of the HTTP port: metrics and probes.
     pub http: SocketAddr,
-    /// The pod's address, where the other replica asks whether this one is there when its Lease is late.
+    /// The pod's address, where the standby asks whether this replica is alive when its Lease is overdue; `None`:
+    /// unknown.
     pub pod_ip: Option<IpAddr>,
     /// The namespace of the operator's own Lease.
     pub namespace: String,
-    /// The namespaces whose clusters it operates; none: all.
+    /// The namespaces whose clusters are operated; empty: all.
     pub watch_namespaces: Vec<String>,
-    /// The image of the brokers' pods, in clusters that are new and name none.
+    /// The image of the brokers of new clusters that name none.
     pub broker_image: String,
-    /// The user, and group, that brokers run as; none: the platform chooses, as OpenShift does.
+    /// The user id and group id of the brokers' processes; `None`: the platform chooses, as OpenShift does.
     pub broker_user: Option<i64>,
 }
 
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The HTTP port can't be had.
+    /// The HTTP port can't be bound.
     #[error("failed to listen on {0} (--http): {1}")]
     Http(SocketAddr, std::io::Error),
-    /// Nobody renews the Lease any more: another process has to begin anew.
+    /// The task that renews the Lease has ended: the process must restart.
     #[error("the task that holds the Lease has ended")]
     Holder,
 }
@@ -80,7 +81,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         predecessor: None,
         pace: Pace::OPERATOR,
         observed: Observed::default(),
-        set_backs: ottla_crds::versions::SetBacks::default(),
+        set_backs: ottla_kube::versions::SetBacks::default(),
     };
     let leases: Api<Lease> = Api::namespaced(client.clone(), &options.namespace);
     let answers_at = options.pod_ip.map(|ip| lease::answers_at(SocketAddr::new(ip, options.http.port())));
@@ -117,7 +118,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     ended
 }
 
-/// The pod, and this life of it.
+/// The holder's name: the pod, and a random id of this process.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "operator".to_owned());
     format!("{host}_{}", Uuid::new_v4())
@@ -139,14 +140,14 @@ async fn operate(shared: &Arc<Shared>, namespaces: &[String], acting: &Acting, c
     }
 }
 
-/// Says who acts, for ever.
+/// Keeps the metric that says whether this replica acts, for ever.
 async fn tell_of_acting(metrics: &Metrics, mut acting: Acting) {
     loop {
         acting.begins().await;
-        tracing::info!("holds the lease and acts");
+        tracing::info!("took the lease: operating the clusters");
         metrics.set_leader(true);
         acting.ends().await;
-        tracing::warn!("does not hold the lease any more and acts no longer");
+        tracing::warn!("lost the lease: operating no cluster");
         metrics.set_leader(false);
     }
 }

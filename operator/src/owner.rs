@@ -1,8 +1,9 @@
-//! Who operates a cluster, where two installations of the operator see the same: the one whose namespace the cluster's
-//! status names, while somebody there holds the operator's Lease. The other leaves the cluster alone, says so, and
-//! waits.
+//! Which installation operates a cluster that two installations of the operator see: the one whose namespace is in the
+//! cluster's status, while an operator there holds the Lease. The other installation does not change the cluster,
+//! publishes an Event, and waits.
 //!
-//! Within one installation the Lease alone decides. A cluster that changes hands by mistake costs writes, never data.
+//! Within one installation only the Lease decides. If a cluster changes its operator by mistake, that costs writes,
+//! never data.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource};
 use ottla_crds::KafkaCluster;
-use ottla_crds::lease::{Observed, Pace, Sight};
+use ottla_kube::lease::{Observed, Pace, Sight};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -19,24 +20,24 @@ use crate::acting::Acting;
 use crate::cluster::watches::ClusterKey;
 use crate::events::Recorder;
 
-/// The Lease of whoever acts for an installation, in its namespace.
+/// The Lease of the operator that acts for an installation, in its namespace.
 pub const LEASE: &str = "ottla-operator";
-/// How often the other installation is looked at.
+/// The time between two checks of the other installation.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// An installation of the operator.
 pub struct Installation {
     /// The way to the API server.
     pub client: Client,
-    /// Its namespace.
+    /// The namespace of this installation.
     pub namespace: String,
-    /// Who tells people.
+    /// Publishes Events.
     pub recorder: Recorder,
 }
 
 impl Installation {
-    /// Waits until the cluster is this installation's to operate, which it is by a write of the replica that acts. Its
-    /// uid; none if only topics refer to it.
+    /// Waits until this installation operates the cluster, which the acting replica claims by a write. Returns the
+    /// cluster's uid; `None` if only topics refer to it.
     pub async fn claim(&self, key: &ClusterKey, acting: &mut Acting) -> Option<String> {
         let clusters: Api<KafkaCluster> = Api::namespaced(self.client.clone(), &key.namespace);
         let mut other = Other::default();
@@ -83,7 +84,7 @@ impl Installation {
         }
     }
 
-    /// Whether somebody acts for the installation in this namespace, as far as can be seen.
+    /// Whether an operator acts for the installation in this namespace, as far as its Lease shows.
     async fn is_there(&self, namespace: &str, other: &mut Other) -> Result<bool, kube::Error> {
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
         let Some(lease) = leases.get_opt(LEASE).await? else { return Ok(false) };
@@ -114,7 +115,7 @@ impl Installation {
         }
     }
 
-    /// Whether what is shown is not the cluster that was claimed any more.
+    /// Whether the cluster that is shown is not the claimed one any more.
     pub fn has_lost(&self, claimed: Option<&str>, shown: Option<&KafkaCluster>) -> bool {
         shown.is_some_and(|shown| {
             shown.metadata.uid.as_deref() != claimed || operator(shown).is_some_and(|named| named != self.namespace)
@@ -128,9 +129,9 @@ fn operator(object: &KafkaCluster) -> Option<&str> {
 
 enum Claimed {
     Yes(Option<String>),
-    /// By somebody else, or in some other way: look again.
+    /// Another writer has changed it: read it again.
     Changed,
-    /// It is another's, or this replica only watches.
+    /// Another installation operates it, or this replica is the standby.
     NotYet,
 }
 
@@ -148,7 +149,7 @@ mod tests {
     use k8s_openapi::api::core::v1::Namespace;
     use kube::api::{ObjectMeta, PostParams};
     use kube::runtime::events::Reporter;
-    use ottla_crds::lease::{self, Claim};
+    use ottla_kube::lease::{self, Claim};
     use ottla_local_api::{Server, Store};
     use tokio::sync::{oneshot, watch};
     use tokio::time::timeout;
@@ -162,7 +163,7 @@ mod tests {
         Installation { client, namespace: namespace.to_owned(), recorder }
     }
 
-    /// Holds the installation's Lease until it is told to let go.
+    /// Holds the installation's Lease until it should release it.
     async fn acts(installation: &Installation) -> oneshot::Sender<()> {
         let (let_go, told) = oneshot::channel::<()>();
         let claim = Claim {
@@ -172,7 +173,7 @@ mod tests {
             predecessor: None,
             pace: Pace::OPERATOR,
             observed: Observed::default(),
-            set_backs: ottla_crds::versions::SetBacks::default(),
+            set_backs: ottla_kube::versions::SetBacks::default(),
         };
         let leases = Api::namespaced(installation.client.clone(), &installation.namespace);
         let (held, mut holding) = watch::channel(None);

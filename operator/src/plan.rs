@@ -1,19 +1,19 @@
-//! What to write next, given everything that is known. Values in, values out: no client, clock or randomness.
+//! The writes to make next, from everything that is known. Values in, values out: no client, clock or randomness.
 //!
-//! A plan holds only steps that are safe now; what rests on their outcome is planned when the objects show it. So a
-//! plan may be applied twice, late, in part, or by two operators at once.
+//! A plan has only steps that are safe now; steps that depend on their outcome are planned when the objects show it. So
+//! a plan may be applied twice, late, in part, or by two operators at once.
 //!
-//! - [`assignments`]: elections and graves
-//! - [`moves`]: where replicas are wanted, and who should lead
-//! - [`topic`]: from a KafkaTopic to its assignments, and what is said about it
-//! - [`replicas`]: whom its partitions wait for
-//! - [`cluster`]: what is said about the cluster
-//! - [`rules`]: what topics' settings come to
-//! - [`condition`]: conditions that keep their times
-//! - [`platform`]: what Kubernetes tells of brokers that run on it
+//! - [`assignments`]: elections, tombstones and removals
+//! - [`moves`]: which brokers should hold replicas, and which should lead
+//! - [`topic`]: from a KafkaTopic to its assignments and its status
+//! - [`replicas`]: the brokers that its partitions wait for
+//! - [`cluster`]: the cluster's status
+//! - [`rules`]: the settings of topics that the plan needs
+//! - [`condition`]: conditions that keep their transition times
+//! - [`platform`]: what Kubernetes shows of brokers that run on it
 //!
-//! Always: a topic bears our finalizer before its first assignment exists; a topic that was once assigned is never
-//! placed anew; files go only by a tombstone; where nothing is to change, nothing is planned.
+//! Always: a topic has our finalizer before its first assignment exists; a topic that was once assigned is never placed
+//! again; files are removed only on a tombstone; without a change to make, the plan is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,61 +36,60 @@ pub mod replicas;
 pub mod rules;
 pub mod topic;
 
-/// Everything that a plan rests on.
+/// Everything that a plan depends on.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The cluster, unless it is gone.
+    /// The cluster; `None` if it does not exist.
     pub cluster: Option<Arc<KafkaCluster>>,
     /// Its topics.
     pub topics: Vec<Arc<KafkaTopic>>,
     /// Its assignments.
     pub assignments: Vec<Arc<KafkaAssignment>>,
-    /// Topics that brokers hold while assignments of them are missing; an asterisk stands for all.
+    /// The missing topics: brokers hold them, and their assignments are missing. An asterisk: all topics.
     pub missing: BTreeSet<String>,
-    /// Why no entry may be written now, if so.
+    /// Why no assignment entry may be written now; `None`: entries may be written.
     pub held_back: Option<HeldBack>,
-    /// Partitions of which brokers act on another history than the API server shows; an asterisk where they are too
-    /// many to name.
-    pub forked: BTreeSet<String>,
-    /// Every broker that has a Lease, and on Kubernetes every one that is to be.
+    /// The partitions (`topic-0`) of which each broker acts on another history than the API server shows; an asterisk:
+    /// too many to name.
+    pub forked: BTreeMap<BrokerId, BTreeSet<String>>,
+    /// Every broker that has a Lease, and on Kubernetes every broker that the spec asks for.
     pub brokers: BTreeMap<BrokerId, Broker>,
-    /// What Kubernetes tells of them; none on a laptop.
+    /// What Kubernetes shows of the brokers; `None` on a laptop.
     pub platform: Option<Arc<Platform>>,
-    /// Those that have been alive for so long that leaders return to them.
+    /// The settled brokers: live for so long that leaders return to them.
     pub settled: BTreeSet<BrokerId>,
-    /// Those that have never been there and are waited for.
+    /// Brokers that have never been live and that the first topics wait for.
     pub awaited: BTreeSet<BrokerId>,
-    /// Members of partitions that nobody leads that have gone not long ago.
+    /// The returning brokers: members of partitions without a leader that died less than 30 s ago.
     pub returning: BTreeSet<BrokerId>,
-    /// The time that changed conditions bear.
+    /// The transition time of changed conditions.
     pub now: Time,
-    /// The cluster's id, if it has none yet.
+    /// The id that the cluster gets if it has none yet.
     pub fresh_cluster_id: Uuid,
 }
 
-/// Why no entry is written: it might begin another history than the one that brokers act on.
+/// Why no entry is written: a write might create a fork of what brokers act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldBack {
-    /// Some of the brokers that are there have not been heard since the watch of their Leases began.
+    /// A live broker has not renewed its Lease since the watch of the Leases began.
     Unheard,
-    /// Some of the brokers that are there have not compared yet what they know with what the API server shows: one that
-    /// was started while it was away, or that lists everything anew. That is no sign of a restore, and nothing is said
-    /// of it.
+    /// A live broker has not compared its entries with the API server yet: it was started while the API server was
+    /// away, or it lists everything again. This is not a sign of a restore, so no condition shows it.
     Comparing,
-    /// The API server was set back: these brokers know newer entries, or are about to find out.
+    /// The API server was set back: these brokers know newer entries, or have not noticed the restore yet.
     SetBack(Vec<BrokerId>),
 }
 
 /// A broker as its Lease shows it, or Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Broker {
-    /// What it is, while its Lease is renewed.
+    /// Its incarnation and whether it is draining; `None` if it is dead.
     pub live: Option<LiveBroker>,
-    /// Its rack.
+    /// Its rack; `None`: unknown.
     pub rack: Option<String>,
-    /// Its pod's address.
+    /// The address of its pod; `None`: unknown.
     pub address: Option<String>,
-    /// Where clients reach it.
+    /// The addresses that it advertises.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -126,54 +125,69 @@ pub enum Step {
     Remove(Arc<KafkaAssignment>),
     /// Put our finalizer on a topic.
     Own(Arc<KafkaTopic>),
-    /// Take it off again.
+    /// Remove our finalizer from a topic.
     Release {
         /// The topic.
         topic: Arc<KafkaTopic>,
-        /// Not if this assignment is there without a tombstone, written too late for this plan to know.
+        /// Do nothing if this assignment exists without a tombstone, written too late for this plan to know.
         unless: Option<String>,
-        /// What to tell.
+        /// The Event to publish.
         news: Option<News>,
     },
-    /// Replace a topic's status by the one in this object.
-    TopicStatus(Box<KafkaTopic>, Option<News>),
-    /// Replace the cluster's status by the one in this object.
-    ClusterStatus(Box<KafkaCluster>, Option<News>),
+    /// Write what has changed in a topic's status.
+    TopicStatus {
+        /// What was read.
+        read: Arc<KafkaTopic>,
+        /// The same with the new status.
+        next: Box<KafkaTopic>,
+        /// The Event to publish.
+        news: Option<News>,
+    },
+    /// Write what has changed in the cluster's status.
+    ClusterStatus {
+        /// What was read.
+        read: Arc<KafkaCluster>,
+        /// The same with the new status.
+        next: Box<KafkaCluster>,
+        /// The Event to publish.
+        news: Option<News>,
+    },
 }
 
-/// Partitions that go on without in-sync replicas, of which people are told once it is written.
+/// Partitions that get a leader without in-sync replicas, for an Event once that is written.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     /// Their topic.
     pub topic: Arc<KafkaTopic>,
-    /// Their numbers; maybe none.
+    /// Their numbers; may be empty.
     pub partitions: Vec<i32>,
     /// Whether an administrator ordered it.
     pub by_order: bool,
 }
 
-/// What a person would want to know: an Event on the object that a step is about.
+/// An Event on the object that a step is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// Whether something is wrong.
+    /// Whether the Event has the type Warning.
     pub warning: bool,
-    /// One word.
+    /// The Event's reason, in CamelCase.
     pub reason: String,
-    /// A sentence.
+    /// The Event's message.
     pub note: String,
 }
 
 impl Step {
-    /// Whether it is not to be taken now: it changes assignments, or lets a topic go whose assignments have been lost.
+    /// Whether the step must wait: it changes assignments, or removes the finalizer of a topic whose assignments may be
+    /// lost.
     pub fn waits_for(&self, held_back: &HeldBack) -> bool {
         match self {
             Step::Change { .. } | Step::Append { .. } | Step::Create(_) | Step::Bury { .. } | Step::Remove(_) => true,
             Step::Release { .. } => *held_back != HeldBack::Unheard,
-            Step::Own(_) | Step::TopicStatus(..) | Step::ClusterStatus(..) => false,
+            Step::Own(_) | Step::TopicStatus { .. } | Step::ClusterStatus { .. } => false,
         }
     }
 
-    /// What to call it in a log.
+    /// The step's name in log lines.
     pub fn name(&self) -> &'static str {
         match self {
             Step::Change { .. } => "change entries of an assignment",
@@ -183,8 +197,8 @@ impl Step {
             Step::Remove(_) => "remove an assignment",
             Step::Own(_) => "put the finalizer on a topic",
             Step::Release { .. } => "take the finalizer off a topic",
-            Step::TopicStatus(..) => "write a topic's status",
-            Step::ClusterStatus(..) => "write the cluster's status",
+            Step::TopicStatus { .. } => "write a topic's status",
+            Step::ClusterStatus { .. } => "write the cluster's status",
         }
     }
 }
@@ -198,8 +212,8 @@ pub fn plan(world: &World) -> Vec<Step> {
     steps.extend(cluster::status(world, cluster));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
-    steps.extend(moves::returns(world));
-    // Where there are no entries there is no history to fork: the first topic of a cluster waits for nobody.
+    steps.extend(moves::returns(world, &rules));
+    // Without entries there can be no fork: the first topic of a cluster does not wait.
     if let Some(held_back) = world.held_back.as_ref().filter(|_| !world.assignments.is_empty()) {
         steps.retain(|step| !step.waits_for(held_back));
     }
@@ -207,19 +221,37 @@ pub fn plan(world: &World) -> Vec<Step> {
 }
 
 impl World {
-    /// Who is there.
+    /// The live brokers.
     pub fn live(&self) -> Live {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
     }
 
-    /// Whether the spec does not ask for this broker any more. A laptop has the brokers that its program was told to
-    /// have.
+    /// Whether the spec no longer asks for this broker. A laptop has the brokers that its options say.
     pub fn leaves(&self, id: BrokerId) -> bool {
         let wanted = self.cluster.as_ref().map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas);
         self.platform.is_some() && id.0 >= wanted
     }
 
-    /// Whether brokers hold a topic of this name that no assignment tells of.
+    /// The partitions of an assignment that get no leader now. While a live broker reports a partition as forked, the
+    /// operator elects none if leaders of both histories could have enough in-sync replicas to acknowledge records: if
+    /// `min_in_sync`, the topic's `min.insync.replicas`, is at most half the number of replicas. Without a KafkaTopic
+    /// the operator does not know that setting, and takes it for 1.
+    pub fn undecided(&self, object: &KafkaAssignment, min_in_sync: Option<usize>) -> BTreeSet<i32> {
+        let is_live = |id: &BrokerId| self.brokers.get(id).is_some_and(|broker| broker.live.is_some());
+        let reported: Vec<&BTreeSet<String>> =
+            self.forked.iter().filter(|(id, _)| is_live(id)).map(|(_, forked)| forked).collect();
+        if reported.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_undecided = |entry: &&Assignment| {
+            let name = format!("{}-{}", object.spec.topic_name, entry.partition);
+            let is_forked = reported.iter().any(|forked| forked.contains("*") || forked.contains(&name));
+            is_forked && 2 * entry.floor(min_in_sync.unwrap_or(1)) <= entry.replicas.len()
+        };
+        object.spec.partitions.iter().filter(is_undecided).map(|entry| entry.partition).collect()
+    }
+
+    /// Whether brokers hold a topic of this name that no assignment names.
     pub fn misses(&self, topic_name: &str) -> bool {
         self.missing.contains(topic_name) || self.missing.contains("*")
     }

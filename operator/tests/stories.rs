@@ -1,4 +1,4 @@
-//! Topics' lives, told against the embedded API: the operator as it runs, brokers as their Leases show them.
+//! Topics' lives, against the embedded API: the operator as it runs, brokers as their Leases show them.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
@@ -7,8 +7,8 @@ mod world;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use ottla_crds::lease::EXPIRE;
 use ottla_crds::{BrokerState, DeletionPolicy, KafkaAssignment, KafkaTopic};
+use ottla_kube::lease::EXPIRE;
 use ottla_operator::acting::Acting;
 use ottla_rules::assignment::{BrokerId, Incarnation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,14 +152,14 @@ async fn of_two_objects_for_one_topic_the_older_has_it() {
     let second = world.topic("same", 5, |spec| spec.topic_name = Some("orders".to_owned()));
     world.apply(second).await;
     let conflict = |topic: Option<&KafkaTopic>| condition(topic, "Conflict") == Some(("True", "OtherObject"));
-    world.until("the younger is told", |seen| conflict(seen.topic("same"))).await;
+    world.until("the younger shows a conflict", |seen| conflict(seen.topic("same"))).await;
     world.settle().await;
     assert_eq!(world.seen().await.leaders("orders").len(), 1);
 
     world.delete_topic("orders").await;
     world.until("the younger takes its place", |seen| seen.leaders("orders").len() == 5).await;
     let free = |topic: Option<&KafkaTopic>| condition(topic, "Conflict") == Some(("False", "NoConflict"));
-    world.until("and is told so", |seen| free(seen.topic("same"))).await;
+    world.until("and shows so", |seen| free(seen.topic("same"))).await;
 }
 
 /// Nobody listens there: when half of all brokers look dead, the operator asks them before it believes their Leases.
@@ -220,7 +220,7 @@ fn told_patch(seen: &Seen) -> Option<serde_json::Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_condition_shows_and_only_once() {
+async fn the_order_in_the_condition_recovers_partitions_of_a_lost_broker_and_only_once() {
     let world = World::with_cluster(3).await;
     let _operator = world.operator();
     let zero = world.broker_at(0, 7, closed_port());
@@ -245,13 +245,13 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     world.report(BrokerId(0), 17, 100).await;
     world.settle().await;
     assert_eq!(told_patch(&world.seen().await), None, "the other may be on its way back");
-    world.until("a way out is told", |seen| told_patch(seen).is_some()).await;
+    world.until("a command is shown", |seen| told_patch(seen).is_some()).await;
     world.settle().await;
     assert!(world.seen().await.leaders("orders").is_empty(), "nobody has given anything up");
 
     let patch = told_patch(&world.seen().await).unwrap();
     world.patch_topic("orders", patch.clone()).await;
-    world.until("it goes on", |seen| seen.leaders("orders") == [(0, BrokerId(0))].into()).await;
+    world.until("it continues", |seen| seen.leaders("orders") == [(0, BrokerId(0))].into()).await;
     let entry = world.seen().await.assignments[0].spec.partitions[0].clone();
     assert_eq!((entry.leader_epoch, entry.isr.len(), entry.isr[0].incarnation), (2, 1, Incarnation(17)));
     world.settle().await;
@@ -271,7 +271,7 @@ async fn what_waits_for_a_broker_that_is_lost_goes_on_by_the_order_that_its_cond
     let seen = world.seen().await;
     assert!(seen.leaders("orders").is_empty(), "an order is obeyed once");
     let message = seen.message(seen.topic("orders"), "ReplicasHealthy");
-    assert!(message.contains("the order is about leader epoch 1, which is not the present one (3)"), "{message}");
+    assert!(message.contains("the order is for leader epoch 1, and the present one is 3"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,7 +304,7 @@ async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
     world.apply_cluster(2).await;
     let zero = world.broker_at(0, 17, closed_port());
     let one = world.broker_at(1, 18, closed_port());
-    world.until("the topic is placed anew", |seen| seen.leaders("orders").len() == 2).await;
+    world.until("the topic is placed again", |seen| seen.leaders("orders").len() == 2).await;
     world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
     let seen = world.seen().await;
     assert!(id(&seen).is_some() && id(&seen) != id(&first));
@@ -315,14 +315,14 @@ async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
     world.until("nobody leads", |seen| seen.leaders("orders").is_empty()).await;
     let _zero = world.broker_after(0, 27, zero);
     world.report(BrokerId(0), 27, 50).await;
-    world.until("a way out is told", |seen| told_patch(seen).is_some()).await;
+    world.until("a command is shown", |seen| told_patch(seen).is_some()).await;
     world.settle().await;
     let seen = world.seen().await;
     assert!(seen.leaders("orders").is_empty(), "the order was given in another cluster");
     order["spec"]["recovery"]["clusterId"] = id(&seen).into();
     assert_eq!(told_patch(&seen).as_ref(), Some(&order));
     world.patch_topic("orders", order).await;
-    world.until("it goes on", |seen| seen.leaders("orders").len() == 2).await;
+    world.until("it continues", |seen| seen.leaders("orders").len() == 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,7 +348,7 @@ async fn what_can_not_be_done_is_said_and_not_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn assignments_that_vanished_are_not_placed_anew() {
+async fn missing_assignments_are_not_placed_again() {
     let world = World::with_cluster(1).await;
     let _operator = world.operator();
     let _broker = world.broker(0, 7);
@@ -513,7 +513,7 @@ async fn a_broker_whose_connection_breaks_and_whose_port_is_closed_is_offline_at
         brokers.map_or(0, |brokers| brokers.iter().filter(|broker| broker.state == BrokerState::Online).count())
     };
     world.until("both are online", |seen| online(seen) == 2).await;
-    // As a broker does: every ping is answered. Then its sockets are gone, while its Lease goes on being renewed.
+    // As a broker does: every ping is answered. Then its sockets are gone, while its Lease is still renewed.
     let (mut connection, _) = one.accept().await.unwrap();
     answer_a_ping(&mut connection).await;
     answer_a_ping(&mut connection).await;
@@ -525,5 +525,7 @@ async fn answer_a_ping(connection: &mut tokio::net::TcpStream) {
     let length = connection.read_u32().await.unwrap();
     let mut request = vec![0; length as usize];
     connection.read_exact(&mut request).await.unwrap();
-    connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
+    // ApiVersions, version 0: the request's correlation id, no error, and no API.
+    let response = [&[0, 0, 0, 10], &request[4..8], &[0; 6]].concat();
+    connection.write_all(&response).await.unwrap();
 }

@@ -1,18 +1,17 @@
 //! Server-side apply, in order, of what differs; then the removal of what is no longer built.
 //!
-//! What was applied is remembered with the version that came of it: an object that is still that version is as we want
-//! it, however the API server writes its defaults. After a takeover everything is applied once, which changes nothing.
+//! The resulting version of each applied object is remembered: an object that still has this version is as it should
+//! be, whatever defaults the API server has added. After a takeover everything is applied once, which changes nothing.
 //!
-//! Always: an object that exists and is not the cluster's is never written. It may be anybody's, with the name by
-//! chance.
+//! Always: an object that exists and does not belong to the cluster is never written. It may have the name by chance.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
-use ottla_crds::change::why;
 use ottla_crds::names;
+use ottla_kube::change::why;
 use serde_json::{Value, json};
 
 use super::build::{Built, Kind, MANAGED_BY_LABEL, MANAGER};
@@ -21,25 +20,25 @@ use super::read::Live;
 /// Objects that exist, by kind and name.
 pub type LiveObjects = BTreeMap<(Kind, String), Live>;
 
-/// Why objects are not as they are to be.
+/// Why objects could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// A read or a write that failed.
     #[error("failed to {verb} the {kind} {name}: {}", why(source))]
     Request {
-        /// What was to be done.
+        /// The action that failed.
         verb: &'static str,
         /// The object's kind.
         kind: String,
         /// The object's name.
         name: String,
-        /// What the API server said, or the connection.
+        /// The error of the API server or of the connection.
         source: kube::Error,
     },
-    /// An object of somebody else has the name that the cluster needs.
+    /// An object that does not belong to the cluster has the name that the cluster needs.
     #[error(
-        "a {kind} called {name} exists and does not belong to this cluster, so nothing was changed: delete it, or give the \
-         KafkaCluster another name; if it is the cluster's, label it {MANAGED_BY_LABEL}={MANAGER} and {}={cluster}",
+        "the {kind} {name} exists and does not belong to this cluster, so nothing was changed: delete it, or create \
+        the KafkaCluster under another name; if it belongs to the cluster, add the label {MANAGED_BY_LABEL}={MANAGER} and {}={cluster}",
         names::CLUSTER_LABEL
     )]
     Foreign {
@@ -65,7 +64,7 @@ impl Failed {
         }
     }
 
-    /// One word for the condition.
+    /// The reason for the condition.
     pub fn reason(&self) -> &'static str {
         match self {
             Failed::Request { .. } => "ApplyFailed",
@@ -74,12 +73,12 @@ impl Failed {
     }
 }
 
-/// What was applied, and what came of it.
+/// The applied objects and their resulting versions.
 #[derive(Debug, Default)]
 pub struct Applied(BTreeMap<(Kind, String), (Value, Live)>);
 
 impl Applied {
-    /// The objects that are not known to be as they are to be.
+    /// The objects that may not be as they should be.
     pub fn differing<'a>(&self, built: &'a [Built], live: &LiveObjects) -> Vec<&'a Built> {
         let differs = |object: &&Built| {
             let key = (object.kind, object.name.clone());
@@ -91,8 +90,8 @@ impl Applied {
         built.iter().filter(differs).collect()
     }
 
-    /// Applies them. Nothing is written while one of the names is somebody else's; then it stops at the first that
-    /// fails: what comes later needs it.
+    /// Applies the objects in order. Nothing is written while one of the names is taken. It stops at the first failure,
+    /// because later objects need earlier ones.
     ///
     /// # Errors
     /// When a name is taken; when the API server refuses or can't be reached.
@@ -131,7 +130,7 @@ impl Applied {
         Ok(())
     }
 
-    /// Removes what is not built any more, such as the Services of a listener that went away.
+    /// Removes objects that are no longer built, such as the Services of a removed listener.
     ///
     /// # Errors
     /// When the API server refuses or can't be reached.
@@ -161,8 +160,8 @@ async fn owned(api: &Api<DynamicObject>, object: &Built, cluster: &str) -> Resul
     }
 }
 
-/// Whether an object is what we made for this cluster: by its labels, or, where somebody took them off, by who wrote
-/// it.
+/// Whether the operator built an object for this cluster: by its labels, or, if these were removed, by its field
+/// manager.
 fn is_ours(metadata: &ObjectMeta, cluster: &str) -> bool {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let written_by_us =
@@ -174,7 +173,7 @@ fn is_ours(metadata: &ObjectMeta, cluster: &str) -> bool {
     }
 }
 
-/// What exists and is not built.
+/// The objects that exist and are not built.
 pub fn orphans(built: &[Built], live: &LiveObjects) -> LiveObjects {
     let mut orphans = live.clone();
     for object in built {

@@ -1,8 +1,8 @@
 //! Every object of a cluster, from its spec: pure functions of values, one file per Kubernetes resource.
 //!
-//! Always: what is built bears the cluster's label and ours, so that an object which is no longer built is found and
-//! removed; nothing here owns, or is owned by, a volume or the KafkaCluster: definitions that are deleted by mistake
-//! must not take the brokers along.
+//! Always: what is built has the cluster's label and ours, so that an object which is no longer built is found and
+//! removed; no owner references to or from volumes and the KafkaCluster, so that a definition that is deleted by
+//! mistake does not delete the brokers.
 
 use std::collections::BTreeMap;
 
@@ -30,9 +30,9 @@ pub mod pod_disruption_budget;
 pub mod rights;
 pub mod stateful_set;
 
-/// Who manages what is built.
+/// The field manager of everything that is built.
 pub const MANAGER: &str = "ottla-operator";
-/// The label that says so.
+/// The label with the manager's name.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The port of metrics and probes.
 pub const HTTP_PORT: u16 = 9404;
@@ -40,21 +40,21 @@ pub const HTTP_PORT: u16 = 9404;
 /// The kinds that are built, in the order in which they are applied: what pods need comes before pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Who brokers are.
+    /// The identity of the brokers' pods.
     ServiceAccount,
-    /// What they may do.
+    /// The brokers' rights.
     Role,
-    /// That they may.
+    /// Gives the rights to the identity.
     RoleBinding,
-    /// What they are told.
+    /// Their configuration.
     ConfigMap,
-    /// How they are reached.
+    /// The addresses of brokers.
     Service,
-    /// By whom.
+    /// Who may connect to brokers.
     NetworkPolicy,
-    /// How many may be away.
+    /// How many brokers may be evicted at once.
     PodDisruptionBudget,
-    /// The brokers themselves.
+    /// The brokers' pods.
     StatefulSet,
 }
 
@@ -71,7 +71,7 @@ impl Kind {
         Kind::StatefulSet,
     ];
 
-    /// How the API server calls it.
+    /// The kind's API resource.
     pub fn resource(self) -> ApiResource {
         match self {
             Kind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
@@ -86,14 +86,14 @@ impl Kind {
     }
 }
 
-/// An object as it is to be.
+/// An object as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Built {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// All that we say about it.
+    /// All fields that the operator sets.
     pub value: Value,
 }
 
@@ -104,8 +104,8 @@ impl Built {
     }
 }
 
-/// Every object of the cluster, in the order in which they are applied. `claim_size`: how large the volumes are that
-/// the StatefulSet asks for, if it exists.
+/// Every object of the cluster, in the order in which they are applied. `claim_size`: the volume size in the template
+/// of the existing StatefulSet; `None`: it does not exist.
 pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built> {
     let rights_name = names::brokers(&cluster.name);
     let service = |service: Service| {
@@ -154,7 +154,7 @@ pub fn labels(cluster: &str) -> BTreeMap<String, String> {
     labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// What all of the cluster's pods have, for ever: selectors can't be changed.
+/// The labels that all pods of the cluster always have, because selectors can't be changed.
 fn pod_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
     let labels = [(names::CLUSTER_LABEL, cluster.name.as_str()), ("app.kubernetes.io/component", "broker")];
     labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

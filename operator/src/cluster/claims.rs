@@ -1,9 +1,10 @@
-//! Brokers' claims: made by the StatefulSet, made larger by us where the spec has grown, and marked with the cluster's
-//! id, so that a KafkaCluster which comes after this one and finds its volumes goes on as the same Kafka cluster. Never
-//! removed by us: with a cluster that takes them along they go with its StatefulSet.
+//! Brokers' claims: the StatefulSet creates them; the operator enlarges them when the spec grows, and annotates them
+//! with the cluster's id, so that a KafkaCluster which comes after this one and finds its volumes continues as the same
+//! Kafka cluster. The operator never deletes claims: with `deletionPolicy: Delete` they are deleted with the
+//! StatefulSet.
 //!
-//! Always: while the cluster lives no StatefulSet owns a claim: it would take the volume along when somebody deletes
-//! it. A volume that can't be made larger keeps nothing else from being done.
+//! Always: while the cluster exists, no StatefulSet owns a claim, because deleting the set would delete the volume. A
+//! volume that can't be enlarged does not prevent other changes.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +25,8 @@ use crate::plan::platform::Obstacle;
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
 
-/// The id of the Kafka cluster whose data is on the volumes, if they tell. Those that are being deleted are nobody's
-/// any more.
+/// The id of the Kafka cluster whose data is on the volumes; `None` if no claim has it. Claims that are being deleted
+/// do not count.
 pub fn cluster_id(read: &Read) -> Option<String> {
     let mut staying = read.claims.values().filter(|claim| claim.metadata.deletion_timestamp.is_none());
     staying.find_map(|claim| marked_with(claim)).map(str::to_owned)
@@ -35,14 +36,14 @@ fn marked_with(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.metadata.annotations.as_ref()?.get(CLUSTER_ID_ANNOTATION).map(String::as_str)
 }
 
-/// How long a size that was refused is not asked for again: the storage class may have been changed since.
+/// How long a refused size is not requested again; the StorageClass may have been changed since.
 pub const REFUSED_FOR: Duration = Duration::from_secs(300);
 
 /// The sizes that were refused, by the claim's name.
 #[derive(Debug, Default)]
 pub struct Refused(BTreeMap<String, (String, Instant, Obstacle)>);
 
-/// Makes claims what they are to be. Says which of them can not have the size that the spec says, if any.
+/// Changes claims to what they should be. Returns the problem if a claim can't have the size in the spec.
 ///
 /// # Errors
 /// When the API server refuses anything else, or can't be reached.
@@ -57,7 +58,7 @@ pub async fn apply(
     for (name, change) in marks(cluster, read) {
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
-            // Somebody has changed it, which is shown soon.
+            // Another writer has changed it, which a watch shows soon.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
             Err(source) => return Err(failed(&name, source)),
         }
@@ -84,13 +85,13 @@ pub async fn apply(
 
 fn impossible(claim: &str, wanted: &str, has: &str, why: &str) -> Obstacle {
     let message = format!(
-        "the claim {claim} asks for {has} and can not ask for {wanted}: {why}. Brokers keep the volumes that they \
-         have; set spec.brokers.storage.size back to {has}, or allowVolumeExpansion in the StorageClass to true"
+        "the claim {claim} requests {has} and can not request {wanted}: {why}. Brokers keep their present volumes; \
+        set spec.brokers.storage.size back to {has}, or allowVolumeExpansion in the StorageClass to true"
     );
     Obstacle::new("ResizeImpossible", message)
 }
 
-/// What is to be changed in claims' metadata, by name: all bear the cluster's id and belong to no StatefulSet.
+/// The changes of claims' metadata, by name: all have the cluster's id and belong to no StatefulSet.
 fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     let status = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
     let id = status.and_then(|status| status.cluster_id.as_deref());
@@ -104,8 +105,8 @@ fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     of_brokers(&cluster.name, read).filter_map(change).collect()
 }
 
-/// The claims that are to ask for another size: its name, that size, and what it asks for. More than before; or less,
-/// where it asked for more than its volume got and the spec has been corrected.
+/// The claims that should request another size: the name, the new size, and the present request. It is larger; or
+/// smaller, if the claim requested more than its volume got and the spec was corrected.
 fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String)> {
     let wanted = &cluster.storage.size;
     let change = |broker: BrokerId| {
@@ -120,16 +121,16 @@ fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String
     (0..cluster.replicas).map(BrokerId).filter_map(change).collect()
 }
 
-/// How large the smallest of the brokers' volumes is: less can not be asked for, and every broker has as much.
+/// The size of the smallest of the brokers' volumes: the spec can't ask for less.
 pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
     let claims = (0..cluster.replicas).filter_map(|id| read.claims.get(&names::claim(&cluster.name, BrokerId(id))));
     let sized = claims.filter_map(|claim| Some((bytes(capacity(claim)?)?, capacity(claim)?)));
     sized.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, size)| size.to_owned())
 }
 
-/// Takes claims that are to stay out of the StatefulSet's hands, or puts those into them that are to go with it. Its
-/// controller does so when it comes to it, and never for brokers that were scaled away before the policy changed; until
-/// then they would go, or stay, against the policy.
+/// Removes the StatefulSet as owner of claims that should stay, or adds it for claims that should be deleted with it.
+/// The set's controller does so later, and never for brokers that were removed by scaling before the policy changed;
+/// until then claims would be deleted, or stay, against the policy.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -158,7 +159,7 @@ pub fn of_brokers<'a>(cluster: &str, read: &'a Read) -> impl Iterator<Item = (&'
     claims.filter(move |(name, _)| is_brokers(name))
 }
 
-/// The change that leaves a claim with this StatefulSet as its owner, or without any; none if it is so.
+/// The change that makes this StatefulSet the claim's owner, or removes the owner; `None`: nothing to change.
 fn owned(claim: &PersistentVolumeClaim, owner: Option<&OwnerReference>) -> Option<Value> {
     let owners = claim.metadata.owner_references.as_deref().unwrap_or_default();
     let (sets, others): (Vec<_>, Vec<_>) = owners.iter().partition(|owner| owner.kind == "StatefulSet");
@@ -172,7 +173,7 @@ fn owned(claim: &PersistentVolumeClaim, owner: Option<&OwnerReference>) -> Optio
     (!is_so).then(|| json!({ "metadata": metadata }))
 }
 
-/// A Kubernetes quantity in bytes; none if it is not one.
+/// A Kubernetes quantity in bytes; `None` if it is malformed.
 fn bytes(quantity: &str) -> Option<f64> {
     let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match quantity.get(digits.len()..)? {
@@ -250,9 +251,9 @@ mod tests {
         assert_eq!(marks(&cluster, &read), expected);
     }
 
-    /// An API server for which no volume can grow, and pods that have to go on all the same.
+    /// An API server for which no volume can grow, while pods must keep running.
     #[tokio::test(start_paused = true)]
-    async fn a_size_that_is_refused_is_told_and_not_asked_for_all_the_time() {
+    async fn a_refused_size_is_reported_and_not_requested_all_the_time() {
         let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = asked.clone();
         let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {

@@ -1,10 +1,10 @@
-//! A cluster's end. Its objects are removed by us and not by owner references: definitions that are deleted by mistake
-//! take every KafkaCluster with them, and must not take the brokers.
+//! The deletion of a cluster. The operator removes its objects, not owner references: a definition that is deleted by
+//! mistake deletes every KafkaCluster, and must not delete the brokers.
 //!
-//! Volumes go or stay as `deletionPolicy` says. The StatefulSet is told so in the last step and not before: who deletes
-//! the set of a living cluster must not delete volumes. With them go or stay the assignments, which say what is on
-//! them, and the brokers' Leases. A cluster whose volumes go is there until they are gone: one of its name that came
-//! earlier would find them and take them for its own.
+//! `deletionPolicy` says whether volumes are deleted. The StatefulSet gets that policy in the last step and not before:
+//! a user who deletes the set of an existing cluster must not delete volumes. The assignments, which say what is on the
+//! volumes, and the brokers' Leases are deleted or stay with them. The KafkaCluster exists until its volumes are gone:
+//! a new one of the same name would otherwise use them.
 
 use std::fmt::Debug;
 
@@ -25,13 +25,13 @@ use super::claims;
 use super::read::Read;
 use crate::plan::platform::Obstacle;
 
-/// What keeps a KafkaCluster until its objects are removed.
+/// The finalizer that keeps a KafkaCluster until its objects are removed.
 pub const FINALIZER: &str = "ottla.io/cluster";
 
 /// How often one write is tried while another writer is faster.
 const TRIES: usize = 5;
 
-/// Makes sure that the cluster's end will be seen.
+/// Adds the finalizer, so that the operator sees the deletion.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -47,7 +47,7 @@ pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
     change_finalizers(shared, object, add).await
 }
 
-/// Removes what was built and lets the cluster go, or tells what it waits for until it is shown anew.
+/// Removes what was built and then the finalizer, or returns what it waits for until the cluster is shown again.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -65,8 +65,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         for (key, live) in read.live.iter().rev() {
             if key.0 == Kind::StatefulSet {
                 if !tell_policy(shared, object, &key.1).await? {
-                    let message =
-                        "the StatefulSet controller has not observed yet whether the volumes are deleted with the set";
+                    let message = "the StatefulSet controller has not observed the deletion policy of the volumes yet";
                     return Ok(Some(Obstacle::new("Ending", message)));
                 }
                 claims::follow(&shared.client, object, read).await?;
@@ -92,7 +91,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
     Ok(None)
 }
 
-/// A claim goes when its pod has stopped. One that stays needs a person: there is nobody else who may delete it.
+/// A claim is deleted when its pod has stopped. If it stays, a person must delete it.
 fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
     let message = format!(
         "the KafkaCluster is deleted after the claims of its volumes, which wait until their pods have stopped; if \
@@ -102,8 +101,8 @@ fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
     Obstacle::new("VolumesLeft", message)
 }
 
-/// Removes what says what was on a cluster's volumes, and who ran there: another cluster of its name has nothing of it.
-/// Its brokers have stopped by then.
+/// Removes the assignments and Leases of a cluster whose volumes are deleted, because they do not fit another cluster
+/// of the same name. Its brokers have stopped by then.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -131,8 +130,8 @@ where
     Ok(())
 }
 
-/// Tells the StatefulSet whether volumes go with it. Says whether its controller has taken note: one that still goes by
-/// what was said before would take back what [`claims::follow`] does.
+/// Sets the StatefulSet's policy for its volumes. Returns whether its controller has observed it: a controller that
+/// still uses the old policy would undo what [`claims::follow`] does.
 async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<bool, Failed> {
     let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> =
         Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
@@ -141,11 +140,11 @@ async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Resu
     match sets.patch(name, &PatchParams::default(), &patch).await {
         Ok(set) => Ok(set.status.and_then(|status| status.observed_generation) >= set.metadata.generation),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
-        Err(source) => Err(Failed::new("tell the deletion policy to", "StatefulSet", name, source)),
+        Err(source) => Err(Failed::new("set the deletion policy of", "StatefulSet", name, source)),
     }
 }
 
-/// Read when it matters: a watch could tell too late.
+/// Read when it matters: a watch could show it too late.
 async fn definition_is_ending(shared: &Shared, object: &KafkaCluster) -> Result<bool, Failed> {
     let definitions: Api<CustomResourceDefinition> = Api::all(shared.client.clone());
     let name = KafkaCluster::crd_name();
@@ -182,7 +181,7 @@ async fn change_finalizers(
     }
 }
 
-/// Events are a courtesy: one that can't be written is dropped.
+/// Publishes an Event. One that can't be written is dropped.
 async fn tell(shared: &Shared, object: &KafkaCluster, reason: &str, note: &str) {
     let event = Event {
         type_: EventType::Normal,

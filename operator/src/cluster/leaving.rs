@@ -1,7 +1,7 @@
-//! Brokers that the spec does not ask for any more: the highest ids leave, and no broker leaves that holds a replica.
+//! Brokers that the spec no longer asks for: the highest ids leave, and no broker leaves that holds a replica.
 //!
-//! Always: a pod goes only after a consistent list of assignments in which no partition names its broker or a higher
-//! one. Its claim stays: what was placed there meanwhile is not lost, and the broker comes back for it.
+//! Always: a pod is removed only after a consistent list of assignments in which no partition names its broker or a
+//! higher one. Its claim stays: if a replica was placed there meanwhile, the broker returns and nothing is lost.
 
 use kube::Client;
 use kube::api::{Api, ListParams};
@@ -15,11 +15,11 @@ use super::validate::ValidatedCluster;
 use crate::plan::condition::named;
 use crate::plan::platform::Obstacle;
 
-/// How often it is seen whether the brokers still hold something: nothing tells.
+/// The time between two checks whether leaving brokers still hold replicas: no watch shows it.
 pub const LOOK: Duration = Duration::from_secs(10);
 
-/// How many brokers there are: as many as the spec asks for, and those above that have a pod, or that hold something on
-/// a volume that is still there.
+/// The number of brokers: as many as the spec asks for, and higher ids that have a pod, or that hold replicas on an
+/// existing volume.
 pub fn present(cluster: &ValidatedCluster, read: &Read) -> i32 {
     let asked_for = read.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0);
     let told = read.cluster.iter().filter_map(|object| object.status.as_ref()).flat_map(|status| &status.brokers);
@@ -28,8 +28,8 @@ pub fn present(cluster: &ValidatedCluster, read: &Read) -> i32 {
     cluster.replicas.max(asked_for).max(highest)
 }
 
-/// Of `present` brokers those that stay: all up to the highest that holds a replica. And what the others wait for, if
-/// any does.
+/// How many of the `present` brokers stay: all up to the highest that holds a replica; and what leaving brokers wait
+/// for, if any does.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.

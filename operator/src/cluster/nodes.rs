@@ -1,7 +1,7 @@
-//! The nodes, watched once for all clusters and namespaces: of each its name, its labels and its addresses.
+//! The nodes, watched once for all clusters and namespaces: the name, labels and addresses of each.
 //!
-//! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: what says nothing
-//! new of what is kept is told to nobody, and the rest to those that have a pod there.
+//! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: a change of other
+//! fields is passed on to no cluster, and the rest to clusters that have a pod there.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,30 +15,30 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::watch;
+use ottla_kube::watch;
 use tokio::sync::broadcast;
 
 use super::watches::About;
 
-/// News that are kept for a reader that is slow: one that misses some looks at everything.
+/// How many changes are kept for a slow reader: a reader that misses some reads everything.
 const NEWS: usize = 1024;
 
-/// The nodes, for whoever reads them.
+/// The nodes, to be read.
 #[derive(Clone)]
 pub struct Nodes {
-    /// What is shown of them.
+    /// The nodes that the watch has shown.
     pub store: Store<Node>,
     news: broadcast::Sender<String>,
 }
 
-/// What keeps them up to date while it is polled, for ever.
+/// The task that follows the watch, for ever.
 pub type Following = futures::future::BoxFuture<'static, ()>;
 
 impl Nodes {
     /// Begins to watch them.
     pub fn start(client: &Client) -> (Nodes, Following) {
         let api: Api<Node> = Api::all(client.clone());
-        Nodes::following(watcher::watcher(api, watch::config()).backoff(watch::backoff()))
+        Nodes::following(watch::events(api, watch::config()))
     }
 
     /// Nodes by these events.
@@ -55,14 +55,14 @@ impl Nodes {
                     let _ = news.send(node.name_any());
                 }
                 Ok(Event::Init | Event::InitApply(_) | Event::InitDone) => {}
-                Err(error) => tracing::warn!(%error, resource = "nodes", "a watch broke: it begins anew"),
+                Err(error) => tracing::warn!(%error, resource = "nodes", "a watch failed: starting it again"),
             }
             ready(())
         });
         (nodes, Box::pin(following))
     }
 
-    /// First that all are known, then whom each change concerns.
+    /// First a change for all clusters once all nodes are known, then the clusters of each change.
     pub fn changes(&self) -> BoxStream<'static, About> {
         let (store, news) = (self.store.clone(), self.news.subscribe());
         let complete = stream::once(async move {
@@ -81,7 +81,7 @@ impl Nodes {
     }
 }
 
-/// Leaves what is used.
+/// Removes the fields that are not used.
 fn slim(node: &mut Node) {
     let metadata = std::mem::take(&mut node.metadata);
     node.metadata = ObjectMeta { name: metadata.name, labels: metadata.labels, ..ObjectMeta::default() };
@@ -92,7 +92,7 @@ fn slim(node: &mut Node) {
 
 type Known = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>)>;
 
-/// Whether an event says something that is not known yet.
+/// Whether an event changes what is known.
 fn is_news(known: &mut Known, event: &watcher::Result<Event<Node>>) -> bool {
     let of =
         |node: &Node| (node.metadata.labels.clone(), node.status.as_ref().and_then(|status| status.addresses.clone()));
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn of_a_node_what_is_used_is_kept_and_only_its_change_is_told() {
+    async fn only_the_used_fields_of_a_node_are_kept_and_only_their_changes_passed_on() {
         let node = |zone: &str, heartbeat: i32| -> Node {
             serde_json::from_value(json!({
                 "metadata": { "name": "one", "labels": { "zone": zone }, "annotations": { "a": "b" },

@@ -1,7 +1,7 @@
-//! Where clients reach each broker, and in which rack it is: from pods, nodes and Services. Pure.
+//! The addresses and rack of each broker, from pods, nodes and Services. Pure.
 //!
-//! What is not to be seen at the moment (a pod that is being replaced, a node that is gone) stays as it was said last:
-//! clients that ask again a second later should not hear that a broker has no address.
+//! An address that can't be seen at the moment (a pod is being replaced, a node is gone) stays as it was last: clients
+//! should not get a broker without an address for a second.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -14,7 +14,7 @@ use super::read::Read;
 use super::validate::{Listener, ValidatedCluster};
 use crate::plan::platform::Place;
 
-/// Every broker's place.
+/// The place of each broker.
 pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Place> {
     let said = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
     let said: BTreeMap<BrokerId, &BrokerStatus> =
@@ -57,17 +57,18 @@ fn endpoint(
             (node_address(node?)?, ports.first()?.node_port?)
         }
         ListenerType::LoadBalancer => (balancer(read.services.get(&service_name)?)?, i32::from(listener.port)),
+        ListenerType::Unknown => return None,
     };
     Some(Endpoint { listener: listener.name.clone(), host, port })
 }
 
-/// The port that a pod's broker binds: what the spec said when it was made. Services know it by its name.
+/// The port on which a pod's broker listens: that of the spec when the pod was created. Services refer to it by name.
 fn bound_port(pod: &Pod, listener: &str) -> Option<i32> {
     let mut ports = pod.spec.as_ref()?.containers.iter().flat_map(|container| container.ports.iter().flatten());
     ports.find(|port| port.name.as_deref() == Some(listener)).map(|port| port.container_port)
 }
 
-/// A node's address for those outside, or else the one inside, which on many sites is reached from outside too.
+/// A node's external address, or else its internal one, which clients outside can reach on many sites.
 fn node_address(node: &Node) -> Option<String> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
     let of_type = |type_: &str| addresses.iter().find(|address| address.type_ == type_);
@@ -80,15 +81,14 @@ fn balancer(service: &Service) -> Option<String> {
     ingress.hostname.clone().or_else(|| ingress.ip.clone())
 }
 
-/// What to give clients as `bootstrap.servers`: inside, the Service of all brokers that are ready; outside, every
-/// broker.
+/// The `bootstrap.servers` of each listener: inside, the Service of all ready brokers; outside, every broker.
 pub fn listeners(cluster: &ValidatedCluster, places: &BTreeMap<BrokerId, Place>) -> Vec<ListenerStatus> {
     let listener = |listener: &Listener| {
         let bootstrap_servers = match listener.type_ {
             ListenerType::Internal | ListenerType::ClusterIp => {
                 format!("{}.{}.svc:{}", names::bootstrap_service(&cluster.name), cluster.namespace, listener.port)
             }
-            ListenerType::NodePort | ListenerType::LoadBalancer => {
+            ListenerType::NodePort | ListenerType::LoadBalancer | ListenerType::Unknown => {
                 let endpoints = places.values().flat_map(|place| &place.endpoints);
                 let here = endpoints.filter(|endpoint| endpoint.listener == listener.name);
                 here.map(|endpoint| format!("{}:{}", in_brackets(&endpoint.host), endpoint.port))

@@ -1,4 +1,4 @@
-//! Everything that a reconcile rests on, read at once from what the watches have shown.
+//! Everything that a reconcile depends on, read at once from what the watches have shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use ottla_crds::{KafkaCluster, names};
 use super::build::{Kind, MANAGED_BY_LABEL, MANAGER, pod};
 use super::watches::{ClusterKey, Shown};
 
-/// One cluster, and all that there is of it.
+/// One cluster and all of its objects.
 #[derive(Clone, Debug, Default)]
 pub struct Read {
-    /// The cluster, unless it is gone.
+    /// The cluster; `None` if it does not exist.
     pub cluster: Option<Arc<KafkaCluster>>,
     /// The StatefulSet.
     pub stateful_set: Option<Arc<StatefulSet>>,
@@ -36,12 +36,13 @@ pub struct Read {
 pub struct Live {
     /// Its uid.
     pub uid: Option<String>,
-    /// What changes when somebody changes it: its generation where it has one, for a status says nothing new of it.
+    /// What changes with the object's spec: its generation if it has one, because a change of the status does not
+    /// count; else its resource version.
     pub version: Option<String>,
 }
 
 impl Live {
-    /// As its metadata say.
+    /// Reads uid and version from the metadata.
     pub fn of(metadata: &ObjectMeta) -> Live {
         let generation = metadata.generation.map(|generation| format!("generation {generation}"));
         Live { uid: metadata.uid.clone(), version: generation.or_else(|| metadata.resource_version.clone()) }
@@ -53,7 +54,7 @@ pub fn cluster(shown: &Shown, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
     shown.clusters.find(|cluster| is(cluster.meta(), key))
 }
 
-/// What is shown of this cluster.
+/// Reads what the watches have shown of this cluster.
 pub fn read(shown: &Shown, key: &ClusterKey) -> Read {
     let stateful_set = shown.stateful_sets.find(|object| belongs(object.meta(), key));
     let services = by_name(shown.services.state(), key);
@@ -95,8 +96,8 @@ fn belongs(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
 }
 
 impl Read {
-    /// What brokers run where their spec names no image: what they have run so far, whatever image the operator has
-    /// itself since it was upgraded. By the status, or, of a cluster of an earlier operator, by the StatefulSet.
+    /// The image of brokers whose spec names none: the one that they have run so far, also after an upgrade of the
+    /// operator. From the status, or, for a cluster of an earlier operator, from the StatefulSet.
     pub fn image(&self) -> Option<&str> {
         let status = self.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.image.as_deref());
         let template = || {
@@ -106,26 +107,26 @@ impl Read {
         status.or_else(template)
     }
 
-    /// Whether the StatefulSet's controller has taken note of its newest spec: until then its status is about an
-    /// earlier one.
+    /// Whether the StatefulSet's controller has observed its newest spec: until then its status is about an earlier
+    /// one.
     pub fn is_observed(&self) -> bool {
         let observed = |set: &StatefulSet| set.status.as_ref()?.observed_generation;
         self.stateful_set.as_ref().is_some_and(|set| observed(set) >= set.metadata.generation)
     }
 
-    /// How large the volumes are that the StatefulSet asks for.
+    /// The volume size in the StatefulSet's template.
     pub fn claim_size(&self) -> Option<&str> {
         let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;
         requested(templates.first()?)
     }
 }
 
-/// How large the volume of a claim is, once there is one.
+/// The size of a claim's volume; `None` before it exists.
 pub fn capacity(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.status.as_ref()?.capacity.as_ref()?.get("storage").map(|size| size.0.as_str())
 }
 
-/// How large a volume a claim asks for.
+/// The size that a claim requests.
 pub fn requested(claim: &PersistentVolumeClaim) -> Option<&str> {
     let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
     requests.get("storage").map(|size| size.0.as_str())

@@ -1,6 +1,6 @@
-//! Pods of an earlier spec in which nothing runs: the image could not be had, no node fits, the container crashes.
-//! Nobody misses them, and the StatefulSet would keep them for ever, so they are deleted for it to make them anew. Pods
-//! that run are left.
+//! Pods of an earlier spec that run no container: the image could not be pulled, no node fits, the container crashes.
+//! The StatefulSet would keep them for ever, so the operator deletes them, and the set creates them by the new spec.
+//! Running pods are not deleted.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -24,7 +24,7 @@ pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> 
             // One that has begun to run in the meantime is another version.
             resource_version: pod.metadata.resource_version.clone(),
         };
-        tracing::info!(pod = name, "deletes a pod of an earlier spec in which nothing runs");
+        tracing::info!(pod = name, "deleting a pod of an earlier spec that runs no container");
         match pods.delete(&name, &DeleteParams::default().preconditions(read)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
@@ -40,7 +40,7 @@ fn useless<'a>(cluster: &ValidatedCluster, read: &'a Read) -> Vec<(String, &'a P
     pods.filter(|(_, pod)| pod.metadata.deletion_timestamp.is_none() && !runs(pod)).collect()
 }
 
-/// Whether a container runs, or could in a moment.
+/// Whether a container runs, or may start soon.
 fn runs(pod: &Pod) -> bool {
     let Some(status) = &pod.status else { return true };
     let scheduled = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");

@@ -1,15 +1,17 @@
-//! From a spec that was admitted to one that can be built. What follows never sees the raw spec.
+//! From an admitted spec to one that can be built. Later steps never see the raw spec.
 //!
-//! Admission has refused what it could; here is what needs more than the object itself: what the operator was told, and
+//! Admission has refused what it could; these checks need more than the object itself: the operator's options, and
 //! Kafka's settings.
 
 use kube::ResourceExt;
 use ottla_config::check_cluster;
-use ottla_crds::{DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage};
+use ottla_crds::{
+    DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread, Unsatisfiable,
+};
 
-/// Nobody in particular: the image has no users.
+/// Any user that is not root: the image has no users.
 const USER: i64 = 65532;
-/// How long brokers have to stop where the spec does not say.
+/// The default of the time that brokers have to stop, in seconds.
 const GRACE_SECONDS: u32 = 60;
 
 /// A cluster that can be built.
@@ -19,23 +21,23 @@ pub struct ValidatedCluster {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// How many brokers.
+    /// The number of brokers.
     pub replicas: i32,
     /// Each broker's volume.
     pub storage: Storage,
-    /// What brokers run.
+    /// The brokers' image.
     pub image: String,
-    /// What each asks for.
+    /// The resources of each broker.
     pub resources: Resources,
-    /// What is added to their pods.
+    /// Additions to their pods.
     pub pods: PodTemplate,
-    /// Where clients connect: one of them at least is internal.
+    /// The listeners, of which at least one is internal.
     pub listeners: Vec<Listener>,
-    /// The nodes' label that names a broker's rack.
+    /// The node label that names a broker's rack; `None`: brokers have no rack.
     pub rack_key: Option<String>,
-    /// What becomes of the volumes in the end.
+    /// Whether volumes are deleted with the cluster.
     pub deletion_policy: DeletionPolicy,
-    /// The user, and group, that brokers run as; none: the platform chooses.
+    /// The user id and group id of the brokers' processes; `None`: the platform chooses.
     pub user: Option<i64>,
 }
 
@@ -46,18 +48,18 @@ pub struct Listener {
     pub name: String,
     /// The port that brokers bind.
     pub port: u16,
-    /// How clients reach it.
+    /// From where clients reach it.
     pub type_: ListenerType,
 }
 
 /// Why a cluster can't be built. It waits for a change of its spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// Data would be gone with the pod.
-    #[error("brokers.storage is needed on Kubernetes: say how large each broker's volume is to be")]
+    /// There is no volume: data would be lost with the pod.
+    #[error("brokers.storage is required on Kubernetes: set the size of each broker's volume")]
     NoStorage,
-    /// Brokers run without rights.
-    #[error("listeners: brokers have no right to bind port {0} of {1}: set a port from 1024 on")]
+    /// Brokers run without root's rights.
+    #[error("listeners: brokers can not listen on port {0} of {1}, which needs root: set a port from 1024 to 65535")]
     PrivilegedPort(i32, String),
     /// Only an object that was never admitted.
     #[error("listeners: {0} of {1} is not a port: set a port from 1024 to 65535")]
@@ -65,7 +67,16 @@ pub enum Invalid {
     /// Only an object that was never admitted.
     #[error("listeners: one must be of type internal")]
     NoInternalListener,
-    /// A setting that nothing obeys.
+    /// A word of a newer version.
+    #[error("listeners: this version of the operator does not know the type of {0}: upgrade the operator")]
+    UnknownListenerType(String),
+    /// A word of a newer version.
+    #[error(
+        "brokers.podTemplate.topologySpread: this version of the operator does not know the \
+         whenUnsatisfiable of {0}: upgrade the operator"
+    )]
+    UnknownSpread(String),
+    /// A setting that is not supported.
     #[error("config: {0}")]
     Config(String),
 }
@@ -74,12 +85,17 @@ impl ValidatedCluster {
     /// The cluster that `object` asks for. Where it names no image, brokers run `unnamed_image`.
     ///
     /// # Errors
-    /// What its user has to change.
+    /// What the user must change.
     pub fn new(object: &KafkaCluster, unnamed_image: &str) -> Result<ValidatedCluster, Invalid> {
         let spec = &object.spec;
         let own = spec.brokers.overrides.iter().map(|entry| &entry.config);
         check_cluster(&spec.broker_config(), own).map_err(|error| Invalid::Config(error.to_string()))?;
         let listeners = spec.listeners.iter().map(listener).collect::<Result<Vec<Listener>, Invalid>>()?;
+        let pods = spec.brokers.pod_template.as_deref().cloned().unwrap_or_default();
+        let unknown = |rule: &&TopologySpread| rule.when_unsatisfiable == Unsatisfiable::Unknown;
+        if let Some(rule) = pods.topology_spread.iter().find(unknown) {
+            return Err(Invalid::UnknownSpread(rule.topology_key.clone()));
+        }
         spec.inter_broker_listener().ok_or(Invalid::NoInternalListener)?;
         Ok(ValidatedCluster {
             name: object.name_any(),
@@ -88,7 +104,7 @@ impl ValidatedCluster {
             storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
             image: spec.brokers.image.clone().unwrap_or_else(|| unnamed_image.to_owned()),
             resources: spec.brokers.resources.clone().unwrap_or_default(),
-            pods: spec.brokers.pod_template.as_deref().cloned().unwrap_or_default(),
+            pods,
             listeners,
             rack_key: spec.rack.as_ref().map(|rack| rack.topology_key.clone()),
             deletion_policy: spec.deletion_policy,
@@ -96,7 +112,7 @@ impl ValidatedCluster {
         })
     }
 
-    /// How long a broker has to hand over what it leads and to close its logs.
+    /// The time in seconds that a stopping broker has to hand its partitions over and to close its logs.
     pub fn grace_seconds(&self) -> u32 {
         self.pods
             .termination_grace_period_seconds
@@ -112,6 +128,9 @@ impl ValidatedCluster {
 
 fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
     let name = listener.name.clone();
+    if listener.type_ == ListenerType::Unknown {
+        return Err(Invalid::UnknownListenerType(name));
+    }
     match u16::try_from(listener.port) {
         Ok(port @ 1024..) => Ok(Listener { name, port, type_: listener.type_ }),
         Ok(_) => Err(Invalid::PrivilegedPort(listener.port, name)),
@@ -141,6 +160,15 @@ mod tests {
             (
                 json!({ "brokers": brokers, "listeners": [{ "name": "a", "port": 9092, "type": "nodePort" }] }),
                 Invalid::NoInternalListener,
+            ),
+            (
+                json!({ "brokers": brokers, "listeners": [{ "name": "a", "port": 9092, "type": "gateway" }] }),
+                Invalid::UnknownListenerType("a".to_owned()),
+            ),
+            (
+                json!({ "brokers": { "storage": { "size": "1Gi" }, "podTemplate": {
+                    "topologySpread": [{ "topologyKey": "zone", "whenUnsatisfiable": "Evict" }] } } }),
+                Invalid::UnknownSpread("zone".to_owned()),
             ),
         ] {
             assert_eq!(validate(spec), Err(expected));

@@ -1,5 +1,5 @@
-//! What a cluster waits for, in words for the person who looks at it: pods that are missing, can't be scheduled, can't
-//! pull their image, crash, or run with what the spec said before. Pure.
+//! Why a cluster's pods are not as they should be, for its conditions: pods that are missing, can't be scheduled, can't
+//! pull their image, crash, or run with an earlier spec. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use ottla_crds::names;
@@ -9,14 +9,14 @@ use super::read::Read;
 use super::validate::ValidatedCluster;
 use crate::plan::platform::Obstacle;
 
-/// The pod that is waited for, the one that most needs a person first.
+/// The pod that the cluster waits for; of several, the one that most needs a person.
 pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
     let trouble = |(_, name): (BrokerId, String)| trouble(&name, read.pods.get(&name).map(|pod| &**pod));
     let worst = pods(cluster).filter_map(trouble).min_by_key(|(rank, _)| *rank);
     worst.map(|(_, obstacle)| obstacle)
 }
 
-/// The brokers whose pods were made from an earlier spec: they are replaced when somebody deletes them.
+/// The brokers whose pods have an earlier spec: a new pod is created when a user deletes the old one.
 pub fn outdated(cluster: &ValidatedCluster, read: &Read) -> Vec<BrokerId> {
     let status = read.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let Some(current) = status.and_then(|status| status.update_revision.as_deref()) else { return Vec::new() };
@@ -32,7 +32,7 @@ fn revision(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get("controller-revision-hash").map(String::as_str)
 }
 
-/// What keeps a pod from serving, if anything; the lower the number, the more it needs a person.
+/// Why a pod does not serve, if it does not; the lower the number, the more it needs a person.
 fn trouble(name: &str, pod: Option<&Pod>) -> Option<(u8, Obstacle)> {
     let Some(pod) = pod else {
         return Some((4, Obstacle::new("PodMissing", format!("pod {name} does not exist yet"))));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_an_earlier_spec_are_told_apart() {
+    fn pods_of_an_earlier_spec_are_distinguished() {
         for (revision, expected) in [("new", vec![]), ("newer", vec![BrokerId(0), BrokerId(1)])] {
             let (cluster, read) = read(&[ready(0), ready(1)], revision);
             assert_eq!(outdated(&cluster, &read), expected);

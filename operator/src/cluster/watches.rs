@@ -4,23 +4,23 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use futures::stream::{BoxStream, SelectAll};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Client, Resource, ResourceExt};
-use ottla_crds::{KafkaCluster, KafkaTopic, names, watch};
+use ottla_crds::{KafkaCluster, KafkaTopic, names};
+use ottla_kube::versions::SetBacks;
+use ottla_kube::watch;
+use ottla_kube::watches::Watches;
 use serde::de::DeserializeOwned;
 
 use super::build::Kind;
 use super::nodes::Nodes;
-use crate::guard;
 
 /// A cluster's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,18 +58,10 @@ pub struct Shown {
     pub others: Vec<(Kind, Store<PartialObjectMeta<DynamicObject>>)>,
 }
 
-/// Something that was shown, by number of its watch.
-pub struct Change {
-    watch: usize,
-    complete: bool,
-    /// Which clusters it is about.
-    pub about: About,
-}
-
 /// Which clusters a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// None that could be told.
+    /// No error that could be reported.
     Nobody,
     /// This one.
     Cluster(ClusterKey),
@@ -79,75 +71,52 @@ pub enum About {
     Everybody,
 }
 
-/// The watches themselves.
-pub struct Watches {
-    events: SelectAll<BoxStream<'static, Change>>,
-    complete: Vec<bool>,
-}
-
-impl Watches {
-    /// Begins to watch a namespace, or all.
-    pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watches, Shown) {
-        let mut starting = Starting { client, namespace, events: SelectAll::new() };
-        let ours = watch::config().labels(names::CLUSTER_LABEL);
-        let clusters = {
-            let api = starting.api();
-            starting.keep(guard::watcher(api, watch::config()), (), |cluster: &KafkaCluster| {
-                About::Cluster(ClusterKey {
-                    namespace: cluster.namespace().unwrap_or_default(),
-                    name: cluster.name_any(),
-                })
-            })
-        };
-        let topics = {
-            let api = starting.api();
-            let slim = guard::watcher(api, watch::config()).modify(|topic: &mut KafkaTopic| {
-                topic.spec.config.clear();
-                topic.spec.placement.clear();
-                topic.status = None;
-            });
-            starting.keep(slim, (), |topic: &KafkaTopic| {
-                let name = topic.spec.cluster_ref.name.clone();
-                About::Cluster(ClusterKey { namespace: topic.namespace().unwrap_or_default(), name })
-            })
-        };
-        let shown = Shown {
-            clusters,
-            topics,
-            stateful_sets: starting.watch(ours.clone()),
-            pods: starting.watch(ours.clone()),
-            services: starting.watch(ours.clone()),
-            claims: starting.watch(ours.clone()),
-            nodes: starting.nodes(nodes),
-            others: Kind::ALL
-                .into_iter()
-                .filter(|kind| !matches!(kind, Kind::StatefulSet | Kind::Service))
-                .map(|kind| (kind, starting.watch_metadata(kind, ours.clone())))
-                .collect(),
-        };
-        let complete = vec![false; starting.events.len()];
-        (Watches { events: starting.events, complete }, shown)
-    }
-
-    /// What was shown next. Cancellation safe.
-    pub async fn next(&mut self) -> Option<About> {
-        let change = self.events.next().await?;
-        if let Some(known) = self.complete.get_mut(change.watch) {
-            *known |= change.complete;
-        }
-        Some(change.about)
-    }
-
-    /// Whether every watch has shown the whole of its kind: absence means something.
-    pub fn are_complete(&self) -> bool {
-        self.complete.iter().all(|complete| *complete)
-    }
+/// Begins to watch a namespace, or all.
+pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watches<About>, Shown) {
+    // Nothing notifies these watches that the API server was set back: only coordination acts on that.
+    let set_backs = SetBacks::default();
+    let mut starting = Starting { client, namespace, watches: Watches::new(&set_backs) };
+    let ours = watch::config().labels(names::CLUSTER_LABEL);
+    let clusters = {
+        let clusters = watch::watcher::<KafkaCluster>(starting.api(), watch::config(), &set_backs);
+        starting.keep(clusters, (), |cluster: &KafkaCluster| {
+            About::Cluster(ClusterKey { namespace: cluster.namespace().unwrap_or_default(), name: cluster.name_any() })
+        })
+    };
+    let topics = {
+        let topics = watch::watcher::<KafkaTopic>(starting.api(), watch::config(), &set_backs);
+        let slim = topics.modify(|topic: &mut KafkaTopic| {
+            topic.spec.config.clear();
+            topic.spec.placement.clear();
+            topic.status = None;
+        });
+        starting.keep(slim, (), |topic: &KafkaTopic| {
+            let name = topic.spec.cluster_ref.name.clone();
+            About::Cluster(ClusterKey { namespace: topic.namespace().unwrap_or_default(), name })
+        })
+    };
+    let shown = Shown {
+        clusters,
+        topics,
+        stateful_sets: starting.watch(ours.clone()),
+        pods: starting.watch(ours.clone()),
+        services: starting.watch(ours.clone()),
+        claims: starting.watch(ours.clone()),
+        nodes: nodes.store.clone(),
+        others: Kind::ALL
+            .into_iter()
+            .filter(|kind| !matches!(kind, Kind::StatefulSet | Kind::Service))
+            .map(|kind| (kind, starting.watch_metadata(kind, ours.clone())))
+            .collect(),
+    };
+    starting.watches.add_complete(nodes.changes());
+    (starting.watches, shown)
 }
 
 struct Starting<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
-    events: SelectAll<BoxStream<'static, Change>>,
+    watches: Watches<About>,
 }
 
 impl Starting<'_> {
@@ -166,8 +135,7 @@ impl Starting<'_> {
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let events = watcher::watcher(self.api::<K>(), config).backoff(watch::backoff());
-        let events = events.modify(|object: &mut K| object.meta_mut().managed_fields = None);
+        let events = watch::events(self.api::<K>(), config);
         self.keep(events, (), labelled)
     }
 
@@ -177,16 +145,7 @@ impl Starting<'_> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        let events = watcher::watcher(api, config).backoff(watch::backoff());
-        let events = events.modify(|object| object.metadata.managed_fields = None);
-        self.keep(events, resource, labelled)
-    }
-
-    /// Those that all namespaces share.
-    fn nodes(&mut self, nodes: &Nodes) -> Store<Node> {
-        let watch = self.events.len();
-        self.events.push(nodes.changes().map(move |about| Change { watch, complete: true, about }).boxed());
-        nodes.store.clone()
+        self.keep(watch::events(api, config), resource, labelled)
     }
 
     fn keep<K>(
@@ -199,25 +158,12 @@ impl Starting<'_> {
         K: Resource + Clone + Send + Sync + 'static,
         K::DynamicType: Eq + Hash + Clone + Send + Sync,
     {
-        let plural = K::plural(&kind).into_owned();
-        let writer = Writer::new(kind);
-        let store = writer.as_reader();
-        let watch = self.events.len();
-        let changes = events.reflect(writer).map(move |event| match event {
-            Ok(Event::InitDone) => Change { watch, complete: true, about: About::Everybody },
-            Ok(Event::Init) => Change { watch, complete: false, about: About::Nobody },
+        self.watches.keep(kind, events, move |event| match event {
+            Event::InitDone => About::Everybody,
             // While a list is read the store keeps what it had: its end is the news.
-            Ok(Event::InitApply(_)) => Change { watch, complete: false, about: About::Nobody },
-            Ok(Event::Apply(object) | Event::Delete(object)) => {
-                Change { watch, complete: false, about: about(&object) }
-            }
-            Err(error) => {
-                tracing::warn!(%error, resource = plural, "a watch broke: it begins anew");
-                Change { watch, complete: false, about: About::Nobody }
-            }
-        });
-        self.events.push(changes.boxed());
-        store
+            Event::Init | Event::InitApply(_) => About::Nobody,
+            Event::Apply(object) | Event::Delete(object) => about(object),
+        })
     }
 }
 

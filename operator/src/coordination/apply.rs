@@ -1,13 +1,14 @@
-//! Carries out steps: one request each, under compare-and-swap, and an Event where people would want to know.
+//! Carries out steps: one request each, under compare-and-swap, and an Event where the plan has one.
 //!
-//! Refused by a newer object is an ordinary outcome: the watch shows why, and the next plan knows better.
+//! A write that is refused because the object is newer is ordinary: the watch shows the object, and the next plan uses
+//! it.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
-use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, change, names};
-use serde_json::json;
+use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, names};
+use ottla_kube::change;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -60,7 +61,7 @@ impl Writer {
                 if self.stands_under_another_id(object).await? {
                     tracing::debug!(
                         topic = object.spec.topic_name,
-                        "assignments were put back a moment ago: they come first"
+                        "brokers have just restored assignments: reading them first"
                     );
                 } else {
                     self.assignments.create(&PostParams::default(), object).await?;
@@ -86,25 +87,25 @@ impl Writer {
             }
             Step::Release { topic, unless, news } => {
                 if self.stands(unless.as_deref()).await? {
-                    tracing::debug!(topic = topic.name_any(), "an assignment was made a moment ago: it comes first");
+                    tracing::debug!(topic = topic.name_any(), "an assignment has just been created: reading it first");
                 } else {
                     self.release(topic, news.as_ref()).await?;
                 }
             }
-            Step::TopicStatus(topic, news) => {
-                self.topics.replace_status(&topic.name_any(), &PostParams::default(), topic).await?;
-                self.tell_if_any(&**topic, news.as_ref()).await;
+            Step::TopicStatus { read, next, news } => {
+                change::swap_status(&self.topics, read, next).await?;
+                self.tell_if_any(&**next, news.as_ref()).await;
             }
-            Step::ClusterStatus(cluster, news) => {
-                self.clusters.replace_status(&cluster.name_any(), &PostParams::default(), cluster).await?;
-                self.tell_if_any(&**cluster, news.as_ref()).await;
+            Step::ClusterStatus { read, next, news } => {
+                change::swap_status(&self.clusters, read, next).await?;
+                self.tell_if_any(&**next, news.as_ref()).await;
             }
         }
         Ok(())
     }
 
-    /// Whether the topic that `planned` would begin stands already, under another id. A consistent read: what was lost
-    /// and is put back must not be placed anew because one watch came back before the other.
+    /// Whether the topic that `planned` would create exists already, under another id. A consistent read: what was lost
+    /// and is restored must not be placed again because one watch returned before the other.
     async fn stands_under_another_id(&self, planned: &KafkaAssignment) -> Result<bool, kube::Error> {
         let KafkaAssignmentSpec { topic_name, topic_id, cluster_ref, .. } = &planned.spec;
         let (cluster, topic) = (&cluster_ref.name, names::topic_label(topic_name));
@@ -116,33 +117,32 @@ impl Writer {
         Ok(!ids.is_empty() && !ids.contains(topic_id))
     }
 
-    /// Whether this assignment exists and bears no tombstone. A consistent read: the watches of topics and of
-    /// assignments don't wait for each other.
+    /// Whether this assignment exists and has no tombstone. A consistent read: the watches of topics and of assignments
+    /// don't wait for each other.
     async fn stands(&self, assignment: Option<&str>) -> Result<bool, kube::Error> {
         let Some(name) = assignment else { return Ok(false) };
         Ok(self.assignments.get_opt(name).await?.is_some_and(|object| !object.spec.deleted))
     }
 
     async fn release(&self, topic: &KafkaTopic, news: Option<&News>) -> Result<(), kube::Error> {
-        // Told first: afterwards there may be no object to tell it about.
+        // The Event comes first: afterwards its object may not exist any more.
         self.tell_if_any(topic, news).await;
         let others =
             topic.finalizers().iter().map(String::as_str).filter(|name| *name != KafkaTopic::FINALIZER).collect();
         self.set_finalizers(topic, others).await
     }
 
-    /// Whether topics are deleted because their definition is: a mistake, of which no record should die. Read after the
-    /// plan that saw them go: a watch could tell too late.
+    /// Whether topics are deleted because their definition is being deleted: a mistake that must not delete records.
+    /// Read after the plan, because a watch could show it too late.
     async fn definition_is_ending(&self) -> Result<bool, kube::Error> {
         let definition = self.definitions.get_metadata_opt(KafkaTopic::crd_name()).await?;
         Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))
     }
 
     async fn set_finalizers(&self, topic: &KafkaTopic, finalizers: Vec<&str>) -> Result<(), kube::Error> {
-        // The version makes the patch a compare-and-swap: a merge patch replaces the whole list.
-        let metadata = json!({ "resourceVersion": topic.resource_version(), "finalizers": finalizers });
-        let patch = Patch::Merge(json!({ "metadata": metadata }));
-        self.topics.patch(&topic.name_any(), &PatchParams::default(), &patch).await.map(drop)
+        let mut after = topic.clone();
+        after.metadata.finalizers = Some(finalizers.into_iter().map(str::to_owned).collect());
+        change::swap(&self.topics, topic, &after).await.map(drop)
     }
 
     async fn tell_if_any(&self, about: &impl Resource<DynamicType = ()>, news: Option<&News>) {
@@ -151,7 +151,7 @@ impl Writer {
         }
     }
 
-    /// Events are a courtesy: one that can't be written is dropped.
+    /// Publishes an Event. One that can't be written is dropped.
     async fn tell(&self, about: &impl Resource<DynamicType = ()>, news: &News) {
         const LONGEST_NOTE: usize = 300; // characters; Kubernetes takes 1024 bytes
         let event = Event {
@@ -169,8 +169,12 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
     use ottla_crds::ClusterRef;
     use ottla_local_api::{Server, Store};
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_topic_that_was_put_back_unseen_is_not_placed_anew() {
+    async fn a_topic_that_was_restored_unseen_is_not_placed_again() {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
         let writer = Writer::new(&server.client("default"), "default");
         let create = async |planned: KafkaAssignment| {
@@ -202,5 +206,53 @@ mod tests {
         assert!(create(object("orders", 3)).await, "what stood there is deleted");
         assert!(!create(object("payments", 4)).await, "what stands there may have records");
         assert!(!create(object("orders", 5)).await);
+    }
+
+    #[tokio::test]
+    async fn fields_and_words_of_a_newer_version_stay_in_a_status() {
+        let newer = |definition: CustomResourceDefinition| {
+            let json = serde_json::to_string(&definition).unwrap();
+            let json =
+                json.replace(r#""nextProducerIdBlock":{"#, r#""tier":{"type":"string"},"nextProducerIdBlock":{"#);
+            let json = json.replace(r#""offlinePartitions":{"#, r#""tier":{"type":"string"},"offlinePartitions":{"#);
+            serde_json::from_str(&json.replace(r#"["Online","#, r#"["Warming","Online","#)).unwrap()
+        };
+        let server = Server::new(Store::Memory, ottla_crds::all().into_iter().map(newer).collect()).unwrap();
+        let client = server.client("default");
+        let writer = Writer::new(&client, "default");
+        let status = async |kind: &ApiResource, name: &str, written: Option<Value>| {
+            let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", kind);
+            if let Some(status) = written {
+                let patch = Patch::Merge(json!({ "status": status }));
+                objects.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+            }
+            objects.get(name).await.unwrap().data["status"].clone()
+        };
+
+        let kind = ApiResource::erase::<KafkaCluster>(&());
+        let spec = serde_json::from_value(json!({})).unwrap();
+        writer.clusters.create(&PostParams::default(), &KafkaCluster::new("prod", spec)).await.unwrap();
+        let brokers = json!([{ "id": 0, "state": "Warming" }]);
+        status(&kind, "prod", Some(json!({ "tier": "cold", "replicas": 1, "brokers": brokers }))).await;
+        let read = Arc::new(writer.clusters.get("prod").await.unwrap());
+        let mut next = Box::new(KafkaCluster::clone(&read));
+        next.status.as_mut().unwrap().replicas = Some(3);
+        let step = Step::ClusterStatus { read, next, news: None };
+        writer.apply(&step, &OnceCell::new()).await.unwrap();
+        let written = json!({ "tier": "cold", "replicas": 3, "brokers": brokers });
+        assert_eq!(status(&kind, "prod", None).await, written);
+        let again = writer.apply(&step, &OnceCell::new()).await;
+        assert!(matches!(again, Err(kube::Error::Api(status)) if status.is_conflict()), "compare-and-swap");
+
+        let kind = ApiResource::erase::<KafkaTopic>(&());
+        let spec = serde_json::from_value(json!({ "clusterRef": { "name": "prod" } })).unwrap();
+        writer.topics.create(&PostParams::default(), &KafkaTopic::new("orders", spec)).await.unwrap();
+        status(&kind, "orders", Some(json!({ "tier": "cold", "partitions": 1 }))).await;
+        let read = Arc::new(writer.topics.get("orders").await.unwrap());
+        let mut next = Box::new(KafkaTopic::clone(&read));
+        next.status.as_mut().unwrap().offline_partitions = Some(1);
+        writer.apply(&Step::TopicStatus { read, next, news: None }, &OnceCell::new()).await.unwrap();
+        let written = json!({ "tier": "cold", "partitions": 1, "offlinePartitions": 1 });
+        assert_eq!(status(&kind, "orders", None).await, written);
     }
 }

@@ -1,20 +1,20 @@
-//! Brokers that are not there and may come, by this operator's own clock: not for ever.
+//! Brokers that are not live and that the operator waits for, for a limited time by its own clock.
 //!
-//! Those of a new cluster that have never been there: its first topics wait for them, else all would be placed on
-//! whichever comes up first. And those that have gone: what only they have is not to be given up seconds after they
-//! were restarted.
+//! Brokers of a new cluster that have never been live: its first topics wait for them, because otherwise all would be
+//! placed on the first broker that starts. And returning brokers: records that only they have must not be lost because
+//! they were restarted seconds ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, Instant};
 
-/// How long a broker is waited for that never came.
+/// How long the operator waits for a broker that has never been live.
 const FIRST: Duration = Duration::from_secs(60);
-/// How long one that has gone may be on its way back: a process that is started again takes seconds.
+/// How long a dead broker counts as returning: a process restarts within seconds.
 const BACK: Duration = Duration::from_secs(30);
 
-/// Since when each is waited for.
+/// Since when the operator waits for each broker.
 #[derive(Debug)]
 pub struct Arrivals {
     patience: Duration,
@@ -23,17 +23,17 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Of brokers that have never been there.
+    /// Waits for brokers that have never been live.
     pub fn first() -> Arrivals {
         Arrivals { patience: FIRST, since: BTreeMap::new(), last_look: None }
     }
 
-    /// Of brokers that have gone.
+    /// Waits for brokers that died.
     pub fn back() -> Arrivals {
         Arrivals { patience: BACK, ..Arrivals::first() }
     }
 
-    /// Those of `wanted` to wait for. `there`: all that are, or ever have been.
+    /// The brokers of `wanted` to wait for. `there`: brokers that are live, or ever were.
     pub fn awaited(
         &mut self,
         wanted: impl IntoIterator<Item = BrokerId>,
@@ -46,7 +46,7 @@ impl Arrivals {
         self.since.iter().filter(|(_, since)| now - **since < self.patience).map(|(id, _)| *id).collect()
     }
 
-    /// When the patience with the next one ends.
+    /// When the wait for the next broker ends; `None`: the operator waits for none.
     pub fn next(&self) -> Option<Instant> {
         let looked = self.last_look?;
         self.since.values().map(|since| *since + self.patience).filter(|ends| *ends > looked).min()

@@ -1,10 +1,10 @@
-//! Who is there, by what is known of the brokers' Leases, connections and pods; and where, by what Kubernetes or they
-//! themselves say.
+//! The brokers as the plan needs them: whether they are live, by their Leases, connections and pods; and their
+//! addresses, by Kubernetes or by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
 use ottla_crds::{KafkaCluster, names};
+use ottla_kube::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
 use ottla_rules::assignment::{BrokerId, LiveBroker};
 
 use super::liveness::pings::{Heard, Target};
@@ -20,15 +20,15 @@ pub struct Observation<'a> {
     pub leases: &'a Sightings,
     /// Their answers.
     pub heard: &'a BTreeMap<BrokerId, Heard>,
-    /// Whom their followers miss.
+    /// The missed brokers.
     pub missed: &'a Missed,
-    /// Their pods, where there are any.
+    /// Their pods; `None` on a laptop.
     pub pods: Option<&'a BTreeMap<BrokerId, pods::Seen>>,
-    /// Where they are, where it is not they who say so.
+    /// Their addresses on Kubernetes; `None`: they write these on their Leases.
     pub platform: Option<&'a Platform>,
 }
 
-/// Whom brokers that are there themselves do not hear, by what they say on their Leases.
+/// The unheard brokers, by the Leases of live followers.
 pub fn unheard<'a>(
     cluster: &'a str,
     leases: &'a Sightings,
@@ -42,20 +42,24 @@ pub fn unheard<'a>(
     ids.filter_map(|id| Some(BrokerId(id.parse().ok()?)))
 }
 
-/// The topics of which a broker holds partitions that no assignment tells of, by what brokers say on their Leases, dead
-/// or alive.
+/// The missing topics, by the Leases of live and dead brokers: a broker holds partitions of them, and no assignment
+/// names them.
 pub fn missing(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
     let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
     brokers.flat_map(|(_, sighting)| listed(sighting, names::MISSING_ANNOTATION)).map(str::to_owned).collect()
 }
 
-/// The partitions of which brokers act on another history than the API server shows, by what they say on their Leases.
-pub fn forked(cluster: &str, leases: &Sightings) -> BTreeSet<String> {
-    let brokers = leases.iter().filter(|(lease, _)| names::broker_id(cluster, lease).is_some());
-    brokers.flat_map(|(_, sighting)| listed(sighting, names::FORKED_ANNOTATION)).map(str::to_owned).collect()
+/// The forked partitions of each broker, dead or alive, by its Lease: those of which it acts on another history than
+/// the API server shows.
+pub fn forked(cluster: &str, leases: &Sightings) -> BTreeMap<BrokerId, BTreeSet<String>> {
+    let of_broker = |(lease, sighting): (&String, &Sighting)| {
+        let forked: BTreeSet<String> = listed(sighting, names::FORKED_ANNOTATION).map(str::to_owned).collect();
+        Some((names::broker_id(cluster, lease)?, forked)).filter(|(_, forked)| !forked.is_empty())
+    };
+    leases.iter().filter_map(of_broker).collect()
 }
 
-/// A list that a broker says on its Lease.
+/// A list in an annotation of a broker's Lease.
 fn listed<'a>(sighting: &'a Sighting, annotation: &'static str) -> impl Iterator<Item = &'a str> {
     let said = sighting.annotations.get(annotation).map_or("", String::as_str);
     said.split(',').filter(|item| !item.is_empty())
@@ -66,7 +70,7 @@ impl Observation<'_> {
         self.leases.iter().filter_map(|(lease, sighting)| Some((names::broker_id(self.cluster, lease)?, sighting)))
     }
 
-    /// Those that have ever been there, which have left a Lease.
+    /// The brokers that were ever live: they have a Lease.
     pub fn registered(&self) -> BTreeSet<BrokerId> {
         self.by_id().map(|(id, _)| id).collect()
     }
@@ -101,9 +105,9 @@ impl Observation<'_> {
         brokers
     }
 
-    /// Why no entry is to be written now: the API server may have been set back, and a broker that is there may know
-    /// newer entries. Of those only who is taken for dead is not waited for, so that a fail-over waits for nobody:
-    /// everybody else has renewed within two seconds of whatever began the watch anew.
+    /// Why no entry may be written now: the API server may have been set back, and a live broker may know newer
+    /// entries. Only dead brokers are not waited for, so that a fail-over waits for no broker: all others renew within
+    /// two seconds after the watch has started again.
     pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
         let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
         let there = || self.by_id().filter(|(id, _)| is_there(id));
@@ -135,8 +139,8 @@ impl Observation<'_> {
         }
     }
 
-    /// Where to ask those that have a Lease: at their pod's address, or else where clients of the listener between
-    /// brokers go.
+    /// Where to ping each broker that has a Lease: at its pod's address, or else at the address that it advertises on
+    /// the inter-broker listener.
     pub fn targets(&self, cluster: Option<&KafkaCluster>) -> BTreeMap<BrokerId, Target> {
         let Some(cluster) = cluster else { return BTreeMap::new() };
         let Some(listener) = cluster.spec.inter_broker_listener() else { return BTreeMap::new() };
@@ -177,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn who_reports_which_forks_is_known() {
+        let lease = |forked| that_says(Sight::Alive, names::FORKED_ANNOTATION, forked);
+        let leases: Sightings = [
+            (names::broker("prod", BrokerId(0)), lease("a-0,b-1")),
+            (names::broker("prod", BrokerId(1)), lease("")),
+            (names::broker("other", BrokerId(2)), lease("d-0")),
+        ]
+        .into();
+        let expected = BTreeSet::from(["a-0".to_owned(), "b-1".to_owned()]);
+        assert_eq!(forked("prod", &leases), BTreeMap::from([(BrokerId(0), expected)]));
+    }
+
+    #[test]
     fn no_entry_is_written_while_a_broker_that_is_there_may_know_newer_ones() {
         let says = |sight, newer| that_says(sight, names::NEWER_ANNOTATION, newer);
         let past = || Sighting { is_past: true, ..says(Sight::Alive, "0") };
@@ -191,7 +208,7 @@ mod tests {
             ("it knows newer entries", says(Sight::Alive, "3"), true, set_back.clone()),
             ("the same, and it is dead", says(Sight::Expired, "3"), false, None),
             (
-                "it lists everything anew, or was started without the API server",
+                "it lists everything again, or was started without the API server",
                 says(Sight::Alive, names::NOT_COMPARED),
                 true,
                 Some(HeldBack::Comparing),

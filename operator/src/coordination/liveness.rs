@@ -4,14 +4,14 @@
 //! - [`pods`]: what the API shows of their pods
 //!
 //! All of it is about liveness only: a wrong guess costs a change of leader, never data. The Lease alone takes six
-//! seconds; other evidence is faster, and none of it moves anybody on a cut between operator and broker alone: whoever
-//! is silent to the operator must be so to a follower too, or be late with its Lease. Leaders return to a broker that
-//! was given up wrongly only once it has been there for a while: so one that stalls now and then is moved off once, not
-//! each time.
+//! seconds; other evidence is faster, but a network cut between the operator and a broker alone moves no leader: a
+//! broker that is silent to the operator must also be unheard by a follower, or its Lease must be overdue. Leaders
+//! return to a broker that was wrongly judged dead only once it has been live for a while, so a broker that stalls now
+//! and then loses its leaders once, not each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_crds::lease::Sight;
+use ottla_kube::lease::Sight;
 use ottla_rules::assignment::BrokerId;
 
 use self::pings::Heard;
@@ -22,13 +22,13 @@ pub mod pods;
 /// What is known of the process that holds a broker's Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// What its Lease tells.
+    /// How the operator judges its Lease.
     pub lease: Sight,
     /// How it answers.
     pub ping: Ping,
     /// Whether a follower misses it too.
     pub missed: bool,
-    /// What its pod tells.
+    /// What its pod shows.
     pub pod: Pod,
 }
 
@@ -45,14 +45,14 @@ pub enum Ping {
     Gone,
 }
 
-/// What a pod tells of the process.
+/// What a pod shows of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pod {
     /// There are no pods, or they are not known yet.
     Unknown,
     /// Its container runs.
     Runs,
-    /// The pod is being deleted: the process is told to stop, or will be in a moment.
+    /// The pod is being deleted: the process has got SIGTERM, or will get it in a moment.
     Ends,
     /// By the clocks of Lease and container, its container has ended.
     Ended,
@@ -93,7 +93,7 @@ fn judge(evidence: &Evidence) -> Judgement {
         (Sight::Expired, Ping::Unasked | Ping::Answers) => Judgement::SeemsDead,
         (Sight::Released | Sight::Expired, _) | (_, Ping::Gone) => Judgement::Dead,
         (Sight::Overdue, Ping::Silent) => Judgement::SeemsDead,
-        // Of a Lease that an operator has only just sighted too: whoever misses its holder was seen to renew since.
+        // Also while the Lease is unknown: the follower that misses its holder has been seen to renew since.
         (Sight::Unknown | Sight::Alive, Ping::Silent) if *missed => Judgement::SeemsDead,
         (Sight::Overdue, Ping::Unasked | Ping::Answers) => Judgement::Alive,
         (Sight::Unknown | Sight::Alive, Ping::Unasked | Ping::Answers | Ping::Silent) => Judgement::Alive,
@@ -121,7 +121,7 @@ impl Missed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_crds::lease::Sight::{Alive, Expired, Overdue, Released, Unknown};
+    use ottla_kube::lease::Sight::{Alive, Expired, Overdue, Released, Unknown};
 
     const WELL: Evidence = Evidence { lease: Alive, ping: Ping::Answers, missed: false, pod: Pod::Runs };
 
@@ -147,7 +147,7 @@ mod tests {
             ("cut off from the API", Expired, Ping::Answers, Pod::Runs, false),
             ("gone without a trace", Expired, Ping::Silent, Pod::Unknown, false),
             ("stopped", Released, Ping::Answers, Pod::Runs, false),
-            ("told to stop", Alive, Ping::Answers, Pod::Ends, true),
+            ("stopping", Alive, Ping::Answers, Pod::Ends, true),
             ("its container has ended", Alive, Ping::Silent, Pod::Ended, false),
             ("it took its Lease by a clock that was set back", Alive, Ping::Answers, Pod::Ended, true),
             ("its pod is gone", Alive, Ping::Answers, Pod::Gone, false),

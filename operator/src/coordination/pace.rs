@@ -1,19 +1,21 @@
-//! Which planned steps to take now: not those whose outcome the watch has yet to show, nor those that failed a moment
-//! ago.
+//! Which planned steps to take now. Not those whose outcome the watch has not shown yet, and not those that have just
+//! failed.
 //!
-//! Always: one step per object at a time; an object that keeps failing is tried ever more rarely and holds up no other.
+//! Always: one step per object at a time; an object that keeps failing is tried less and less often and delays no
+//! other.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
+use ottla_client::Backoff;
 use tokio::time::Instant;
 
 use crate::plan::Step;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-/// A write that is not shown for so long changed nothing, or the watch is frozen: plan again.
+/// If the watch does not show a write for so long, the write changed nothing or the watch is stuck: plan again.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Remembers what was tried.
@@ -28,9 +30,9 @@ pub struct Key(&'static str, String);
 
 #[derive(Debug)]
 struct Tried {
-    /// The object's version that the step rested on; none of an object that was to be created.
+    /// The object's version that the step was planned for; `None`: the step creates the object.
     version: Option<String>,
-    failures: u32,
+    backoff: Backoff,
     again_at: Instant,
 }
 
@@ -48,12 +50,15 @@ impl Pace {
     /// Notes the outcome of a step.
     pub fn tried(&mut self, step: &Step, succeeded: bool, now: Instant) {
         let (key, version) = target(step);
-        let failures = if succeeded { 0 } else { self.tried.get(&key).map_or(0, |tried| tried.failures) + 1 };
-        let wait = match failures {
-            0 => SHOWN_WITHIN,
-            n => LONGEST_BACKOFF.min(FIRST_BACKOFF * 2u32.saturating_pow(n.min(16) - 1)),
+        let anew = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF);
+        let mut backoff = self.tried.get(&key).map_or(anew, |tried| tried.backoff);
+        let wait = if succeeded {
+            backoff.succeeded();
+            SHOWN_WITHIN
+        } else {
+            backoff.failed()
         };
-        self.tried.insert(key, Tried { version, failures, again_at: now + wait });
+        self.tried.insert(key, Tried { version, backoff, again_at: now + wait });
     }
 
     /// When one of these may be taken again. Everything else is forgotten.
@@ -71,8 +76,8 @@ fn target(step: &Step) -> (Key, Option<String>) {
         }
         Step::Create(object) => ("KafkaAssignment", object.name_any(), None),
         Step::Own(topic) | Step::Release { topic, .. } => ("KafkaTopic", topic.name_any(), topic.resource_version()),
-        Step::TopicStatus(topic, _) => ("KafkaTopic", topic.name_any(), topic.resource_version()),
-        Step::ClusterStatus(cluster, _) => ("KafkaCluster", cluster.name_any(), cluster.resource_version()),
+        Step::TopicStatus { read, .. } => ("KafkaTopic", read.name_any(), read.resource_version()),
+        Step::ClusterStatus { read, .. } => ("KafkaCluster", read.name_any(), read.resource_version()),
     };
     (Key(kind, name), version)
 }

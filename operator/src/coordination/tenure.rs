@@ -1,4 +1,4 @@
-//! Since when brokers are there, by this operator's own clock.
+//! Since when brokers are live, by this operator's own clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::plan::Broker;
 
-/// Since when each live broker is there without a break.
+/// Since when each live broker has been live without a break.
 #[derive(Debug, Default)]
 pub struct Tenure {
     since: BTreeMap<BrokerId, (Incarnation, Instant)>,
@@ -15,7 +15,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// Takes note of who is there, and tells who has been for `after`.
+    /// Notes which brokers are live, and returns those that have been for `after`.
     pub fn settled(
         &mut self,
         brokers: &BTreeMap<BrokerId, Broker>,
@@ -33,7 +33,7 @@ impl Tenure {
         self.since.iter().filter(|(_, (_, since))| now - *since >= after).map(|(id, _)| *id).collect()
     }
 
-    /// When the next will have been.
+    /// When the next broker will be settled.
     pub fn next(&self, after: Option<Duration>) -> Option<Instant> {
         let (after, looked) = (after?, self.last_look?);
         self.since.values().map(|(_, since)| *since + after).filter(|settles| *settles > looked).min()

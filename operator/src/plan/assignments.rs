@@ -1,4 +1,4 @@
-//! What becomes of assignments that exist: leaders are elected, graves are cleared.
+//! Changes of existing assignments: elections, and the removal of assignments of deleted topics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::condition::named;
 use super::rules::RuleBook;
 use super::{News, Recovered, Step, World};
 
-/// Who is in the ISR of partitions that nobody leads, or has reported what it has of one.
+/// The brokers in the ISR of partitions without a leader, and those that have reported about one.
 pub fn last_members(assignments: &[Arc<KafkaAssignment>]) -> BTreeSet<BrokerId> {
     let entries = assignments.iter().flat_map(|object| &object.spec.partitions);
     let leaderless = entries.filter(|entry| entry.leader.is_none());
@@ -23,7 +23,7 @@ pub fn last_members(assignments: &[Arc<KafkaAssignment>]) -> BTreeSet<BrokerId> 
     leaderless.flat_map(names).collect()
 }
 
-/// Brings every assignment in line with who is there, and with what administrators have given up.
+/// Changes every assignment to fit the live brokers and the administrators' orders.
 pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
     let live = world.live();
     let cluster_id = world.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.cluster_id.as_deref());
@@ -32,7 +32,9 @@ pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
         .filter_map(|read| {
             let entries = &read.spec.partitions;
             let speaker = rules.speaker(&read.spec.topic_name);
-            let elected = elect(entries, &live, min_in_sync(rules, read));
+            let undecided = world.undecided(read, rules.min_in_sync(&read.spec.topic_name));
+            let mut elected = elect(entries, &live, min_in_sync(rules, read));
+            elected.retain(|next| !undecided.contains(&next.partition));
             let orders = speaker
                 .zip(cluster_id)
                 .map_or(&[][..], |(topic, cluster_id)| topic.spec.recovery_orders(cluster_id, read.spec.topic_id));
@@ -46,7 +48,7 @@ pub fn elections(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
         .collect()
 }
 
-/// Of all that the operator does of itself only a recovery brings somebody into an ISR.
+/// The partitions that were recovered: only a recovery by the operator adds a broker to an ISR.
 fn recovered(before: &[Assignment], elected: &[Assignment]) -> Vec<i32> {
     let joined = |after: &&Assignment| {
         let before = before.iter().find(|before| before.partition == after.partition);
@@ -60,7 +62,7 @@ fn numbers<'a>(entries: impl Iterator<Item = &'a Assignment>) -> Vec<i32> {
 }
 
 impl Recovered {
-    /// What to tell, if anything was written: not of the partitions whose entries were `stale`.
+    /// The Events, if anything was written: not of the partitions whose entries were `stale`.
     pub fn news(&self, stale: &[i32]) -> Option<News> {
         let mut written = self.partitions.iter().copied().filter(|partition| !stale.contains(partition)).peekable();
         written.peek()?;
@@ -75,7 +77,8 @@ impl Recovered {
             ("RecoveredByOrder", note)
         } else {
             let note = format!(
-                "no in-sync replica of {partitions} is whole: each continues with the longest log that is left"
+                "every in-sync replica of {partitions} has lost data: each continues with the longest log among all \
+                replicas"
             );
             ("Recovered", note)
         };
@@ -83,8 +86,8 @@ impl Recovered {
     }
 }
 
-/// Removes the tombstones of topics whose replicas are all gone. A topic's objects go together: while one of them names
-/// a replica, the others tell it how many partitions there were.
+/// Removes the assignments of deleted topics whose replicas are all gone. A topic's objects are removed together: while
+/// one of them names a replica, the others show it how many partitions there were.
 pub fn emptied_graves(world: &World) -> Vec<Step> {
     let mut topics: BTreeMap<Uuid, Vec<_>> = BTreeMap::new();
     for assignment in &world.assignments {

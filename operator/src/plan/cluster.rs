@@ -1,4 +1,4 @@
-//! What is said about the cluster: its id, its brokers, where clients begin.
+//! The cluster's status: its id, its brokers, the addresses for clients, the conditions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::condition::{self, Verdict, conditions, named};
 use super::platform::{Obstacle, Platform};
 use super::{Broker, HeldBack, News, Step, World};
 
-/// The cluster's status, if it says something new.
+/// The cluster's new status; `None` if it has not changed.
 pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
     let before = cluster.status.clone().unwrap_or_default();
     let brokers = brokers(world, cluster, &before);
@@ -33,7 +33,7 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
         replicas: i32::try_from(online).ok(),
         listeners: match platform {
             None => listeners(&brokers),
-            // Of a spec that can't be built nothing is known.
+            // A spec that can't be built is not shown.
             Some(platform) if platform.listeners.is_empty() => before.listeners,
             Some(platform) => platform.listeners.clone(),
         },
@@ -59,13 +59,13 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
         reason: ready.reason.to_owned(),
         note: if ready.message.is_empty() { "every broker is online".to_owned() } else { ready.message.clone() },
     });
-    let mut cluster = KafkaCluster::clone(cluster);
-    cluster.status = Some(status);
-    Some(Step::ClusterStatus(Box::new(cluster), news))
+    let mut next = Box::new(KafkaCluster::clone(cluster));
+    next.status = Some(status);
+    Some(Step::ClusterStatus { read: cluster.clone(), next, news })
 }
 
-/// The generation of the spec that the status is about. On Kubernetes it is the one whose objects were made, so that
-/// whoever waits for a change to be Ready does not see what was true before it.
+/// The generation of the spec that the status is about. On Kubernetes it is the one whose objects were made, so that a
+/// client that waits for a change to be Ready does not see the state before it.
 fn generation(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Option<i64> {
     match world.platform.as_deref() {
         None => cluster.metadata.generation,
@@ -80,8 +80,8 @@ fn cluster_id(fresh: Uuid) -> String {
     if id.starts_with('-') { id.replacen('-', "A", 1) } else { id }
 }
 
-/// Every broker that the spec asks for, and every other that is there or has something: a Lease that nobody holds any
-/// more is no broker.
+/// Every broker that the spec asks for, and every other that is live or holds replicas: a Lease without a holder is not
+/// a broker.
 fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Vec<BrokerStatus> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
@@ -97,7 +97,7 @@ fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -
             Some(live) if live.draining => BrokerState::Draining,
             Some(_) => BrokerState::Online,
         };
-        // A Lease that was deleted says nothing; what it said goes on being true until the broker is back.
+        // A Lease that was deleted says nothing; what it said stays true until the broker is back.
         let mut endpoints = broker.endpoints.clone();
         if endpoints.is_empty() {
             endpoints = known.get(&id).map(|broker| broker.endpoints.clone()).unwrap_or_default();
@@ -109,7 +109,8 @@ fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -
     ids.into_iter().map(tell).collect()
 }
 
-/// What to give clients, per listener. Brokers that are away stay in: the list should not change with every restart.
+/// The `bootstrap.servers` of each listener. Dead brokers stay in the list, so that it does not change with every
+/// restart.
 fn listeners(brokers: &[BrokerStatus]) -> Vec<ListenerStatus> {
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for endpoint in brokers.iter().flat_map(|broker| &broker.endpoints) {
@@ -189,8 +190,8 @@ const REPLICATION_FACTORS: [(&str, Option<&str>, &str); 4] = [
     ("default.replication.factor", None, "topics without a replication factor of their own are not created"),
 ];
 
-/// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic are
-/// told nothing but to ask again.
+/// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic only
+/// get a retriable error.
 fn replicable(world: &World, cluster: &KafkaCluster) -> Verdict {
     let (config, brokers) = (cluster.spec.broker_config(), cluster.spec.brokers.replicas);
     let stands =
@@ -205,8 +206,8 @@ fn replicable(world: &World, cluster: &KafkaCluster) -> Verdict {
     }
     let plural = if brokers == 1 { "" } else { "s" };
     let message = format!(
-        "the cluster has {brokers} broker{plural}, too few for what spec sets ({}); raise spec.brokers.replicas or set at most \
-         {brokers}",
+        "the cluster has {brokers} broker{plural}, too few for the replication factors in its spec ({}); raise \
+        spec.brokers.replicas or set at most {brokers}",
         sentences.join("; ")
     );
     Verdict::new("Replicable", false, "TooFewBrokers", message)
@@ -235,16 +236,20 @@ fn set_back(world: &World, before: &KafkaClusterStatus) -> Option<Verdict> {
         );
         return Some(Verdict::new(TYPE, true, PUTTING_BACK, message));
     }
-    if world.forked.is_empty() {
+    let forked: BTreeSet<&str> = world.forked.values().flatten().map(String::as_str).collect();
+    if forked.is_empty() {
         return None;
     }
     const MOST: usize = 10;
-    let some: Vec<&str> = world.forked.iter().take(MOST).map(String::as_str).collect();
-    let more = if world.forked.len() > MOST { ", …" } else { "" };
+    let some: Vec<&str> = forked.iter().take(MOST).copied().collect();
+    let more = if forked.len() > MOST { ", …" } else { "" };
+    let serve = if world.forked.len() == 1 { "serves" } else { "serve" };
     let message = format!(
-        "the API server, restored from a backup, shows another history of {}{more} than the one by which brokers serve; to give the \
-         API server the brokers' history, see `ottla objects --help`",
-        some.join(", ")
+        "the API server, restored from a backup, shows another history of {}{more} than the one by which {} {serve}; until one \
+         history is left, the operator elects no leader of these partitions where min.insync.replicas is at most half the number of \
+         replicas; to give the API server the brokers' history, see `ottla objects --help`",
+        some.join(", "),
+        named("broker", world.forked.keys().map(|id| id.0)),
     );
     Some(Verdict::new(TYPE, true, "Forked", message))
 }

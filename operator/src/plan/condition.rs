@@ -1,17 +1,17 @@
-//! Conditions that keep their times: a condition's transition time moves only when its status does.
+//! Conditions that keep their transition times: the time changes only with the status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// What is to be said about one type.
+/// The wanted state of one condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The condition's type.
     pub type_: &'static str,
     /// Its status.
     pub status: bool,
-    /// One word.
+    /// The reason, in CamelCase.
     pub reason: &'static str,
-    /// A sentence for the person who asks why.
+    /// The message: what happened, why, and what to do.
     pub message: String,
 }
 
@@ -39,12 +39,12 @@ pub fn conditions(before: &[Condition], verdicts: &[Verdict], generation: Option
     verdicts.iter().map(judge).collect()
 }
 
-/// The reason of a condition, if it has been judged at all.
+/// The reason of a condition; `None`: there is no such condition.
 pub fn reason<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a str> {
     conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.reason.as_str())
 }
 
-/// "0, 3, 4–9": partitions or brokers in few words.
+/// Numbers as ranges: "0, 3, 4–9".
 pub fn ranges(numbers: impl IntoIterator<Item = i32>) -> String {
     let mut spans: Vec<(i32, i32)> = Vec::new();
     for number in numbers {
@@ -59,7 +59,7 @@ pub fn ranges(numbers: impl IntoIterator<Item = i32>) -> String {
     spans.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// "broker 3", "brokers 0, 4–9": how many things of a kind, in few words.
+/// Numbered things of a kind: "broker 3", "brokers 0, 4–9".
 pub fn named(kind: &str, numbers: impl IntoIterator<Item = i32>) -> String {
     let numbers: Vec<i32> = numbers.into_iter().collect();
     let plural = if numbers.len() == 1 { "" } else { "s" };
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_in_few_words() {
+    fn many_numbers_are_shown_as_ranges() {
         for (numbers, expected) in [(vec![], ""), (vec![3], "3"), (vec![0, 1, 2, 5, 7, 8], "0–2, 5, 7–8")] {
             assert_eq!(ranges(numbers), expected);
         }

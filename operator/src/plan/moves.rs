@@ -1,4 +1,5 @@
-//! Where the partitions of a topic are wanted, and who of their replicas should lead: one step each at a time.
+//! Moves of a topic's partitions to the wanted brokers, and of leaders to preferred replicas: one step for each at a
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,33 +9,36 @@ use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::placement::{self, Load, TooFewBrokers};
 use ottla_rules::plan::reassignment;
 
+use super::rules::RuleBook;
 use super::{Step, World};
 
-/// What moves rest on.
+/// What moves depend on.
 pub struct Moves<'a> {
-    /// What the topic's user wants.
+    /// The topic's spec.
     pub spec: &'a KafkaTopicSpec,
     /// Its assignments.
     pub objects: Vec<&'a Arc<KafkaAssignment>>,
-    /// Who is there.
+    /// The live brokers.
     pub live: &'a Live,
-    /// The brokers of the cluster, also those that are away: what moves to one of these is completed when it is back.
+    /// The brokers of the cluster, also those that are away: a move to one of these completes when it returns.
     pub brokers: &'a [placement::Broker],
     /// The topic's `min.insync.replicas`.
     pub min_in_sync: usize,
-    /// Decides between brokers that are equally good.
+    /// The seed that decides between equally good brokers.
     pub seed: u64,
+    /// The partitions of which no leader is elected: [`World::undecided`].
+    pub undecided: BTreeSet<i32>,
 }
 
-/// Why a partition is not moved where it is wanted.
+/// Why a partition can't be moved to the wanted brokers.
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
-    /// A broker that is to get a replica is none of the cluster's.
+    /// The spec places a replica on a broker that the cluster does not have.
     #[error("spec.placement puts partition {partition} on broker {broker}, which the cluster does not have")]
     Stranger {
-        /// Which.
+        /// The partition.
         partition: i32,
-        /// Who.
+        /// The broker.
         broker: BrokerId,
     },
     /// The replication factor is more than there are brokers.
@@ -43,7 +47,7 @@ pub enum Stuck {
 }
 
 impl Stuck {
-    /// It in one word, for a condition.
+    /// The reason for a condition.
     pub fn reason(&self) -> &'static str {
         match self {
             Stuck::Stranger { .. } => "UnknownBroker",
@@ -53,7 +57,7 @@ impl Stuck {
 }
 
 impl Moves<'_> {
-    /// The next steps of partitions that are not where they are wanted.
+    /// The next steps of partitions that are not on the wanted brokers.
     ///
     /// # Errors
     /// When one can't get there now; the others don't wait for it, but they do not start either.
@@ -81,7 +85,8 @@ impl Moves<'_> {
         Ok(changes(&self.objects, next))
     }
 
-    /// How many replicas are wanted. Without a word the cluster's default counted when the topic was made.
+    /// The wanted number of replicas; `None`: the spec has none, and the cluster's default counted when the topic was
+    /// created.
     fn factor(&self) -> Option<usize> {
         usize::try_from(self.spec.replication_factor?).ok()
     }
@@ -94,26 +99,32 @@ impl Moves<'_> {
         }
     }
 
-    /// The partitions whose leaders are wished back now.
+    /// The steps of a preferred election that the spec asks for.
     pub fn wished_elections(&self, held: Option<&str>) -> Vec<Step> {
         let wish = self.spec.preferred_election.as_ref().filter(|wish| held != Some(wish.id.as_str()));
         let wished: BTreeSet<i32> = wish.map(|wish| wish.partitions.iter().copied().collect()).unwrap_or_default();
         let next = |entry: &Assignment| {
-            let prefers = wished.contains(&entry.partition).then(|| entry.prefer(self.live))?;
+            let is_elected = wished.contains(&entry.partition) && !self.undecided.contains(&entry.partition);
+            let prefers = is_elected.then(|| entry.prefer(self.live))?;
             prefers.ok()
         };
         changes(&self.objects, next)
     }
 }
 
-/// Gives leaders back to brokers that have been there for long enough. Without haste: nothing else waits for it.
-pub fn returns(world: &World) -> Vec<Step> {
+/// Returns the leadership to the preferred replicas of settled brokers. It is not urgent: nothing else waits for it.
+pub fn returns(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
     let live = world.live();
-    let standing: Vec<_> = world.assignments.iter().filter(|object| !object.spec.deleted).collect();
-    changes(&standing, |entry| {
-        let preferred = entry.replicas.first()?;
-        world.settled.contains(preferred).then(|| entry.prefer(&live))?.ok()
-    })
+    let standing = world.assignments.iter().filter(|object| !object.spec.deleted);
+    let of_object = |object: &Arc<KafkaAssignment>| {
+        let undecided = world.undecided(object, rules.min_in_sync(&object.spec.topic_name));
+        changes(&[object], |entry| {
+            let preferred = entry.replicas.first()?;
+            let returns = world.settled.contains(preferred) && !undecided.contains(&entry.partition);
+            returns.then(|| entry.prefer(&live))?.ok()
+        })
+    };
+    standing.flat_map(of_object).collect()
 }
 
 /// One step for each object with entries that change.

@@ -1,4 +1,4 @@
-//! What Kubernetes tells of brokers that run on it. On a laptop brokers tell of themselves, on their Leases.
+//! What Kubernetes shows of brokers that run on it. On a laptop brokers describe themselves, on their Leases.
 
 use std::collections::BTreeMap;
 
@@ -8,50 +8,50 @@ use ottla_rules::assignment::BrokerId;
 /// A cluster's brokers as Kubernetes shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Platform {
-    /// The uid of the KafkaCluster that this is about: another of the same name may have come since.
+    /// The uid of the KafkaCluster that this describes: another of the same name may exist by now.
     pub of: Option<String>,
-    /// The generation of the spec that was examined last: its objects were applied and Kubernetes has taken note of
-    /// them, or `obstacle` says why not. None: of no spec yet by this operator.
+    /// The generation of the last spec that was handled: its objects were applied and Kubernetes has observed them, or
+    /// `obstacle` says why not. `None`: this operator has handled no spec yet.
     pub generation: Option<i64>,
-    /// What brokers' pods are made to run, once they are made.
+    /// The image of the brokers' pods; `None` before they exist.
     pub image: Option<String>,
-    /// The operator's own image, where brokers could run it and do not yet.
+    /// The operator's own image, if brokers could run it and do not yet.
     pub held: Option<String>,
-    /// How large the smallest of the brokers' volumes is.
+    /// The size of the smallest of the brokers' volumes; `None`: there is none yet.
     pub volume_size: Option<String>,
-    /// Brokers that the spec does not ask for any more, and what they wait for.
+    /// What brokers wait for that the spec no longer asks for; `None`: no broker leaves.
     pub leaving: Option<Obstacle>,
-    /// Where each broker is.
+    /// The place of each broker.
     pub places: BTreeMap<BrokerId, Place>,
-    /// Where clients begin.
+    /// The `bootstrap.servers` of each listener.
     pub listeners: Vec<ListenerStatus>,
-    /// The cluster's id, if volumes of an earlier life of it tell.
+    /// The cluster's id, if volumes of an earlier life of the cluster have it.
     pub cluster_id: Option<String>,
-    /// Why the cluster is not being made what its spec says; none if it is.
+    /// Why the spec is not applied; `None`: it is.
     pub obstacle: Option<Obstacle>,
-    /// Which pod is waited for, and what it lacks.
+    /// The pod that the cluster waits for, and why; `None`: no pod.
     pub waiting: Option<Obstacle>,
-    /// Brokers whose pods were made from an earlier spec.
+    /// The brokers whose pods have an earlier spec.
     pub outdated: Vec<BrokerId>,
 }
 
-/// Where a broker is.
+/// The rack and addresses of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// Its rack.
     pub rack: Option<String>,
-    /// Its pod's address.
+    /// The address of its pod; `None`: unknown.
     pub address: Option<String>,
-    /// Where clients reach it.
+    /// The addresses that it advertises.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Something in the way.
+/// A problem, as a condition shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// One word.
+    /// The reason, in CamelCase.
     pub reason: &'static str,
-    /// A sentence.
+    /// The message: what happened, why, and what to do.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is said about a topic's replicas: whom its partitions wait for, and what an administrator can do about it.
+//! The condition ReplicasHealthy: the brokers that a topic's partitions wait for, and what an administrator can do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,26 @@ use uuid::Uuid;
 
 use super::condition::{Verdict, named};
 
-/// A condition's message has at most 32 KiB, and nobody reads that much: what is left out is said when this is done.
+/// How many orders one command has. A condition's message has at most 32 KiB; the other orders are shown when these are
+/// obeyed.
 const MOST_ORDERS: usize = 100;
 const MOST_SENTENCES: usize = 10;
 
-/// How a topic's replicas are.
+/// The health of a topic's replicas.
 #[derive(Debug)]
 pub struct Health {
     /// The condition ReplicasHealthy.
     pub verdict: Verdict,
-    /// Whom partitions without a leader wait for.
+    /// The brokers that partitions without a leader wait for, in sentences.
     pub waits: String,
-    /// Partitions without a leader.
+    /// The number of partitions without a leader.
     pub offline: usize,
-    /// Partitions with replicas out of sync.
+    /// The number of partitions that have a replica which is not in sync.
     pub under_replicated: usize,
 }
 
-/// How the replicas are of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet.
-/// `returning` are those that have gone not long ago.
+/// The health of the replicas of the topic `id` with these `entries`, in the cluster `cluster_id`, if it has an id yet.
+/// `returning` are brokers that died less than 30 s ago.
 pub fn health(
     topic: &KafkaTopic,
     cluster_id: Option<&str>,
@@ -76,7 +77,7 @@ pub fn health(
     Health { verdict, waits: waits.join("; "), offline: offline.len(), under_replicated: missing.len() }
 }
 
-/// Whom partitions without a leader wait for, in sentences.
+/// Which brokers partitions without a leader wait for, in sentences.
 fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
     let sentence = |Group { are, partitions, brokers, nobody, .. }: Group| match nobody {
         true => format!("{partitions} {are} waiting for an election"),
@@ -85,7 +86,7 @@ fn waits(offline: &[(i32, Vec<BrokerId>)]) -> Vec<String> {
     shortened(together(offline.iter().cloned()).map(sentence).collect())
 }
 
-/// Who could not read what it has of partitions without a leader, in sentences.
+/// Which brokers can't read their logs of partitions without a leader, in sentences.
 fn unreadable(entries: &[Assignment]) -> Vec<String> {
     let disowned = |entry: &Assignment| {
         let has_reported = |member: &&IsrMember| entry.reports.iter().any(|report| report.broker == member.broker);
@@ -107,21 +108,21 @@ fn refused(given: &[RecoveryOrder], entries: &[Assignment], live: &Live) -> Vec<
     let refused = |entry: &Assignment| {
         let order = given.iter().find(|order| order.partition == entry.partition)?;
         let why = match entry.obey(order, live) {
-            Err(Refusal::NotReplica) => "which holds no replica".to_owned(),
-            Err(Refusal::Behind) => "which has not said yet what it has".to_owned(),
+            Err(Refusal::NotReplica) => "but that broker holds no replica".to_owned(),
+            Err(Refusal::Behind) => "but that broker has not reported its log yet".to_owned(),
             Err(Refusal::OtherEpoch) => format!(
-                "but the order is about leader epoch {}, which is not the present one ({})",
+                "but the order is for leader epoch {}, and the present one is {}",
                 order.leader_epoch, entry.leader_epoch
             ),
             _ => return None,
         };
-        Some(format!("partition {} is to go on with broker {}, {why}", order.partition, order.broker))
+        Some(format!("spec.recovery names broker {} for partition {}, {why}", order.broker, order.partition))
     };
     shortened(entries.iter().filter(|entry| entry.leader.is_none()).filter_map(refused).collect())
 }
 
-/// The command with which an administrator gives up what only those have that are waited for; none while they may be on
-/// their way back: it would be pasted.
+/// The command with which an administrator accepts losing the records that only the missing brokers have. `None` while
+/// those brokers may be returning, because people would paste it.
 fn way_out(
     topic: &KafkaTopic,
     cluster_id: &str,
@@ -145,7 +146,7 @@ fn way_out(
     ))
 }
 
-/// Replicas that are not in sync with what they have now.
+/// The replicas that are not in sync.
 fn missing(entry: &Assignment, live: &Live) -> Vec<BrokerId> {
     let in_sync = |id: &BrokerId| {
         let here = live.get(id).map(|broker| broker.incarnation);
@@ -154,7 +155,7 @@ fn missing(entry: &Assignment, live: &Live) -> Vec<BrokerId> {
     entry.replicas.iter().filter(|id| !in_sync(id)).copied().collect()
 }
 
-/// Partitions that have the same brokers, in few words.
+/// Partitions that wait for the same brokers, as words of a sentence.
 struct Group {
     /// "partition 3", "partitions 0–2".
     partitions: String,
@@ -168,7 +169,7 @@ struct Group {
     nobody: bool,
 }
 
-/// Partitions that have the same brokers, together.
+/// Groups partitions that wait for the same brokers.
 fn together(partitions: impl Iterator<Item = (i32, Vec<BrokerId>)>) -> impl Iterator<Item = Group> {
     let mut groups: BTreeMap<Vec<BrokerId>, Vec<i32>> = BTreeMap::new();
     for (partition, mut brokers) in partitions {
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_waited_for_is_named() {
+    fn the_condition_names_the_brokers_that_partitions_wait_for() {
         let topic = KafkaTopic::new("orders", Default::default());
         let all = live(&[(0, 1), (1, 1), (2, 1)]);
         let moving = |partition| entry(partition, Some(0), &[0, 1]).start_reassignment(&ids(&[2, 1])).unwrap();
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_given_up_is_told_as_a_command_and_an_order_that_can_not_be_obeyed_as_what_it_lacks() {
+    fn the_condition_shows_the_command_and_why_an_order_is_refused() {
         let report = RecoveryReport { broker: BrokerId(1), incarnation: Incarnation(2), last_epoch: 3, log_end: 50 };
         let waiting = entry(0, None, &[0, 1]).report(4, report).unwrap();
         let here = live(&[(1, 2)]);
@@ -320,12 +321,13 @@ mod tests {
 
         let order = |leader_epoch, broker| RecoveryOrder { partition: 0, leader_epoch, broker: BrokerId(broker) };
         for (leader_epoch, broker, expected) in [
-            (4, 0, "partition 0 is to go on with broker 0, which has not said yet what it has"),
-            (4, 2, "partition 0 is to go on with broker 2, which holds no replica"),
+            (4, 0, "spec.recovery names broker 0 for partition 0, but that broker has not reported its log yet"),
+            (4, 2, "spec.recovery names broker 2 for partition 0, but that broker holds no replica"),
             (
                 3,
                 1,
-                "partition 0 is to go on with broker 1, but the order is about leader epoch 3, which is not the present one (4)",
+                "spec.recovery names broker 1 for partition 0, but the order is for leader epoch 3, and the present \
+                one is 4",
             ),
         ] {
             for (cluster_id, topic_id, is_meant) in

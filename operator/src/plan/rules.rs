@@ -1,5 +1,5 @@
-//! What topics' settings come to for a plan, worked out once for each config that differs: of thousands of topics most
-//! say the same.
+//! The settings of topics that a plan needs, resolved once for each different config, because most of thousands of
+//! topics have the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use ottla_crds::KafkaTopic;
 use super::World;
 use super::topic::claim;
 
-/// What one config comes to.
+/// The result of one config.
 #[derive(Debug)]
 pub struct Rules {
-    /// Why it is refused, if it is.
+    /// Why the config is refused; `None`: it is valid.
     pub error: Option<String>,
     /// The `min.insync.replicas` in force.
     pub min_in_sync: usize,
@@ -33,12 +33,12 @@ impl Rules {
 pub struct RuleBook<'a> {
     by_config: HashMap<&'a Config, Rules>,
     speakers: HashMap<&'a str, &'a Arc<KafkaTopic>>,
-    /// Of a topic that no object speaks for.
+    /// The rules of a topic without a KafkaTopic.
     without_a_word: Rules,
 }
 
 impl<'a> RuleBook<'a> {
-    /// Those of all topics of the world.
+    /// The rules of all topics of the world.
     pub fn new(world: &'a World, settings: &BrokerSettings) -> RuleBook<'a> {
         let (mut by_config, mut speakers) = (HashMap::new(), HashMap::<&str, &Arc<KafkaTopic>>::new());
         for topic in &world.topics {
@@ -49,21 +49,26 @@ impl<'a> RuleBook<'a> {
                 *speaks = topic;
             }
         }
-        // What its objects said is not known any more: nobody is taken out of an ISR on a guess.
+        // The topic's settings are unknown, so no member leaves an ISR by a guess.
         RuleBook { by_config, speakers, without_a_word: Rules { error: None, min_in_sync: usize::MAX } }
     }
 
-    /// Those of an object of the world.
+    /// The rules of a KafkaTopic of the world.
     pub fn of(&self, topic: &KafkaTopic) -> &Rules {
         self.by_config.get(&topic.spec.config).unwrap_or(&self.without_a_word)
     }
 
-    /// Those of the topic of this name.
+    /// The rules of the topic with this name.
     pub fn of_named(&self, topic: &str) -> &Rules {
         self.speaker(topic).map_or(&self.without_a_word, |topic| self.of(topic))
     }
 
-    /// The object that speaks for the topic of this name.
+    /// The `min.insync.replicas` of the topic with this name; `None`: it has no KafkaTopic.
+    pub fn min_in_sync(&self, topic: &str) -> Option<usize> {
+        self.speaker(topic).map(|topic| self.of(topic).min_in_sync)
+    }
+
+    /// The KafkaTopic of the topic with this name.
     pub fn speaker(&self, topic: &str) -> Option<&'a Arc<KafkaTopic>> {
         self.speakers.get(topic).copied()
     }

@@ -1,9 +1,9 @@
-//! Cases that are hard to reach through an API server; lives of topics are told in `tests/stories.rs`.
+//! Cases that are hard to reach through an API server; lives of topics are in `tests/stories.rs`.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement};
-use ottla_rules::assignment::Incarnation;
+use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement, PreferredElection};
+use ottla_rules::assignment::{Incarnation, IsrMember};
 
 use super::platform::Obstacle;
 use super::*;
@@ -105,8 +105,8 @@ fn apply(world: &mut World, step: Step) {
             replace_topic(world, topic);
         }
         Step::Release { topic, .. } => world.topics.retain(|other| other.name_any() != topic.name_any()),
-        Step::TopicStatus(topic, _) => replace_topic(world, *topic),
-        Step::ClusterStatus(cluster, _) => world.cluster = Some(Arc::from(cluster)),
+        Step::TopicStatus { next, .. } => replace_topic(world, *next),
+        Step::ClusterStatus { next, .. } => world.cluster = Some(Arc::from(next)),
     }
 }
 
@@ -320,7 +320,7 @@ fn a_partition_moves_to_a_broker_that_is_away_and_a_factor_may_need_one() {
 }
 
 #[test]
-fn what_can_not_be_replicated_as_often_as_the_spec_says_is_told() {
+fn a_replication_factor_that_needs_more_brokers_is_reported() {
     let mut world = world(&[(0, false), (1, false)]);
     let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
     cluster.spec.config.insert("offsets.topic.replication.factor".to_owned(), "3".to_owned());
@@ -331,7 +331,8 @@ fn what_can_not_be_replicated_as_often_as_the_spec_says_is_told() {
         (condition.status.clone(), condition.reason.clone(), condition.message.clone())
     };
     settle(&mut world);
-    let message = "the cluster has 2 brokers, too few for what spec sets (offsets.topic.replication.factor is 3: consumer groups \
+    let message = "the cluster has 2 brokers, too few for the replication factors in its spec \
+    (offsets.topic.replication.factor is 3: consumer groups \
                    do not work); raise spec.brokers.replicas or set at most 2";
     assert_eq!(told(&world), ("False".to_owned(), "TooFewBrokers".to_owned(), message.to_owned()));
 
@@ -363,7 +364,7 @@ fn one_value_counts_for_a_topic_that_does_not_say_its_own_wherever_the_spec_has_
 }
 
 #[test]
-fn a_topic_whose_name_metrics_can_not_tell_from_anothers_is_not_created() {
+fn a_topic_whose_name_is_equal_to_anothers_in_metrics_is_not_created() {
     let mut world = world(&[(0, false)]);
     world.topics.push(Arc::new(topic("a.b", 1)));
     settle(&mut world);
@@ -457,6 +458,61 @@ fn brokers_that_compare_keep_entries_from_being_written_and_are_no_sign_of_a_res
 }
 
 #[test]
+fn no_leader_is_elected_of_a_forked_partition_of_which_both_histories_could_acknowledge() {
+    let cases = [
+        ("nobody reports it", "", true, "1", true),
+        ("it is forked", "orders-0", true, "1", false),
+        ("too many forks to name", "*", true, "1", false),
+        ("another is forked", "orders-1,order-0", true, "1", true),
+        ("who reports it is gone", "orders-0", false, "1", true),
+        ("two of three replicas are needed", "orders-0", true, "2", true),
+    ];
+    for (story, reported, reporter_lives, min_in_sync, elects) in cases {
+        let mut world = world(&[(0, false), (1, false), (2, false), (3, false)]);
+        let mut orders = placed(topic("orders", 1), &[(0, &[0, 1, 2])]);
+        orders.spec.config.insert("min.insync.replicas".to_owned(), min_in_sync.to_owned());
+        world.topics.push(Arc::new(orders));
+        settle(&mut world);
+        if !reported.is_empty() {
+            world.forked.insert(BrokerId(3), reported.split(',').map(str::to_owned).collect());
+        }
+        let leads = |world: &World| world.assignments[0].spec.partitions[0].leader.unwrap().0;
+        let message = |world: &World| {
+            let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+            conditions.iter().find(|condition| condition.type_ == "SetBack").map(|condition| condition.message.clone())
+        };
+        if !reporter_lives {
+            world.brokers.get_mut(&BrokerId(3)).unwrap().live = None;
+        }
+        let zero = world.brokers.get_mut(&BrokerId(0)).unwrap().live.take();
+        settle(&mut world);
+        assert_eq!(leads(&world), i32::from(elects), "{story}");
+        if !elects {
+            let message = message(&world).unwrap();
+            assert!(message.contains("by which broker 3 serves") && message.contains("ottla objects"), "{message}");
+        }
+
+        // Neither do leaders return, of themselves or by request.
+        let before = leads(&world);
+        let other = 1 - before;
+        world.brokers.get_mut(&BrokerId(0)).unwrap().live = zero;
+        let mut object = KafkaAssignment::clone(&world.assignments[0]);
+        let entry = &mut object.spec.partitions[0];
+        entry.isr =
+            [0, 1].map(|id| IsrMember { broker: BrokerId(id), incarnation: Incarnation(i64::from(id) + 1) }).into();
+        entry.replicas = [other, before, 2].map(BrokerId).into();
+        world.assignments = vec![Arc::new(object)];
+        world.settled.insert(BrokerId(other));
+        let mut orders = KafkaTopic::clone(&world.topics[0]);
+        orders.spec.placement.clear();
+        orders.spec.preferred_election = Some(PreferredElection { id: "a".to_owned(), partitions: vec![0] });
+        world.topics = vec![Arc::new(orders)];
+        settle(&mut world);
+        assert_eq!(leads(&world), if elects { other } else { before }, "{story}");
+    }
+}
+
+#[test]
 fn a_broker_whose_pod_is_not_ready_keeps_the_cluster_from_being_ready() {
     let mut world = world(&[(0, false)]);
     let waiting = Some(Obstacle::new("PodNotReady", "pod prod-broker-0 is not ready yet"));
@@ -480,7 +536,7 @@ fn a_broker_that_leaves_gets_nothing_new() {
 }
 
 #[test]
-fn one_broker_that_is_away_is_told_of_in_the_singular() {
+fn one_offline_broker_is_named_in_the_singular() {
     for (away, expected) in [(vec![1], "broker 1 is offline"), (vec![0, 1], "brokers 0–1 are offline")] {
         let mut world = world(&[(0, false), (1, false), (2, false)]);
         for id in away {
@@ -603,7 +659,7 @@ fn a_change_of_the_spec_that_changes_nothing_is_seen_and_said() {
 }
 
 #[test]
-fn a_recovery_is_told_of_the_partitions_that_were_written() {
+fn a_recovery_has_an_event_for_the_partitions_that_were_written() {
     for (by_order, reason) in [(false, "Recovered"), (true, "RecoveredByOrder")] {
         let recovered = Recovered { topic: Arc::new(topic("orders", 4)), partitions: vec![0, 1, 2], by_order };
         for (stale, partitions) in [(&[][..], "partitions 0–2 "), (&[3], "partitions 0–2 "), (&[1], "partitions 0, 2 ")]

@@ -1,7 +1,7 @@
-//! From a KafkaTopic to its assignments, and what is said about it.
+//! From a KafkaTopic to its assignments and its status.
 //!
-//! A topic's id is the uid of the object that it was first placed for: whoever plans, and however often, means the same
-//! topic. Later it is found again from its assignments, by name.
+//! A topic's id is the uid of the KafkaTopic for which it was first placed, so that every plan of it has the same id.
+//! Later the operator finds the id in the assignments, by the topic's name.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, 
     steps
 }
 
-/// The brokers of the cluster: those that its spec asks for, and others that are there and are not to leave.
+/// The brokers of the cluster: those that its spec asks for, and other live ones that do not leave.
 fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
@@ -58,7 +58,7 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
         cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
     let broker = |id: BrokerId| {
         let seen = world.brokers.get(&id);
-        // Where a broker was last is where it comes back.
+        // A broker returns to the rack in which it was last.
         let rack = seen.and_then(|broker| broker.rack.clone()).or_else(|| told.get(&id)?.rack.clone());
         let stays = seen.and_then(|broker| broker.live).is_some_and(|live| !live.draining);
         placement::Broker { id, rack, away: !stays }
@@ -66,20 +66,20 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     ids.into_iter().map(broker).collect()
 }
 
-/// Without its cluster nobody waits for a topic's end.
+/// Removes the finalizers of deleted topics whose cluster does not exist.
 pub fn let_go(world: &World) -> Vec<Step> {
     let ending = world.topics.iter().filter(|topic| topic.metadata.deletion_timestamp.is_some() && is_owned(topic));
     let release = |topic: &Arc<KafkaTopic>| {
         let cluster = &topic.spec.cluster_ref.name;
-        let note = format!("the KafkaCluster {cluster} no longer exists: records stay on the volumes that it has left");
+        let note = format!("the KafkaCluster {cluster} no longer exists: records stay on its retained volumes");
         let news = News { warning: true, reason: "ClusterGone".to_owned(), note };
         Step::Release { topic: topic.clone(), unless: None, news: Some(news) }
     };
     ending.map(release).collect()
 }
 
-/// Of several objects for one topic the one with the least speaks for it. Whoever has the topic keeps it: of two
-/// objects made within one second the order of uids means nothing.
+/// The rank of a KafkaTopic: of several objects for one topic, the one with the least rank has the topic. The
+/// KafkaTopic that has the topic keeps it: of two objects made within one second the order of uids means nothing.
 pub fn claim(topic: &KafkaTopic) -> impl Ord + use<> {
     (!has_topic(topic), !is_owned(topic), topic.creation_timestamp(), topic.uid())
 }
@@ -92,7 +92,7 @@ fn is_owned(topic: &KafkaTopic) -> bool {
     topic.finalizers().iter().any(|finalizer| finalizer == KafkaTopic::FINALIZER)
 }
 
-/// What a topic waits for.
+/// Why a topic waits.
 #[derive(Debug)]
 struct Obstacle {
     reason: &'static str,
@@ -103,17 +103,17 @@ fn obstacle<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Ob
     Err(Obstacle { reason, message: message.into() })
 }
 
-/// What the plans of all topics rest on.
+/// What the plans of all topics depend on.
 struct Shared<'a> {
     world: &'a World,
     cluster: &'a KafkaCluster,
-    /// Who is there.
+    /// The live brokers.
     live: &'a Live,
     /// The brokers of the cluster, also those that are away.
     brokers: &'a [placement::Broker],
     /// The brokers' settings in force.
     settings: &'a BrokerSettings,
-    /// Names of topics that stand, by [`names::without_dots`]; made when the first new topic asks.
+    /// The names of existing topics, by [`names::without_dots`]; computed for the first new topic.
     taken: &'a OnceCell<BTreeMap<String, &'a str>>,
 }
 
@@ -127,7 +127,7 @@ struct Plan<'a> {
     taken: &'a OnceCell<BTreeMap<String, &'a str>>,
     topic: &'a Arc<KafkaTopic>,
     id: Uuid,
-    /// Its assignments that bear no tombstone, by their first partition.
+    /// Its assignments without a tombstone, by their first partition.
     objects: BTreeMap<i32, &'a Arc<KafkaAssignment>>,
     /// Their entries, by partition.
     entries: BTreeMap<i32, &'a Assignment>,
@@ -173,7 +173,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Tombstones first, then the object may go: a broker that is away finds the tombstone when it comes back.
+    /// Sets the tombstones, then removes the finalizer: a dead broker finds the tombstone when it returns.
     fn end(&self) -> Vec<Step> {
         let news = match self.topic.spec.deletion_policy {
             DeletionPolicy::Delete if !self.objects.is_empty() => {
@@ -181,7 +181,7 @@ impl<'a> Plan<'a> {
                     |object: &&Arc<KafkaAssignment>| Step::Bury { read: (*object).clone(), topic: self.topic.clone() };
                 return self.objects.values().map(bury).collect();
             }
-            // Whoever deleted it sees it gone.
+            // The user who deleted it sees it gone.
             DeletionPolicy::Delete => None,
             DeletionPolicy::Retain => {
                 let note =
@@ -196,7 +196,7 @@ impl<'a> Plan<'a> {
         vec![Step::Release { topic: self.topic.clone(), unless, news }]
     }
 
-    /// What is to be written next for the topic to be as its spec says.
+    /// The next writes that make the topic what its spec says.
     fn next(&self) -> Result<Vec<Step>, Obstacle> {
         let wanted = match self.topic.spec.partitions {
             Some(wanted) => wanted,
@@ -214,8 +214,8 @@ impl<'a> Plan<'a> {
         }
         if let (true, Some(other)) = (self.entries.is_empty(), self.colliding()) {
             let message = format!(
-                "the names of this topic and of the topic {other} differ only in dots and underscores, which metrics \
-                 do not tell apart: delete this KafkaTopic, and create one for another name"
+                "the names of this topic and of the topic {other} differ only in dots and underscores, which are \
+                equal in the names of metrics: delete this KafkaTopic, and create one for another name"
             );
             return obstacle("NameCollision", message);
         }
@@ -229,7 +229,7 @@ impl<'a> Plan<'a> {
         if steps.is_empty() { self.moves() } else { Ok(steps) }
     }
 
-    /// A topic that stands, whose name metrics do not tell from this one's. Kafka refuses to create the second.
+    /// An existing topic whose name is the same in metrics as this one's. Kafka refuses to create the second.
     fn colliding(&self) -> Option<&'a str> {
         let taken = self.taken.get_or_init(|| {
             let standing = self.world.assignments.iter().filter(|object| !object.spec.deleted);
@@ -239,7 +239,7 @@ impl<'a> Plan<'a> {
         taken.get(&names::without_dots(name)).copied().filter(|other| *other != name)
     }
 
-    /// To place them anew would hide their records.
+    /// Refuses to place missing partitions again, which would hide their records.
     fn lost<T>(&self, what: &str) -> Result<T, Obstacle> {
         let broker = names::broker(&self.topic.spec.cluster_ref.name, BrokerId(0));
         let message = format!(
@@ -249,7 +249,7 @@ impl<'a> Plan<'a> {
         obstacle("AssignmentsMissing", message)
     }
 
-    /// Moves that are wanted, then elections that are wished for.
+    /// The wanted moves, then the elections that the spec asks for.
     fn moves(&self) -> Result<Vec<Step>, Obstacle> {
         let moves = Moves {
             spec: &self.topic.spec,
@@ -258,6 +258,11 @@ impl<'a> Plan<'a> {
             brokers: self.brokers,
             min_in_sync: self.rules.min_in_sync,
             seed: self.id.as_u64_pair().0,
+            undecided: self
+                .objects
+                .values()
+                .flat_map(|o| self.world.undecided(o, Some(self.rules.min_in_sync)))
+                .collect(),
         };
         let steps = moves.steps().or_else(|stuck| obstacle(stuck.reason(), stuck.to_string()))?;
         if steps.is_empty() { Ok(moves.wished_elections(self.held_election())) } else { Ok(steps) }
@@ -267,8 +272,7 @@ impl<'a> Plan<'a> {
         self.status()?.preferred_election.as_deref()
     }
 
-    /// What was said of the topic. What was said of one in an earlier cluster of this name, whose records went with it,
-    /// is of none.
+    /// The topic's status; `None` if it is about an earlier cluster of this name, which had other records.
     fn status(&self) -> Option<&KafkaTopicStatus> {
         let of_another = |status: &KafkaTopicStatus| {
             let ids = status.cluster_id.as_ref().zip(self.cluster_id());
@@ -281,8 +285,8 @@ impl<'a> Plan<'a> {
         self.cluster.status.as_ref()?.cluster_id.as_ref()
     }
 
-    /// On how many brokers a new partition is kept: where the spec does not say as many as the others, and at first as
-    /// the cluster's defaults say.
+    /// The number of replicas of a new partition: that of the spec; else that of the other partitions; else the
+    /// cluster's default.
     fn replication_factor(&self) -> usize {
         let others = self.entries.values().next().map(|entry| entry.replication_factor());
         let default = || usize::try_from(self.settings.default_replication_factor).unwrap_or(1);
@@ -290,7 +294,7 @@ impl<'a> Plan<'a> {
         wanted.or(others).unwrap_or_else(default).max(1)
     }
 
-    /// How many partitions have ever been said to exist.
+    /// The largest number of partitions that the status or the assignments have shown.
     fn known_partitions(&self) -> i32 {
         self.status().and_then(|status| status.partitions).unwrap_or(0)
     }
@@ -302,7 +306,7 @@ impl<'a> Plan<'a> {
         if self.cluster.metadata.deletion_timestamp.is_some() {
             return obstacle("ClusterEnding", "the KafkaCluster is being deleted");
         }
-        // Nobody moves a new cluster's first topics away from the broker that came up first.
+        // Nothing would move a new cluster's first topics away from the broker that started first.
         if self.world.assignments.is_empty() && !self.world.awaited.is_empty() {
             let awaited = named("broker", self.world.awaited.iter().map(|id| id.0));
             return obstacle("BrokersStarting", format!("the new cluster is waiting for {awaited} to start"));
@@ -332,8 +336,8 @@ impl<'a> Plan<'a> {
         Ok(added.into_iter().map(step).collect())
     }
 
-    /// The missing partitions that the spec places. One that can't begin where it should keeps all of them waiting:
-    /// what is placed elsewhere would have to be moved back.
+    /// The missing partitions that the spec places. If one of them can't be created on its brokers, all wait, because a
+    /// partition on other brokers would have to be moved back.
     fn placed_by_hand(&self, missing: &[i32]) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
         let mut placed = BTreeMap::new();
         for Placement { partition, replicas } in &self.topic.spec.placement {
@@ -360,7 +364,7 @@ impl<'a> Plan<'a> {
         Ok(placed)
     }
 
-    /// A new object. Nothing owns it: that its cluster or its KafkaTopic is gone is no reason to lose it.
+    /// A new object. It has no owner, so that it is not deleted with its cluster or KafkaTopic.
     fn object(&self, first: i32, partitions: Vec<Assignment>) -> KafkaAssignment {
         let cluster = self.topic.spec.cluster_ref.name.clone();
         let labels = [
@@ -386,7 +390,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The topic's status, if it says something new.
+    /// The step that writes the topic's status; `None` if it has not changed.
     fn say(&self, obstacle: Option<Obstacle>) -> Option<Step> {
         let before = self.status().cloned().unwrap_or_default();
         let entries: Vec<Assignment> = self.entries.values().map(|entry| (*entry).clone()).collect();
@@ -426,7 +430,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What becomes of the others of several objects for one topic: they have no part in it.
+/// The steps of the other objects of several for one topic: they have no effect.
 fn without_a_part(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Option<Step> {
     match topic.metadata.deletion_timestamp {
         Some(_) if is_owned(topic) => Some(Step::Release { topic: topic.clone(), unless: None, news: None }),
@@ -455,8 +459,8 @@ fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Op
     status_step(topic, status)
 }
 
-/// Writes the status where it says something new; tells people when the reason to be ready or not has changed. That a
-/// new topic becomes ready is no news: whoever made it waits for the condition.
+/// Writes the status if it has changed; publishes an Event when the reason of Ready has changed. A new topic that
+/// becomes ready has no Event: its creator waits for the condition.
 fn status_step(topic: &Arc<KafkaTopic>, status: KafkaTopicStatus) -> Option<Step> {
     if topic.status.as_ref() == Some(&status) {
         return None;
@@ -469,7 +473,7 @@ fn status_step(topic: &Arc<KafkaTopic>, status: KafkaTopicStatus) -> Option<Step
         reason: ready.reason.clone(),
         note: if ready.message.is_empty() { "every partition has a leader".to_owned() } else { ready.message.clone() },
     });
-    let mut topic = KafkaTopic::clone(topic);
-    topic.status = Some(status);
-    Some(Step::TopicStatus(Box::new(topic), news))
+    let mut next = Box::new(KafkaTopic::clone(topic));
+    next.status = Some(status);
+    Some(Step::TopicStatus { read: topic.clone(), next, news })
 }

@@ -11,11 +11,12 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::lease::{self, BrokerSession, Claim, Observed, Pace};
 use ottla_crds::{
     Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
-    KafkaTopicSpec, change, names,
+    KafkaTopicSpec, names,
 };
+use ottla_kube::change;
+use ottla_kube::lease::{self, BrokerSession, Claim, Observed, Pace};
 use ottla_local_api::{Faults, Server, Store};
 use ottla_operator::acting::Acting;
 use ottla_operator::plan::platform::Platform;
@@ -51,7 +52,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Ends it and tells who it was.
+    /// Ends it and returns its id.
     pub fn kill(self) -> String {
         self.identity.clone()
     }
@@ -114,7 +115,7 @@ impl World {
         self.broker_that_says(id, incarnation, predecessor, BTreeMap::new())
     }
 
-    /// A broker whose clients are told to connect to this port.
+    /// A broker that advertises this port.
     pub fn broker_at(&self, id: i32, incarnation: i64, port: u16) -> Process {
         self.broker_at_after(id, incarnation, port, String::new())
     }
@@ -141,7 +142,7 @@ impl World {
             predecessor: Some(predecessor),
             pace: Pace::BROKER,
             observed: Observed::default(),
-            set_backs: ottla_crds::versions::SetBacks::default(),
+            set_backs: ottla_kube::versions::SetBacks::default(),
         };
         let session = BrokerSession { incarnation: Incarnation(incarnation), start: 1, draining: false };
         let (said, annotations) = watch::channel(session.annotations().into_iter().chain(said).collect());

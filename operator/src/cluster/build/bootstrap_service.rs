@@ -1,4 +1,4 @@
-//! Where clients inside begin: any broker that listens.
+//! The Service with which clients inside the Kubernetes cluster begin: any broker that listens.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use ottla_crds::{ListenerType, names};
@@ -11,14 +11,14 @@ use crate::cluster::validate::ValidatedCluster;
 pub fn bootstrap_service(cluster: &ValidatedCluster) -> Service {
     let inside = cluster.listeners.iter().filter(|listener| match listener.type_ {
         ListenerType::Internal | ListenerType::ClusterIp => true,
-        ListenerType::NodePort | ListenerType::LoadBalancer => false,
+        ListenerType::NodePort | ListenerType::LoadBalancer | ListenerType::Unknown => false,
     });
     Service {
         metadata: metadata(cluster, names::bootstrap_service(&cluster.name)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            // A broker that is not ready is not in sync everywhere, which the PodDisruptionBudget has to know. It tells
-            // clients all the same where every partition is led; while no broker is ready, nobody else would.
+            // A broker that is not ready is not in sync everywhere, which the PodDisruptionBudget has to know. It still
+            // names the leader of every partition to clients; while no broker is ready, nobody else would.
             publish_not_ready_addresses: Some(true),
             selector: Some(pod_selector(cluster)),
             ports: Some(inside.map(listener_port).collect()),

@@ -9,7 +9,7 @@ use super::headless_service::listener_port;
 use super::{metadata, pod_selector};
 use crate::cluster::validate::{Listener, ValidatedCluster};
 
-/// The label by which a StatefulSet's pods are told apart.
+/// The label that identifies a pod of a StatefulSet.
 const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 
 /// The Services of single brokers.
@@ -17,7 +17,7 @@ pub fn broker_services(cluster: &ValidatedCluster) -> Vec<Service> {
     let mut services = Vec::new();
     for listener in &cluster.listeners {
         let type_ = match listener.type_ {
-            ListenerType::Internal => continue,
+            ListenerType::Internal | ListenerType::Unknown => continue,
             ListenerType::NodePort => "NodePort",
             ListenerType::LoadBalancer => "LoadBalancer",
             ListenerType::ClusterIp => "ClusterIP",

@@ -1,4 +1,4 @@
-//! What every broker is told: the file that `ottla broker` reads.
+//! The configuration of every broker: the file that `ottla broker` reads.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! A broker's pod: one container that may do nothing but be a broker. Meets Pod Security *restricted*.
+//! A broker's pod: one container with the least rights. Meets Pod Security *restricted*.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ pub const CONTAINER: &str = "broker";
 const CONFIG_VOLUME: &str = "config";
 const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";
-/// What a broker asks for where its user says nothing: a pod that asks for nothing is the first to be killed when its
-/// node runs out of memory. `e2e/bench`: 24 to 99 MB are resident with up to 20,000 replicas, and a tenth of a
-/// processor writes 100 MB/s of large batches; the rest of the memory is page cache for what was just written.
+/// What a broker requests by default: a pod without requests is the first to be killed when its node runs out of
+/// memory. `e2e/bench`: 24 to 99 MB are resident with up to 20,000 replicas, and a tenth of a processor writes 100 MB/s
+/// of large batches; the rest of the memory is page cache for what was just written.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
 /// A node's own label.
 const HOST_KEY: &str = "kubernetes.io/hostname";
@@ -60,7 +60,7 @@ fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         termination_grace_period_seconds: Some(cluster.grace_seconds().into()),
-        // Kubernetes' old habit of an environment variable per Service and port.
+        // Otherwise Kubernetes sets an environment variable for each Service and port.
         enable_service_links: Some(false),
         node_selector: non_empty(&cluster.pods.node_selector),
         tolerations: Some(cluster.pods.tolerations.clone()).filter(|list| !list.is_empty()),
@@ -102,7 +102,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        // A broker that recovers its logs after a crash is at work, not dead: it gets an hour until it is.
+        // A broker that recovers its logs after a crash may take an hour before it is alive.
         startup_probe: Some(probe("/livez", 2, 1800)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
@@ -126,7 +126,7 @@ fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
     ]
 }
 
-/// What was asked for, or else: over racks, and over nodes.
+/// The spread in the spec, or else: over racks and over nodes.
 fn spread(cluster: &ValidatedCluster) -> Vec<TopologySpreadConstraint> {
     let over = |key: &str| TopologySpread {
         topology_key: key.to_owned(),
@@ -143,7 +143,7 @@ fn spread(cluster: &ValidatedCluster) -> Vec<TopologySpreadConstraint> {
         topology_key: rule.topology_key,
         max_skew: rule.max_skew,
         when_unsatisfiable: match rule.when_unsatisfiable {
-            Unsatisfiable::ScheduleAnyway => "ScheduleAnyway".to_owned(),
+            Unsatisfiable::ScheduleAnyway | Unsatisfiable::Unknown => "ScheduleAnyway".to_owned(),
             Unsatisfiable::DoNotSchedule => "DoNotSchedule".to_owned(),
         },
         label_selector: Some(selector(cluster)),
@@ -160,7 +160,7 @@ fn resources(resources: &Resources) -> Option<ResourceRequirements> {
     };
     let (mut requests, limits) = (amounts(&resources.requests), amounts(&resources.limits));
     for (name, amount) in REQUESTS {
-        // Of what is limited Kubernetes requests as much.
+        // A limit without a request becomes the request, too.
         if !limits.contains_key(name) {
             requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.to_owned()));
         }

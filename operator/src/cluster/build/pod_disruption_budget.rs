@@ -1,4 +1,4 @@
-//! How many brokers may be away on purpose.
+//! How many brokers may be evicted at once.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -1,4 +1,4 @@
-//! Who brokers are and what they may do: of their own cluster, in their own namespace, and no more than they do.
+//! The brokers' identity and rights: only for their own namespace, and no more than they need.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
@@ -26,8 +26,8 @@ pub fn role(cluster: &ValidatedCluster) -> Role {
         rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
         rule(LEASES, &["leases"], &["get", "update"], own_leases),
-        // A name can't be asked for at creation. The others' tell whether anybody knows more than an API server that
-        // was set back.
+        // A name can't be asked for at creation. The others' Leases show whether a broker knows more than an API server
+        // that was set back.
         rule(LEASES, &["leases"], &["create", "list"], Vec::new()),
     ];
     Role { metadata: metadata(cluster, names::brokers(&cluster.name)), rules: Some(rules) }
@@ -47,7 +47,7 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Vec<String>) -> 
     }
 }
 
-/// What gives one to the other.
+/// The RoleBinding of both.
 pub fn role_binding(cluster: &ValidatedCluster) -> RoleBinding {
     let name = names::brokers(&cluster.name);
     RoleBinding {

@@ -14,11 +14,11 @@ use crate::cluster::validate::ValidatedCluster;
 
 /// The brokers' StatefulSet.
 ///
-/// Its template of claims can't be changed: one that exists keeps the size it was made with (`claim_size`), and claims
-/// that are smaller than the spec says are made larger one by one.
+/// Its template of claims can't be changed: an existing set keeps its size (`claim_size`), and claims that are smaller
+/// than in the spec are enlarged one by one.
 ///
-/// Whatever the cluster's deletion policy, volumes stay when the set is deleted: somebody may delete it under a living
-/// cluster, and the operator makes it again. [`retention`] is told to it in the last step of a cluster's end.
+/// Whatever the cluster's deletion policy, volumes stay when the set is deleted: a user may delete the set of an
+/// existing cluster, and the operator creates it again. [`retention`] is set in the last step of a cluster's deletion.
 pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> StatefulSet {
     StatefulSet {
         metadata: metadata(cluster, names::brokers(&cluster.name)),
@@ -40,7 +40,7 @@ pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Sta
     }
 }
 
-/// No volume goes as a side effect of scaling.
+/// Scaling never deletes a volume.
 pub fn retention(policy: DeletionPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
     let when_deleted = match policy {
         DeletionPolicy::Delete => "Delete",

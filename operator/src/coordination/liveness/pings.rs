@@ -6,16 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
 
+use ottla_client::{Backoff, ClientError, Connection, Connector};
 use ottla_rules::assignment::BrokerId;
-use ottla_wire::m18_api_versions::ApiVersionsRequest;
-use ottla_wire::{Chunk, Str, encode_request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ottla_wire::{ApiVersionsRequest, Str};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
-
-use crate::network::{self, Connection};
 
 /// From an answer to the next ping.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -23,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A wait that took so much longer than it should says that this process stalled: an answer may lie unread.
 const STALL: Duration = Duration::from_millis(250);
-/// When to give up on a silent connection: its other end may be gone without a word.
+/// When to close a silent connection: its other end may be gone without having closed it.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Between attempts to connect: short at first, for a process that is being killed takes connections until it is gone,
 /// and breaks them.
@@ -113,55 +111,58 @@ struct Listener {
 
 impl Listener {
     async fn run(mut self) {
-        let mut retry = FIRST_RETRY;
+        let connector = Connector {
+            client_id: Str::from_static("ottla-operator"),
+            connect_timeout: PATIENCE,
+            request_timeout: GIVE_UP,
+            max_response: LONGEST_ANSWER,
+        };
+        let mut retry = Backoff::new(FIRST_RETRY, RETRY);
         loop {
             let Target { host, port, .. } = self.target.borrow().clone();
             let asked = Instant::now();
-            match timeout(PATIENCE, network::connect(&host, port)).await {
-                Ok(Ok(stream)) => {
-                    let (answers, ended) = self.converse(stream).await;
+            match connector.connect(&host, port, None).await {
+                Ok(connection) => {
+                    let (answers, ended) = self.converse(connection).await;
                     tracing::debug!(broker = %self.id, answers, error = %ended, "the connection to a broker ended");
                     if answers > 0 {
-                        // At once: whether anybody listens there now tells whether the process is gone.
-                        retry = FIRST_RETRY;
+                        // At once: if nothing listens there now, the process is gone.
+                        retry.succeeded();
                         continue;
                     }
                 }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => match self.answered.take() {
-                    Some(holder) => self.say(Heard::Gone(holder)),
-                    None => self.say_silent(),
-                },
-                Ok(Err(_)) => self.say_silent(),
-                Err(_) if asked.elapsed() > PATIENCE + STALL => {}
+                Err(ClientError::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    match self.answered.take() {
+                        Some(holder) => self.say(Heard::Gone(holder)),
+                        None => self.say_silent(),
+                    }
+                }
+                Err(ClientError::ConnectTimeout(_)) if asked.elapsed() > PATIENCE + STALL => {}
                 Err(_) => self.say_silent(),
             }
-            sleep(retry).await;
-            retry = (2 * retry).min(RETRY);
+            sleep(retry.failed()).await;
         }
     }
 
     /// Pings until the connection ends, and counts the answers. An address that has changed ends it too.
-    async fn converse(&mut self, mut stream: Box<dyn Connection>) -> (usize, io::Error) {
+    async fn converse(&mut self, mut connection: Connection) -> (usize, ClientError) {
         let connected_to = self.address();
         let mut answers = 0;
         loop {
-            if let Err(error) = self.ping(&mut *stream).await {
+            if let Err(error) = self.ping(&mut connection).await {
                 return (answers, error);
             }
             answers += 1;
             self.answered = Some(self.target.borrow().holder.clone());
             self.say(Heard::Answers);
-            let mut unasked = [0];
             tokio::select! {
                 biased;
                 () = sleep(INTERVAL) => {}
-                read = stream.read(&mut unasked) => {
-                    return (answers, read.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
-                }
+                ended = connection.ended() => return (answers, ended),
             }
             if self.address() != connected_to {
                 self.answered = None;
-                return (answers, io::Error::other("the broker has another address now"));
+                return (answers, io::Error::other("the broker has another address now").into());
             }
         }
     }
@@ -171,30 +172,14 @@ impl Listener {
         (target.host.clone(), target.port)
     }
 
-    async fn ping(&self, stream: &mut dyn Connection) -> io::Result<()> {
-        let client = Str::from("ottla-operator");
-        let request = encode_request(0, Some(&client), 0, &ApiVersionsRequest::default());
-        let answer = async {
-            for chunk in request.into_chunks() {
-                if let Chunk::Bytes(bytes) = chunk {
-                    stream.write_all(&bytes).await?;
-                }
-            }
-            let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-            if length > LONGEST_ANSWER {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let mut answer = vec![0; length];
-            stream.read_exact(&mut answer).await.map(drop)
-        };
-        tokio::pin!(answer);
-        let begun = Instant::now();
+    async fn ping(&self, connection: &mut Connection) -> Result<(), ClientError> {
+        let request = ApiVersionsRequest::default();
+        let mut answer = pin!(connection.call(0, &request));
         loop {
             let asked = Instant::now();
             match timeout(PATIENCE, &mut answer).await {
-                Ok(answered) => return answered,
+                Ok(answered) => return answered.map(drop),
                 Err(_) if asked.elapsed() > PATIENCE + STALL => {}
-                Err(_) if begun.elapsed() > GIVE_UP => return Err(io::ErrorKind::TimedOut.into()),
                 Err(_) => self.say_silent(),
             }
         }
@@ -223,19 +208,26 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     /// Takes one connection, and answers so many pings on it.
     async fn broker(listener: &TcpListener, answers: usize) -> TcpStream {
         let (mut stream, _) = listener.accept().await.unwrap();
         for _ in 0..answers {
-            let length = stream.read_u32().await.unwrap();
-            let mut request = vec![0; length as usize];
-            stream.read_exact(&mut request).await.unwrap();
-            assert_eq!(request[..4], [0, 18, 0, 0], "ApiVersions, version 0");
-            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
+            answer(&mut stream).await;
         }
         stream
+    }
+
+    async fn answer(stream: &mut TcpStream) {
+        let length = stream.read_u32().await.unwrap();
+        let mut request = vec![0; length as usize];
+        stream.read_exact(&mut request).await.unwrap();
+        assert_eq!(request[..4], [0, 18, 0, 0], "ApiVersions, version 0");
+        // The request's correlation id, no error, and no API.
+        let response = [&[0, 0, 0, 10], &request[4..8], &[0; 6]].concat();
+        stream.write_all(&response).await.unwrap();
     }
 
     async fn hears(pings: &Pings, expected: Option<Heard>) {
@@ -291,7 +283,7 @@ mod tests {
         hears(&pings, Some(Heard::Answers)).await;
         hears(&pings, Some(Heard::Silent)).await;
         // It thaws, and answers the ping that waited.
-        connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await.unwrap();
+        answer(&mut connection).await;
         hears(&pings, Some(Heard::Answers)).await;
 
         let mut others = Pings::default();

@@ -1,21 +1,20 @@
 //! What the API shows of the brokers' pods. On a laptop there are none.
 //!
-//! Whether a container's end concerns the process that holds the Lease is told by times: of the Lease's acquisition by
-//! that process, and of the container's start and end by the kubelet, both from one machine's clock. A clock may be set
-//! back: so times are believed of a process that does not answer, and of no other.
+//! Times show whether a container's end concerns the process that holds the Lease: the process notes when it acquired
+//! the Lease, and the kubelet notes when the container started and ended, both by one machine's clock. A clock may be
+//! set back, so the operator believes these times only of a process that does not answer.
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod as PodObject};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{Event, watcher};
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::{names, watch};
+use ottla_crds::names;
+use ottla_kube::versions::SetBacks;
+use ottla_kube::watch;
+use ottla_kube::watches::Watches;
 use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, sleep};
 
@@ -28,13 +27,8 @@ const CONTAINER: &str = "broker";
 /// The pods of one cluster's brokers.
 pub struct Pods {
     cluster: String,
-    watch: Option<Watch>,
-}
-
-struct Watch {
-    store: Store<PodObject>,
-    events: BoxStream<'static, bool>,
-    complete: bool,
+    /// None where there are none.
+    watch: Option<(Watches<()>, Store<PodObject>)>,
 }
 
 /// A broker's pod.
@@ -67,34 +61,24 @@ impl Pods {
             sleep(RETRY).await;
         };
         let watch = are_there.then(|| {
-            let (store, writer) = reflector::store();
-            let stream = watcher(api, watch::config().labels(selector)).backoff(watch::backoff()).reflect(writer);
-            let events = stream.map(|event| match event {
-                Ok(Event::InitDone) => true,
-                Ok(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) => false,
-                Err(error) => {
-                    tracing::warn!(%error, "the watch of the brokers' pods broke: it begins anew");
-                    false
-                }
-            });
-            Watch { store, events: events.boxed(), complete: false }
+            let mut watches = Watches::new(&SetBacks::default());
+            let store = watches.keep((), watch::events(api, watch::config().labels(selector)), |_| ());
+            (watches, store)
         });
         Pods { cluster: cluster.to_owned(), watch }
     }
 
     /// Waits until something new was shown. Cancellation safe.
     pub async fn changed(&mut self) {
-        let Some(watch) = &mut self.watch else { return std::future::pending().await };
-        if let Some(complete) = watch.events.next().await {
-            watch.complete |= complete;
-        }
+        let Some((watches, _)) = &mut self.watch else { return std::future::pending().await };
+        watches.next().await;
     }
 
     /// The brokers' pods; none while they are not known.
     pub fn seen(&self) -> Option<BTreeMap<BrokerId, Seen>> {
-        let watch = self.watch.as_ref().filter(|watch| watch.complete)?;
+        let (_, store) = self.watch.as_ref().filter(|(watches, _)| watches.are_complete())?;
         let pod = |pod: &PodObject| Some((names::broker_id(&self.cluster, &pod.name_any())?, Seen::of(pod)));
-        Some(watch.store.state().iter().filter_map(|object| pod(object)).collect())
+        Some(store.state().iter().filter_map(|object| pod(object)).collect())
     }
 }
 
@@ -115,7 +99,7 @@ impl Seen {
         }
     }
 
-    /// What it tells of the process that took the Lease at `acquired`.
+    /// What the pod shows of the process that took the Lease at `acquired`.
     fn tell(&self, acquired: Option<Timestamp>) -> Pod {
         // A process takes its Lease after its pod was made and its container was started, and before that has ended.
         let since = self.started.or(self.ended).or(self.created);
@@ -128,7 +112,7 @@ impl Seen {
     }
 }
 
-/// What the pods tell of the broker whose process took the Lease at `acquired`.
+/// What the pods show of the broker whose process took the Lease at `acquired`.
 pub fn tell(pods: Option<&BTreeMap<BrokerId, Seen>>, id: BrokerId, acquired: Option<Timestamp>) -> Pod {
     match pods {
         None => Pod::Unknown,
@@ -166,7 +150,7 @@ mod tests {
         // The Lease was taken at 100.
         let cases = [
             ("it runs", pod(90, false, running(99), none()), Pod::Runs),
-            ("it runs and is told to stop", pod(90, true, running(99), none()), Pod::Ends),
+            ("it runs and is stopping", pod(90, true, running(99), none()), Pod::Ends),
             ("its container has ended", pod(90, false, ended(200), none()), Pod::Ended),
             ("its container waits to start again", pod(90, false, waiting(), ended(200)), Pod::Ended),
             ("another container runs", pod(90, false, running(201), ended(200)), Pod::Ended),

@@ -1,0 +1,37 @@
+//! Which room of the operator may use which, top to bottom.
+//!
+//! `plan` is pure: values in, values out.
+
+use ottla_arrows::Rooms;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["acting", "backoff", "clock", "events", "guard", "network"],
+        rooms: &[
+            ("operator", &["fleet", "http", "cluster", "metrics", "owner"]),
+            ("fleet", &["coordination", "cluster", "metrics"]),
+            ("http", &["metrics"]),
+            ("coordination", &["plan"]),
+            ("cluster", &["metrics", "owner", "plan"]),
+            ("metrics", &["cluster"]),
+            ("owner", &["cluster"]),
+            ("plan", &[]),
+        ],
+        never: &[("plan", &["tokio::", "Client", "Instant::now", "SystemTime", "rand::"])],
+        circles: &[
+            &[
+                "cluster/build",
+                "cluster/build/bootstrap_service",
+                "cluster/build/broker_services",
+                "cluster/build/config_map",
+                "cluster/build/headless_service",
+                "cluster/build/pod",
+                "cluster/build/stateful_set",
+            ],
+            &["plan", "plan/assignments", "plan/moves", "plan/rules", "plan/topic"],
+        ],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
+}
