@@ -169,7 +169,7 @@ pub enum Ask {
     },
     /// The files of this broker's replica of a deleted partition are gone: take it out of the entry.
     Removed {
-        /// The topic that bears the tombstone.
+        /// The topic that has the tombstone.
         topic_id: Uuid,
         /// Which partition.
         partition: i32,

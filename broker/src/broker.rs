@@ -1,4 +1,4 @@
-//! Puts the rooms together and takes them down again.
+//! Starts the rooms of a broker, and stops them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,29 +27,29 @@ use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
 
-/// What a broker is made from.
+/// What a broker needs to start.
 pub struct Setup {
-    /// Who it is.
+    /// Its id, cluster and incarnation.
     pub me: Me,
     /// Its data directory, locked by the caller.
     pub data: PathBuf,
-    /// Whether the last process closed its logs.
+    /// Whether the last process closed its logs, so that they need no recovery.
     pub clean: bool,
     /// Whether the directory's content kept its incarnation: the machine has not crashed since.
     pub intact: bool,
     /// Where clients connect: bound sockets by listener name.
     pub listeners: Vec<(Str, TcpListener)>,
-    /// Threads that serve connections.
+    /// The number of threads that serve connections.
     pub reactors: usize,
-    /// Threads for what blocks.
+    /// The number of threads for blocking work.
     pub workers: usize,
-    /// Memory for requests that are being read, in bytes, where `queued.max.request.bytes` does not say.
+    /// The memory for requests that are being read, in bytes, if `queued.max.request.bytes` is not set.
     pub request_memory: usize,
-    /// The cluster as it is known now. The first image must be there: limits are read from it.
+    /// The cluster as this broker knows it. The first image must exist, because limits are read from it.
     pub images: ImageReceiver,
-    /// The way to ask for changes.
+    /// The queue of changes that the broker asks for.
     pub ask: AskSender,
-    /// What Prometheus is told.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -63,7 +63,7 @@ pub struct Broker {
     metrics: Arc<Metrics>,
 }
 
-/// What a broker's rooms are made from, without its sockets and threads.
+/// What a broker's rooms need to start, without sockets and threads.
 pub struct RoomsSetup {
     /// As in [`Setup`].
     pub me: Me,
@@ -73,19 +73,21 @@ pub struct RoomsSetup {
     pub clean: bool,
     /// As in [`Setup`].
     pub intact: bool,
-    /// For what blocks.
+    /// The threads for blocking work.
     pub workers: Workers,
+    /// For roles that begin with a sync. No election waits until logs are recovered or compacted.
+    pub role_workers: Workers,
     /// As in [`Setup`].
     pub images: ImageReceiver,
     /// As in [`Setup`].
     pub ask: AskSender,
     /// As in [`Setup`].
     pub metrics: Arc<Metrics>,
-    /// What the broker is rather than what it was told, for DescribeConfigs.
+    /// The broker's properties that no setting sets, for DescribeConfigs.
     pub facts: BTreeMap<&'static str, String>,
 }
 
-/// A broker's rooms: replicas, groups and the handlers above them, and the tasks that keep them going.
+/// A broker's rooms: replicas, groups, the handlers above them, and their tasks.
 pub struct Rooms {
     /// Answers requests.
     pub handler: Arc<Handler>,
@@ -93,14 +95,15 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Opens them. Must be called on the control runtime.
+    /// Opens the rooms. Must be called on the control runtime.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn open(setup: RoomsSetup) -> Result<Rooms, StartError> {
-        let RoomsSetup { me, data, clean, intact, workers, images, ask, metrics, facts } = setup;
+        let RoomsSetup { me, data, clean, intact, workers, role_workers, images, ask, metrics, facts } = setup;
         let checkpoints = Checkpoints::load(&data, clean, intact)?;
-        let (replicas, joining) = Replicas::new(me, &data, checkpoints, workers.clone(), metrics.clone(), ask.clone())?;
+        let (replicas, joining) =
+            Replicas::new(me, &data, checkpoints, workers.clone(), role_workers, metrics.clone(), ask.clone())?;
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
         let handler = Arc::new(Handler {
             id: me.id,
@@ -159,12 +162,16 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error(transparent)]
     Disk(#[from] ottla_log::DiskError),
-    /// The system has no thread, no poller or no socket to give.
+    /// The system refuses a thread, a poller or a socket.
     #[error("failed to start a thread: {0}")]
     System(#[from] io::Error),
 }
 
-/// "Never", for a duration that is added to a clock.
+/// Roles that begin with a sync at the same time. The file system puts syncs that overlap into one commit of its
+/// journal.
+const ROLE_WORKERS: usize = 4;
+
+/// "Never", as a duration that can be added to a clock without overflow.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Broker {
@@ -184,6 +191,7 @@ impl Broker {
             clean,
             intact,
             workers: workers.clone(),
+            role_workers: Workers::start(ROLE_WORKERS)?,
             images: images.clone(),
             ask,
             metrics: metrics.clone(),
@@ -205,12 +213,12 @@ impl Broker {
         self.rooms.replicas()
     }
 
-    /// What of it can be well or ill.
+    /// The parts that probes check.
     pub fn health(&self) -> Health {
         Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas().clone(), self.images.clone())
     }
 
-    /// How many requests that send or ask for records have come in so far.
+    /// How many Produce and Fetch requests have come in so far.
     pub fn requests_for_records(&self) -> u64 {
         [ApiKey::Produce, ApiKey::Fetch].iter().map(|api| self.metrics.api(*api).requests.get()).sum()
     }
@@ -239,7 +247,7 @@ fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'st
     ])
 }
 
-/// Lets each scrape see how large the logs are, and whether the disk hangs.
+/// Computes the size of the logs, and whether the disk hangs, at each scrape.
 fn measure(replicas: &Arc<Replicas>, workers: &Workers, metrics: &Metrics) {
     let (replicas, progress) = (Arc::downgrade(replicas), workers.progress());
     metrics.before_scrape(move |metrics| {

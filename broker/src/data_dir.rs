@@ -1,15 +1,14 @@
-//! A data directory's identity: whose it is, and whether its content is still what the cluster believes.
+//! A data directory's identity: its cluster and broker, and whether its content is what the cluster relies on.
 //!
 //! Owns the exclusive lock, `meta.properties` (Kafka's), the identity file with the incarnation, and the marker of a
 //! clean stop. Leaves the logs to `replica` and the Lease to `coord`.
 //!
 //! - here: the directory and its files
-//! - `identity`: whether its content is what the cluster believes
+//! - `identity`: whether its content is what the cluster relies on
 //! - `ticks`: how long it has been in use
 //! - `checked`: small files behind their checksums
 //!
-//! Always: what a start changes is on the device before the Lease says so; a directory of another cluster or broker is
-//! refused.
+//! Always: a start is on the device before it is on the Lease; a directory of another cluster or broker is refused.
 
 mod checked;
 mod identity;
@@ -39,7 +38,7 @@ const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
 /// Why a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("the data directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// It holds another cluster's records.
@@ -47,9 +46,9 @@ pub enum DataDirError {
     ForeignCluster {
         /// The directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The cluster id in the directory.
         found: String,
-        /// Who wanted it.
+        /// The id of this broker's cluster.
         expected: String,
     },
     /// It holds another broker's records.
@@ -57,13 +56,13 @@ pub enum DataDirError {
     ForeignBroker {
         /// The directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The broker id in the directory.
         found: BrokerId,
-        /// Who wanted it.
+        /// This broker's id.
         expected: BrokerId,
     },
-    /// `meta.properties` is not what Kafka or we write.
-    #[error("malformed {}: {reason}", path.display())]
+    /// `meta.properties` is not as Kafka or Ottla writes it.
+    #[error("the file {} is malformed: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -78,7 +77,7 @@ pub enum DataDirError {
     Disk(#[from] DiskError),
 }
 
-/// A data directory that this process has to itself.
+/// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -89,7 +88,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory for `broker`; creates it when it is not there.
+    /// Locks the directory for `broker`; creates it if it does not exist.
     ///
     /// # Errors
     /// When another process has it, it is another broker's, or the disk refuses.
@@ -110,12 +109,12 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The broker whose it is.
+    /// The broker that the directory belongs to.
     pub fn broker(&self) -> BrokerId {
         self.broker
     }
@@ -125,10 +124,11 @@ impl DataDir {
         self.was_clean
     }
 
-    /// Makes sure that the directory is this cluster's; a new one becomes so, with `fresh_id` for its own.
+    /// Makes sure that the directory belongs to this cluster. A new directory gets the cluster's id, and `fresh_id` as
+    /// its own.
     ///
     /// # Errors
-    /// When it is another cluster's, or the disk refuses.
+    /// When it belongs to another cluster, or the disk refuses.
     pub fn claim(&self, cluster_id: &str, fresh_id: uuid::Uuid) -> Result<(), DataDirError> {
         match self.read_meta()? {
             Some(found) if found == cluster_id => Ok(()),
@@ -154,7 +154,7 @@ impl DataDir {
         Ok(read_checked(&self.path.join(IDENTITY))?)
     }
 
-    /// What it has counted while it was in use. To be counted on by one.
+    /// The ticks that it has counted while it was in use. Only one task may count.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -162,7 +162,8 @@ impl DataDir {
         Ok(Ticks::of(&self.path)?)
     }
 
-    /// Begins to use the directory: from here on a crash is one. Durable when it returns.
+    /// Begins to use the directory: removes the marker of a clean stop and writes the identity. Durable when it
+    /// returns.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -177,25 +178,29 @@ impl DataDir {
     /// # Errors
     /// When the disk refuses, or the directory has failed since it was opened.
     pub fn mark_clean(&self) -> Result<(), DataDirError> {
+        let marker = self.path.join(CLEAN_MARKER);
+        let mark = || Ticks::sync(&self.path).and_then(|()| disk::replace(&marker, b""));
+        let marked = if self.has_failed() { Ok(()) } else { mark() };
+        // It may fail meanwhile: a task that notes this later removes the marker itself.
         if !self.has_failed() {
-            Ticks::sync(&self.path)?;
-            disk::replace(&self.path.join(CLEAN_MARKER), b"")?;
+            return Ok(marked?);
         }
-        // It may fail meanwhile: whoever notes that after this look removes the marker itself.
-        if self.has_failed() {
-            disk::remove(&self.path.join(CLEAN_MARKER))?;
-            return Err(DataDirError::Failed(self.path.clone()));
-        }
-        Ok(())
+        let removed = disk::remove(&marker);
+        // The marker may have reached the device. If its removal does not, a power cut brings it back, and with it the
+        // identity that was discarded.
+        let synced = disk::sync_dir(&self.path);
+        marked.and(removed).and(synced)?;
+        Err(DataDirError::Failed(self.path.clone()))
     }
 
-    /// Whether the disk has failed under it since it was opened. Then it is disowned: after a failed fsync the kernel
-    /// takes pages for written that are not, so that not even a process of the same boot may believe what it reads.
+    /// Whether the disk has failed since the directory was opened. Then the directory loses its identity: after a
+    /// failed fsync the kernel counts pages as written that are not, so even a process of the same boot may not trust
+    /// what it reads.
     pub fn has_failed(&self) -> bool {
         self.failure.is_noted()
     }
 
-    /// The cluster whose directory this is, if it is anyone's.
+    /// The cluster that the directory belongs to; `None`: none yet.
     fn read_meta(&self) -> Result<Option<String>, DataDirError> {
         match owner(&self.path)? {
             Some((found, _)) if found != self.broker => {
@@ -208,8 +213,9 @@ impl DataDir {
 
 /// Forgets which content this is: the next start draws a new incarnation, and recovers its logs.
 fn disown(dir: &Path) -> DiskResult<()> {
-    disk::remove(&dir.join(IDENTITY))?;
-    disk::remove(&dir.join(CLEAN_MARKER))
+    // Each is of use without the other.
+    let identity = disk::remove(&dir.join(IDENTITY));
+    identity.and(disk::remove(&dir.join(CLEAN_MARKER)))
 }
 
 /// The broker and the cluster whose directory this is, if it is anyone's. A broker that runs may have it.
@@ -227,13 +233,13 @@ pub fn owner(dir: &Path) -> Result<Option<(BrokerId, String)>, DataDirError> {
         .map(|(key, value)| (key.trim(), value.trim()))
         .collect();
     let malformed = |reason: String| DataDirError::Malformed { path: path.clone(), reason };
-    let get = |key: &str| properties.get(key).copied().ok_or_else(|| malformed(format!("it has no {key}")));
+    let get = |key: &str| properties.get(key).copied().ok_or_else(|| malformed(format!("it has no line {key}")));
     match get("version")? {
         "0" | "1" => {}
         version => return Err(malformed(format!("version {version} is unknown"))),
     }
     let node = get("node.id").or_else(|_| get("broker.id"))?;
-    let broker = BrokerId(node.parse().map_err(|_| malformed(format!("the node id {node:?} is no number")))?);
+    let broker = BrokerId(node.parse().map_err(|_| malformed(format!("the node id {node:?} is not a number")))?);
     Ok(Some((broker, get("cluster.id")?.to_owned())))
 }
 
@@ -250,9 +256,13 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_rules::assignment::Incarnation;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
+    use ottla_log::disk::Change;
+    use ottla_log::disk::simulated::stand_in_below;
     use ottla_log::failure;
+    use ottla_rules::assignment::Incarnation;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -320,6 +330,42 @@ mod tests {
         let dir = open();
         assert_eq!((dir.identity().unwrap(), dir.was_clean()), (None, false), "it is disowned");
         dir.mark_clean().unwrap();
+    }
+
+    #[test]
+    fn a_marker_that_may_be_on_the_device_when_the_disk_fails_is_removed_there_too() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(temporary.path(), BrokerId(0)).unwrap();
+        dir.begin(&written(1)).unwrap();
+        let (data, changes) = (temporary.path().to_owned(), Arc::<Mutex<Vec<String>>>::default());
+        let (fails, seen, told) = (AtomicBool::new(true), changes.clone(), data.clone());
+        let _disk = stand_in_below(&data, move |change| {
+            seen.lock().push(format!("{change:?}"));
+            // Another thread's sync fails while the marker's name gets to the device.
+            if matches!(change, Change::SyncDir(_)) && fails.swap(false, Ordering::SeqCst) {
+                failure::note(&told.join("t-0"));
+            }
+            Ok(())
+        });
+        dir.mark_clean().unwrap_err();
+        let last_two: Vec<_> = changes.lock().iter().rev().take(2).cloned().collect();
+        assert!(last_two[1].starts_with("Remove") && last_two[1].contains(CLEAN_MARKER), "{last_two:?}");
+        assert!(last_two[0].starts_with("SyncDir"), "{last_two:?}");
+    }
+
+    #[test]
+    fn an_identity_that_can_not_be_removed_leaves_no_marker_beside_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(temporary.path(), BrokerId(0)).unwrap();
+        dir.begin(&written(1)).unwrap();
+        dir.mark_clean().unwrap();
+        let _disk = stand_in_below(temporary.path(), |change| match change {
+            Change::Remove(path) if path.ends_with(IDENTITY) => Err(std::io::Error::other("the device is gone")),
+            _ => Ok(()),
+        });
+        failure::note(&temporary.path().join("t-0"));
+        drop(dir);
+        assert!(!DataDir::open(temporary.path(), BrokerId(0)).unwrap().was_clean());
     }
 
     #[test]

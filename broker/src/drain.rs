@@ -1,10 +1,10 @@
-//! When a broker that was told to stop may do so without anybody noticing.
+//! When a stopping broker may end without an effect on clients.
 
 use crate::image::{Assignment, BrokerId, ClusterImage};
 
-/// Whether the operator still has to take something from the draining broker `me`: the lead of a partition that another
-/// in-sync member could have, or a place in an ISR that can do without it, where the high watermark would stand still
-/// for it. In a cluster that is being deleted nobody takes anything over.
+/// Whether the draining broker `me` must keep serving: it leads a partition that another in-sync member could lead, or
+/// it is a member of an ISR that can shrink, whose high watermark would stand still without it. False in a cluster that
+/// is being deleted, because no other broker takes over.
 pub fn is_needed(image: &ClusterImage, me: BrokerId) -> bool {
     !image.ending
         && image.topics.values().any(|topic| {

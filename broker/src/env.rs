@@ -1,14 +1,12 @@
-//! The world outside: clock, randomness, worker threads, connections to other brokers.
+//! The world outside: clock, randomness, worker threads.
 //!
-//! Nothing else in the broker reads a clock, draws a number, starts a thread or connects to anybody, so that a whole
-//! cluster can run in one deterministic thread on simulated ones.
+//! Nothing else in the broker reads a clock, draws a number or starts a thread, and nothing but `ottla_client` connects
+//! to other brokers, so that a whole cluster can run in one deterministic thread on simulated ones.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// A point on the monotonic clock.
@@ -51,27 +49,21 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
-/// What a simulation puts in the place of clock, randomness and network. One of each for each thread: a simulation runs
-/// in one.
+/// What a simulation puts in the place of clock and randomness. One of each for each thread: a simulation runs in one.
 #[cfg(feature = "simulated")]
 pub mod simulated {
     use std::cell::{Cell, RefCell};
-    use std::io;
 
-    use tokio::io::DuplexStream;
     use uuid::Uuid;
 
     pub use super::Job;
 
     /// Draws the next id.
     pub type Draw = Box<dyn FnMut() -> Uuid>;
-    /// Connects to the broker with this host name and port.
-    pub type Connect = Box<dyn FnMut(&str, u16) -> io::Result<DuplexStream>>;
 
     thread_local! {
         static WALL_CLOCK_MS: Cell<Option<i64>> = const { Cell::new(None) };
         static DRAW: RefCell<Option<Draw>> = const { RefCell::new(None) };
-        static CONNECT: RefCell<Option<Connect>> = const { RefCell::new(None) };
         static COPY_AT_MOST: Cell<usize> = const { Cell::new(usize::MAX) };
     }
 
@@ -83,15 +75,6 @@ pub mod simulated {
 
     pub(super) fn most_copied() -> usize {
         COPY_AT_MOST.get()
-    }
-
-    /// Who connects brokers from now on; none: the machine.
-    pub fn connect_by(connect: Option<Connect>) {
-        CONNECT.set(connect);
-    }
-
-    pub(super) fn connect(host: &str, port: u16) -> Option<io::Result<DuplexStream>> {
-        CONNECT.with_borrow_mut(|connect| connect.as_mut().map(|connect| connect(host, port)))
     }
 
     /// What the wall clock shows from now on, in milliseconds since 1970; none: what the machine's shows.
@@ -122,48 +105,6 @@ pub fn end_on_panic() {
         tell(panic);
         std::process::abort();
     }));
-}
-
-/// A connection to another broker.
-#[cfg(not(feature = "simulated"))]
-pub type Connection = TcpStream;
-/// A connection to another broker, which may be a simulated one.
-#[cfg(feature = "simulated")]
-pub type Connection = Box<dyn Stream>;
-
-/// Bytes in both directions.
-#[cfg(feature = "simulated")]
-pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
-#[cfg(feature = "simulated")]
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
-
-/// How long the servers of names may take where the address is known without them.
-const NAME_PATIENCE: Duration = Duration::from_millis(250);
-
-/// Connects to another broker. The name is looked up each time: a pod that was restarted has another address. Where
-/// nobody answers for it soon, for the names' server may have been on the machine that has just died, `address` is
-/// taken, which may be a little old.
-///
-/// # Errors
-/// When neither is known or nobody answers there.
-pub async fn connect(host: &str, port: u16, address: Option<IpAddr>) -> std::io::Result<Connection> {
-    #[cfg(feature = "simulated")]
-    if let Some(connected) = simulated::connect(host, port) {
-        return Ok(Box::new(connected?));
-    }
-    let look_up = tokio::net::lookup_host((host, port));
-    let found: Vec<SocketAddr> = match address {
-        None => look_up.await?.collect(),
-        Some(address) => match tokio::time::timeout(NAME_PATIENCE, look_up).await {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(_)) | Err(_) => vec![SocketAddr::new(address, port)],
-        },
-    };
-    let connection = TcpStream::connect(&found[..]).await?;
-    connection.set_nodelay(true)?;
-    #[cfg(feature = "simulated")]
-    let connection = Box::new(connection);
-    Ok(connection)
 }
 
 /// What a worker does.
@@ -226,7 +167,7 @@ impl Workers {
         Ok(Workers { queue: Queue::Threads(queue), work })
     }
 
-    /// Workers that are no threads: whoever has the receiver runs the jobs.
+    /// Workers that are no threads: the holder of the receiver runs the jobs.
     #[cfg(feature = "simulated")]
     pub fn simulated() -> (Workers, tokio::sync::mpsc::UnboundedReceiver<Job>) {
         let (queue, jobs) = tokio::sync::mpsc::unbounded_channel();
@@ -264,7 +205,7 @@ impl Workers {
         self.progress().stalled_for(now)
     }
 
-    /// How they get on, for whoever must not keep them.
+    /// The workers' progress, for a room that must not keep them alive.
     pub fn progress(&self) -> Progress {
         Progress(self.work.clone())
     }
@@ -298,18 +239,6 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_broker_whose_name_nobody_knows_is_reached_at_its_address() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let here = IpAddr::from([127, 0, 0, 1]);
-        let too_long_for_a_name = "x".repeat(64);
-        connect(&too_long_for_a_name, port, Some(here)).await.unwrap();
-        assert!(connect(&too_long_for_a_name, port, None).await.is_err());
-        let elsewhere = IpAddr::from([127, 0, 0, 2]);
-        connect("127.0.0.1", port, Some(elsewhere)).await.expect("a name that is known goes first");
-    }
 
     #[tokio::test]
     async fn workers_stall_while_a_job_hangs_and_never_without_one() {

@@ -1,5 +1,5 @@
-//! Incremental fetches (KIP-227): a client names its partitions once, and from then on only what changes; it is told
-//! only what is new.
+//! Incremental fetches (KIP-227): a client names its partitions once, and from then on only what changes; each response
+//! has only what is new.
 //!
 //! A session is between two requests what the client and we both know. [`FetchSessions::begin`] completes a request
 //! from it, and [`Ongoing::finish`] takes out of the answer what the client knows. Between the two a fetch is one like
@@ -56,10 +56,10 @@ impl Kept {
     }
 }
 
-/// What a client fetches, and what it was told.
+/// What a client fetches, and what it was sent.
 #[derive(Debug)]
 struct Session {
-    /// The number that its next request must bear.
+    /// The number that its next request must have.
     epoch: i32,
     by_id: bool,
     /// In the order in which they are served: who was given records comes last.
@@ -281,7 +281,7 @@ impl Session {
 }
 
 impl Member {
-    /// Whether the client must be told, and from then on knows.
+    /// Whether the client must be sent this, and from then on knows it.
     fn is_news(&mut self, answer: &PartitionData) -> bool {
         let failed = answer.error_code != ErrorCode::NONE;
         let now = (!failed).then_some((answer.high_watermark, answer.log_start_offset));
@@ -326,10 +326,11 @@ mod tests {
         partitions.map(|partition| (partition.partition, partition.fetch_offset)).collect()
     }
 
-    /// The session's id, what was wanted, and of whom was told.
+    /// The session's id, what was wanted, and the partitions that were sent.
     type Played = (i32, Vec<(i32, i64)>, Vec<i32>);
 
-    /// Plays a request in which the partitions of `ends` have something new; what was wanted, and of whom was told.
+    /// Plays a request in which the partitions of `ends` have something new; what was wanted, and the partitions that
+    /// were sent.
     fn play(
         sessions: &FetchSessions,
         mut request: FetchRequest,
@@ -363,7 +364,7 @@ mod tests {
         let still = |_| 5;
         let (id, all, told) = play(&sessions, request(0, 0, &[(0, 5), (1, 5), (2, 5), (0, 5)]), still, &[]).unwrap();
         assert_ne!(id, 0);
-        assert_eq!((all, told), (vec![(0, 5), (1, 5), (2, 5)], vec![0, 1, 2]), "all is told at first, and once");
+        assert_eq!((all, told), (vec![(0, 5), (1, 5), (2, 5)], vec![0, 1, 2]), "everything is sent at first, and once");
 
         let nothing = play(&sessions, request(id, 1, &[]), still, &[]).unwrap();
         assert_eq!(nothing, (id, vec![(0, 5), (1, 5), (2, 5)], vec![]));
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_each_time_and_so_is_its_end() {
+    fn an_error_is_sent_each_time_and_so_is_its_end() {
         let mut member = Member { topic: "t".into(), topic_id: Uuid::nil(), wanted: partition(0, 0), told: None };
         let good = PartitionData { high_watermark: 5, ..PartitionData::default() };
         let bad = PartitionData { error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER, high_watermark: -1, ..good.clone() };
@@ -415,7 +416,7 @@ mod tests {
         let (half, ..) = play(&sessions, request(0, 0, &many(0)), |_| 0, &[]).unwrap();
         let (small, ..) = play(&sessions, request(0, 0, &[(0, 0)]), |_| 0, &[]).unwrap();
         let grown = play(&sessions, request(half, 1, &many(PARTITIONS / 2)), |_| 0, &[]);
-        assert_eq!(grown, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND), "it is asked to begin anew");
+        assert_eq!(grown, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND), "it is asked to begin again");
         assert!(play(&sessions, request(small, 1, &[]), |_| 0, &[]).is_ok(), "nobody else is");
 
         let (again, ..) = play(&sessions, request(0, 0, &many(0)), |_| 0, &[]).unwrap();

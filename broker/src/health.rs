@@ -1,11 +1,11 @@
-//! Whether the broker lives, and whether it is ready: what a kubelet asks, answered from this process alone.
+//! The answers to `/livez` and `/readyz`, from the state of this process alone.
 //!
-//! Neither asks the API server: while that is away brokers are neither restarted nor taken from clients. Recovery is
-//! not illness: a disk that works, however long, is well. A disk that hangs makes a broker unready, and
-//! `ottla_disk_stalled_seconds` tells how long it has hung; a restart would not mend the disk, and would take the
-//! records that only memory serves. What can't be in sync for reasons outside this broker (nobody leads, the leader is
-//! away, its own disk failed, its data is still being moved here) does not keep it unready; metrics and conditions tell
-//! of those.
+//! Neither asks the API server: while that is away, brokers are neither restarted nor hidden from clients. A long
+//! recovery does not fail the probes while the disk finishes work. A disk that hangs makes the broker not ready, and
+//! `ottla_disk_stalled_seconds` shows how long it has hung. The broker stays alive then, because a restart would not
+//! repair the disk, and clients would lose the records that only memory serves. A replica that can't be in sync for
+//! reasons outside this broker (no leader, a dead leader, a failed disk, a move in progress) does not make it not
+//! ready; metrics and conditions show those.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::image::{Assignment, ClusterImage, ImageReceiver, Me};
 use crate::replica::Replicas;
 use crate::server::Pulse;
 
-/// How long a reactor may take to answer. The longest that a request keeps one busy is far below.
+/// How long a reactor may take to answer. No request keeps a reactor busy for nearly as long.
 const REACTOR_BOUND: Duration = Duration::from_secs(4);
-/// How long the disk may take to finish any one job: recovering or compacting a segment is the longest there is.
+/// How long the disk may take to finish one job. The longest jobs recover or compact a segment.
 const DISK_BOUND: Duration = Duration::from_secs(120);
 
-/// What of a broker can be well or ill.
+/// The parts of a broker that probes check.
 pub struct Health {
     me: Me,
     reactors: Vec<Pulse>,
@@ -30,7 +30,7 @@ pub struct Health {
     images: ImageReceiver,
 }
 
-/// Why a broker should be started again.
+/// Why `/livez` fails, so that the kubelet restarts the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum Ill {
     /// A reactor hangs.
@@ -49,10 +49,14 @@ pub struct NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NotReady { opening, behind, stalled } = self;
-        write!(f, "{opening} replicas are not open yet, {behind} are not in sync yet")?;
+        write!(f, "replicas not opened yet: {opening}, not in sync yet: {behind}")?;
         match stalled {
             Some(stalled) => {
-                write!(f, "; the disk has not finished a job for {} s: see the node's kernel log", stalled.as_secs())
+                write!(
+                    f,
+                    "; the disk has finished no write for {} s: see the kernel log of the node",
+                    stalled.as_secs()
+                )
             }
             None => Ok(()),
         }
@@ -60,7 +64,7 @@ impl fmt::Display for NotReady {
 }
 
 impl Health {
-    /// Of these parts.
+    /// The health of these parts.
     pub fn new(
         me: Me,
         reactors: Vec<Pulse>,
@@ -71,10 +75,10 @@ impl Health {
         Health { me, reactors, workers, replicas, images }
     }
 
-    /// Whether every reactor answers: what a restart mends.
+    /// Whether every reactor answers; a restart repairs one that hangs.
     ///
     /// # Errors
-    /// With the one that does not.
+    /// Names the reactor that does not answer.
     pub async fn lives(&self) -> Result<(), Ill> {
         let until = env::now() + REACTOR_BOUND;
         for (number, reactor) in self.reactors.iter().enumerate() {
@@ -86,10 +90,11 @@ impl Health {
         Ok(())
     }
 
-    /// Whether every replica that the newest image puts here is open and in sync, and the disk gets on.
+    /// Whether every replica that the newest image assigns to this broker is open and in sync, and the disk finishes
+    /// work.
     ///
     /// # Errors
-    /// With how many are not, and how long the disk has hung.
+    /// The number of replicas that are not, and how long the disk has hung.
     pub fn is_ready(&self) -> Result<(), NotReady> {
         let image = self.images.borrow().clone();
         let stalled = Some(self.workers.stalled_for(env::now())).filter(|stalled| *stalled > DISK_BOUND);
@@ -104,7 +109,7 @@ impl Health {
     }
 }
 
-/// Whether the replica is on its way into the ISR: somebody is there to take it in.
+/// Whether the replica is catching up and will join the ISR: it has a live leader.
 fn is_behind(entry: &Assignment, image: &ClusterImage, me: Me) -> bool {
     let in_sync = entry.isr.iter().any(|member| member.broker == me.id && member.incarnation == me.incarnation);
     let leads = |leader| leader != me.id && image.brokers.get(&leader).is_some_and(|broker| broker.alive);

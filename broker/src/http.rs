@@ -1,6 +1,7 @@
-//! The HTTP port: metrics for Prometheus, and what a kubelet asks.
+//! The HTTP port: metrics for Prometheus, and the kubelet's probes.
 //!
-//! Served from the first moment of a start: a broker that waits for the API server, or recovers its logs, lives.
+//! It serves from the first moment of a start, so that a broker that waits for the API server, or recovers its logs, is
+//! alive.
 
 use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use crate::metrics::Metrics;
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The broker's health, once there is a broker.
+/// The broker's health, once the broker has started.
 pub type Probed = Arc<OnceLock<Health>>;
 
 /// Serves `/metrics`, `/livez` and `/readyz` until the task is dropped.
@@ -37,7 +38,7 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, probed: Probed)
     let is_ready = || async move {
         match probed.get() {
             Some(health) => answer(health.is_ready()),
-            None => answer(Err("the broker is starting: it has not begun its session with the cluster")),
+            None => answer(Err("the broker is starting: it does not hold its Lease yet")),
         }
     };
     let routes =

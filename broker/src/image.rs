@@ -42,7 +42,7 @@ pub struct ClusterImage {
     pub topics: Topics,
     /// Topic ids by name.
     pub topic_names: BTreeMap<Str, Uuid>,
-    /// Topics whose assignments bear a tombstone: their replicas remove their files.
+    /// Topics whose assignments have a tombstone: their replicas remove their files.
     pub deleted: Topics,
     /// This broker's settings, resolved: those of the cluster's spec, and those that it alone has.
     pub settings: Arc<BrokerSettings>,
@@ -54,7 +54,8 @@ pub struct ClusterImage {
     pub forked: usize,
 }
 
-/// Topics by id, in the same order in every process that was told the same: a simulation tells a story twice.
+/// Topics by id, in the same order in every process that has seen the same objects: a simulation must play a seed twice
+/// in the same way.
 pub type Topics = HashMap<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;
 
 /// A broker of the cluster.
@@ -83,7 +84,7 @@ pub struct Route {
     pub address: Option<IpAddr>,
 }
 
-/// An address that clients are told.
+/// An address that is advertised to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Host name or address.

@@ -4,23 +4,25 @@
 //! house):
 //!
 //! - [`node`]: one broker, from its data directory to its Lease
-//! - [`broker`]: puts the rooms together and takes them down again
+//! - [`broker`]: starts the other rooms, and stops them
 //! - [`server`]: sockets, frames, and replies in order
 //! - [`handle`]: one file per API; authorise, do the work, answer
-//! - [`fetch_sessions`]: what consumers fetch, as far as they need not say it each time
-//! - [`groups`]: the shell around consumer groups: loads, ticks, writes their records
+//! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
+//! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
+//! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
-//! - [`data_dir`]: whose data it is, and whether it is still what the cluster believes
+//! - [`data_dir`]: the identity of the data directory, and whether its content is what the cluster relies on
 //! - [`http`]: metrics and probes
-//! - [`health`]: whether it lives, and whether it is ready
-//! - [`drain`]: when it may stop
+//! - [`health`]: whether the broker is alive, and whether it is ready
+//! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
-//! - [`coord`]: the only one who knows Kubernetes
+//! - [`coord`]: the only room that knows Kubernetes
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
 
 pub mod ask;
 pub mod broker;
 pub mod coord;
+pub mod coordinator;
 pub mod data_dir;
 pub mod drain;
 pub mod env;

@@ -15,12 +15,13 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 24] = [
+const LOGGERS: [&str; 26] = [
     "kube",
     "ottla",
     "ottla_broker",
     "ottla_broker::broker",
     "ottla_broker::coord",
+    "ottla_broker::coordinator",
     "ottla_broker::data_dir",
     "ottla_broker::drain",
     "ottla_broker::fetch_sessions",
@@ -37,6 +38,7 @@ const LOGGERS: [&str; 24] = [
     "ottla_broker::server",
     "ottla_crds",
     "ottla_group",
+    "ottla_kube",
     "ottla_local_api",
     "ottla_log",
     "ottla_operator",
@@ -180,7 +182,7 @@ fn level_of(logger: &str, own: &BTreeMap<String, &'static str>) -> &'static str 
     nearest.or_else(|| own.get(ROOT).copied()).unwrap_or("ERROR")
 }
 
-/// What `tracing` is told: the later of two directives about one target holds.
+/// The directives for `tracing`: the later of two directives about one target holds.
 fn directives(start: &str, changed: &BTreeMap<String, &'static str>) -> String {
     let mut all: Vec<String> = start.split(',').map(str::trim).filter(|d| !d.is_empty()).map(str::to_owned).collect();
     for (logger, kafkas) in changed {

@@ -1,4 +1,4 @@
-//! What Prometheus is told: one struct, passed along; no globals.
+//! The metrics for Prometheus: one struct, passed along; no globals.
 //!
 //! Names follow Prometheus' conventions (base units, `_total` for counters) and cover what people watch in Kafka. What
 //! can be computed from the state (log sizes, lag, leader counts) is computed when it is scraped, by
@@ -45,8 +45,8 @@ pub struct Metrics {
     pub leaders: IntGauge,
     /// Replicas that can't be served: their disk or their files failed.
     pub offline_replicas: IntGauge,
-    /// Folders that were put aside: replicas for another topic of the same name, segments that a crash has cut off.
-    /// They go after a day.
+    /// Quarantined folders: replicas for another topic of the same name, segments that a crash has cut off. They go
+    /// after a day.
     pub stray_replicas: IntGauge,
     /// Partitions led here whose in-sync replicas are fewer than their replicas.
     pub under_replicated: IntGauge,
@@ -118,13 +118,13 @@ impl Metrics {
             topic_replication_in: counters(
                 &r,
                 "ottla_topic_replication_in_bytes_total",
-                "Record bytes taken from leaders",
+                "Record bytes fetched from leaders",
                 &["topic"],
             ),
             topic_replication_out: counters(
                 &r,
                 "ottla_topic_replication_out_bytes_total",
-                "Record bytes given to followers",
+                "Record bytes sent to followers",
                 &["topic"],
             ),
             partitions: gauge(&r, "ottla_replicas", "Replicas on this broker"),
@@ -133,7 +133,7 @@ impl Metrics {
             stray_replicas: gauge(
                 &r,
                 "ottla_stray_replicas",
-                "Folders put aside: replicas for another topic of the same name, segments that a crash has cut off",
+                "Quarantined folders: replicas of another topic of the same name, segments behind a gap after a crash",
             ),
             under_replicated: gauge(
                 &r,
@@ -150,22 +150,24 @@ impl Metrics {
             offline_partitions: gauge(
                 &r,
                 "ottla_offline_partitions",
-                "Partitions of the cluster that nobody leads, as this broker sees it",
+                "Partitions of the cluster without a leader, as this broker sees it",
             ),
             recovering_partitions: gauge(
                 &r,
                 "ottla_recovering_partitions",
-                "Partitions that nobody leads and of which a broker has reported what is left, as this broker sees it",
+                "Partitions without a leader of which a broker has reported its log, as this broker sees it",
             ),
             newer_than_shown: gauge(
                 &r,
                 "ottla_assignments_newer_than_shown",
-                "Partitions of which this broker knows a newer assignment than the API server shows, which was set back.",
+                "Partitions of which this broker knows a newer assignment than the API server, which was set back, \
+                shows",
             ),
             forked_partitions: gauge(
                 &r,
                 "ottla_forked_partitions",
-                "Partitions of which the API server, set back to a backup, shows another history than this broker acts on.",
+                "Partitions of which the API server, restored from a backup, shows another history than this broker \
+                acts on",
             ),
             brokers_down: gauge(
                 &r,
@@ -173,13 +175,13 @@ impl Metrics {
                 "Brokers of the cluster that are not alive, as this broker sees it",
             ),
             data_dir_size: gauge(&r, "ottla_data_dir_size_bytes", "Size of the data directory's file system"),
-            data_dir_free: gauge(&r, "ottla_data_dir_free_bytes", "What is free on the data directory's file system"),
+            data_dir_free: gauge(&r, "ottla_data_dir_free_bytes", "Free space of the data directory's file system"),
             disk_stalled: register(
                 &r,
                 GaugeVec::new(
                     Opts::new(
                         "ottla_disk_stalled_seconds",
-                        "For how long the disk has finished no job although there are some",
+                        "How long the disk has finished no write although writes are waiting",
                     ),
                     &[],
                 ),
@@ -205,7 +207,7 @@ impl Metrics {
             compaction_removed_bytes: counter(
                 &r,
                 "ottla_compaction_removed_bytes_total",
-                "Bytes that compaction has taken out of logs",
+                "Bytes that compaction has removed from logs",
             ),
             kubernetes_writes: counters(
                 &r,
@@ -215,12 +217,12 @@ impl Metrics {
             ),
             lease_age: register(
                 &r,
-                GaugeVec::new(Opts::new("ottla_lease_age_seconds", "Since this broker's Lease was renewed"), &[]),
+                GaugeVec::new(Opts::new("ottla_lease_age_seconds", "Time since this broker's Lease was renewed"), &[]),
             ),
             control_plane_staleness: register(
                 &r,
                 GaugeVec::new(
-                    Opts::new("ottla_control_plane_staleness_seconds", "Since the control plane showed a sign of life"),
+                    Opts::new("ottla_control_plane_staleness_seconds", "Time since the API server last answered"),
                     &[],
                 ),
             ),
@@ -259,7 +261,7 @@ impl Metrics {
 
     /// Everything, in Prometheus' text format.
     pub fn scrape(&self) -> String {
-        // One at a time: a hook may take series away before it sets them anew.
+        // One at a time: a hook may remove series before it sets them again.
         let hooks = self.hooks.lock();
         hooks.iter().for_each(|hook| hook(self));
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("text encodes")
@@ -300,8 +302,14 @@ pub struct ApiMetrics {
 
 fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
     let requests = counters(registry, "ottla_requests_total", "Requests", &["api"]);
-    let waiting = gauges(registry, "ottla_requests_waiting", "Requests whose answer waits for something", &["api"]);
-    let opts = HistogramOpts::new("ottla_request_duration_seconds", "From a request to its answer");
+    let waiting = gauges(
+        registry,
+        "ottla_requests_waiting",
+        "Requests that wait before they are answered, such as \
+    for replication or for records",
+        &["api"],
+    );
+    let opts = HistogramOpts::new("ottla_request_duration_seconds", "Time from a request to its answer");
     let seconds = HistogramVec::new(opts.buckets(LATENCY_BUCKETS.to_vec()), &["api"]);
     let seconds = register(registry, seconds);
     let of = |api: ApiKey| {
@@ -366,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_told_of_a_topic_whose_last_replica_is_gone() {
+    fn a_topic_whose_last_replica_is_gone_has_no_metrics() {
         let metrics = Metrics::new();
         TopicMetrics::of(&metrics, "t").bytes_in.inc();
         metrics.log_size.with_label_values(&["t", "0"]).set(1);

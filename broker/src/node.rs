@@ -20,48 +20,48 @@ use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
 
-/// What a broker is told by whoever starts it.
+/// What the starting program sets for a broker.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its id.
+    /// The broker's id.
     pub id: BrokerId,
-    /// Where the cluster's objects are.
+    /// The namespace of the cluster's objects.
     pub namespace: String,
     /// The KafkaCluster's name.
     pub cluster: String,
-    /// Its data directory; made if it is not there.
+    /// The data directory; created if it does not exist.
     pub data: PathBuf,
-    /// Where it listens for clients.
+    /// The ports for clients and other brokers.
     pub listeners: Vec<Listener>,
-    /// Where it serves metrics.
+    /// The address of the HTTP port: metrics and probes.
     pub http: SocketAddr,
-    /// On Kubernetes: the pod's uid.
+    /// The pod's uid; `None` outside Kubernetes.
     pub pod_uid: Option<String>,
-    /// Threads that serve connections.
+    /// The number of threads that serve connections.
     pub reactors: usize,
-    /// Threads for what blocks.
+    /// The number of threads for blocking work.
     pub workers: usize,
-    /// Memory for requests that are being read, in bytes.
+    /// The memory for requests that are being read, in bytes.
     pub request_memory: usize,
 }
 
-/// A socket for clients.
+/// A port for clients.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its name.
+    /// The listener's name.
     pub name: Str,
-    /// Where to listen; port 0 takes any.
+    /// The address and port; with port 0 the system chooses a free one.
     pub bind: SocketAddr,
-    /// The host that clients are told, beside the port that is listened on. On Kubernetes the operator knows, and
-    /// tells.
+    /// The host that this broker advertises, with the port on which it listens. `None`: the operator advertises, on
+    /// Kubernetes.
     pub advertised_host: Option<String>,
 }
 
-/// A broker that serves.
+/// A running broker.
 pub struct Node {
-    /// Where clients are told to reach it, where it is this broker that tells them.
+    /// The addresses that this broker itself advertises.
     pub endpoints: Vec<Endpoint>,
-    /// Where it serves metrics.
+    /// The address of the HTTP port.
     pub http: SocketAddr,
     data: DataDir,
     coord: Coord,
@@ -70,7 +70,7 @@ pub struct Node {
     _giving_way: Task<()>,
 }
 
-/// A task that ends with its owner.
+/// A task that is aborted when its owner is dropped.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -82,27 +82,27 @@ impl<T> Drop for Task<T> {
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The data directory is in use, another's, or damaged.
+    /// The data directory is in use, belongs to another broker or cluster, or is damaged.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// A port can't be listened on.
     #[error("failed to listen on {address}: {error}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// It can't serve.
+    /// The broker's rooms do not start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
-/// A broker can't go on.
+/// The disk failed: the broker can't continue.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the data directory {} has failed: what it holds is not believed again, and the next start copies it from other \
-     brokers; the log says which file failed and how",
+    "the data directory {} has failed: an earlier log line names the file and the error; the next start discards the \
+    directory's content and copies it from other brokers",
     .0.display()
 )]
 pub struct DiskFailed(PathBuf);
@@ -153,7 +153,7 @@ impl Node {
             metrics,
         })
         .await?;
-        coord.tell_of_unheard(broker.replicas().unheard());
+        coord.report_unheard(broker.replicas().unheard());
         let _ = probed.set(broker.health());
         let session = coord.session();
         let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());
@@ -166,11 +166,11 @@ impl Node {
         self.coord.images()
     }
 
-    /// Hands over what others can take, serving meanwhile for `patience` at most; then stops: no acknowledged record
-    /// needs recovery. Not cancellation safe.
+    /// Hands partitions over to other brokers, and serves meanwhile for `patience` at most; then stops. The next start
+    /// needs no recovery. Not cancellation safe.
     ///
     /// # Errors
-    /// When the data directory fails meanwhile: see [`Node::disk_failed`]. Nothing is marked clean then.
+    /// When the data directory fails meanwhile: see [`Node::disk_failed`]. Then there is no marker of a clean stop.
     pub async fn stop(self, patience: Duration) -> Result<(), DiskFailed> {
         tokio::select! {
             () = self.hand_over(patience) => {}
@@ -179,8 +179,8 @@ impl Node {
         self.close().await
     }
 
-    /// Stops at once, without handing over; no acknowledged record needs recovery. For a process whose brokers all
-    /// stop. Not cancellation safe.
+    /// Stops at once, without handing over. The next start needs no recovery. For a process whose brokers all stop. Not
+    /// cancellation safe.
     ///
     /// # Errors
     /// As [`Node::stop`].
@@ -188,7 +188,7 @@ impl Node {
         let closed = self.broker.stop().await;
         self.coord.stop_counting().await;
         if closed && let Err(error) = self.data.mark_clean() {
-            tracing::error!(%error, "failed to leave the clean-shutdown marker: the next start recovers");
+            tracing::error!(%error, "failed to write the clean-shutdown marker: the next start recovers the logs");
         }
         if self.data.has_failed() {
             return Err(DiskFailed(self.data.path().to_owned()));
@@ -205,22 +205,22 @@ impl Node {
         self.coord.drain();
         let handed_over = images.wait_for(|image| !drain::is_needed(image, me));
         if tokio::time::timeout_at(deadline, handed_over).await.is_err() {
-            tracing::warn!(broker = %me, "stopping, although others could still take over from this broker");
+            tracing::warn!(broker = %me, "stopping before other brokers have taken over all partitions");
         } else if led && !drain::leads(&images.borrow(), me) {
             self.see_clients_off(deadline).await;
         }
     }
 
-    /// Returns when the data directory has failed. It is its broker's only one, so the process must end, as Kafka's
-    /// does: others are elected at once, and what starts next on this disk is not taken for what it was
+    /// Returns when the data directory has failed. The broker has no other, so the process must end, as Kafka's does:
+    /// other leaders are elected at once, and the next start on this disk draws a new incarnation
     /// ([`DataDir::has_failed`]).
     pub async fn disk_failed(&self) -> DiskFailed {
         self.broker.replicas().disk_failed().await;
         DiskFailed(self.data.path().to_owned())
     }
 
-    /// Serves on while clients send records or ask for some: each is told who leads now and goes there, where one that
-    /// finds its connection broken would have to look for the new leader, and does so after a pause.
+    /// Keeps serving while clients produce or fetch: each gets the new leader's address and goes there. A client whose
+    /// connection broke would have to look for the new leader, after a pause.
     async fn see_clients_off(&self, deadline: env::Instant) {
         let deadline = deadline.min(env::now() + LONGEST_FAREWELL);
         let mut seen = self.broker.requests_for_records();
@@ -234,25 +234,25 @@ impl Node {
     }
 }
 
-/// Clients that know where to go have gone when none has sent or asked for records for so long.
+/// When no client has produced or fetched for so long, all have moved to the new leaders.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long a broker that leads nothing any more waits for that at most.
+/// The longest time for which a broker that leads nothing waits for that.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
-/// Waits until the cluster shows this broker, so that whoever is answered finds it; not for long, for an API server may
-/// be away.
+/// Waits until the KafkaCluster shows this broker, so that Metadata names it; but not for long, because the API server
+/// may be away.
 async fn shown(coord: &Coord, id: BrokerId) {
     let mut images = coord.images();
     let is_shown = images.wait_for(|image| image.brokers.get(&id).is_some_and(|broker| broker.alive));
     if tokio::time::timeout(SHOWN_WITHIN, is_shown).await.is_err() {
-        tracing::warn!(broker = %id, "serving, although the cluster does not show this broker yet");
+        tracing::warn!(broker = %id, "serving before the KafkaCluster shows this broker");
     }
 }
 
-/// How long a start waits to be shown: the operator needs one round trip.
+/// How long a start waits for that: the operator needs one round trip.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Lets each scrape see how old the broker's view of its cluster is.
+/// Computes the age of the broker's view of its cluster at each scrape.
 fn measure(coord: &Coord, metrics: &Metrics) {
     let signs = coord.signs_of_life();
     metrics.before_scrape(move |metrics| {
@@ -264,7 +264,7 @@ fn measure(coord: &Coord, metrics: &Metrics) {
     });
 }
 
-/// Lets each scrape see how full the disk is.
+/// Computes how full the disk is at each scrape.
 fn measure_disk(data: PathBuf, metrics: &Metrics) {
     metrics.before_scrape(move |metrics| match rustix::fs::statvfs(&data) {
         Ok(disk) => {
@@ -276,7 +276,7 @@ fn measure_disk(data: PathBuf, metrics: &Metrics) {
     });
 }
 
-/// Listens, also where a former process's connections still linger.
+/// Listens, even while connections of an earlier process are still in TIME_WAIT.
 async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
     let bound = async {
         let socket = match address {
@@ -290,5 +290,5 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
     bound.await.map_err(|error| NodeError::Listen { address, error })
 }
 
-/// Connections that the kernel keeps until they are accepted: a restart brings all clients at once.
+/// How many connections the kernel queues until they are accepted: after a restart all clients connect at once.
 const BACKLOG: u32 = 4096;

@@ -128,7 +128,7 @@ impl Future for Reached {
             let mut waiters = self.mark.waiters.lock();
             let key = waiters.next_key;
             waiters.next_key += 1;
-            // Counted before the value is read once more: whoever moves it after that read sees the count.
+            // Counted before the value is read once more: a task that moves it after that read sees the count.
             self.mark.waiting.fetch_add(1, SeqCst);
             waiters.list.push(Waiter { key, offset: self.offset, waker: cx.waker().clone() });
             drop(waiters);

@@ -1,6 +1,6 @@
 //! A compacted topic: what its consumers find after a while, and after a restart.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
 

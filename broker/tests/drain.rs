@@ -1,6 +1,6 @@
-//! Brokers, the embedded API and the operator's coordination in one process: one broker is told to stop, or is away,
-//! while clients use the others.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+//! Brokers, the embedded API and the operator's coordination in one process: one broker is stopping, or dead, while
+//! clients use the others.
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
 
@@ -15,7 +15,7 @@ use ottla_crds::{KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::m19_create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
-use ottla_wire::m37_create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use ottla_wire::m37_create_partitions::{CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_wire::m45_alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
@@ -82,7 +82,7 @@ async fn create(client: &mut Client, topic: CreatableTopic) -> ErrorCode {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_told_to_stop_tells_its_clients_where_to_go_before_it_hangs_up() {
+async fn a_stopping_broker_sends_its_clients_to_the_new_leaders_before_it_closes() {
     let data = tempfile::tempdir().unwrap();
     let world = World::new(2).await;
     let (zero, one) = (start(&world.client, 0, &data).await, start(&world.client, 1, &data).await);
@@ -120,6 +120,16 @@ async fn topics_are_created_grown_and_moved_while_a_broker_is_away_and_it_joins_
     shows(&zero, "all brokers", |image| image.live_brokers().count() == 3).await;
     let mut client = Client::connect(port(&zero)).await;
     assert_eq!(create(&mut client, by_hand("moved", &[0, 1])).await, ErrorCode::NONE);
+    let mut uneven = by_hand("uneven", &[0, 1]);
+    uneven.assignments.push(CreatableReplicaAssignment { partition_index: 1, broker_ids: vec![0] });
+    assert_eq!(create(&mut client, uneven).await, ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+    for shorter_or_longer in [vec![0], vec![0, 1, 2]] {
+        let assignments = Some(vec![CreatePartitionsAssignment { broker_ids: shorter_or_longer }]);
+        let grown = CreatePartitionsTopic { name: "moved".into(), count: 2, assignments };
+        let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 60_000, ..Default::default() };
+        let answer = client.call(3, &request).await.results.remove(0);
+        assert_eq!(answer.error_code, ErrorCode::INVALID_REPLICA_ASSIGNMENT, "{:?}", answer.error_message);
+    }
     two.stop(DEADLINE).await.unwrap();
     shows(&zero, "one is away", |image| image.live_brokers().count() == 2).await;
 

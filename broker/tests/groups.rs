@@ -1,5 +1,5 @@
 //! Consumer groups on one broker, over real sockets: members, offsets, restarts, and the loss of leadership.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
 
@@ -263,6 +263,34 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
 }
 
 #[tokio::test]
+async fn members_notice_nothing_of_a_new_leader_epoch_under_the_same_leader() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = Cluster::topics();
+    let cluster = Cluster::start(data.path(), topics.clone()).await;
+    let (mut a, mut b) = (cluster.client().await, cluster.client().await);
+    let member = first_member(&mut a).await;
+    let sent_away = b.call(9, &join("")).await;
+    b.send(9, &join(&sent_away.member_id)).await;
+    while heartbeat(&mut a, &member, 1).await != ErrorCode::REBALANCE_IN_PROGRESS {}
+
+    // A replica has left.
+    cluster.change_offsets_topic(|topic| {
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, 1);
+    });
+    common::until("the epoch begins", || cluster.log().leader_epoch() == Some(1)).await;
+    assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::REBALANCE_IN_PROGRESS);
+    let joined = a.call(9, &join(&member)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2));
+    let (_, joined) = b.receive::<JoinGroupRequest>(9).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2), "it waited all the time");
+    let synced = a.call(5, &sync(&member, 2, &[(&member, b"half of t")])).await;
+    assert_eq!((synced.error_code, &synced.assignment[..]), (ErrorCode::NONE, &b"half of t"[..]));
+    assert_eq!(codes(&a.call(10, &commit_of(&member, 2, cluster.t.id, &[(0, 42)])).await), [ErrorCode::NONE]);
+    assert_eq!(committed(&mut a).await.0, 42);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_commit_is_answered_once_the_in_sync_replicas_have_it() {
     let data = tempfile::tempdir().unwrap();
     let patience = [("offsets.commit.timeout.ms", "120000")];
@@ -349,7 +377,7 @@ async fn the_offsets_of_a_deleted_topic_are_not_those_of_the_next_of_its_name() 
     let mut names = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(
         !names.any(|name| name.to_string_lossy().ends_with("-stray")),
-        "the old topic's files are gone, not put aside"
+        "the old topic's files are gone, not quarantined"
     );
     cluster.one.broker.stop().await;
 }
@@ -537,6 +565,22 @@ async fn groups_are_listed_described_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_group_is_deleted_in_batches_that_the_topic_accepts() {
+    let data = tempfile::tempdir().unwrap();
+    let offsets = topic(CONSUMER_OFFSETS, &[("cleanup.policy", "compact"), ("max.message.bytes", "2000")]);
+    let cluster = Cluster::start(data.path(), (offsets, topic("t", &[]))).await;
+    let mut client = cluster.client().await;
+    // Its two tombstones have more than 2,000 bytes.
+    let group: Str = "g".repeat(1200).into();
+    let commit = OffsetCommitRequest { group_id: group.clone(), ..commit_of("", -1, cluster.t.id, &[(0, 42)]) };
+    assert_eq!(codes(&client.call(10, &commit).await), [ErrorCode::NONE]);
+    let delete = DeleteGroupsRequest { groups_names: vec![group] };
+    assert_eq!(client.call(2, &delete).await.results[0].error_code, ErrorCode::NONE);
+    assert_eq!(client.call(5, &ListGroupsRequest::default()).await.groups, []);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
 async fn the_first_question_for_a_coordinator_makes_the_topic() {
     let data = tempfile::tempdir().unwrap();
     let mut one = OneBroker::start(data.path(), false, vec![]).await;
@@ -590,7 +634,7 @@ async fn a_transactional_id_is_refused_at_once_and_for_good() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, vec![]).await;
     let mut client = Client::connect(one.port).await;
-    // The code with which Java, librdkafka and franz-go give up at once.
+    // The code after which Java, librdkafka and franz-go fail at once.
     let fatal = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
     let sentence = |text: &Option<Str>| text.as_deref().is_some_and(|text| text.contains("unset transactional.id"));
     let find = FindCoordinatorRequest { key_type: 1, coordinator_keys: vec!["tx".into()], ..Default::default() };

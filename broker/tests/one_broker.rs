@@ -100,7 +100,7 @@ async fn the_strict_setting_refuses_compressed_records_that_their_codec_cannot_r
     let mut builder = BatchBuilder::new(Codec::Zstd { level: 3 });
     builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(b"value"), ..NewRecord::default() });
     let good = builder.build();
-    // The checksum is that of the damaged bytes: only the codec can tell.
+    // The checksum is that of the damaged bytes: only the codec shows it.
     let corrupt = Batch::seal(*good.header(), &[0; 40]);
     for (topic, batch, expected) in [
         (&trusting, &corrupt, ErrorCode::NONE),
@@ -194,7 +194,7 @@ async fn records_survive_a_stop_and_a_kill() {
         assert_eq!(produced(&response).base_offset, 2 * round);
         assert!(one.broker.stop().await);
     }
-    // What a kill leaves: no checkpoint tells how far the logs go.
+    // What a kill leaves: no checkpoint says how far the logs go.
     std::fs::remove_file(data.path().join("recovery-point-offset-checkpoint")).unwrap();
     let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
     one.led(&t).await;
@@ -205,7 +205,7 @@ async fn records_survive_a_stop_and_a_kill() {
 }
 
 #[tokio::test]
-async fn a_failed_disk_is_told_and_answered_as_such() {
+async fn a_failed_disk_is_reported_and_answered_as_such() {
     let data = tempfile::tempdir().unwrap();
     let t = topic("t", &[("segment.ms", "1")]);
     let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
@@ -252,9 +252,9 @@ async fn a_disk_that_hangs_makes_a_broker_unready_and_is_no_reason_to_restart_it
     tokio::time::resume();
     health.lives().await.expect("reactors answer, and that is what a restart mends");
     let not_ready = health.is_ready().unwrap_err().to_string();
-    assert!(not_ready.contains("the disk has not finished a job for"), "{not_ready}");
+    assert!(not_ready.contains("the disk has finished no write for"), "{not_ready}");
     hang.store(false, Ordering::SeqCst);
-    common::until("the disk goes on", || health.is_ready().is_ok()).await;
+    common::until("the disk continues", || health.is_ready().is_ok()).await;
     one.broker.stop().await;
 }
 
@@ -294,7 +294,7 @@ async fn bytes_that_are_no_request_close_the_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_broker_that_the_operator_takes_for_dead_tells_clients_that_it_is_there() {
+async fn a_broker_that_looks_dead_to_the_operator_still_names_itself_to_clients() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, Vec::new()).await;
     one.images.send_modify(|image| {
@@ -461,7 +461,7 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_put_aside_is_tried_again() {
+async fn a_folder_that_could_not_be_quarantined_is_tried_again() {
     let data = tempfile::tempdir().unwrap();
     let [mut moved, mut other] = ["moved", "other"].map(|name| topic(name, &[]));
     let one = OneBroker::start(data.path(), false, vec![moved.clone(), other.clone()]).await;
@@ -482,16 +482,16 @@ async fn what_could_not_be_put_aside_is_tried_again() {
     let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), other.clone()]).await;
     one.moved_away().await.send(()).unwrap();
     // Both are tried in one go.
-    until("the other is put aside", || data.path().join(stray_name("other", 0, other.id)).exists()).await;
+    until("the other is quarantined", || data.path().join(stray_name("other", 0, other.id)).exists()).await;
     assert!(folder.exists());
     std::fs::remove_dir(&unreadable).unwrap();
-    until("it is put aside", || aside.exists()).await;
+    until("it is quarantined", || aside.exists()).await;
     assert!(!folder.exists());
     one.broker.stop().await;
 }
 
 #[tokio::test]
-async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_else_is() {
+async fn only_partitions_that_moved_away_while_the_broker_was_down_are_quarantined() {
     let data = tempfile::tempdir().unwrap();
     let [mut moved, missing, mut older, stays] = ["moved", "missing", "older", "stays"].map(|name| topic(name, &[]));
     (older.partitions[0].leader_epoch, older.partitions[0].partition_epoch) = (7, 7);
@@ -514,7 +514,7 @@ async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_
     let (folder, aside) = (data.path().join("moved-0"), data.path().join(stray_name("moved", 0, moved.id)));
     assert!(folder.exists(), "the copy on disk may not know yet that the assignment names others");
     one.moved_away().await.send(()).unwrap();
-    until("it is put aside", || aside.exists()).await;
+    until("it is quarantined", || aside.exists()).await;
     assert!(!folder.exists(), "the assignment names others");
     assert!(aside.join("00000000000000000000.log").metadata().unwrap().len() > 0);
     assert!(one.broker.stop().await);
@@ -528,7 +528,7 @@ async fn what_was_moved_away_while_its_broker_was_down_is_put_aside_and_nothing_
 }
 
 #[tokio::test]
-async fn a_producer_that_needs_an_id_is_told_to_ask_again_while_the_cluster_gives_none() {
+async fn a_producer_gets_a_retriable_error_while_the_cluster_has_no_producer_ids() {
     let data = tempfile::tempdir().unwrap();
     // Nobody answers what this broker asks of the cluster.
     let one = OneBroker::start(data.path(), false, vec![]).await;

@@ -1,5 +1,5 @@
 //! What a bug may cost: a restart, not a thread that is missing for good.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! Topics are deleted while the disk hangs, and by the hundred.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
 
@@ -19,13 +19,13 @@ fn with_tombstones(port: u16, topics: Vec<Topic>, deleted: &[Topic]) -> Arc<Clus
     Arc::new(ClusterImage { deleted, ..image(port, topics, &[]) })
 }
 
-/// Waits until the broker has told the cluster that it has nothing of these any more; told again and again until the
-/// tombstones go.
+/// Waits until the broker has reported to the cluster that it has nothing of these any more; reported again and again
+/// until the tombstones go.
 async fn removed(one: &mut OneBroker, topics: &[Topic]) {
     let mut left: HashSet<_> = topics.iter().map(|topic| topic.id).collect();
     while !left.is_empty() {
         let asked = tokio::time::timeout(Duration::from_secs(120), one.asks.recv()).await;
-        if let Ask::Removed { topic_id, partition: 0 } = asked.expect("the cluster is told").unwrap() {
+        if let Ask::Removed { topic_id, partition: 0 } = asked.expect("the cluster is informed").unwrap() {
             left.remove(&topic_id);
         }
         // As coord does it with whatever changes: an image after another.
@@ -68,7 +68,7 @@ async fn neither_an_election_nor_a_new_topic_waits_for_a_removal_that_hangs() {
     removed(&mut one, &tombstone).await;
     let names = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<String> = names.filter(|name| name.starts_with("gone-")).collect();
-    assert_eq!(left, ["gone-0"], "nothing is put aside");
+    assert_eq!(left, ["gone-0"], "nothing is quarantined");
     assert!(one.broker.stop().await);
 }
 

@@ -1,63 +1,93 @@
-//! Who may import whom: the rooms of the broker, top to bottom.
+//! Which room of the broker may use which, top to bottom.
+//!
+//! Only `coord` knows Kubernetes; `node` passes the client on.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
-
-use std::path::{Path, PathBuf};
-
-/// Leaves: everybody may use them, and they use only each other.
-const LEAVES: &[&str] = &["ask", "env", "image", "loggers", "metrics", "reply", "watermark"];
-
-/// A room, and the rooms that it uses besides leaves.
-const ROOMS: &[(&str, &[&str])] = &[
-    ("node", &["broker", "coord", "data_dir", "drain", "http"]),
-    ("http", &["health"]),
-    ("broker", &["health", "server", "handle", "fetch_sessions", "groups", "replica", "producer_ids"]),
-    ("health", &["server", "replica"]),
-    ("server", &["handle"]),
-    ("handle", &["fetch_sessions", "groups", "replica", "producer_ids"]),
-    ("fetch_sessions", &[]),
-    ("groups", &["replica"]),
-    ("replica", &[]),
-    ("producer_ids", &[]),
-    ("coord", &["data_dir", "replica"]),
-    ("data_dir", &[]),
-    ("drain", &[]),
-];
-
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
-}
+use ottla_arrows::Rooms;
 
 #[test]
-fn rooms_import_only_those_below_them_and_only_coord_knows_kubernetes() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut wrong = Vec::new();
-    for file in sources(&src) {
-        let inside = file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        let room = inside.split(['/', '.']).next().unwrap();
-        if room == "lib" {
-            continue;
-        }
-        let uses: &[&str] = match ROOMS.iter().find(|(name, _)| *name == room) {
-            Some((_, uses)) => uses,
-            None => {
-                assert!(LEAVES.contains(&room), "{inside}: a room that the list does not know");
-                &[]
-            }
-        };
-        let text = std::fs::read_to_string(&file).unwrap();
-        for used in text.split("crate::").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if used != room && !uses.contains(&used.as_str()) && !LEAVES.contains(&used.as_str()) {
-                wrong.push(format!("{inside} uses {used}"));
-            }
-        }
-        let knows_kubernetes = text.contains("kube::") || text.contains("k8s_openapi");
-        // `node` passes the client on.
-        if knows_kubernetes && !matches!(room, "coord" | "node") {
-            wrong.push(format!("{inside} knows Kubernetes"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["ask", "env", "image", "loggers", "metrics", "reply", "watermark"],
+        rooms: &[
+            ("node", &["http", "broker", "coord", "data_dir", "drain"]),
+            ("http", &["health"]),
+            ("broker", &["health", "server", "handle", "fetch_sessions", "groups", "replica", "producer_ids"]),
+            ("health", &["server", "replica"]),
+            ("server", &["handle"]),
+            ("handle", &["fetch_sessions", "groups", "coordinator", "replica", "producer_ids"]),
+            ("fetch_sessions", &[]),
+            ("groups", &["coordinator", "replica"]),
+            ("coordinator", &["replica"]),
+            ("replica", &[]),
+            ("producer_ids", &[]),
+            ("coord", &["data_dir"]),
+            ("data_dir", &[]),
+            ("drain", &[]),
+        ],
+        only: &[
+            ("kube::", &["coord", "node"]),
+            ("k8s_openapi", &["coord", "node"]),
+            ("ottla_group", &["groups", "handle", "loggers", "metrics"]),
+        ],
+        circles: &[
+            &[
+                "handle",
+                "handle/cluster/api_versions",
+                "handle/cluster/describe_cluster",
+                "handle/cluster/describe_log_dirs",
+                "handle/cluster/describe_topic_partitions",
+                "handle/cluster/metadata",
+                "handle/configs/alter_configs",
+                "handle/configs/describe_configs",
+                "handle/configs/incremental_alter_configs",
+                "handle/configs/list_config_resources",
+                "handle/configs/resources",
+                "handle/context",
+                "handle/election",
+                "handle/errors",
+                "handle/groups/delete_groups",
+                "handle/groups/describe_groups",
+                "handle/groups/find_coordinator",
+                "handle/groups/heartbeat",
+                "handle/groups/join_group",
+                "handle/groups/leave_group",
+                "handle/groups/list_groups",
+                "handle/groups/offset_commit",
+                "handle/groups/offset_delete",
+                "handle/groups/offset_fetch",
+                "handle/groups/sync_group",
+                "handle/leader_hint",
+                "handle/records/delete_records",
+                "handle/records/fetch",
+                "handle/records/init_producer_id",
+                "handle/records/list_offsets",
+                "handle/records/offset_for_leader_epoch",
+                "handle/records/produce",
+                "handle/security/acls",
+                "handle/security/delegation_tokens",
+                "handle/topics/alter_partition_reassignments",
+                "handle/topics/create_partitions",
+                "handle/topics/create_topics",
+                "handle/topics/delete_topics",
+                "handle/topics/elect_leaders",
+                "handle/topics/list_partition_reassignments",
+            ],
+            &[
+                "replica",
+                "replica/beside",
+                "replica/fetching",
+                "replica/fetching/fetcher",
+                "replica/fetching/round",
+                "replica/folders",
+                "replica/opening",
+                "replica/partition",
+                "replica/partition/following",
+                "replica/partition/role",
+                "replica/partition/upkeep",
+                "replica/removal",
+            ],
+        ],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
 }

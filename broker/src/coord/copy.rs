@@ -1,6 +1,7 @@
-//! What is known, on the broker's own disk: for a start while the API server is away, and to rebuild lost objects from.
+//! The copy of what is known, on the broker's disk: for a start while the API server is away, and for restoring lost
+//! objects.
 //!
-//! Written behind a checksum a moment after a change; a heartbeat changes nothing.
+//! It has a checksum and is written shortly after a change; a renewal of a Lease is not a change.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -19,14 +20,14 @@ use crate::env;
 const COPY: &str = "ottla.objects";
 /// Changes come in bursts: a burst is written once.
 const DEBOUNCE: Duration = Duration::from_millis(500);
-/// Where the disk refuses.
+/// The pause before the next try after the disk refused.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A broker's copy, as it is handed to whoever rebuilds.
+/// A broker's copy, as objects are restored from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Copy {
-    /// Whose it is.
+    /// The broker that wrote it.
     pub broker: BrokerId,
     /// The id of the Kafka cluster.
     pub cluster_id: String,
@@ -34,16 +35,16 @@ pub struct Copy {
     pub objects: Known,
 }
 
-/// Why there is no copy to hand out.
+/// Why a copy can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// Nothing says which broker's it is.
-    #[error("{} is no broker's data directory", .0.display())]
+    /// The directory has no broker id.
+    #[error("{} is not the data directory of a broker", .0.display())]
     NobodysDirectory(PathBuf),
     /// It is missing, or its checksum is wrong.
-    #[error("{} is missing or not whole", .0.display())]
+    #[error("{} is missing or incomplete", .0.display())]
     NotWhole(PathBuf),
-    /// The directory does not say whose it is.
+    /// The directory's identity can't be read.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The disk refuses.
@@ -61,7 +62,7 @@ pub fn of(dir: &Path) -> Result<Copy, CopyError> {
     Ok(Copy { broker, cluster_id, objects })
 }
 
-/// The last copy, if it is whole.
+/// The last copy; `None` if it is missing or incomplete.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -69,8 +70,8 @@ pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
     read_checked(&dir.join(COPY))
 }
 
-/// Keeps the copy up to date until `stop`, and tells what is in it. What was known by then is in it; where it is
-/// dropped before, the last change may be missing.
+/// Keeps the copy up to date until `stop`, and returns what is in it. Everything known before `stop` is in it; if this
+/// is dropped before, the last change may be missing.
 pub async fn keep(
     dir: PathBuf,
     mut known: watch::Receiver<Known>,

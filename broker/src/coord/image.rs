@@ -1,6 +1,6 @@
 //! From objects to the image: a pure function.
 //!
-//! Always: what has not changed is the very same `Arc<Topic>` as in the image before.
+//! Always: a topic that has not changed is the same `Arc<Topic>` as in the image before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::known::Known;
 use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic, Topics};
 
-/// What is known, as the broker `me` sees it. Settings that were resolved for `before` are used again where nothing has
-/// changed.
+/// The image of what is known, for the broker `me`. Settings that were resolved for `before` are used again if nothing
+/// has changed.
 pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage {
     let cluster = known.cluster.as_deref();
     let status = cluster.and_then(|cluster| cluster.status.as_ref());
@@ -52,8 +52,8 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         if buried {
             deleted.insert(id, topic);
         } else {
-            // Two ids of one name (two operators' race, or objects that came back after their definition was deleted):
-            // everybody must prefer the same one, brokers and operator.
+            // Two ids of one name (a race of two operators, or objects that returned after their definition was
+            // deleted): brokers and operator must prefer the same one.
             let created = objects.iter().map(|object| object.metadata.creation_timestamp.clone()).min().flatten();
             let chosen = oldest.entry(topic.name.clone()).or_insert((created.clone(), id));
             *chosen = (created, id).min(chosen.clone());
@@ -77,7 +77,7 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
     }
 }
 
-/// The object that speaks for each topic: the one that the operator gave the topic to, else the oldest.
+/// The KafkaTopic that describes each topic: the one whose status has the topic, else the oldest.
 pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
     let mut topics: Vec<&KafkaTopic> = known.topics.values().map(|topic| &**topic).collect();
     let has_topic = |topic: &KafkaTopic| topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
@@ -88,13 +88,13 @@ pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
     topics.into_iter().map(|topic| (topic.topic_name(), topic)).collect()
 }
 
-/// The settings of a topic that nobody speaks for: nothing says what may go, so nothing does.
+/// The settings of a topic without a KafkaTopic: no record may be deleted.
 fn keep_everything() -> BTreeMap<String, String> {
     let keep = [("cleanup.policy", "delete"), ("retention.bytes", "-1"), ("retention.ms", "-1")];
     keep.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// The partitions before the first that is missing.
+/// The partitions before the first missing one.
 fn partitions(objects: &[&KafkaAssignment]) -> Vec<Assignment> {
     let mut entries: Vec<&Assignment> = objects.iter().flat_map(|object| &object.spec.partitions).collect();
     entries.sort_by_key(|entry| entry.partition);

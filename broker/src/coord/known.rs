@@ -1,7 +1,7 @@
-//! The newest of everything that the API server ever showed this broker.
+//! The newest version of everything that the API server ever showed this broker.
 //!
-//! Always: absence is never deletion; an entry of an assignment never gets older; a cluster never changes its id. So an
-//! API server that lost objects, or was set back to an older state, moves nothing here.
+//! Always: absence is never deletion; an entry of an assignment is never replaced by an older one; a cluster never
+//! changes its id. So an API server that lost objects, or was set back, changes no replica here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,39 +21,39 @@ pub struct Known {
     pub topics: BTreeMap<String, Arc<KafkaTopic>>,
     /// Its assignments.
     pub assignments: BTreeMap<String, Arc<KafkaAssignment>>,
-    /// Topics whose object is gone while their assignments stand: their settings go on to hold.
+    /// Topics whose KafkaTopic is gone while their assignments exist: their settings stay in force.
     pub gone_topics: BTreeSet<String>,
-    /// Assignments whose object is gone without a tombstone: they go on to hold.
+    /// Assignments whose object is gone without a tombstone: brokers keep serving by them.
     #[serde(default)]
     pub missing: BTreeSet<String>,
-    /// Of assignments of which the API server shows something else than what holds here: what.
+    /// What the API server shows of assignments that this broker knows in another version.
     #[serde(skip)]
     pub others: BTreeMap<String, Shown>,
 }
 
-/// What an object shows of entries that are known in another version.
+/// How an object that is shown differs from the known one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Partitions of which it shows an older entry, or none: they go on to hold, and are put back.
+    /// Partitions of which it shows an older entry, or none: brokers keep serving by the newer ones and restore them.
     pub older: Vec<i32>,
-    /// Partitions of which it shows another history than the one that was acted on here: that one is refused.
+    /// Partitions of which it shows another history than the one that this broker acts on: the other one is refused.
     pub forked: Vec<i32>,
-    /// It lacks the tombstone that is known.
+    /// Whether it lacks the known tombstone.
     pub unburied: bool,
 }
 
-/// What this broker's knowledge is beside what the API server shows.
+/// How this broker's knowledge compares with what the API server shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// How many entries are newer here; none until everything was shown whole.
+    /// The number of entries that are newer here; `None` until every list was complete once.
     pub newer: Option<usize>,
-    /// The partitions whose history forked: `topic-0`.
+    /// The forked partitions: `topic-0`.
     pub forked: BTreeSet<String>,
 }
 
-/// More forks than these are told of by an asterisk.
+/// More forks than these are shown as an asterisk.
 const MOST_FORKED: usize = 500;
-/// Topics whose names fit on a Lease, which takes 256 KiB, together: a name has 249 bytes at most.
+/// How many names of topics fit on a Lease, which takes 256 KiB: a name has at most 249 bytes.
 const MOST_MISSING: usize = 500;
 
 /// An event of one of the three watches.
@@ -68,19 +68,11 @@ pub enum News {
     Assignment(Event<KafkaAssignment>),
 }
 
-/// Lists that are being read: the names that they have shown so far, and whether each kind was ever shown whole.
+/// The lists that are being read: the names so far.
 #[derive(Debug, Default)]
 pub struct Lists {
     topics: Option<BTreeSet<String>>,
     assignments: Option<BTreeSet<String>>,
-    whole: [bool; 3],
-}
-
-impl Lists {
-    /// Whether every kind was shown whole at least once.
-    pub fn are_whole(&self) -> bool {
-        self.whole.iter().all(|whole| *whole)
-    }
 }
 
 impl Shown {
@@ -96,7 +88,7 @@ impl Known {
         behind.filter_map(|(name, _)| self.assignments.get(name))
     }
 
-    /// How this compares with what the API server shows, once that was shown whole.
+    /// How this compares with what the API server shows, once every list was complete.
     pub fn compared(&self) -> Compared {
         let newer = self.others.values().map(|shown| shown.older.len() + usize::from(shown.unburied)).sum();
         let partitions = |(name, shown): (&String, &Shown)| {
@@ -110,19 +102,19 @@ impl Known {
         Compared { newer: Some(newer), forked }
     }
 
-    /// The assignments that bear one.
+    /// The assignments that have one.
     pub fn tombstones(&self) -> BTreeSet<String> {
         let buried = self.assignments.iter().filter(|(_, object)| object.spec.deleted);
         buried.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Takes note of events, as the broker `me`. Whether anything of it is new.
+    /// Takes in events, as the broker `me`. Returns whether anything changed.
     pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = News>) -> bool {
         let mut learned = false;
         for news in news {
             learned |= self.see(me, lists, news);
         }
-        // Once for all of them: it looks at everything.
+        // Once for all events, because it looks at everything.
         self.forget_topics_without_assignments();
         learned
     }
@@ -130,11 +122,7 @@ impl Known {
     fn see(&mut self, me: BrokerId, lists: &mut Lists, news: News) -> bool {
         match news {
             News::Cluster(Event::Apply(cluster) | Event::InitApply(cluster)) => self.see_cluster(cluster),
-            News::Cluster(Event::Init | Event::Delete(_)) => false,
-            News::Cluster(Event::InitDone) => {
-                lists.whole[0] = true;
-                false
-            }
+            News::Cluster(Event::Init | Event::InitDone | Event::Delete(_)) => false,
 
             News::Topic(Event::Init) => {
                 lists.topics = Some(BTreeSet::new());
@@ -148,7 +136,6 @@ impl Known {
             }
             News::Topic(Event::Delete(topic)) => self.gone_topics.insert(topic.name_any()),
             News::Topic(Event::InitDone) => {
-                lists.whole[1] = true;
                 let listed = lists.topics.take().unwrap_or_default();
                 self.gone_topics.extend(self.topics.keys().filter(|name| !listed.contains(*name)).cloned());
                 true
@@ -172,13 +159,16 @@ impl Known {
                     self.others.remove(&name);
                 } else {
                     self.others.remove(&name);
-                    tracing::error!(object = name, "an assignment was removed without a tombstone: it goes on to hold");
+                    tracing::error!(
+                        object = name,
+                        "an assignment was removed without a tombstone: serving by the \
+                    last known one; see `ottla objects --help`"
+                    );
                     self.missing.insert(name);
                 }
                 true
             }
             News::Assignment(Event::InitDone) => {
-                lists.whole[2] = true;
                 let listed = lists.assignments.take().unwrap_or_default();
                 self.miss_assignments(me, &listed);
                 true
@@ -195,10 +185,11 @@ impl Known {
         let id = |cluster: &KafkaCluster| cluster.status.as_ref().and_then(|status| status.cluster_id.clone());
         let known = self.cluster.as_deref().and_then(id);
         if known.is_some() && id(&cluster) != known {
-            tracing::error!(?known, shown = ?id(&cluster), "ignored a KafkaCluster with another cluster id");
+            tracing::error!(?known, shown = ?id(&cluster), "ignored a KafkaCluster whose cluster id is not the one of \
+            this broker's data");
             return false;
         }
-        // An object that was made again has none: producer ids must not be given twice.
+        // A KafkaCluster that was created again has none: producer ids must not be given twice.
         if let (Some(status), Some(taken)) = (&mut cluster.status, self.next_producer_id_block()) {
             status.next_producer_id_block = status.next_producer_id_block.max(Some(taken));
         }
@@ -218,14 +209,14 @@ impl Known {
                 self.others.insert(name.clone(), shown.clone())
             };
             if before.as_ref() != Some(&shown) {
-                shown.tell(&name);
+                shown.log(&name);
             }
         }
         replace(&mut self.assignments, name, object)
     }
 
-    /// A list that lacks what is known: the deletion of a topic may have been missed, unless this broker's own word was
-    /// needed for it; or objects were lost.
+    /// Handles a list that lacks known assignments: either this broker missed the deletion of a topic, which is
+    /// impossible if it holds a replica; or objects were lost.
     fn miss_assignments(&mut self, me: BrokerId, listed: &BTreeSet<String>) {
         self.others.retain(|name, _| listed.contains(name));
         let lost_all = listed.is_empty() && self.assignments.values().any(|object| !object.spec.deleted);
@@ -233,15 +224,19 @@ impl Known {
         self.assignments.retain(|name, object| {
             let stays = listed.contains(name) || (!object.spec.deleted && (is_on(object, me) || lost_all));
             if stays && !listed.contains(name) {
-                tracing::error!(object = name, "an assignment is missing: it goes on to hold");
+                tracing::error!(
+                    object = name,
+                    "an assignment is missing: serving by the last known one; see `ottla \
+                objects --help`"
+                );
                 self.missing.insert(name.clone());
             }
             stays
         });
     }
 
-    /// The topics of which assignments are missing that name the broker `me`: nobody else can know that they were not
-    /// deleted. An asterisk where they are too many to name.
+    /// The missing topics: assignments that name the broker `me` are missing, and this broker knows that they were not
+    /// deleted. An asterisk: too many to name.
     pub fn missing_topics(&self, me: BrokerId) -> BTreeSet<String> {
         let missing = self.missing.iter().filter_map(|name| self.assignments.get(name));
         let topics: BTreeSet<String> =
@@ -267,7 +262,7 @@ impl Known {
     }
 }
 
-/// Whether this is another object than the one that was known.
+/// Replaces the known object; returns whether it changed.
 fn replace<K: PartialEq>(known: &mut BTreeMap<String, Arc<K>>, name: String, object: K) -> bool {
     let is_new = known.get(&name).is_none_or(|known| **known != object);
     known.insert(name, Arc::new(object));
@@ -279,26 +274,26 @@ fn is_on(object: &KafkaAssignment, broker: BrokerId) -> bool {
 }
 
 impl Shown {
-    fn tell(&self, object: &str) {
+    fn log(&self, object: &str) {
         for partition in &self.older {
             tracing::error!(
                 object,
                 partition,
-                "ignored an entry that is older than the one known, or missing: it will be put back"
+                "the API server shows an older assignment than this broker knows, or none: restoring the newer one"
             );
         }
         for partition in &self.forked {
             tracing::error!(
                 object,
                 partition,
-                "ignored an entry that does not follow from the one acted on: the API server was set back and the partition \
-                 changed before this broker was heard; `ottla objects --help` tells how to choose"
+                "the API server shows another history of a partition than this broker acts on: it was restored from a \
+                backup; this broker keeps its own history; see `ottla objects --help`"
             );
         }
     }
 }
 
-/// Puts into `shown` what is known in a newer version, or in another history, and tells what that was.
+/// Replaces entries of `shown` by those that are known in a newer version, or in another history, and returns which.
 fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> Shown {
     let mut others = Shown { unburied: known.spec.deleted && !shown.spec.deleted, ..Shown::default() };
     shown.spec.deleted |= known.spec.deleted;
@@ -323,8 +318,8 @@ fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> Shown {
     others
 }
 
-/// Puts into `object` what is newer in another copy of it: entries that it has older or not at all, and a tombstone. Of
-/// a fork the later leader epoch stands.
+/// Adds to `object` what is newer in another copy of it: entries that are older here or missing, and a tombstone. Of a
+/// fork the later leader epoch is kept.
 pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
     object.spec.deleted |= other.spec.deleted;
     let entries = &mut object.spec.partitions;
@@ -403,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_api_server_that_was_set_back_shows_moves_nobody_and_is_told() {
+    fn entries_of_an_api_server_that_was_set_back_are_ignored_and_reported() {
         let at = |leader, partition| Assignment { leader_epoch: leader, partition_epoch: partition, ..entry(0, 0, 0) };
         let compared = |shown: Vec<Assignment>| {
             let mut known = Known::default();
@@ -446,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_by_those_who_hold_it_until_it_is_put_back() {
+    fn brokers_report_missing_topics_that_they_hold_until_they_are_restored() {
         let mine = || object("mine", vec![entry(0, 0, 1)]);
         let others = || object("others", vec![entry(0, 1, 1)]);
         let missing = |news: Vec<News>| {

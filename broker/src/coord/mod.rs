@@ -1,31 +1,28 @@
-//! The broker's only window on Kubernetes: objects in, one image out; asks in, changes of objects out.
+//! The only room that knows Kubernetes: objects in, one image out; asks in, changes of objects out.
 //!
 //! - [`session`]: the directory's incarnation and the Lease
-//! - [`known`]: the newest of everything that was ever shown
+//! - [`known`]: the newest version of everything that the API server ever showed
 //! - [`image`]: from objects to the image, a pure function
-//! - [`copy`]: what is known, on disk
-//! - [`restore`]: from brokers' copies to objects that were lost, a pure function
-//! - `put_back`: what an API server that was set back has lost; `peers`: whether entries may be written before
-//! - [`asks`]: what the broker's rooms want changed
+//! - [`copy`]: the copy of what is known, on disk
+//! - [`restore`]: from brokers' copies to lost objects, a pure function
+//! - `put_back`: restores what an API server that was set back has lost; `peers`: whether entries may be written
+//! - [`asks`]: the changes that the broker's rooms ask for
 //!
-//! Fail-static: with the API server away the image stays as it is.
+//! Fail-static: while the API server is away, the image stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::watcher::{Config, Event};
-use kube::{Api, Client, Resource};
-use ottla_crds::change::why;
-use ottla_crds::versions::SetBacks;
-use ottla_crds::watch::{config as watch_config, watcher};
-use ottla_crds::{Endpoint, KafkaCluster, lease, names};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
+use ottla_crds::{Endpoint, KafkaCluster, names};
+use ottla_kube::change::why;
+use ottla_kube::lease;
+use ottla_kube::versions::SetBacks;
+use ottla_kube::watch::{named, of_cluster, watcher};
+use ottla_kube::watches::{Told, Watches};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -49,27 +46,27 @@ use asks::Desk;
 use known::{Compared, Known, Lists, News};
 use session::{Seen, Session};
 
-/// `client`, whose writes are counted.
+/// Returns `client` with its writes counted.
 pub fn counted(client: Client, namespace: &str, metrics: Arc<Metrics>) -> Client {
     let count = move |kind: &str, verb| metrics.kubernetes_writes.with_label_values(&[kind, verb]).inc();
-    ottla_crds::counted(client, namespace, count)
+    ottla_kube::counted(client, namespace, count)
 }
 
-/// What the window needs.
+/// What this room needs to start.
 pub struct Setup {
-    /// The way to the API server.
+    /// The client of the API server.
     pub client: Client,
-    /// Where the cluster's objects are.
+    /// The namespace of the cluster's objects.
     pub namespace: String,
     /// The KafkaCluster's name.
     pub cluster: String,
-    /// Where clients are told to reach this broker, by listener; empty where the operator tells them.
+    /// The addresses that this broker advertises, by listener; empty if the operator sets them.
     pub endpoints: Vec<Endpoint>,
-    /// The pod's uid, on Kubernetes.
+    /// The pod's uid; `None` outside Kubernetes.
     pub pod_uid: Option<String>,
 }
 
-/// The open window.
+/// The running room.
 pub struct Coord {
     images: ImageReceiver,
     ask: AskSender,
@@ -78,7 +75,7 @@ pub struct Coord {
     held: watch::Receiver<Option<Instant>>,
     renewed: watch::Receiver<Option<Instant>>,
     signs: watch::Receiver<Instant>,
-    // Dropped in this order: a window that is dropped ends as a killed process does, without a word.
+    // Dropped in this order: when this is dropped, it ends as in a killed process, without a write.
     others: JoinSet<()>,
     counting: JoinSet<()>,
     copying: JoinSet<()>,
@@ -95,40 +92,38 @@ pub struct SignsOfLife {
 }
 
 impl SignsOfLife {
-    /// When the Lease was renewed last, whether it is held now or not.
+    /// When this broker last renewed its Lease, whether it holds the Lease now or not; `None`: never.
     pub fn renewed(&self) -> Option<Instant> {
         *self.renewed.borrow()
     }
 
-    /// When the API server was last heard of, by whatever way.
+    /// When the API server last answered, in any way.
     pub fn last(&self) -> Instant {
         let shown = *self.signs.borrow();
         self.renewed().map_or(shown, |renewed| renewed.max(shown))
     }
 }
 
-/// What the broker says on its Lease.
+/// What the broker writes on its Lease.
 struct Said {
     broker: BrokerId,
     identity: Identity,
     endpoints: Vec<Endpoint>,
 }
 
-/// How long a start waits for the API server before it makes do with the copy on disk.
+/// How long a start waits for the API server before it uses the copy on disk.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
-/// How long a stop waits for the disk to take the last copy: others wait for the Lease meanwhile.
+/// How long a stop waits until the last copy is on disk: other brokers wait for the Lease meanwhile.
 const LAST_COPY_WITHIN: Duration = Duration::from_secs(2);
-/// Events that are taken in before the next image.
-const MOST_AT_ONCE: usize = 4096;
 
 impl Coord {
-    /// Opens the window: waits for the cluster's id, begins the session, and returns with the first image and the Lease
-    /// held. With the API server away it returns with the copy on disk, where the directory alone proves that it is
+    /// Starts: waits for the cluster's id, begins the session, and returns with the first image and the Lease held.
+    /// While the API server is away, it returns with the copy on disk, if the directory alone proves that it is
     /// current.
     ///
     /// # Errors
-    /// When the data directory is another cluster's or the disk refuses.
+    /// When the data directory belongs to another cluster, or the disk refuses.
     pub async fn start(setup: Setup, dir: &DataDir) -> Result<Coord, DataDirError> {
         let Setup { client, namespace, cluster, endpoints, pod_uid } = setup;
         let me = dir.broker();
@@ -141,21 +136,21 @@ impl Coord {
         let set_backs = SetBacks::default();
         let watching = Watching { me, publish: publish.clone(), sign, keep, miss, compare, known: copy.clone() };
         let mut others = JoinSet::new();
-        others.spawn(watching.run(news(&client, &namespace, &cluster, &set_backs), set_backs.told()));
+        others.spawn(watching.run(watches(&client, &namespace, &cluster, &set_backs)));
 
         let api = ApiServer { client: &client, namespace: &namespace, cluster: &cluster };
         let session = api.begin_session(dir, Surroundings::of_process(pod_uid), &mut images, &copy).await?;
         let said = Said { broker: me, identity: session.identity.clone(), endpoints };
 
         let mut first = said.annotations(false);
-        // A former process may have said whom it did not hear.
+        // An earlier process may have listed unheard leaders.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&missing.borrow()));
         first.extend(session::compared(&compared.borrow()));
         first.extend([session::ticks(&session.identity, session.ticks.count())]);
         let (annotations, to_write) = watch::channel(first);
-        others.spawn(session::tell(names::MISSING_ANNOTATION, missing, annotations.clone()));
-        others.spawn(session::tell_compared(compared, annotations.clone()));
+        others.spawn(session::annotate(names::MISSING_ANNOTATION, missing, annotations.clone()));
+        others.spawn(session::annotate_compared(compared, annotations.clone()));
         others.spawn(put_back::put_back(Api::namespaced(client.clone(), &namespace), known.clone()));
         let (hold, mut held) = watch::channel(None);
         let (stop_lease, stopped) = oneshot::channel::<()>();
@@ -182,7 +177,7 @@ impl Coord {
         if images.borrow().cluster_id.is_empty() {
             publish.send_replace(Arc::new(image::image(me, &copy, &ClusterImage::default())));
         } else {
-            // Another process may still be this broker.
+            // An earlier process of this broker may still run.
             let _ = held.wait_for(Option::is_some).await;
         }
 
@@ -212,59 +207,58 @@ impl Coord {
         })
     }
 
-    /// The cluster as it is known. The first image is there.
+    /// The cluster as this broker knows it. The first image exists.
     pub fn images(&self) -> ImageReceiver {
         self.images.clone()
     }
 
-    /// The way to ask for changes.
+    /// The queue of asks.
     pub fn ask(&self) -> AskSender {
         self.ask.clone()
     }
 
-    /// Who this is.
+    /// This broker's id.
     pub fn broker(&self) -> BrokerId {
         self.said.broker
     }
 
-    /// What the data directory holds.
+    /// The incarnation of the data directory.
     pub fn incarnation(&self) -> Incarnation {
         self.said.identity.incarnation
     }
 
-    /// Until when this process counts as the broker; none: not at all.
+    /// Until when this process holds the broker's Lease; `None`: it does not hold it.
     pub fn session(&self) -> watch::Receiver<Option<Instant>> {
         self.held.clone()
     }
 
-    /// When the API server was heard of.
+    /// When the API server last answered.
     pub fn signs_of_life(&self) -> SignsOfLife {
         SignsOfLife { renewed: self.renewed.clone(), signs: self.signs.clone() }
     }
 
-    /// Says on the Lease that this broker wants to lead nothing any more.
+    /// Writes on the Lease that this broker is draining.
     pub fn drain(&self) {
         self.annotations.send_modify(|annotations| annotations.extend(self.said.annotations(true)));
     }
 
-    /// From now on says on the Lease whom this broker follows and does not hear: another witness beside the operator's
-    /// own pings.
-    pub fn tell_of_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
-        self.others.spawn(session::tell(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
+    /// From now on lists unheard leaders on the Lease, as evidence beside the operator's pings.
+    pub fn report_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
+        self.others.spawn(session::annotate(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
-    /// Counts no more in the directory. To be called before its marker of a clean stop: what it has counted until then
-    /// is synced with that, and the Lease must not say more.
+    /// Stops counting ticks. Call it before the marker of a clean stop is written: the marker syncs the ticks, and the
+    /// Lease must not have more.
     pub async fn stop_counting(&mut self) {
         self.counting.shutdown().await;
     }
 
-    /// Closes the window, with a copy of all that was seen where the disk takes it in time, and releases the Lease: the
-    /// last thing a broker does. Not cancellation safe.
+    /// Stops: writes the last copy, if the disk takes it in time, and releases the Lease. A broker does this last. Not
+    /// cancellation safe.
     pub async fn stop(mut self) {
         let _ = self.stop_copying.send(());
         if timeout(LAST_COPY_WITHIN, self.copying.join_next()).await.is_err() {
-            tracing::warn!("the disk does not take the last copy of the cluster's objects in time");
+            tracing::warn!("the last copy of the cluster's objects was not written to the disk in time");
         }
         self.counting.shutdown().await;
         self.others.shutdown().await;
@@ -298,7 +292,7 @@ impl ApiServer<'_> {
         let mut told = false;
         loop {
             let shown = tokio::time::timeout_at(away_at, images.wait_for(|image| !image.cluster_id.is_empty()));
-            // The guard that it gives must not live across the read below: the next image waits for it.
+            // The guard must not live across the read below, because the next image waits for it.
             let shown = shown.await.is_ok();
             let session = match self.read(dir.broker()).await {
                 Ok((Some(cluster_id), lease)) if shown => {
@@ -308,7 +302,11 @@ impl ApiServer<'_> {
                 Ok(_) => None,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(error = why(&error), "the API server is away");
+                        tracing::warn!(
+                            error = why(&error),
+                            "the API server does not answer: serving from the last \
+                        known state"
+                        );
                     }
                     let known = copy.cluster.is_some() && env::now() >= away_at;
                     if known { session::begin(dir, Seen::Away, here.clone())? } else { None }
@@ -331,7 +329,7 @@ impl ApiServer<'_> {
     }
 }
 
-/// Turns what is shown into images.
+/// Makes images of what the watches show.
 struct Watching {
     me: BrokerId,
     known: Known,
@@ -343,31 +341,26 @@ struct Watching {
 }
 
 impl Watching {
-    async fn run(mut self, news: BoxStream<'static, News>, mut set_backs: watch::Receiver<u64>) {
+    async fn run(mut self, mut watches: Watches<News>) {
         let mut lists = Lists::default();
         let mut learned = false;
-        let mut news = news.ready_chunks(MOST_AT_ONCE);
-        loop {
-            let news = tokio::select! {
-                biased;
-                Ok(()) = set_backs.changed() => {
-                    // What was shown before says nothing of what there is.
+        while let Some(told) = watches.next().await {
+            let news = match told {
+                Told::Events(news) => news,
+                Told::SetBack => {
+                    // What was shown before may not exist any more.
                     lists = Lists::default();
                     self.compare.send_modify(|compared| compared.newer = None);
                     continue;
                 }
-                news = news.next() => match news {
-                    Some(news) => news,
-                    None => return,
-                },
             };
             self.sign.send_replace(env::now());
             learned |= self.known.learn(self.me, &mut lists, news);
-            // Half a list shows half a cluster.
-            if !lists.are_whole() {
+            // A list that is not complete shows a part of the cluster.
+            if !watches.are_complete() {
                 continue;
             }
-            // First: the Lease that is taken with the first image says so.
+            // This comes first, because the Lease that is taken with the first image has it.
             let compared = self.known.compared();
             self.compare.send_if_modified(|told| std::mem::replace(told, compared.clone()) != compared);
             let before = self.publish.borrow().clone();
@@ -381,28 +374,14 @@ impl Watching {
     }
 }
 
-/// The three watches, each begun with a consistent list and begun anew when it breaks.
-fn news(client: &Client, namespace: &str, cluster: &str, set_backs: &SetBacks) -> BoxStream<'static, News> {
-    let of_cluster = watch_config().fields(&format!("spec.clusterRef.name={cluster}"));
-    let named = watch_config().fields(&format!("metadata.name={cluster}"));
-    let clusters = events(client, namespace, named, set_backs).map(News::Cluster);
-    let topics = events(client, namespace, of_cluster.clone(), set_backs).map(News::Topic);
-    let assignments = events(client, namespace, of_cluster, set_backs).map(News::Assignment);
-    stream::select_all([clusters.boxed(), topics.boxed(), assignments.boxed()]).boxed()
-}
-
-fn events<K>(
-    client: &Client,
-    namespace: &str,
-    config: Config,
-    set_backs: &SetBacks,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let events = watcher::<K>(Api::namespaced(client.clone(), namespace), config, set_backs);
-    events.filter_map(|event| async {
-        event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch broke: it begins anew")).ok()
-    })
+/// The three watches. Each starts with a consistent list, and starts again when it fails.
+fn watches(client: &Client, namespace: &str, cluster: &str, set_backs: &SetBacks) -> Watches<News> {
+    let mut watches = Watches::new(set_backs);
+    let clusters = watcher(Api::namespaced(client.clone(), namespace), named(cluster), set_backs);
+    watches.add(&(), clusters, News::Cluster);
+    let topics = watcher(Api::namespaced(client.clone(), namespace), of_cluster(cluster), set_backs);
+    watches.add(&(), topics, News::Topic);
+    let assignments = watcher(Api::namespaced(client.clone(), namespace), of_cluster(cluster), set_backs);
+    watches.add(&(), assignments, News::Assignment);
+    watches
 }

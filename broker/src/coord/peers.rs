@@ -1,12 +1,11 @@
-//! Whether entries may be written: not while a broker that is there may know newer ones than the API server shows.
+//! Whether entries may be written: not while a live broker may know newer entries than the API server shows.
 //!
-//! An API server that was set back shows entries of the past. Those who know newer ones put them back; whoever changes
-//! an entry before, a leader its ISR, begins another history. So nothing is written after a start, and after a restore,
-//! until every other broker has renewed its Lease since and says there that it knows nothing newer, or is not there.
-//! From then on a look at this broker's own Lease before each write shows whether the API server was set back
-//! meanwhile.
+//! An API server that was set back shows old entries. Brokers that know newer ones restore them; a change before that,
+//! such as a leader's change of its ISR, would create a fork. So after a start, and after a restore, nothing is written
+//! until every other broker has renewed its Lease and written there that it knows nothing newer, or is dead. From then
+//! on a read of this broker's own Lease before each write shows whether the API server was set back meanwhile.
 //!
-//! What a broker knows that is not there is not waited for, as the operator does not wait for it.
+//! Dead brokers are not waited for; the operator does not wait for them either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,16 +15,16 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use ottla_crds::change::why;
-use ottla_crds::lease::{Knowledge, Observed, Pace, Sight};
 use ottla_crds::names;
-use ottla_crds::versions::{SetBacks, version};
+use ottla_kube::change::why;
+use ottla_kube::lease::{Knowledge, Observed, Pace, Sight};
+use ottla_kube::versions::{SetBacks, version};
 use tokio::sync::Mutex;
 
 use crate::env::{self, Instant};
 use crate::image::BrokerId;
 
-/// Between two looks at the Leases: they are renewed every two seconds.
+/// The time between two reads of the Leases, which are renewed every two seconds.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The other brokers, as their Leases show them.
@@ -40,13 +39,13 @@ pub(super) struct Peers {
     asked: Arc<AtomicU64>,
 }
 
-/// What was heard since the API server was set back so many times.
+/// What was heard since the API server was set back for the nth time.
 #[derive(Debug, Default)]
 struct Heard {
     set_backs: u64,
     observed: BTreeMap<String, Observed>,
     everybody: bool,
-    /// The askers that a look has answered: those who had asked before it began.
+    /// The number of callers that a read has answered: those that had called before it began.
     answered: u64,
 }
 
@@ -57,8 +56,8 @@ impl Peers {
         Peers { leases, of_cluster, own, set_backs, heard: Arc::default(), asked: Arc::default() }
     }
 
-    /// Waits until entries may be written. One look answers all who had asked when it began: thousands of replicas of
-    /// deleted topics are removed at once.
+    /// Waits until entries may be written. One read answers all callers that waited when it began, because thousands of
+    /// replicas of deleted topics may be removed at once.
     pub async fn know_nothing_newer(&self) {
         let me = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let mut heard = self.heard.lock().await;
@@ -70,17 +69,22 @@ impl Peers {
                     return;
                 }
                 Ok(false) => {}
-                // A Role of an older version. Without a restore nothing is wrong with writing, and without a write ISRs
-                // would stand still.
+                // The Role is of an older version. Without a restore a write is safe, and without writes ISRs could not
+                // change.
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     tracing::warn!(
                         reason = status.message,
-                        "may not list leases: entries are written without a look at what other brokers know"
+                        "this broker has no right to list Leases: writing assignments without comparing with other \
+                        brokers"
                     );
                     heard.everybody = true;
                     return;
                 }
-                Err(error) => tracing::warn!(error = why(&error), "failed to read leases: no entry is written before"),
+                Err(error) => tracing::warn!(
+                    error = why(&error),
+                    "failed to read the Leases: no assignment is \
+                written until this succeeds"
+                ),
             }
             env::sleep_until(env::now() + PAUSE).await;
         }
@@ -103,7 +107,7 @@ impl Peers {
 }
 
 impl Heard {
-    /// Whether everybody was heard; of what was heard before the API server was set back nothing counts.
+    /// Whether every broker was heard since the API server was last set back.
     fn since(&mut self, set_backs: u64) -> bool {
         if self.set_backs != set_backs {
             *self = Heard { set_backs, answered: self.answered, ..Heard::default() };
@@ -158,7 +162,7 @@ mod tests {
             ("it is not there any more", vec![(0, vec![lease(1, 1, "3")]), (6, vec![lease(1, 1, "3")])], true),
             ("it has let go", vec![(0, vec![lease(1, 0, "3")])], true),
             ("it knows newer entries", vec![(0, vec![lease(1, 1, "0")]), (2, vec![lease(1, 3, "2")])], false),
-            ("it lists anew", vec![(0, vec![lease(1, 1, "0")]), (2, vec![lease(1, 3, names::NOT_COMPARED)])], false),
+            ("it lists again", vec![(0, vec![lease(1, 1, "0")]), (2, vec![lease(1, 3, names::NOT_COMPARED)])], false),
             (
                 "it has put them back",
                 vec![(0, vec![lease(1, 1, "0")]), (2, vec![lease(1, 3, "2")]), (3, vec![lease(1, 4, "0")])],

@@ -1,7 +1,7 @@
-//! From brokers' copies to the objects that were lost: a pure function.
+//! From brokers' copies to lost objects: a pure function.
 //!
-//! Always: of each entry the newest that any broker knows, and of an object that any broker knows as deleted the
-//! tombstone; nothing while a broker that may know something newer has given no copy.
+//! Always: each entry is the newest that any broker knows; an object has its tombstone if any broker knows it; nothing
+//! is restored while the copy of a broker is missing that may be newer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use super::copy::Copy;
 use super::image::configs;
 use super::known::{Known, keep_newest};
 
-/// What is to be created, in this order: the operator finds a topic's id by its assignments, and does nothing before
-/// the cluster is there.
+/// The objects to create, in this order: the operator finds a topic's id by its assignments, and does nothing before
+/// the KafkaCluster exists.
 #[derive(Debug, Default, PartialEq)]
 pub struct Objects {
     /// The assignments.
@@ -26,33 +26,34 @@ pub struct Objects {
     pub topics: Vec<KafkaTopic>,
     /// The cluster.
     pub cluster: Option<KafkaCluster>,
-    /// Assignments that some copies have and none of their own replicas: those topics were deleted.
+    /// Assignments that no copy of their own replicas has: their topics were deleted.
     pub left_out: Vec<String>,
 }
 
-/// Why copies are not enough.
+/// Why the copies can't be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not brokers of one cluster.
+    /// The copies are of brokers of different clusters.
     #[error("the copies are of different clusters: {}", .0.join(", "))]
     DifferentClusters(Vec<String>),
-    /// Somebody may know something newer.
+    /// A broker without a copy may know something newer.
     #[error(
-        "no copy of broker {broker} was given, which may know something newer; --without {broker} says that it is gone for good",
+        "the copy of broker {broker} is missing, and may be newer; if that broker is lost for good, add --without \
+        {broker}",
         broker = .0
     )]
     NotAll(BrokerId),
-    /// Objects were lost and the topic was placed again: only somebody who knows what is in them can choose.
-    #[error("two topics are called {name}: {one} and {other}", one = .ids[0], other = .ids[1])]
+    /// Objects were lost and the topic was created again: only a person who knows the records can choose.
+    #[error("two topics have the name {name}: {one} and {other}", one = .ids[0], other = .ids[1])]
     TwoOfOneName {
-        /// Their name.
+        /// The name of both topics.
         name: String,
         /// Their ids.
         ids: [Uuid; 2],
     },
 }
 
-/// What all these copies come to, where the brokers `without` are gone for good.
+/// The objects of these copies; the brokers `without` are lost for good.
 ///
 /// # Errors
 /// See [`Refused`].
@@ -111,12 +112,12 @@ fn newest(copies: &[Copy]) -> Known {
     newest
 }
 
-/// How new an object's spec is: of two objects that had the name the later one, of one its later generation.
+/// How new an object's spec is: a later object of the same name is newer, and a later generation of one object.
 fn version(metadata: &ObjectMeta) -> impl Ord + use<> {
     (metadata.creation_timestamp.clone(), metadata.generation)
 }
 
-/// Everybody who may know something.
+/// The brokers that may know something.
 fn brokers(known: &Known) -> BTreeSet<BrokerId> {
     let cluster = known.cluster.as_deref();
     let wanted = cluster.map_or(0, |cluster| cluster.spec.brokers.replicas);
@@ -129,8 +130,8 @@ fn holders(object: &KafkaAssignment) -> impl Iterator<Item = BrokerId> {
     object.spec.partitions.iter().flat_map(|entry| entry.replicas.iter().copied())
 }
 
-/// Whether an object is only in copies of brokers that were away when its topic was deleted: a tombstone waits for each
-/// replica, which forgets the object only when it is gone with it.
+/// Whether an object is only in copies of brokers that did not see its topic's deletion. A tombstone waits for each
+/// replica, so a replica without the object has seen its deletion.
 fn was_deleted(object: &KafkaAssignment, copies: &[Copy]) -> bool {
     let (name, holders) = (object.name_any(), holders(object).collect::<BTreeSet<_>>());
     let mut theirs = copies.iter().filter(|copy| holders.contains(&copy.broker)).peekable();
@@ -142,18 +143,18 @@ fn assignment_again(object: &KafkaAssignment) -> KafkaAssignment {
 }
 
 fn topic_again(topic: &KafkaTopic) -> KafkaTopic {
-    // A wish that was granted.
+    // This election was held.
     let spec = KafkaTopicSpec { preferred_election: None, ..topic.spec.clone() };
     KafkaTopic { metadata: metadata_again(&topic.metadata), spec, status: None }
 }
 
-/// Its status is the operator's to write again; the volumes tell which Kafka cluster it is.
+/// The operator writes the status again; the volumes show which Kafka cluster it is.
 fn cluster_again(cluster: &KafkaCluster) -> KafkaCluster {
     KafkaCluster { metadata: metadata_again(&cluster.metadata), spec: cluster.spec.clone(), status: None }
 }
 
-/// What a new object may say of itself. The operator puts its own finalizers on; owners may be gone, and would take it
-/// with them.
+/// The metadata of the new object. The operator adds its finalizers again. Owner references are left out: an owner that
+/// no longer exists would delete the object.
 fn metadata_again(metadata: &ObjectMeta) -> ObjectMeta {
     const OURS: &str = "ottla.io/";
     let others = metadata.finalizers.iter().flatten().filter(|finalizer| !finalizer.starts_with(OURS));
@@ -206,7 +207,7 @@ mod tests {
 
     fn topic(name: &str, created: i64, generation: i64) -> KafkaTopic {
         let mut topic = KafkaTopic::new(name, KafkaTopicSpec::default());
-        topic.spec.config.insert("told".to_owned(), format!("{created} {generation}"));
+        topic.spec.config.insert("seen".to_owned(), format!("{created} {generation}"));
         topic.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
         topic.metadata.generation = Some(generation);
         topic
@@ -257,7 +258,7 @@ mod tests {
         let restored = of(&[copy(0, &[topic("kept", 1, 2)], &[object("kept", &[0, 1], 2)]), stale.clone()]);
         assert_eq!(restored.left_out, ["deleted"]);
         assert_eq!(restored.assignments, [object("kept", &[0, 1], 2)]);
-        let told: Vec<_> = restored.topics.iter().map(|topic| &topic.spec.config["told"]).collect();
+        let told: Vec<_> = restored.topics.iter().map(|topic| &topic.spec.config["seen"]).collect();
         assert_eq!(told, ["1 2"], "the newer generation");
 
         let alone = restore(&[stale], &[BrokerId(0)].into()).unwrap();
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_know_something_newer_is_asked_first() {
+    fn a_copy_that_may_be_newer_is_required() {
         let (zero, one) = (copy(0, &[], &[object("a", &[0, 1], 1)]), copy(1, &[], &[object("a", &[1, 2], 2)]));
         let refused =
             |copies: &[Copy], without: &[i32]| restore(copies, &without.iter().copied().map(BrokerId).collect()).err();
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn two_topics_of_one_name_are_for_people_to_tell_apart() {
+    fn a_person_chooses_between_two_topics_of_one_name() {
         let both = [object("a.1", &[0], 1), object("a.2", &[0], 1)];
         let refused = restore(&[copy(0, &[], &both)], &BTreeSet::new()).unwrap_err();
         assert_eq!(refused, Refused::TwoOfOneName { name: "a".to_owned(), ids: [id_of("a.1"), id_of("a.2")] });

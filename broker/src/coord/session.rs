@@ -1,15 +1,15 @@
-//! The broker's session: which incarnation its directory is, and the Lease that says so.
+//! The broker's session: the incarnation of its directory, and the Lease that has it.
 //!
-//! Always: directory first, Lease second. A start is on the device before anybody hears of it.
+//! Always: directory first, Lease second. A start is on the device before it is on the Lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use ottla_crds::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
-use ottla_crds::versions::SetBacks;
 use ottla_crds::{Endpoint, names};
+use ottla_kube::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
+use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::{BrokerId, Incarnation};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,20 +20,20 @@ use crate::data_dir::{
 };
 use crate::env::{self, Instant};
 
-/// A start of this broker, as its Lease is to tell it.
+/// A start of this broker, as its Lease will show it.
 #[derive(Debug)]
 pub struct Session {
     /// The start.
     pub identity: Identity,
-    /// What the directory has counted so far.
+    /// The ticks of the directory so far.
     pub ticks: Ticks,
-    /// The process before this one, which had the directory that this one has now.
+    /// The holder's name of the previous process with this directory; `None`: unknown.
     pub predecessor: Option<String>,
-    /// The Lease could not be read: it may still be the predecessor's.
+    /// Whether the Lease could not be read, so that it may still name the predecessor.
     pub lease_unread: bool,
 }
 
-/// Begins a session with what the Lease says; none while only an API server that is away could tell.
+/// Begins a session with what the Lease says; `None` while only an API server that does not answer knows it.
 ///
 /// # Errors
 /// When the directory refuses.
@@ -47,13 +47,14 @@ pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Optio
         (Decision::Keep, None) => unreachable!("what was not written is not kept"),
         (Decision::DrawAnew(reason), _) => {
             let incarnation = draw();
-            tracing::info!(%reason, incarnation = incarnation.0, "the data directory begins a new incarnation");
+            tracing::info!(%reason, incarnation = incarnation.0, "the data directory gets a new incarnation: this \
+            broker leaves the ISRs and copies from the leaders");
             incarnation
         }
     };
     let of_this_directory = written.as_ref().is_some_and(|written| is_of(written, view));
     let predecessor = match lease {
-        // Whoever wrote the Lease had this directory's lock, which this process has now: it is gone.
+        // The process that wrote the Lease had this directory's lock, which this process has now: it is gone.
         Seen::Read(Some(lease)) if of_this_directory => {
             lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone())
         }
@@ -65,12 +66,12 @@ pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Optio
     Ok(Some(Session { identity, ticks, predecessor, lease_unread }))
 }
 
-/// What a look at the Lease gave.
+/// The result of reading the Lease.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
-    /// The API server was asked, and this is what there is.
+    /// The API server answered; `None`: there is no Lease.
     Read(Option<&'a Lease>),
-    /// It can't be asked.
+    /// The API server does not answer.
     Away,
 }
 
@@ -88,14 +89,13 @@ fn view(lease: &Seen<'_>) -> LeaseView {
     }
 }
 
-/// What this start has said was counted; none where it was a version's that did not count, whatever one before it has
-/// left there.
+/// The ticks that this start has written on the Lease; `None` if an older version, which does not count, wrote it last.
 pub fn counted(lease: &Lease, start: u64) -> Option<u64> {
     let (of_start, count) = lease.metadata.annotations.as_ref()?.get(names::TICKS_ANNOTATION)?.split_once('/')?;
     if of_start.parse() == Ok(start) { count.parse().ok() } else { None }
 }
 
-/// What the Lease says was counted.
+/// The annotation with the ticks.
 pub fn ticks(identity: &Identity, count: u64) -> (String, String) {
     (names::TICKS_ANNOTATION.to_owned(), format!("{}/{count}", identity.starts))
 }
@@ -106,7 +106,7 @@ fn draw() -> Incarnation {
     Incarnation(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
 }
 
-/// What the Lease says of the broker; nothing of endpoints where the operator knows them.
+/// The annotations of the Lease; without endpoints if the operator knows these.
 pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) -> BTreeMap<String, String> {
     let start = u64::try_from(identity.starts).unwrap_or_default();
     let mut annotations = BrokerSession { incarnation: identity.incarnation, start, draining }.annotations();
@@ -117,8 +117,8 @@ pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) 
     annotations
 }
 
-/// Counts in the directory, and lets the next renewal say so: whatever was copied of the directory before is told from
-/// it then. A disk that refuses leaves the Lease with the last number that it took.
+/// Counts ticks in the directory, which the next renewal writes on the Lease: an older copy of the directory is then
+/// recognised. A disk that refuses leaves the Lease with the last number that it took.
 pub async fn count(identity: Identity, mut ticks: Ticks, annotations: watch::Sender<BTreeMap<String, String>>) {
     let mut refused = false;
     loop {
@@ -136,14 +136,14 @@ pub async fn count(identity: Identity, mut ticks: Ticks, annotations: watch::Sen
             }
             Err(error) => {
                 if !std::mem::replace(&mut refused, true) {
-                    tracing::warn!(%error, "failed to count in the data directory");
+                    tracing::warn!(%error, "failed to count a tick in the data directory");
                 }
             }
         }
     }
 }
 
-/// Says when the Lease was renewed last: `held` says nothing of that once it is not held any more.
+/// Keeps the time of the last renewal, which `held` does not have once the Lease is lost.
 pub async fn remember_renewals(mut held: watch::Receiver<Option<Instant>>, renewed: watch::Sender<Option<Instant>>) {
     while held.changed().await.is_ok() {
         if let Some(until) = *held.borrow_and_update() {
@@ -154,11 +154,11 @@ pub async fn remember_renewals(mut held: watch::Receiver<Option<Instant>>, renew
 
 /// Between two attempts to read a Lease.
 const RETRY: Duration = Duration::from_millis(500);
-/// Between two writes of such news: a peer that answers now and then must not cost a write each time.
+/// The time between two such writes, so that a peer that answers only sometimes does not cost a write each time.
 const BETWEEN_NEWS: Duration = Duration::from_secs(1);
 
-/// Says in an annotation which brokers or topics are such, until nobody says so any more.
-pub async fn tell<T: ToString>(
+/// Keeps a list of brokers or topics in an annotation, until the sender is dropped.
+pub async fn annotate<T: ToString>(
     annotation: &'static str,
     mut such: watch::Receiver<BTreeSet<T>>,
     annotations: watch::Sender<BTreeMap<String, String>>,
@@ -170,14 +170,17 @@ pub async fn tell<T: ToString>(
     }
 }
 
-/// What the Lease says of how the broker's knowledge compares with what the API server shows.
+/// The annotations about how the broker's knowledge compares with what the API server shows.
 pub fn compared(compared: &Compared) -> [(String, String); 2] {
     let newer = compared.newer.map_or_else(|| names::NOT_COMPARED.to_owned(), |newer| newer.to_string());
     [(names::NEWER_ANNOTATION.to_owned(), newer), (names::FORKED_ANNOTATION.to_owned(), list(&compared.forked))]
 }
 
-/// Says it at once when it changes: the operator waits for it.
-pub async fn tell_compared(mut known: watch::Receiver<Compared>, annotations: watch::Sender<BTreeMap<String, String>>) {
+/// Writes these annotations at once when they change, because the operator waits for them.
+pub async fn annotate_compared(
+    mut known: watch::Receiver<Compared>,
+    annotations: watch::Sender<BTreeMap<String, String>>,
+) {
     while known.changed().await.is_ok() {
         let said = compared(&known.borrow_and_update());
         annotations.send_if_modified(|all| {
@@ -188,12 +191,12 @@ pub async fn tell_compared(mut known: watch::Receiver<Compared>, annotations: wa
     }
 }
 
-/// As an annotation has it.
+/// The text of a list in an annotation.
 pub fn list<T: ToString>(such: &BTreeSet<T>) -> String {
     such.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The claim of this process to the broker's Lease.
+/// What this process writes to take the broker's Lease.
 pub fn claim(cluster: &str, id: BrokerId, session: &Session, set_backs: SetBacks) -> Claim {
     Claim {
         name: names::broker(cluster, id),
@@ -206,9 +209,9 @@ pub fn claim(cluster: &str, id: BrokerId, session: &Session, set_backs: SetBacks
     }
 }
 
-/// The claim of a start that could not read the Lease, once it can: a Lease that speaks of this very directory is the
-/// predecessor's. No read is waited for longer than a renewal: what was asked of an API server that was gone may stay
-/// unanswered when it is back, and whoever observes the Lease waits for [`ottla_crds::lease::EXPIRE`] then.
+/// As [`claim`], for a start that could not read the Lease, once it can: if the Lease refers to this directory, its
+/// holder is the predecessor. A read may not take longer than a renewal: a request to an API server that was away may
+/// stay unanswered when it is back, and the observers of the Lease wait for [`ottla_kube::lease::EXPIRE`] then.
 pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, content: &Content) -> Claim {
     loop {
         match timeout(DEADLINE, leases.get_opt(&claim.name)).await {

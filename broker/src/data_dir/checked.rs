@@ -32,7 +32,7 @@ pub fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DiskE
         (u32::from_str_radix(sum, 16).ok()? == checksum(json)).then(|| serde_json::from_str(json).ok())?
     });
     if value.is_none() {
-        tracing::warn!(path = %path.display(), "ignored a file that is not whole");
+        tracing::warn!(path = %path.display(), "ignored an incomplete file");
     }
     Ok(value)
 }

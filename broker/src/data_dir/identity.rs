@@ -1,4 +1,4 @@
-//! What a directory's content is called, and whether a start may go on calling it so: values in, values out.
+//! The incarnation of a directory's content, and whether a start may keep it: values in, values out.
 
 use ottla_rules::assignment::Incarnation;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// The content.
     pub incarnation: Incarnation,
-    /// Counts starts: tells a restored snapshot or a clone from the directory that the Lease speaks of; one of the last
-    /// start is told by [`Content::ticks`].
+    /// Counts starts: distinguishes a restored snapshot or a clone from the directory that the Lease refers to; a copy
+    /// from the last start is recognised by [`Content::ticks`].
     pub starts: i64,
     /// The kernel's boot at the last start: within it the page cache survives the process.
     pub boot_id: String,
@@ -60,7 +60,7 @@ pub enum Decision {
     Keep,
     /// It may not be, for this reason.
     DrawAnew(&'static str),
-    /// Only the Lease can tell.
+    /// Only the Lease shows it.
     AskAgain,
 }
 
@@ -69,7 +69,10 @@ pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, 
     let Some(content) = content else {
         return match lease {
             LeaseView::Away => Decision::AskAgain,
-            LeaseView::Absent | LeaseView::Says { .. } => Decision::DrawAnew("it is new, or its identity is not whole"),
+            LeaseView::Absent | LeaseView::Says { .. } => Decision::DrawAnew(
+                "it is new, or its identity file is \
+            incomplete",
+            ),
         };
     };
     let written = &content.identity;
@@ -79,14 +82,17 @@ pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, 
         return if intact && same_pod { Decision::Keep } else { Decision::AskAgain };
     }
     match (is_of(content, lease), intact) {
-        (false, _) => Decision::DrawAnew("the Lease knows more than this: it is a snapshot, a clone or another disk"),
-        (true, false) => Decision::DrawAnew("the machine restarted without a clean stop"),
+        (false, _) => Decision::DrawAnew(
+            "the Lease has counted more than this directory: it is a snapshot, a clone \
+        or another disk",
+        ),
+        (true, false) => Decision::DrawAnew("the machine restarted without a clean stop of the broker"),
         (true, true) => Decision::Keep,
     }
 }
 
-/// Whether the Lease speaks of this very directory: it tells of the start that was written, and of nothing that was
-/// counted in it since; or of the start before, when a start died before it could write the Lease.
+/// Whether the Lease speaks of this very directory: it shows the start that was written, and no tick since; or of the
+/// start before, when a start died before it could write the Lease.
 pub fn is_of(content: &Content, lease: LeaseView) -> bool {
     let written = &content.identity;
     match lease {
@@ -108,7 +114,7 @@ impl Identity {
         here: Surroundings,
     ) -> Identity {
         let starts = match lease {
-            // Not counted: the Lease, which counts too, can't be told. The start is counted when it can.
+            // Not counted: the Lease, which counts too, can't be written. The start is counted when it can.
             LeaseView::Away => last.map_or(0, |last| last.starts),
             LeaseView::Absent => 1,
             LeaseView::Says { starts, .. } => starts + 1,
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_the_last_start_is_told_by_what_was_counted_since() {
+    fn a_snapshot_of_the_last_start_is_recognised_by_the_ticks() {
         let rows = [
             // the process died after it had counted, and before or after the Lease said so
             (written(5), 10, "keep"),
@@ -199,7 +205,7 @@ mod tests {
             // the Lease knows of more
             (written(5), 8, "draw"),
             (written(5), 0, "draw"),
-            // a start that has not told the Lease of itself is newer than all that it says
+            // a start that has not written the Lease yet is newer than all that the Lease says
             (written(6), 0, "keep"),
         ];
         for (identity, ticks, expected) in rows {
@@ -220,6 +226,6 @@ mod tests {
             assert_eq!(decide(Some(&content), says(5), &here(), false), Decision::Keep);
         }
         let away = Identity::of_start(MINE, LeaseView::Away, Some(&last), here());
-        assert_eq!(away.starts, 6, "a start that the Lease can't be told of is not counted");
+        assert_eq!(away.starts, 6, "a start that can't write the Lease is not counted");
     }
 }

@@ -1,8 +1,8 @@
-//! How long a directory has been in use, counted while it is. What has counted less than its Lease says is an older
-//! copy of it: a snapshot of a broker that ran.
+//! Ticks: a counter that rises while a directory is in use. A directory with fewer ticks than its Lease is an older
+//! copy: a snapshot of a running broker.
 //!
-//! Always: the directory first, the Lease second. Nothing is synced: what the machine's crash leaves is not believed
-//! anyway, and the end of the process takes nothing away.
+//! Always: the directory first, the Lease second. The counter is not synced: after a crash of the machine the directory
+//! gets a new incarnation anyway, and a crash of the process loses nothing.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::checked::{checked, read_checked};
 
 const TICKS: &str = "ottla.ticks";
 
-/// The count, by the process that has the directory.
+/// The counter of the process that has locked the directory.
 #[derive(Debug)]
 pub struct Ticks {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Those of this directory; 0 where nothing whole says how many.
+    /// The ticks of this directory; 0 if the file is missing or incomplete.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -33,16 +33,16 @@ impl Ticks {
         Ok(Ticks { path, count, file: None })
     }
 
-    /// How many there are.
+    /// The number of ticks.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// One more: the first in a new file, whatever is there, and then over the last one in its place, for a number
-    /// never gets shorter.
+    /// Counts one tick. The first goes to a new file, later ones overwrite the number in place, because it never gets
+    /// shorter.
     ///
     /// # Errors
-    /// When the disk refuses; then it is as if it had not been asked.
+    /// When the disk refuses; then the count is unchanged.
     pub fn tick(&mut self) -> DiskResult<u64> {
         let count = self.count + 1;
         let text = checked(&count);
@@ -57,7 +57,7 @@ impl Ticks {
         Ok(count)
     }
 
-    /// Makes them durable, where there are any.
+    /// Makes the ticks durable, if there are any.
     ///
     /// # Errors
     /// When the disk refuses.

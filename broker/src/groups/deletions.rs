@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// Topics by name and id, and which of them bear a tombstone.
+    /// Topics by name and id, and which of them have a tombstone.
     fn image(standing: &[(&'static str, u128)], deleted: &[(&'static str, u128)]) -> ClusterImage {
         let topic = |(name, id): &(&'static str, u128)| {
             let settings = Arc::new(TopicSettings::resolve(&BTreeMap::new(), &BrokerSettings::default()));

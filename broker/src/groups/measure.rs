@@ -1,4 +1,4 @@
-//! What Prometheus is told of groups, computed when it asks.
+//! The metrics of groups, computed at a scrape.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl Groups {
         let states =
             [GroupState::Empty, GroupState::PreparingRebalance, GroupState::CompletingRebalance, GroupState::Stable];
         let mut found = Found { by_state: states.map(|state| (state, 0)).into(), offsets: Vec::new() };
-        for coordinator in self.coordinators() {
+        for coordinator in self.coordinators.all() {
             // What is still being loaded is counted the next time.
             let _ = coordinator.survey(|groups| found.add(groups));
         }

@@ -7,7 +7,9 @@ use ottla_group::{
 };
 use tokio::sync::oneshot;
 
-use super::Groups;
+use super::machine::effects;
+use super::{Groups, max_batch};
+use crate::coordinator::machine::{self as coordinator, CoordinatorError};
 
 type Asked = Result<oneshot::Receiver<Reply>, GroupError>;
 
@@ -46,7 +48,7 @@ impl Groups {
     /// Heartbeat.
     ///
     /// # Errors
-    /// That the member must do something else than go on.
+    /// That the member can not just continue.
     pub fn heartbeat(&self, request: &HeartbeatRequest) -> Result<(), GroupError> {
         let beat = self.read(&request.group, |groups, now| groups.heartbeat(request, now));
         match beat {
@@ -104,10 +106,10 @@ impl Groups {
     /// That some are still being loaded.
     pub fn list(&self) -> Result<Vec<ListedGroup>, GroupError> {
         let mut all = Vec::new();
-        for coordinator in self.coordinators() {
+        for coordinator in self.coordinators.all() {
             match coordinator.survey(|groups| all.extend(groups.list())) {
-                Ok(()) | Err(GroupError::NotCoordinator) => {}
-                Err(error) => return Err(error),
+                Ok(()) | Err(CoordinatorError::NotCoordinator) => {}
+                Err(CoordinatorError::LoadInProgress) => return Err(GroupError::CoordinatorLoadInProgress),
             }
         }
         Ok(all)
@@ -118,11 +120,16 @@ impl Groups {
     /// # Errors
     /// That they are being loaded, or are another broker's.
     pub fn read<T>(&self, group: &str, look: impl FnOnce(&mut Shard, Now) -> T) -> Result<T, GroupError> {
-        self.coordinator(group)?.read(group, look)
+        Ok(self.coordinators.of(group)?.read(group, |groups, now| look(groups, now.into()))?)
     }
 
     fn ask(&self, group: &str, act: impl FnOnce(&mut Shard, Ticket, Now) -> Effects) -> Asked {
-        self.coordinator(group)?.ask(group, act)
+        let max_batch = max_batch(&self.images.borrow());
+        let act = |groups: &mut Shard, ticket: coordinator::Ticket, now: coordinator::Now| {
+            groups.set_max_batch(max_batch);
+            effects(act(groups, ticket.into(), now.into()), now)
+        };
+        Ok(self.coordinators.of(group)?.ask(group, act)?)
     }
 }
 

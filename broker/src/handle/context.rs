@@ -1,5 +1,5 @@
-//! One request's surroundings: the rooms of the broker, the cluster as it was known when the request came, and the ways
-//! to answer.
+//! The context of one request: the rooms of the broker, the image of the cluster when the request came, and the ways to
+//! answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +17,32 @@ use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::reply::{CloseReason, Reply};
 
-/// One request's surroundings.
+/// The context of one request.
 #[derive(Clone)]
 pub struct Context {
     /// The broker's rooms.
     pub handler: Arc<Handler>,
-    /// The cluster as it was known when the request was dispatched.
+    /// The image of the cluster when the request was dispatched.
     pub image: Arc<ClusterImage>,
-    /// Who asks.
+    /// The client's address and listener.
     pub peer: Peer,
     /// The request's version.
     pub version: i16,
-    /// The name that the client gave itself; empty if none.
+    /// The client's `client.id`; empty if it has none.
     pub client_id: Str,
     pub(super) api: ApiKey,
     pub(super) correlation_id: i32,
     pub(super) received: env::Instant,
 }
 
-/// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, while nobody is kept out.
+/// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, because there is no
+/// authorization yet.
 pub mod operations {
     /// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite … of the cluster.
     pub const CLUSTER: i32 = 8096;
     /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs of a topic.
     pub const TOPIC: i32 = 3576;
-    /// They were not asked for.
+    /// The request did not ask for them.
     pub const NOT_ASKED: i32 = i32::MIN;
 }
 
@@ -57,15 +58,16 @@ impl Deadline {
 }
 
 impl Default for Deadline {
-    /// For requests that name none: clients give up after `default.api.timeout.ms`, a minute; we say why before that.
+    /// For requests without a time-out: clients stop trying after `default.api.timeout.ms`, a minute; the answer comes
+    /// before that.
     fn default() -> Deadline {
         Deadline::after_ms(30_000)
     }
 }
 
 impl Context {
-    /// Whether clients are sent to this broker. The one that answers is there, whatever the operator has seen yet: a
-    /// client that is told of nobody forgets everybody.
+    /// Whether clients may connect to `broker`. The answering broker always counts as live, even if the operator has
+    /// not seen it yet, because a client that gets an empty list forgets all brokers.
     pub fn is_there(&self, broker: &Broker) -> bool {
         broker.alive || broker.id == self.handler.id
     }
@@ -75,7 +77,7 @@ impl Context {
         self.encode(response).map_or_else(Reply::Close, Reply::Now)
     }
 
-    /// Answers when `response` is there. It is polled by the connection, and dropped with it.
+    /// Answers when `response` is ready. The connection polls it, and drops it when it ends.
     pub fn later<R: ResponseMessage>(&self, response: impl Future<Output = R> + 'static) -> Reply {
         let context = self.clone();
         let waiting = self.handler.metrics.api(self.api).wait();
@@ -94,7 +96,7 @@ impl Context {
     /// Asks the cluster for a change and waits for the answer.
     ///
     /// # Errors
-    /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still come.
+    /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still happen.
     pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
@@ -108,7 +110,7 @@ impl Context {
         }
     }
 
-    /// Where the client is, as Kafka writes it down.
+    /// The client's host, in Kafka's format.
     pub(super) fn client_host(&self) -> String {
         format!("/{}", self.peer.address.ip())
     }

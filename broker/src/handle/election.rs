@@ -1,9 +1,8 @@
-//! Answers that name leaders wait for an election that is about to come: a client that is told of the old leader once
-//! more asks again only after its own back-off, which may be longer than everything else that a broker's death costs
-//! it.
+//! Answers that name leaders wait for an expected election: a client that gets the old leader once more asks again only
+//! after its own back-off, which may be longer than all other delays of a broker's death.
 //!
-//! Never for long, for what else was asked on that connection is answered after it; and whoever was not replaced within
-//! [`PATIENCE`] may be well, and is out of reach for this broker alone.
+//! They never wait for long, because later requests of the connection are answered after them; and a leader that was
+//! not replaced within [`PATIENCE`] may be alive, and unreachable only for this broker.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,11 +17,10 @@ use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 use crate::replica::fetching::Doubts;
 use crate::reply::Reply;
 
-/// How long after a leader's silence was noticed an election may come: longer than it takes to agree that one stands
-/// still.
+/// How long after a leader has become silent an election may come: longer than the operator needs to judge it dead.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Gives `answer` by the newest image, once none of the `leaders` that it names is likely to be replaced in a moment.
+/// Returns `answer` for the newest image, once no election is expected for the `leaders` that it names.
 pub fn reply<Q: 'static, R: ResponseMessage + 'static>(
     context: &Context,
     request: Q,
@@ -41,7 +39,7 @@ pub fn reply<Q: 'static, R: ResponseMessage + 'static>(
     })
 }
 
-/// Until when an answer that names these leaders waits; none if it need not.
+/// Until when an answer that names these leaders waits; `None`: it need not wait.
 fn awaited(doubts: &Doubts, leaders: impl FnOnce() -> BTreeSet<BrokerId>) -> Option<Instant> {
     if doubts.is_empty() {
         return None;
@@ -50,7 +48,7 @@ fn awaited(doubts: &Doubts, leaders: impl FnOnce() -> BTreeSet<BrokerId>) -> Opt
     Some(*since + PATIENCE).filter(|until| *until > env::now())
 }
 
-/// The newest image, once none of the `leaders` that it shows is waited for.
+/// The newest image, once no election is expected for the `leaders` that it shows.
 async fn settled(
     mut images: ImageReceiver,
     mut doubts: watch::Receiver<Doubts>,

@@ -5,10 +5,11 @@ use ottla_group::GroupError;
 use ottla_log::ProducerError;
 use ottla_wire::ErrorCode;
 
+use super::records::produce::ProduceError;
 use crate::replica::NotServed;
-use crate::replica::partition::AppendError;
 use crate::replica::partition::deleting::DeleteError;
 use crate::replica::partition::reading::ReadError;
+use crate::replica::partition::{AppendError, NotAcknowledged};
 
 impl From<&NotServed> for ErrorCode {
     fn from(error: &NotServed) -> ErrorCode {
@@ -50,25 +51,52 @@ impl From<&AppendError> for ErrorCode {
         match error {
             AppendError::NotServed(error) => error.into(),
             AppendError::Invalid(error) => invalid_batch(error),
-            AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
-            AppendError::Producer(ProducerError::StaleEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
-            AppendError::Behind(code) => *code,
+            AppendError::Producer(error) => producer_error(error),
+            AppendError::GapAfterElection => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             AppendError::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
             AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
-            AppendError::NotEnoughReplicasAfterAppend => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-            AppendError::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
-            AppendError::InvalidAcks => ErrorCode::INVALID_REQUIRED_ACKS,
-            AppendError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
-            AppendError::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             AppendError::Transactional => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             AppendError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
 }
 
+fn producer_error(error: &ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ProducerError::StaleEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+        ProducerError::CoordinatorFenced { .. } => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
+        ProducerError::NotTransactional { .. } | ProducerError::NotVerified { .. } => ErrorCode::INVALID_TXN_STATE,
+    }
+}
+
+impl From<&NotAcknowledged> for ErrorCode {
+    fn from(error: &NotAcknowledged) -> ErrorCode {
+        match error {
+            NotAcknowledged::NotServed(error) => error.into(),
+            NotAcknowledged::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            NotAcknowledged::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
+        }
+    }
+}
+
+impl From<&ProduceError> for ErrorCode {
+    fn from(error: &ProduceError) -> ErrorCode {
+        match error {
+            ProduceError::InvalidAcks => ErrorCode::INVALID_REQUIRED_ACKS,
+            ProduceError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            ProduceError::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            ProduceError::Behind(code) => *code,
+            ProduceError::NotServed(error) => error.into(),
+            ProduceError::Append(error) => error.into(),
+            ProduceError::NotAcknowledged(error) => error.into(),
+        }
+    }
+}
+
 fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
     match error {
-        // The client sends it again in parts, where it can.
+        // The client splits it and sends it again, if it can.
         InvalidBatch::TooLarge { .. } | InvalidBatch::Unreadable(RecordsError::TooLarge) => {
             ErrorCode::MESSAGE_TOO_LARGE
         }

@@ -1,21 +1,22 @@
-//! Who leads a partition and where, for a client that asked somebody else (KIP-951): it need not ask Metadata.
+//! The leader of a partition and its address, for a client that asked another broker (KIP-951), so that it need not ask
+//! Metadata.
 
 use ottla_wire::{LeaderIdAndEpoch, NodeEndpoint};
 
 use crate::handle::Context;
 use crate::image::Topic;
 
-/// The leader of a partition, if that is somebody alive.
+/// The live leader of a partition.
 pub struct LeaderHint {
-    /// Who, in which epoch.
+    /// The leader's id and epoch.
     pub current: LeaderIdAndEpoch,
-    /// Where.
+    /// The leader's address.
     pub node: NodeEndpoint,
 }
 
 impl LeaderHint {
-    /// Reads it from the newest image: the request may have waited until the very change of the leader. The address is
-    /// one of the client's listener.
+    /// Reads it from the newest image: the request may have waited until the leader changed. The address is one of the
+    /// client's listener.
     pub fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
         let image = context.handler.images.borrow().clone();
         let assignment = image.topics.get(&topic.id)?.partitions.get(usize::try_from(partition).ok()?)?;
@@ -30,7 +31,7 @@ impl LeaderHint {
     }
 
     /// Writes it into an answer: the leader beside its partition, its address once for all of them.
-    pub fn tell(self, current_leader: &mut LeaderIdAndEpoch, node_endpoints: &mut Vec<NodeEndpoint>) {
+    pub fn write(self, current_leader: &mut LeaderIdAndEpoch, node_endpoints: &mut Vec<NodeEndpoint>) {
         *current_leader = self.current;
         if node_endpoints.iter().all(|node| node.node_id != self.node.node_id) {
             node_endpoints.push(self.node);

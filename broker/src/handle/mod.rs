@@ -1,8 +1,8 @@
 //! What requests mean: one file per API, one exhaustive match.
 //!
-//! A handler takes a decoded request, does its work through one or two calls downward, and gives a [`Reply`]. Decoding
-//! is `wire`'s, order and sockets are `server`'s. Errors of the rooms below become wire codes in `errors` and nowhere
-//! else.
+//! A handler takes a decoded request, does its work through one or two calls of lower rooms, and returns a [`Reply`].
+//! `wire` decodes, `server` keeps the order and has the sockets. Errors of lower rooms become wire codes only in
+//! `errors`.
 //!
 //! - [`request`], [`client`], [`context`]: a frame that was decoded, the connection it came on, what a handler may use
 //! - `records`, `groups`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file for each API
@@ -57,28 +57,28 @@ use crate::reply::Reply;
 pub struct Handler {
     /// This broker.
     pub id: BrokerId,
-    /// The cluster as it is known now.
+    /// The cluster as this broker knows it.
     pub images: ImageReceiver,
     /// The replicas that run here.
     pub replicas: Arc<Replicas>,
     /// The groups that are coordinated here.
     pub groups: Arc<Groups>,
-    /// The way to ask for changes.
+    /// The queue of changes that the broker asks for.
     pub ask: AskSender,
-    /// What consumers fetch, as far as they need not say it each time.
+    /// The fetch sessions.
     pub fetch_sessions: FetchSessions,
-    /// Producer ids to give away.
+    /// The producer ids of this broker's block.
     pub producer_ids: ProducerIds,
-    /// Threads for what may wait for the disk.
+    /// The threads for work that may wait for the disk.
     pub workers: Workers,
-    /// What Prometheus is told.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What this broker is rather than what it was told, for DescribeConfigs: `node.id`, `listeners`, …
+    /// This broker's properties that no setting sets, for DescribeConfigs: `node.id`, `listeners`, …
     pub facts: BTreeMap<&'static str, String>,
 }
 
 impl Handler {
-    /// Starts on a request: what must happen in order has happened when this returns.
+    /// Starts a request: the part that must happen in order has happened when this returns.
     pub fn dispatch(self: &Arc<Self>, client: &mut Client, request: Request) -> Reply {
         if let Some(software) = request.software() {
             client.software = Some(software);

@@ -6,7 +6,7 @@ const MAX_LEN: usize = 249;
 /// Whether `name` may be a topic's, with Kafka's words if not (`Topic.validate`).
 ///
 /// # Errors
-/// The sentence to show.
+/// The message for the client.
 pub fn check_topic_name(name: &str) -> Result<(), String> {
     let refuse = |why: String| Err(format!("Topic name is invalid: {why}"));
     if name.is_empty() {

@@ -1,9 +1,9 @@
-//! What a request names more than once is answered or refused once: an answer must not grow with repetition.
+//! Names that a request repeats are answered or refused once, so that an answer does not grow with repetition.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// The things that a request names, each once, as it comes first; beside it how many times it comes.
+/// The names of a request, each once, in their first order, with how often each appears.
 pub fn once<T, K: Ord>(named: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<(T, usize)> {
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
     let mut things: Vec<(T, usize)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A frame, decoded: a request, or the reason why it is none of ours.
+//! A decoded frame: a request, or why it is not served.
 
 use bytes::Bytes;
 use ottla_wire::{ApiKey, ApiVersionsResponse, Decoder, RequestError, RequestHeader, Str, encode_response};
@@ -14,24 +14,24 @@ pub struct Request {
     pub(super) received: env::Instant,
 }
 
-/// A frame that is no request of ours, and what becomes of it.
+/// A frame that is not a served request, and its answer.
 pub struct Unreadable {
-    /// The API that it named, as far as that is known.
+    /// The API that it names, as far as that is known.
     pub api: ApiKey,
     /// The answer, or the end of the connection.
     pub reply: Reply,
-    /// What was asked for, where it is not served and the connection ends.
+    /// What it asked for, if that is not served and the connection ends.
     pub unserved: Option<Asked>,
 }
 
-/// What a request's header says, as far as it is known without its API.
+/// The parts of a request's header that do not depend on its API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The API's number.
     pub key: i16,
     /// Its version.
     pub version: i16,
-    /// What the client calls itself.
+    /// The client's `client.id`; `None`: none.
     pub client_id: Option<Str>,
 }
 
@@ -46,15 +46,15 @@ impl Asked {
     }
 }
 
-/// Of a client's name for its software, as much as a line of the log needs.
+/// The most characters of a client's software name in a log line.
 const LONGEST_SOFTWARE: usize = 64;
 
 impl Request {
     /// Decodes a frame.
     ///
     /// # Errors
-    /// Anything that is not a request of ours ends the connection without a word, as in Kafka; but a version of
-    /// ApiVersions that is newer than ours is answered in version 0 with those that we have (KIP-511).
+    /// A frame that is not a served request ends the connection without an answer, as in Kafka. But a version of
+    /// ApiVersions that is too new is answered in version 0 with the served versions (KIP-511).
     pub fn read(frame: Bytes) -> Result<Request, Unreadable> {
         let mut decoder = Decoder::new(frame.clone());
         let close = |api, reason| Unreadable { api, reply: Reply::Close(reason), unserved: None };
@@ -80,12 +80,12 @@ impl Request {
         }
     }
 
-    /// Which API it is for.
+    /// The API of the request.
     pub fn api(&self) -> ApiKey {
         self.header.api_key
     }
 
-    /// What the client says of itself, where this request says it: the software's name and version.
+    /// The name and version of the client's software, if this request has them.
     pub(super) fn software(&self) -> Option<String> {
         match &self.body {
             ottla_wire::Request::ApiVersions(request) if !request.client_software_name.is_empty() => {

@@ -63,6 +63,7 @@ impl Checkpoints {
             clean: self.clean,
             recovery_point: known.recovery_point,
             log_start: known.log_start,
+            high_watermark: known.high_watermark,
             intact: self.intact,
         };
         (hint, known)
@@ -83,8 +84,8 @@ impl Checkpoints {
         self.write()
     }
 
-    /// Says of a log that has just been opened where it is, if that is behind what was known of it: what it lost and
-    /// gets anew must not be trusted up to where it was flushed before.
+    /// Says of a log that has just been opened where it is, if that is behind what was known of it: records that it
+    /// lost and copies again must not be trusted up to where they were flushed before.
     ///
     /// # Errors
     /// As [`Checkpoints::store`]. Then nothing may be appended.

@@ -1,5 +1,5 @@
-//! A log that can't be read, or that ends below its own checkpoint: this broker takes back what it said of it, so that
-//! others lead on, and copies it anew from them.
+//! A log that can't be read, or that ends below its own checkpoint: this broker disowns the log, so that others lead,
+//! and copies it again from them.
 //!
 //! Always: nothing of it goes unless the assignment says [`Remedy::CopyAnew`], and not before the folder knows the
 //! leader epoch in which it went: no older assignment, which may still count on what is gone, is acted on with this
@@ -18,22 +18,24 @@ use crate::ask::Ask;
 use crate::image::{Assignment, ClusterImage, Me};
 
 impl Replicas {
-    /// Does what is to be done now about a replica whose log can't be read. True when it is to be copied anew: until it
-    /// has opened, whatever of it can't be read may be put aside. Is tried again together with that.
+    /// Does what is to be done now about a replica whose log can't be read. True when it must be copied again: until it
+    /// has opened, what can't be read of it may be quarantined. Is tried again together with that.
     pub(super) async fn remedy(&self, image: &ClusterImage, key: Key) -> bool {
         let Some((topic, assignment)) = self.mine(image, key) else { return false };
         let dir = self.dir.join(partition_name(&topic.name, key.1));
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy(me, &dir, &entry)).await {
             Ok(Remedy::Disown(next)) => {
-                tracing::warn!(topic = %topic.name, partition = key.1, "others are to lead the partition: its log can't be read here");
+                tracing::warn!(topic = %topic.name, partition = key.1, "disowned a log that can't be read: another \
+                replica will lead the partition");
                 self.disown(key, next);
                 false
             }
             Ok(Remedy::CopyAnew) => true,
             Ok(Remedy::Wait) => false,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to note that a damaged log is copied anew");
+                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to store that a damaged log \
+                is copied again");
                 false
             }
         }
@@ -54,7 +56,8 @@ impl Replicas {
             // Without a leader what is left of it is reported.
             Ok(Remedy::CopyAnew | Remedy::Wait) => true,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to note that a log has lost records");
+                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to store that a log has lost \
+                records");
                 false
             }
         }
@@ -64,7 +67,7 @@ impl Replicas {
         // Nobody waits for the answer: the image shows it.
         let ask = Ask::ChangeIsr { topic_id: key.0, next: Box::new(next), answer: oneshot::channel().0 };
         if self.ask.try_send(ask).is_err() {
-            tracing::debug!("the queue to the cluster is full: asked again when the log is tried again");
+            tracing::debug!("the queue to the cluster is full: asking again at the next try to open the log");
         }
     }
 
@@ -74,11 +77,12 @@ impl Replicas {
         let from = damaged.to_owned();
         match self.workers.run(move || put_aside_from(&from)).await {
             Ok(aside) => {
-                tracing::warn!(damaged = %damaged.display(), ?aside, "copying anew what can't be read");
+                tracing::warn!(damaged = %damaged.display(), ?aside, "copying a log that can't be read from the \
+                leader");
                 aside.is_some()
             }
             Err(error) => {
-                tracing::error!(damaged = %damaged.display(), %error, "failed to put a damaged log aside");
+                tracing::error!(damaged = %damaged.display(), %error, "failed to quarantine a damaged log");
                 false
             }
         }

@@ -1,6 +1,7 @@
 //! Partitions' folders: whose they are, and how they go.
 //!
-//! A folder is known by the topic id inside. One that belongs to another life of the topic is put aside, never opened.
+//! A folder is known by the topic id inside. One that belongs to an earlier topic of the same name is quarantined,
+//! never opened.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::Key;
 
-/// Files that were put aside are kept for so long, for somebody to look at.
+/// Quarantined files are kept for so long, so that a person can look at them.
 const STRAY_AGE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Why a partition has no folder.
@@ -33,7 +34,7 @@ pub enum ClaimError {
 }
 
 /// Makes sure that the folder of the partition is there and this topic's; true when it was before. The files of another
-/// topic of this name are put aside, unless it `stands`: is assigned, too.
+/// topic of this name are quarantined, unless it `stands`: is assigned, too.
 ///
 /// # Errors
 /// See [`ClaimError`].
@@ -51,7 +52,7 @@ pub fn claim(
             Some(id) if id == topic_id => return Ok(true),
             Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
             Some(id) => {
-                tracing::warn!(topic, partition, %id, "put aside the files of another topic of the same name");
+                tracing::warn!(topic, partition, %id, "quarantined the files of another topic of the same name");
                 disk::rename(&dir, &free_stray(data, topic, partition, id))?;
                 was_there = false;
             }
@@ -73,8 +74,8 @@ pub fn is_of_another(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -
     Ok(dir.exists() && read_topic_id(&dir)?.is_some_and(|id| id != topic_id))
 }
 
-/// The partitions that have a folder here, and the names of their topics. Of a folder that does not say whose it is
-/// [`claim`] tells.
+/// The partitions that have a folder here, and the names of their topics. [`claim`] decides about a folder without a
+/// topic id.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -100,15 +101,15 @@ pub fn put_aside(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Re
     Ok(true)
 }
 
-/// The topic's own name for what is put aside. Where that is taken, by what was put aside within the last day, the next
-/// one that is free: only age removes it.
+/// The topic's own name for what is quarantined. If that is taken, by a folder of the last day, the next free one: only
+/// age removes it.
 fn free_stray(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> PathBuf {
     let unique = (0..).map(|nth| Uuid::from_u128(topic_id.as_u128().wrapping_add(nth)));
     let mut names = unique.map(|unique| data.join(stray_name(topic, partition, unique)));
     names.find(|name| !name.exists()).unwrap_or_default()
 }
 
-/// Removes the folder of the partition, if it is this topic's, also where it was put aside: first by name, so that a
+/// Removes the folder of the partition, if it is this topic's, also where it was quarantined: first by name, so that a
 /// crash half-way leaves no half log.
 ///
 /// # Errors
@@ -121,7 +122,7 @@ pub fn remove(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Resul
     Ok(())
 }
 
-/// Takes the folder of the partition its name, if it is this topic's, also where it was put aside. Gives the folder
+/// Takes the folder of the partition its name, if it is this topic's, also where it was quarantined. Gives the folder
 /// whose files are to be removed once the caller has synced `data`; none where there is nothing.
 ///
 /// # Errors
@@ -142,7 +143,7 @@ pub fn begin_removal(
     Ok(going.exists().then_some(going))
 }
 
-/// Removes what was put aside long before `now_ms`, and counts what is still there.
+/// Removes what was quarantined long before `now_ms`, and counts the rest.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -198,7 +199,7 @@ mod tests {
     use crate::env;
 
     #[test]
-    fn a_folder_of_another_life_of_the_topic_is_put_aside_until_that_one_is_deleted() {
+    fn a_folder_of_an_earlier_topic_of_the_name_is_quarantined_until_that_one_is_deleted() {
         let data = tempfile::tempdir().unwrap();
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let nobody = |_| false;
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_aside_twice_is_kept_twice() {
+    fn a_folder_that_is_quarantined_twice_is_kept_twice() {
         let data = tempfile::tempdir().unwrap();
         let id = Uuid::from_u128(1);
         for time in 1..=3 {
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_aside_goes_after_a_day() {
+    fn a_quarantined_folder_is_removed_after_a_day() {
         let data = tempfile::tempdir().unwrap();
         std::fs::create_dir(data.path().join(stray_name("t", 0, Uuid::nil()))).unwrap();
         std::fs::create_dir(data.path().join("t-0")).unwrap();

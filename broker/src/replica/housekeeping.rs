@@ -22,7 +22,7 @@ const FLUSH_BYTES: u64 = 64 << 20;
 const FLUSH_CHECK: Duration = Duration::from_millis(250);
 
 impl Replicas {
-    /// Keeps house until the broker stops. `retention_interval` is asked anew each time: it can change while we run.
+    /// Keeps house until the broker stops. `retention_interval` is asked each time: it can change while we run.
     pub async fn keep_house(self: Arc<Self>, retention_interval: impl Fn() -> Duration) {
         // A compaction may take long; flushes must not wait for it.
         join(self.flush_and_retain(retention_interval), self.keep_compacting()).await;
@@ -47,7 +47,7 @@ impl Replicas {
         }
     }
 
-    /// Flushes a partition on a worker. Whoever comes while that flush has not begun shares it (group commit).
+    /// Flushes a partition on a worker. A caller that comes before that flush has begun shares it (group commit).
     pub fn flush_soon(&self, partition: &Arc<Partition>) {
         if !partition.ask_to_flush() {
             return;
@@ -89,7 +89,7 @@ impl Replicas {
         let data = self.dir.clone();
         match self.workers.run(move || folders::sweep_strays(&data, env::wall_clock_ms())).await {
             Ok(left) => self.metrics.stray_replicas.set(left as i64),
-            Err(error) => tracing::error!(%error, "failed to look for files that were put aside"),
+            Err(error) => tracing::error!(%error, "failed to look for quarantined files"),
         }
     }
 
@@ -100,7 +100,7 @@ impl Replicas {
             env::sleep_until(env::now() + delay).await;
             let unlinked = workers.run(move || retired.into_iter().try_for_each(Retired::unlink)).await;
             if let Err(error) = unlinked {
-                tracing::warn!(%error, "failed to unlink old segments: tidied up at the next start");
+                tracing::warn!(%error, "failed to delete old segments: the next start deletes them");
             }
         });
     }
@@ -147,7 +147,8 @@ mod tests {
         let (ask, _asked) = mpsc::channel(1);
         let load = || Checkpoints::load(dir.path(), false, true).unwrap();
         let (workers, metrics) = (Workers::start(1).unwrap(), Metrics::new());
-        let (replicas, _joining) = Replicas::new(me, dir.path(), load(), workers, metrics, ask).unwrap();
+        let (replicas, _joining) =
+            Replicas::new(me, dir.path(), load(), workers.clone(), workers, metrics, ask).unwrap();
         let id = uuid::Uuid::from_u128(1);
         let topic =
             Topic { id, name: "t".into(), config: Default::default(), settings: Arc::default(), partitions: vec![] };

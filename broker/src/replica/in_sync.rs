@@ -21,7 +21,7 @@ const AT_ONCE: usize = 256;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Replicas {
-    /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked anew each time; `joining` names
+    /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked each time; `joining` names
     /// partitions whose followers have just caught up.
     pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
         let mut asked = FuturesUnordered::new();
@@ -66,7 +66,7 @@ impl Replicas {
                 Ok(Ok(Swap::Moved)) => break,
                 Ok(Err(refused)) => {
                     tracing::warn!(topic = %partition.topic, partition = partition.number, %refused,
-                        "the cluster refuses a change of the in-sync replicas: asking again");
+                        "a change of the in-sync replicas is refused: asking again");
                 }
                 // The broker stops, or a later change took this one's place.
                 Err(_) => break,

@@ -11,11 +11,13 @@
 //! - [`folders`]: whose the partitions' folders are
 //! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
 //! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
+//! - `beside`: what runs while the broker looks at the image
 //! - `rules`: what a topic's settings mean for logs and batches
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
 //!
 //! Knows nothing of sockets or Kubernetes.
 
+mod beside;
 pub mod checkpoints;
 mod compaction;
 mod damaged;
@@ -39,8 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{BoxFuture, join_all};
-use futures::stream::FuturesUnordered;
+use futures::future::join_all;
 use ottla_log::failure::Failure;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
@@ -48,6 +49,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
+use self::beside::{Beside, Done};
 use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
 use self::opening::{FIRST_RETRY, OpenError, Unopened, open_log};
@@ -75,10 +77,10 @@ pub enum NotServed {
     #[error("not the leader")]
     NotLeader,
     /// The client knows an older leader epoch.
-    #[error("the leader epoch is from the past")]
+    #[error("the leader epoch is older than the present one")]
     FencedLeaderEpoch,
     /// The client knows a newer leader epoch.
-    #[error("the leader epoch is not known here yet")]
+    #[error("the leader epoch is newer than the one that this broker knows")]
     UnknownLeaderEpoch,
     /// Its disk or its files failed.
     #[error("the partition's disk failed")]
@@ -96,8 +98,8 @@ const JOINING: usize = 1024;
 /// A partition, by its topic's id and its number.
 pub type Key = (Uuid, i32);
 
-/// Pause between the opening of a log and a look at everything, while others are being opened. Its own role it has at
-/// once.
+/// Pause between the opening of a log, or the beginning of a role, and a look at everything, while others are under
+/// way. A partition has its own role at once.
 const GATHERING: Duration = Duration::from_millis(100);
 
 /// The replicas of this broker.
@@ -106,6 +108,8 @@ pub struct Replicas {
     dir: PathBuf,
     files: Arc<Files>,
     workers: Workers,
+    /// For roles that begin with a sync.
+    role_workers: Workers,
     metrics: Arc<Metrics>,
     ask: AskSender,
     checkpoints: Arc<Mutex<Checkpoints>>,
@@ -115,7 +119,7 @@ pub struct Replicas {
     /// disk.
     found: Mutex<BTreeMap<Key, String>>,
     removals: Removals,
-    /// In the same order in every process that has done the same: a simulation tells a story twice.
+    /// In the same order in every process that has done the same: a simulation must play a seed twice in the same way.
     running: RwLock<HashMap<Key, Arc<Partition>, BuildHasherDefault<DefaultHasher>>>,
     fetchers: Fetchers,
     leaders_throttle: Arc<Mutex<Throttle>>,
@@ -128,9 +132,6 @@ pub struct Replicas {
     disk_failed: watch::Receiver<bool>,
 }
 
-/// Logs on their way to be partitions.
-type Openings<'a> = FuturesUnordered<BoxFuture<'a, (Key, Option<Arc<Partition>>)>>;
-
 impl Replicas {
     /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are
     /// named: for [`Replicas::keep_in_sync`].
@@ -142,6 +143,7 @@ impl Replicas {
         dir: &Path,
         checkpoints: Checkpoints,
         workers: Workers,
+        role_workers: Workers,
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
@@ -157,6 +159,7 @@ impl Replicas {
             fetchers: Fetchers::new(me, workers.clone(), checkpoints.clone()),
             leaders_throttle: Arc::new(Mutex::new(Throttle::new(env::now()))),
             workers,
+            role_workers,
             metrics,
             ask,
             checkpoints,
@@ -232,10 +235,10 @@ impl Replicas {
 
     /// Makes reality follow the image until the broker stops.
     pub async fn follow(&self, mut images: ImageReceiver) {
-        let mut openings = Openings::new();
+        let mut beside = Beside::default();
         loop {
             let image = images.borrow_and_update().clone();
-            let mut again = self.reconcile(&image, &images, &mut openings);
+            let mut again = self.reconcile(&image, &images, &mut beside);
             loop {
                 tokio::select! {
                     biased;
@@ -243,9 +246,14 @@ impl Replicas {
                     () = env::sleep_until(again.unwrap_or_else(env::now)), if again.is_some() => break,
                     () = self.removals.progress() => break,
                     () = self.torn.notified() => break,
-                    Some((key, opened)) = openings.next() => {
-                        self.take_in(&image, key, opened);
-                        let soon = env::now() + if openings.is_empty() { Duration::ZERO } else { GATHERING };
+                    Some(done) = beside.tasks.next() => {
+                        let has_room = self.take_in(&image, done, &mut beside);
+                        let pause = match (has_room, beside.tasks.is_empty()) {
+                            (false, _) => FIRST_RETRY,
+                            (true, true) => Duration::ZERO,
+                            (true, false) => GATHERING,
+                        };
+                        let soon = env::now() + pause;
                         again = Some(again.map_or(soon, |again| again.min(soon)));
                     }
                 }
@@ -258,28 +266,26 @@ impl Replicas {
         assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
     }
 
-    /// Begins to open what the image puts here, gives every open replica its role, retires what bears a tombstone or
-    /// has been moved away. What the image does not mention is left alone: absence is never deletion. Gives when
-    /// something is to be tried again. Waits for nothing: an election is acted on at once, whatever the disk does for
-    /// other partitions.
+    /// Begins to open what the image puts here, gives every open replica its role, retires what has a tombstone or has
+    /// been moved away. What the image does not mention is left alone: absence is never deletion. Gives when something
+    /// is to be tried again. Waits for nothing: an election is acted on at once, whatever the disk does for other
+    /// partitions.
     fn reconcile<'a>(
         &'a self,
         image: &Arc<ClusterImage>,
         images: &ImageReceiver,
-        openings: &mut Openings<'a>,
+        beside: &mut Beside<'a>,
     ) -> Option<Instant> {
         let now = env::now();
         self.unopened.lock().retain(|key| self.mine(image, key).is_some());
-        self.give_up_torn();
+        self.give_up_torn(beside);
         let mut has_room = true;
         let mut missing = Vec::new();
         for topic in image.topics.values() {
             for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
                 let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
                 match running {
-                    Some(partition) => {
-                        has_room &= partition.assume(assignment, &topic.settings, surroundings(image, assignment));
-                    }
+                    Some(partition) => has_room &= self.give_role(image, topic, assignment, partition, beside),
                     None => missing.push((topic, assignment.partition)),
                 }
             }
@@ -288,24 +294,25 @@ impl Replicas {
         for (topic, number) in missing {
             // A topic that was made again takes the place of the one that is gone, once that is free.
             if !self.removals.has_name(&topic.name, number) && self.unopened.lock().begin((topic.id, number), now) {
-                openings.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
+                beside.tasks.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
             }
         }
-        self.fetchers.reconcile(image, &self.all());
+        let settled = self.settled(beside);
+        self.fetchers.reconcile(image, &settled);
         self.roles.send_replace(());
-        self.report_what_is_left(image);
-        self.count(image);
+        self.report_what_is_left(image, beside);
+        self.count(image, &settled);
         let next_role = (!has_room).then(|| now + FIRST_RETRY);
         next_role.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
 
     /// Takes the logs that a full disk has torn out of service, to be opened again: their recovery is what puts them
     /// right, as it would after a restart.
-    fn give_up_torn(&self) {
+    fn give_up_torn(&self, beside: &Beside<'_>) {
         if self.failure.is_noted() {
             return;
         }
-        for partition in self.all().into_iter().filter(|partition| partition.is_torn()) {
+        for partition in self.settled(beside).into_iter().filter(|partition| partition.is_torn()) {
             let key = (partition.topic_id, partition.number);
             self.running.write().remove(&key);
             self.found.lock().insert(key, partition.topic.to_string());
@@ -314,16 +321,25 @@ impl Replicas {
     }
 
     /// The workers bound how many logs are recovered at a time.
-    async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> (Key, Option<Arc<Partition>>) {
+    async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Done {
+        let key = (topic.id, number);
+        Done::Opened(key, self.partition_of(images, topic, number).await)
+    }
+
+    async fn partition_of(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Option<Arc<Partition>> {
         let torn = self.unopened.lock().torn.get(&(topic.id, number)).copied();
-        let (hint, mut known) = match torn {
-            Some(known @ Positions { recovery_point, log_start, .. }) => {
-                (RecoveryHint { clean: false, intact: true, recovery_point, log_start }, known)
-            }
-            None => self.checkpoints.lock().of(&topic.name, number),
+        let (data, of, checkpoints) = (self.dir.clone(), topic.clone(), self.checkpoints.clone());
+        let find = move || {
+            let found = match torn {
+                Some(known @ Positions { recovery_point, log_start, high_watermark, .. }) => {
+                    (RecoveryHint { clean: false, intact: true, recovery_point, log_start, high_watermark }, known)
+                }
+                // The holder of the lock may be waiting for the disk.
+                None => checkpoints.lock().of(&of.name, number),
+            };
+            (found, folders::is_of_another(&data, &of.name, number, of.id))
         };
-        let (data, of) = (self.dir.clone(), topic.clone());
-        let of_another = self.workers.run(move || folders::is_of_another(&data, &of.name, number, of.id)).await;
+        let ((hint, mut known), of_another) = self.workers.run(find).await;
         if of_another.unwrap_or(false) {
             known = Positions::default();
         }
@@ -339,9 +355,9 @@ impl Replicas {
             }
             opened = self.try_to_open(&newest(), &topic, number, hint).await;
         }
-        let Ok((mut log, mut proposal)) = opened else { return ((topic.id, number), None) };
-        // On a disk with another incarnation nobody counts on what it had, nor on what has just been put aside, or was
-        // to be cut.
+        let (mut log, mut proposal) = opened.ok()?;
+        // With another incarnation no broker relies on what the disk had, nor on what was just quarantined, or was to
+        // be truncated.
         let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
         // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is
         // committed.
@@ -349,16 +365,13 @@ impl Replicas {
         let has_lost = is_counted_on && log.log_end() < had;
         if has_lost {
             tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), had,
-                "records are missing from a log: its files were removed or shortened while the broker was down; it is copied \
-                 anew from the other replicas");
+                "records are missing from a log: its files were removed or shortened while the broker was down; \
+                copying it again from the other replicas");
             if !self.may_open_shorter(&newest(), (topic.id, number)).await {
-                return ((topic.id, number), None);
+                return None;
             }
             let dir = self.dir.join(partition_name(&topic.name, number));
-            match self.workers.run(move || Proposal::open(&dir)).await {
-                Ok(kept) => proposal = kept,
-                Err(_) => return ((topic.id, number), None),
-            }
+            proposal = self.workers.run(move || Proposal::open(&dir)).await.ok()?;
         }
         if let Some(offset) = known.first_dirty {
             log.set_first_dirty(offset);
@@ -370,9 +383,10 @@ impl Replicas {
         let key = (topic.name.to_string(), number);
         let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
         let lowered = lowered.inspect_err(|error| {
-            tracing::error!(topic = %topic.name, partition = number, %error, "failed to write the checkpoints of a log that fell back");
+            tracing::error!(topic = %topic.name, partition = number, %error, "failed to write the checkpoints of a \
+            log that has lost records");
         });
-        ((topic.id, number), lowered.ok().map(|()| partition))
+        lowered.ok().map(|()| partition)
     }
 
     async fn try_to_open(
@@ -391,43 +405,54 @@ impl Replicas {
         })
     }
 
-    fn take_in(&self, image: &ClusterImage, key: Key, opened: Option<Arc<Partition>>) {
-        self.unopened.lock().end(key, opened.is_some(), env::now());
-        let Some(partition) = opened else { return };
-        // Found by whoever hears of its role.
-        self.running.write().insert(key, partition.clone());
-        self.found.lock().remove(&key);
-        if let Some((topic, assignment)) = self.mine(image, key) {
-            partition.assume(assignment, &topic.settings, surroundings(image, assignment));
-        }
-        // Not only after all are open: another log may take long to recover.
+    /// False when the disk has no room for a role.
+    fn take_in<'a>(&'a self, image: &ClusterImage, done: Done, beside: &mut Beside<'a>) -> bool {
+        let has_room = match done {
+            Done::Began { key, has_room } => {
+                beside.beginning.remove(&key);
+                has_room
+            }
+            Done::Opened(key, opened) => {
+                self.unopened.lock().end(key, opened.is_some(), env::now());
+                let Some(partition) = opened else { return true };
+                // Before its role begins, so that a task that hears of the role finds the partition here.
+                self.running.write().insert(key, partition.clone());
+                self.found.lock().remove(&key);
+                if let Some((topic, assignment)) = self.mine(image, key) {
+                    self.give_role(image, topic, assignment, partition, beside);
+                }
+                true
+            }
+        };
+        // Not only after all have ended: another log may take long to recover.
         self.roles.send_replace(());
+        has_room
     }
 
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
     /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
     /// report leads.
-    fn report_what_is_left(&self, image: &ClusterImage) {
+    fn report_what_is_left(&self, image: &ClusterImage, beside: &Beside<'_>) {
         for topic in image.topics.values() {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
             for assignment in topic.partitions.iter().filter(asks_me) {
-                let Some(partition) = self.running.read().get(&(topic.id, assignment.partition)).cloned() else {
-                    continue;
-                };
+                let key = (topic.id, assignment.partition);
+                // One whose role is beginning in an older epoch may still have more or less afterwards.
+                let is_settled = !beside.beginning.contains(&key);
+                let Some(partition) = self.running.read().get(&key).filter(|_| is_settled).cloned() else { continue };
                 let (last_epoch, log_end) = partition.last_epoch_and_end();
                 let Assignment { partition, leader_epoch, .. } = *assignment;
                 let report = Ask::Report { topic_id: topic.id, partition, leader_epoch, last_epoch, log_end };
                 if self.ask.try_send(report).is_err() {
-                    tracing::debug!("the queue to the cluster is full: reported again with the next image");
+                    tracing::debug!("the queue to the cluster is full: reporting again with the next image");
                 }
             }
         }
     }
 
     /// Sets the gauges that follow from image and roles.
-    fn count(&self, image: &ClusterImage) {
-        let running = self.running.read();
-        let standing = running.values().map(|partition| partition.standing()).fold((0, 0, 0, 0), |sum, standing| {
+    fn count(&self, image: &ClusterImage, settled: &[Arc<Partition>]) {
+        let standing = settled.iter().map(|partition| partition.standing()).fold((0, 0, 0, 0), |sum, standing| {
             (
                 sum.0 + i64::from(standing.leads),
                 sum.1 + i64::from(standing.under_replicated),
@@ -435,7 +460,7 @@ impl Replicas {
                 sum.3 + i64::from(standing.offline),
             )
         });
-        self.metrics.partitions.set(running.len() as i64);
+        self.metrics.partitions.set(self.running.read().len() as i64);
         self.metrics.leaders.set(standing.0);
         self.metrics.under_replicated.set(standing.1);
         self.metrics.under_min_isr.set(standing.2);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_client::Backoff;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
 
@@ -31,10 +32,10 @@ pub struct Unopened {
     pub torn: HashMap<Key, Positions>,
 }
 
-/// When a log that failed to open is tried again, and the pause before that.
+/// When a log that failed to open is tried again.
 pub struct Retry {
     at: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl Unopened {
@@ -55,8 +56,9 @@ impl Unopened {
         if is_open {
             self.torn.remove(&key);
         } else {
-            let pause = failed_before.map_or(FIRST_RETRY, |before| LONGEST_RETRY.min(2 * before.pause));
-            self.failed.insert(key, Retry { at: now + pause, pause });
+            let anew = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+            let mut backoff = failed_before.map_or(anew, |before| before.backoff);
+            self.failed.insert(key, Retry { at: now + backoff.failed(), backoff });
         }
     }
 
@@ -93,16 +95,22 @@ pub fn open_log(
 ) -> Result<(Log, Proposal), OpenError> {
     let name = topic.name.as_ref();
     let was_there = folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
-    // The checkpoints know logs by name: of a new one they tell what another topic of its name had.
+    // The checkpoints know logs by name: those of a new one are about another topic of its name.
     let hint = if was_there { hint } else { RecoveryHint::default() };
     let dir = data.join(partition_name(name, number));
     let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
     if opened.cut_bytes > 0 {
-        tracing::warn!(topic = name, partition = number, bytes = opened.cut_bytes, "cut the torn tail of a log");
+        tracing::warn!(
+            topic = name,
+            partition = number,
+            bytes = opened.cut_bytes,
+            "truncated an incomplete batch at \
+        the end of a log"
+        );
     }
     if let Some(aside) = &opened.aside {
         tracing::error!(topic = name, partition = number, from = log.log_end(), aside = %aside.display(),
-            "put segments aside: what lies before them is lost or torn");
+            "quarantined segments behind a gap in a log");
     }
     for error in &opened.corrupt {
         tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");

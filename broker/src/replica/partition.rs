@@ -1,7 +1,7 @@
 //! A partition: its log, its role, and how far it has got.
 //!
 //! Owns the order of appends. Knows nothing of sockets or Kubernetes.
-//! Always: log_start ≤ high_watermark ≤ log_end.
+//! Always: log_start ≤ last_stable ≤ high_watermark ≤ log_end.
 //!
 //! - here: appends
 //! - `role`: what this broker is to it
@@ -9,17 +9,19 @@
 //! - [`in_sync`]: the same, asked of a partition: followers' fetches in, changes of the ISR out
 //! - [`following`]: copying the leader: appends, and cutting where the logs part
 //! - [`reading`]: batches, look-ups; [`deleting`]: taking records away at the start
+//! - [`transactions`]: markers, verification
 //! - [`upkeep`]: flushes, retention, compaction, and its end
 //! - `trouble`: a disk that is full or fails
 
 pub mod deleting;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod following;
 pub mod in_sync;
 pub mod leadership;
 pub mod reading;
 mod role;
+pub mod transactions;
 mod trouble;
 pub mod upkeep;
 
@@ -30,8 +32,7 @@ use bytes::Bytes;
 use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
-use ottla_log::{Admission, Log, ProducerError};
-use ottla_wire::ErrorCode;
+use ottla_log::{Admission, Log, ProducerError, VerificationGuard};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -58,6 +59,8 @@ pub struct Partition {
     pub log_end: Arc<Watermark>,
     /// Everything before is on every in-sync replica: safe, and shown to consumers.
     pub high_watermark: Arc<Watermark>,
+    /// The last stable offset: of everything before it is decided, and committed, whether it counts.
+    pub last_stable: Arc<Watermark>,
     /// Everything before is deleted on every in-sync replica; −1: unknown, and where this broker does not lead.
     pub low_watermark: Arc<Watermark>,
     /// Everything before is on the device.
@@ -121,7 +124,7 @@ pub struct Appended {
     pub must_flush: bool,
 }
 
-/// Why records were not appended, or not committed.
+/// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// Not here, or not now.
@@ -133,9 +136,9 @@ pub enum AppendError {
     /// The batch does not follow its producer's last.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// One before it was refused so, here or by the leader before, which its client may not have heard of yet.
-    #[error("a batch before it was refused: {0}")]
-    Behind(ErrorCode),
+    /// The same, shortly after this broker began to lead: the batches before it may have gone to the former leader.
+    #[error("the batches before it may have been sent to the former leader")]
+    GapAfterElection,
     /// No segment could hold the batch.
     #[error("the batch has {size} bytes, segment.bytes is {limit}")]
     LargerThanSegment {
@@ -144,25 +147,9 @@ pub enum AppendError {
         /// Bytes that a segment may have.
         limit: u32,
     },
-    /// Fewer in-sync replicas than `min.insync.replicas`: nothing was appended.
+    /// Fewer in-sync replicas than `min.insync.replicas`.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
-    /// Fewer in-sync replicas than `min.insync.replicas` at the end of the request's time-out; appended, but not
-    /// committed.
-    #[error("fewer in-sync replicas than min.insync.replicas after the append")]
-    NotEnoughReplicasAfterAppend,
-    /// Appended, but not committed within the request's time-out.
-    #[error("not committed within the time-out")]
-    TimedOut,
-    /// acks is not −1, 0 or 1.
-    #[error("acks must be -1, 0 or 1")]
-    InvalidAcks,
-    /// Clients don't write to internal topics.
-    #[error("clients can not write to an internal topic")]
-    InternalTopic,
-    /// zstd came with version 7 of Produce.
-    #[error("zstd needs version 7 of Produce or later")]
-    ZstdTooEarly,
     /// A transactional batch: there is no transaction coordinator yet.
     #[error("transactions are not supported")]
     Transactional,
@@ -171,15 +158,18 @@ pub enum AppendError {
     Log(#[from] ottla_log::AppendError),
 }
 
-impl AppendError {
-    /// Whether the client should be told who leads (KIP-951).
-    pub fn asks_for_leader(&self) -> bool {
-        match self {
-            AppendError::NotServed(error) => matches!(error, NotServed::NotLeader | NotServed::FencedLeaderEpoch),
-            AppendError::Behind(code) => *code == ErrorCode::NOT_LEADER_OR_FOLLOWER,
-            _ => false,
-        }
-    }
+/// Why an appended batch is not acknowledged. It may be committed yet.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAcknowledged {
+    /// This broker has not led since the append: nobody here knows what becomes of it.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// Fewer in-sync replicas than `min.insync.replicas` at the end of the request's time-out.
+    #[error("fewer in-sync replicas than min.insync.replicas after the append")]
+    NotEnoughReplicas,
+    /// Not committed, or not flushed, within the request's time-out.
+    #[error("not committed within the time-out")]
+    TimedOut,
 }
 
 impl Partition {
@@ -192,8 +182,9 @@ impl Partition {
         metrics: TopicMetrics,
         joining: mpsc::Sender<Key>,
     ) -> Partition {
-        let Found { log, high_watermark, proposal } = found;
+        let Found { mut log, high_watermark, proposal } = found;
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
+        log.set_high_watermark(high_watermark);
         let kept_log_start = log.log_start();
         Partition {
             topic: topic.name.clone(),
@@ -201,6 +192,7 @@ impl Partition {
             number,
             log_end: Watermark::new(log.log_end()),
             high_watermark: Watermark::new(high_watermark),
+            last_stable: Watermark::new(log.last_stable()),
             low_watermark: Watermark::new(-1),
             durable: Watermark::new(log.recovery_point()),
             flush_asked: AtomicBool::new(false),
@@ -231,29 +223,41 @@ impl Partition {
         let settings = self.leading(-1)?.settings.clone();
         let now_ms = env::wall_clock_ms();
         let batch = ottla_batch::validate(records, &produce_rules(&settings), now_ms)?;
+        // Until somebody asks the transaction coordinator for them: then they come with a guard.
         if batch.header().is_transactional() {
             return Err(AppendError::Transactional);
         }
+        self.append_valid(&batch, acks_all, None, now_ms)
+    }
+
+    /// Appends a client's batch that is valid, and verified if it needs to be.
+    fn append_valid(
+        &self,
+        batch: &Batch,
+        acks_all: bool,
+        guard: Option<VerificationGuard>,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let bytes = batch.bytes().len() as u64;
         let records = batch.header().records_count;
-        let appended = self.append(self.leading(-1)?, &batch, acks_all, now_ms)?;
+        let appended = self.append(self.leading(-1)?, batch, acks_all, guard, now_ms)?;
         self.metrics.bytes_in.inc_by(bytes);
         self.metrics.messages_in.inc_by(u64::try_from(records).unwrap_or(0));
         Ok(appended)
     }
 
-    /// Appends a batch of a coordinator, as with acks=all, in the epoch in which it has read the log: in a later one
-    /// others may have written what it does not know.
+    /// Appends a batch of a coordinator, as with acks=all, while this broker leads without a break since the epoch in
+    /// which the coordinator read the log: else others may have written what it does not know.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
-    pub fn append_own(&self, batch: &Batch, leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
-        let state = self.leading(leader_epoch)?;
+    pub fn append_own(&self, batch: &Batch, since_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        let state = self.leading_since(since_epoch)?;
         let (size, limit) = (batch.bytes().len(), state.settings.max_message_bytes as usize);
         if size > limit {
             return Err(InvalidBatch::TooLarge { size, limit }.into());
         }
-        self.append(state, batch, true, now_ms)
+        self.append(state, batch, true, None, now_ms)
     }
 
     /// Appends a batch under the partition's lock: sequence, offset and epoch are given here and nowhere else.
@@ -262,6 +266,7 @@ impl Partition {
         mut state: MutexGuard<'_, State>,
         batch: &Batch,
         acks_all: bool,
+        guard: Option<VerificationGuard>,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         let Role::Leader(leadership) = &state.role else { return Err(NotServed::NotLeader.into()) };
@@ -275,12 +280,11 @@ impl Partition {
             return Err(AppendError::LargerThanSegment { size, limit });
         }
         let log_start = state.log.log_start();
-        let admission = match state.log.producers().check(batch.header()) {
-            // What came before may have gone to the former leader. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins
-            // a new producer epoch and writes again what was not acknowledged; so every client sends both again, in
-            // order.
+        let admission = match state.log.producers().check(batch.header(), guard) {
+            // After OUT_OF_ORDER_SEQUENCE_NUMBER librdkafka begins a new producer epoch and writes again what was not
+            // acknowledged; after the error here every client sends both again, in order.
             Err(error) if error.is_gap() && leadership.took_over_lately(env::now()) => {
-                return Err(AppendError::Behind(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+                return Err(AppendError::GapAfterElection);
             }
             admission => admission?,
         };
@@ -299,7 +303,7 @@ impl Partition {
         self.note_room(&mut state);
         let end = state.log.log_end();
         self.log_end.advance(end);
-        self.advance_high_watermark(&state);
+        self.advance_high_watermark(&mut state);
         let unflushed = end - self.durable.get();
         let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
         Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch, must_flush })
@@ -314,18 +318,17 @@ impl Partition {
     /// Waits until an append may be acknowledged, at most until `deadline`.
     ///
     /// # Errors
-    /// `TimedOut`, or that this broker has not led since the epoch of the append: then nobody here knows what becomes
-    /// of it.
+    /// See [`NotAcknowledged`].
     pub async fn acknowledged(
         &self,
         appended: &Appended,
         acks_all: bool,
         deadline: Instant,
-    ) -> Result<(), AppendError> {
+    ) -> Result<(), NotAcknowledged> {
         loop {
             let committed = self.high_watermark.reached(if acks_all { appended.end } else { i64::MIN });
             let flushed = self.durable.reached(if appended.must_flush { appended.end } else { i64::MIN });
-            drop(self.leading_since(appended)?);
+            drop(self.leading_since(appended.leader_epoch)?);
             if self.is_acknowledged(appended, acks_all) {
                 return Ok(());
             }
@@ -337,14 +340,14 @@ impl Partition {
         }
     }
 
-    fn not_in_time(&self, appended: &Appended) -> AppendError {
-        let enough = self.leading_since(appended).map(|state| match &state.role {
+    fn not_in_time(&self, appended: &Appended) -> NotAcknowledged {
+        let enough = self.leading_since(appended.leader_epoch).map(|state| match &state.role {
             Role::Leader(leadership) => leadership.has_enough_in_sync(&self.look(&state)),
             Role::Bystander | Role::Follower(_) | Role::Offline => true,
         });
         match enough {
-            Ok(true) => AppendError::TimedOut,
-            Ok(false) => AppendError::NotEnoughReplicasAfterAppend,
+            Ok(true) => NotAcknowledged::TimedOut,
+            Ok(false) => NotAcknowledged::NotEnoughReplicas,
             Err(error) => error.into(),
         }
     }
@@ -353,7 +356,7 @@ impl Partition {
     ///
     /// # Errors
     /// As there.
-    pub async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), AppendError> {
+    pub async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), NotAcknowledged> {
         self.acknowledged(appended, true, deadline).await
     }
 
@@ -362,7 +365,7 @@ impl Partition {
     /// # Errors
     /// That this broker has not led without a break since the epoch of the append.
     pub fn is_committed(&self, appended: &Appended) -> Result<bool, NotServed> {
-        drop(self.leading_since(appended)?);
+        drop(self.leading_since(appended.leader_epoch)?);
         Ok(self.is_acknowledged(appended, true))
     }
 
@@ -374,9 +377,10 @@ impl Partition {
         }
     }
 
-    /// Whether this broker leads the partition in this very epoch, and does not give way.
-    pub fn leads_in(&self, leader_epoch: i32) -> bool {
-        self.leading(leader_epoch).is_ok()
+    /// Whether this broker has led the partition without a break since this epoch, and does not give way: nobody else
+    /// has written to the log, and nothing of it was cut off.
+    pub fn leads_since(&self, leader_epoch: i32) -> bool {
+        self.leading_since(leader_epoch).is_ok()
     }
 
     /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
@@ -400,22 +404,29 @@ impl Partition {
         Ok(state)
     }
 
-    /// The partition's lock, if this broker has led it without a break since the epoch of the append. Who produces
-    /// names no epoch: to it this broker is not the leader any more if it was none in between, even if it is again. (Of
-    /// FENCED_LEADER_EPOCH a producer knows nothing: it would give up.)
-    fn leading_since(&self, appended: &Appended) -> Result<MutexGuard<'_, State>, NotServed> {
+    /// The partition's lock, if this broker has led it without a break since an epoch, an append's for instance. A
+    /// producer names no epoch: to the producer, a broker that was not the leader in between is not the leader any
+    /// more, even if it leads again. (Producers do not know FENCED_LEADER_EPOCH: they would stop instead of retrying.)
+    fn leading_since(&self, leader_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.leading(-1)?;
         match &state.role {
-            Role::Leader(leadership) if leadership.has_led_since(appended.leader_epoch) => Ok(state),
+            Role::Leader(leadership) if leadership.has_led_since(leader_epoch) => Ok(state),
             Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => Err(NotServed::NotLeader),
         }
     }
 
-    fn advance_high_watermark(&self, state: &State) {
+    fn advance_high_watermark(&self, state: &mut State) {
         let Role::Leader(leadership) = &state.role else { return };
         let (current, log_end) = (self.high_watermark.get(), state.log.log_end());
         let next = leadership.high_watermark(current, log_end, state.settings.min_insync_replicas);
         self.high_watermark.advance(next);
+        self.advance_last_stable(state);
+    }
+
+    /// After anything that it rests on has changed: the high watermark, the log's start.
+    fn advance_last_stable(&self, state: &mut State) {
+        state.log.set_high_watermark(self.high_watermark.get());
+        self.last_stable.advance(state.log.last_stable());
     }
 
     fn look(&self, state: &State) -> Look {
@@ -431,6 +442,7 @@ impl Partition {
     fn disturb(&self) {
         self.log_end.disturb();
         self.high_watermark.disturb();
+        self.last_stable.disturb();
         self.low_watermark.disturb();
         self.durable.disturb();
     }

@@ -1,12 +1,12 @@
 //! The change of the ISR that a leader asked for last, or the assignment with which a leader epoch began, on its disk.
 //!
-//! Whoever has acted in a leader epoch must not go back to an older one: it would cut acknowledged records off its log,
-//! or count for a leader of the past.
+//! A broker that has acted in a leader epoch must not return to an older one: it would cut acknowledged records off its
+//! log, or count for a leader of the past.
 //!
-//! Whoever was asked to join may be in the ISR, whether the leader heard of it or not. A leader that is killed and
-//! leads on in the same epoch must count that replica for the high watermark, or it acknowledges records that an
-//! electable member lacks (the model's mutant `ForgottenProposal`). Not synced but at a clean stop: a crash of the
-//! machine changes the incarnation, and with it the leader.
+//! A proposed member may be in the ISR, whether the leader knows the outcome or not. A leader that is killed and leads
+//! on in the same epoch must count that replica for the high watermark, or it acknowledges records that an electable
+//! member lacks (the model's mutant `ForgottenProposal`). Not synced but at a clean stop: a crash of the machine
+//! changes the incarnation, and with it the leader.
 
 use std::path::{Path, PathBuf};
 

@@ -36,11 +36,11 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Removals {
     state: Mutex<State>,
-    /// Wakes whoever asks when files of replicas that were moved away may go.
+    /// Wakes the task that asks when files of replicas that were moved away may go.
     moved: Notify,
-    /// Wakes whoever takes names away.
+    /// Wakes the task that removes names.
     queued: Notify,
-    /// Wakes whoever removes files.
+    /// Wakes the task that removes files.
     renamed: Notify,
     /// Says that names are free, or that files are gone: so look at the image again.
     progress: Notify,
@@ -55,10 +55,10 @@ struct State {
     renamed: VecDeque<Leaving>,
     /// All whose removal has not ended.
     leaving: HashSet<Key>,
-    /// Folders that may still bear the names of these.
+    /// Folders that may still have the names of these.
     names: HashSet<PartitionKey>,
-    /// Nothing is left of them, although a tombstone may still name them, and when the cluster was told; `None`: not
-    /// yet.
+    /// Nothing is left of them, although a tombstone may still name them, and when the cluster was informed; `None`:
+    /// not yet.
     gone: HashMap<Key, Option<Instant>>,
 }
 
@@ -137,7 +137,7 @@ impl Leaving {
 
 impl Replicas {
     /// Takes the replicas out of service that a tombstone or another assignment says are gone, queues their folders for
-    /// [`Replicas::keep_removing`], and tells the cluster of those whose files are gone. Waits for nothing.
+    /// [`Replicas::keep_removing`], and reports those whose files are gone to the cluster. Waits for nothing.
     pub(super) fn retire_gone(&self, image: &ClusterImage) {
         let is_gone = |partition: &&Arc<Partition>| self.is_gone(image, (partition.topic_id, partition.number));
         let gone: Vec<Arc<Partition>> = self.running.read().values().filter(is_gone).cloned().collect();
@@ -171,7 +171,7 @@ impl Replicas {
         }
     }
 
-    /// Nobody finds them from now on, and whoever waits for them learns that they are gone.
+    /// From now on no request finds them, and those that wait for them fail.
     fn stop_running(&self, gone: &[Arc<Partition>]) {
         let mut running = self.running.write();
         gone.iter().for_each(|partition| _ = running.remove(&(partition.topic_id, partition.number)));
@@ -203,7 +203,7 @@ impl Replicas {
         }
     }
 
-    /// Tells the cluster that nothing is left of a replica, and not again with each image: whoever is asked insists.
+    /// Reports to the cluster that nothing is left of a replica, once and not with each image: the queue keeps trying.
     fn tell_removed(&self, (topic_id, partition): Key, told: &mut Option<Instant>) {
         let now = env::now();
         if told.is_some_and(|told| now < told + TELL_AGAIN) {
@@ -211,7 +211,7 @@ impl Replicas {
         }
         match self.ask.try_send(Ask::Removed { topic_id, partition }) {
             Ok(()) => *told = Some(now),
-            Err(_) => tracing::debug!("the queue to the cluster is full: told again with the next image"),
+            Err(_) => tracing::debug!("the queue to the cluster is full: asking again with the next image"),
         }
     }
 
@@ -314,7 +314,7 @@ fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>
             }
             Err(error) => {
                 tracing::error!(topic = leaving.topic, partition = leaving.key.1, %error,
-                    "failed to take away the folder of a partition that is not here any more: tried again");
+                    "failed to move the folder of a removed partition: trying again");
                 failed.push(leaving);
             }
         }
@@ -323,7 +323,7 @@ fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>
     let names = renamed.iter().map(Leaving::name);
     let free: Vec<_> = names.filter(|(topic, number)| !data.join(partition_name(topic, *number)).exists()).collect();
     if let Err(error) = disk::sync_dir(data).and_then(|()| checkpoints.lock().forget_all(&free)) {
-        tracing::error!(%error, "failed to make it durable that partitions are not here any more: tried again");
+        tracing::error!(%error, "failed to sync the removal of partitions to the disk: trying again");
         failed.append(&mut renamed);
     }
     (renamed, failed)
@@ -337,7 +337,12 @@ fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::Met
         How::PutAside(assignment) => {
             let proposal = Proposal::open(&data.join(partition_name(topic, number)))?;
             if proposal.is_older_than(assignment) && folders::put_aside(data, topic, number, topic_id)? {
-                tracing::warn!(topic, partition = number, "put aside the files of a partition that was moved away");
+                tracing::warn!(
+                    topic,
+                    partition = number,
+                    "quarantined the files of a partition that was moved to \
+                other brokers"
+                );
             }
             Ok(None)
         }
@@ -348,7 +353,8 @@ fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::Met
 /// Gives the folder if something of it is left.
 fn unlink(folder: PathBuf) -> Option<PathBuf> {
     let removed = disk::remove_dir(&folder).inspect_err(|error| {
-        tracing::warn!(folder = %folder.display(), %error, "failed to remove all files of a partition that is not here any more: tried again");
+        tracing::warn!(folder = %folder.display(), %error, "failed to remove all files of a removed partition: trying \
+        again");
     });
     removed.is_err().then_some(folder)
 }

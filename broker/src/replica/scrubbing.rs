@@ -1,5 +1,5 @@
-//! In the background: what is sealed is read anew, so that bit rot is found while another replica still has what it
-//! destroyed, and mended from there ([`ottla_log::scrub`]).
+//! In the background: sealed segments are read again, so that bit rot is found and repaired while another replica still
+//! has the destroyed bytes ([`ottla_log::scrub`]).
 //!
 //! A pass reads what was sealed when it first saw a log; the first begins with the broker. Gentle: a few megabytes a
 //! second.
@@ -74,19 +74,24 @@ impl Replicas {
 
     async fn mend(&self, partition: &Arc<Partition>, damage: Damage, images: &ImageReceiver) {
         let (topic, number, offset) = (&partition.topic, partition.number, damage.offset());
-        tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: looking for another replica's");
+        tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: asking other \
+        replicas for it");
         for route in self.others(partition, images) {
             let found = single::batch_at(&route, (partition.topic_id, number), offset).await;
-            let Ok(Some(batch)) = found.inspect_err(|error| tracing::warn!(%error, "failed to ask for a batch")) else {
+            let Ok(Some(batch)) = found.inspect_err(|error| {
+                tracing::warn!(%error, "failed to fetch a batch from \
+            another replica")
+            }) else {
                 continue;
             };
             let (of, damage) = (partition.clone(), damage.clone());
             if self.workers.run(move || of.mend(&damage, &batch)).await {
-                tracing::info!(%topic, partition = number, offset, "mended the batch");
+                tracing::info!(%topic, partition = number, offset, "repaired the batch");
                 return;
             }
         }
-        tracing::error!(%topic, partition = number, offset, "no other replica has the damaged batch");
+        tracing::error!(%topic, partition = number, offset, "no other replica has the damaged batch: its records \
+        can't be read");
     }
 
     /// How a partition's other replicas are reached, those in sync first.

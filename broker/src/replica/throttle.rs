@@ -155,7 +155,7 @@ mod tests {
         let take = |millis: u32| Reserved::all(&throttle, 1000, began + millis * MILLI);
         let mut one = take(1000);
         assert_eq!((one.bytes(), take(1000).bytes()), (1000, 0));
-        assert_eq!(take(1300).bytes(), 300, "room goes on growing meanwhile");
+        assert_eq!(take(1300).bytes(), 300, "room keeps growing meanwhile");
         one.keep(600);
         let other = take(1300);
         assert_eq!(other.bytes(), 700, "it needs less than there was");

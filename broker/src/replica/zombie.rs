@@ -1,8 +1,8 @@
 //! A broker that is cut off from its cluster gives way: where its followers have gone too, others lead most likely.
 //!
 //! A courtesy to clients that still come here (COORDINATION §4). Nothing is safe because of it: what is not on the
-//! in-sync replicas is not committed, whoever serves. A partition without followers is served on, and so is one whose
-//! followers are there: an API server that is away is no reason.
+//! in-sync replicas is not committed, whichever broker serves. A partition without followers is served on, and so is
+//! one whose followers are there: an API server that is away is no reason.
 
 use std::sync::Arc;
 use std::time::Duration;

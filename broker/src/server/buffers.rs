@@ -1,9 +1,9 @@
 //! Pooled memory for frames.
 //!
 //! A frame lives in one buffer of a size class; handlers hold views of it, and the last view to go gives the buffer
-//! back. Fresh memory costs more than copying it (a page fault each 4 KiB), so buffers are kept; an idle connection
-//! holds none. All large frames of the broker together are bounded by one budget: past it, they wait. Small ones pass,
-//! whoever holds it.
+//! back. Fresh memory costs more than a copy (a page fault for each 4 KiB), so buffers are kept; an idle connection
+//! holds none. One budget bounds all large frames of the broker together: beyond it, they wait. Small frames do not
+//! need the budget.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +22,12 @@ const LARGEST: usize = 1 << 21;
 const CLASSES: usize = LARGEST.trailing_zeros() as usize - SMALLEST.trailing_zeros() as usize + 1;
 /// Idle bytes kept per class and reactor.
 const KEPT_PER_CLASS: usize = 4 << 20;
-/// So much of each frame needs nothing of the budget. The fetches of followers are hardly larger, so they get in when
-/// producers hold all of it, and acknowledge what these wait for.
+/// The first bytes of each frame, which need no budget. The fetches of followers are hardly larger, so they are read
+/// even when producers hold the whole budget, and acknowledge what those producers wait for.
 pub const FREE: usize = 64 << 10;
 const BUDGET_UNIT: usize = 1 << 10;
-/// A frame that has waited this long for the budget may do without, one at a time: when all hold a part and wait for
-/// more, one after the other gets through.
+/// A frame that has waited this long may exceed the budget, one frame at a time: if all frames hold a part and wait for
+/// more, they are read one after the other.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all frames of the broker together may hold, in memory, and one frame more.
@@ -102,11 +102,11 @@ impl Buffers {
 pub struct FrameBuffer {
     memory: Vec<u8>,
     len: usize,
-    /// Its share of the budget.
+    /// The frame's share of the budget.
     held: Option<OwnedSemaphorePermit>,
-    /// It may go beyond the budget.
+    /// Set while the frame may exceed the budget.
     overdraft: Option<OwnedSemaphorePermit>,
-    /// How many bytes it may have.
+    /// How many bytes the frame may hold.
     allowed: usize,
     home: Arc<Buffers>,
 }
@@ -127,8 +127,8 @@ impl FrameBuffer {
         self.memory.len() == self.allowed && self.missing() > 0
     }
 
-    /// Waits until the budget allows as many bytes again as have come: who announces much and sends little holds
-    /// little. Cancellation safe.
+    /// Waits until the budget allows as many bytes again as have come, so that a client that announces much and sends
+    /// little holds little. Cancellation safe.
     pub async fn allowance(&mut self) {
         if !self.needs_allowance() {
             return;

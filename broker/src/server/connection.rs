@@ -18,16 +18,16 @@ use crate::reply::{CloseReason, Reply};
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
-    /// The peer's doing, or the network's.
+    /// The peer or the network ended it.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Writing failed.
     #[error("failed to write a reply: {0}")]
     Write(io::Error),
-    /// We refuse to go on.
+    /// The broker refuses to continue.
     #[error("closed: {0:?}")]
     Refused(CloseReason),
-    /// Nothing was asked, or nothing of an answer was taken, for `connections.max.idle.ms`.
+    /// The peer sent no request, or read nothing of an answer, for `connections.max.idle.ms`.
     #[error("idle for too long")]
     Idle,
     /// The broker stops.
@@ -36,7 +36,8 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Why the broker closed it on its peer; none where it is not the broker's doing, or no refusal.
+    /// The reason for the metric, if the broker refused the peer; `None` if the peer or the network ended the
+    /// connection.
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Ended::Refused(CloseReason::Malformed) => Some("malformed"),
@@ -104,7 +105,7 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
             },
             () = &mut idle_check => {
                 let busy = waiting.is_some() || !replies.is_empty();
-                // As in Kafka, a peer that takes nothing of its answer is idle too.
+                // As in Kafka, a peer that reads nothing of its answer is idle too.
                 let since = replies.unread_since().unwrap_or(if busy { env::now() } else { last_request });
                 let until = since + max_idle;
                 if until <= env::now() {

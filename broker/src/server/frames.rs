@@ -15,13 +15,12 @@ use tokio::net::TcpStream;
 use super::buffers::{Buffers, FREE, FrameBuffer};
 use crate::env::{self, Instant};
 
-/// What one read through the scratch memory takes at most: no frame needs its share of the budget for what came that
-/// way.
+/// The most bytes of one read through the scratch memory: bytes that came that way need no budget.
 pub const SCRATCH: usize = FREE;
-/// Only a Produce may be larger than this: records are looked through as they lie, all else becomes up to 64 times as
-/// large in memory. So large is a Fetch of 50,000 partitions.
+/// Only a Produce may be larger than this many bytes: records are not decoded, but all other requests become up to 64
+/// times as large in memory. A Fetch of 50,000 partitions is as large.
 pub const MAX_WITHOUT_RECORDS: usize = 2 << 20;
-/// Within this time a frame is here as a whole, and a second for each MiB, or its sender is cut off: it holds memory
+/// A frame must be complete within this time, and a second for each MiB, or its connection is closed: it holds memory
 /// that others wait for.
 const FRAME_TIME: Duration = Duration::from_secs(30);
 
@@ -34,13 +33,13 @@ pub enum ReadError {
     /// The peer has closed inside a frame, or the socket failed.
     #[error("failed to read a frame: {0}")]
     Socket(#[from] io::Error),
-    /// The frame has taken too long.
+    /// The frame did not come in time.
     #[error("a frame of {0} bytes did not come in time")]
     Slow(usize),
     /// The length prefix is negative or above `socket.request.max.bytes`.
     #[error("refused a frame of {0} bytes")]
     Length(i32),
-    /// So large may only a Produce be.
+    /// Only a Produce may be as large.
     #[error("refused a request without records of {0} bytes")]
     TooLarge(usize),
 }
@@ -52,9 +51,9 @@ pub struct Frames {
     max_len: usize,
     prefix: [u8; 4],
     prefix_len: usize,
-    /// The frame that has begun.
+    /// The frame that is being read.
     partial: Option<FrameBuffer>,
-    /// When it must be whole.
+    /// When it must be complete.
     deadline: Option<Instant>,
     /// What was read beyond the end of a frame. Empty while one has begun.
     left: Bytes,

@@ -4,9 +4,9 @@
 //! - [`connection`]: one connection's loop
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
 //! - [`replies`]: from replies to socket, in order
-//! - `unserved`: who asked for what is not served
+//! - `unserved`: clients that use an API that is not served
 //!
-//! Knows no API: what a request means is `handle`'s.
+//! Knows no API: `handle` knows what a request means.
 
 pub mod buffers;
 pub mod connection;
@@ -39,14 +39,14 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// After a failed accept (no descriptors left, mostly) the acceptor pauses: what it would do meanwhile is spin.
+/// The pause of the acceptor after a failed accept, mostly because no descriptors are left: without it, it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Server {
     /// Starts `reactors` threads that serve what `listeners` accept. Must be called on the control runtime.
     ///
     /// # Errors
-    /// When the system has no thread or no poller to give.
+    /// When the system refuses a thread or a poller.
     pub fn start(
         listeners: Vec<(Str, TcpListener)>,
         handler: &Arc<Handler>,
@@ -70,7 +70,7 @@ impl Server {
         Ok(Server { reactors, acceptors, stop })
     }
 
-    /// What feels whether the reactors get on.
+    /// A check of each reactor, for `/livez`.
     pub fn pulses(&self) -> Vec<Pulse> {
         self.reactors.iter().map(ReactorHandle::pulse).collect()
     }

@@ -1,7 +1,7 @@
 //! A reactor: one thread, one single-threaded runtime, and the connections that were given to it.
 //!
-//! A connection stays on its reactor for life, so nothing of it needs to be `Send`, and its requests run where its
-//! bytes arrive.
+//! A connection stays on its reactor for life, so its state need not be `Send`, and its requests run on the thread that
+//! reads them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::frames::Scratch;
 use super::unserved::Unserved;
 use crate::handle::{Handler, Peer};
 
-/// What connections are held to.
+/// The limits of connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// `socket.request.max.bytes`.
@@ -32,15 +32,15 @@ pub struct Limits {
 
 /// What the connections of one reactor share.
 pub struct Reactor {
-    /// The way down: to the handlers.
+    /// The handlers of requests.
     pub handler: Arc<Handler>,
     /// Memory for frames.
     pub buffers: Arc<Buffers>,
-    /// Memory to read small frames through.
+    /// The memory through which small frames are read.
     pub scratch: Scratch,
-    /// What connections are held to.
+    /// The limits of connections.
     pub limits: Limits,
-    /// Who asked for what is not served.
+    /// Clients that used an API that is not served.
     pub(super) unserved: Arc<Mutex<Unserved>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
@@ -50,35 +50,35 @@ pub struct Reactor {
 pub struct Accepted {
     /// The socket, set to non-blocking.
     pub socket: std::net::TcpStream,
-    /// Who is at the other end.
+    /// The address of the peer.
     pub address: SocketAddr,
-    /// The listener it came in on.
+    /// The name of the listener.
     pub listener: Str,
 }
 
-/// What a reactor finds in its inbox.
+/// A message to a reactor.
 enum Post {
     /// A connection to serve.
     Connection(Accepted),
-    /// Somebody wants to know whether it gets on.
+    /// A check whether the reactor answers.
     Feel(oneshot::Sender<()>),
 }
 
-/// A running reactor, seen from the acceptor.
+/// A running reactor, as the acceptor sees it.
 pub struct ReactorHandle {
     inbox: mpsc::Sender<Post>,
     connections: Arc<AtomicUsize>,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// Accepted connections that may wait for their reactor; the acceptor waits beyond that.
+/// How many accepted connections may wait for their reactor; beyond that the acceptor waits.
 const INBOX_BOUND: usize = 1024;
 
 impl ReactorHandle {
     /// Starts the thread `reactor-<number>`.
     ///
     /// # Errors
-    /// When the system has no thread or no poller to give.
+    /// When the system refuses a thread or a poller.
     pub(super) fn start(
         number: usize,
         handler: Arc<Handler>,
@@ -100,12 +100,12 @@ impl ReactorHandle {
         Ok(ReactorHandle { inbox, connections, thread })
     }
 
-    /// How many connections it has.
+    /// The number of its connections.
     pub fn load(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// What feels whether it gets on.
+    /// A check whether it answers, for `/livez`.
     pub fn pulse(&self) -> Pulse {
         Pulse(self.inbox.clone())
     }
@@ -127,15 +127,15 @@ impl ReactorHandle {
     }
 }
 
-/// Feels whether a reactor gets on: through the same queue as connections.
+/// Checks whether a reactor answers, through the same queue as connections.
 pub struct Pulse(mpsc::Sender<Post>);
 
 impl Pulse {
-    /// Returns when the reactor has come by, or has ended.
+    /// Returns when the reactor has answered, or has ended.
     pub async fn feel(&self) {
         let (felt, answer) = oneshot::channel();
         if self.0.send(Post::Feel(felt)).await.is_ok() {
-            // An error says that the reactor ends: it got on.
+            // An error says that the reactor has ended, so it did not hang.
             let _ = answer.await;
         }
     }
@@ -148,7 +148,7 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
             next = inbox.recv() => match next {
                 Some(Post::Connection(accepted)) => accepted,
                 Some(Post::Feel(felt)) => {
-                    // Whoever asked may have given up.
+                    // The asker may have stopped waiting.
                     let _ = felt.send(());
                     continue;
                 }

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use crate::env::{self, Instant};
 use crate::reply::{CloseReason, Reply};
 
-/// Requests that may be under way on one connection. Kafka has one; produce requests of one connection may overlap
-/// here, and clients keep at most 5 (idempotent) or some tens in flight.
+/// The most requests in flight on one connection. Kafka allows one; here Produce requests of a connection may overlap,
+/// and clients keep at most 5 (idempotent) or some tens in flight.
 const RING: usize = 64;
 /// Slices per `writev`.
 const SLICES: usize = 64;
@@ -26,7 +26,7 @@ const SLICES: usize = 64;
 #[derive(Default)]
 pub struct Replies {
     ring: VecDeque<Slot>,
-    /// Ready and being written, oldest first.
+    /// Replies that are ready or being written, oldest first.
     out: VecDeque<Chunk>,
     closing: Option<CloseReason>,
     /// When something was last written, while there is more to write.
@@ -38,8 +38,8 @@ struct Slot {
     reply: Reply,
 }
 
-/// Whether the next request may start while a former one of this API is under way. Clients count on strict order for
-/// all else (Kafka mutes the channel); produce requests are ordered by their appends, which happen at once.
+/// Whether the next request may start while a former one of this API is under way. Clients rely on strict order for all
+/// other APIs (Kafka mutes the channel); produce requests are ordered by their appends, which happen at once.
 fn overlaps(api: ApiKey) -> bool {
     api == ApiKey::Produce
 }
@@ -56,12 +56,12 @@ impl Replies {
             }
     }
 
-    /// Whether there is nothing to wait for or to write.
+    /// Whether no reply is waited for or being written.
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.out.is_empty() && self.closing.is_none()
     }
 
-    /// Since when the peer has taken nothing of what is being written to it.
+    /// Since when the peer has read nothing of what is being written to it.
     pub fn unread_since(&self) -> Option<Instant> {
         self.written
     }
@@ -75,7 +75,7 @@ impl Replies {
     /// not yet written is written by the next call.
     ///
     /// # Errors
-    /// When the socket fails, or a part of a file is not there any more: the log was cut since it was read.
+    /// When the socket fails, or a part of a file no longer exists, because the log was truncated since.
     pub async fn write(&mut self, stream: &TcpStream) -> io::Result<Option<CloseReason>> {
         if self.out.is_empty() && self.closing.is_none() {
             self.collect().await;
@@ -121,7 +121,7 @@ impl Replies {
 fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
     if let Some(Chunk::File(slice)) = out.front_mut() {
         if !slice.file.is_intact() {
-            // The client asks again, and whoever leads now.
+            // The client asks again, and asks the present leader.
             return Err(io::Error::other("the records that were to be sent are not in the log any more"));
         }
         let sent = stream.try_io(Interest::WRITABLE, || {

@@ -1,8 +1,7 @@
-//! Who asked for an API or a version that is not served: said in the log, for the client only sees its connection
-//! close.
+//! Logs clients that use an API or a version that is not served: such a client only sees that its connection closes.
 //!
-//! A client that is closed on connects again and asks again: one line per minute for each address and API, and none for
-//! the addresses beyond [`MOST`] that ask within a minute.
+//! The client connects and asks again, so there is one line per minute for each address and API, and none for addresses
+//! beyond [`MOST`] that ask within a minute.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,12 +12,12 @@ use ottla_wire::compatibility::KAFKA_4_3;
 use crate::env::Instant;
 use crate::handle::{Asked, Client};
 
-/// Between two lines about the same.
+/// The time between two lines about the same address and API.
 const QUIET: Duration = Duration::from_secs(60);
-/// Addresses and APIs that are remembered.
+/// How many addresses and APIs are remembered.
 const MOST: usize = 256;
 
-/// What was said, and how often it happened since.
+/// What was logged, and how often it happened since.
 #[derive(Debug, Default)]
 pub(crate) struct Unserved {
     said: HashMap<(IpAddr, i16), Said>,
@@ -43,12 +42,12 @@ impl Unserved {
             api = %format_args!("{name} ({})", asked.key),
             version = asked.version,
             unsaid,
-            "closed the connection of a client: it asked for an API, or for a version of one, that is not served; README.md lists those \
-             that are"
+            "closed the connection of a client that used an API or a version that is not served; README.md lists the \
+            served ones"
         );
     }
 
-    /// How often nothing was said since the last line, if now a line is due.
+    /// How often nothing was logged since the last line; `None` if no line is due.
     fn is_due(&mut self, now: Instant, address: IpAddr, key: i16) -> Option<u64> {
         if let Some(said) = self.said.get_mut(&(address, key)) {
             if now.duration_since(said.at) < QUIET {

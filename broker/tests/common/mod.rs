@@ -2,7 +2,7 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
-    reason = "each test file uses its own part; one that can not go on fails here"
+    reason = "each test file uses its own part; one that can not continue fails here"
 )]
 
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ pub fn batch(values: &[&str]) -> Batch {
     builder.build()
 }
 
-/// A client that writes and reads frames as it is told.
+/// A client that writes and reads the given frames.
 pub struct Client {
     pub stream: TcpStream,
     next_correlation_id: i32,

@@ -58,7 +58,7 @@ async fn partitions_begin_where_kafkas_admin_puts_them() {
     ask(&zero, grow(5, &[1, 0])).await.unwrap();
     ask(&zero, grow(5, &[1, 0])).await.unwrap(); // as after a write whose answer was lost
     let refused = ask(&zero, grow(6, &[1, 0])).await.unwrap_err();
-    let message = "The topic orders is to have 5 partition(s) already.";
+    let message = "The KafkaTopic of orders already asks for 5 partition(s).";
     assert_eq!(refused, Refused::new(ErrorCode::INVALID_PARTITIONS, message));
 
     let image = zero.images().borrow().clone();
@@ -76,6 +76,10 @@ async fn what_the_objects_forbid_is_refused_on_the_wire() {
     let three = NewTopic { name: "three".into(), replication_factor: Some(3), ..NewTopic::default() };
     let refused = ask(&coord, |answer| Ask::CreateTopic { topic: three, answer }).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::INVALID_REPLICATION_FACTOR);
+    create(&coord, "a.b", 1).await.unwrap();
+    let message = "Topic 'a_b' collides with existing topic: a.b";
+    let refused = create(&coord, "a_b", 1).await.unwrap_err();
+    assert_eq!(refused, Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
 
     world.apply("kept", |spec| spec.deletion_policy = DeletionPolicy::Retain).await;
     shows(&coord, "its leader", |image| led(image, "kept") == 1).await;
@@ -85,9 +89,9 @@ async fn what_the_objects_forbid_is_refused_on_the_wire() {
 
     world.topics().delete("kept", &DeleteParams::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(led(&coord.images().borrow(), "kept"), 1, "a retained topic goes on");
+    assert_eq!(led(&coord.images().borrow(), "kept"), 1, "a retained topic stays");
     let refused = ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap_err();
-    assert!(refused.message.contains("No KafkaTopic speaks for the topic kept"), "{refused}");
+    assert!(refused.message.contains("The topic kept has no KafkaTopic"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +161,7 @@ async fn a_brokers_own_settings_live_in_the_cluster_object_and_hold_for_it_alone
 }
 
 #[tokio::test(start_paused = true)]
-async fn producer_ids_go_on_where_they_were_in_a_cluster_object_that_is_made_again() {
+async fn producer_ids_continue_in_a_kafka_cluster_that_is_created_again() {
     let world = World::new(1).await;
     let dir = world.dir(0);
     let coord = world.open(&dir).await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytestring::ByteString as Str;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap, Whose};
 use ottla_broker::coord::{Coord, Setup, copy, session};
@@ -22,8 +22,9 @@ use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_crds::{
     BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec,
-    KafkaTopic, KafkaTopicSpec, change, names,
+    KafkaTopic, KafkaTopicSpec, names,
 };
+use ottla_kube::change;
 use ottla_local_api::{Server, Store};
 use ottla_rules::assignment::{Assignment, Leader, LiveBroker};
 use ottla_wire::ErrorCode;
@@ -156,7 +157,7 @@ async fn whom_a_broker_does_not_hear_stands_on_its_lease_until_it_does() {
     let dir = world.dir(0);
     let mut coord = world.open(&dir).await;
     let (unheard, told) = watch::channel(BTreeSet::new());
-    coord.tell_of_unheard(told);
+    coord.report_unheard(told);
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
     for (ids, expected) in [(&[1, 12][..], "1,12"), (&[], "")] {
         unheard.send_replace(ids.iter().copied().map(BrokerId).collect());
@@ -256,7 +257,7 @@ async fn a_snapshot_of_a_running_broker_is_not_taken_for_its_directory() {
     until_counted(&world, 3).await;
     kill(coord, dir);
 
-    // The same boot and the same start: only what was counted tells the one from the other.
+    // The same boot and the same start: only the ticks distinguish them.
     std::fs::remove_dir_all(&home).unwrap();
     std::fs::rename(&snapshot, &home).unwrap();
     let dir = world.dir(0);
@@ -321,7 +322,7 @@ async fn a_broker_serves_what_it_last_knew_while_the_api_server_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_started_without_the_api_server_has_its_lease_before_it_is_given_up_when_that_is_back() {
+async fn a_broker_that_started_without_the_api_server_takes_its_lease_before_it_expires() {
     let world = World::new(1).await;
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
@@ -358,7 +359,7 @@ async fn objects_that_vanish_move_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_vanished_is_placed_anew_by_nobody_and_is_there_again_when_it_is_put_back() {
+async fn a_missing_topic_is_not_placed_again_and_is_back_once_restored() {
     let world = World::new(1).await;
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
@@ -370,7 +371,7 @@ async fn a_topic_that_vanished_is_placed_anew_by_nobody_and_is_there_again_when_
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
     let told = async || leases.get("local-broker-0").await.unwrap().annotations()[names::MISSING_ANNOTATION].clone();
     let gone = async || told().await == "orders" && world.topics().get_opt("orders").await.unwrap().is_none();
-    until("the loss is told", gone).await;
+    until("the loss is shown", gone).await;
 
     world.apply("orders", |spec| spec.partitions = Some(3)).await;
     let ready = async || {
@@ -493,19 +494,19 @@ fn kill(coord: Coord, dir: DataDir) {
     drop(dir);
 }
 
-/// Waits until a broker that hears the API server again has its Lease: before whoever hears it too gives the broker up.
+/// Waits until a broker that hears the API server again has its Lease: before an observer judges the broker dead.
 async fn has_its_lease_in_time(coord: &Coord) {
     let (mut session, back) = (coord.session(), Instant::now());
     tokio::time::timeout(Duration::from_secs(60), session.wait_for(Option::is_some)).await.unwrap().unwrap();
     assert!(
-        back.elapsed() < ottla_crds::lease::EXPIRE,
+        back.elapsed() < ottla_kube::lease::EXPIRE,
         "it had to wait, perhaps for its predecessor: {:?}",
         back.elapsed()
     );
 }
 
-/// Waits until the Lease of broker 0 tells of so many ticks. A real thread writes them first, which paused time does
-/// not wait for.
+/// Waits until the Lease of broker 0 shows so many ticks. A real thread writes them first, which paused time does not
+/// wait for.
 async fn until_counted(world: &World, ticks: u64) {
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
     let began = std::time::Instant::now();
@@ -514,7 +515,7 @@ async fn until_counted(world: &World, ticks: u64) {
         session::counted(&lease, 1).unwrap_or_default()
     };
     while counted().await < ticks {
-        assert!(began.elapsed() < Duration::from_secs(120), "the Lease never told of {ticks} ticks");
+        assert!(began.elapsed() < Duration::from_secs(120), "the Lease never showed {ticks} ticks");
         std::thread::sleep(Duration::from_millis(10));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -32,7 +32,7 @@ async fn what_an_api_server_that_was_set_back_has_lost_is_put_back_and_nobody_is
 
         // A backup is older than the last renewals: by those brokers notice where watches are silent.
         let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
-        let version = |metadata: &ObjectMeta| ottla_crds::versions::version(metadata);
+        let version = |metadata: &ObjectMeta| ottla_kube::versions::version(metadata);
         let written = version(&stands().await.metadata);
         until("Leases are renewed", async || {
             leases.list(&ListParams::default()).await.unwrap().iter().all(|lease| version(&lease.metadata) > written)
@@ -115,7 +115,7 @@ async fn stands_for(assignments: &Api<KafkaAssignment>, topic: &str) -> Assignme
 
 /// Brokers that were away come back to entries that do not follow from what they acted on.
 #[tokio::test]
-async fn a_fork_is_refused_and_told_and_the_broker_goes_on() {
+async fn a_fork_is_refused_and_reported_and_the_broker_continues() {
     let world = World::new(1).await;
     let dir = world.dir(0);
     let coord = world.open(&dir).await;
@@ -139,7 +139,7 @@ async fn a_fork_is_refused_and_told_and_the_broker_goes_on() {
     change::write(&assignments, &object, &fork).await.unwrap();
     shows(&coord, "it is refused", |image| image.forked == 1).await;
     assert_eq!(coord.images().borrow().topic("t").unwrap().partitions[0], none);
-    until("it is told", async || {
+    until("it is reported", async || {
         let leases: Api<Lease> = Api::namespaced(world.client.clone(), "default");
         let lease = leases.get(&names::broker(CLUSTER, BrokerId(0))).await.unwrap();
         lease.annotations().get(names::FORKED_ANNOTATION).is_some_and(|forked| forked == "t-0")
@@ -153,6 +153,7 @@ async fn words_and_fields_of_a_newer_version_end_no_watch_and_are_kept() {
     let world = World::with(1, |definition| {
         let json = serde_json::to_string(&definition).unwrap();
         let json = json.replace(r#"["Delete","Retain"]"#, r#"["Delete","Retain","Archive"]"#);
+        let json = json.replace(r#"["internal","nodePort","#, r#"["gateway","internal","nodePort","#);
         let json = json.replace(r#""topicName":{"#, r#""tier":{"type":"string"},"topicName":{"#);
         serde_json::from_str(&json).unwrap()
     })
@@ -178,4 +179,14 @@ async fn words_and_fields_of_a_newer_version_end_no_watch_and_are_kept() {
     assert_eq!(spec["config"]["retention.ms"], "5000");
     let deleted = ask(&coord, |answer| Ask::DeleteTopic { topic_id: id, answer }).await;
     assert_eq!(deleted.unwrap_err().code, ErrorCode::POLICY_VIOLATION, "an unknown policy keeps the data");
+
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let listeners = serde_json::json!([
+        { "name": "internal", "port": 9092, "type": "internal" }, { "name": "outside", "port": 9094, "type": "gateway" },
+    ]);
+    let patch = Patch::Merge(serde_json::json!({ "spec": { "listeners": listeners } }));
+    clusters.patch(CLUSTER, &PatchParams::default(), &patch).await.unwrap();
+    let dir = world.dir(1);
+    let started = tokio::time::timeout(Duration::from_secs(60), world.open(&dir)).await;
+    shows(&started.expect("a new broker starts"), "both", |image| image.live_brokers().count() == 2).await;
 }

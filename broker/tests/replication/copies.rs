@@ -19,7 +19,7 @@ async fn what_acks_all_acknowledges_is_on_every_replica_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_follower_whose_end_the_leader_no_longer_has_starts_anew() {
+async fn a_follower_whose_end_the_leader_no_longer_has_starts_again() {
     let mut cluster = Cluster::start(&[]).await;
     cluster.produce(0, &["old"]).await;
     cluster.all_alike(&[0, 1, 2]).await;

@@ -1,4 +1,4 @@
-//! A broker can't read its log: the others go on, and give it what it lacks.
+//! A broker can't read its log: the others continue, and give it what it lacks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +35,7 @@ fn segments(cluster: &Cluster, id: i32) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
 }
 
-/// The bytes of segments that were put aside.
+/// The bytes of quarantined segments.
 fn aside(cluster: &Cluster, id: i32) -> Vec<Vec<u8>> {
     let folders = fs::read_dir(cluster.dir(id)).unwrap().map(|entry| entry.unwrap().path());
     let strays = folders.filter(|folder| folder.to_str().unwrap().ends_with("-stray"));
@@ -54,7 +54,7 @@ fn heal(cluster: &Cluster) {
 }
 
 #[tokio::test]
-async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_anew() {
+async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_again() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
@@ -62,7 +62,7 @@ async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_anew() {
     let damaged = fs::read(segment(&cluster, 0)).unwrap();
     until("it says so", || cluster.objects.lock().assignment.leader.is_none()).await;
     assert_eq!(cluster.isr().len(), 3, "nobody falls below the floor");
-    assert!(aside(&cluster, 0).is_empty(), "nobody leads yet: nothing is given up");
+    assert!(aside(&cluster, 0).is_empty(), "nobody leads yet: nothing is quarantined");
 
     heal(&cluster);
     let leader = cluster.objects.lock().assignment.leader;
@@ -78,7 +78,7 @@ async fn a_leader_that_can_not_read_its_log_hands_over_and_copies_it_anew() {
 
 /// While the broker is down somebody removes what a log holds; the directory is the same otherwise.
 #[tokio::test]
-async fn a_leader_whose_log_lost_its_tail_or_its_folder_hands_over_and_copies_it_anew() {
+async fn a_leader_whose_log_lost_its_tail_or_its_folder_hands_over_and_copies_it_again() {
     let tail: fn(&Cluster) = |cluster| {
         let kept = cluster.log(0).len() / 2;
         fs::write(segment(cluster, 0), &cluster.log(0)[..kept]).unwrap();
@@ -148,7 +148,7 @@ async fn a_follower_that_lacks_what_it_had_flushed_joins_in_a_new_leader_epoch()
 }
 
 #[tokio::test]
-async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_anew_at_the_floor_too() {
+async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_again_at_the_floor_too() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "3")]).await;
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
@@ -206,7 +206,7 @@ async fn the_only_copy_is_left_where_it_is_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_follower_whose_log_could_not_be_cut_on_a_full_disk_goes_on_when_there_is_room() {
+async fn a_follower_whose_log_could_not_be_truncated_on_a_full_disk_continues_when_there_is_room() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;

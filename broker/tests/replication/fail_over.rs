@@ -1,4 +1,4 @@
-//! The lead moves: what stays, what is given up, and what those are told who wait.
+//! The lead moves: what stays, what is lost, and what waiting clients get.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, DEADLINE, life, until};
 use crate::common::{Client, values};
 
 #[tokio::test]
-async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the_others() {
+async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_truncates_the_others() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["kept"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
@@ -38,7 +38,7 @@ async fn a_new_leader_has_every_acknowledged_record_and_the_old_one_gives_up_the
 }
 
 #[tokio::test]
-async fn who_waits_while_the_lead_moves_is_told_at_once_where_it_went() {
+async fn waiting_clients_get_the_new_leader_at_once() {
     let mut cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["before"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
@@ -47,7 +47,7 @@ async fn who_waits_while_the_lead_moves_is_told_at_once_where_it_went() {
     cluster.stop(2).await;
     let (mut producer, mut consumer) = (cluster.client(0).await, cluster.client(0).await);
     let produce = cluster.produce_request(-1, 60_000, &["not committed"]);
-    // One that says which epoch it believes in, as those that know it do: others may go on reading from a follower.
+    // One that says which epoch it believes in, as those that know it do: others may continue to read from a follower.
     let partition = FetchPartition { fetch_offset: 1, current_leader_epoch: 0, ..Default::default() };
     let topic = FetchTopic { topic_id: cluster.topic_id, partitions: vec![partition], ..Default::default() };
     let fetch = FetchRequest { max_wait_ms: 60_000, min_bytes: 1, topics: vec![topic], ..Default::default() };
@@ -117,7 +117,7 @@ async fn who_asks_for_leaders_while_one_is_in_doubt_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn who_asks_for_leaders_just_before_an_election_is_told_of_its_outcome() {
+async fn a_request_for_leaders_just_before_an_election_gets_its_outcome() {
     // An answer waits for half a second: a machine that stands still for so long gets another try.
     for _ in 0..20 {
         let mut cluster = Cluster::start(&[]).await;
@@ -134,7 +134,7 @@ async fn who_asks_for_leaders_just_before_an_election_is_told_of_its_outcome() {
             return;
         }
     }
-    panic!("told of the old leader each time");
+    panic!("the old leader each time");
 }
 
 async fn leader(client: &mut Client) -> i32 {
@@ -194,7 +194,7 @@ async fn who_waits_for_a_leader_that_leads_on_in_another_epoch_is_answered_when_
 }
 
 #[tokio::test]
-async fn fetches_of_another_leader_epoch_are_told_which_of_the_two_is_behind() {
+async fn a_fetch_in_another_leader_epoch_learns_which_of_the_two_is_older() {
     let cluster = Cluster::start(&[]).await;
     cluster.produce(0, &["x"]).await;
     cluster.elect(0);
@@ -220,7 +220,7 @@ async fn what_was_sent_behind_a_refused_batch_comes_after_it_when_the_reason_has
     cluster.die(1);
     cluster.die(2);
     let mut refused_at = 1;
-    // What was appended before it has noticed is committed: both go on fetching.
+    // What was appended before it has noticed is committed: both keep fetching.
     until_refused(&cluster, &mut client, &mut refused_at).await;
     cluster.change(|objects| objects.alive.values_mut().for_each(|alive| *alive = true));
     let mut other = cluster.client(0).await;

@@ -35,7 +35,7 @@ fn commit(topic_id: Uuid, offset: i64) -> OffsetCommitRequest {
     }
 }
 
-/// Commits 1, 2, 3… each until it is acknowledged, at whoever leads.
+/// Commits 1, 2, 3… each until it is acknowledged, at the present leader.
 async fn keep_committing(objects: Arc<Mutex<Objects>>, topic_id: Uuid, acknowledged: Arc<AtomicI64>) {
     let mut offset = 1;
     loop {
@@ -93,7 +93,7 @@ async fn goes_on(cluster: &Cluster, acknowledged: &AtomicI64) {
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(crate::cluster::DEADLINE, judged).await.expect("commits go on");
+    tokio::time::timeout(crate::cluster::DEADLINE, judged).await.expect("commits continue");
 }
 
 /// Another member of the ISR leads.

@@ -65,7 +65,7 @@ async fn an_old_leader_cannot_shrink_the_isr_nor_commit_anything() {
     let cluster = Cluster::start(&[("min.insync.replicas", "2")]).await;
     cluster.produce(0, &["shared"]).await;
     let mut old = cluster.client(0).await;
-    // It goes on asking, but sees nothing new.
+    // It keeps asking, but sees nothing new.
     cluster.brokers[&0].window.abort();
     cluster.elect(1);
     cluster.produce(1, &["new"]).await;

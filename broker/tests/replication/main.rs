@@ -1,5 +1,5 @@
 //! Three brokers in one process, on real sockets; the test sends the image and is the cluster that they ask.
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails here")]
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod cluster;
 #[path = "../common/mod.rs"]

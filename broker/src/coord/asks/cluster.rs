@@ -1,15 +1,16 @@
-//! What is asked of the KafkaCluster: broker settings, producer ids.
+//! Changes of the KafkaCluster: broker settings, producer ids.
 
 use std::collections::BTreeMap;
 
-use ottla_crds::{KafkaCluster, change};
+use ottla_crds::KafkaCluster;
+use ottla_kube::change;
 use ottla_wire::ErrorCode;
 
 use super::{Desk, Failed, Granted, refuse};
 use crate::ask::{PRODUCER_ID_BLOCK, Swap, Whose};
 
 impl Desk {
-    /// Makes the brokers' settings `to`, where they are still `from`.
+    /// Changes the brokers' settings to `to`, if they are still `from`.
     pub(super) async fn set_broker_config(
         &self,
         whose: Whose,
@@ -37,8 +38,8 @@ impl Desk {
         }))
     }
 
-    /// Takes the next block of producer ids: whoever's write is accepted has it. An object that was lost and made again
-    /// does not tell what was taken before: this broker knows.
+    /// Takes the next block of producer ids: the broker whose write is accepted has it. An object that was lost and
+    /// created again does not show what was taken before: this broker knows.
     pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, Failed> {
         let read = self.clusters.get(&self.cluster_name).await?;
         let mut cluster = read.clone();

@@ -1,6 +1,7 @@
-//! The broker's own word in assignments: what it still has, what it no longer has.
+//! What the broker writes about itself in assignments: reports, withdrawals, removed replicas.
 
-use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, change, names};
+use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, names};
+use ottla_kube::change;
 use ottla_rules::assignment::{Age, Assignment, RecoveryReport, Refusal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -9,8 +10,8 @@ use super::{Desk, Failed, Known};
 use crate::ask::TopicKey;
 
 impl Desk {
-    /// Not before the tombstone is in the copy on disk: with this word the object may go, and a restart that finds it
-    /// in the copy without its tombstone, and in no list, takes it for lost and holds it for ever.
+    /// Waits until the copy on disk has the tombstone. After this write the object may be deleted, and a restart with a
+    /// copy without the tombstone would take the object for lost and keep it for ever.
     pub(super) async fn removed(&self, topic_id: Uuid, partition: i32) -> Result<(), Failed> {
         let image = self.images.borrow().clone();
         let Some(topic) = image.deleted.get(&topic_id) else { return Ok(()) };
@@ -21,7 +22,7 @@ impl Desk {
         self.transition(topic_id, partition, |entry| entry.forget(self.me)).await
     }
 
-    /// Answers when the copy on disk knows all of these assignments, or later ones.
+    /// Returns when the copy on disk has all of these assignments, or later ones.
     pub(super) async fn kept_without(&self, moved: &[(TopicKey, Assignment)], mut answer: oneshot::Sender<()>) {
         let mut kept = self.kept.clone();
         let knows = |known: &Known, ((topic, topic_id), moved): &(TopicKey, Assignment)| {
@@ -52,7 +53,7 @@ impl Desk {
         self.transition(topic_id, partition, |entry| entry.report(leader_epoch, report)).await
     }
 
-    /// Makes a transition of the entry as it is now. What the transition refuses has been settled otherwise.
+    /// Applies a transition to the present entry. If the transition is refused, nothing is left to do.
     async fn transition(
         &self,
         topic_id: Uuid,
@@ -68,8 +69,8 @@ impl Desk {
         if stale.is_empty() { Ok(()) } else { Err(Failed::Again) }
     }
 
-    /// Whether an entry that was read follows from what this broker knows. Of an older one an API server that was set
-    /// back tells: it is put back first. Of a fork nothing is said.
+    /// Whether an entry that was read is as new as what this broker knows. An older one comes from an API server that
+    /// was set back, and the newer one is restored first. To a fork nothing is written.
     pub(super) fn follows_from_known(&self, topic_id: Uuid, entry: &Assignment) -> Result<bool, Failed> {
         let image = self.images.borrow().clone();
         let topic = image.topics.get(&topic_id).or_else(|| image.deleted.get(&topic_id));

@@ -1,15 +1,17 @@
 //! Changes of the ISR, of all partitions in one object together.
 //!
-//! While an object is being written, what else is asked of it gathers, and goes into its next write: a broker that
-//! comes back joins the ISRs of thousands of partitions, and one write each would keep the API server busy for minutes.
-//! Always: one write at a time to an object, and one change of each partition in it, the latest.
+//! While an object is being written, further changes of it gather for its next write: a broker that returns joins the
+//! ISRs of thousands of partitions, and one write for each would keep the API server busy for minutes. Always: one
+//! write at a time to an object, and one change of each partition in it, the latest.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use ottla_crds::change::why;
-use ottla_crds::{PARTITIONS_PER_OBJECT, change};
+use ottla_client::Backoff;
+use ottla_crds::PARTITIONS_PER_OBJECT;
+use ottla_kube::change;
+use ottla_kube::change::why;
 use ottla_rules::assignment::Assignment;
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -18,10 +20,10 @@ use super::{Desk, FIRST_PAUSE, Failed, LONGEST_PAUSE};
 use crate::ask::{Answer, Swap};
 use crate::env;
 
-/// An object: of this topic, from this partition on.
+/// An object: the topic's id and its first partition.
 pub(super) type Object = (Uuid, i32);
 
-/// What is asked for and not under way, by partition; an object that somebody works on is in it.
+/// Changes that are asked for and not in progress, by partition. An object that is being written has an entry.
 #[derive(Clone, Default)]
 pub(super) struct IsrChanges(Arc<Mutex<BTreeMap<Object, BTreeMap<i32, Change>>>>);
 
@@ -31,8 +33,7 @@ struct Change {
 }
 
 impl IsrChanges {
-    /// Adds a change. Gives its object if nobody works on that yet. One that waits for the same partition is forgotten:
-    /// its asker has changed his mind.
+    /// Adds a change. Returns its object if no task writes that yet. An older change of the same partition is dropped.
     pub fn add(&self, topic_id: Uuid, next: Assignment, answer: Answer<Swap>) -> Option<Object> {
         let object = (topic_id, next.partition - next.partition % PARTITIONS_PER_OBJECT);
         let mut pending = self.0.lock();
@@ -42,7 +43,7 @@ impl IsrChanges {
         is_new.then_some(object)
     }
 
-    /// All that is asked of an object. With nothing left nobody works on it any more.
+    /// Takes all changes of an object. If there is none, its task ends.
     fn take(&self, object: Object) -> Option<Vec<Change>> {
         let mut pending = self.0.lock();
         let changes = pending.get_mut(&object).map(std::mem::take).unwrap_or_default();
@@ -50,11 +51,11 @@ impl IsrChanges {
             pending.remove(&object);
             return None;
         }
-        // Who has gone meanwhile has changed his mind.
+        // An asker that has gone wants no change any more.
         Some(changes.into_values().filter(|change| !change.answer.is_closed()).collect())
     }
 
-    /// What could not be written and is still wanted, unless something else is by now.
+    /// Returns changes that could not be written, unless newer ones have replaced them.
     fn put_back(&self, object: Object, changes: Vec<Change>) {
         let mut pending = self.0.lock();
         let waiting = pending.entry(object).or_default();
@@ -65,9 +66,9 @@ impl IsrChanges {
 }
 
 impl Desk {
-    /// Writes what is asked of an object until nothing is left.
+    /// Writes the changes of an object until none is left.
     pub(super) async fn change_isrs(&self, object: Object) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             // The semaphore is never closed.
             let turn = self.turn_for_entries().await;
@@ -75,16 +76,15 @@ impl Desk {
             let undone = self.write_isrs(object, changes).await;
             drop(turn);
             if undone.is_empty() {
-                pause = FIRST_PAUSE;
+                backoff.succeeded();
                 continue;
             }
             self.isr_changes.put_back(object, undone);
-            env::sleep_until(env::now() + pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            env::sleep_until(env::now() + backoff.failed()).await;
         }
     }
 
-    /// Gives back what is to be tried again.
+    /// Returns the changes to try again.
     async fn write_isrs(&self, (topic_id, first): Object, changes: Vec<Change>) -> Vec<Change> {
         let read = match self.assignments_from(topic_id, first).await {
             Ok(read) => read,
@@ -110,7 +110,7 @@ impl Desk {
                     let is_stale = stale.contains(&change.next.partition);
                     change.answer(Ok(if is_stale { Swap::Moved } else { Swap::Done }));
                 }),
-                // Whose fault it is shows when each stands alone.
+                // Single writes show which change is refused.
                 Err(Failed::Refused(_)) if part.len() > 1 => parts.extend(part.into_iter().map(|change| vec![change])),
                 Err(Failed::Refused(refused)) => {
                     part.into_iter().for_each(|change| change.answer(Err(refused.clone())));
@@ -123,7 +123,7 @@ impl Desk {
 
     fn retried(&self, error: Failed, changes: Vec<Change>) -> Vec<Change> {
         if let Failed::Api(error) = error {
-            tracing::warn!(error = why(&error), "failed to change in-sync replicas: trying again");
+            tracing::warn!(error = why(&error), "failed to change the in-sync replicas of a partition: trying again");
         }
         changes
     }
@@ -131,7 +131,7 @@ impl Desk {
 
 impl Change {
     fn answer(self, answer: Result<Swap, crate::ask::Refused>) {
-        // The asker may have gone.
+        // The asker may have stopped waiting.
         let _ = self.answer.send(answer);
     }
 }

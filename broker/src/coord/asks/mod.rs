@@ -1,14 +1,14 @@
 //! The broker's asks, carried out on the cluster's objects.
 //!
 //! - [`topics`]: create, delete, grow, settings
-//! - [`unheard`]: refusals that no client hears of
-//! - [`entries`]: the broker's own word in assignments
+//! - [`unheard`]: refusals that no client sees
+//! - [`entries`]: what the broker writes about itself in assignments
 //! - [`isr`]: changes of in-sync replicas, many in one write
 //! - [`cluster`]: broker settings and producer ids
 //!
-//! Each ask reads, decides and writes under compare-and-swap, again until it is granted or refused; then it waits until
-//! the broker's own image shows it. An asker who has gone is not waited for, but what he asked is done; only a change
-//! of in-sync replicas ends with its asker, whose next one takes its place.
+//! Each ask reads, decides and writes under compare-and-swap, repeatedly until it is granted or refused; then it waits
+//! until the broker's own image shows it. If the asker stops waiting, the ask is still carried out; only a change of
+//! in-sync replicas ends with its asker, because the next one replaces it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::Api;
-use ottla_crds::change::why;
-use ottla_crds::versions::SetBacks;
+use ottla_client::Backoff;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_kube::change::why;
+use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::RecoveryReport;
 use ottla_wire::ErrorCode;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, watch};
@@ -37,11 +38,11 @@ mod isr;
 mod topics;
 mod unheard;
 
-/// Asks that are carried out, or wait until the image shows them.
+/// How many asks are carried out, or wait until the image shows them.
 const AT_ONCE: usize = 1024;
-/// Of those, how many read and write objects: enough to hide a round trip, few enough to be kind to the API server.
+/// How many of them read and write objects: enough to hide a round trip, few enough not to overload the API server.
 const WRITES_AT_ONCE: usize = 16;
-/// For those whose asker does not wait.
+/// How long an ask is tried whose asker does not wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ pub(super) struct Desk {
     pub topics: Api<KafkaTopic>,
     pub assignments: Api<KafkaAssignment>,
     pub images: ImageReceiver,
-    /// What is in the copy on disk.
+    /// What the copy on disk has.
     pub kept: watch::Receiver<Arc<Known>>,
     pub known: watch::Receiver<Known>,
     peers: Peers,
@@ -65,14 +66,14 @@ pub(super) struct Desk {
     unheard: Unheard,
 }
 
-/// Why a try did not grant an ask.
+/// Why one try of an ask failed.
 #[derive(Debug)]
 enum Failed {
-    /// For good.
+    /// The ask is refused.
     Refused(Refused),
-    /// Somebody else was faster, or something is still on its way: look again.
+    /// Another writer was faster, or a change is not shown yet: read again.
     Again,
-    /// The API server refuses or can't be reached.
+    /// The API server refuses, or does not answer.
     Api(kube::Error),
 }
 
@@ -80,7 +81,7 @@ impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Failed {
         match error {
             kube::Error::Api(status) if status.is_conflict() => Failed::Again,
-            // What the schema or a CEL rule refuses: the rule's own words are the best there are.
+            // The schema or a CEL rule refuses it: the rule's message says why.
             kube::Error::Api(status) if status.is_invalid() => refuse(ErrorCode::POLICY_VIOLATION, status.message),
             error => Failed::Api(error),
         }
@@ -141,7 +142,7 @@ impl Desk {
                 let attempt = async || {
                     let created = self.create_topic(&topic).await;
                     if let (true, Err(Failed::Refused(why))) = (on_first_use, &created) {
-                        self.unheard.tell(&topic.name, why);
+                        self.unheard.warn(&topic.name, why);
                     }
                     created
                 };
@@ -180,14 +181,14 @@ impl Desk {
         }
     }
 
-    /// Tries until the ask is granted or refused, or the asker and our patience are gone.
+    /// Tries until the ask is granted or refused, or the asker has gone and [`PATIENCE`] is over.
     async fn answer<T, F: Future<Output = Result<Granted<T>, Failed>>>(
         &self,
         mut answer: Answer<T>,
         mut attempt: impl FnMut() -> F,
     ) {
         let until = env::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let granted = loop {
             match self.in_turn(&mut attempt).await {
                 Ok(granted) => break granted,
@@ -203,8 +204,7 @@ impl Desk {
             if answer.is_closed() && env::now() > until {
                 return;
             }
-            env::sleep_until(env::now() + pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            env::sleep_until(env::now() + backoff.failed()).await;
         };
         let Granted { value, shown } = granted;
         let mut images = self.images.clone();
@@ -223,8 +223,8 @@ impl Desk {
         attempt().await
     }
 
-    /// A turn to write into entries, while nobody knows newer ones. Many wait for turns, so there is a look before and
-    /// after: before, for the turns are also those of others, and after, for it may have taken long to come.
+    /// A turn to write entries, while no broker knows newer ones. There is a check before the wait for a turn, which
+    /// other asks need too, and one after it, because the wait may have been long.
     async fn turn_for_entries(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.peers.know_nothing_newer().await;
         let turn = self.turns.acquire().await?;
@@ -232,9 +232,9 @@ impl Desk {
         Ok(turn)
     }
 
-    /// Tries until it is done: to write into entries.
+    /// Tries to write entries until it is done.
     async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             // The semaphore is never closed.
             let turn = self.turn_for_entries().await;
@@ -244,30 +244,29 @@ impl Desk {
                 Ok(()) => return,
                 Err(Failed::Again) => {}
                 Err(Failed::Refused(refused)) => {
-                    tracing::warn!(%refused, "the cluster's objects refuse this broker's word");
+                    tracing::warn!(%refused, "a change of the cluster's objects is refused: not trying again");
                     return;
                 }
                 Err(Failed::Api(error)) => {
                     tracing::warn!(error = why(&error), "failed to change the cluster's objects: trying again")
                 }
             }
-            env::sleep_until(env::now() + pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            env::sleep_until(env::now() + backoff.failed()).await;
         }
     }
 }
 
-/// Whether an image shows what is written.
+/// Whether an image shows what was written.
 type Shown = Box<dyn Fn(&ClusterImage) -> bool + Send + Sync>;
 
-/// What is written.
+/// A successful write, and how to see it in an image.
 struct Granted<T> {
     value: T,
     shown: Shown,
 }
 
 impl<T> Granted<T> {
-    /// Granted as soon as it is written.
+    /// A write that needs no wait for the image.
     fn at_once(value: T) -> Granted<T> {
         Granted::when(value, |_| true)
     }

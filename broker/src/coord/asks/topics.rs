@@ -1,11 +1,12 @@
-//! What Kafka's admin API asks of topics: changes of KafkaTopic objects, as `kubectl` would make them.
+//! Requests of Kafka's admin API about topics, as changes of KafkaTopic objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, PreferredElection, change, names};
+use ottla_crds::{ClusterRef, DeletionPolicy, KafkaTopic, KafkaTopicSpec, Placement, PreferredElection, names};
+use ottla_kube::change;
 use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::ask::{NewTopic, Refused, Swap};
 use crate::env;
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic};
 
-/// How long a topic whose object is gone may be in the image: its tombstone comes before its object goes.
+/// How long a topic may be in the image after its KafkaTopic is gone: the tombstone was set before.
 const GOING: Duration = Duration::from_secs(1);
 
 impl Desk {
@@ -22,7 +23,7 @@ impl Desk {
         let image = self.images.borrow().clone();
         let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
         let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
-        // This broker is one, also where the image does not show it yet.
+        // This broker is one, even if the image does not show it yet.
         let brokers = image.members().count().max(1);
         if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
             let message = format!("Unable to replicate the partition {factor} time(s): there are {brokers} broker(s).");
@@ -35,7 +36,7 @@ impl Desk {
         let created = self.create_object(wanted, partitions, factor).await?;
         let uid = created.uid().and_then(|uid| Uuid::parse_str(&uid).ok()).unwrap_or_default();
         let (name, config) = (wanted.name.clone(), wanted.config.clone());
-        // The topic's id is its object's uid: the image is of this topic, not of one that had the name before.
+        // The topic's id is its object's uid, so an earlier topic of the same name is not mistaken for it.
         Ok(Granted::when(uid, move |image| {
             image
                 .topic(&name)
@@ -43,8 +44,8 @@ impl Desk {
         }))
     }
 
-    /// With the defaults of this moment: what is answered and waited for is what the object says, whoever changes them
-    /// meanwhile.
+    /// With the defaults of this moment: the answer, and the wait for it, follow what the object says, also if another
+    /// client changes it meanwhile.
     async fn create_object(&self, wanted: &NewTopic, partitions: i32, factor: i16) -> Result<KafkaTopic, Failed> {
         let mut name = names::topic(&self.cluster_name, &wanted.name);
         let suffixed = names::topic_with_suffix(&self.cluster_name, &wanted.name);
@@ -58,7 +59,7 @@ impl Desk {
                 config: wanted.config.clone(),
                 ..KafkaTopicSpec::default()
             };
-            // What the operator would add before anything else.
+            // The operator would add it first.
             let finalizers = Some(vec![KafkaTopic::FINALIZER.to_owned()]);
             let metadata = ObjectMeta { name: Some(name.clone()), finalizers, ..ObjectMeta::default() };
             let object = KafkaTopic { metadata, spec, status: None };
@@ -67,7 +68,7 @@ impl Desk {
                     let Some(other) = self.topics.get_opt(&name).await? else { return Err(Failed::Again) };
                     let same = other.topic_name() == &*wanted.name && self.is_ours(&other);
                     match () {
-                        // It is on its way out.
+                        // It is being deleted.
                         () if same && other.metadata.deletion_timestamp.is_some() => return Err(Failed::Again),
                         () if same || name == suffixed => {
                             let message = format!("Topic '{}' already exists.", wanted.name);
@@ -112,9 +113,10 @@ impl Desk {
         let placement = placement(first, assignments);
         let grown = topic.spec.partitions.is_some_and(|partitions| partitions >= count);
         if !grown || placement.iter().any(|wanted| !topic.spec.placement.contains(wanted)) {
-            // Somebody else was faster: these assignments are for partitions that have begun elsewhere.
+            // Another writer was faster: the partitions of these assignments exist elsewhere.
             if let Some(partitions) = topic.spec.partitions.filter(|partitions| *partitions > first) {
-                let message = format!("The topic {} is to have {partitions} partition(s) already.", topic.topic_name());
+                let message =
+                    format!("The KafkaTopic of {} already asks for {partitions} partition(s).", topic.topic_name());
                 return Err(refuse(ErrorCode::INVALID_PARTITIONS, message));
             }
             topic.spec.partitions = Some(count);
@@ -183,7 +185,7 @@ impl Desk {
         Ok(Granted::when(Swap::Done, move |image| image.topics.get(&topic_id).is_none_or(|topic| topic.config == to)))
     }
 
-    /// The object that speaks for a topic, read consistently.
+    /// The KafkaTopic of a topic, by a consistent read.
     async fn object(&self, topic_id: Uuid) -> Result<KafkaTopic, Failed> {
         let image = self.images.borrow().clone();
         let Some(topic) = image.topics.get(&topic_id) else {
@@ -204,19 +206,18 @@ impl Desk {
         }
     }
 
-    /// Why no object speaks for a topic: it is being deleted, which the image shows in a moment, or it was made to stay
-    /// without.
+    /// Why a topic has no KafkaTopic: it is being deleted, which the image will show soon, or it was retained.
     async fn without_object(&self, topic: &Topic) -> Failed {
         let mut images = self.images.clone();
         let gone = images.wait_for(|image| !image.topics.contains_key(&topic.id));
         if tokio::time::timeout(GOING, gone).await.is_ok() {
             return Failed::Refused(Refused::unknown_topic_id());
         }
-        let message = format!("No KafkaTopic speaks for the topic {}: make one to take it over.", topic.name);
+        let message = format!("The topic {} has no KafkaTopic: create one to manage it again.", topic.name);
         refuse(ErrorCode::POLICY_VIOLATION, message)
     }
 
-    /// Makes `topic` of the object that was read. One that was deleted meanwhile is looked for again.
+    /// Changes the object that was read to `topic`. If it was deleted meanwhile, the ask reads again.
     async fn swap(&self, read: &KafkaTopic, topic: &KafkaTopic) -> Result<(), Failed> {
         match change::swap(&self.topics, read, topic).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failed::Again),
@@ -230,7 +231,7 @@ impl Desk {
     }
 }
 
-/// Whether what is asked of each entry is so. A topic that is gone has no entry to wait for.
+/// Whether each entry is as asked. True for a topic that is gone.
 fn all_entries<T>(
     image: &ClusterImage,
     topic_id: Uuid,
@@ -253,7 +254,7 @@ fn is_led(topic: &Topic, partitions: i32) -> bool {
         && topic.partitions.iter().all(|entry| entry.leader.is_some())
 }
 
-/// Where the partitions from `first` on begin.
+/// The placement of the partitions from `first` on.
 fn placement(first: i32, assignments: &[Vec<BrokerId>]) -> Vec<Placement> {
     let numbered = (first..).zip(assignments);
     numbered.map(|(partition, replicas)| Placement { partition, replicas: replicas.clone() }).collect()

@@ -1,5 +1,5 @@
-//! Topics that clients use and that can't be created: the client asks again and again and is never told why, so the log
-//! is.
+//! Topics that clients use and that can't be created: the client asks again and again and never learns why, so the log
+//! says it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use parking_lot::Mutex;
 use crate::ask::Refused;
 use crate::env::{self, Instant};
 
-/// How long nothing more is said about a topic: clients ask many times a second.
+/// How long nothing more is logged about a topic, because clients ask many times a second.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Topics that are remembered: clients may make up as many names as they like.
+/// How many topics are remembered, because clients may invent any number of names.
 const MOST: usize = 64;
 
-/// When each topic was spoken of last.
+/// When each topic was last logged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unheard(Arc<Mutex<BTreeMap<Str, Instant>>>);
 
 impl Unheard {
-    /// Says why a topic was not created on its first use, if that was not said just now.
-    pub(super) fn tell(&self, topic: &Str, why: &Refused) {
-        // Another broker was asked, too.
+    /// Logs why a topic was not created on its first use, if that was not logged recently.
+    pub(super) fn warn(&self, topic: &Str, why: &Refused) {
+        // Another broker has created it meanwhile.
         if why.code != ErrorCode::TOPIC_ALREADY_EXISTS && self.is_due(topic, env::now()) {
             tracing::warn!(
                 topic = &**topic,
                 reason = %why,
-                "a client uses a topic that does not exist and can not be created: it is told nothing but to ask again"
+                "a client uses a topic that does not exist and can not be created: the client gets a retriable error"
             );
         }
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_spoken_of_once_a_minute_and_not_of_all_that_a_client_makes_up() {
+    fn a_topic_is_logged_once_a_minute_and_invented_names_are_bounded() {
         let (unheard, now) = (Unheard::default(), env::now());
         let second = Duration::from_secs(1);
         assert!(unheard.is_due(&"a".into(), now) && unheard.is_due(&"b".into(), now));

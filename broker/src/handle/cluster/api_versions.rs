@@ -1,4 +1,5 @@
-//! ApiVersions (KIP-511, KIP-584): what this broker speaks. Generated from the constants that the decoder obeys.
+//! ApiVersions (KIP-511, KIP-584): the APIs and versions that this broker serves, from the constants that the decoder
+//! uses.
 
 use ottla_wire::m18_api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -13,8 +14,7 @@ const METADATA_VERSION: &str = "metadata.version";
 /// The levels of Kafka 4.3: from 3.3-IV3 to 4.3-IV0.
 const METADATA_VERSIONS: (i16, i16) = (7, 30);
 
-/// Answers at once. Of the features only the version that the cluster speaks: a feature that is not named is at level
-/// 0.
+/// Answers at once. Of the features only metadata.version is named: a feature that is not named has level 0.
 pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
     let named = |name: &Str| context.version < 3 || is_software_name(name);
     if !named(&request.client_software_name) || !named(&request.client_software_version) {

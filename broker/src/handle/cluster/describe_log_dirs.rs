@@ -1,4 +1,4 @@
-//! DescribeLogDirs (KIP-113, KIP-827): what lies on this broker's disk.
+//! DescribeLogDirs (KIP-113, KIP-827): what is on this broker's disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use ottla_wire::m35_describe_log_dirs::{
 use crate::handle::Context;
 use crate::reply::Reply;
 
-/// Answers with the one directory there is.
+/// Answers with the only directory.
 pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
     let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
         let partitions =

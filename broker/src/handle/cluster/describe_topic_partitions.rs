@@ -73,8 +73,7 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
     context.reply(&response)
 }
 
-/// A cursor points at a partition of a topic that is asked for; at any, where all are. If not each topic of the request
-/// is refused.
+/// Refuses a cursor that points to a topic which the request does not name: then each topic of the request is refused.
 fn refuse_cursor(request: &DescribeTopicPartitionsRequest) -> Option<DescribeTopicPartitionsResponse> {
     let cursor = request.cursor.as_ref()?;
     let asks_for = |name: &Str| request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == *name);

@@ -1,7 +1,7 @@
-//! Metadata: brokers, topics, partitions, leaders. Bootstraps every client, and makes topics on first use.
+//! Metadata: brokers, topics, partitions, leaders. Every client begins with it, and it creates topics on first use.
 //!
-//! Every broker accepts the controller's APIs, so every broker names itself as controller. While an election seems
-//! about to come its outcome is waited for.
+//! Every broker accepts the controller's APIs, so every broker names itself as controller. The answer waits for an
+//! expected election.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::handle::{Context, election, operations};
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic, is_internal};
 use crate::reply::Reply;
 
-/// Answers from the image; topics that don't exist are asked for where that is allowed.
+/// Answers from the image, and asks for the creation of topics that do not exist, if that is allowed.
 pub fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
     // Version 0 has no null: an empty list means all.
     request.topics = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
@@ -106,7 +106,7 @@ fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseT
         if auto_create && context.image.settings.auto_create_topics_enable {
             ask_for(context, name.clone());
         }
-        // Also while it is being made: clients ask again.
+        // Also while it is being created: clients ask again.
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
     };
     MetadataResponseTopic { error_code: code, is_internal: is_internal(&name), name: Some(name), ..topic_defaults() }
@@ -124,8 +124,8 @@ fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
     }
 }
 
-/// Asks for a topic with the cluster's defaults, or with its own where brokers keep their records in it. Nobody waits:
-/// the client asks again, and a full queue asks it to.
+/// Asks for a topic with the cluster's defaults; an internal topic has its own. The request does not wait: the client
+/// asks again, also if the queue is full.
 fn ask_for(context: &Context, name: Str) {
     let topic = internal_topic(&name, &context.image).unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
     let (answer, _) = tokio::sync::oneshot::channel();
@@ -142,8 +142,8 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
     }
 }
 
-/// A partition as clients of this listener see it. In-sync members that look dead are not shown as such, as Kafka takes
-/// them out: see [`eligible_leader_replicas`].
+/// A partition as clients of this listener see it. Dead members of the ISR are left out, as in Kafka: see
+/// [`eligible_leader_replicas`].
 pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
     let listener = &context.peer.listener;
     let error_code = match assignment.leader {
@@ -175,7 +175,7 @@ pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponse
     }
 }
 
-/// In-sync members that look dead: they may lead when they are back (KIP-966).
+/// The dead members of the ISR, which may lead when they return (KIP-966).
 pub fn eligible_leader_replicas(context: &Context, assignment: &Assignment) -> Vec<i32> {
     let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
     assignment.isr.iter().map(|member| member.broker).filter(|id| is_dead(*id)).map(|id| id.0).collect()

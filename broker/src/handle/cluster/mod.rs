@@ -1,4 +1,4 @@
-//! What the cluster is: its brokers, topics, leaders and directories, and the APIs that it serves.
+//! APIs about the cluster: its brokers, topics, leaders and directories, and the APIs that it serves.
 
 pub(super) mod api_versions;
 pub(super) mod describe_cluster;

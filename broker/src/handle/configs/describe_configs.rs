@@ -1,5 +1,4 @@
-//! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting there is, where its value comes from and what
-//! else it could be.
+//! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting, the source of its value, and its type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +20,7 @@ use crate::image::Endpoint;
 use crate::loggers;
 use crate::reply::Reply;
 
-/// What Kafka says to a request that makes no sense (`Errors.INVALID_REQUEST`).
+/// Kafka's message for a malformed request (`Errors.INVALID_REQUEST`).
 const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
     message was sent to an incompatible broker. See the broker logs for more details.";
 
@@ -86,7 +85,7 @@ fn describe(
     Ok(described.into_iter().map(|setting| to_wire(setting, request)).collect())
 }
 
-/// Kafka's words end with what else would do instead of this broker's id.
+/// Kafka's message names the accepted alternatives to this broker's id.
 fn check_is_this_broker(context: &Context, name: &str, or_else: &str) -> Result<(), Refused> {
     let own = context.handler.id;
     let message = match name.parse::<i32>() {
@@ -97,7 +96,7 @@ fn check_is_this_broker(context: &Context, name: &str, or_else: &str) -> Result<
     Err(Refused::new(ErrorCode::INVALID_REQUEST, message))
 }
 
-/// What this broker is rather than what it was told, and what the cluster makes of it.
+/// This broker's properties that no setting sets.
 fn facts(context: &Context) -> BTreeMap<&'static str, String> {
     let (handler, image) = (&context.handler, &context.image);
     let mut facts = handler.facts.clone();

@@ -1,4 +1,4 @@
-//! What configuration requests name: topics, brokers, their loggers and the rest, and how their settings are changed.
+//! The resources of configuration requests: topics, brokers, loggers and others, and how their settings are changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,26 +24,26 @@ pub mod kind {
 
 /// A change of one setting.
 pub struct Change {
-    /// What is done.
+    /// The operation.
     pub op: Op,
     /// The setting.
     pub name: String,
-    /// The value, where one is needed.
+    /// The value; `None` if the operation needs none.
     pub value: Option<String>,
 }
 
-/// What becomes of settings that a request does not name.
+/// Whether settings that a request does not name are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Others {
-    /// They stay (IncrementalAlterConfigs).
+    /// They are kept (IncrementalAlterConfigs).
     Stay,
-    /// They go (AlterConfigs).
+    /// They are removed (AlterConfigs).
     Go,
 }
 
-/// How often a change is tried again when somebody else changed the same object meanwhile.
+/// How often a change is tried when another writer changes the same object meanwhile.
 const ATTEMPTS: usize = 5;
-/// How long to wait at most for the image to show what they made of it.
+/// The longest wait for the image to show the other writer's change.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Changes a resource's settings: all of them or none.
@@ -93,7 +93,7 @@ pub async fn alter(
                 };
                 let mut to = to.map_err(refuse_of_brokers)?;
                 if others == Others::Go && whose == Whose::All {
-                    // What brokers can't change while they run is not this request's to remove.
+                    // This request may not remove settings that a running broker can't change.
                     keep_static(&from, &mut to);
                 }
                 if validate_only || to == from {
@@ -126,7 +126,7 @@ pub async fn alter(
                 }
             }
             Swap::Moved => {
-                let message = format!("Somebody else kept changing {name}; try again.");
+                let message = format!("Another client kept changing {name}; try again.");
                 return Err(Refused { code: ErrorCode::REQUEST_TIMED_OUT, message });
             }
         }
@@ -227,7 +227,7 @@ fn refuse_of_client_metrics(error: SettingError) -> Refused {
     }
 }
 
-/// A request that names a resource twice: which of the two was meant?
+/// The refusal of a request that names a resource twice.
 pub fn repeated_resource() -> Refused {
     Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
 }

@@ -9,7 +9,7 @@ use crate::handle::errors::group_result;
 use crate::handle::once::once;
 use crate::reply::Reply;
 
-/// Answered when it is safe that they are gone.
+/// Answers when the deletion is replicated.
 pub fn handle(context: &Context, request: DeleteGroupsRequest) -> Reply {
     let deleting: Vec<_> = once(request.groups_names, Str::clone)
         .into_iter()

@@ -1,15 +1,15 @@
 //! FindCoordinator (KIP-699): which broker coordinates a group.
 //!
-//! Left out: transactions, for which clients are refused once and for all; coordinators of share groups, which are not
-//! available, as in a Kafka that can't make their topic.
+//! Left out: transactions, which are refused with a final error; coordinators of share groups, which are not available,
+//! as in a Kafka that can't create their topic.
 
 use std::collections::BTreeSet;
 
-use ottla_group::partition_for;
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
 use crate::ask::Ask;
+use crate::coordinator::partition_for;
 use crate::handle::leader_hint::LeaderHint;
 use crate::handle::once::once;
 use crate::handle::records::init_producer_id::{NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT};
@@ -22,13 +22,12 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// Answers from the image; the first group's question makes the topic. An election that seems about to come is waited
-/// for.
+/// Answers from the image; the first request for a group creates the topic. The answer waits for an expected election.
 pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
     election::reply(context, request, leaders, answer)
 }
 
-/// Who coordinates the groups that are asked for.
+/// The coordinators of the groups in the request.
 fn leaders(image: &ClusterImage, request: &FindCoordinatorRequest) -> BTreeSet<BrokerId> {
     let Some(topic) = image.topic(CONSUMER_OFFSETS) else { return BTreeSet::new() };
     let leader = |key: &Str| topic.partitions.get(usize::try_from(partition(topic, key)?).ok()?)?.leader;
@@ -91,14 +90,14 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
     }
 }
 
-/// Nobody waits: the client asks again, and a full queue asks it to.
+/// The request does not wait: the client asks again, also if the queue is full.
 fn ask_for_topic(context: &Context) {
     let Some(topic) = internal_topic(CONSUMER_OFFSETS, &context.image) else { return };
     let (answer, _) = tokio::sync::oneshot::channel();
     let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }
 
-/// Kafka's words.
+/// Kafka's messages.
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NONE => "NONE",

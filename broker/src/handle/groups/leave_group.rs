@@ -9,7 +9,7 @@ use crate::handle::Context;
 use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 
-/// Answered when it is safe that they are gone.
+/// Answers when the change of the group is replicated.
 pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
     let members = if context.version >= 3 {
         request.members
@@ -28,7 +28,7 @@ pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
             Ok(results) => results,
             Err(error) => return LeaveGroupResponse { error_code: group_error(error), ..Default::default() },
         };
-        // Its only member's fate is the request's.
+        // The result of its only member is that of the request.
         let error_code =
             if version >= 3 { ErrorCode::NONE } else { results.first().map_or(ErrorCode::NONE, group_result) };
         let members = members.into_iter().zip(&results).map(|(member, result)| MemberResponse {

@@ -1,4 +1,4 @@
-//! Consumer groups: their coordinator, their members, the offsets that they commit.
+//! APIs of consumer groups: coordinator, members, committed offsets.
 
 pub(super) mod delete_groups;
 pub(super) mod describe_groups;

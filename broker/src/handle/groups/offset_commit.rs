@@ -1,6 +1,6 @@
-//! OffsetCommit (KIP-320, KIP-848): a group remembers how far it has read.
+//! OffsetCommit (KIP-320, KIP-848): a group stores the offsets up to which it has read.
 //!
-//! Offsets of partitions that don't exist are refused one by one; the others are kept together or not at all.
+//! Offsets of partitions that don't exist are refused one by one; the others are stored together or not at all.
 
 use ottla_group::{CommitRequest, GroupError, InstanceId, OffsetToCommit};
 use ottla_wire::ErrorCode;
@@ -14,7 +14,7 @@ use crate::handle::errors::{group_error, group_result};
 use crate::replica::NotServed;
 use crate::reply::Reply;
 
-/// Answered when the offsets are safe.
+/// Answers when the offsets are replicated.
 pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
     let mut offsets = Vec::new();
     let mut response = OffsetCommitResponse::default();
@@ -40,7 +40,7 @@ pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
     })
 }
 
-/// Collects what can be committed, and makes the answer: with NONE where the group has yet to say.
+/// Collects the offsets that can be committed, and prepares the answer, with NONE for these.
 fn check_topic(
     context: &Context,
     topic: &OffsetCommitRequestTopic,
@@ -68,7 +68,7 @@ fn check_topic(
     OffsetCommitResponseTopic { name: topic.name.clone(), topic_id: topic.topic_id, partitions: partitions.collect() }
 }
 
-/// Puts the group's results, which are in the order of the request, where there is no error yet.
+/// Writes the group's results, in the order of the request, to the partitions without an error.
 fn fill(response: &mut OffsetCommitResponse, results: &Result<Vec<Result<(), GroupError>>, GroupError>) {
     let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
     let open = partitions.filter(|partition| partition.error_code == ErrorCode::NONE);

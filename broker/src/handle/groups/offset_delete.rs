@@ -10,7 +10,7 @@ use crate::handle::Context;
 use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 
-/// Answered when it is safe that they are gone.
+/// Answers when the deletion is replicated.
 pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
     let mut existing: Vec<(TopicName, i32)> = Vec::new();
     let topics = request.topics.into_iter().map(|topic| {

@@ -1,7 +1,7 @@
-//! OffsetFetch (KIP-320, KIP-709, KIP-848): how far groups have read.
+//! OffsetFetch (KIP-320, KIP-709, KIP-848): the offsets up to which groups have read.
 //!
 //! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed
-//! for a topic of the same name that has been deleted since is none.
+//! for a deleted topic of the same name does not count.
 
 use ottla_group::{Shard, TopicName};
 use ottla_wire::m09_offset_fetch::{
@@ -17,7 +17,7 @@ use crate::handle::once::once;
 use crate::handle::{Context, text};
 use crate::reply::Reply;
 
-/// What is said of a partition without an offset.
+/// The offset in the answer for a partition without one.
 const NO_OFFSET: i64 = -1;
 
 /// Answers at once.

@@ -1,4 +1,4 @@
-//! SyncGroup (KIP-345, KIP-559): the leader hands in what everybody is to do; everybody learns it.
+//! SyncGroup (KIP-345, KIP-559): the leader sends the assignment of all members, and each member gets its own.
 
 use ottla_group::{GroupError, InstanceId, SyncRequest, Synced};
 use ottla_wire::Str;
@@ -8,7 +8,7 @@ use crate::handle::Context;
 use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
-/// Answered when the leader's assignment is safe.
+/// Answers when the leader's assignment is replicated.
 pub fn handle(context: &Context, request: SyncGroupRequest) -> Reply {
     if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return context.reply(&refused(GroupError::InconsistentGroupProtocol));

@@ -1,7 +1,7 @@
-//! DeleteRecords (KIP-107): moves the log start of partitions forward. Files go later, as with retention.
+//! DeleteRecords (KIP-107): moves the log start of partitions forward. Files are deleted later, as with retention.
 //!
-//! Answers when every in-sync replica has moved its own, too, or at the request's time-out: no other leader brings the
-//! records back.
+//! Answers when every in-sync replica has moved its log start too, so that no later leader shows the records again, or
+//! at the request's time-out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::replica::partition::Partition;
 use crate::replica::partition::deleting::DeleteError;
 use crate::reply::Reply;
 
-/// Nothing to give where it failed.
+/// The low watermark in the answer for a partition that failed.
 const INVALID_LOW_WATERMARK: i64 = -1;
 
-/// What becomes of a partition: its log start has been moved to the offset here, or why not.
+/// The outcome for a partition: the new log start on this broker, or why it did not move.
 type Outcome = Result<(Arc<Partition>, i64), ErrorCode>;
 
 /// Moves the log starts before it returns.

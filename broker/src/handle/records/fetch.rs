@@ -1,15 +1,15 @@
-//! Fetch (KIP-74, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
+//! Fetch (KIP-74, KIP-98, KIP-227, KIP-320, KIP-516): records to consumers and to followers.
 //!
-//! Answers at once when there is enough to send or something to tell; records that the client's limits leave out count,
-//! for waiting does not make them fit. Otherwise waits for the watermarks of the partitions asked for. A follower is
-//! told at once of a high watermark that it does not know yet (KIP-1166), so that what is committed shows everywhere,
-//! and of a log start, for which DeleteRecords waits.
+//! Answers at once when there is enough to send or news that a follower or session needs; records beyond the client's
+//! limits count, because waiting does not make them fit. Otherwise waits for the watermarks of the partitions asked
+//! for. A follower gets a new high watermark at once (KIP-1166), so that all replicas serve what is committed, and a
+//! new log start, for which DeleteRecords waits.
 
 use std::sync::Arc;
 
 use futures::future::select_all;
 use ottla_wire::m01_fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
 use ottla_wire::{ErrorCode, Records, Str};
 use parking_lot::Mutex;
@@ -27,14 +27,15 @@ use crate::replica::throttle::{Reserved, Throttle};
 use crate::reply::Reply;
 use crate::watermark::Reached;
 
-/// What is read from one partition at most, whatever the client asks for: a reply's slices are all described at once.
+/// The most bytes read from one partition, whatever the client asks for: a reply describes all its slices at once.
 const MAX_PARTITION_BYTES: i32 = 64 << 20;
 
-/// What of an answer is copied to memory at most; the rest is sent from files. A reader that does not read may keep it
-/// for long.
+/// The most bytes of an answer that are copied to memory; the rest is sent from files. A slow reader may hold this
+/// memory for long.
 const MAX_COPIED: usize = 256 << 10;
 
-/// What is read at most, whatever `fetch.max.bytes` says: with all that is told beside it, it must fit into a frame.
+/// The most bytes read for a fetch, whatever `fetch.max.bytes` says: with everything beside it, it must fit into a
+/// frame.
 const MAX_BYTES: usize = 1 << 30;
 
 /// One partition of the request.
@@ -44,9 +45,9 @@ struct Wanted {
     index: i32,
     from: ReadFrom,
     max_bytes: usize,
-    /// A follower knows this high watermark; consumers don't care.
+    /// The high watermark that a follower knows; unused for consumers.
     known_high_watermark: i64,
-    /// Resolved once; the role is checked with each read.
+    /// The replica, resolved once; its role is checked with each read.
     partition: Result<Arc<Partition>, NotServed>,
 }
 
@@ -63,7 +64,11 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
         max_bytes,
         reader,
-        slow_rate: context.image.settings.leader_throttled_rate.filter(|_| matches!(reader, Reader::Follower { .. })),
+        throttled_rate: context
+            .image
+            .settings
+            .leader_throttled_rate
+            .filter(|_| matches!(reader, Reader::Follower { .. })),
     };
     let throttle = context.handler.replicas.leaders_throttle();
     let deadline = Deadline::after_ms(request.max_wait_ms).0;
@@ -73,7 +78,9 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     for (want, look) in wanted.iter().zip(&mut first.looks) {
         if let (Reader::Roaming(_), Ok(read)) = (limits.reader, &mut look.found) {
             read.preferred = preferred(context, &request.rack_id, want);
-            read.chunk.take_if(|_| read.preferred.is_some());
+            if read.preferred.is_some() {
+                (read.chunk, read.aborted) = (None, vec![]);
+            }
         }
     }
     if first.is_complete(&wanted, &limits) || deadline <= env::now() {
@@ -85,7 +92,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         let mut outcome = first;
         while !outcome.is_complete(&wanted, &limits) && env::now() < deadline {
             let moved = select_all(outcome.waits(&wanted, limits.reader));
-            let has_room = limits.slow_rate.filter(|_| outcome.lacks_room).map(|rate| throttle.lock().pause(rate));
+            let has_room = limits.throttled_rate.filter(|_| outcome.lacks_room).map(|rate| throttle.lock().pause(rate));
             tokio::select! {
                 biased;
                 _ = moved => {}
@@ -98,7 +105,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     })
 }
 
-/// What of an answer the client's session has it told.
+/// The part of an answer that the client's session does not know yet.
 fn told(context: &Context, session: Ongoing, mut response: FetchResponse) -> FetchResponse {
     let slots = context.image.settings.max_incremental_fetch_session_cache_slots;
     session.finish(&context.handler.fetch_sessions, slots, &mut response);
@@ -109,12 +116,12 @@ struct Limits {
     min_bytes: usize,
     max_bytes: usize,
     reader: Reader,
-    /// For a follower: bytes per second of what is copied slowly.
-    slow_rate: Option<u64>,
+    /// For a follower: the rate of throttled partitions, in bytes per second; `None`: not throttled.
+    throttled_rate: Option<u64>,
 }
 
 impl Limits {
-    fn is_slow(&self, partition: &Partition) -> bool {
+    fn is_throttled(&self, partition: &Partition) -> bool {
         match self.reader {
             Reader::Follower { broker, incarnation } => partition.leads_slowly(IsrMember { broker, incarnation }),
             Reader::Consumer(_) | Reader::Roaming(_) => false,
@@ -122,7 +129,7 @@ impl Limits {
     }
 }
 
-/// Who asks: replicas have ids from 0.
+/// The kind of reader: replicas have ids from 0.
 fn reader(context: &Context, request: &FetchRequest) -> Reader {
     let replica = &request.replica_state;
     let id = if context.version < 15 { request.replica_id } else { replica.replica_id };
@@ -136,6 +143,11 @@ fn reader(context: &Context, request: &FetchRequest) -> Reader {
     }
 }
 
+/// What moves when there may be more for a reader; a follower also learns what is committed.
+fn bound(reader: Reader) -> Bound {
+    reader.bound().unwrap_or(Bound::HighWatermark)
+}
+
 /// The replica that a consumer in `rack` should ask instead of this leader, if that is another one (KIP-392): Kafka's
 /// `RackAwareReplicaSelector`.
 fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
@@ -147,23 +159,23 @@ fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
     want.partition.as_ref().ok()?.nearest(want.from.offset, near)
 }
 
-/// One look at everything that is wanted.
+/// The result of one read of all partitions.
 struct Outcome {
     looks: Vec<Look>,
     bytes: usize,
-    /// For what of that is copied slowly.
+    /// The reservation for the throttled part.
     reserved: Option<Reserved>,
-    /// There is more for a follower that copies slowly.
+    /// Whether a throttled follower must wait for more room.
     lacks_room: bool,
 }
 
-/// One look at a partition.
+/// The result of one read of a partition.
 struct Look {
     found: Result<Read, ReadError>,
-    /// What had disturbed its high watermark and its log end before that.
+    /// What had disturbed the reader's bound (a follower's is the high watermark) and the log end before that.
     disturbances: [u64; 2],
-    /// The reader is a follower that copies it slowly.
-    slow: bool,
+    /// Whether the reader is a follower for which the partition is throttled.
+    throttled: bool,
 }
 
 fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
@@ -190,29 +202,30 @@ fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
 }
 
 /// Reads in the order of the request. The first partition that has something gives at least one batch, however large
-/// (KIP-74), unless it is copied slowly and there is no room for that.
+/// (KIP-74), unless it is throttled and there is no room for that.
 fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> Outcome {
-    let reserved = limits.slow_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
-    let mut slow_room = reserved.as_ref().map(Reserved::bytes);
+    let reserved = limits.throttled_rate.map(|rate| Reserved::all(throttle, rate, env::now()));
+    let mut throttled_room = reserved.as_ref().map(Reserved::bytes);
     let mut outcome = Outcome { looks: Vec::with_capacity(wanted.len()), bytes: 0, reserved, lacks_room: false };
     let mut may_copy = env::most_copied(MAX_COPIED);
     for want in wanted {
         let room = want.max_bytes.min(limits.max_bytes.saturating_sub(outcome.bytes));
         let look = match &want.partition {
             Ok(partition) => {
-                let disturbances = [partition.high_watermark.disturbances(), partition.log_end.disturbances()];
-                let slow_room = slow_room.as_mut().filter(|_| limits.is_slow(partition));
-                let slow_left = slow_room.as_ref().map_or(usize::MAX, |left| **left);
-                let at_least_one = outcome.bytes == 0 && slow_left > 0;
-                let found = partition.read(&want.from, room.min(slow_left), at_least_one, may_copy, limits.reader);
-                let slow = slow_room.is_some();
-                if let (Some(left), Ok(read)) = (slow_room, &found) {
-                    outcome.lacks_room |= slow_left == 0 && want.from.offset < read.log_end;
+                let bound = partition.bound(bound(limits.reader));
+                let disturbances = [bound.disturbances(), partition.log_end.disturbances()];
+                let throttled_room = throttled_room.as_mut().filter(|_| limits.is_throttled(partition));
+                let throttled_left = throttled_room.as_ref().map_or(usize::MAX, |left| **left);
+                let at_least_one = outcome.bytes == 0 && throttled_left > 0;
+                let found = partition.read(&want.from, room.min(throttled_left), at_least_one, may_copy, limits.reader);
+                let throttled = throttled_room.is_some();
+                if let (Some(left), Ok(read)) = (throttled_room, &found) {
+                    outcome.lacks_room |= throttled_left == 0 && want.from.offset < read.log_end;
                     *left = left.saturating_sub(read.len());
                 }
-                Look { found, disturbances, slow }
+                Look { found, disturbances, throttled }
             }
-            Err(error) => Look { found: Err((*error).into()), disturbances: [0; 2], slow: false },
+            Err(error) => Look { found: Err((*error).into()), disturbances: [0; 2], throttled: false },
         };
         if let Ok(read) = &look.found {
             outcome.bytes += read.len();
@@ -220,15 +233,15 @@ fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> 
         }
         outcome.looks.push(look);
     }
-    let slow_bytes = outcome.slow_bytes();
+    let throttled_bytes = outcome.throttled_bytes();
     if let Some(reserved) = &mut outcome.reserved {
-        reserved.keep(slow_bytes);
+        reserved.keep(throttled_bytes);
     }
     outcome
 }
 
 impl Outcome {
-    /// Whether there is enough to send, or something that must be told at once.
+    /// Whether there is enough to send, or something that must be sent at once.
     fn is_complete(&self, wanted: &[Wanted], limits: &Limits) -> bool {
         let follows = matches!(limits.reader, Reader::Follower { .. });
         let is_news = |(want, look): (&Wanted, &Look)| match &look.found {
@@ -251,7 +264,7 @@ impl Outcome {
             let Ok(read) = &look.found else { continue };
             available += match read.rest {
                 // That is not a matter of waiting for more records.
-                _ if look.slow => read.len(),
+                _ if look.throttled => read.len(),
                 Rest::Nothing => read.len(),
                 Rest::InSegment => read.len().max(want.max_bytes),
                 Rest::InLaterSegments => return true,
@@ -260,14 +273,14 @@ impl Outcome {
         available >= limits.min_bytes
     }
 
-    /// What each partition waits for: that its bound moves, or something else about it changes; of a follower both that
-    /// there is more, and that more is committed.
+    /// What the fetch waits for on each partition: its bound moves, or its role changes; for a follower, new records
+    /// and a higher high watermark.
     fn waits(&self, wanted: &[Wanted], reader: Reader) -> Vec<Reached> {
         let mut waits = Vec::with_capacity(2 * wanted.len());
-        for (want, Look { found, disturbances: [of_high_watermark, of_log_end], .. }) in wanted.iter().zip(&self.looks)
-        {
+        let bound = bound(reader);
+        for (want, Look { found, disturbances: [of_bound, of_log_end], .. }) in wanted.iter().zip(&self.looks) {
             let (Ok(partition), Ok(read)) = (&want.partition, found) else { continue };
-            waits.push(partition.high_watermark.reached_since(*of_high_watermark, read.high_watermark + 1));
+            waits.push(partition.bound(bound).reached_since(*of_bound, read.bound(bound) + 1));
             if let Reader::Follower { .. } = reader {
                 waits.push(partition.log_end.reached_since(*of_log_end, read.log_end + 1));
             }
@@ -275,17 +288,17 @@ impl Outcome {
         waits
     }
 
-    /// How much of it is copied slowly.
-    fn slow_bytes(&self) -> usize {
-        let slow = self.looks.iter().filter(|look| look.slow).filter_map(|look| look.found.as_ref().ok());
-        slow.map(Read::len).sum()
+    /// The bytes of throttled partitions.
+    fn throttled_bytes(&self) -> usize {
+        let throttled = self.looks.iter().filter(|look| look.throttled).filter_map(|look| look.found.as_ref().ok());
+        throttled.map(Read::len).sum()
     }
 
     fn into_response(self, context: &Context, wanted: &[Wanted], reader: Reader) -> FetchResponse {
         let mut response = FetchResponse::default();
-        let slow_bytes = self.slow_bytes();
+        let throttled_bytes = self.throttled_bytes();
         if let Some(reserved) = self.reserved {
-            reserved.pass(slow_bytes);
+            reserved.pass(throttled_bytes);
         }
         for (want, look) in wanted.iter().zip(self.looks) {
             let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
@@ -308,14 +321,14 @@ impl Outcome {
                     answer.error_code = code(&error, context.version);
                     answer.high_watermark = -1;
                     if let (Reader::Follower { .. }, Some(log_start)) = (reader, error.log_start()) {
-                        // It starts anew there; Kafka's followers ask ListOffsets.
+                        // It starts again there; Kafka's followers ask ListOffsets.
                         answer.log_start_offset = log_start;
                     }
-                    // What is not there at all is told with an empty list, as Kafka does.
+                    // A topic that does not exist gets an empty list, as in Kafka.
                     answer.aborted_transactions = want.partition.is_err().then(Vec::new);
                     answer.records = Some(Records::default());
                     if let Some(leader) = error.asks_for_leader().then(|| want.leader(context)).flatten() {
-                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
+                        leader.write(&mut answer.current_leader, &mut response.node_endpoints);
                     }
                 }
             }
@@ -329,7 +342,7 @@ impl Outcome {
 
 fn code(error: &ReadError, version: i16) -> ErrorCode {
     match ErrorCode::from(error) {
-        // Clients of that time don't know the newer code and give up; with this one they look for the leader, and ask
+        // Clients of that time do not know the newer code and fail; with this one they look for the leader, and ask
         // again.
         ErrorCode::KAFKA_STORAGE_ERROR if version < 6 => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         code => code,
@@ -349,9 +362,12 @@ fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
     if let Some((epoch, end_offset)) = read.diverging {
         answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
     }
-    // Nothing was ever aborted while there are no transactions.
-    let is_committed_only = matches!(reader, Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable));
-    answer.aborted_transactions = is_committed_only.then(Vec::new);
+    let aborted = read.aborted.iter();
+    let aborted = aborted.map(|&ottla_log::AbortedTransaction { producer_id, first_offset, .. }| AbortedTransaction {
+        producer_id,
+        first_offset,
+    });
+    answer.aborted_transactions = (reader.bound() == Some(Bound::LastStable)).then(|| aborted.collect());
     if let Some(preferred) = read.preferred {
         answer.preferred_read_replica = preferred.0;
     }
@@ -363,7 +379,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_client_is_told_of_a_failed_disk_in_words_that_it_knows() {
+    fn only_readers_of_committed_records_are_told_what_was_aborted() {
+        let [first_offset, last_offset] = [10, 12];
+        let of = |reader| {
+            let aborted = ottla_log::AbortedTransaction { producer_id: 7, first_offset, last_offset, last_stable: 11 };
+            let read = Read {
+                chunk: None,
+                high_watermark: 20,
+                last_stable: 15,
+                aborted: vec![aborted],
+                log_start: 5,
+                log_end: 25,
+                rest: Rest::Nothing,
+                preferred: None,
+                diverging: None,
+            };
+            let mut answer = PartitionData::default();
+            fill(&mut answer, read, reader);
+            assert_eq!((answer.high_watermark, answer.last_stable_offset), (20, 15));
+            answer.aborted_transactions
+        };
+        let told = Some(vec![AbortedTransaction { producer_id: 7, first_offset }]);
+        assert_eq!(of(Reader::Roaming(Bound::LastStable)), told);
+        assert_eq!(of(Reader::Consumer(Bound::LastStable)), told);
+        assert_eq!(of(Reader::Consumer(Bound::HighWatermark)), None);
+        assert_eq!(of(Reader::Follower { broker: BrokerId(1), incarnation: Incarnation(1) }), None);
+    }
+
+    #[test]
+    fn an_old_client_gets_an_error_code_that_it_knows_for_a_failed_disk() {
         let failed = ReadError::NotServed(NotServed::Storage);
         let expected = [(5, ErrorCode::NOT_LEADER_OR_FOLLOWER), (6, ErrorCode::KAFKA_STORAGE_ERROR)];
         assert_eq!(expected.map(|(version, _)| (version, code(&failed, version))), expected);

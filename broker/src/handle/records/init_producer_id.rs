@@ -11,17 +11,17 @@ use crate::env;
 use crate::handle::Context;
 use crate::reply::Reply;
 
-/// What is said of every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would go
-/// on asking about a coordinator that is not available, and librdkafka with any other code.
+/// The error for every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would
+/// retry for ever with "coordinator not available", and librdkafka with any other code.
 pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-/// The same for people, where the answer has a place for it.
-pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. A producer with \
-     enable.idempotence=true writes each record once without it.";
+/// The message for people, if the answer has a field for it.
+pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. \
+Without it, a producer with enable.idempotence=true still writes each record once.";
 
-/// How long a producer waits for the cluster to give this broker more ids: less than clients wait for any answer.
+/// How long a producer waits until this broker has more ids: less than clients wait for any answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Gives a fresh id with epoch 0; a producer without a transactional id that has one already gets another.
+/// Returns a new id with epoch 0, also to a producer without a transactional id that has an id already.
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     let refuse =
         |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });

@@ -12,10 +12,10 @@ use crate::handle::once::once;
 use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
 use crate::reply::Reply;
 
-/// What was asked about each partition of each topic, with what is known of it so far.
+/// The lookup of each partition of each topic, and its result so far.
 type Lookups = Vec<(Str, Vec<(i32, Result<Found, ErrorCode>)>)>;
 
-/// Answers at once for the ends of partitions. Records are searched for by a worker: they may be anywhere on the disk.
+/// Answers at once for the ends of partitions. A worker searches for records, because they may be anywhere on the disk.
 pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
     let find_in = |topic: ListOffsetsTopic| {
@@ -53,7 +53,7 @@ fn code(error: &ReadError, version: i16) -> ErrorCode {
     }
 }
 
-/// Ends what searches are left.
+/// Completes the remaining searches.
 fn response(lookups: Lookups, version: i16) -> ListOffsetsResponse {
     let answer = |(partition_index, found): (i32, Result<Found, ErrorCode>)| {
         let found = found.and_then(|found| match found {
@@ -76,7 +76,8 @@ fn response(lookups: Lookups, version: i16) -> ListOffsetsResponse {
     ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
 }
 
-/// What a timestamp asks for; the special ones from the version on that brought them. None: not in this version.
+/// The meaning of a timestamp; special ones are valid from the version on that introduced them. `None`: not in this
+/// version.
 fn what(timestamp: i64, version: i16) -> Option<Wanted> {
     match timestamp {
         0.. => Some(Wanted::Timestamp(timestamp)),

@@ -1,5 +1,5 @@
-//! OffsetForLeaderEpoch (KIP-101, KIP-320): where a leader epoch ended, for readers that check whether their log still
-//! is ours.
+//! OffsetForLeaderEpoch (KIP-101, KIP-320): where a leader epoch ended, for readers that check whether their log is
+//! still equal to the leader's.
 
 use ottla_wire::ErrorCode;
 use ottla_wire::m23_offset_for_leader_epoch::{

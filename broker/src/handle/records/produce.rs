@@ -20,7 +20,7 @@ use crate::handle::leader_hint::LeaderHint;
 use crate::handle::{Client, Context, Deadline};
 use crate::image::{Topic, is_internal};
 use crate::replica::NotServed;
-use crate::replica::partition::{AppendError, Appended, Partition};
+use crate::replica::partition::{AppendError, Appended, NotAcknowledged, Partition};
 use crate::reply::{CloseReason, Reply};
 
 /// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
@@ -29,10 +29,10 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// acks=all: every in-sync replica.
 const ALL: i16 = -1;
 
-/// The version that brought zstd (KIP-110).
+/// The version that introduced zstd (KIP-110).
 const ZSTD_FROM: i16 = 7;
 
-/// What became of one topic's records.
+/// The outcome of one topic's records.
 struct TopicOutcome {
     name: Str,
     id: Uuid,
@@ -41,7 +41,53 @@ struct TopicOutcome {
 
 struct PartitionOutcome {
     index: i32,
-    result: Result<(Arc<Partition>, Appended), AppendError>,
+    result: Result<(Arc<Partition>, Appended), ProduceError>,
+}
+
+/// Why the records of one partition are refused, or not acknowledged: each stage has its reasons.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// acks is not −1, 0 or 1.
+    #[error("acks must be -1, 0 or 1")]
+    InvalidAcks,
+    /// Clients don't write to internal topics.
+    #[error("clients can not write to an internal topic")]
+    InternalTopic,
+    /// zstd came with version 7 of Produce.
+    #[error("zstd needs version 7 of Produce or later")]
+    ZstdTooEarly,
+    /// The broker refused a batch before it with this code, which the client may not have heard of yet.
+    #[error("a batch before it was refused: {0}")]
+    Behind(ErrorCode),
+    /// The partition is not here.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// The partition did not append the batch.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The batch is appended, and not acknowledged.
+    #[error(transparent)]
+    NotAcknowledged(#[from] NotAcknowledged),
+}
+
+impl ProduceError {
+    /// Whether the answer should name the leader (KIP-951).
+    pub fn asks_for_leader(&self) -> bool {
+        match self {
+            ProduceError::NotServed(error)
+            | ProduceError::Append(AppendError::NotServed(error))
+            | ProduceError::NotAcknowledged(NotAcknowledged::NotServed(error)) => {
+                matches!(error, NotServed::NotLeader | NotServed::FencedLeaderEpoch)
+            }
+            ProduceError::Behind(code) => *code == ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ProduceError::Append(AppendError::GapAfterElection) => true,
+            ProduceError::InvalidAcks
+            | ProduceError::InternalTopic
+            | ProduceError::ZstdTooEarly
+            | ProduceError::Append(_)
+            | ProduceError::NotAcknowledged(_) => false,
+        }
+    }
 }
 
 /// Answers a produce request. The appends are done, in order, when this returns.
@@ -73,7 +119,7 @@ fn append_topic(context: &Context, refusals: &mut Refusals, topic: TopicProduceD
         let one_before =
             if refusals.is_empty() { None } else { behind(refusals, &(name.clone(), id, index), &records) };
         let result = match one_before {
-            Some(code) => Err(AppendError::Behind(code)),
+            Some(code) => Err(ProduceError::Behind(code)),
             None => append(context, known, index, &records, acks).inspect_err(|error| {
                 if let Some(batch) = BatchHeader::peek(&records) {
                     refusals.note((name.clone(), id, index), &batch, ErrorCode::from(error));
@@ -99,17 +145,17 @@ fn append(
     index: i32,
     records: &Bytes,
     acks: i16,
-) -> Result<(Arc<Partition>, Appended), AppendError> {
+) -> Result<(Arc<Partition>, Appended), ProduceError> {
     let topic = topic?;
     if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
-        return Err(AppendError::InternalTopic);
+        return Err(ProduceError::InternalTopic);
     }
     if !(-1..=1).contains(&acks) {
-        return Err(AppendError::InvalidAcks);
+        return Err(ProduceError::InvalidAcks);
     }
     let partition = context.handler.replicas.get(topic, index)?;
     if context.version < ZSTD_FROM && is_zstd(records) {
-        return Err(AppendError::ZstdTooEarly);
+        return Err(ProduceError::ZstdTooEarly);
     }
     let appended = partition.append_from_client(records, acks == ALL)?;
     if appended.must_flush {
@@ -137,7 +183,7 @@ async fn acknowledged(mut outcomes: Vec<TopicOutcome>, acks_all: bool, deadline:
         if let Ok((partition, appended)) = &outcome.result
             && let Err(error) = partition.acknowledged(appended, acks_all, deadline).await
         {
-            outcome.result = Err(error);
+            outcome.result = Err(error.into());
         }
     }
     outcomes
@@ -159,7 +205,7 @@ fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
                 Err(error) => {
                     let mut answer = refusal(index, &error);
                     if let Some(leader) = error.asks_for_leader().then(|| leader(context, &topic, index)).flatten() {
-                        leader.tell(&mut answer.current_leader, &mut response.node_endpoints);
+                        leader.write(&mut answer.current_leader, &mut response.node_endpoints);
                     }
                     answer
                 }
@@ -175,9 +221,9 @@ fn leader(context: &Context, topic: &TopicOutcome, index: i32) -> Option<LeaderH
     LeaderHint::of(context, context.topic(13, &topic.name, topic.id).ok()?, index)
 }
 
-fn refusal(index: i32, error: &AppendError) -> PartitionProduceResponse {
+fn refusal(index: i32, error: &ProduceError) -> PartitionProduceResponse {
     let record_errors = match error {
-        AppendError::Invalid(InvalidBatch::Records { errors, .. }) => errors.as_slice(),
+        ProduceError::Append(AppendError::Invalid(InvalidBatch::Records { errors, .. })) => errors.as_slice(),
         _ => &[],
     };
     let record_errors = record_errors.iter().map(|error| BatchIndexAndErrorMessage {

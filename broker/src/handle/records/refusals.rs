@@ -1,13 +1,15 @@
-//! What a client had sent behind a batch that was refused for a passing reason: it is refused for the same.
+//! Batches that a client had sent behind a batch which was refused with a retriable error: they are refused with the
+//! same error.
 //!
-//! A client has up to five batches of a partition on their way. When the first comes before its broker leads, or while
-//! too few replicas are in sync, and the second just after, the second leaves a gap. Told OUT_OF_ORDER_SEQUENCE_NUMBER,
-//! librdkafka begins a new producer epoch and sends again under it whatever was not acknowledged yet, of all
-//! partitions: what had been written of it lies there twice. And a leader that does not know the producer would take
-//! the second before the first. Told what the first was told, every client sends both again, in order.
+//! A client has up to five batches of a partition in flight. If the first arrives before its broker leads, or while too
+//! few replicas are in sync, and the second just after, the second would leave a gap. After
+//! OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka begins a new producer epoch and sends again under it all batches that were
+//! not acknowledged yet, of all partitions: batches that had been written are then written twice. And a leader that
+//! does not know the producer would take the second before the first. After the same error as for the first, every
+//! client sends both again, in order.
 //!
-//! Of one connection: what a client had sent behind a batch came the same way. Always: no more follow than can have
-//! been under way, so that a client that gave up a batch learns of the gap.
+//! This is the state of one connection, because the later batches came over the same one. Always: no more batches are
+//! refused than can have been in flight, so that a client that has dropped a batch learns of the gap.
 
 use std::collections::HashMap;
 
@@ -16,9 +18,9 @@ use ottla_batch::header::sequence_follows;
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-/// How many batches may be under way behind a refused one: clients keep at most five.
+/// How many batches may be in flight behind a refused one: clients keep at most five.
 const BEHIND: u8 = 4;
-/// Partitions of which refusals are remembered. With more at a time a gap is told as a gap.
+/// The number of partitions whose refusals are remembered. With more at a time, a gap gets the error of a gap.
 const MOST: usize = 4096;
 
 /// The refusals that a connection's client may not have heard of yet.
@@ -45,8 +47,8 @@ impl Refusals {
         self.by_partition.is_empty()
     }
 
-    /// What a batch must be told because one before it was; none: it is to be looked at. Forgets a refusal whose batch
-    /// has come again.
+    /// The error that a batch must get because one before it did; none: it is to be looked at. Forgets a refusal whose
+    /// batch has come again.
     pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
         let refused = self.by_partition.get_mut(partition)?;
         let same_producer = refused.producer == (batch.producer_id, batch.producer_epoch);

@@ -1,7 +1,7 @@
 //! ElectLeaders (KIP-183, KIP-460): preferred replicas lead again, at once.
 //!
 //! Left out: an election among replicas that are not in sync. Where nobody in sync is left the longest log of all leads
-//! as soon as every last member has reported; nothing that still exists is given up.
+//! as soon as every last member has reported; nothing that still exists is lost.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
             wanted.iter().map(|(name, partitions)| elect(&context_later, name, partitions, election, deadline));
         let mut results = join_all(elections).await;
         if all {
-            // Whoever asks for all is told only of those that were to change.
+            // A request for all partitions is answered only with those that had to change.
             for topic in &mut results {
                 topic.partition_result.retain(|result| result.error_code != ErrorCode::ELECTION_NOT_NEEDED);
             }

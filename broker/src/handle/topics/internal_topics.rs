@@ -13,10 +13,12 @@ const REPLICATION_FACTOR: usize = 3;
 const STATE_MIN_IN_SYNC: i16 = 2;
 
 /// The internal topic of this name as it is to be made; `None` of any other name. A replication factor that is set is
-/// obeyed; else a cluster of one or two brokers has as many replicas as brokers.
+/// obeyed; else a cluster that is to have one or two brokers has as many replicas, also while more of them are leaving.
 pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     let settings = &image.settings;
-    let wanted = image.wanted_brokers.max(image.brokers.len()).clamp(1, REPLICATION_FACTOR) as i16;
+    // 0: nobody has said.
+    let brokers = if image.wanted_brokers > 0 { image.wanted_brokers } else { image.brokers.len() };
+    let wanted = brokers.clamp(1, REPLICATION_FACTOR) as i16;
     let state = |topic: StateTopic, cleanup: &str, more: &[(&str, String)]| {
         let replication_factor = topic.replication_factor.unwrap_or(wanted);
         let min_in_sync = topic.min_in_sync.unwrap_or(STATE_MIN_IN_SYNC.min(replication_factor)).to_string();
@@ -62,12 +64,17 @@ mod tests {
     use ottla_config::{BrokerSettings, check_topic_config};
 
     use super::*;
-    use crate::image::is_internal;
+    use crate::image::{Broker, BrokerId, is_internal};
 
+    /// Of a cluster that is to have so many brokers.
     fn image(brokers: usize, given: &[(&str, &str)]) -> ClusterImage {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = Arc::new(BrokerSettings::resolve(&given));
         ClusterImage { wanted_brokers: brokers, settings, ..ClusterImage::default() }
+    }
+
+    fn broker(id: BrokerId) -> Broker {
+        Broker { id, rack: None, alive: true, draining: false, endpoints: BTreeMap::new(), address: None }
     }
 
     #[test]
@@ -96,6 +103,12 @@ mod tests {
         for (brokers, given, expected) in [(1, &[][..], 1), (2, &[], 2), (3, &[], 3), (9, &[], 3), (1, &set, 3)] {
             let topic = internal_topic(CONSUMER_OFFSETS, &image(brokers, given)).expect("an internal topic");
             assert_eq!(topic.replication_factor, Some(expected), "{brokers} {given:?}");
+        }
+        for (wanted, there, expected) in [(1, 3, 1), (2, 3, 2), (3, 1, 3), (0, 2, 2), (0, 5, 3), (0, 0, 1)] {
+            let brokers = (0..there).map(|id| (BrokerId(id), broker(BrokerId(id)))).collect();
+            let topic = internal_topic(CONSUMER_OFFSETS, &ClusterImage { brokers, ..image(wanted, &[]) });
+            let factor = topic.expect("an internal topic").replication_factor;
+            assert_eq!(factor, Some(expected), "{wanted} wanted, {there} there");
         }
         let state = internal_topic(TRANSACTION_STATE, &image(1, &[])).expect("an internal topic");
         assert_eq!(state.config["min.insync.replicas"], "1");

@@ -1,21 +1,19 @@
 //! One fetcher: a connection to one leader, and all that is followed there, one fetch after the other.
-//!
-//! Answers are taken in on a worker: they are checked and written there. A partition that fails rests; the others go
-//! on.
+//! A worker takes in the answers: it checks and writes them. A partition that fails rests; the others continue.
 
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_client::ClientError;
+use ottla_wire::ErrorCode;
 use ottla_wire::m01_fetch::{FetchResponse, PartitionData};
-use ottla_wire::{ErrorCode, Str};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::connection::{CallError, Connection};
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
-use super::{FetcherId, Silent, Work};
+use super::{FetcherId, Silent, Work, connect};
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::Checkpoints;
@@ -95,14 +93,14 @@ impl Fetcher {
 
     /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited
     /// for then: what is new must not wait for what is idle.
-    async fn fetch(&mut self, work: &Work) -> Result<(), CallError> {
+    async fn fetch(&mut self, work: &Work) -> Result<(), ClientError> {
         let Some(route) = work.route.as_ref().filter(|_| !work.partitions.is_empty()) else {
             // The sender goes only with this fetcher.
             let _ = self.todo.changed().await;
             return Ok(());
         };
         let due = self.due_unreached(work);
-        let opening = Connection::open(route, Str::from(format!("broker-{}-fetcher", self.me.id)));
+        let opening = connect(route, format!("broker-{}-fetcher", self.me.id));
         let Some(opened) = self.wait(work, due, opening).await else { return Ok(()) };
         let mut connection = opened?;
         self.unreached_since = None;
@@ -256,7 +254,7 @@ impl Rounds {
             }
         }
         if !fed.is_empty() {
-            // Stable: whoever had nothing keeps its turn.
+            // Stable: a partition that got nothing keeps its turn.
             self.order.sort_by_key(|key| fed.contains(key));
         }
     }

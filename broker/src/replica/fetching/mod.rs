@@ -3,18 +3,19 @@
 //! - [`Fetchers`]: which partitions are fetched from whom, as roles and image say
 //! - `fetcher`: one connection to one leader, one fetch after the other
 //! - [`round`]: what to ask for next, and what an answer means, as functions of values
-//! - `connection`: requests out, responses in
-//! - [`single`]: one batch, from whoever has it
+//! - [`single`]: one batch, from a broker that has it
 
-mod connection;
 mod fetcher;
 pub mod round;
 pub mod single;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use ottla_client::{ClientError, Connection, Connector};
 use ottla_config::BrokerSettings;
+use ottla_wire::Str;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -25,6 +26,19 @@ use super::partition::Partition;
 use super::throttle::Throttle;
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, ClusterImage, Me, Route};
+
+/// A broker that does not answer for this long is asked again. Kafka's default for `replica.socket.timeout.ms`.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer that is read, in bytes; a leader that announces more is none.
+const MAX_RESPONSE: usize = 256 << 20;
+
+/// Connects to another broker, as a client that calls itself `client_id`.
+async fn connect(to: &Route, client_id: impl Into<Str>) -> Result<Connection, ClientError> {
+    let client_id = client_id.into();
+    let connector =
+        Connector { client_id, connect_timeout: TIMEOUT, request_timeout: TIMEOUT, max_response: MAX_RESPONSE };
+    connector.connect(&to.endpoint.host, to.endpoint.port, to.address).await
+}
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {
@@ -86,7 +100,7 @@ impl Silent {
     }
 }
 
-/// Tells only what is new.
+/// Notifies the receivers only if the value is new.
 fn replace<T: PartialEq>(told: &watch::Sender<T>, now: T) {
     told.send_if_modified(|before| {
         let is_new = *before != now;
@@ -121,7 +135,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Whether `newer` has something that this one has not: less to do is no reason to begin anew.
+    /// Whether `newer` has something that this one has not: less to do is no reason to start again.
     fn lacks_some_of(&self, newer: &Work) -> bool {
         let known: HashMap<*const Partition, i32> =
             self.partitions.iter().map(|(partition, epoch)| (Arc::as_ptr(partition), *epoch)).collect();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use ottla_client::Backoff;
 use ottla_config::BrokerSettings;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState};
 use ottla_wire::{ErrorCode, Records, Uuid};
@@ -26,7 +27,7 @@ pub type Key = (Uuid, i32);
 pub struct Asked {
     /// Which partition.
     pub key: Key,
-    /// Where it goes on.
+    /// Where the follower continues.
     pub next: NextFetch,
     /// Where it is copied slowly: how many bytes there is room for.
     pub room: Option<usize>,
@@ -64,9 +65,9 @@ pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchReque
     }
 }
 
-/// How much may be asked for of a partition that is copied slowly, and takes it from `left`, where `most` is asked for
-/// of others; none while nothing is left. Who has caught up goes on in any case: its leader must hear that, to take it
-/// into the ISR.
+/// How much a follower may ask for of a partition that is copied slowly, where it asks for `most` of others; takes it
+/// from `left`; none while nothing is left. A follower that has caught up asks in any case: its leader must hear that,
+/// to take it into the ISR.
 pub fn room_for(next: &NextFetch, most: i32, left: &mut usize) -> Option<usize> {
     let most = usize::try_from(most).unwrap_or(0);
     if next.is_caught_up() {
@@ -133,7 +134,7 @@ pub struct Resting {
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     until: Instant,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 impl Resting {
@@ -144,8 +145,9 @@ impl Resting {
 
     /// It had an error.
     pub fn put(&mut self, key: Key, now: Instant) {
-        let pause = self.resting.get(&key).map_or(FIRST_REST, |rest| 2 * rest.pause).min(self.longest);
-        self.resting.insert(key, Rest { until: now + pause, pause });
+        let anew = Backoff::new(FIRST_REST.min(self.longest), self.longest);
+        let mut backoff = self.resting.get(&key).map_or(anew, |rest| rest.backoff);
+        self.resting.insert(key, Rest { until: now + backoff.failed(), backoff });
     }
 
     /// It went well.

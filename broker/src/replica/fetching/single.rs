@@ -1,10 +1,11 @@
-//! One batch, from whoever has it.
+//! One batch, from a broker that has it.
 
 use ottla_batch::{Batch, Batches};
+use ottla_client::ClientError;
 use ottla_wire::Uuid;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 
-use super::connection::{CallError, Connection};
+use super::connect;
 use super::round::FETCH_VERSION;
 use crate::image::Route;
 
@@ -17,8 +18,8 @@ pub async fn batch_at(
     route: &Route,
     (topic_id, partition): (Uuid, i32),
     offset: i64,
-) -> Result<Option<Batch>, CallError> {
-    let mut connection = Connection::open(route, "scrubber".into()).await?;
+) -> Result<Option<Batch>, ClientError> {
+    let mut connection = connect(route, "scrubber").await?;
     let wanted = FetchPartition {
         partition,
         fetch_offset: offset,

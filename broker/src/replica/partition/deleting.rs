@@ -49,9 +49,10 @@ impl Partition {
             return Err(DeleteError::OutOfRange { high_watermark });
         }
         state.log.advance_log_start(offset);
+        self.advance_last_stable(&mut state);
         self.advance_low_watermark(&state);
         drop(state);
-        // Followers whose fetches wait here are told at once.
+        // Followers whose fetches wait here learn of the new log start at once.
         self.log_end.disturb();
         Ok(offset)
     }

@@ -1,4 +1,4 @@
-//! A partition that copies its leader: where it goes on, and what becomes of the leader's answers.
+//! A partition that copies its leader: where it continues, and what becomes of the leader's answers.
 //!
 //! Always: what is appended follows the log's end, in the leader epoch in which it was asked for, and is of that epoch
 //! or an earlier one (KAFKA-18723); a fetch acknowledges nothing whose flush is due and has not ended; the log is cut
@@ -20,13 +20,13 @@ use crate::image::BrokerId;
 pub(super) struct Following {
     pub leader: BrokerId,
     pub leader_epoch: i32,
-    /// The high watermark that the leader has told last.
+    /// The high watermark that the leader has sent last.
     pub told: i64,
     /// The newest assignment names what our disk holds now in the ISR.
     pub in_sync: bool,
 }
 
-/// Where a follower goes on: what it asks its leader for.
+/// Where a follower continues: what it asks its leader for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextFetch {
     /// The leader epoch in which it follows.
@@ -37,7 +37,7 @@ pub struct NextFetch {
     pub last_epoch: i32,
     /// Its first offset, as the checkpoints have it.
     pub log_start: i64,
-    /// The high watermark that it was told last; −1: none in this epoch.
+    /// The high watermark that the follower received last; −1: none in this epoch.
     pub told_high_watermark: i64,
 }
 
@@ -59,7 +59,7 @@ pub struct Copied {
     pub log_start: i64,
 }
 
-/// Why a follower could not go on. It tries again later; other partitions go on meanwhile.
+/// Why a follower could not continue. It tries again later; other partitions continue meanwhile.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// The bytes changed on the way, or the leader's disk did.
@@ -104,8 +104,8 @@ impl Partition {
         }
     }
 
-    /// Whether this broker is to copy the partition no faster than it is told: where its topic says so, and never where
-    /// it is in sync.
+    /// Whether this broker is to throttle its copying of the partition: where its topic says so, and never where it is
+    /// in sync.
     pub fn follows_slowly(&self) -> bool {
         let state = self.state.lock();
         match &state.role {
@@ -116,8 +116,8 @@ impl Partition {
         }
     }
 
-    /// Where to go on, while this broker follows in this epoch; none while a flush is due and has not ended, for this
-    /// acknowledges what comes before.
+    /// Where this broker continues, while it follows in this epoch; none while a flush is due and has not ended, for
+    /// the next fetch acknowledges what comes before it.
     pub fn next_fetch(&self, leader_epoch: i32) -> Option<NextFetch> {
         let state = self.following(leader_epoch)?;
         if state.log.recovery_point() < state.flush_due.min(state.log.log_end()) {
@@ -163,6 +163,7 @@ impl Partition {
         self.high_watermark.advance(committed);
         let log_start = copied.log_start.min(committed);
         state.log.advance_log_start(log_start);
+        self.advance_last_stable(&mut state);
         let unflushed = state.log.log_end() - self.durable.get();
         let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
         if must_flush {
@@ -201,8 +202,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Removes everything and goes on at `log_start`, where the leader's log begins: Kafka's rule for a follower whose
-    /// end the leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
+    /// Removes everything and continues at `log_start`, where the leader's log begins: Kafka's rule for a follower
+    /// whose end the leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
     ///
     /// # Errors
     /// When the disk refuses.
@@ -229,7 +230,10 @@ impl Partition {
         let log_end = state.log.log_end();
         state.kept_log_start = state.deleted_to();
         self.log_end.reset(log_end);
-        self.high_watermark.reset(self.high_watermark.get().clamp(state.log.log_start(), log_end));
+        let high_watermark = self.high_watermark.get().clamp(state.log.log_start(), log_end);
+        self.high_watermark.reset(high_watermark);
+        state.log.set_high_watermark(high_watermark);
+        self.last_stable.reset(state.log.last_stable());
         self.durable.reset(state.log.recovery_point());
     }
 

@@ -30,8 +30,8 @@ impl Partition {
         }
     }
 
-    /// Whether this broker is to send `follower` no faster than it is told: where its topic says so, and never to one
-    /// that is in sync.
+    /// Whether this broker is to throttle what it sends to `follower`: where its topic says so, and never to one that
+    /// is in sync.
     pub fn leads_slowly(&self, follower: IsrMember) -> bool {
         let state = self.state.lock();
         match &state.role {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{Bounds, FoundRecord, LogError, LogSlice, Search, Window};
+use ottla_log::{AbortedTransaction, Bounds, FoundRecord, LogError, LogSlice, Search, Window};
 use ottla_wire::{Chunk, FileSlice, SentFile};
 use parking_lot::MutexGuard;
 
@@ -15,6 +15,7 @@ use super::role::Role;
 use super::{Appended, Partition, State, check_epoch};
 use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
+use crate::watermark::Watermark;
 
 /// Reads up to this size are copied to memory at once; larger ones are sent from the file.
 const COPIED: usize = 64 << 10;
@@ -24,7 +25,7 @@ const COPIED: usize = 64 << 10;
 pub enum Bound {
     /// Everything committed.
     HighWatermark,
-    /// Everything before the first open transaction.
+    /// Everything decided (isolation level read_committed).
     LastStable,
 }
 
@@ -80,8 +81,10 @@ pub struct Read {
     pub chunk: Option<Chunk>,
     /// See [`Partition::high_watermark`].
     pub high_watermark: i64,
-    /// Everything before is decided.
+    /// See [`Partition::last_stable`].
     pub last_stable: i64,
+    /// The aborted transactions among what was read, by their first offset: for readers up to the last stable offset.
+    pub aborted: Vec<AbortedTransaction>,
     /// The log's first offset.
     pub log_start: i64,
     /// The log's end; more than the reader may see.
@@ -105,7 +108,25 @@ pub enum Rest {
     InLaterSegments,
 }
 
+impl Reader {
+    /// Up to where a consumer may see; `None` for a follower, which sees everything.
+    pub fn bound(self) -> Option<Bound> {
+        match self {
+            Reader::Consumer(bound) | Reader::Roaming(bound) => Some(bound),
+            Reader::Follower { .. } => None,
+        }
+    }
+}
+
 impl Read {
+    /// Where that reader's bound was.
+    pub fn bound(&self, bound: Bound) -> i64 {
+        match bound {
+            Bound::HighWatermark => self.high_watermark,
+            Bound::LastStable => self.last_stable,
+        }
+    }
+
     /// Bytes of records.
     pub fn len(&self) -> usize {
         self.chunk.as_ref().map_or(0, Chunk::len)
@@ -145,7 +166,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Where the log begins, if that is what a reader was told it is out of.
+    /// Where the log begins, if a reader asked for an offset outside of the log.
     pub fn log_start(&self) -> Option<i64> {
         match self {
             ReadError::OutOfRange { log_start, .. } => Some(*log_start),
@@ -153,7 +174,7 @@ impl ReadError {
         }
     }
 
-    /// Whether the client should be told who leads (KIP-951).
+    /// Whether the answer should name the leader (KIP-951).
     pub fn asks_for_leader(&self) -> bool {
         matches!(self, ReadError::NotServed(NotServed::NotLeader | NotServed::FencedLeaderEpoch))
     }
@@ -222,13 +243,12 @@ impl Partition {
             return Err(NotServed::UnknownLeaderEpoch.into());
         }
         let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
-        let high_watermark = self.high_watermark.get();
-        // Nothing is undecided while there are no transactions.
-        let last_stable = high_watermark;
+        let (high_watermark, last_stable) = (self.high_watermark.get(), self.last_stable.get());
         let mut read = Read {
             chunk: None,
             high_watermark,
             last_stable,
+            aborted: vec![],
             log_start,
             log_end,
             rest: Rest::Nothing,
@@ -246,12 +266,16 @@ impl Partition {
         if from.offset < log_start || from.offset > log_end {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
+        let mut aborted = None;
         let up_to = match reader {
             Reader::Consumer(Bound::HighWatermark) | Reader::Roaming(Bound::HighWatermark) => high_watermark,
-            Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable) => last_stable,
+            Reader::Consumer(Bound::LastStable) | Reader::Roaming(Bound::LastStable) => {
+                aborted = Some(state.log.aborted_from(from.offset));
+                last_stable
+            }
             Reader::Follower { broker, incarnation } => {
                 self.note_fetch(&mut state, broker, incarnation, from);
-                read.high_watermark = self.high_watermark.get();
+                (read.high_watermark, read.last_stable) = (self.high_watermark.get(), self.last_stable.get());
                 log_end
             }
         };
@@ -264,6 +288,10 @@ impl Partition {
             next if next < up_to => Rest::InSegment,
             _ => Rest::Nothing,
         };
+        if let Some(aborted) = aborted {
+            // Of the range that is given, not of the one asked for (KAFKA-5376).
+            read.aborted = aborted.run(from.offset, slice.next_offset)?;
+        }
         let (position, len) = (slice.position, slice.len);
         read.chunk = Some(if len <= COPIED.min(may_copy) {
             Chunk::Bytes(copy(&slice)?)
@@ -322,11 +350,10 @@ impl Partition {
     /// See [`ReadError`].
     pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Found, ReadError> {
         let state = self.leading(believed_epoch)?;
-        let up_to = match bound {
-            Bound::HighWatermark | Bound::LastStable => self.high_watermark.get(),
-        };
+        let up_to = self.bound(bound).get();
+        let high_watermark = self.high_watermark.get();
         // A new leader does not know yet how much is committed (KIP-207).
-        let unsettled = matches!(&state.role, Role::Leader(leadership) if up_to < leadership.epoch_start());
+        let unsettled = matches!(&state.role, Role::Leader(leadership) if high_watermark < leadership.epoch_start());
         let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
         let search = match wanted {
             Wanted::Nothing => return Ok(Found::At(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
@@ -337,6 +364,14 @@ impl Partition {
             Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
         };
         Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
+    }
+
+    /// What a reader with this bound waits for.
+    pub fn bound(&self, bound: Bound) -> &Arc<Watermark> {
+        match bound {
+            Bound::HighWatermark => &self.high_watermark,
+            Bound::LastStable => &self.last_stable,
+        }
     }
 
     /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it
@@ -369,9 +404,9 @@ impl Partition {
     /// network threads. Empty at `up_to`, which may be beyond what is committed.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub fn scan(&self, offset: i64, up_to: i64, leader_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
-        let state = self.leading(leader_epoch)?;
+    /// See [`ReadError`]; also when this broker has not led without a break since the epoch.
+    pub fn scan(&self, offset: i64, up_to: i64, since_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
+        let state = self.leading_since(since_epoch)?;
         let bounds = Bounds { from: offset, up_to, max_bytes, at_least_one: true };
         self.locate(state, bounds)?.map_or(Ok(Bytes::new()), |slice| copy(&slice))
     }
@@ -379,9 +414,9 @@ impl Partition {
     /// Everything in the log, as if it had just been appended in one piece: for a coordinator to wait for and to read.
     ///
     /// # Errors
-    /// When this broker does not lead the partition in this epoch.
+    /// When this broker has not led the partition without a break since this epoch.
     pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
-        let state = self.leading(leader_epoch)?;
+        let state = self.leading_since(leader_epoch)?;
         let (log_start, end) = (state.log.log_start(), state.log.log_end());
         let base_offset = log_start;
         Ok(Appended { base_offset, end, append_time_ms: None, log_start, leader_epoch, must_flush: false })

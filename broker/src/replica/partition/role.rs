@@ -19,7 +19,7 @@ use crate::replica::rules::log_config;
 pub(super) enum Role {
     /// Nothing yet, or nothing any more: nobody leads, or the entry that names us is void.
     Bystander,
-    /// Appends, and tells consumers.
+    /// Appends, and answers consumers.
     Leader(Leadership),
     /// Copies the leader.
     Follower(Following),
@@ -28,6 +28,15 @@ pub(super) enum Role {
 }
 
 impl Partition {
+    /// Whether [`Partition::assume`] may wait for the device: the leader epochs of a compacted topic are synced
+    /// whenever they change.
+    pub fn syncs_to_assume(&self, assignment: &Assignment) -> bool {
+        let state = self.state.lock();
+        let begins = assignment.leader_epoch > state.acted_on.0 || matches!(state.role, Role::Bystander);
+        let epochs_change = assignment.leader.is_some() && begins && Self::is_news(&state, assignment);
+        epochs_change && state.settings.cleanup_policy.compact
+    }
+
     /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
     /// False when the disk has no room for what must be written first: then it has no role until it is called again.
     pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
@@ -39,11 +48,10 @@ impl Partition {
         if let Role::Leader(leadership) = &mut state.role {
             leadership.set_surroundings(surroundings.clone());
         }
-        let seen = (assignment.leader_epoch, assignment.partition_epoch);
-        let acted_on = Epochs { leader: state.acted_on.0, partition: state.acted_on.1 };
-        if assignment.epochs().age(acted_on) != Age::Newer || matches!(state.role, Role::Offline) {
-            return true; // shown late, or by an API server that was set back
+        if !Self::is_news(&state, assignment) {
+            return true;
         }
+        let seen = (assignment.leader_epoch, assignment.partition_epoch);
         if self.goes_on(&mut state, assignment) {
             state.acted_on = seen;
             return true;
@@ -61,12 +69,20 @@ impl Partition {
                 self.note_disk_error(&mut state, &error);
             }
         }
-        self.advance_high_watermark(&state);
+        self.advance_high_watermark(&mut state);
         self.low_watermark.reset(-1);
         self.advance_low_watermark(&state);
         drop(state);
         self.disturb();
         has_room
+    }
+
+    /// Whether there is anything to do about an assignment: not about one that is shown late, or by an API server that
+    /// was set back, nor when the replica can have no role any more.
+    fn is_news(state: &State, assignment: &Assignment) -> bool {
+        let acted_on = Epochs { leader: state.acted_on.0, partition: state.acted_on.1 };
+        let is_over = state.retired || matches!(state.role, Role::Offline);
+        !is_over && assignment.epochs().age(acted_on) == Age::Newer
     }
 
     /// Whether the role stays what it is: then it has learnt what is new in the assignment.
@@ -100,8 +116,8 @@ impl Partition {
 
     fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
         if assignment.leader_epoch > state.acted_on.0 {
-            // Before anything is done in it: whoever has acted in an epoch must never follow or lead in an older one
-            // again, not even when its process starts anew and an older copy is all that it is shown.
+            // Before anything is done in it: a broker that has acted in an epoch must never follow or lead in an older
+            // one again, not even when its process restarts and is shown only an older copy.
             state.proposal.keep(assignment)?;
         }
         if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
@@ -114,8 +130,8 @@ impl Partition {
         let epoch_start = state.log.log_end();
         let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
         if let Role::Leader(before) = &state.role {
-            // Whoever waits for what was appended goes on waiting: it is still there (Kafka's DelayedProduce knows no
-            // epoch).
+            // Requests that wait for what was appended continue to wait: it is still there (Kafka's DelayedProduce
+            // knows no epoch).
             leadership.lead_on(before.led_since());
         }
         if let Some(undecided) = state.proposal.undecided(assignment) {

@@ -31,8 +31,8 @@ impl Partition {
         }
     }
 
-    /// Nobody knows what is on the device, and another try would not tell. The directory is disowned before anything
-    /// else.
+    /// Nobody knows what is on the device, and another try would not show it. The directory is disowned before anything
+    /// else happens.
     pub(super) fn fail(&self, state: &mut State, error: &DiskError) {
         state.log.fail();
         self.take_offline(state, error);
@@ -62,8 +62,8 @@ impl Partition {
 
     pub(super) fn note_room(&self, state: &mut State) {
         if std::mem::take(&mut state.full) {
-            // Not an error, but whoever read of the full disk has to read of its end, also on a laptop, which shows no
-            // less.
+            // Not an error, but an operator who read that the disk is full has to read when it is not any more, also on
+            // a laptop, which shows no lower level.
             tracing::warn!(topic = %self.topic, partition = self.number,
                 "the disk has room again: the partition is written to");
         }

@@ -37,7 +37,7 @@ pub struct Standing {
     pub log_end: i64,
 }
 
-/// Makes the checkpoints say where these logs are, and tells them what is kept.
+/// Stores in the checkpoints where these logs are, and informs each partition of the log start that is stored.
 ///
 /// # Errors
 /// As [`Checkpoints::store`].
@@ -72,8 +72,8 @@ impl Partition {
     }
 
     /// Brings everything appended so far to the device; waits for it outside of the lock. While another flush is under
-    /// way that one goes on for us. After an error the partition is offline: what is on the device is unknown, and a
-    /// second fsync would not tell.
+    /// way, the thread that runs it also flushes for us. After an error the partition is offline: nobody knows what is
+    /// on the device, and a second fsync would not show it.
     pub fn flush(&self) {
         self.flush_asked.store(false, Ordering::SeqCst);
         if let Some(flush) = self.begin_flush() {
@@ -81,8 +81,8 @@ impl Partition {
         }
     }
 
-    /// Like [`Partition::flush`], and returns when that has ended, whoever runs it: what the log holds now is on the
-    /// device, was cut, or nothing more is written to it.
+    /// Like [`Partition::flush`], and returns when that has ended, no matter which thread runs it: what the log holds
+    /// now is on the device, was cut, or nothing more is written to it.
     pub fn flush_and_wait(&self) {
         let up_to = self.log_end.get();
         loop {
@@ -142,7 +142,10 @@ impl Partition {
             return None;
         }
         match state.log.apply_retention(high_watermark, now_ms) {
-            Ok(retired) => (retired.segments > 0).then_some(retired),
+            Ok(retired) => {
+                self.advance_last_stable(&mut state);
+                (retired.segments > 0).then_some(retired)
+            }
             Err(error) => {
                 tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to apply retention");
                 None
@@ -152,8 +155,7 @@ impl Partition {
 
     /// What might be compacted: see [`Log::start_compaction`].
     pub fn start_compaction(&self) -> Option<Compaction> {
-        // The last stable offset is the same while there are no transactions.
-        let up_to = self.high_watermark.get();
+        let up_to = self.last_stable.get();
         let state = self.state.lock();
         let fit = !state.retired && !matches!(state.role, Role::Offline) && !self.uncleanable.load(Ordering::Relaxed);
         fit.then(|| state.log.start_compaction(up_to)).flatten()
@@ -242,7 +244,7 @@ impl Partition {
         self.state.lock().last_epoch_and_end()
     }
 
-    /// The replica goes: whoever waits for it learns that it is not here any more.
+    /// The replica goes: a task that waits for it learns that it is not here any more.
     pub fn retire(&self) {
         let mut state = self.state.lock();
         state.role = Role::Bystander;
@@ -256,8 +258,8 @@ impl Partition {
         self.state.lock().retired
     }
 
-    /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after. A flush that is under
-    /// way is waited for: the kernel tells nobody else that it fails.
+    /// Closes the log: flushed, and fit to be opened without recovery. Nothing is served after. Waits for a flush that
+    /// is under way: the kernel reports the failure of that flush to nobody else.
     ///
     /// # Errors
     /// When the disk refuses, or has refused before: the next start recovers.

@@ -1,17 +1,18 @@
-//! The groups' time: now, and the sleep until the next of their deadlines.
+//! The time of coordinators: now, and the sleep until the next of their deadlines.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use ottla_group::Now;
 use tokio::sync::Notify;
 
+use super::machine::Now;
 use crate::env::{self, Instant};
 
-/// The time of all coordinators of a broker.
+/// The time of all coordinators of one topic.
 pub struct Clock {
     started: Instant,
-    /// Until when the ticking task sleeps, in microseconds since `started`; all ones while it is looking around.
+    /// Until when the ticking task sleeps, in microseconds since `started`; all ones while it looks for the next
+    /// deadline, or finds none.
     sleeps_until: AtomicU64,
     sooner: Notify,
 }
@@ -22,34 +23,39 @@ impl Clock {
         Clock { started: env::now(), sleeps_until: AtomicU64::new(u64::MAX), sooner: Notify::new() }
     }
 
-    /// The time, as groups are told it.
+    /// The time, for machines.
     pub fn now(&self) -> Now {
         Now { monotonic: env::now().duration_since(self.started), wall_ms: env::wall_clock_ms() }
     }
 
-    /// A time that groups told, as others wait for it.
+    /// A machine's deadline, as a point on the clock.
     pub fn at(&self, monotonic: Duration) -> Instant {
         self.started + monotonic
     }
 
-    /// A group's next deadline may have moved: wakes the ticking task if it would sleep past it.
+    /// A machine's next deadline may have moved: wakes the ticking task if it would sleep past it.
     pub fn wake_by(&self, deadline: Option<Duration>) {
         if deadline.is_some_and(|deadline| micros(deadline) < self.sleeps_until.load(SeqCst)) {
             self.sooner.notify_one();
         }
     }
 
-    /// Sleeps until the deadline that `next` finds, or one that comes up sooner, at most until `latest`.
-    pub async fn sleep(&self, latest: Instant, next: impl FnOnce() -> Option<Duration>) {
-        // Until the new plan is known, whoever moves a deadline wakes us: `next` may already have passed by its group.
+    /// Sleeps until the deadline that `next` finds, or one that comes up sooner.
+    pub async fn sleep(&self, next: impl FnOnce() -> Option<Duration>) {
+        // Until the new plan is known, a machine that moves its deadline wakes us: `next` may have passed it already.
         self.sleeps_until.store(u64::MAX, SeqCst);
-        let latest = latest.duration_since(self.started);
-        let until = next().map_or(latest, |next| next.min(latest));
-        self.sleeps_until.store(micros(until), SeqCst);
+        let next = next();
+        self.sleeps_until.store(next.map_or(u64::MAX, micros), SeqCst);
+        let due = async {
+            match next {
+                Some(next) => env::sleep_until(self.at(next)).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.sooner.notified() => {}
-            () = env::sleep_until(self.started + until) => {}
+            () = due => {}
         }
     }
 }

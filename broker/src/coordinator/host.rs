@@ -1,0 +1,219 @@
+//! A machine beside its log: requests and time go in, records are appended, answers come out.
+//!
+//! Values over a [`Partition`]: no lock, no task, no clock. `lifecycle` puts a lock, a task and clients around it.
+//!
+//! Always: the log has the records in the order in which the machine decided; no answer rests on a record that is not
+//! committed; what becomes of an append is never guessed: once another has led, or while this broker gives way, nothing
+//! is decided and nothing answered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::BrokerSettings;
+
+use super::append::append;
+use super::load::{self, LoadError};
+use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Ticket};
+use crate::replica::partition::{Appended, Partition};
+
+/// What is to be delivered now.
+pub struct Outcome<M: Machine> {
+    /// Answers to clients.
+    pub replies: Vec<(Ticket, M::Reply)>,
+    /// Messages to other brokers.
+    pub sends: Vec<M::Message>,
+}
+
+impl<M: Machine> Default for Outcome<M> {
+    fn default() -> Self {
+        Outcome { replies: Vec::new(), sends: Vec::new() }
+    }
+}
+
+/// One partition's machine, as loaded in one leader epoch; it stays right while this broker leads without a break.
+pub struct Host<M: Machine> {
+    partition: Arc<Partition>,
+    since_epoch: i32,
+    machine: M,
+    /// The log as it was loaded, while its end is not known to be committed: what has records there is not shown.
+    tail: Option<Appended>,
+    /// Appends whose fate the machine does not know yet, oldest first.
+    undecided: VecDeque<Undecided>,
+    next_ticket: u64,
+    commit_timeout: Duration,
+}
+
+struct Undecided {
+    id: AppendId,
+    appended: Result<Appended, AppendError>,
+    /// Until when a client waits for it, on [`Now::monotonic`]'s scale; `None` once the machine knows that it is late.
+    deadline: Option<Duration>,
+}
+
+impl<M: Machine> Host<M> {
+    /// Reads the partition's whole log. Blocks: for worker threads.
+    ///
+    /// # Errors
+    /// When this broker has not led since the epoch, or the log can't be read.
+    pub fn load(
+        partition: &Arc<Partition>,
+        leader_epoch: i32,
+        settings: &BrokerSettings,
+    ) -> Result<Host<M>, LoadError> {
+        let mut machine = M::new(settings, leader_epoch);
+        let log = load::replay(&mut machine, partition, leader_epoch)?;
+        Ok(Host {
+            partition: partition.clone(),
+            since_epoch: leader_epoch,
+            machine,
+            tail: Some(log),
+            undecided: VecDeque::new(),
+            next_ticket: 0,
+            commit_timeout: M::commit_timeout(settings),
+        })
+    }
+
+    /// The machine's time begins. Once, before anything else.
+    pub fn begin(&mut self, now: Now) -> Outcome<M> {
+        let effects = self.machine.loaded(now);
+        self.carry_out(effects, now)
+    }
+
+    /// Looks at what has this key, or does what needs no record.
+    ///
+    /// # Errors
+    /// That this broker does not lead, or gives way; or that nobody knows yet whether the key's last records are
+    /// committed.
+    pub fn read<T>(&mut self, key: &str, now: Now, look: impl FnOnce(&mut M, Now) -> T) -> Result<T, CoordinatorError> {
+        self.may_serve(key)?;
+        Ok(look(&mut self.machine, now))
+    }
+
+    /// Looks at everything, also at keys whose last records may not be committed.
+    ///
+    /// # Errors
+    /// That this broker does not lead, or gives way.
+    pub fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
+        self.check_leads()?;
+        Ok(look(&self.machine))
+    }
+
+    /// Takes a request. The ticket's answer is in this outcome, or in a later one.
+    ///
+    /// # Errors
+    /// As [`Host::read`].
+    pub fn ask(
+        &mut self,
+        key: &str,
+        now: Now,
+        act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
+    ) -> Result<(Ticket, Outcome<M>), CoordinatorError> {
+        self.may_serve(key)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let effects = act(&mut self.machine, ticket, now);
+        Ok((ticket, self.carry_out(effects, now)))
+    }
+
+    /// What the machine does without a request.
+    pub fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
+        if self.check_leads().is_err() {
+            return Outcome::default();
+        }
+        let effects = act(&mut self.machine, now);
+        self.carry_out(effects, now)
+    }
+
+    /// Acts on the deadlines that have passed.
+    pub fn tick(&mut self, now: Now) -> Outcome<M> {
+        self.turn(now, M::tick)
+    }
+
+    /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.machine.next_deadline()
+    }
+
+    /// What [`Host::settle`] waits for: that this is committed, or the time at which a client has waited for long
+    /// enough.
+    pub fn awaits(&self) -> Option<(Appended, Option<Duration>)> {
+        let oldest = self.undecided.front().and_then(|undecided| undecided.appended.ok());
+        let deadline = self.undecided.iter().find_map(|undecided| undecided.deadline);
+        self.tail.or(oldest).map(|awaited| (awaited, deadline))
+    }
+
+    /// Takes note of what has been committed, and answers clients that have waited for too long.
+    pub fn settle(&mut self, now: Now) -> Outcome<M> {
+        let effects = self.decide(now).unwrap_or_default();
+        let mut outcome = self.carry_out(effects, now);
+        let late = self.delay_late(now);
+        let Outcome { replies, sends } = self.carry_out(late, now);
+        outcome.replies.extend(replies);
+        outcome.sends.extend(sends);
+        outcome
+    }
+
+    /// The partition is another broker's: clients that wait must look for the new coordinator.
+    pub fn unload(self, now: Now) -> Vec<(Ticket, M::Reply)> {
+        self.machine.unload(now)
+    }
+
+    fn check_leads(&self) -> Result<(), CoordinatorError> {
+        if self.partition.leads_since(self.since_epoch) { Ok(()) } else { Err(CoordinatorError::NotCoordinator) }
+    }
+
+    fn may_serve(&self, key: &str) -> Result<(), CoordinatorError> {
+        self.check_leads()?;
+        if self.machine.is_settled(key) { Ok(()) } else { Err(CoordinatorError::LoadInProgress) }
+    }
+
+    /// Appends, and reports to the machine every append whose fate is known, until nothing is left to do now.
+    fn carry_out(&mut self, effects: Effects<M>, now: Now) -> Outcome<M> {
+        let deadline = Some(now.monotonic.saturating_add(self.commit_timeout));
+        let mut outcome = Outcome::default();
+        let mut effects = Some(effects);
+        while let Some(Effects { replies, appends, sends }) = effects.take() {
+            outcome.replies.extend(replies);
+            outcome.sends.extend(sends);
+            for Append { id, batch } in appends {
+                let append = |batch| append(&self.partition, self.since_epoch, &batch, now.wall_ms);
+                self.undecided.push_back(Undecided { id, appended: batch.and_then(append), deadline });
+            }
+            effects = self.decide(now);
+        }
+        outcome
+    }
+
+    /// What the machine makes of the oldest append's fate, or of its log's; `None` while that is not known. In order: a
+    /// later append rests on those before it.
+    fn decide(&mut self, now: Now) -> Option<Effects<M>> {
+        if let Some(tail) = self.tail {
+            return (self.partition.is_committed(&tail) == Ok(true)).then(|| {
+                self.tail = None;
+                self.machine.settled(now)
+            });
+        }
+        let result = match self.undecided.front()?.appended {
+            Err(error) => Err(error),
+            Ok(appended) => match self.partition.is_committed(&appended) {
+                Ok(true) => Ok(appended.base_offset),
+                // Cut off, it may lead again without another in between, and the append be committed after all.
+                Ok(false) | Err(_) => return None,
+            },
+        };
+        let decided = self.undecided.pop_front()?;
+        Some(self.machine.decided(decided.id, result, now))
+    }
+
+    /// Reports to the machine which appends have become late, so that nobody waits for them any longer.
+    fn delay_late(&mut self, now: Now) -> Effects<M> {
+        let mut effects = Effects::default();
+        for undecided in &mut self.undecided {
+            if undecided.deadline.take_if(|deadline| *deadline <= now.monotonic).is_some() {
+                effects.extend(self.machine.delayed(undecided.id, now));
+            }
+        }
+        effects
+    }
+}

@@ -1,0 +1,251 @@
+//! The coordinator of one partition, from its load to its stop: its [`Host`] under a lock, the clients that wait, a
+//! task that waits for commits.
+//!
+//! The lock is never held while waiting. Appends happen under it, so that the log has the records in the order in which
+//! the machine decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::BrokerSettings;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use super::host::{Host, Outcome};
+use super::load::LoadError;
+use super::machine::{CoordinatorError, Effects, Machine, Now, Ticket};
+use crate::env::{self, Workers};
+use crate::replica::partition::reading::ReadError;
+use crate::replica::partition::{NotAcknowledged, Partition};
+
+/// Pause before looking again whether a partition that gave way leads again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pause before a log is read again that could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Sends a message of a machine; the coordinator is for the acknowledgement, which comes later. Called under the
+/// coordinator's lock: it must neither wait nor use the coordinator itself.
+pub type Post<M> = Arc<dyn Fn(&Arc<Coordinator<M>>, <M as Machine>::Message) + Send + Sync>;
+
+/// The coordinator of one partition, while this broker leads it without a break. The leader epoch may rise meanwhile,
+/// when a replica leaves for instance: the machine stays, as in Kafka, for nobody else has written to the log.
+pub struct Coordinator<M: Machine> {
+    partition: Arc<Partition>,
+    /// The leader epoch in which it began.
+    epoch: i32,
+    clock: Arc<Clock>,
+    /// As they were when this coordinator began.
+    settings: Arc<BrokerSettings>,
+    post: Post<M>,
+    /// The control runtime: requests come from the reactors, and what outlives them must not run there.
+    runtime: Handle,
+    state: Mutex<State<M>>,
+}
+
+/// What a machine does without a request.
+type Act<M> = Box<dyn FnOnce(&mut M, Now) -> Effects<M> + Send>;
+
+enum State<M: Machine> {
+    /// Its log is being read.
+    Loading {
+        /// To be done once it is.
+        then: Vec<Act<M>>,
+    },
+    Active(Box<Active<M>>),
+    /// Another has led.
+    Stopped,
+}
+
+struct Active<M: Machine> {
+    host: Host<M>,
+    waiting: HashMap<Ticket, oneshot::Sender<M::Reply>>,
+    /// A task waits for what the host awaits.
+    is_awaited: bool,
+}
+
+impl<M: Machine> Coordinator<M> {
+    /// A coordinator that has yet to read its log; see [`Coordinator::load`]. Must be called on the control runtime.
+    pub(super) fn new(
+        partition: Arc<Partition>,
+        epoch: i32,
+        clock: Arc<Clock>,
+        settings: Arc<BrokerSettings>,
+        post: Post<M>,
+    ) -> Arc<Self> {
+        let state = Mutex::new(State::Loading { then: Vec::new() });
+        Arc::new(Coordinator { partition, epoch, clock, settings, post, runtime: Handle::current(), state })
+    }
+
+    /// Whether it is the coordinator of this very replica, and nobody else has led since it began.
+    pub(super) fn is_for(&self, partition: &Arc<Partition>) -> bool {
+        Arc::ptr_eq(&self.partition, partition) && partition.leads_since(self.epoch)
+    }
+
+    /// Its partition, and the epoch since which this broker leads it without a break.
+    pub fn partition(&self) -> (&Arc<Partition>, i32) {
+        (&self.partition, self.epoch)
+    }
+
+    /// Reads the whole log on a worker thread, then serves; unless it is stopped before.
+    pub(super) async fn load(self: Arc<Self>, workers: Workers) {
+        while self.is_loading() {
+            let (partition, epoch, settings) = (self.partition.clone(), self.epoch, self.settings.clone());
+            match workers.run(move || Host::load(&partition, epoch, &settings)).await {
+                Ok(host) => return self.activate(host),
+                // Its role has changed, which stops the coordinator; or it gave way for a moment.
+                Err(LoadError::Read(ReadError::NotServed(_))) => {}
+                Err(error) => {
+                    let partition = self.partition.number;
+                    tracing::error!(topic = M::TOPIC, partition, %error, "failed to load a coordinator");
+                }
+            }
+            env::sleep_until(env::now() + RETRY).await;
+        }
+    }
+
+    fn is_loading(&self) -> bool {
+        matches!(*self.state.lock(), State::Loading { .. })
+    }
+
+    fn activate(self: &Arc<Self>, host: Host<M>) {
+        let mut state = self.state.lock();
+        let State::Loading { then } = &mut *state else { return };
+        let then = std::mem::take(then);
+        *state = State::Active(Box::new(Active { host, waiting: HashMap::new(), is_awaited: false }));
+        drop(state);
+        self.act(|host, now| host.begin(now));
+        then.into_iter().for_each(|act| self.turn(act));
+    }
+
+    /// This broker no longer leads the partition: clients that wait must look for the new coordinator.
+    pub(super) fn stop(&self) {
+        let stopped = std::mem::replace(&mut *self.state.lock(), State::Stopped);
+        let State::Active(active) = stopped else { return };
+        let Active { host, mut waiting, .. } = *active;
+        deliver(&mut waiting, host.unload(self.clock.now()));
+    }
+
+    /// Looks at what has this key, or does what needs no record.
+    ///
+    /// # Errors
+    /// That it is being loaded, or is another broker's.
+    pub fn read<T>(&self, key: &str, look: impl FnOnce(&mut M, Now) -> T) -> Result<T, CoordinatorError> {
+        let mut active = self.active()?;
+        let seen = active.host.read(key, self.clock.now(), look)?;
+        self.clock.wake_by(active.host.next_deadline());
+        Ok(seen)
+    }
+
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// That it is being loaded, or is another broker's.
+    pub fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
+        self.active()?.host.survey(look)
+    }
+
+    /// Takes a request about a key; its answer comes through the channel, which closes if nobody is left to answer.
+    ///
+    /// # Errors
+    /// That the key is being loaded, or is another broker's.
+    pub fn ask(
+        self: &Arc<Self>,
+        key: &str,
+        act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
+    ) -> Result<oneshot::Receiver<M::Reply>, CoordinatorError> {
+        let mut active = self.active()?;
+        let (sender, receiver) = oneshot::channel();
+        let (ticket, outcome) = active.host.ask(key, self.clock.now(), act)?;
+        active.waiting.insert(ticket, sender);
+        self.follow_up(&mut active, outcome);
+        Ok(receiver)
+    }
+
+    /// What the machine does without a request. Nothing while there is none.
+    pub fn turn(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M>) {
+        self.act(|host, now| host.turn(now, act));
+    }
+
+    /// The same, later if the log is still being read.
+    pub fn turn_when_loaded(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M> + Send + 'static) {
+        if let State::Loading { then } = &mut *self.state.lock() {
+            then.push(Box::new(act));
+            return;
+        }
+        self.turn(act);
+    }
+
+    /// Acts on the deadlines that have passed; returns the next. For the one who sleeps until then: wakes nobody.
+    pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
+        let mut active = self.active().ok()?;
+        let outcome = active.host.tick(self.clock.now());
+        self.carry_out(&mut active, outcome);
+        active.host.next_deadline()
+    }
+
+    fn act(self: &Arc<Self>, act: impl FnOnce(&mut Host<M>, Now) -> Outcome<M>) {
+        let Ok(mut active) = self.active() else { return };
+        let outcome = act(&mut active.host, self.clock.now());
+        self.follow_up(&mut active, outcome);
+    }
+
+    fn active(&self) -> Result<MappedMutexGuard<'_, Active<M>>, CoordinatorError> {
+        MutexGuard::try_map(self.state.lock(), |state| match state {
+            State::Active(active) => Some(&mut **active),
+            State::Loading { .. } | State::Stopped => None,
+        })
+        .map_err(|state| match *state {
+            State::Loading { .. } if self.partition.leads_since(self.epoch) => CoordinatorError::LoadInProgress,
+            State::Loading { .. } | State::Active(_) | State::Stopped => CoordinatorError::NotCoordinator,
+        })
+    }
+
+    fn follow_up(self: &Arc<Self>, active: &mut Active<M>, outcome: Outcome<M>) {
+        self.carry_out(active, outcome);
+        self.clock.wake_by(active.host.next_deadline());
+    }
+
+    /// Answers, posts, and sees to it that somebody waits for what is to be committed.
+    fn carry_out(self: &Arc<Self>, active: &mut Active<M>, Outcome { replies, sends }: Outcome<M>) {
+        deliver(&mut active.waiting, replies);
+        sends.into_iter().for_each(|message| (self.post)(self, message));
+        if !active.is_awaited && active.host.awaits().is_some() {
+            active.is_awaited = true;
+            self.runtime.spawn(self.clone().await_commits());
+        }
+    }
+
+    /// Waits for what the host awaits again and again, until nothing is left. It may be committed long after the
+    /// clients that wait for it have heard that it is late: only then, or when this broker leads no more, is its fate
+    /// known.
+    async fn await_commits(self: Arc<Self>) {
+        loop {
+            let (awaited, deadline) = {
+                let Ok(mut active) = self.active() else { return };
+                let Some((awaited, deadline)) = active.host.awaits() else {
+                    active.is_awaited = false;
+                    return;
+                };
+                let deadline = deadline.map(|deadline| self.clock.at(deadline));
+                (awaited, deadline.unwrap_or_else(|| env::now() + M::commit_timeout(&self.settings)))
+            };
+            if let Err(NotAcknowledged::NotServed(_)) = self.partition.committed(&awaited, deadline).await {
+                // Its role has changed, which stops this coordinator; or it has given way for a moment.
+                env::sleep_until(deadline.min(env::now() + PAUSE)).await;
+            }
+            self.act(|host, now| host.settle(now));
+        }
+    }
+}
+
+fn deliver<R>(waiting: &mut HashMap<Ticket, oneshot::Sender<R>>, replies: Vec<(Ticket, R)>) {
+    for (ticket, reply) in replies {
+        if let Some(client) = waiting.remove(&ticket) {
+            // A client that has hung up does not care.
+            let _ = client.send(reply);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The host of coordinators: one for each partition of an internal topic that this broker leads.
+//!
+//! A coordinator's decisions are those of its [`Machine`], as values. The host knows nothing of groups or transactions:
+//! it reads the partition's log into the machine, appends what the machine decides, reports the fate of each
+//! append, and calls it when time has passed.
+//!
+//! - [`Coordinators`]: starts and stops coordinators as the replicas' roles change, finds that of a key, ticks
+//! - [`Coordinator`]: that of one partition, from its load to its stop: a lock, the clients that wait, a task
+//! - `host`: what is in that lock: the machine beside its log, driven by values
+//! - [`machine`]: what a machine is asked, and what it answers
+//! - `load`: from the log to a machine; `append`: from a machine to the log
+//! - `clock`: the time, and the sleep until the next deadline; `key`: the partition of a key
+//!
+//! Always: what an answer says is in the log, and committed, or the request is refused.
+
+mod append;
+mod clock;
+mod host;
+mod key;
+mod lifecycle;
+mod load;
+pub mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use self::append::batch_of;
+use self::clock::Clock;
+pub use self::key::partition_for;
+pub use self::lifecycle::{Coordinator, Post};
+use self::machine::{CoordinatorError, Machine};
+use crate::env::Workers;
+use crate::image::{ClusterImage, ImageReceiver};
+use crate::replica::Replicas;
+use crate::replica::partition::Partition;
+
+/// The coordinators of the partitions of [`Machine::TOPIC`] that this broker leads.
+pub struct Coordinators<M: Machine> {
+    replicas: Arc<Replicas>,
+    workers: Workers,
+    images: ImageReceiver,
+    clock: Arc<Clock>,
+    post: Post<M>,
+    here: RwLock<Here<M>>,
+}
+
+/// What is coordinated here.
+struct Here<M: Machine> {
+    /// Partitions of the topic in all; 0 while there is no such topic.
+    partitions: i32,
+    running: BTreeMap<i32, Arc<Coordinator<M>>>,
+}
+
+impl<M: Machine> Coordinators<M> {
+    /// No coordinator yet; see [`Coordinators::run`].
+    pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, post: Post<M>) -> Coordinators<M> {
+        let here = RwLock::new(Here { partitions: 0, running: BTreeMap::new() });
+        Coordinators { replicas, workers, images, clock: Arc::new(Clock::start()), post, here }
+    }
+
+    /// Follows image and roles, and ticks, until the broker stops. After each look at the roles, `look` gets the image
+    /// and the coordinators that have just begun to load. Must be called on the control runtime.
+    pub async fn run(&self, look: impl FnMut(&ClusterImage, &[Arc<Coordinator<M>>])) {
+        tokio::join!(self.follow(look), self.tick());
+    }
+
+    /// The coordinator of a key: the id of a group or of a transactional producer.
+    ///
+    /// # Errors
+    /// That it is another broker's.
+    pub fn of(&self, key: &str) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
+        let here = self.here.read();
+        if here.partitions == 0 {
+            return Err(CoordinatorError::NotCoordinator);
+        }
+        let found = here.running.get(&partition_for(key, here.partitions));
+        found.cloned().ok_or(CoordinatorError::NotCoordinator)
+    }
+
+    /// Every coordinator that runs or loads here.
+    pub fn all(&self) -> Vec<Arc<Coordinator<M>>> {
+        self.here.read().running.values().cloned().collect()
+    }
+
+    async fn follow(&self, mut look: impl FnMut(&ClusterImage, &[Arc<Coordinator<M>>])) {
+        let mut roles = self.replicas.roles();
+        loop {
+            roles.mark_unchanged();
+            let image = self.images.borrow().clone();
+            look(&image, &self.reconcile(&image));
+            // Changes after each image as well, when the replicas have the roles that it gives them.
+            if roles.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A coordinator for each partition that is led here; and none else. Returns those that begin.
+    fn reconcile(&self, image: &ClusterImage) -> Vec<Arc<Coordinator<M>>> {
+        let led = self.led(image);
+        let leads = |number: &i32, coordinator: &Arc<Coordinator<M>>| {
+            led.get(number).is_some_and(|(partition, _)| coordinator.is_for(partition))
+        };
+        // Only this task changes what runs.
+        let before = self.here.read().running.clone();
+        let (mut running, stopped): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            before.into_iter().partition(|(number, coordinator)| leads(number, coordinator));
+        let mut begun = Vec::new();
+        for (number, (partition, epoch)) in led {
+            running.entry(number).or_insert_with(|| {
+                let (clock, post) = (self.clock.clone(), self.post.clone());
+                let coordinator = Coordinator::new(partition, epoch, clock, image.settings.clone(), post);
+                tokio::spawn(coordinator.clone().load(self.workers.clone()));
+                begun.push(coordinator.clone());
+                coordinator
+            });
+        }
+        let partitions = image.topic(M::TOPIC).map_or(0, |topic| topic.partitions.len() as i32);
+        *self.here.write() = Here { partitions, running };
+        stopped.values().for_each(|coordinator| coordinator.stop());
+        begun
+    }
+
+    /// The topic's partitions that this broker leads, with the leader epoch.
+    fn led(&self, image: &ClusterImage) -> BTreeMap<i32, (Arc<Partition>, i32)> {
+        let Some(topic) = image.topic(M::TOPIC) else { return BTreeMap::new() };
+        let led = topic.partitions.iter().filter_map(|assignment| {
+            let partition = self.replicas.get(topic, assignment.partition).ok()?;
+            let epoch = partition.leader_epoch()?;
+            Some((assignment.partition, (partition, epoch)))
+        });
+        led.collect()
+    }
+
+    /// Acts on every deadline of every coordinator; one task for all.
+    async fn tick(&self) {
+        loop {
+            self.clock.sleep(|| self.all().iter().filter_map(|coordinator| coordinator.tick()).min()).await;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The host with a machine that writes down what it hears.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ottla_batch::{Batch, BatchBuilder, Codec, Marker, NewRecord, Outcome as Ending, Record, marker_batch};
+use ottla_config::{BrokerSettings, TopicSettings};
+
+use super::append::batch_of;
+use super::host::{Host, Outcome};
+use super::load;
+use super::machine::*;
+use crate::image::{Assignment, BrokerId};
+use crate::replica::partition::Partition;
+use crate::replica::partition::fixtures::{leading_alone, member};
+use crate::replica::partition::leadership::Surroundings;
+
+const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
+
+#[derive(Default)]
+struct Diary {
+    heard: Vec<String>,
+    waiting: BTreeMap<AppendId, Ticket>,
+}
+
+impl Diary {
+    fn write(&mut self, text: &str, ticket: Ticket) -> Effects<Diary> {
+        let id = AppendId(self.waiting.len() as u64);
+        self.waiting.insert(id, ticket);
+        let batch = Ok(batch_of([(text.as_bytes(), None)], NOW.wall_ms));
+        Effects { appends: vec![Append { id, batch }], ..Effects::default() }
+    }
+}
+
+impl Machine for Diary {
+    const TOPIC: &'static str = "diary";
+    type Reply = String;
+    type Message = String;
+
+    fn new(_: &BrokerSettings, _: i32) -> Diary {
+        Diary::default()
+    }
+
+    fn commit_timeout(_: &BrokerSettings) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn replay(&mut self, origin: Origin, record: &Record) -> Result<(), NotOurs> {
+        let key = String::from_utf8_lossy(record.key().ok_or(NotOurs)?).into_owned();
+        let producer = origin.producer.map(|producer| format!(" of {}/{}", producer.id, producer.epoch));
+        let is_open = if origin.is_committed { "" } else { ", not committed" };
+        self.heard.push(format!("{}: {key}{}{is_open}", origin.offset, producer.unwrap_or_default()));
+        Ok(())
+    }
+
+    fn control(&mut self, producer: Producer, marker: Marker, is_committed: bool) {
+        let is_open = if is_committed { "" } else { ", not committed" };
+        self.heard.push(format!("{:?} of {}/{}{is_open}", marker.outcome, producer.id, producer.epoch));
+    }
+
+    fn loaded(&mut self, _: Now) -> Effects<Diary> {
+        Effects::default()
+    }
+
+    fn settled(&mut self, _: Now) -> Effects<Diary> {
+        self.heard.push("settled".into());
+        Effects::default()
+    }
+
+    fn is_settled(&self, _: &str) -> bool {
+        self.heard.last().is_some_and(|last| last == "settled")
+    }
+
+    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, _: Now) -> Effects<Diary> {
+        let reply = result.map_or_else(|error| format!("{error:?}"), |offset| format!("at {offset}"));
+        let replies = self.waiting.remove(&id).map(|ticket| (ticket, reply.clone()));
+        Effects { replies: replies.into_iter().collect(), sends: vec![reply], ..Effects::default() }
+    }
+
+    fn delayed(&mut self, _: AppendId, _: Now) -> Effects<Diary> {
+        Effects::default()
+    }
+
+    fn tick(&mut self, _: Now) -> Effects<Diary> {
+        Effects::default()
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        None
+    }
+
+    fn unload(self, _: Now) -> Vec<(Ticket, String)> {
+        self.waiting.into_values().map(|ticket| (ticket, "elsewhere".into())).collect()
+    }
+}
+
+fn transactional(keys: &[&str], base_sequence: i32) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None).producer(7, 2, base_sequence).transactional();
+    for key in keys {
+        builder.push(NewRecord { key: Some(key.as_bytes()), ..NewRecord::default() });
+    }
+    builder.build()
+}
+
+/// The batches as they stand in a log.
+fn log_of(batches: &[Batch]) -> Bytes {
+    let mut log = BytesMut::new();
+    let mut offset = 0;
+    for batch in batches {
+        for slice in batch.stamp(offset, 0, None).slices() {
+            log.extend_from_slice(&slice);
+        }
+        offset += i64::from(batch.header().last_offset_delta) + 1;
+    }
+    log.freeze()
+}
+
+#[test]
+fn the_log_reaches_the_machine_with_offsets_producers_and_the_ends_of_transactions() {
+    let plain = |key: &str| batch_of([(key.as_bytes(), None)], 0);
+    let mut without_key = BatchBuilder::new(Codec::None);
+    without_key.push(NewRecord::default());
+    let ends = |outcome| marker_batch(7, 2, Marker { outcome, coordinator_epoch: 0 }, 0);
+    let batches = [
+        plain("a"),
+        transactional(&["b", "c"], 0),
+        ends(Ending::Commit),
+        without_key.build(),
+        transactional(&["d"], 2),
+        ends(Ending::Abort),
+        plain("e"),
+    ];
+    let mut diary = Diary::default();
+    assert_eq!(load::replay_piece(&mut diary, log_of(&batches), 6, 0).unwrap(), 8);
+    let expected = [
+        "0: a",
+        "1: b of 7/2",
+        "2: c of 7/2",
+        "Commit of 7/2",
+        "5: d of 7/2",
+        "Abort of 7/2, not committed",
+        "7: e, not committed",
+    ];
+    assert_eq!(diary.heard, expected);
+}
+
+fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
+    let mut host = Host::load(partition, leader_epoch, &BrokerSettings::default()).unwrap();
+    let _ = host.begin(NOW);
+    host
+}
+
+fn write(host: &mut Host<Diary>, text: &str) -> Result<Outcome<Diary>, CoordinatorError> {
+    host.ask("key", NOW, |diary, ticket, _| diary.write(text, ticket)).map(|(_, outcome)| outcome)
+}
+
+/// Gives the lead of a partition that broker 0 has alone.
+fn elect(partition: &Partition, leader: i32, leader_epoch: i32) {
+    let assignment = Assignment {
+        partition: 0,
+        replicas: vec![BrokerId(0)],
+        adding: vec![],
+        removing: vec![],
+        leader: Some(BrokerId(leader)),
+        leader_epoch,
+        partition_epoch: leader_epoch,
+        isr: vec![member(0)],
+        reports: vec![],
+    };
+    let settings = TopicSettings::resolve(&BTreeMap::new(), &BrokerSettings::default());
+    partition.assume(&assignment, &Arc::new(settings), Surroundings::default());
+}
+
+#[test]
+fn what_is_committed_is_answered_and_sent_and_there_after_the_next_load() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    let mut first = host(&partition, 0);
+    for (text, expected) in [("a", "at 0"), ("b", "at 1")] {
+        let Outcome { replies, sends } = write(&mut first, text).unwrap();
+        let replies: Vec<_> = replies.into_iter().map(|(_, reply)| reply).collect();
+        assert_eq!((replies, sends), (vec![expected.to_owned()], vec![expected.to_owned()]));
+    }
+    let heard = host(&partition, 0).survey(|diary| diary.heard.clone()).unwrap();
+    assert_eq!(heard, ["0: a", "1: b", "settled"]);
+}
+
+#[test]
+fn nothing_is_decided_once_another_leads() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    let mut first = host(&partition, 0);
+    elect(&partition, 1, 1);
+    assert_eq!(write(&mut first, "a").err(), Some(CoordinatorError::NotCoordinator));
+    let outcome = first.turn(NOW, |diary, _| diary.write("b", Ticket(9)));
+    assert!(outcome.replies.is_empty() && outcome.sends.is_empty());
+    elect(&partition, 0, 2);
+    assert_eq!(write(&mut first, "a").err(), Some(CoordinatorError::NotCoordinator), "another may have written");
+    assert_eq!(partition.log_end.get(), 0);
+}
+
+#[test]
+fn a_new_leader_epoch_under_the_same_leader_changes_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    let mut first = host(&partition, 0);
+    for epoch in [1, 2] {
+        elect(&partition, 0, epoch);
+        assert_eq!(partition.leader_epoch(), Some(epoch));
+        assert_eq!(write(&mut first, "a").unwrap().sends, [format!("at {}", epoch - 1)]);
+    }
+}

@@ -1,0 +1,132 @@
+//! A shard of groups as a coordinator's machine: the same values under other names.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use ottla_batch::{Batch, Marker, Record as LogRecord};
+use ottla_config::BrokerSettings;
+use ottla_group::record::{Encoded, TooLong};
+use ottla_group::{Config, GroupError, Record, Reply, Shard};
+
+use crate::coordinator::batch_of;
+use crate::coordinator::machine::{
+    Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
+};
+use crate::image::CONSUMER_OFFSETS;
+
+impl Machine for Shard {
+    const TOPIC: &'static str = CONSUMER_OFFSETS;
+    type Reply = Reply;
+    type Message = Infallible;
+
+    fn new(settings: &BrokerSettings, _: i32) -> Shard {
+        Shard::new(Config {
+            initial_rebalance_delay: settings.group_initial_rebalance_delay,
+            min_session_timeout: settings.group_min_session_timeout,
+            max_session_timeout: settings.group_max_session_timeout,
+            max_size: settings.group_max_size,
+            offset_metadata_max: settings.offset_metadata_max_bytes,
+            offsets_retention: settings.offsets_retention,
+            ..Config::default()
+        })
+    }
+
+    fn commit_timeout(settings: &BrokerSettings) -> Duration {
+        settings.offsets_commit_timeout
+    }
+
+    fn replay(&mut self, origin: Origin, record: &LogRecord) -> Result<(), NotOurs> {
+        let record = Record::decode(record.key().ok_or(NotOurs)?, record.value()).map_err(|_| NotOurs)?;
+        if origin.is_committed {
+            Shard::replay(self, record);
+        } else {
+            self.replay_unsettled(record);
+        }
+        Ok(())
+    }
+
+    /// No transaction commits offsets yet.
+    fn control(&mut self, _: Producer, _: Marker, _: bool) {}
+
+    fn loaded(&mut self, now: Now) -> Effects<Shard> {
+        let begun = Shard::loaded(self, now.into());
+        let opaque = self.opaque_groups();
+        if opaque > 0 {
+            tracing::warn!(groups = opaque, "left groups alone that a newer version has written");
+        }
+        effects(begun, now)
+    }
+
+    fn settled(&mut self, now: Now) -> Effects<Shard> {
+        effects(Shard::settled(self, now.into()), now)
+    }
+
+    fn is_settled(&self, group: &str) -> bool {
+        Shard::is_settled(self, group)
+    }
+
+    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
+        let result = result.map(|_| ()).map_err(|error| match error {
+            AppendError::NotCommitted => ottla_group::AppendError::NotCommitted,
+            AppendError::NotLeader => ottla_group::AppendError::NotLeader,
+            AppendError::Rejected => ottla_group::AppendError::TooLarge,
+        });
+        effects(self.appended(ottla_group::AppendId(id.0), result, now.into()), now)
+    }
+
+    fn delayed(&mut self, id: AppendId, now: Now) -> Effects<Shard> {
+        effects(Shard::delayed(self, ottla_group::AppendId(id.0), now.into()), now)
+    }
+
+    fn tick(&mut self, now: Now) -> Effects<Shard> {
+        effects(Shard::tick(self, now.into()), now)
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        Shard::next_deadline(self)
+    }
+
+    fn unload(self, now: Now) -> Vec<(Ticket, Reply)> {
+        tickets(Shard::unload(self, now.into()))
+    }
+}
+
+/// What groups have decided, for their host.
+pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
+    let ottla_group::Effects { replies, appends } = effects;
+    let appends = appends.into_iter().map(|append| Append {
+        id: AppendId(append.id.0),
+        batch: batch(&append.records, now).map_err(|TooLong| AppendError::Rejected),
+    });
+    Effects { replies: tickets(replies), appends: appends.collect(), sends: Vec::new() }
+}
+
+fn batch(records: &[Record], now: Now) -> Result<Batch, TooLong> {
+    let encoded = records.iter().map(Record::encode).collect::<Result<Vec<Encoded>, TooLong>>()?;
+    Ok(batch_of(encoded.iter().map(|Encoded { key, value }| (&key[..], value.as_deref())), now.wall_ms))
+}
+
+fn tickets(replies: Vec<(ottla_group::Ticket, Reply)>) -> Vec<(Ticket, Reply)> {
+    replies.into_iter().map(|(ticket, reply)| (Ticket(ticket.0), reply)).collect()
+}
+
+impl From<Now> for ottla_group::Now {
+    fn from(Now { monotonic, wall_ms }: Now) -> Self {
+        ottla_group::Now { monotonic, wall_ms }
+    }
+}
+
+impl From<Ticket> for ottla_group::Ticket {
+    fn from(ticket: Ticket) -> Self {
+        ottla_group::Ticket(ticket.0)
+    }
+}
+
+impl From<CoordinatorError> for GroupError {
+    fn from(error: CoordinatorError) -> Self {
+        match error {
+            CoordinatorError::LoadInProgress => GroupError::CoordinatorLoadInProgress,
+            CoordinatorError::NotCoordinator => GroupError::NotCoordinator,
+        }
+    }
+}

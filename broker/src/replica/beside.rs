@@ -1,0 +1,62 @@
+//! Beside the looks at the image: logs that are opened, and roles that begin where that waits for the disk. The next
+//! election waits for none of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use super::partition::Partition;
+use super::{Key, Replicas, surroundings};
+use crate::image::{Assignment, ClusterImage, Topic};
+
+/// What runs beside the looks at the image, which wait for none of it.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    pub tasks: FuturesUnordered<BoxFuture<'a, Done>>,
+    /// Partitions whose roles begin on workers, which hold their locks.
+    pub beginning: HashSet<Key>,
+}
+
+/// What has ended beside.
+pub(super) enum Done {
+    /// A log is open, or failed to open.
+    Opened(Key, Option<Arc<Partition>>),
+    /// A partition has its role, unless the disk has no room.
+    Began { key: Key, has_room: bool },
+}
+
+impl Replicas {
+    /// Gives an open replica its role: where that waits for the disk, on a worker. Then the image is looked at again
+    /// when it has ended, and not before. False when the disk has no room.
+    pub(super) fn give_role<'a>(
+        &'a self,
+        image: &ClusterImage,
+        topic: &Topic,
+        assignment: &Assignment,
+        partition: Arc<Partition>,
+        beside: &mut Beside<'a>,
+    ) -> bool {
+        let key = (topic.id, assignment.partition);
+        if beside.beginning.contains(&key) {
+            return true;
+        }
+        let around = surroundings(image, assignment);
+        if !partition.syncs_to_assume(assignment) {
+            return partition.assume(assignment, &topic.settings, around);
+        }
+        let (assignment, settings) = (assignment.clone(), topic.settings.clone());
+        let begun = self.role_workers.run(move || partition.assume(&assignment, &settings, around));
+        beside.beginning.insert(key);
+        beside.tasks.push(Box::pin(async move { Done::Began { key, has_room: begun.await } }));
+        true
+    }
+
+    /// Every replica that runs here, but for those whose roles are beginning: they would have to be waited for.
+    pub(super) fn settled(&self, beside: &Beside<'_>) -> Vec<Arc<Partition>> {
+        let running = self.running.read();
+        let settled = running.iter().filter(|(key, _)| !beside.beginning.contains(*key));
+        settled.map(|(_, partition)| partition.clone()).collect()
+    }
+}
