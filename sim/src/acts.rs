@@ -19,7 +19,7 @@ pub struct Flight {
 }
 
 enum What {
-    /// What it makes of the entry before it, and whom that is told.
+    /// What it makes of the entry before it, and which brokers see that.
     Write(Box<Assignment>, Option<oneshot::Sender<Result<Swap, Refused>>>),
     /// In which leader epoch a broker has found so much.
     Report(i32, RecoveryReport),

@@ -261,9 +261,9 @@ impl World {
                 let leads = sure_of.is_some() && self.sure_of(connection.to, partition) == sure_of;
                 let producer = &mut self.producers[number];
                 let is_stuck = forgot && leads && producer.is_idempotent() && producer.is_oldest(sequence);
-                // Whoever leads knows of each batch that was acknowledged: the one after them is always welcome. Unless
-                // it was appended once and is gone with the first records: of that a new process knows the producer's
-                // last batch alone.
+                // The leader knows each batch that was acknowledged: the one after them is always welcome. Unless it
+                // was appended once and is gone with the first records: of that a new process knows the producer's last
+                // batch alone.
                 if is_stuck && self.log_start(connection.to, partition) == 0 {
                     let why = answer.error_message.unwrap_or_default();
                     bail!(
@@ -297,7 +297,7 @@ impl World {
                 match found.filter(|found| found.error_code == ErrorCode::NONE) {
                     Some(found) if found.offset > consumer.position => {
                         consumer.seek(found.offset, &mut self.checker);
-                        self.happened(Fault::LogStart, format!("consumer {number} goes on at {}", found.offset));
+                        self.happened(Fault::LogStart, format!("consumer {number} continues at {}", found.offset));
                     }
                     // It is a broker that lags behind: another one is asked.
                     Some(_) | None => self.leave(number),
@@ -409,7 +409,7 @@ impl World {
             }
         };
         if code != ErrorCode::NONE {
-            self.note(format!("the group is told: {code:?}"));
+            self.note(format!("the group's answer: {code:?}"));
         }
         if code != ErrorCode::NONE
             && let Some(connection) = self.group.client.connection.take()

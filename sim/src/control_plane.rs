@@ -11,14 +11,14 @@
 //! - here: the processes, their time, and what must be true in the end
 //!
 //! Time passes by turns, in which the seed lets one process run after the other. The wall clocks that stand in Leases
-//! almost stand still meanwhile: whoever believed them would take everybody for alive, or for dead.
+//! almost stand still meanwhile: an observer that believed them would take everybody for alive, or for dead.
 //!
 //! Always: no epoch of an entry falls, no leader changes within one, no ISR shrinks below its floor, no topic is placed
-//! anew, and none is buried nor a file removed but somebody has deleted the topic; nobody who may have acknowledged
-//! records is given up unasked; one leader in a leader epoch; what a broker has seen of its own partitions it never
-//! forgets; trouble of the API server or of operators alone moves nobody, and nothing is written when it is over but
-//! Leases. In the end: every broker online with its own Lease, every replica in sync, everything Ready, everybody knows
-//! it, nothing is left of deleted topics, and nothing is written but Leases.
+//! again, and none is buried nor a file removed but somebody has deleted the topic; no member that may have
+//! acknowledged records is dropped without an order; one leader in a leader epoch; what a broker has seen of its own
+//! partitions it never forgets; trouble of the API server or of operators alone moves nobody, and nothing is written
+//! when it is over but Leases. In the end: every broker online with its own Lease, every replica in sync, everything
+//! Ready, everybody knows it, nothing is left of deleted topics, and nothing is written but Leases.
 
 mod alone;
 mod broker;
@@ -41,12 +41,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_broker::env::simulated as env;
-use ottla_crds::lease::BrokerSession;
+use ottla_client::simulated::Connect;
 use ottla_crds::{BrokerState, Brokers, ClusterRef, KafkaCluster, KafkaClusterSpec, KafkaTopic, KafkaTopicSpec, names};
 use ottla_history::Report;
+use ottla_kube::lease::BrokerSession;
 use ottla_local_api::{Server, Store, uids};
 use ottla_operator::clock;
-use ottla_operator::network::simulated as operators_network;
 use ottla_rules::assignment::BrokerId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -115,8 +115,8 @@ fn draw_by(seeded: Option<(u64, Network)>) {
     uids::draw_by(seed.map(|seed| ids(seed.rotate_left(32))));
     // The waits between attempts to watch.
     fastrand::seed(seed.unwrap_or_else(|| fastrand::u64(..)));
-    operators_network::connect_by(
-        seeded.map(|(_, network)| -> operators_network::Connect { Box::new(move |port| network.connect(port)) }),
+    ottla_client::simulated::connect_by(
+        seeded.map(|(_, network)| -> Connect { Box::new(move |_, port| network.connect(port)) }),
     );
 }
 
@@ -267,7 +267,7 @@ impl World {
 
     /// SIGTERM.
     fn stop(&mut self, at: usize) {
-        // Whoever has got it does not get it again.
+        // A broker that has it does not get it again.
         let _ = self.hosts[at].stop.take().map(|stop| stop.send(()));
     }
 

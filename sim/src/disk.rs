@@ -289,7 +289,7 @@ impl State {
         self.unsure.insert(path.to_owned(), on_device);
     }
 
-    /// A directory's new name counts as synced: whoever gives one syncs it before anything else.
+    /// A directory's new name counts as synced: the new owner syncs it before anything else.
     fn move_dir(&mut self, from: &Path, to: &Path) {
         let moved = |path: &Path| path.strip_prefix(from).map_or(path.to_owned(), |inside| to.join(inside));
         self.synced = std::mem::take(&mut self.synced).into_iter().map(|(path, size)| (moved(&path), size)).collect();

@@ -133,13 +133,13 @@ faults! {
     FollowerFetch: Replicas;
     /// cut between operators and brokers alone: moves nobody (beyond §7)
     OperatorCutOff: ControlPlane;
-    /// broker told to stop: hands over in time, and returns (beyond §7)
+    /// broker that is stopped: hands over in time, and returns (beyond §7)
     Drain: ControlPlane;
     /// topic deleted, and made again: files go by its tombstone alone, and nothing stays (beyond §7)
     TopicDeleted: ControlPlane;
     /// API server set back to a backup: brokers put back what it has lost, and no history forks (beyond §7)
-    ApiSetBack: Elsewhere("`control_plane`, only with `OTTLA_SIM_SET_BACK=1`: see \"What is open\" below");
-    /// an administrator's order to recover: nobody is given up without it, and it is obeyed once (beyond §7)
+    ApiSetBack: ControlPlane;
+    /// an administrator's order to recover: no member is dropped without it, and it is obeyed once (beyond §7)
     RecoveryOrdered: ControlPlane;
 }
 

@@ -223,8 +223,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether every log that was shortened has been copied anew: until then it takes others, or an administrator, to
-    /// go on.
+    /// Whether every log that was shortened has been copied again: until then it needs others, or an administrator, to
+    /// continue.
     fn nobody_is_damaged(&mut self) -> bool {
         for at in 0..self.nodes.len() {
             let (id, incarnation) = (self.nodes[at].id, self.nodes[at].incarnation);

@@ -1,4 +1,4 @@
-//! Brokers, operators and clients in one thread, with faults: seeded, so that a seed tells the whole story again.
+//! Brokers, operators and clients in one thread, with faults: seeded, so that a seed plays the whole story again.
 //!
 //! Two halves, each with seeds of its own: the replicas, and in [`control_plane`] the operators and the brokers'
 //! windows on the real API. What follows is about the replicas.
@@ -16,7 +16,7 @@
 //! processes (killed, stopped, started again, frozen), operators (several, with views of their own, paused, wrong about
 //! who is there).
 //!
-//! **How a broker tells the same story twice**: its process is a `current_thread` runtime of its own, in one thread
+//! **How a broker plays twice in the same way**: its process is a `current_thread` runtime of its own, in one thread
 //! with all others. Jobs of worker threads are done by a task; the broker's own `select!`s are biased, its maps of
 //! replicas and topics hash without chance, and one task alone waits for images: tokio wakes those who wait for one
 //! `watch` channel in an order of chance. **What is left out**: sockets with their reactors, frames and `sendfile`

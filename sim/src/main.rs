@@ -13,7 +13,7 @@ use ottla_sim::{Half, Tally};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
-#[command(about = "Brokers, operators and faults in one thread; a seed tells the whole story again")]
+#[command(about = "Brokers, operators and faults in one thread; a seed plays the whole story again")]
 struct Options {
     /// Play this seed and print what happens.
     #[arg(long)]

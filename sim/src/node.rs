@@ -13,7 +13,7 @@ use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
 use ottla_broker::image::{Broker, ClusterImage, Endpoint, Me, Topic};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Partition;
-use ottla_crds::lease::BrokerSession;
+use ottla_kube::lease::BrokerSession;
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
 use tokio::sync::oneshot;
 
@@ -44,7 +44,7 @@ pub struct Node {
     has_lost_content: bool,
     /// It has cut a log just now.
     pub has_cut: bool,
-    /// A log of it was shortened, and may not have been copied anew.
+    /// A log of it was shortened, and may not have been copied again.
     pub is_damaged: bool,
     /// Which process this is, counted.
     pub life: u64,
@@ -121,7 +121,7 @@ impl Node {
         self.running.is_some()
     }
 
-    /// What is true of it, for whoever looks.
+    /// Its state, as it really is.
     pub fn truth(&self) -> Option<LiveBroker> {
         let there = self.is_up() && !self.frozen;
         there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.draining })
@@ -158,7 +158,7 @@ impl Node {
         self.begin_session(&data, true).map(drop)
     }
 
-    /// The session, if the directory could tell who it is.
+    /// The session, if the directory could say who it is.
     fn begin_session(&mut self, data: &DataDir, api_is_there: bool) -> Result<Option<Session>> {
         let here = data_dir::Surroundings {
             boot_id: format!("boot {}", self.boots),
@@ -189,7 +189,7 @@ impl Node {
         }
     }
 
-    /// Starts a process, if its directory can tell who it is. It has seen what the copy on its disk says; or what the
+    /// Starts a process, if its directory can say who it is. It has seen what the copy on its disk says; or what the
     /// API server shows, where that is there.
     pub fn start(&mut self, shown: Option<&[Assignment]>, told: &Told, around: &[Peer], now: Duration) -> Result<bool> {
         let data = DataDir::open(&self.data(), self.id)?;
@@ -364,12 +364,13 @@ impl Node {
         self.snapshot.is_some()
     }
 
-    /// Whether the Lease has been renewed since the snapshot: a younger one is not told from the volume itself.
+    /// Whether the Lease has been renewed since the snapshot: a younger one is not distinguished from the volume
+    /// itself.
     pub fn has_older_snapshot(&self) -> bool {
         self.snapshot.is_some_and(|snapshot| snapshot < self.said())
     }
 
-    /// The starts that its Lease has told of, and what it says was counted.
+    /// The starts that its Lease has shown, and the ticks.
     fn said(&self) -> (u64, u64) {
         let Some(lease) = &self.lease else { return (0, 0) };
         let start = BrokerSession::of(lease).map_or(0, |session| session.start);

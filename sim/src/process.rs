@@ -1,4 +1,4 @@
-//! A broker's process: the real rooms, in a runtime of its own whose clock goes on only while it runs. Dropped, it is
+//! A broker's process: the real rooms, in a runtime of its own whose clock runs only while it runs. Dropped, it is
 //! killed.
 //!
 //! In the place of its threads: one task that does what its workers would, as fast as its disk is; and one task per
@@ -87,8 +87,19 @@ impl Process {
             let (workers, jobs) = Workers::simulated();
             tokio::spawn(work(jobs, state.clone()));
             let facts = BTreeMap::new();
-            let rooms =
-                Rooms::open(RoomsSetup { me, data, clean, intact, workers, images: shown, ask, metrics, facts })?;
+            let (role_workers, images) = (workers.clone(), shown);
+            let rooms = Rooms::open(RoomsSetup {
+                me,
+                data,
+                clean,
+                intact,
+                workers,
+                role_workers,
+                images,
+                ask,
+                metrics,
+                facts,
+            })?;
             let (replicas, failing) = (rooms.replicas().clone(), state.clone());
             tokio::spawn(async move {
                 replicas.disk_failed().await;

@@ -47,7 +47,7 @@ pub fn rack(broker: BrokerId) -> String {
     format!("rack {}", broker.0 % 2)
 }
 
-/// What brokers are told of settings.
+/// The settings that brokers see.
 #[derive(Clone, Debug)]
 pub struct Told {
     pub settings: Arc<BrokerSettings>,

@@ -67,7 +67,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
     env::draw_ids(Some(Box::new(move || Uuid::from_u64_pair(ids.next(), ids.next()))));
     let outcome = World::new(seed, dir.path()).and_then(|mut world| {
         let _disks = Installed::new(world.nodes.iter().map(|node| node.disk.clone()).collect());
-        env::connect_by(Some(Box::new(world.network.connector())));
+        ottla_client::simulated::connect_by(Some(Box::new(world.network.connector())));
         env::copy_at_most([usize::MAX, 0][world.random.below(2)]);
         world.begin()?;
         let played = world.play();
@@ -76,7 +76,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
         Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.report()) })
     });
     env::draw_ids(None);
-    env::connect_by(None);
+    ottla_client::simulated::connect_by(None);
     env::copy_at_most(usize::MAX);
     env::set_wall_clock(None);
     outcome
@@ -91,7 +91,7 @@ pub(crate) struct World {
     pub api: Api,
     /// The least that `min.insync.replicas` ever is: as many copies does an acknowledged record have.
     pub lowest_min_in_sync: usize,
-    /// What brokers are told of settings, by how far `min.insync.replicas` is above its least.
+    /// The settings that brokers see, by how far `min.insync.replicas` is above its least.
     told: [Told; 2],
     /// Somebody deletes records.
     pub taste_deletes: bool,
@@ -283,7 +283,7 @@ impl World {
         self.nodes[at].keep();
     }
 
-    /// What brokers are told of settings now.
+    /// The settings that brokers see now.
     pub(crate) fn told(&self) -> Told {
         self.told[self.api.min_in_sync - self.lowest_min_in_sync].clone()
     }

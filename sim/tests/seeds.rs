@@ -1,9 +1,9 @@
-//! Seeds that are always played, and that a seed tells the same story twice. `.ci/run sim` plays new ones.
+//! Seeds that are always played, and that a seed plays twice in the same way. `.ci/run sim` plays new ones.
 
 use ottla_sim::{Half, Tally, fault};
 
 #[test]
-fn a_seed_tells_the_same_story_twice() {
+fn a_seed_plays_twice_in_the_same_way() {
     for (half, seed) in [(Half::Replicas, 1), (Half::Replicas, 2), (Half::ControlPlane, 1), (Half::ControlPlane, 2)] {
         let once = half.play(seed).expect("a temporary folder");
         let again = half.play(seed).expect("a temporary folder");
@@ -36,7 +36,7 @@ fn play(half: Half, first: u64) {
 }
 
 #[test]
-fn the_readme_tells_where_each_fault_is_played() {
+fn the_readme_says_where_each_fault_is_played() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let text = std::fs::read_to_string(path).expect("there is a README");
     let (begin, end) = ("<!-- faults:begin -->\n", "<!-- faults:end -->");

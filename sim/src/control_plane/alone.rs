@@ -112,11 +112,11 @@ impl World {
         self.pass(TOLD)
     }
 
-    /// A broker that is told to stop leads nothing and is in no ISR when it ends, which it does in time.
+    /// A broker that is stopped leads nothing and is in no ISR when it ends, which it does in time.
     pub(super) fn hand_over(&mut self, at: usize) -> Result<()> {
         self.heal()?;
         self.settle()?;
-        self.tell(&format!("broker {at} is told to stop, while all is well"));
+        self.tell(&format!("broker {at} is stopped, while all is well"));
         self.stop(at);
         let mut passed = Duration::ZERO;
         while self.hosts[at].process.is_some() {
@@ -133,8 +133,8 @@ impl World {
         Ok(())
     }
 
-    /// All that have a partition go down hard, and one of them stays away: the others have nothing, but go on when they
-    /// are told to, with the very words that are offered.
+    /// All that have a partition go down hard, and one of them stays away: the others have nothing, but continue after
+    /// the order that the condition offers.
     pub(super) fn recover_by_order(&mut self) -> Result<()> {
         self.heal()?;
         let view = self.look()?;

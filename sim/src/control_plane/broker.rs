@@ -27,7 +27,7 @@ use super::{CLUSTER, NAMESPACE};
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How long a change of the ISR is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a broker that was told to stop serves on for others to take over, as in a pod.
+/// How long a stopping broker keeps serving until others take over, as in a pod.
 pub const GRACE: Duration = Duration::from_secs(25);
 
 pub struct Broker {
@@ -38,7 +38,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Runs until it is killed, or was told to `stop` and has.
+    /// Runs until it is killed, or has stopped after `stop`.
     pub async fn run(self, client: Client, stop: oneshot::Receiver<()>) {
         let (dir, mut coord) = match self.start(client).await {
             Ok(started) => started,
@@ -115,7 +115,7 @@ impl Broker {
         };
         self.referee.lock().keeps(self.id, of_mine(&image.topics), |(id, _)| image.deleted.contains_key(id));
         for (topic_id, partition) in of_mine(&image.deleted) {
-            // Where the queue is full it is told again with the next image.
+            // If the queue is full, it is reported again with the next image.
             let _ = coord.ask().try_send(Ask::Removed { topic_id, partition });
         }
     }
@@ -140,7 +140,7 @@ impl Broker {
     }
 }
 
-/// Returns when a broker that was told to stop need not serve any longer.
+/// Returns when a stopping broker need not serve any longer.
 async fn drained(coord: &Coord, stop: oneshot::Receiver<()>) {
     // It ends without a word when the process is killed.
     let _ = stop.await;

@@ -105,7 +105,7 @@ impl Door {
             let (door, inner) = (door.clone(), inner.clone());
             async move { door.pass(inner, request).await }
         });
-        ottla_crds::counted(Client::new(service, NAMESPACE), NAMESPACE, |_, _| ())
+        ottla_kube::counted(Client::new(service, NAMESPACE), NAMESPACE, |_, _| ())
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Trouble)) {
@@ -130,7 +130,7 @@ impl Door {
         self.state.lock().dies_after = Some(writes);
     }
 
-    /// Whether it is time to kill it; told once.
+    /// Whether it is time to kill it; reported once.
     pub fn take_died(&self) -> bool {
         std::mem::take(&mut self.state.lock().died)
     }

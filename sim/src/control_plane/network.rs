@@ -1,4 +1,4 @@
-//! The connections between operators and brokers: in memory, so that a seed tells the same story on every machine.
+//! The connections between operators and brokers: in memory, so that a seed plays in the same way on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,14 +29,14 @@ struct Ports {
 }
 
 impl Network {
-    /// Listens on a port, in the place of whoever did before.
+    /// Listens on a port, in the place of an earlier listener.
     pub fn listen(&self, port: u16) -> mpsc::Receiver<DuplexStream> {
         let (listener, connections) = mpsc::channel(BACKLOG);
         self.0.lock().listening.insert(port, listener);
         connections
     }
 
-    /// Connects to a port, also while whoever listens there is frozen.
+    /// Connects to a port, also while the listener there is frozen.
     ///
     /// # Errors
     /// When nobody listens, or the port is cut off.
@@ -53,7 +53,7 @@ impl Network {
         }
     }
 
-    /// Nothing gets to a port any more, nor comes from there, and nobody is told; or it does again.
+    /// Nothing gets to a port any more, nor comes from there, and neither side notices; or it does again.
     pub fn cut_off(&self, port: u16, cut_off: bool) {
         let ports = &mut self.0.lock().cut_off;
         if cut_off {
@@ -83,6 +83,15 @@ async fn answer_pings_on(mut stream: DuplexStream, network: Network, port: u16) 
         while network.is_cut_off(port) {
             sleep(SENT_AGAIN).await;
         }
-        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0]).await?;
+        stream.write_all(&pong(&request)).await?;
     }
+}
+
+/// The response to a ping, ApiVersions in version 0: the request's correlation id, no error, and no API.
+fn pong(request: &[u8]) -> [u8; 14] {
+    let mut response = [0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    if let Some(correlation_id) = request.get(4..8) {
+        response[4..8].copy_from_slice(correlation_id);
+    }
+    response
 }

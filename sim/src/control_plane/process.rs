@@ -1,4 +1,4 @@
-//! A process: a runtime of its own, whose clock goes on only while it runs.
+//! A process: a runtime of its own, whose clock runs only while it runs.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ pub struct Referee {
     topic_ids: BTreeMap<String, Uuid>,
     /// Topics that somebody has deleted.
     ended: BTreeSet<Uuid>,
-    /// What administrators have given up: partitions, each in a leader epoch.
+    /// What administrators have ordered: partitions, each in a leader epoch.
     pub given_up: BTreeSet<(Partition, i32)>,
     /// Who has led, by partition and leader epoch.
     led: BTreeMap<(Partition, i32), (BrokerId, Incarnation)>,
@@ -119,10 +119,10 @@ impl Referee {
         if !spec.deleted {
             let before = self.topic_ids.insert(spec.topic_name.clone(), spec.topic_id);
             if before.is_some_and(|before| before != spec.topic_id && !self.ended.contains(&before)) {
-                self.wrong.push(format!("the topic {} was placed anew", spec.topic_name));
+                self.wrong.push(format!("the topic {} was placed again", spec.topic_name));
             }
         } else if !self.ended.contains(&spec.topic_id) {
-            self.wrong.push(format!("{name} bears a tombstone, and nobody has deleted its topic"));
+            self.wrong.push(format!("{name} has a tombstone, and nobody has deleted its topic"));
         }
         if let Some((_, before)) = known {
             if before.spec.deleted && !spec.deleted {
@@ -248,7 +248,7 @@ fn forbidden(before: &Assignment, next: &Assignment, is_given_up: bool) -> Optio
         () if !leader_is_in_sync => Some("a leader out of sync"),
         () if shrinks && next.isr.len() < next.floor(MIN_IN_SYNC) => Some("an ISR below its floor"),
         () if recovers && !before.isr.iter().all(has_reported) && !is_given_up => {
-            Some("an in-sync replica was given up unasked")
+            Some("an in-sync replica was dropped without an order")
         }
         () => None,
     }

@@ -1,4 +1,4 @@
-//! What happened, to be read and to be compared: the same seed tells the same story twice.
+//! What happened, to be read and to be compared: the same seed plays twice in the same way.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub struct Trace {
     now: Duration,
     lines: String,
     requests: u64,
-    /// Of all requests, renewals of Leases and reads among them, which are too many to tell.
+    /// Of all requests, renewals of Leases and reads among them, which are too many to print.
     digest: u64,
 }
 

@@ -26,7 +26,7 @@ const RESTORED_AFTER: Duration = Duration::from_secs(5);
 const FLEETING: [&str; 2] = ["fleeting", "passing"];
 
 impl World {
-    /// Something goes wrong, and time passes; whoever is gone may come back.
+    /// Something goes wrong, and time passes; a broker that is gone may come back.
     pub(super) fn trouble(&mut self) -> Result<()> {
         let (broker, host) = (self.random.below(self.brokers()), self.random.below(self.hosts.len()));
         let operator = self.brokers() + self.random.below(OPERATORS);
@@ -65,15 +65,14 @@ impl World {
                 self.cut_off(broker, true);
             }
             16 => {
-                self.tell(&format!("broker {broker} is told to stop"));
+                self.tell(&format!("broker {broker} is stopped"));
                 self.stop(broker);
             }
             17 => self.hand_over(broker)?,
             18 => self.lose_volume(broker)?,
             19 => self.recover_by_order()?,
             20 => self.make_or_delete_a_topic()?,
-            21 | 22 if std::env::var_os("OTTLA_SIM_SET_BACK").is_some() => self.set_back()?,
-            21 | 22 => {}
+            21 | 22 => self.set_back()?,
             _ => {
                 for _ in 0..3 {
                     self.make_or_delete_a_topic()?;
@@ -171,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    /// What it has seen it does not forget, whatever a list lacks: the referee would tell.
+    /// What it has seen it does not forget, whatever a list lacks: the referee would see it.
     fn restart_with_a_list_that_lacks_one(&mut self, at: usize) -> Result<()> {
         self.count(Fault::TopicMissing);
         self.tell(&format!("broker {at} is killed, and starts with a list that lacks an object"));
@@ -184,8 +183,8 @@ impl World {
         Ok(())
     }
 
-    /// One object or all are deleted by mistake, as with their definition. Nothing is placed anew, and they are put
-    /// back as they were.
+    /// One object or all are deleted by mistake, as with their definition. Nothing is placed again, and they are
+    /// restored as they were.
     fn lose_objects(&mut self) -> Result<()> {
         self.count(Fault::ObjectsDeleted);
         let lost = self.take_objects()?;
@@ -211,13 +210,13 @@ impl World {
 
     pub(super) fn put_back(&mut self, lost: Vec<KafkaAssignment>) -> Result<()> {
         let objects: Api<KafkaAssignment> = self.objects();
-        // The tombstone of an earlier topic may bear the name, too.
+        // The tombstone of an earlier topic may have the name, too.
         let mut standing = self.look()?.assignments;
         standing.retain(|object| !self.referee.lock().has_ended(object.spec.topic_id));
         self.tell("they are put back");
         for object in lost {
             let is_there = standing.iter().any(|other| other.spec.topic_name == object.spec.topic_name);
-            ensure!(!is_there, "an object that was lost was placed anew");
+            ensure!(!is_there, "an object that was lost was placed again");
             let mut again = KafkaAssignment::new(&object.name_any(), object.spec);
             again.metadata.labels = object.metadata.labels;
             self.api.now(objects.create(&PostParams::default(), &again))?;

@@ -1,0 +1,26 @@
+//! Which room of the simulation may use which, top to bottom.
+
+use ottla_arrows::Rooms;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["random", "fault", "topics", "process", "shortening"],
+        rooms: &[
+            ("control_plane", &["world"]),
+            ("faults", &["world", "disk"]),
+            ("tally", &["world", "root"]),
+            ("world", &["acts", "clients", "control", "network", "client", "node", "disk"]),
+            ("acts", &["world", "node"]),
+            ("clients", &["world", "client"]),
+            ("control", &[]),
+            ("network", &[]),
+            ("client", &[]),
+            ("node", &["disk"]),
+            ("disk", &[]),
+        ],
+        circles: &[&["control_plane", "control_plane/door", "control_plane/trace"]],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
+}
