@@ -96,7 +96,7 @@ impl Client {
         pauses.max().context("the broker led something")
     }
 
-    /// Stops and waits for every acknowledgement; how many records were given up.
+    /// Stops and waits for every acknowledgement; how many records failed.
     pub fn finish(self) -> Result<usize> {
         match self.producer {
             Producer::Librdkafka(sending) => sending.finish()?,

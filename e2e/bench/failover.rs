@@ -41,7 +41,7 @@ pub fn run(makers: &[Maker], library: Library, runs: usize, ottla: &Path) -> Res
     let mut measured = Vec::new();
     for maker in makers {
         let of_maker = measure(*maker, library, runs, ottla)?;
-        println!("{maker:?}: {} records were given up", of_maker.given_up);
+        println!("{maker:?}: {} records failed", of_maker.given_up);
         measured.push((*maker, of_maker));
     }
     print!("{}", Table { runs, measured });
@@ -101,7 +101,7 @@ fn suffer(trio: &mut Trio, client: &Client, runs: usize) -> Result<BTreeMap<Faul
 }
 
 /// How long a run waits with its fault. A client looks for late requests at fixed times after it has connected, which
-/// it does anew in each run: without this all faults would come at the same distance from one.
+/// it does in each run: without this all faults would come at the same distance from one.
 fn moment(run: usize) -> Duration {
     Duration::from_secs_f64((run as f64 * 0.618).fract())
 }

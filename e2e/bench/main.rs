@@ -75,17 +75,17 @@ fn main() -> Result<()> {
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
-        _ => {}
+        _ => plan.pairs = count.unwrap_or(plan.pairs),
     }
-    if cfg!(debug_assertions) && plan.pairs == Plan::FULL.pairs {
+    if cfg!(debug_assertions) && plan.run == Plan::FULL.run {
         bail!("build with --profile dist: the client would be measured, not the brokers");
     }
     let mut table = Table::default();
     measure(&makers, only.as_deref(), &plan, &mut table)?;
     print!("{table}");
     if write {
-        ensure!(plan.pairs == Plan::FULL.pairs && only.is_none() && makers.len() == 2, "only a whole table is written");
-        write_table(&table)?;
+        ensure!(plan.run == Plan::FULL.run && only.is_none() && makers.len() == 2, "only a whole table is written");
+        write_table(&table, plan.pairs)?;
     }
     Ok(())
 }
@@ -108,13 +108,16 @@ fn measure(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table)
 }
 
 /// Puts the table between its marks in the README.
-fn write_table(table: &Table) -> Result<()> {
+fn write_table(table: &Table, pairs: usize) -> Result<()> {
     let text = std::fs::read_to_string(README)?;
     let (before, rest) = text.split_once(BEGIN).context("the README has a mark where the table begins")?;
     let (_, after) = rest.split_once(END).context("the README has a mark where the table ends")?;
     let day = Command::new("date").arg("+%F").output()?;
     let day = String::from_utf8_lossy(&day.stdout).trim().to_owned();
-    std::fs::write(README, format!("{before}{BEGIN}On {day}, nothing else running; {table}{END}{after}"))?;
+    std::fs::write(
+        README,
+        format!("{before}{BEGIN}On {day}, {pairs} pairs of runs, nothing else running; {table}{END}{after}"),
+    )?;
     Ok(())
 }
 

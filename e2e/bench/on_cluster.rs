@@ -49,7 +49,7 @@ pub fn run(runs: usize) -> Result<()> {
         eprintln!("run {run}, {}: {} ms", fault.name(), pause.as_millis());
         pauses.entry(fault).or_default().push(pause);
     }
-    println!("{} records were given up", client.finish()?);
+    println!("{} records failed", client.finish()?);
     println!("| fault, {runs} runs | p50 ms | max ms |\n|---|--:|--:|");
     for (fault, mut pauses) in pauses {
         pauses.sort();

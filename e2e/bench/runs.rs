@@ -1,8 +1,8 @@
 //! Runs of one workload against both makers, fair to both.
 //!
 //! Both are warmed up first, for a JVM needs gigabytes of load before its figures stop improving. Before each run
-//! memory is touched and given back, for a virtual machine backs a page on its first use, and whoever uses it first
-//! pays. A run lasts ten seconds at least. What it wrote is deleted after it, and the next run waits until its files
+//! memory is touched and given back, for a virtual machine backs a page on its first use, and the first user pays for
+//! that. A run lasts ten seconds at least. What it wrote is deleted after it, and the next run waits until its files
 //! are gone. The runs of a pair, ours and then Kafka's, follow each other, so that what the machine does besides
 //! touches both.
 
@@ -128,8 +128,12 @@ pub fn measure(
             }
             touch(plan.touched);
             for (unit, goal, value) in one(&**brokers, &address, &topic, workload, plan)? {
-                eprintln!("{}, pair {pair}, {:?}: {value:.3} {unit}", workload.name, brokers.maker());
-                table.add(workload.name, unit, goal, brokers.maker(), value);
+                let shown = value.map_or("saturated".to_owned(), |value| format!("{value:.3} {unit}"));
+                eprintln!("{}, pair {pair}, {:?}: {shown}", workload.name, brokers.maker());
+                match value {
+                    Some(value) => table.add(workload.name, unit, goal, brokers.maker(), value),
+                    None => table.add_saturated(workload.name, unit, goal, brokers.maker()),
+                }
             }
             brokers.remove(&topic)?;
         }
@@ -137,16 +141,22 @@ pub fn measure(
     Ok(())
 }
 
-type Figure = (&'static str, Goal, f64);
+/// What is measured, its goal, and how much it is; `None` if the brokers do not keep the rate.
+type Figure = (&'static str, Goal, Option<f64>);
 
 fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, plan: &Plan) -> Result<Vec<Figure>> {
     let [first, second] = workload.goals;
     let work = match workload.work {
         Work::Latency { acks, rate } => {
             let records = u32::try_from(plan.run.as_millis() * u128::from(rate) / 1000)?;
-            let mut took = lean::latencies(address, topic, acks, Duration::from_secs(1) / rate, records)?;
+            let pace = Duration::from_secs(1) / rate;
+            let mut took = lean::latencies(address, topic, acks, pace, records)?;
+            let saturated = is_saturated(&took, pace, plan.run);
             took.sort();
-            let at = |share: f64| took[(share * (took.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
+            let at = |share: f64| {
+                let latency = took[(share * (took.len() - 1) as f64) as usize];
+                (!saturated).then_some(latency.as_secs_f64() * 1e3)
+            };
             return Ok(vec![
                 ("p50 ms", first, at(0.5)),
                 ("p99 ms", Goal::None, at(0.99)),
@@ -164,19 +174,27 @@ fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, p
         Work::Requests(_) => {
             let thousands = done.requests as f64 / 1e3;
             vec![
-                ("requests/s", first, done.requests as f64 / seconds),
-                ("brokers' CPU-ms per 1,000 requests", second, spent * 1e3 / thousands),
+                ("requests/s", first, Some(done.requests as f64 / seconds)),
+                ("brokers' CPU-ms per 1,000 requests", second, Some(spent * 1e3 / thousands)),
             ]
         }
         Work::Speed(_) | Work::Consume(_) | Work::Latency { .. } => {
             let gigabytes = done.bytes as f64 / 1e9;
             vec![
-                ("MB/s", first, gigabytes * 1e3 / seconds),
-                ("brokers' CPU-s/GB", second, spent / gigabytes),
-                ("client CPU-s/GB", Goal::None, client / gigabytes),
+                ("MB/s", first, Some(gigabytes * 1e3 / seconds)),
+                ("brokers' CPU-s/GB", second, Some(spent / gigabytes)),
+                ("client CPU-s/GB", Goal::None, Some(client / gigabytes)),
             ]
         }
     })
+}
+
+/// Whether more than a twentieth of the records, one due each `pace`, were acknowledged after the end of the run: then
+/// the backlog grows as long as the run lasts, and a latency says nothing but how long that was.
+fn is_saturated(latencies: &[Duration], pace: Duration, run: Duration) -> bool {
+    let due = (0..).map(|number| pace * number);
+    let late = due.zip(latencies).filter(|(due, latency)| *due + **latency > run).count();
+    late * 20 > latencies.len()
 }
 
 /// Uses so much memory once and gives it back: the machine under this one has backed it then.
@@ -188,5 +206,24 @@ pub fn touch(bytes: usize) {
         let mut piece = vec![0u8; PIECE.min(bytes)];
         piece.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
         pieces.push(std::hint::black_box(piece));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_too_late_for_the_rate_is_saturated() {
+        let (pace, run) = (Duration::from_millis(1), Duration::from_secs(10));
+        let is_saturated = |latency: &dyn Fn(u32) -> Duration| {
+            let latencies: Vec<Duration> = (0..10_000).map(latency).collect();
+            super::is_saturated(&latencies, pace, run)
+        };
+        assert!(!is_saturated(&|_| Duration::from_millis(3)), "the rate is kept");
+        assert!(!is_saturated(&|number| Duration::from_millis(u64::from(5_000u32.saturating_sub(number)))), "a pause");
+        assert!(!is_saturated(&|_| Duration::from_millis(400)), "slow, but the rate is kept");
+        assert!(is_saturated(&|number| pace * (number / 4)), "four fifths of the rate");
+        assert!(is_saturated(&|number| pace * (4 * number)), "a fifth of the rate");
     }
 }

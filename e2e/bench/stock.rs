@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::VALUE_LEN;
 use crate::runs::Done;
 
-/// Remembers the first record that was given up.
+/// Remembers the first record that failed.
 #[derive(Default)]
 struct Failure(OnceLock<KafkaError>);
 

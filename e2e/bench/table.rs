@@ -26,6 +26,8 @@ struct Row {
     goal: Goal,
     ours: Vec<f64>,
     kafkas: Vec<f64>,
+    /// Whose brokers did not keep the rate, once for each such run.
+    saturated: Vec<Maker>,
     /// What a broker that does nothing reaches.
     ceiling: Vec<f64>,
 }
@@ -42,6 +44,11 @@ impl Table {
             Maker::Kafka => row.kafkas.push(value),
         }
     }
+
+    /// Notes a run in which this maker's brokers did not keep the rate: the row gives no ratio then.
+    pub fn add_saturated(&mut self, name: &'static str, unit: &'static str, goal: Goal, maker: Maker) {
+        self.row(name, unit, goal).saturated.push(maker);
+    }
 }
 
 impl Table {
@@ -53,7 +60,8 @@ impl Table {
     fn row(&mut self, name: &'static str, unit: &'static str, goal: Goal) -> &mut Row {
         let known = self.rows.iter().position(|row| (row.name, row.unit) == (name, unit));
         let index = known.unwrap_or_else(|| {
-            self.rows.push(Row { name, unit, goal, ours: Vec::new(), kafkas: Vec::new(), ceiling: Vec::new() });
+            let (ours, kafkas, saturated, ceiling) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            self.rows.push(Row { name, unit, goal, ours, kafkas, saturated, ceiling });
             self.rows.len() - 1
         });
         &mut self.rows[index]
@@ -83,10 +91,11 @@ impl fmt::Display for Table {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let uname = rustix::system::uname();
         let kernel = uname.release().to_string_lossy();
-        writeln!(f, "{cores} cores shared by brokers and client; Linux {kernel}; medians of pairs.\n")?;
+        writeln!(f, "{cores} cores shared by brokers and client; Linux {kernel}; medians.\n")?;
         writeln!(f, "| workload | measured | Ottla | Kafka 4.3.1 | ratio (from–to) | goal | met |")?;
         writeln!(f, "|---|---|--:|--:|--:|--:|---|")?;
-        let mut compared = self.rows.iter().filter(|row| !row.ours.is_empty() || !row.kafkas.is_empty());
+        let is_compared = |row: &&Row| !(row.ours.is_empty() && row.kafkas.is_empty() && row.saturated.is_empty());
+        let mut compared = self.rows.iter().filter(is_compared);
         compared.try_for_each(|row| writeln!(f, "{row}"))?;
         self.write_ceilings(f)
     }
@@ -94,9 +103,18 @@ impl fmt::Display for Table {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { name, unit, goal, ours, kafkas, ceiling: _ } = self;
-        let cell = |samples: &[f64]| Spread::of(samples).map_or("–".to_owned(), |spread| number(spread.median));
-        let ratios: Vec<f64> = ours.iter().zip(kafkas).map(|(ours, kafkas)| ours / kafkas).collect();
+        let Row { name, unit, goal, ours, kafkas, saturated, ceiling: _ } = self;
+        let cell = |maker: Maker, samples: &[f64]| {
+            let saturated = saturated.iter().filter(|of| **of == maker).count();
+            match (saturated, Spread::of(samples)) {
+                (0, None) => "–".to_owned(),
+                (0, Some(spread)) => number(spread.median),
+                (_, None) => "saturated".to_owned(),
+                (saturated, _) => format!("saturated in {saturated} of {} runs", saturated + samples.len()),
+            }
+        };
+        let pairs = ours.iter().zip(kafkas).filter(|_| saturated.is_empty());
+        let ratios: Vec<f64> = pairs.map(|(ours, kafkas)| ours / kafkas).collect();
         let ratio = Spread::of(&ratios);
         let shown = match &ratio {
             None => "–".to_owned(),
@@ -109,7 +127,9 @@ impl fmt::Display for Row {
             (Goal::AtLeast(limit), ratio) => (format!("≥ {limit}×"), verdict(ratio, |median| median >= *limit)),
             (Goal::AtMost(limit), ratio) => (format!("≤ {limit}×"), verdict(ratio, |median| median <= *limit)),
         };
-        write!(f, "| {name} | {unit} | {} | {} | {shown} | {goal} | {met} |", cell(ours), cell(kafkas))
+        let met = if saturated.contains(&Maker::Ottla) && !goal.is_empty() { "no" } else { met };
+        let (ours, kafkas) = (cell(Maker::Ottla, ours), cell(Maker::Kafka, kafkas));
+        write!(f, "| {name} | {unit} | {ours} | {kafkas} | {shown} | {goal} | {met} |")
     }
 }
 
@@ -148,4 +168,38 @@ fn number(value: f64) -> String {
         3
     };
     format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maker_that_does_not_keep_the_rate_is_called_saturated_and_not_compared() {
+        const NAME: &str = "open loop";
+        let row = |ours: &[Option<f64>], kafkas: &[Option<f64>]| {
+            let mut table = Table::default();
+            for (maker, samples) in [(Maker::Ottla, ours), (Maker::Kafka, kafkas)] {
+                for sample in samples {
+                    match sample {
+                        Some(value) => table.add(NAME, "p99.9 ms", Goal::AtMost(0.3), maker, *value),
+                        None => table.add_saturated(NAME, "p99.9 ms", Goal::AtMost(0.3), maker),
+                    }
+                }
+            }
+            let shown = table.to_string();
+            shown.lines().find(|line| line.starts_with("| open loop")).unwrap_or_default().to_owned()
+        };
+        let well = [Some(1.0), Some(2.0)];
+        for (ours, kafkas, expected) in [
+            (&well[..], &[Some(10.0), Some(10.0)][..], "2.00 | 10.0 | 0.200× (0.100–0.200) | ≤ 0.3× | yes"),
+            (&well, &[None, None], "2.00 | saturated | – | ≤ 0.3× | "),
+            (&well, &[Some(10.0), None], "2.00 | saturated in 1 of 2 runs | – | ≤ 0.3× | "),
+            (&[None, None], &well, "saturated | 2.00 | – | ≤ 0.3× | no"),
+            (&[None], &[None], "saturated | saturated | – | ≤ 0.3× | no"),
+            (&well, &[], "2.00 | – | – | ≤ 0.3× | "),
+        ] {
+            assert_eq!(row(ours, kafkas), format!("| open loop | p99.9 ms | {expected} |"));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
     lossy.py FOLDER STATE      # as root, where the kernel has /dev/fuse
 
-Mounts itself over FOLDER in a mount namespace of its own, which ends with it; whoever is to see it enters that namespace
+Mounts itself over FOLDER in a mount namespace of its own, which ends with it; a process that should see it enters that namespace
 (nsenter --mount=/proc/PID/ns/mnt). Everything is in memory, twice: as it is, and as the device has it. fsync of a file brings its
 bytes to the device, fsync of a directory its names: nothing else does, so that a name without its directory's sync is lost, and a
 file without its own sync is empty. There is no order between the two, as POSIX has it.
@@ -108,7 +108,7 @@ class Lossy:
         self.new_boot()
         call("mount", self.boot_id.encode(), BOOT_ID.encode(), None, MS_BIND, None)
         self.mount()
-        self.tell("mounted")
+        self.report("mounted")
         while True:
             try:
                 self.serve()
@@ -129,7 +129,7 @@ class Lossy:
         """A signal: it may come in the middle of a request, which is carried out first."""
         if number == signal.SIGUSR2:
             self.sync_fails = True
-            self.tell("the next sync fails")
+            self.report("the next sync fails")
             return
         self.is_cut = True
         if self.waits:
@@ -144,7 +144,7 @@ class Lossy:
         self.root = self.restore(self.root, left)
         self.new_boot()
         self.mount()
-        self.tell(f"power cut: {before} names became {self.count(self.root, lambda node: node.entries)}")
+        self.report(f"power cut: {before} names became {self.count(self.root, lambda node: node.entries)}")
 
     def restore(self, node, done):
         """The node as the device has it."""
@@ -161,7 +161,7 @@ class Lossy:
     def count(self, node, entries):
         return sum(1 + self.count(child, entries) for child in entries(node).values())
 
-    def tell(self, what):
+    def report(self, what):
         self.commands.append(what)
         path = os.path.join(self.state, "commands")
         with open(path + ".new", "w") as file:
@@ -198,7 +198,7 @@ class Lossy:
             try:
                 os.write(self.fuse, struct.pack("<IiQ", 16 + len(answer), status, unique) + answer)
             except OSError as error:
-                if error.errno != errno.ENOENT:  # whoever asked was killed
+                if error.errno != errno.ENOENT:  # the asking process was killed
                     raise
 
     # --- answers --------------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ class Lossy:
             node.dirty.clear()
             old = len(node.synced_data)
             node.synced_data.extend(bytes(max(0, len(node.data) - old)))
-            self.tell("a sync has failed")
+            self.report("a sync has failed")
             raise Refused(errno.EIO)
         node.sync()
 

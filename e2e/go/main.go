@@ -228,7 +228,7 @@ func offsets(ctx context.Context) {
 		fetches := second.PollFetches(ctx)
 		must(fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
-			check(r.Offset == next[r.Partition], "partition %d goes on at %d", r.Partition, r.Offset)
+			check(r.Offset == next[r.Partition], "partition %d continues at %d", r.Partition, r.Offset)
 			next[r.Partition]++
 		})
 	}

@@ -1,7 +1,8 @@
-// A producer that sends a small record to each partition in turn, until its standard input ends, and tells a line for each outcome:
+// A producer that sends a small record to each partition in turn, until its standard input ends, and prints a line for
+// each outcome:
 //
 //   PARTITION           a record is written
-//   given up REASON
+//   failed REASON
 //
 // Arguments: bootstrap servers, topic, how many partitions, milliseconds between records, then settings as NAME=VALUE.
 
@@ -38,7 +39,7 @@ public class Producer {
             for (int next = 0; !stopped; next = (next + 1) % partitions) {
                 var record = new ProducerRecord<String, String>(args[1], next, null, "a record of a few bytes");
                 producer.send(record, (written, error) ->
-                    out.println(error == null ? written.partition() : "given up " + error));
+                    out.println(error == null ? written.partition() : "failed " + error));
                 Thread.sleep(Long.parseLong(args[3]));
             }
         }

@@ -108,7 +108,7 @@ public class Session {
         try {
             return code.get(LIMIT_SECONDS, TimeUnit.SECONDS);
         } catch (TimeoutException | InterruptedException | ExecutionException slow) {
-            System.err.println("given up after " + LIMIT_SECONDS + " s");
+            System.err.println("stopped after " + LIMIT_SECONDS + " s");
             return otherwise;
         }
     }

@@ -1,9 +1,10 @@
-// A careful Java application that tells all that it sees, a line for each event, until its standard input says "stop":
+// A careful Java application that reports all that it sees, a line for each event, until its standard input says
+// "stop":
 //
-//   acknowledged SEQUENCE PARTITION OFFSET      a record is written; offset -1 where the producer was not told
-//   unknown SEQUENCE REASON                     it was given up
-//   read PARTITION OFFSET VALUE                 the consumer, from the beginning of every partition
-//   done                                        every record has its outcome
+//   acknowledged SEQUENCE PARTITION OFFSET      a record is written; offset -1 if the producer did not get it unknown
+//   SEQUENCE REASON                     the producer has failed it read PARTITION OFFSET VALUE                 the
+//   consumer, from the beginning of every partition done                                        every record has its
+//   outcome
 //
 // Arguments: bootstrap servers, topic, how many partitions, the producer's number, milliseconds between records, bytes of a value.
 

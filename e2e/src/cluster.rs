@@ -31,12 +31,11 @@ pub fn say(what: &str) {
     let _ = writeln!(std::io::stderr(), "{}: {what}", thread.name().unwrap_or("a test"));
 }
 
-/// Ends a load, and tells what its clients saw; everything must be as it should, and nobody may have been told of an
-/// error.
+/// Ends a load, and returns what its clients saw; everything must be as it should, and no client may have got an error.
 pub fn judge(what: &str, load: Witnesses) -> Result<Testimony> {
     let told = load.finish()?;
     say(&format!("{what}: longest pause {:?}; {}", told.longest_pause, told.report));
     ensure!(told.report.is_good(), "{}", told.report);
-    ensure!(told.given_up.is_empty(), "records were given up: {:?}", told.given_up.first());
+    ensure!(told.given_up.is_empty(), "records failed: {:?}", told.given_up.first());
     Ok(told)
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::need::cache;
 
-/// What every JVM is told: to be small and quick to start, and to keep log lines off its output.
+/// The options of every JVM: to be small and quick to start, and to keep log lines off its output.
 pub const OPTIONS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dtoollog=off"];
 
 /// A JVM with so much heap (`128m`); the class, or the [`source`], and its arguments are to follow.

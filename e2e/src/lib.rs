@@ -16,7 +16,7 @@
 //! - [`cable`]: a connection's way through the test, which can be cut
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
 //! - [`lossy`]: a disk that loses what was not synced
-//! - `witness`: clients that tell the history checker all that they see (with the feature `librdkafka`)
+//! - `witness`: clients that report to the history checker all that they see (with the feature `librdkafka`)
 //! - [`wait`]: waiting for conditions
 
 pub mod answers;

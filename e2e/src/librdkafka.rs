@@ -159,7 +159,7 @@ impl Sender {
         self.0.context().acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits for every acknowledgement; a record that was given up is an error.
+    /// Waits for every acknowledgement; a record that failed is an error.
     pub fn finish(self) -> Result<usize> {
         self.0.flush(LIMIT)?;
         let failures = lock(&self.0.context().failures);
@@ -186,7 +186,7 @@ impl ConsumerContext for Progress {
     }
 }
 
-/// A member of a consumer group, polling in a thread of its own until it is told to leave.
+/// A member of a consumer group, polling in a thread of its own until it must leave.
 pub struct Member {
     consumer: Arc<BaseConsumer<Progress>>,
     leave: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced: `e2e/disk/lossy.py`, which tells what it does.
+//! A disk that loses what was not synced: `e2e/disk/lossy.py`, which says what it does.
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;

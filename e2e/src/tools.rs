@@ -19,7 +19,7 @@ pub struct Tools {
 /// What a tool printed, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Output {
-    /// The exit code; 124 when it had to be given up.
+    /// The exit code; 124 when its time was over.
     pub code: i32,
     /// Standard output.
     pub out: String,

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! `$` runs a command once. `~` runs it until it prints what it must: for what takes effect a little later. `&` starts
-//! a command that goes on in the background to the end of the session. `!code` after the output is an exit code other
-//! than 0. The output of a real Apache Kafka is recorded with `OTTLA_E2E=kafka UPDATE=1`; what differs from run to run
-//! is replaced by words (see [`normalise`]).
+//! a command that runs in the background to the end of the session. `!code` after the output is an exit code other than
+//! 0. The output of a real Apache Kafka is recorded with `OTTLA_E2E=kafka UPDATE=1`; what differs from run to run is
+//! replaced by words (see [`normalise`]).
 
 use anyhow::{Context, Result, bail};
 use regex::Regex;

@@ -145,7 +145,7 @@ impl Trio {
         broker.process.as_ref().context("the broker runs")?.signal(Signal::STOP)
     }
 
-    /// Lets a frozen broker go on.
+    /// Lets a frozen broker continue.
     pub fn thaw(&mut self, id: u16) -> Result<()> {
         let broker = self.broker_mut(id)?;
         broker.frozen = false;
@@ -330,7 +330,7 @@ impl Trio {
         Ok(u16::try_from(partition.leader_id).ok())
     }
 
-    /// Runs a command line as somebody who has Ottla's objects in front of him, and tells what it printed.
+    /// Runs a command line as somebody who has Ottla's objects in front of him, and returns what it printed.
     pub fn run(&self, line: &str) -> Result<String> {
         let kubectl = program("kubectl").context("there is no kubectl")?;
         let paths = kubectl.parent().map(Path::to_owned).into_iter();

@@ -1,8 +1,7 @@
-//! Clients that tell the history checker all that they see: producers, consumers that read everything, a group. Most
-//! are on librdkafka; [`java`]: one JVM with Kafka's own.
+//! Clients that report to the history checker all that they see: producers, consumers that read everything, a group.
+//! Most are on librdkafka; [`java`]: one JVM with Kafka's own.
 //!
-//! A record that was given up counts as unknown: it may have been written. Nothing here gives up on its own for five
-//! minutes.
+//! A record that failed counts as unknown: it may have been written. Nothing here times out by itself for five minutes.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition, Report};
@@ -84,7 +83,7 @@ pub struct Witnesses {
 /// A producer and the thread that feeds it.
 type Running = (Arc<ThreadedProducer<Listener>>, JoinHandle<Result<()>>);
 
-/// What a producer was told.
+/// What a producer was answered.
 struct Told {
     history: History,
     acknowledged: AtomicU64,
@@ -104,7 +103,7 @@ impl Told {
         let (last, longest) = &mut *lock(&self.pause);
         *longest = last.elapsed().max(*longest);
         *last = Instant::now();
-        // Of a retry that turned out to be a duplicate no offset is told.
+        // A retry that turned out to be a duplicate gets no offset.
         let outcome = Outcome::Acknowledged { partition, offset: Some(offset).filter(|offset| *offset >= 0) };
         lock(&self.history).observe(Operation::Produced { id, outcome });
     }
@@ -149,7 +148,7 @@ pub struct Testimony {
     pub report: Report,
     /// The longest time that a producer spent without an acknowledgement.
     pub longest_pause: Duration,
-    /// Errors that an application would have seen: records given up.
+    /// Errors that an application would have seen: records that failed.
     pub given_up: Vec<String>,
 }
 
@@ -224,7 +223,7 @@ impl Witnesses {
         let count = |told: &Arc<Told>| told.acknowledged.load(Ordering::Relaxed);
         let enough: Vec<u64> = self.told.iter().map(|told| count(told) + MORE).collect();
         let go_on = || self.told.iter().zip(&enough).all(|(told, enough)| count(told) >= *enough);
-        until(LIMIT, "every producer to go on", || Ok(go_on().then_some(()))).with_context(|| {
+        until(LIMIT, "every producer to continue", || Ok(go_on().then_some(()))).with_context(|| {
             let now: Vec<u64> = self.told.iter().map(count).collect();
             format!("acknowledged by producer, Java's last: {now:?}, to be {enough:?}")
         })
@@ -238,7 +237,7 @@ impl Witnesses {
             joined(thread)?;
             producer.flush(LIMIT).context("not every record was acknowledged after all was well again")?;
             if let Some((code, why)) = producer.client().fatal_error() {
-                return Err(anyhow!("a producer has given up for good: {code}: {why}"));
+                return Err(anyhow!("a producer has failed for good: {code}: {why}"));
             }
         }
         self.java.map_or(Ok(()), Java::stop)?;
@@ -254,13 +253,13 @@ impl Witnesses {
     }
 }
 
-/// `OTTLA_CLIENT_LOG` names a file that tells of every batch, retry and change of epoch.
+/// `OTTLA_CLIENT_LOG` names a file with every batch, retry and change of epoch.
 fn client_log() -> Result<Option<File>> {
     let Some(path) = std::env::var_os("OTTLA_CLIENT_LOG") else { return Ok(None) };
     Ok(Some(File::options().create(true).append(true).open(path)?))
 }
 
-/// Sends records to all partitions in turn until it is told to stop.
+/// Sends records to all partitions in turn until it is stopped.
 fn produce(
     producer: &ThreadedProducer<Listener>,
     number: u32,
@@ -320,7 +319,7 @@ fn read(consumer: &BaseConsumer, partitions: u32, history: &History, stop: &Atom
 /// Of the group.
 struct Member {
     history: History,
-    /// Counts assignments: after each of them a partition goes on where the group has committed.
+    /// Counts assignments: after each of them a partition continues where the group has committed.
     assignments: AtomicU64,
 }
 
@@ -419,7 +418,7 @@ fn read_commits(bootstrap: &str, topic: &str, partitions: u32, history: &History
         asked.add_partition(topic, i32::try_from(number)?);
     }
     let known: Vec<_> = (0..partitions).map(|number| lock(history).known_commit(GROUP, Partition(number))).collect();
-    // librdkafka gives up at once when the group's coordinator is still coming up.
+    // librdkafka fails at once when the group's coordinator is still coming up.
     let answer = until(LIMIT, "the group's offsets", || Ok(asking.committed_offsets(asked.clone(), LIMIT).ok()))?;
     for (number, known) in (0..).zip(known) {
         let found = answer.find_partition(topic, i32::try_from(number)?).context("an answer for each partition")?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Metadata without brokers sends librdkafka away for a minute.
 #[test]
-fn whoever_reaches_the_port_finds_a_broker() -> Result<()> {
+fn a_client_that_reaches_the_port_finds_a_broker() -> Result<()> {
     let target = Target::start_of(Maker::Ottla)?;
     target.stop()?;
     let _early = Leash::start(&target.ottla()?, Path::new("/dev/null"))?;

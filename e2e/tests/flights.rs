@@ -72,17 +72,17 @@ mod flights {
         })?;
         ensure!(sender.finish()? == FLIGHTS);
 
-        // Whoever reads afterwards finds each flight once and in order.
+        // A later reader finds each flight once and in order.
         let afterwards = group_of_three(&target, "historians")?;
         read_together(&afterwards, FLIGHTS)?;
         compare(&flights, &once(leave_all(afterwards)?))?;
-        // Whoever was reading meanwhile has missed nothing.
+        // A reader during that time has missed nothing.
         read_together(&members, FLIGHTS)?;
         compare(&flights, &once(leave_all(members)?))
     }
 
-    /// A group that shares its partitions anew while it reads, or whose commit a crash swallows, may read a record
-    /// twice: but always the same one, at the same place.
+    /// A group that rebalances while it reads, or whose commit a crash swallows, may read a record twice: but always
+    /// the same one, at the same place.
     fn once(mut found: Vec<Found>) -> Vec<Found> {
         found.dedup_by_key(|found| (found.partition, found.offset));
         found

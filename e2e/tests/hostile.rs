@@ -280,7 +280,7 @@ fn what_is_named_many_times_is_answered_once() -> Result<()> {
 fn a_request_that_names_very_much_is_answered_in_time() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let mut connection = Connection::open(bed.target.bootstrap())?;
-    // Whoever compares each with each of these is at it for minutes.
+    // To compare each with each of these takes minutes.
     connection.wait_at_most(Duration::from_secs(60))?;
     let partitions = (0..100_000)
         .map(|partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() })

@@ -138,7 +138,7 @@ mod librdkafka {
         let mut entry = offsets.add_partition(topic, 0);
         entry.set_offset(Offset::Offset(41))?;
         entry.set_metadata("as far as I got");
-        // librdkafka gives up at once when the group's coordinator is still coming up.
+        // librdkafka fails at once when the group's coordinator is still coming up.
         let first = consumer()?;
         until(LIMIT, "the commit", || Ok(first.commit(&offsets, CommitMode::Sync).ok()))?;
 

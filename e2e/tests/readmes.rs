@@ -162,8 +162,7 @@ what it prints
     more of it
 $ five
 ```
-- a list
-    that goes on
+- a list that continues
 
 | a | table |
 ";
@@ -355,7 +354,7 @@ fn image(command: &str) -> Result<()> {
 struct Laptop {
     process: Child,
     _folder: tempfile::TempDir,
-    /// Kept open: the program goes on to write.
+    /// Kept open: the program still writes.
     _out: BufReader<ChildStdout>,
     kafka: String,
     api: String,

@@ -59,8 +59,8 @@ impl Session {
         described.map_err(|error| error.context(said))
     }
 
-    /// Waits until these are the partition's replicas and its ISR, by the broker that is asked: another one has told
-    /// the tool.
+    /// Waits until these are the partition's replicas and its ISR, by the broker that is asked: another one has done
+    /// the same.
     fn wait_until_on(&self, replicas: &[i32], isr: &[i32]) -> Result<()> {
         let mut shown = Vec::new();
         let so = until(LIMIT, "the replicas", || {

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use super::{LIMIT, PACE, PARTITIONS, Seen};
 
-/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one is given up after socket.timeout.ms,
+/// librdkafka's own, but for these. Whatever brokers do, a request to a frozen one times out after socket.timeout.ms,
 /// and one that was refused is sent again after retry.backoff.ms: their defaults, a minute and 100 ms, would be all
 /// that is measured.
 const SETTINGS: [(&str, &str); 5] = [
@@ -65,7 +65,7 @@ impl Sending {
     }
 }
 
-/// Sends to all partitions in turn until it is told to stop.
+/// Sends to all partitions in turn until it is stopped.
 fn send(producer: &ThreadedProducer<Outcomes>, topic: &str, stop: &AtomicBool) -> Result<()> {
     for partition in (0..PARTITIONS as i32).cycle() {
         while !stop.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
-//! Remembers what was seen; judges when all is told.
+//! Remembers what was seen, and judges at the end.
 //!
-//! What may be told in any order is judged at the end: a consumer may be given a record before its producer hears of
-//! it.
+//! What may be reported in any order is judged at the end: a consumer may be given a record before its producer hears
+//! of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub struct Checker {
     gaps: Vec<Gap>,
     /// The furthest that groups have committed.
     commits: HashMap<(u32, Partition), i64>,
-    /// What is wrong whatever else is told.
+    /// What is wrong in any case.
     report: Report,
 }
 
@@ -37,7 +37,7 @@ struct Attempt {
 #[derive(Debug, Default)]
 struct History {
     values: BTreeMap<i64, Value>,
-    /// Beyond the last offset that anybody was told of.
+    /// Beyond the last offset that any client has seen.
     known_end: i64,
     /// First offset and end, when it was read at last.
     log: Option<(i64, i64)>,
@@ -115,13 +115,12 @@ impl Checker {
         }
     }
 
-    /// The offset that a partition's end has reached for certain: nobody who asks from now on may be told less.
+    /// The offset that a partition's end has reached for certain: no later answer may be less.
     pub fn known_end(&self, partition: Partition) -> i64 {
         self.partitions.get(&partition).map_or(0, |history| history.known_end)
     }
 
-    /// The furthest that a group has committed: nobody who asks from now on may be told less. For groups that never go
-    /// back.
+    /// The furthest that a group has committed: no later answer may be less. For groups that never go back.
     pub fn known_commit(&self, group: u32, partition: Partition) -> Option<i64> {
         self.commits.get(&(group, partition)).copied()
     }
@@ -245,7 +244,7 @@ impl Checker {
         }
     }
 
-    /// What producers were told must be so, in the order in which they sent.
+    /// What was acknowledged to producers must be so, in the order in which they sent.
     fn judge_producers(&mut self) {
         let Checker { attempts, partitions, report, .. } = self;
         for (&producer, attempts) in attempts.iter() {
@@ -295,7 +294,7 @@ impl Checker {
 }
 
 fn named(id: Option<Id>) -> String {
-    id.map_or_else(|| "bytes that bear no id".to_owned(), |id| format!("record {id}"))
+    id.map_or_else(|| "bytes that have no id".to_owned(), |id| format!("record {id}"))
 }
 
 impl std::fmt::Display for Partition {

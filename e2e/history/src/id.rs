@@ -8,7 +8,7 @@ const FILLING: &[u8] = b"abcdefghijklmnopqrstuvwxyz.";
 /// A record's name: no two records of a test have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// Who sends it. A client that starts anew is another producer.
+    /// Who sends it. A client that starts again is another producer.
     pub producer: u32,
     /// The how manieth of that producer's records it is, from 0.
     pub sequence: u32,

@@ -1,7 +1,7 @@
 //! What clients saw, in; what is wrong with it, out.
 //!
-//! A test gives every record an [`Id`] of its own, tells the [`Checker`] each [`Operation`] as its clients saw it, at
-//! last reads every partition from start to end, and asks for the [`Report`]. Nothing here knows the product: the
+//! A test gives every record an [`Id`] of its own, reports each [`Operation`] to the [`Checker`] as its clients saw it,
+//! at last reads every partition from start to end, and asks for the [`Report`]. Nothing here knows the product: the
 //! simulation, real processes and a real cluster are judged alike, and so is Apache Kafka.
 //!
 //! ```
@@ -17,11 +17,14 @@
 //! ```
 //!
 //! Operations are not kept, only about 100 bytes a record: ten million records take a gigabyte.
+//!
+//! [`transactions`] has a second checker, for transactions: what they may read, and what must become of them.
 
 mod checker;
 mod id;
 mod operation;
 mod report;
+pub mod transactions;
 
 pub use checker::Checker;
 pub use id::Id;

@@ -1,4 +1,4 @@
-//! What a client did and what it was told.
+//! What a client did and what it was answered.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use crate::Id;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u32);
 
-/// What a producer was told of one record.
+/// What a producer was answered about one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is written.
     Acknowledged {
         /// Where.
         partition: Partition,
-        /// At which offset, where the client was told: of a retry that was a duplicate it may not be.
+        /// At which offset, if the client got it: of a retry that was a duplicate it may not be.
         offset: Option<i64>,
     },
     /// It is certainly not written, and never will be.
@@ -27,7 +27,7 @@ pub enum Outcome {
 /// One thing that a client saw. In whatever order, but for what one reader does: that, as it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// A record was sent; told once, when its outcome is known or when nobody waits for it any more.
+    /// A record was sent; reported once, when its outcome is known or when nobody waits for it any more.
     Produced {
         /// The record.
         id: Id,
@@ -41,7 +41,7 @@ pub enum Operation {
         /// The sequences of their ids.
         sequences: Range<u32>,
     },
-    /// A consumer goes to an offset: its first, after a rebalance, or because it was told to.
+    /// A consumer goes to an offset: its first, after a rebalance, or because it had to.
     Seeked {
         /// The consumer, by a number that the test gives it.
         reader: u32,

@@ -19,7 +19,7 @@ pub enum Kind {
     NeverWritten,
     /// An offset held one record and then another.
     TwoValues,
-    /// A record lies elsewhere than its producer was told.
+    /// A record lies elsewhere than its producer's answer said.
     Misplaced,
     /// A record of an aborted transaction was read.
     AbortedRead,

@@ -56,7 +56,7 @@ fn a_good_history_is_good_and_unknown_outcomes_are_kept_apart() {
         told(1, Outcome::Unknown),
         told(2, Outcome::Unknown),
         told(3, Outcome::Failed),
-        // A client is not always told the offset.
+        // A client does not always get the offset.
         told(4, Outcome::Acknowledged { partition: P, offset: None }),
         Seeked { reader: 9, partition: P, offset: 0 },
         read(0, 0),
@@ -134,7 +134,7 @@ fn an_offset_has_two_values() {
 }
 
 #[test]
-fn a_record_lies_elsewhere_than_its_producer_was_told() {
+fn a_record_lies_elsewhere_than_its_producers_answer_said() {
     finds(Misplaced, &[acknowledged(0, 5)], log(&[0]));
 }
 

@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// What was done, and what each log holds: the second is told from the first only when it is whole.
+/// What was done, and what each log holds: only the whole one is distinguished from the first.
 #[derive(Clone, Default)]
 struct World {
     seen: Vec<Operation>,
@@ -117,7 +117,7 @@ fn broken(world: &mut World, random: &mut Random) -> Option<Kind> {
             Some(Kind::Skipped)
         }
         _ => {
-            // As a log whose two records were exchanged before anybody was told.
+            // As a log whose two records were exchanged before any answer.
             let (later, _, at) = *acknowledged
                 .iter()
                 .find(|(other, n, _)| *n == number && other.producer == id.producer && other.sequence > id.sequence)?;

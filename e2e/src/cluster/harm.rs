@@ -42,7 +42,7 @@ impl Bed {
 }
 
 impl Namespace<'_> {
-    /// What tells a broker's pod from the one before it.
+    /// What distinguishes a broker's pod from the one before it.
     pub fn pod_uid(&self, broker: u64) -> Result<String> {
         self.field(&format!("pod/kafka-broker-{broker}"), ".metadata.uid")
     }

@@ -115,8 +115,8 @@ impl Namespace<'_> {
     pub fn bootstrap(&self, listener: &str) -> Result<String> {
         let servers =
             self.field("okc/kafka", &format!(".status.listeners[?(@.name==\"{listener}\")].bootstrapServers"))?;
-        ensure!(!servers.is_empty(), "the status tells no bootstrap servers of {listener}");
-        // A node takes a moment to open a port, and kcat gives up at the first refusal. Names are for pods.
+        ensure!(!servers.is_empty(), "the status has no bootstrap servers of {listener}");
+        // A node takes a moment to open a port, and kcat fails at the first refusal. Names are for pods.
         for address in servers.split(',').filter_map(|server| server.parse().ok()) {
             let connect = || Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok());
             until(LIMIT, "the nodes to open a port", connect)?;

@@ -47,7 +47,7 @@ impl Prometheus<'_> {
         Ok(prometheus)
     }
 
-    /// Tells it which pods there are, as long as the API server does.
+    /// Gives it the pods, as the API server shows them.
     fn discover(&self) -> Result<()> {
         let Ok(pods) = self.bed.kubectl("get pods --all-namespaces --output json --request-timeout 5s") else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The same with Kafka's Java clients: `java/Witness.java`, a producer and a consumer in one JVM, tells a line for each
-//! event.
+//! The same with Kafka's Java clients: `java/Witness.java`, a producer and a consumer in one JVM, prints a line for
+//! each event.
 
 use anyhow::{Context, Result, ensure};
 use ottla_history::{Id, Operation, Partition};
@@ -49,7 +49,7 @@ impl Java {
                     event.with_context(|| String::from_utf8_lossy(&line).into_owned())?.tell(number, reader, &told);
                 }
             }
-            ensure!(done, "a Java client ended before it was told to");
+            ensure!(done, "a Java client ended before it was stopped");
             Ok(())
         });
         Ok(Java { jvm, stdin, listening })

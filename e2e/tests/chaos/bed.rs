@@ -18,7 +18,7 @@ pub const TOPIC: &str = "history";
 pub const PARTITIONS: u32 = 12;
 const LOAD: Load = Load { producers: 2, pace: Duration::from_millis(2), members: 2, java: true };
 pub const LIMIT: Duration = Duration::from_secs(240);
-/// How long a story goes on making trouble, where nobody says otherwise.
+/// How long a story makes trouble by default.
 const SECONDS: u64 = 10;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -81,7 +81,7 @@ fn play_with_and_tell(
     let told = played.and_then(|()| witnesses.finish());
     let judged = told.and_then(|told| {
         let errors: BTreeSet<String> = told.given_up.iter().cloned().collect();
-        let given_up = if errors.is_empty() { String::new() } else { format!("given up: {errors:?}; ") };
+        let given_up = if errors.is_empty() { String::new() } else { format!("failed: {errors:?}; ") };
         tell(&format!("{faults:?}; longest pause {:?}; {given_up}{}", told.longest_pause, told.report), name, seed);
         ensure!(told.report.is_good(), "{}", told.report);
         Ok(Some(told))
@@ -109,7 +109,7 @@ impl Chaos {
         self.rounds == 1 || Instant::now() < self.until
     }
 
-    /// How long the story goes on making trouble.
+    /// How long the story makes trouble.
     pub fn seconds(&self) -> Duration {
         self.length
     }

@@ -107,7 +107,7 @@ fn a_rolling_restart_is_no_error_to_any_client() -> Result<()> {
         Ok(())
     })?;
     let given_up = told.map(|told| told.given_up).unwrap_or_default();
-    ensure!(given_up.is_empty(), "records were given up: {given_up:?}");
+    ensure!(given_up.is_empty(), "records failed: {given_up:?}");
     Ok(())
 }
 
@@ -129,7 +129,7 @@ fn a_broker_that_lost_its_volume_gets_everything_again() -> Result<()> {
 }
 
 #[test]
-fn what_waits_for_lost_volumes_goes_on_by_the_command_that_its_condition_shows() -> Result<()> {
+fn the_command_in_the_condition_recovers_partitions_that_wait_for_lost_volumes() -> Result<()> {
     if Maker::under_test() == Maker::Kafka || !met(&[Need::Program("kubectl")]) {
         return Ok(());
     }
@@ -158,7 +158,7 @@ fn what_waits_for_lost_volumes_goes_on_by_the_command_that_its_condition_shows()
             Ok((!answers.is_empty() && answers.iter().all(nobody)).then_some(()))
         })?;
         // Of the groups' topic too.
-        until(LIMIT, "every partition to go on", || {
+        until(LIMIT, "every partition to continue", || {
             for command in chaos.trio.objects("kafkatopics")?.iter().filter_map(way_out) {
                 chaos.trio.run(&command)?;
             }
@@ -332,7 +332,7 @@ fn a_disk_that_fails_a_sync_while_its_broker_stops_is_not_believed_afterwards() 
         ensure!(chaos.trio.lossy(victim)?.failed_syncs()? > failed, "it has synced nothing since");
         chaos.trio.lossy(victim)?.cut_power()?;
         chaos.count("sync failed");
-        // Whoever believed it now would lead without what was lost.
+        // A broker that believed it now would lead without what was lost.
         chaos.trio.start_broker(victim)?;
         chaos.trio.wait_until_whole(TOPIC)?;
         for other in (0..BROKERS).filter(|id| *id != victim) {
@@ -380,12 +380,12 @@ fn rot_in_a_sealed_segment_is_found_and_healed_from_a_replica() -> Result<()> {
             let files = std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
             let mut logs: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
             logs.sort();
-            // Its readers have gone on long since: whoever reads what is damaged before it is found is given it.
+            // Its readers have passed it long since: a reader of the damaged part before it is found gets it.
             Ok((logs.len() > 6).then(|| logs.swap_remove(1)))
         })?;
         chaos.kill(victim)?;
         let whole = std::fs::read(&sealed)?;
-        // Of a record's value, so that only the checksum tells.
+        // Of a record's value, so that only the checksum shows it.
         let of_a_value = b"hijklmno";
         let middle = whole.len() / 2;
         let found = whole[middle..].windows(of_a_value.len()).position(|bytes| bytes == of_a_value);
@@ -397,7 +397,7 @@ fn rot_in_a_sealed_segment_is_found_and_healed_from_a_replica() -> Result<()> {
         chaos.trio.start_broker(victim)?;
         until(LIMIT, "the bytes to be mended", || Ok((std::fs::read(&sealed)? == whole).then_some(())))?;
         chaos.trio.wait_until_whole(TOPIC)?;
-        // Whoever reads it must be the one with the rot: the first choice of a leader that stops.
+        // The broker that is read must be the one with the rot: the first choice of a leader that stops.
         until(LIMIT, "the broker with the rot to lead", || {
             let leader = chaos.trio.leader(TOPIC, usize::try_from(partition)?)?;
             let Some(other) = leader.filter(|leader| *leader != victim) else { return Ok(leader.map(drop)) };

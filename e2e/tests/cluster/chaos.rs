@@ -29,7 +29,7 @@ impl<'a> Chaos<'a> {
         namespace.apply(&durable())?;
         namespace.ready("okc/kafka", "Ready")?;
         let load = namespace.load(TOPIC, 12, LOAD)?;
-        // Made for the load's group. Whoever compares topics later must have them all.
+        // Made for the load's group. A later comparison of topics needs them all.
         let offsets = |one: &Partition| one.topic == "__consumer_offsets";
         until(LIMIT, "the group's topic", || {
             Ok(namespace.partitions().unwrap_or_default().iter().any(offsets).then_some(()))
@@ -39,7 +39,7 @@ impl<'a> Chaos<'a> {
         Ok(Chaos { namespace, load, told: Vec::new() })
     }
 
-    /// Does harm to the broker that leads most; waits until clients go on and all replicas are in sync again.
+    /// Does harm to the broker that leads most; waits until clients continue and all replicas are in sync again.
     pub fn suffer(&mut self, what: &str, harm: impl FnOnce(&Chaos<'_>, u64) -> Result<()>) -> Result<()> {
         let began = Instant::now();
         let victim = self.namespace.busiest(TOPIC, BROKERS)?;

@@ -163,6 +163,16 @@ spec: {clusterRef: {name: other}, topicName: others, topicId: 8c8d9f0e-0b0c-4b9b
         |name: &str| json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": name } });
     refused("create -f -", &lease("other-broker-0").to_string())?;
 
+    // An account of that name that has nothing to do with Kafka.
+    namespace.kubectl("create role other-broker --verb=create,update --resource=leases.coordination.k8s.io")?;
+    let account = format!("{}:other-broker", namespace.name());
+    namespace.kubectl(&format!("create rolebinding other-broker --role=other-broker --serviceaccount={account}"))?;
+    let as_other = format!("create -f - --as=system:serviceaccount:{account}");
+    // The authorizer takes a moment to see the binding.
+    until(LIMIT, "another program's Lease", || {
+        Ok(namespace.kubectl_with(&as_other, &lease("lock").to_string()).ok().map(drop))
+    })?;
+
     // Of its own cluster it changes settings, and not what pods there are.
     let mut own: Value = serde_json::from_str(&namespace.kubectl("get okc/kafka -o json")?)?;
     // Without one kubectl takes the newest.

@@ -86,6 +86,6 @@ fn operator_pods_come_back_and_nothing_was_disturbed() -> Result<()> {
     load.go_on()?;
     ensure!(starts == namespace.starts()?, "a broker was restarted");
     let now = namespace.kubectl("get oka -o jsonpath={.items[*].metadata.resourceVersion}")?;
-    ensure!(assignments.split(' ').all(|version| now.contains(version)), "an assignment was written anew");
+    ensure!(assignments.split(' ').all(|version| now.contains(version)), "an assignment was written again");
     judge("operators deleted", load).map(drop)
 }

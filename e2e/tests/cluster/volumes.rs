@@ -17,7 +17,7 @@ const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members:
 const TWICE: &str = "defaults: {replicationFactor: 2, minInSyncReplicas: 2}
   config: {offsets.topic.replication.factor: '2'}";
 
-/// On the same node, in the same boot and from the last start, so that only what was counted since tells it from the
+/// On the same node, in the same boot and from the last start, so that only the ticks since distinguish it from the
 /// volume. While both brokers are away nobody is taken out of an ISR: who comes back as it was leads what it led.
 #[test]
 fn a_volume_restored_from_a_snapshot_leads_nothing_until_it_has_what_it_lacks() -> Result<()> {

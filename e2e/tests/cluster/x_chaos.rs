@@ -97,7 +97,7 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     let restarted = || -> Result<Vec<String>> {
         Ok(chaos.namespace.starts()?.into_iter().filter(|start| !starts.contains(start)).collect())
     };
-    // The kubelet tells some seconds later than the operator needs to make a topic.
+    // The kubelet reports some seconds later than the operator needs to create a topic.
     let shown = until(LIMIT, "the API to show who was started again", || {
         Ok(restarted().ok().filter(|restarted| restarted.iter().any(|start| start.contains(&uid))))
     })?;
@@ -116,7 +116,7 @@ fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Res
 
     bed.kubectl("delete crd kafkaassignments.ottla.io kafkatopics.ottla.io kafkaclusters.ottla.io --timeout=300s")?;
     let went_on = chaos.load.go_on();
-    // As whoever deleted them would: the definitions again, for the other tests too.
+    // As a user who deleted them would: the definitions again, for the other tests too.
     bed.helm("uninstall ottla-crds --wait")?;
     bed.helm(&format!("install ottla-crds {} --wait", charts().join("ottla-crds").display()))?;
     went_on?;
@@ -133,7 +133,7 @@ fn definitions_deleted_by_mistake_stop_nothing_and_objects_are_put_back() -> Res
     chaos.namespace.ready("okc/kafka", "Ready")?;
     chaos.namespace.ready("okt --all", "Ready")?;
     say(&format!("all is ready {:.0?} after it was put back", began.elapsed()));
-    ensure!(topic_ids(&chaos)? == ids, "a topic was placed anew");
+    ensure!(topic_ids(&chaos)? == ids, "a topic was placed again");
     chaos.load.go_on()?;
     ensure!(starts == chaos.namespace.starts()?, "a broker was restarted");
     chaos.namespace.topic("afterwards", 3)?;

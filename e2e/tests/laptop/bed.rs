@@ -55,7 +55,7 @@ impl Laptop {
         Ok(Laptop { folder: Folder::new()?, first_port: free_ports()?, options, process: None, starts: 0 })
     }
 
-    /// Starts it and waits until it says that it serves; tells how long that took.
+    /// Starts it and waits until it says that it serves; returns how long that took.
     pub fn start(&mut self) -> Result<Duration> {
         let command = self.command(&[])?;
         self.start_with(&command)

@@ -70,10 +70,10 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
     // What applies objects from files does so by itself; without the assignments it must not be a new topic.
     laptop.kubectl(&format!("create -f {file}"))?;
     ready("AssignmentsMissing")?;
-    ensure!(assigned()?.is_empty(), "the topic was placed anew");
+    ensure!(assigned()?.is_empty(), "the topic was placed again");
 
     let said = laptop.refuses_command(&objects(&laptop, &[0, 2])?)?;
-    ensure!(said.starts_with("ottla: no copy of broker 1 was given, which may know something newer"), "{said}");
+    ensure!(said.starts_with("ottla: the copy of broker 1 is missing, and may be newer"), "{said}");
     let file = laptop.folder().join("objects.json");
     std::fs::write(&file, &objects(&laptop, &[0, 1, 2])?.output()?.stdout)?;
     ensure!(std::fs::read_to_string(&file)? == objects_before, "brokers know something else now");
@@ -87,11 +87,18 @@ fn objects_that_were_deleted_come_back_from_the_brokers_copies() -> Result<()> {
     create(&mut laptop.connect(1)?, "afterwards", 3)?;
     wait_for_leaders(&mut laptop.connect(2)?, "afterwards", 3)?;
 
-    // While it runs, a broker writes its copy anew with everything that it sees.
+    // While it runs, a broker writes its copy again with everything that it sees.
     laptop.terminate()?;
     let copy = laptop.data().join("broker-1/ottla.objects");
     std::fs::write(&copy, "0\n{}\n")?;
     let said = laptop.refuses_command(&objects(&laptop, &[0, 1, 2])?)?;
-    ensure!(said.ends_with(&format!("ottla: {} is missing or not whole\n", copy.display())), "{said}");
+    ensure!(
+        said.ends_with(&format!(
+            "ottla: {} is missing or incomplete
+",
+            copy.display()
+        )),
+        "{said}"
+    );
     Ok(())
 }

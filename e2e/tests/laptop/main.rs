@@ -80,8 +80,8 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
     let described = laptop.kubectl("describe okc laptop")?;
     assert!(described.contains(&format!("Bootstrap Servers:  127.0.0.1:{}", laptop.kafka_port())), "{described}");
     let explained = laptop.kubectl("explain okt.spec.partitions")?;
-    assert!(explained.contains("It can grow, never"), "{explained}");
-    assert!(laptop.kubectl("explain okc.spec")?.contains("Broker settings by Kafka's names."));
+    assert!(explained.contains("It can be raised, never"), "{explained}");
+    assert!(laptop.kubectl("explain okc.spec")?.contains("Settings of all brokers, by Kafka's names."));
 
     laptop.kubectl(r#"patch okt hello --type=merge -p {"spec":{"partitions":5}}"#)?;
     wait_for_leaders(&mut connection, "hello", 5)?;
@@ -347,7 +347,7 @@ fn a_torn_tail_is_cut_with_a_log_line_and_what_was_acknowledged_is_there() -> Re
         laptop.start()?;
         ensure_numbered(&read(&mut laptop.connect(0)?, "torn", 0)?, count).context(damage)?;
         let said = laptop.said()?;
-        assert!(said.contains("cut the torn tail of a log"), "{damage}: {said}");
+        assert!(said.contains("truncated an incomplete batch at the end of a log"), "{damage}: {said}");
         assert_eq!(std::fs::read(&segment)?.len(), bytes.len(), "{damage}");
     }
     produce_numbered(&laptop, "torn", count..count + 1)
@@ -470,7 +470,7 @@ fn three_brokers_that_start_again_lead_what_they_led_and_change_no_assignment() 
     };
     let before = leaders(&laptop)?;
     for killed in [false, true, false] {
-        // A file that is written anew is another file.
+        // A file that is written again is another file.
         let files = assignment_files(&laptop)?;
         ensure!(files.len() >= 3, "{files:?}");
         if killed {
@@ -550,7 +550,7 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
     let told = stranger.read(&mut [0]);
     // Of what it sent some may not have been read.
     let hung_up = matches!(&told, Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset);
-    ensure!(hung_up || told? == 0, "it is told something");
+    ensure!(hung_up || told? == 0, "it gets an answer");
     let lines = [
         "ottla_connections_refused_total{reason=\"frame_length\"} 1",
         "ottla_topic_in_messages_total{topic=\"busy\"} 10",

@@ -1,0 +1,28 @@
+//! Which room of the support of black-box tests may use which, top to bottom.
+
+use ottla_arrows::Rooms;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["wait", "raw", "cable"],
+        rooms: &[
+            ("answers", &["differences", "target"]),
+            ("transcript", &["differences", "tools", "target", "leash"]),
+            ("trio", &["target", "need", "lossy", "leash"]),
+            ("differences", &["target"]),
+            ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),
+            ("tools", &["java", "target"]),
+            ("witness", &["java", "librdkafka", "need"]),
+            ("java", &["need"]),
+            ("librdkafka", &[]),
+            ("target", &["need", "leash"]),
+            ("need", &["cluster", "lossy"]),
+            ("lossy", &["leash"]),
+            ("leash", &[]),
+        ],
+        circles: &[&["cluster/bed", "need", "target"]],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
+}
