@@ -1,4 +1,4 @@
-//! One broker on Kubernetes: from the operator's file and its pod to a node that serves until it is told to stop.
+//! One broker on Kubernetes: from the operator's file and its pod to a node that serves until it is stopped.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::everywhere::everywhere;
 use crate::limits;
 use crate::options::BrokerOptions;
 
-/// Threads for what blocks, at least: they wait more than they work.
+/// The least number of threads for blocking work: they wait more than they work.
 const LEAST_WORKERS: usize = 4;
-/// How long a connection to the API server may take to come about.
+/// How long a connection to the API server may take to be established.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves until `stopped`, then hands over and stops.
 ///
 /// # Errors
-/// One sentence that names what is wrong: the file, the pod's name, a port or a directory in use.
+/// One sentence with the cause: the file, the pod's name, a port or a directory in use.
 pub async fn run(options: BrokerOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let name = options.config.display();
     let text = std::fs::read_to_string(&options.config).with_context(|| format!("failed to read {name}"))?;
@@ -48,7 +48,7 @@ pub async fn run(options: BrokerOptions, stopped: impl Future<Output = ()>) -> a
         () = stopped => {}
         failed = node.disk_failed() => return Err(failed.into()),
     }
-    tracing::info!(?drain, "told to stop: handing over");
+    tracing::info!(?drain, "stopping: handing partitions over to other brokers");
     node.stop(drain).await?;
     tracing::info!("stopped");
     Ok(())
@@ -58,7 +58,7 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
     let BrokerFile { cluster, namespace, data, http, listeners, drain_seconds: _ } = file;
     let id = broker_id(&cluster, &options.pod_name)?;
     let listeners = listeners.into_iter().map(|BrokerListener { name, bind }| {
-        // Where a broker listens on loopback nobody but itself has to find out how it is reached.
+        // A broker on loopback is reached only from its own machine, at that address.
         let advertised_host = bind.ip().is_loopback().then(|| bind.ip().to_string());
         Listener { name: name.into(), bind: everywhere(bind), advertised_host }
     });
@@ -81,14 +81,14 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
 fn broker_id(cluster: &str, pod: &str) -> anyhow::Result<BrokerId> {
     names::broker_id(cluster, pod).with_context(|| {
         let expected = names::broker(cluster, BrokerId(0));
-        format!("the pod {pod} is no broker of the cluster {cluster}: its name should be like {expected}")
+        format!("the pod {pod} is not a broker of the cluster {cluster}: its name should be like {expected}")
     })
 }
 
-/// The way to the API server, as the pod's service account has it.
+/// The client of the API server, with the pod's service account.
 ///
 /// # Errors
-/// When nothing says where it is.
+/// When neither the pod nor KUBECONFIG names the API server.
 pub async fn client() -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("failed to find the Kubernetes API")?;
     config.connect_timeout = Some(CONNECT_WITHIN);

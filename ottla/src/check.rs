@@ -1,43 +1,42 @@
-//! `ottla check`: a Kafka client that makes a topic, produces a record, consumes it and removes the topic. `helm test`
-//! runs it.
+//! `ottla check`: a Kafka client that creates a topic, produces a record, consumes it and deletes the topic.
+//! `helm test` runs it.
 //!
-//! What a cluster that is starting refuses is tried again until the deadline, as any client does.
+//! A cluster that is starting refuses some requests; the check tries again until the deadline, as any client does.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
+use ottla_client::{Backoff, Connector};
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchTopic};
 use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m19_create_topics::CreatableTopic;
 use ottla_wire::{
-    Chunk, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest, MetadataRequest, ProduceRequest, Records,
-    RequestMessage, Str, Uuid, decode_response, encode_request,
+    CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest, MetadataRequest, ProduceRequest, Records,
+    RequestMessage, Str, Uuid,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::options::CheckOptions;
 use crate::print_line;
 
-/// How long one request may take.
+/// How long a connection may take, and a request.
 const REQUEST: Duration = Duration::from_secs(10);
-/// Between the first two tries; each further pause is twice as long.
+/// The pause between the first two tries; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What fails for less than this time is a cluster at work, and nothing is said.
+/// A failure that lasts less than this is normal, and nothing is printed.
 const SILENT: Duration = Duration::from_secs(2);
-/// More than any response to what is asked here.
+/// An upper bound of the responses, in bytes.
 const LARGEST_RESPONSE: usize = 16 << 20;
 
 /// Checks until it succeeds, the deadline passes, or `stopped`.
 ///
 /// # Errors
-/// At the deadline: what was waited for, and what failed last.
+/// At the deadline: what the check waited for, and the last failure.
 pub async fn run(options: CheckOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let seconds = options.timeout_seconds;
     let failing = Failing::default();
@@ -68,14 +67,14 @@ async fn check(bootstrap: &str, failing: &Failing) {
 struct Failing(RefCell<Option<String>>);
 
 impl Failing {
-    /// The end of a sentence about what did not happen.
+    /// The last failure, as the end of a sentence.
     fn told(&self) -> String {
         self.0.borrow().as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     }
 }
 
-/// Tries until it succeeds. A topic that was just created has no leader for a moment: only what goes on failing is
-/// worth a word.
+/// Tries until it succeeds. A topic that was just created has no leader for a moment: only lasting failures are
+/// printed.
 async fn patiently<T>(failing: &Failing, what: &str, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
     let attempt = async || {
         let tried = attempt().await;
@@ -86,9 +85,10 @@ async fn patiently<T>(failing: &Failing, what: &str, mut attempt: impl AsyncFnMu
 }
 
 async fn patiently_saying<T>(mut say: impl FnMut(&str), mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
-    let (began, mut pause, mut said) = (Instant::now(), FIRST_PAUSE, String::new());
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let (began, mut said) = (Instant::now(), String::new());
     loop {
-        match tokio::time::timeout(REQUEST, attempt()).await.unwrap_or_else(|late| Err(late.into())) {
+        match attempt().await {
             Ok(done) => return done,
             Err(error) => {
                 let why = format!("{error:#}");
@@ -98,8 +98,7 @@ async fn patiently_saying<T>(mut say: impl FnMut(&str), mut attempt: impl AsyncF
                 }
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        tokio::time::sleep(backoff.failed()).await;
     }
 }
 
@@ -107,8 +106,8 @@ async fn create(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
     let wanted =
         CreatableTopic { name: topic.clone(), num_partitions: 1, replication_factor: -1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![wanted], timeout_ms: 5_000, ..Default::default() };
-    let answer = ask(bootstrap, 5, &request).await?;
-    let topic = answer.topics.first().context("an answer without the topic")?;
+    let answer = ask(bootstrap, 5..=7, &request).await?;
+    let topic = answer.topics.first().context("the answer lacks the topic")?;
     let code = topic.error_code;
     // An earlier try whose answer was late.
     let there = code.is_none() || code == ErrorCode::TOPIC_ALREADY_EXISTS;
@@ -119,10 +118,11 @@ async fn create(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
 async fn leader(bootstrap: &str, topic: &Str) -> anyhow::Result<String> {
     let topics = Some(vec![MetadataRequestTopic { name: Some(topic.clone()), ..Default::default() }]);
     let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
-    let answer = ask(bootstrap, 8, &request).await?;
+    let answer = ask(bootstrap, 8..=12, &request).await?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let id = partition.context("the topic is not known yet")?.leader_id;
-    let leader = answer.brokers.iter().find(|broker| broker.node_id == id).context("nobody leads the partition yet")?;
+    let leader =
+        answer.brokers.iter().find(|broker| broker.node_id == id).context("the partition has no leader yet")?;
     Ok(format!("{}:{}", leader.host, leader.port))
 }
 
@@ -134,9 +134,9 @@ async fn produce(leader: &str, topic: &Str) -> anyhow::Result<i64> {
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic_data = vec![TopicProduceData { name: topic.clone(), partition_data, ..Default::default() }];
     let request = ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data, ..Default::default() };
-    let answer = ask(leader, 9, &request).await?;
+    let answer = ask(leader, 9..=12, &request).await?;
     let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-    let partition = partition.context("an answer without the partition")?;
+    let partition = partition.context("the answer lacks the partition")?;
     ensure!(partition.error_code.is_none(), "{:?}", partition.error_code);
     Ok(partition.base_offset)
 }
@@ -145,43 +145,46 @@ async fn consume(leader: &str, topic: &Str, offset: i64) -> anyhow::Result<()> {
     let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let topics = vec![FetchTopic { topic: topic.clone(), partitions: vec![partition], ..Default::default() }];
     let request = FetchRequest { max_wait_ms: 1_000, min_bytes: 1, topics, ..Default::default() };
-    let answer = ask(leader, 12, &request).await?;
+    let answer = ask(leader, 12..=12, &request).await?;
     let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions).next();
-    let partition = partition.context("an answer without the partition")?;
+    let partition = partition.context("the answer lacks the partition")?;
     ensure!(partition.error_code.is_none(), "{:?}", partition.error_code);
     let records = partition.records.unwrap_or_default();
-    // A response that was decoded lies in one piece.
+    // The records of a decoded response are one slice.
     let batch = Batches::new(records.as_bytes().cloned().unwrap_or_default()).next().context("no record yet")??;
     let record = batch.records(LARGEST_RESPONSE)?.next().context("an empty batch")??;
-    ensure!(record.value() == Some(topic.as_bytes()), "another record than the one that was produced");
+    ensure!(record.value() == Some(topic.as_bytes()), "the consumed record is not the one that was produced");
     Ok(())
 }
 
 async fn delete(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
     let request =
         DeleteTopicsRequest { topic_names: vec![topic.clone()], timeout_ms: 5_000, ..DeleteTopicsRequest::default() };
-    let answer = ask(bootstrap, 5, &request).await?;
-    let code = answer.responses.first().context("an answer without the topic")?.error_code;
+    let answer = ask(bootstrap, 5..=5, &request).await?;
+    let code = answer.responses.first().context("the answer lacks the topic")?.error_code;
     ensure!(code.is_none() || code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "{code:?}");
     Ok(())
 }
 
-/// One request over a connection of its own.
-async fn ask<R: RequestMessage>(address: &str, version: i16, request: &R) -> anyhow::Result<R::Response> {
-    let mut stream = TcpStream::connect(address).await.with_context(|| format!("failed to connect to {address}"))?;
-    let frame = encode_request(1, Some(&Str::from("ottla-check")), version, request);
-    for chunk in frame.chunks() {
-        // Requests are made in memory.
-        if let Chunk::Bytes(piece) = chunk {
-            stream.write_all(piece).await?;
-        }
-    }
-    let length = usize::try_from(stream.read_i32().await?)?;
-    ensure!(length <= LARGEST_RESPONSE, "a response of {length} bytes");
-    let mut response = vec![0; length];
-    stream.read_exact(&mut response).await?;
-    let (_, answer) = decode_response::<R>(version, Bytes::from(response))?;
-    Ok(answer)
+/// One request over a connection of its own, in the newest version of `versions` that the broker serves: those in which
+/// the request can say what it says here. From Produce 13, Fetch 13 and DeleteTopics 6 on topics go by other fields.
+async fn ask<R: RequestMessage>(
+    address: &str,
+    versions: RangeInclusive<i16>,
+    request: &R,
+) -> anyhow::Result<R::Response> {
+    let connector = Connector {
+        client_id: Str::from_static("ottla-check"),
+        connect_timeout: REQUEST,
+        request_timeout: REQUEST,
+        max_response: LARGEST_RESPONSE,
+    };
+    let (host, port) = address.rsplit_once(':').context("an address is HOST:PORT")?;
+    let (host, port) = (host.trim_start_matches('[').trim_end_matches(']'), port.parse::<u16>()?);
+    let connecting = connector.connect(host, port, None).await;
+    let mut connection = connecting.with_context(|| format!("failed to connect to {address}"))?;
+    let version = connection.versions().await?.newest::<R>(versions)?;
+    Ok(connection.call(version, request).await?)
 }
 
 #[cfg(test)]
@@ -192,7 +195,7 @@ mod tests {
         let (mut said, mut tried) = (Vec::new(), 0);
         let attempt = async || {
             tried += 1;
-            ensure!(tried > failures, "nobody leads the partition yet");
+            ensure!(tried > failures, "the partition has no leader yet");
             Ok(())
         };
         patiently_saying(|why| said.push(why.to_owned()), attempt).await;
@@ -200,10 +203,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_goes_on_failing_is_worth_a_word() {
+    async fn only_lasting_failures_are_printed() {
         assert_eq!(said_after(0).await, [""; 0]);
         // 50 + 100 + 200 + 400 + 800 ms
         assert_eq!(said_after(5).await, [""; 0]);
-        assert_eq!(said_after(60).await, ["nobody leads the partition yet"]);
+        assert_eq!(said_after(60).await, ["the partition has no leader yet"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What runs on a laptop, started and stopped in order.
+//! The laptop mode: API, operator and brokers in one process, started and stopped in order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +12,9 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use ottla_broker::image::BrokerId;
 use ottla_broker::node::{Config, DiskFailed, Listener, Node};
-use ottla_crds::lease::{self, Sightings};
-use ottla_crds::versions::SetBacks;
 use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec, names};
+use ottla_kube::lease::{self, Sightings};
+use ottla_kube::versions::SetBacks;
 use ottla_local_api::{Server, Store};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -28,17 +28,17 @@ const NAMESPACE: &str = "default";
 const CLUSTER: &str = "laptop";
 /// The name of the one listener.
 const LISTENER: &str = "internal";
-/// Threads for what blocks, of each broker.
+/// The number of threads for blocking work of each broker.
 const WORKERS: usize = 4;
-/// Memory for requests that are being read, of all brokers together.
+/// The memory for requests that are being read, of all brokers together, in bytes.
 const REQUEST_MEMORY: usize = 256 << 20;
-/// How long the operator waits at a start for the brokers that were there before. It takes milliseconds.
+/// How long the operator waits at a start for the brokers of the last run. It takes milliseconds.
 const RETURN: Duration = Duration::from_secs(10);
 /// How long a start waits for the brokers to know each other. It takes milliseconds.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
-/// What differs from Kafka's defaults: as in the `server.properties` of Kafka's own quick start nobody waits for a
-/// group's further members, and a topic of Kafka's own has no more replicas than there are brokers.
+/// What differs from Kafka's defaults: as in the `server.properties` of Kafka's quick start, a new group does not wait
+/// for more members, and an internal topic has no more replicas than there are brokers.
 fn settings(brokers: u16) -> [(String, String); 2] {
     [("offsets.topic.replication.factor", brokers.clamp(1, 3)), ("group.initial.rebalance.delay.ms", 0)]
         .map(|(name, value)| (name.to_owned(), value.to_string()))
@@ -57,12 +57,12 @@ impl Laptop {
     /// Starts the API, the operator and the brokers on one folder.
     ///
     /// # Errors
-    /// One sentence that names what is wrong: a folder in use, a port in use, a file that can't be read.
+    /// One sentence with the cause: a folder in use, a port in use, a file that can't be read.
     pub async fn start(options: &LaptopOptions) -> anyhow::Result<Laptop> {
         check_loopback(options.api)?;
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("failed to create the data folder {}", options.data.display()))?;
-        // The folder before the port: a second start of the same command is to hear that the folder is in use.
+        // The folder before the port, so that a second start of the same command says that the folder is in use.
         let server = Server::new(Store::Folder(options.data.join("kubernetes")), ottla_crds::all())?;
         let socket = TcpListener::bind(options.api).await;
         let socket = socket.with_context(|| format!("failed to listen on {} (--api)", options.api))?;
@@ -92,7 +92,7 @@ impl Laptop {
         }
         if let Some(error) = failed {
             for node in nodes {
-                // Why the start fails is told already.
+                // The reason was printed already.
                 let _ = node.close().await;
             }
             operator.stop().await;
@@ -100,11 +100,11 @@ impl Laptop {
         }
         let acquainted = futures::future::join_all(nodes.iter().map(|node| knows_all(node, nodes.len())));
         if tokio::time::timeout(ACQUAINTANCE, acquainted).await.is_err() {
-            tracing::warn!("not every broker knows of every other yet");
+            tracing::warn!("the brokers do not all know each other yet");
         }
         let api_port = Stoppable::spawn(|stop| async move {
             if let Err(error) = server.serve(socket, stop).await {
-                tracing::error!(%error, "the API's port failed");
+                tracing::error!(%error, "the port of the API failed");
             }
         });
         Ok(Laptop { data: options.data.clone(), api, nodes, operator, api_port })
@@ -116,13 +116,13 @@ impl Laptop {
         if failing.is_empty() { std::future::pending().await } else { futures::future::select_all(failing).await.0 }
     }
 
-    /// Stops everything: nothing acknowledged needs recovery. Not cancellation safe.
+    /// Stops everything, so that the next start needs no recovery. Not cancellation safe.
     ///
     /// # Errors
-    /// When a broker's disk fails meanwhile; everything has stopped all the same.
+    /// When a broker's disk fails meanwhile; everything has stopped then, too.
     pub async fn stop(self) -> Result<(), DiskFailed> {
-        // The operator first: brokers that all stop have nobody to hand over to, and what leads now can lead at the
-        // next start.
+        // The operator first: when all brokers stop, none can take over, and the present leaders can lead at the next
+        // start.
         self.operator.stop().await;
         let stopped = futures::future::join_all(self.nodes.into_iter().map(Node::close)).await;
         self.api_port.stop().await;
@@ -142,7 +142,7 @@ impl fmt::Display for Laptop {
         let metrics: Vec<String> = self.nodes.iter().map(|node| format!("http://{}/metrics", node.http)).collect();
         let version = env!("CARGO_PKG_VERSION");
         if self.nodes.is_empty() {
-            writeln!(f, "ottla {version} waits for its brokers; objects are in {}", self.data.display())?;
+            writeln!(f, "ottla {version} is waiting for its brokers; objects are in {}", self.data.display())?;
             writeln!(f)?;
             return write!(f, "api      http://{}", self.api);
         }
@@ -160,14 +160,15 @@ impl fmt::Display for Laptop {
     }
 }
 
-/// Returns when a broker knows that all are alive: a topic that is created before would be refused for want of brokers.
+/// Returns when a broker knows that all brokers are alive: before that, a topic would be refused because of too few
+/// brokers.
 async fn knows_all(node: &Node, brokers: usize) {
     let mut images = node.images();
     // An error says that there will be no further image: the broker is stopping.
     let _ = images.wait_for(|image| image.brokers.values().filter(|broker| broker.alive).count() >= brokers).await;
 }
 
-/// Without authentication, so for this machine alone.
+/// Refuses an address that is not loopback: the API has no authentication.
 fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
     if !api.ip().is_loopback() {
         bail!("--api {api}: the API has no authentication and listens on loopback only; use 127.0.0.1 or [::1]");
@@ -175,7 +176,7 @@ fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the KafkaCluster what the options say, and tells how many brokers it has.
+/// Makes the KafkaCluster what the options say, and returns how many brokers it has.
 async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<u16> {
     let clusters: Api<KafkaCluster> = Api::namespaced(client, NAMESPACE);
     let found = clusters.get_opt(CLUSTER).await?;
@@ -195,7 +196,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
         clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await?;
         return Ok(options.brokers);
     };
-    // Partitions are on the brokers that there were: a cluster grows by this option and never shrinks.
+    // The existing brokers have partitions, so this option can add brokers and never remove them.
     let replicas = found.spec.brokers.replicas.max(wanted);
     let settings: serde_json::Map<_, _> = options.settings.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
     if replicas != found.spec.brokers.replicas || !settings.is_empty() {
@@ -230,7 +231,7 @@ fn broker_dir(data: &Path, id: u16) -> PathBuf {
     data.join(format!("broker-{id}"))
 }
 
-/// Broker N's address; port 0 takes any for all.
+/// Broker N's address; with port 0 the system chooses a free port for each broker.
 fn above(first: SocketAddr, id: u16) -> SocketAddr {
     let port = if first.port() == 0 { 0 } else { first.port().saturating_add(id) };
     SocketAddr::new(first.ip(), port)
@@ -245,10 +246,10 @@ fn advertised_host(options: &LaptopOptions) -> String {
     }
 }
 
-/// The brokers' Leases as the last run of this program left them.
+/// The brokers' Leases after the last run of this program.
 struct FormerSessions {
     leases: Api<Lease>,
-    /// Who held each Lease; `None`: it was released.
+    /// The holder of each Lease; `None`: it was released.
     holders: BTreeMap<String, Option<String>>,
 }
 
@@ -265,8 +266,8 @@ impl FormerSessions {
         Ok(FormerSessions { leases, holders })
     }
 
-    /// Waits until each of these brokers holds its Lease again, for a while at most. An operator that looked before
-    /// would take brokers that are just starting for dead, and move what they lead.
+    /// Waits until each of these brokers holds its Lease again, for a limited time. Otherwise the operator would judge
+    /// starting brokers dead, and elect other leaders.
     async fn replaced(self) {
         let (seen, mut sightings) = watch::channel(Sightings::new());
         let set_backs = SetBacks::default();
@@ -278,13 +279,13 @@ impl FormerSessions {
         tokio::select! {
             () = lease::observe(self.leases.clone(), &selector, seen, &set_backs) => {}
             waited = tokio::time::timeout(RETURN, sightings.wait_for(all)) => if waited.is_err() {
-                tracing::warn!("some brokers of the last run have not come back; the operator starts without them");
+                tracing::warn!("some brokers of the last run have not started; the operator starts without them");
             },
         }
     }
 }
 
-/// A task that ends when it is told to.
+/// A task that ends on request.
 struct Stoppable {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,

@@ -1,6 +1,6 @@
 //! What the process may use: open files, and memory by its cgroup.
 //!
-//! CPUs are the standard library's business: it reads the cgroup's quota, of version 1 and 2.
+//! The standard library counts the CPUs: it reads the cgroup's quota, of version 1 and 2.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Where cgroups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// Memory for requests that are being read is this part of all: the page cache needs most, and counts too.
+/// Requests that are being read may use one part of so many of the memory: the page cache, which counts too, needs
+/// most.
 const REQUEST_PART: u64 = 4;
 /// More than this would only let clients queue.
 const MOST_REQUEST_MEMORY: u64 = 1 << 30;

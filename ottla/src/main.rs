@@ -4,9 +4,9 @@
 //! - [`laptop`]: without a subcommand: Kubernetes API, coordination and brokers in one process
 //! - [`broker`]: one broker on Kubernetes
 //! - [`operator`]: the operator on Kubernetes
-//! - [`check`]: a client that sees whether a cluster works
+//! - [`check`]: a client that tests whether a cluster works
 //! - [`objects`]: brokers' copies of objects that were lost
-//! - [`limits`]: what the process may use
+//! - [`limits`]: the limits of the process: open files, memory
 //! - [`everywhere`]: "every address", of IPv4 and IPv6
 
 mod broker;
@@ -38,7 +38,7 @@ const CONTROL_THREADS: usize = 2;
 fn main() -> ExitCode {
     ottla_broker::env::end_on_panic();
     let options = CommandLine::parse();
-    // On a laptop somebody reads along; a pod's log is read afterwards. kube_client says again what we say.
+    // On a laptop a person watches the output; a pod's log is read later. kube_client repeats our lines.
     let verbosity = if options.part.is_some() { "info,kube_client=off" } else { "warn" };
     log(verbosity);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what RUST_LOG says, or else what `verbosity` says, until somebody changes the loggers' levels.
+/// Starts logging with the levels of RUST_LOG, or else of `verbosity`; BROKER_LOGGER configs can change them.
 fn log(verbosity: &str) {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| EnvFilter::try_new(text).is_ok());
     let directives = from_environment.unwrap_or_else(|| verbosity.to_owned());
@@ -76,7 +76,7 @@ fn log(verbosity: &str) {
     loggers::install(&directives, Box::new(apply));
 }
 
-/// Prints a line. A reader that has read enough, as `head` has after its first lines, ends nothing.
+/// Prints a line. A reader that closes the pipe early, such as `head`, does not end the program.
 fn print_line(line: String) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
         tracing::debug!(%error, "failed to print a line");

@@ -1,6 +1,6 @@
-//! `ottla objects`: what brokers last knew of the cluster's objects, for an administrator who puts back what was lost.
+//! `ottla objects`: brokers' copies of the cluster's objects, for an administrator who restores lost ones.
 //!
-//! Reads files and prints; what copies come to is decided in [`ottla_broker::coord::restore`].
+//! Reads files and prints; [`ottla_broker::coord::restore`] makes objects of copies.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write, stdin, stdout};
@@ -15,10 +15,10 @@ use serde::Serialize;
 
 use crate::options::ObjectsOptions;
 
-/// Prints this pod's copy, or what the copies that are given come to.
+/// Prints this pod's copy, or the objects that the given copies make.
 ///
 /// # Errors
-/// One sentence: a file that is no copy, a copy that is not whole, or that of a broker which is missing.
+/// One sentence: a file is not a copy, a copy is incomplete, or the copy of a broker is missing.
 pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
     if options.data.is_empty() && options.files.is_empty() {
         return print(&Some(own_copy()?));
@@ -26,9 +26,9 @@ pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
     let mut copies = Vec::new();
     for file in &options.files {
         let before = copies.len();
-        read(file, &mut copies).with_context(|| format!("{} holds something that is no copy", file.display()))?;
+        read(file, &mut copies).with_context(|| format!("{} contains something that is not a copy", file.display()))?;
         if copies.len() == before {
-            bail!("{} holds no copy", file.display());
+            bail!("{} contains no copy", file.display());
         }
     }
     for dir in &options.data {
@@ -37,7 +37,7 @@ pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
     let without = options.without.iter().copied().map(BrokerId).collect();
     let objects = restore(&copies, &without)?;
     for object in &objects.left_out {
-        eprintln!("left out {object}: none of its own replicas knows it, so its topic was deleted");
+        eprintln!("left out {object}: none of its own replicas has a copy of it, so its topic was deleted");
     }
     let Objects { assignments, topics, cluster, left_out: _ } = &objects;
     print(assignments)?;
@@ -45,11 +45,11 @@ pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
     print(cluster)
 }
 
-/// The copy of the broker in whose pod this is.
+/// The copy of the broker in this pod.
 fn own_copy() -> anyhow::Result<Copy> {
     let name = Path::new(FOLDER).join(FILE_NAME);
     let text = std::fs::read_to_string(&name)
-        .with_context(|| format!("failed to read {}: outside a broker's pod give --data", name.display()))?;
+        .with_context(|| format!("failed to read {}: outside a broker's pod, add --data FOLDER", name.display()))?;
     let file = BrokerFile::parse(&text).with_context(|| format!("{} is no broker's file", name.display()))?;
     Ok(copy::of(&file.data)?)
 }
@@ -63,7 +63,7 @@ fn read(file: &Path, copies: &mut Vec<Copy>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One a line: `kubectl` takes them like that too.
+/// One object on each line, as `kubectl` accepts them.
 fn print<'a, T: Serialize + 'a>(objects: impl IntoIterator<Item = &'a T>) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     for object in objects {

@@ -8,7 +8,7 @@ use crate::options::{OperatorOptions, User};
 /// Operates until `stopped`.
 ///
 /// # Errors
-/// Without a Kubernetes cluster around it, or as the operator says.
+/// When it does not run in a Kubernetes cluster, or as [`ottla_operator::operator::run`].
 pub async fn run(options: OperatorOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let client = crate::broker::client().await?;
     let OperatorOptions { http, pod_ip, namespace, watch_namespaces, broker_image, broker_user } = options;

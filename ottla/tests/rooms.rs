@@ -1,0 +1,13 @@
+//! Which room of the program may use which, top to bottom.
+
+use ottla_arrows::Rooms;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table = Rooms {
+        leaves: &["options", "limits", "everywhere"],
+        rooms: &[("check", &["root"]), ("laptop", &[]), ("objects", &[]), ("operator", &["broker"]), ("broker", &[])],
+        ..Rooms::default()
+    };
+    table.check(env!("CARGO_MANIFEST_DIR"));
+}
