@@ -9,27 +9,59 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::api::ObjectMeta;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Counts how often this process has found its API server set back. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct SetBacks {
-    times: Arc<watch::Sender<u64>>,
+    times: Arc<Times>,
     /// The version in which this process wrote its own Lease last; 0 if it did not.
     written: Arc<AtomicU64>,
     /// The highest version of any Lease that was shown.
     shown: Arc<AtomicU64>,
 }
 
+/// The count, and who waits for it to rise. Not a `tokio::sync::watch`: that wakes its receivers in a random order, and
+/// a seed of the simulation must tell the same story each time.
+#[derive(Debug, Default)]
+struct Times {
+    count: AtomicU64,
+    risen: Notify,
+}
+
+/// Is notified of each set-back after its creation.
+#[derive(Debug)]
+pub struct SetBackReceiver {
+    times: Arc<Times>,
+    /// The count that the owner knows.
+    known: u64,
+}
+
+impl SetBackReceiver {
+    /// Waits until the API server was set back since the last call. Cancellation safe.
+    pub async fn changed(&mut self) {
+        loop {
+            // Created before the look, so that it hears of what comes after the look.
+            let risen = self.times.risen.notified();
+            let count = self.times.count.load(Ordering::Acquire);
+            if count != self.known {
+                self.known = count;
+                return;
+            }
+            risen.await;
+        }
+    }
+}
+
 impl SetBacks {
-    /// A receiver that is notified each time.
-    pub fn told(&self) -> watch::Receiver<u64> {
-        self.times.subscribe()
+    /// A receiver of each set-back from now on.
+    pub fn subscribe(&self) -> SetBackReceiver {
+        SetBackReceiver { times: self.times.clone(), known: self.times() }
     }
 
     /// How often the API server was set back.
     pub fn times(&self) -> u64 {
-        *self.times.borrow()
+        self.times.count.load(Ordering::Acquire)
     }
 
     /// The version of this process's last write of its own Lease; `None` before the first. Later reads are no older.
@@ -85,7 +117,8 @@ impl SetBacks {
             ?seen,
             "the API server was set back, probably restored from a backup: listing all objects again"
         );
-        self.times.send_modify(|times| *times += 1);
+        self.times.count.fetch_add(1, Ordering::AcqRel);
+        self.times.risen.notify_waiters();
     }
 }
 

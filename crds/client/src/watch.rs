@@ -16,7 +16,6 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch::Receiver;
 
 use crate::versions::SetBacks;
 
@@ -83,13 +82,13 @@ pub(crate) fn relisting<T: 'static>(
     begin: impl Fn() -> BoxStream<'static, T> + Send + 'static,
     set_backs: &SetBacks,
 ) -> BoxStream<'static, T> {
-    let told: Receiver<u64> = set_backs.told();
-    let events = stream::unfold((begin(), told, begin), |(mut events, mut told, begin)| async move {
+    let set_backs = set_backs.subscribe();
+    let events = stream::unfold((begin(), set_backs, begin), |(mut events, mut set_backs, begin)| async move {
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = told.changed() => events = begin(),
-                event = events.next() => return event.map(|event| (event, (events, told, begin))),
+                () = set_backs.changed() => events = begin(),
+                event = events.next() => return event.map(|event| (event, (events, set_backs, begin))),
             }
         }
     });

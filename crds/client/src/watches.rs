@@ -12,9 +12,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
-use tokio::sync::watch::Receiver;
 
-use crate::versions::SetBacks;
+use crate::versions::{SetBackReceiver, SetBacks};
 
 /// How many events are taken in together at most: thousands come at once when a list is read.
 const MOST_AT_ONCE: usize = 4096;
@@ -24,7 +23,7 @@ pub struct Watches<T> {
     events: SelectAll<BoxStream<'static, Seen<T>>>,
     /// Whether each watch has ended a list since the API server was set back.
     complete: Vec<bool>,
-    set_backs: Receiver<u64>,
+    set_backs: SetBackReceiver,
 }
 
 /// What the watches showed next.
@@ -46,7 +45,7 @@ struct Seen<T> {
 impl<T: Send + 'static> Watches<T> {
     /// No watch yet. `set_backs` reports each time that the API server was set back.
     pub fn new(set_backs: &SetBacks) -> Watches<T> {
-        Watches { events: SelectAll::new(), complete: Vec::new(), set_backs: set_backs.told() }
+        Watches { events: SelectAll::new(), complete: Vec::new(), set_backs: set_backs.subscribe() }
     }
 
     /// Follows a watch of this kind. Its errors are logged; it starts again by itself.
@@ -106,7 +105,7 @@ impl<T: Send + 'static> Watches<T> {
         let mut events = (&mut self.events).ready_chunks(MOST_AT_ONCE);
         let events = tokio::select! {
             biased;
-            Ok(()) = self.set_backs.changed() => {
+            () = self.set_backs.changed() => {
                 self.complete.fill(false);
                 return Some(Told::SetBack);
             }

@@ -68,12 +68,12 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, s
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leases = Leases::new(set_backs.clone());
-    let mut told = set_backs.told();
+    let mut set_back = set_backs.subscribe();
     let mut last_tick = Instant::now();
     loop {
         tokio::select! {
             biased; // a stall is noticed before anybody is judged by the clock
-            Ok(()) = told.changed() => leases.forget_all(Instant::now()),
+            () = set_back.changed() => leases.forget_all(Instant::now()),
             _ = tick.tick() => {
                 let now = Instant::now();
                 if now.duration_since(last_tick) > STALL {
