@@ -49,6 +49,21 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
+/// Runs a small job that blocks on the disk away from the tasks' threads. A simulation runs it at once: a thread that
+/// ends when it likes makes two runs of a seed differ.
+///
+/// # Errors
+/// When the job panicked or the runtime stops.
+pub async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    #[cfg(feature = "simulated")]
+    if simulated::is_on() {
+        return Ok(job());
+    }
+    tokio::task::spawn_blocking(job).await
+}
+
 /// What a simulation puts in the place of clock and randomness. One of each for each thread: a simulation runs in one.
 #[cfg(feature = "simulated")]
 pub mod simulated {
@@ -85,6 +100,11 @@ pub mod simulated {
     /// Who draws random ids from now on; none: the machine.
     pub fn draw_ids(draw: Option<Draw>) {
         DRAW.set(draw);
+    }
+
+    /// Whether this thread runs a simulation.
+    pub(super) fn is_on() -> bool {
+        DRAW.with_borrow(Option::is_some)
     }
 
     pub(super) fn wall_clock_ms() -> Option<i64> {

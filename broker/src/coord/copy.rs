@@ -99,7 +99,7 @@ pub async fn keep(
         }
         let (path, copy) = (dir.join(COPY), Arc::new(known.borrow_and_update().clone()));
         let written = copy.clone();
-        let written = tokio::task::spawn_blocking(move || write_checked(&path, &*written)).await;
+        let written = env::blocking(move || write_checked(&path, &*written)).await;
         match written {
             Ok(Ok(())) => {
                 (unwritten, pause) = (false, DEBOUNCE);

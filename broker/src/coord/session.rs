@@ -123,7 +123,7 @@ pub async fn count(identity: Identity, mut ticks: Ticks, annotations: watch::Sen
     let mut refused = false;
     loop {
         env::sleep_until(env::now() + Pace::BROKER.renew).await;
-        let ticked = tokio::task::spawn_blocking(move || (ticks.tick(), ticks)).await;
+        let ticked = env::blocking(move || (ticks.tick(), ticks)).await;
         let Ok((ticked, again)) = ticked else { return };
         ticks = again;
         match ticked {

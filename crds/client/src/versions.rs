@@ -22,7 +22,7 @@ pub struct SetBacks {
 }
 
 /// The count, and who waits for it to rise. Not a `tokio::sync::watch`: that wakes its receivers in a random order, and
-/// a seed of the simulation must tell the same story each time.
+/// two runs of a seed of the simulation must not differ.
 #[derive(Debug, Default)]
 struct Times {
     count: AtomicU64,
