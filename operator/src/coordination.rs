@@ -120,7 +120,7 @@ struct Coordination<'a> {
 
 impl Coordination<'_> {
     async fn run(mut self, mut shown: Shown, mut sightings: watch::Receiver<Sightings>) {
-        let writer = Writer::new(&self.client, self.namespace);
+        let writer = Writer::new(&self.client, self.namespace, self.set_backs.clone());
         let mut pace = Pace::default();
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
         let mut pings = Pings::default();

@@ -2,13 +2,15 @@
 //!
 //! A resource version only rises, unless the API server is restored from a backup. So a Lease that is read or written
 //! in a lower version than before shows a restore. A watch that continues from a version of the future may then be
-//! silent for long, so it must list again. Only versions of Leases are compared with each other: a server may store
-//! other kinds elsewhere and count them separately.
+//! silent for long, so it must list again. Only versions of Leases are compared with each other, and versions of one
+//! object: a server may store other kinds elsewhere and count them separately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::api::ObjectMeta;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 /// Counts how often this process has found its API server set back. Clones share the count.
@@ -108,6 +110,21 @@ impl SetBacks {
             self.note(version, shown);
         }
         is_set_back
+    }
+
+    /// A compare-and-swap of `read` was refused: reads the object again, and notes a set-back if it comes in a lower
+    /// version. A watch would never show this object: the server counts up to the version that the watch waits for, and
+    /// beyond, without a change of it.
+    pub async fn look_into_conflict<K>(&self, api: &Api<K>, read: &K)
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        // If the API server does not answer, the next refusal is looked into.
+        let Ok(Some(stored)) = api.get_metadata_opt(&read.name_any()).await else { return };
+        let (stored, seen) = (version(&stored.metadata), version(read.meta()));
+        if stored.is_some() && stored < seen {
+            self.note(stored, seen);
+        }
     }
 
     /// Notes that an object came in a lower version than one that was seen before the request.

@@ -1,7 +1,7 @@
 //! Carries out steps: one request each, under compare-and-swap, and an Event where the plan has one.
 //!
 //! A write that is refused because the object is newer is ordinary: the watch shows the object, and the next plan uses
-//! it.
+//! it. Unless the API server was set back: [`SetBacks`] looks into each such refusal.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
@@ -9,6 +9,8 @@ use kube::runtime::events::{Event, EventType, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, names};
 use ottla_kube::change;
+use ottla_kube::versions::SetBacks;
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -23,11 +25,12 @@ pub struct Writer {
     assignments: Api<KafkaAssignment>,
     definitions: Api<CustomResourceDefinition>,
     recorder: Recorder,
+    set_backs: SetBacks,
 }
 
 impl Writer {
-    /// Writes in this namespace.
-    pub fn new(client: &Client, namespace: &str) -> Writer {
+    /// Writes in this namespace. `set_backs` learns of refusals that show that the API server was set back.
+    pub fn new(client: &Client, namespace: &str, set_backs: SetBacks) -> Writer {
         let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: None };
         Writer {
             clusters: Api::namespaced(client.clone(), namespace),
@@ -35,6 +38,7 @@ impl Writer {
             assignments: Api::namespaced(client.clone(), namespace),
             definitions: Api::all(client.clone()),
             recorder: Recorder::new(client.clone(), reporter),
+            set_backs,
         }
     }
 
@@ -93,11 +97,13 @@ impl Writer {
                 }
             }
             Step::TopicStatus { read, next, news } => {
-                change::swap_status(&self.topics, read, next).await?;
+                let swapped = change::swap_status(&self.topics, read, next).await;
+                self.looked_into(swapped, &self.topics, &**read).await?;
                 self.tell_if_any(&**next, news.as_ref()).await;
             }
             Step::ClusterStatus { read, next, news } => {
-                change::swap_status(&self.clusters, read, next).await?;
+                let swapped = change::swap_status(&self.clusters, read, next).await;
+                self.looked_into(swapped, &self.clusters, &**read).await?;
                 self.tell_if_any(&**next, news.as_ref()).await;
             }
         }
@@ -142,7 +148,21 @@ impl Writer {
     async fn set_finalizers(&self, topic: &KafkaTopic, finalizers: Vec<&str>) -> Result<(), kube::Error> {
         let mut after = topic.clone();
         after.metadata.finalizers = Some(finalizers.into_iter().map(str::to_owned).collect());
-        change::swap(&self.topics, topic, &after).await.map(drop)
+        let swapped = change::swap(&self.topics, topic, &after).await;
+        self.looked_into(swapped, &self.topics, topic).await
+    }
+
+    /// What came of a compare-and-swap of `read`, once a refusal was looked into.
+    async fn looked_into<K>(&self, swapped: Result<K, kube::Error>, api: &Api<K>, read: &K) -> Result<(), kube::Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        if let Err(kube::Error::Api(status)) = &swapped
+            && status.is_conflict()
+        {
+            self.set_backs.look_into_conflict(api, read).await;
+        }
+        swapped.map(drop)
     }
 
     async fn tell_if_any(&self, about: &impl Resource<DynamicType = ()>, news: Option<&News>) {
@@ -192,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_topic_that_was_restored_unseen_is_not_placed_again() {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
-        let writer = Writer::new(&server.client("default"), "default");
+        let writer = Writer::new(&server.client("default"), "default", SetBacks::default());
         let create = async |planned: KafkaAssignment| {
             let name = planned.name_any();
             writer.apply(&Step::Create(Box::new(planned)), &OnceCell::new()).await.unwrap();
@@ -209,6 +229,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refusal_by_an_older_object_shows_that_the_api_server_was_set_back() {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let set_backs = SetBacks::default();
+        let writer = Writer::new(&server.client("default"), "default", set_backs.clone());
+        let spec = serde_json::from_value(json!({ "clusterRef": { "name": "prod" } })).unwrap();
+        writer.topics.create(&PostParams::default(), &KafkaTopic::new("orders", spec)).await.unwrap();
+        let mut read = writer.topics.get("orders").await.unwrap();
+        // From a time that the backup does not know.
+        read.metadata.resource_version = Some("1000000".to_owned());
+        let mut next = Box::new(read.clone());
+        next.status.get_or_insert_default().partitions = Some(1);
+        let step = Step::TopicStatus { read: Arc::new(read), next, news: None };
+        writer.apply(&step, &OnceCell::new()).await.unwrap_err();
+        assert_eq!(set_backs.times(), 1);
+    }
+
+    #[tokio::test]
     async fn fields_and_words_of_a_newer_version_stay_in_a_status() {
         let newer = |definition: CustomResourceDefinition| {
             let json = serde_json::to_string(&definition).unwrap();
@@ -219,7 +256,8 @@ mod tests {
         };
         let server = Server::new(Store::Memory, ottla_crds::all().into_iter().map(newer).collect()).unwrap();
         let client = server.client("default");
-        let writer = Writer::new(&client, "default");
+        let set_backs = SetBacks::default();
+        let writer = Writer::new(&client, "default", set_backs.clone());
         let status = async |kind: &ApiResource, name: &str, written: Option<Value>| {
             let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", kind);
             if let Some(status) = written {
@@ -243,6 +281,7 @@ mod tests {
         assert_eq!(status(&kind, "prod", None).await, written);
         let again = writer.apply(&step, &OnceCell::new()).await;
         assert!(matches!(again, Err(kube::Error::Api(status)) if status.is_conflict()), "compare-and-swap");
+        assert_eq!(set_backs.times(), 0, "the object is newer than what was read");
 
         let kind = ApiResource::erase::<KafkaTopic>(&());
         let spec = serde_json::from_value(json!({ "clusterRef": { "name": "prod" } })).unwrap();
