@@ -148,10 +148,13 @@ impl World {
         self.network.deliver(&mut self.random, self.now, |from, to| nodes[from].cut_off.contains(&to));
     }
 
-    /// A write lands, or gets lost, or both its writer and the API server believe something else of it.
+    /// A write lands, any of those under way. Once all is healed none is late: all of them land, in their order.
     pub(crate) fn land(&mut self) {
         if self.flights.is_empty() || self.api.away {
             return;
+        }
+        if !self.faulty {
+            return std::mem::take(&mut self.flights).into_iter().for_each(|flight| self.land_one(flight));
         }
         let at = self.random.below(self.flights.len());
         if let Writer::Broker(at) = self.flights[at].by
@@ -159,7 +162,12 @@ impl World {
         {
             return;
         }
-        let Flight { by, entry, what } = self.flights.swap_remove(at);
+        let flight = self.flights.swap_remove(at);
+        self.land_one(flight);
+    }
+
+    /// This write lands, or gets lost, or both its writer and the API server believe something else of it.
+    fn land_one(&mut self, Flight { by, entry, what }: Flight) {
         let (next, answer) = match what {
             What::Report(leader_epoch, report) => {
                 let line = format!("{by:?} reports {}/{} of {entry}", report.last_epoch, report.log_end);
