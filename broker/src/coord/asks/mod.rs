@@ -25,9 +25,10 @@ use ottla_wire::ErrorCode;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, watch};
 
 use self::unheard::Unheard;
-use super::ApiServer;
+use super::api_server::ApiServer;
 use super::known::Known;
 use super::peers::Peers;
+use super::watching::Views;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
@@ -93,26 +94,18 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> Failed {
 }
 
 impl Desk {
-    pub fn new(
-        api: &ApiServer<'_>,
-        me: Me,
-        images: ImageReceiver,
-        kept: watch::Receiver<Arc<Known>>,
-        known: watch::Receiver<Known>,
-        set_backs: SetBacks,
-    ) -> Desk {
-        let ApiServer { client, namespace, cluster } = *api;
+    pub fn new(api: &ApiServer, me: Me, views: &Views, kept: watch::Receiver<Arc<Known>>, set_backs: SetBacks) -> Desk {
         Desk {
-            cluster_name: cluster.to_owned(),
+            cluster_name: api.cluster.clone(),
             me: me.id,
             incarnation: me.incarnation,
-            clusters: Api::namespaced(client.clone(), namespace),
-            topics: Api::namespaced(client.clone(), namespace),
-            assignments: Api::namespaced(client.clone(), namespace),
-            images,
+            clusters: api.objects(),
+            topics: api.objects(),
+            assignments: api.objects(),
+            images: views.images.clone(),
             kept,
-            known,
-            peers: Peers::new(Api::namespaced(client.clone(), namespace), cluster, me.id, set_backs),
+            known: views.known.clone(),
+            peers: Peers::new(api.objects(), &api.cluster, me.id, set_backs),
             turns: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             isr_changes: isr::IsrChanges::default(),
             unheard: Unheard::default(),
