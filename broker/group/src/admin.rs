@@ -1,5 +1,7 @@
 //! DescribeGroups, ListGroups, DeleteGroups.
 
+use std::collections::BTreeSet;
+
 use crate::classic::group::ClassicGroup;
 use crate::effects::Effects;
 use crate::error::GroupError;
@@ -59,7 +61,13 @@ impl Shard {
             partition,
         });
         let in_flight = self.offsets_in_flight().map(|(key, _)| key).filter(|key| &key.group == id).cloned();
-        let offsets = committed.chain(in_flight).map(|key| Record::OffsetCommit { key, value: None });
+        let pending = self.pending.of_group(id).map(|(topic, partition)| OffsetKey {
+            group: id.clone(),
+            topic: topic.clone(),
+            partition: *partition,
+        });
+        let keys: BTreeSet<OffsetKey> = committed.chain(in_flight).chain(pending).collect();
+        let offsets = keys.into_iter().map(|key| Record::OffsetCommit { key, value: None });
         offsets.chain([Record::GroupMetadata { group: id.clone(), value: None }]).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What a turn of a shard asks its host for: replies to deliver, records to append.
 
-use crate::ids::Ticket;
+use crate::ids::{Producer, Ticket};
 use crate::record::Record;
 use crate::request::Reply;
 
@@ -32,6 +32,8 @@ pub struct AppendId(pub u64);
 pub struct Append {
     /// For [`Shard::appended`](crate::Shard::appended).
     pub id: AppendId,
+    /// The producer in whose transaction they are, if in one.
+    pub producer: Option<Producer>,
     /// Not empty.
     pub records: Vec<Record>,
 }

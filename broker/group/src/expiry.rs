@@ -1,6 +1,6 @@
 //! Which offsets and groups are too old to keep, and what goes with a deleted topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
@@ -31,14 +31,16 @@ impl Shard {
         let mut records = Vec::new();
         let mut kept = false;
         for (topic, partition, value) in self.offsets.of_group(id) {
-            if is_expired(group, topic, value, retention_ms, now) {
-                let key = OffsetKey { group: id.clone(), topic: topic.clone(), partition };
+            let key = OffsetKey { group: id.clone(), topic: topic.clone(), partition };
+            // A transaction is about to move it.
+            let is_pending = self.pending.contains(&key);
+            if !is_pending && is_expired(group, topic, value, retention_ms, now) {
                 records.push(Record::OffsetCommit { key, value: None });
             } else {
                 kept = true;
             }
         }
-        let dead = !kept && group.is_empty() && group.pending.is_empty();
+        let dead = !kept && !self.pending.has(id) && group.is_empty() && group.pending.is_empty();
         let mut deleted = Vec::new();
         if dead {
             records.push(Record::GroupMetadata { group: id.clone(), value: None });
@@ -53,14 +55,18 @@ impl Shard {
         let in_flight = self.offsets_in_flight().map(|(key, value)| (key.clone(), value));
         // Of several offsets of a partition the last one counts.
         let offsets: BTreeMap<OffsetKey, &OffsetValue> = self.offsets.all().chain(in_flight).collect();
-        let mut tombstones: BTreeMap<GroupId, Vec<Record>> = BTreeMap::new();
-        for (key, value) in offsets {
+        let is_gone = |key: &OffsetKey, value: &OffsetValue| {
             let is_of = |topic: &DeletedTopic| {
                 topic.name == key.topic && value.topic_id.map_or(topic.is_last, |of| of == topic.id)
             };
-            if topics.iter().any(is_of) {
-                tombstones.entry(key.group.clone()).or_default().push(Record::OffsetCommit { key, value: None });
-            }
+            topics.iter().any(is_of)
+        };
+        let gone = offsets.into_iter().filter(|(key, value)| is_gone(key, value)).map(|(key, _)| key);
+        let pending = self.pending.all().filter(|(key, stored)| is_gone(key, &stored.value)).map(|(key, _)| key);
+        let keys: BTreeSet<OffsetKey> = gone.chain(pending).collect();
+        let mut tombstones: BTreeMap<GroupId, Vec<Record>> = BTreeMap::new();
+        for key in keys {
+            tombstones.entry(key.group.clone()).or_default().push(Record::OffsetCommit { key, value: None });
         }
         self.turn(now, |_, turn| {
             for tombstones in tombstones.into_values() {
@@ -143,7 +149,7 @@ mod tests {
             let offset = |partition| OffsetToCommit { partition, ..offset(None) };
             let request = CommitRequest { offsets: (first..first + 1000).map(offset).collect(), ..request() };
             for append in shard.commit_offsets(request, Ticket(0), NOW).appends {
-                let effects = shard.appended(append.id, Ok(()), NOW);
+                let effects = shard.appended(append.id, Ok(0), NOW);
                 assert_eq!(effects.appends, []);
             }
         }
@@ -151,7 +157,7 @@ mod tests {
     }
 
     fn decide(shard: &mut Shard, appends: &[Append], result: Result<(), AppendError>) -> Vec<Reply> {
-        let decided = appends.iter().flat_map(|append| shard.appended(append.id, result, NOW).replies);
+        let decided = appends.iter().flat_map(|append| shard.appended(append.id, result.map(|()| 0), NOW).replies);
         decided.map(|(_, reply)| reply).collect()
     }
 
@@ -226,7 +232,7 @@ mod tests {
         for (committed, in_flight, is_last, goes) in cases {
             let mut shard = Shard::new(Config::default());
             for append in commit(&mut shard, committed) {
-                let effects = shard.appended(append.id, Ok(()), NOW);
+                let effects = shard.appended(append.id, Ok(0), NOW);
                 assert_eq!(effects.appends, []);
             }
             if in_flight.is_some() {

@@ -71,3 +71,12 @@ pub struct Now {
     /// Milliseconds since the epoch, for what is written down.
     pub wall_ms: i64,
 }
+
+/// A transactional producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Producer {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+}

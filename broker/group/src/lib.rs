@@ -10,7 +10,7 @@
 //! | `turn` | what a request may use and has decided so far; [`effects`]: what the host gets of it |
 //! | `classic` | groups of the classic protocol |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
-//! | `offsets`, `offset_requests` | committed offsets; commit, fetch, delete |
+//! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
 //! | `expiry` | what is too old to keep |
 //! | [`record`] | what is persisted, in Kafka's own record format |
 //! | [`request`], [`state`] | the plain values of requests and replies |
@@ -30,13 +30,14 @@ mod classic;
 mod expiry;
 mod offset_requests;
 mod offsets;
+mod pending;
 mod timers;
 mod turn;
 
 pub use config::Config;
 pub use effects::{Append, AppendId, Effects};
 pub use error::{AppendError, GroupError};
-pub use ids::{GroupId, InstanceId, MemberId, Now, Ticket, TopicName};
+pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use record::Record;
 pub use request::*;
 pub use shard::Shard;

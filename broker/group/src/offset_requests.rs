@@ -1,9 +1,11 @@
 //! OffsetCommit, OffsetFetch, OffsetDelete.
 
+use std::collections::BTreeSet;
+
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::ids::{GroupId, Now, Ticket, TopicName};
+use crate::ids::{GroupId, Now, Producer, Ticket, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
 use crate::request::{CommitRequest, CommittedOffset, OffsetToCommit, Reply};
 use crate::shard::Shard;
@@ -37,6 +39,51 @@ impl Shard {
             }
             turn.reply_when_durable(ticket, Reply::Commit(Ok(results)));
         })
+    }
+
+    /// TxnOffsetCommit. What is committed counts from the transaction's end on; the reply waits for the records only.
+    /// `retention_ms` and `knows_group_id_not_found` mean nothing here.
+    pub fn commit_offsets_in_transaction(
+        &mut self,
+        producer: Producer,
+        request: CommitRequest,
+        ticket: Ticket,
+        now: Now,
+    ) -> Effects {
+        let request = CommitRequest { retention_ms: None, knows_group_id_not_found: false, ..request };
+        let is_opaque = self.is_opaque(&request.group);
+        self.turn(now, |groups, turn| {
+            let group = groups.get(&request.group);
+            if group.is_none() && is_opaque {
+                return turn.reply(ticket, Reply::Commit(Err(GroupError::UnknownMemberId)));
+            }
+            if let Err(error) = may_commit_in_transaction(group, &request) {
+                return turn.reply(ticket, Reply::Commit(Err(error)));
+            }
+            let (results, records) = to_records(&request, turn.config.offset_metadata_max, now);
+            let then = match group {
+                Some(_) => Then::Nothing,
+                None if records.is_empty() => Then::Nothing,
+                None => {
+                    let id = request.group.clone();
+                    groups.insert(id.clone(), ClassicGroup::new(id.clone(), now.wall_ms));
+                    Then::Created(id)
+                }
+            };
+            turn.write_in_transaction(producer, records, then);
+            turn.reply_when_durable(ticket, Reply::Commit(Ok(results)));
+        })
+    }
+
+    /// The partitions of which the group's offset is about to change: a transaction that has not ended has one for it,
+    /// or a commit or deletion is on its way. Who must not read what is overtaken (OffsetFetch with `require_stable`)
+    /// asks again.
+    pub fn unstable_offsets(&self, group: &str) -> BTreeSet<(TopicName, i32)> {
+        let in_flight = self.in_flight.values().flat_map(|write| &write.records).filter_map(|record| match record {
+            Record::OffsetCommit { key, .. } if *key.group == *group => Some((key.topic.clone(), key.partition)),
+            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => None,
+        });
+        self.pending.of_group(group).cloned().chain(in_flight).collect()
     }
 
     /// The committed offset of a partition, if there is one.
@@ -89,6 +136,7 @@ impl Shard {
     /// Whether the log has, or is about to have, an offset for the key.
     fn has_offset(&self, key: &OffsetKey) -> bool {
         self.offsets.get(&key.group, &key.topic, key.partition).is_some()
+            || self.pending.contains(key)
             || self.offsets_in_flight().any(|(in_flight, _)| in_flight == key)
     }
 
@@ -124,6 +172,18 @@ fn may_commit(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(
         Phase::CompletingRebalance => Err(GroupError::RebalanceInProgress),
         Phase::Empty | Phase::PreparingRebalance(_) | Phase::Stable => Ok(()),
     }
+}
+
+/// The same in a transaction: a producer of before KIP-447 says nothing about its member and is not checked, and the
+/// member may commit what it has processed while the group rebalances.
+fn may_commit_in_transaction(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(), GroupError> {
+    let Some(group) = group else { return may_commit(None, request) };
+    let says_nothing = request.generation < 0 && request.member.is_empty() && request.instance.is_none();
+    if says_nothing || (request.generation < 0 && group.is_empty()) {
+        return Ok(());
+    }
+    group.validate(&request.member, request.instance.as_ref())?;
+    if request.generation == group.generation { Ok(()) } else { Err(GroupError::IllegalGeneration) }
 }
 
 /// A result for each offset, and a record for each that is kept.

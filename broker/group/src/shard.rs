@@ -19,8 +19,9 @@ use crate::config::Config;
 use crate::effects::{Append, AppendId, Effects};
 use crate::error::{AppendError, GroupError};
 use crate::ids::{GroupId, Now, Ticket};
-use crate::offsets::Offsets;
-use crate::record::Record;
+use crate::offsets::{Offsets, Stored};
+use crate::pending::Pending;
+use crate::record::{OffsetKey, OffsetValue, Record};
 use crate::request::Reply;
 use crate::timers::{TimerKey, Timers};
 use crate::turn::{Then, Turn, Write};
@@ -32,6 +33,8 @@ pub struct Shard {
     pub(crate) groups: BTreeMap<GroupId, ClassicGroup>,
     /// Committed offsets: durable, unlike those in `in_flight`.
     pub(crate) offsets: Offsets,
+    /// Offsets in transactions that have not ended: durable too.
+    pub(crate) pending: Pending,
     pub(crate) in_flight: BTreeMap<AppendId, Write>,
     pub(crate) timers: Timers,
     /// Groups of kinds that this version does not know: the keys of their records that are in the log. They keep their
@@ -49,6 +52,7 @@ impl Shard {
             config,
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
+            pending: Pending::default(),
             in_flight: BTreeMap::new(),
             timers: Timers::default(),
             opaque: BTreeMap::new(),
@@ -57,8 +61,9 @@ impl Shard {
         }
     }
 
-    /// A committed record, in the order of the log. Only before [`Shard::loaded`].
-    pub fn replay(&mut self, record: Record) {
+    /// A committed record, in the order of the log: its offset there, and the id of the producer in whose transaction it
+    /// is, if in one. Only before [`Shard::loaded`].
+    pub fn replay(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         match record {
             Record::GroupMetadata { group, value: Some(value) } => {
                 self.groups.insert(group.clone(), ClassicGroup::from_record(group, value));
@@ -66,7 +71,7 @@ impl Shard {
             Record::GroupMetadata { group, value: None } => {
                 self.groups.remove(&group);
             }
-            Record::OffsetCommit { key, value } => self.offsets.apply(key, value),
+            Record::OffsetCommit { key, value } => self.apply_offset(offset, producer_id, key, value),
             Record::Opaque { group, key, value: Some(_) } => _ = self.opaque.entry(group).or_default().insert(key),
             Record::Opaque { group, key, value: None } => {
                 if let Entry::Occupied(mut keys) = self.opaque.entry(group) {
@@ -81,9 +86,23 @@ impl Shard {
 
     /// The same for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group
     /// is not to be shown or asked.
-    pub fn replay_unsettled(&mut self, record: Record) {
+    pub fn replay_unsettled(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         self.unsettled.insert(record.group().clone());
-        self.replay(record);
+        self.replay(offset, producer_id, record);
+    }
+
+    /// The end of a producer's transaction, in the order of the log: what it has pending counts, or is dropped. Before
+    /// [`Shard::loaded`] the marker may be one of which it is not known yet whether it is committed; then its groups are
+    /// unsettled.
+    pub fn end_transaction(&mut self, producer_id: i64, has_committed: bool, is_committed: bool) {
+        for (key, stored) in self.pending.take(producer_id) {
+            if !is_committed {
+                self.unsettled.insert(key.group.clone());
+            }
+            if has_committed {
+                self.offsets.apply_if_newer(key, stored);
+            }
+        }
     }
 
     /// Whether all that is known of the group is committed, or was decided here.
@@ -100,7 +119,7 @@ impl Shard {
 
     /// Offsets without any record of their group belong to a consumer without group management.
     fn add_simple_groups(&mut self) {
-        for (id, committed_ms) in self.offsets.groups() {
+        for (id, committed_ms) in self.offsets.groups().chain(self.pending.groups()) {
             if !self.groups.contains_key(id) && !self.is_opaque(id) {
                 self.groups.insert(id.clone(), ClassicGroup::new(id.clone(), committed_ms));
             }
@@ -195,21 +214,22 @@ impl Shard {
         self.turn(now, |groups, turn| conclude(groups, then, &[], waiting, late, turn))
     }
 
-    /// The fate of an append: durable (committed, not only written), or not there and never will be.
-    pub fn appended(&mut self, id: AppendId, result: Result<(), AppendError>, now: Now) -> Effects {
+    /// The fate of an append: durable (committed, not only written), with the offset of its first record; or not there
+    /// and never will be.
+    pub fn appended(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects {
         let Some(write) = self.in_flight.remove(&id) else { return Effects::default() };
-        let Write { records, then, replies, parts_left, spoiled } = write;
-        if result.is_ok() {
-            self.apply_offsets(&records);
+        let Write { producer, records, then, replies, parts_left, spoiled } = write;
+        if let Ok(base_offset) = result {
+            self.apply_offsets(base_offset, producer.map(|producer| producer.id), &records);
         }
-        let result = spoiled.map_or(result, Err);
+        let result = spoiled.map_or(result.map(|_| ()), Err);
         if let Err(error) = result {
             for (_, part) in self.in_flight.range_mut(AppendId(id.0 + 1)..AppendId(id.0 + 1 + parts_left)) {
                 part.spoiled = Some(error);
             }
         }
         let then = match then {
-            Then::Created(group) if self.offsets.has(&group) || self.is_in_flight(&group) => Then::Nothing,
+            Then::Created(group) if self.has_offsets(&group) || self.is_in_flight(&group) => Then::Nothing,
             then => then,
         };
         let result = result.map_err(GroupError::from);
@@ -220,11 +240,29 @@ impl Shard {
         self.in_flight.values().flat_map(|write| &write.records).any(|record| record.group() == group)
     }
 
-    fn apply_offsets(&mut self, records: &[Record]) {
-        for record in records {
+    /// Committed ones, or some of a transaction that may yet commit them.
+    fn has_offsets(&self, group: &GroupId) -> bool {
+        self.offsets.has(group) || self.pending.has(group)
+    }
+
+    fn apply_offsets(&mut self, base_offset: i64, producer_id: Option<i64>, records: &[Record]) {
+        for (offset, record) in (base_offset..).zip(records) {
             match record {
-                Record::OffsetCommit { key, value } => self.offsets.apply(key.clone(), value.clone()),
+                Record::OffsetCommit { key, value } => {
+                    self.apply_offset(offset, producer_id, key.clone(), value.clone());
+                }
                 Record::GroupMetadata { .. } | Record::Opaque { .. } => {} // memory is ahead of it
+            }
+        }
+    }
+
+    fn apply_offset(&mut self, at: i64, producer_id: Option<i64>, key: OffsetKey, value: Option<OffsetValue>) {
+        match (producer_id, value) {
+            (None, Some(value)) => self.offsets.apply(key, Some(Stored { value, at })),
+            (Some(producer_id), Some(value)) => self.pending.insert(producer_id, key, Stored { value, at }),
+            (_, None) => {
+                self.pending.remove_all(&key);
+                self.offsets.apply(key, None);
             }
         }
     }
@@ -242,7 +280,7 @@ impl Shard {
         for write in writes {
             let id = AppendId(self.next_append);
             self.next_append += 1;
-            appends.push(Append { id, records: write.records.clone() });
+            appends.push(Append { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
         Effects { replies, appends }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::classic::group::{ClassicGroup, Member};
 use crate::config::Config;
 use crate::error::{AppendError, GroupError};
-use crate::ids::{GroupId, MemberId, Now, Ticket};
+use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
 use crate::record::Record;
 use crate::request::{JoinRefused, Reply};
 use crate::timers::{TimerKey, Timers};
@@ -21,6 +21,8 @@ pub(crate) struct Turn<'a> {
 /// Records to append together, and what waits for their fate.
 #[derive(Debug)]
 pub(crate) struct Write {
+    /// The producer in whose transaction they are, if in one.
+    pub(crate) producer: Option<Producer>,
     pub(crate) records: Vec<Record>,
     pub(crate) then: Then,
     /// Delivered on success; on failure, the same kinds of reply with the error.
@@ -33,7 +35,7 @@ pub(crate) struct Write {
 
 impl Write {
     fn new(records: Vec<Record>, then: Then) -> Write {
-        Write { records, then, replies: Vec::new(), parts_left: 0, spoiled: None }
+        Write { producer: None, records, then, replies: Vec::new(), parts_left: 0, spoiled: None }
     }
 }
 
@@ -87,6 +89,13 @@ impl<'a> Turn<'a> {
     pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
         if !records.is_empty() {
             self.writes.push(Write::new(records, then));
+        }
+    }
+
+    /// The same in a producer's transaction.
+    pub(crate) fn write_in_transaction(&mut self, producer: Producer, records: Vec<Record>, then: Then) {
+        if !records.is_empty() {
+            self.writes.push(Write { producer: Some(producer), ..Write::new(records, then) });
         }
     }
 

@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 const GROUP: &str = "g";
 const CLIENTS: usize = 5;
+/// Whose tickets those of transactional commits are: no client's.
+const IN_TRANSACTION: usize = usize::MAX;
 const SESSION: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ enum Op {
     Resubscribe(usize),
     Commit(usize),
     AdminCommit,
+    /// A producer commits an offset in its transaction.
+    CommitInTransaction(i64),
+    /// Its marker comes: the transaction was committed, or not.
+    EndTransaction(i64, bool),
     Pass(u64),
     LogOne,
     LogFails,
@@ -46,6 +52,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => client.clone().prop_map(Op::Resubscribe),
         5 => client.prop_map(Op::Commit),
         1 => Just(Op::AdminCommit),
+        4 => (0i64..2).prop_map(Op::CommitInTransaction),
+        2 => (0i64..2, any::<bool>()).prop_map(|(producer, commits)| Op::EndTransaction(producer, commits)),
         6 => (0u64..4_000).prop_map(Op::Pass),
         1 => (4_000u64..70_000).prop_map(Op::Pass),
         12 => Just(Op::LogOne),
@@ -55,6 +63,30 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<bool>().prop_map(Op::Restart),
     ];
     proptest::collection::vec(op, 1..200)
+}
+
+/// What the log has, or has not decided on.
+#[derive(Clone, Debug)]
+enum Entry {
+    Record(Option<i64>, Record),
+    Marker(i64, bool),
+}
+
+enum Undecided {
+    Append(Append),
+    Marker(i64, bool),
+}
+
+impl Undecided {
+    fn entries(self) -> Vec<Entry> {
+        match self {
+            Undecided::Append(Append { producer, records, .. }) => {
+                let producer = producer.map(|producer| producer.id);
+                records.into_iter().map(|record| Entry::Record(producer, record)).collect()
+            }
+            Undecided::Marker(producer, commits) => vec![Entry::Marker(producer, commits)],
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,8 +112,8 @@ struct Client {
 struct Model {
     shard: Shard,
     now: Now,
-    log: Vec<Record>,
-    undecided: VecDeque<Append>,
+    log: Vec<Entry>,
+    undecided: VecDeque<Undecided>,
     clients: Vec<Client>,
     /// Whose ticket, and the generation it was about.
     waiting: BTreeMap<Ticket, (usize, i32)>,
@@ -142,6 +174,8 @@ impl Model {
                 self.commit(client, id.clone(), *generation);
             }
             Op::AdminCommit => self.commit(0, String::new(), -1),
+            Op::CommitInTransaction(producer) => self.commit_in_transaction(producer),
+            Op::EndTransaction(producer, commits) => self.undecided.push_back(Undecided::Marker(producer, commits)),
             Op::Pass(ms) => self.pass(Duration::from_millis(ms)),
             Op::LogOne => self.decide(Ok(())),
             Op::LogFails => self.decide(Err(AppendError::NotCommitted)),
@@ -155,7 +189,7 @@ impl Model {
                 }
             }
             Op::LogLate => {
-                if let Some(oldest) = self.undecided.front() {
+                if let Some(Undecided::Append(oldest)) = self.undecided.front() {
                     let effects = self.shard.delayed(oldest.id, self.now);
                     self.carry_out(effects);
                 }
@@ -242,6 +276,28 @@ impl Model {
         let ticket = self.ticket(client);
         // It continues in the background: clients do not wait for commits.
         self.clients[client].waits_for = None;
+        let request = CommitRequest {
+            instance: instance(client).filter(|_| !member.is_empty()),
+            member: member.as_str().into(),
+            generation,
+            ..self.next_offset()
+        };
+        let effects = self.shard.commit_offsets(request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    /// Of a producer that does not say which member it is for.
+    fn commit_in_transaction(&mut self, producer: i64) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.waiting.insert(ticket, (IN_TRANSACTION, -1));
+        let (request, producer) = (self.next_offset(), Producer { id: producer, epoch: 0 });
+        let effects = self.shard.commit_offsets_in_transaction(producer, request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    /// Offsets grow in the order in which they come into the log.
+    fn next_offset(&mut self) -> CommitRequest {
         self.last_offset += 1;
         let offset = OffsetToCommit {
             topic: "t".into(),
@@ -251,17 +307,15 @@ impl Model {
             leader_epoch: -1,
             metadata: String::new(),
         };
-        let request = CommitRequest {
+        CommitRequest {
             group: GROUP.into(),
-            instance: instance(client).filter(|_| !member.is_empty()),
-            member: member.as_str().into(),
-            generation,
+            member: "".into(),
+            instance: None,
+            generation: -1,
             knows_group_id_not_found: true,
             retention_ms: None,
             offsets: vec![offset],
-        };
-        let effects = self.shard.commit_offsets(request, ticket, self.now);
-        self.carry_out(effects);
+        }
     }
 
     fn ticket(&mut self, client: usize) -> Ticket {
@@ -288,45 +342,93 @@ impl Model {
     }
 
     fn decide(&mut self, fate: Result<(), AppendError>) {
-        let Some(append) = self.undecided.pop_front() else { return };
-        assert!(!append.records.is_empty());
+        let Some(undecided) = self.undecided.pop_front() else { return };
+        let base_offset = self.log.len() as i64;
+        let id = match &undecided {
+            Undecided::Append(append) => {
+                assert!(!append.records.is_empty());
+                Some(append.id)
+            }
+            Undecided::Marker(producer, commits) => {
+                if fate.is_ok() {
+                    self.shard.end_transaction(*producer, *commits, true);
+                }
+                None
+            }
+        };
         if fate.is_ok() {
-            self.log.extend(append.records);
+            self.log.extend(undecided.entries());
         }
-        let effects = self.shard.appended(append.id, fate, self.now);
-        self.carry_out(effects);
+        if let Some(id) = id {
+            let effects = self.shard.appended(id, fate.map(|()| base_offset), self.now);
+            self.carry_out(effects);
+        }
+        self.check_against_the_log();
     }
 
     fn restart(&mut self, with_undecided: bool) {
         let shard = std::mem::replace(&mut self.shard, Shard::new(config()));
         let undecided = std::mem::take(&mut self.undecided);
         if with_undecided {
-            self.log.extend(undecided.into_iter().flat_map(|append| append.records));
+            self.log.extend(undecided.into_iter().flat_map(Undecided::entries));
         }
         for (ticket, reply) in shard.unload(self.now) {
             self.deliver(ticket, reply);
         }
         assert!(self.waiting.is_empty(), "nobody waits for a coordinator that is gone: {:?}", self.waiting);
         self.highest_generation = 0; // a generation without an assignment is not written down
-        for record in &self.log {
-            if let Record::GroupMetadata { value, .. } = record {
-                self.highest_generation = value.as_ref().map_or(0, |value| value.generation);
+        for (offset, entry) in (0..).zip(&self.log) {
+            match entry {
+                Entry::Record(producer, record) => {
+                    if let Record::GroupMetadata { value, .. } = record {
+                        self.highest_generation = value.as_ref().map_or(0, |value| value.generation);
+                    }
+                    self.shard.replay(offset, *producer, record.clone());
+                }
+                Entry::Marker(producer, commits) => self.shard.end_transaction(*producer, *commits, true),
             }
-            self.shard.replay(record.clone());
         }
         let effects = self.shard.loaded(self.now);
         self.carry_out(effects);
+        self.check_against_the_log();
+    }
+
+    /// The group's offset is the last of those in the log that are in no transaction or in a committed one, and it is
+    /// unstable while a transaction that has not ended has one.
+    fn check_against_the_log(&self) {
+        let mut counts: Option<i64> = None;
+        let mut open: BTreeMap<i64, i64> = BTreeMap::new();
+        for entry in &self.log {
+            match entry {
+                Entry::Record(producer, Record::OffsetCommit { value: Some(value), .. }) => match producer {
+                    Some(producer) => _ = open.insert(*producer, value.offset),
+                    None => counts = Some(value.offset),
+                },
+                Entry::Record(_, Record::OffsetCommit { value: None, .. }) => (counts, open) = (None, BTreeMap::new()),
+                Entry::Record(..) => {}
+                // They grow with the log: the highest is the last.
+                Entry::Marker(producer, true) => counts = counts.max(open.remove(producer)),
+                Entry::Marker(producer, false) => _ = open.remove(producer),
+            }
+        }
+        assert_eq!(self.shard.committed_offset(GROUP, "t", 0).map(|committed| committed.offset), counts);
+        let is_unstable = !self.shard.unstable_offsets(GROUP).is_empty();
+        assert!(is_unstable || open.is_empty(), "a transaction is open, and nobody sees it");
+        assert!(!is_unstable || !open.is_empty() || !self.undecided.is_empty(), "nothing is open");
     }
 
     fn carry_out(&mut self, effects: Effects) {
         for (ticket, reply) in effects.replies {
             self.deliver(ticket, reply);
         }
-        self.undecided.extend(effects.appends);
+        self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
     }
 
     fn deliver(&mut self, ticket: Ticket, reply: Reply) {
         let (client, generation) = self.waiting.remove(&ticket).expect("a ticket is answered once");
+        if client == IN_TRANSACTION {
+            return;
+        }
         match &reply {
             Reply::Join(Ok(joined)) => {
                 assert!(joined.generation >= self.highest_generation, "generations only grow");

@@ -29,6 +29,11 @@ fn offsets() {
 }
 
 #[test]
+fn transactions() {
+    tell("transactions");
+}
+
+#[test]
 fn administration() {
     tell("administration");
 }

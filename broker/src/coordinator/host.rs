@@ -10,12 +10,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_batch::Marker;
 use ottla_config::BrokerSettings;
+use ottla_log::VerificationGuard;
 
 use super::append::append;
 use super::load::{self, LoadError};
-use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Ticket};
-use crate::replica::partition::{Appended, Partition};
+use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Producer, Ticket};
+use crate::replica::partition::transactions::TransactionEnd;
+use crate::replica::partition::{self, Appended, Partition};
 
 /// What is to be delivered now.
 pub struct Outcome<M: Machine> {
@@ -45,10 +48,16 @@ pub struct Host<M: Machine> {
 }
 
 struct Undecided {
-    id: AppendId,
+    what: What,
     appended: Result<Appended, AppendError>,
     /// Until when a client waits for it, on [`Now::monotonic`]'s scale; `None` once the machine knows that it is late.
     deadline: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Append(AppendId),
+    Marker(Producer, Marker),
 }
 
 impl<M: Machine> Host<M> {
@@ -77,7 +86,7 @@ impl<M: Machine> Host<M> {
     /// The machine's time begins. Once, before anything else.
     pub fn begin(&mut self, now: Now) -> Outcome<M> {
         let effects = self.machine.loaded(now);
-        self.carry_out(effects, now)
+        self.carry_out(effects, None, now)
     }
 
     /// Looks at what has this key, or does what needs no record.
@@ -99,13 +108,15 @@ impl<M: Machine> Host<M> {
         Ok(look(&self.machine))
     }
 
-    /// Takes a request. The ticket's answer is in this outcome, or in a later one.
+    /// Takes a request. The ticket's answer is in this outcome, or in a later one. If the machine writes in a
+    /// transaction, the guard of its verification goes with it.
     ///
     /// # Errors
     /// As [`Host::read`].
     pub fn ask(
         &mut self,
         key: &str,
+        guard: Option<VerificationGuard>,
         now: Now,
         act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
     ) -> Result<(Ticket, Outcome<M>), CoordinatorError> {
@@ -113,7 +124,24 @@ impl<M: Machine> Host<M> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let effects = act(&mut self.machine, ticket, now);
-        Ok((ticket, self.carry_out(effects, now)))
+        Ok((ticket, self.carry_out(effects, guard, now)))
+    }
+
+    /// Appends the marker of a transaction behind all that the machine has written; the machine hears of it once it is
+    /// committed, in the order of the log. The sender waits for that by itself.
+    ///
+    /// # Errors
+    /// See [`Partition::append_marker`]; nothing was appended then.
+    pub fn append_marker(
+        &mut self,
+        end: TransactionEnd,
+        now: Now,
+    ) -> Result<(Appended, Outcome<M>), partition::AppendError> {
+        let appended = self.partition.append_own_marker(end, self.since_epoch)?;
+        let producer = Producer { id: end.producer_id, epoch: end.producer_epoch };
+        let what = What::Marker(producer, end.marker);
+        self.undecided.push_back(Undecided { what, appended: Ok(appended), deadline: None });
+        Ok((appended, self.carry_out(Effects::default(), None, now)))
     }
 
     /// What the machine does without a request.
@@ -122,7 +150,7 @@ impl<M: Machine> Host<M> {
             return Outcome::default();
         }
         let effects = act(&mut self.machine, now);
-        self.carry_out(effects, now)
+        self.carry_out(effects, None, now)
     }
 
     /// Acts on the deadlines that have passed.
@@ -146,9 +174,9 @@ impl<M: Machine> Host<M> {
     /// Takes note of what has been committed, and answers clients that have waited for too long.
     pub fn settle(&mut self, now: Now) -> Outcome<M> {
         let effects = self.decide(now).unwrap_or_default();
-        let mut outcome = self.carry_out(effects, now);
+        let mut outcome = self.carry_out(effects, None, now);
         let late = self.delay_late(now);
-        let Outcome { replies, sends } = self.carry_out(late, now);
+        let Outcome { replies, sends } = self.carry_out(late, None, now);
         outcome.replies.extend(replies);
         outcome.sends.extend(sends);
         outcome
@@ -169,7 +197,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// Appends, and reports to the machine every append whose fate is known, until nothing is left to do now.
-    fn carry_out(&mut self, effects: Effects<M>, now: Now) -> Outcome<M> {
+    fn carry_out(&mut self, effects: Effects<M>, guard: Option<VerificationGuard>, now: Now) -> Outcome<M> {
         let deadline = Some(now.monotonic.saturating_add(self.commit_timeout));
         let mut outcome = Outcome::default();
         let mut effects = Some(effects);
@@ -177,8 +205,9 @@ impl<M: Machine> Host<M> {
             outcome.replies.extend(replies);
             outcome.sends.extend(sends);
             for Append { id, batch } in appends {
-                let append = |batch| append(&self.partition, self.since_epoch, &batch, now.wall_ms);
-                self.undecided.push_back(Undecided { id, appended: batch.and_then(append), deadline });
+                let append = |batch| append(&self.partition, self.since_epoch, &batch, guard, now.wall_ms);
+                let appended = batch.and_then(append);
+                self.undecided.push_back(Undecided { what: What::Append(id), appended, deadline });
             }
             effects = self.decide(now);
         }
@@ -203,15 +232,22 @@ impl<M: Machine> Host<M> {
             },
         };
         let decided = self.undecided.pop_front()?;
-        Some(self.machine.decided(decided.id, result, now))
+        Some(match decided.what {
+            What::Append(id) => self.machine.decided(id, result, now),
+            What::Marker(producer, marker) => {
+                self.machine.control(producer, marker, true);
+                Effects::default()
+            }
+        })
     }
 
     /// Reports to the machine which appends have become late, so that nobody waits for them any longer.
     fn delay_late(&mut self, now: Now) -> Effects<M> {
         let mut effects = Effects::default();
         for undecided in &mut self.undecided {
-            if undecided.deadline.take_if(|deadline| *deadline <= now.monotonic).is_some() {
-                effects.extend(self.machine.delayed(undecided.id, now));
+            let late = undecided.deadline.take_if(|deadline| *deadline <= now.monotonic);
+            if let (Some(_), What::Append(id)) = (late, undecided.what) {
+                effects.extend(self.machine.delayed(id, now));
             }
         }
         effects

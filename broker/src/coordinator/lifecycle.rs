@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::BrokerSettings;
+use ottla_log::VerificationGuard;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -18,8 +19,10 @@ use super::host::{Host, Outcome};
 use super::load::LoadError;
 use super::machine::{CoordinatorError, Effects, Machine, Now, Ticket};
 use crate::env::{self, Workers};
+use crate::replica::NotServed;
 use crate::replica::partition::reading::ReadError;
-use crate::replica::partition::{NotAcknowledged, Partition};
+use crate::replica::partition::transactions::TransactionEnd;
+use crate::replica::partition::{AppendError, Appended, NotAcknowledged, Partition};
 
 /// Pause before looking again whether a partition that gave way leads again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -156,12 +159,37 @@ impl<M: Machine> Coordinator<M> {
         key: &str,
         act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
     ) -> Result<oneshot::Receiver<M::Reply>, CoordinatorError> {
+        self.ask_verified(key, None, act)
+    }
+
+    /// The same for a request that writes in a transaction, with the guard of its verification.
+    ///
+    /// # Errors
+    /// As [`Coordinator::ask`].
+    pub fn ask_verified(
+        self: &Arc<Self>,
+        key: &str,
+        guard: Option<VerificationGuard>,
+        act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
+    ) -> Result<oneshot::Receiver<M::Reply>, CoordinatorError> {
         let mut active = self.active()?;
         let (sender, receiver) = oneshot::channel();
-        let (ticket, outcome) = active.host.ask(key, self.clock.now(), act)?;
+        let (ticket, outcome) = active.host.ask(key, guard, self.clock.now(), act)?;
         active.waiting.insert(ticket, sender);
         self.follow_up(&mut active, outcome);
         Ok(receiver)
+    }
+
+    /// Appends the marker of a transaction behind all that the machine has written. The machine hears of it once it is
+    /// committed; the sender waits for that with [`Partition::committed`].
+    ///
+    /// # Errors
+    /// `NotServed` also while the log is being read: the sender asks again. Else see [`Partition::append_marker`].
+    pub fn append_marker(self: &Arc<Self>, end: TransactionEnd) -> Result<Appended, AppendError> {
+        let mut active = self.active().map_err(|_| NotServed::NotLeader)?;
+        let (appended, outcome) = active.host.append_marker(end, self.clock.now())?;
+        self.follow_up(&mut active, outcome);
+        Ok(appended)
     }
 
     /// What the machine does without a request. Nothing while there is none.

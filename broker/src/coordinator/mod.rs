@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-pub use self::append::batch_of;
+pub use self::append::{batch_of, transactional_batch_of};
 use self::clock::Clock;
 pub use self::key::partition_for;
 pub use self::lifecycle::{Coordinator, Post};
@@ -79,6 +79,14 @@ impl<M: Machine> Coordinators<M> {
         }
         let found = here.running.get(&partition_for(key, here.partitions));
         found.cloned().ok_or(CoordinatorError::NotCoordinator)
+    }
+
+    /// The coordinator of a partition of the topic.
+    ///
+    /// # Errors
+    /// That it is another broker's.
+    pub fn at(&self, partition: i32) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
+        self.here.read().running.get(&partition).cloned().ok_or(CoordinatorError::NotCoordinator)
     }
 
     /// Every coordinator that runs or loads here.

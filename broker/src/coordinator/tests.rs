@@ -153,7 +153,7 @@ fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
 }
 
 fn write(host: &mut Host<Diary>, text: &str) -> Result<Outcome<Diary>, CoordinatorError> {
-    host.ask("key", NOW, |diary, ticket, _| diary.write(text, ticket)).map(|(_, outcome)| outcome)
+    host.ask("key", None, NOW, |diary, ticket, _| diary.write(text, ticket)).map(|(_, outcome)| outcome)
 }
 
 /// Gives the lead of a partition that broker 0 has alone.

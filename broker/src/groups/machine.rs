@@ -3,15 +3,15 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use ottla_batch::{Batch, Marker, Record as LogRecord};
+use ottla_batch::{Batch, Marker, Outcome, Record as LogRecord};
 use ottla_config::BrokerSettings;
 use ottla_group::record::{Encoded, TooLong};
 use ottla_group::{Config, GroupError, Record, Reply, Shard};
 
-use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
+use crate::coordinator::{batch_of, transactional_batch_of};
 use crate::image::CONSUMER_OFFSETS;
 
 impl Machine for Shard {
@@ -37,16 +37,18 @@ impl Machine for Shard {
 
     fn replay(&mut self, origin: Origin, record: &LogRecord) -> Result<(), NotOurs> {
         let record = Record::decode(record.key().ok_or(NotOurs)?, record.value()).map_err(|_| NotOurs)?;
+        let producer_id = origin.producer.map(|producer| producer.id);
         if origin.is_committed {
-            Shard::replay(self, record);
+            Shard::replay(self, origin.offset, producer_id, record);
         } else {
-            self.replay_unsettled(record);
+            self.replay_unsettled(origin.offset, producer_id, record);
         }
         Ok(())
     }
 
-    /// No transaction commits offsets yet.
-    fn control(&mut self, _: Producer, _: Marker, _: bool) {}
+    fn control(&mut self, producer: Producer, marker: Marker, is_committed: bool) {
+        self.end_transaction(producer.id, marker.outcome == Outcome::Commit, is_committed);
+    }
 
     fn loaded(&mut self, now: Now) -> Effects<Shard> {
         let begun = Shard::loaded(self, now.into());
@@ -66,7 +68,7 @@ impl Machine for Shard {
     }
 
     fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
-        let result = result.map(|_| ()).map_err(|error| match error {
+        let result = result.map_err(|error| match error {
             AppendError::NotCommitted => ottla_group::AppendError::NotCommitted,
             AppendError::NotLeader => ottla_group::AppendError::NotLeader,
             AppendError::Rejected => ottla_group::AppendError::TooLarge,
@@ -96,14 +98,20 @@ pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard>
     let ottla_group::Effects { replies, appends } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
-        batch: batch(&append.records, now).map_err(|TooLong| AppendError::Rejected),
+        batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),
     });
     Effects { replies: tickets(replies), appends: appends.collect(), sends: Vec::new() }
 }
 
-fn batch(records: &[Record], now: Now) -> Result<Batch, TooLong> {
+fn batch(producer: Option<ottla_group::Producer>, records: &[Record], now: Now) -> Result<Batch, TooLong> {
     let encoded = records.iter().map(Record::encode).collect::<Result<Vec<Encoded>, TooLong>>()?;
-    Ok(batch_of(encoded.iter().map(|Encoded { key, value }| (&key[..], value.as_deref())), now.wall_ms))
+    let records = encoded.iter().map(|Encoded { key, value }| (&key[..], value.as_deref()));
+    Ok(match producer {
+        Some(ottla_group::Producer { id, epoch }) => {
+            transactional_batch_of(Producer { id, epoch }, records, now.wall_ms)
+        }
+        None => batch_of(records, now.wall_ms),
+    })
 }
 
 fn tickets(replies: Vec<(ottla_group::Ticket, Reply)>) -> Vec<(Ticket, Reply)> {

@@ -10,6 +10,9 @@ use tokio::sync::oneshot;
 use super::machine::effects;
 use super::{Groups, max_batch};
 use crate::coordinator::machine::{self as coordinator, CoordinatorError};
+use crate::replica::NotServed;
+use crate::replica::partition::transactions::TransactionEnd;
+use crate::replica::partition::{AppendError, Appended};
 
 type Asked = Result<oneshot::Receiver<Reply>, GroupError>;
 
@@ -70,6 +73,17 @@ impl Groups {
         let group = request.group.clone();
         let asked = self.ask(&group, |groups, ticket, now| groups.commit_offsets(request, ticket, now));
         async move { expect!(Commit, asked) }
+    }
+
+    /// Appends the marker of a transaction to a partition of the groups' topic. The caller waits until it is committed.
+    /// Every marker there comes through here: its offsets count from then on.
+    ///
+    /// # Errors
+    /// `NotServed` when this broker does not coordinate the partition or still reads it; else see
+    /// [`Partition::append_marker`](crate::replica::partition::Partition::append_marker).
+    pub fn append_marker(&self, partition: i32, end: TransactionEnd) -> Result<Appended, AppendError> {
+        let coordinator = self.coordinators.at(partition).map_err(|_| NotServed::NotLeader)?;
+        coordinator.append_marker(end)
     }
 
     /// OffsetDelete, of partitions whose topics exist.

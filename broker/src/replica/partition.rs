@@ -252,12 +252,27 @@ impl Partition {
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
     pub fn append_own(&self, batch: &Batch, since_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        self.append_own_verified(batch, since_epoch, None, now_ms)
+    }
+
+    /// The same for a batch that is part of a transaction, with the guard of its verification; see
+    /// [`Partition::begin_verification`].
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was appended then.
+    pub fn append_own_verified(
+        &self,
+        batch: &Batch,
+        since_epoch: i32,
+        guard: Option<VerificationGuard>,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let state = self.leading_since(since_epoch)?;
         let (size, limit) = (batch.bytes().len(), state.settings.max_message_bytes as usize);
         if size > limit {
             return Err(InvalidBatch::TooLarge { size, limit }.into());
         }
-        self.append(state, batch, true, None, now_ms)
+        self.append(state, batch, true, guard, now_ms)
     }
 
     /// Appends a batch under the partition's lock: sequence, offset and epoch are given here and nowhere else.

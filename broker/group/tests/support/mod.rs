@@ -15,6 +15,8 @@ use uuid::Uuid;
 /// - `A syncs [A=x,B=y] [generation 7] [protocol sticky] [as ID] [static i1]`
 /// - `A beats`, `A leaves`, `admin removes i1`
 /// - `A commits t-0=5,t-1=6 [noted m] [retention 1s] [version 8]`, `fetch`, `admin deletes offsets t-0`
+/// - `A commits t-0=5 in 7 [unnamed] ...`: in the transaction of producer 7, if `unnamed` as before KIP-447;
+///   `7 ends its transaction`, `7 aborts its transaction`: the marker; `fetch stable`: what is unstable is named so
 /// - `describe`, `list`, `admin deletes the group`, `topic t is deleted`, `3s pass`, `expire`
 /// - `the log is slow` (appends wait), `the log catches up`, `the log fails once` (the oldest
 ///   append fails with NotLeader, the others come through)
@@ -27,15 +29,27 @@ pub struct World {
     config: Config,
     now: Now,
     /// The log, and what it has not decided on.
-    log: Vec<Record>,
+    log: Vec<Entry>,
     slow: bool,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<Undecided>,
     clients: BTreeMap<String, Client>,
     /// Who waits. A ticket leaves with its answer, so a second answer is noticed.
     waiting: HashMap<Ticket, String>,
     tickets: u64,
     ids: u128,
     told: Vec<String>,
+}
+
+enum Entry {
+    /// With the producer in whose transaction it is.
+    Record(Option<i64>, Record),
+    /// Whose transaction has ended, and whether it was committed.
+    Marker(i64, bool),
+}
+
+enum Undecided {
+    Append(Append),
+    Marker(i64, bool),
 }
 
 #[derive(Clone, Default)]
@@ -105,6 +119,21 @@ impl ottla_stories::World for World {
                 let offsets: Vec<_> = self.shard.committed_offsets(GROUP).map(fetched).collect();
                 self.told.push(if offsets.is_empty() { "no offsets".into() } else { offsets.join(", ") });
             }
+            ["fetch", "stable"] => {
+                let unstable = self.shard.unstable_offsets(GROUP);
+                let committed = self.shard.committed_offsets(GROUP);
+                let stable = committed.filter(|(topic, number, _)| !unstable.contains(&((*topic).clone(), *number)));
+                let mut told: Vec<_> = stable.map(fetched).collect();
+                told.extend(unstable.iter().map(|(topic, number)| format!("{topic}-{number} unstable")));
+                self.told.push(if told.is_empty() { "no offsets".into() } else { told.join(", ") });
+            }
+            [producer, how @ ("ends" | "aborts"), "its", "transaction"] => {
+                let marker = Undecided::Marker(producer.parse().expect("a number"), how == "ends");
+                self.undecided.push_back(marker);
+                if !self.slow {
+                    self.decide(Ok(()));
+                }
+            }
             ["describe"] => {
                 let described = self.shard.describe(&GROUP.into());
                 self.told.push(describe(described));
@@ -121,8 +150,8 @@ impl ottla_stories::World for World {
             ["the", "log", "is", "slow"] => self.slow = true,
             ["the", "log", "catches", "up"] => self.decide(Ok(())),
             ["the", "log", "takes", "too", "long"] => {
-                let oldest = self.undecided.front().expect("something waits").id;
-                let effects = self.shard.delayed(oldest, self.now);
+                let Some(Undecided::Append(oldest)) = self.undecided.front() else { panic!("no append waits") };
+                let effects = self.shard.delayed(oldest.id, self.now);
                 self.carry_out(effects);
             }
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
@@ -211,6 +240,7 @@ impl World {
     fn commit(&mut self, name: &str, offsets: &str, options: &Options<'_>) {
         let client = match name {
             "admin" => Client { generation: -1, ..Client::default() },
+            _ if options.0.contains(&"unnamed") => Client { generation: -1, ..Client::default() },
             _ => self.client(name, options),
         };
         let offset = |(at, offset): (String, String)| {
@@ -238,7 +268,13 @@ impl World {
             offsets: pairs(offsets).map(offset).collect(),
         };
         let ticket = self.ticket(name);
-        let effects = self.shard.commit_offsets(request, ticket, self.now);
+        let effects = match options.get("in") {
+            Some(producer) => {
+                let producer = Producer { id: producer.parse().expect("a number"), epoch: 0 };
+                self.shard.commit_offsets_in_transaction(producer, request, ticket, self.now)
+            }
+            None => self.shard.commit_offsets(request, ticket, self.now),
+        };
         self.carry_out(effects);
     }
 
@@ -285,7 +321,7 @@ impl World {
         for (ticket, reply) in effects.replies {
             self.deliver(ticket, reply);
         }
-        self.undecided.extend(effects.appends);
+        self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         if !self.slow {
             self.decide(Ok(()));
         }
@@ -295,19 +331,32 @@ impl World {
     fn decide(&mut self, fate: Result<(), AppendError>) {
         self.slow = false;
         let mut fate = fate;
-        while let Some(append) = self.undecided.pop_front() {
+        while let Some(undecided) = self.undecided.pop_front() {
+            let append = match undecided {
+                Undecided::Append(append) => append,
+                Undecided::Marker(producer, has_committed) => {
+                    let outcome = if has_committed { "committed" } else { "aborted" };
+                    self.told.push(format!("log: transaction of {producer} {outcome}"));
+                    self.log.push(Entry::Marker(producer, has_committed));
+                    self.shard.end_transaction(producer, has_committed, true);
+                    continue;
+                }
+            };
+            let base_offset = self.log.len() as i64;
+            let producer = append.producer.map(|producer| producer.id);
             for record in append.records {
-                self.told.push(format!("log: {}{}", logged(&record), if fate.is_ok() { "" } else { " FAILS" }));
+                let of = producer.map(|producer| format!(" of {producer}")).unwrap_or_default();
+                self.told.push(format!("log: {}{of}{}", logged(&record), if fate.is_ok() { "" } else { " FAILS" }));
                 if fate.is_ok() {
-                    self.log.push(record);
+                    self.log.push(Entry::Record(producer, record));
                 }
             }
-            let effects = self.shard.appended(append.id, fate, self.now);
+            let effects = self.shard.appended(append.id, fate.map(|()| base_offset), self.now);
             fate = Ok(());
             for (ticket, reply) in effects.replies {
                 self.deliver(ticket, reply);
             }
-            self.undecided.extend(effects.appends);
+            self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         }
     }
 
@@ -344,7 +393,7 @@ impl World {
         // ConsumerGroupMetadataKey.
         let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x03\x00\x01g"), value };
         self.told.push(format!("log: {}", logged(&record)));
-        self.log.push(record);
+        self.log.push(Entry::Record(None, record));
     }
 
     fn reset(&mut self, config: Config) {
@@ -352,10 +401,15 @@ impl World {
         self.undecided.clear();
         self.config = config;
         self.shard = Shard::new(self.config.clone());
-        for record in &self.log {
-            let encoded = record.encode().expect("it fits");
-            let decoded = Record::decode(&encoded.key, encoded.value.as_deref()).expect("it is well formed");
-            self.shard.replay(decoded);
+        for (offset, entry) in (0..).zip(&self.log) {
+            match entry {
+                Entry::Record(producer, record) => {
+                    let encoded = record.encode().expect("it fits");
+                    let decoded = Record::decode(&encoded.key, encoded.value.as_deref()).expect("it is well formed");
+                    self.shard.replay(offset, *producer, decoded);
+                }
+                Entry::Marker(producer, has_committed) => self.shard.end_transaction(*producer, *has_committed, true),
+            }
         }
         let effects = self.shard.loaded(self.now);
         self.carry_out(effects);

@@ -3,6 +3,8 @@
 //! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed
 //! for a deleted topic of the same name does not count.
 
+use std::collections::BTreeSet;
+
 use ottla_group::{Shard, TopicName};
 use ottla_wire::m09_offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
@@ -17,15 +19,19 @@ use crate::handle::once::once;
 use crate::handle::{Context, text};
 use crate::reply::Reply;
 
+/// Partitions of which the offset is about to change; for clients that do not ask, none.
+type Unstable = BTreeSet<(TopicName, i32)>;
+
 /// The offset in the answer for a partition without one.
 const NO_OFFSET: i64 = -1;
 
 /// Answers at once.
 pub fn handle(context: &Context, request: OffsetFetchRequest) -> Reply {
     if context.version >= 8 {
+        let stable = request.require_stable;
         let groups =
             once(request.groups, |group| group.group_id.clone()).into_iter().map(|(group, times)| match times {
-                1 => of_group(context, group),
+                1 => of_group(context, group, stable),
                 _ => refused(context, group.group_id, Vec::new(), ErrorCode::INVALID_REQUEST),
             });
         return context.reply(&OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
@@ -43,7 +49,7 @@ pub fn handle(context: &Context, request: OffsetFetchRequest) -> Reply {
         topics: request.topics.map(by_name),
         ..Default::default()
     };
-    let OffsetFetchResponseGroup { topics, error_code, .. } = of_group(context, group);
+    let OffsetFetchResponseGroup { topics, error_code, .. } = of_group(context, group, request.require_stable);
     let topics = topics.into_iter().map(|topic| OffsetFetchResponseTopic {
         name: topic.name,
         partitions: topic.partitions.into_iter().map(older).collect(),
@@ -61,14 +67,17 @@ fn older(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartiti
     }
 }
 
-fn of_group(context: &Context, request: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn of_group(context: &Context, request: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let group = request.group_id;
-    let topics = context.handler.groups.read(&group, |groups, _| match &request.topics {
-        Some(topics) => once(topics, |topic| (&topic.name, topic.topic_id))
-            .into_iter()
-            .map(|(topic, _)| of_topic(context, groups, &group, topic))
-            .collect(),
-        None => all_topics(context, groups, &group),
+    let topics = context.handler.groups.read(&group, |groups, _| {
+        let unstable = if stable { groups.unstable_offsets(&group) } else { Unstable::new() };
+        match &request.topics {
+            Some(topics) => once(topics, |topic| (&topic.name, topic.topic_id))
+                .into_iter()
+                .map(|(topic, _)| of_topic(context, groups, &group, topic, &unstable))
+                .collect(),
+            None => all_topics(context, groups, &group, &unstable),
+        }
     });
     match topics {
         Ok(topics) => OffsetFetchResponseGroup { group_id: group, topics, error_code: ErrorCode::NONE },
@@ -96,6 +105,7 @@ fn of_topic(
     groups: &Shard,
     group: &str,
     asked: &OffsetFetchRequestTopics,
+    unstable: &Unstable,
 ) -> OffsetFetchResponseTopics {
     let answer = OffsetFetchResponseTopics { name: asked.name.clone(), topic_id: asked.topic_id, ..Default::default() };
     let (name, id) = match context.topic(10, &asked.name, asked.topic_id) {
@@ -112,6 +122,9 @@ fn of_topic(
     };
     // Four bytes are answered with as many as a commit's metadata has: once.
     let partitions = once(&asked.partition_indexes, |number| **number).into_iter().map(|(number, _)| {
+        if is_unstable(unstable, &name, *number) {
+            return no_offset(*number, ErrorCode::UNSTABLE_OFFSET_COMMIT);
+        }
         let committed = groups.committed_offset(group, &name, *number);
         match committed.filter(|committed| is_of(committed.topic_id, id)) {
             Some(committed) => found(*number, committed),
@@ -122,7 +135,7 @@ fn of_topic(
 }
 
 /// Every offset of the group. By id, those of topics that are gone can't be named.
-fn all_topics(context: &Context, groups: &Shard, group: &str) -> Vec<OffsetFetchResponseTopics> {
+fn all_topics(context: &Context, groups: &Shard, group: &str, unstable: &Unstable) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     let mut last: Option<TopicName> = None;
     for (name, number, committed) in groups.committed_offsets(group) {
@@ -136,10 +149,18 @@ fn all_topics(context: &Context, groups: &Shard, group: &str) -> Vec<OffsetFetch
             topics.push(OffsetFetchResponseTopics { name: text(name), topic_id, ..Default::default() });
         }
         if let Some(topic) = topics.last_mut() {
-            topic.partitions.push(found(number, committed));
+            let is_unstable = unstable.contains(&(name.clone(), number));
+            topic.partitions.push(match is_unstable {
+                true => no_offset(number, ErrorCode::UNSTABLE_OFFSET_COMMIT),
+                false => found(number, committed),
+            });
         }
     }
     topics
+}
+
+fn is_unstable(unstable: &Unstable, topic: &str, number: i32) -> bool {
+    !unstable.is_empty() && unstable.contains(&(TopicName::from(topic), number))
 }
 
 /// Whether an offset that was committed for one topic id belongs to another; unknown ones agree with any.

@@ -2,9 +2,23 @@
 
 use ottla_batch::{Batch, BatchHeader, Marker, marker_batch};
 use ottla_log::VerificationGuard;
+use parking_lot::MutexGuard;
 
-use super::{AppendError, Appended, Partition};
+use super::{AppendError, Appended, Partition, State};
 use crate::env;
+
+/// What a marker says, as in WriteTxnMarkers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TransactionEnd {
+    /// Whose transaction ends.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// How it ends.
+    pub marker: Marker,
+    /// 0 where the request has none.
+    pub transaction_version: i8,
+}
 
 impl Partition {
     /// Begins to verify a transactional batch of a client: gives the guard with which it must come back once the
@@ -50,7 +64,20 @@ impl Partition {
         transaction_version: i8,
         leader_epoch: i32,
     ) -> Result<Appended, AppendError> {
-        let state = self.leading(leader_epoch)?;
+        let end = TransactionEnd { producer_id, producer_epoch, marker, transaction_version };
+        self.append_end(self.leading(leader_epoch)?, end)
+    }
+
+    /// The same for a partition with a coordinator, while this broker leads without a break since `since_epoch`.
+    ///
+    /// # Errors
+    /// See [`Partition::append_marker`].
+    pub fn append_own_marker(&self, end: TransactionEnd, since_epoch: i32) -> Result<Appended, AppendError> {
+        self.append_end(self.leading_since(since_epoch)?, end)
+    }
+
+    fn append_end(&self, state: MutexGuard<'_, State>, end: TransactionEnd) -> Result<Appended, AppendError> {
+        let TransactionEnd { producer_id, producer_epoch, marker, transaction_version } = end;
         state.log.producers().check_marker(producer_id, producer_epoch, marker, transaction_version)?;
         let now_ms = env::wall_clock_ms();
         self.append(state, &marker_batch(producer_id, producer_epoch, marker, now_ms), true, None, now_ms)
