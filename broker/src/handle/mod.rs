@@ -52,6 +52,7 @@ use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
 use crate::reply::{CloseReason, Reply};
+use crate::transactions::verifier::Verifier;
 
 /// The broker's rooms, as handlers see them.
 pub struct Handler {
@@ -63,6 +64,8 @@ pub struct Handler {
     pub replicas: Arc<Replicas>,
     /// The groups that are coordinated here.
     pub groups: Arc<Groups>,
+    /// Asks transaction coordinators about the partitions that are led here.
+    pub verifier: Arc<Verifier>,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.
