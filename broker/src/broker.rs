@@ -26,6 +26,7 @@ use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
+use crate::transactions::verifier::Verifier;
 
 /// What a broker needs to start.
 pub struct Setup {
@@ -110,6 +111,7 @@ impl Rooms {
             images: images.clone(),
             replicas: replicas.clone(),
             groups: groups.clone(),
+            verifier: Verifier::new(me.id, images.clone(), Verifier::no_local()),
             producer_ids: ProducerIds::new(ask.clone()),
             fetch_sessions: FetchSessions::default(),
             ask,

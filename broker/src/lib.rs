@@ -9,6 +9,7 @@
 //! - [`handle`]: one file per API; authorise, do the work, answer
 //! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
+//! - [`transactions`]: whether a transactional batch may be appended: asks its coordinator
 //! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: the identity of the data directory, and whether its content is what the cluster relies on
@@ -39,4 +40,5 @@ pub mod producer_ids;
 pub mod replica;
 pub mod reply;
 pub mod server;
+pub mod transactions;
 pub mod watermark;

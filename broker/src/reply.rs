@@ -10,6 +10,9 @@ pub enum Reply {
     Now(Frame),
     /// The answer will come; nothing is spawned, the connection polls it. Dropped with the connection.
     Later(Pin<Box<dyn Future<Output = Result<Frame, CloseReason>>>>),
+    /// The connection starts none of its further requests until this is done: the part of this request that must happen
+    /// in order has yet to happen. Then the reply is the one that comes out. Ends soon, by a deadline of its own.
+    Held(Pin<Box<dyn Future<Output = Reply>>>),
     /// No answer at all: a produce with acks=0.
     Nothing,
     /// The connection ends, after the replies before this one.

@@ -15,7 +15,7 @@ fn append(partition: &Partition, timestamp: i64, key: &str, value: &str) {
     let mut builder = BatchBuilder::new(Codec::None);
     let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
     builder.push(NewRecord { timestamp, key, value, headers: &[] });
-    partition.append_from_client(builder.build().bytes(), true).unwrap();
+    partition.append_from_client(builder.build().bytes(), true, None).unwrap();
 }
 
 fn values(partition: &Partition) -> Vec<(i64, Bytes)> {

@@ -11,12 +11,16 @@ fn rooms_use_only_what_the_table_allows() {
         rooms: &[
             ("node", &["http", "broker", "coord", "data_dir", "drain"]),
             ("http", &["health"]),
-            ("broker", &["health", "server", "handle", "fetch_sessions", "groups", "replica", "producer_ids"]),
+            (
+                "broker",
+                &["health", "server", "handle", "fetch_sessions", "groups", "transactions", "replica", "producer_ids"],
+            ),
             ("health", &["server", "replica"]),
             ("server", &["handle"]),
-            ("handle", &["fetch_sessions", "groups", "coordinator", "replica", "producer_ids"]),
+            ("handle", &["fetch_sessions", "groups", "transactions", "coordinator", "replica", "producer_ids"]),
             ("fetch_sessions", &[]),
             ("groups", &["coordinator", "replica"]),
+            ("transactions", &["coordinator", "replica"]),
             ("coordinator", &["replica"]),
             ("replica", &[]),
             ("producer_ids", &[]),
@@ -28,6 +32,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("kube::", &["coord", "node"]),
             ("k8s_openapi", &["coord", "node"]),
             ("ottla_group", &["groups", "handle", "loggers", "metrics"]),
+            ("ottla_txn", &["transactions", "handle"]),
         ],
         circles: &[
             &[
@@ -63,6 +68,7 @@ fn rooms_use_only_what_the_table_allows() {
                 "handle/records/list_offsets",
                 "handle/records/offset_for_leader_epoch",
                 "handle/records/produce",
+                "handle/records/transactional",
                 "handle/security/acls",
                 "handle/security/delegation_tokens",
                 "handle/topics/alter_partition_reassignments",

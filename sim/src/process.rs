@@ -193,7 +193,10 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
         }
         overlapping = api == ApiKey::Produce;
         begun += 1;
-        let answer = handler.dispatch(&mut client, request);
+        let answer = match handler.dispatch(&mut client, request) {
+            Reply::Held(done) => done.await,
+            answer => answer,
+        };
         if slots.send(answer).await.is_err() {
             break;
         }
@@ -221,7 +224,7 @@ async fn reply(
                 done.send_modify(|done| *done += 1);
                 continue;
             }
-            Reply::Close(_) => None,
+            Reply::Close(_) | Reply::Held(_) => None,
         };
         let Some(frame) = frame else { break };
         send(&mut to, frame).await?;

@@ -63,8 +63,6 @@ fn cause(error: &partition::AppendError) -> AppendError {
             NotServed::NotLeader | NotServed::FencedLeaderEpoch | NotServed::UnknownLeaderEpoch | NotServed::Storage,
         )
         | E::Log(_) => AppendError::NotLeader,
-        E::Invalid(_) | E::LargerThanSegment { .. } | E::Producer(_) | E::GapAfterElection | E::Transactional => {
-            AppendError::Rejected
-        }
+        E::Invalid(_) | E::LargerThanSegment { .. } | E::Producer(_) | E::GapAfterElection => AppendError::Rejected,
     }
 }

@@ -1,6 +1,8 @@
 //! The client of one connection: its address and software, and what the connection remembers of its requests.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use ottla_wire::Str;
 
@@ -13,14 +15,15 @@ pub struct Client {
     pub peer: Peer,
     /// The name and version of its software; `None` until ApiVersions has sent them (KIP-511).
     pub software: Option<String>,
-    /// Producers' batches that were refused, so that those sent behind them are refused, too.
-    pub(super) refusals: Refusals,
+    /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request that
+    /// holds the connection.
+    pub(super) refusals: Rc<RefCell<Refusals>>,
 }
 
 impl Client {
     /// A client that has sent no request yet.
     pub fn new(peer: Peer) -> Client {
-        Client { peer, software: None, refusals: Refusals::default() }
+        Client { peer, software: None, refusals: Rc::default() }
     }
 }
 

@@ -88,6 +88,17 @@ impl Context {
         }))
     }
 
+    /// Starts no further request of the connection until `reply` is ready: what must happen in order happens in it. The
+    /// connection polls it, and drops it when it ends.
+    pub fn hold(&self, reply: impl Future<Output = Reply> + 'static) -> Reply {
+        let waiting = self.handler.metrics.api(self.api).wait();
+        Reply::Held(Box::pin(async move {
+            let reply = reply.await;
+            drop(waiting);
+            reply
+        }))
+    }
+
     fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
         self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
         encode_response(self.version, self.correlation_id, response).map_err(|FrameTooLarge| CloseReason::TooLarge)

@@ -6,10 +6,12 @@ use ottla_log::ProducerError;
 use ottla_wire::ErrorCode;
 
 use super::records::produce::ProduceError;
+use super::records::transactional;
 use crate::replica::NotServed;
 use crate::replica::partition::deleting::DeleteError;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::{AppendError, NotAcknowledged};
+use crate::transactions::verifier::VerifyError;
 
 impl From<&NotServed> for ErrorCode {
     fn from(error: &NotServed) -> ErrorCode {
@@ -55,7 +57,6 @@ impl From<&AppendError> for ErrorCode {
             AppendError::GapAfterElection => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             AppendError::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
             AppendError::NotEnoughReplicas => ErrorCode::NOT_ENOUGH_REPLICAS,
-            AppendError::Transactional => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             AppendError::Log(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -87,10 +88,27 @@ impl From<&ProduceError> for ErrorCode {
             ProduceError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
             ProduceError::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             ProduceError::Behind(code) => *code,
+            ProduceError::NoTransactionalId => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            ProduceError::SeveralProducers => ErrorCode::INVALID_PRODUCER_ID_MAPPING,
+            ProduceError::Unverified { error, version } => unverified(*error, *version),
             ProduceError::NotServed(error) => error.into(),
             ProduceError::Append(error) => error.into(),
             ProduceError::NotAcknowledged(error) => error.into(),
         }
+    }
+}
+
+/// What a producer gets that was not verified. Older ones do not know every code of a coordinator.
+fn unverified(error: VerifyError, version: i16) -> ErrorCode {
+    match error.code() {
+        // Of the errors after which a producer sends its batch again, the one after which it asks for no metadata.
+        ErrorCode::NETWORK_EXCEPTION
+        | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        | ErrorCode::COORDINATOR_NOT_AVAILABLE
+        | ErrorCode::NOT_COORDINATOR => ErrorCode::NOT_ENOUGH_REPLICAS,
+        ErrorCode::CONCURRENT_TRANSACTIONS if version < transactional::ADDS_FROM => ErrorCode::NOT_ENOUGH_REPLICAS,
+        ErrorCode::TRANSACTION_ABORTABLE if version < transactional::ABORTABLE_FROM => ErrorCode::INVALID_TXN_STATE,
+        code => code,
     }
 }
 
@@ -145,4 +163,30 @@ pub fn group_error(error: GroupError) -> ErrorCode {
 /// NONE, or a coordinator's refusal.
 pub fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
     result.map_or_else(group_error, |()| ErrorCode::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn producers_that_were_not_verified_get_codes_that_they_know() {
+        for (error, to_10, to_11, to_12) in [
+            (VerifyError::NoCoordinator, 19, 19, 19),
+            (VerifyError::NoAnswer, 19, 19, 19),
+            (VerifyError::Replaced, 19, 19, 19),
+            (VerifyError::Full, 19, 19, 19),
+            (VerifyError::Fenced, 47, 47, 47),
+            (VerifyError::Refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS), 19, 19, 19),
+            (VerifyError::Refused(ErrorCode::NOT_COORDINATOR), 19, 19, 19),
+            (VerifyError::Refused(ErrorCode::INVALID_TXN_STATE), 48, 48, 48),
+            (VerifyError::Refused(ErrorCode::INVALID_PRODUCER_ID_MAPPING), 49, 49, 49),
+            (VerifyError::Refused(ErrorCode::CONCURRENT_TRANSACTIONS), 19, 19, 51),
+            (VerifyError::Refused(ErrorCode::PRODUCER_FENCED), 47, 47, 47),
+            (VerifyError::Refused(ErrorCode::TRANSACTION_ABORTABLE), 48, 120, 120),
+        ] {
+            let codes = [10, 11, 12].map(|version| ErrorCode::from(&ProduceError::Unverified { error, version }).0);
+            assert_eq!(codes, [to_10, to_11, to_12], "{error:?}");
+        }
+    }
 }

@@ -51,7 +51,8 @@ use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
-use crate::reply::Reply;
+use crate::reply::{CloseReason, Reply};
+use crate::transactions::verifier::Verifier;
 
 /// The broker's rooms, as handlers see them.
 pub struct Handler {
@@ -63,6 +64,8 @@ pub struct Handler {
     pub replicas: Arc<Replicas>,
     /// The groups that are coordinated here.
     pub groups: Arc<Groups>,
+    /// Asks transaction coordinators about the partitions that are led here.
+    pub verifier: Arc<Verifier>,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.
@@ -104,6 +107,8 @@ impl Handler {
             R::ApiVersions(request) => api_versions::handle(&context, request),
             R::InitProducerId(request) => init_producer_id::handle(&context, request),
             R::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&context, request),
+            // Not served yet.
+            R::AddPartitionsToTxn(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

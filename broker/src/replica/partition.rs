@@ -150,9 +150,6 @@ pub enum AppendError {
     /// Fewer in-sync replicas than `min.insync.replicas`.
     #[error("fewer in-sync replicas than min.insync.replicas")]
     NotEnoughReplicas,
-    /// A transactional batch: there is no transaction coordinator yet.
-    #[error("transactions are not supported")]
-    Transactional,
     /// The disk is full or failed.
     #[error(transparent)]
     Log(#[from] ottla_log::AppendError),
@@ -215,19 +212,21 @@ impl Partition {
         }
     }
 
-    /// Appends what a client sent: one batch. The bytes are checked outside of the partition's lock.
+    /// Appends what a client sent: one batch; if it is transactional, with the guard of its verification, or without
+    /// one where there was nothing to ask. The bytes are checked outside of the partition's lock.
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
-    pub fn append_from_client(&self, records: &Bytes, acks_all: bool) -> Result<Appended, AppendError> {
+    pub fn append_from_client(
+        &self,
+        records: &Bytes,
+        acks_all: bool,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Appended, AppendError> {
         let settings = self.leading(-1)?.settings.clone();
         let now_ms = env::wall_clock_ms();
         let batch = ottla_batch::validate(records, &produce_rules(&settings), now_ms)?;
-        // Until somebody asks the transaction coordinator for them: then they come with a guard.
-        if batch.header().is_transactional() {
-            return Err(AppendError::Transactional);
-        }
-        self.append_valid(&batch, acks_all, None, now_ms)
+        self.append_valid(&batch, acks_all, guard, now_ms)
     }
 
     /// Appends a client's batch that is valid, and verified if it needs to be.

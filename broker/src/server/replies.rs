@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Buf;
 use ottla_wire::{ApiKey, Chunk};
@@ -49,11 +49,17 @@ impl Replies {
     pub fn admit(&self, api: ApiKey) -> bool {
         self.closing.is_none()
             && self.ring.len() < RING
+            && !self.is_held()
             && if overlaps(api) {
                 self.ring.iter().all(|slot| slot.overlaps)
             } else {
                 self.ring.is_empty() && self.out.is_empty()
             }
+    }
+
+    /// Whether the newest request holds those behind it.
+    fn is_held(&self) -> bool {
+        matches!(self.ring.back(), Some(Slot { reply: Reply::Held(_), .. }))
     }
 
     /// Whether no reply is waited for or being written.
@@ -92,11 +98,15 @@ impl Replies {
         Ok(self.closing)
     }
 
-    /// Moves replies from the ring to `out` until one is not ready; waits for the first.
+    /// Moves replies from the ring to `out` until one is not ready; waits for the first, or until requests are held no
+    /// longer.
     async fn collect(&mut self) {
         poll_fn(|cx| {
-            let mut moved = false;
+            let mut moved = self.release(cx);
             while let Some(oldest) = self.ring.front_mut() {
+                if matches!(oldest.reply, Reply::Held(_)) {
+                    break;
+                }
                 if let Reply::Later(answer) = &mut oldest.reply {
                     let Poll::Ready(answer) = answer.as_mut().poll(cx) else { break };
                     oldest.reply = answer.map_or_else(Reply::Close, Reply::Now);
@@ -107,13 +117,23 @@ impl Replies {
                         self.closing = Some(reason);
                         return Poll::Ready(());
                     }
-                    Some(Reply::Nothing | Reply::Later(_)) | None => {}
+                    Some(Reply::Nothing | Reply::Later(_) | Reply::Held(_)) | None => {}
                 }
                 moved = true;
             }
             if moved { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Polls the newest request if it holds those behind it: that does not wait for the replies before it. Whether it
+    /// holds them no longer.
+    fn release(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(newest) = self.ring.back_mut() else { return false };
+        let Reply::Held(done) = &mut newest.reply else { return false };
+        let Poll::Ready(reply) = done.as_mut().poll(cx) else { return false };
+        newest.reply = reply;
+        true
     }
 }
 
@@ -160,12 +180,16 @@ fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::future::pending;
     use std::os::fd::{AsFd, BorrowedFd};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use ottla_wire::{FileSlice, SentFile};
     use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -183,10 +207,39 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_reply_whose_records_were_cut_closes_the_connection() {
+    /// A connection's end, and its other end.
+    async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (stream, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_held_holds_those_behind_it_and_waits_for_no_reply() {
+        let (stream, _peer) = pair().await;
+        let mut replies = Replies::default();
+        let (answer, answered) = oneshot::channel();
+        let (verify, verified) = oneshot::channel::<()>();
+        replies.push(ApiKey::Produce, Reply::Later(Box::pin(async { answered.await.unwrap() })));
+        assert!(replies.admit(ApiKey::Produce));
+        let held = async {
+            verified.await.unwrap();
+            Reply::Later(Box::pin(pending()))
+        };
+        replies.push(ApiKey::Produce, Reply::Held(Box::pin(held)));
+        assert!(!replies.admit(ApiKey::Produce));
+        let written = timeout(Duration::from_millis(10), replies.write(&stream)).await;
+        assert!(written.is_err() && !replies.admit(ApiKey::Produce));
+        verify.send(()).unwrap();
+        assert_eq!(replies.write(&stream).await.unwrap(), None, "though the one before it has no answer");
+        assert!(replies.admit(ApiKey::Produce) && !replies.admit(ApiKey::Fetch));
+        answer.send(Err(CloseReason::TooLarge)).unwrap();
+        assert_eq!(replies.write(&stream).await.unwrap(), Some(CloseReason::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_reply_whose_records_were_cut_closes_the_connection() {
+        let (stream, _peer) = pair().await;
         let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
         let segment = Arc::new(Segment(file, AtomicBool::new(true)));
         let slice = || Chunk::File(FileSlice { file: segment.clone(), position: 0, len: 100 });

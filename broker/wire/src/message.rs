@@ -122,6 +122,7 @@ apis! {
     21 DeleteRecords DeleteRecordsRequest,
     22 InitProducerId InitProducerIdRequest,
     23 OffsetForLeaderEpoch OffsetForLeaderEpochRequest,
+    24 AddPartitionsToTxn AddPartitionsToTxnRequest,
     29 DescribeAcls DescribeAclsRequest,
     30 CreateAcls CreateAclsRequest,
     31 DeleteAcls DeleteAclsRequest,
@@ -142,6 +143,14 @@ apis! {
     60 DescribeCluster DescribeClusterRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
+}
+
+impl ApiKey {
+    /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
+    /// connection.
+    pub fn is_served(self) -> bool {
+        self != ApiKey::AddPartitionsToTxn
+    }
 }
 
 /// Why a request can't be served. Except for a version of ApiVersions that we don't know, which is answered with

@@ -21,7 +21,7 @@ pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
         return context.reply(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });
     }
     context.reply(&ApiVersionsResponse {
-        api_keys: ApiKey::ALL.iter().copied().map(ApiVersion::of).collect(),
+        api_keys: ApiKey::ALL.iter().copied().filter(|api| api.is_served()).map(ApiVersion::of).collect(),
         supported_features: vec![SupportedFeatureKey {
             name: METADATA_VERSION.into(),
             min_version: METADATA_VERSIONS.0,

@@ -7,3 +7,4 @@ pub(super) mod list_offsets;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod refusals;
+pub(super) mod transactional;

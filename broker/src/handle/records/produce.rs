@@ -1,12 +1,13 @@
 //! Produce (KIP-98, KIP-951): records to the partitions that this broker leads.
 //!
 //! acks=0 is not answered; acks=1 is answered after the append; acks=all after the high watermark has passed it, or the
-//! time-out. Left out: transactional batches, until the transaction coordinator exists.
+//! time-out. What comes before the append of a transactional batch is in `transactional`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_batch::{BatchHeader, Compression, InvalidBatch};
+use ottla_log::VerificationGuard;
 use ottla_wire::m00_produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
     TopicProduceResponse,
@@ -15,6 +16,7 @@ use ottla_wire::{ErrorCode, Records, Str};
 use uuid::Uuid;
 
 use super::refusals::{Named, Refusals};
+use super::transactional;
 use crate::env::Instant;
 use crate::handle::leader_hint::LeaderHint;
 use crate::handle::{Client, Context, Deadline};
@@ -22,6 +24,7 @@ use crate::image::{Topic, is_internal};
 use crate::replica::NotServed;
 use crate::replica::partition::{AppendError, Appended, NotAcknowledged, Partition};
 use crate::reply::{CloseReason, Reply};
+use crate::transactions::verifier::VerifyError;
 
 /// Kafka's admin client may write to internal topics (`kafka-console-producer` may not).
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -44,6 +47,9 @@ struct PartitionOutcome {
     result: Result<(Arc<Partition>, Appended), ProduceError>,
 }
 
+/// The verification of a batch before its append: its guard; none where there was nothing to ask.
+pub type Verified = Result<Option<VerificationGuard>, ProduceError>;
+
 /// Why the records of one partition are refused, or not acknowledged: each stage has its reasons.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
@@ -62,6 +68,20 @@ pub enum ProduceError {
     /// The partition is not here.
     #[error(transparent)]
     NotServed(#[from] NotServed),
+    /// Transactional batches need a transactional id, for which their coordinator can be asked.
+    #[error("transactional records need a transactional id")]
+    NoTransactionalId,
+    /// A transactional id has one producer at a time.
+    #[error("transactional records of more than one producer in one request")]
+    SeveralProducers,
+    /// The partition is not known to be part of the transaction.
+    #[error("the partition was not verified to be part of the transaction: {error}")]
+    Unverified {
+        /// Why.
+        error: VerifyError,
+        /// The request's version: older clients know fewer codes.
+        version: i16,
+    },
     /// The partition did not append the batch.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -84,18 +104,35 @@ impl ProduceError {
             ProduceError::InvalidAcks
             | ProduceError::InternalTopic
             | ProduceError::ZstdTooEarly
+            | ProduceError::NoTransactionalId
+            | ProduceError::SeveralProducers
+            | ProduceError::Unverified { .. }
             | ProduceError::Append(_)
             | ProduceError::NotAcknowledged(_) => false,
         }
     }
 }
 
-/// Answers a produce request. The appends are done, in order, when this returns.
+/// Answers a produce request. The appends are done, in order, when this returns, or when the connection is held no
+/// longer.
 pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
+    if transactional::is_transactional(&request) {
+        return transactional::handle(context, client, request);
+    }
+    append_all(context, &mut client.refusals.borrow_mut(), request, std::iter::empty())
+}
+
+/// Appends the batches, of which those in transactions are `verified`, in the order of the request, and answers.
+pub fn append_all(
+    context: &Context,
+    refusals: &mut Refusals,
+    request: ProduceRequest,
+    mut verified: impl Iterator<Item = Verified>,
+) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms).0;
     let acks = request.acks;
-    let outcomes: Vec<TopicOutcome> =
-        request.topic_data.into_iter().map(|topic| append_topic(context, &mut client.refusals, topic, acks)).collect();
+    let append_topic = |topic| append_topic(context, refusals, topic, acks, &mut verified);
+    let outcomes: Vec<TopicOutcome> = request.topic_data.into_iter().map(append_topic).collect();
 
     match acks {
         0 if partitions(&outcomes).any(|partition| partition.result.is_err()) => {
@@ -110,17 +147,24 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
     }
 }
 
-fn append_topic(context: &Context, refusals: &mut Refusals, topic: TopicProduceData, acks: i16) -> TopicOutcome {
+fn append_topic(
+    context: &Context,
+    refusals: &mut Refusals,
+    topic: TopicProduceData,
+    acks: i16,
+    verified: &mut impl Iterator<Item = Verified>,
+) -> TopicOutcome {
     let TopicProduceData { name, topic_id: id, partition_data } = topic;
     let known = context.topic(13, &name, id);
     let partitions = partition_data.into_iter().map(|data| {
         let index = data.index;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
+        let verified = verified.next().unwrap_or(Ok(None));
         let one_before =
             if refusals.is_empty() { None } else { behind(refusals, &(name.clone(), id, index), &records) };
         let result = match one_before {
             Some(code) => Err(ProduceError::Behind(code)),
-            None => append(context, known, index, &records, acks).inspect_err(|error| {
+            None => append(context, known, index, &records, acks, verified).inspect_err(|error| {
                 if let Some(batch) = BatchHeader::peek(&records) {
                     refusals.note((name.clone(), id, index), &batch, ErrorCode::from(error));
                 }
@@ -145,7 +189,27 @@ fn append(
     index: i32,
     records: &Bytes,
     acks: i16,
+    verified: Verified,
 ) -> Result<(Arc<Partition>, Appended), ProduceError> {
+    let guard = verified?;
+    let partition = partition(context, topic, index, acks)?;
+    if context.version < ZSTD_FROM && is_zstd(records) {
+        return Err(ProduceError::ZstdTooEarly);
+    }
+    let appended = partition.append_from_client(records, acks == ALL, guard)?;
+    if appended.must_flush {
+        context.handler.replicas.flush_soon(&partition);
+    }
+    Ok((partition, appended))
+}
+
+/// The replica to which a client may write.
+pub fn partition(
+    context: &Context,
+    topic: Result<&Arc<Topic>, NotServed>,
+    index: i32,
+    acks: i16,
+) -> Result<Arc<Partition>, ProduceError> {
     let topic = topic?;
     if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
         return Err(ProduceError::InternalTopic);
@@ -153,15 +217,7 @@ fn append(
     if !(-1..=1).contains(&acks) {
         return Err(ProduceError::InvalidAcks);
     }
-    let partition = context.handler.replicas.get(topic, index)?;
-    if context.version < ZSTD_FROM && is_zstd(records) {
-        return Err(ProduceError::ZstdTooEarly);
-    }
-    let appended = partition.append_from_client(records, acks == ALL)?;
-    if appended.must_flush {
-        context.handler.replicas.flush_soon(&partition);
-    }
-    Ok((partition, appended))
+    Ok(context.handler.replicas.get(topic, index)?)
 }
 
 fn is_zstd(records: &[u8]) -> bool {

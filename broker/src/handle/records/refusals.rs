@@ -51,13 +51,17 @@ impl Refusals {
     /// batch has come again.
     pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
         let refused = self.by_partition.get_mut(partition)?;
-        let same_producer = refused.producer == (batch.producer_id, batch.producer_epoch);
-        if same_producer && sequence_follows(refused.first_sequence, batch.base_sequence) && refused.behind > 0 {
+        if refused.precedes(batch) {
             refused.behind -= 1;
             return Some(refused.code);
         }
         self.by_partition.remove(partition);
         None
+    }
+
+    /// Whether [`Refusals::of_one_before`] would give an error: the batch need not be verified.
+    pub fn precede(&self, partition: &Named, batch: &BatchHeader) -> bool {
+        self.by_partition.get(partition).is_some_and(|refused| refused.precedes(batch))
     }
 
     /// A batch was refused, and not because of one before it.
@@ -71,6 +75,14 @@ impl Refusals {
     }
 }
 
+impl Refused {
+    /// Whether the batch may have been sent before its client heard of this.
+    fn precedes(&self, batch: &BatchHeader) -> bool {
+        let is_same_producer = self.producer == (batch.producer_id, batch.producer_epoch);
+        is_same_producer && sequence_follows(self.first_sequence, batch.base_sequence) && self.behind > 0
+    }
+}
+
 /// Whether the client sends a batch again that was refused so, and it was not appended.
 fn is_passing(code: ErrorCode) -> bool {
     matches!(
@@ -80,6 +92,7 @@ fn is_passing(code: ErrorCode) -> bool {
             | ErrorCode::KAFKA_STORAGE_ERROR
             | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::CONCURRENT_TRANSACTIONS
     )
 }
 
@@ -88,6 +101,7 @@ mod tests {
     use super::*;
 
     const NOT_LEADER: ErrorCode = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+    const NOT_SETTLED: ErrorCode = ErrorCode::CONCURRENT_TRANSACTIONS;
 
     fn partition() -> Named {
         ("t".into(), Uuid::nil(), 0)
@@ -131,9 +145,11 @@ mod tests {
             ("another producer's", batch(0, 20), NOT_LEADER, other, None),
             ("without a producer id", none, NOT_LEADER, none, None),
             ("with a number that is none", batch(0, i32::MIN), NOT_LEADER, batch(0, 30), None),
+            ("not verified", batch(0, 20), NOT_SETTLED, batch(0, 30), Some(NOT_SETTLED)),
             ("for good", batch(0, 20), ErrorCode::MESSAGE_TOO_LARGE, batch(0, 30), None),
             ("perhaps appended", batch(0, 20), ErrorCode::REQUEST_TIMED_OUT, batch(0, 30), None),
         ] {
+            assert_eq!(after(&refused, code).precede(&partition(), &next), expected.is_some(), "{name}");
             assert_eq!(after(&refused, code).of_one_before(&partition(), &next), expected, "{name}");
         }
         let elsewhere = ("t".into(), Uuid::nil(), 1);

@@ -260,8 +260,8 @@ mod tests {
         append(partition, &first).unwrap();
         assert_eq!(partition.begin_verification(in_transaction(7, 1).header(), false).unwrap(), None);
         partition.append_verified(&in_transaction(7, 1), true, None).unwrap();
-        let clients = partition.append_from_client(first.bytes(), true);
-        assert!(matches!(clients, Err(AppendError::Transactional)), "clients are refused for now");
+        end(partition, 7, Outcome::Commit).unwrap();
+        assert!(is_refused(partition.append_from_client(first.bytes(), true, None)), "nor does a client");
         fixture.elect(1, 1);
         assert!(matches!(partition.begin_verification(first.header(), false), Err(AppendError::NotServed(_))));
     }

@@ -24,8 +24,8 @@ macro_rules! for_each_api {
             ProduceRequest FetchRequest ListOffsetsRequest MetadataRequest OffsetCommitRequest OffsetFetchRequest
             FindCoordinatorRequest JoinGroupRequest HeartbeatRequest LeaveGroupRequest SyncGroupRequest
             DescribeGroupsRequest ListGroupsRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
-            DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest DescribeAclsRequest
-            CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
+            DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest
+            AddPartitionsToTxnRequest DescribeAclsRequest CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
             AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest
             CreateDelegationTokenRequest RenewDelegationTokenRequest ExpireDelegationTokenRequest
             DescribeDelegationTokenRequest DeleteGroupsRequest
