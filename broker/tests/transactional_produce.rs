@@ -1,5 +1,5 @@
-//! Transactional batches from raw clients: a broker on real sockets, and a transaction coordinator that answers what the
-//! test says, when the test says so.
+//! Transactional batches from raw clients: a broker on real sockets, and a transaction coordinator that answers what
+//! the test says, when the test says so.
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;

@@ -53,8 +53,8 @@ impl Offsets {
         })
     }
 
-    /// What a transaction has committed, unless a later record has moved the offset: compaction may have removed either,
-    /// so the order of the records counts, not that of the marker.
+    /// What a transaction has committed, unless a later record has moved the offset: compaction may have removed
+    /// either, so the order of the records counts, not that of the marker.
     pub(crate) fn apply_if_newer(&mut self, key: OffsetKey, stored: Stored) {
         let topics = self.by_group.get(&key.group);
         let known = topics.and_then(|topics| topics.get(&key.topic)).and_then(|offsets| offsets.get(&key.partition));

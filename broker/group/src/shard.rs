@@ -61,8 +61,8 @@ impl Shard {
         }
     }
 
-    /// A committed record, in the order of the log: its offset there, and the id of the producer in whose transaction it
-    /// is, if in one. Only before [`Shard::loaded`].
+    /// A committed record, in the order of the log: its offset there, and the id of the producer in whose transaction
+    /// it is, if in one. Only before [`Shard::loaded`].
     pub fn replay(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         match record {
             Record::GroupMetadata { group, value: Some(value) } => {
@@ -92,8 +92,8 @@ impl Shard {
     }
 
     /// The end of a producer's transaction, in the order of the log: what it has pending counts, or is dropped. Before
-    /// [`Shard::loaded`] the marker may be one of which it is not known yet whether it is committed; then its groups are
-    /// unsettled.
+    /// [`Shard::loaded`] the marker may be one of which it is not known yet whether it is committed; then its groups
+    /// are unsettled.
     pub fn end_transaction(&mut self, producer_id: i64, has_committed: bool, is_committed: bool) {
         for (key, stored) in self.pending.take(producer_id) {
             if !is_committed {

@@ -45,8 +45,8 @@ impl ApiServer {
         watches
     }
 
-    /// Begins the broker's session, once the Lease was read and `images` shows the cluster's id. While the API server is
-    /// away, it begins with `copy`, if the directory alone proves that it is current.
+    /// Begins the broker's session, once the Lease was read and `images` shows the cluster's id. While the API server
+    /// is away, it begins with `copy`, if the directory alone proves that it is current.
     ///
     /// # Errors
     /// When the data directory belongs to another cluster, or the disk refuses.

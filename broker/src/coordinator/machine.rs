@@ -130,8 +130,8 @@ pub trait Machine: Sized + Send + 'static {
     fn replay(&mut self, origin: Origin, record: &Record) -> Result<(), NotOurs>;
 
     /// The end of a producer's transaction in this partition: all its records before it count, or none. Whether that is
-    /// committed is as in [`Origin::is_committed`]. Also while the machine serves: then it is committed, and comes in the
-    /// order of the log, between what becomes of the appends before and after it.
+    /// committed is as in [`Origin::is_committed`]. Also while the machine serves: then it is committed, and comes in
+    /// the order of the log, between what becomes of the appends before and after it.
     fn control(&mut self, producer: Producer, marker: Marker, is_committed: bool);
 
     /// The log was replayed: time begins.

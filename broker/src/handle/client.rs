@@ -15,8 +15,8 @@ pub struct Client {
     pub peer: Peer,
     /// The name and version of its software; `None` until ApiVersions has sent them (KIP-511).
     pub software: Option<String>,
-    /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request that
-    /// holds the connection.
+    /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request
+    /// that holds the connection.
     pub(super) refusals: Rc<RefCell<Refusals>>,
 }
 

@@ -107,8 +107,15 @@ impl Handler {
             R::ApiVersions(request) => api_versions::handle(&context, request),
             R::InitProducerId(request) => init_producer_id::handle(&context, request),
             R::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&context, request),
-            // Not served yet.
-            R::AddPartitionsToTxn(_) => Reply::Close(CloseReason::Unsupported),
+            // Not served yet, and refused before.
+            R::AddPartitionsToTxn(_)
+            | R::AddOffsetsToTxn(_)
+            | R::EndTxn(_)
+            | R::WriteTxnMarkers(_)
+            | R::TxnOffsetCommit(_)
+            | R::DescribeProducers(_)
+            | R::DescribeTransactions(_)
+            | R::ListTransactions(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

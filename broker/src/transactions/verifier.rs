@@ -1,5 +1,5 @@
-//! Asks transaction coordinators whether partitions are part of a transaction, or adds them to it, before the first batch
-//! of the transaction is appended there (KIP-890).
+//! Asks transaction coordinators whether partitions are part of a transaction, or adds them to it, before the first
+//! batch of the transaction is appended there (KIP-890).
 //!
 //! - here: which broker coordinates an id; the coordinator that runs here is asked directly
 //! - `values`: what is asked, and what comes of it
@@ -67,7 +67,8 @@ impl Verifier {
         })
     }
 
-    /// Asks for all partitions together; the first refusal counts. Cancellation safe: what was not sent yet is not sent.
+    /// Asks for all partitions together; the first refusal counts. Cancellation safe: what was not sent yet is not
+    /// sent.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -85,8 +86,8 @@ impl Verifier {
         }
     }
 
-    /// Adds partitions again for a while if the producer's previous transaction is still being ended: mostly it has been
-    /// soon, and to send its records again costs the client more.
+    /// Adds partitions again for a while if the producer's previous transaction is still being ended: mostly it has
+    /// been soon, and to send its records again costs the client more.
     async fn ask_until_settled(&self, verification: Verification) -> Results {
         let settled_by = env::now() + RETRY_FOR;
         loop {

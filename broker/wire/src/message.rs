@@ -123,6 +123,10 @@ apis! {
     22 InitProducerId InitProducerIdRequest,
     23 OffsetForLeaderEpoch OffsetForLeaderEpochRequest,
     24 AddPartitionsToTxn AddPartitionsToTxnRequest,
+    25 AddOffsetsToTxn AddOffsetsToTxnRequest,
+    26 EndTxn EndTxnRequest,
+    27 WriteTxnMarkers WriteTxnMarkersRequest,
+    28 TxnOffsetCommit TxnOffsetCommitRequest,
     29 DescribeAcls DescribeAclsRequest,
     30 CreateAcls CreateAclsRequest,
     31 DeleteAcls DeleteAclsRequest,
@@ -141,6 +145,9 @@ apis! {
     46 ListPartitionReassignments ListPartitionReassignmentsRequest,
     47 OffsetDelete OffsetDeleteRequest,
     60 DescribeCluster DescribeClusterRequest,
+    61 DescribeProducers DescribeProducersRequest,
+    65 DescribeTransactions DescribeTransactionsRequest,
+    66 ListTransactions ListTransactionsRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
 }
@@ -149,7 +156,18 @@ impl ApiKey {
     /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
     /// connection.
     pub fn is_served(self) -> bool {
-        self != ApiKey::AddPartitionsToTxn
+        use ApiKey::*;
+        !matches!(
+            self,
+            AddPartitionsToTxn
+                | AddOffsetsToTxn
+                | EndTxn
+                | WriteTxnMarkers
+                | TxnOffsetCommit
+                | DescribeProducers
+                | DescribeTransactions
+                | ListTransactions
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! Produce with transactional batches: before the first batch of a transaction goes into a partition, the transaction
-//! coordinator is asked whether the partition is part of the transaction (KIP-890). From version 12 on it is asked to add
-//! the partition.
+//! coordinator is asked whether the partition is part of the transaction (KIP-890). From version 12 on it is asked to
+//! add the partition.
 //!
 //! Meanwhile the connection starts no further request, as in Kafka, or a later batch of the producer would overtake.
 
@@ -66,12 +66,15 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
     })
 }
 
+/// Makes the same error for each batch: it may hold what can't be cloned.
+type OfAll = fn() -> ProduceError;
+
 /// Whose transaction the request is about. No producer: no transactional batch has a producer id. Such batches are not
 /// part of any transaction.
 ///
 /// # Errors
 /// As Kafka, for the request as a whole.
-fn whose(request: &ProduceRequest) -> Result<(TransactionalId, Option<ProducerIdAndEpoch>), fn() -> ProduceError> {
+fn whose(request: &ProduceRequest) -> Result<(TransactionalId, Option<ProducerIdAndEpoch>), OfAll> {
     let Some(id) = request.transactional_id.as_deref() else { return Err(|| ProduceError::NoTransactionalId) };
     let mut producers = partitions(request).filter_map(|data| producer(&header(data)?));
     let first = producers.next();

@@ -1,5 +1,5 @@
-//! The transaction coordinators of one other broker: the ids that wait for them, and the connection, with one request in
-//! flight. What comes meanwhile goes together in the next one.
+//! The transaction coordinators of one other broker: the ids that wait for them, and the connection, with one request
+//! in flight. What comes meanwhile goes together in the next one.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -57,8 +57,8 @@ impl Node {
     }
 
     /// Takes a verification for the next request. Of one id only one waits, for a client has one transaction at a time:
-    /// the one with the newer epoch; of two with the same epoch the later, for the client has asked again, and would not
-    /// learn the answer to the earlier one.
+    /// the one with the newer epoch; of two with the same epoch the later, for the client has asked again, and would
+    /// not learn the answer to the earlier one.
     ///
     /// # Errors
     /// `Fenced` and `Full`.

@@ -25,13 +25,15 @@ macro_rules! for_each_api {
             FindCoordinatorRequest JoinGroupRequest HeartbeatRequest LeaveGroupRequest SyncGroupRequest
             DescribeGroupsRequest ListGroupsRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
             DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest
-            AddPartitionsToTxnRequest DescribeAclsRequest CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
+            AddPartitionsToTxnRequest AddOffsetsToTxnRequest EndTxnRequest WriteTxnMarkersRequest
+            TxnOffsetCommitRequest DescribeAclsRequest CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
             AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest
             CreateDelegationTokenRequest RenewDelegationTokenRequest ExpireDelegationTokenRequest
             DescribeDelegationTokenRequest DeleteGroupsRequest
             ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest
             ListPartitionReassignmentsRequest OffsetDeleteRequest
-            DescribeClusterRequest ListConfigResourcesRequest DescribeTopicPartitionsRequest)
+            DescribeClusterRequest DescribeProducersRequest DescribeTransactionsRequest ListTransactionsRequest
+            ListConfigResourcesRequest DescribeTopicPartitionsRequest)
     };
     ($check:ident; $($request:ident)*) => {{
         let apis = [$(<ottla_wire::$request as ottla_wire::RequestMessage>::KEY),*];
