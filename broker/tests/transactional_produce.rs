@@ -178,10 +178,11 @@ fn response(request: &AddPartitionsToTxnRequest, code: ErrorCode) -> AddPartitio
     AddPartitionsToTxnResponse { results_by_transaction: results.collect(), ..Default::default() }
 }
 
-/// One record of a transactional producer.
+/// One record of a transactional producer, written now: markers are, and a segment holds records of a few days only.
 fn in_transaction(producer_id: i64, sequence: i32, value: &str) -> Batch {
     let mut builder = BatchBuilder::new(Codec::None).producer(producer_id, 0, sequence).transactional();
-    builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(value.as_bytes()), ..NewRecord::default() });
+    let timestamp = ottla_broker::env::wall_clock_ms();
+    builder.push(NewRecord { timestamp, value: Some(value.as_bytes()), ..NewRecord::default() });
     builder.build()
 }
 

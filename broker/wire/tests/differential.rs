@@ -22,6 +22,7 @@ const NOT_THEIRS: &[(ottla_wire::ApiKey, i16)] = &[
     (ottla_wire::ApiKey::OffsetCommit, 10),
     (ottla_wire::ApiKey::OffsetFetch, 10),
     (ottla_wire::ApiKey::DescribeLogDirs, 5),
+    (ottla_wire::ApiKey::WriteTxnMarkers, 2),
 ];
 
 #[test]

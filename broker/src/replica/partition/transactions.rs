@@ -261,7 +261,8 @@ mod tests {
         assert_eq!(partition.begin_verification(in_transaction(7, 1).header(), false).unwrap(), None);
         partition.append_verified(&in_transaction(7, 1), true, None).unwrap();
         end(partition, 7, Outcome::Commit).unwrap();
-        assert!(is_refused(partition.append_from_client(first.bytes(), true, None)), "nor does a client");
+        let next = in_transaction(7, 2);
+        assert!(is_refused(partition.append_from_client(next.bytes(), true, None)), "nor does a client");
         fixture.elect(1, 1);
         assert!(matches!(partition.begin_verification(first.header(), false), Err(AppendError::NotServed(_))));
     }
