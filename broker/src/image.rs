@@ -12,6 +12,7 @@ use bytestring::ByteString as Str;
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_crds::names;
 pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
+use ottla_rules::features::Features;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ pub struct ClusterImage {
     pub deleted: Topics,
     /// This broker's settings, resolved: those of the cluster's spec, and those that it alone has.
     pub settings: Arc<BrokerSettings>,
+    /// The features that all brokers support.
+    pub features: Features,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
     pub ending: bool,
     /// Entries that are known in a newer version than the API server shows: it was set back.
@@ -140,6 +143,7 @@ impl Default for ClusterImage {
             topic_names: BTreeMap::new(),
             deleted: Topics::default(),
             settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
+            features: Features::default(),
             ending: false,
             newer_than_shown: 0,
             forked: 0,

@@ -93,6 +93,17 @@ pub enum NodeError {
         /// The system's error.
         error: io::Error,
     },
+    /// Another version of Ottla has finalized a level that this one does not support.
+    #[error(
+        "the cluster has finalized level {level} of {feature}, which this version of Ottla does not support: run the \
+        version that the other brokers run, or a later one"
+    )]
+    Feature {
+        /// Kafka's name of the feature.
+        feature: String,
+        /// The finalized level.
+        level: i16,
+    },
     /// The broker's rooms do not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -139,6 +150,11 @@ impl Node {
         measure(&coord, &metrics);
         measure_disk(config.data.clone(), &metrics);
         shown(&coord, config.id).await;
+        let features = coord.images().borrow().features.clone();
+        if let Some((feature, level)) = features.unsupported() {
+            coord.stop().await;
+            return Err(NodeError::Feature { feature: feature.to_owned(), level });
+        }
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,

@@ -16,6 +16,7 @@ use crate::{
     schema,
 };
 use ottla_rules::assignment::BrokerId;
+use ottla_rules::features::Features;
 
 /// A Kafka cluster.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -377,6 +378,9 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub next_producer_id_block: Option<i64>,
+    /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
     /// was restored from a backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -34,6 +34,8 @@ pub const NOT_COMPARED: &str = "unknown";
 /// The annotation with the forked partitions, on a broker's Lease: the API server shows another history of them than
 /// the one that the broker acts on. `topic-0,topic-1`; an asterisk: too many to name.
 pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
+/// The annotation with the features that a broker supports, on its Lease; see `ottla_rules::features`.
+pub const FEATURES_ANNOTATION: &str = "ottla.io/features";
 
 /// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {

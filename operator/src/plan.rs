@@ -22,6 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::BrokerSettings;
 use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
+use ottla_rules::features::SupportedFeatures;
 use uuid::Uuid;
 
 use self::platform::Platform;
@@ -91,6 +92,8 @@ pub struct Broker {
     pub address: Option<String>,
     /// The addresses that it advertises.
     pub endpoints: Vec<Endpoint>,
+    /// The features that it supports; `None`: its Lease does not say.
+    pub features: Option<SupportedFeatures>,
 }
 
 /// One write.

@@ -71,6 +71,7 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         topic_names: oldest.into_iter().map(|(name, (_, id))| (name, id)).collect(),
         deleted,
         settings,
+        features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
         forked: known.others.values().map(|shown| shown.forked.len()).sum(),

@@ -11,6 +11,7 @@ use ottla_crds::{Endpoint, names};
 use ottla_kube::lease::{BrokerSession, Claim, DEADLINE, Observed, Pace};
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::{BrokerId, Incarnation};
+use ottla_rules::features::SupportedFeatures;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -106,10 +107,11 @@ fn draw() -> Incarnation {
     Incarnation(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
 }
 
-/// The annotations of the Lease; without endpoints if the operator knows these.
+/// The annotations of the Lease, with what this version supports; without endpoints if the operator knows these.
 pub fn annotations(identity: &Identity, endpoints: &[Endpoint], draining: bool) -> BTreeMap<String, String> {
     let start = u64::try_from(identity.starts).unwrap_or_default();
     let mut annotations = BrokerSession { incarnation: identity.incarnation, start, draining }.annotations();
+    annotations.insert(names::FEATURES_ANNOTATION.to_owned(), SupportedFeatures::of_this_version().annotation());
     if !endpoints.is_empty() {
         let json = serde_json::to_string(endpoints).expect("endpoints are JSON");
         annotations.insert(names::ENDPOINTS_ANNOTATION.to_owned(), json);

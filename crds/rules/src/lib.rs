@@ -2,7 +2,9 @@
 //! out: no Kubernetes client, clock or randomness. Operator, brokers, the model check and the simulation all use these.
 //!
 //! - [`assignment`]: one partition's assignment and its only transitions
+//! - [`features`]: what all brokers of a cluster support
 //! - [`plan`]: placement, election, reassignment
 
 pub mod assignment;
+pub mod features;
 pub mod plan;

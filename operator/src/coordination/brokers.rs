@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_crds::{KafkaCluster, names};
 use ottla_kube::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
 use ottla_rules::assignment::{BrokerId, LiveBroker};
+use ottla_rules::features::SupportedFeatures;
 
 use super::liveness::pings::{Heard, Target};
 use super::liveness::{Evidence, Missed, Ping, Pod, alive, pods};
@@ -92,6 +93,8 @@ impl Observation<'_> {
                 rack: None,
                 address: None,
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+                features: (sighting.annotations.get(names::FEATURES_ANNOTATION))
+                    .map(|text| SupportedFeatures::from_annotation(text)),
             };
             (id, broker)
         };

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
 use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
 use ottla_rules::assignment::BrokerId;
+use ottla_rules::features::Features;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
@@ -37,6 +38,7 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
             Some(platform) if platform.listeners.is_empty() => before.listeners,
             Some(platform) => platform.listeners.clone(),
         },
+        features: features(world, &brokers, before.features),
         brokers,
         next_producer_id_block: before.next_producer_id_block,
         conditions: {
@@ -107,6 +109,13 @@ fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -
         BrokerStatus { id, rack, address, state, endpoints }
     };
     ids.into_iter().map(tell).collect()
+}
+
+/// The levels that all these brokers support, dead or alive.
+fn features(world: &World, brokers: &[BrokerStatus], before: Option<Features>) -> Option<Features> {
+    let supported = brokers.iter().map(|broker| world.brokers.get(&broker.id)?.features.as_ref());
+    let raised = before.clone().unwrap_or_default().raised(supported);
+    if raised.epoch == 0 { before } else { Some(raised) }
 }
 
 /// The `bootstrap.servers` of each listener. Dead brokers stay in the list, so that it does not change with every

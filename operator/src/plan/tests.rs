@@ -583,6 +583,28 @@ fn a_lease_that_is_left_is_no_broker_unless_it_holds_something() {
 }
 
 #[test]
+fn a_feature_is_finalized_once_every_broker_supports_it() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let says = |world: &mut World, id, text| {
+        let broker = world.brokers.entry(BrokerId(id)).or_default();
+        broker.features = Some(SupportedFeatures::from_annotation(text));
+    };
+    let finalized = |world: &mut World| {
+        settle(world);
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        status.features.as_ref().map(|features| (features.epoch, features.level("transaction.version")))
+    };
+    says(&mut world, 0, "transaction.version=2");
+    assert_eq!(finalized(&mut world), None, "broker 1 has not said it");
+    says(&mut world, 1, "transaction.version=2");
+    world.brokers.get_mut(&BrokerId(1)).unwrap().live = None;
+    assert_eq!(finalized(&mut world), Some((1, 2)), "a dead broker's Lease counts");
+    world.brokers.remove(&BrokerId(1));
+    says(&mut world, 0, "");
+    assert_eq!(finalized(&mut world), Some((1, 2)), "a level is never lowered");
+}
+
+#[test]
 fn on_kubernetes_the_status_says_what_it_shows_and_whom_it_waits_for() {
     let platform = Platform {
         listeners: vec![ottla_crds::ListenerStatus { name: "internal".into(), bootstrap_servers: "b:9092".into() }],
