@@ -156,10 +156,18 @@ const TABLE: &[Setting] = &[
     broker("share.coordinator.state.topic.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY, SHARE_STATE),
     broker("socket.request.max.bytes", Int, Some("104857600"), Min(1), READ_ONLY,
         Enforced("The largest request that is read; a client that announces more is disconnected.")),
+    broker("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), Min(1), READ_ONLY,
+        Enforced("The time between two checks for transactions that have been open for too long, which are aborted.")),
+    broker("transaction.max.timeout.ms", Int, Some("900000"), Min(1), READ_ONLY,
+        Enforced("The longest time-out of transactions that a producer may ask for.")),
+    broker("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Min(1), READ_ONLY,
+        Enforced("The time between two checks for transactional ids that have expired.")),
     broker("transaction.state.log.min.isr", Int, Some("2"), Min(1), READ_ONLY, TRANSACTION_STATE),
     broker("transaction.state.log.num.partitions", Int, Some("50"), Min(1), READ_ONLY, TRANSACTION_STATE),
     broker("transaction.state.log.replication.factor", Short, Some("3"), Min(1), READ_ONLY, TRANSACTION_STATE),
     broker("transaction.state.log.segment.bytes", Int, Some("104857600"), Min(1_048_576), READ_ONLY, TRANSACTION_STATE),
+    broker("transactional.id.expiration.ms", Int, Some("604800000"), Min(1), READ_ONLY,
+        Enforced("How long a transactional id without a transaction is remembered.")),
     broker("unclean.leader.election.enable", Boolean, Some("false"), Any, DYNAMIC, UNCLEAN),
 ];
 

@@ -37,7 +37,9 @@ pub use describe::{
     describe_topic,
 };
 pub use group::SETTINGS as GROUP_SETTINGS;
-pub use resolved::{BrokerSettings, CleanupPolicy, Compression, StateTopic, TimestampType, TopicSettings};
+pub use resolved::{
+    BrokerSettings, CleanupPolicy, Compression, StateTopic, TimestampType, TopicSettings, TransactionSettings,
+};
 pub use setting::{Entity, Kind, Setting, SettingError, Status, UpdateMode};
 pub use throttle::ThrottledReplicas;
 pub use topic::SETTINGS as TOPIC_SETTINGS;

@@ -84,7 +84,9 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
     ("share groups are not supported", SHARE),
     ("the streams group protocol is not supported", STREAMS),
     ("the consumer group protocol of KIP-848 is not supported", CONSUMER),
-    ("transactions are not supported", TRANSACTIONS),
+    ("transactions need no tuning", TRANSACTIONS),
+    ("without verification a late batch could be added to another transaction, so each is verified", VERIFICATION),
+    ("two-phase commit is not supported", TWO_PHASE_COMMIT),
     ("quotas and connection limits are not supported", QUOTAS),
     ("replication and leadership need no tuning", REPLICATION),
     ("Java classes cannot be loaded", JAVA),
@@ -341,14 +343,12 @@ const CONSUMER: &[Plumbing] = &[
 const TRANSACTIONS: &[Plumbing] = &[
     ("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), READ_ONLY),
     ("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), READ_ONLY),
-    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), READ_ONLY),
-    ("transaction.max.timeout.ms", Int, Some("900000"), READ_ONLY),
-    ("transaction.partition.verification.enable", Boolean, Some("true"), DYNAMIC),
-    ("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), READ_ONLY),
     ("transaction.state.log.load.buffer.size", Int, Some("5242880"), READ_ONLY),
-    ("transaction.two.phase.commit.enable", Boolean, Some("false"), READ_ONLY),
-    ("transactional.id.expiration.ms", Int, Some("604800000"), READ_ONLY),
 ];
+
+const VERIFICATION: &[Plumbing] = &[("transaction.partition.verification.enable", Boolean, Some("true"), DYNAMIC)];
+
+const TWO_PHASE_COMMIT: &[Plumbing] = &[("transaction.two.phase.commit.enable", Boolean, Some("false"), READ_ONLY)];
 
 const QUOTAS: &[Plumbing] = &[
     ("alter.log.dirs.replication.quota.window.num", Int, Some("11"), READ_ONLY),

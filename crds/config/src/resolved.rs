@@ -170,8 +170,23 @@ pub struct BrokerSettings {
     pub socket_request_max_bytes: usize,
     /// The internal topic with the state of transactions.
     pub transaction_state: StateTopic,
+    /// What a transaction coordinator allows, and for how long it remembers.
+    pub transactions: TransactionSettings,
     /// The settings as given.
     pub(crate) given: Given,
+}
+
+/// What a transaction coordinator allows, and for how long it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionSettings {
+    /// The longest time-out that a producer may ask for.
+    pub max_timeout: Duration,
+    /// How long an id without a transaction is remembered.
+    pub id_expiration: Duration,
+    /// The time between two checks for transactions that are open for too long.
+    pub timeout_interval: Duration,
+    /// The time between two checks for ids that have expired.
+    pub expiry_interval: Duration,
 }
 
 /// The shape of an internal topic.
@@ -287,6 +302,12 @@ impl BrokerSettings {
             share_group_state: get.state_topic("share.coordinator.state.topic"),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
             transaction_state: get.state_topic("transaction.state.log"),
+            transactions: TransactionSettings {
+                max_timeout: get.millis("transaction.max.timeout.ms"),
+                id_expiration: get.millis("transactional.id.expiration.ms"),
+                timeout_interval: get.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+                expiry_interval: get.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            },
             given,
         }
     }
