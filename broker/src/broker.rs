@@ -26,6 +26,8 @@ use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
+use crate::transactions::Transactions;
+use crate::transactions::ends::Ends;
 use crate::transactions::verifier::Verifier;
 
 /// What a broker needs to start.
@@ -106,13 +108,27 @@ impl Rooms {
         let (replicas, joining) =
             Replicas::new(me, &data, checkpoints, workers.clone(), role_workers, metrics.clone(), ask.clone())?;
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
+        let producer_ids = Arc::new(ProducerIds::new(ask.clone()));
+        let transactions = Transactions::new(replicas.clone(), workers.clone(), images.clone(), producer_ids.clone());
+        let ends = Ends { images: images.clone(), replicas: replicas.clone(), groups: groups.clone() };
+        let local = transactions.clone();
+        let verifier = Verifier::new(
+            me.id,
+            images.clone(),
+            Box::new(move |verification| {
+                let local = local.clone();
+                Box::pin(async move { local.verify(verification).await })
+            }),
+        );
         let handler = Arc::new(Handler {
             id: me.id,
             images: images.clone(),
             replicas: replicas.clone(),
             groups: groups.clone(),
-            verifier: Verifier::new(me.id, images.clone(), Verifier::no_local()),
-            producer_ids: ProducerIds::new(ask.clone()),
+            transactions: transactions.clone(),
+            ends: ends.clone(),
+            verifier,
+            producer_ids,
             fetch_sessions: FetchSessions::default(),
             ask,
             workers,
@@ -133,6 +149,7 @@ impl Rooms {
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
             tokio::spawn(replicas.clone().keep_removing()),
             tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
+            tokio::spawn(transactions.run(me.id, images.clone(), ends)),
             tokio::spawn(replicas.keep_scrubbing(images)),
             tokio::spawn(groups.run()),
         ];

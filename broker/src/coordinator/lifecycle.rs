@@ -92,6 +92,11 @@ impl<M: Machine> Coordinator<M> {
         (&self.partition, self.epoch)
     }
 
+    /// Whether it serves: its log is read, and nobody else leads.
+    pub fn is_active(&self) -> bool {
+        self.active().is_ok()
+    }
+
     /// Reads the whole log on a worker thread, then serves; unless it is stopped before.
     pub(super) async fn load(self: Arc<Self>, workers: Workers) {
         while self.is_loading() {

@@ -21,6 +21,7 @@ use ottla_group::{DeletedTopic, Shard};
 
 use self::deletions::Deletions;
 use self::machine::effects;
+pub use self::requests::BeginError;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::env::{self, Workers};
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver, Topic};

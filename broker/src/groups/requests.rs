@@ -2,17 +2,30 @@
 
 use ottla_group::{
     CommitReply, CommitRequest, DeleteGroupsReply, DeleteOffsetsReply, DescribedGroup, Effects, GroupError, GroupId,
-    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Reply, Shard,
-    SyncReply, SyncRequest, Ticket, TopicName,
+    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply,
+    Shard, SyncReply, SyncRequest, Ticket, TopicName,
 };
+use ottla_log::VerificationGuard;
 use tokio::sync::oneshot;
 
 use super::machine::effects;
 use super::{Groups, max_batch};
 use crate::coordinator::machine::{self as coordinator, CoordinatorError};
+use crate::coordinator::transactional_batch_of;
 use crate::replica::NotServed;
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{AppendError, Appended};
+
+/// Why a commit in a transaction does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The group is coordinated elsewhere, or being loaded.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The group's partition knows a newer epoch of the producer, or is not led here.
+    #[error(transparent)]
+    Partition(#[from] AppendError),
+}
 
 type Asked = Result<oneshot::Receiver<Reply>, GroupError>;
 
@@ -72,6 +85,46 @@ impl Groups {
     pub fn commit_offsets(&self, request: CommitRequest) -> impl Future<Output = CommitReply> + use<> {
         let group = request.group.clone();
         let asked = self.ask(&group, |groups, ticket, now| groups.commit_offsets(request, ticket, now));
+        async move { expect!(Commit, asked) }
+    }
+
+    /// Begins to verify that a transaction includes a group's offsets. Gives the number of the group's partition, and
+    /// the guard with which the commit must come back once the transaction's coordinator has said so; `None` when there
+    /// is nothing to ask: the transaction is open there. `supports_epoch_bump`: as in
+    /// [`Partition::begin_verification`](crate::replica::partition::Partition::begin_verification).
+    ///
+    /// # Errors
+    /// See [`BeginError`].
+    pub fn begin_verification(
+        &self,
+        group: &GroupId,
+        producer: Producer,
+        supports_epoch_bump: bool,
+    ) -> Result<(i32, Option<VerificationGuard>), BeginError> {
+        let coordinator = self.coordinators.of(group).map_err(GroupError::from)?;
+        let (partition, _) = coordinator.partition();
+        // Only whose it is counts; the records are decided later.
+        let producer = coordinator::Producer { id: producer.id, epoch: producer.epoch };
+        let batch = transactional_batch_of(producer, [(&b""[..], None)], 0);
+        let guard = partition.begin_verification(batch.header(), supports_epoch_bump)?;
+        Ok((partition.number, guard))
+    }
+
+    /// TxnOffsetCommit. Answered when the offsets are safe; they count when the transaction is committed.
+    pub fn commit_offsets_in_transaction(
+        &self,
+        producer: Producer,
+        guard: Option<VerificationGuard>,
+        request: CommitRequest,
+    ) -> impl Future<Output = CommitReply> + use<> {
+        let group = request.group.clone();
+        let max_batch = max_batch(&self.images.borrow());
+        let act = |groups: &mut Shard, ticket: coordinator::Ticket, now: coordinator::Now| {
+            groups.set_max_batch(max_batch);
+            effects(groups.commit_offsets_in_transaction(producer, request, ticket.into(), now.into()), now)
+        };
+        let coordinator = self.coordinators.of(&group).map_err(GroupError::from);
+        let asked = coordinator.and_then(|coordinator| Ok(coordinator.ask_verified(&group, guard, act)?));
         async move { expect!(Commit, asked) }
     }
 

@@ -8,8 +8,8 @@ use ottla_wire::{ApiKey, ErrorCode, Frame, FrameTooLarge, ResponseMessage, Str, 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Handler;
 use super::client::Peer;
+use super::handler::Handler;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
 use crate::image::{Broker, ClusterImage, Topic};

@@ -12,7 +12,7 @@ use ottla_wire::ResponseMessage;
 use tokio::sync::watch;
 
 use crate::env::{self, Instant};
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 use crate::replica::fetching::Doubts;
 use crate::reply::Reply;

@@ -3,7 +3,7 @@
 
 use ottla_wire::{LeaderIdAndEpoch, NodeEndpoint};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::image::Topic;
 
 /// The live leader of a partition.

@@ -4,8 +4,10 @@
 //! `wire` decodes, `server` keeps the order and has the sockets. Errors of lower rooms become wire codes only in
 //! `errors`.
 //!
-//! - [`request`], [`client`], [`context`]: a frame that was decoded, the connection it came on, what a handler may use
-//! - `records`, `groups`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file for each API
+//! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
+//! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
+//! - `records`, `transactions`, `groups`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file
+//!   for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
 
 mod client;
@@ -15,6 +17,7 @@ mod context;
 mod election;
 mod errors;
 mod groups;
+mod handler;
 mod leader_hint;
 mod names;
 mod once;
@@ -22,18 +25,19 @@ mod records;
 mod request;
 mod security;
 mod topics;
+mod transactions;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::client::{Client, Peer};
 use self::cluster::{api_versions, describe_cluster, describe_log_dirs, describe_topic_partitions, metadata};
 use self::configs::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
-pub use self::context::{Context, Deadline, operations};
+pub use self::context::Context;
 use self::groups::{
     delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group, list_groups, offset_commit,
     offset_delete, offset_fetch, sync_group,
 };
+pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
 pub use self::request::{Asked, Request, Unreadable};
 use self::security::{acls, delegation_tokens};
@@ -41,44 +45,12 @@ use self::topics::{
     alter_partition_reassignments, create_partitions, create_topics, delete_topics, elect_leaders,
     list_partition_reassignments,
 };
+use self::transactions::{
+    add_offsets_to_txn, add_partitions_to_txn, describe_producers, describe_transactions, end_txn, list_transactions,
+    txn_offset_commit, write_txn_markers,
+};
 
-use self::context::text;
-use crate::ask::AskSender;
-use crate::env::Workers;
-use crate::fetch_sessions::FetchSessions;
-use crate::groups::Groups;
-use crate::image::{BrokerId, ImageReceiver};
-use crate::metrics::Metrics;
-use crate::producer_ids::ProducerIds;
-use crate::replica::Replicas;
-use crate::reply::{CloseReason, Reply};
-use crate::transactions::verifier::Verifier;
-
-/// The broker's rooms, as handlers see them.
-pub struct Handler {
-    /// This broker.
-    pub id: BrokerId,
-    /// The cluster as this broker knows it.
-    pub images: ImageReceiver,
-    /// The replicas that run here.
-    pub replicas: Arc<Replicas>,
-    /// The groups that are coordinated here.
-    pub groups: Arc<Groups>,
-    /// Asks transaction coordinators about the partitions that are led here.
-    pub verifier: Arc<Verifier>,
-    /// The queue of changes that the broker asks for.
-    pub ask: AskSender,
-    /// The fetch sessions.
-    pub fetch_sessions: FetchSessions,
-    /// The producer ids of this broker's block.
-    pub producer_ids: ProducerIds,
-    /// The threads for work that may wait for the disk.
-    pub workers: Workers,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// This broker's properties that no setting sets, for DescribeConfigs: `node.id`, `listeners`, …
-    pub facts: BTreeMap<&'static str, String>,
-}
+use crate::reply::Reply;
 
 impl Handler {
     /// Starts a request: the part that must happen in order has happened when this returns.
@@ -107,15 +79,14 @@ impl Handler {
             R::ApiVersions(request) => api_versions::handle(&context, request),
             R::InitProducerId(request) => init_producer_id::handle(&context, request),
             R::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&context, request),
-            // Not served yet, and refused before.
-            R::AddPartitionsToTxn(_)
-            | R::AddOffsetsToTxn(_)
-            | R::EndTxn(_)
-            | R::WriteTxnMarkers(_)
-            | R::TxnOffsetCommit(_)
-            | R::DescribeProducers(_)
-            | R::DescribeTransactions(_)
-            | R::ListTransactions(_) => Reply::Close(CloseReason::Unsupported),
+            R::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&context, request),
+            R::AddOffsetsToTxn(request) => add_offsets_to_txn::handle(&context, request),
+            R::EndTxn(request) => end_txn::handle(&context, request),
+            R::WriteTxnMarkers(request) => write_txn_markers::handle(&context, request),
+            R::TxnOffsetCommit(request) => txn_offset_commit::handle(&context, request),
+            R::DescribeProducers(request) => describe_producers::handle(&context, request),
+            R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
+            R::ListTransactions(request) => list_transactions::handle(&context, request),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

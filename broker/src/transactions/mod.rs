@@ -1,5 +1,58 @@
-//! Transactions: whether a transactional batch may be appended.
+//! Transactions: the transactional ids that this broker coordinates, and whether a transactional batch may be appended.
 //!
+//! What a transaction *does* is decided by `ottla-txn`, as values; `coordinator` loads it and keeps its records.
+//!
+//! - [`Transactions`]: what runs beside the requests
+//! - `machine`: a shard of transactional ids as a coordinator's machine
+//! - `requests`: one function per request
+//! - [`markers`]: sends markers to the leaders of partitions; [`ends`]: writes them where this broker leads
 //! - [`verifier`]: asks the transaction coordinators of this broker and of others
 
+pub mod ends;
+mod machine;
+mod markers;
+mod requests;
 pub mod verifier;
+
+use std::sync::Arc;
+
+use ottla_txn::{Shard, WriteMarkers};
+
+use self::ends::Ends;
+use self::markers::Markers;
+use crate::coordinator::{Coordinator, Coordinators};
+use crate::env::Workers;
+use crate::image::{BrokerId, ImageReceiver};
+use crate::producer_ids::ProducerIds;
+use crate::replica::Replicas;
+
+/// The transactional ids that this broker coordinates.
+pub struct Transactions {
+    coordinators: Coordinators<Shard>,
+    markers: Arc<Markers>,
+    producer_ids: Arc<ProducerIds>,
+}
+
+impl Transactions {
+    /// No transactional id yet; see [`Transactions::run`].
+    pub fn new(
+        replicas: Arc<Replicas>,
+        workers: Workers,
+        images: ImageReceiver,
+        producer_ids: Arc<ProducerIds>,
+    ) -> Arc<Transactions> {
+        let markers = Arc::new(Markers::default());
+        let queue = markers.clone();
+        let post = Arc::new(move |coordinator: &Arc<Coordinator<Shard>>, write: WriteMarkers| {
+            queue.post(coordinator, write);
+        });
+        let coordinators = Coordinators::new(replicas, workers, images, post);
+        Arc::new(Transactions { coordinators, markers, producer_ids })
+    }
+
+    /// Follows image and roles, ticks, and sends markers, until the broker stops. Must be called on the control
+    /// runtime.
+    pub async fn run(self: Arc<Self>, me: BrokerId, images: ImageReceiver, ends: Ends) {
+        tokio::join!(self.coordinators.run(|_, _| ()), markers::send(self.markers.clone(), me, images, ends));
+    }
+}

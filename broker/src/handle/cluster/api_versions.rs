@@ -1,12 +1,13 @@
 //! ApiVersions (KIP-511, KIP-584): the APIs and versions that this broker serves, from the constants that the decoder
 //! uses.
 
+use ottla_rules::features::SUPPORTED;
 use ottla_wire::m18_api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// The feature whose level tools print as the version of a cluster.
@@ -14,26 +15,29 @@ const METADATA_VERSION: &str = "metadata.version";
 /// The levels of Kafka 4.3: from 3.3-IV3 to 4.3-IV0.
 const METADATA_VERSIONS: (i16, i16) = (7, 30);
 
-/// Answers at once. Of the features only metadata.version is named: a feature that is not named has level 0.
+/// Answers at once. A feature that is not named has level 0.
 pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
     let named = |name: &Str| context.version < 3 || is_software_name(name);
     if !named(&request.client_software_name) || !named(&request.client_software_version) {
         return context.reply(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });
     }
+    let supported =
+        |name: &str, (min_version, max_version)| SupportedFeatureKey { name: name.into(), min_version, max_version };
+    let finalized = |name: &str, level| FinalizedFeatureKey {
+        name: name.into(),
+        min_version_level: level,
+        max_version_level: level,
+    };
+    let (metadata, features) = (std::iter::once(METADATA_VERSION), &context.image.features);
     context.reply(&ApiVersionsResponse {
-        api_keys: ApiKey::ALL.iter().copied().filter(|api| api.is_served()).map(ApiVersion::of).collect(),
-        supported_features: vec![SupportedFeatureKey {
-            name: METADATA_VERSION.into(),
-            min_version: METADATA_VERSIONS.0,
-            max_version: METADATA_VERSIONS.1,
-        }],
-        finalized_features: vec![FinalizedFeatureKey {
-            name: METADATA_VERSION.into(),
-            min_version_level: METADATA_VERSIONS.1,
-            max_version_level: METADATA_VERSIONS.1,
-        }],
-        // Levels never change while a broker runs.
-        finalized_features_epoch: 0,
+        api_keys: ApiKey::ALL.iter().copied().map(ApiVersion::of).collect(),
+        supported_features: (metadata.clone().map(|name| supported(name, METADATA_VERSIONS)))
+            .chain(SUPPORTED.iter().map(|(name, highest)| supported(name, (0, *highest))))
+            .collect(),
+        finalized_features: (metadata.map(|name| finalized(name, METADATA_VERSIONS.1)))
+            .chain(features.levels.iter().map(|(name, level)| finalized(name, *level)))
+            .collect(),
+        finalized_features_epoch: features.epoch,
         ..Default::default()
     })
 }

@@ -3,7 +3,7 @@
 use ottla_wire::ErrorCode;
 use ottla_wire::m60_describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 
-use crate::handle::{Context, operations};
+use crate::handle::context::{Context, operations};
 use crate::reply::Reply;
 
 /// `EndpointType` in Kafka.

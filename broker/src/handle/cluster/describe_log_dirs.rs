@@ -8,7 +8,7 @@ use ottla_wire::m35_describe_log_dirs::{
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers with the only directory.

@@ -9,8 +9,8 @@ use ottla_wire::m75_describe_topic_partitions::{
 use ottla_wire::{ErrorCode, Str};
 
 use super::metadata;
+use crate::handle::context::{Context, operations};
 use crate::handle::names::check_topic_name;
-use crate::handle::{Context, operations};
 use crate::reply::Reply;
 
 /// Kafka's `max.request.partition.size.limit`.

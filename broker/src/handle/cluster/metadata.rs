@@ -14,10 +14,11 @@ use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
 use crate::ask::{Ask, NewTopic};
+use crate::handle::context::{Context, operations};
+use crate::handle::election;
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
 use crate::handle::topics::internal_topics::internal_topic;
-use crate::handle::{Context, election, operations};
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic, is_internal};
 use crate::reply::Reply;
 

@@ -6,8 +6,8 @@ use ottla_wire::m33_alter_configs::{AlterConfigsRequest, AlterConfigsResourceRes
 
 use super::resources::{Change, Others, alter, repeated_resource};
 use crate::ask::Refused;
+use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
-use crate::handle::{Context, Deadline};
 use crate::reply::Reply;
 
 /// Changes one resource after the other; each is changed as a whole or not at all.

@@ -13,7 +13,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::resources::{kind, repeated_resource};
 use crate::ask::Refused;
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
 use crate::image::Endpoint;

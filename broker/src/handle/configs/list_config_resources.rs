@@ -4,7 +4,7 @@ use ottla_wire::m74_list_config_resources::{ConfigResource, ListConfigResourcesR
 use ottla_wire::{ErrorCode, Str};
 
 use super::resources::kind;
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers from the image. Version 0 asks for client metrics, of which there are none.

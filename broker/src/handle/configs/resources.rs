@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 
 use crate::ask::{Ask, Refused, Swap, Whose};
 use crate::env;
-use crate::handle::{Context, Deadline};
+use crate::handle::context::{Context, Deadline};
 use crate::loggers;
 
 /// Kafka's numbers for the types of resources (`ConfigResource.Type`).

@@ -4,7 +4,7 @@ use ottla_group::GroupId;
 use ottla_wire::Str;
 use ottla_wire::m42_delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::group_result;
 use crate::handle::once::once;
 use crate::reply::Reply;

@@ -6,9 +6,9 @@ use ottla_wire::m15_describe_groups::{
 };
 use ottla_wire::{ErrorCode, Str};
 
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
-use crate::handle::{Context, text};
 use crate::reply::Reply;
 
 /// Read, delete, describe, describe configs and alter configs: all that there are for a group.

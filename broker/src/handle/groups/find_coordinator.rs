@@ -1,35 +1,33 @@
-//! FindCoordinator (KIP-699): which broker coordinates a group.
+//! FindCoordinator (KIP-699): which broker coordinates a group or a transactional id.
 //!
-//! Left out: transactions, which are refused with a final error; coordinators of share groups, which are not available,
-//! as in a Kafka that can't create their topic.
+//! Left out: coordinators of share groups, which are not available, as in a Kafka that can't create their topic.
 
 use std::collections::BTreeSet;
 
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::{ErrorCode, NodeEndpoint, Str};
 
-use crate::ask::Ask;
 use crate::coordinator::partition_for;
+use crate::handle::context::Context;
+use crate::handle::election;
 use crate::handle::leader_hint::LeaderHint;
 use crate::handle::once::once;
-use crate::handle::records::init_producer_id::{NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT};
-use crate::handle::topics::internal_topics::internal_topic;
-use crate::handle::{Context, election};
-use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Topic};
+use crate::handle::topics::internal_topics::ask_for_topic;
+use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, TRANSACTION_STATE, Topic};
 use crate::reply::Reply;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// Answers from the image; the first request for a group creates the topic. The answer waits for an expected election.
+/// Answers from the image; the first request of a kind creates its topic. The answer waits for an expected election.
 pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
     election::reply(context, request, leaders, answer)
 }
 
-/// The coordinators of the groups in the request.
+/// The coordinators of the keys in the request.
 fn leaders(image: &ClusterImage, request: &FindCoordinatorRequest) -> BTreeSet<BrokerId> {
-    let Some(topic) = image.topic(CONSUMER_OFFSETS) else { return BTreeSet::new() };
+    let Some(topic) = topic_of(request.key_type).and_then(|name| image.topic(name)) else { return BTreeSet::new() };
     let leader = |key: &Str| topic.partitions.get(usize::try_from(partition(topic, key)?).ok()?)?.leader;
     match request.coordinator_keys.as_slice() {
         [] => leader(&request.key).into_iter().collect(),
@@ -37,10 +35,19 @@ fn leaders(image: &ClusterImage, request: &FindCoordinatorRequest) -> BTreeSet<B
     }
 }
 
-/// The partition whose leader coordinates a group.
-fn partition(topic: &Topic, group: &str) -> Option<i32> {
+/// The topic in which coordinators of this kind keep their records.
+fn topic_of(key_type: i8) -> Option<&'static str> {
+    match key_type {
+        GROUP => Some(CONSUMER_OFFSETS),
+        TRANSACTION => Some(TRANSACTION_STATE),
+        _ => None,
+    }
+}
+
+/// The partition whose leader coordinates a key.
+fn partition(topic: &Topic, key: &str) -> Option<i32> {
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    (count > 0).then(|| partition_for(group, count))
+    (count > 0).then(|| partition_for(key, count))
 }
 
 fn answer(context: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
@@ -65,21 +72,19 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         error_message: Some(Str::new()),
         ..Default::default()
     };
-    match key_type {
-        GROUP => {}
-        TRANSACTION => {
-            let error_message = Some(NO_TRANSACTIONS_TEXT.into());
-            return Coordinator { error_message, ..nobody(key, NO_TRANSACTIONS) };
-        }
-        SHARE if context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
-        SHARE => return nobody(key, ErrorCode::INVALID_REQUEST),
-        _ => {
+    let name = match topic_of(key_type) {
+        // Kafka's answer to an empty transactional id. An empty group id is a group's.
+        Some(TRANSACTION_STATE) if key.is_empty() => return nobody(key, ErrorCode::INVALID_REQUEST),
+        Some(name) => name,
+        None if key_type == SHARE && context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        None if key_type == SHARE => return nobody(key, ErrorCode::INVALID_REQUEST),
+        None => {
             let error_message = Some(message(ErrorCode::INVALID_REQUEST).into());
             return Coordinator { error_message, ..nobody(key, ErrorCode::INVALID_REQUEST) };
         }
-    }
-    let Some(topic) = context.image.topic(CONSUMER_OFFSETS) else {
-        ask_for_topic(context);
+    };
+    let Some(topic) = context.image.topic(name) else {
+        ask_for_topic(context, name);
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     match partition(topic, &key).and_then(|partition| LeaderHint::of(context, topic, partition)) {
@@ -88,13 +93,6 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         }
         None => nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
     }
-}
-
-/// The request does not wait: the client asks again, also if the queue is full.
-fn ask_for_topic(context: &Context) {
-    let Some(topic) = internal_topic(CONSUMER_OFFSETS, &context.image) else { return };
-    let (answer, _) = tokio::sync::oneshot::channel();
-    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }
 
 /// Kafka's messages.

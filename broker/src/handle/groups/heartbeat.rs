@@ -3,7 +3,7 @@
 use ottla_group::{HeartbeatRequest as Beat, InstanceId};
 use ottla_wire::m12_heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::group_result;
 use crate::reply::Reply;
 

@@ -5,8 +5,8 @@ use ottla_wire::Str;
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
 use crate::env;
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
-use crate::handle::{Context, text};
 use crate::reply::Reply;
 
 /// Answered when the rebalance completes.

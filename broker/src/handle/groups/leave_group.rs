@@ -5,7 +5,7 @@ use ottla_group::{InstanceId, LeaveRequest, Leaving};
 use ottla_wire::ErrorCode;
 use ottla_wire::m13_leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberIdentity, MemberResponse};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 

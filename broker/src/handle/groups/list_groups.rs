@@ -4,8 +4,8 @@ use ottla_group::ListedGroup as Group;
 use ottla_wire::Str;
 use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
-use crate::handle::{Context, text};
 use crate::reply::Reply;
 
 /// The type of all our groups.

@@ -9,7 +9,7 @@ use ottla_wire::m08_offset_commit::{
     OffsetCommitResponseTopic,
 };
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::{group_error, group_result};
 use crate::replica::NotServed;
 use crate::reply::Reply;

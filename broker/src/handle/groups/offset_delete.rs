@@ -6,7 +6,7 @@ use ottla_wire::m47_offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 

@@ -14,9 +14,9 @@ use ottla_wire::m09_offset_fetch::{
 use ottla_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
-use crate::handle::{Context, text};
 use crate::reply::Reply;
 
 /// Partitions of which the offset is about to change; for clients that do not ask, none.

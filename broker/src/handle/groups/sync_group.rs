@@ -4,7 +4,7 @@ use ottla_group::{GroupError, InstanceId, SyncRequest, Synced};
 use ottla_wire::Str;
 use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::errors::group_error;
 use crate::reply::Reply;
 

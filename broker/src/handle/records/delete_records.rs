@@ -11,7 +11,7 @@ use ottla_wire::m21_delete_records::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::handle::{Context, Deadline};
+use crate::handle::context::{Context, Deadline};
 use crate::image::is_internal;
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;

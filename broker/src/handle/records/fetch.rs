@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::env;
 use crate::fetch_sessions::Ongoing;
+use crate::handle::context::{Context, Deadline};
 use crate::handle::leader_hint::LeaderHint;
-use crate::handle::{Context, Deadline};
 use crate::image::{BrokerId, Incarnation, IsrMember};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;

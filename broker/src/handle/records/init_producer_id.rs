@@ -1,22 +1,18 @@
-//! InitProducerId (KIP-98, KIP-360): an id for an idempotent producer. Java's producer asks for one by default.
-//!
-//! Left out: transactional ids, until the transaction coordinator exists.
+//! InitProducerId (KIP-98, KIP-360): an id for an idempotent producer, which Java's asks for by default; and the
+//! identity of a transactional one.
 
 use std::time::Duration;
 
+use ottla_txn::{InitProducerId, ProducerIdAndEpoch};
 use ottla_wire::ErrorCode;
 use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::env;
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
-/// The error for every transactional id. Java, librdkafka and franz-go fail a producer at once with it; they would
-/// retry for ever with "coordinator not available", and librdkafka with any other code.
-pub const NO_TRANSACTIONS: ErrorCode = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-/// The message for people, if the answer has a field for it.
-pub const NO_TRANSACTIONS_TEXT: &str = "This cluster does not support transactions yet: unset transactional.id. \
-Without it, a producer with enable.idempotence=true still writes each record once.";
+/// The version from which on clients know PRODUCER_FENCED (KIP-588).
+const FENCED_FROM: i16 = 4;
 
 /// How long a producer waits until this broker has more ids: less than clients wait for any answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     let refuse =
         |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
-    match request.transactional_id {
-        Some(id) if id.is_empty() => return refuse(ErrorCode::INVALID_REQUEST),
-        Some(_) => return refuse(NO_TRANSACTIONS),
-        None => {}
-    }
     // Either both are known (recovery after an error, KIP-360) or neither.
     if (request.producer_id == -1) != (request.producer_epoch == -1) {
         return refuse(ErrorCode::INVALID_REQUEST);
+    }
+    if let Some(id) = &request.transactional_id {
+        return transactional(context, id, &request);
     }
     let handler = context.handler.clone();
     context.later(async move {
@@ -46,6 +40,28 @@ pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
         match next {
             Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
             Err(error_code) => InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() },
+        }
+    })
+}
+
+/// Bumps the epoch of a transactional id, which fences its last producer, and ends what that left open.
+fn transactional(context: &Context, id: &str, request: &InitProducerIdRequest) -> Reply {
+    let init = InitProducerId {
+        transactional_id: id.into(),
+        timeout_ms: request.transaction_timeout_ms,
+        producer_id: request.producer_id,
+        producer_epoch: request.producer_epoch,
+    };
+    let (handler, knows_fenced) = (context.handler.clone(), context.version >= FENCED_FROM);
+    context.later(async move {
+        match handler.transactions.init_producer_id(init).await {
+            Ok(ProducerIdAndEpoch { producer_id, producer_epoch }) => {
+                InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
+            }
+            Err(error) => {
+                let error_code = if knows_fenced { error.code() } else { error.code_for_old_client() };
+                InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() }
+            }
         }
     })
 }

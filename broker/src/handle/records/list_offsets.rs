@@ -7,7 +7,7 @@ use ottla_wire::m02_list_offsets::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::handle::once::once;
 use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
 use crate::reply::Reply;

@@ -6,7 +6,7 @@ use ottla_wire::m23_offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.

@@ -5,7 +5,7 @@ use ottla_wire::m30_create_acls::{AclCreationResult, CreateAclsRequest, CreateAc
 use ottla_wire::m31_delete_acls::{DeleteAclsFilterResult, DeleteAclsRequest, DeleteAclsResponse};
 use ottla_wire::{ErrorCode, Str};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Kafka's brokers say it so, and its controllers say [`NO_AUTHORIZER`].

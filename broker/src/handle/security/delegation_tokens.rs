@@ -7,7 +7,7 @@ use ottla_wire::m40_expire_delegation_token::{ExpireDelegationTokenRequest, Expi
 use ottla_wire::m41_describe_delegation_token::{DescribeDelegationTokenRequest, DescribeDelegationTokenResponse};
 use ottla_wire::{ErrorCode, Str};
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::reply::Reply;
 
 const REFUSED: ErrorCode = ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED;

@@ -14,7 +14,7 @@ use ottla_wire::m45_alter_partition_reassignments::{
 
 use super::create_topics::check_replicas;
 use crate::ask::{Ask, Refused};
-use crate::handle::{Context, Deadline};
+use crate::handle::context::{Context, Deadline};
 use crate::image::{BrokerId, Topic};
 use crate::reply::Reply;
 

@@ -8,8 +8,8 @@ use ottla_wire::m37_create_partitions::{
 
 use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, too_many_changes};
 use crate::ask::{Ask, Refused};
+use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
-use crate::handle::{Context, Deadline};
 use crate::image::{Assignment, BrokerId};
 use crate::reply::Reply;
 

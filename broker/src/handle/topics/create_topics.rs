@@ -13,9 +13,9 @@ use ottla_wire::m19_create_topics::{
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::ask::{Ask, NewTopic, Refused};
+use crate::handle::context::{Context, Deadline};
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
-use crate::handle::{Context, Deadline};
 use crate::image::BrokerId;
 use crate::reply::Reply;
 

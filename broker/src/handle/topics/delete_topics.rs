@@ -7,8 +7,8 @@ use ottla_wire::m20_delete_topics::{
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::ask::{Ask, Refused};
+use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
-use crate::handle::{Context, Deadline};
 use crate::reply::Reply;
 
 /// Asks for all deletions at once.

@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::m43_elect_leaders::{ElectLeadersRequest, ElectLeadersResponse, ElectionResult, ReplicaElectionResult};
 
 use crate::ask::{Ask, Refused};
-use crate::handle::{Context, Deadline};
+use crate::handle::context::{Context, Deadline};
 use crate::image::{Assignment, ClusterImage, Topic};
 use crate::reply::Reply;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ottla_config::StateTopic;
 
-use crate::ask::NewTopic;
+use crate::ask::{Ask, NewTopic};
+use crate::handle::context::Context;
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, SHARE_GROUP_STATE, TRANSACTION_STATE};
 
 /// Kafka's default for all of them, on clusters that have as many brokers.
@@ -55,6 +56,14 @@ pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
         config,
         ..NewTopic::default()
     })
+}
+
+/// Asks for an internal topic that does not exist. The request does not wait: the client asks again, also if the queue
+/// is full.
+pub fn ask_for_topic(context: &Context, name: &str) {
+    let Some(topic) = internal_topic(name, &context.image) else { return };
+    let (answer, _) = tokio::sync::oneshot::channel();
+    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use ottla_wire::m46_list_partition_reassignments::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 
-use crate::handle::Context;
+use crate::handle::context::Context;
 use crate::image::{Assignment, BrokerId, Topic};
 use crate::reply::Reply;
 

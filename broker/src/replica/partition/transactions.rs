@@ -2,10 +2,12 @@
 
 use ottla_batch::{Batch, BatchHeader, Marker, marker_batch};
 use ottla_log::VerificationGuard;
+use ottla_log::producers::Producer;
 use parking_lot::MutexGuard;
 
 use super::{AppendError, Appended, Partition, State};
 use crate::env;
+use crate::replica::NotServed;
 
 /// What a marker says, as in WriteTxnMarkers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +22,35 @@ pub struct TransactionEnd {
     pub transaction_version: i8,
 }
 
+/// A producer that a partition remembers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The last sequence of its last batch; `None` if there is no batch.
+    pub last_sequence: Option<i32>,
+    /// The timestamp of its last batch or marker, in milliseconds since 1970; −1 if it is not known.
+    pub last_timestamp: i64,
+    /// That of its last marker; −1 if there is none.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub transaction_start: Option<i64>,
+}
+
 impl Partition {
+    /// The producers that this partition remembers, by id.
+    ///
+    /// # Errors
+    /// That this broker does not lead it.
+    pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, NotServed> {
+        let state = self.leading(-1)?;
+        let mut active: Vec<_> = state.log.producers().iter().map(|(id, producer)| active(id, producer)).collect();
+        active.sort_by_key(|producer| producer.id);
+        Ok(active)
+    }
+
     /// Begins to verify a transactional batch of a client: gives the guard with which it must come back once the
     /// transaction coordinator has said that the partition is part of the transaction. `None` when there is nothing to
     /// ask: the transaction is open here. `supports_epoch_bump`: the request gives each transaction an epoch of its own
@@ -81,6 +111,17 @@ impl Partition {
         state.log.producers().check_marker(producer_id, producer_epoch, marker, transaction_version)?;
         let now_ms = env::wall_clock_ms();
         self.append(state, &marker_batch(producer_id, producer_epoch, marker, now_ms), true, None, now_ms)
+    }
+}
+
+fn active(id: i64, producer: &Producer) -> ActiveProducer {
+    ActiveProducer {
+        id,
+        epoch: producer.epoch,
+        last_sequence: producer.batches.back().map(|batch| batch.last_sequence),
+        last_timestamp: producer.last_timestamp,
+        coordinator_epoch: producer.coordinator_epoch,
+        transaction_start: producer.transaction_start,
     }
 }
 

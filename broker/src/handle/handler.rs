@@ -1,0 +1,46 @@
+//! What handlers share: the broker's rooms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ask::AskSender;
+use crate::env::Workers;
+use crate::fetch_sessions::FetchSessions;
+use crate::groups::Groups;
+use crate::image::{BrokerId, ImageReceiver};
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::replica::Replicas;
+use crate::transactions::Transactions;
+use crate::transactions::ends::Ends;
+use crate::transactions::verifier::Verifier;
+
+/// The broker's rooms, as handlers see them.
+pub struct Handler {
+    /// This broker.
+    pub id: BrokerId,
+    /// The cluster as this broker knows it.
+    pub images: ImageReceiver,
+    /// The replicas that run here.
+    pub replicas: Arc<Replicas>,
+    /// The groups that are coordinated here.
+    pub groups: Arc<Groups>,
+    /// The transactional ids that are coordinated here.
+    pub transactions: Arc<Transactions>,
+    /// Writes markers for coordinators.
+    pub ends: Ends,
+    /// Asks transaction coordinators about the partitions that are led here.
+    pub verifier: Arc<Verifier>,
+    /// The queue of changes that the broker asks for.
+    pub ask: AskSender,
+    /// The fetch sessions.
+    pub fetch_sessions: FetchSessions,
+    /// The producer ids of this broker's block.
+    pub producer_ids: Arc<ProducerIds>,
+    /// The threads for work that may wait for the disk.
+    pub workers: Workers,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// This broker's properties that no setting sets, for DescribeConfigs: `node.id`, `listeners`, …
+    pub facts: BTreeMap<&'static str, String>,
+}

@@ -1,0 +1,56 @@
+//! WriteTxnMarkers (KIP-98, KIP-1228): transaction coordinators end transactions in the partitions that this broker
+//! leads; so does `kafka-transactions --abort`.
+
+use std::time::Duration;
+
+use ottla_batch::{Marker, Outcome};
+use ottla_wire::ErrorCode;
+use ottla_wire::m27_write_txn_markers::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult, WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
+};
+
+use crate::env;
+use crate::handle::context::Context;
+use crate::replica::partition::transactions::TransactionEnd;
+use crate::reply::Reply;
+use crate::transactions::ends::{EndError, Written};
+
+/// How long markers may take to be committed. Kafka's default for `request.timeout.ms` of brokers.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Appends all, and answers when all are committed.
+pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
+    let mut all: Vec<Result<Written, EndError>> = Vec::new();
+    let mut response = WriteTxnMarkersResponse::default();
+    for marker in request.markers {
+        let outcome = if marker.transaction_result { Outcome::Commit } else { Outcome::Abort };
+        let end = TransactionEnd {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+            marker: Marker { outcome, coordinator_epoch: marker.coordinator_epoch },
+            transaction_version: marker.transaction_version,
+        };
+        let topics = marker.topics.into_iter().map(|topic| {
+            let partitions = topic.partition_indexes.iter().map(|number| {
+                all.push(context.handler.ends.append(&topic.name, *number, end));
+                WritableTxnMarkerPartitionResult { partition_index: *number, ..Default::default() }
+            });
+            WritableTxnMarkerTopicResult { partitions: partitions.collect(), name: topic.name }
+        });
+        let topics = topics.collect();
+        response.markers.push(WritableTxnMarkerResult { producer_id: marker.producer_id, topics });
+    }
+    let deadline = env::now() + TIMEOUT;
+    context.later(async move {
+        let topics = response.markers.iter_mut().flat_map(|marker| &mut marker.topics);
+        for (partition, written) in topics.flat_map(|topic| &mut topic.partitions).zip(all) {
+            let committed = match written {
+                Ok(written) => written.committed(deadline).await,
+                Err(error) => Err(error),
+            };
+            partition.error_code = committed.map_or_else(|error| ErrorCode::from(&error), |()| ErrorCode::NONE);
+        }
+        response
+    })
+}

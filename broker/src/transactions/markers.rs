@@ -1,0 +1,295 @@
+//! Sends markers to the leaders of a transaction's partitions, until each has written its one.
+//!
+//! Coordinators put markers into a queue and hear of each partition once. One task sends them: to each broker one
+//! request at a time, with all that waits for it. What may pass is tried again, to the leader of that time. A
+//! coordinator that has ended is forgotten: its successor sends the markers again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use ottla_client::{ClientError, Connection, Connector};
+use ottla_txn::{Marker, MarkerResult, Outcome, SendId, Shard, TopicPartition, WriteMarkers};
+use ottla_wire::m27_write_txn_markers::{
+    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
+use ottla_wire::{ErrorCode, Str};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::ends::Ends;
+use super::machine::effects;
+use crate::coordinator::Coordinator;
+use crate::env::{self, Instant};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver};
+use crate::replica::partition::transactions::TransactionEnd;
+
+/// The pause before a marker is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a leader may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that is read, in bytes.
+const MAX_RESPONSE: usize = 64 << 20;
+/// 2 says by which rules the epoch is checked (KIP-1228).
+const VERSIONS: RangeInclusive<i16> = 1..=2;
+
+/// Markers that wait. Each transactional id has one transaction that ends at a time, which bounds them.
+#[derive(Default)]
+pub(super) struct Markers {
+    waiting: Mutex<Vec<Waiting>>,
+    /// Something was put in.
+    wake: Notify,
+}
+
+/// A marker for one partition.
+struct Waiting {
+    coordinator: Arc<Coordinator<Shard>>,
+    send: SendId,
+    marker: Marker,
+    partition: TopicPartition,
+    /// Not to be sent before.
+    due: Instant,
+}
+
+impl Markers {
+    /// Puts markers into the queue. Called under the coordinator's lock.
+    pub fn post(&self, coordinator: &Arc<Coordinator<Shard>>, WriteMarkers { id, marker, partitions }: WriteMarkers) {
+        let waiting =
+            |partition| Waiting { coordinator: coordinator.clone(), send: id, marker, partition, due: env::now() };
+        self.waiting.lock().extend(partitions.into_iter().map(waiting));
+        self.wake.notify_one();
+    }
+
+    /// Takes what may be sent now, by the leader that it is for, but for busy ones; the rest stays. Returns when the
+    /// first of the rest is due, as far as that is known.
+    fn take(
+        &self,
+        image: &ClusterImage,
+        is_busy: impl Fn(&BrokerId) -> bool,
+    ) -> (BTreeMap<BrokerId, Vec<Waiting>>, Vec<Waiting>, Option<Instant>) {
+        let now = env::now();
+        let (mut by_leader, mut deleted, mut next) = (BTreeMap::<_, Vec<Waiting>>::new(), Vec::new(), None);
+        // Not under the lock: a coordinator that posts holds its own lock, too.
+        let all = std::mem::take(&mut *self.waiting.lock());
+        let mut rest = Vec::new();
+        for mut waiting in all.into_iter().filter(|waiting| waiting.coordinator.is_active()) {
+            let TopicPartition { topic, partition } = &waiting.partition;
+            if waiting.due > now {
+                next = Some(next.map_or(waiting.due, |next: Instant| next.min(waiting.due)));
+                rest.push(waiting);
+                continue;
+            }
+            match image.assignment(topic, *partition).map(|entry| entry.leader) {
+                None if is_deleted(image, topic) => deleted.push(waiting),
+                Some(Some(leader)) if !is_busy(&leader) => by_leader.entry(leader).or_default().push(waiting),
+                Some(Some(_)) => rest.push(waiting), // the answer of its leader wakes the sender
+                Some(None) | None => {
+                    waiting.due = now + PAUSE;
+                    next = Some(next.map_or(waiting.due, |next| next.min(waiting.due)));
+                    rest.push(waiting);
+                }
+            }
+        }
+        self.waiting.lock().extend(rest);
+        (by_leader, deleted, next)
+    }
+
+    fn put_back(&self, waiting: Vec<Waiting>) {
+        self.waiting.lock().extend(waiting);
+        self.wake.notify_one();
+    }
+}
+
+/// Whether the topic's tombstone is known, and no other topic has its name.
+fn is_deleted(image: &ClusterImage, topic: &str) -> bool {
+    image.topic(topic).is_none() && image.deleted.values().any(|deleted| &*deleted.name == topic)
+}
+
+/// Sends markers, for ever.
+pub(super) async fn send(markers: Arc<Markers>, me: BrokerId, images: ImageReceiver, ends: Ends) {
+    let mut links: HashMap<BrokerId, Link> = HashMap::new();
+    let mut busy = FuturesUnordered::new();
+    let mut busy_with: Vec<BrokerId> = Vec::new();
+    loop {
+        let image = images.borrow().clone();
+        let (by_leader, deleted, next) = markers.take(&image, |leader| busy_with.contains(leader));
+        for waiting in deleted {
+            report(waiting, MarkerResult::Deleted);
+        }
+        for (leader, waiting) in by_leader {
+            busy_with.push(leader);
+            let mut link = links.remove(&leader).unwrap_or_else(|| Link { me, leader, open: None });
+            let (images, ends) = (images.clone(), ends.clone());
+            busy.push(async move {
+                let codes =
+                    if leader == me { write_here(&ends, &waiting).await } else { link.call(&images, &waiting).await };
+                (leader, link, waiting, codes)
+            });
+        }
+        tokio::select! {
+            biased;
+            Some((leader, link, waiting, codes)) = busy.next() => {
+                busy_with.retain(|id| *id != leader);
+                links.insert(leader, link);
+                let (ended, again): (Vec<_>, Vec<_>) =
+                    waiting.into_iter().zip(codes).map(|(waiting, code)| (waiting, result(code))).partition(|(_, result)| {
+                        *result != MarkerResult::Retriable
+                    });
+                ended.into_iter().for_each(|(waiting, result)| report(waiting, result));
+                let due = env::now() + PAUSE;
+                markers.put_back(again.into_iter().map(|(waiting, _)| Waiting { due, ..waiting }).collect());
+            }
+            () = markers.wake.notified() => {}
+            () = until(next) => {}
+        }
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => env::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a leader's answer means to the coordinator.
+fn result(code: ErrorCode) -> MarkerResult {
+    match code {
+        ErrorCode::NONE => MarkerResult::Written,
+        ErrorCode::INVALID_PRODUCER_EPOCH => MarkerResult::ProducerFenced,
+        ErrorCode::TRANSACTION_COORDINATOR_FENCED => MarkerResult::CoordinatorFenced,
+        ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => MarkerResult::Deleted,
+        _ => MarkerResult::Retriable,
+    }
+}
+
+fn report(Waiting { coordinator, send, partition, marker, .. }: Waiting, result: MarkerResult) {
+    if result == MarkerResult::ProducerFenced {
+        tracing::error!(
+            topic = %partition.topic, partition = partition.partition, producer_id = marker.producer_id,
+            producer_epoch = marker.producer_epoch,
+            "a partition has seen a newer epoch of a producer than its transaction coordinator: the transaction counts as \
+            ended there"
+        );
+    }
+    coordinator.turn(|ids, now| effects(ids.sent(send, &[(partition, result)], now.into()), now));
+}
+
+/// Writes markers to partitions that this broker leads: all of them, then waits for all.
+async fn write_here(ends: &Ends, all: &[Waiting]) -> Vec<ErrorCode> {
+    let deadline = env::now() + TIMEOUT;
+    let append = |waiting: &Waiting| {
+        let TopicPartition { topic, partition } = &waiting.partition;
+        ends.append(topic, *partition, end_of(&waiting.marker))
+    };
+    let mut codes = Vec::new();
+    for written in all.iter().map(append).collect::<Vec<_>>() {
+        let committed = match written {
+            Ok(written) => written.committed(deadline).await,
+            Err(error) => Err(error),
+        };
+        codes.push(committed.map_or_else(|error| ErrorCode::from(&error), |()| ErrorCode::NONE));
+    }
+    codes
+}
+
+fn end_of(marker: &Marker) -> TransactionEnd {
+    TransactionEnd {
+        producer_id: marker.producer_id,
+        producer_epoch: marker.producer_epoch,
+        marker: ottla_batch::Marker {
+            outcome: match marker.outcome {
+                Outcome::Commit => ottla_batch::Outcome::Commit,
+                Outcome::Abort => ottla_batch::Outcome::Abort,
+            },
+            coordinator_epoch: marker.coordinator_epoch,
+        },
+        transaction_version: marker.transaction_version.level() as i8,
+    }
+}
+
+/// The connection to one other broker.
+struct Link {
+    me: BrokerId,
+    leader: BrokerId,
+    open: Option<(Connection, i16)>,
+}
+
+impl Link {
+    /// Sends markers, and returns the code of each; all the same where there is no answer.
+    async fn call(&mut self, images: &ImageReceiver, all: &[Waiting]) -> Vec<ErrorCode> {
+        match self.try_call(images, all).await {
+            Ok(response) => codes(&response, all),
+            Err(error) => {
+                self.open = None;
+                tracing::debug!(leader = %self.leader, %error, "failed to send markers: they are sent again");
+                vec![ErrorCode::NETWORK_EXCEPTION; all.len()]
+            }
+        }
+    }
+
+    async fn try_call(
+        &mut self,
+        images: &ImageReceiver,
+        all: &[Waiting],
+    ) -> Result<WriteTxnMarkersResponse, ClientError> {
+        if self.open.is_none() {
+            let route = images.borrow().route(self.leader).ok_or(ClientError::Closed)?;
+            let connector = Connector {
+                client_id: format!("broker-{}-markers", self.me).into(),
+                connect_timeout: CONNECT_TIMEOUT,
+                request_timeout: TIMEOUT,
+                max_response: MAX_RESPONSE,
+            };
+            let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
+            let version = connection.versions().await?.newest::<WriteTxnMarkersRequest>(VERSIONS)?;
+            self.open = Some((connection, version));
+        }
+        let (connection, version) = self.open.as_mut().ok_or(ClientError::Closed)?;
+        connection.call(*version, &request(all)).await
+    }
+}
+
+fn request(all: &[Waiting]) -> WriteTxnMarkersRequest {
+    let mut markers: Vec<(Marker, BTreeMap<&str, Vec<i32>>)> = Vec::new();
+    for Waiting { marker, partition: TopicPartition { topic, partition }, .. } in all {
+        let at = markers.iter().position(|(other, _)| other == marker).unwrap_or_else(|| {
+            markers.push((*marker, BTreeMap::new()));
+            markers.len() - 1
+        });
+        markers[at].1.entry(topic).or_default().push(*partition);
+    }
+    let topic =
+        |(name, partition_indexes): (&str, _)| WritableTxnMarkerTopic { name: Str::from(name), partition_indexes };
+    let markers = markers.into_iter().map(|(marker, topics)| WritableTxnMarker {
+        producer_id: marker.producer_id,
+        producer_epoch: marker.producer_epoch,
+        transaction_result: marker.outcome == Outcome::Commit,
+        topics: topics.into_iter().map(topic).collect(),
+        coordinator_epoch: marker.coordinator_epoch,
+        transaction_version: marker.transaction_version.level() as i8,
+    });
+    WriteTxnMarkersRequest { markers: markers.collect() }
+}
+
+/// The code of each marker. One of which the leader says nothing is sent again.
+fn codes(response: &WriteTxnMarkersResponse, all: &[Waiting]) -> Vec<ErrorCode> {
+    let mut codes: HashMap<(i64, &str, i32), ErrorCode> = HashMap::new();
+    for marker in &response.markers {
+        for topic in &marker.topics {
+            for partition in &topic.partitions {
+                codes.insert((marker.producer_id, &topic.name, partition.partition_index), partition.error_code);
+            }
+        }
+    }
+    let code = |waiting: &Waiting| {
+        let TopicPartition { topic, partition } = &waiting.partition;
+        codes.get(&(waiting.marker.producer_id, &**topic, *partition)).copied()
+    };
+    all.iter().map(|waiting| code(waiting).unwrap_or(ErrorCode::NETWORK_EXCEPTION)).collect()
+}
