@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -234,6 +235,74 @@ func offsets(ctx context.Context) {
 	}
 }
 
+// Two sessions take records, write each to another topic, and abort every third transaction.
+func transactions(ctx context.Context) {
+	in, out := newTopic(ctx, 3), newTopic(ctx, 3)
+	produce(ctx, in, 300, 3)
+	working, stop := context.WithCancel(ctx)
+	var members sync.WaitGroup
+	var committed, aborted atomic.Int64
+	for n := range 2 {
+		s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.TransactionalID(fmt.Sprintf("%s-%d", in, n)),
+			kgo.ConsumerGroup("group-of-"+in), kgo.ConsumeTopics(in), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+			kgo.HeartbeatInterval(300*time.Millisecond), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		must(err)
+		members.Go(func() {
+			defer s.Close()
+			for round := 0; ; round++ {
+				fetches := s.PollRecords(working, 10)
+				if working.Err() != nil {
+					return
+				}
+				must(fetches.Err())
+				if fetches.NumRecords() == 0 {
+					continue
+				}
+				must(s.Begin())
+				fetches.EachRecord(func(r *kgo.Record) {
+					s.Produce(ctx, &kgo.Record{Topic: out, Partition: r.Partition, Value: fmt.Append(nil, r.Offset)}, nil)
+				})
+				ended, err := s.End(ctx, kgo.TransactionEndTry(round%3 != 1))
+				must(err)
+				if ended {
+					committed.Add(int64(fetches.NumRecords()))
+				} else {
+					aborted.Add(1)
+				}
+			}
+		})
+	}
+	until(ctx, "all records to be taken", func() bool { return committed.Load() >= 300 })
+	stop()
+	members.Wait()
+	check(committed.Load() == 300 && aborted.Load() > 1, "%d records taken, %d aborts", committed.Load(), aborted.Load())
+
+	// One record more at the end of each partition, without a transaction: all before it is decided when it is read.
+	last := client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	for p := range int32(3) {
+		must(last.ProduceSync(ctx, &kgo.Record{Topic: out, Partition: p, Value: []byte("last")}).FirstErr())
+	}
+	last.Close()
+	reader := client(kgo.ConsumeTopics(out), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	defer reader.Close()
+	next := map[int32]int{}
+	for ended := 0; ended < 3; {
+		fetches := reader.PollFetches(ctx)
+		must(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			if string(r.Value) == "last" {
+				ended++
+				check(next[r.Partition] == 100, "partition %d has %d records", r.Partition, next[r.Partition])
+				return
+			}
+			check(string(r.Value) == fmt.Sprint(next[r.Partition]), "partition %d: %s after %d", r.Partition, r.Value, next[r.Partition])
+			next[r.Partition]++
+		})
+	}
+}
+
 // perf BOOTSTRAP TOPIC ACKS VALUE-BYTES SECONDS: produces to partition 0 as fast as it can; prints the bytes of values
 // that were acknowledged and the CPU seconds that this took.
 func perf() {
@@ -285,6 +354,8 @@ func main() {
 			group(ctx)
 		case "offsets":
 			offsets(ctx)
+		case "transactions":
+			transactions(ctx)
 		default:
 			check(false, "no scenario %s", scenario)
 		}

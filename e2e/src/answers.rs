@@ -168,6 +168,9 @@ impl Conversation<'_> {
             .map(|(rule, word)| (Regex::new(rule).expect("a regular expression"), word))
             .into()
         });
+        static TIMES: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"\b(transaction_start_time_ms|last_timestamp): [1-9]\d*").expect("a regular expression")
+        });
         // Between word boundaries: an id may have the same digits in it.
         let port = Regex::new(&format!(r"\b{}\b", self.target.port())).expect("a regular expression");
         let mut text = port.replace_all(text, "PORT").into_owned();
@@ -182,6 +185,7 @@ impl Conversation<'_> {
             };
             text = rule.replace_all(&text, replace).into_owned();
         }
-        text
+        // Not numbered: two times may be the same.
+        TIMES.replace_all(&text, "$1: TIME").into_owned()
     }
 }

@@ -154,6 +154,9 @@ fn normalise(text: &str, target: &Target) -> String {
             (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
             (r"(TopicId|Cluster ID): [A-Za-z0-9_-]{22}", "$1: ID"),
             (r"\b(CreateTime|LogAppendTime): ?-?\d{10,}", "$1:TIME"),
+            (r"\b1[6-9]\d{11}\b", "TIME"),
+            // How long a transaction has lasted, after its start.
+            (r"\bTIME[ \t]+\d+\b", "TIME MS"),
             (r"\bcrc: \d+", "crc: CRC"),
             (r"\bEpoch: \d+", "Epoch: N"),
             (r"(?m)^\tat .*\n", ""),

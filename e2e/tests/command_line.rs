@@ -63,3 +63,8 @@ fn the_cluster_describes_itself() -> Result<()> {
 fn the_dump_tool_reads_the_segment_files() -> Result<()> {
     play("dump-log.txt")
 }
+
+#[test]
+fn transactions_are_listed_described_and_searched_for_those_that_hang() -> Result<()> {
+    play("transactions.txt")
+}

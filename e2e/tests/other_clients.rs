@@ -81,3 +81,8 @@ fn franz_go_reads_its_offsets_back() -> Result<()> {
 fn franz_go_rebalances_a_group_of_three() -> Result<()> {
     franz("group")
 }
+
+#[test]
+fn franz_go_takes_and_writes_each_record_once() -> Result<()> {
+    franz("transactions")
+}

@@ -9,6 +9,7 @@ mod groups;
 mod offsets;
 mod producing;
 mod topics;
+mod transactions;
 
 use anyhow::Result;
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};

@@ -45,7 +45,7 @@ pub fn commit(group: &str, topic: &str, offsets: &[(i32, i64, Option<&str>)]) ->
     }
 }
 
-fn fetch(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequest {
+pub fn fetch(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequest {
     let topics = topics.map(|topics| {
         let topic = |(name, partitions): &(&str, &[i32])| OffsetFetchRequestTopics {
             name: text(name),

@@ -12,7 +12,7 @@ use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::{Records, Uuid};
 
-fn produce(name: &str, partition: i32, records: Option<Bytes>) -> ProduceRequest {
+pub fn produce(name: &str, partition: i32, records: Option<Bytes>) -> ProduceRequest {
     ProduceRequest {
         transactional_id: None,
         acks: -1,
@@ -30,7 +30,7 @@ fn bytes(batch: &Batch) -> Option<Bytes> {
 }
 
 /// The batch with another header around the same records.
-fn altered(batch: &Batch, alter: impl Fn(&mut ottla_batch::BatchHeader)) -> Option<Bytes> {
+pub fn altered(batch: &Batch, alter: impl Fn(&mut ottla_batch::BatchHeader)) -> Option<Bytes> {
     let mut header = *batch.header();
     alter(&mut header);
     bytes(&Batch::seal(header, &batch.body()))
