@@ -1,4 +1,4 @@
-//! Features of the cluster, as in KIP-584: what all brokers support is finalized, and any of them tells clients.
+//! Features of the cluster, as in KIP-584: what all brokers support is finalized, and clients learn it from any broker.
 //!
 //! Each broker names what it supports on its Lease. The operator raises a level in the status of the `KafkaCluster`
 //! when all registered brokers support it, those that are away included, and never lowers one. A broker that does not
