@@ -8,6 +8,7 @@
 //! - [`transcript`]: a session at the command line as a file: commands and what they must print
 //! - [`answers`]: scripts of requests whose answers are compared field by field; [`raw`]: their connections
 //! - [`differences`]: what is meant to differ from Kafka
+//! - `chain`: jobs that take and write records in transactions, as processes that are killed (same feature)
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`java`]: Java programs, with Kafka's jars
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
@@ -21,6 +22,8 @@
 
 pub mod answers;
 pub mod cable;
+#[cfg(feature = "librdkafka")]
+pub mod chain;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod differences;

@@ -13,6 +13,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("differences", &["target"]),
             ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),
             ("tools", &["java", "target"]),
+            ("chain", &["librdkafka", "wait"]),
             ("witness", &["java", "librdkafka", "need"]),
             ("java", &["need"]),
             ("librdkafka", &[]),
