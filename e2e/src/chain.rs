@@ -339,8 +339,8 @@ fn whole(topic: &str, partitions: i32) -> Result<TopicPartitionList> {
     Ok(list)
 }
 
-/// Reads a topic from start to end once every transaction in it has ended, and sees each record of the source once and in
-/// its order.
+/// Reads a topic from start to end once every transaction in it has ended, and sees each record of the source once
+/// and in order.
 fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut Checker) -> Result<()> {
     let (topic, isolation) = (topic(stage), Isolation::ReadCommitted);
     let (committed, all) =

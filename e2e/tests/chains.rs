@@ -1,5 +1,5 @@
-//! Chains of read-process-write jobs whose members and brokers are killed and frozen: each record comes out once, in its
-//! order. `OTTLA_CHAIN_RECORDS` makes a chain longer, `OTTLA_CHAOS_SEED` makes its choices again.
+//! Chains of read-process-write jobs whose members and brokers are killed and frozen: each record comes out once, and
+//! in order. `OTTLA_CHAIN_RECORDS` makes a chain longer, `OTTLA_CHAOS_SEED` makes its choices again.
 
 use anyhow::{Result, ensure};
 use ottla_e2e::chain::{Chain, Plan, topic};
