@@ -83,17 +83,22 @@ pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
     (92, "DeleteShareGroupOffsets", 0, 0),
 ];
 
-/// In Markdown, for the README: a table of what we serve, and a list of what we don't.
+/// In Markdown, for the README: a table of what we serve, two APIs a row, and a list of what we don't.
 pub fn compatibility_table() -> String {
-    let mut table = String::from("| key | API | Ottla | Kafka 4.3 |\n|---|---|---|---|\n");
-    let mut missing = Vec::new();
+    let (mut served, mut missing) = (Vec::new(), Vec::new());
     for (key, name, first, last) in KAFKA_4_3 {
         if let Ok(ours) = ApiKey::try_from(*key).map(ApiVersion::of) {
             let (ours, kafka) = (range(ours.min_version, ours.max_version), range(*first, *last));
-            table += &format!("| {key} | {name} | {ours} | {kafka} |\n");
+            served.push(format!("| {key} {name} | {ours} | {kafka} "));
         } else {
             missing.push(format!("{name} ({key})"));
         }
+    }
+    let columns = "| API, with its key | Ottla | Kafka 4.3 ";
+    let mut table = format!("{columns}{columns}|\n|---|---|---|---|---|---|\n");
+    let (left, right) = served.split_at(served.len().div_ceil(2));
+    for (row, left) in left.iter().enumerate() {
+        table += &format!("{left}{}|\n", right.get(row).map_or("| | | ", String::as_str));
     }
     table + "\nNot served: " + &missing.join(", ") + ".\n"
 }
