@@ -147,7 +147,7 @@ impl Member {
         tell(&format!("sent {}", id.sequence));
         let (topic, payload) = (topic(self.job.stage + 1), id.payload(40));
         let record = BaseRecord::to(&topic).key(taken.key().context("records have keys")?).payload(&payload);
-        // Every record of a partition goes on to one partition, so each key keeps its order.
+        // All records of a partition are written to one partition, so each key keeps its order.
         let record = record.partition((taken.partition() + 1) % self.job.partitions);
         self.producer.send(record).map_err(|(error, _)| error.into())
     }
