@@ -109,7 +109,8 @@ impl Rooms {
             Replicas::new(me, &data, checkpoints, workers.clone(), role_workers, metrics.clone(), ask.clone())?;
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
         let producer_ids = Arc::new(ProducerIds::new(ask.clone()));
-        let transactions = Transactions::new(replicas.clone(), workers.clone(), images.clone(), producer_ids.clone());
+        let transactions =
+            Transactions::new(replicas.clone(), workers.clone(), images.clone(), producer_ids.clone(), &metrics);
         let ends = Ends { images: images.clone(), replicas: replicas.clone(), groups: groups.clone() };
         let local = transactions.clone();
         let verifier = Verifier::new(

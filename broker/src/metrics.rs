@@ -81,6 +81,10 @@ pub struct Metrics {
     pub log_end: IntGaugeVec,
     /// Groups that this broker coordinates, by state.
     pub groups: IntGaugeVec,
+    /// Transactional ids that this broker coordinates, by state.
+    pub transactional_ids: IntGaugeVec,
+    /// Markers of transactions that wait for the leaders of their partitions.
+    pub markers_waiting: IntGauge,
     /// Records that a group has not committed yet, by group, topic and partition; for partitions led here.
     pub group_lag: IntGaugeVec,
     /// Seconds that an fsync took.
@@ -190,6 +194,17 @@ impl Metrics {
             log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
             log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),
             groups: gauges(&r, "ottla_groups", "Groups that this broker coordinates", &["state"]),
+            transactional_ids: gauges(
+                &r,
+                "ottla_transactional_ids",
+                "Transactional ids that this broker coordinates",
+                &["state"],
+            ),
+            markers_waiting: gauge(
+                &r,
+                "ottla_transaction_markers_waiting",
+                "Markers of ended transactions that wait for the leaders of their partitions",
+            ),
             group_lag: gauges(
                 &r,
                 "ottla_group_lag_records",

@@ -99,6 +99,11 @@ impl Markers {
         (by_leader, deleted, next)
     }
 
+    /// How many markers wait for their partitions' leaders.
+    pub fn waiting(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     fn put_back(&self, waiting: Vec<Waiting>) {
         self.waiting.lock().extend(waiting);
         self.wake.notify_one();

@@ -5,12 +5,14 @@
 //! - [`Transactions`]: what runs beside the requests
 //! - `machine`: a shard of transactional ids as a coordinator's machine
 //! - `requests`: one function per request
+//! - `measure`: metrics
 //! - [`markers`]: sends markers to the leaders of partitions; [`ends`]: writes them where this broker leads
 //! - [`verifier`]: asks the transaction coordinators of this broker and of others
 
 pub mod ends;
 mod machine;
 mod markers;
+mod measure;
 mod requests;
 pub mod verifier;
 
@@ -23,6 +25,7 @@ use self::markers::Markers;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::env::Workers;
 use crate::image::{BrokerId, ImageReceiver};
+use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
 
@@ -40,6 +43,7 @@ impl Transactions {
         workers: Workers,
         images: ImageReceiver,
         producer_ids: Arc<ProducerIds>,
+        metrics: &Metrics,
     ) -> Arc<Transactions> {
         let markers = Arc::new(Markers::default());
         let queue = markers.clone();
@@ -47,7 +51,14 @@ impl Transactions {
             queue.post(coordinator, write);
         });
         let coordinators = Coordinators::new(replicas, workers, images, post);
-        Arc::new(Transactions { coordinators, markers, producer_ids })
+        let transactions = Arc::new(Transactions { coordinators, markers, producer_ids });
+        let measured = Arc::downgrade(&transactions);
+        metrics.before_scrape(move |metrics| {
+            if let Some(transactions) = measured.upgrade() {
+                transactions.measure(metrics);
+            }
+        });
+        transactions
     }
 
     /// Follows image and roles, ticks, and sends markers, until the broker stops. Must be called on the control

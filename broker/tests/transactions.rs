@@ -1,0 +1,167 @@
+//! A transaction from a raw client, on a broker that coordinates it and leads its partition.
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
+
+mod common;
+
+use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
+use ottla_broker::ask::Ask;
+use ottla_broker::image::{TRANSACTION_STATE, Topic};
+use ottla_wire::ErrorCode;
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
+use ottla_wire::m24_add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
+use ottla_wire::m26_end_txn::EndTxnRequest;
+use ottla_wire::m65_describe_transactions::DescribeTransactionsRequest;
+use tokio::sync::mpsc;
+
+use crate::common::{Client, OneBroker, topic};
+
+const ID: &str = "payments";
+
+/// A producer of the transactional id, as the coordinator has named it.
+#[derive(Clone, Copy, Debug)]
+struct Producer {
+    id: i64,
+    epoch: i16,
+}
+
+/// Gives blocks of producer ids, as the cluster does.
+async fn give_blocks(mut asks: mpsc::Receiver<Ask>) {
+    let mut first = 0;
+    while let Some(ask) = asks.recv().await {
+        if let Ask::ProducerIds { answer } = ask {
+            let _ = answer.send(Ok(first));
+            first += 1000;
+        }
+    }
+}
+
+/// The broker and a client of it; its coordinator is loaded.
+async fn start(data: &std::path::Path, topics: &[Topic]) -> (OneBroker, Client) {
+    let mut one = OneBroker::start(data, true, topics.to_vec()).await;
+    tokio::spawn(give_blocks(std::mem::replace(&mut one.asks, mpsc::channel(1).1)));
+    for topic in topics {
+        one.led(topic).await;
+    }
+    let mut client = Client::connect(one.port).await;
+    while describe(&mut client).await.0 == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS {
+        tokio::task::yield_now().await;
+    }
+    (one, client)
+}
+
+async fn begin(client: &mut Client) -> Producer {
+    let request = InitProducerIdRequest {
+        transactional_id: Some(ID.into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let answer = client.call(4, &request).await;
+    assert_eq!(answer.error_code, ErrorCode::NONE);
+    Producer { id: answer.producer_id, epoch: answer.producer_epoch }
+}
+
+async fn add(client: &mut Client, Producer { id, epoch }: Producer) -> ErrorCode {
+    let request = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: ID.into(),
+        v3_and_below_producer_id: id,
+        v3_and_below_producer_epoch: epoch,
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic { name: "t".into(), partitions: vec![0] }],
+        ..Default::default()
+    };
+    let answer = client.call(3, &request).await;
+    answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+}
+
+async fn produce(client: &mut Client, producer: Producer, sequence: i32) -> ErrorCode {
+    let records = Some(record(producer, sequence).bytes().clone().into());
+    let partition_data = vec![PartitionProduceData { index: 0, records }];
+    let request = ProduceRequest {
+        transactional_id: Some(ID.into()),
+        acks: -1,
+        timeout_ms: 60_000,
+        topic_data: vec![TopicProduceData { name: "t".into(), partition_data, ..Default::default() }],
+    };
+    client.call(11, &request).await.responses[0].partition_responses[0].error_code
+}
+
+fn record(Producer { id, epoch }: Producer, sequence: i32) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None).producer(id, epoch, sequence).transactional();
+    let timestamp = ottla_broker::env::wall_clock_ms();
+    builder.push(NewRecord { timestamp, value: Some(b"ten euros"), ..NewRecord::default() });
+    builder.build()
+}
+
+async fn end(client: &mut Client, Producer { id, epoch }: Producer, committed: bool) -> ErrorCode {
+    let transactional_id = ID.into();
+    let request = EndTxnRequest { transactional_id, producer_id: id, producer_epoch: epoch, committed };
+    client.call(4, &request).await.error_code
+}
+
+/// The code and the state's name.
+async fn describe(client: &mut Client) -> (ErrorCode, String) {
+    let request = DescribeTransactionsRequest { transactional_ids: vec![ID.into()] };
+    let state = client.call(0, &request).await.transaction_states.remove(0);
+    (state.error_code, state.transaction_state.to_string())
+}
+
+/// Where read_committed ends.
+async fn last_stable(client: &mut Client) -> i64 {
+    let latest = ListOffsetsPartition { partition_index: 0, timestamp: -1, ..Default::default() };
+    let topics = vec![ListOffsetsTopic { name: "t".into(), partitions: vec![latest] }];
+    let request = ListOffsetsRequest { replica_id: -1, isolation_level: 1, topics, ..Default::default() };
+    client.call(7, &request).await.topics[0].partitions[0].offset
+}
+
+async fn complete(client: &mut Client, state: &str) {
+    while describe(client).await.1 != state {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_open_transaction_outlives_a_restart_of_its_coordinator() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let (one, mut client) = start(data.path(), &topics).await;
+    let producer = begin(&mut client).await;
+    assert_eq!(add(&mut client, producer).await, ErrorCode::NONE);
+    assert_eq!(produce(&mut client, producer, 0).await, ErrorCode::NONE);
+    one.broker.stop().await;
+
+    let (one, mut client) = start(data.path(), &topics).await;
+    assert_eq!(describe(&mut client).await, (ErrorCode::NONE, "Ongoing".to_owned()));
+    assert_eq!(last_stable(&mut client).await, 0, "it is still open");
+    assert_eq!(produce(&mut client, producer, 1).await, ErrorCode::NONE);
+    assert_eq!(end(&mut client, producer, true).await, ErrorCode::NONE);
+    complete(&mut client, "CompleteCommit").await;
+    assert_eq!(last_stable(&mut client).await, 3, "two records and a marker");
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_instance_aborts_what_the_last_one_left_and_fences_it() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let (one, mut client) = start(data.path(), &topics).await;
+    let zombie = begin(&mut client).await;
+    assert_eq!(add(&mut client, zombie).await, ErrorCode::NONE);
+    assert_eq!(produce(&mut client, zombie, 0).await, ErrorCode::NONE);
+
+    let request = InitProducerIdRequest {
+        transactional_id: Some(ID.into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let answer = client.call(4, &request).await;
+    assert_eq!(answer.error_code, ErrorCode::CONCURRENT_TRANSACTIONS, "its transaction is being aborted");
+    complete(&mut client, "CompleteAbort").await;
+    let producer = begin(&mut client).await;
+    assert_eq!((producer.id, producer.epoch > zombie.epoch), (zombie.id, true));
+    assert_eq!(produce(&mut client, zombie, 1).await, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert_eq!(add(&mut client, zombie).await, ErrorCode::PRODUCER_FENCED);
+    assert_eq!(end(&mut client, zombie, true).await, ErrorCode::PRODUCER_FENCED);
+    assert_eq!(last_stable(&mut client).await, 2, "a record and a marker");
+    one.broker.stop().await;
+}
