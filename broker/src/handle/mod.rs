@@ -115,7 +115,9 @@ impl Handler {
             | R::TxnOffsetCommit(_)
             | R::DescribeProducers(_)
             | R::DescribeTransactions(_)
-            | R::ListTransactions(_) => Reply::Close(CloseReason::Unsupported),
+            | R::ListTransactions(_)
+            | R::ConsumerGroupHeartbeat(_)
+            | R::ConsumerGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

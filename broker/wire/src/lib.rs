@@ -81,6 +81,8 @@ pub mod m60_describe_cluster;
 pub mod m61_describe_producers;
 pub mod m65_describe_transactions;
 pub mod m66_list_transactions;
+pub mod m68_consumer_group_heartbeat;
+pub mod m69_consumer_group_describe;
 pub mod m74_list_config_resources;
 pub mod m75_describe_topic_partitions;
 
@@ -143,5 +145,7 @@ pub use m60_describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 pub use m61_describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 pub use m65_describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 pub use m66_list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
+pub use m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+pub use m69_consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 pub use m74_list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 pub use m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};

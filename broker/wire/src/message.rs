@@ -148,6 +148,8 @@ apis! {
     61 DescribeProducers DescribeProducersRequest,
     65 DescribeTransactions DescribeTransactionsRequest,
     66 ListTransactions ListTransactionsRequest,
+    68 ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
+    69 ConsumerGroupDescribe ConsumerGroupDescribeRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
 }
@@ -167,6 +169,8 @@ impl ApiKey {
                 | DescribeProducers
                 | DescribeTransactions
                 | ListTransactions
+                | ConsumerGroupHeartbeat
+                | ConsumerGroupDescribe
         )
     }
 }
