@@ -8,6 +8,7 @@
 //! | `mNN_…` | request and response of the API with that key |
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
+//! | [`consumer_group_records`] | the values of consumer groups there |
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
@@ -26,6 +27,7 @@
 pub mod arbitrary;
 pub mod codec;
 pub mod compatibility;
+pub mod consumer_group_records;
 pub mod consumer_protocol;
 pub mod coordinator_records;
 pub mod decoder;
