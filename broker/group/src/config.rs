@@ -17,6 +17,16 @@ pub struct Config {
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`
     pub offsets_retention: Duration,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub consumer_max_size: usize,
+    /// `group.consumer.assignment.interval.ms` (KIP-1263)
+    pub consumer_assignment_interval: Duration,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub consumer_pattern_refresh: Duration,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
     /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
     pub max_batch: usize,
@@ -31,6 +41,11 @@ impl Default for Config {
             max_size: i32::MAX as usize,
             offset_metadata_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
+            consumer_max_size: i32::MAX as usize,
+            consumer_assignment_interval: Duration::from_secs(1),
+            consumer_pattern_refresh: Duration::from_secs(10 * 60),
             max_batch: 1_048_588,
         }
     }

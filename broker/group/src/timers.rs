@@ -16,6 +16,23 @@ pub(crate) enum TimerKey {
     Sync(GroupId),
     /// A member, or an id that was handed out and not used, has been silent for too long.
     Session(GroupId, MemberId),
+    /// A member of a consumer group has not revoked what it must.
+    Revocation(GroupId, MemberId),
+    /// Records of a consumer group whose append failed are to be written again.
+    Unwritten(GroupId),
+}
+
+impl TimerKey {
+    /// Whose it is.
+    pub(crate) fn group(&self) -> &GroupId {
+        match self {
+            TimerKey::Join(group)
+            | TimerKey::Sync(group)
+            | TimerKey::Session(group, _)
+            | TimerKey::Revocation(group, _)
+            | TimerKey::Unwritten(group) => group,
+        }
+    }
 }
 
 #[derive(Default, Debug)]

@@ -1,21 +1,30 @@
 //! One turn of a shard: what a request may use while it is handled, and what it has decided so far.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::classic::group::{ClassicGroup, Member};
+use crate::classic::group::Member;
 use crate::config::Config;
+use crate::effects::{AppendId, Lookup};
 use crate::error::{AppendError, GroupError};
+use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
 use crate::record::Record;
 use crate::request::{JoinRefused, Reply};
 use crate::timers::{TimerKey, Timers};
+use crate::topics::Topics;
 
 pub(crate) struct Turn<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) topics: &'a Arc<Topics>,
     pub(crate) timers: &'a mut Timers,
+    /// The writes of earlier turns.
+    in_flight: &'a mut BTreeMap<AppendId, Write>,
     pub(crate) now: Now,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     pub(crate) writes: Vec<Write>,
+    pub(crate) lookups: Vec<Lookup>,
 }
 
 /// Records to append together, and what waits for their fate.
@@ -58,7 +67,9 @@ pub(crate) enum Then {
     /// A static member came back under a new id without a rebalance.
     Replaced { group: GroupId, replacement: Box<Replacement> },
     /// Groups were deleted, and come back if that failed.
-    Deleted(Vec<ClassicGroup>),
+    Deleted(Vec<Group>),
+    /// What a consumer group has changed was written down. If that failed, memory stands, and is written again.
+    Consumer(GroupId),
 }
 
 /// What it takes to answer a static member that came back, or to undo its coming.
@@ -73,8 +84,15 @@ pub(crate) struct Replacement {
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn new(config: &'a Config, timers: &'a mut Timers, now: Now) -> Self {
-        Turn { config, timers, now, replies: Vec::new(), writes: Vec::new() }
+    pub(crate) fn new(
+        config: &'a Config,
+        topics: &'a Arc<Topics>,
+        timers: &'a mut Timers,
+        in_flight: &'a mut BTreeMap<AppendId, Write>,
+        now: Now,
+    ) -> Self {
+        let (replies, writes, lookups) = (Vec::new(), Vec::new(), Vec::new());
+        Turn { config, topics, timers, in_flight, now, replies, writes, lookups }
     }
 
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
@@ -128,6 +146,17 @@ impl<'a> Turn<'a> {
     /// Replies when what this turn writes is durable; at once if it writes nothing.
     pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: Reply) {
         match self.writes.last_mut() {
+            Some(write) => write.replies.push((ticket, reply)),
+            None => self.reply(ticket, reply),
+        }
+    }
+
+    /// Replies when all that a consumer group has changed is durable, in this turn and before: a reply may rest on a
+    /// change that an earlier request has made and whose fate is not known.
+    pub(crate) fn reply_behind(&mut self, ticket: Ticket, reply: Reply, group: &GroupId) {
+        let is_its = |write: &&mut Write| matches!(&write.then, Then::Consumer(id) if id == group);
+        let last = self.writes.last_mut().or_else(|| self.in_flight.values_mut().rev().find(is_its));
+        match last {
             Some(write) => write.replies.push((ticket, reply)),
             None => self.reply(ticket, reply),
         }

@@ -1,5 +1,6 @@
 //! JoinGroup: newcomers, pending members, members that join again, static members that come back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,9 @@ use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::ids::{MemberId, Now, Ticket};
+use crate::group::Group;
+use crate::ids::{GroupId, MemberId, Now, Ticket};
+use crate::record::Record;
 use crate::request::{JoinRequest, Joined, Protocol, Reply};
 use crate::shard::Shard;
 use crate::timers::{TimerKey, millis};
@@ -26,23 +29,42 @@ impl Shard {
                 return turn.refuse_join(ticket, error, &request.member);
             }
             match groups.get_mut(&request.group) {
-                Some(group) => group.join(request, ticket, turn),
+                Some(Group::Classic(group)) => group.join(request, ticket, turn),
+                Some(Group::Consumer(group)) if !group.members.is_empty() => {
+                    turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
+                }
+                // A consumer group without members becomes a classic one.
+                Some(Group::Consumer(group)) if request.member.is_empty() => {
+                    let tombstones = group.tombstones();
+                    create(groups, tombstones, request, ticket, turn);
+                }
+                Some(Group::Consumer(_)) => turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member),
                 None if is_opaque => {
                     turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
                 }
                 None if !request.member.is_empty() => {
                     turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member);
                 }
-                None => {
-                    let id = request.group.clone();
-                    let mut group = ClassicGroup::new(id.clone(), now.wall_ms);
-                    turn.write(vec![group.to_record(|_, _| Bytes::new())], Then::Created(id.clone()));
-                    group.join(request, ticket, turn);
-                    groups.insert(id, group);
-                }
+                None => create(groups, Vec::new(), request, ticket, turn),
             }
         })
     }
+}
+
+/// The member's group begins; the tombstones are of what was there before.
+fn create(
+    groups: &mut BTreeMap<GroupId, Group>,
+    tombstones: Vec<Record>,
+    request: JoinRequest,
+    ticket: Ticket,
+    turn: &mut Turn<'_>,
+) {
+    let id = request.group.clone();
+    let mut group = ClassicGroup::new(id.clone(), turn.now.wall_ms);
+    let record = group.to_record(|_, _| Bytes::new());
+    turn.write([tombstones, vec![record]].concat(), Then::Created(id.clone()));
+    group.join(request, ticket, turn);
+    groups.insert(id, Group::Classic(group));
 }
 
 fn check(request: &JoinRequest, config: &Config) -> Result<(), GroupError> {

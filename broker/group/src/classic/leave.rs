@@ -3,6 +3,7 @@
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
 use crate::error::GroupError;
+use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
 use crate::request::{LeaveRequest, Leaving, Reply};
 use crate::shard::Shard;
@@ -14,8 +15,10 @@ impl Shard {
         self.turn(now, |groups, turn| {
             let reply = match groups.get_mut(&request.group) {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
-                None => Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect()),
-                Some(group) => Ok(group.leave(&request.members, turn)),
+                Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
+                None | Some(Group::Consumer(_)) => {
+                    Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect())
+                }
             };
             turn.reply_when_durable(ticket, Reply::Leave(reply));
         })

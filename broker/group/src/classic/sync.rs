@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
 use crate::error::GroupError;
+use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
 use crate::record::{GroupValue, Record};
 use crate::request::{HeartbeatRequest, Reply, SyncRequest, Synced};
@@ -19,8 +20,8 @@ impl Shard {
     pub fn sync(&mut self, request: SyncRequest, ticket: Ticket, now: Now) -> Effects {
         self.turn(now, |groups, turn| match groups.get_mut(&request.group) {
             _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
-            None => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
-            Some(group) => group.sync(request, ticket, turn),
+            Some(Group::Classic(group)) => group.sync(request, ticket, turn),
+            None | Some(Group::Consumer(_)) => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
         })
     }
 
@@ -29,12 +30,13 @@ impl Shard {
         if request.group.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
-        let group = self.groups.get(&request.group).ok_or(GroupError::UnknownMemberId)?;
+        let group = self.groups.get(&request.group).and_then(Group::classic).ok_or(GroupError::UnknownMemberId)?;
         group.validate(&request.member, request.instance.as_ref())?;
         if request.generation != group.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        group.restart_session(&request.member, &mut Turn::new(&self.config, &mut self.timers, now));
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, &mut self.in_flight, now);
+        group.restart_session(&request.member, &mut turn);
         match group.phase {
             Phase::Empty => Err(GroupError::UnknownMemberId),
             Phase::PreparingRebalance(_) => Err(GroupError::RebalanceInProgress),

@@ -1,0 +1,155 @@
+//! ConsumerGroupHeartbeat and ConsumerGroupDescribe, and what the shard does for consumer groups without a request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::classic::group::ClassicGroup;
+use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING};
+use crate::consumer::heartbeat::{self, without_epochs};
+use crate::consumer::lookup::Found;
+use crate::effects::{Effects, Lookup};
+use crate::error::GroupError;
+use crate::group::Group;
+use crate::ids::{GroupId, MemberId, Now, Ticket};
+use crate::record::Record;
+use crate::request::{
+    ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DescribedConsumerGroup, DescribedConsumerMember, Reply,
+};
+use crate::shard::Shard;
+use crate::timers::TimerKey;
+use crate::topics::Topics;
+use crate::turn::{Then, Turn};
+
+/// How long after a failed append its records are written again, unless a request comes before.
+const REWRITE_AFTER: Duration = Duration::from_secs(1);
+
+impl Shard {
+    /// ConsumerGroupHeartbeat. The reply waits until what it says is durable.
+    pub fn consumer_heartbeat(&mut self, request: ConsumerHeartbeatRequest, ticket: Ticket, now: Now) -> Effects {
+        let is_opaque = self.is_opaque(&request.group);
+        self.turn(now, |groups, turn| {
+            if let Err(error) = heartbeat::check(&request) {
+                return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error)));
+            }
+            let mut request = request;
+            if request.member.is_empty() {
+                request.member = MemberId::from(request.fresh.to_string().as_str());
+            }
+            let id = request.group.clone();
+            let before = match find(groups, &request, is_opaque, turn) {
+                Ok(before) => before,
+                Err(error) => return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error))),
+            };
+            let Some(group) = groups.get_mut(&id).and_then(Group::consumer_mut) else { return };
+            let reply: ConsumerHeartbeatReply = match request.epoch {
+                AWAY | LEAVING => group.leave(&request, turn),
+                _ => group.heartbeat(&request, turn),
+            };
+            let is_untouched = group.members.is_empty() && reply.is_err();
+            let changes = group.take_changes();
+            match before {
+                // The group was made for a member that is not let in: it is as it was.
+                Before::Nothing if is_untouched => _ = groups.remove(&id),
+                Before::Classic(group) if is_untouched => _ = groups.insert(id.clone(), Group::Classic(*group)),
+                Before::Classic(_) => {
+                    let tombstone = Record::GroupMetadata { group: id.clone(), value: None };
+                    turn.write([vec![tombstone], changes].concat(), Then::Consumer(id.clone()));
+                }
+                Before::Nothing | Before::Consumer => turn.write(changes, Then::Consumer(id.clone())),
+            }
+            turn.reply_behind(ticket, Reply::ConsumerHeartbeat(reply), &id);
+        })
+    }
+
+    /// ConsumerGroupDescribe, of one group.
+    ///
+    /// # Errors
+    /// That there is none, or that it is of another kind.
+    pub fn describe_consumer(&self, group: &GroupId) -> Result<DescribedConsumerGroup, GroupError> {
+        let group = self.groups.get(group).and_then(Group::consumer).ok_or(GroupError::GroupIdNotFound)?;
+        let members = group.members.iter().map(|(id, member)| DescribedConsumerMember {
+            member: id.clone(),
+            epoch: member.current.epoch,
+            value: member.value.clone(),
+            assigned: without_epochs(&member.current.assigned),
+            target: group.target.get(id).cloned().unwrap_or_default(),
+        });
+        Ok(DescribedConsumerGroup {
+            state: group.state(),
+            epoch: group.epoch,
+            target_epoch: group.target_epoch,
+            assignor: group.assignor().name(),
+            members: members.collect(),
+        })
+    }
+
+    /// The topics of the cluster have changed. Groups notice with the next heartbeat of a member.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.topics = topics;
+    }
+
+    /// The answer to a [`Lookup`]; `None` if it failed.
+    pub fn looked_up(&mut self, lookup: &Lookup, found: Option<Found>, now: Now) -> Effects {
+        self.turn(now, |groups, turn| {
+            act(groups, &lookup.group, turn, |group, turn| group.looked_up(&lookup.topics, found, turn));
+        })
+    }
+}
+
+/// What was there before the group.
+enum Before {
+    Nothing,
+    /// A classic group without members, which becomes a consumer group.
+    Classic(Box<ClassicGroup>),
+    Consumer,
+}
+
+/// Makes sure that there is a consumer group if the member may create one.
+fn find(
+    groups: &mut BTreeMap<GroupId, Group>,
+    request: &ConsumerHeartbeatRequest,
+    is_opaque: bool,
+    turn: &mut Turn<'_>,
+) -> Result<Before, GroupError> {
+    let id = &request.group;
+    let before = match groups.remove(id) {
+        Some(group @ Group::Consumer(_)) => {
+            groups.insert(id.clone(), group);
+            return Ok(Before::Consumer);
+        }
+        None if is_opaque || request.epoch != JOINING => return Err(GroupError::GroupIdNotFound),
+        None => Before::Nothing,
+        Some(Group::Classic(group)) if group.is_empty() && request.epoch == JOINING => {
+            for pending in &group.pending {
+                turn.timers.cancel(&TimerKey::Session(id.clone(), pending.clone()));
+            }
+            Before::Classic(Box::new(ClassicGroup { pending: Default::default(), ..group }))
+        }
+        Some(group @ Group::Classic(_)) => {
+            groups.insert(id.clone(), group);
+            return Err(GroupError::GroupIdNotFound);
+        }
+    };
+    groups.insert(id.clone(), Group::Consumer(Box::new(ConsumerGroup::new(id.clone()))));
+    Ok(before)
+}
+
+/// Lets a consumer group do something without a request, and writes down what comes of it.
+pub(crate) fn act(
+    groups: &mut BTreeMap<GroupId, Group>,
+    id: &GroupId,
+    turn: &mut Turn<'_>,
+    act: impl FnOnce(&mut ConsumerGroup, &mut Turn<'_>),
+) {
+    if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
+        act(group, turn);
+        turn.write(group.take_changes(), Then::Consumer(id.clone()));
+    }
+}
+
+/// Records of the group are not in the log: they are to be written again.
+pub(crate) fn not_written(group: &mut ConsumerGroup, records: &[Record], turn: &mut Turn<'_>) {
+    group.not_written(records);
+    turn.schedule(TimerKey::Unwritten(group.id.clone()), REWRITE_AFTER);
+}
