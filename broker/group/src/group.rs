@@ -59,11 +59,11 @@ impl Group {
         }
     }
 
-    /// Somebody was sent an id and is about to join.
-    pub(crate) fn is_expecting(&self) -> bool {
+    /// Somebody was sent an id and is about to join; or something is on its way to the log.
+    pub(crate) fn is_busy(&self) -> bool {
         match self {
             Group::Classic(group) => !group.pending.is_empty(),
-            Group::Consumer(_) => false,
+            Group::Consumer(group) => !group.history.is_settled(),
         }
     }
 

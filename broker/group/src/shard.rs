@@ -103,7 +103,7 @@ impl Shard {
             (Some(group), record) => group.apply(record),
             (None, record) if record.is_tombstone() => {}
             (None, record) => {
-                let mut group = ConsumerGroup::new(id.clone());
+                let mut group = ConsumerGroup::new(id.clone(), 0);
                 group.apply(record);
                 self.groups.insert(id, Group::Consumer(Box::new(group)));
             }
@@ -195,9 +195,16 @@ impl Shard {
             for (ticket, reply) in in_flight.into_values().flat_map(|write| write.replies) {
                 turn.reply(ticket, reply.refused(GroupError::NotCoordinator));
             }
-            for group in groups.values_mut().filter_map(Group::classic_mut) {
-                for (id, member) in &mut group.members {
-                    member.release(id, GroupError::NotCoordinator, turn);
+            for group in groups.values_mut() {
+                match group {
+                    Group::Classic(group) => {
+                        for (id, member) in &mut group.members {
+                            member.release(id, GroupError::NotCoordinator, turn);
+                        }
+                    }
+                    Group::Consumer(group) => {
+                        turn.replies.extend(group.history.refuse(GroupError::NotCoordinator));
+                    }
                 }
             }
         });
@@ -245,10 +252,18 @@ impl Shard {
     pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
         let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
         let waiting = std::mem::take(&mut write.replies);
-        let then = match write.then {
+        let then = match &write.then {
             Then::Assigned { .. } | Then::Replaced { .. } => std::mem::replace(&mut write.then, Then::Nothing),
+            Then::Consumer { group, .. } => {
+                let group = group.clone();
+                return self.turn(now, |groups, turn| {
+                    if let Some(group) = groups.get_mut(&group).and_then(Group::consumer_mut) {
+                        turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                    }
+                });
+            }
             // Nobody was promised anything but the reply: what is written stands until it fails.
-            Then::Nothing | Then::Created(_) | Then::Deleted(_) | Then::Consumer(_) => Then::Nothing,
+            Then::Nothing | Then::Created(_) | Then::Deleted(_) => Then::Nothing,
         };
         let late = Err(AppendError::NotCommitted.into());
         self.turn(now, |groups, turn| conclude(groups, then, &[], waiting, late, turn))
@@ -310,7 +325,7 @@ impl Shard {
 
     /// One turn: what `act` decides becomes effects, and its writes are in flight.
     pub(crate) fn turn(&mut self, now: Now, act: impl FnOnce(&mut BTreeMap<GroupId, Group>, &mut Turn<'_>)) -> Effects {
-        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, &mut self.in_flight, now);
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
         let Turn { replies, writes, lookups, .. } = turn;
         let mut appends = Vec::new();
@@ -334,18 +349,19 @@ fn conclude(
     turn: &mut Turn<'_>,
 ) {
     match (then, result) {
-        (Then::Nothing, _) | (Then::Created(_) | Then::Deleted(_) | Then::Consumer(_), Ok(())) => {}
-        (Then::Consumer(group), Err(_)) => {
-            if let Some(group) = groups.get_mut(&group).and_then(Group::consumer_mut) {
-                requests::not_written(group, records, turn);
+        (Then::Nothing, _) | (Then::Created(_) | Then::Deleted(_), Ok(())) => {}
+        (Then::Consumer { group, life }, result) => {
+            let group = groups.get_mut(&group).and_then(Group::consumer_mut);
+            if let Some(group) = group.filter(|group| group.life == life) {
+                requests::decided(group, result, turn);
             }
         }
         (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),
         (Then::Deleted(deleted), Err(_)) => {
             for mut group in deleted {
                 if let Some(group) = group.consumer_mut() {
-                    let records = group.tombstones(); // some of them may be in the log
-                    requests::not_written(group, &records, turn);
+                    group.write_again(); // some of the tombstones may be in the log
+                    requests::flush(group, turn);
                 }
                 groups.entry(group.id().clone()).or_insert(group);
             }

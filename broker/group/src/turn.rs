@@ -1,12 +1,11 @@
 //! One turn of a shard: what a request may use while it is handled, and what it has decided so far.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::classic::group::Member;
 use crate::config::Config;
-use crate::effects::{AppendId, Lookup};
+use crate::effects::Lookup;
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
@@ -19,8 +18,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) config: &'a Config,
     pub(crate) topics: &'a Arc<Topics>,
     pub(crate) timers: &'a mut Timers,
-    /// The writes of earlier turns.
-    in_flight: &'a mut BTreeMap<AppendId, Write>,
     pub(crate) now: Now,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     pub(crate) writes: Vec<Write>,
@@ -48,7 +45,7 @@ impl Write {
     }
 }
 
-/// Tombstones of one batch, in bytes, at most: Kafka's default of `max.message.bytes` is 1 MiB.
+/// Records of one batch, in bytes, at most, where they need not be together: Kafka's default of `max.message.bytes` is 1 MiB.
 const PART_BYTES: usize = 500_000;
 /// The header of a batch.
 const BATCH_BYTES: usize = 61;
@@ -68,8 +65,8 @@ pub(crate) enum Then {
     Replaced { group: GroupId, replacement: Box<Replacement> },
     /// Groups were deleted, and come back if that failed.
     Deleted(Vec<Group>),
-    /// What a consumer group has changed was written down. If that failed, memory stands, and is written again.
-    Consumer(GroupId),
+    /// Some of what a consumer group has changed was written down. If that failed, it is written again.
+    Consumer { group: GroupId, life: u64 },
 }
 
 /// What it takes to answer a static member that came back, or to undo its coming.
@@ -84,15 +81,9 @@ pub(crate) struct Replacement {
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn new(
-        config: &'a Config,
-        topics: &'a Arc<Topics>,
-        timers: &'a mut Timers,
-        in_flight: &'a mut BTreeMap<AppendId, Write>,
-        now: Now,
-    ) -> Self {
+    pub(crate) fn new(config: &'a Config, topics: &'a Arc<Topics>, timers: &'a mut Timers, now: Now) -> Self {
         let (replies, writes, lookups) = (Vec::new(), Vec::new(), Vec::new());
-        Turn { config, topics, timers, in_flight, now, replies, writes, lookups }
+        Turn { config, topics, timers, now, replies, writes, lookups }
     }
 
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
@@ -121,7 +112,7 @@ impl<'a> Turn<'a> {
     /// change all the same: `then` and clients that wait hear of the first failure.
     pub(crate) fn write_tombstones(&mut self, tombstones: Vec<Record>, then: Then) {
         let mut parts: Vec<Vec<Record>> = Vec::new();
-        let most = PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES));
+        let most = self.batch_bytes();
         let mut room = 0;
         for tombstone in tombstones {
             let bytes = TOMBSTONE_BYTES + tombstone.names_len();
@@ -143,20 +134,14 @@ impl<'a> Turn<'a> {
         self.writes.push(Write::new(last, then));
     }
 
+    /// How many bytes of records are written together, if they need not be.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES))
+    }
+
     /// Replies when what this turn writes is durable; at once if it writes nothing.
     pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: Reply) {
         match self.writes.last_mut() {
-            Some(write) => write.replies.push((ticket, reply)),
-            None => self.reply(ticket, reply),
-        }
-    }
-
-    /// Replies when all that a consumer group has changed is durable, in this turn and before: a reply may rest on a
-    /// change that an earlier request has made and whose fate is not known.
-    pub(crate) fn reply_behind(&mut self, ticket: Ticket, reply: Reply, group: &GroupId) {
-        let is_its = |write: &&mut Write| matches!(&write.then, Then::Consumer(id) if id == group);
-        let last = self.writes.last_mut().or_else(|| self.in_flight.values_mut().rev().find(is_its));
-        match last {
             Some(write) => write.replies.push((ticket, reply)),
             None => self.reply(ticket, reply),
         }

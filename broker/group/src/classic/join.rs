@@ -35,8 +35,9 @@ impl Shard {
                 }
                 // A consumer group without members becomes a classic one.
                 Some(Group::Consumer(group)) if request.member.is_empty() => {
-                    let tombstones = group.tombstones();
+                    let (tombstones, waiting) = (group.tombstones(), group.history.take_waiting());
                     create(groups, tombstones, request, ticket, turn);
+                    waiting.into_iter().for_each(|(ticket, reply)| turn.reply_when_durable(ticket, reply));
                 }
                 Some(Group::Consumer(_)) => turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member),
                 None if is_opaque => {

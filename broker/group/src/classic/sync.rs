@@ -35,7 +35,7 @@ impl Shard {
         if request.generation != group.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, &mut self.in_flight, now);
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         group.restart_session(&request.member, &mut turn);
         match group.phase {
             Phase::Empty => Err(GroupError::UnknownMemberId),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::assignor::{Assignor, Counts, MemberSpec, Members};
+use super::history::History;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 use crate::record::{
     Assigned, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState, Partitions,
@@ -32,7 +33,7 @@ pub(crate) struct Member {
     pub(crate) current: CurrentValue,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConsumerGroup {
     pub(crate) id: GroupId,
     pub(crate) epoch: i32,
@@ -54,15 +55,15 @@ pub(crate) struct ConsumerGroup {
     pub(crate) looked_up_names: Option<u64>,
     /// Since when the host looks up expressions.
     pub(crate) looking_up_since: Option<Duration>,
-    /// Records that are not in the log because their append failed, as keys: memory is ahead of the log. They are
-    /// written again with what is in memory.
-    pub(crate) unwritten: Vec<ConsumerRecord>,
-    /// What the present turn has changed.
-    changes: Vec<ConsumerRecord>,
+    /// What it has changed, and what of it is in the log.
+    pub(crate) history: History,
+    /// Distinguishes the group from one of the same name before it, whose append may be under way.
+    pub(crate) life: u64,
 }
 
 impl ConsumerGroup {
-    pub(crate) fn new(id: GroupId) -> Self {
+    /// A group without members. `life` is of every group of the name another one.
+    pub(crate) fn new(id: GroupId, life: u64) -> Self {
         ConsumerGroup {
             id,
             epoch: 1,
@@ -77,36 +78,15 @@ impl ConsumerGroup {
             checked_topics: None,
             looked_up_names: None,
             looking_up_since: None,
-            unwritten: Vec::new(),
-            changes: Vec::new(),
+            history: History::default(),
+            life,
         }
     }
 
     /// Changes the group, and remembers the change for the log.
     pub(crate) fn write(&mut self, record: ConsumerRecord) {
         self.apply(record.clone());
-        self.changes.push(record);
-    }
-
-    /// What the turn has changed and what was not written before, to be appended.
-    pub(crate) fn take_changes(&mut self) -> Vec<Record> {
-        let changes = std::mem::take(&mut self.changes);
-        let missing = std::mem::take(&mut self.unwritten);
-        let is_changed = |key: &ConsumerRecord| changes.iter().any(|change| change.has_key_of(key));
-        let again: Vec<_> = missing.iter().filter(|key| !is_changed(key)).map(|key| self.present(key)).collect();
-        let records = again.into_iter().chain(changes);
-        records.map(|record| Record::Consumer { group: self.id.clone(), record }).collect()
-    }
-
-    /// Some records are not in the log.
-    pub(crate) fn not_written(&mut self, records: &[Record]) {
-        for record in records {
-            if let Record::Consumer { record, .. } = record
-                && !self.unwritten.iter().any(|known| known.has_key_of(record))
-            {
-                self.unwritten.push(record.clone());
-            }
-        }
+        self.history.push(Record::Consumer { group: self.id.clone(), record });
     }
 
     /// Takes a record in, from the log or on its way there.
@@ -173,33 +153,14 @@ impl ConsumerGroup {
         self.holders.get(&(topic, partition)).copied().unwrap_or(0) > own
     }
 
-    /// The record of the same key with what is in memory.
-    fn present(&self, key: &ConsumerRecord) -> ConsumerRecord {
-        match key {
-            ConsumerRecord::Group(_) => ConsumerRecord::Group(Some(self.value())),
-            ConsumerRecord::Partitions { .. } => ConsumerRecord::Partitions { is_tombstone: true },
-            ConsumerRecord::Member(id, _) => {
-                ConsumerRecord::Member(id.clone(), self.members.get(id).map(|member| Box::new(member.value.clone())))
-            }
-            ConsumerRecord::Target(_) => ConsumerRecord::Target(self.target_value()),
-            ConsumerRecord::TargetMember(id, _) => {
-                ConsumerRecord::TargetMember(id.clone(), self.target.get(id).cloned())
-            }
-            ConsumerRecord::Current(id, _) => {
-                ConsumerRecord::Current(id.clone(), self.members.get(id).map(|member| member.current.clone()))
-            }
-            ConsumerRecord::Pattern(pattern, _) => {
-                ConsumerRecord::Pattern(pattern.clone(), self.patterns.get(pattern).cloned())
-            }
+    /// What a group without members has in the log.
+    pub(crate) fn write_again(&mut self) {
+        let value = ConsumerGroupValue { epoch: self.epoch, metadata_hash: self.metadata_hash };
+        self.write(ConsumerRecord::Group(Some(value)));
+        if self.target_epoch >= 0 {
+            let value = TargetValue { epoch: self.target_epoch, computed_ms: self.target_ms };
+            self.write(ConsumerRecord::Target(Some(value)));
         }
-    }
-
-    fn value(&self) -> ConsumerGroupValue {
-        ConsumerGroupValue { epoch: self.epoch, metadata_hash: self.metadata_hash }
-    }
-
-    fn target_value(&self) -> Option<TargetValue> {
-        (self.target_epoch >= 0).then_some(TargetValue { epoch: self.target_epoch, computed_ms: self.target_ms })
     }
 
     /// What deletes the group from the log. The group itself comes last: a reader that stops before it knows that the
@@ -215,10 +176,13 @@ impl ConsumerGroup {
         });
         let patterns = self.patterns.keys().map(|pattern| ConsumerRecord::Pattern(pattern.clone(), None));
         let old = self.has_old_partitions.then_some(ConsumerRecord::Partitions { is_tombstone: true });
-        let missing = self.unwritten.iter().map(ConsumerRecord::deleted);
+        let queued = self.history.queued().filter_map(|record| match record {
+            Record::Consumer { record: ConsumerRecord::Target(_) | ConsumerRecord::Group(_), .. } => None,
+            Record::Consumer { record, .. } => Some(record.deleted()),
+            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => None,
+        });
         let last = [ConsumerRecord::Target(None), ConsumerRecord::Group(None)];
-        let is_last = |record: &ConsumerRecord| matches!(record, ConsumerRecord::Target(_) | ConsumerRecord::Group(_));
-        let all = missing.filter(|record| !is_last(record)).chain(of_members).chain(patterns).chain(old).chain(last);
+        let all = queued.chain(of_members).chain(patterns).chain(old).chain(last);
         all.map(|record| Record::Consumer { group: self.id.clone(), record }).collect()
     }
 

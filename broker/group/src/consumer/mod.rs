@@ -4,6 +4,7 @@
 //! - [`group`]: one group: what its records say, and what follows from them
 //! - `requests`: ConsumerGroupHeartbeat and ConsumerGroupDescribe, as the shard answers them
 //! - `heartbeat`, `leave`: a member joins and stays; it leaves, or is removed
+//! - `history`: what of its changes is in the log, and who waits for them
 //! - `reconcile`: one step of a member towards its assignment
 //! - `assignor`: who is to have which partition
 //! - `patterns`, `lookup`: regular expressions; which topics they stand for
@@ -13,6 +14,7 @@ pub(crate) mod assignor;
 mod commit;
 pub(crate) mod group;
 mod heartbeat;
+mod history;
 mod leave;
 pub(crate) mod lookup;
 mod patterns;

@@ -37,7 +37,7 @@ impl Shard {
                 request.member = MemberId::from(request.fresh.to_string().as_str());
             }
             let id = request.group.clone();
-            let before = match find(groups, &request, is_opaque, turn) {
+            let before = match find(groups, &request, is_opaque, ticket, turn) {
                 Ok(before) => before,
                 Err(error) => return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error))),
             };
@@ -47,18 +47,16 @@ impl Shard {
                 _ => group.heartbeat(&request, turn),
             };
             let is_untouched = group.members.is_empty() && reply.is_err();
-            let changes = group.take_changes();
             match before {
                 // The group was made for a member that is not let in: it is as it was.
                 Before::Nothing if is_untouched => _ = groups.remove(&id),
-                Before::Classic(group) if is_untouched => _ = groups.insert(id.clone(), Group::Classic(*group)),
-                Before::Classic(_) => {
-                    let tombstone = Record::GroupMetadata { group: id.clone(), value: None };
-                    turn.write([vec![tombstone], changes].concat(), Then::Consumer(id.clone()));
+                Before::Classic(group) if is_untouched => _ = groups.insert(id, Group::Classic(*group)),
+                Before::Nothing | Before::Classic(_) | Before::Consumer if reply.is_ok() => {
+                    return conclude(group, ticket, Reply::ConsumerHeartbeat(reply), turn);
                 }
-                Before::Nothing | Before::Consumer => turn.write(changes, Then::Consumer(id.clone())),
+                Before::Nothing | Before::Classic(_) | Before::Consumer => flush(group, turn),
             }
-            turn.reply_behind(ticket, Reply::ConsumerHeartbeat(reply), &id);
+            turn.reply(ticket, Reply::ConsumerHeartbeat(reply));
         })
     }
 
@@ -110,6 +108,7 @@ fn find(
     groups: &mut BTreeMap<GroupId, Group>,
     request: &ConsumerHeartbeatRequest,
     is_opaque: bool,
+    ticket: Ticket,
     turn: &mut Turn<'_>,
 ) -> Result<Before, GroupError> {
     let id = &request.group;
@@ -131,7 +130,11 @@ fn find(
             return Err(GroupError::GroupIdNotFound);
         }
     };
-    groups.insert(id.clone(), Group::Consumer(Box::new(ConsumerGroup::new(id.clone()))));
+    let mut group = ConsumerGroup::new(id.clone(), ticket.0 + 1);
+    if let Before::Classic(_) = before {
+        group.history.push(Record::GroupMetadata { group: id.clone(), value: None });
+    }
+    groups.insert(id.clone(), Group::Consumer(Box::new(group)));
     Ok(before)
 }
 
@@ -144,12 +147,32 @@ pub(crate) fn act(
 ) {
     if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
         act(group, turn);
-        turn.write(group.take_changes(), Then::Consumer(id.clone()));
+        flush(group, turn);
     }
 }
 
-/// Records of the group are not in the log: they are to be written again.
-pub(crate) fn not_written(group: &mut ConsumerGroup, records: &[Record], turn: &mut Turn<'_>) {
-    group.not_written(records);
-    turn.schedule(TimerKey::Unwritten(group.id.clone()), REWRITE_AFTER);
+/// Replies when everything that the group has changed is durable.
+pub(crate) fn conclude(group: &mut ConsumerGroup, ticket: Ticket, reply: Reply, turn: &mut Turn<'_>) {
+    turn.replies.extend(group.history.reply(ticket, reply));
+    flush(group, turn);
+}
+
+/// Appends what the group has changed, unless an append of it is under way.
+pub(crate) fn flush(group: &mut ConsumerGroup, turn: &mut Turn<'_>) {
+    let records = group.history.next(turn.batch_bytes());
+    turn.write(records, Then::Consumer { group: group.id.clone(), life: group.life });
+}
+
+/// The fate of the append that was under way.
+pub(crate) fn decided(group: &mut ConsumerGroup, result: Result<(), GroupError>, turn: &mut Turn<'_>) {
+    match result {
+        Ok(()) => {
+            turn.replies.extend(group.history.succeeded());
+            flush(group, turn);
+        }
+        Err(error) => {
+            turn.replies.extend(group.history.failed(error));
+            turn.schedule(TimerKey::Unwritten(group.id.clone()), REWRITE_AFTER);
+        }
+    }
 }

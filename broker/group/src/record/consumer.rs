@@ -143,11 +143,6 @@ pub struct PatternValue {
 }
 
 impl ConsumerRecord {
-    /// Whether both are about the same.
-    pub(crate) fn has_key_of(&self, other: &ConsumerRecord) -> bool {
-        self.deleted() == other.deleted()
-    }
-
     /// The tombstone of the same key.
     pub(crate) fn deleted(&self) -> ConsumerRecord {
         match self {
@@ -158,6 +153,34 @@ impl ConsumerRecord {
             ConsumerRecord::TargetMember(member, _) => ConsumerRecord::TargetMember(member.clone(), None),
             ConsumerRecord::Current(member, _) => ConsumerRecord::Current(member.clone(), None),
             ConsumerRecord::Pattern(pattern, _) => ConsumerRecord::Pattern(pattern.clone(), None),
+        }
+    }
+
+    /// About how many bytes its value has.
+    pub(super) fn value_size(&self) -> usize {
+        let names = |names: &BTreeSet<TopicName>| names.iter().map(|name| name.len() + 2).sum::<usize>();
+        let assigned = |assigned: &Assigned| assigned.values().map(|all| 30 + 8 * all.len()).sum::<usize>();
+        match self {
+            ConsumerRecord::Group(_) | ConsumerRecord::Partitions { .. } | ConsumerRecord::Target(_) => 20,
+            ConsumerRecord::Member(_, None) | ConsumerRecord::TargetMember(_, None) => 0,
+            ConsumerRecord::Current(_, None) | ConsumerRecord::Pattern(_, None) => 0,
+            ConsumerRecord::Member(_, Some(value)) => {
+                let ConsumerMemberValue { instance, rack, client_id, client_host, topics, pattern, assignor, .. } =
+                    &**value;
+                let optional = [rack, pattern, assignor].into_iter().flatten().map(String::len).sum::<usize>();
+                let instance = instance.as_ref().map_or(0, |instance| instance.len());
+                let protocols = value.classic.iter().flat_map(|classic| &classic.protocols);
+                let protocols = protocols.map(|protocol| protocol.name.len() + protocol.metadata.len() + 8);
+                40 + instance
+                    + optional
+                    + client_id.len()
+                    + client_host.len()
+                    + names(topics)
+                    + protocols.sum::<usize>()
+            }
+            ConsumerRecord::TargetMember(_, Some(target)) => target.values().map(|all| 24 + 4 * all.len()).sum(),
+            ConsumerRecord::Current(_, Some(value)) => 16 + assigned(&value.assigned) + assigned(&value.revoking),
+            ConsumerRecord::Pattern(_, Some(value)) => 24 + names(&value.topics),
         }
     }
 

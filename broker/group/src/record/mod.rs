@@ -168,6 +168,15 @@ impl Record {
         }
     }
 
+    /// About how many bytes it has in the log; only of parts of consumer groups is the value counted.
+    pub(crate) fn size(&self) -> usize {
+        let value = match self {
+            Record::Consumer { record, .. } => record.value_size(),
+            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => 0,
+        };
+        40 + self.names_len() + value
+    }
+
     /// The bytes of the names in its key.
     pub(crate) fn names_len(&self) -> usize {
         match self {
