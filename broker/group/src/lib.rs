@@ -40,7 +40,7 @@ mod pending;
 mod timers;
 mod turn;
 
-pub use config::Config;
+pub use config::{Config, Migration};
 pub use consumer::lookup::Found;
 pub use effects::{Append, AppendId, Effects, Lookup};
 pub use error::{AppendError, GroupError};

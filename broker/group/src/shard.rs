@@ -235,10 +235,15 @@ impl Shard {
                         TimerKey::Join(_) => group.join_expired(turn),
                         TimerKey::Sync(_) => group.sync_expired(turn),
                         TimerKey::Session(_, member) => group.session_expired(member, turn),
-                        TimerKey::Revocation(..) | TimerKey::Unwritten(_) => {}
+                        TimerKey::Revocation(..)
+                        | TimerKey::MemberJoin(..)
+                        | TimerKey::MemberSync(..)
+                        | TimerKey::Unwritten(_) => {}
                     },
                     Some(Group::Consumer(_)) => requests::act(groups, key.group(), turn, |group, turn| match &key {
-                        TimerKey::Session(_, member) => group.fence(member, turn),
+                        TimerKey::Session(_, member)
+                        | TimerKey::MemberJoin(_, member)
+                        | TimerKey::MemberSync(_, member) => group.fence(member, turn),
                         TimerKey::Revocation(_, member) => group.revocation_expired(member, turn),
                         TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::Unwritten(_) => {}
                     }),

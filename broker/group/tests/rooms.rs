@@ -9,7 +9,10 @@ fn rooms_use_only_what_the_table_allows() {
         leaves: &["error", "ids"],
         rooms: &[
             ("admin", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
-            ("classic", &["record", "request", "state", "timers", "config", "effects", "group", "shard", "turn"]),
+            (
+                "classic",
+                &["consumer", "record", "request", "state", "timers", "config", "effects", "group", "shard", "turn"],
+            ),
             (
                 "consumer",
                 &[

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::config::Config;
+use crate::consumer::{migration, requests};
 use crate::effects::Effects;
 use crate::error::GroupError;
 use crate::group::Group;
@@ -22,17 +23,22 @@ const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 impl Shard {
     /// JoinGroup. The ticket waits until the rebalance completes, for the longest rebalance timeout among the members.
-    pub fn join(&mut self, request: JoinRequest, ticket: Ticket, now: Now) -> Effects {
+    pub fn join(&mut self, mut request: JoinRequest, ticket: Ticket, now: Now) -> Effects {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
             if let Err(error) = check(&request, turn.config) {
                 return turn.refuse_join(ticket, error, &request.member);
             }
+            if let Some(group) = groups.get_mut(&request.group).and_then(Group::consumer_mut) {
+                group.make_room(&request, turn);
+                migration::downgrade_if_due(groups, &request.group, turn);
+            }
             match groups.get_mut(&request.group) {
-                Some(Group::Classic(group)) => group.join(request, ticket, turn),
                 Some(Group::Consumer(group)) if !group.members.is_empty() => {
-                    turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
+                    let reply = group.join(&mut request, turn);
+                    join_consumers(groups, &request, reply, ticket, turn);
                 }
+                Some(Group::Classic(group)) => group.join(request, ticket, turn),
                 // A consumer group without members becomes a classic one.
                 Some(Group::Consumer(group)) if request.member.is_empty() => {
                     let (tombstones, waiting) = (group.tombstones(), group.history.take_waiting());
@@ -49,6 +55,20 @@ impl Shard {
                 None => create(groups, Vec::new(), request, ticket, turn),
             }
         })
+    }
+}
+
+/// A classic member joins a consumer group, or is refused.
+fn join_consumers(
+    groups: &mut BTreeMap<GroupId, Group>,
+    request: &JoinRequest,
+    reply: Result<Joined, GroupError>,
+    ticket: Ticket,
+    turn: &mut Turn<'_>,
+) {
+    match reply {
+        Ok(joined) => requests::conclude(groups, &request.group, ticket, Reply::Join(Ok(joined)), turn),
+        Err(error) => turn.refuse_join(ticket, error, &request.member),
     }
 }
 

@@ -1,6 +1,7 @@
 //! LeaveGroup: members that go, and static members that an administrator removes.
 
 use crate::classic::group::{ClassicGroup, Phase};
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
 use crate::group::Group;
@@ -16,8 +17,10 @@ impl Shard {
             let reply = match groups.get_mut(&request.group) {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
                 Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
-                None | Some(Group::Consumer(_)) => {
-                    Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect())
+                None => Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect()),
+                Some(Group::Consumer(group)) => {
+                    let reply = Reply::Leave(Ok(group.leave_classic(&request.members, turn)));
+                    return requests::conclude(groups, &request.group, ticket, reply, turn);
                 }
             };
             turn.reply_when_durable(ticket, Reply::Leave(reply));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::classic::group::{ClassicGroup, Phase};
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
 use crate::group::Group;
@@ -21,7 +22,11 @@ impl Shard {
         self.turn(now, |groups, turn| match groups.get_mut(&request.group) {
             _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
             Some(Group::Classic(group)) => group.sync(request, ticket, turn),
-            None | Some(Group::Consumer(_)) => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
+            None => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
+            Some(Group::Consumer(group)) => match group.sync(&request, turn) {
+                Ok(synced) => requests::conclude(groups, &request.group, ticket, Reply::Sync(Ok(synced)), turn),
+                Err(error) => turn.reply(ticket, Reply::Sync(Err(error))),
+            },
         })
     }
 
@@ -30,12 +35,15 @@ impl Shard {
         if request.group.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
-        let group = self.groups.get(&request.group).and_then(Group::classic).ok_or(GroupError::UnknownMemberId)?;
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
+        let group = match self.groups.get(&request.group).ok_or(GroupError::UnknownMemberId)? {
+            Group::Classic(group) => group,
+            Group::Consumer(group) => return group.beat(request, &mut turn),
+        };
         group.validate(&request.member, request.instance.as_ref())?;
         if request.generation != group.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         group.restart_session(&request.member, &mut turn);
         match group.phase {
             Phase::Empty => Err(GroupError::UnknownMemberId),

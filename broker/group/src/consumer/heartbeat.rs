@@ -79,16 +79,9 @@ impl ConsumerGroup {
         let has_settled_pattern = has_other_pattern && self.pattern_changed(&before, id);
         self.look_up_patterns(id, turn);
 
-        if has_renamed || has_settled_pattern || self.topics_differ(turn.topics) {
-            self.bump(turn.topics);
-        } else {
-            self.topics_checked(turn.topics);
-        }
-        if self.target_epoch < self.epoch && self.may_assign(turn) {
-            self.assign(turn.topics, turn.now.wall_ms);
-        }
-        let current = self.reconcile(id, has_renamed || has_other_pattern, request.owned.as_ref(), turn)?;
-        turn.schedule(TimerKey::Session(self.id.clone(), id.clone()), turn.config.consumer_session_timeout);
+        let (is_new, has_resubscribed) = (has_renamed || has_settled_pattern, has_renamed || has_other_pattern);
+        let current = self.advance(id, is_new, has_resubscribed, request.owned.as_ref(), turn)?;
+        self.restart_session(id, turn);
 
         let is_full = request.rebalance_timeout_ms.is_some()
             && (request.topics.is_some() || request.pattern.is_some())
@@ -100,6 +93,27 @@ impl ConsumerGroup {
             interval: turn.config.consumer_heartbeat_interval,
             assignment: is_needed.then(|| without_epochs(&current.assigned)),
         })
+    }
+
+    /// The group and its member take a step: a new epoch if the member's subscription needs one or topics have changed, a
+    /// new target for that, and towards that the member.
+    pub(crate) fn advance(
+        &mut self,
+        id: &MemberId,
+        needs_epoch: bool,
+        has_resubscribed: bool,
+        owned: Option<&Partitions>,
+        turn: &mut Turn<'_>,
+    ) -> Result<CurrentValue, GroupError> {
+        if needs_epoch || self.topics_differ(turn.topics) {
+            self.bump(turn.topics);
+        } else {
+            self.topics_checked(turn.topics);
+        }
+        if self.target_epoch < self.epoch && self.may_assign(turn) {
+            self.assign(turn.topics, turn.now.wall_ms);
+        }
+        self.reconcile(id, has_resubscribed, owned, turn)
     }
 
     /// Who is the member? A refusal changes nothing.
@@ -119,6 +133,7 @@ impl ConsumerGroup {
             None => Err(GroupError::UnknownMemberId),
             Some((holder, member)) if is_joining => match member.current.epoch {
                 AWAY => Ok(Standing::Returned(holder.clone())),
+                _ if member.value.classic.is_some() => Ok(Standing::Returned(holder.clone())),
                 _ => Err(GroupError::UnreleasedInstanceId),
             },
             Some((holder, _)) if holder != id => Err(GroupError::FencedInstanceId),
@@ -144,7 +159,7 @@ impl ConsumerGroup {
     }
 
     /// A static member is back, maybe under another id: it takes over what its former self had, and joins.
-    fn replace(&mut self, old: &MemberId, id: &MemberId, turn: &mut Turn<'_>) -> Member {
+    pub(crate) fn replace(&mut self, old: &MemberId, id: &MemberId, turn: &mut Turn<'_>) -> Member {
         let Some(member) = self.members.get(old).cloned() else { return Member::new() };
         let target = self.target.get(old).cloned().unwrap_or_default();
         self.remove_member(old, turn);
@@ -184,7 +199,8 @@ impl ConsumerGroup {
         let next = reconcile::step(&member.current, &goal)?;
         if next != member.current {
             let key = TimerKey::Revocation(self.id.clone(), id.clone());
-            if next.state == MemberState::Unrevoked {
+            // A classic member has the time of its join instead.
+            if next.state == MemberState::Unrevoked && member.value.classic.is_none() {
                 turn.schedule(key, millis(member.value.rebalance_timeout_ms));
             } else {
                 turn.timers.cancel(&key);

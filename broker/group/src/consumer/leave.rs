@@ -68,16 +68,24 @@ impl ConsumerGroup {
         {
             self.write(ConsumerRecord::Pattern(pattern, None));
         }
-        self.bump(turn.topics);
+        if !self.is_to_downgrade(turn.config) {
+            self.bump(turn.topics);
+        }
     }
 
     /// Its records and timers, and nothing else.
     pub(crate) fn remove_member(&mut self, id: &MemberId, turn: &mut Turn<'_>) {
-        turn.timers.cancel(&TimerKey::Session(self.id.clone(), id.clone()));
-        turn.timers.cancel(&TimerKey::Revocation(self.id.clone(), id.clone()));
+        self.cancel_timers(id, turn);
         self.write(ConsumerRecord::Current(id.clone(), None));
         self.write(ConsumerRecord::TargetMember(id.clone(), None));
         self.write(ConsumerRecord::Member(id.clone(), None));
+    }
+
+    pub(crate) fn cancel_timers(&self, id: &MemberId, turn: &mut Turn<'_>) {
+        let kinds = [TimerKey::Session, TimerKey::Revocation, TimerKey::MemberJoin, TimerKey::MemberSync];
+        for kind in kinds {
+            turn.timers.cancel(&kind(self.id.clone(), id.clone()));
+        }
     }
 
     /// A member has not revoked its partitions in time.
@@ -90,8 +98,9 @@ impl ConsumerGroup {
     /// The group is loaded: every member gets the time of a session, and of a revocation if it is to revoke.
     pub(crate) fn begin(&self, turn: &mut Turn<'_>) {
         for (id, member) in &self.members {
-            turn.schedule(TimerKey::Session(self.id.clone(), id.clone()), turn.config.consumer_session_timeout);
-            if member.current.state == MemberState::Unrevoked && member.current.epoch > LEAVING {
+            self.restart_session(id, turn);
+            let is_to_revoke = member.current.state == MemberState::Unrevoked && member.current.epoch > LEAVING;
+            if is_to_revoke && member.value.classic.is_none() {
                 let timeout = millis(member.value.rebalance_timeout_ms);
                 turn.schedule(TimerKey::Revocation(self.id.clone(), id.clone()), timeout);
             }

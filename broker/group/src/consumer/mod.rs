@@ -8,15 +8,18 @@
 //! - `reconcile`: one step of a member towards its assignment
 //! - `assignor`: who is to have which partition
 //! - `patterns`, `lookup`: regular expressions; which topics they stand for
+//! - `migration`, `classic_members`: groups that change their protocol, and members of the other one
 //! - `commit`: who may commit and fetch offsets
 
 pub(crate) mod assignor;
+mod classic_members;
 mod commit;
 pub(crate) mod group;
 mod heartbeat;
 mod history;
 mod leave;
 pub(crate) mod lookup;
+pub(crate) mod migration;
 mod patterns;
 mod reconcile;
 pub(crate) mod requests;

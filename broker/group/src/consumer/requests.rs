@@ -8,11 +8,11 @@ use crate::classic::group::ClassicGroup;
 use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING};
 use crate::consumer::heartbeat::{self, without_epochs};
 use crate::consumer::lookup::Found;
+use crate::consumer::migration;
 use crate::effects::{Effects, Lookup};
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Ticket};
-use crate::record::Record;
 use crate::request::{
     ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DescribedConsumerGroup, DescribedConsumerMember, Reply,
 };
@@ -46,17 +46,18 @@ impl Shard {
                 AWAY | LEAVING => group.leave(&request, turn),
                 _ => group.heartbeat(&request, turn),
             };
-            let is_untouched = group.members.is_empty() && reply.is_err();
-            match before {
+            match (before, &reply) {
                 // The group was made for a member that is not let in: it is as it was.
-                Before::Nothing if is_untouched => _ = groups.remove(&id),
-                Before::Classic(group) if is_untouched => _ = groups.insert(id, Group::Classic(*group)),
-                Before::Nothing | Before::Classic(_) | Before::Consumer if reply.is_ok() => {
-                    return conclude(group, ticket, Reply::ConsumerHeartbeat(reply), turn);
-                }
-                Before::Nothing | Before::Classic(_) | Before::Consumer => flush(group, turn),
+                (Before::Nothing, Err(_)) => _ = groups.remove(&id),
+                (Before::Classic(classic), Err(_)) => _ = groups.insert(id, Group::Classic(*classic)),
+                (Before::Consumer, Err(_)) => flush(group, turn),
+                (Before::Nothing | Before::Consumer, Ok(_)) => {}
+                (Before::Classic(classic), Ok(_)) => migration::upgraded(*classic, group, turn),
             }
-            turn.reply(ticket, Reply::ConsumerHeartbeat(reply));
+            match reply {
+                Ok(_) => conclude(groups, &request.group, ticket, Reply::ConsumerHeartbeat(reply), turn),
+                Err(_) => turn.reply(ticket, Reply::ConsumerHeartbeat(reply)),
+            }
         })
     }
 
@@ -98,7 +99,7 @@ impl Shard {
 /// What was there before the group.
 enum Before {
     Nothing,
-    /// A classic group without members, which becomes a consumer group.
+    /// A classic group, which becomes a consumer group.
     Classic(Box<ClassicGroup>),
     Consumer,
 }
@@ -112,28 +113,27 @@ fn find(
     turn: &mut Turn<'_>,
 ) -> Result<Before, GroupError> {
     let id = &request.group;
-    let before = match groups.remove(id) {
+    let life = ticket.0 + 1;
+    let (before, group) = match groups.remove(id) {
         Some(group @ Group::Consumer(_)) => {
             groups.insert(id.clone(), group);
             return Ok(Before::Consumer);
         }
         None if is_opaque || request.epoch != JOINING => return Err(GroupError::GroupIdNotFound),
-        None => Before::Nothing,
-        Some(Group::Classic(group)) if group.is_empty() && request.epoch == JOINING => {
-            for pending in &group.pending {
-                turn.timers.cancel(&TimerKey::Session(id.clone(), pending.clone()));
-            }
-            Before::Classic(Box::new(ClassicGroup { pending: Default::default(), ..group }))
-        }
-        Some(group @ Group::Classic(_)) => {
-            groups.insert(id.clone(), group);
-            return Err(GroupError::GroupIdNotFound);
+        None => (Before::Nothing, ConsumerGroup::new(id.clone(), life)),
+        Some(Group::Classic(classic)) => {
+            let converted = match request.epoch {
+                JOINING if classic.is_empty() => Some(ConsumerGroup::of_empty(&classic, life)),
+                JOINING => ConsumerGroup::from_classic(&classic, life, turn),
+                _ => None,
+            };
+            let Some(group) = converted else {
+                groups.insert(id.clone(), Group::Classic(classic));
+                return Err(GroupError::GroupIdNotFound);
+            };
+            (Before::Classic(Box::new(classic)), group)
         }
     };
-    let mut group = ConsumerGroup::new(id.clone(), ticket.0 + 1);
-    if let Before::Classic(_) = before {
-        group.history.push(Record::GroupMetadata { group: id.clone(), value: None });
-    }
     groups.insert(id.clone(), Group::Consumer(Box::new(group)));
     Ok(before)
 }
@@ -147,14 +147,26 @@ pub(crate) fn act(
 ) {
     if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
         act(group, turn);
+    }
+    migration::downgrade_if_due(groups, id, turn);
+    if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
         flush(group, turn);
     }
 }
 
 /// Replies when everything that the group has changed is durable.
-pub(crate) fn conclude(group: &mut ConsumerGroup, ticket: Ticket, reply: Reply, turn: &mut Turn<'_>) {
-    turn.replies.extend(group.history.reply(ticket, reply));
-    flush(group, turn);
+pub(crate) fn conclude(
+    groups: &mut BTreeMap<GroupId, Group>,
+    id: &GroupId,
+    ticket: Ticket,
+    reply: Reply,
+    turn: &mut Turn<'_>,
+) {
+    match groups.get_mut(id).and_then(Group::consumer_mut) {
+        Some(group) => turn.replies.extend(group.history.reply(ticket, reply)),
+        None => turn.reply(ticket, reply),
+    }
+    act(groups, id, turn, |_, _| {});
 }
 
 /// Appends what the group has changed, unless an append of it is under way.

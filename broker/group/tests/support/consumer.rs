@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_group::record::{Assigned, ConsumerMemberValue, ConsumerRecord, Partitions};
 use ottla_group::*;
+use ottla_wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition};
+use ottla_wire::coordinator_records::encode_value;
 use uuid::Uuid;
 
 use super::{Client, GROUP, Options, World, short, time};
@@ -111,6 +114,59 @@ impl Client {
                 format!("{new_id}epoch {}{}", heartbeat.epoch, assignment.unwrap_or_default())
             }
         }
+    }
+}
+
+/// What a classic consumer says about itself.
+pub fn protocols(options: &Options<'_>) -> Option<Vec<Protocol>> {
+    let topics = options.get("subscribed")?;
+    let owned = partitions(options.get("owning").unwrap_or("nothing"));
+    let owned = owned.iter().map(|(topic, all)| TopicPartition {
+        topic: topic_name(*topic).to_string().into(),
+        partitions: all.iter().copied().collect(),
+    });
+    let subscription = ConsumerProtocolSubscription {
+        topics: topics.split(',').map(Into::into).collect(),
+        user_data: None,
+        owned_partitions: owned.collect(),
+        generation_id: -1,
+        rack_id: None,
+    };
+    let name = options.get("with").unwrap_or("range").to_owned();
+    Some(vec![Protocol { name, metadata: encode_value(1, &subscription) }])
+}
+
+/// `t-0+t-1`, or `nothing`, or any text.
+pub fn assignment(text: &str) -> Bytes {
+    if text != "nothing" && !text.contains('-') {
+        return Bytes::from(text.to_owned());
+    }
+    let topic = |(topic, all): (Uuid, BTreeSet<i32>)| TopicPartition {
+        topic: topic_name(topic).to_string().into(),
+        partitions: all.into_iter().collect(),
+    };
+    let partitions = partitions(&text.replace('+', ","));
+    let assigned_partitions = partitions.into_iter().map(topic).collect();
+    encode_value(1, &ConsumerProtocolAssignment { assigned_partitions, user_data: None })
+}
+
+/// What a classic member was assigned, or the bytes as text.
+pub fn assigned(bytes: &Bytes) -> String {
+    let of = |topic: &TopicPartition| {
+        topic.partitions.iter().map(|one| format!("{}-{one}", topic.topic)).collect::<Vec<_>>()
+    };
+    match consumer_protocol::decode::<ConsumerProtocolAssignment>(bytes.clone()) {
+        Ok(assignment) if assignment.assigned_partitions.is_empty() => "nothing".to_owned(),
+        Ok(assignment) => assignment.assigned_partitions.iter().flat_map(of).collect::<Vec<_>>().join("+"),
+        Err(_) => super::text(bytes),
+    }
+}
+
+/// What it subscribes to, or the bytes as text.
+pub fn subscribed(bytes: &Bytes) -> String {
+    match consumer_protocol::decode::<ConsumerProtocolSubscription>(bytes.clone()) {
+        Ok(subscription) => subscription.topics.iter().map(|name| &**name).collect::<Vec<_>>().join(","),
+        Err(_) => super::text(bytes),
     }
 }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 ///
 /// - `set initial.delay 0s | max.size 2`
 /// - `A joins [static i1] [with range=meta,sticky=meta] [type connect] [session 10s] [rebalance 60s] [version 4]
-///   [as ID]`
-/// - `A syncs [A=x,B=y] [generation 7] [protocol sticky] [as ID] [static i1]`
+///   [as ID] [subscribed t,u [owning t-0]]`
+/// - `A syncs [A=x,B=y | A=t-0+t-1,B=nothing] [generation 7] [protocol sticky] [as ID] [static i1]`
 /// - `A beats`, `A leaves`, `admin removes i1`
 /// - `A commits t-0=5,t-1=6 [noted m] [retention 1s] [version 8]`, `fetch`, `admin deletes offsets t-0`
 /// - `A commits t-0=5 in 7 [unnamed] ...`: in the transaction of producer 7, if `unnamed` as before KIP-447;
@@ -112,6 +112,14 @@ impl ottla_stories::World for World {
             }
             ["set", "pattern.refresh", refresh] => {
                 self.reset(Config { consumer_pattern_refresh: time(refresh), ..self.config.clone() })
+            }
+            ["set", "migration", policy] => {
+                let consumer_migration = match policy {
+                    "upgrade" => Migration::Upgrade,
+                    "downgrade" => Migration::Downgrade,
+                    _ => Migration::Disabled,
+                };
+                self.reset(Config { consumer_migration, ..self.config.clone() })
             }
             ["topics", topics] => self.set_topics(topics),
             ["look", "up"] => self.look_up(None),
@@ -225,9 +233,10 @@ impl World {
             session_timeout_ms,
             rebalance_timeout_ms: time(options.get("rebalance").unwrap_or("60s")).as_millis() as i32,
             protocol_type: options.get("type").unwrap_or("consumer").into(),
-            protocols: pairs(options.get("with").unwrap_or("range=m"))
-                .map(|(name, metadata)| Protocol { name, metadata: metadata.into() })
-                .collect(),
+            protocols: consumer::protocols(options).unwrap_or_else(|| {
+                let pairs = pairs(options.get("with").unwrap_or("range=m"));
+                pairs.map(|(name, metadata)| Protocol { name, metadata: metadata.into() }).collect()
+            }),
             can_be_sent_an_id: version >= 4,
             can_skip_assignment: version >= 9,
             fresh: Uuid::from_u128(self.ids),
@@ -248,7 +257,7 @@ impl World {
             protocol_type: options.get("type").map(Into::into),
             protocol_name: options.get("protocol").map(Into::into),
             assignments: pairs(assignments)
-                .map(|(name, assignment)| (self.clients[&name].id.as_str().into(), assignment.into()))
+                .map(|(name, assignment)| (self.clients[&name].id.as_str().into(), consumer::assignment(&assignment)))
                 .collect(),
         };
         let ticket = self.ticket(name);
@@ -415,7 +424,7 @@ impl World {
                 }
                 format!("{:?} {}", refused.error, short(&refused.member)).trim_end().to_owned()
             }
-            Reply::Sync(Ok(synced)) => format!("assigned {:?}", text(&synced.assignment)),
+            Reply::Sync(Ok(synced)) => format!("assigned {:?}", consumer::assigned(&synced.assignment)),
             Reply::Sync(Err(error)) => format!("{error:?}"),
             Reply::Leave(Ok(results))
             | Reply::Commit(Ok(results))
@@ -517,7 +526,7 @@ fn joined_text(joined: &Joined) -> String {
     let role =
         if joined.leader == joined.member { "leads".to_owned() } else { format!("follows {}", short(&joined.leader)) };
     let protocol = joined.protocol_name.as_deref().unwrap_or("none");
-    let member = |m: &JoinedMember| format!("{}={}", short(&m.member), text(&m.metadata));
+    let member = |m: &JoinedMember| format!("{}={}", short(&m.member), consumer::subscribed(&m.metadata));
     let members: Vec<_> = joined.members.iter().map(member).collect();
     let skip = if joined.skip_assignment { ", assignment stands" } else { "" };
     format!("{me} {role} in generation {} ({protocol}) [{}]{skip}", joined.generation, members.join(" "))
@@ -558,7 +567,9 @@ fn logged(record: &Record) -> String {
         Record::Opaque { group, value: None, .. } => format!("group {group} of another kind deleted"),
         Record::Opaque { group, .. } => format!("group {group} of another kind"),
         Record::GroupMetadata { group, value: Some(value) } => {
-            let member = |m: &ottla_group::record::MemberValue| format!("{}={}", short(&m.member), text(&m.assignment));
+            let member = |m: &ottla_group::record::MemberValue| {
+                format!("{}={}", short(&m.member), consumer::assigned(&m.assignment))
+            };
             let members: Vec<_> = value.members.iter().map(member).collect();
             let protocol = value.protocol.as_deref().unwrap_or("none");
             format!("group {group} generation {} ({protocol}) [{}]", value.generation, members.join(" "))
