@@ -29,23 +29,17 @@ impl Shard {
         let mut records = Vec::new();
         let mut deleted = Vec::new();
         let mut results = Vec::new();
-        let mut waiting = Vec::new();
         for id in ids {
             let result = self.may_delete(id);
             if result.is_ok() {
                 records.extend(self.tombstones_of(id));
-                let mut group = self.groups.remove(id);
-                if let Some(group) = group.as_mut().and_then(Group::consumer_mut) {
-                    waiting.extend(group.history.take_waiting());
-                }
-                deleted.extend(group);
+                deleted.extend(self.groups.remove(id));
             }
             results.push(result);
         }
         self.turn(now, |_, turn| {
             turn.write_tombstones(records, Then::Deleted(deleted));
             turn.reply_when_durable(ticket, Reply::DeleteGroups(Ok(results)));
-            waiting.into_iter().for_each(|(ticket, reply)| turn.reply_when_durable(ticket, reply));
         })
     }
 
@@ -53,6 +47,7 @@ impl Shard {
         match self.groups.get(id) {
             None => Err(GroupError::GroupIdNotFound),
             Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
+            Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
             Some(_) => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::classic::group::ClassicGroup;
 use crate::config::Config;
 use crate::consumer::group::ConsumerGroup;
-use crate::consumer::requests;
+use crate::consumer::{migration, requests};
 use crate::effects::{Append, AppendId, Effects};
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
@@ -175,6 +175,8 @@ impl Shard {
                     Group::Classic(group) => group,
                     Group::Consumer(group) => {
                         group.begin(turn);
+                        migration::downgrade_if_due(group, turn);
+                        requests::flush(group, turn);
                         continue;
                     }
                 };
@@ -356,9 +358,10 @@ fn conclude(
     match (then, result) {
         (Then::Nothing, _) | (Then::Created(_) | Then::Deleted(_), Ok(())) => {}
         (Then::Consumer { group, life }, result) => {
-            let group = groups.get_mut(&group).and_then(Group::consumer_mut);
-            if let Some(group) = group.filter(|group| group.life == life) {
-                requests::decided(group, result, turn);
+            let found = groups.get_mut(&group).and_then(Group::consumer_mut);
+            if let Some(found) = found.filter(|group| group.life == life) {
+                requests::decided(found, result, turn);
+                migration::succeed(groups, &group, turn);
             }
         }
         (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),

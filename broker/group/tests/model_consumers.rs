@@ -1,13 +1,16 @@
-//! Whatever consumers do, in whatever order, with answers lost, the log slow or failing, topics changing and the
-//! coordinator restarted: no partition belongs to two members at once, nobody but its owner commits for it, every ticket
+//! Whatever consumers of both protocols do, in whatever order, with answers lost, the log slow or failing, topics changing
+//! and the coordinator restarted: no partition belongs to two members at once, nobody but its owner commits for it, every ticket
 //! is answered once, and as soon as clients behave every partition has an owner that is subscribed to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_group::record::Partitions;
 use ottla_group::*;
+use ottla_wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition};
+use ottla_wire::coordinator_records::encode_value;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -28,6 +31,8 @@ enum Op {
     /// A static one leaves for a while.
     Pause(usize),
     Resubscribe(usize, usize),
+    /// It is started again with the other protocol. A static one keeps its instance id.
+    Switch(usize),
     /// For a partition that it owns, with its epoch or the one before.
     Commit(usize, bool),
     Topics(i32, i32),
@@ -51,6 +56,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => client.clone().prop_map(Op::Leave),
         1 => (0..2usize).prop_map(Op::Pause),
         3 => (client.clone(), 0..SUBSCRIPTIONS.len()).prop_map(|(client, to)| Op::Resubscribe(client, to)),
+        4 => client.clone().prop_map(Op::Switch),
         4 => (client, any::<bool>()).prop_map(|(client, old)| Op::Commit(client, old)),
         2 => (0..7i32, 0..4i32).prop_map(|(t, u)| Op::Topics(t, u)),
         2 => Just(Op::LookUp),
@@ -88,13 +94,47 @@ struct Client {
     /// What the coordinator knows of it.
     told_owned: Option<Partitions>,
     waits_for: Option<Ticket>,
+    /// It speaks the classic protocol, and gives all back before it joins; its epoch is its generation.
+    is_classic: bool,
+    doing: Doing,
+}
+
+/// What a classic client has to do.
+#[derive(Clone, Debug, Default)]
+enum Doing {
+    #[default]
+    Join,
+    /// With the members and their subscriptions if it leads.
+    Sync(Vec<JoinedMember>),
+    Beat,
 }
 
 impl Client {
+    /// Classic ones do so by name.
+    fn subscribes(&self, name: &str) -> bool {
+        let (names, _) = SUBSCRIPTIONS[self.subscription];
+        if self.is_classic { names.contains(&name) } else { subscribes(self.subscription, name) }
+    }
+
+    /// A classic client is refused.
+    fn refused(&mut self, error: GroupError) {
+        self.doing = Doing::Join;
+        match error {
+            GroupError::UnknownMemberId | GroupError::FencedInstanceId => {
+                self.abandon();
+                self.id.clear();
+            }
+            GroupError::IllegalGeneration => self.abandon(),
+            GroupError::RebalanceInProgress | GroupError::CoordinatorNotAvailable | GroupError::NotCoordinator => {}
+            error => panic!("a classic client is refused: {error:?}"),
+        }
+    }
+
     /// It stops with all that it has, to join again.
     fn abandon(&mut self) {
         (self.epoch, self.previous_epoch) = (0, 0);
         self.owned.clear();
+        self.doing = Doing::Join;
         self.forget();
     }
 
@@ -161,6 +201,10 @@ impl Model {
             Op::Leave(client) => self.leave(client, -1),
             Op::Pause(client) => self.leave(client, -2),
             Op::Resubscribe(client, to) => self.clients[client].subscription = to,
+            Op::Switch(client) => {
+                self.clients[client].is_classic ^= true;
+                self.crash(client);
+            }
             Op::Commit(client, old) => self.commit(client, old),
             Op::Topics(t, u) => self.set_topics(t, u),
             Op::LookUp => self.look_up(),
@@ -193,8 +237,10 @@ impl Model {
         if client.waits_for.is_some() {
             return;
         }
-        let is_joining = client.epoch == 0;
-        if is_joining {
+        if client.is_classic {
+            return self.step_classic(number);
+        }
+        if client.epoch == 0 {
             client.abandon();
         }
         let subscription = Some(client.subscription).filter(|now| client.told_subscription != Some(*now));
@@ -209,6 +255,53 @@ impl Model {
         let ticket = self.ticket(Asked { client: number, subscription, owned });
         self.clients[number].waits_for = Some(ticket);
         let effects = self.shard.consumer_heartbeat(request, ticket, self.now);
+        self.carry_out(effects);
+    }
+
+    fn step_classic(&mut self, number: usize) {
+        let ticket = self.ticket(Asked { client: number, subscription: None, owned: None });
+        let client = &mut self.clients[number];
+        client.waits_for = Some(ticket);
+        let (group, member) = (GROUP.into(), client.id.as_str().into());
+        let (instance, generation) = (instance(number), client.epoch);
+        let effects = match client.doing.clone() {
+            Doing::Join => {
+                client.owned.clear();
+                self.fresh += 1;
+                let request = JoinRequest {
+                    group,
+                    member,
+                    instance,
+                    client_id: format!("classic-{number}"),
+                    client_host: "/127.0.0.1".into(),
+                    session_timeout_ms: 10_000,
+                    rebalance_timeout_ms: 5_000,
+                    protocol_type: "consumer".into(),
+                    protocols: vec![Protocol { name: "range".into(), metadata: metadata(client.subscription) }],
+                    can_be_sent_an_id: number != 3,
+                    can_skip_assignment: number != 1,
+                    fresh: Uuid::from_u128(self.fresh),
+                };
+                self.shard.join(request, ticket, self.now)
+            }
+            Doing::Sync(members) => {
+                let (protocol_type, protocol_name) = (None, None);
+                let assignments = assign(&members, &self.topics);
+                let request =
+                    SyncRequest { group, member, instance, generation, protocol_type, protocol_name, assignments };
+                self.shard.sync(request, ticket, self.now)
+            }
+            Doing::Beat => {
+                let request = HeartbeatRequest { group, member, instance, generation };
+                let beat = self.shard.heartbeat(&request, self.now);
+                self.waiting.remove(&ticket);
+                client.waits_for = None;
+                if let Err(error) = beat {
+                    client.refused(error);
+                }
+                return;
+            }
+        };
         self.carry_out(effects);
     }
 
@@ -239,9 +332,9 @@ impl Model {
 
     fn crash(&mut self, number: usize) {
         self.fresh += 1;
-        let id = format!("client-{number}-{}", self.fresh);
-        let subscription = self.clients[number].subscription;
-        self.clients[number] = Client { id, subscription, ..Client::default() };
+        let Client { subscription, is_classic, .. } = self.clients[number];
+        let id = if is_classic { String::new() } else { format!("client-{number}-{}", self.fresh) };
+        self.clients[number] = Client { id, subscription, is_classic, ..Client::default() };
     }
 
     fn leave(&mut self, number: usize, epoch: i32) {
@@ -250,8 +343,14 @@ impl Model {
         }
         let ticket = self.ticket(Asked { client: NOBODY, subscription: None, owned: None });
         let request = self.request(number, epoch);
+        let is_classic = self.clients[number].is_classic;
         self.crash(number);
-        let effects = self.shard.consumer_heartbeat(request, ticket, self.now);
+        let effects = if is_classic {
+            let members = vec![Leaving { member: request.member, instance: request.instance }];
+            self.shard.leave(&LeaveRequest { group: GROUP.into(), members }, ticket, self.now)
+        } else {
+            self.shard.consumer_heartbeat(request, ticket, self.now)
+        };
         self.carry_out(effects);
     }
 
@@ -378,7 +477,29 @@ impl Model {
             return; // the answer was lost
         }
         client.waits_for = None;
-        let Reply::ConsumerHeartbeat(reply) = reply else { panic!("an answer of another kind: {reply:?}") };
+        let reply = match reply {
+            Reply::ConsumerHeartbeat(reply) => reply,
+            Reply::Join(Ok(joined)) => {
+                client.id = joined.member.to_string();
+                client.epoch = joined.generation;
+                client.doing = Doing::Sync(if joined.skip_assignment { Vec::new() } else { joined.members });
+                return;
+            }
+            Reply::Join(Err(JoinRefused { error: GroupError::MemberIdRequired, member })) => {
+                client.id = member.to_string();
+                return;
+            }
+            Reply::Sync(Ok(synced)) => {
+                let owned = self.topics_by_id(&synced.assignment);
+                let client = &mut self.clients[asked.client];
+                (client.owned, client.doing) = (owned, Doing::Beat);
+                return;
+            }
+            Reply::Join(Err(JoinRefused { error, .. })) | Reply::Sync(Err(error)) => return client.refused(error),
+            Reply::Leave(_) | Reply::Commit(_) | Reply::DeleteOffsets(_) | Reply::DeleteGroups(_) => {
+                panic!("an answer of another kind: {reply:?}")
+            }
+        };
         match reply {
             Ok(heartbeat) => {
                 assert_eq!(*heartbeat.member, *client.id);
@@ -405,16 +526,30 @@ impl Model {
         }
     }
 
-    /// Clients that are members, and that their coordinator takes for members.
+    fn topics_by_id(&self, assignment: &Bytes) -> Partitions {
+        let Ok(assignment) = consumer_protocol::decode::<ConsumerProtocolAssignment>(assignment.clone()) else {
+            return Partitions::new();
+        };
+        let topics = assignment.assigned_partitions.into_iter().filter(|topic| !topic.partitions.is_empty());
+        let topics = topics.filter_map(|topic| Some((self.topics.get(&topic.topic)?.id, topic.partitions)));
+        topics.map(|(id, partitions)| (id, partitions.into_iter().collect())).collect()
+    }
+
+    /// Clients that are members, and that their coordinator takes for members. Among classic ones of a generation that is
+    /// over there are none, and in a classic group none counts: its members may overlap until they rejoin.
     fn members(&self) -> impl Iterator<Item = usize> {
         let described = self.shard.describe_consumer(&GROUP.into()).ok();
         let members = described.into_iter().flat_map(|group| group.members);
-        let ids: BTreeSet<String> =
-            members.filter(|member| member.epoch > 0).map(|member| member.member.to_string()).collect();
-        self.clients
-            .iter()
-            .enumerate()
-            .filter_map(move |(number, client)| (client.epoch > 0 && ids.contains(&client.id)).then_some(number))
+        let epochs: BTreeMap<String, i32> =
+            members.map(|member| (member.member.to_string(), member.epoch)).filter(|(_, epoch)| *epoch > 0).collect();
+        self.clients.iter().enumerate().filter_map(move |(number, client)| {
+            let is_member = match epochs.get(&client.id) {
+                Some(epoch) if client.is_classic => client.epoch == *epoch,
+                Some(_) => client.epoch > 0,
+                None => false,
+            };
+            is_member.then_some(number)
+        })
     }
 
     fn check(&self) {
@@ -453,23 +588,32 @@ impl Model {
             }
             self.pass(Duration::from_secs(1));
         }
-        let group = self.shard.describe_consumer(&GROUP.into()).expect("the group is there");
-        assert_eq!((group.state, group.epoch), (GroupState::Stable, group.target_epoch));
-        assert_eq!(group.members.len(), CLIENTS, "{:?}", group.members);
+        if self.clients.iter().all(|client| client.is_classic) {
+            let group = self.shard.describe(&GROUP.into()).expect("the group is classic again");
+            assert_eq!((group.state, group.members.len()), (GroupState::Stable, CLIENTS));
+        } else {
+            let group = self.shard.describe_consumer(&GROUP.into()).expect("the group is there");
+            assert_eq!((group.state, group.epoch), (GroupState::Stable, group.target_epoch));
+            assert_eq!(group.members.len(), CLIENTS, "{:?}", group.members);
+            for client in &self.clients {
+                let member = group.members.iter().find(|member| *member.member == *client.id);
+                let member = member.expect("it is a member");
+                assert_eq!((member.epoch, &member.assigned), (client.epoch, &client.owned));
+                assert_eq!(member.assigned, member.target);
+                assert_eq!(member.value.classic.is_some(), client.is_classic);
+            }
+        }
         let mut owners: BTreeMap<(Uuid, i32), usize> = BTreeMap::new();
         for (number, client) in self.clients.iter().enumerate() {
-            let member = group.members.iter().find(|member| *member.member == *client.id).expect("it is a member");
-            assert_eq!((member.epoch, &member.assigned), (client.epoch, &client.owned));
-            assert_eq!(member.assigned, member.target);
             for at in pairs(&client.owned) {
                 let name = self.topics.name(at.0).expect("the topic is there");
-                assert!(subscribes(client.subscription, name), "client {number} is not subscribed to {name}");
-                owners.insert(at, number);
+                assert!(client.subscribes(name), "client {number} is not subscribed to {name}");
+                assert_eq!(owners.insert(at, number), None, "{at:?} belongs to another as well");
             }
         }
         for name in ["t", "u"] {
             let Some(topic) = self.topics.get(name) else { continue };
-            let is_wanted = self.clients.iter().any(|client| subscribes(client.subscription, name));
+            let is_wanted = self.clients.iter().any(|client| client.subscribes(name));
             for partition in (0..topic.partitions).filter(|_| is_wanted) {
                 assert!(owners.remove(&(topic.id, partition)).is_some(), "{name}-{partition} belongs to nobody");
             }
@@ -477,6 +621,41 @@ impl Model {
         assert_eq!(owners, BTreeMap::new(), "of topics that are not there");
         assert!(self.waiting.is_empty(), "somebody still waits: {:?}", self.waiting);
     }
+}
+
+/// What a classic client says about itself.
+fn metadata(subscription: usize) -> Bytes {
+    let subscription = ConsumerProtocolSubscription {
+        topics: SUBSCRIPTIONS[subscription].0.iter().map(|name| (*name).into()).collect(),
+        user_data: None,
+        owned_partitions: Vec::new(),
+        generation_id: -1,
+        rack_id: None,
+    };
+    encode_value(1, &subscription)
+}
+
+/// What the leader of a classic group makes of it: each topic goes round among those who want it.
+fn assign(members: &[JoinedMember], topics: &Topics) -> Vec<(MemberId, Bytes)> {
+    let mut assigned: BTreeMap<MemberId, Vec<TopicPartition>> = BTreeMap::new();
+    for name in topics.names() {
+        let wants = |member: &&JoinedMember| {
+            let subscription: ConsumerProtocolSubscription =
+                consumer_protocol::decode(member.metadata.clone()).expect("a subscription");
+            subscription.topics.iter().any(|topic| **topic == **name)
+        };
+        let wanting: Vec<&JoinedMember> = members.iter().filter(wants).collect();
+        let partitions = topics.get(name).map_or(0, |topic| topic.partitions);
+        for (number, member) in wanting.iter().enumerate() {
+            let mine = (0..partitions).filter(|partition| *partition as usize % wanting.len() == number).collect();
+            let topic = TopicPartition { topic: (&**name).into(), partitions: mine };
+            assigned.entry(member.member.clone()).or_default().push(topic);
+        }
+    }
+    let encode = |(member, assigned_partitions)| {
+        (member, encode_value(1, &ConsumerProtocolAssignment { assigned_partitions, user_data: None }))
+    };
+    assigned.into_iter().map(encode).collect()
 }
 
 fn pairs(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {

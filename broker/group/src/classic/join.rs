@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::config::Config;
-use crate::consumer::{migration, requests};
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
 use crate::group::Group;
@@ -31,9 +31,12 @@ impl Shard {
             }
             if let Some(group) = groups.get_mut(&request.group).and_then(Group::consumer_mut) {
                 group.make_room(&request, turn);
-                migration::downgrade_if_due(groups, &request.group, turn);
+                requests::act(groups, &request.group, turn, |_, _| {});
             }
             match groups.get_mut(&request.group) {
+                Some(Group::Consumer(group)) if group.is_changing() => {
+                    turn.refuse_join(ticket, GroupError::CoordinatorNotAvailable, &request.member);
+                }
                 Some(Group::Consumer(group)) if !group.members.is_empty() => {
                     let reply = group.join(&mut request, turn);
                     join_consumers(groups, &request, reply, ticket, turn);
@@ -41,9 +44,8 @@ impl Shard {
                 Some(Group::Classic(group)) => group.join(request, ticket, turn),
                 // A consumer group without members becomes a classic one.
                 Some(Group::Consumer(group)) if request.member.is_empty() => {
-                    let (tombstones, waiting) = (group.tombstones(), group.history.take_waiting());
+                    let tombstones = group.tombstones();
                     create(groups, tombstones, request, ticket, turn);
-                    waiting.into_iter().for_each(|(ticket, reply)| turn.reply_when_durable(ticket, reply));
                 }
                 Some(Group::Consumer(_)) => turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member),
                 None if is_opaque => {

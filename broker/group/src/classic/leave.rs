@@ -18,6 +18,7 @@ impl Shard {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
                 Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
                 None => Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect()),
+                Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
                 Some(Group::Consumer(group)) => {
                     let reply = Reply::Leave(Ok(group.leave_classic(&request.members, turn)));
                     return requests::conclude(groups, &request.group, ticket, reply, turn);

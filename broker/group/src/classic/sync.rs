@@ -23,6 +23,9 @@ impl Shard {
             _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
             Some(Group::Classic(group)) => group.sync(request, ticket, turn),
             None => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
+            Some(Group::Consumer(group)) if group.is_changing() => {
+                turn.reply(ticket, Reply::Sync(Err(GroupError::CoordinatorNotAvailable)));
+            }
             Some(Group::Consumer(group)) => match group.sync(&request, turn) {
                 Ok(synced) => requests::conclude(groups, &request.group, ticket, Reply::Sync(Ok(synced)), turn),
                 Err(error) => turn.reply(ticket, Reply::Sync(Err(error))),
@@ -38,6 +41,7 @@ impl Shard {
         let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         let group = match self.groups.get(&request.group).ok_or(GroupError::UnknownMemberId)? {
             Group::Classic(group) => group,
+            Group::Consumer(group) if group.is_changing() => return Err(GroupError::CoordinatorNotAvailable),
             Group::Consumer(group) => return group.beat(request, &mut turn),
         };
         group.validate(&request.member, request.instance.as_ref())?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::assignor::{Assignor, Counts, MemberSpec, Members};
 use super::history::History;
+use crate::classic::group::ClassicGroup;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 use crate::record::{
     Assigned, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState, Partitions,
@@ -57,6 +58,8 @@ pub(crate) struct ConsumerGroup {
     pub(crate) looking_up_since: Option<Duration>,
     /// What it has changed, and what of it is in the log.
     pub(crate) history: History,
+    /// What it becomes, once its history is durable: nobody speaks the consumer protocol any longer.
+    pub(crate) successor: Option<Box<ClassicGroup>>,
     /// Distinguishes the group from one of the same name before it, whose append may be under way.
     pub(crate) life: u64,
 }
@@ -79,6 +82,7 @@ impl ConsumerGroup {
             looked_up_names: None,
             looking_up_since: None,
             history: History::default(),
+            successor: None,
             life,
         }
     }
@@ -146,6 +150,11 @@ impl ConsumerGroup {
         }
     }
 
+    /// It becomes a classic group, or is to become one as soon as it is durable that it has no members.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.successor.is_some() || (self.members.is_empty() && !self.history.is_settled())
+    }
+
     /// Whether another member than this has the partition, or has not said that it does not.
     pub(crate) fn is_taken(&self, member: &CurrentValue, topic: Uuid, partition: i32) -> bool {
         let mine = |assigned: &Assigned| assigned.get(&topic).is_some_and(|mine| mine.contains_key(&partition));
@@ -176,13 +185,8 @@ impl ConsumerGroup {
         });
         let patterns = self.patterns.keys().map(|pattern| ConsumerRecord::Pattern(pattern.clone(), None));
         let old = self.has_old_partitions.then_some(ConsumerRecord::Partitions { is_tombstone: true });
-        let queued = self.history.queued().filter_map(|record| match record {
-            Record::Consumer { record: ConsumerRecord::Target(_) | ConsumerRecord::Group(_), .. } => None,
-            Record::Consumer { record, .. } => Some(record.deleted()),
-            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => None,
-        });
         let last = [ConsumerRecord::Target(None), ConsumerRecord::Group(None)];
-        let all = queued.chain(of_members).chain(patterns).chain(old).chain(last);
+        let all = of_members.chain(patterns).chain(old).chain(last);
         all.map(|record| Record::Consumer { group: self.id.clone(), record }).collect()
     }
 

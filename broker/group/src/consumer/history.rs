@@ -29,11 +29,6 @@ impl History {
         self.queue.push_back(record);
     }
 
-    /// What is to be deleted from the log besides what is in memory.
-    pub(crate) fn queued(&self) -> impl Iterator<Item = &Record> {
-        self.queue.iter()
-    }
-
     /// Everything is durable.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty()
@@ -82,12 +77,7 @@ impl History {
 
     /// All replies that wait, refused. What they rest on is appended all the same.
     pub(crate) fn refuse(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
-        self.take_waiting().into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
-    }
-
-    /// All replies that wait, to be given later.
-    pub(crate) fn take_waiting(&mut self) -> Vec<(Ticket, Reply)> {
-        self.release(u64::MAX)
+        self.release(u64::MAX).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
     }
 
     fn release(&mut self, until: u64) -> Vec<(Ticket, Reply)> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition};
 use ottla_wire::coordinator_records::encode_value;
 
-use crate::classic::group::{ClassicGroup, Phase};
+use crate::classic::group::ClassicGroup;
 use crate::config::Config;
 use crate::consumer::group::{ConsumerGroup, Member};
 use crate::error::GroupError;
@@ -17,9 +17,9 @@ use crate::record::{
     Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, GroupValue,
     MemberState, MemberValue, Partitions, Protocol, Record, TargetValue,
 };
-use crate::timers::{TimerKey, millis};
+use crate::timers::TimerKey;
 use crate::topics::Topics;
-use crate::turn::{Then, Turn};
+use crate::turn::Turn;
 
 /// Versions of the consumers' messages that we write.
 const NEWEST: i16 = 3;
@@ -196,28 +196,31 @@ pub(crate) fn upgraded(mut classic: ClassicGroup, group: &ConsumerGroup, turn: &
     }
 }
 
-/// Makes a classic group of one in which nobody speaks the consumer protocol any longer.
-pub(crate) fn downgrade_if_due(groups: &mut BTreeMap<GroupId, Group>, id: &GroupId, turn: &mut Turn<'_>) {
-    let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) else { return };
-    if !group.is_to_downgrade(turn.config) {
+/// Begins to make a classic group of one in which nobody speaks the consumer protocol any longer. Until that is durable,
+/// the group does nothing else: what it writes must not come behind what it was before.
+pub(crate) fn downgrade_if_due(group: &mut ConsumerGroup, turn: &mut Turn<'_>) {
+    if group.successor.is_some() || !group.is_to_downgrade(turn.config) {
         return;
     }
-    let mut classic = group.to_classic(turn.topics, turn.now.wall_ms);
+    let classic = group.to_classic(turn.topics, turn.now.wall_ms);
     let record = classic.to_record(|_, member| member.assignment.clone());
-    let (records, waiting) = ([group.tombstones(), vec![record]].concat(), group.history.take_waiting());
+    group.tombstones().into_iter().chain([record]).for_each(|record| group.history.push(record));
     for member in group.members.keys() {
         group.cancel_timers(member, turn);
     }
-    turn.write(records, Then::Nothing);
-    waiting.into_iter().for_each(|(ticket, reply)| turn.reply_when_durable(ticket, reply));
+    group.successor = Some(Box::new(classic));
+}
+
+/// The change to a classic group is durable: its members rebalance.
+pub(crate) fn succeed(groups: &mut BTreeMap<GroupId, Group>, id: &GroupId, turn: &mut Turn<'_>) {
+    let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) else { return };
+    if !group.history.is_settled() {
+        return;
+    }
+    let Some(mut classic) = group.successor.take() else { return };
     for member in classic.members.keys() {
-        turn.schedule(
-            TimerKey::Session(id.clone(), member.clone()),
-            millis(classic.members.get(member).map_or(0, |member| member.session_timeout_ms)),
-        );
+        classic.restart_session(member, turn);
     }
-    if classic.phase == Phase::Stable {
-        classic.prepare_rebalance(turn);
-    }
-    groups.insert(id.clone(), Group::Classic(classic));
+    classic.prepare_rebalance(turn);
+    groups.insert(id.clone(), Group::Classic(*classic));
 }

@@ -42,6 +42,10 @@ impl Shard {
                 Err(error) => return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error))),
             };
             let Some(group) = groups.get_mut(&id).and_then(Group::consumer_mut) else { return };
+            if group.successor.is_some() {
+                let refused = Reply::ConsumerHeartbeat(Err(GroupError::CoordinatorNotAvailable));
+                return turn.reply(ticket, refused);
+            }
             let reply: ConsumerHeartbeatReply = match request.epoch {
                 AWAY | LEAVING => group.leave(&request, turn),
                 _ => group.heartbeat(&request, turn),
@@ -146,10 +150,10 @@ pub(crate) fn act(
     act: impl FnOnce(&mut ConsumerGroup, &mut Turn<'_>),
 ) {
     if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
-        act(group, turn);
-    }
-    migration::downgrade_if_due(groups, id, turn);
-    if let Some(group) = groups.get_mut(id).and_then(Group::consumer_mut) {
+        if group.successor.is_none() {
+            act(group, turn);
+            migration::downgrade_if_due(group, turn);
+        }
         flush(group, turn);
     }
 }

@@ -143,19 +143,6 @@ pub struct PatternValue {
 }
 
 impl ConsumerRecord {
-    /// The tombstone of the same key.
-    pub(crate) fn deleted(&self) -> ConsumerRecord {
-        match self {
-            ConsumerRecord::Group(_) => ConsumerRecord::Group(None),
-            ConsumerRecord::Partitions { .. } => ConsumerRecord::Partitions { is_tombstone: true },
-            ConsumerRecord::Member(member, _) => ConsumerRecord::Member(member.clone(), None),
-            ConsumerRecord::Target(_) => ConsumerRecord::Target(None),
-            ConsumerRecord::TargetMember(member, _) => ConsumerRecord::TargetMember(member.clone(), None),
-            ConsumerRecord::Current(member, _) => ConsumerRecord::Current(member.clone(), None),
-            ConsumerRecord::Pattern(pattern, _) => ConsumerRecord::Pattern(pattern.clone(), None),
-        }
-    }
-
     /// About how many bytes its value has.
     pub(super) fn value_size(&self) -> usize {
         let names = |names: &BTreeSet<TopicName>| names.iter().map(|name| name.len() + 2).sum::<usize>();
