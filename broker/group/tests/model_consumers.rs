@@ -150,6 +150,7 @@ struct Asked {
     client: usize,
     subscription: Option<usize>,
     owned: Option<Partitions>,
+    topics: Arc<Topics>,
 }
 
 struct Model {
@@ -252,14 +253,15 @@ impl Model {
             owned: owned.clone(),
             ..self.request(number, self.clients[number].epoch)
         };
-        let ticket = self.ticket(Asked { client: number, subscription, owned });
+        let ticket = self.ticket(Asked { client: number, subscription, owned, topics: self.topics.clone() });
         self.clients[number].waits_for = Some(ticket);
         let effects = self.shard.consumer_heartbeat(request, ticket, self.now);
         self.carry_out(effects);
     }
 
     fn step_classic(&mut self, number: usize) {
-        let ticket = self.ticket(Asked { client: number, subscription: None, owned: None });
+        let ticket =
+            self.ticket(Asked { client: number, subscription: None, owned: None, topics: self.topics.clone() });
         let client = &mut self.clients[number];
         client.waits_for = Some(ticket);
         let (group, member) = (GROUP.into(), client.id.as_str().into());
@@ -341,7 +343,8 @@ impl Model {
         if self.clients[number].epoch == 0 {
             return;
         }
-        let ticket = self.ticket(Asked { client: NOBODY, subscription: None, owned: None });
+        let ticket =
+            self.ticket(Asked { client: NOBODY, subscription: None, owned: None, topics: self.topics.clone() });
         let request = self.request(number, epoch);
         let is_classic = self.clients[number].is_classic;
         self.crash(number);
@@ -378,7 +381,8 @@ impl Model {
         let is_its_own = !self.members().any(|other| {
             self.clients[other].owned.get(&topic).is_some_and(|all| other != number && all.contains(&partition))
         });
-        let ticket = self.ticket(Asked { client: NOBODY, subscription: None, owned: None });
+        let ticket =
+            self.ticket(Asked { client: NOBODY, subscription: None, owned: None, topics: self.topics.clone() });
         let effects = self.shard.commit_offsets(request, ticket, self.now);
         assert!(is_its_own || effects.appends.is_empty(), "client {number} committed for another's partition");
         self.carry_out(effects);
@@ -490,7 +494,7 @@ impl Model {
                 return;
             }
             Reply::Sync(Ok(synced)) => {
-                let owned = self.topics_by_id(&synced.assignment);
+                let owned = Self::topics_by_id(&asked.topics, &synced.assignment);
                 let client = &mut self.clients[asked.client];
                 (client.owned, client.doing) = (owned, Doing::Beat);
                 return;
@@ -526,13 +530,14 @@ impl Model {
         }
     }
 
-    fn topics_by_id(&self, assignment: &Bytes) -> Partitions {
+    /// Classic assignments name topics: those that were there when the client asked.
+    fn topics_by_id(topics: &Topics, assignment: &Bytes) -> Partitions {
         let Ok(assignment) = consumer_protocol::decode::<ConsumerProtocolAssignment>(assignment.clone()) else {
             return Partitions::new();
         };
-        let topics = assignment.assigned_partitions.into_iter().filter(|topic| !topic.partitions.is_empty());
-        let topics = topics.filter_map(|topic| Some((self.topics.get(&topic.topic)?.id, topic.partitions)));
-        topics.map(|(id, partitions)| (id, partitions.into_iter().collect())).collect()
+        let assigned = assignment.assigned_partitions.into_iter().filter(|topic| !topic.partitions.is_empty());
+        let assigned = assigned.filter_map(|topic| Some((topics.get(&topic.topic)?.id, topic.partitions)));
+        assigned.map(|(id, partitions)| (id, partitions.into_iter().collect())).collect()
     }
 
     /// Clients that are members, and that their coordinator takes for members. Among classic ones of a generation that is
@@ -573,6 +578,8 @@ impl Model {
     fn settle(&mut self) {
         for number in 0..CLIENTS {
             self.lose(number);
+            // A classic leader notices by itself that topics have changed; here, everybody joins again.
+            self.clients[number].doing = Doing::Join;
         }
         for _ in 0..70 {
             for number in 0..CLIENTS {
