@@ -670,7 +670,7 @@ fn pairs(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_consumer_group_keeps_its_promises(ops in ops()) {
         let mut model = Model::new();
