@@ -171,12 +171,13 @@ fn assignment(bytes: &Bytes, topics: &Topics) -> Option<Partitions> {
     Some(by_id(&assignment.assigned_partitions, topics))
 }
 
-/// Partitions of topics that exist.
+/// Those of the partitions that exist: a topic may have been deleted and created again with fewer.
 pub(crate) fn by_id(partitions: &[TopicPartition], topics: &Topics) -> Partitions {
     let mut by_id = Partitions::new();
-    for TopicPartition { topic, partitions } in partitions.iter().filter(|topic| !topic.partitions.is_empty()) {
-        if let Some(topic) = topics.get(topic) {
-            by_id.entry(topic.id).or_default().extend(partitions);
+    for TopicPartition { topic, partitions } in partitions {
+        let Some(topic) = topics.get(topic) else { continue };
+        for partition in partitions.iter().filter(|partition| (0..topic.partitions).contains(*partition)) {
+            by_id.entry(topic.id).or_default().insert(*partition);
         }
     }
     by_id
