@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::classic::group::ClassicGroup;
 use crate::effects::Effects;
 use crate::error::GroupError;
+use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::record::{OffsetKey, Record};
 use crate::request::{DescribedGroup, ListedGroup, Reply};
@@ -12,18 +13,15 @@ use crate::shard::Shard;
 use crate::turn::Then;
 
 impl Shard {
-    /// DescribeGroups, of one group. How an unknown one is shown depends on the request's version.
+    /// DescribeGroups, of one classic group. How an unknown one is shown depends on the request's version.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
-        self.groups.get(group).map(ClassicGroup::describe).ok_or(GroupError::GroupIdNotFound)
+        let group = self.groups.get(group).and_then(Group::classic);
+        group.map(ClassicGroup::describe).ok_or(GroupError::GroupIdNotFound)
     }
 
     /// ListGroups: every group of the partition. The caller filters.
     pub fn list(&self) -> impl Iterator<Item = ListedGroup> {
-        self.groups.values().map(|group| ListedGroup {
-            group: group.id.clone(),
-            protocol_type: group.protocol_type.clone().unwrap_or_default(),
-            state: group.state(),
-        })
+        self.groups.values().map(Group::listed)
     }
 
     /// DeleteGroups: the groups and their offsets.
@@ -49,6 +47,7 @@ impl Shard {
         match self.groups.get(id) {
             None => Err(GroupError::GroupIdNotFound),
             Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
+            Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
             Some(_) => Ok(()),
         }
     }
@@ -68,6 +67,7 @@ impl Shard {
         });
         let keys: BTreeSet<OffsetKey> = committed.chain(in_flight).chain(pending).collect();
         let offsets = keys.into_iter().map(|key| Record::OffsetCommit { key, value: None });
-        offsets.chain([Record::GroupMetadata { group: id.clone(), value: None }]).collect()
+        let group = self.groups.get(id).map(Group::tombstones).unwrap_or_default();
+        offsets.chain(group).collect()
     }
 }

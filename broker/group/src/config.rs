@@ -17,6 +17,18 @@ pub struct Config {
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`
     pub offsets_retention: Duration,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub consumer_max_size: usize,
+    /// `group.consumer.assignment.interval.ms` (KIP-1263)
+    pub consumer_assignment_interval: Duration,
+    /// `group.consumer.migration.policy`
+    pub consumer_migration: Migration,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub consumer_pattern_refresh: Duration,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
     /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
     pub max_batch: usize,
@@ -31,7 +43,41 @@ impl Default for Config {
             max_size: i32::MAX as usize,
             offset_metadata_max: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
+            consumer_max_size: i32::MAX as usize,
+            consumer_assignment_interval: Duration::from_secs(1),
+            consumer_migration: Migration::Bidirectional,
+            consumer_pattern_refresh: Duration::from_secs(10 * 60),
             max_batch: 1_048_588,
         }
+    }
+}
+
+/// Which way groups with members may change their protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migration {
+    /// To the consumer protocol and back.
+    Bidirectional,
+    /// To the consumer protocol.
+    Upgrade,
+    /// Back to the classic protocol.
+    Downgrade,
+    /// Not at all.
+    Disabled,
+}
+
+impl Migration {
+    pub(crate) fn may_upgrade(self) -> bool {
+        matches!(self, Migration::Bidirectional | Migration::Upgrade)
+    }
+
+    pub(crate) fn may_downgrade(self) -> bool {
+        matches!(self, Migration::Bidirectional | Migration::Downgrade)
+    }
+
+    /// Whether members of both protocols may be in one group.
+    pub(crate) fn is_possible(self) -> bool {
+        self != Migration::Disabled
     }
 }

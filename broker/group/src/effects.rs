@@ -1,8 +1,12 @@
-//! What a turn of a shard asks its host for: replies to deliver, records to append.
+//! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up.
 
-use crate::ids::{Producer, Ticket};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::ids::{GroupId, MemberId, Producer, Ticket};
 use crate::record::Record;
 use crate::request::Reply;
+use crate::topics::Topics;
 
 /// What the host is to do.
 #[derive(Default, PartialEq, Debug)]
@@ -12,14 +16,18 @@ pub struct Effects {
     pub replies: Vec<(Ticket, Reply)>,
     /// Append these, in this order, and say what became of them.
     pub appends: Vec<Append>,
+    /// Look these up, off the shard's lock, and answer with
+    /// [`Shard::looked_up`](crate::Shard::looked_up).
+    pub lookups: Vec<Lookup>,
 }
 
 impl Effects {
     /// These, then those.
     pub fn extend(&mut self, others: Effects) {
-        let Effects { replies, appends } = others;
+        let Effects { replies, appends, lookups } = others;
         self.replies.extend(replies);
         self.appends.extend(appends);
+        self.lookups.extend(lookups);
     }
 }
 
@@ -36,4 +44,17 @@ pub struct Append {
     pub producer: Option<Producer>,
     /// Not empty.
     pub records: Vec<Record>,
+}
+
+/// Regular expressions whose topics are to be looked up. A group has one lookup under way at most.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lookup {
+    /// Whose they are.
+    pub group: GroupId,
+    /// The member whose request led to it: names count that its user may describe.
+    pub member: MemberId,
+    /// The expressions.
+    pub patterns: BTreeSet<String>,
+    /// Where to look.
+    pub topics: Arc<Topics>,
 }

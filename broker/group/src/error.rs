@@ -32,6 +32,20 @@ pub enum GroupError {
     GroupSubscribedToTopic,
     #[error("the metadata of the offset is too large")]
     OffsetMetadataTooLarge,
+    #[error("the request makes no sense")]
+    InvalidRequest,
+    #[error("the member is of another epoch: it must join again, without partitions")]
+    FencedMemberEpoch,
+    #[error("the member is of another epoch")]
+    StaleMemberEpoch,
+    #[error("another member has this instance id")]
+    UnreleasedInstanceId,
+    #[error("there is no such assignor")]
+    UnsupportedAssignor,
+    #[error("the regular expression is invalid")]
+    InvalidRegularExpression,
+    #[error("the group needs a later version of the request")]
+    UnsupportedVersion,
     #[error("the coordinator cannot serve now")]
     CoordinatorNotAvailable,
     #[error("the coordinator is still loading")]

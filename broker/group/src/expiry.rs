@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
+use crate::group::Group;
 use crate::ids::{GroupId, Now, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
 use crate::request::DeletedTopic;
@@ -40,10 +40,10 @@ impl Shard {
                 kept = true;
             }
         }
-        let dead = !kept && !self.pending.has(id) && group.is_empty() && group.pending.is_empty();
+        let dead = !kept && !self.pending.has(id) && group.is_empty() && !group.is_busy();
         let mut deleted = Vec::new();
         if dead {
-            records.push(Record::GroupMetadata { group: id.clone(), value: None });
+            records.extend(group.tombstones());
             deleted.extend(self.groups.remove(id));
         }
         self.turn(now, |_, turn| turn.write_tombstones(records, Then::Deleted(deleted)))
@@ -76,26 +76,15 @@ impl Shard {
     }
 }
 
-/// The retention counts from when the group became empty, not from the commit, so that a slow consumer keeps its place
-/// (KIP-211). A group with members loses only offsets of topics that it has unsubscribed from.
-fn is_expired(group: &ClassicGroup, topic: &TopicName, offset: &OffsetValue, retention_ms: i64, now: Now) -> bool {
-    let Some(counted_from) = retention_starts(group, offset) else { return false };
+/// A group with members loses only offsets of topics that it has unsubscribed from.
+fn is_expired(group: &Group, topic: &TopicName, offset: &OffsetValue, retention_ms: i64, now: Now) -> bool {
+    let Some(counted_from) = group.retention_starts(offset) else { return false };
     if group.is_subscribed_to(topic) {
         return false;
     }
     match offset.expire_timestamp_ms {
         Some(expires) => now.wall_ms >= expires,
         None => now.wall_ms.saturating_sub(counted_from) >= retention_ms,
-    }
-}
-
-/// `None`: the group's offsets do not expire.
-fn retention_starts(group: &ClassicGroup, offset: &OffsetValue) -> Option<i64> {
-    match group.phase {
-        _ if group.protocol_type.is_none() => Some(offset.commit_timestamp_ms),
-        Phase::Empty => Some(group.since_ms.unwrap_or(offset.commit_timestamp_ms)),
-        Phase::Stable if group.subscribed_topics().is_some() => Some(offset.commit_timestamp_ms),
-        Phase::Stable | Phase::PreparingRebalance(_) | Phase::CompletingRebalance => None,
     }
 }
 
@@ -173,7 +162,7 @@ mod tests {
         ];
         for (way, remove) in ways {
             let mut shard = with_offsets(40_000);
-            let Effects { appends, replies } = remove(&mut shard);
+            let Effects { appends, replies, .. } = remove(&mut shard);
             assert_eq!(replies, []);
             let encoded = |record: &Record| record.encode().unwrap().key.len() + 20;
             for append in &appends {

@@ -8,7 +8,10 @@
 //! |---|---|
 //! | [`shard`] | the groups of one partition: loading, time, the fate of appends |
 //! | `turn` | what a request may use and has decided so far; [`effects`]: what the host gets of it |
+//! | `group` | a group: classic or consumer |
 //! | `classic` | groups of the classic protocol |
+//! | `consumer` | groups of the consumer protocol |
+//! | [`topics`] | the topics of the cluster, an input |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
 //! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
 //! | `expiry` | what is too old to keep |
@@ -24,21 +27,26 @@ pub mod record;
 pub mod request;
 pub mod shard;
 pub mod state;
+pub mod topics;
 
 mod admin;
 mod classic;
+mod consumer;
 mod expiry;
+mod group;
 mod offset_requests;
 mod offsets;
 mod pending;
 mod timers;
 mod turn;
 
-pub use config::Config;
-pub use effects::{Append, AppendId, Effects};
+pub use config::{Config, Migration};
+pub use consumer::lookup::Found;
+pub use effects::{Append, AppendId, Effects, Lookup};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use record::Record;
 pub use request::*;
 pub use shard::Shard;
-pub use state::GroupState;
+pub use state::{GroupKind, GroupState};
+pub use topics::{Topic, Topics};

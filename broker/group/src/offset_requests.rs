@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::ids::{GroupId, Now, Producer, Ticket, TopicName};
+use crate::group::Group;
+use crate::ids::{GroupId, MemberId, Now, Producer, Ticket, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
 use crate::request::{CommitRequest, CommittedOffset, OffsetToCommit, Reply};
 use crate::shard::Shard;
@@ -24,7 +25,7 @@ impl Shard {
             if let Err(error) = may_commit(group, &request) {
                 return turn.reply(ticket, Reply::Commit(Err(error)));
             }
-            if let Some(group) = group.filter(|group| !group.is_empty()) {
+            if let Some(group) = group.and_then(Group::classic).filter(|group| !group.is_empty()) {
                 group.restart_session(&request.member, turn); // a commit is a sign of life
             }
             let (results, records) = to_records(&request, turn.config.offset_metadata_max, now);
@@ -33,7 +34,7 @@ impl Shard {
                 None if records.is_empty() => {}
                 None => {
                     let id = request.group.clone();
-                    groups.insert(id.clone(), ClassicGroup::new(id.clone(), now.wall_ms));
+                    groups.insert(id.clone(), Group::Classic(ClassicGroup::new(id.clone(), now.wall_ms)));
                     turn.write(records, Then::Created(id));
                 }
             }
@@ -66,7 +67,7 @@ impl Shard {
                 None if records.is_empty() => Then::Nothing,
                 None => {
                     let id = request.group.clone();
-                    groups.insert(id.clone(), ClassicGroup::new(id.clone(), now.wall_ms));
+                    groups.insert(id.clone(), Group::Classic(ClassicGroup::new(id.clone(), now.wall_ms)));
                     Then::Created(id)
                 }
             };
@@ -81,7 +82,10 @@ impl Shard {
     pub fn unstable_offsets(&self, group: &str) -> BTreeSet<(TopicName, i32)> {
         let in_flight = self.in_flight.values().flat_map(|write| &write.records).filter_map(|record| match record {
             Record::OffsetCommit { key, .. } if *key.group == *group => Some((key.topic.clone(), key.partition)),
-            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => None,
+            Record::OffsetCommit { .. }
+            | Record::GroupMetadata { .. }
+            | Record::Consumer { .. }
+            | Record::Opaque { .. } => None,
         });
         self.pending.of_group(group).cloned().chain(in_flight).collect()
     }
@@ -89,6 +93,18 @@ impl Shard {
     /// The committed offset of a partition, if there is one.
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<CommittedOffset> {
         self.offsets.get(group, topic, partition).map(committed)
+    }
+
+    /// OffsetFetch of version 9 and later: whether the member may read offsets. `None` for a client that does not say
+    /// who it is. Only consumer groups ask for that.
+    ///
+    /// # Errors
+    /// That it is no member, or of another epoch.
+    pub fn may_fetch_offsets(&self, group: &str, member: Option<&MemberId>, epoch: i32) -> Result<(), GroupError> {
+        match self.groups.get(group).and_then(Group::consumer) {
+            Some(group) => group.may_fetch(member, epoch),
+            None => Ok(()),
+        }
     }
 
     /// Every committed offset of a group, by topic and partition.
@@ -124,13 +140,12 @@ impl Shard {
         })
     }
 
-    /// Of a group with members, only a consumer group shows which topics its members do not use.
-    fn may_delete_offsets(&self, group: &GroupId) -> Result<&ClassicGroup, GroupError> {
+    fn may_delete_offsets(&self, group: &GroupId) -> Result<&Group, GroupError> {
         if group.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
         let found = self.groups.get(group).ok_or(GroupError::GroupIdNotFound)?;
-        if found.is_empty() || found.uses_consumer_protocol() { Ok(found) } else { Err(GroupError::NonEmptyGroup) }
+        found.may_delete_offsets().map(|()| found)
     }
 
     /// Whether the log has, or is about to have, an offset for the key.
@@ -143,19 +158,26 @@ impl Shard {
     pub(crate) fn offsets_in_flight(&self) -> impl Iterator<Item = (&OffsetKey, &OffsetValue)> {
         self.in_flight.values().flat_map(|write| &write.records).filter_map(|record| match record {
             Record::OffsetCommit { key, value: Some(value) } => Some((key, value)),
-            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => None,
+            Record::OffsetCommit { .. }
+            | Record::GroupMetadata { .. }
+            | Record::Consumer { .. }
+            | Record::Opaque { .. } => None,
         })
     }
 }
 
 /// Who may commit: members of the current generation; and, without a generation, anybody while there are no members.
-fn may_commit(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(), GroupError> {
+fn may_commit(group: Option<&Group>, request: &CommitRequest) -> Result<(), GroupError> {
     let Some(group) = group else {
         return match request.generation {
             ..0 => Ok(()),
             0.. if request.knows_group_id_not_found => Err(GroupError::GroupIdNotFound),
             0.. => Err(GroupError::IllegalGeneration),
         };
+    };
+    let group = match group {
+        Group::Classic(group) => group,
+        Group::Consumer(group) => return group.may_commit(request, false),
     };
     if request.generation < 0 && group.is_empty() {
         return Ok(());
@@ -176,8 +198,12 @@ fn may_commit(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(
 
 /// The same in a transaction: a producer of before KIP-447 says nothing about its member and is not checked, and the
 /// member may commit what it has processed while the group rebalances.
-fn may_commit_in_transaction(group: Option<&ClassicGroup>, request: &CommitRequest) -> Result<(), GroupError> {
-    let Some(group) = group else { return may_commit(None, request) };
+fn may_commit_in_transaction(group: Option<&Group>, request: &CommitRequest) -> Result<(), GroupError> {
+    let group = match group {
+        None => return may_commit(None, request),
+        Some(Group::Classic(group)) => group,
+        Some(Group::Consumer(group)) => return group.may_commit(request, true),
+    };
     let says_nothing = request.generation < 0 && request.member.is_empty() && request.instance.is_none();
     if says_nothing || (request.generation < 0 && group.is_empty()) {
         return Ok(());

@@ -1,11 +1,15 @@
 //! The plain values of requests and replies. The broker's handlers translate them from and to the wire.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::error::GroupError;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
-use crate::state::GroupState;
+pub use crate::record::Protocol;
+use crate::record::{ConsumerMemberValue, Partitions};
+use crate::state::{GroupKind, GroupState};
 
 /// JoinGroup.
 #[derive(Clone, Debug)]
@@ -34,15 +38,6 @@ pub struct JoinRequest {
     pub can_skip_assignment: bool,
     /// Fresh randomness, should the member need an id.
     pub fresh: Uuid,
-}
-
-/// One assignment strategy of a member, with what the member has to say under it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Protocol {
-    /// `range`, `cooperative-sticky`, ...
-    pub name: String,
-    /// Opaque to the coordinator.
-    pub metadata: Bytes,
 }
 
 /// The answer to JoinGroup.
@@ -255,11 +250,92 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
-/// A group as ListGroups shows it. All groups here are of type `classic`.
+/// ConsumerGroupHeartbeat. What is `None` has not changed.
+#[derive(Clone, Debug)]
+pub struct ConsumerHeartbeatRequest {
+    /// The group; created by a member that joins.
+    pub group: GroupId,
+    /// Empty for a member of version 0 that joins.
+    pub member: MemberId,
+    /// Version 1 and later: the member makes its id itself (KIP-1082).
+    pub makes_its_own_id: bool,
+    /// The member's epoch; 0 to join, −1 to leave, −2 to leave as a static member that will be back.
+    pub epoch: i32,
+    /// Set for static members.
+    pub instance: Option<InstanceId>,
+    /// Where it is.
+    pub rack: Option<String>,
+    /// From the request's header.
+    pub client_id: String,
+    /// Where the client is, as Kafka prints it: `/10.0.0.1`.
+    pub client_host: String,
+    /// How long it may take to revoke partitions.
+    pub rebalance_timeout_ms: Option<i32>,
+    /// The topics that it subscribes to by name.
+    pub topics: Option<Vec<TopicName>>,
+    /// The regular expression that it subscribes to; empty for none.
+    pub pattern: Option<String>,
+    /// The assignor that it wishes for.
+    pub assignor: Option<String>,
+    /// The partitions that it owns.
+    pub owned: Option<Partitions>,
+    /// Fresh randomness, should the member need an id.
+    pub fresh: Uuid,
+}
+
+/// The answer to ConsumerGroupHeartbeat.
+pub type ConsumerHeartbeatReply = Result<ConsumerHeartbeat, GroupError>;
+
+/// The member is part of the group, or has left it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerHeartbeat {
+    /// Its id.
+    pub member: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// When to send the next heartbeat; zero for one that leaves.
+    pub interval: Duration,
+    /// What it may use, if that has changed or the member may not know.
+    pub assignment: Option<Partitions>,
+}
+
+/// A consumer group as ConsumerGroupDescribe shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedConsumerGroup {
+    /// Its state.
+    pub state: GroupState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// That of its target assignment.
+    pub target_epoch: i32,
+    /// The assignor that it uses.
+    pub assignor: &'static str,
+    /// Its members.
+    pub members: Vec<DescribedConsumerMember>,
+}
+
+/// A member as ConsumerGroupDescribe shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribedConsumerMember {
+    /// Its id.
+    pub member: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it has said about itself.
+    pub value: ConsumerMemberValue,
+    /// What it has.
+    pub assigned: Partitions,
+    /// What it is to have.
+    pub target: Partitions,
+}
+
+/// A group as ListGroups shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedGroup {
     /// Its id.
     pub group: GroupId,
+    /// Which protocol it speaks.
+    pub kind: GroupKind,
     /// Empty for groups that only store offsets.
     pub protocol_type: String,
     /// Its state.
@@ -281,6 +357,8 @@ pub enum Reply {
     DeleteOffsets(DeleteOffsetsReply),
     /// To [`Shard::delete_groups`](crate::Shard::delete_groups).
     DeleteGroups(DeleteGroupsReply),
+    /// To [`Shard::consumer_heartbeat`](crate::Shard::consumer_heartbeat).
+    ConsumerHeartbeat(ConsumerHeartbeatReply),
 }
 
 impl Reply {
@@ -293,6 +371,7 @@ impl Reply {
             Reply::Commit(_) => Reply::Commit(Err(error)),
             Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
             Reply::DeleteGroups(_) => Reply::DeleteGroups(Err(error)),
+            Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
         }
     }
 }

@@ -10,27 +10,34 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::classic::group::ClassicGroup;
 use crate::config::Config;
+use crate::consumer::group::ConsumerGroup;
+use crate::consumer::{migration, requests};
 use crate::effects::{Append, AppendId, Effects};
 use crate::error::{AppendError, GroupError};
+use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::offsets::{Offsets, Stored};
 use crate::pending::Pending;
-use crate::record::{OffsetKey, OffsetValue, Record};
+use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record};
 use crate::request::Reply;
 use crate::timers::{TimerKey, Timers};
+use crate::topics::Topics;
 use crate::turn::{Then, Turn, Write};
 
 /// The groups and offsets of one partition.
 #[derive(Debug)]
 pub struct Shard {
     pub(crate) config: Config,
-    pub(crate) groups: BTreeMap<GroupId, ClassicGroup>,
+    /// What consumer groups may subscribe to.
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Committed offsets: durable, unlike those in `in_flight`.
     pub(crate) offsets: Offsets,
     /// Offsets in transactions that have not ended: durable too.
@@ -50,6 +57,7 @@ impl Shard {
     pub fn new(config: Config) -> Self {
         Shard {
             config,
+            topics: Arc::default(),
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             pending: Pending::default(),
@@ -66,11 +74,14 @@ impl Shard {
     pub fn replay(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         match record {
             Record::GroupMetadata { group, value: Some(value) } => {
-                self.groups.insert(group.clone(), ClassicGroup::from_record(group, value));
+                self.groups.insert(group.clone(), Group::Classic(ClassicGroup::from_record(group, value)));
             }
             Record::GroupMetadata { group, value: None } => {
-                self.groups.remove(&group);
+                if self.groups.get(&group).is_some_and(|group| group.classic().is_some()) {
+                    self.groups.remove(&group);
+                }
             }
+            Record::Consumer { group, record } => self.replay_consumer(group, record),
             Record::OffsetCommit { key, value } => self.apply_offset(offset, producer_id, key, value),
             Record::Opaque { group, key, value: Some(_) } => _ = self.opaque.entry(group).or_default().insert(key),
             Record::Opaque { group, key, value: None } => {
@@ -84,7 +95,22 @@ impl Shard {
         }
     }
 
-    /// The same for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group
+    /// The last kind of records counts: a group that changes its kind deletes what it was before.
+    fn replay_consumer(&mut self, id: GroupId, record: ConsumerRecord) {
+        let known = self.groups.get_mut(&id).and_then(Group::consumer_mut);
+        match (known, record) {
+            (Some(_), ConsumerRecord::Group(None)) => _ = self.groups.remove(&id),
+            (Some(group), record) => group.apply(record),
+            (None, record) if record.is_tombstone() => {}
+            (None, record) => {
+                let mut group = ConsumerGroup::new(id.clone(), 0);
+                group.apply(record);
+                self.groups.insert(id, Group::Consumer(Box::new(group)));
+            }
+        }
+    }
+
+    /// The same as [`Shard::replay`] for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group
     /// is not to be shown or asked.
     pub fn replay_unsettled(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         self.unsettled.insert(record.group().clone());
@@ -121,7 +147,7 @@ impl Shard {
     fn add_simple_groups(&mut self) {
         for (id, committed_ms) in self.offsets.groups().chain(self.pending.groups()) {
             if !self.groups.contains_key(id) && !self.is_opaque(id) {
-                self.groups.insert(id.clone(), ClassicGroup::new(id.clone(), committed_ms));
+                self.groups.insert(id.clone(), Group::Classic(ClassicGroup::new(id.clone(), committed_ms)));
             }
         }
     }
@@ -144,7 +170,16 @@ impl Shard {
 
     fn begin(&mut self, begun: &BTreeSet<GroupId>, now: Now) -> Effects {
         self.turn(now, |groups, turn| {
-            for group in groups.values_mut().filter(|group| begun.contains(&group.id)) {
+            for group in groups.values_mut().filter(|group| begun.contains(group.id())) {
+                let group = match group {
+                    Group::Classic(group) => group,
+                    Group::Consumer(group) => {
+                        group.begin(turn);
+                        migration::downgrade_if_due(group, turn);
+                        requests::flush(group, turn);
+                        continue;
+                    }
+                };
                 for member in group.members.keys() {
                     group.restart_session(member, turn);
                 }
@@ -163,8 +198,15 @@ impl Shard {
                 turn.reply(ticket, reply.refused(GroupError::NotCoordinator));
             }
             for group in groups.values_mut() {
-                for (id, member) in &mut group.members {
-                    member.release(id, GroupError::NotCoordinator, turn);
+                match group {
+                    Group::Classic(group) => {
+                        for (id, member) in &mut group.members {
+                            member.release(id, GroupError::NotCoordinator, turn);
+                        }
+                    }
+                    Group::Consumer(group) => {
+                        turn.replies.extend(group.history.refuse(GroupError::NotCoordinator));
+                    }
                 }
             }
         });
@@ -189,12 +231,24 @@ impl Shard {
                 if !turn.timers.take(&key, now.monotonic) {
                     continue;
                 }
-                let (TimerKey::Join(group) | TimerKey::Sync(group) | TimerKey::Session(group, _)) = &key;
-                let Some(group) = groups.get_mut(group) else { continue };
-                match &key {
-                    TimerKey::Join(_) => group.join_expired(turn),
-                    TimerKey::Sync(_) => group.sync_expired(turn),
-                    TimerKey::Session(_, member) => group.session_expired(member, turn),
+                match groups.get_mut(key.group()) {
+                    None => {}
+                    Some(Group::Classic(group)) => match &key {
+                        TimerKey::Join(_) => group.join_expired(turn),
+                        TimerKey::Sync(_) => group.sync_expired(turn),
+                        TimerKey::Session(_, member) => group.session_expired(member, turn),
+                        TimerKey::Revocation(..)
+                        | TimerKey::MemberJoin(..)
+                        | TimerKey::MemberSync(..)
+                        | TimerKey::Unwritten(_) => {}
+                    },
+                    Some(Group::Consumer(_)) => requests::act(groups, key.group(), turn, |group, turn| match &key {
+                        TimerKey::Session(_, member)
+                        | TimerKey::MemberJoin(_, member)
+                        | TimerKey::MemberSync(_, member) => group.fence(member, turn),
+                        TimerKey::Revocation(_, member) => group.revocation_expired(member, turn),
+                        TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::Unwritten(_) => {}
+                    }),
                 }
             }
         })
@@ -205,8 +259,16 @@ impl Shard {
     pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
         let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
         let waiting = std::mem::take(&mut write.replies);
-        let then = match write.then {
+        let then = match &write.then {
             Then::Assigned { .. } | Then::Replaced { .. } => std::mem::replace(&mut write.then, Then::Nothing),
+            Then::Consumer { group, .. } => {
+                let group = group.clone();
+                return self.turn(now, |groups, turn| {
+                    if let Some(group) = groups.get_mut(&group).and_then(Group::consumer_mut) {
+                        turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                    }
+                });
+            }
             // Nobody was promised anything but the reply: what is written stands until it fails.
             Then::Nothing | Then::Created(_) | Then::Deleted(_) => Then::Nothing,
         };
@@ -251,7 +313,8 @@ impl Shard {
                 Record::OffsetCommit { key, value } => {
                     self.apply_offset(offset, producer_id, key.clone(), value.clone());
                 }
-                Record::GroupMetadata { .. } | Record::Opaque { .. } => {} // memory is ahead of it
+                // memory is ahead of it
+                Record::GroupMetadata { .. } | Record::Consumer { .. } | Record::Opaque { .. } => {}
             }
         }
     }
@@ -268,14 +331,10 @@ impl Shard {
     }
 
     /// One turn: what `act` decides becomes effects, and its writes are in flight.
-    pub(crate) fn turn(
-        &mut self,
-        now: Now,
-        act: impl FnOnce(&mut BTreeMap<GroupId, ClassicGroup>, &mut Turn<'_>),
-    ) -> Effects {
-        let mut turn = Turn::new(&self.config, &mut self.timers, now);
+    pub(crate) fn turn(&mut self, now: Now, act: impl FnOnce(&mut BTreeMap<GroupId, Group>, &mut Turn<'_>)) -> Effects {
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
-        let Turn { replies, writes, .. } = turn;
+        let Turn { replies, writes, lookups, .. } = turn;
         let mut appends = Vec::new();
         for write in writes {
             let id = AppendId(self.next_append);
@@ -283,13 +342,13 @@ impl Shard {
             appends.push(Append { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
-        Effects { replies, appends }
+        Effects { replies, appends, lookups }
     }
 }
 
 /// What a write's outcome means to its group, and to those who wait for it.
 fn conclude(
-    groups: &mut BTreeMap<GroupId, ClassicGroup>,
+    groups: &mut BTreeMap<GroupId, Group>,
     then: Then,
     records: &[Record],
     waiting: Vec<(Ticket, Reply)>,
@@ -298,19 +357,30 @@ fn conclude(
 ) {
     match (then, result) {
         (Then::Nothing, _) | (Then::Created(_) | Then::Deleted(_), Ok(())) => {}
+        (Then::Consumer { group, life }, result) => {
+            let found = groups.get_mut(&group).and_then(Group::consumer_mut);
+            if let Some(found) = found.filter(|group| group.life == life) {
+                requests::decided(found, result, turn);
+                migration::succeed(groups, &group, turn);
+            }
+        }
         (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),
         (Then::Deleted(deleted), Err(_)) => {
-            for group in deleted {
-                groups.entry(group.id.clone()).or_insert(group);
+            for mut group in deleted {
+                if let Some(group) = group.consumer_mut() {
+                    group.write_again(); // some of the tombstones may be in the log
+                    requests::flush(group, turn);
+                }
+                groups.entry(group.id().clone()).or_insert(group);
             }
         }
         (Then::Assigned { group, generation }, result) => {
-            if let Some(group) = groups.get_mut(&group) {
+            if let Some(group) = groups.get_mut(&group).and_then(Group::classic_mut) {
                 group.assigned(generation, records, result, turn);
             }
         }
         (Then::Replaced { group, replacement }, result) => {
-            if let Some(group) = groups.get_mut(&group) {
+            if let Some(group) = groups.get_mut(&group).and_then(Group::classic_mut) {
                 group.replaced(*replacement, result, turn);
             }
         }
@@ -324,11 +394,11 @@ fn conclude(
 }
 
 /// A group whose creation failed was never there, unless it has come to life meanwhile.
-fn forget(groups: &mut BTreeMap<GroupId, ClassicGroup>, id: &GroupId, error: GroupError, turn: &mut Turn<'_>) {
-    if groups.get(id).is_none_or(|group| group.generation > 0) {
+fn forget(groups: &mut BTreeMap<GroupId, Group>, id: &GroupId, error: GroupError, turn: &mut Turn<'_>) {
+    if groups.get(id).and_then(Group::classic).is_none_or(|group| group.generation > 0) {
         return;
     }
-    let Some(mut group) = groups.remove(id) else { return };
+    let Some(Group::Classic(mut group)) = groups.remove(id) else { return };
     turn.timers.cancel(&TimerKey::Join(id.clone()));
     for (member, mut waiting) in std::mem::take(&mut group.members) {
         turn.timers.cancel(&TimerKey::Session(id.clone(), member.clone()));

@@ -1,4 +1,4 @@
-//! The state of a group.
+//! The state of a group, and its kind.
 
 /// A group's state, as clients see it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -9,6 +9,10 @@ pub enum GroupState {
     PreparingRebalance,
     /// Waiting for the leader's assignment.
     CompletingRebalance,
+    /// Of a consumer group: it has changed, and its target assignment has not yet.
+    Assigning,
+    /// Of a consumer group: members move to the target assignment.
+    Reconciling,
     /// Every member has its assignment.
     Stable,
     /// Not there.
@@ -22,8 +26,29 @@ impl GroupState {
             GroupState::Empty => "Empty",
             GroupState::PreparingRebalance => "PreparingRebalance",
             GroupState::CompletingRebalance => "CompletingRebalance",
+            GroupState::Assigning => "Assigning",
+            GroupState::Reconciling => "Reconciling",
             GroupState::Stable => "Stable",
             GroupState::Dead => "Dead",
+        }
+    }
+}
+
+/// Which protocol a group speaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum GroupKind {
+    /// Its leader assigns.
+    Classic,
+    /// The coordinator assigns (KIP-848).
+    Consumer,
+}
+
+impl GroupKind {
+    /// Kafka's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
         }
     }
 }

@@ -16,6 +16,29 @@ pub(crate) enum TimerKey {
     Sync(GroupId),
     /// A member, or an id that was handed out and not used, has been silent for too long.
     Session(GroupId, MemberId),
+    /// A member of a consumer group has not revoked what it must.
+    Revocation(GroupId, MemberId),
+    /// A classic member of a consumer group has not joined again.
+    MemberJoin(GroupId, MemberId),
+    /// It has not sent SyncGroup.
+    MemberSync(GroupId, MemberId),
+    /// Records of a consumer group whose append failed are to be written again.
+    Unwritten(GroupId),
+}
+
+impl TimerKey {
+    /// Whose it is.
+    pub(crate) fn group(&self) -> &GroupId {
+        match self {
+            TimerKey::Join(group)
+            | TimerKey::Sync(group)
+            | TimerKey::Session(group, _)
+            | TimerKey::Revocation(group, _)
+            | TimerKey::MemberJoin(group, _)
+            | TimerKey::MemberSync(group, _)
+            | TimerKey::Unwritten(group) => group,
+        }
+    }
 }
 
 #[derive(Default, Debug)]
@@ -35,6 +58,10 @@ impl Timers {
         if let Some((key, at)) = self.by_key.remove_entry(key) {
             self.by_time.remove(&(at, key));
         }
+    }
+
+    pub(crate) fn is_scheduled(&self, key: &TimerKey) -> bool {
+        self.by_key.contains_key(key)
     }
 
     pub(crate) fn next(&self) -> Option<Duration> {

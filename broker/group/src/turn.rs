@@ -1,21 +1,27 @@
 //! One turn of a shard: what a request may use while it is handled, and what it has decided so far.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::classic::group::{ClassicGroup, Member};
+use crate::classic::group::Member;
 use crate::config::Config;
+use crate::effects::Lookup;
 use crate::error::{AppendError, GroupError};
+use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
 use crate::record::Record;
 use crate::request::{JoinRefused, Reply};
 use crate::timers::{TimerKey, Timers};
+use crate::topics::Topics;
 
 pub(crate) struct Turn<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) topics: &'a Arc<Topics>,
     pub(crate) timers: &'a mut Timers,
     pub(crate) now: Now,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     pub(crate) writes: Vec<Write>,
+    pub(crate) lookups: Vec<Lookup>,
 }
 
 /// Records to append together, and what waits for their fate.
@@ -39,7 +45,7 @@ impl Write {
     }
 }
 
-/// Tombstones of one batch, in bytes, at most: Kafka's default of `max.message.bytes` is 1 MiB.
+/// Records of one batch, in bytes, at most, where they need not be together: Kafka's default of `max.message.bytes` is 1 MiB.
 const PART_BYTES: usize = 500_000;
 /// The header of a batch.
 const BATCH_BYTES: usize = 61;
@@ -58,7 +64,9 @@ pub(crate) enum Then {
     /// A static member came back under a new id without a rebalance.
     Replaced { group: GroupId, replacement: Box<Replacement> },
     /// Groups were deleted, and come back if that failed.
-    Deleted(Vec<ClassicGroup>),
+    Deleted(Vec<Group>),
+    /// Some of what a consumer group has changed was written down. If that failed, it is written again.
+    Consumer { group: GroupId, life: u64 },
 }
 
 /// What it takes to answer a static member that came back, or to undo its coming.
@@ -73,8 +81,9 @@ pub(crate) struct Replacement {
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn new(config: &'a Config, timers: &'a mut Timers, now: Now) -> Self {
-        Turn { config, timers, now, replies: Vec::new(), writes: Vec::new() }
+    pub(crate) fn new(config: &'a Config, topics: &'a Arc<Topics>, timers: &'a mut Timers, now: Now) -> Self {
+        let (replies, writes, lookups) = (Vec::new(), Vec::new(), Vec::new());
+        Turn { config, topics, timers, now, replies, writes, lookups }
     }
 
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
@@ -103,7 +112,7 @@ impl<'a> Turn<'a> {
     /// change all the same: `then` and clients that wait hear of the first failure.
     pub(crate) fn write_tombstones(&mut self, tombstones: Vec<Record>, then: Then) {
         let mut parts: Vec<Vec<Record>> = Vec::new();
-        let most = PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES));
+        let most = self.batch_bytes();
         let mut room = 0;
         for tombstone in tombstones {
             let bytes = TOMBSTONE_BYTES + tombstone.names_len();
@@ -123,6 +132,11 @@ impl<'a> Turn<'a> {
             parts_left -= 1;
         }
         self.writes.push(Write::new(last, then));
+    }
+
+    /// How many bytes of records are written together, if they need not be.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES))
     }
 
     /// Replies when what this turn writes is durable; at once if it writes nothing.

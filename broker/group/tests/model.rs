@@ -466,7 +466,11 @@ impl Model {
             }
             Reply::Join(Err(JoinRefused { error, .. })) | Reply::Sync(Err(error)) => self.refused(client, error),
             Reply::Sync(Ok(synced)) => self.clients[client].doing = Doing::Assigned(synced.assignment),
-            Reply::Leave(_) | Reply::Commit(_) | Reply::DeleteGroups(_) | Reply::DeleteOffsets(_) => {}
+            Reply::Leave(_)
+            | Reply::Commit(_)
+            | Reply::DeleteGroups(_)
+            | Reply::DeleteOffsets(_)
+            | Reply::ConsumerHeartbeat(_) => {}
         }
     }
 

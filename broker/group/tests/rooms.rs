@@ -8,17 +8,35 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["error", "ids"],
         rooms: &[
-            ("admin", &["classic", "effects", "record", "request", "shard", "turn"]),
-            ("classic", &["record", "request", "state", "timers", "config", "effects", "shard", "turn"]),
-            ("expiry", &["classic", "effects", "record", "request", "shard", "turn"]),
-            ("offset_requests", &["classic", "effects", "record", "request", "shard", "turn"]),
+            ("admin", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
+            (
+                "classic",
+                &["consumer", "record", "request", "state", "timers", "config", "effects", "group", "shard", "turn"],
+            ),
+            (
+                "consumer",
+                &[
+                    "classic", "record", "request", "state", "timers", "topics", "config", "effects", "group", "shard",
+                    "turn",
+                ],
+            ),
+            ("group", &["classic", "consumer", "record", "request", "state"]),
+            ("expiry", &["effects", "group", "record", "request", "shard", "turn"]),
+            ("offset_requests", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
             ("pending", &["offsets", "record"]),
             ("offsets", &["record"]),
-            ("shard", &["classic", "config", "effects", "offsets", "pending", "record", "request", "timers", "turn"]),
-            ("turn", &["classic", "config", "record", "request", "timers"]),
-            ("effects", &["record", "request"]),
+            (
+                "shard",
+                &[
+                    "classic", "consumer", "config", "effects", "group", "offsets", "pending", "record", "request",
+                    "timers", "topics", "turn",
+                ],
+            ),
+            ("turn", &["classic", "config", "effects", "group", "record", "request", "timers", "topics"]),
+            ("effects", &["record", "request", "topics"]),
+            ("topics", &[]),
             ("timers", &[]),
-            ("request", &["state"]),
+            ("request", &["record", "state"]),
             ("record", &[]),
             ("config", &[]),
             ("state", &[]),

@@ -39,6 +39,31 @@ fn administration() {
 }
 
 #[test]
+fn consumers() {
+    tell("consumers");
+}
+
+#[test]
+fn static_consumers() {
+    tell("static_consumers");
+}
+
+#[test]
+fn patterns() {
+    tell("patterns");
+}
+
+#[test]
+fn consumers_offsets() {
+    tell("consumers_offsets");
+}
+
+#[test]
+fn changing_protocols() {
+    tell("changing_protocols");
+}
+
+#[test]
 fn failing_appends() {
     tell("failing_appends");
 }

@@ -4,20 +4,36 @@
 #![warn(missing_docs)]
 
 use crate::codec::{Message, Str, Version, Wire};
+use crate::consumer_group_records::{ConsumerGroupMemberKey, ConsumerGroupRegularExpressionKey};
 use crate::decoder::{DecodeError, Decoder};
 use crate::encoder::Encoder;
 use bytes::Bytes;
 use ottla_wire_derive::Message;
 use uuid::Uuid;
 
-/// What a record of `__consumer_offsets` is about.
+/// What a record of `__consumer_offsets` is about. The values of consumer groups are in
+/// [`consumer_group_records`](crate::consumer_group_records).
 #[derive(Clone, Debug, PartialEq)]
 pub enum CoordinatorKey {
     /// Its value is an [`OffsetCommitValue`].
     OffsetCommit(OffsetCommitKey),
     /// Its value is a [`GroupMetadataValue`].
     GroupMetadata(GroupMetadataKey),
-    /// A type that is not ours, for instance of the new consumer groups.
+    /// Its value is a `ConsumerGroupMetadataValue`.
+    ConsumerGroup(GroupMetadataKey),
+    /// Kafka before 4.1 wrote it, 4.1 and later delete it.
+    ConsumerGroupPartitions(GroupMetadataKey),
+    /// Its value is a `ConsumerGroupMemberMetadataValue`.
+    ConsumerGroupMember(ConsumerGroupMemberKey),
+    /// Its value is a `ConsumerGroupTargetAssignmentMetadataValue`.
+    ConsumerGroupTarget(GroupMetadataKey),
+    /// Its value is a `ConsumerGroupTargetAssignmentMemberValue`.
+    ConsumerGroupTargetMember(ConsumerGroupMemberKey),
+    /// Its value is a `ConsumerGroupCurrentMemberAssignmentValue`.
+    ConsumerGroupCurrentMember(ConsumerGroupMemberKey),
+    /// Its value is a `ConsumerGroupRegularExpressionValue`.
+    ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey),
+    /// A type that is not ours, for instance of share groups.
     Other(i16),
 }
 
@@ -54,7 +70,7 @@ pub struct OffsetCommitValue {
     pub topic_id: Uuid,
 }
 
-/// Which classic group.
+/// Which group.
 #[derive(Clone, Debug, PartialEq, Message)]
 #[wire(versions = "0")]
 pub struct GroupMetadataKey {
@@ -108,34 +124,61 @@ pub struct MemberMetadata {
 
 const OFFSET_COMMIT: i16 = 1;
 const GROUP_METADATA: i16 = 2;
+const CONSUMER_GROUP: i16 = 3;
+const CONSUMER_GROUP_PARTITIONS: i16 = 4;
+const CONSUMER_GROUP_MEMBER: i16 = 5;
+const CONSUMER_GROUP_TARGET: i16 = 6;
+const CONSUMER_GROUP_TARGET_MEMBER: i16 = 7;
+const CONSUMER_GROUP_CURRENT_MEMBER: i16 = 8;
+const CONSUMER_GROUP_REGULAR_EXPRESSION: i16 = 16;
 const KEY_VERSION: Version = Version { number: 0, flexible: false };
 
 impl CoordinatorKey {
     /// The key's bytes. Another's key has no more than its type.
     pub fn encode(&self) -> Bytes {
-        Encoder::contiguous(|encoder| match self {
-            Self::OffsetCommit(key) => {
-                encoder.i16(OFFSET_COMMIT);
-                key.encode(encoder, KEY_VERSION);
-            }
-            Self::GroupMetadata(key) => {
-                encoder.i16(GROUP_METADATA);
-                key.encode(encoder, KEY_VERSION);
-            }
-            Self::Other(number) => encoder.i16(*number),
-        })
+        match self {
+            Self::OffsetCommit(key) => typed(OFFSET_COMMIT, key),
+            Self::GroupMetadata(key) => typed(GROUP_METADATA, key),
+            Self::ConsumerGroup(key) => typed(CONSUMER_GROUP, key),
+            Self::ConsumerGroupPartitions(key) => typed(CONSUMER_GROUP_PARTITIONS, key),
+            Self::ConsumerGroupMember(key) => typed(CONSUMER_GROUP_MEMBER, key),
+            Self::ConsumerGroupTarget(key) => typed(CONSUMER_GROUP_TARGET, key),
+            Self::ConsumerGroupTargetMember(key) => typed(CONSUMER_GROUP_TARGET_MEMBER, key),
+            Self::ConsumerGroupCurrentMember(key) => typed(CONSUMER_GROUP_CURRENT_MEMBER, key),
+            Self::ConsumerGroupRegularExpression(key) => typed(CONSUMER_GROUP_REGULAR_EXPRESSION, key),
+            Self::Other(number) => Encoder::contiguous(|encoder| encoder.i16(*number)),
+        }
     }
 
     /// Reads a record's key.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes);
+        let decoder = &mut decoder;
         match decoder.i16()? {
             // 0 is an offset as well: until Kafka 0.9 its value was of another format, but not the key.
-            0 | OFFSET_COMMIT => OffsetCommitKey::decode(&mut decoder, KEY_VERSION).map(Self::OffsetCommit),
-            GROUP_METADATA => GroupMetadataKey::decode(&mut decoder, KEY_VERSION).map(Self::GroupMetadata),
+            0 | OFFSET_COMMIT => untyped(decoder).map(Self::OffsetCommit),
+            GROUP_METADATA => untyped(decoder).map(Self::GroupMetadata),
+            CONSUMER_GROUP => untyped(decoder).map(Self::ConsumerGroup),
+            CONSUMER_GROUP_PARTITIONS => untyped(decoder).map(Self::ConsumerGroupPartitions),
+            CONSUMER_GROUP_MEMBER => untyped(decoder).map(Self::ConsumerGroupMember),
+            CONSUMER_GROUP_TARGET => untyped(decoder).map(Self::ConsumerGroupTarget),
+            CONSUMER_GROUP_TARGET_MEMBER => untyped(decoder).map(Self::ConsumerGroupTargetMember),
+            CONSUMER_GROUP_CURRENT_MEMBER => untyped(decoder).map(Self::ConsumerGroupCurrentMember),
+            CONSUMER_GROUP_REGULAR_EXPRESSION => untyped(decoder).map(Self::ConsumerGroupRegularExpression),
             number => Ok(Self::Other(number)),
         }
     }
+}
+
+fn typed<K: Wire>(number: i16, key: &K) -> Bytes {
+    Encoder::contiguous(|encoder| {
+        encoder.i16(number);
+        key.encode(encoder, KEY_VERSION);
+    })
+}
+
+fn untyped<K: Wire>(decoder: &mut Decoder) -> Result<K, DecodeError> {
+    K::decode(decoder, KEY_VERSION)
 }
 
 /// A record's value: its version, then the message.

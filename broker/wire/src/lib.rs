@@ -8,6 +8,7 @@
 //! | `mNN_…` | request and response of the API with that key |
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
+//! | [`consumer_group_records`] | the values of consumer groups there |
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
@@ -26,6 +27,7 @@
 pub mod arbitrary;
 pub mod codec;
 pub mod compatibility;
+pub mod consumer_group_records;
 pub mod consumer_protocol;
 pub mod coordinator_records;
 pub mod decoder;
@@ -81,6 +83,8 @@ pub mod m60_describe_cluster;
 pub mod m61_describe_producers;
 pub mod m65_describe_transactions;
 pub mod m66_list_transactions;
+pub mod m68_consumer_group_heartbeat;
+pub mod m69_consumer_group_describe;
 pub mod m74_list_config_resources;
 pub mod m75_describe_topic_partitions;
 
@@ -143,5 +147,7 @@ pub use m60_describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 pub use m61_describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 pub use m65_describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 pub use m66_list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
+pub use m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+pub use m69_consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 pub use m74_list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 pub use m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};

@@ -148,8 +148,18 @@ apis! {
     61 DescribeProducers DescribeProducersRequest,
     65 DescribeTransactions DescribeTransactionsRequest,
     66 ListTransactions ListTransactionsRequest,
+    68 ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
+    69 ConsumerGroupDescribe ConsumerGroupDescribeRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
+}
+
+impl ApiKey {
+    /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
+    /// connection.
+    pub fn is_served(self) -> bool {
+        !matches!(self, ApiKey::ConsumerGroupHeartbeat | ApiKey::ConsumerGroupDescribe)
+    }
 }
 
 /// Why a request can't be served. Except for a version of ApiVersions that we don't know, which is answered with

@@ -1,14 +1,18 @@
 //! JoinGroup: newcomers, pending members, members that join again, static members that come back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::config::Config;
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
-use crate::ids::{MemberId, Now, Ticket};
+use crate::group::Group;
+use crate::ids::{GroupId, MemberId, Now, Ticket};
+use crate::record::Record;
 use crate::request::{JoinRequest, Joined, Protocol, Reply};
 use crate::shard::Shard;
 use crate::timers::{TimerKey, millis};
@@ -19,30 +23,71 @@ const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 impl Shard {
     /// JoinGroup. The ticket waits until the rebalance completes, for the longest rebalance timeout among the members.
-    pub fn join(&mut self, request: JoinRequest, ticket: Ticket, now: Now) -> Effects {
+    pub fn join(&mut self, mut request: JoinRequest, ticket: Ticket, now: Now) -> Effects {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
             if let Err(error) = check(&request, turn.config) {
                 return turn.refuse_join(ticket, error, &request.member);
             }
+            if let Some(group) = groups.get_mut(&request.group).and_then(Group::consumer_mut) {
+                group.make_room(&request, turn);
+                requests::act(groups, &request.group, turn, |_, _| {});
+            }
             match groups.get_mut(&request.group) {
-                Some(group) => group.join(request, ticket, turn),
+                Some(Group::Consumer(group)) if group.is_changing() => {
+                    turn.refuse_join(ticket, GroupError::CoordinatorNotAvailable, &request.member);
+                }
+                Some(Group::Consumer(group)) if !group.members.is_empty() => {
+                    let reply = group.join(&mut request, turn);
+                    join_consumers(groups, &request, reply, ticket, turn);
+                }
+                Some(Group::Classic(group)) => group.join(request, ticket, turn),
+                // A consumer group without members becomes a classic one.
+                Some(Group::Consumer(group)) if request.member.is_empty() => {
+                    let tombstones = group.tombstones();
+                    create(groups, tombstones, request, ticket, turn);
+                }
+                Some(Group::Consumer(_)) => turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member),
                 None if is_opaque => {
                     turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
                 }
                 None if !request.member.is_empty() => {
                     turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member);
                 }
-                None => {
-                    let id = request.group.clone();
-                    let mut group = ClassicGroup::new(id.clone(), now.wall_ms);
-                    turn.write(vec![group.to_record(|_, _| Bytes::new())], Then::Created(id.clone()));
-                    group.join(request, ticket, turn);
-                    groups.insert(id, group);
-                }
+                None => create(groups, Vec::new(), request, ticket, turn),
             }
         })
     }
+}
+
+/// A classic member joins a consumer group, or is refused.
+fn join_consumers(
+    groups: &mut BTreeMap<GroupId, Group>,
+    request: &JoinRequest,
+    reply: Result<Joined, GroupError>,
+    ticket: Ticket,
+    turn: &mut Turn<'_>,
+) {
+    match reply {
+        Ok(joined) => requests::conclude(groups, &request.group, ticket, Reply::Join(Ok(joined)), turn),
+        Err(error) => turn.refuse_join(ticket, error, &request.member),
+    }
+}
+
+/// The member's group begins; the tombstones are of what was there before.
+fn create(
+    groups: &mut BTreeMap<GroupId, Group>,
+    tombstones: Vec<Record>,
+    request: JoinRequest,
+    ticket: Ticket,
+    turn: &mut Turn<'_>,
+) {
+    let id = request.group.clone();
+    let mut group = ClassicGroup::new(id.clone(), turn.now.wall_ms);
+    let record = group.to_record(|_, _| Bytes::new());
+    turn.write([tombstones, vec![record]].concat(), Then::Created(id.clone()));
+    group.join(request, ticket, turn);
+    groups.insert(id, Group::Classic(group));
 }
 
 fn check(request: &JoinRequest, config: &Config) -> Result<(), GroupError> {

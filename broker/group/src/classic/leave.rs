@@ -1,8 +1,10 @@
 //! LeaveGroup: members that go, and static members that an administrator removes.
 
 use crate::classic::group::{ClassicGroup, Phase};
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
+use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
 use crate::request::{LeaveRequest, Leaving, Reply};
 use crate::shard::Shard;
@@ -14,8 +16,13 @@ impl Shard {
         self.turn(now, |groups, turn| {
             let reply = match groups.get_mut(&request.group) {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
+                Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
                 None => Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect()),
-                Some(group) => Ok(group.leave(&request.members, turn)),
+                Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
+                Some(Group::Consumer(group)) => {
+                    let reply = Reply::Leave(Ok(group.leave_classic(&request.members, turn)));
+                    return requests::conclude(groups, &request.group, ticket, reply, turn);
+                }
             };
             turn.reply_when_durable(ticket, Reply::Leave(reply));
         })

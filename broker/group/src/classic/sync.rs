@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::classic::group::{ClassicGroup, Phase};
+use crate::consumer::requests;
 use crate::effects::Effects;
 use crate::error::GroupError;
+use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
 use crate::record::{GroupValue, Record};
 use crate::request::{HeartbeatRequest, Reply, SyncRequest, Synced};
@@ -19,8 +21,15 @@ impl Shard {
     pub fn sync(&mut self, request: SyncRequest, ticket: Ticket, now: Now) -> Effects {
         self.turn(now, |groups, turn| match groups.get_mut(&request.group) {
             _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
+            Some(Group::Classic(group)) => group.sync(request, ticket, turn),
             None => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
-            Some(group) => group.sync(request, ticket, turn),
+            Some(Group::Consumer(group)) if group.is_changing() => {
+                turn.reply(ticket, Reply::Sync(Err(GroupError::CoordinatorNotAvailable)));
+            }
+            Some(Group::Consumer(group)) => match group.sync(&request, turn) {
+                Ok(synced) => requests::conclude(groups, &request.group, ticket, Reply::Sync(Ok(synced)), turn),
+                Err(error) => turn.reply(ticket, Reply::Sync(Err(error))),
+            },
         })
     }
 
@@ -29,12 +38,17 @@ impl Shard {
         if request.group.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
-        let group = self.groups.get(&request.group).ok_or(GroupError::UnknownMemberId)?;
+        let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
+        let group = match self.groups.get(&request.group).ok_or(GroupError::UnknownMemberId)? {
+            Group::Classic(group) => group,
+            Group::Consumer(group) if group.is_changing() => return Err(GroupError::CoordinatorNotAvailable),
+            Group::Consumer(group) => return group.beat(request, &mut turn),
+        };
         group.validate(&request.member, request.instance.as_ref())?;
         if request.generation != group.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        group.restart_session(&request.member, &mut Turn::new(&self.config, &mut self.timers, now));
+        group.restart_session(&request.member, &mut turn);
         match group.phase {
             Phase::Empty => Err(GroupError::UnknownMemberId),
             Phase::PreparingRebalance(_) => Err(GroupError::RebalanceInProgress),

@@ -3,15 +3,15 @@
 //! What is read is copied: a shard keeps it long after the piece of log that it stood in.
 
 use bytes::Bytes;
+use ottla_wire::Uuid;
 use ottla_wire::codec::{Version, Wire};
 use ottla_wire::coordinator_records::{
     CoordinatorKey, GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue,
     decode_value, encode_value,
 };
 use ottla_wire::decoder::{DecodeError, Decoder};
-use ottla_wire::{Str, Uuid};
 
-use super::{Encoded, GroupValue, Malformed, MemberValue, OffsetKey, OffsetValue, Record, TooLong};
+use super::{Encoded, GroupValue, Malformed, MemberValue, OffsetKey, OffsetValue, Record, TooLong, text};
 use crate::ids::GroupId;
 
 /// Only this version has an expire timestamp (KIP-211).
@@ -19,7 +19,8 @@ const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
 const OFFSET_VALUE: i16 = 4;
 const GROUP_VALUE: i16 = 3;
 
-pub(super) fn encode(record: &Record) -> Result<Encoded, TooLong> {
+/// `None` for a part of a consumer group.
+pub(super) fn encode(record: &Record) -> Result<Option<Encoded>, TooLong> {
     let (key, value) = match record {
         Record::OffsetCommit { key: OffsetKey { group, topic, partition }, value } => {
             let key = OffsetCommitKey { group: text(group)?, topic: text(topic)?, partition: *partition };
@@ -29,9 +30,10 @@ pub(super) fn encode(record: &Record) -> Result<Encoded, TooLong> {
             let key = GroupMetadataKey { group: text(group)? };
             (CoordinatorKey::GroupMetadata(key), value.as_ref().map(encode_group).transpose()?)
         }
-        Record::Opaque { key, value, .. } => return Ok(Encoded { key: key.clone(), value: value.clone() }),
+        Record::Consumer { .. } => return Ok(None),
+        Record::Opaque { key, value, .. } => return Ok(Some(Encoded { key: key.clone(), value: value.clone() })),
     };
-    Ok(Encoded { key: key.encode(), value })
+    Ok(Some(Encoded { key: key.encode(), value }))
 }
 
 fn encode_offset(value: &OffsetValue) -> Result<Bytes, TooLong> {
@@ -72,14 +74,10 @@ fn member(value: &MemberValue) -> Result<MemberMetadata, TooLong> {
     })
 }
 
-/// The wire would cut what is too long for a string: two groups could become one.
-fn text(text: &str) -> Result<Str, TooLong> {
-    if text.len() > i16::MAX as usize { Err(TooLong) } else { Ok(Str::from(text)) }
-}
-
-pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
+/// `None` for a part of a consumer group.
+pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
     let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
-    Ok(match CoordinatorKey::decode(key.clone())? {
+    Ok(Some(match CoordinatorKey::decode(key.clone())? {
         CoordinatorKey::OffsetCommit(OffsetCommitKey { group, topic, partition }) => {
             let key = OffsetKey { group: (&*group).into(), topic: (&*topic).into(), partition };
             Record::OffsetCommit { key, value: value.map(decode_offset).transpose()? }
@@ -87,8 +85,15 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malform
         CoordinatorKey::GroupMetadata(GroupMetadataKey { group }) => {
             Record::GroupMetadata { group: (&*group).into(), value: value.map(decode_group).transpose()? }
         }
+        CoordinatorKey::ConsumerGroup(_)
+        | CoordinatorKey::ConsumerGroupPartitions(_)
+        | CoordinatorKey::ConsumerGroupMember(_)
+        | CoordinatorKey::ConsumerGroupTarget(_)
+        | CoordinatorKey::ConsumerGroupTargetMember(_)
+        | CoordinatorKey::ConsumerGroupCurrentMember(_)
+        | CoordinatorKey::ConsumerGroupRegularExpression(_) => return Ok(None),
         CoordinatorKey::Other(_) => Record::Opaque { group: group_of(&key)?, key, value },
-    })
+    }))
 }
 
 /// The group in a key of any type: it comes after the type's number, in all of Kafka's.

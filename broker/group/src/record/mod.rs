@@ -1,11 +1,18 @@
 //! What is persisted in `__consumer_offsets`: typed records, and Kafka's format of them.
 //!
-//! The layouts are those of Kafka's `OffsetCommitKey/Value` and `GroupMetadataKey/Value`, so that Kafka's formatters
+//! The layouts are those of Kafka's `OffsetCommitKey/Value`, `GroupMetadataKey/Value` and so on, so that Kafka's formatters
 //! can print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
 
+mod consumer;
 mod format;
 
+pub use consumer::{
+    Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState,
+    Partitions, PatternValue, TargetValue,
+};
+
 use bytes::Bytes;
+use ottla_wire::Str;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -27,6 +34,13 @@ pub enum Record {
         group: GroupId,
         /// `None`: deleted.
         value: Option<GroupValue>,
+    },
+    /// A part of a consumer group.
+    Consumer {
+        /// Which group.
+        group: GroupId,
+        /// Which part, and what it is.
+        record: ConsumerRecord,
     },
     /// A record of a type that this version does not know: a newer one wrote it before a rollback. It belongs to a
     /// group of another kind, of which nothing else is known.
@@ -106,6 +120,15 @@ pub struct MemberValue {
     pub assignment: Bytes,
 }
 
+/// One assignment strategy of a member, with what the member has to say under it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Protocol {
+    /// `range`, `cooperative-sticky`, ...
+    pub name: String,
+    /// Opaque to the coordinator.
+    pub metadata: Bytes,
+}
+
 /// A key and value as they stand in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoded {
@@ -128,7 +151,10 @@ pub struct Malformed;
 impl Record {
     /// The record in Kafka's format.
     pub fn encode(&self) -> Result<Encoded, TooLong> {
-        format::encode(self)
+        match (self, format::encode(self)?) {
+            (Record::Consumer { group, record }, _) => consumer::encode(group, record),
+            (_, encoded) => encoded.ok_or(TooLong),
+        }
     }
 
     /// Reads a record.
@@ -136,7 +162,19 @@ impl Record {
     /// # Errors
     /// When it is not what its type and version say.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
-        format::decode(key, value)
+        match format::decode(key, value)? {
+            Some(record) => Ok(record),
+            None => consumer::decode(key, value),
+        }
+    }
+
+    /// About how many bytes it has in the log; only of parts of consumer groups is the value counted.
+    pub(crate) fn size(&self) -> usize {
+        let value = match self {
+            Record::Consumer { record, .. } => record.value_size(),
+            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => 0,
+        };
+        40 + self.names_len() + value
     }
 
     /// The bytes of the names in its key.
@@ -144,6 +182,7 @@ impl Record {
         match self {
             Record::OffsetCommit { key, .. } => key.group.len() + key.topic.len(),
             Record::GroupMetadata { group, .. } => group.len(),
+            Record::Consumer { group, record } => group.len() + record.name_len(),
             Record::Opaque { key, .. } => key.len(),
         }
     }
@@ -152,10 +191,17 @@ impl Record {
     pub fn group(&self) -> &GroupId {
         match self {
             Record::OffsetCommit { key, .. } => &key.group,
-            Record::GroupMetadata { group, .. } | Record::Opaque { group, .. } => group,
+            Record::GroupMetadata { group, .. } | Record::Consumer { group, .. } | Record::Opaque { group, .. } => {
+                group
+            }
         }
     }
 }
 
+/// The wire would cut what is too long for a string: two groups could become one.
+fn text(text: &str) -> Result<Str, TooLong> {
+    if text.len() > i16::MAX as usize { Err(TooLong) } else { Ok(Str::from(text)) }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hex digit") as u8;
     text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
@@ -161,8 +161,8 @@ fn records_of_older_kafkas_are_read() {
 
 #[test]
 fn records_of_unknown_types_keep_their_bytes_and_name_their_group() {
-    // ConsumerGroupMemberMetadataKey, of member "m" of group "g".
-    let key = hex("000500016700016d");
+    // ShareGroupMemberMetadataKey, of member "m" of group "g".
+    let key = hex("000a00016700016d");
     for value in [Some(&b"whatever"[..]), None] {
         let expected =
             Record::Opaque { group: "g".into(), key: key.clone().into(), value: value.map(Bytes::copy_from_slice) };
@@ -170,7 +170,7 @@ fn records_of_unknown_types_keep_their_bytes_and_name_their_group() {
         let encoded = expected.encode().expect("it fits");
         assert_eq!((&encoded.key[..], encoded.value.as_deref()), (&key[..], value));
     }
-    assert_eq!(Record::decode(&hex("00050009"), None), Err(Malformed), "no group");
+    assert_eq!(Record::decode(&hex("000a0009"), None), Err(Malformed), "no group");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A coordinator, a log and some clients, driven by commands in plain words.
 
+mod consumer;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +14,8 @@ use uuid::Uuid;
 ///
 /// - `set initial.delay 0s | max.size 2`
 /// - `A joins [static i1] [with range=meta,sticky=meta] [type connect] [session 10s] [rebalance 60s] [version 4]
-///   [as ID]`
-/// - `A syncs [A=x,B=y] [generation 7] [protocol sticky] [as ID] [static i1]`
+///   [as ID] [subscribed t,u [owning t-0]]`
+/// - `A syncs [A=x,B=y | A=t-0+t-1,B=nothing] [generation 7] [protocol sticky] [as ID] [static i1]`
 /// - `A beats`, `A leaves`, `admin removes i1`
 /// - `A commits t-0=5,t-1=6 [noted m] [retention 1s] [version 8]`, `fetch`, `admin deletes offsets t-0`
 /// - `A commits t-0=5 in 7 [unnamed] ...`: in the transaction of producer 7, if `unnamed` as before KIP-447;
@@ -21,6 +24,13 @@ use uuid::Uuid;
 /// - `the log is slow` (appends wait), `the log catches up`, `the log fails once` (the oldest
 ///   append fails with NotLeader, the others come through)
 /// - `the log takes too long` (the oldest append may still come through)
+/// - `topics t=3,u=2`: those of the cluster; `set assignment.interval 0s`
+/// - `A consumes [on t,u] [matching REGEX] [by range] [static i1] [rebalance 60s] [version 0] [owning nothing] [as ID]`:
+///   joins by the consumer protocol
+/// - `A polls [owning t-0,t-1 | nothing] [epoch 7] [fully] [on u] [matching REGEX] [as ID]`: its heartbeat
+/// - `A quits`, `A pauses` (static members, to come back), `describe consumers`
+/// - `look up`, `look up for t,u`: the host answers which topics expressions stand for, among those that a user may see
+/// - `A may fetch [epoch 7]`
 /// - `restart`: what is in the log is replayed into a new shard
 /// - `a newer version writes down the group`, `a newer version deletes the group`: by a record of a type that only it
 ///   knows
@@ -37,6 +47,8 @@ pub struct World {
     waiting: HashMap<Ticket, String>,
     tickets: u64,
     ids: u128,
+    topics: Arc<Topics>,
+    lookups: Vec<Lookup>,
     told: Vec<String>,
 }
 
@@ -74,6 +86,8 @@ impl Default for World {
             waiting: HashMap::new(),
             tickets: 0,
             ids: 0,
+            topics: Arc::default(),
+            lookups: Vec::new(),
             told: Vec::new(),
         }
     }
@@ -89,6 +103,38 @@ impl ottla_stories::World for World {
             }
             ["set", "max.size", size] => {
                 self.reset(Config { max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            ["set", "assignment.interval", interval] => {
+                self.reset(Config { consumer_assignment_interval: time(interval), ..self.config.clone() })
+            }
+            ["set", "consumer.max.size", size] => {
+                self.reset(Config { consumer_max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            ["set", "pattern.refresh", refresh] => {
+                self.reset(Config { consumer_pattern_refresh: time(refresh), ..self.config.clone() })
+            }
+            ["set", "migration", policy] => {
+                let consumer_migration = match policy {
+                    "upgrade" => Migration::Upgrade,
+                    "downgrade" => Migration::Downgrade,
+                    _ => Migration::Disabled,
+                };
+                self.reset(Config { consumer_migration, ..self.config.clone() })
+            }
+            ["topics", topics] => self.set_topics(topics),
+            ["look", "up"] => self.look_up(None),
+            ["look", "up", "for", visible] => self.look_up(Some(visible)),
+            ["describe", "consumers"] => self.describe_consumers(),
+            [_, "consumes", ..] => self.consume(name, Some(0), &rest),
+            [_, "polls", ..] => self.consume(name, None, &rest),
+            [_, "quits", ..] => self.consume(name, Some(-1), &rest),
+            [_, "pauses", ..] => self.consume(name, Some(-2), &rest),
+            [_, "may", "fetch", ..] => {
+                let client = self.client(name, &rest);
+                let epoch = rest.get("epoch").map_or(client.generation, |epoch| epoch.parse().expect("a number"));
+                let member = (name != "admin").then(|| MemberId::from(client.id.as_str()));
+                let answer = self.shard.may_fetch_offsets(GROUP, member.as_ref(), epoch);
+                self.told.push(format!("{name}: {}", result(&answer)));
             }
             [_, "joins", ..] => self.join(name, &rest),
             [_, "syncs", ..] => self.sync(name, &rest),
@@ -161,7 +207,7 @@ impl ottla_stories::World for World {
             ["unload"] => {
                 let shard = std::mem::replace(&mut self.shard, Shard::new(self.config.clone()));
                 let replies = shard.unload(self.now);
-                self.carry_out(Effects { replies, appends: Vec::new() });
+                self.carry_out(Effects { replies, ..Effects::default() });
             }
             _ => panic!("what is {line:?}?"),
         }
@@ -187,9 +233,10 @@ impl World {
             session_timeout_ms,
             rebalance_timeout_ms: time(options.get("rebalance").unwrap_or("60s")).as_millis() as i32,
             protocol_type: options.get("type").unwrap_or("consumer").into(),
-            protocols: pairs(options.get("with").unwrap_or("range=m"))
-                .map(|(name, metadata)| Protocol { name, metadata: metadata.into() })
-                .collect(),
+            protocols: consumer::protocols(options).unwrap_or_else(|| {
+                let pairs = pairs(options.get("with").unwrap_or("range=m"));
+                pairs.map(|(name, metadata)| Protocol { name, metadata: metadata.into() }).collect()
+            }),
             can_be_sent_an_id: version >= 4,
             can_skip_assignment: version >= 9,
             fresh: Uuid::from_u128(self.ids),
@@ -210,7 +257,7 @@ impl World {
             protocol_type: options.get("type").map(Into::into),
             protocol_name: options.get("protocol").map(Into::into),
             assignments: pairs(assignments)
-                .map(|(name, assignment)| (self.clients[&name].id.as_str().into(), assignment.into()))
+                .map(|(name, assignment)| (self.clients[&name].id.as_str().into(), consumer::assignment(&assignment)))
                 .collect(),
         };
         let ticket = self.ticket(name);
@@ -245,13 +292,14 @@ impl World {
         };
         let offset = |(at, offset): (String, String)| {
             let (topic, partition) = partition(&at);
+            let topic_id = self.topics.get(&topic).map(|topic| topic.id);
             let metadata = options.get("noted").unwrap_or_default();
             let metadata = metadata
                 .split_once('*')
                 .map_or(metadata.to_owned(), |(what, times)| what.repeat(times.parse().expect("a number")));
             OffsetToCommit {
                 topic,
-                topic_id: None,
+                topic_id,
                 partition,
                 offset: offset.parse().expect("a number"),
                 leader_epoch: 3,
@@ -321,6 +369,7 @@ impl World {
         for (ticket, reply) in effects.replies {
             self.deliver(ticket, reply);
         }
+        self.lookups.extend(effects.lookups);
         self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         if !self.slow {
             self.decide(Ok(()));
@@ -375,7 +424,7 @@ impl World {
                 }
                 format!("{:?} {}", refused.error, short(&refused.member)).trim_end().to_owned()
             }
-            Reply::Sync(Ok(synced)) => format!("assigned {:?}", text(&synced.assignment)),
+            Reply::Sync(Ok(synced)) => format!("assigned {:?}", consumer::assigned(&synced.assignment)),
             Reply::Sync(Err(error)) => format!("{error:?}"),
             Reply::Leave(Ok(results))
             | Reply::Commit(Ok(results))
@@ -385,13 +434,14 @@ impl World {
             | Reply::Commit(Err(error))
             | Reply::DeleteOffsets(Err(error))
             | Reply::DeleteGroups(Err(error)) => format!("all {error:?}"),
+            Reply::ConsumerHeartbeat(reply) => client.heard(reply),
         };
         self.told.push(format!("{name}: {told}"));
     }
 
     fn write_opaque(&mut self, value: Option<Bytes>) {
-        // ConsumerGroupMetadataKey.
-        let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x03\x00\x01g"), value };
+        // ShareGroupMetadataKey.
+        let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x0b\x00\x01g"), value };
         self.told.push(format!("log: {}", logged(&record)));
         self.log.push(Entry::Record(None, record));
     }
@@ -399,8 +449,10 @@ impl World {
     fn reset(&mut self, config: Config) {
         self.waiting.clear();
         self.undecided.clear();
+        self.lookups.clear();
         self.config = config;
         self.shard = Shard::new(self.config.clone());
+        self.shard.set_topics(self.topics.clone());
         for (offset, entry) in (0..).zip(&self.log) {
             match entry {
                 Entry::Record(producer, record) => {
@@ -416,11 +468,15 @@ impl World {
     }
 }
 
-struct Options<'a>(&'a [&'a str]);
+pub struct Options<'a>(&'a [&'a str]);
 
 impl<'a> Options<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().position(|word| *word == name).map(|at| self.0[at + 1])
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains(&name)
     }
 }
 
@@ -470,7 +526,7 @@ fn joined_text(joined: &Joined) -> String {
     let role =
         if joined.leader == joined.member { "leads".to_owned() } else { format!("follows {}", short(&joined.leader)) };
     let protocol = joined.protocol_name.as_deref().unwrap_or("none");
-    let member = |m: &JoinedMember| format!("{}={}", short(&m.member), text(&m.metadata));
+    let member = |m: &JoinedMember| format!("{}={}", short(&m.member), consumer::subscribed(&m.metadata));
     let members: Vec<_> = joined.members.iter().map(member).collect();
     let skip = if joined.skip_assignment { ", assignment stands" } else { "" };
     format!("{me} {role} in generation {} ({protocol}) [{}]{skip}", joined.generation, members.join(" "))
@@ -507,10 +563,13 @@ fn logged(record: &Record) -> String {
         }
         Record::OffsetCommit { key, value: None } => format!("offset {}-{} deleted", key.topic, key.partition),
         Record::GroupMetadata { group, value: None } => format!("group {group} deleted"),
+        Record::Consumer { record, .. } => consumer::logged(record),
         Record::Opaque { group, value: None, .. } => format!("group {group} of another kind deleted"),
         Record::Opaque { group, .. } => format!("group {group} of another kind"),
         Record::GroupMetadata { group, value: Some(value) } => {
-            let member = |m: &ottla_group::record::MemberValue| format!("{}={}", short(&m.member), text(&m.assignment));
+            let member = |m: &ottla_group::record::MemberValue| {
+                format!("{}={}", short(&m.member), consumer::assigned(&m.assignment))
+            };
             let members: Vec<_> = value.members.iter().map(member).collect();
             let protocol = value.protocol.as_deref().unwrap_or("none");
             format!("group {group} generation {} ({protocol}) [{}]", value.generation, members.join(" "))

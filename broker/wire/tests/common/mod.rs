@@ -33,6 +33,7 @@ macro_rules! for_each_api {
             ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest
             ListPartitionReassignmentsRequest OffsetDeleteRequest
             DescribeClusterRequest DescribeProducersRequest DescribeTransactionsRequest ListTransactionsRequest
+            ConsumerGroupHeartbeatRequest ConsumerGroupDescribeRequest
             ListConfigResourcesRequest DescribeTopicPartitionsRequest)
     };
     ($check:ident; $($request:ident)*) => {{

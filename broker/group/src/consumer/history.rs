@@ -1,0 +1,139 @@
+//! What a consumer group has changed and what of it is in the log: memory is ahead, and the log follows in the same
+//! order.
+//!
+//! One append of a group is under way at a time, and what fails is appended again before anything else. So the log has
+//! the group as it once was, never a mixture: a partition that one member was given without the other having lost it.
+//! Meanwhile changes gather, and are appended together. Replies wait for the changes that came before them.
+
+use std::collections::VecDeque;
+
+use crate::error::GroupError;
+use crate::ids::Ticket;
+use crate::record::Record;
+use crate::request::Reply;
+
+/// Always: the records under way are the first ones of the queue.
+#[derive(Default, Debug)]
+pub(crate) struct History {
+    /// Not known to be durable.
+    queue: VecDeque<Record>,
+    under_way: usize,
+    /// How many changes are durable.
+    durable: u64,
+    /// Replies, each with the number of changes that must be durable before.
+    waiting: VecDeque<(u64, Ticket, Reply)>,
+}
+
+impl History {
+    pub(crate) fn push(&mut self, record: Record) {
+        self.queue.push_back(record);
+    }
+
+    /// Everything is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The reply, if it need not wait.
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) -> Option<(Ticket, Reply)> {
+        if self.is_settled() {
+            return Some((ticket, reply));
+        }
+        self.waiting.push_back((self.durable + self.queue.len() as u64, ticket, reply));
+        None
+    }
+
+    /// The next append: of about so many bytes, unless the first record is larger. Nothing while one is under way.
+    pub(crate) fn next(&mut self, bytes: usize) -> Vec<Record> {
+        if self.under_way > 0 {
+            return Vec::new();
+        }
+        let mut room = bytes;
+        for record in &self.queue {
+            let size = record.size();
+            if self.under_way > 0 && size > room {
+                break;
+            }
+            room = room.saturating_sub(size);
+            self.under_way += 1;
+        }
+        self.queue.iter().take(self.under_way).cloned().collect()
+    }
+
+    /// The append under way is durable: the replies that have waited for it.
+    pub(crate) fn succeeded(&mut self) -> Vec<(Ticket, Reply)> {
+        self.durable += self.under_way as u64;
+        self.queue.drain(..self.under_way);
+        self.under_way = 0;
+        self.release(self.durable)
+    }
+
+    /// It has failed, and is to be appended again.
+    pub(crate) fn failed(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
+        let until = self.durable + self.under_way as u64;
+        self.under_way = 0;
+        self.release(until).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
+    }
+
+    /// All replies that wait, refused. What they rest on is appended all the same.
+    pub(crate) fn refuse(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
+        self.release(u64::MAX).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
+    }
+
+    fn release(&mut self, until: u64) -> Vec<(Ticket, Reply)> {
+        let count = self.waiting.iter().take_while(|(at, _, _)| *at <= until).count();
+        self.waiting.drain(..count).map(|(_, ticket, reply)| (ticket, reply)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ConsumerRecord;
+
+    fn record(text: &str) -> Record {
+        Record::Consumer { group: "g".into(), record: ConsumerRecord::Pattern(text.to_owned(), None) }
+    }
+
+    fn reply() -> Reply {
+        Reply::Leave(Ok(Vec::new()))
+    }
+
+    fn tickets(replies: Vec<(Ticket, Reply)>) -> Vec<(u64, bool)> {
+        replies.into_iter().map(|(ticket, reply)| (ticket.0, matches!(reply, Reply::Leave(Ok(_))))).collect()
+    }
+
+    #[test]
+    fn changes_are_appended_in_order_one_append_at_a_time() {
+        let mut history = History::default();
+        assert!(history.reply(Ticket(0), reply()).is_some(), "nothing to wait for");
+        assert_eq!(history.next(1000), []);
+        history.push(record("a"));
+        assert!(history.reply(Ticket(1), reply()).is_none());
+        assert_eq!(history.next(1000), [record("a")]);
+        history.push(record("b"));
+        history.push(record("c"));
+        assert!(history.reply(Ticket(2), reply()).is_none());
+        assert_eq!(history.next(1000), [], "one is under way");
+        assert_eq!(tickets(history.failed(GroupError::NotCoordinator)), [(1, false)]);
+        assert_eq!(history.next(1), [record("a")], "the same again");
+        assert!(history.reply(Ticket(3), reply()).is_none());
+        assert_eq!(tickets(history.succeeded()), []);
+        assert_eq!(history.next(1000), [record("b"), record("c")]);
+        assert_eq!(tickets(history.succeeded()), [(2, true), (3, true)]);
+        assert!(history.is_settled());
+    }
+
+    #[test]
+    fn nobody_waits_for_an_append_that_is_late() {
+        let mut history = History::default();
+        history.push(record("a"));
+        assert!(history.reply(Ticket(1), reply()).is_none());
+        assert_eq!(history.next(1000).len(), 1);
+        history.push(record("b"));
+        assert!(history.reply(Ticket(2), reply()).is_none());
+        assert_eq!(tickets(history.refuse(GroupError::CoordinatorNotAvailable)), [(1, false), (2, false)]);
+        assert_eq!(tickets(history.succeeded()), []);
+        assert_eq!(history.next(1000), [record("b")]);
+    }
+}

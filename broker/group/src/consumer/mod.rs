@@ -1,0 +1,25 @@
+//! Groups of the consumer protocol (KIP-848): the coordinator assigns, and each member moves to its assignment on its
+//! own, one heartbeat at a time.
+//!
+//! - [`group`]: one group: what its records say, and what follows from them
+//! - `requests`: ConsumerGroupHeartbeat and ConsumerGroupDescribe, as the shard answers them
+//! - `heartbeat`, `leave`: a member joins and stays; it leaves, or is removed
+//! - `history`: what of its changes is in the log, and who waits for them
+//! - `reconcile`: one step of a member towards its assignment
+//! - `assignor`: who is to have which partition
+//! - `patterns`, `lookup`: regular expressions; which topics they stand for
+//! - `migration`, `classic_members`: groups that change their protocol, and members of the other one
+//! - `commit`: who may commit and fetch offsets
+
+pub(crate) mod assignor;
+mod classic_members;
+mod commit;
+pub(crate) mod group;
+mod heartbeat;
+mod history;
+mod leave;
+pub(crate) mod lookup;
+pub(crate) mod migration;
+mod patterns;
+mod reconcile;
+pub(crate) mod requests;
