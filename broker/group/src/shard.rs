@@ -110,8 +110,8 @@ impl Shard {
         }
     }
 
-    /// The same as [`Shard::replay`] for a record of which it is not known yet whether it is committed: until [`Shard::settled`] its group
-    /// is not to be shown or asked.
+    /// The same as [`Shard::replay`] for a record of which it is not known yet whether it is committed: until
+    /// [`Shard::settled`] its group is not to be shown or asked.
     pub fn replay_unsettled(&mut self, offset: i64, producer_id: Option<i64>, record: Record) {
         self.unsettled.insert(record.group().clone());
         self.replay(offset, producer_id, record);

@@ -45,7 +45,8 @@ impl Write {
     }
 }
 
-/// Records of one batch, in bytes, at most, where they need not be together: Kafka's default of `max.message.bytes` is 1 MiB.
+/// Records of one batch, in bytes, at most, where they need not be together: Kafka's default of `max.message.bytes` is
+/// 1 MiB.
 const PART_BYTES: usize = 500_000;
 /// The header of a batch.
 const BATCH_BYTES: usize = 61;

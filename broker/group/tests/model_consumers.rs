@@ -1,6 +1,7 @@
-//! Whatever consumers of both protocols do, in whatever order, with answers lost, the log slow or failing, topics changing
-//! and the coordinator restarted: no partition belongs to two members at once, nobody but its owner commits for it, every ticket
-//! is answered once, and as soon as clients behave every partition has an owner that is subscribed to it.
+//! Whatever consumers of both protocols do, in whatever order, with answers lost, the log slow or failing, topics
+//! changing and the coordinator restarted: no partition belongs to two members at once, nobody but its owner commits
+//! for it, every ticket is answered once, and as soon as clients behave every partition has an owner that is subscribed
+//! to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -540,8 +541,8 @@ impl Model {
         assigned.map(|(id, partitions)| (id, partitions.into_iter().collect())).collect()
     }
 
-    /// Clients that are members, and that their coordinator takes for members. Among classic ones of a generation that is
-    /// over there are none, and in a classic group none counts: its members may overlap until they rejoin.
+    /// Clients that are members, and that their coordinator takes for members. Among classic ones of a generation that
+    /// is over there are none, and in a classic group none counts: its members may overlap until they rejoin.
     fn members(&self) -> impl Iterator<Item = usize> {
         let described = self.shard.describe_consumer(&GROUP.into()).ok();
         let members = described.into_iter().flat_map(|group| group.members);

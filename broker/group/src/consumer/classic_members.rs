@@ -137,7 +137,8 @@ impl ConsumerGroup {
         })
     }
 
-    /// Heartbeat. The member is to rejoin if there is a new target, if it is to revoke, or if what it waits for is free.
+    /// Heartbeat. The member is to rejoin if there is a new target, if it is to revoke, or if what it waits for is
+    /// free.
     pub(crate) fn beat(&self, request: &HeartbeatRequest, turn: &mut Turn<'_>) -> Result<(), GroupError> {
         let id = &request.member;
         let (member, _) = self.classic_member(id, request.instance.as_ref(), request.generation)?;

@@ -1,5 +1,5 @@
-//! A consumer group: what its records say, and what follows from that. Every change goes through [`ConsumerGroup::write`],
-//! so the group after a restart is the group before it.
+//! A consumer group: what its records say, and what follows from that. Every change goes through
+//! [`ConsumerGroup::write`], so the group after a restart is the group before it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;

@@ -95,8 +95,8 @@ impl ConsumerGroup {
         })
     }
 
-    /// The group and its member take a step: a new epoch if the member's subscription needs one or topics have changed, a
-    /// new target for that, and towards that the member.
+    /// The group and its member take a step: a new epoch if the member's subscription needs one or topics have changed,
+    /// a new target for that, and towards that the member.
     pub(crate) fn advance(
         &mut self,
         id: &MemberId,

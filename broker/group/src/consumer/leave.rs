@@ -38,8 +38,8 @@ impl ConsumerGroup {
         })
     }
 
-    /// A static member stops for a while: it keeps its partitions until its session ends. For commits of the member that
-    /// comes back they count as assigned since ever.
+    /// A static member stops for a while: it keeps its partitions until its session ends. For commits of the member
+    /// that comes back they count as assigned since ever.
     fn go_away(&mut self, id: &MemberId, turn: &mut Turn<'_>) {
         let Some(member) = self.members.get(id) else { return };
         let current = &member.current;

@@ -197,8 +197,8 @@ pub(crate) fn upgraded(mut classic: ClassicGroup, group: &ConsumerGroup, turn: &
     }
 }
 
-/// Begins to make a classic group of one in which nobody speaks the consumer protocol any longer. Until that is durable,
-/// the group does nothing else: what it writes must not come behind what it was before.
+/// Begins to make a classic group of one in which nobody speaks the consumer protocol any longer. Until that is
+/// durable, the group does nothing else: what it writes must not come behind what it was before.
 pub(crate) fn downgrade_if_due(group: &mut ConsumerGroup, turn: &mut Turn<'_>) {
     if group.successor.is_some() || !group.is_to_downgrade(turn.config) {
         return;

@@ -1,7 +1,8 @@
 //! One step of a member towards its target assignment: what it has, what it is to revoke, what it waits for.
 //!
 //! The barrier of the protocol is here: a partition is given to a member only when no other member has it, and a member
-//! has a partition until it says in a heartbeat that it does not. Until it has revoked what it must, it keeps its epoch.
+//! has a partition until it says in a heartbeat that it does not. Until it has revoked what it must, it keeps its
+//! epoch.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,8 @@
 //! What is persisted in `__consumer_offsets`: typed records, and Kafka's format of them.
 //!
-//! The layouts are those of Kafka's `OffsetCommitKey/Value`, `GroupMetadataKey/Value` and so on, so that Kafka's formatters
-//! can print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all of them.
+//! The layouts are those of Kafka's `OffsetCommitKey/Value`, `GroupMetadataKey/Value` and so on, so that Kafka's
+//! formatters can print our log and we can load Kafka's. Written are the versions that Kafka 4.3 writes; read are all
+//! of them.
 
 mod consumer;
 mod format;

@@ -25,8 +25,8 @@ use uuid::Uuid;
 ///   append fails with NotLeader, the others come through)
 /// - `the log takes too long` (the oldest append may still come through)
 /// - `topics t=3,u=2`: those of the cluster; `set assignment.interval 0s`
-/// - `A consumes [on t,u] [matching REGEX] [by range] [static i1] [rebalance 60s] [version 0] [owning nothing] [as ID]`:
-///   joins by the consumer protocol
+/// - `A consumes [on t,u] [matching REGEX] [by range] [static i1] [rebalance 60s] [version 0] [owning nothing] [as
+/// ID]`:   joins by the consumer protocol
 /// - `A polls [owning t-0,t-1 | nothing] [epoch 7] [fully] [on u] [matching REGEX] [as ID]`: its heartbeat
 /// - `A quits`, `A pauses` (static members, to come back), `describe consumers`
 /// - `look up`, `look up for t,u`: the host answers which topics expressions stand for, among those that a user may see

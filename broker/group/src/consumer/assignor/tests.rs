@@ -110,8 +110,8 @@ fn uniform_drops_topics_that_are_not_subscribed_to() {
     check(Assignor::Uniform, &[], &[("A", &[], &[(1, &[0])]), ("B", &[], &[])], &[("A", &[]), ("B", &[])]);
 }
 
-/// What the assignors of Kafka 4.3.1 made of random groups, with members and topics in ascending order. A case is a line
-/// of topics, a line for each member, and a line for each assignor.
+/// What the assignors of Kafka 4.3.1 made of random groups, with members and topics in ascending order. A case is a
+/// line of topics, a line for each member, and a line for each assignor.
 #[test]
 fn kafkas_assignors_have_the_same_results() {
     let mut cases = 0;
