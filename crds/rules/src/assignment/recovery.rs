@@ -64,8 +64,8 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// Elects the longest log (by epoch, then offset, then preference) among all replicas that reported, once every
-    /// member of the last ISR has.
+    /// Elects the longest log (by epoch, then offset, then membership of the last ISR, then preference) among all
+    /// replicas that reported, once every member of the last ISR has.
     pub fn recover(&self, live: &Live) -> Result<Self, Refusal> {
         if self.leader.is_some() || self.successor(live).is_some() {
             return Err(Refusal::NoRecovery);
@@ -97,11 +97,13 @@ impl Assignment {
         Some(RecoveryOrder { partition: self.partition, leader_epoch: self.leader_epoch, broker: longest.broker })
     }
 
-    /// The longest log that was reported, by epoch, then offset, then preference.
+    /// The longest log that was reported, by epoch, then offset. Of equals a member of the last ISR: it alone may know
+    /// which records were deleted. Then by preference.
     fn longest(&self, live: &Live) -> Option<&RecoveryReport> {
         // The last of equals wins in `max_by_key`, so the order of preference goes in backwards.
         let candidates = self.replicas.iter().rev().filter_map(|broker| self.current_report(*broker, live));
-        candidates.max_by_key(|report| report.length())
+        let was_in_sync = |report: &RecoveryReport| self.isr.iter().any(|member| member.broker == report.broker);
+        candidates.max_by_key(|report| (report.length(), was_in_sync(report)))
     }
 
     fn led_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {

@@ -480,6 +480,16 @@ fn an_order_elects_without_missing_members_for_one_leader_epoch() {
 }
 
 #[test]
+fn of_equal_logs_one_that_was_in_sync_leads_a_recovery() {
+    let live = with_new_content(live(&[0]), 1);
+    let waiting = without_leader(&[1]).report(5, report(0, 1, 5, 90)).unwrap();
+    let equal = waiting.report(5, report(1, 2, 5, 90)).unwrap();
+    assert_eq!(equal.recover(&live).unwrap().leader, Some(BrokerId(1)), "broker 0 may have records that were deleted");
+    let longer = waiting.report(5, report(1, 2, 5, 89)).unwrap();
+    assert_eq!(longer.recover(&live).unwrap().leader, Some(BrokerId(0)), "broker 0 has more");
+}
+
+#[test]
 fn a_report_counts_only_while_its_broker_has_what_it_reported() {
     let now = without_leader(&[0]).report(5, report(0, 2, 5, 90)).unwrap();
     let mut lost_again = live(&[]);
