@@ -1,6 +1,10 @@
 //! The settings of a group coordinator.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::ids::GroupId;
 
 /// The broker's settings, under Kafka's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +33,8 @@ pub struct Config {
     pub consumer_migration: Migration,
     /// `group.consumer.regex.refresh.interval.ms`
     pub consumer_pattern_refresh: Duration,
+    /// The groups with settings of their own.
+    pub groups: Arc<BTreeMap<GroupId, GroupConfig>>,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
     /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
     pub max_batch: usize,
@@ -49,8 +55,30 @@ impl Default for Config {
             consumer_assignment_interval: Duration::from_secs(1),
             consumer_migration: Migration::Bidirectional,
             consumer_pattern_refresh: Duration::from_secs(10 * 60),
+            groups: Arc::default(),
             max_batch: 1_048_588,
         }
+    }
+}
+
+/// The settings of one group, its own or the broker's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// `consumer.session.timeout.ms`
+    pub consumer_session_timeout: Duration,
+    /// `consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval: Duration,
+    /// `consumer.assignment.interval.ms` (KIP-1263)
+    pub consumer_assignment_interval: Duration,
+}
+
+impl Config {
+    pub(crate) fn of_group(&self, group: &GroupId) -> GroupConfig {
+        self.groups.get(group).copied().unwrap_or(GroupConfig {
+            consumer_session_timeout: self.consumer_session_timeout,
+            consumer_heartbeat_interval: self.consumer_heartbeat_interval,
+            consumer_assignment_interval: self.consumer_assignment_interval,
+        })
     }
 }
 

@@ -44,6 +44,18 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
+    /// Every kind.
+    pub const ALL: [GroupKind; 2] = [GroupKind::Classic, GroupKind::Consumer];
+
+    /// The states that a group of this kind may be in.
+    pub fn states(self) -> &'static [GroupState] {
+        use GroupState::{Assigning, CompletingRebalance, Empty, PreparingRebalance, Reconciling, Stable};
+        match self {
+            GroupKind::Classic => &[Empty, PreparingRebalance, CompletingRebalance, Stable],
+            GroupKind::Consumer => &[Empty, Assigning, Reconciling, Stable],
+        }
+    }
+
     /// Kafka's name for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -107,6 +107,15 @@ impl ottla_stories::World for World {
             ["set", "assignment.interval", interval] => {
                 self.reset(Config { consumer_assignment_interval: time(interval), ..self.config.clone() })
             }
+            ["set", "group", "session", timeout, "heartbeat", interval] => {
+                let own = GroupConfig {
+                    consumer_session_timeout: time(timeout),
+                    consumer_heartbeat_interval: time(interval),
+                    consumer_assignment_interval: self.config.consumer_assignment_interval,
+                };
+                self.config.groups = Arc::new([(GROUP.into(), own)].into());
+                self.shard.set_config(self.config.clone());
+            }
             ["set", "consumer.max.size", size] => {
                 self.reset(Config { consumer_max_size: size.parse().expect("a number"), ..self.config.clone() })
             }
