@@ -18,9 +18,7 @@ use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
 use ottla_wire::m44_incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use ottla_wire::m68_consumer_group_heartbeat::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ConsumerGroupHeartbeatTopicPartitions,
-};
+use ottla_wire::m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatTopicPartitions};
 use ottla_wire::m69_consumer_group_describe::ConsumerGroupDescribeRequest;
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -82,23 +80,6 @@ fn described(broker: &mut Conversation<'_>, title: &str, version: i16, groups: &
         members.flat_map(|a| &mut a.topic_partitions).for_each(|topic| topic.partitions.sort_unstable());
     }
     broker.note(&format!("{title} {version}"), &format!("{answer:#?}"));
-    Ok(())
-}
-
-/// Beats until the group answers so, without noting the answers before.
-fn until_told(
-    broker: &mut Conversation<'_>,
-    title: &str,
-    request: &ConsumerGroupHeartbeatRequest,
-    is_it: impl Fn(&ConsumerGroupHeartbeatResponse) -> bool,
-) -> Result<()> {
-    let mut answer = until(LIMIT, title, || {
-        let answer = broker.quietly(1, request.clone())?;
-        Ok(is_it(&answer).then_some(answer))
-    })?;
-    let topics = answer.assignment.iter_mut().flat_map(|assignment| &mut assignment.topic_partitions);
-    topics.for_each(|topic| topic.partitions.sort_unstable());
-    broker.note(title, &format!("{answer:#?}"));
     Ok(())
 }
 
@@ -236,11 +217,16 @@ fn static_members_and_expressions() -> Result<()> {
             subscribed_topic_regex: Some(text("static-consu.*")),
             ..join(group, "three", name)
         };
-        broker.quietly(1, by_expression.clone())?;
-        let again = ConsumerGroupHeartbeatRequest { member_epoch: 0, ..by_expression };
-        until_told(broker, "a member by expression", &again, |answer| {
-            answer.assignment.as_ref().is_some_and(|assignment| !assignment.topic_partitions.is_empty())
+        let joined = broker.quietly(1, by_expression)?;
+        let mut epoch = joined.member_epoch;
+        // The expression is looked up beside the heartbeats.
+        until(LIMIT, "the topics of an expression", || {
+            let answer = broker.quietly(1, beat(group, "three", epoch))?;
+            anyhow::ensure!(answer.error_code.is_none(), "{answer:?}");
+            epoch = answer.member_epoch;
+            Ok(answer.assignment.filter(|assignment| !assignment.topic_partitions.is_empty()))
         })?;
+        described(broker, "a member by expression", 1, &[group])?;
         broker.ask("it leaves", 1, beat(group, "three", -1))?;
         broker.ask("deleted", 2, DeleteGroupsRequest { groups_names: vec![text(group)] })?;
         Ok(())
