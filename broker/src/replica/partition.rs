@@ -448,6 +448,7 @@ impl Partition {
             now: env::now(),
             log_end: state.log.log_end(),
             high_watermark: self.high_watermark.get(),
+            log_start: state.deleted_to(),
             min_in_sync: state.settings.min_insync_replicas,
         }
     }

@@ -98,6 +98,7 @@ async fn a_leader_that_starts_after_a_restore_changes_no_isr_before_others_have_
         leader_epoch: entry.leader_epoch,
         epoch_start: 0,
         high_watermark: 0,
+        log_start: 0,
         write_in_flight: false,
     };
     let long = Duration::from_secs(60);

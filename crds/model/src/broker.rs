@@ -122,6 +122,8 @@ impl Protocol {
             incarnation: position.incarnation,
             leader_epoch: leader.leader_epoch,
             log_end: position.fetched_to,
+            // Nothing is deleted in the model.
+            log_start: 0,
             leaving: false,
         };
         let next = broker.view.expand(&leader, &follower).ok()?;
@@ -261,6 +263,7 @@ impl Broker {
             leader_epoch: self.view.leader_epoch,
             epoch_start: leadership.join_from,
             high_watermark: leadership.high_watermark,
+            log_start: 0,
             write_in_flight: leadership.proposed.is_some(),
         })
     }

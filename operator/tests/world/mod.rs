@@ -221,10 +221,16 @@ impl World {
                 leader_epoch,
                 epoch_start: 0,
                 high_watermark: 0,
+                log_start: 0,
                 write_in_flight: false,
             };
             let incarnation = Incarnation(incarnation);
-            entry.expand(&leader, &Follower { broker, incarnation, leader_epoch, log_end: 0, leaving: false }).ok()
+            entry
+                .expand(
+                    &leader,
+                    &Follower { broker, incarnation, leader_epoch, log_end: 0, log_start: 0, leaving: false },
+                )
+                .ok()
         };
         self.change(joined).await;
     }

@@ -128,6 +128,7 @@ impl Broker {
             leader_epoch,
             epoch_start: 0,
             high_watermark: 0,
+            log_start: 0,
             write_in_flight: false,
         };
         let referee = self.referee.lock();
@@ -135,7 +136,12 @@ impl Broker {
             let shown = image.brokers.get(broker)?;
             let leaving = !shown.alive || shown.draining;
             let incarnation = *referee.incarnations.get(broker)?;
-            entry.expand(&leader, &Follower { broker: *broker, incarnation, leader_epoch, log_end: 0, leaving }).ok()
+            entry
+                .expand(
+                    &leader,
+                    &Follower { broker: *broker, incarnation, leader_epoch, log_end: 0, log_start: 0, leaving },
+                )
+                .ok()
         })
     }
 }

@@ -18,10 +18,11 @@ impl Partition {
     /// A follower asks for what comes at an offset: so it has everything before, from where its log begins.
     pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, from: &ReadFrom) {
         let log_end = state.log.log_end();
+        let log_start = state.deleted_to();
         let Role::Leader(leadership) = &mut state.role else { return };
         leadership.fetched(broker, incarnation, from.offset, log_end, env::now());
         leadership.begins_at(broker, from.log_start);
-        let may_join = leadership.may_join(broker, self.high_watermark.get());
+        let may_join = leadership.may_join(broker, self.high_watermark.get(), log_start);
         self.advance_high_watermark(state);
         self.advance_low_watermark(state);
         if may_join {

@@ -76,6 +76,8 @@ pub struct Look {
     pub log_end: i64,
     /// The leader's high watermark.
     pub high_watermark: i64,
+    /// Where the leader's log begins.
+    pub log_start: i64,
     /// `min.insync.replicas`.
     pub min_in_sync: usize,
 }
@@ -238,7 +240,7 @@ impl Leadership {
     /// The next change of the ISR, if one is due: members that lag behind leave, replicas that have caught up join. One
     /// at a time; see `Assignment::shrink` and `Assignment::expand`.
     pub fn isr_change(&self, look: &Look) -> Option<Assignment> {
-        let leader = self.as_leader(look.high_watermark);
+        let leader = self.as_leader(look.high_watermark, look.log_start);
         let shrunk = self.committed.isr.iter().find_map(|member| {
             let behind_for = self.behind_for(member, look);
             self.committed.shrink(&leader, member.broker, behind_for, self.surroundings.max_lag, look.min_in_sync).ok()
@@ -247,8 +249,8 @@ impl Leadership {
     }
 
     /// Whether what `broker` has fetched lets it join the ISR.
-    pub fn may_join(&self, broker: BrokerId, high_watermark: i64) -> bool {
-        self.with(broker, &self.as_leader(high_watermark)).is_some()
+    pub fn may_join(&self, broker: BrokerId, high_watermark: i64, log_start: i64) -> bool {
+        self.with(broker, &self.as_leader(high_watermark, log_start)).is_some()
     }
 
     fn with(&self, broker: BrokerId, leader: &Leader) -> Option<Assignment> {
@@ -259,18 +261,21 @@ impl Leadership {
             // Positions of former epochs are forgotten.
             leader_epoch: self.epoch(),
             log_end: position.fetched_to,
+            // One that has not said where its log begins has deleted nothing.
+            log_start: self.paces.get(&broker).map_or(0, |pace| pace.log_start.max(0)),
             leaving: self.surroundings.dead.contains(&broker) || self.surroundings.draining.contains(&broker),
         };
         self.committed.expand(leader, &follower).ok()
     }
 
-    fn as_leader(&self, high_watermark: i64) -> Leader {
+    fn as_leader(&self, high_watermark: i64, log_start: i64) -> Leader {
         Leader {
             broker: self.me.id,
             incarnation: self.me.incarnation,
             leader_epoch: self.epoch(),
             epoch_start: self.epoch_start,
             high_watermark,
+            log_start,
             write_in_flight: self.proposed.is_some(),
         }
     }
@@ -368,11 +373,23 @@ mod tests {
     }
 
     fn look(now: Instant, log_end: i64, high_watermark: i64) -> Look {
-        Look { now, log_end, high_watermark, min_in_sync: 2 }
+        Look { now, log_end, high_watermark, log_start: 0, min_in_sync: 2 }
     }
 
     fn isr(change: Option<Assignment>) -> Option<Vec<i32>> {
         change.map(|next| next.isr.iter().map(|member| member.broker.0).collect())
+    }
+
+    #[test]
+    fn who_has_records_that_the_leader_has_deleted_does_not_join() {
+        let (mut leader, now) = leader(&[member(0, 1), member(1, 1)]);
+        leader.fetched(BrokerId(2), Incarnation(1), 20, 20, now);
+        let may_join = |leader: &Leadership| leader.may_join(BrokerId(2), 20, 5);
+        assert!(!may_join(&leader), "it has not said where its log begins");
+        leader.begins_at(BrokerId(2), 4);
+        assert!(!may_join(&leader));
+        leader.begins_at(BrokerId(2), 5);
+        assert!(may_join(&leader));
     }
 
     #[test]
@@ -431,7 +448,7 @@ mod tests {
         leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
         for (offset, high_watermark, joins) in [(9, 5, false), (14, 15, false), (15, 15, true)] {
             leader.fetched(BrokerId(2), Incarnation(8), offset, 20, now);
-            assert_eq!(leader.may_join(BrokerId(2), high_watermark), joins, "{offset} of {high_watermark}");
+            assert_eq!(leader.may_join(BrokerId(2), high_watermark, 0), joins, "{offset} of {high_watermark}");
         }
         let next = leader.isr_change(&look(now, 20, 15)).unwrap();
         assert_eq!(next.isr, [member(0, 1), member(1, 1), member(2, 8)]);

@@ -19,6 +19,8 @@ pub struct Leader {
     pub epoch_start: i64,
     /// Its high watermark.
     pub high_watermark: i64,
+    /// Where its log begins: what comes before was deleted.
+    pub log_start: i64,
     /// Whether the outcome of an earlier change is unknown.
     pub write_in_flight: bool,
 }
@@ -34,6 +36,8 @@ pub struct Follower {
     pub leader_epoch: i32,
     /// The offset that its last fetch asked for: it has every record before.
     pub log_end: i64,
+    /// Where its log begins, as its last fetch said.
+    pub log_start: i64,
     /// Whether it is dead or draining.
     pub leaving: bool,
 }
@@ -68,7 +72,8 @@ impl Assignment {
     /// Adds a follower, with the incarnation in its fetch.
     ///
     /// It must have fetched up to the high watermark, because it would lack acknowledged records otherwise; and up to
-    /// the start of the leader's epoch, because a new leader's high watermark may be too low before that.
+    /// the start of the leader's epoch, because a new leader's high watermark may be too low before that. It must have
+    /// deleted what the leader has: deleted records would be back if it led.
     pub fn expand(&self, leader: &Leader, follower: &Follower) -> Result<Self, Refusal> {
         self.check_leader(leader)?;
         let joining = IsrMember { broker: follower.broker, incarnation: follower.incarnation };
@@ -84,6 +89,7 @@ impl Assignment {
         if follower.leader_epoch != leader.leader_epoch
             || follower.log_end < leader.high_watermark
             || follower.log_end < leader.epoch_start
+            || follower.log_start < leader.log_start
         {
             return Err(Refusal::Behind);
         }

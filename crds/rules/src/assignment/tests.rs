@@ -60,6 +60,7 @@ fn leader_zero() -> Leader {
         leader_epoch: 5,
         epoch_start: 100,
         high_watermark: 200,
+        log_start: 50,
         write_in_flight: false,
     }
 }
@@ -70,6 +71,7 @@ fn follower(broker: i32) -> Follower {
         incarnation: incarnation(broker, 1),
         leader_epoch: 5,
         log_end: 200,
+        log_start: 50,
         leaving: false,
     }
 }
@@ -241,6 +243,7 @@ fn a_follower_joins_when_it_has_every_acknowledged_record() {
     for (story, leader, follower, expected) in [
         ("it has", leader_zero(), follower(2), Ok((Some(0), vec![0, 1, 2], 0, 1))),
         ("a record short", leader_zero(), Follower { log_end: 199, ..follower(2) }, Err(Refusal::Behind)),
+        ("a deleted record too many", leader_zero(), Follower { log_start: 49, ..follower(2) }, Err(Refusal::Behind)),
         (
             "past a high watermark that a new leader does not know yet",
             Leader { high_watermark: 0, ..leader_zero() },

@@ -109,6 +109,7 @@ impl Story {
             leader_epoch: self.entry.leader_epoch,
             epoch_start: self.high_watermark,
             high_watermark: self.high_watermark,
+            log_start: 0,
             write_in_flight: false,
         }
     }
@@ -133,7 +134,8 @@ impl Story {
     pub fn leader_expands(&mut self, follower: i32, log_end: i64) {
         let (leader, incarnation) = (self.leader(), self.incarnation(follower));
         let leader_epoch = leader.leader_epoch;
-        let fetch = Follower { broker: BrokerId(follower), incarnation, leader_epoch, log_end, leaving: false };
+        let broker = BrokerId(follower);
+        let fetch = Follower { broker, incarnation, leader_epoch, log_end, log_start: 0, leaving: false };
         let outcome = self.entry.expand(&leader, &fetch);
         self.change(
             &format!("leader {}: broker {follower} has fetched up to offset {log_end}", leader.broker),
