@@ -102,7 +102,7 @@ fn suffer(trio: &mut Trio, client: &Client, runs: usize) -> Result<BTreeMap<Faul
 
 /// How long a run waits with its fault. A client looks for late requests at fixed times after it has connected, which
 /// it does in each run: without this all faults would come at the same distance from one.
-fn moment(run: usize) -> Duration {
+pub(crate) fn moment(run: usize) -> Duration {
     Duration::from_secs_f64((run as f64 * 0.618).fract())
 }
 
@@ -150,7 +150,7 @@ impl Table {
 }
 
 /// Not numbers, where there are none.
-fn median_and_max(pauses: &[f64]) -> (f64, f64) {
+pub(crate) fn median_and_max(pauses: &[f64]) -> (f64, f64) {
     let mut sorted = pauses.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);

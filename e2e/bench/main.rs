@@ -3,8 +3,8 @@
 //! A row shows medians, the ratio is the median of the pairs' ratios, with the smallest and the largest. Three replicas
 //! come first.
 //!
-//! `failover`, `cluster-failover` and `partitions` are other measurements, of three brokers: see [`failover`],
-//! `on_cluster` and [`partitions`].
+//! `failover`, `coordinator`, `cluster-failover` and `partitions` are other measurements, of three brokers: see
+//! [`failover`], [`coordinator`], `on_cluster` and [`partitions`].
 //!
 //! - [`rows`]: what is measured
 //! - [`runs`]: how, so that it is fair to both
@@ -18,6 +18,7 @@
 
 mod broker;
 mod client;
+mod coordinator;
 mod failover;
 mod franz;
 mod lean;
@@ -72,6 +73,9 @@ fn main() -> Result<()> {
     }
     match only.as_deref() {
         Some("failover") => return failover::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?),
+        Some("coordinator") => {
+            return coordinator::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?);
+        }
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
