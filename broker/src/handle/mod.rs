@@ -88,7 +88,10 @@ impl Handler {
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
             // Not served yet, and refused before.
-            R::ConsumerGroupHeartbeat(_) | R::ConsumerGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
+            R::ConsumerGroupHeartbeat(_)
+            | R::ConsumerGroupDescribe(_)
+            | R::StreamsGroupHeartbeat(_)
+            | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

@@ -302,9 +302,15 @@ fn encode_pattern(value: &PatternValue) -> Result<Bytes, TooLong> {
 pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
     let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
     let (group, record) = match CoordinatorKey::decode(key)? {
-        CoordinatorKey::OffsetCommit(_) | CoordinatorKey::GroupMetadata(_) | CoordinatorKey::Other(_) => {
-            return Err(Malformed);
-        }
+        CoordinatorKey::OffsetCommit(_)
+        | CoordinatorKey::GroupMetadata(_)
+        | CoordinatorKey::StreamsGroup(_)
+        | CoordinatorKey::StreamsGroupMember(_)
+        | CoordinatorKey::StreamsGroupTarget(_)
+        | CoordinatorKey::StreamsGroupTargetMember(_)
+        | CoordinatorKey::StreamsGroupCurrentMember(_)
+        | CoordinatorKey::StreamsGroupTopology(_)
+        | CoordinatorKey::Other(_) => return Err(Malformed),
         CoordinatorKey::ConsumerGroup(key) => {
             let value = value.map(decode_value::<ConsumerGroupMetadataValue>).transpose()?;
             let value =

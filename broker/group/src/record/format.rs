@@ -92,7 +92,13 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>,
         | CoordinatorKey::ConsumerGroupTargetMember(_)
         | CoordinatorKey::ConsumerGroupCurrentMember(_)
         | CoordinatorKey::ConsumerGroupRegularExpression(_) => return Ok(None),
-        CoordinatorKey::Other(_) => Record::Opaque { group: group_of(&key)?, key, value },
+        CoordinatorKey::StreamsGroup(_)
+        | CoordinatorKey::StreamsGroupMember(_)
+        | CoordinatorKey::StreamsGroupTarget(_)
+        | CoordinatorKey::StreamsGroupTargetMember(_)
+        | CoordinatorKey::StreamsGroupCurrentMember(_)
+        | CoordinatorKey::StreamsGroupTopology(_)
+        | CoordinatorKey::Other(_) => Record::Opaque { group: group_of(&key)?, key, value },
     }))
 }
 
