@@ -1,5 +1,6 @@
 //! The settings of a group coordinator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The broker's settings, under Kafka's names.
@@ -29,6 +30,18 @@ pub struct Config {
     pub consumer_migration: Migration,
     /// `group.consumer.regex.refresh.interval.ms`
     pub consumer_pattern_refresh: Duration,
+    /// `group.streams.session.timeout.ms`
+    pub streams_session_timeout: Duration,
+    /// `group.streams.heartbeat.interval.ms`
+    pub streams_heartbeat_interval: Duration,
+    /// `group.streams.max.size`
+    pub streams_max_size: usize,
+    /// `group.streams.num.standby.replicas`
+    pub streams_standby_replicas: usize,
+    /// `group.streams.initial.rebalance.delay.ms`
+    pub streams_initial_delay: Duration,
+    /// `group.streams.assignment.interval.ms` (KIP-1263)
+    pub streams_assignment_interval: Duration,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
     /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
     pub max_batch: usize,
@@ -49,8 +62,21 @@ impl Default for Config {
             consumer_assignment_interval: Duration::from_secs(1),
             consumer_migration: Migration::Bidirectional,
             consumer_pattern_refresh: Duration::from_secs(10 * 60),
+            streams_session_timeout: Duration::from_secs(45),
+            streams_heartbeat_interval: Duration::from_secs(5),
+            streams_max_size: i32::MAX as usize,
+            streams_standby_replicas: 0,
+            streams_initial_delay: Duration::from_secs(3),
+            streams_assignment_interval: Duration::from_secs(1),
             max_batch: 1_048_588,
         }
+    }
+}
+
+impl Config {
+    /// What an assignment of a streams group depends on besides its members and topics, by Kafka's names.
+    pub(crate) fn streams_assignment_configs(&self) -> BTreeMap<String, String> {
+        [("num.standby.replicas".to_owned(), self.streams_standby_replicas.to_string())].into()
     }
 }
 

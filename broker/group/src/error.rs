@@ -42,6 +42,8 @@ pub enum GroupError {
     UnreleasedInstanceId,
     #[error("there is no such assignor")]
     UnsupportedAssignor,
+    #[error("the topology of the streams application makes no sense")]
+    StreamsInvalidTopology,
     #[error("the regular expression is invalid")]
     InvalidRegularExpression,
     #[error("the group needs a later version of the request")]

@@ -9,10 +9,12 @@ pub enum GroupState {
     PreparingRebalance,
     /// Waiting for the leader's assignment.
     CompletingRebalance,
-    /// Of a consumer group: it has changed, and its target assignment has not yet.
+    /// Of a consumer or streams group: it has changed, and its target assignment has not yet.
     Assigning,
-    /// Of a consumer group: members move to the target assignment.
+    /// Of a consumer or streams group: members move to the target assignment.
     Reconciling,
+    /// Of a streams group: topics of its topology are missing or wrong.
+    NotReady,
     /// Every member has its assignment.
     Stable,
     /// Not there.
@@ -28,6 +30,7 @@ impl GroupState {
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Assigning => "Assigning",
             GroupState::Reconciling => "Reconciling",
+            GroupState::NotReady => "NotReady",
             GroupState::Stable => "Stable",
             GroupState::Dead => "Dead",
         }
@@ -41,6 +44,8 @@ pub enum GroupKind {
     Classic,
     /// The coordinator assigns (KIP-848).
     Consumer,
+    /// The coordinator assigns tasks of a streams application (KIP-1071).
+    Streams,
 }
 
 impl GroupKind {
@@ -49,6 +54,7 @@ impl GroupKind {
         match self {
             GroupKind::Classic => "classic",
             GroupKind::Consumer => "consumer",
+            GroupKind::Streams => "streams",
         }
     }
 }

@@ -96,7 +96,7 @@ impl Machine for Shard {
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
     // Nobody subscribes to an expression as long as ConsumerGroupHeartbeat is not served.
-    let ottla_group::Effects { replies, appends, lookups: _ } = effects;
+    let ottla_group::Effects { replies, appends, lookups: _, creations: _ } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
         batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),

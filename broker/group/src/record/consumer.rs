@@ -14,6 +14,7 @@ use ottla_wire::consumer_group_records::{
 use ottla_wire::coordinator_records::{CoordinatorKey, GroupMetadataKey, decode_value, encode_value};
 use uuid::Uuid;
 
+use super::shared::{MemberState, TargetValue};
 use super::{Encoded, Malformed, Protocol, Record, TooLong, text};
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 
@@ -86,15 +87,6 @@ pub struct ClassicMember {
     pub protocols: Vec<Protocol>,
 }
 
-/// When the target assignment was computed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TargetValue {
-    /// For which epoch of the group.
-    pub epoch: i32,
-    /// Wall clock; `None` where it is not known.
-    pub computed_ms: Option<i64>,
-}
-
 /// What a member has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CurrentValue {
@@ -116,19 +108,6 @@ impl CurrentValue {
         let topics = self.assigned.iter().chain(&self.revoking);
         topics.flat_map(|(topic, partitions)| partitions.keys().map(|partition| (*topic, *partition)))
     }
-}
-
-/// How far a member is on its way to the target assignment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemberState {
-    /// It is there.
-    Stable,
-    /// It is to revoke partitions first.
-    Unrevoked,
-    /// It waits for partitions that others have not released.
-    Unreleased,
-    /// A state that this version does not know.
-    Unknown,
 }
 
 /// The topics that a regular expression stands for.
@@ -278,12 +257,7 @@ fn current(value: &CurrentValue) -> ConsumerGroupCurrentMemberAssignmentValue {
     ConsumerGroupCurrentMemberAssignmentValue {
         member_epoch: value.epoch,
         previous_member_epoch: value.previous_epoch,
-        state: match value.state {
-            MemberState::Stable => 0,
-            MemberState::Unrevoked => 1,
-            MemberState::Unreleased => 2,
-            MemberState::Unknown => 127,
-        },
+        state: value.state.number(),
         assigned_partitions: topics(&value.assigned),
         partitions_pending_revocation: topics(&value.revoking),
     }
@@ -401,12 +375,7 @@ fn decode_current(bytes: Bytes) -> Result<CurrentValue, Malformed> {
     Ok(CurrentValue {
         epoch,
         previous_epoch: value.previous_member_epoch,
-        state: match value.state {
-            0 => MemberState::Stable,
-            1 => MemberState::Unrevoked,
-            2 => MemberState::Unreleased,
-            _ => MemberState::Unknown,
-        },
+        state: MemberState::numbered(value.state),
         assigned: assigned(value.assigned_partitions),
         revoking: assigned(value.partitions_pending_revocation),
     })
