@@ -32,6 +32,10 @@ impl Shard {
                 Ok(before) => before,
                 Err(error) => return turn.reply(ticket, refuse(error)),
             };
+            if !matches!(before, Before::Streams) {
+                // Of a group of the same name that was deleted.
+                turn.timers.cancel(&TimerKey::InitialDelay(request.group.clone()));
+            }
             let Some(group) = groups.get_mut(&request.group).and_then(Group::streams_mut) else { return };
             let reply = match request.epoch {
                 LEAVING => group.leave(request, turn),
