@@ -38,13 +38,15 @@ pub enum Swap {
     Moved,
 }
 
-/// Whose broker settings are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose settings in the KafkaCluster are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// All brokers'.
     All,
     /// This broker's own.
     Own,
+    /// Those of the group with this id.
+    Group(Str),
 }
 
 impl Refused {
@@ -134,8 +136,8 @@ pub enum Ask {
         /// Answered when the image shows them, or that they were no longer `from`.
         answer: Answer<Swap>,
     },
-    /// Replace the settings of all brokers, or this broker's own.
-    SetBrokerConfig {
+    /// Replace the settings of all brokers, this broker's own, or a group's.
+    SetClusterConfig {
         /// Whose.
         whose: Whose,
         /// The settings that were read.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
-use ottla_config::{BrokerSettings, TopicSettings};
+use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
 use ottla_crds::names;
 pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
 use ottla_rules::features::Features;
@@ -47,6 +47,8 @@ pub struct ClusterImage {
     pub deleted: Topics,
     /// This broker's settings, resolved: those of the cluster's spec, and those that it alone has.
     pub settings: Arc<BrokerSettings>,
+    /// The groups with settings of their own, by id.
+    pub groups: Arc<BTreeMap<Str, Group>>,
     /// The features that all brokers support.
     pub features: Features,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
@@ -112,6 +114,15 @@ pub struct Topic {
     pub partitions: Vec<Assignment>,
 }
 
+/// A group with settings of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// They as they stand in the spec, for DescribeConfigs.
+    pub config: BTreeMap<String, String>,
+    /// All settings, resolved against the broker's.
+    pub settings: GroupSettings,
+}
+
 impl Topic {
     /// Whether Kafka keeps its own records here (clients may read, not write).
     pub fn is_internal(&self) -> bool {
@@ -143,6 +154,7 @@ impl Default for ClusterImage {
             topic_names: BTreeMap::new(),
             deleted: Topics::default(),
             settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
+            groups: Arc::default(),
             features: Features::default(),
             ending: false,
             newer_than_shown: 0,
@@ -167,6 +179,12 @@ impl ClusterImage {
     /// Another topic that would share the name of a metric with one of this name.
     pub fn colliding(&self, name: &str) -> Option<&Str> {
         self.topic_names.keys().find(|other| names::colliding(other, name))
+    }
+
+    /// The settings that a group has for itself.
+    pub fn group_config(&self, group: &str) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.groups.get(group).map_or(&NONE, |group| &group.config)
     }
 
     /// A partition's assignment.

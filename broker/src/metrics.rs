@@ -79,7 +79,7 @@ pub struct Metrics {
     pub log_start: IntGaugeVec,
     /// Next offset, by topic and partition.
     pub log_end: IntGaugeVec,
-    /// Groups that this broker coordinates, by state.
+    /// Groups that this broker coordinates, by type and state.
     pub groups: IntGaugeVec,
     /// Transactional ids that this broker coordinates, by state.
     pub transactional_ids: IntGaugeVec,
@@ -193,7 +193,7 @@ impl Metrics {
             log_size: gauges(&r, "ottla_log_size_bytes", "Bytes on disk", by_partition),
             log_start: gauges(&r, "ottla_log_start_offset", "First offset", by_partition),
             log_end: gauges(&r, "ottla_log_end_offset", "Next offset", by_partition),
-            groups: gauges(&r, "ottla_groups", "Groups that this broker coordinates", &["state"]),
+            groups: gauges(&r, "ottla_groups", "Groups that this broker coordinates", &["type", "state"]),
             transactional_ids: gauges(
                 &r,
                 "ottla_transactional_ids",

@@ -134,6 +134,13 @@ pub struct KafkaClusterSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
+    /// Settings of single groups. A group that is not named, or a setting, has that of all brokers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub groups: Vec<GroupOverride>,
     /// Defaults of topics that do not set these values themselves.
     #[serde(default)]
     pub defaults: TopicDefaults,
@@ -197,6 +204,19 @@ pub struct BrokerOverride {
     #[schemars(range(min = 0, max = 999))]
     pub broker: BrokerId,
     /// Broker settings by Kafka's names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::config")]
+    pub config: BTreeMap<String, String>,
+}
+
+/// The settings of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupOverride {
+    /// The group's id.
+    #[schemars(length(min = 1, max = 1024))]
+    pub name: String,
+    /// Group settings by Kafka's names, such as `consumer.session.timeout.ms`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
@@ -464,6 +484,21 @@ impl KafkaClusterSpec {
         }
         config.entry("min.insync.replicas".to_owned()).or_insert_with(|| "1".to_owned());
         config
+    }
+
+    /// The settings that a group has for itself.
+    pub fn group_config(&self, group: &str) -> BTreeMap<String, String> {
+        let own = self.groups.iter().find(|entry| entry.name == group);
+        own.map(|entry| entry.config.clone()).unwrap_or_default()
+    }
+
+    /// Replaces the settings that a group has for itself; empty settings remove its entry.
+    pub fn set_group_config(&mut self, group: &str, config: BTreeMap<String, String>) {
+        self.groups.retain(|entry| entry.name != group);
+        if !config.is_empty() {
+            self.groups.push(GroupOverride { name: group.to_owned(), config });
+            self.groups.sort_by(|a, b| a.name.cmp(&b.name));
+        }
     }
 
     /// Changes the spec so that `broker_config` returns `wanted`. A setting that is in `defaults` is changed there.

@@ -18,8 +18,8 @@ mod words;
 
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    BrokerOverride, BrokerState, BrokerStatus, Brokers, Endpoint, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus,
-    Listener, ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
+    BrokerOverride, BrokerState, BrokerStatus, Brokers, Endpoint, GroupOverride, KafkaCluster, KafkaClusterSpec,
+    KafkaClusterStatus, Listener, ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,

@@ -86,7 +86,11 @@ impl Member {
         let mut consuming = config(&job.bootstrap, &settings);
         consuming.set("group.id", format!("stage-{}", job.stage)).set("isolation.level", "read_committed");
         consuming.set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
-        consuming.set("session.timeout.ms", "6000").set("fetch.wait.max.ms", "50");
+        consuming.set("fetch.wait.max.ms", "50");
+        // With the consumer protocol the coordinator says what a session is.
+        if !settings.contains(&("group.protocol", "consumer")) {
+            consuming.set("session.timeout.ms", "6000");
+        }
         let mut producing = config(&job.bootstrap, &[("linger.ms", "0"), ("transaction.timeout.ms", "20000")]);
         producing.set("transactional.id", format!("stage-{}-{}", job.stage, job.member));
         let producer: ThreadedProducer<_> = producing.create()?;

@@ -114,7 +114,7 @@ type member struct {
 	seen map[[2]int64]int
 }
 
-func join(ctx context.Context, topic string) *member {
+func join(ctx context.Context, topic string, opts ...kgo.Opt) *member {
 	m := &member{held: map[int32]bool{}, seen: map[[2]int64]int{}}
 	update := func(add bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
@@ -129,9 +129,9 @@ func join(ctx context.Context, topic string) *member {
 			}
 		}
 	}
-	m.cl = client(kgo.ConsumerGroup("group-of-"+topic), kgo.ConsumeTopics(topic),
+	m.cl = client(append(opts, kgo.ConsumerGroup("group-of-"+topic), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(300*time.Millisecond),
-		kgo.OnPartitionsAssigned(update(true)), kgo.OnPartitionsRevoked(update(false)), kgo.OnPartitionsLost(update(false)))
+		kgo.OnPartitionsAssigned(update(true)), kgo.OnPartitionsRevoked(update(false)), kgo.OnPartitionsLost(update(false)))...)
 	go func() {
 		for {
 			fetches := m.cl.PollFetches(ctx)
@@ -168,11 +168,12 @@ func shares(members []*member) string {
 	return fmt.Sprint(counts)
 }
 
-func group(ctx context.Context) { // cooperative-sticky, franz-go's default
+// Without options with cooperative-sticky, franz-go's default.
+func group(ctx context.Context, opts ...kgo.Opt) {
 	topic := newTopic(ctx, 6)
-	members := []*member{join(ctx, topic), join(ctx, topic)}
+	members := []*member{join(ctx, topic, opts...), join(ctx, topic, opts...)}
 	until(ctx, "two members with three partitions each", func() bool { return shares(members) == "[3 3]" })
-	members = append(members, join(ctx, topic))
+	members = append(members, join(ctx, topic, opts...))
 	until(ctx, "three members with two partitions each", func() bool { return shares(members) == "[2 2 2]" })
 	produce(ctx, topic, 600, 6)
 	seen := func() (records, times int) {
@@ -352,6 +353,8 @@ func main() {
 			idempotent(ctx)
 		case "group":
 			group(ctx)
+		case "consumers": // the consumer protocol (KIP-848)
+			group(ctx, kgo.WithContext(context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
 		case "offsets":
 			offsets(ctx)
 		case "transactions":

@@ -20,6 +20,7 @@ import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.internals.TransactionManager;
@@ -45,6 +46,7 @@ public class Transactions {
                 case "transform" -> transform();
                 case "fenced" -> fenced();
                 case "group" -> group();
+                case "consumers" -> consumers();
                 default -> check(false, "no scenario " + scenario);
             }
             System.out.println("ok " + scenario);
@@ -170,6 +172,36 @@ public class Transactions {
         }
     }
 
+    /** The same with the consumer protocol (KIP-848), by name and by expression. */
+    private static void consumers() throws Exception {
+        create("consumers", 2);
+        Map<TopicPartition, OffsetAndMetadata> offset = Map.of(new TopicPartition("consumers", 0), new OffsetAndMetadata(7));
+        ConsumerGroupMetadata left;
+        try (var gone = consumer("consumers", "consumer")) {
+            gone.subscribe(List.of("consumers"));
+            assigned(gone, 2);
+            left = gone.groupMetadata();
+        }
+        try (var stays = consumer("consumers", "consumer"); var producer = producer("consumers")) {
+            stays.subscribe(new SubscriptionPattern("consum[e]rs"));
+            assigned(stays, 2);
+            refused(producer, offset, left);
+            try (var joins = consumer("consumers", "consumer")) {
+                joins.subscribe(List.of("consumers"));
+                await("a partition for each", () -> {
+                    stays.poll(POLL);
+                    joins.poll(POLL);
+                    return stays.assignment().size() == 1 && joins.assignment().size() == 1;
+                });
+                producer.beginTransaction();
+                producer.sendOffsetsToTransaction(offset, stays.groupMetadata());
+                producer.commitTransaction();
+                same(offset, stays.committed(offset.keySet()));
+            }
+            assigned(stays, 2);
+        }
+    }
+
     private static void refused(
             KafkaProducer<String, String> producer,
             Map<TopicPartition, OffsetAndMetadata> offset,
@@ -189,6 +221,10 @@ public class Transactions {
 
     private static void join(KafkaConsumer<String, String> consumer, int partitions) throws Exception {
         consumer.subscribe(List.of("group"));
+        assigned(consumer, partitions);
+    }
+
+    private static void assigned(KafkaConsumer<String, String> consumer, int partitions) throws Exception {
         await("an assignment", () -> {
             consumer.poll(POLL);
             return consumer.assignment().size() == partitions;
@@ -234,8 +270,15 @@ public class Transactions {
 
     /** A member of a group that must not wait long to hear of a rebalance. */
     private static KafkaConsumer<String, String> consumer(String group) {
+        return consumer(group, "classic");
+    }
+
+    private static KafkaConsumer<String, String> consumer(String group, String protocol) {
         var settings = settings();
-        settings.putAll(Map.of("group.id", group, "heartbeat.interval.ms", 300, "max.poll.records", 7));
+        settings.putAll(Map.of("group.id", group, "group.protocol", protocol, "max.poll.records", 7));
+        if (protocol.equals("classic")) {
+            settings.put("heartbeat.interval.ms", 300);
+        }
         settings.putAll(Map.of("isolation.level", "read_committed", "enable.auto.commit", false));
         settings.put("auto.offset.reset", "earliest");
         return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());

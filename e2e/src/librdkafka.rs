@@ -197,7 +197,10 @@ impl Member {
     /// Joins; starts at the beginning where the group has no offset.
     pub fn join(bootstrap: &str, group: &str, topic: &str, settings: &[(&str, &str)]) -> Result<Member> {
         let mut config = config(bootstrap, &[("group.id", group), ("auto.offset.reset", "earliest")]);
-        config.set("heartbeat.interval.ms", "300").set("session.timeout.ms", "30000");
+        // With the consumer protocol the coordinator says when to send heartbeats, and what a session is.
+        if !settings.contains(&("group.protocol", "consumer")) {
+            config.set("heartbeat.interval.ms", "300").set("session.timeout.ms", "30000");
+        }
         for (name, value) in settings {
             config.set(*name, *value);
         }

@@ -152,6 +152,8 @@ fn normalise(text: &str, target: &Target) -> String {
     static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let rules = [
             (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+            // The id that a member of a consumer group gives itself.
+            (r"\b[A-Za-z0-9_-]{22} +/127", "MEMBER /127"),
             (r"(TopicId|Cluster ID): [A-Za-z0-9_-]{22}", "$1: ID"),
             (r"\b(CreateTime|LogAppendTime): ?-?\d{10,}", "$1:TIME"),
             (r"\b1[6-9]\d{11}\b", "TIME"),

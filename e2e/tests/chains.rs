@@ -6,7 +6,7 @@ use ottla_e2e::chain::{Chain, Plan, topic};
 use ottla_e2e::librdkafka::LIMIT;
 use ottla_e2e::need::met;
 use ottla_e2e::target::{Maker, needs, ottla_program};
-use ottla_e2e::trio::{BROKERS, Trio};
+use ottla_e2e::trio::{BROKERS, Setting, Trio};
 use ottla_e2e::wait::until;
 use rustix::process::Signal;
 use std::io::Write;
@@ -20,6 +20,14 @@ const PARTITIONS: i32 = 4;
 const RECORDS: u64 = 3_000;
 /// How long a member stands still: longer than its session, so that another takes its partitions over.
 const FROZEN: Duration = Duration::from_secs(8);
+
+/// What members of the consumer protocol obey; those of the classic one say it themselves.
+const SESSIONS: &[Setting] = &[
+    ("group.consumer.min.session.timeout.ms", "6000"),
+    ("group.consumer.session.timeout.ms", "6000"),
+    ("group.consumer.min.heartbeat.interval.ms", "500"),
+    ("group.consumer.heartbeat.interval.ms", "1000"),
+];
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -38,6 +46,16 @@ fn a_chain_of_static_members_passes_each_record_on_once() -> Result<()> {
     play("static members", &[("partition.assignment.strategy", "range")], true)
 }
 
+#[test]
+fn a_chain_of_consumer_groups_passes_each_record_on_once() -> Result<()> {
+    play("consumer groups", &[("group.protocol", "consumer")], false)
+}
+
+#[test]
+fn a_chain_of_static_consumers_passes_each_record_on_once() -> Result<()> {
+    play("static consumers", &[("group.protocol", "consumer")], true)
+}
+
 /// Runs a chain; meanwhile kills a broker, a member, freezes a member, and again, until the source is empty.
 fn play(name: &str, settings: &[(&str, &str)], is_static: bool) -> Result<()> {
     if !met(&needs()) {
@@ -46,7 +64,7 @@ fn play(name: &str, settings: &[(&str, &str)], is_static: bool) -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
     let mut random = seed.max(1);
-    let mut trio = Trio::start(Maker::under_test(), &ottla_program()?)?;
+    let mut trio = Trio::start_with(Maker::under_test(), &ottla_program()?, SESSIONS)?;
     for stage in 0..=STAGES {
         trio.create_topic(&topic(stage), PARTITIONS, &[])?;
     }

@@ -68,3 +68,8 @@ fn the_dump_tool_reads_the_segment_files() -> Result<()> {
 fn transactions_are_listed_described_and_searched_for_those_that_hang() -> Result<()> {
     play("transactions.txt")
 }
+
+#[test]
+fn groups_of_the_consumer_protocol_are_listed_described_configured_and_deleted() -> Result<()> {
+    play("consumers.txt")
+}

@@ -88,21 +88,26 @@ mod librdkafka {
 
     #[test]
     fn members_share_the_partitions_as_they_come_and_go() -> Result<()> {
-        rebalance("eager", "range")
+        rebalance("eager", &[("partition.assignment.strategy", "range")])
     }
 
     #[test]
     fn members_share_the_partitions_step_by_step_with_cooperative_sticky() -> Result<()> {
-        rebalance("cooperative", "cooperative-sticky")
+        rebalance("cooperative", &[("partition.assignment.strategy", "cooperative-sticky")])
     }
 
-    fn rebalance(topic: &str, strategy: &str) -> Result<()> {
+    #[test]
+    fn members_share_the_partitions_as_the_coordinator_says_with_the_consumer_protocol() -> Result<()> {
+        rebalance("coordinated", &[("group.protocol", "consumer")])
+    }
+
+    fn rebalance(topic: &str, settings: &[(&str, &str)]) -> Result<()> {
         if !met(&needs()) {
             return Ok(());
         }
         let bootstrap = Target::shared().bootstrap();
         create_topic(&bootstrap, topic, 6, &[])?;
-        let join = || Member::join(&bootstrap, topic, topic, &[("partition.assignment.strategy", strategy)]);
+        let join = || Member::join(&bootstrap, topic, topic, settings);
         let mut members = vec![join()?, join()?];
         settle(&members, &[3, 3])?;
         members.push(join()?);

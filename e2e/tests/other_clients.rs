@@ -83,6 +83,11 @@ fn franz_go_rebalances_a_group_of_three() -> Result<()> {
 }
 
 #[test]
+fn franz_go_rebalances_a_group_of_the_consumer_protocol() -> Result<()> {
+    franz("consumers")
+}
+
+#[test]
 fn franz_go_takes_and_writes_each_record_once() -> Result<()> {
     franz("transactions")
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ottla_broker::ask::{Ask, Refused, Swap};
-use ottla_rules::assignment::{Assignment, RecoveryReport};
+use ottla_rules::assignment::{Assignment, IsrMember, RecoveryReport};
 use ottla_wire::ErrorCode;
 use tokio::sync::oneshot;
 
@@ -35,6 +35,17 @@ enum Writer {
 }
 
 impl World {
+    /// The members that writes under way would put into the ISR of an entry, if they are accepted.
+    pub(crate) fn members_under_way(&self, entry: usize) -> impl Iterator<Item = IsrMember> {
+        let after = self.api.entry(entry).partition_epoch + 1;
+        let writes =
+            self.flights.iter().filter(move |flight| flight.entry == entry).filter_map(|flight| match &flight.what {
+                What::Write(next, _) => Some(next),
+                What::Report(..) => None,
+            });
+        writes.filter(move |next| next.partition_epoch == after).flat_map(|next| next.isr.iter().copied())
+    }
+
     /// A broker's process runs, if there is one; else it may start.
     pub(crate) fn run_node(&mut self, at: usize, entry: usize) -> Result<()> {
         let away = self.api.away || self.nodes[at].cut_off_from_api;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ottla_history::Partition;
+use ottla_rules::assignment::IsrMember;
 
 use crate::disk::Trouble;
 use crate::fault::Fault;
@@ -256,18 +257,33 @@ impl World {
         })
     }
 
-    /// Whether enough content is left when that of node `at` is gone.
+    /// Whether enough content is left when that of node `at` is gone: also in an ISR with members that a write under
+    /// way may yet take in, or a leader is about to.
     pub(crate) fn may_lose_content(&self, at: usize) -> bool {
-        let valid = |member: &ottla_rules::assignment::IsrMember| {
+        let stays = |member: &IsrMember| {
             let node = &self.nodes[member.broker.0 as usize];
-            node.incarnation == member.incarnation && !node.is_doomed()
+            node.incarnation == member.incarnation && !node.is_doomed() && member.broker != self.nodes[at].id
         };
-        (0..ENTRIES).all(|partition| {
-            let isr = &self.api.entry(partition).isr;
-            let left = isr.iter().filter(|member| valid(member) && member.broker != self.nodes[at].id).count();
+        (0..ENTRIES).all(|entry| {
+            let (members, isr) = (self.members_to_be(entry), &self.api.entry(entry).isr);
             // After a recovery the ISR may be smaller than its floor.
-            left > 0 && isr.len() - left < self.lowest_min_in_sync
+            isr.iter().any(stays) && members.iter().filter(|member| !stays(member)).count() < self.lowest_min_in_sync
         })
+    }
+
+    /// The members that an ISR has, may get by a write under way, or a leader may ask for at any moment.
+    fn members_to_be(&self, entry: usize) -> Vec<IsrMember> {
+        let now = self.api.entry(entry);
+        let mut members = now.isr.clone();
+        members.extend(self.members_under_way(entry));
+        if now.leader.is_some() || (0..self.nodes.len()).any(|at| self.leader_epoch(at, entry).is_some()) {
+            let followers =
+                now.replicas.iter().map(|broker| &self.nodes[broker.0 as usize]).filter(|node| node.is_up());
+            members.extend(followers.map(|node| IsrMember { broker: node.id, incarnation: node.incarnation }));
+        }
+        members.sort_by_key(|member| (member.broker, member.incarnation));
+        members.dedup();
+        members
     }
 
     /// Everything is as it should be again.

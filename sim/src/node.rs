@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
 use ottla_broker::coord::session::{self, Seen, Session};
-use ottla_broker::data_dir::{self, DataDir, DataDirError, Ticks};
+use ottla_broker::data_dir::{self, DataDir, DataDirError, Identity, Ticks};
 use ottla_broker::image::{Broker, ClusterImage, Endpoint, Me, Topic};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Partition;
@@ -23,6 +23,8 @@ use crate::random::Random;
 use crate::shortening;
 use crate::topics::{self, Told};
 
+/// Whose directory it is.
+const IDENTITY: &str = "ottla.identity";
 /// The copy of what the process has seen.
 const COPY: &str = "ottla.objects";
 /// How long a broker may go without a renewal of its Lease until it counts as cut off.
@@ -285,7 +287,15 @@ impl Node {
     pub fn is_doomed(&self) -> bool {
         self.has_lost_content
             || self.is_damaged
+            || self.has_disowned()
             || matches!(self.disk.trouble(), Trouble::DiesAfter(_) | Trouble::SyncFails)
+    }
+
+    /// Whether its directory does not say any more that it is of its incarnation: its process has given it up, which
+    /// may be long before that ends.
+    fn has_disowned(&self) -> bool {
+        let identity: Result<Option<Identity>, _> = data_dir::read_checked(&self.data().join(IDENTITY));
+        identity.is_ok_and(|identity| identity.is_none_or(|identity| identity.incarnation != self.incarnation))
     }
 
     /// The process is killed.

@@ -10,6 +10,7 @@ use crate::ids::{GroupId, Now, Ticket};
 use crate::record::{OffsetKey, Record};
 use crate::request::{DescribedGroup, ListedGroup, Reply};
 use crate::shard::Shard;
+use crate::state::GroupKind;
 use crate::turn::Then;
 
 impl Shard {
@@ -17,6 +18,11 @@ impl Shard {
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
         let group = self.groups.get(group).and_then(Group::classic);
         group.map(ClassicGroup::describe).ok_or(GroupError::GroupIdNotFound)
+    }
+
+    /// The kind of a group, if there is one.
+    pub fn kind(&self, group: &GroupId) -> Option<GroupKind> {
+        self.groups.get(group).map(|group| group.listed().kind)
     }
 
     /// ListGroups: every group of the partition. The caller filters.

@@ -1,7 +1,10 @@
 //! The settings of a group coordinator.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::ids::GroupId;
 
 /// The broker's settings, under Kafka's names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,18 +33,14 @@ pub struct Config {
     pub consumer_migration: Migration,
     /// `group.consumer.regex.refresh.interval.ms`
     pub consumer_pattern_refresh: Duration,
-    /// `group.streams.session.timeout.ms`
-    pub streams_session_timeout: Duration,
-    /// `group.streams.heartbeat.interval.ms`
-    pub streams_heartbeat_interval: Duration,
+    /// Of streams groups without settings of their own.
+    pub streams: StreamsConfig,
     /// `group.streams.max.size`
     pub streams_max_size: usize,
-    /// `group.streams.num.standby.replicas`
-    pub streams_standby_replicas: usize,
-    /// `group.streams.initial.rebalance.delay.ms`
-    pub streams_initial_delay: Duration,
-    /// `group.streams.assignment.interval.ms` (KIP-1263)
-    pub streams_assignment_interval: Duration,
+    /// The streams groups with settings of their own.
+    pub streams_groups: Arc<BTreeMap<GroupId, StreamsConfig>>,
+    /// The groups with settings of their own.
+    pub groups: Arc<BTreeMap<GroupId, GroupConfig>>,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
     /// [`Shard::set_max_batch`](crate::Shard::set_max_batch).
     pub max_batch: usize,
@@ -62,21 +61,73 @@ impl Default for Config {
             consumer_assignment_interval: Duration::from_secs(1),
             consumer_migration: Migration::Bidirectional,
             consumer_pattern_refresh: Duration::from_secs(10 * 60),
-            streams_session_timeout: Duration::from_secs(45),
-            streams_heartbeat_interval: Duration::from_secs(5),
+            streams: StreamsConfig::default(),
             streams_max_size: i32::MAX as usize,
-            streams_standby_replicas: 0,
-            streams_initial_delay: Duration::from_secs(3),
-            streams_assignment_interval: Duration::from_secs(1),
+            streams_groups: Arc::default(),
+            groups: Arc::default(),
             max_batch: 1_048_588,
         }
     }
 }
 
+/// The settings of one group, its own or the broker's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// `consumer.session.timeout.ms`
+    pub consumer_session_timeout: Duration,
+    /// `consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval: Duration,
+    /// `consumer.assignment.interval.ms` (KIP-1263)
+    pub consumer_assignment_interval: Duration,
+}
+
 impl Config {
-    /// What an assignment of a streams group depends on besides its members and topics, by Kafka's names.
-    pub(crate) fn streams_assignment_configs(&self) -> BTreeMap<String, String> {
-        [("num.standby.replicas".to_owned(), self.streams_standby_replicas.to_string())].into()
+    pub(crate) fn of_group(&self, group: &GroupId) -> GroupConfig {
+        self.groups.get(group).copied().unwrap_or(GroupConfig {
+            consumer_session_timeout: self.consumer_session_timeout,
+            consumer_heartbeat_interval: self.consumer_heartbeat_interval,
+            consumer_assignment_interval: self.consumer_assignment_interval,
+        })
+    }
+}
+
+/// The settings of one streams group, its own (`streams.*`) or the broker's (`group.streams.*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StreamsConfig {
+    /// `session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `num.standby.replicas`
+    pub standby_replicas: usize,
+    /// `initial.rebalance.delay.ms`
+    pub initial_delay: Duration,
+    /// `assignment.interval.ms` (KIP-1263)
+    pub assignment_interval: Duration,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        StreamsConfig {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            standby_replicas: 0,
+            initial_delay: Duration::from_secs(3),
+            assignment_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn of_streams_group(&self, group: &GroupId) -> StreamsConfig {
+        self.streams_groups.get(group).copied().unwrap_or(self.streams)
+    }
+}
+
+impl StreamsConfig {
+    /// What an assignment depends on besides members and topics, by Kafka's names.
+    pub(crate) fn assignment_configs(&self) -> BTreeMap<String, String> {
+        [("num.standby.replicas".to_owned(), self.standby_replicas.to_string())].into()
     }
 }
 

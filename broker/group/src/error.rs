@@ -32,21 +32,21 @@ pub enum GroupError {
     GroupSubscribedToTopic,
     #[error("the metadata of the offset is too large")]
     OffsetMetadataTooLarge,
-    #[error("the request makes no sense")]
-    InvalidRequest,
+    #[error("{0}")]
+    InvalidRequest(&'static str),
     #[error("the member is of another epoch: it must join again, without partitions")]
     FencedMemberEpoch,
     #[error("the member is of another epoch")]
     StaleMemberEpoch,
-    #[error("another member has this instance id")]
+    #[error("another member has this instance id: it must leave first")]
     UnreleasedInstanceId,
-    #[error("there is no such assignor")]
+    #[error("there is no such assignor; there are uniform and range")]
     UnsupportedAssignor,
     #[error("the topology of the streams application makes no sense")]
     StreamsInvalidTopology,
-    #[error("the regular expression is invalid")]
+    #[error("the regular expression is not one of RE2's syntax")]
     InvalidRegularExpression,
-    #[error("the group needs a later version of the request")]
+    #[error("the group needs a later version of the request, or a feature that is not finalized yet")]
     UnsupportedVersion,
     #[error("the coordinator cannot serve now")]
     CoordinatorNotAvailable,

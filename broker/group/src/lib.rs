@@ -42,12 +42,12 @@ mod streams;
 mod timers;
 mod turn;
 
-pub use config::{Config, Migration};
+pub use config::{Config, GroupConfig, Migration, StreamsConfig};
 pub use consumer::lookup::Found;
 pub use effects::{Append, AppendId, Creation, Effects, Lookup};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
-pub use record::Record;
+pub use record::{Partitions, Record};
 pub use request::*;
 pub use shard::Shard;
 pub use state::{GroupKind, GroupState};

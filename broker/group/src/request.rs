@@ -326,7 +326,7 @@ pub struct DescribedConsumerMember {
     pub epoch: i32,
     /// What it has said about itself.
     pub value: ConsumerMemberValue,
-    /// What it has.
+    /// What it has, with what it is about to revoke.
     pub assigned: Partitions,
     /// What it is to have.
     pub target: Partitions,

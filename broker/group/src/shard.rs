@@ -237,6 +237,12 @@ impl Shard {
         effects.replies
     }
 
+    /// The settings from now on; sessions keep the time-out that they began with until the next heartbeat. What
+    /// [`Shard::set_max_batch`] has set stays.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = Config { max_batch: self.config.max_batch, ..config };
+    }
+
     /// The log accepts as many bytes in one batch from now on: tombstones come in batches that fit.
     pub fn set_max_batch(&mut self, bytes: usize) {
         self.config.max_batch = bytes;

@@ -49,6 +49,19 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
+    /// Every kind.
+    pub const ALL: [GroupKind; 3] = [GroupKind::Classic, GroupKind::Consumer, GroupKind::Streams];
+
+    /// The states that a group of this kind may be in.
+    pub fn states(self) -> &'static [GroupState] {
+        use GroupState::{Assigning, CompletingRebalance, Empty, NotReady, PreparingRebalance, Reconciling, Stable};
+        match self {
+            GroupKind::Classic => &[Empty, PreparingRebalance, CompletingRebalance, Stable],
+            GroupKind::Consumer => &[Empty, Assigning, Reconciling, Stable],
+            GroupKind::Streams => &[Empty, NotReady, Assigning, Reconciling, Stable],
+        }
+    }
+
     /// Kafka's name for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -30,8 +30,9 @@ const HASH_VERSION: u8 = 0;
 impl Topics {
     /// These topics after `self`.
     #[must_use]
-    pub fn next(&self, topics: impl IntoIterator<Item = (TopicName, Topic)>) -> Topics {
-        let by_name: BTreeMap<TopicName, Topic> = topics.into_iter().collect();
+    pub fn next<'a>(&self, topics: impl IntoIterator<Item = (&'a str, Topic)>) -> Topics {
+        let topics = topics.into_iter().map(|(name, topic)| (TopicName::from(name), topic));
+        let by_name: BTreeMap<TopicName, Topic> = topics.collect();
         let version = self.version + 1;
         let has_new_names = by_name.keys().any(|name| !self.by_name.contains_key(name));
         Topics {
@@ -40,6 +41,15 @@ impl Topics {
             version,
             names_version: if has_new_names { version } else { self.names_version },
         }
+    }
+
+    /// Whether these are the topics, in the order of their names.
+    pub fn are<'a>(&self, topics: impl IntoIterator<Item = (&'a str, Topic)>) -> bool {
+        let mut ours = self.by_name.iter();
+        let are_ours = topics.into_iter().all(|(name, topic)| {
+            ours.next().is_some_and(|(our_name, our_topic)| **our_name == *name && *our_topic == topic)
+        });
+        are_ours && ours.next().is_none()
     }
 
     /// The topic of this name.
@@ -114,10 +124,10 @@ mod tests {
     #[test]
     fn versions_say_what_is_new() {
         let none = Topics::default();
-        let one = none.next([("a".into(), topic(1, 2))]);
-        let more_partitions = one.next([("a".into(), topic(1, 3))]);
-        let two = more_partitions.next([("a".into(), topic(1, 3)), ("b".into(), topic(2, 1))]);
-        let fewer = two.next([("b".into(), topic(2, 1))]);
+        let one = none.next([("a", topic(1, 2))]);
+        let more_partitions = one.next([("a", topic(1, 3))]);
+        let two = more_partitions.next([("a", topic(1, 3)), ("b", topic(2, 1))]);
+        let fewer = two.next([("b", topic(2, 1))]);
         let versions = [&none, &one, &more_partitions, &two, &fewer].map(|t| (t.version(), t.names_version()));
         assert_eq!(versions, [(0, 0), (1, 1), (2, 1), (3, 3), (4, 3)]);
         assert_eq!(two.name(Uuid::from_u128(2)), Some(&"b".into()));
@@ -129,11 +139,11 @@ mod tests {
     #[test]
     fn the_hash_is_kafkas() {
         let id = Uuid::parse_str("17a77f18-7318-4826-9b63-fc6503a1ef3e").unwrap();
-        let topics = Topics::default().next([("words".into(), Topic { id, partitions: 3 })]);
+        let topics = Topics::default().next([("words", Topic { id, partitions: 3 })]);
         let subscribed: [TopicName; 2] = ["words".into(), "missing".into()];
         assert_eq!(topics.hash(&subscribed), -820_029_849_905_632_091);
         assert_eq!(topics.hash(&subscribed[1..]), 0);
-        let grown = topics.next([("words".into(), Topic { id, partitions: 4 })]);
+        let grown = topics.next([("words", Topic { id, partitions: 4 })]);
         assert_ne!(grown.hash(&subscribed), topics.hash(&subscribed));
     }
 }

@@ -396,7 +396,7 @@ impl Model {
             let same = self.topics.get(name).filter(|topic| topic.partitions <= partitions);
             self.fresh += 1;
             let id = same.map_or(Uuid::from_u128(self.fresh), |topic| topic.id);
-            topics.push((name.into(), Topic { id, partitions }));
+            topics.push((name, Topic { id, partitions }));
         }
         self.topics = Arc::new(self.topics.next(topics));
         self.shard.set_topics(self.topics.clone());

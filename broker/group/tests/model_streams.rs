@@ -125,7 +125,8 @@ fn topology() -> Topology {
 impl Model {
     fn new(standbys: usize) -> Self {
         let client = |number| Client { id: format!("client-{number}"), ..Client::default() };
-        let config = Config { streams_standby_replicas: standbys, ..Config::default() };
+        let streams = StreamsConfig { standby_replicas: standbys, ..StreamsConfig::default() };
+        let config = Config { streams, ..Config::default() };
         let mut model = Model {
             shard: Shard::new(config.clone()),
             config,
@@ -285,7 +286,7 @@ impl Model {
             let same = self.topics.get(name).filter(|topic| topic.partitions <= partitions);
             self.fresh += 1;
             let id = same.map_or(Uuid::from_u128(self.fresh), |topic| topic.id);
-            topics.push((name.into(), Topic { id, partitions }));
+            topics.push((name, Topic { id, partitions }));
         }
         self.topics = Arc::new(self.topics.next(topics));
         self.shard.set_topics(self.topics.clone());
@@ -452,7 +453,7 @@ impl Model {
         let active: Vec<_> = self.clients.iter().flat_map(|client| pairs(&client.owned.active)).collect();
         assert_eq!(active.len(), all.len(), "{active:?}");
         assert_eq!(active.into_iter().collect::<BTreeSet<_>>(), all);
-        let standbys = self.config.streams_standby_replicas.min(DIFFERENT_PROCESSES - 1);
+        let standbys = self.config.streams.standby_replicas.min(DIFFERENT_PROCESSES - 1);
         for at in &all {
             let copies = self.clients.iter().flat_map(|client| pairs(&client.owned.standby)).filter(|task| task == at);
             let wanted = if at.0 == "1" { standbys } else { 0 };

@@ -8,7 +8,7 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["error", "ids"],
         rooms: &[
-            ("admin", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
+            ("admin", &["classic", "effects", "group", "record", "request", "shard", "state", "turn"]),
             (
                 "classic",
                 &["consumer", "record", "request", "state", "timers", "config", "effects", "group", "shard", "turn"],

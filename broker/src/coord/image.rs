@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytestring::ByteString as Str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_config::{BrokerSettings, TopicSettings};
-use ottla_crds::{BrokerState, BrokerStatus, KafkaAssignment, KafkaTopic};
+use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
+use ottla_crds::{BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
 use super::known::Known;
-use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Topic, Topics};
+use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Group, Topic, Topics};
 
 /// The image of what is known, for the broker `me`. Settings that were resolved for `before` are used again if nothing
 /// has changed.
@@ -25,6 +25,9 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
     let same_settings = *before.settings.config() == config && *before.settings.own_config() == own;
     let settings =
         if same_settings { before.settings.clone() } else { Arc::new(BrokerSettings::resolve_one(&config, &own)) };
+
+    let groups = cluster.map(|cluster| groups(cluster, &settings)).unwrap_or_default();
+    let groups = if *before.groups == groups { before.groups.clone() } else { Arc::new(groups) };
 
     let mut by_topic: HashMap<Uuid, Vec<&KafkaAssignment>> = HashMap::new();
     for object in known.assignments.values() {
@@ -71,6 +74,7 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         topic_names: oldest.into_iter().map(|(name, (_, id))| (name, id)).collect(),
         deleted,
         settings,
+        groups,
         features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
@@ -87,6 +91,15 @@ pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
     });
     topics.reverse(); // the last of a name wins
     topics.into_iter().map(|topic| (topic.topic_name(), topic)).collect()
+}
+
+/// The groups with settings of their own.
+fn groups(cluster: &KafkaCluster, broker: &BrokerSettings) -> BTreeMap<Str, Group> {
+    let group = |own: &GroupOverride| {
+        let settings = GroupSettings::resolve(&own.config, broker);
+        (Str::from(own.name.as_str()), Group { config: own.config.clone(), settings })
+    };
+    cluster.spec.groups.iter().map(group).collect()
 }
 
 /// The settings of a topic without a KafkaTopic: no record may be deleted.

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_batch::Marker;
-use ottla_config::BrokerSettings;
 use ottla_log::VerificationGuard;
 
 use super::append::append;
 use super::load::{self, LoadError};
 use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Producer, Ticket};
+use crate::image::ClusterImage;
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{self, Appended, Partition};
 
@@ -24,7 +24,7 @@ use crate::replica::partition::{self, Appended, Partition};
 pub struct Outcome<M: Machine> {
     /// Answers to clients.
     pub replies: Vec<(Ticket, M::Reply)>,
-    /// Messages to other brokers.
+    /// What is to be done outside of the machine.
     pub sends: Vec<M::Message>,
 }
 
@@ -65,12 +65,8 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// When this broker has not led since the epoch, or the log can't be read.
-    pub fn load(
-        partition: &Arc<Partition>,
-        leader_epoch: i32,
-        settings: &BrokerSettings,
-    ) -> Result<Host<M>, LoadError> {
-        let mut machine = M::new(settings, leader_epoch);
+    pub fn load(partition: &Arc<Partition>, leader_epoch: i32, image: &ClusterImage) -> Result<Host<M>, LoadError> {
+        let mut machine = M::new(image, leader_epoch);
         let log = load::replay(&mut machine, partition, leader_epoch)?;
         Ok(Host {
             partition: partition.clone(),
@@ -79,7 +75,7 @@ impl<M: Machine> Host<M> {
             tail: Some(log),
             undecided: VecDeque::new(),
             next_ticket: 0,
-            commit_timeout: M::commit_timeout(settings),
+            commit_timeout: M::commit_timeout(&image.settings),
         })
     }
 

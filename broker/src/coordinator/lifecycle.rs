@@ -19,6 +19,7 @@ use super::host::{Host, Outcome};
 use super::load::LoadError;
 use super::machine::{CoordinatorError, Effects, Machine, Now, Ticket};
 use crate::env::{self, Workers};
+use crate::image::ImageReceiver;
 use crate::replica::NotServed;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::transactions::TransactionEnd;
@@ -29,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Pause before a log is read again that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Sends a message of a machine; the coordinator is for the acknowledgement, which comes later. Called under the
-/// coordinator's lock: it must neither wait nor use the coordinator itself.
+/// Does what a machine wants done outside; the coordinator is for the answer, which comes later. Called under the
+/// coordinator's lock: it must neither wait nor use the coordinator itself, but for [`Coordinator::spawn`].
 pub type Post<M> = Arc<dyn Fn(&Arc<Coordinator<M>>, <M as Machine>::Message) + Send + Sync>;
 
 /// The coordinator of one partition, while this broker leads it without a break. The leader epoch may rise meanwhile,
@@ -92,16 +93,21 @@ impl<M: Machine> Coordinator<M> {
         (&self.partition, self.epoch)
     }
 
+    /// Runs a task beside the coordinator.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     /// Whether it serves: its log is read, and nobody else leads.
     pub fn is_active(&self) -> bool {
         self.active().is_ok()
     }
 
     /// Reads the whole log on a worker thread, then serves; unless it is stopped before.
-    pub(super) async fn load(self: Arc<Self>, workers: Workers) {
+    pub(super) async fn load(self: Arc<Self>, workers: Workers, images: ImageReceiver) {
         while self.is_loading() {
-            let (partition, epoch, settings) = (self.partition.clone(), self.epoch, self.settings.clone());
-            match workers.run(move || Host::load(&partition, epoch, &settings)).await {
+            let (partition, epoch, image) = (self.partition.clone(), self.epoch, images.borrow().clone());
+            match workers.run(move || Host::load(&partition, epoch, &image)).await {
                 Ok(host) => return self.activate(host),
                 // Its role has changed, which stops the coordinator; or it gave way for a moment.
                 Err(LoadError::Read(ReadError::NotServed(_))) => {}

@@ -6,6 +6,8 @@ use ottla_batch::{Batch, Marker, Record};
 use ottla_config::BrokerSettings;
 use thiserror::Error;
 
+use crate::image::ClusterImage;
+
 /// A request that waits for its answer, by the number that the host gave it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
@@ -60,7 +62,7 @@ pub struct Effects<M: Machine> {
     pub replies: Vec<(Ticket, M::Reply)>,
     /// Batches to append, in this order. The host says in the same order what became of them.
     pub appends: Vec<Append>,
-    /// Messages to send to other brokers.
+    /// What is to be done outside of the machine.
     pub sends: Vec<M::Message>,
 }
 
@@ -114,11 +116,12 @@ pub trait Machine: Sized + Send + 'static {
     const TOPIC: &'static str;
     /// The answer to a request.
     type Reply: Send + 'static;
-    /// What is to be sent to other brokers. It may be lost: the machine asks again until it is acknowledged.
+    /// What is to be done outside of the machine: sent to other brokers, or computed where nobody waits for the
+    /// machine's lock. It may be lost: the machine asks again until it hears of it.
     type Message: Send + 'static;
 
-    /// A machine without records, which begins in this leader epoch of its partition.
-    fn new(settings: &BrokerSettings, leader_epoch: i32) -> Self;
+    /// A machine without records, which begins in this leader epoch of its partition. The image is the newest one.
+    fn new(image: &ClusterImage, leader_epoch: i32) -> Self;
 
     /// How long requests wait for their records to be committed; see [`Machine::delayed`].
     fn commit_timeout(settings: &BrokerSettings) -> Duration;

@@ -122,7 +122,7 @@ impl<M: Machine> Coordinators<M> {
             running.entry(number).or_insert_with(|| {
                 let (clock, post) = (self.clock.clone(), self.post.clone());
                 let coordinator = Coordinator::new(partition, epoch, clock, image.settings.clone(), post);
-                tokio::spawn(coordinator.clone().load(self.workers.clone()));
+                tokio::spawn(coordinator.clone().load(self.workers.clone(), self.images.clone()));
                 begun.push(coordinator.clone());
                 coordinator
             });

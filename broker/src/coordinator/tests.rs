@@ -12,7 +12,7 @@ use super::append::batch_of;
 use super::host::{Host, Outcome};
 use super::load;
 use super::machine::*;
-use crate::image::{Assignment, BrokerId};
+use crate::image::{Assignment, BrokerId, ClusterImage};
 use crate::replica::partition::Partition;
 use crate::replica::partition::fixtures::{leading_alone, member};
 use crate::replica::partition::leadership::Surroundings;
@@ -39,7 +39,7 @@ impl Machine for Diary {
     type Reply = String;
     type Message = String;
 
-    fn new(_: &BrokerSettings, _: i32) -> Diary {
+    fn new(_: &ClusterImage, _: i32) -> Diary {
         Diary::default()
     }
 
@@ -147,7 +147,7 @@ fn the_log_reaches_the_machine_with_offsets_producers_and_the_ends_of_transactio
 }
 
 fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
-    let mut host = Host::load(partition, leader_epoch, &BrokerSettings::default()).unwrap();
+    let mut host = Host::load(partition, leader_epoch, &ClusterImage::default()).unwrap();
     let _ = host.begin(NOW);
     host
 }

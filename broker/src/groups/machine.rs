@@ -1,34 +1,30 @@
 //! A shard of groups as a coordinator's machine: the same values under other names.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use ottla_batch::{Batch, Marker, Outcome, Record as LogRecord};
 use ottla_config::BrokerSettings;
 use ottla_group::record::{Encoded, TooLong};
-use ottla_group::{Config, GroupError, Record, Reply, Shard};
+use ottla_group::{Config, GroupError, Lookup, Record, Reply, Shard};
 
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
 use crate::coordinator::{batch_of, transactional_batch_of};
-use crate::image::CONSUMER_OFFSETS;
+use crate::groups::inputs::Inputs;
+use crate::image::{CONSUMER_OFFSETS, ClusterImage};
 
 impl Machine for Shard {
     const TOPIC: &'static str = CONSUMER_OFFSETS;
     type Reply = Reply;
-    type Message = Infallible;
+    type Message = Lookup;
 
-    fn new(settings: &BrokerSettings, _: i32) -> Shard {
-        Shard::new(Config {
-            initial_rebalance_delay: settings.group_initial_rebalance_delay,
-            min_session_timeout: settings.group_min_session_timeout,
-            max_session_timeout: settings.group_max_session_timeout,
-            max_size: settings.group_max_size,
-            offset_metadata_max: settings.offset_metadata_max_bytes,
-            offsets_retention: settings.offsets_retention,
-            ..Config::default()
-        })
+    fn new(image: &ClusterImage, _: i32) -> Shard {
+        let mut inputs = Inputs::new();
+        inputs.learn(image);
+        let mut groups = Shard::new(Config::default());
+        inputs.give()(&mut groups);
+        groups
     }
 
     fn commit_timeout(settings: &BrokerSettings) -> Duration {
@@ -95,13 +91,13 @@ impl Machine for Shard {
 
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
-    // Nobody subscribes to an expression as long as ConsumerGroupHeartbeat is not served.
-    let ottla_group::Effects { replies, appends, lookups: _, creations: _ } = effects;
+    // Nobody needs topics as long as StreamsGroupHeartbeat is not served.
+    let ottla_group::Effects { replies, appends, lookups, creations: _ } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
         batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),
     });
-    Effects { replies: tickets(replies), appends: appends.collect(), sends: Vec::new() }
+    Effects { replies: tickets(replies), appends: appends.collect(), sends: lookups }
 }
 
 fn batch(producer: Option<ottla_group::Producer>, records: &[Record], now: Now) -> Result<Batch, TooLong> {

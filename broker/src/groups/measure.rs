@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_group::{GroupId, GroupState, Shard, TopicName};
+use ottla_group::{GroupId, GroupKind, GroupState, Shard, TopicName};
 
 use super::Groups;
 use crate::image::ClusterImage;
@@ -10,22 +10,21 @@ use crate::metrics::Metrics;
 
 /// What one look at the groups finds.
 struct Found {
-    by_state: BTreeMap<GroupState, i64>,
+    by_state: BTreeMap<(GroupKind, GroupState), i64>,
     offsets: Vec<(GroupId, TopicName, i32, i64)>,
 }
 
 impl Groups {
     /// Sets the groups' gauges.
     pub(super) fn measure(&self, metrics: &Metrics) {
-        let states =
-            [GroupState::Empty, GroupState::PreparingRebalance, GroupState::CompletingRebalance, GroupState::Stable];
-        let mut found = Found { by_state: states.map(|state| (state, 0)).into(), offsets: Vec::new() };
+        let states = GroupKind::ALL.into_iter().flat_map(|kind| kind.states().iter().map(move |state| (kind, *state)));
+        let mut found = Found { by_state: states.map(|state| (state, 0)).collect(), offsets: Vec::new() };
         for coordinator in self.coordinators.all() {
             // What is still being loaded is counted the next time.
             let _ = coordinator.survey(|groups| found.add(groups));
         }
-        for (state, count) in found.by_state {
-            metrics.groups.with_label_values(&[state.name()]).set(count);
+        for ((kind, state), count) in found.by_state {
+            metrics.groups.with_label_values(&[kind.name(), state.name()]).set(count);
         }
         let image = self.images.borrow().clone();
         // Groups, topics and offsets go: so must their series.
@@ -48,7 +47,7 @@ impl Groups {
 impl Found {
     fn add(&mut self, groups: &Shard) {
         for listed in groups.list() {
-            *self.by_state.entry(listed.state).or_default() += 1;
+            *self.by_state.entry((listed.kind, listed.state)).or_default() += 1;
             if !groups.is_settled(&listed.group) {
                 continue;
             }

@@ -5,23 +5,28 @@
 //! - [`Groups`]: expires offsets, and removes those of deleted topics
 //! - `machine`: a shard of groups as a coordinator's machine
 //! - `requests`: one function per request
+//! - `inputs`: the topics and settings that groups must know
+//! - `lookups`: the topics that regular expressions stand for
 //! - `deletions`: which topics' offsets go
 //! - `measure`: metrics
 
 mod deletions;
+mod inputs;
+mod lookups;
 mod machine;
 mod measure;
 mod requests;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_group::{DeletedTopic, Shard};
 
 use self::deletions::Deletions;
+use self::inputs::Inputs;
 use self::machine::effects;
 pub use self::requests::BeginError;
+use crate::coordinator::machine::Effects;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::env::{self, Workers};
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver, Topic};
@@ -42,8 +47,8 @@ pub struct Groups {
 impl Groups {
     /// No group yet; see [`Groups::run`].
     pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, metrics: &Metrics) -> Arc<Groups> {
-        let no_messages = Arc::new(|_: &Arc<Coordinator<Shard>>, message: Infallible| match message {});
-        let coordinators = Coordinators::new(replicas.clone(), workers, images.clone(), no_messages);
+        let look_up = lookups::post(workers.clone());
+        let coordinators = Coordinators::new(replicas.clone(), workers, images.clone(), look_up);
         let groups = Arc::new(Groups { coordinators, replicas, images });
         let measured = Arc::downgrade(&groups);
         metrics.before_scrape(move |metrics| {
@@ -56,10 +61,13 @@ impl Groups {
 
     /// Follows image and roles, and ticks, until the broker stops. Must be called on the control runtime.
     pub async fn run(self: Arc<Self>) {
-        let mut deletions = Deletions::default();
+        let (mut deletions, mut inputs) = (Deletions::default(), Inputs::new());
         let look = |image: &ClusterImage, begun: &[Arc<Coordinator<Shard>>]| {
+            let all = self.coordinators.all();
+            let to_inform = if inputs.learn(image) { &all[..] } else { begun };
+            to_inform.iter().for_each(|coordinator| inform(coordinator, inputs.give()));
             let (gone, max_batch) = (deletions.learn(image), max_batch(image));
-            self.coordinators.all().iter().for_each(|coordinator| forget(coordinator, &gone, max_batch));
+            all.iter().for_each(|coordinator| forget(coordinator, &gone, max_batch));
             if !begun.is_empty() {
                 let standing = deletions::standing(image);
                 begun.iter().for_each(|coordinator| forget(coordinator, &standing, max_batch));
@@ -86,6 +94,14 @@ impl Groups {
 fn max_batch(image: &ClusterImage) -> usize {
     let accepted = |topic: &Arc<Topic>| topic.settings.max_message_bytes.min(topic.settings.segment_bytes) as usize;
     image.topic(CONSUMER_OFFSETS).map_or(usize::MAX, accepted)
+}
+
+/// The cluster's topics or settings have changed.
+fn inform(coordinator: &Arc<Coordinator<Shard>>, give: impl FnOnce(&mut Shard) + Send + 'static) {
+    coordinator.turn_when_loaded(move |groups, _| {
+        give(groups);
+        Effects::default()
+    });
 }
 
 /// Topics were deleted: so are all offsets in them.

@@ -1,7 +1,8 @@
 //! One function per request. What must happen has happened when they return; the future only waits for the answer.
 
 use ottla_group::{
-    CommitReply, CommitRequest, DeleteGroupsReply, DeleteOffsetsReply, DescribedGroup, Effects, GroupError, GroupId,
+    CommitReply, CommitRequest, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DeleteGroupsReply,
+    DeleteOffsetsReply, DescribedConsumerGroup, DescribedGroup, Effects, GroupError, GroupId, GroupKind,
     HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply,
     Shard, SyncReply, SyncRequest, Ticket, TopicName,
 };
@@ -73,6 +74,16 @@ impl Groups {
             Err(error) => Err(error),
             Ok(result) => result,
         }
+    }
+
+    /// ConsumerGroupHeartbeat. Answered when what it says is safe.
+    pub fn consumer_heartbeat(
+        &self,
+        request: ConsumerHeartbeatRequest,
+    ) -> impl Future<Output = ConsumerHeartbeatReply> + use<> {
+        let group = request.group.clone();
+        let asked = self.ask(&group, |groups, ticket, now| groups.consumer_heartbeat(request, ticket, now));
+        async move { expect!(ConsumerHeartbeat, asked) }
     }
 
     /// LeaveGroup.
@@ -165,6 +176,22 @@ impl Groups {
     /// That there is none, or that it is not here.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
         self.read(group, |groups, _| groups.describe(group))?
+    }
+
+    /// ConsumerGroupDescribe, of one group.
+    ///
+    /// # Errors
+    /// That there is none, or that it is not here.
+    pub fn describe_consumer(&self, group: &GroupId) -> Result<DescribedConsumerGroup, GroupError> {
+        self.read(group, |groups, _| groups.describe_consumer(group))?
+    }
+
+    /// Why a group of another kind is not found, or one that is not there, in Kafka's words.
+    pub fn not_found(&self, group: &GroupId, wanted: GroupKind) -> String {
+        match self.read(group, |groups, _| groups.kind(group)) {
+            Ok(Some(kind)) if kind != wanted => format!("Group {group} is not a {} group.", wanted.name()),
+            _ => format!("Group {group} not found."),
+        }
     }
 
     /// ListGroups: every group that is coordinated here.

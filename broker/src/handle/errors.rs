@@ -153,7 +153,7 @@ pub fn group_error(error: GroupError) -> ErrorCode {
         GroupError::NonEmptyGroup => ErrorCode::NON_EMPTY_GROUP,
         GroupError::GroupSubscribedToTopic => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
         GroupError::OffsetMetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
-        GroupError::InvalidRequest => ErrorCode::INVALID_REQUEST,
+        GroupError::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
         GroupError::FencedMemberEpoch => ErrorCode::FENCED_MEMBER_EPOCH,
         GroupError::StaleMemberEpoch => ErrorCode::STALE_MEMBER_EPOCH,
         GroupError::UnreleasedInstanceId => ErrorCode::UNRELEASED_INSTANCE_ID,

@@ -34,8 +34,8 @@ use self::cluster::{api_versions, describe_cluster, describe_log_dirs, describe_
 use self::configs::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
 pub use self::context::Context;
 use self::groups::{
-    delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group, list_groups, offset_commit,
-    offset_delete, offset_fetch, sync_group,
+    consumer_group_describe, consumer_group_heartbeat, delete_groups, describe_groups, find_coordinator, heartbeat,
+    join_group, leave_group, list_groups, offset_commit, offset_delete, offset_fetch, sync_group,
 };
 pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
@@ -88,16 +88,15 @@ impl Handler {
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
             // Not served yet, and refused before.
-            R::ConsumerGroupHeartbeat(_)
-            | R::ConsumerGroupDescribe(_)
-            | R::StreamsGroupHeartbeat(_)
-            | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
+            R::StreamsGroupHeartbeat(_) | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),
             R::SyncGroup(request) => sync_group::handle(&context, request),
             R::Heartbeat(request) => heartbeat::handle(&context, request),
             R::LeaveGroup(request) => leave_group::handle(&context, request),
+            R::ConsumerGroupHeartbeat(request) => consumer_group_heartbeat::handle(&context, request),
+            R::ConsumerGroupDescribe(request) => consumer_group_describe::handle(&context, request),
             R::OffsetCommit(request) => offset_commit::handle(&context, request),
             R::OffsetFetch(request) => offset_fetch::handle(&context, request),
             R::OffsetDelete(request) => offset_delete::handle(&context, request),

@@ -11,7 +11,7 @@ use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
-use crate::image::TRANSACTION_STATE;
+use crate::image::{ClusterImage, TRANSACTION_STATE};
 
 /// How long a request waits for its record to be committed. Kafka takes the request time-out of brokers.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,9 +23,9 @@ impl Machine for Shard {
 
     /// Records are written in version 1 whatever is finalized: it keeps the last epoch, and every version of Ottla
     /// reads it. No client hears of that.
-    fn new(settings: &BrokerSettings, leader_epoch: i32) -> Shard {
+    fn new(image: &ClusterImage, leader_epoch: i32) -> Shard {
         let TransactionSettings { max_timeout, id_expiration, timeout_interval, expiry_interval } =
-            settings.transactions;
+            image.settings.transactions;
         let transaction_version = TransactionVersion::V1;
         let config = Config { max_timeout, id_expiration, timeout_interval, expiry_interval, transaction_version };
         Shard::new(config, leader_epoch)

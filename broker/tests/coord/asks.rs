@@ -120,10 +120,10 @@ async fn broker_settings_and_producer_ids_live_in_the_cluster_object() {
     let from = zero.images().borrow().settings.config().clone();
     let mut to = from.clone();
     to.insert("log.retention.ms".into(), "5".into());
-    let set = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
+    let set = |answer| Ask::SetClusterConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
     assert_eq!(ask(&zero, set).await.unwrap(), Swap::Done);
     shows(&one, "the setting", |image| *image.settings.config() == to).await;
-    let set = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
+    let set = |answer| Ask::SetClusterConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
     assert_eq!(ask(&one, set).await.unwrap(), Swap::Moved);
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let config = clusters.get(CLUSTER).await.unwrap().spec.config;
@@ -138,7 +138,7 @@ async fn a_brokers_own_settings_live_in_the_cluster_object_and_hold_for_it_alone
     let own = BTreeMap::from([("log.retention.ms".to_owned(), "7".to_owned())]);
     let set = |from: &BTreeMap<String, String>, to: &BTreeMap<String, String>| {
         let (from, to) = (from.clone(), to.clone());
-        move |answer| Ask::SetBrokerConfig { whose: Whose::Own, from, to, answer }
+        move |answer| Ask::SetClusterConfig { whose: Whose::Own, from, to, answer }
     };
     assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Done);
     assert_eq!(*one.images().borrow().settings.own_config(), own);
@@ -151,13 +151,34 @@ async fn a_brokers_own_settings_live_in_the_cluster_object_and_hold_for_it_alone
     let from = zero.images().borrow().settings.config().clone();
     let mut to = from.clone();
     to.insert("log.retention.ms".into(), "5".into());
-    let all = |answer| Ask::SetBrokerConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
+    let all = |answer| Ask::SetClusterConfig { whose: Whose::All, from: from.clone(), to: to.clone(), answer };
     assert_eq!(ask(&zero, all).await.unwrap(), Swap::Done);
     assert_eq!(*zero.images().borrow().settings.own_config(), BTreeMap::new());
     shows(&one, "both", |image| *image.settings.config() == to && *image.settings.own_config() == own).await;
 
     assert_eq!(ask(&one, set(&own, &BTreeMap::new())).await.unwrap(), Swap::Done);
     assert_eq!(clusters.get(CLUSTER).await.unwrap().spec.brokers.overrides, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_groups_settings_live_in_the_cluster_object_and_every_broker_sees_them() {
+    let world = World::new(2).await;
+    let (dir_0, dir_1) = (world.dir(0), world.dir(1));
+    let (zero, one) = (world.open(&dir_0).await, world.open(&dir_1).await);
+    let own = BTreeMap::from([("consumer.session.timeout.ms".to_owned(), "50000".to_owned())]);
+    let set = |from: &BTreeMap<String, String>, to: &BTreeMap<String, String>| {
+        let (from, to) = (from.clone(), to.clone());
+        move |answer| Ask::SetClusterConfig { whose: Whose::Group("g".into()), from, to, answer }
+    };
+    assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Done);
+    shows(&zero, "the setting", |image| *image.group_config("g") == own).await;
+    assert_eq!(zero.images().borrow().groups["g"].settings.consumer_session_timeout.as_secs(), 50);
+    assert_eq!(ask(&zero, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Moved);
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let groups = clusters.get(CLUSTER).await.unwrap().spec.groups;
+    assert_eq!(groups, [GroupOverride { name: "g".into(), config: own.clone() }]);
+    assert_eq!(ask(&zero, set(&own, &BTreeMap::new())).await.unwrap(), Swap::Done);
+    assert_eq!(clusters.get(CLUSTER).await.unwrap().spec.groups, []);
 }
 
 #[tokio::test(start_paused = true)]

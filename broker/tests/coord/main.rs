@@ -21,8 +21,8 @@ use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_crds::{
-    BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, KafkaAssignment, KafkaCluster, KafkaClusterSpec,
-    KafkaTopic, KafkaTopicSpec, names,
+    BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, GroupOverride, KafkaAssignment, KafkaCluster,
+    KafkaClusterSpec, KafkaTopic, KafkaTopicSpec, names,
 };
 use ottla_kube::change;
 use ottla_local_api::{Server, Store};

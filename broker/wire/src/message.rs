@@ -160,13 +160,7 @@ impl ApiKey {
     /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
     /// connection.
     pub fn is_served(self) -> bool {
-        !matches!(
-            self,
-            ApiKey::ConsumerGroupHeartbeat
-                | ApiKey::ConsumerGroupDescribe
-                | ApiKey::StreamsGroupHeartbeat
-                | ApiKey::StreamsGroupDescribe
-        )
+        !matches!(self, ApiKey::StreamsGroupHeartbeat | ApiKey::StreamsGroupDescribe)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Messages of streams groups, which the kafka-protocol crate does not have: bytes that the classes of Kafka 4.3.1 wrote
-//! are read and written alike.
+//! Messages of streams groups, which the kafka-protocol crate does not have: bytes that the classes of Kafka 4.3.1
+//! wrote are read and written alike.
 
 use ottla_wire::codec::{Message, Version};
 use ottla_wire::coordinator_records::encode_value;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::layers::{Given, in_force};
+use crate::layers::{Given, Overrides, in_force};
 use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, SettingError, UpdateMode, Value};
-use crate::{Config, check_broker_config, check_each, check_own_config, check_topic_config};
+use crate::{Config, check_broker_config, check_each, check_group_config, check_own_config, check_topic_config};
 
 /// What is done to a setting; the numbers are IncrementalAlterConfigs'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn alter_topic(
 ) -> Result<Config, SettingError> {
     let altered = alter(Entity::Topic, overrides, changes, |name| {
         let setting = Entity::Topic.setting(name).ok()?;
-        in_force(&setting, Some(overrides), &broker.given)
+        in_force(&setting, Some(Overrides::of_topic(overrides)), &broker.given)
     })?;
     check_topic_config(&altered, broker)?;
     Ok(altered)
@@ -88,9 +88,20 @@ pub fn alter_one_broker(broker: &BrokerSettings, own: &Config, changes: &[Change
     Ok(altered)
 }
 
-/// Whether a group or a subscription may be changed so: nothing keeps its settings, because nothing would obey them, so
-/// only what changes nothing is accepted.
-pub fn check_changes(entity: Entity, changes: &[Change<'_>]) -> Result<(), SettingError> {
+/// A group's own settings after the changes.
+pub fn alter_group(own: &Config, changes: &[Change<'_>], broker: &BrokerSettings) -> Result<Config, SettingError> {
+    let altered = alter(Entity::Group, own, changes, |name| {
+        let setting = Entity::Group.setting(name).ok()?;
+        in_force(&setting, Some(Overrides::of_group(own)), &broker.given)
+    })?;
+    check_group_config(&altered, broker)?;
+    Ok(altered)
+}
+
+/// Whether a subscription to clients' metrics may be changed so: nothing keeps its settings, because nothing would obey
+/// them, so only what changes nothing is accepted.
+pub fn check_client_metrics(changes: &[Change<'_>]) -> Result<(), SettingError> {
+    let entity = Entity::ClientMetrics;
     let altered = alter(entity, &Config::new(), changes, |name| entity.setting(name).ok()?.default_value())?;
     check_each(entity, &altered)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Config;
-use crate::layers::{Candidate, Given, candidates, in_force};
+use crate::layers::{Candidate, Given, Overrides, candidates, in_force};
 use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, Value};
 use crate::throttle::QUOTAS;
@@ -56,13 +56,15 @@ pub enum Source {
     StaticBroker = 4,
     /// Kafka's default.
     Default = 5,
+    /// The group's own setting.
+    Group = 8,
 }
 
 /// All settings of a topic with these overrides.
 pub fn describe_topic(overrides: &Config, broker: &BrokerSettings) -> Vec<Described> {
     let settings = Entity::Topic.settings().values();
     let described = settings.filter(|setting| setting.listed || overrides.contains_key(setting.name));
-    described.map(|setting| describe(setting, Some(overrides), &broker.given)).collect()
+    described.map(|setting| describe(setting, Some(Overrides::of_topic(overrides)), &broker.given)).collect()
 }
 
 /// All settings of a broker. The `facts` are properties of the broker that no setting sets (`node.id`, `log.dirs`,
@@ -94,10 +96,10 @@ pub fn describe_cluster(broker: &BrokerSettings) -> Vec<Described> {
     described
 }
 
-/// All settings of a group. None has its own yet: nothing would obey them.
-pub fn describe_group(broker: &BrokerSettings) -> Vec<Described> {
+/// All settings of a group that has some of its own.
+pub fn describe_group(own: &Config, broker: &BrokerSettings) -> Vec<Described> {
     let described = Entity::Group.settings().values().map(|setting| {
-        let mut described = describe(setting, Some(&Config::new()), &broker.given);
+        let mut described = describe(setting, Some(Overrides::of_group(own)), &broker.given);
         if setting.fallbacks.is_empty() {
             let value = described.value.clone();
             described.synonyms.push(Synonym { name: setting.name.into(), value, source: Source::Default });
@@ -110,7 +112,8 @@ pub fn describe_group(broker: &BrokerSettings) -> Vec<Described> {
 /// All settings of a subscription to clients' metrics, of which there are none: Kafka describes any name.
 pub fn describe_client_metrics() -> Vec<Described> {
     let settings = Entity::ClientMetrics.settings().values();
-    settings.map(|setting| describe(setting, Some(&Config::new()), &Given::default())).collect()
+    let none = Config::new();
+    settings.map(|setting| describe(setting, Some(Overrides::of_topic(&none)), &Given::default())).collect()
 }
 
 fn describe_brokers(given: &Given) -> Vec<Described> {
@@ -150,7 +153,7 @@ fn describe_single_listeners(given: &Given) -> Vec<Described> {
     described
 }
 
-fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Described {
+fn describe(setting: &Setting, overrides: Option<Overrides<'_>>, broker: &Given) -> Described {
     let mut candidates = candidates(setting, overrides, broker);
     let value = match overrides {
         Some(_) => in_force(setting, overrides, broker),
@@ -164,9 +167,9 @@ fn describe(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> De
         None => Some(setting.name),
     };
     let tells = candidates.iter().any(|candidate| Some(candidate.name) == nearest);
-    candidates.retain(|candidate| tells || candidate.source == Source::Topic);
+    candidates.retain(|candidate| tells || overrides.is_some_and(|overrides| overrides.source == candidate.source));
 
-    // A topic's settings can all be given: those that are fixed take the value that they have.
+    // The settings of topics and groups can all be given: those that are fixed take the value that they have.
     let is_read_only = overrides.is_none() && setting.is_read_only();
     let show = |value: Value| (!setting.is_sensitive()).then(|| value.to_string());
     Described {

@@ -1,11 +1,11 @@
-//! The settings of a group. The protocols that they are for are not supported yet: each has its default, and nothing
-//! else is accepted.
+//! The settings of a group. Of the protocols that are not supported yet each setting has its default, and nothing else
+//! is accepted.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::setting::Kind::{self, Boolean, Int, Text};
-use crate::setting::Status::Fixed;
+use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, Min, OneOf};
 use crate::setting::{Fallback, Setting, UpdateMode};
 
@@ -13,15 +13,17 @@ use crate::setting::{Fallback, Setting, UpdateMode};
 pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
     LazyLock::new(|| TABLE.iter().map(|setting| (setting.name, *setting)).collect());
 
-const CONSUMER: &str = "the consumer group protocol of KIP-848 is not supported";
-const SHARE: &str = "share groups are not supported";
-const STREAMS: &str = "the streams group protocol is not supported";
+const SHARE: Status = Fixed("share groups are not supported");
+const STREAMS: Status = Fixed("the streams group protocol is not supported");
 
 #[rustfmt::skip]
 const TABLE: &[Setting] = &[
-    group("consumer.assignment.interval.ms", Int, "1000", Min(0), &[same("group.consumer.assignment.interval.ms")], CONSUMER),
-    group("consumer.heartbeat.interval.ms", Int, "5000", Min(1), &[same("group.consumer.heartbeat.interval.ms")], CONSUMER),
-    group("consumer.session.timeout.ms", Int, "45000", Min(1), &[same("group.consumer.session.timeout.ms")], CONSUMER),
+    group("consumer.assignment.interval.ms", Int, "1000", Min(0), &[same("group.consumer.assignment.interval.ms")],
+        Enforced("The shortest time between two target assignments of the group.")),
+    group("consumer.heartbeat.interval.ms", Int, "5000", Min(1), &[same("group.consumer.heartbeat.interval.ms")],
+        Enforced("How often members of the group send heartbeats.")),
+    group("consumer.session.timeout.ms", Int, "45000", Min(1), &[same("group.consumer.session.timeout.ms")],
+        Enforced("How long a member of the group may be silent before it is removed.")),
     group("share.assignment.interval.ms", Int, "1000", Min(0), &[same("group.share.assignment.interval.ms")], SHARE),
     group("share.auto.offset.reset", Text, "latest", Any, &[], SHARE),
     group("share.delivery.count.limit", Int, "5", Min(2), &[same("group.share.delivery.count.limit")], SHARE),
@@ -44,10 +46,10 @@ const fn group(
     default: &'static str,
     valid: Valid,
     fallbacks: &'static [Fallback],
-    why: &'static str,
+    status: Status,
 ) -> Setting {
     let update_mode = UpdateMode::ClusterWide;
-    Setting { name, kind, default: Some(default), valid, fallbacks, update_mode, listed: true, status: Fixed(why) }
+    Setting { name, kind, default: Some(default), valid, fallbacks, update_mode, listed: true, status }
 }
 
 const fn same(name: &'static str) -> Fallback {

@@ -14,6 +14,23 @@ pub(crate) struct Given {
     pub own: Config,
 }
 
+/// The settings that a topic or a group has for itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Overrides<'a> {
+    pub source: Source,
+    pub config: &'a Config,
+}
+
+impl Overrides<'_> {
+    pub fn of_topic(config: &Config) -> Overrides<'_> {
+        Overrides { source: Source::Topic, config }
+    }
+
+    pub fn of_group(config: &Config) -> Overrides<'_> {
+        Overrides { source: Source::Group, config }
+    }
+}
+
 /// A value that was set somewhere, or is a default.
 pub(crate) struct Candidate {
     pub name: &'static str,
@@ -24,7 +41,7 @@ pub(crate) struct Candidate {
 }
 
 /// The value in force; `None` is Kafka's null.
-pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Option<Value> {
+pub(crate) fn in_force(setting: &Setting, overrides: Option<Overrides<'_>>, broker: &Given) -> Option<Value> {
     match candidates(setting, overrides, broker).into_iter().next() {
         Some(Candidate { value: Value::Integer(value), unit, .. }) if value > 0 => {
             Some(Value::Integer(value.saturating_mul(unit)))
@@ -34,14 +51,13 @@ pub(crate) fn in_force(setting: &Setting, overrides: Option<&Config>, broker: &G
     }
 }
 
-/// Every value that the setting could take, the one in force first. `overrides` are a topic's or group's; without them
-/// the setting is a broker's.
-pub(crate) fn candidates(setting: &Setting, overrides: Option<&Config>, broker: &Given) -> Vec<Candidate> {
+/// Every value that the setting could take, the one in force first. Without `overrides` the setting is a broker's.
+pub(crate) fn candidates(setting: &Setting, overrides: Option<Overrides<'_>>, broker: &Given) -> Vec<Candidate> {
     let mut found = Vec::new();
     match overrides {
-        Some(overrides) => {
-            if let Some(value) = given(setting, overrides) {
-                found.push(Candidate { name: setting.name, value, unit: 1, source: Source::Topic });
+        Some(Overrides { source, config }) => {
+            if let Some(value) = given(setting, config) {
+                found.push(Candidate { name: setting.name, value, unit: 1, source });
             }
         }
         None => push_broker_values(&mut found, setting, 1, broker),

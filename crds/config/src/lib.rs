@@ -28,8 +28,10 @@ pub mod throttle;
 mod topic;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-pub use alter::{Op, alter_broker, alter_one_broker, alter_topic, check_changes};
+pub use alter::{Op, alter_broker, alter_group, alter_one_broker, alter_topic, check_client_metrics};
 pub use broker::SETTINGS as BROKER_SETTINGS;
 pub use client_metrics::SETTINGS as CLIENT_METRICS_SETTINGS;
 pub use describe::{
@@ -38,7 +40,8 @@ pub use describe::{
 };
 pub use group::SETTINGS as GROUP_SETTINGS;
 pub use resolved::{
-    BrokerSettings, CleanupPolicy, Compression, StateTopic, TimestampType, TopicSettings, TransactionSettings,
+    BrokerSettings, CleanupPolicy, Compression, ConsumerGroupSettings, GroupSettings, MigrationPolicy, StateTopic,
+    TimestampType, TopicSettings, TransactionSettings,
 };
 pub use setting::{Entity, Kind, Setting, SettingError, Status, UpdateMode};
 pub use throttle::ThrottledReplicas;
@@ -64,6 +67,24 @@ pub fn check_topic_config(overrides: &Config, broker: &BrokerSettings) -> Result
     check_compaction_lag("topic config", "min.compaction.lag.ms", "max.compaction.lag.ms", &topic)
 }
 
+/// Whether a group may have all these settings at once, on brokers with these settings.
+pub fn check_group_config(own: &Config, broker: &BrokerSettings) -> Result<(), SettingError> {
+    check_each(Entity::Group, own)?;
+    let (bounds, group) = (&broker.consumer_groups, GroupSettings::resolve_unbounded(own, broker));
+    for (value, name, allowed) in [
+        (group.consumer_heartbeat_interval, "heartbeat.interval.ms", &bounds.heartbeat_intervals),
+        (group.consumer_session_timeout, "session.timeout.ms", &bounds.session_timeouts),
+        (group.consumer_assignment_interval, "assignment.interval.ms", &bounds.assignment_intervals),
+    ] {
+        check_within(&format!("consumer.{name}"), value, "group.consumer", name, allowed)?;
+    }
+    if group.consumer_session_timeout <= group.consumer_heartbeat_interval {
+        let conflict = "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms";
+        return Err(SettingError::Conflict(conflict.to_owned()));
+    }
+    Ok(())
+}
+
 /// Whether brokers may have all these settings at once.
 pub fn check_broker_config(config: &Config) -> Result<(), SettingError> {
     check_each(Entity::Broker, config)?;
@@ -81,10 +102,17 @@ pub fn check_own_config(config: &Config, own: &Config) -> Result<(), SettingErro
     check_together(&BrokerSettings::resolve_one(config, own))
 }
 
-/// Whether the brokers of a cluster may have this `config`, and single brokers these settings of their `own`.
-pub fn check_cluster<'a>(config: &Config, own: impl IntoIterator<Item = &'a Config>) -> Result<(), SettingError> {
+/// Whether the brokers of a cluster may have this `config`, single brokers these settings of their `own`, and single
+/// groups these.
+pub fn check_cluster<'a>(
+    config: &Config,
+    own: impl IntoIterator<Item = &'a Config>,
+    groups: impl IntoIterator<Item = &'a Config>,
+) -> Result<(), SettingError> {
     check_broker_config(config)?;
-    own.into_iter().try_for_each(|own| check_own_config(config, own))
+    own.into_iter().try_for_each(|own| check_own_config(config, own))?;
+    let broker = BrokerSettings::resolve(config);
+    groups.into_iter().try_for_each(|group| check_group_config(group, &broker))
 }
 
 fn check_together(broker: &BrokerSettings) -> Result<(), SettingError> {
@@ -95,6 +123,7 @@ fn check_together(broker: &BrokerSettings) -> Result<(), SettingError> {
             broker.group_max_session_timeout.as_millis()
         )));
     }
+    check_consumer_groups(&broker.consumer_groups)?;
     if broker.queued_max_request_bytes.is_some_and(|queued| queued < broker.socket_request_max_bytes as u64) {
         return Err(SettingError::Conflict(
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned(),
@@ -109,6 +138,42 @@ changes in ISR"
     }
     let topic = TopicSettings::resolve(&Config::new(), broker);
     check_compaction_lag("setting", "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", &topic)
+}
+
+fn check_consumer_groups(groups: &ConsumerGroupSettings) -> Result<(), SettingError> {
+    let prefix = "group.consumer";
+    for (value, name, allowed) in [
+        (groups.heartbeat_interval, "heartbeat.interval.ms", &groups.heartbeat_intervals),
+        (groups.session_timeout, "session.timeout.ms", &groups.session_timeouts),
+        (groups.assignment_interval, "assignment.interval.ms", &groups.assignment_intervals),
+    ] {
+        if allowed.is_empty() {
+            let conflict = format!("{prefix}.max.{name} must be greater than or equal to {prefix}.min.{name}");
+            return Err(SettingError::Conflict(conflict));
+        }
+        check_within(&format!("{prefix}.{name}"), value, prefix, name, allowed)?;
+    }
+    if groups.heartbeat_interval >= groups.session_timeout {
+        let conflict = "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms";
+        return Err(SettingError::Conflict(conflict.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether a setting is between `<prefix>.min.<name>` and `<prefix>.max.<name>`.
+fn check_within(
+    setting: &str,
+    value: Duration,
+    prefix: &str,
+    name: &str,
+    allowed: &RangeInclusive<Duration>,
+) -> Result<(), SettingError> {
+    let conflict = match () {
+        () if value < *allowed.start() => format!("{setting} must be greater than or equal to {prefix}.min.{name}"),
+        () if value > *allowed.end() => format!("{setting} must be less than or equal to {prefix}.max.{name}"),
+        () => return Ok(()),
+    };
+    Err(SettingError::Conflict(conflict))
 }
 
 /// Unknown names first: they are the likelier slip, and Kafka reports them first.

@@ -83,7 +83,8 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
     ),
     ("share groups are not supported", SHARE),
     ("the streams group protocol is not supported", STREAMS),
-    ("the consumer group protocol of KIP-848 is not supported", CONSUMER),
+    ("members choose between the two assignors, and uniform is for those who don't", CONSUMER),
+    ("clients choose the protocol of their group", PROTOCOLS),
     ("transactions need no tuning", TRANSACTIONS),
     ("without verification a late batch could be added to another transaction, so each is verified", VERIFICATION),
     ("two-phase commit is not supported", TWO_PHASE_COMMIT),
@@ -98,7 +99,6 @@ const INTERNAL: &[(&str, &[Plumbing])] = &[
     ("tiered storage is not supported", INTERNAL_TIERED),
     (NO_CONTROLLERS, INTERNAL_QUORUM),
     ("share groups are not supported", INTERNAL_SHARE),
-    ("the consumer group protocol of KIP-848 is not supported", INTERNAL_CONSUMER),
     ("an acknowledged record is never traded for availability", INTERNAL_UNCLEAN),
     ("only versions that Kafka calls stable are served", INTERNAL_UNSTABLE),
     ("a broker has one log directory, so replicas are not copied between directories", INTERNAL_ONE_DISK),
@@ -324,21 +324,10 @@ const STREAMS: &[Plumbing] = &[
     ("group.streams.session.timeout.ms", Int, Some("45000"), READ_ONLY),
 ];
 
-const CONSUMER: &[Plumbing] = &[
-    ("group.consumer.assignment.interval.ms", Int, Some("1000"), DYNAMIC),
-    ("group.consumer.assignors", List, Some("uniform,range"), READ_ONLY),
-    ("group.consumer.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.consumer.max.assignment.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.consumer.max.session.timeout.ms", Int, Some("60000"), READ_ONLY),
-    ("group.consumer.max.size", Int, Some("2147483647"), READ_ONLY),
-    ("group.consumer.migration.policy", Text, Some("bidirectional"), READ_ONLY),
-    ("group.consumer.min.assignment.interval.ms", Int, Some("0"), READ_ONLY),
-    ("group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.consumer.min.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-    ("group.consumer.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-    ("group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), READ_ONLY),
-];
+const CONSUMER: &[Plumbing] = &[("group.consumer.assignors", List, Some("uniform,range"), READ_ONLY)];
+
+const PROTOCOLS: &[Plumbing] =
+    &[("group.coordinator.rebalance.protocols", List, Some("classic,consumer,streams"), READ_ONLY)];
 
 const TRANSACTIONS: &[Plumbing] = &[
     ("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), READ_ONLY),
@@ -444,8 +433,6 @@ const INTERNAL_SHARE: &[Plumbing] = &[
     ("share.coordinator.cold.partition.snapshot.interval.ms", Int, Some("300000"), READ_ONLY),
     ("share.coordinator.state.topic.prune.interval.ms", Int, Some("300000"), READ_ONLY),
 ];
-
-const INTERNAL_CONSUMER: &[Plumbing] = &[("group.consumer.regex.refresh.interval.ms", Int, Some("600000"), READ_ONLY)];
 
 const INTERNAL_UNCLEAN: &[Plumbing] = &[("unclean.leader.election.interval.ms", Long, Some("300000"), READ_ONLY)];
 

@@ -2,10 +2,11 @@
 //!
 //! A limit that is not set is `None`, whichever number Kafka has for it (-1, or the largest there is).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::Config;
-use crate::layers::{Given, in_force};
+use crate::layers::{Given, Overrides, in_force};
 use crate::setting::{Entity, Value};
 use crate::throttle::ThrottledReplicas;
 
@@ -113,6 +114,8 @@ pub struct BrokerSettings {
     pub fetch_max_bytes: usize,
     /// The bytes per second that throttled replicas on this broker fetch while they are not in sync; `None`: no limit.
     pub follower_throttled_rate: Option<u64>,
+    /// What consumer groups (KIP-848) obey.
+    pub consumer_groups: ConsumerGroupSettings,
     /// How long an empty group's first rebalance waits.
     pub group_initial_rebalance_delay: Duration,
     /// The longest session of a group's member.
@@ -176,6 +179,90 @@ pub struct BrokerSettings {
     pub(crate) given: Given,
 }
 
+/// What consumer groups (KIP-848) obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroupSettings {
+    /// How long a member may be silent, unless its group has a setting of its own.
+    pub session_timeout: Duration,
+    /// How often a member sends heartbeats, unless its group has a setting of its own.
+    pub heartbeat_interval: Duration,
+    /// The shortest time between two target assignments, unless the group has a setting of its own (KIP-1263).
+    pub assignment_interval: Duration,
+    /// The time-outs that a group may have.
+    pub session_timeouts: RangeInclusive<Duration>,
+    /// The heartbeat intervals that a group may have.
+    pub heartbeat_intervals: RangeInclusive<Duration>,
+    /// The assignment intervals that a group may have.
+    pub assignment_intervals: RangeInclusive<Duration>,
+    /// The largest number of members of a group.
+    pub max_size: usize,
+    /// Which way groups with members may change their protocol.
+    pub migration: MigrationPolicy,
+    /// How often the topics of a regular expression are looked up again.
+    pub regex_refresh_interval: Duration,
+}
+
+/// Which way groups with members may change their protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// To the consumer protocol and back.
+    Bidirectional,
+    /// To the consumer protocol.
+    Upgrade,
+    /// Back to the classic protocol.
+    Downgrade,
+    /// Not at all.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    /// The policy of this name, which was checked.
+    fn from_name(name: &str) -> MigrationPolicy {
+        match &*name.to_lowercase() {
+            "upgrade" => MigrationPolicy::Upgrade,
+            "downgrade" => MigrationPolicy::Downgrade,
+            "disabled" => MigrationPolicy::Disabled,
+            _ => MigrationPolicy::Bidirectional,
+        }
+    }
+}
+
+/// What one group obeys: its own settings, or the brokers' where it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// How long a member of a consumer group may be silent.
+    pub consumer_session_timeout: Duration,
+    /// How often a member of a consumer group sends heartbeats.
+    pub consumer_heartbeat_interval: Duration,
+    /// The shortest time between two target assignments of a consumer group.
+    pub consumer_assignment_interval: Duration,
+}
+
+impl GroupSettings {
+    /// A group's settings, from its own, which were accepted once. The brokers' bounds may have changed since: what is
+    /// outside is moved to the bound, as in Kafka.
+    pub fn resolve(own: &Config, broker: &BrokerSettings) -> GroupSettings {
+        let given = GroupSettings::resolve_unbounded(own, broker);
+        let bounds = &broker.consumer_groups;
+        let within = |value: Duration, bounds: &RangeInclusive<Duration>| value.max(*bounds.start()).min(*bounds.end());
+        GroupSettings {
+            consumer_session_timeout: within(given.consumer_session_timeout, &bounds.session_timeouts),
+            consumer_heartbeat_interval: within(given.consumer_heartbeat_interval, &bounds.heartbeat_intervals),
+            consumer_assignment_interval: within(given.consumer_assignment_interval, &bounds.assignment_intervals),
+        }
+    }
+
+    /// The same before it is known whether they are within the brokers' bounds.
+    pub(crate) fn resolve_unbounded(own: &Config, broker: &BrokerSettings) -> GroupSettings {
+        let get = Getter { entity: Entity::Group, overrides: Some(Overrides::of_group(own)), broker: &broker.given };
+        GroupSettings {
+            consumer_session_timeout: get.millis("consumer.session.timeout.ms"),
+            consumer_heartbeat_interval: get.millis("consumer.heartbeat.interval.ms"),
+            consumer_assignment_interval: get.millis("consumer.assignment.interval.ms"),
+        }
+    }
+}
+
 /// What a transaction coordinator allows, and for how long it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionSettings {
@@ -205,7 +292,8 @@ pub struct StateTopic {
 impl TopicSettings {
     /// The settings of a topic with these overrides, on brokers with these settings.
     pub fn resolve(overrides: &Config, broker: &BrokerSettings) -> TopicSettings {
-        let get = Getter { entity: Entity::Topic, overrides: Some(overrides), broker: &broker.given };
+        let get =
+            Getter { entity: Entity::Topic, overrides: Some(Overrides::of_topic(overrides)), broker: &broker.given };
         let of_brokers = Getter { entity: Entity::Broker, overrides: None, broker: &broker.given };
         let cleanup = get.list("cleanup.policy");
         TopicSettings {
@@ -270,6 +358,17 @@ impl BrokerSettings {
             default_replication_factor: get.number("default.replication.factor"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
             follower_throttled_rate: get.limit("follower.replication.throttled.rate"),
+            consumer_groups: ConsumerGroupSettings {
+                session_timeout: get.millis("group.consumer.session.timeout.ms"),
+                heartbeat_interval: get.millis("group.consumer.heartbeat.interval.ms"),
+                assignment_interval: get.millis("group.consumer.assignment.interval.ms"),
+                session_timeouts: get.range("group.consumer", "session.timeout.ms"),
+                heartbeat_intervals: get.range("group.consumer", "heartbeat.interval.ms"),
+                assignment_intervals: get.range("group.consumer", "assignment.interval.ms"),
+                max_size: get.number("group.consumer.max.size"),
+                migration: MigrationPolicy::from_name(&get.text("group.consumer.migration.policy")),
+                regex_refresh_interval: get.millis("group.consumer.regex.refresh.interval.ms"),
+            },
             group_initial_rebalance_delay: get.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
             group_max_size: get.number("group.max.size"),
@@ -338,7 +437,7 @@ impl Default for BrokerSettings {
 /// Reads settings by type. A name or a type that does not fit the tables is a bug of ours, found by any test.
 struct Getter<'a> {
     entity: Entity,
-    overrides: Option<&'a Config>,
+    overrides: Option<Overrides<'a>>,
     broker: &'a Given,
 }
 
@@ -361,6 +460,11 @@ impl Getter<'_> {
 
     fn millis(&self, name: &str) -> Duration {
         Duration::from_millis(self.number(name))
+    }
+
+    /// What lies between `<prefix>.min.<name>` and `<prefix>.max.<name>`.
+    fn range(&self, prefix: &str, name: &str) -> RangeInclusive<Duration> {
+        self.millis(&format!("{prefix}.min.{name}"))..=self.millis(&format!("{prefix}.max.{name}"))
     }
 
     fn limit(&self, name: &str) -> Option<u64> {

@@ -78,6 +78,8 @@ pub(crate) enum Valid {
     RangeOr(i64, i64, i64),
     Ratio,
     OneOf(&'static [&'static str]),
+    /// One of these, which are in lower case, in any case (Kafka's CaseInsensitiveValidString).
+    OneOfInAnyCase(&'static [&'static str]),
     /// `partition:broker` each, or one `*`; empty members mean nothing (Kafka's ThrottledReplicaListValidator).
     Replicas,
 }
@@ -368,6 +370,10 @@ impl Valid {
             // The negated form also refuses "not a number", which Kafka lets through.
             (Valid::Ratio, Value::Double(x)) if !(0.0..=1.0).contains(x) => "Value must be at least 0".to_owned(),
             (Valid::OneOf(names), Value::Text(text)) if !names.contains(&text.as_str()) => one_of(names),
+            (Valid::OneOfInAnyCase(names), Value::Text(text)) if !names.contains(&&*text.to_lowercase()) => {
+                let names: Vec<String> = names.iter().map(|name| name.to_uppercase()).collect();
+                format!("String must be one of (case insensitive): {}", names.join(", "))
+            }
             (Valid::OneOf(names), Value::List(members)) => {
                 let wrong = members.iter().find(|member| !names.contains(&member.as_str()))?;
                 return Some((wrong.clone(), one_of(names)));

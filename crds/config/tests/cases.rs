@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_config::{
-    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, Op, SettingError, Source, Synonym,
-    TimestampType, TopicSettings, alter_broker, alter_one_broker, alter_topic, check_broker, check_broker_config,
-    check_changes, check_own_config, check_topic, check_topic_config, describe_broker, describe_client_metrics,
-    describe_cluster, describe_group, describe_topic,
+    BrokerSettings, CleanupPolicy, Compression, Config, Described, GroupSettings, Op, SettingError, Source, Synonym,
+    TimestampType, TopicSettings, alter_broker, alter_group, alter_one_broker, alter_topic, check_broker,
+    check_broker_config, check_client_metrics, check_own_config, check_topic, check_topic_config, describe_broker,
+    describe_client_metrics, describe_cluster, describe_group, describe_topic,
 };
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -199,6 +199,24 @@ fn settings_that_contradict_each_other_are_refused() {
         (
             &[("group.max.session.timeout.ms", "5000")][..],
             "group.min.session.timeout.ms (6000) > group.max.session.timeout.ms (5000)",
+        ),
+        (
+            &[("group.consumer.session.timeout.ms", "30000")][..],
+            "group.consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+        ),
+        (
+            &[("group.consumer.min.session.timeout.ms", "70000")][..],
+            "group.consumer.max.session.timeout.ms must be greater than or equal to \
+             group.consumer.min.session.timeout.ms",
+        ),
+        (
+            &[("group.consumer.min.session.timeout.ms", "1000"), ("group.consumer.session.timeout.ms", "5000")][..],
+            "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms",
+        ),
+        (
+            &[("group.consumer.migration.policy", "both")][..],
+            "Invalid value both for configuration group.consumer.migration.policy: String must be one of (case \
+             insensitive): BIDIRECTIONAL, DISABLED, DOWNGRADE, UPGRADE",
         ),
     ] {
         assert_eq!(text(check_broker_config(&config(pairs))), expected, "{pairs:?}");
@@ -540,7 +558,7 @@ fn groups_and_subscriptions_have_kafkas_settings_at_their_defaults() {
         described.iter().map(show).collect()
     };
     assert_eq!(
-        show(describe_group(&BrokerSettings::default())),
+        show(describe_group(&Config::new(), &BrokerSettings::default())),
         [
             "INT consumer.assignment.interval.ms=1000 group.consumer.assignment.interval.ms=1000@5",
             "INT consumer.heartbeat.interval.ms=5000 group.consumer.heartbeat.interval.ms=5000@5",
@@ -562,23 +580,51 @@ fn groups_and_subscriptions_have_kafkas_settings_at_their_defaults() {
         ]
     );
     assert_eq!(show(describe_client_metrics()), ["INT interval.ms=300000 ", "LIST match= ", "LIST metrics= "]);
-    for (entity, changes, expected) in [
-        (Entity::Group, (Op::Set, "share.auto.offset.reset", Some("latest")), "ok"),
+    let changed = check_client_metrics(&[(Op::Set, "metrics", Some("*"))]);
+    assert_eq!(text(changed), "metrics=*: clients are not asked for their metrics; it must stay empty");
+}
+
+#[test]
+fn a_group_may_have_settings_of_its_own_within_the_bounds_of_the_brokers() {
+    let broker = BrokerSettings::resolve(&config(&[("group.consumer.max.session.timeout.ms", "90000")]));
+    for (changes, expected) in [
+        (&[(Op::Set, "share.auto.offset.reset", Some("latest"))][..], "ok"),
         (
-            Entity::Group,
-            (Op::Set, "share.auto.offset.reset", Some("earliest")),
+            &[(Op::Set, "share.auto.offset.reset", Some("earliest"))],
             "share.auto.offset.reset=earliest: share groups are not supported; the only accepted value is latest",
         ),
-        (Entity::Group, (Op::Delete, "share.auto.offset.reset", None), "ok"),
-        (Entity::Group, (Op::Set, "nope", Some("1")), "Unknown group config name: nope"),
+        (&[(Op::Delete, "share.auto.offset.reset", None)], "ok"),
+        (&[(Op::Set, "nope", Some("1"))], "Unknown group config name: nope"),
+        (&[(Op::Set, "consumer.session.timeout.ms", Some("90000"))], "ok"),
         (
-            Entity::ClientMetrics,
-            (Op::Set, "metrics", Some("*")),
-            "metrics=*: clients are not asked for their metrics; it must stay empty",
+            &[(Op::Set, "consumer.session.timeout.ms", Some("90001"))],
+            "consumer.session.timeout.ms must be less than or equal to group.consumer.max.session.timeout.ms",
+        ),
+        (
+            &[(Op::Set, "consumer.session.timeout.ms", Some("44999"))],
+            "consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms",
+        ),
+        (
+            &[(Op::Set, "consumer.heartbeat.interval.ms", Some("15001"))],
+            "consumer.heartbeat.interval.ms must be less than or equal to group.consumer.max.heartbeat.interval.ms",
+        ),
+        (
+            &[(Op::Set, "consumer.assignment.interval.ms", Some("-1"))],
+            "Invalid value -1 for configuration consumer.assignment.interval.ms: Value must be at least 0",
         ),
     ] {
-        assert_eq!(text(check_changes(entity, &[changes])), expected, "{changes:?}");
+        assert_eq!(text(alter_group(&Config::new(), changes, &broker).map(drop)), expected, "{changes:?}");
     }
+    let own = config(&[("consumer.session.timeout.ms", "80000")]);
+    let described = find(describe_group(&own, &broker), "consumer.session.timeout.ms");
+    assert_eq!(described.source, Source::Group);
+    let expected = ["consumer.session.timeout.ms=80000@8", "group.consumer.session.timeout.ms=45000@5"];
+    assert_eq!(synonyms(&described), expected);
+    let of_group = GroupSettings::resolve(&own, &broker);
+    assert_eq!(of_group.consumer_session_timeout, Duration::from_secs(80));
+    assert_eq!(of_group.consumer_heartbeat_interval, Duration::from_secs(5));
+    let lowered = GroupSettings::resolve(&own, &BrokerSettings::default());
+    assert_eq!(lowered.consumer_session_timeout, Duration::from_secs(60), "the brokers' bound has changed since");
 }
 
 #[test]

@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 /// has an epoch of its own.
 pub const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// The consumer group protocol (KIP-848).
+pub const GROUP_VERSION: &str = "group.version";
+
 /// The highest level of each feature that this version supports; the lowest is 0, which is to do without.
-pub const SUPPORTED: &[(&str, i16)] = &[(TRANSACTION_VERSION, 2)];
+pub const SUPPORTED: &[(&str, i16)] = &[(GROUP_VERSION, 1), (TRANSACTION_VERSION, 2)];
 
 /// The finalized levels of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

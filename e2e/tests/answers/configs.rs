@@ -9,7 +9,7 @@ use ottla_wire::{m33_alter_configs as full, m44_incremental_alter_configs as inc
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-fn describe(resource_type: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
+pub fn describe(resource_type: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
     let configuration_keys = keys.map(|keys| keys.iter().map(|key| text(key)).collect());
     DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource { resource_type, resource_name: text(name), configuration_keys }],
@@ -19,7 +19,7 @@ fn describe(resource_type: i8, name: &str, keys: Option<&[&str]>) -> DescribeCon
 }
 
 /// Asks and notes the answer with the settings by name: they come in no particular order.
-fn ask(broker: &mut Conversation<'_>, title: &str, version: i16, request: DescribeConfigsRequest) -> Result<()> {
+pub fn ask(broker: &mut Conversation<'_>, title: &str, version: i16, request: DescribeConfigsRequest) -> Result<()> {
     let mut answer = broker.quietly(version, request)?;
     for resource in &mut answer.results {
         resource.configs.sort_by(|one, other| one.name.cmp(&other.name));

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod configs;
+mod consumers;
 mod consuming;
 mod groups;
 mod offsets;

@@ -225,6 +225,12 @@ fn metadata_names_brokers_and_topics() -> Result<()> {
         };
         broker.ask("by id", 12, by_id(id, None))?;
         broker.ask("by id and name", 12, by_id(id, Some("meta.known")))?;
+        broker.ask("by id and an empty name", 12, by_id(id, Some("")))?;
+        broker.ask("by id and another's name", 12, by_id(id, Some("meta.unknown")))?;
+        let mut mixed = by_id(id, None);
+        let named_only = MetadataRequestTopic { topic_id: Uuid::nil(), name: Some(text("meta.unknown")) };
+        mixed.topics.get_or_insert_default().push(named_only);
+        broker.ask("one by id, one by name", 12, mixed)?;
         broker.ask("by an unknown id", 12, by_id(Uuid::from_u128(7), None))?;
         broker.ask_on(0, "by id in a version that has ids in responses only", 10, by_id(id, Some("meta.known")))?;
         let operations = MetadataRequest { include_topic_authorized_operations: true, ..named(&["meta.known"]) };

@@ -7,7 +7,7 @@ use ottla_e2e::java::{jvm, source};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::target::Target;
 
-const SCENARIOS: [&str; 4] = ["session", "transform", "fenced", "group"];
+const SCENARIOS: [&str; 5] = ["session", "transform", "fenced", "group", "consumers"];
 
 /// Runs all scenarios; the protocol that the producers have used.
 fn run(target: &Target) -> Result<String> {

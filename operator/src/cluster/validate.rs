@@ -89,7 +89,8 @@ impl ValidatedCluster {
     pub fn new(object: &KafkaCluster, unnamed_image: &str) -> Result<ValidatedCluster, Invalid> {
         let spec = &object.spec;
         let own = spec.brokers.overrides.iter().map(|entry| &entry.config);
-        check_cluster(&spec.broker_config(), own).map_err(|error| Invalid::Config(error.to_string()))?;
+        let groups = spec.groups.iter().map(|entry| &entry.config);
+        check_cluster(&spec.broker_config(), own, groups).map_err(|error| Invalid::Config(error.to_string()))?;
         let listeners = spec.listeners.iter().map(listener).collect::<Result<Vec<Listener>, Invalid>>()?;
         let pods = spec.brokers.pod_template.as_deref().cloned().unwrap_or_default();
         let unknown = |rule: &&TopologySpread| rule.when_unsatisfiable == Unsatisfiable::Unknown;

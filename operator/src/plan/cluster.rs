@@ -166,7 +166,8 @@ fn verdicts(
         Verdict::new("Degraded", true, "BrokersOffline", message)
     };
     let own = cluster.spec.brokers.overrides.iter().map(|entry| &entry.config);
-    let ready = match (check_cluster(&cluster.spec.broker_config(), own), obstacle) {
+    let groups = cluster.spec.groups.iter().map(|entry| &entry.config);
+    let ready = match (check_cluster(&cluster.spec.broker_config(), own, groups), obstacle) {
         (Err(error), _) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
         (Ok(()), Some(obstacle)) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
         (Ok(()), None) if !available.status => Verdict { type_: "Ready", ..available.clone() },

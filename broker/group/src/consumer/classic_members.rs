@@ -219,7 +219,7 @@ impl ConsumerGroup {
         let classic = self.members.get(id).and_then(|member| member.value.classic.as_ref());
         let timeout = match classic {
             Some(classic) => millis(classic.session_timeout_ms),
-            None => turn.config.consumer_session_timeout,
+            None => turn.config.of_group(&self.id).consumer_session_timeout,
         };
         turn.schedule(TimerKey::Session(self.id.clone(), id.clone()), timeout);
     }

@@ -21,24 +21,32 @@ use crate::turn::Turn;
 pub(crate) fn check(request: &ConsumerHeartbeatRequest) -> Result<(), GroupError> {
     let is_blank = |text: Option<&str>| text.is_some_and(|text| text.trim().is_empty());
     let must_have_id = request.makes_its_own_id || request.epoch > 0 || request.epoch == LEAVING;
-    let is_nameless = must_have_id && request.member.trim().is_empty();
-    if is_nameless || request.group.trim().is_empty() {
-        return Err(GroupError::InvalidRequest);
+    let invalid = |why| Err(GroupError::InvalidRequest(why));
+    if request.group.trim().is_empty() {
+        return invalid("GroupId can't be empty.");
     }
-    if is_blank(request.instance.as_deref()) || is_blank(request.rack.as_deref()) {
-        return Err(GroupError::InvalidRequest);
+    if must_have_id && request.member.trim().is_empty() {
+        return invalid("MemberId can't be empty.");
+    }
+    if is_blank(request.instance.as_deref()) {
+        return invalid("InstanceId can't be empty.");
+    }
+    if is_blank(request.rack.as_deref()) {
+        return invalid("RackId can't be empty.");
     }
     match request.epoch {
-        JOINING => {
-            let owns_nothing = request.owned.as_ref().is_some_and(Partitions::is_empty);
-            let is_subscribed = request.topics.is_some() || request.pattern.is_some();
-            if request.rebalance_timeout_ms.is_none() || !owns_nothing || !is_subscribed {
-                return Err(GroupError::InvalidRequest);
-            }
+        JOINING if request.rebalance_timeout_ms.is_none() => {
+            return invalid("RebalanceTimeoutMs must be provided in first request.");
         }
-        AWAY if request.instance.is_none() => return Err(GroupError::InvalidRequest),
-        ..AWAY => return Err(GroupError::InvalidRequest),
-        AWAY | LEAVING | 1.. => {}
+        JOINING if !request.owned.as_ref().is_some_and(Partitions::is_empty) => {
+            return invalid("TopicPartitions must be empty when (re-)joining.");
+        }
+        JOINING if request.topics.is_none() && request.pattern.is_none() => {
+            return invalid("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.");
+        }
+        AWAY if request.instance.is_none() => return invalid("InstanceId can't be null."),
+        ..AWAY => return invalid("MemberEpoch is invalid."),
+        JOINING | AWAY | LEAVING | 1.. => {}
     }
     match &request.assignor {
         Some(assignor) if Assignor::by_name(assignor).is_none() => Err(GroupError::UnsupportedAssignor),
@@ -90,7 +98,7 @@ impl ConsumerGroup {
         Ok(ConsumerHeartbeat {
             member: id.clone(),
             epoch: current.epoch,
-            interval: turn.config.consumer_heartbeat_interval,
+            interval: turn.config.of_group(&self.id).consumer_heartbeat_interval,
             assignment: is_needed.then(|| without_epochs(&current.assigned)),
         })
     }
@@ -171,7 +179,8 @@ impl ConsumerGroup {
     }
 
     fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        let interval_ms = i64::try_from(turn.config.consumer_assignment_interval.as_millis()).unwrap_or(i64::MAX);
+        let interval = turn.config.of_group(&self.id).consumer_assignment_interval;
+        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         let since = |computed_ms: i64| turn.now.wall_ms.saturating_sub(computed_ms);
         interval_ms == 0 || self.target_ms.is_none_or(|computed_ms| since(computed_ms) >= interval_ms)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::classic::group::ClassicGroup;
 use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING};
-use crate::consumer::heartbeat::{self, without_epochs};
+use crate::consumer::heartbeat;
 use crate::consumer::lookup::Found;
 use crate::consumer::migration;
 use crate::effects::{Effects, Lookup};
@@ -75,7 +75,7 @@ impl Shard {
             member: id.clone(),
             epoch: member.current.epoch,
             value: member.value.clone(),
-            assigned: without_epochs(&member.current.assigned),
+            assigned: member.current.by_topic(),
             target: group.target.get(id).cloned().unwrap_or_default(),
         });
         Ok(DescribedConsumerGroup {

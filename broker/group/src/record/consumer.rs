@@ -108,6 +108,15 @@ impl CurrentValue {
         let topics = self.assigned.iter().chain(&self.revoking);
         topics.flat_map(|(topic, partitions)| partitions.keys().map(|partition| (*topic, *partition)))
     }
+
+    /// The same by topic.
+    pub(crate) fn by_topic(&self) -> Partitions {
+        let mut by_topic = Partitions::new();
+        for (topic, partition) in self.partitions() {
+            by_topic.entry(topic).or_default().insert(partition);
+        }
+        by_topic
+    }
 }
 
 /// The topics that a regular expression stands for.

@@ -158,7 +158,11 @@ fn sizes_are_about_right() {
 
 proptest! {
     #[test]
-    fn garbage_is_no_panic(key in proptest::collection::vec(any::<u8>(), 0..40), value in proptest::collection::vec(any::<u8>(), 0..80), number in 17u8..25) {
+    fn garbage_is_no_panic(
+        key in proptest::collection::vec(any::<u8>(), 0..40),
+        value in proptest::collection::vec(any::<u8>(), 0..80),
+        number in 17u8..25,
+    ) {
         let key = [&[0, number][..], &key].concat();
         let _ = Record::decode(&key, Some(&value));
         for (key, _, _) in captured() {

@@ -86,8 +86,9 @@ fn check(case: &Case, assignment: &BTreeMap<MemberId, StreamsTasks>) -> Result<(
     Ok(())
 }
 
-/// What Kafka 4.3.1's class decided in cases at random: tasks stay, a newcomer gets a share, standby tasks move as little
-/// as they can. Cases are left out where the order of Kafka's hash tables decides otherwise than the order of names.
+/// What Kafka 4.3.1's class decided in cases at random: tasks stay, a newcomer gets a share, standby tasks move as
+/// little as they can. Cases are left out where the order of Kafka's hash tables decides otherwise than the order of
+/// names.
 #[test]
 fn tasks_are_assigned_as_kafka_does() {
     let cases = [
@@ -195,7 +196,8 @@ prop_compose! {
         // Also tasks that there are no longer. No task was active twice.
         for (number, is_active, subtopology, partition) in had {
             let Some((_, had)) = members.get_mut(format!("m{number}").as_str()) else { continue };
-            let tasks = if is_active && active.insert((subtopology, partition)) { &mut had.active } else { &mut had.standby };
+            let is_active = is_active && active.insert((subtopology, partition));
+            let tasks = if is_active { &mut had.active } else { &mut had.standby };
             tasks.entry(subtopology.to_string()).or_default().insert(partition);
         }
         let count = |(tasks, is_stateful): (i32, bool)| TaskCount { tasks, is_stateful };

@@ -7,8 +7,8 @@ use crate::request::{CommitRequest, OffsetToCommit};
 use crate::streams::group::StreamsGroup;
 
 impl StreamsGroup {
-    /// A member of the current epoch; or of an older one, for topics of active tasks that it has had since then. Without
-    /// members, anybody who does not say who it is; in a transaction such a producer always may.
+    /// A member of the current epoch; or of an older one, for topics of active tasks that it has had since then.
+    /// Without members, anybody who does not say who it is; in a transaction such a producer always may.
     pub(crate) fn may_commit(&self, request: &CommitRequest, is_transactional: bool) -> Result<(), GroupError> {
         let says_nothing = request.generation < 0 && request.member.is_empty() && request.instance.is_none();
         if (request.generation < 0 && self.members.is_empty()) || (is_transactional && says_nothing) {

@@ -13,11 +13,14 @@ use crate::record::{
 use crate::state::GroupState;
 use crate::streams::assignor::{self, MemberSpec};
 use crate::streams::topology::Configured;
+use crate::turn::Turn;
 
 /// What a member sends to join.
 pub(super) const JOINING: i32 = 0;
 /// What a member sends to leave, and the epoch of one whose end is written down in part.
 pub(super) const LEAVING: i32 = -1;
+/// What a static member would send that will be back.
+pub(super) const AWAY: i32 = -2;
 /// The epoch of a group, and of its target assignment, before there is a record of it.
 const FIRST_EPOCH: i32 = 1;
 /// Instead of the epoch of a topology: none.
@@ -196,7 +199,7 @@ impl StreamsGroup {
     }
 
     /// Computes the target assignment of the group's epoch: nothing, as long as topics are missing or wrong.
-    pub(super) fn assign(&mut self, configured: &Configured, standbys: usize, now_ms: i64) {
+    pub(super) fn assign(&mut self, configured: &Configured, turn: &Turn<'_>) {
         let spec = |(id, member)| {
             let member: &Member = member;
             (id, MemberSpec { process: member.value.process.as_str(), before: self.target.get(id) })
@@ -204,12 +207,14 @@ impl StreamsGroup {
         let members = self.members.iter().map(spec).collect();
         let no_tasks = BTreeMap::new();
         let tasks = if configured.is_ready() { &configured.tasks } else { &no_tasks };
+        let standbys = turn.config.of_streams_group(&self.id).standby_replicas;
         for (id, tasks) in assignor::assign(&members, tasks, standbys) {
             if self.target.get(&id) != Some(&tasks) {
                 self.write(StreamsRecord::TargetMember(id, Some(tasks)));
             }
         }
-        self.write(StreamsRecord::Target(Some(TargetValue { epoch: self.epoch, computed_ms: Some(now_ms) })));
+        let value = TargetValue { epoch: self.epoch, computed_ms: Some(turn.now.wall_ms) };
+        self.write(StreamsRecord::Target(Some(value)));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::record::{
     Topology,
 };
 use crate::request::{Owned, StatusCode, StreamsHeartbeat, StreamsHeartbeatRequest, StreamsStatus};
-use crate::streams::group::{JOINING, LEAVING, Member, NO_TOPOLOGY, StreamsGroup};
+use crate::streams::group::{AWAY, JOINING, LEAVING, Member, NO_TOPOLOGY, StreamsGroup};
 use crate::streams::reconcile::{self, Goal, Holders};
 use crate::streams::topology::{self, Configured};
 use crate::timers::{TimerKey, millis};
@@ -24,22 +24,40 @@ use crate::turn::Turn;
 /// That it makes no sense, or needs what is not supported.
 pub(super) fn check(request: &StreamsHeartbeatRequest) -> Result<(), GroupError> {
     let is_blank = |text: &str| text.trim().is_empty();
-    let has_no_name = is_blank(&request.member) || is_blank(&request.group);
-    let has_blank_rack = request.rack.as_deref().is_some_and(is_blank);
-    let is_unsupported = request.instance.is_some() || request.has_task_offsets;
-    let owns_warmups = matches!(&request.owned, Owned::Tasks(tasks) if !tasks.warmup.is_empty());
-    if has_no_name || has_blank_rack || is_unsupported || owns_warmups || request.owned == Owned::Partly {
-        return Err(GroupError::InvalidRequest);
+    let invalid = |why| Err(GroupError::InvalidRequest(why));
+    if request.instance.is_some() {
+        return invalid("Static membership is not yet supported.");
+    }
+    if request.has_task_offsets {
+        return invalid("TaskOffsets are not supported yet.");
+    }
+    if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.warmup.is_empty()) {
+        return invalid("WarmupTasks are not supported yet.");
+    }
+    if is_blank(&request.member) {
+        return invalid("MemberId can't be empty.");
+    }
+    if is_blank(&request.group) {
+        return invalid("GroupId can't be empty.");
+    }
+    if request.rack.as_deref().is_some_and(is_blank) {
+        return invalid("RackId can't be empty.");
+    }
+    if request.owned == Owned::Partly {
+        return invalid("If one task-type is non-null, all must be non-null.");
     }
     match (request.epoch, &request.topology) {
-        (JOINING, Some(topology)) => {
-            let owns_tasks = matches!(&request.owned, Owned::Tasks(tasks) if !tasks.is_empty());
-            if request.rebalance_timeout_ms.is_none() || owns_tasks {
-                return Err(GroupError::InvalidRequest);
-            }
-            topology::check(topology)
+        (JOINING, _) if request.rebalance_timeout_ms.is_none() => {
+            invalid("RebalanceTimeoutMs must be provided in first request.")
         }
-        (JOINING, None) | (_, Some(_)) | (..LEAVING, None) => Err(GroupError::InvalidRequest),
+        (JOINING, _) if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.is_empty()) => {
+            invalid("ActiveTasks, StandbyTasks and WarmupTasks must be empty when (re-)joining.")
+        }
+        (JOINING, None) => invalid("Topology must be non-null when (re-)joining."),
+        (JOINING, Some(topology)) => topology::check(topology),
+        (AWAY, _) => invalid("InstanceId can't be null."),
+        (..AWAY, _) => invalid("MemberEpoch is invalid."),
+        (LEAVING | 1.., Some(_)) => invalid("Topology can only be provided when (re-)joining."),
         (LEAVING | 1.., None) => Ok(()),
     }
 }
@@ -60,7 +78,7 @@ impl StreamsGroup {
         ticket: Ticket,
         turn: &mut Turn<'_>,
     ) -> Result<StreamsHeartbeat, GroupError> {
-        let id = &request.member;
+        let (id, config) = (&request.member, turn.config.of_streams_group(&self.id));
         let before = self.before(request, turn.config.streams_max_size)?;
         let given = self.given(request.topology.as_ref())?;
         let (topology, is_new) = match &given {
@@ -89,7 +107,7 @@ impl StreamsGroup {
             epoch: self.epoch,
             metadata_hash,
             validated_epoch: if configured.is_ready() { topology_epoch } else { NO_TOPOLOGY },
-            configs: turn.config.streams_assignment_configs(),
+            configs: config.assignment_configs(),
         };
         if has_changed || now != self.value() {
             self.write(StreamsRecord::Group(Some(StreamsGroupValue { epoch: self.epoch.saturating_add(1), ..now })));
@@ -106,11 +124,15 @@ impl StreamsGroup {
             self.ask_for_shutdown(id);
         }
 
-        let is_told = request.epoch == JOINING || current.assigned != before.current.assigned;
+        let has_moved = request.epoch == JOINING || current.assigned != before.current.assigned;
         let has_endpoint = self.members.get(id).is_some_and(|member| member.value.endpoint.is_some());
-        if is_told && has_endpoint {
+        if has_moved && has_endpoint {
             self.endpoint_epoch = self.endpoint_epoch.wrapping_add(1);
         }
+        // A member that owns something else may have lost an answer. Kafka 4.3.1 does not repeat it: then nobody works
+        // on tasks that were given with the answer, and tasks that it takes away are kept until the member is removed.
+        let assigned = current.assigned.tasks();
+        let is_behind = matches!(&request.owned, Owned::Tasks(owned) if *owned != assigned);
         statuses.extend(configured.problem.clone());
         statuses.extend(self.shutdown());
         if !configured.missing.is_empty() {
@@ -120,8 +142,8 @@ impl StreamsGroup {
         Ok(StreamsHeartbeat {
             member: id.clone(),
             epoch: current.epoch,
-            interval: turn.config.streams_heartbeat_interval,
-            tasks: is_told.then(|| current.assigned.tasks()),
+            interval: config.heartbeat_interval,
+            tasks: (has_moved || is_behind).then_some(assigned),
             statuses,
             endpoint_epoch: self.endpoint_epoch,
             endpoints: (self.endpoint_epoch != request.endpoint_epoch).then(|| self.endpoints(turn.topics)),
@@ -143,7 +165,9 @@ impl StreamsGroup {
     fn given(&self, topology: Option<&Topology>) -> Result<Given, GroupError> {
         match (topology, &self.topology) {
             (Some(given), None) => Ok(Given::First(given.clone())),
-            (Some(given), Some(own)) if given.epoch >= own.epoch && given != own => Err(GroupError::InvalidRequest),
+            (Some(given), Some(own)) if given.epoch >= own.epoch && given != own => {
+                Err(GroupError::InvalidRequest("Topology updates are not supported yet."))
+            }
             (Some(_) | None, Some(_)) | (None, None) => Ok(Given::Known),
         }
     }
@@ -177,7 +201,7 @@ impl StreamsGroup {
     ) -> StreamsTasks {
         let delayed = |detail: &str| StreamsStatus { code: StatusCode::AssignmentDelayed, detail: detail.to_owned() };
         let key = TimerKey::InitialDelay(self.id.clone());
-        let delay = turn.config.streams_initial_delay;
+        let delay = turn.config.of_streams_group(&self.id).initial_delay;
         if was_empty && !delay.is_zero() && !turn.timers.is_scheduled(&key) {
             turn.schedule(key.clone(), delay);
         }
@@ -187,7 +211,7 @@ impl StreamsGroup {
         }
         if self.target_epoch < self.epoch {
             if self.may_assign(turn) {
-                self.assign(configured, turn.config.streams_standby_replicas, turn.now.wall_ms);
+                self.assign(configured, turn);
             } else {
                 statuses.push(delayed("Assignment delayed due to the configured assignment interval."));
             }
@@ -199,12 +223,13 @@ impl StreamsGroup {
     pub(super) fn delay_expired(&mut self, turn: &mut Turn<'_>) {
         let Some(configured) = self.configured.clone() else { return };
         if !self.members.is_empty() && self.target_epoch < self.epoch && self.may_assign(turn) {
-            self.assign(&configured, turn.config.streams_standby_replicas, turn.now.wall_ms);
+            self.assign(&configured, turn);
         }
     }
 
     fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        let interval_ms = i64::try_from(turn.config.streams_assignment_interval.as_millis()).unwrap_or(i64::MAX);
+        let interval = turn.config.of_streams_group(&self.id).assignment_interval;
+        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         let since = |computed_ms: i64| turn.now.wall_ms.saturating_sub(computed_ms);
         interval_ms == 0 || self.target_ms.is_none_or(|computed_ms| since(computed_ms) >= interval_ms)
     }
@@ -241,7 +266,7 @@ impl StreamsGroup {
 
     pub(super) fn restart_session(&self, id: &MemberId, turn: &mut Turn<'_>) {
         let key = TimerKey::Session(self.id.clone(), id.clone());
-        turn.schedule(key, turn.config.streams_session_timeout);
+        turn.schedule(key, turn.config.of_streams_group(&self.id).session_timeout);
     }
 
     fn stale(&self, id: &MemberId, topology_epoch: i32) -> StreamsStatus {
@@ -355,7 +380,7 @@ fn check_tasks(owned: &StreamsTasks, current: &StreamsCurrentValue, configured: 
     let is_fine = are_known(&owned.active, &assigned.active, &revoking.active)
         && are_known(&owned.standby, &assigned.standby, &revoking.standby)
         && are_known(&owned.warmup, &assigned.warmup, &revoking.warmup);
-    if is_fine { Ok(()) } else { Err(GroupError::InvalidRequest) }
+    if is_fine { Ok(()) } else { Err(GroupError::InvalidRequest("A task does not exist in the topology.")) }
 }
 
 /// What the member says now; what it does not say has not changed.

@@ -10,6 +10,11 @@
 //! - `endpoints`: where members answer interactive queries
 //! - `commit`: who may commit and fetch offsets
 //!
+//! Where Kafka 4.3.1 has faults, this does otherwise: an answer that was lost is repeated (`heartbeat`); a member may
+//! own tasks of partitions that are gone, and joins again although its group is full (`heartbeat`); numbers of
+//! partitions that an application wants count for the topics that are joined with them only (`partitions`); former
+//! standby tasks all stay (`assignor`); endpoints name no partitions that do not exist (`endpoints`).
+//!
 //! As in Kafka 4.3, there are no static members, no updates of a topology, no regular expressions and no warm-up tasks;
 //! racks and tags are written down and not looked at.
 

@@ -3,7 +3,8 @@
 //!
 //! The barrier of the protocol is here: a task becomes active at a member only when no other member has it as active,
 //! and a process never has two copies of a task, of whatever kinds. A member has a task until it says in a heartbeat
-//! that it does not. Until it has revoked what it must, it keeps its epoch, or gets the next one if it must revoke more.
+//! that it does not. Until it has revoked what it must, it keeps its epoch, or gets the next one if it must revoke
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -59,7 +59,7 @@ impl Configured {
 pub(crate) fn check(topology: &Topology) -> Result<(), GroupError> {
     let parts = &topology.subtopologies;
     if parts.iter().any(|part| !part.source_patterns.is_empty()) {
-        return Err(GroupError::InvalidRequest); // regular expressions are not supported
+        return Err(GroupError::InvalidRequest("Regular expressions for source topics are not supported yet."));
     }
     let ids: BTreeSet<&String> = parts.iter().map(|part| &part.id).collect();
     let own = |part: &Subtopology| {

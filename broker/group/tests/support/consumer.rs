@@ -22,11 +22,13 @@ fn topic_name(id: Uuid) -> char {
 
 impl World {
     pub fn set_topics(&mut self, text: &str) {
-        let topics = super::pairs(text).map(|(name, partitions)| {
-            let topic = Topic { id: topic_id(&name), partitions: partitions.parse().expect("a number") };
-            (TopicName::from(name.as_str()), topic)
-        });
-        self.topics = Arc::new(self.topics.next(topics));
+        let topics: Vec<(String, Topic)> = super::pairs(text)
+            .map(|(name, partitions)| {
+                let topic = Topic { id: topic_id(&name), partitions: partitions.parse().expect("a number") };
+                (name, topic)
+            })
+            .collect();
+        self.topics = Arc::new(self.topics.next(topics.iter().map(|(name, topic)| (name.as_str(), *topic))));
         self.shard.set_topics(self.topics.clone());
     }
 

@@ -118,6 +118,15 @@ impl ottla_stories::World for World {
             ["set", "assignment.interval", interval] => {
                 self.reset(Config { consumer_assignment_interval: time(interval), ..self.config.clone() })
             }
+            ["set", "group", "session", timeout, "heartbeat", interval] => {
+                let own = GroupConfig {
+                    consumer_session_timeout: time(timeout),
+                    consumer_heartbeat_interval: time(interval),
+                    consumer_assignment_interval: self.config.consumer_assignment_interval,
+                };
+                self.config.groups = Arc::new([(GROUP.into(), own)].into());
+                self.shard.set_config(self.config.clone());
+            }
             ["set", "consumer.max.size", size] => {
                 self.reset(Config { consumer_max_size: size.parse().expect("a number"), ..self.config.clone() })
             }
@@ -132,13 +141,12 @@ impl ottla_stories::World for World {
                 };
                 self.reset(Config { consumer_migration, ..self.config.clone() })
             }
-            ["set", "standbys", number] => self
-                .reset(Config { streams_standby_replicas: number.parse().expect("a number"), ..self.config.clone() }),
-            ["set", "streams.delay", delay] => {
-                self.reset(Config { streams_initial_delay: time(delay), ..self.config.clone() })
+            ["set", "standbys", number] => {
+                self.set_streams(|config| config.standby_replicas = number.parse().expect("a number"));
             }
+            ["set", "streams.delay", delay] => self.set_streams(|config| config.initial_delay = time(delay)),
             ["set", "streams.interval", interval] => {
-                self.reset(Config { streams_assignment_interval: time(interval), ..self.config.clone() })
+                self.set_streams(|config| config.assignment_interval = time(interval));
             }
             ["set", "streams.max.size", size] => {
                 self.reset(Config { streams_max_size: size.parse().expect("a number"), ..self.config.clone() })
@@ -473,6 +481,12 @@ impl World {
         let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x0b\x00\x01g"), value };
         self.told.push(format!("log: {}", logged(&record)));
         self.log.push(Entry::Record(None, record));
+    }
+
+    fn set_streams(&mut self, set: impl FnOnce(&mut StreamsConfig)) {
+        let mut config = self.config.clone();
+        set(&mut config.streams);
+        self.reset(config);
     }
 
     fn reset(&mut self, config: Config) {

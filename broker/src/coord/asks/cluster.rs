@@ -1,4 +1,4 @@
-//! Changes of the KafkaCluster: broker settings, producer ids.
+//! Changes of the KafkaCluster: settings of brokers and groups, producer ids.
 
 use std::collections::BTreeMap;
 
@@ -10,31 +10,34 @@ use super::{Desk, Failed, Granted, refuse};
 use crate::ask::{PRODUCER_ID_BLOCK, Swap, Whose};
 
 impl Desk {
-    /// Changes the brokers' settings to `to`, if they are still `from`.
-    pub(super) async fn set_broker_config(
+    /// Changes settings in the KafkaCluster to `to`, if they are still `from`.
+    pub(super) async fn set_cluster_config(
         &self,
         whose: Whose,
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
     ) -> Result<Granted<Swap>, Failed> {
         let read = self.clusters.get(&self.cluster_name).await?;
-        let config = |cluster: &KafkaCluster| match whose {
+        let config = |cluster: &KafkaCluster| match &whose {
             Whose::All => cluster.spec.broker_config(),
             Whose::Own => cluster.spec.brokers.own_config(self.me),
+            Whose::Group(group) => cluster.spec.group_config(group),
         };
         if config(&read) != *from {
             return Ok(Granted::at_once(Swap::Moved));
         }
         let mut cluster = read.clone();
-        match whose {
+        match &whose {
             Whose::All => cluster.spec.set_broker_config(to),
             Whose::Own => cluster.spec.brokers.set_own_config(self.me, to.clone()),
+            Whose::Group(group) => cluster.spec.set_group_config(group, to.clone()),
         }
         let written = config(&cluster);
         change::swap(&self.clusters, &read, &cluster).await?;
-        Ok(Granted::when(Swap::Done, move |image| match whose {
+        Ok(Granted::when(Swap::Done, move |image| match &whose {
             Whose::All => *image.settings.config() == written,
             Whose::Own => *image.settings.own_config() == written,
+            Whose::Group(group) => *image.group_config(group) == written,
         }))
     }
 

@@ -4,7 +4,7 @@
 //! - [`unheard`]: refusals that no client sees
 //! - [`entries`]: what the broker writes about itself in assignments
 //! - [`isr`]: changes of in-sync replicas, many in one write
-//! - [`cluster`]: broker settings and producer ids
+//! - [`cluster`]: settings of brokers and groups, and producer ids
 //!
 //! Each ask reads, decides and writes under compare-and-swap, repeatedly until it is granted or refused; then it waits
 //! until the broker's own image shows it. If the asker stops waiting, the ask is still carried out; only a change of
@@ -156,8 +156,8 @@ impl Desk {
             Ask::SetTopicConfig { topic_id, from, to, answer } => {
                 self.answer(answer, async || self.set_topic_config(topic_id, &from, &to).await).await;
             }
-            Ask::SetBrokerConfig { whose, from, to, answer } => {
-                self.answer(answer, async || self.set_broker_config(whose, &from, &to).await).await;
+            Ask::SetClusterConfig { whose, from, to, answer } => {
+                self.answer(answer, async || self.set_cluster_config(whose.clone(), &from, &to).await).await;
             }
             Ask::ProducerIds { answer } => self.answer(answer, async || self.producer_ids().await).await,
             Ask::ChangeIsr { topic_id, next, answer } => {

@@ -22,11 +22,25 @@ use crate::handle::topics::internal_topics::internal_topic;
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic, is_internal};
 use crate::reply::Reply;
 
+/// The version from which on requests name topics by id.
+const IDS_FROM: i16 = 12;
+
 /// Answers from the image, and asks for the creation of topics that do not exist, if that is allowed.
 pub fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
     // Version 0 has no null: an empty list means all.
     request.topics = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
+    if let Some(topics) = request.topics.as_mut().filter(|_| context.version >= IDS_FROM) {
+        prefer_ids(topics);
+    }
     election::reply(context, request, leaders, answer)
+}
+
+/// Where an id is named, no name counts, as in Kafka: clients send an empty one with it.
+fn prefer_ids(topics: &mut Vec<MetadataRequestTopic>) {
+    if topics.iter().any(|topic| !topic.topic_id.is_nil()) {
+        topics.retain(|topic| !topic.topic_id.is_nil());
+        topics.iter_mut().for_each(|topic| topic.name = None);
+    }
 }
 
 /// Who leads what is asked for.
@@ -49,7 +63,8 @@ fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let topics = match request.topics {
         None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
         Some(topics) => {
-            if context.version < 12 && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil()) {
+            if context.version < IDS_FROM && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
+            {
                 return ids_too_early(topics);
             }
             once(topics, |topic| (topic.name.clone(), topic.topic_id))

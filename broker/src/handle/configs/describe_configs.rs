@@ -75,7 +75,7 @@ fn describe(
             return Ok(loggers::levels().into_iter().map(|(name, level)| logger(name, level)).collect());
         }
         kind::GROUP if name.is_empty() => return invalid("Group name must not be empty"),
-        kind::GROUP => describe_group(settings),
+        kind::GROUP => describe_group(context.image.group_config(name), settings),
         kind::CLIENT_METRICS if name.is_empty() => {
             return invalid("Client metrics subscription name must not be empty");
         }

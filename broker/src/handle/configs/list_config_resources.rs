@@ -25,6 +25,7 @@ pub fn handle(context: &Context, request: ListConfigResourcesRequest) -> Reply {
         match kind {
             kind::TOPIC => image.topic_names.keys().cloned().collect(),
             kind::BROKER | kind::BROKER_LOGGER => image.brokers.keys().map(|id| id.to_string().into()).collect(),
+            kind::GROUP => image.groups.keys().cloned().collect(),
             _ => Vec::new(),
         }
     };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::alter::Change as SettingChange;
-use ottla_config::{Entity, Op, SettingError, alter_broker, alter_one_broker, alter_topic, check_changes};
+use ottla_config::{
+    Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic, check_client_metrics,
+};
 use ottla_wire::ErrorCode;
 
 use crate::ask::{Ask, Refused, Swap, Whose};
@@ -80,37 +82,43 @@ pub async fn alter(
             }
             kind::BROKER => {
                 let settings = &image.settings;
-                let (whose, from) = match name {
-                    "" => (Whose::All, settings.config().clone()),
-                    one => {
-                        check_is_this_node(context, one, "broker id, expected", " but")?;
-                        (Whose::Own, settings.own_config().clone())
+                let (whose, from, to) = if name.is_empty() {
+                    let from = settings.config().clone();
+                    let mut to = alter_broker(&base(&from), &changes).map_err(refuse_of_brokers)?;
+                    if others == Others::Go {
+                        // This request may not remove settings that a running broker can't change.
+                        keep_static(&from, &mut to);
                     }
+                    (Whose::All, from, to)
+                } else {
+                    check_is_this_node(context, name, "broker id, expected", " but")?;
+                    let from = settings.own_config().clone();
+                    let to = alter_one_broker(settings, &base(&from), &changes).map_err(refuse_of_brokers)?;
+                    (Whose::Own, from, to)
                 };
-                let to = match whose {
-                    Whose::All => alter_broker(&base(&from), &changes),
-                    Whose::Own => alter_one_broker(settings, &base(&from), &changes),
-                };
-                let mut to = to.map_err(refuse_of_brokers)?;
-                if others == Others::Go && whose == Whose::All {
-                    // This request may not remove settings that a running broker can't change.
-                    keep_static(&from, &mut to);
-                }
                 if validate_only || to == from {
                     return Ok(());
                 }
-                context.ask(deadline, |answer| Ask::SetBrokerConfig { whose, from, to, answer }).await
+                context.ask(deadline, |answer| Ask::SetClusterConfig { whose, from, to, answer }).await
             }
             kind::BROKER_LOGGER if others == Others::Stay => return set_levels(context, name, &changes, validate_only),
             kind::GROUP if name.is_empty() => {
                 return Err(Refused::new(ErrorCode::INVALID_CONFIG, "Default group resources are not allowed."));
             }
-            kind::GROUP => return check_changes(Entity::Group, &changes).map_err(refuse),
+            kind::GROUP => {
+                let from = image.group_config(name).clone();
+                let to = alter_group(&base(&from), &changes, &image.settings).map_err(refuse)?;
+                if validate_only || to == from {
+                    return Ok(());
+                }
+                let whose = Whose::Group(name.into());
+                context.ask(deadline, |answer| Ask::SetClusterConfig { whose, from, to, answer }).await
+            }
             kind::CLIENT_METRICS if name.is_empty() => {
                 return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
             }
             kind::CLIENT_METRICS => {
-                return check_changes(Entity::ClientMetrics, &changes).map_err(refuse_of_client_metrics);
+                return check_client_metrics(&changes).map_err(refuse_of_client_metrics);
             }
             other => {
                 return Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown resource type {other}")));

@@ -1,18 +1,16 @@
 //! DescribeGroups (KIP-430, KIP-1043): state, members and assignments of groups.
 
-use ottla_group::{DescribedMember, GroupError, GroupId, GroupState};
+use ottla_group::{DescribedMember, GroupError, GroupId, GroupKind, GroupState};
 use ottla_wire::m15_describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 use ottla_wire::{ErrorCode, Str};
 
+use super::ALL_OPERATIONS;
 use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
-
-/// Read, delete, describe, describe configs and alter configs: all that there are for a group.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// Answers at once.
 pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
@@ -44,7 +42,9 @@ fn describe(context: &Context, group_id: Str) -> DescribedGroup {
         }
         Err(GroupError::GroupIdNotFound) => DescribedGroup {
             error_code: ErrorCode::GROUP_ID_NOT_FOUND,
-            error_message: Some(format!("Group {group_id} not found.").into()),
+            error_message: Some(
+                context.handler.groups.not_found(&GroupId::from(&*group_id), GroupKind::Classic).into(),
+            ),
             group_id,
             group_state: dead(),
             ..Default::default()

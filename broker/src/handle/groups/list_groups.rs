@@ -8,9 +8,6 @@ use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
-/// The type of all our groups.
-const CLASSIC: &str = "classic";
-
 /// Answers at once.
 pub fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
     let groups = match context.handler.groups.list() {
@@ -19,13 +16,14 @@ pub fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
             return context.reply(&ListGroupsResponse { error_code: group_error(error), ..Default::default() });
         }
     };
-    let wanted =
-        |group: &Group| passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC);
+    let wanted = |group: &Group| {
+        passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, group.kind.name())
+    };
     let listed = groups.into_iter().filter(wanted).map(|group| ListedGroup {
         group_id: text(&group.group),
         protocol_type: group.protocol_type.into(),
         group_state: group.state.name().into(),
-        group_type: CLASSIC.into(),
+        group_type: group.kind.name().into(),
     });
     context.reply(&ListGroupsResponse { groups: listed.collect(), ..Default::default() })
 }

@@ -1,5 +1,7 @@
 //! APIs of consumer groups: coordinator, members, committed offsets.
 
+pub(super) mod consumer_group_describe;
+pub(super) mod consumer_group_heartbeat;
 pub(super) mod delete_groups;
 pub(super) mod describe_groups;
 pub(super) mod find_coordinator;
@@ -11,3 +13,6 @@ pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod sync_group;
+
+/// Read, delete, describe, describe configs and alter configs: all that there are for a group.
+const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_group::{Shard, TopicName};
+use ottla_group::{MemberId, Shard, TopicName};
 use ottla_wire::m09_offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
@@ -21,6 +21,9 @@ use crate::reply::Reply;
 
 /// Partitions of which the offset is about to change; for clients that do not ask, none.
 type Unstable = BTreeSet<(TopicName, i32)>;
+
+/// The version from which on members of consumer groups say who they are.
+const MEMBERS_FROM: i16 = 9;
 
 /// The offset in the answer for a partition without one.
 const NO_OFFSET: i64 = -1;
@@ -69,17 +72,19 @@ fn older(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartiti
 
 fn of_group(context: &Context, request: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let group = request.group_id;
+    let member = request.member_id.as_deref().filter(|_| context.version >= MEMBERS_FROM).map(MemberId::from);
     let topics = context.handler.groups.read(&group, |groups, _| {
+        groups.may_fetch_offsets(&group, member.as_ref(), request.member_epoch)?;
         let unstable = if stable { groups.unstable_offsets(&group) } else { Unstable::new() };
-        match &request.topics {
+        Ok(match &request.topics {
             Some(topics) => once(topics, |topic| (&topic.name, topic.topic_id))
                 .into_iter()
                 .map(|(topic, _)| of_topic(context, groups, &group, topic, &unstable))
                 .collect(),
             None => all_topics(context, groups, &group, &unstable),
-        }
+        })
     });
-    match topics {
+    match topics.flatten() {
         Ok(topics) => OffsetFetchResponseGroup { group_id: group, topics, error_code: ErrorCode::NONE },
         Err(error) => refused(context, group, request.topics.unwrap_or_default(), group_error(error)),
     }

@@ -228,6 +228,8 @@ impl Partition {
     /// The watermarks follow a log that was cut.
     fn set_back(&self, state: &mut State) {
         let log_end = state.log.log_end();
+        // What was due was flushed or is gone: else the next records would seem due.
+        state.flush_due = state.flush_due.min(log_end);
         state.kept_log_start = state.deleted_to();
         self.log_end.reset(log_end);
         let high_watermark = self.high_watermark.get().clamp(state.log.log_start(), log_end);
@@ -341,5 +343,26 @@ mod tests {
             copying.join().unwrap();
         });
         assert_eq!((partition.durable.get(), partition.next_fetch(0).map(|next| next.offset)), (2, Some(2)));
+    }
+
+    #[test]
+    fn a_follower_whose_log_was_cut_waits_for_no_flush_of_what_is_gone() {
+        let fixture = Fixture::new(&[("flush.messages", "3")]);
+        fixture.elect(1, 0);
+        let partition = &fixture.partition;
+        let copy = |records: &[i32]| {
+            let asked = partition.next_fetch(0).unwrap();
+            let stamped = (asked.offset..).zip(records).map(|(offset, _)| batch(b'x', 10).stamp(offset, 0, None));
+            let records: Vec<u8> =
+                stamped.flat_map(|batch| batch.slices().map(|slice| slice.to_vec()).concat()).collect();
+            let copied = Copied { records: records.into(), high_watermark: 0, log_start: 0 };
+            partition.append_from_leader(&asked, &copied).unwrap();
+        };
+        copy(&[1, 2, 3]);
+        assert_eq!(partition.durable.get(), 3, "the third made it due");
+        let asked = partition.next_fetch(0).unwrap();
+        partition.cut_to_end_of(&asked, 0, 1).unwrap();
+        copy(&[4]);
+        assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(2), "one record is not three");
     }
 }

@@ -1,0 +1,128 @@
+//! What groups must know of the cluster: the topics, and their settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_config::{ConsumerGroupSettings, GroupSettings, MigrationPolicy};
+use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard, Topic, Topics};
+
+use crate::image::ClusterImage;
+
+/// What the last image said.
+pub struct Inputs {
+    topics: Arc<Topics>,
+    config: Config,
+}
+
+impl Inputs {
+    /// Nothing yet.
+    pub fn new() -> Inputs {
+        Inputs { topics: Arc::default(), config: Config::default() }
+    }
+
+    /// Takes an image; whether it says anything new.
+    pub fn learn(&mut self, image: &ClusterImage) -> bool {
+        let config = config(image);
+        let has_other_topics = !self.topics.are(topics(image));
+        let is_new = has_other_topics || self.config != config;
+        if has_other_topics {
+            self.topics = Arc::new(self.topics.next(topics(image)));
+        }
+        self.config = config;
+        is_new
+    }
+
+    /// Hands a shard of groups what it must know.
+    pub fn give(&self) -> impl FnOnce(&mut Shard) + Send + use<> {
+        let (topics, config) = (self.topics.clone(), self.config.clone());
+        move |groups| {
+            groups.set_topics(topics);
+            groups.set_config(config);
+        }
+    }
+}
+
+/// The topics of an image, by name.
+fn topics(image: &ClusterImage) -> impl Iterator<Item = (&str, Topic)> {
+    let topic =
+        |id| image.topics.get(id).map(|topic| Topic { id: topic.id, partitions: topic.partitions.len() as i32 });
+    image.topic_names.iter().filter_map(move |(name, id)| Some((&**name, topic(id)?)))
+}
+
+/// The settings of groups: the broker's, and what some groups have of their own.
+fn config(image: &ClusterImage) -> Config {
+    let own = |settings: &GroupSettings| GroupConfig {
+        consumer_session_timeout: settings.consumer_session_timeout,
+        consumer_heartbeat_interval: settings.consumer_heartbeat_interval,
+        consumer_assignment_interval: settings.consumer_assignment_interval,
+    };
+    let groups: BTreeMap<GroupId, GroupConfig> =
+        image.groups.iter().map(|(id, group)| (GroupId::from(&**id), own(&group.settings))).collect();
+    let settings = &image.settings;
+    let ConsumerGroupSettings {
+        session_timeout,
+        heartbeat_interval,
+        assignment_interval,
+        max_size,
+        migration,
+        regex_refresh_interval,
+        ..
+    } = settings.consumer_groups;
+    Config {
+        initial_rebalance_delay: settings.group_initial_rebalance_delay,
+        min_session_timeout: settings.group_min_session_timeout,
+        max_session_timeout: settings.group_max_session_timeout,
+        max_size: settings.group_max_size,
+        offset_metadata_max: settings.offset_metadata_max_bytes,
+        offsets_retention: settings.offsets_retention,
+        consumer_session_timeout: session_timeout,
+        consumer_heartbeat_interval: heartbeat_interval,
+        consumer_max_size: max_size,
+        consumer_assignment_interval: assignment_interval,
+        consumer_migration: match migration {
+            MigrationPolicy::Bidirectional => Migration::Bidirectional,
+            MigrationPolicy::Upgrade => Migration::Upgrade,
+            MigrationPolicy::Downgrade => Migration::Downgrade,
+            MigrationPolicy::Disabled => Migration::Disabled,
+        },
+        consumer_pattern_refresh: regex_refresh_interval,
+        groups: Arc::new(groups),
+        ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_config::{BrokerSettings, TopicSettings};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::image;
+
+    #[test]
+    fn topics_and_settings_are_given_on_when_they_change() {
+        let mut inputs = Inputs::new();
+        let empty = ClusterImage::default();
+        inputs.learn(&empty);
+        assert!(!inputs.learn(&empty), "nothing has changed");
+
+        let broker = BrokerSettings::default();
+        let own = BTreeMap::from([("consumer.session.timeout.ms".to_owned(), "50000".to_owned())]);
+        let group = image::Group { settings: GroupSettings::resolve(&own, &broker), config: own };
+        let with_group = ClusterImage { groups: Arc::new([("g".into(), group)].into()), ..empty.clone() };
+        assert!(inputs.learn(&with_group));
+        assert_eq!(inputs.config.groups[&GroupId::from("g")].consumer_session_timeout.as_secs(), 50);
+
+        let id = Uuid::from_u128(1);
+        let settings = Arc::new(TopicSettings::resolve(&BTreeMap::new(), &broker));
+        let topic = image::Topic { id, name: "t".into(), config: BTreeMap::new(), settings, partitions: Vec::new() };
+        let with_topic = ClusterImage {
+            topics: [(id, Arc::new(topic))].into_iter().collect(),
+            topic_names: [("t".into(), id)].into(),
+            ..with_group
+        };
+        assert!(inputs.learn(&with_topic));
+        assert_eq!(inputs.topics.get("t"), Some(Topic { id, partitions: 0 }));
+        assert!(!inputs.learn(&with_topic));
+    }
+}

@@ -1,0 +1,90 @@
+//! ConsumerGroupDescribe (KIP-848, KIP-1099): the members of consumer groups, what they have and are to have.
+
+use ottla_group::{DescribedConsumerMember, GroupError, GroupId, GroupKind, Partitions};
+use ottla_rules::features::GROUP_VERSION;
+use ottla_wire::m69_consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedConsumerGroup,
+    DescribedConsumerGroupAssignment, DescribedConsumerGroupMember, DescribedConsumerGroupTopicPartitions,
+};
+use ottla_wire::{ErrorCode, Str};
+
+use super::ALL_OPERATIONS;
+use crate::handle::context::{Context, text};
+use crate::handle::errors::group_error;
+use crate::handle::once::once;
+use crate::reply::Reply;
+
+/// What a member's protocol is called on the wire.
+mod member_type {
+    pub const CLASSIC: i8 = 0;
+    pub const CONSUMER: i8 = 1;
+}
+
+/// Answers at once.
+pub fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply {
+    let operations = request.include_authorized_operations;
+    let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
+        let mut described = describe(context, group);
+        if operations && described.error_code == ErrorCode::NONE {
+            described.authorized_operations = ALL_OPERATIONS;
+        }
+        described
+    });
+    context.reply(&ConsumerGroupDescribeResponse { groups: groups.collect(), ..Default::default() })
+}
+
+fn describe(context: &Context, group_id: Str) -> DescribedConsumerGroup {
+    let found = match context.image.features.level(GROUP_VERSION) {
+        ..1 => Err(GroupError::UnsupportedVersion),
+        1.. if group_id.is_empty() => Err(GroupError::InvalidGroupId),
+        1.. => context.handler.groups.describe_consumer(&GroupId::from(&*group_id)),
+    };
+    match found {
+        Ok(group) => DescribedConsumerGroup {
+            group_id,
+            group_state: group.state.name().into(),
+            group_epoch: group.epoch,
+            assignment_epoch: group.target_epoch,
+            assignor_name: group.assignor.into(),
+            members: group.members.into_iter().map(|found| member(context, found)).collect(),
+            ..Default::default()
+        },
+        Err(error) => DescribedConsumerGroup {
+            error_code: group_error(error),
+            error_message: matches!(error, GroupError::GroupIdNotFound)
+                .then(|| context.handler.groups.not_found(&GroupId::from(&*group_id), GroupKind::Consumer).into()),
+            group_id,
+            ..Default::default()
+        },
+    }
+}
+
+fn member(context: &Context, member: DescribedConsumerMember) -> DescribedConsumerGroupMember {
+    let value = member.value;
+    DescribedConsumerGroupMember {
+        member_id: text(&member.member),
+        instance_id: value.instance.as_deref().map(text),
+        rack_id: value.rack.map(Str::from),
+        member_epoch: member.epoch,
+        client_id: value.client_id.into(),
+        client_host: value.client_host.into(),
+        subscribed_topic_names: value.topics.iter().map(|topic| text(topic)).collect(),
+        // Kafka shows no expression as an empty one.
+        subscribed_topic_regex: Some(value.pattern.unwrap_or_default().into()),
+        assignment: assignment(context, member.assigned),
+        target_assignment: assignment(context, member.target),
+        member_type: if value.classic.is_some() { member_type::CLASSIC } else { member_type::CONSUMER },
+    }
+}
+
+/// Topics that are gone can't be named, and are not shown.
+fn assignment(context: &Context, assigned: Partitions) -> DescribedConsumerGroupAssignment {
+    let topics = assigned.into_iter().filter_map(|(topic_id, partitions)| {
+        Some(DescribedConsumerGroupTopicPartitions {
+            topic_id,
+            topic_name: context.image.topics.get(&topic_id)?.name.clone(),
+            partitions: partitions.into_iter().collect(),
+        })
+    });
+    DescribedConsumerGroupAssignment { topic_partitions: topics.collect() }
+}
