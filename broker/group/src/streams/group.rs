@@ -13,7 +13,6 @@ use crate::record::{
 use crate::state::GroupState;
 use crate::streams::assignor::{self, MemberSpec};
 use crate::streams::topology::Configured;
-use crate::turn::Turn;
 
 /// What a member sends to join.
 pub(super) const JOINING: i32 = 0;
@@ -199,7 +198,7 @@ impl StreamsGroup {
     }
 
     /// Computes the target assignment of the group's epoch: nothing, as long as topics are missing or wrong.
-    pub(super) fn assign(&mut self, configured: &Configured, turn: &Turn<'_>) {
+    pub(super) fn assign(&mut self, configured: &Configured, standbys: usize, now_ms: i64) {
         let spec = |(id, member)| {
             let member: &Member = member;
             (id, MemberSpec { process: member.value.process.as_str(), before: self.target.get(id) })
@@ -207,13 +206,12 @@ impl StreamsGroup {
         let members = self.members.iter().map(spec).collect();
         let no_tasks = BTreeMap::new();
         let tasks = if configured.is_ready() { &configured.tasks } else { &no_tasks };
-        let standbys = turn.config.of_streams_group(&self.id).standby_replicas;
         for (id, tasks) in assignor::assign(&members, tasks, standbys) {
             if self.target.get(&id) != Some(&tasks) {
                 self.write(StreamsRecord::TargetMember(id, Some(tasks)));
             }
         }
-        let value = TargetValue { epoch: self.epoch, computed_ms: Some(turn.now.wall_ms) };
+        let value = TargetValue { epoch: self.epoch, computed_ms: Some(now_ms) };
         self.write(StreamsRecord::Target(Some(value)));
     }
 }

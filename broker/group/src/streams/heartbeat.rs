@@ -201,9 +201,9 @@ impl StreamsGroup {
     ) -> StreamsTasks {
         let delayed = |detail: &str| StreamsStatus { code: StatusCode::AssignmentDelayed, detail: detail.to_owned() };
         let key = TimerKey::InitialDelay(self.id.clone());
-        let delay = turn.config.of_streams_group(&self.id).initial_delay;
-        if was_empty && !delay.is_zero() && !turn.timers.is_scheduled(&key) {
-            turn.schedule(key.clone(), delay);
+        let config = turn.config.of_streams_group(&self.id);
+        if was_empty && !config.initial_delay.is_zero() && !turn.timers.is_scheduled(&key) {
+            turn.schedule(key.clone(), config.initial_delay);
         }
         if turn.timers.is_scheduled(&key) {
             statuses.push(delayed("Assignment delayed due to the configured initial rebalance delay."));
@@ -211,7 +211,7 @@ impl StreamsGroup {
         }
         if self.target_epoch < self.epoch {
             if self.may_assign(turn) {
-                self.assign(configured, turn);
+                self.assign(configured, config.standby_replicas, turn.now.wall_ms);
             } else {
                 statuses.push(delayed("Assignment delayed due to the configured assignment interval."));
             }
@@ -223,7 +223,8 @@ impl StreamsGroup {
     pub(super) fn delay_expired(&mut self, turn: &mut Turn<'_>) {
         let Some(configured) = self.configured.clone() else { return };
         if !self.members.is_empty() && self.target_epoch < self.epoch && self.may_assign(turn) {
-            self.assign(&configured, turn);
+            let standbys = turn.config.of_streams_group(&self.id).standby_replicas;
+            self.assign(&configured, standbys, turn.now.wall_ms);
         }
     }
 
