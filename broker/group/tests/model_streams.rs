@@ -481,7 +481,7 @@ fn pairs(tasks: &Tasks) -> impl Iterator<Item = (&str, i32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_streams_group_keeps_its_promises(ops in ops(), standbys in 0usize..3, partitions in 1..6i32) {
         let mut model = Model::new(standbys);
