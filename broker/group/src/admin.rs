@@ -54,6 +54,7 @@ impl Shard {
             None => Err(GroupError::GroupIdNotFound),
             Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
             Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
+            Some(Group::Streams(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
             Some(_) => Ok(()),
         }
     }

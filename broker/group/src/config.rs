@@ -33,6 +33,12 @@ pub struct Config {
     pub consumer_migration: Migration,
     /// `group.consumer.regex.refresh.interval.ms`
     pub consumer_pattern_refresh: Duration,
+    /// Of streams groups without settings of their own.
+    pub streams: StreamsConfig,
+    /// `group.streams.max.size`
+    pub streams_max_size: usize,
+    /// The streams groups with settings of their own.
+    pub streams_groups: Arc<BTreeMap<GroupId, StreamsConfig>>,
     /// The groups with settings of their own.
     pub groups: Arc<BTreeMap<GroupId, GroupConfig>>,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
@@ -55,6 +61,9 @@ impl Default for Config {
             consumer_assignment_interval: Duration::from_secs(1),
             consumer_migration: Migration::Bidirectional,
             consumer_pattern_refresh: Duration::from_secs(10 * 60),
+            streams: StreamsConfig::default(),
+            streams_max_size: i32::MAX as usize,
+            streams_groups: Arc::default(),
             groups: Arc::default(),
             max_batch: 1_048_588,
         }
@@ -79,6 +88,46 @@ impl Config {
             consumer_heartbeat_interval: self.consumer_heartbeat_interval,
             consumer_assignment_interval: self.consumer_assignment_interval,
         })
+    }
+}
+
+/// The settings of one streams group, its own (`streams.*`) or the broker's (`group.streams.*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StreamsConfig {
+    /// `session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `num.standby.replicas`
+    pub standby_replicas: usize,
+    /// `initial.rebalance.delay.ms`
+    pub initial_delay: Duration,
+    /// `assignment.interval.ms` (KIP-1263)
+    pub assignment_interval: Duration,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        StreamsConfig {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            standby_replicas: 0,
+            initial_delay: Duration::from_secs(3),
+            assignment_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn of_streams_group(&self, group: &GroupId) -> StreamsConfig {
+        self.streams_groups.get(group).copied().unwrap_or(self.streams)
+    }
+}
+
+impl StreamsConfig {
+    /// What an assignment depends on besides members and topics, by Kafka's names.
+    pub(crate) fn assignment_configs(&self) -> BTreeMap<String, String> {
+        [("num.standby.replicas".to_owned(), self.standby_replicas.to_string())].into()
     }
 }
 

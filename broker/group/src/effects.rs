@@ -1,10 +1,10 @@
-//! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up.
+//! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up or to create.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::{GroupId, MemberId, Producer, Ticket};
-use crate::record::Record;
+use crate::record::{InternalTopic, Record};
 use crate::request::Reply;
 use crate::topics::Topics;
 
@@ -19,15 +19,18 @@ pub struct Effects {
     /// Look these up, off the shard's lock, and answer with
     /// [`Shard::looked_up`](crate::Shard::looked_up).
     pub lookups: Vec<Lookup>,
+    /// Create these, unless that is under way.
+    pub creations: Vec<Creation>,
 }
 
 impl Effects {
     /// These, then those.
     pub fn extend(&mut self, others: Effects) {
-        let Effects { replies, appends, lookups } = others;
+        let Effects { replies, appends, lookups, creations } = others;
         self.replies.extend(replies);
         self.appends.extend(appends);
         self.lookups.extend(lookups);
+        self.creations.extend(creations);
     }
 }
 
@@ -57,4 +60,15 @@ pub struct Lookup {
     pub patterns: BTreeSet<String>,
     /// Where to look.
     pub topics: Arc<Topics>,
+}
+
+/// Topics of a streams application that do not exist. Asked for by every heartbeat until they do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Creation {
+    /// The heartbeat that led to it: its user must have the right to create them, and its answer says so.
+    pub ticket: Ticket,
+    /// Whose they are.
+    pub group: GroupId,
+    /// With the number of their partitions.
+    pub topics: Vec<InternalTopic>,
 }

@@ -42,6 +42,8 @@ pub enum GroupError {
     UnreleasedInstanceId,
     #[error("there is no such assignor; there are uniform and range")]
     UnsupportedAssignor,
+    #[error("the topology of the streams application makes no sense")]
+    StreamsInvalidTopology,
     #[error("the regular expression is not one of RE2's syntax")]
     InvalidRegularExpression,
     #[error("the group needs a later version of the request, or a feature that is not finalized yet")]

@@ -1,4 +1,4 @@
-//! A group of either kind, as far as requests for any group see it.
+//! A group of any kind, as far as requests for any group see it.
 
 use crate::classic::group::{ClassicGroup, Phase};
 use crate::consumer::group::ConsumerGroup;
@@ -7,12 +7,14 @@ use crate::ids::{GroupId, TopicName};
 use crate::record::{OffsetValue, Record};
 use crate::request::ListedGroup;
 use crate::state::GroupKind;
+use crate::streams::group::StreamsGroup;
 
 /// A group.
 #[derive(Debug)]
 pub(crate) enum Group {
     Classic(ClassicGroup),
     Consumer(Box<ConsumerGroup>),
+    Streams(Box<StreamsGroup>),
 }
 
 impl Group {
@@ -20,34 +22,49 @@ impl Group {
         match self {
             Group::Classic(group) => &group.id,
             Group::Consumer(group) => &group.id,
+            Group::Streams(group) => &group.id,
         }
     }
 
     pub(crate) fn classic(&self) -> Option<&ClassicGroup> {
         match self {
             Group::Classic(group) => Some(group),
-            Group::Consumer(_) => None,
+            Group::Consumer(_) | Group::Streams(_) => None,
         }
     }
 
     pub(crate) fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match self {
             Group::Classic(group) => Some(group),
-            Group::Consumer(_) => None,
+            Group::Consumer(_) | Group::Streams(_) => None,
         }
     }
 
     pub(crate) fn consumer(&self) -> Option<&ConsumerGroup> {
         match self {
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Streams(_) => None,
             Group::Consumer(group) => Some(group),
         }
     }
 
     pub(crate) fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
         match self {
-            Group::Classic(_) => None,
+            Group::Classic(_) | Group::Streams(_) => None,
             Group::Consumer(group) => Some(group),
+        }
+    }
+
+    pub(crate) fn streams(&self) -> Option<&StreamsGroup> {
+        match self {
+            Group::Classic(_) | Group::Consumer(_) => None,
+            Group::Streams(group) => Some(group),
+        }
+    }
+
+    pub(crate) fn streams_mut(&mut self) -> Option<&mut StreamsGroup> {
+        match self {
+            Group::Classic(_) | Group::Consumer(_) => None,
+            Group::Streams(group) => Some(group),
         }
     }
 
@@ -56,6 +73,7 @@ impl Group {
         match self {
             Group::Classic(group) => group.is_empty(),
             Group::Consumer(group) => group.members.is_empty(),
+            Group::Streams(group) => group.members.is_empty(),
         }
     }
 
@@ -64,6 +82,7 @@ impl Group {
         match self {
             Group::Classic(group) => !group.pending.is_empty(),
             Group::Consumer(group) => !group.history.is_settled(),
+            Group::Streams(group) => !group.history.is_settled(),
         }
     }
 
@@ -82,6 +101,12 @@ impl Group {
                 protocol_type: "consumer".to_owned(),
                 state: group.state(),
             },
+            Group::Streams(group) => ListedGroup {
+                group: group.id.clone(),
+                kind: GroupKind::Streams,
+                protocol_type: "streams".to_owned(),
+                state: group.state(),
+            },
         }
     }
 
@@ -90,16 +115,17 @@ impl Group {
         match self {
             Group::Classic(group) => group.is_subscribed_to(topic),
             Group::Consumer(group) => group.is_subscribed_to(topic),
+            Group::Streams(group) => group.is_subscribed_to(topic),
         }
     }
 
-    /// Of a group with members, only a consumer group shows which topics its members do not use.
+    /// Of a group with members, only a consumer or streams group shows which topics its members do not use.
     pub(crate) fn may_delete_offsets(&self) -> Result<(), GroupError> {
         match self {
             Group::Classic(group) if !group.is_empty() && !group.uses_consumer_protocol() => {
                 Err(GroupError::NonEmptyGroup)
             }
-            Group::Classic(_) | Group::Consumer(_) => Ok(()),
+            Group::Classic(_) | Group::Consumer(_) | Group::Streams(_) => Ok(()),
         }
     }
 
@@ -107,7 +133,7 @@ impl Group {
     /// keeps its place (KIP-211). `None`: it does not expire.
     pub(crate) fn retention_starts(&self, offset: &OffsetValue) -> Option<i64> {
         let group = match self {
-            Group::Consumer(_) => return Some(offset.commit_timestamp_ms),
+            Group::Consumer(_) | Group::Streams(_) => return Some(offset.commit_timestamp_ms),
             Group::Classic(group) => group,
         };
         match group.phase {
@@ -123,6 +149,7 @@ impl Group {
         match self {
             Group::Classic(group) => vec![Record::GroupMetadata { group: group.id.clone(), value: None }],
             Group::Consumer(group) => group.tombstones(),
+            Group::Streams(group) => group.tombstones(),
         }
     }
 }

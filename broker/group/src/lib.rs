@@ -8,9 +8,10 @@
 //! |---|---|
 //! | [`shard`] | the groups of one partition: loading, time, the fate of appends |
 //! | `turn` | what a request may use and has decided so far; [`effects`]: what the host gets of it |
-//! | `group` | a group: classic or consumer |
+//! | `group` | a group: classic, consumer or streams |
 //! | `classic` | groups of the classic protocol |
 //! | `consumer` | groups of the consumer protocol |
+//! | `streams` | groups of the streams protocol |
 //! | [`topics`] | the topics of the cluster, an input |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
 //! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
@@ -37,12 +38,13 @@ mod group;
 mod offset_requests;
 mod offsets;
 mod pending;
+mod streams;
 mod timers;
 mod turn;
 
-pub use config::{Config, GroupConfig, Migration};
+pub use config::{Config, GroupConfig, Migration, StreamsConfig};
 pub use consumer::lookup::Found;
-pub use effects::{Append, AppendId, Effects, Lookup};
+pub use effects::{Append, AppendId, Creation, Effects, Lookup};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use record::{Partitions, Record};

@@ -85,6 +85,7 @@ impl Shard {
             Record::OffsetCommit { .. }
             | Record::GroupMetadata { .. }
             | Record::Consumer { .. }
+            | Record::Streams { .. }
             | Record::Opaque { .. } => None,
         });
         self.pending.of_group(group).cloned().chain(in_flight).collect()
@@ -96,14 +97,15 @@ impl Shard {
     }
 
     /// OffsetFetch of version 9 and later: whether the member may read offsets. `None` for a client that does not say
-    /// who it is. Only consumer groups ask for that.
+    /// who it is. Only consumer and streams groups ask for that.
     ///
     /// # Errors
     /// That it is no member, or of another epoch.
     pub fn may_fetch_offsets(&self, group: &str, member: Option<&MemberId>, epoch: i32) -> Result<(), GroupError> {
-        match self.groups.get(group).and_then(Group::consumer) {
-            Some(group) => group.may_fetch(member, epoch),
-            None => Ok(()),
+        match self.groups.get(group) {
+            Some(Group::Consumer(group)) => group.may_fetch(member, epoch),
+            Some(Group::Streams(group)) => group.may_fetch(member, epoch),
+            Some(Group::Classic(_)) | None => Ok(()),
         }
     }
 
@@ -161,6 +163,7 @@ impl Shard {
             Record::OffsetCommit { .. }
             | Record::GroupMetadata { .. }
             | Record::Consumer { .. }
+            | Record::Streams { .. }
             | Record::Opaque { .. } => None,
         })
     }
@@ -178,6 +181,7 @@ fn may_commit(group: Option<&Group>, request: &CommitRequest) -> Result<(), Grou
     let group = match group {
         Group::Classic(group) => group,
         Group::Consumer(group) => return group.may_commit(request, false),
+        Group::Streams(group) => return group.may_commit(request, false),
     };
     if request.generation < 0 && group.is_empty() {
         return Ok(());
@@ -203,6 +207,7 @@ fn may_commit_in_transaction(group: Option<&Group>, request: &CommitRequest) -> 
         None => return may_commit(None, request),
         Some(Group::Classic(group)) => group,
         Some(Group::Consumer(group)) => return group.may_commit(request, true),
+        Some(Group::Streams(group)) => return group.may_commit(request, true),
     };
     let says_nothing = request.generation < 0 && request.member.is_empty() && request.instance.is_none();
     if says_nothing || (request.generation < 0 && group.is_empty()) {

@@ -1,5 +1,7 @@
 //! The plain values of requests and replies. The broker's handlers translate them from and to the wire.
 
+mod streams;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 pub use crate::record::Protocol;
 use crate::record::{ConsumerMemberValue, Partitions};
 use crate::state::{GroupKind, GroupState};
+pub use streams::*;
 
 /// JoinGroup.
 #[derive(Clone, Debug)]
@@ -359,6 +362,8 @@ pub enum Reply {
     DeleteGroups(DeleteGroupsReply),
     /// To [`Shard::consumer_heartbeat`](crate::Shard::consumer_heartbeat).
     ConsumerHeartbeat(ConsumerHeartbeatReply),
+    /// To [`Shard::streams_heartbeat`](crate::Shard::streams_heartbeat).
+    StreamsHeartbeat(StreamsHeartbeatReply),
 }
 
 impl Reply {
@@ -372,6 +377,7 @@ impl Reply {
             Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
             Reply::DeleteGroups(_) => Reply::DeleteGroups(Err(error)),
             Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
+            Reply::StreamsHeartbeat(_) => Reply::StreamsHeartbeat(Err(error)),
         }
     }
 }

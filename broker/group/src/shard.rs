@@ -25,8 +25,10 @@ use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::offsets::{Offsets, Stored};
 use crate::pending::Pending;
-use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record};
+use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record, StreamsRecord};
 use crate::request::Reply;
+use crate::streams;
+use crate::streams::group::StreamsGroup;
 use crate::timers::{TimerKey, Timers};
 use crate::topics::Topics;
 use crate::turn::{Then, Turn, Write};
@@ -82,6 +84,7 @@ impl Shard {
                 }
             }
             Record::Consumer { group, record } => self.replay_consumer(group, record),
+            Record::Streams { group, record } => self.replay_streams(group, record),
             Record::OffsetCommit { key, value } => self.apply_offset(offset, producer_id, key, value),
             Record::Opaque { group, key, value: Some(_) } => _ = self.opaque.entry(group).or_default().insert(key),
             Record::Opaque { group, key, value: None } => {
@@ -106,6 +109,20 @@ impl Shard {
                 let mut group = ConsumerGroup::new(id.clone(), 0);
                 group.apply(record);
                 self.groups.insert(id, Group::Consumer(Box::new(group)));
+            }
+        }
+    }
+
+    fn replay_streams(&mut self, id: GroupId, record: StreamsRecord) {
+        let known = self.groups.get_mut(&id).and_then(Group::streams_mut);
+        match (known, record) {
+            (Some(_), StreamsRecord::Group(None)) => _ = self.groups.remove(&id),
+            (Some(group), record) => group.apply(record),
+            (None, record) if record.is_tombstone() => {}
+            (None, record) => {
+                let mut group = StreamsGroup::new(id.clone(), 0);
+                group.apply(record);
+                self.groups.insert(id, Group::Streams(Box::new(group)));
             }
         }
     }
@@ -179,6 +196,10 @@ impl Shard {
                         requests::flush(group, turn);
                         continue;
                     }
+                    Group::Streams(group) => {
+                        group.begin(turn);
+                        continue;
+                    }
                 };
                 for member in group.members.keys() {
                     group.restart_session(member, turn);
@@ -205,6 +226,9 @@ impl Shard {
                         }
                     }
                     Group::Consumer(group) => {
+                        turn.replies.extend(group.history.refuse(GroupError::NotCoordinator));
+                    }
+                    Group::Streams(group) => {
                         turn.replies.extend(group.history.refuse(GroupError::NotCoordinator));
                     }
                 }
@@ -246,14 +270,16 @@ impl Shard {
                         TimerKey::Revocation(..)
                         | TimerKey::MemberJoin(..)
                         | TimerKey::MemberSync(..)
+                        | TimerKey::InitialDelay(_)
                         | TimerKey::Unwritten(_) => {}
                     },
+                    Some(Group::Streams(group)) => streams::requests::expired(group, &key, turn),
                     Some(Group::Consumer(_)) => requests::act(groups, key.group(), turn, |group, turn| match &key {
                         TimerKey::Session(_, member)
                         | TimerKey::MemberJoin(_, member)
                         | TimerKey::MemberSync(_, member) => group.fence(member, turn),
                         TimerKey::Revocation(_, member) => group.revocation_expired(member, turn),
-                        TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::Unwritten(_) => {}
+                        TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::InitialDelay(_) | TimerKey::Unwritten(_) => {}
                     }),
                 }
             }
@@ -271,6 +297,14 @@ impl Shard {
                 let group = group.clone();
                 return self.turn(now, |groups, turn| {
                     if let Some(group) = groups.get_mut(&group).and_then(Group::consumer_mut) {
+                        turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                    }
+                });
+            }
+            Then::Streams { group, .. } => {
+                let group = group.clone();
+                return self.turn(now, |groups, turn| {
+                    if let Some(group) = groups.get_mut(&group).and_then(Group::streams_mut) {
                         turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
                     }
                 });
@@ -320,7 +354,10 @@ impl Shard {
                     self.apply_offset(offset, producer_id, key.clone(), value.clone());
                 }
                 // memory is ahead of it
-                Record::GroupMetadata { .. } | Record::Consumer { .. } | Record::Opaque { .. } => {}
+                Record::GroupMetadata { .. }
+                | Record::Consumer { .. }
+                | Record::Streams { .. }
+                | Record::Opaque { .. } => {}
             }
         }
     }
@@ -340,7 +377,7 @@ impl Shard {
     pub(crate) fn turn(&mut self, now: Now, act: impl FnOnce(&mut BTreeMap<GroupId, Group>, &mut Turn<'_>)) -> Effects {
         let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
-        let Turn { replies, writes, lookups, .. } = turn;
+        let Turn { replies, writes, lookups, creations, .. } = turn;
         let mut appends = Vec::new();
         for write in writes {
             let id = AppendId(self.next_append);
@@ -348,7 +385,7 @@ impl Shard {
             appends.push(Append { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
-        Effects { replies, appends, lookups }
+        Effects { replies, appends, lookups, creations }
     }
 }
 
@@ -370,12 +407,22 @@ fn conclude(
                 migration::succeed(groups, &group, turn);
             }
         }
+        (Then::Streams { group, life }, result) => {
+            let found = groups.get_mut(&group).and_then(Group::streams_mut);
+            if let Some(found) = found.filter(|group| group.life == life) {
+                streams::requests::decided(found, result, turn);
+            }
+        }
         (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),
         (Then::Deleted(deleted), Err(_)) => {
             for mut group in deleted {
                 if let Some(group) = group.consumer_mut() {
                     group.write_again(); // some of the tombstones may be in the log
                     requests::flush(group, turn);
+                }
+                if let Some(group) = group.streams_mut() {
+                    group.write_again();
+                    streams::requests::flush(group, turn);
                 }
                 groups.entry(group.id().clone()).or_insert(group);
             }

@@ -9,10 +9,12 @@ pub enum GroupState {
     PreparingRebalance,
     /// Waiting for the leader's assignment.
     CompletingRebalance,
-    /// Of a consumer group: it has changed, and its target assignment has not yet.
+    /// Of a consumer or streams group: it has changed, and its target assignment has not yet.
     Assigning,
-    /// Of a consumer group: members move to the target assignment.
+    /// Of a consumer or streams group: members move to the target assignment.
     Reconciling,
+    /// Of a streams group: topics of its topology are missing or wrong.
+    NotReady,
     /// Every member has its assignment.
     Stable,
     /// Not there.
@@ -28,6 +30,7 @@ impl GroupState {
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Assigning => "Assigning",
             GroupState::Reconciling => "Reconciling",
+            GroupState::NotReady => "NotReady",
             GroupState::Stable => "Stable",
             GroupState::Dead => "Dead",
         }
@@ -41,18 +44,21 @@ pub enum GroupKind {
     Classic,
     /// The coordinator assigns (KIP-848).
     Consumer,
+    /// The coordinator assigns tasks of a streams application (KIP-1071).
+    Streams,
 }
 
 impl GroupKind {
     /// Every kind.
-    pub const ALL: [GroupKind; 2] = [GroupKind::Classic, GroupKind::Consumer];
+    pub const ALL: [GroupKind; 3] = [GroupKind::Classic, GroupKind::Consumer, GroupKind::Streams];
 
     /// The states that a group of this kind may be in.
     pub fn states(self) -> &'static [GroupState] {
-        use GroupState::{Assigning, CompletingRebalance, Empty, PreparingRebalance, Reconciling, Stable};
+        use GroupState::{Assigning, CompletingRebalance, Empty, NotReady, PreparingRebalance, Reconciling, Stable};
         match self {
             GroupKind::Classic => &[Empty, PreparingRebalance, CompletingRebalance, Stable],
             GroupKind::Consumer => &[Empty, Assigning, Reconciling, Stable],
+            GroupKind::Streams => &[Empty, NotReady, Assigning, Reconciling, Stable],
         }
     }
 
@@ -61,6 +67,7 @@ impl GroupKind {
         match self {
             GroupKind::Classic => "classic",
             GroupKind::Consumer => "consumer",
+            GroupKind::Streams => "streams",
         }
     }
 }

@@ -16,13 +16,15 @@ pub(crate) enum TimerKey {
     Sync(GroupId),
     /// A member, or an id that was handed out and not used, has been silent for too long.
     Session(GroupId, MemberId),
-    /// A member of a consumer group has not revoked what it must.
+    /// A member of a consumer or streams group has not revoked what it must.
     Revocation(GroupId, MemberId),
     /// A classic member of a consumer group has not joined again.
     MemberJoin(GroupId, MemberId),
     /// It has not sent SyncGroup.
     MemberSync(GroupId, MemberId),
-    /// Records of a consumer group whose append failed are to be written again.
+    /// Tasks of a new streams group are assigned: its first members have had time to join.
+    InitialDelay(GroupId),
+    /// Records of a consumer or streams group whose append failed are to be written again.
     Unwritten(GroupId),
 }
 
@@ -36,6 +38,7 @@ impl TimerKey {
             | TimerKey::Revocation(group, _)
             | TimerKey::MemberJoin(group, _)
             | TimerKey::MemberSync(group, _)
+            | TimerKey::InitialDelay(group)
             | TimerKey::Unwritten(group) => group,
         }
     }

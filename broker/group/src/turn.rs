@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::classic::group::Member;
 use crate::config::Config;
-use crate::effects::Lookup;
+use crate::effects::{Creation, Lookup};
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
@@ -22,6 +22,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) replies: Vec<(Ticket, Reply)>,
     pub(crate) writes: Vec<Write>,
     pub(crate) lookups: Vec<Lookup>,
+    pub(crate) creations: Vec<Creation>,
 }
 
 /// Records to append together, and what waits for their fate.
@@ -68,6 +69,8 @@ pub(crate) enum Then {
     Deleted(Vec<Group>),
     /// Some of what a consumer group has changed was written down. If that failed, it is written again.
     Consumer { group: GroupId, life: u64 },
+    /// The same of a streams group.
+    Streams { group: GroupId, life: u64 },
 }
 
 /// What it takes to answer a static member that came back, or to undo its coming.
@@ -83,8 +86,8 @@ pub(crate) struct Replacement {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(config: &'a Config, topics: &'a Arc<Topics>, timers: &'a mut Timers, now: Now) -> Self {
-        let (replies, writes, lookups) = (Vec::new(), Vec::new(), Vec::new());
-        Turn { config, topics, timers, now, replies, writes, lookups }
+        let (replies, writes, lookups, creations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Turn { config, topics, timers, now, replies, writes, lookups, creations }
     }
 
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {

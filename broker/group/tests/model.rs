@@ -470,7 +470,8 @@ impl Model {
             | Reply::Commit(_)
             | Reply::DeleteGroups(_)
             | Reply::DeleteOffsets(_)
-            | Reply::ConsumerHeartbeat(_) => {}
+            | Reply::ConsumerHeartbeat(_)
+            | Reply::StreamsHeartbeat(_) => {}
         }
     }
 

@@ -501,7 +501,11 @@ impl Model {
                 return;
             }
             Reply::Join(Err(JoinRefused { error, .. })) | Reply::Sync(Err(error)) => return client.refused(error),
-            Reply::Leave(_) | Reply::Commit(_) | Reply::DeleteOffsets(_) | Reply::DeleteGroups(_) => {
+            Reply::Leave(_)
+            | Reply::Commit(_)
+            | Reply::DeleteOffsets(_)
+            | Reply::DeleteGroups(_)
+            | Reply::StreamsHeartbeat(_) => {
                 panic!("an answer of another kind: {reply:?}")
             }
         };

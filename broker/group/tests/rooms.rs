@@ -20,7 +20,14 @@ fn rooms_use_only_what_the_table_allows() {
                     "turn",
                 ],
             ),
-            ("group", &["classic", "consumer", "record", "request", "state"]),
+            (
+                "streams",
+                &[
+                    "classic", "config", "consumer", "effects", "group", "record", "request", "shard", "state",
+                    "timers", "topics", "turn",
+                ],
+            ),
+            ("group", &["classic", "consumer", "record", "request", "state", "streams"]),
             ("expiry", &["effects", "group", "record", "request", "shard", "turn"]),
             ("offset_requests", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
             ("pending", &["offsets", "record"]),
@@ -29,7 +36,7 @@ fn rooms_use_only_what_the_table_allows() {
                 "shard",
                 &[
                     "classic", "consumer", "config", "effects", "group", "offsets", "pending", "record", "request",
-                    "timers", "topics", "turn",
+                    "streams", "timers", "topics", "turn",
                 ],
             ),
             ("turn", &["classic", "config", "effects", "group", "record", "request", "timers", "topics"]),

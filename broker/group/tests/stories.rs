@@ -76,3 +76,18 @@ fn restarts() {
 fn tell(name: &str) {
     ottla_stories::play::<World>(env!("CARGO_MANIFEST_DIR"), name);
 }
+
+#[test]
+fn streams() {
+    tell("streams");
+}
+
+#[test]
+fn streams_topologies() {
+    tell("streams_topologies");
+}
+
+#[test]
+fn streams_kinds() {
+    tell("streams_kinds");
+}

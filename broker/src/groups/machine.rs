@@ -91,7 +91,8 @@ impl Machine for Shard {
 
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
-    let ottla_group::Effects { replies, appends, lookups } = effects;
+    // Nobody needs topics as long as StreamsGroupHeartbeat is not served.
+    let ottla_group::Effects { replies, appends, lookups, creations: _ } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
         batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),

@@ -158,6 +158,7 @@ pub fn group_error(error: GroupError) -> ErrorCode {
         GroupError::StaleMemberEpoch => ErrorCode::STALE_MEMBER_EPOCH,
         GroupError::UnreleasedInstanceId => ErrorCode::UNRELEASED_INSTANCE_ID,
         GroupError::UnsupportedAssignor => ErrorCode::UNSUPPORTED_ASSIGNOR,
+        GroupError::StreamsInvalidTopology => ErrorCode::STREAMS_INVALID_TOPOLOGY,
         GroupError::InvalidRegularExpression => ErrorCode::INVALID_REGULAR_EXPRESSION,
         GroupError::UnsupportedVersion => ErrorCode::UNSUPPORTED_VERSION,
         GroupError::CoordinatorNotAvailable => ErrorCode::COORDINATOR_NOT_AVAILABLE,

@@ -50,7 +50,7 @@ use self::transactions::{
     txn_offset_commit, write_txn_markers,
 };
 
-use crate::reply::Reply;
+use crate::reply::{CloseReason, Reply};
 
 impl Handler {
     /// Starts a request: the part that must happen in order has happened when this returns.
@@ -87,6 +87,8 @@ impl Handler {
             R::DescribeProducers(request) => describe_producers::handle(&context, request),
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
+            // Not served yet, and refused before.
+            R::StreamsGroupHeartbeat(_) | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

@@ -62,6 +62,12 @@ macro_rules! numbers {
 
 numbers!(i8 i16 i32 i64);
 
+impl Arbitrary for u16 {
+    fn arbitrary(entropy: &mut Entropy<'_>, version: Version) -> Self {
+        i16::arbitrary(entropy, version).cast_unsigned()
+    }
+}
+
 impl Arbitrary for bool {
     fn arbitrary(entropy: &mut Entropy<'_>, _: Version) -> Self {
         entropy.byte() % 2 == 1

@@ -7,12 +7,14 @@ use crate::codec::{Message, Str, Version, Wire};
 use crate::consumer_group_records::{ConsumerGroupMemberKey, ConsumerGroupRegularExpressionKey};
 use crate::decoder::{DecodeError, Decoder};
 use crate::encoder::Encoder;
+use crate::streams_group_records::StreamsGroupMemberKey;
 use bytes::Bytes;
 use ottla_wire_derive::Message;
 use uuid::Uuid;
 
 /// What a record of `__consumer_offsets` is about. The values of consumer groups are in
-/// [`consumer_group_records`](crate::consumer_group_records).
+/// [`consumer_group_records`](crate::consumer_group_records), those of streams groups in
+/// [`streams_group_records`](crate::streams_group_records).
 #[derive(Clone, Debug, PartialEq)]
 pub enum CoordinatorKey {
     /// Its value is an [`OffsetCommitValue`].
@@ -33,6 +35,18 @@ pub enum CoordinatorKey {
     ConsumerGroupCurrentMember(ConsumerGroupMemberKey),
     /// Its value is a `ConsumerGroupRegularExpressionValue`.
     ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey),
+    /// Its value is a `StreamsGroupMetadataValue`.
+    StreamsGroup(GroupMetadataKey),
+    /// Its value is a `StreamsGroupMemberMetadataValue`.
+    StreamsGroupMember(StreamsGroupMemberKey),
+    /// Its value is a `StreamsGroupTargetAssignmentMetadataValue`.
+    StreamsGroupTarget(GroupMetadataKey),
+    /// Its value is a `StreamsGroupTargetAssignmentMemberValue`.
+    StreamsGroupTargetMember(StreamsGroupMemberKey),
+    /// Its value is a `StreamsGroupCurrentMemberAssignmentValue`.
+    StreamsGroupCurrentMember(StreamsGroupMemberKey),
+    /// Its value is a `StreamsGroupTopologyValue`.
+    StreamsGroupTopology(GroupMetadataKey),
     /// A type that is not ours, for instance of share groups.
     Other(i16),
 }
@@ -131,6 +145,12 @@ const CONSUMER_GROUP_TARGET: i16 = 6;
 const CONSUMER_GROUP_TARGET_MEMBER: i16 = 7;
 const CONSUMER_GROUP_CURRENT_MEMBER: i16 = 8;
 const CONSUMER_GROUP_REGULAR_EXPRESSION: i16 = 16;
+const STREAMS_GROUP: i16 = 17;
+const STREAMS_GROUP_MEMBER: i16 = 19;
+const STREAMS_GROUP_TARGET: i16 = 20;
+const STREAMS_GROUP_TARGET_MEMBER: i16 = 21;
+const STREAMS_GROUP_CURRENT_MEMBER: i16 = 22;
+const STREAMS_GROUP_TOPOLOGY: i16 = 23;
 const KEY_VERSION: Version = Version { number: 0, flexible: false };
 
 impl CoordinatorKey {
@@ -146,6 +166,12 @@ impl CoordinatorKey {
             Self::ConsumerGroupTargetMember(key) => typed(CONSUMER_GROUP_TARGET_MEMBER, key),
             Self::ConsumerGroupCurrentMember(key) => typed(CONSUMER_GROUP_CURRENT_MEMBER, key),
             Self::ConsumerGroupRegularExpression(key) => typed(CONSUMER_GROUP_REGULAR_EXPRESSION, key),
+            Self::StreamsGroup(key) => typed(STREAMS_GROUP, key),
+            Self::StreamsGroupMember(key) => typed(STREAMS_GROUP_MEMBER, key),
+            Self::StreamsGroupTarget(key) => typed(STREAMS_GROUP_TARGET, key),
+            Self::StreamsGroupTargetMember(key) => typed(STREAMS_GROUP_TARGET_MEMBER, key),
+            Self::StreamsGroupCurrentMember(key) => typed(STREAMS_GROUP_CURRENT_MEMBER, key),
+            Self::StreamsGroupTopology(key) => typed(STREAMS_GROUP_TOPOLOGY, key),
             Self::Other(number) => Encoder::contiguous(|encoder| encoder.i16(*number)),
         }
     }
@@ -165,6 +191,12 @@ impl CoordinatorKey {
             CONSUMER_GROUP_TARGET_MEMBER => untyped(decoder).map(Self::ConsumerGroupTargetMember),
             CONSUMER_GROUP_CURRENT_MEMBER => untyped(decoder).map(Self::ConsumerGroupCurrentMember),
             CONSUMER_GROUP_REGULAR_EXPRESSION => untyped(decoder).map(Self::ConsumerGroupRegularExpression),
+            STREAMS_GROUP => untyped(decoder).map(Self::StreamsGroup),
+            STREAMS_GROUP_MEMBER => untyped(decoder).map(Self::StreamsGroupMember),
+            STREAMS_GROUP_TARGET => untyped(decoder).map(Self::StreamsGroupTarget),
+            STREAMS_GROUP_TARGET_MEMBER => untyped(decoder).map(Self::StreamsGroupTargetMember),
+            STREAMS_GROUP_CURRENT_MEMBER => untyped(decoder).map(Self::StreamsGroupCurrentMember),
+            STREAMS_GROUP_TOPOLOGY => untyped(decoder).map(Self::StreamsGroupTopology),
             number => Ok(Self::Other(number)),
         }
     }

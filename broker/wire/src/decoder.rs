@@ -92,6 +92,11 @@ impl Decoder {
         self.array().map(i16::from_be_bytes)
     }
 
+    /// Takes a uint16.
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
     /// Takes an int32.
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         self.array().map(i32::from_be_bytes)

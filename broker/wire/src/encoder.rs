@@ -86,6 +86,11 @@ impl Encoder {
         self.buffer.put_i16(value);
     }
 
+    /// Appends a uint16.
+    pub fn u16(&mut self, value: u16) {
+        self.buffer.put_u16(value);
+    }
+
     /// Appends an int32.
     pub fn i32(&mut self, value: i32) {
         self.buffer.put_i32(value);

@@ -9,6 +9,7 @@
 //! | [`message`] | headers, whole requests and responses, the list of the APIs that we serve |
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
 //! | [`consumer_group_records`] | the values of consumer groups there |
+//! | [`streams_group_records`] | the values of streams groups there |
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
@@ -36,6 +37,7 @@ pub mod error_code;
 pub mod frame;
 pub mod leader;
 pub mod message;
+pub mod streams_group_records;
 pub mod transaction_records;
 
 pub mod m00_produce;
@@ -87,6 +89,8 @@ pub mod m68_consumer_group_heartbeat;
 pub mod m69_consumer_group_describe;
 pub mod m74_list_config_resources;
 pub mod m75_describe_topic_partitions;
+pub mod m88_streams_group_heartbeat;
+pub mod m89_streams_group_describe;
 
 pub use bytes::Bytes;
 pub use codec::{Message, Str};
@@ -151,3 +155,5 @@ pub use m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGr
 pub use m69_consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 pub use m74_list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 pub use m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+pub use m88_streams_group_heartbeat::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse};
+pub use m89_streams_group_describe::{StreamsGroupDescribeRequest, StreamsGroupDescribeResponse};

@@ -152,13 +152,15 @@ apis! {
     69 ConsumerGroupDescribe ConsumerGroupDescribeRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
+    88 StreamsGroupHeartbeat StreamsGroupHeartbeatRequest,
+    89 StreamsGroupDescribe StreamsGroupDescribeRequest,
 }
 
 impl ApiKey {
     /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
     /// connection.
     pub fn is_served(self) -> bool {
-        true
+        !matches!(self, ApiKey::StreamsGroupHeartbeat | ApiKey::StreamsGroupDescribe)
     }
 }
 

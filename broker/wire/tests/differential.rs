@@ -23,6 +23,8 @@ const NOT_THEIRS: &[(ottla_wire::ApiKey, i16)] = &[
     (ottla_wire::ApiKey::OffsetFetch, 10),
     (ottla_wire::ApiKey::DescribeLogDirs, 5),
     (ottla_wire::ApiKey::WriteTxnMarkers, 2),
+    (ottla_wire::ApiKey::StreamsGroupHeartbeat, 0),
+    (ottla_wire::ApiKey::StreamsGroupDescribe, 0),
 ];
 
 #[test]
@@ -35,8 +37,11 @@ where
     R: RequestMessage + Arbitrary + Into<Request> + PartialEq + std::fmt::Debug,
     R::Response: Arbitrary + PartialEq + std::fmt::Debug,
 {
-    let theirs = ApiKey::try_from(R::KEY as i16).expect("they have the API");
     let versions: Vec<i16> = R::VERSIONS.filter(|version| !NOT_THEIRS.contains(&(R::KEY, *version))).collect();
+    if versions.is_empty() {
+        return;
+    }
+    let theirs = ApiKey::try_from(R::KEY as i16).expect("they have the API");
     let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
     let cases = (prop::sample::select(versions), prop::collection::vec(any::<u8>(), 0..600));
     let outcome = TestRunner::new(config).run(&cases, |(version, entropy)| {

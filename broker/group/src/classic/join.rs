@@ -47,7 +47,20 @@ impl Shard {
                     let tombstones = group.tombstones();
                     create(groups, tombstones, request, ticket, turn);
                 }
-                Some(Group::Consumer(_)) => turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member),
+                Some(Group::Streams(group)) if group.is_changing() => {
+                    turn.refuse_join(ticket, GroupError::CoordinatorNotAvailable, &request.member);
+                }
+                Some(Group::Streams(group)) if !group.members.is_empty() => {
+                    turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &MemberId::from(""));
+                }
+                // So does a streams group.
+                Some(Group::Streams(group)) if request.member.is_empty() => {
+                    let tombstones = group.tombstones();
+                    create(groups, tombstones, request, ticket, turn);
+                }
+                Some(Group::Consumer(_) | Group::Streams(_)) => {
+                    turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member);
+                }
                 None if is_opaque => {
                     turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &request.member);
                 }

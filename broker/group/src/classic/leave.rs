@@ -17,7 +17,9 @@ impl Shard {
             let reply = match groups.get_mut(&request.group) {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
                 Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
-                None => Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect()),
+                None | Some(Group::Streams(_)) => {
+                    Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect())
+                }
                 Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
                 Some(Group::Consumer(group)) => {
                     let reply = Reply::Leave(Ok(group.leave_classic(&request.members, turn)));

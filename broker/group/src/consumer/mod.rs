@@ -16,7 +16,7 @@ mod classic_members;
 mod commit;
 pub(crate) mod group;
 mod heartbeat;
-mod history;
+pub(crate) mod history;
 mod leave;
 pub(crate) mod lookup;
 pub(crate) mod migration;

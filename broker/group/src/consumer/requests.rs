@@ -123,6 +123,10 @@ fn find(
             groups.insert(id.clone(), group);
             return Ok(Before::Consumer);
         }
+        Some(group @ Group::Streams(_)) => {
+            groups.insert(id.clone(), group);
+            return Err(GroupError::GroupIdNotFound);
+        }
         None if is_opaque || request.epoch != JOINING => return Err(GroupError::GroupIdNotFound),
         None => (Before::Nothing, ConsumerGroup::new(id.clone(), life)),
         Some(Group::Classic(classic)) => {

@@ -14,6 +14,7 @@ use ottla_wire::consumer_group_records::{
 use ottla_wire::coordinator_records::{CoordinatorKey, GroupMetadataKey, decode_value, encode_value};
 use uuid::Uuid;
 
+use super::shared::{MemberState, TargetValue};
 use super::{Encoded, Malformed, Protocol, Record, TooLong, text};
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 
@@ -86,15 +87,6 @@ pub struct ClassicMember {
     pub protocols: Vec<Protocol>,
 }
 
-/// When the target assignment was computed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TargetValue {
-    /// For which epoch of the group.
-    pub epoch: i32,
-    /// Wall clock; `None` where it is not known.
-    pub computed_ms: Option<i64>,
-}
-
 /// What a member has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CurrentValue {
@@ -125,19 +117,6 @@ impl CurrentValue {
         }
         by_topic
     }
-}
-
-/// How far a member is on its way to the target assignment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemberState {
-    /// It is there.
-    Stable,
-    /// It is to revoke partitions first.
-    Unrevoked,
-    /// It waits for partitions that others have not released.
-    Unreleased,
-    /// A state that this version does not know.
-    Unknown,
 }
 
 /// The topics that a regular expression stands for.
@@ -287,12 +266,7 @@ fn current(value: &CurrentValue) -> ConsumerGroupCurrentMemberAssignmentValue {
     ConsumerGroupCurrentMemberAssignmentValue {
         member_epoch: value.epoch,
         previous_member_epoch: value.previous_epoch,
-        state: match value.state {
-            MemberState::Stable => 0,
-            MemberState::Unrevoked => 1,
-            MemberState::Unreleased => 2,
-            MemberState::Unknown => 127,
-        },
+        state: value.state.number(),
         assigned_partitions: topics(&value.assigned),
         partitions_pending_revocation: topics(&value.revoking),
     }
@@ -311,9 +285,15 @@ fn encode_pattern(value: &PatternValue) -> Result<Bytes, TooLong> {
 pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
     let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
     let (group, record) = match CoordinatorKey::decode(key)? {
-        CoordinatorKey::OffsetCommit(_) | CoordinatorKey::GroupMetadata(_) | CoordinatorKey::Other(_) => {
-            return Err(Malformed);
-        }
+        CoordinatorKey::OffsetCommit(_)
+        | CoordinatorKey::GroupMetadata(_)
+        | CoordinatorKey::StreamsGroup(_)
+        | CoordinatorKey::StreamsGroupMember(_)
+        | CoordinatorKey::StreamsGroupTarget(_)
+        | CoordinatorKey::StreamsGroupTargetMember(_)
+        | CoordinatorKey::StreamsGroupCurrentMember(_)
+        | CoordinatorKey::StreamsGroupTopology(_)
+        | CoordinatorKey::Other(_) => return Err(Malformed),
         CoordinatorKey::ConsumerGroup(key) => {
             let value = value.map(decode_value::<ConsumerGroupMetadataValue>).transpose()?;
             let value =
@@ -404,12 +384,7 @@ fn decode_current(bytes: Bytes) -> Result<CurrentValue, Malformed> {
     Ok(CurrentValue {
         epoch,
         previous_epoch: value.previous_member_epoch,
-        state: match value.state {
-            0 => MemberState::Stable,
-            1 => MemberState::Unrevoked,
-            2 => MemberState::Unreleased,
-            _ => MemberState::Unknown,
-        },
+        state: MemberState::numbered(value.state),
         assigned: assigned(value.assigned_partitions),
         revoking: assigned(value.partitions_pending_revocation),
     })

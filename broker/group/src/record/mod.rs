@@ -6,10 +6,18 @@
 
 mod consumer;
 mod format;
+mod shared;
+mod streams;
+mod streams_format;
 
 pub use consumer::{
-    Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState,
-    Partitions, PatternValue, TargetValue,
+    Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, Partitions,
+    PatternValue,
+};
+pub use shared::{MemberState, TargetValue};
+pub use streams::{
+    Copartition, Endpoint, InternalTopic, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue,
+    StreamsRecord, StreamsTasks, Subtopology, Tasks, TasksWithEpochs, Topology,
 };
 
 use bytes::Bytes;
@@ -42,6 +50,13 @@ pub enum Record {
         group: GroupId,
         /// Which part, and what it is.
         record: ConsumerRecord,
+    },
+    /// A part of a streams group.
+    Streams {
+        /// Which group.
+        group: GroupId,
+        /// Which part, and what it is.
+        record: StreamsRecord,
     },
     /// A record of a type that this version does not know: a newer one wrote it before a rollback. It belongs to a
     /// group of another kind, of which nothing else is known.
@@ -154,6 +169,7 @@ impl Record {
     pub fn encode(&self) -> Result<Encoded, TooLong> {
         match (self, format::encode(self)?) {
             (Record::Consumer { group, record }, _) => consumer::encode(group, record),
+            (Record::Streams { group, record }, _) => streams_format::encode(group, record),
             (_, encoded) => encoded.ok_or(TooLong),
         }
     }
@@ -163,16 +179,21 @@ impl Record {
     /// # Errors
     /// When it is not what its type and version say.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malformed> {
-        match format::decode(key, value)? {
+        if let Some(record) = format::decode(key, value)? {
+            return Ok(record);
+        }
+        match streams_format::decode(key, value)? {
             Some(record) => Ok(record),
             None => consumer::decode(key, value),
         }
     }
 
-    /// About how many bytes it has in the log; only of parts of consumer groups is the value counted.
+    /// About how many bytes it has in the log; only of parts of consumer and streams groups is the
+    /// value counted.
     pub(crate) fn size(&self) -> usize {
         let value = match self {
             Record::Consumer { record, .. } => record.value_size(),
+            Record::Streams { record, .. } => record.value_size(),
             Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => 0,
         };
         40 + self.names_len() + value
@@ -184,6 +205,7 @@ impl Record {
             Record::OffsetCommit { key, .. } => key.group.len() + key.topic.len(),
             Record::GroupMetadata { group, .. } => group.len(),
             Record::Consumer { group, record } => group.len() + record.name_len(),
+            Record::Streams { group, record } => group.len() + record.name_len(),
             Record::Opaque { key, .. } => key.len(),
         }
     }
@@ -192,9 +214,10 @@ impl Record {
     pub fn group(&self) -> &GroupId {
         match self {
             Record::OffsetCommit { key, .. } => &key.group,
-            Record::GroupMetadata { group, .. } | Record::Consumer { group, .. } | Record::Opaque { group, .. } => {
-                group
-            }
+            Record::GroupMetadata { group, .. }
+            | Record::Consumer { group, .. }
+            | Record::Streams { group, .. }
+            | Record::Opaque { group, .. } => group,
         }
     }
 }

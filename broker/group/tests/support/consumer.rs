@@ -45,7 +45,7 @@ impl World {
         if let Some(id) = options.get("as") {
             client.id = id.trim_matches('"').to_owned();
         }
-        let Client { id, instance, generation } = client.clone();
+        let Client { id, instance, generation, .. } = client.clone();
         let epoch = options.get("epoch").map(|epoch| epoch.parse().expect("a number")).or(epoch).unwrap_or(generation);
         let is_full = is_joining || options.has("fully");
         let topics = options.get("on").or((is_full && options.get("matching").is_none()).then_some("t"));

@@ -1,6 +1,7 @@
 //! A coordinator, a log and some clients, driven by commands in plain words.
 
 mod consumer;
+mod streams;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,6 +32,12 @@ use uuid::Uuid;
 /// - `A quits`, `A pauses` (static members, to come back), `describe consumers`
 /// - `look up`, `look up for t,u`: the host answers which topics expressions stand for, among those that a user may see
 /// - `A may fetch [epoch 7]`
+/// - `topology 1: 0 reads t writes r, 1 reads u and r/4 keeps c`: what applications that join from now on work on (see
+///   [`streams`]); `set standbys 1`, `set streams.delay 0s`, `set streams.interval 0s`, `set streams.max.size 1`
+/// - `A streams [in p] [at host:80] [rebalance 60s] [owning ...]`: joins by the streams protocol, in process `A` unless
+///   it says so
+/// - `A works [owning 0-1,s0-2 | nothing] [epoch 7] [knowing 2] [shutdown]`: its heartbeat; `s` marks standby tasks
+/// - `A stops [shutdown]`: leaves; `describe streams`
 /// - `restart`: what is in the log is replayed into a new shard
 /// - `a newer version writes down the group`, `a newer version deletes the group`: by a record of a type that only it
 ///   knows
@@ -49,6 +56,7 @@ pub struct World {
     ids: u128,
     topics: Arc<Topics>,
     lookups: Vec<Lookup>,
+    topology: ottla_group::record::Topology,
     told: Vec<String>,
 }
 
@@ -69,6 +77,8 @@ struct Client {
     id: String,
     instance: Option<String>,
     generation: i32,
+    /// The epoch of the endpoints that it knows.
+    endpoint_epoch: i32,
 }
 
 const GROUP: &str = "g";
@@ -88,6 +98,7 @@ impl Default for World {
             ids: 0,
             topics: Arc::default(),
             lookups: Vec::new(),
+            topology: streams::topology(&["1:", "0", "reads", "t"]),
             told: Vec::new(),
         }
     }
@@ -130,6 +141,21 @@ impl ottla_stories::World for World {
                 };
                 self.reset(Config { consumer_migration, ..self.config.clone() })
             }
+            ["set", "standbys", number] => {
+                self.set_streams(|config| config.standby_replicas = number.parse().expect("a number"));
+            }
+            ["set", "streams.delay", delay] => self.set_streams(|config| config.initial_delay = time(delay)),
+            ["set", "streams.interval", interval] => {
+                self.set_streams(|config| config.assignment_interval = time(interval));
+            }
+            ["set", "streams.max.size", size] => {
+                self.reset(Config { streams_max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            ["topology", ..] => self.topology = streams::topology(&words[1..]),
+            ["describe", "streams"] => self.describe_streams(),
+            [_, "streams", ..] => self.stream(name, Some(0), &rest),
+            [_, "works", ..] => self.stream(name, None, &rest),
+            [_, "stops", ..] => self.stream(name, Some(-1), &rest),
             ["topics", topics] => self.set_topics(topics),
             ["look", "up"] => self.look_up(None),
             ["look", "up", "for", visible] => self.look_up(Some(visible)),
@@ -379,6 +405,7 @@ impl World {
             self.deliver(ticket, reply);
         }
         self.lookups.extend(effects.lookups);
+        self.told.extend(effects.creations.iter().map(streams::to_create));
         self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         if !self.slow {
             self.decide(Ok(()));
@@ -444,6 +471,7 @@ impl World {
             | Reply::DeleteOffsets(Err(error))
             | Reply::DeleteGroups(Err(error)) => format!("all {error:?}"),
             Reply::ConsumerHeartbeat(reply) => client.heard(reply),
+            Reply::StreamsHeartbeat(reply) => client.heard_streams(reply),
         };
         self.told.push(format!("{name}: {told}"));
     }
@@ -453,6 +481,12 @@ impl World {
         let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x0b\x00\x01g"), value };
         self.told.push(format!("log: {}", logged(&record)));
         self.log.push(Entry::Record(None, record));
+    }
+
+    fn set_streams(&mut self, set: impl FnOnce(&mut StreamsConfig)) {
+        let mut config = self.config.clone();
+        set(&mut config.streams);
+        self.reset(config);
     }
 
     fn reset(&mut self, config: Config) {
@@ -573,6 +607,7 @@ fn logged(record: &Record) -> String {
         Record::OffsetCommit { key, value: None } => format!("offset {}-{} deleted", key.topic, key.partition),
         Record::GroupMetadata { group, value: None } => format!("group {group} deleted"),
         Record::Consumer { record, .. } => consumer::logged(record),
+        Record::Streams { record, .. } => streams::logged(record),
         Record::Opaque { group, value: None, .. } => format!("group {group} of another kind deleted"),
         Record::Opaque { group, .. } => format!("group {group} of another kind"),
         Record::GroupMetadata { group, value: Some(value) } => {

@@ -34,7 +34,8 @@ macro_rules! for_each_api {
             ListPartitionReassignmentsRequest OffsetDeleteRequest
             DescribeClusterRequest DescribeProducersRequest DescribeTransactionsRequest ListTransactionsRequest
             ConsumerGroupHeartbeatRequest ConsumerGroupDescribeRequest
-            ListConfigResourcesRequest DescribeTopicPartitionsRequest)
+            ListConfigResourcesRequest DescribeTopicPartitionsRequest
+            StreamsGroupHeartbeatRequest StreamsGroupDescribeRequest)
     };
     ($check:ident; $($request:ident)*) => {{
         let apis = [$(<ottla_wire::$request as ottla_wire::RequestMessage>::KEY),*];

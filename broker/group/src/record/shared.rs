@@ -1,0 +1,45 @@
+//! What the records of consumer groups and those of streams groups have in common.
+
+/// When the target assignment was computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TargetValue {
+    /// For which epoch of the group.
+    pub epoch: i32,
+    /// Wall clock; `None` where it is not known.
+    pub computed_ms: Option<i64>,
+}
+
+/// How far a member is on its way to the target assignment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberState {
+    /// It is there.
+    Stable,
+    /// It is to revoke partitions first.
+    Unrevoked,
+    /// It waits for partitions that others have not released.
+    Unreleased,
+    /// A state that this version does not know.
+    Unknown,
+}
+
+impl MemberState {
+    /// In Kafka's records.
+    pub(super) fn number(self) -> i8 {
+        match self {
+            MemberState::Stable => 0,
+            MemberState::Unrevoked => 1,
+            MemberState::Unreleased => 2,
+            MemberState::Unknown => 127,
+        }
+    }
+
+    /// By its number in Kafka's records.
+    pub(super) fn numbered(number: i8) -> Self {
+        match number {
+            0 => MemberState::Stable,
+            1 => MemberState::Unrevoked,
+            2 => MemberState::Unreleased,
+            _ => MemberState::Unknown,
+        }
+    }
+}
