@@ -155,6 +155,7 @@ fn normalise(text: &str, target: &Target) -> String {
             // The id that a member of a consumer group gives itself.
             (r"\b[A-Za-z0-9_-]{22} +/127", "MEMBER /127"),
             (r"(TopicId|Cluster ID): [A-Za-z0-9_-]{22}", "$1: ID"),
+            (r#""topicId":"[A-Za-z0-9_-]{22}""#, r#""topicId":"ID""#),
             (r"\b(CreateTime|LogAppendTime): ?-?\d{10,}", "$1:TIME"),
             (r"\b1[6-9]\d{11}\b", "TIME"),
             // How long a transaction has lasted, after its start.

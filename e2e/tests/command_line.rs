@@ -73,3 +73,8 @@ fn transactions_are_listed_described_and_searched_for_those_that_hang() -> Resul
 fn groups_of_the_consumer_protocol_are_listed_described_configured_and_deleted() -> Result<()> {
     play("consumers.txt")
 }
+
+#[test]
+fn kafkas_formatters_read_the_internal_topics() -> Result<()> {
+    play("formatters.txt")
+}
