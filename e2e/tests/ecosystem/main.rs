@@ -1,11 +1,12 @@
 //! Programs that are built on Kafka, unchanged, from their own jars.
 
+mod connect;
 #[cfg(feature = "librdkafka")]
 mod streams;
 
 #[cfg(not(feature = "librdkafka"))]
 #[test]
-fn the_ecosystem_works() {
+fn streams_counts_each_word_once() {
     use ottla_e2e::need::{Need, met};
     met(&[Need::Feature("librdkafka")]);
 }
