@@ -12,6 +12,7 @@
 //! | `classic` | groups of the classic protocol |
 //! | `consumer` | groups of the consumer protocol |
 //! | `streams` | groups of the streams protocol |
+//! | [`share_state`] | what share groups have delivered: a shard of its own, over `__share_group_state` |
 //! | [`topics`] | the topics of the cluster, an input |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
 //! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
@@ -27,6 +28,7 @@ pub mod ids;
 pub mod record;
 pub mod request;
 pub mod shard;
+pub mod share_state;
 pub mod state;
 pub mod topics;
 

@@ -39,6 +39,7 @@ fn rooms_use_only_what_the_table_allows() {
                     "streams", "timers", "topics", "turn",
                 ],
             ),
+            ("share_state", &["topics"]),
             ("turn", &["classic", "config", "effects", "group", "record", "request", "timers", "topics"]),
             ("effects", &["record", "request", "topics"]),
             ("topics", &[]),

@@ -12,6 +12,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("consumer_protocol", &[]),
             ("consumer_group_records", &[]),
             ("coordinator_records", &["consumer_group_records", "streams_group_records"]),
+            ("share_state_records", &["m84_read_share_group_state"]),
             ("streams_group_records", &[]),
             ("transaction_records", &[]),
             ("m18_api_versions", &["message"]),
