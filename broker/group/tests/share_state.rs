@@ -1,6 +1,6 @@
 //! The share coordinator: its stories, and random runs of it.
 //!
-//! `tests/stories/share_state.txt` tells what leaders and group coordinators ask, and what the share coordinator
+//! `tests/stories/share_state.txt` shows what leaders and group coordinators ask, and what the share coordinator
 //! answers and writes down. The random runs check that memory is what the log says, whatever becomes of the appends.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

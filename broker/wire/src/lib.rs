@@ -10,6 +10,7 @@
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
 //! | [`consumer_group_records`] | the values of consumer groups there |
 //! | [`streams_group_records`] | the values of streams groups there |
+//! | [`share_group_records`] | the values of share groups there |
 //! | [`share_state_records`] | keys and values of `__share_group_state` |
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
@@ -38,6 +39,7 @@ pub mod error_code;
 pub mod frame;
 pub mod leader;
 pub mod message;
+pub mod share_group_records;
 pub mod share_state_records;
 pub mod streams_group_records;
 pub mod transaction_records;

@@ -147,3 +147,22 @@ fn other_records_are_passed_over() {
     assert_eq!(Record::decode(&[0, 2, 0], None), Ok(None));
     assert!(Record::decode(&[0], None).is_err());
 }
+
+/// What `PersisterStateBatchCombiner` of Kafka 4.3.1 made of random batches: the old ones, the new ones, the start
+/// offset, the result. A batch is its offsets, state and count.
+#[test]
+fn batches_are_combined_as_kafka_combines_them() {
+    let read = |text: &str| -> Vec<StateBatch> { text.split_whitespace().map(read_batch).collect() };
+    for case in include_str!("kafka.txt").lines() {
+        let parts: Vec<&str> = case.split('|').collect();
+        let [old, new, start, expected] = parts[..] else { panic!("{case}") };
+        let combined = combine(&read(old), &read(new), start.parse().expect("an offset"));
+        assert_eq!(combined, read(expected), "{case}");
+    }
+}
+
+fn read_batch(text: &str) -> StateBatch {
+    let numbers: Vec<i64> = text.split(['-', ':', 'x']).map(|number| number.parse().expect("a number")).collect();
+    let [first, last, state, count] = numbers[..] else { panic!("what is {text}?") };
+    batch(first, last, count as i16, state as i8)
+}
