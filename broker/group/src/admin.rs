@@ -1,6 +1,6 @@
 //! DescribeGroups, ListGroups, DeleteGroups.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::classic::group::ClassicGroup;
 use crate::effects::Effects;
@@ -30,13 +30,27 @@ impl Shard {
         self.groups.values().map(Group::listed)
     }
 
-    /// DeleteGroups: the groups and their offsets.
+    /// DeleteGroups: the groups and their offsets. Those of share groups are deleted by the share coordinators, first.
     pub fn delete_groups(&mut self, ids: &[GroupId], ticket: Ticket, now: Now) -> Effects {
+        match self.delete_states(ids, ticket, now) {
+            Some(effects) => effects,
+            None => self.delete_now(ids, &BTreeMap::new(), ticket, now),
+        }
+    }
+
+    /// The same without share coordinators, but for groups that they have refused.
+    pub(crate) fn delete_now(
+        &mut self,
+        ids: &[GroupId],
+        refused: &BTreeMap<GroupId, GroupError>,
+        ticket: Ticket,
+        now: Now,
+    ) -> Effects {
         let mut records = Vec::new();
         let mut deleted = Vec::new();
         let mut results = Vec::new();
         for id in ids {
-            let result = self.may_delete(id);
+            let result = refused.get(id).map_or_else(|| self.may_delete(id), |error| Err(*error));
             if result.is_ok() {
                 records.extend(self.tombstones_of(id));
                 deleted.extend(self.groups.remove(id));
@@ -55,6 +69,10 @@ impl Shard {
             Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
             Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
             Some(Group::Streams(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
+            // Somebody was there while the states were deleted.
+            Some(Group::Share(group)) if group.is_changing() || group.has_states() => {
+                Err(GroupError::CoordinatorNotAvailable)
+            }
             Some(_) => Ok(()),
         }
     }

@@ -39,6 +39,12 @@ pub struct Config {
     pub streams_max_size: usize,
     /// The streams groups with settings of their own.
     pub streams_groups: Arc<BTreeMap<GroupId, StreamsConfig>>,
+    /// Of share groups without settings of their own.
+    pub share: ShareConfig,
+    /// `group.share.max.size`
+    pub share_max_size: usize,
+    /// The share groups with settings of their own.
+    pub share_groups: Arc<BTreeMap<GroupId, ShareConfig>>,
     /// The groups with settings of their own.
     pub groups: Arc<BTreeMap<GroupId, GroupConfig>>,
     /// Bytes that the log accepts in one batch: the lower of the topic's `max.message.bytes` and `segment.bytes`. See
@@ -64,6 +70,9 @@ impl Default for Config {
             streams: StreamsConfig::default(),
             streams_max_size: i32::MAX as usize,
             streams_groups: Arc::default(),
+            share: ShareConfig::default(),
+            share_max_size: 200,
+            share_groups: Arc::default(),
             groups: Arc::default(),
             max_batch: 1_048_588,
         }
@@ -128,6 +137,33 @@ impl StreamsConfig {
     /// What an assignment depends on besides members and topics, by Kafka's names.
     pub(crate) fn assignment_configs(&self) -> BTreeMap<String, String> {
         [("num.standby.replicas".to_owned(), self.standby_replicas.to_string())].into()
+    }
+}
+
+/// The settings of one share group, its own (`share.*`) or the broker's (`group.share.*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShareConfig {
+    /// `session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `assignment.interval.ms` (KIP-1263)
+    pub assignment_interval: Duration,
+}
+
+impl Default for ShareConfig {
+    fn default() -> Self {
+        ShareConfig {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            assignment_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn of_share_group(&self, group: &GroupId) -> ShareConfig {
+        self.share_groups.get(group).copied().unwrap_or(self.share)
     }
 }
 

@@ -1,11 +1,14 @@
 //! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up or to create.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::ids::{GroupId, MemberId, Producer, Ticket};
-use crate::record::{InternalTopic, Record};
+use crate::record::{InternalTopic, Partitions, Record};
 use crate::request::Reply;
+use crate::share_state::StateError;
 use crate::topics::Topics;
 
 /// What the host is to do.
@@ -21,16 +24,20 @@ pub struct Effects {
     pub lookups: Vec<Lookup>,
     /// Create these, unless that is under way.
     pub creations: Vec<Creation>,
+    /// Ask this of the share coordinators, and answer with
+    /// [`Shard::state_call_answered`](crate::Shard::state_call_answered).
+    pub state_calls: Vec<StateCall>,
 }
 
 impl Effects {
     /// These, then those.
     pub fn extend(&mut self, others: Effects) {
-        let Effects { replies, appends, lookups, creations } = others;
+        let Effects { replies, appends, lookups, creations, state_calls } = others;
         self.replies.extend(replies);
         self.appends.extend(appends);
         self.lookups.extend(lookups);
         self.creations.extend(creations);
+        self.state_calls.extend(state_calls);
     }
 }
 
@@ -72,3 +79,40 @@ pub struct Creation {
     /// With the number of their partitions.
     pub topics: Vec<InternalTopic>,
 }
+
+/// Names a call of one share group until it is answered. Grows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StateCallId(pub u64);
+
+/// What a share group asks of the share coordinators. One call of a group is under way at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateCall {
+    /// Names the call.
+    pub id: StateCallId,
+    /// Whose it is.
+    pub group: GroupId,
+    /// Which group of this name.
+    pub life: u64,
+    /// What is asked.
+    pub what: StateCallKind,
+}
+
+/// The request to the share coordinators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StateCallKind {
+    /// InitializeShareGroupState.
+    Initialize {
+        /// The group's epoch.
+        state_epoch: i32,
+        /// By topic: partitions, and where each begins; −1 leaves the choice to the leader.
+        offsets: BTreeMap<Uuid, BTreeMap<i32, i64>>,
+    },
+    /// DeleteShareGroupState.
+    Delete {
+        /// What to delete; may be empty.
+        partitions: Partitions,
+    },
+}
+
+/// What became of each partition of a [`StateCall`].
+pub type StateResults = BTreeMap<(Uuid, i32), Result<(), StateError>>;

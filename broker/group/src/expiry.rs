@@ -40,7 +40,7 @@ impl Shard {
                 kept = true;
             }
         }
-        let dead = !kept && !self.pending.has(id) && group.is_empty() && !group.is_busy();
+        let dead = !kept && !self.pending.has(id) && group.expires() && group.is_empty() && !group.is_busy();
         let mut deleted = Vec::new();
         if dead {
             records.extend(group.tombstones());

@@ -6,6 +6,7 @@ use crate::error::GroupError;
 use crate::ids::{GroupId, TopicName};
 use crate::record::{OffsetValue, Record};
 use crate::request::ListedGroup;
+use crate::share::group::ShareGroup;
 use crate::state::GroupKind;
 use crate::streams::group::StreamsGroup;
 
@@ -15,6 +16,7 @@ pub(crate) enum Group {
     Classic(ClassicGroup),
     Consumer(Box<ConsumerGroup>),
     Streams(Box<StreamsGroup>),
+    Share(Box<ShareGroup>),
 }
 
 impl Group {
@@ -23,48 +25,63 @@ impl Group {
             Group::Classic(group) => &group.id,
             Group::Consumer(group) => &group.id,
             Group::Streams(group) => &group.id,
+            Group::Share(group) => &group.id,
         }
     }
 
     pub(crate) fn classic(&self) -> Option<&ClassicGroup> {
         match self {
             Group::Classic(group) => Some(group),
-            Group::Consumer(_) | Group::Streams(_) => None,
+            Group::Consumer(_) | Group::Streams(_) | Group::Share(_) => None,
         }
     }
 
     pub(crate) fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match self {
             Group::Classic(group) => Some(group),
-            Group::Consumer(_) | Group::Streams(_) => None,
+            Group::Consumer(_) | Group::Streams(_) | Group::Share(_) => None,
         }
     }
 
     pub(crate) fn consumer(&self) -> Option<&ConsumerGroup> {
         match self {
-            Group::Classic(_) | Group::Streams(_) => None,
+            Group::Classic(_) | Group::Streams(_) | Group::Share(_) => None,
             Group::Consumer(group) => Some(group),
         }
     }
 
     pub(crate) fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
         match self {
-            Group::Classic(_) | Group::Streams(_) => None,
+            Group::Classic(_) | Group::Streams(_) | Group::Share(_) => None,
             Group::Consumer(group) => Some(group),
         }
     }
 
     pub(crate) fn streams(&self) -> Option<&StreamsGroup> {
         match self {
-            Group::Classic(_) | Group::Consumer(_) => None,
+            Group::Classic(_) | Group::Consumer(_) | Group::Share(_) => None,
             Group::Streams(group) => Some(group),
         }
     }
 
     pub(crate) fn streams_mut(&mut self) -> Option<&mut StreamsGroup> {
         match self {
-            Group::Classic(_) | Group::Consumer(_) => None,
+            Group::Classic(_) | Group::Consumer(_) | Group::Share(_) => None,
             Group::Streams(group) => Some(group),
+        }
+    }
+
+    pub(crate) fn share(&self) -> Option<&ShareGroup> {
+        match self {
+            Group::Classic(_) | Group::Consumer(_) | Group::Streams(_) => None,
+            Group::Share(group) => Some(group),
+        }
+    }
+
+    pub(crate) fn share_mut(&mut self) -> Option<&mut ShareGroup> {
+        match self {
+            Group::Classic(_) | Group::Consumer(_) | Group::Streams(_) => None,
+            Group::Share(group) => Some(group),
         }
     }
 
@@ -74,6 +91,7 @@ impl Group {
             Group::Classic(group) => group.is_empty(),
             Group::Consumer(group) => group.members.is_empty(),
             Group::Streams(group) => group.members.is_empty(),
+            Group::Share(group) => group.members.is_empty(),
         }
     }
 
@@ -83,7 +101,13 @@ impl Group {
             Group::Classic(group) => !group.pending.is_empty(),
             Group::Consumer(group) => !group.history.is_settled(),
             Group::Streams(group) => !group.history.is_settled(),
+            Group::Share(group) => !group.history.is_settled(),
         }
+    }
+
+    /// Whether it goes when it has neither members nor offsets. Of share groups others have the offsets.
+    pub(crate) fn expires(&self) -> bool {
+        !matches!(self, Group::Share(_))
     }
 
     /// What ListGroups shows.
@@ -107,6 +131,12 @@ impl Group {
                 protocol_type: "streams".to_owned(),
                 state: group.state(),
             },
+            Group::Share(group) => ListedGroup {
+                group: group.id.clone(),
+                kind: GroupKind::Share,
+                protocol_type: "share".to_owned(),
+                state: group.state(),
+            },
         }
     }
 
@@ -116,6 +146,7 @@ impl Group {
             Group::Classic(group) => group.is_subscribed_to(topic),
             Group::Consumer(group) => group.is_subscribed_to(topic),
             Group::Streams(group) => group.is_subscribed_to(topic),
+            Group::Share(_) => false,
         }
     }
 
@@ -126,6 +157,7 @@ impl Group {
                 Err(GroupError::NonEmptyGroup)
             }
             Group::Classic(_) | Group::Consumer(_) | Group::Streams(_) => Ok(()),
+            Group::Share(_) => Err(GroupError::GroupIdNotFound),
         }
     }
 
@@ -133,7 +165,7 @@ impl Group {
     /// keeps its place (KIP-211). `None`: it does not expire.
     pub(crate) fn retention_starts(&self, offset: &OffsetValue) -> Option<i64> {
         let group = match self {
-            Group::Consumer(_) | Group::Streams(_) => return Some(offset.commit_timestamp_ms),
+            Group::Consumer(_) | Group::Streams(_) | Group::Share(_) => return Some(offset.commit_timestamp_ms),
             Group::Classic(group) => group,
         };
         match group.phase {
@@ -150,6 +182,7 @@ impl Group {
             Group::Classic(group) => vec![Record::GroupMetadata { group: group.id.clone(), value: None }],
             Group::Consumer(group) => group.tombstones(),
             Group::Streams(group) => group.tombstones(),
+            Group::Share(group) => group.tombstones(),
         }
     }
 }

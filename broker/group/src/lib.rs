@@ -8,10 +8,12 @@
 //! |---|---|
 //! | [`shard`] | the groups of one partition: loading, time, the fate of appends |
 //! | `turn` | what a request may use and has decided so far; [`effects`]: what the host gets of it |
-//! | `group` | a group: classic, consumer or streams |
+//! | `group` | a group: classic, consumer, streams or share |
 //! | `classic` | groups of the classic protocol |
 //! | `consumer` | groups of the consumer protocol |
 //! | `streams` | groups of the streams protocol |
+//! | `share` | share groups |
+//! | [`share_state`] | what share groups have delivered: a shard of its own, over `__share_group_state` |
 //! | [`topics`] | the topics of the cluster, an input |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
 //! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
@@ -27,6 +29,7 @@ pub mod ids;
 pub mod record;
 pub mod request;
 pub mod shard;
+pub mod share_state;
 pub mod state;
 pub mod topics;
 
@@ -38,13 +41,14 @@ mod group;
 mod offset_requests;
 mod offsets;
 mod pending;
+mod share;
 mod streams;
 mod timers;
 mod turn;
 
-pub use config::{Config, GroupConfig, Migration, StreamsConfig};
+pub use config::{Config, GroupConfig, Migration, ShareConfig, StreamsConfig};
 pub use consumer::lookup::Found;
-pub use effects::{Append, AppendId, Creation, Effects, Lookup};
+pub use effects::{Append, AppendId, Creation, Effects, Lookup, StateCall, StateCallId, StateCallKind, StateResults};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use record::{Partitions, Record};

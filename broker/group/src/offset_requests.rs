@@ -86,6 +86,7 @@ impl Shard {
             | Record::GroupMetadata { .. }
             | Record::Consumer { .. }
             | Record::Streams { .. }
+            | Record::Share { .. }
             | Record::Opaque { .. } => None,
         });
         self.pending.of_group(group).cloned().chain(in_flight).collect()
@@ -105,6 +106,7 @@ impl Shard {
         match self.groups.get(group) {
             Some(Group::Consumer(group)) => group.may_fetch(member, epoch),
             Some(Group::Streams(group)) => group.may_fetch(member, epoch),
+            Some(Group::Share(_)) => Err(GroupError::GroupIdNotFound),
             Some(Group::Classic(_)) | None => Ok(()),
         }
     }
@@ -164,6 +166,7 @@ impl Shard {
             | Record::GroupMetadata { .. }
             | Record::Consumer { .. }
             | Record::Streams { .. }
+            | Record::Share { .. }
             | Record::Opaque { .. } => None,
         })
     }
@@ -182,6 +185,7 @@ fn may_commit(group: Option<&Group>, request: &CommitRequest) -> Result<(), Grou
         Group::Classic(group) => group,
         Group::Consumer(group) => return group.may_commit(request, false),
         Group::Streams(group) => return group.may_commit(request, false),
+        Group::Share(_) => return Err(GroupError::GroupIdNotFound),
     };
     if request.generation < 0 && group.is_empty() {
         return Ok(());
@@ -208,6 +212,7 @@ fn may_commit_in_transaction(group: Option<&Group>, request: &CommitRequest) -> 
         Some(Group::Classic(group)) => group,
         Some(Group::Consumer(group)) => return group.may_commit(request, true),
         Some(Group::Streams(group)) => return group.may_commit(request, true),
+        Some(Group::Share(_)) => return Err(GroupError::GroupIdNotFound),
     };
     let says_nothing = request.generation < 0 && request.member.is_empty() && request.instance.is_none();
     if says_nothing || (request.generation < 0 && group.is_empty()) {

@@ -1,5 +1,6 @@
 //! The plain values of requests and replies. The broker's handlers translate them from and to the wire.
 
+mod share;
 mod streams;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 pub use crate::record::Protocol;
 use crate::record::{ConsumerMemberValue, Partitions};
 use crate::state::{GroupKind, GroupState};
+pub use share::*;
 pub use streams::*;
 
 /// JoinGroup.
@@ -364,6 +366,12 @@ pub enum Reply {
     ConsumerHeartbeat(ConsumerHeartbeatReply),
     /// To [`Shard::streams_heartbeat`](crate::Shard::streams_heartbeat).
     StreamsHeartbeat(StreamsHeartbeatReply),
+    /// To [`Shard::share_heartbeat`](crate::Shard::share_heartbeat).
+    ShareHeartbeat(ShareHeartbeatReply),
+    /// To [`Shard::alter_share_offsets`](crate::Shard::alter_share_offsets).
+    AlterShareOffsets(AlterShareOffsetsReply),
+    /// To [`Shard::delete_share_offsets`](crate::Shard::delete_share_offsets).
+    DeleteShareOffsets(DeleteShareOffsetsReply),
 }
 
 impl Reply {
@@ -378,6 +386,9 @@ impl Reply {
             Reply::DeleteGroups(_) => Reply::DeleteGroups(Err(error)),
             Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
             Reply::StreamsHeartbeat(_) => Reply::StreamsHeartbeat(Err(error)),
+            Reply::ShareHeartbeat(_) => Reply::ShareHeartbeat(Err(error)),
+            Reply::AlterShareOffsets(_) => Reply::AlterShareOffsets(Err(error)),
+            Reply::DeleteShareOffsets(_) => Reply::DeleteShareOffsets(Err(error)),
         }
     }
 }

@@ -25,8 +25,11 @@ use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::offsets::{Offsets, Stored};
 use crate::pending::Pending;
-use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record, StreamsRecord};
+use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record, ShareRecord, StreamsRecord};
 use crate::request::Reply;
+use crate::share;
+use crate::share::deletion::Deletion;
+use crate::share::group::ShareGroup;
 use crate::streams;
 use crate::streams::group::StreamsGroup;
 use crate::timers::{TimerKey, Timers};
@@ -51,6 +54,8 @@ pub struct Shard {
     pub(crate) opaque: BTreeMap<GroupId, BTreeSet<Bytes>>,
     /// Groups with records of which it is not known yet whether they are committed: they are left alone.
     pub(crate) unsettled: BTreeSet<GroupId>,
+    /// Deletions of groups that wait for share coordinators.
+    pub(crate) deletions: BTreeMap<Ticket, Deletion>,
     next_append: u64,
 }
 
@@ -67,6 +72,7 @@ impl Shard {
             timers: Timers::default(),
             opaque: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            deletions: BTreeMap::new(),
             next_append: 0,
         }
     }
@@ -85,6 +91,7 @@ impl Shard {
             }
             Record::Consumer { group, record } => self.replay_consumer(group, record),
             Record::Streams { group, record } => self.replay_streams(group, record),
+            Record::Share { group, record } => self.replay_share(group, record),
             Record::OffsetCommit { key, value } => self.apply_offset(offset, producer_id, key, value),
             Record::Opaque { group, key, value: Some(_) } => _ = self.opaque.entry(group).or_default().insert(key),
             Record::Opaque { group, key, value: None } => {
@@ -123,6 +130,20 @@ impl Shard {
                 let mut group = StreamsGroup::new(id.clone(), 0);
                 group.apply(record);
                 self.groups.insert(id, Group::Streams(Box::new(group)));
+            }
+        }
+    }
+
+    fn replay_share(&mut self, id: GroupId, record: ShareRecord) {
+        let known = self.groups.get_mut(&id).and_then(Group::share_mut);
+        match (known, record) {
+            (Some(_), ShareRecord::Group(None)) => _ = self.groups.remove(&id),
+            (Some(group), record) => group.apply(record),
+            (None, record) if record.is_tombstone() => {}
+            (None, record) => {
+                let mut group = ShareGroup::new(id.clone(), 0);
+                group.apply(record);
+                self.groups.insert(id, Group::Share(Box::new(group)));
             }
         }
     }
@@ -200,6 +221,10 @@ impl Shard {
                         group.begin(turn);
                         continue;
                     }
+                    Group::Share(group) => {
+                        group.begin(turn);
+                        continue;
+                    }
                 };
                 for member in group.members.keys() {
                     group.restart_session(member, turn);
@@ -214,7 +239,11 @@ impl Shard {
     /// The partition is no longer led here: clients that wait must look for the new coordinator.
     pub fn unload(mut self, now: Now) -> Vec<(Ticket, Reply)> {
         let in_flight = std::mem::take(&mut self.in_flight);
+        let deletions = std::mem::take(&mut self.deletions);
         let effects = self.turn(now, |groups, turn| {
+            for ticket in deletions.into_keys() {
+                turn.reply(ticket, Reply::DeleteGroups(Err(GroupError::NotCoordinator)));
+            }
             for (ticket, reply) in in_flight.into_values().flat_map(|write| write.replies) {
                 turn.reply(ticket, reply.refused(GroupError::NotCoordinator));
             }
@@ -231,6 +260,7 @@ impl Shard {
                     Group::Streams(group) => {
                         turn.replies.extend(group.history.refuse(GroupError::NotCoordinator));
                     }
+                    Group::Share(group) => group.refuse_all(GroupError::NotCoordinator, turn),
                 }
             }
         });
@@ -271,15 +301,21 @@ impl Shard {
                         | TimerKey::MemberJoin(..)
                         | TimerKey::MemberSync(..)
                         | TimerKey::InitialDelay(_)
+                        | TimerKey::StateCall(_)
                         | TimerKey::Unwritten(_) => {}
                     },
                     Some(Group::Streams(group)) => streams::requests::expired(group, &key, turn),
+                    Some(Group::Share(group)) => share::writing::expired(group, &key, turn),
                     Some(Group::Consumer(_)) => requests::act(groups, key.group(), turn, |group, turn| match &key {
                         TimerKey::Session(_, member)
                         | TimerKey::MemberJoin(_, member)
                         | TimerKey::MemberSync(_, member) => group.fence(member, turn),
                         TimerKey::Revocation(_, member) => group.revocation_expired(member, turn),
-                        TimerKey::Join(_) | TimerKey::Sync(_) | TimerKey::InitialDelay(_) | TimerKey::Unwritten(_) => {}
+                        TimerKey::Join(_)
+                        | TimerKey::Sync(_)
+                        | TimerKey::InitialDelay(_)
+                        | TimerKey::StateCall(_)
+                        | TimerKey::Unwritten(_) => {}
                     }),
                 }
             }
@@ -306,6 +342,14 @@ impl Shard {
                 return self.turn(now, |groups, turn| {
                     if let Some(group) = groups.get_mut(&group).and_then(Group::streams_mut) {
                         turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                    }
+                });
+            }
+            Then::Share { group, .. } => {
+                let group = group.clone();
+                return self.turn(now, |groups, turn| {
+                    if let Some(group) = groups.get_mut(&group).and_then(Group::share_mut) {
+                        share::writing::delayed(group, turn);
                     }
                 });
             }
@@ -357,6 +401,7 @@ impl Shard {
                 Record::GroupMetadata { .. }
                 | Record::Consumer { .. }
                 | Record::Streams { .. }
+                | Record::Share { .. }
                 | Record::Opaque { .. } => {}
             }
         }
@@ -377,7 +422,7 @@ impl Shard {
     pub(crate) fn turn(&mut self, now: Now, act: impl FnOnce(&mut BTreeMap<GroupId, Group>, &mut Turn<'_>)) -> Effects {
         let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
-        let Turn { replies, writes, lookups, creations, .. } = turn;
+        let Turn { replies, writes, lookups, creations, state_calls, states_deleted, .. } = turn;
         let mut appends = Vec::new();
         for write in writes {
             let id = AppendId(self.next_append);
@@ -385,7 +430,11 @@ impl Shard {
             appends.push(Append { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
-        Effects { replies, appends, lookups, creations }
+        let mut effects = Effects { replies, appends, lookups, creations, state_calls };
+        for (ticket, group, result) in states_deleted {
+            effects.extend(self.states_deleted(ticket, &group, result, now));
+        }
+        effects
     }
 }
 
@@ -413,6 +462,12 @@ fn conclude(
                 streams::requests::decided(found, result, turn);
             }
         }
+        (Then::Share { group, life }, result) => {
+            let found = groups.get_mut(&group).and_then(Group::share_mut);
+            if let Some(found) = found.filter(|group| group.life == life) {
+                share::writing::decided(found, result, turn);
+            }
+        }
         (Then::Created(group), Err(error)) => forget(groups, &group, error, turn),
         (Then::Deleted(deleted), Err(_)) => {
             for mut group in deleted {
@@ -423,6 +478,10 @@ fn conclude(
                 if let Some(group) = group.streams_mut() {
                     group.write_again();
                     streams::requests::flush(group, turn);
+                }
+                if let Some(group) = group.share_mut() {
+                    group.write_again();
+                    share::writing::flush(group, turn);
                 }
                 groups.entry(group.id().clone()).or_insert(group);
             }

@@ -46,11 +46,13 @@ pub enum GroupKind {
     Consumer,
     /// The coordinator assigns tasks of a streams application (KIP-1071).
     Streams,
+    /// Members share partitions (KIP-932).
+    Share,
 }
 
 impl GroupKind {
     /// Every kind.
-    pub const ALL: [GroupKind; 3] = [GroupKind::Classic, GroupKind::Consumer, GroupKind::Streams];
+    pub const ALL: [GroupKind; 4] = [GroupKind::Classic, GroupKind::Consumer, GroupKind::Streams, GroupKind::Share];
 
     /// The states that a group of this kind may be in.
     pub fn states(self) -> &'static [GroupState] {
@@ -59,6 +61,7 @@ impl GroupKind {
             GroupKind::Classic => &[Empty, PreparingRebalance, CompletingRebalance, Stable],
             GroupKind::Consumer => &[Empty, Assigning, Reconciling, Stable],
             GroupKind::Streams => &[Empty, NotReady, Assigning, Reconciling, Stable],
+            GroupKind::Share => &[Empty, Stable],
         }
     }
 
@@ -68,6 +71,7 @@ impl GroupKind {
             GroupKind::Classic => "classic",
             GroupKind::Consumer => "consumer",
             GroupKind::Streams => "streams",
+            GroupKind::Share => "share",
         }
     }
 }

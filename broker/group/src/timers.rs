@@ -24,7 +24,9 @@ pub(crate) enum TimerKey {
     MemberSync(GroupId, MemberId),
     /// Tasks of a new streams group are assigned: its first members have had time to join.
     InitialDelay(GroupId),
-    /// Records of a consumer or streams group whose append failed are to be written again.
+    /// The share coordinators have not answered a share group.
+    StateCall(GroupId),
+    /// Records of a consumer, streams or share group whose append failed are to be written again.
     Unwritten(GroupId),
 }
 
@@ -39,6 +41,7 @@ impl TimerKey {
             | TimerKey::MemberJoin(group, _)
             | TimerKey::MemberSync(group, _)
             | TimerKey::InitialDelay(group)
+            | TimerKey::StateCall(group)
             | TimerKey::Unwritten(group) => group,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::classic::group::Member;
 use crate::config::Config;
-use crate::effects::{Creation, Lookup};
+use crate::effects::{Creation, Lookup, StateCall};
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
@@ -23,6 +23,9 @@ pub(crate) struct Turn<'a> {
     pub(crate) writes: Vec<Write>,
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) creations: Vec<Creation>,
+    pub(crate) state_calls: Vec<StateCall>,
+    /// The states of a group are deleted, or could not be, for the DeleteGroups of this ticket.
+    pub(crate) states_deleted: Vec<(Ticket, GroupId, Result<(), GroupError>)>,
 }
 
 /// Records to append together, and what waits for their fate.
@@ -71,6 +74,8 @@ pub(crate) enum Then {
     Consumer { group: GroupId, life: u64 },
     /// The same of a streams group.
     Streams { group: GroupId, life: u64 },
+    /// The same of a share group.
+    Share { group: GroupId, life: u64 },
 }
 
 /// What it takes to answer a static member that came back, or to undo its coming.
@@ -86,8 +91,18 @@ pub(crate) struct Replacement {
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(config: &'a Config, topics: &'a Arc<Topics>, timers: &'a mut Timers, now: Now) -> Self {
-        let (replies, writes, lookups, creations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Turn { config, topics, timers, now, replies, writes, lookups, creations }
+        Turn {
+            config,
+            topics,
+            timers,
+            now,
+            replies: Vec::new(),
+            writes: Vec::new(),
+            lookups: Vec::new(),
+            creations: Vec::new(),
+            state_calls: Vec::new(),
+            states_deleted: Vec::new(),
+        }
     }
 
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {

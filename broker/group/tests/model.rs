@@ -471,7 +471,10 @@ impl Model {
             | Reply::DeleteGroups(_)
             | Reply::DeleteOffsets(_)
             | Reply::ConsumerHeartbeat(_)
-            | Reply::StreamsHeartbeat(_) => {}
+            | Reply::StreamsHeartbeat(_)
+            | Reply::ShareHeartbeat(_)
+            | Reply::AlterShareOffsets(_)
+            | Reply::DeleteShareOffsets(_) => {}
         }
     }
 

@@ -505,7 +505,10 @@ impl Model {
             | Reply::Commit(_)
             | Reply::DeleteOffsets(_)
             | Reply::DeleteGroups(_)
-            | Reply::StreamsHeartbeat(_) => {
+            | Reply::StreamsHeartbeat(_)
+            | Reply::ShareHeartbeat(_)
+            | Reply::AlterShareOffsets(_)
+            | Reply::DeleteShareOffsets(_) => {
                 panic!("an answer of another kind: {reply:?}")
             }
         };

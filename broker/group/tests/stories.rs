@@ -91,3 +91,13 @@ fn streams_topologies() {
 fn streams_kinds() {
     tell("streams_kinds");
 }
+
+#[test]
+fn shares() {
+    tell("shares");
+}
+
+#[test]
+fn shares_offsets() {
+    tell("shares_offsets");
+}

@@ -92,7 +92,7 @@ impl Machine for Shard {
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
     // Nobody needs topics as long as StreamsGroupHeartbeat is not served.
-    let ottla_group::Effects { replies, appends, lookups, creations: _ } = effects;
+    let ottla_group::Effects { replies, appends, lookups, creations: _, state_calls: _ } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
         batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),

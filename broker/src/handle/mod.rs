@@ -88,7 +88,20 @@ impl Handler {
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
             // Not served yet, and refused before.
-            R::StreamsGroupHeartbeat(_) | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
+            R::ShareGroupHeartbeat(_)
+            | R::ShareGroupDescribe(_)
+            | R::ShareFetch(_)
+            | R::ShareAcknowledge(_)
+            | R::InitializeShareGroupState(_)
+            | R::ReadShareGroupState(_)
+            | R::WriteShareGroupState(_)
+            | R::DeleteShareGroupState(_)
+            | R::ReadShareGroupStateSummary(_)
+            | R::StreamsGroupHeartbeat(_)
+            | R::StreamsGroupDescribe(_)
+            | R::DescribeShareGroupOffsets(_)
+            | R::AlterShareGroupOffsets(_)
+            | R::DeleteShareGroupOffsets(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),

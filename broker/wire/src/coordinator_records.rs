@@ -7,13 +7,15 @@ use crate::codec::{Message, Str, Version, Wire};
 use crate::consumer_group_records::{ConsumerGroupMemberKey, ConsumerGroupRegularExpressionKey};
 use crate::decoder::{DecodeError, Decoder};
 use crate::encoder::Encoder;
+use crate::share_group_records::ShareGroupMemberKey;
 use crate::streams_group_records::StreamsGroupMemberKey;
 use bytes::Bytes;
 use ottla_wire_derive::Message;
 use uuid::Uuid;
 
 /// What a record of `__consumer_offsets` is about. The values of consumer groups are in
-/// [`consumer_group_records`](crate::consumer_group_records), those of streams groups in
+/// [`consumer_group_records`](crate::consumer_group_records), those of share groups in
+/// [`share_group_records`](crate::share_group_records), those of streams groups in
 /// [`streams_group_records`](crate::streams_group_records).
 #[derive(Clone, Debug, PartialEq)]
 pub enum CoordinatorKey {
@@ -35,6 +37,18 @@ pub enum CoordinatorKey {
     ConsumerGroupCurrentMember(ConsumerGroupMemberKey),
     /// Its value is a `ConsumerGroupRegularExpressionValue`.
     ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey),
+    /// Its value is a `ShareGroupMemberMetadataValue`.
+    ShareGroupMember(ShareGroupMemberKey),
+    /// Its value is a `ShareGroupMetadataValue`.
+    ShareGroup(GroupMetadataKey),
+    /// Its value is a `ShareGroupTargetAssignmentMetadataValue`.
+    ShareGroupTarget(GroupMetadataKey),
+    /// Its value is a `ShareGroupTargetAssignmentMemberValue`.
+    ShareGroupTargetMember(ShareGroupMemberKey),
+    /// Its value is a `ShareGroupCurrentMemberAssignmentValue`.
+    ShareGroupCurrentMember(ShareGroupMemberKey),
+    /// Its value is a `ShareGroupStatePartitionMetadataValue`.
+    ShareGroupPartitions(GroupMetadataKey),
     /// Its value is a `StreamsGroupMetadataValue`.
     StreamsGroup(GroupMetadataKey),
     /// Its value is a `StreamsGroupMemberMetadataValue`.
@@ -47,7 +61,7 @@ pub enum CoordinatorKey {
     StreamsGroupCurrentMember(StreamsGroupMemberKey),
     /// Its value is a `StreamsGroupTopologyValue`.
     StreamsGroupTopology(GroupMetadataKey),
-    /// A type that is not ours, for instance of share groups.
+    /// A type that is not ours.
     Other(i16),
 }
 
@@ -145,6 +159,12 @@ const CONSUMER_GROUP_TARGET: i16 = 6;
 const CONSUMER_GROUP_TARGET_MEMBER: i16 = 7;
 const CONSUMER_GROUP_CURRENT_MEMBER: i16 = 8;
 const CONSUMER_GROUP_REGULAR_EXPRESSION: i16 = 16;
+const SHARE_GROUP_MEMBER: i16 = 10;
+const SHARE_GROUP: i16 = 11;
+const SHARE_GROUP_TARGET: i16 = 12;
+const SHARE_GROUP_TARGET_MEMBER: i16 = 13;
+const SHARE_GROUP_CURRENT_MEMBER: i16 = 14;
+const SHARE_GROUP_PARTITIONS: i16 = 15;
 const STREAMS_GROUP: i16 = 17;
 const STREAMS_GROUP_MEMBER: i16 = 19;
 const STREAMS_GROUP_TARGET: i16 = 20;
@@ -166,6 +186,12 @@ impl CoordinatorKey {
             Self::ConsumerGroupTargetMember(key) => typed(CONSUMER_GROUP_TARGET_MEMBER, key),
             Self::ConsumerGroupCurrentMember(key) => typed(CONSUMER_GROUP_CURRENT_MEMBER, key),
             Self::ConsumerGroupRegularExpression(key) => typed(CONSUMER_GROUP_REGULAR_EXPRESSION, key),
+            Self::ShareGroupMember(key) => typed(SHARE_GROUP_MEMBER, key),
+            Self::ShareGroup(key) => typed(SHARE_GROUP, key),
+            Self::ShareGroupTarget(key) => typed(SHARE_GROUP_TARGET, key),
+            Self::ShareGroupTargetMember(key) => typed(SHARE_GROUP_TARGET_MEMBER, key),
+            Self::ShareGroupCurrentMember(key) => typed(SHARE_GROUP_CURRENT_MEMBER, key),
+            Self::ShareGroupPartitions(key) => typed(SHARE_GROUP_PARTITIONS, key),
             Self::StreamsGroup(key) => typed(STREAMS_GROUP, key),
             Self::StreamsGroupMember(key) => typed(STREAMS_GROUP_MEMBER, key),
             Self::StreamsGroupTarget(key) => typed(STREAMS_GROUP_TARGET, key),
@@ -191,6 +217,12 @@ impl CoordinatorKey {
             CONSUMER_GROUP_TARGET_MEMBER => untyped(decoder).map(Self::ConsumerGroupTargetMember),
             CONSUMER_GROUP_CURRENT_MEMBER => untyped(decoder).map(Self::ConsumerGroupCurrentMember),
             CONSUMER_GROUP_REGULAR_EXPRESSION => untyped(decoder).map(Self::ConsumerGroupRegularExpression),
+            SHARE_GROUP_MEMBER => untyped(decoder).map(Self::ShareGroupMember),
+            SHARE_GROUP => untyped(decoder).map(Self::ShareGroup),
+            SHARE_GROUP_TARGET => untyped(decoder).map(Self::ShareGroupTarget),
+            SHARE_GROUP_TARGET_MEMBER => untyped(decoder).map(Self::ShareGroupTargetMember),
+            SHARE_GROUP_CURRENT_MEMBER => untyped(decoder).map(Self::ShareGroupCurrentMember),
+            SHARE_GROUP_PARTITIONS => untyped(decoder).map(Self::ShareGroupPartitions),
             STREAMS_GROUP => untyped(decoder).map(Self::StreamsGroup),
             STREAMS_GROUP_MEMBER => untyped(decoder).map(Self::StreamsGroupMember),
             STREAMS_GROUP_TARGET => untyped(decoder).map(Self::StreamsGroupTarget),

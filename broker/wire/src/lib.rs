@@ -10,6 +10,8 @@
 //! | [`coordinator_records`] | keys and values of `__consumer_offsets` |
 //! | [`consumer_group_records`] | the values of consumer groups there |
 //! | [`streams_group_records`] | the values of streams groups there |
+//! | [`share_group_records`] | the values of share groups there |
+//! | [`share_state_records`] | keys and values of `__share_group_state` |
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
@@ -37,6 +39,8 @@ pub mod error_code;
 pub mod frame;
 pub mod leader;
 pub mod message;
+pub mod share_group_records;
+pub mod share_state_records;
 pub mod streams_group_records;
 pub mod transaction_records;
 
@@ -89,8 +93,20 @@ pub mod m68_consumer_group_heartbeat;
 pub mod m69_consumer_group_describe;
 pub mod m74_list_config_resources;
 pub mod m75_describe_topic_partitions;
+pub mod m76_share_group_heartbeat;
+pub mod m77_share_group_describe;
+pub mod m78_share_fetch;
+pub mod m79_share_acknowledge;
+pub mod m83_initialize_share_group_state;
+pub mod m84_read_share_group_state;
+pub mod m85_write_share_group_state;
+pub mod m86_delete_share_group_state;
+pub mod m87_read_share_group_state_summary;
 pub mod m88_streams_group_heartbeat;
 pub mod m89_streams_group_describe;
+pub mod m90_describe_share_group_offsets;
+pub mod m91_alter_share_group_offsets;
+pub mod m92_delete_share_group_offsets;
 
 pub use bytes::Bytes;
 pub use codec::{Message, Str};
@@ -155,5 +171,17 @@ pub use m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGr
 pub use m69_consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 pub use m74_list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 pub use m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
+pub use m76_share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
+pub use m77_share_group_describe::{ShareGroupDescribeRequest, ShareGroupDescribeResponse};
+pub use m78_share_fetch::{ShareFetchRequest, ShareFetchResponse};
+pub use m79_share_acknowledge::{ShareAcknowledgeRequest, ShareAcknowledgeResponse};
+pub use m83_initialize_share_group_state::{InitializeShareGroupStateRequest, InitializeShareGroupStateResponse};
+pub use m84_read_share_group_state::{ReadShareGroupStateRequest, ReadShareGroupStateResponse};
+pub use m85_write_share_group_state::{WriteShareGroupStateRequest, WriteShareGroupStateResponse};
+pub use m86_delete_share_group_state::{DeleteShareGroupStateRequest, DeleteShareGroupStateResponse};
+pub use m87_read_share_group_state_summary::{ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse};
 pub use m88_streams_group_heartbeat::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse};
 pub use m89_streams_group_describe::{StreamsGroupDescribeRequest, StreamsGroupDescribeResponse};
+pub use m90_describe_share_group_offsets::{DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse};
+pub use m91_alter_share_group_offsets::{AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse};
+pub use m92_delete_share_group_offsets::{DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse};

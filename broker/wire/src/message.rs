@@ -152,15 +152,43 @@ apis! {
     69 ConsumerGroupDescribe ConsumerGroupDescribeRequest,
     74 ListConfigResources ListConfigResourcesRequest,
     75 DescribeTopicPartitions DescribeTopicPartitionsRequest,
+    76 ShareGroupHeartbeat ShareGroupHeartbeatRequest,
+    77 ShareGroupDescribe ShareGroupDescribeRequest,
+    78 ShareFetch ShareFetchRequest,
+    79 ShareAcknowledge ShareAcknowledgeRequest,
+    83 InitializeShareGroupState InitializeShareGroupStateRequest,
+    84 ReadShareGroupState ReadShareGroupStateRequest,
+    85 WriteShareGroupState WriteShareGroupStateRequest,
+    86 DeleteShareGroupState DeleteShareGroupStateRequest,
+    87 ReadShareGroupStateSummary ReadShareGroupStateSummaryRequest,
     88 StreamsGroupHeartbeat StreamsGroupHeartbeatRequest,
     89 StreamsGroupDescribe StreamsGroupDescribeRequest,
+    90 DescribeShareGroupOffsets DescribeShareGroupOffsetsRequest,
+    91 AlterShareGroupOffsets AlterShareGroupOffsetsRequest,
+    92 DeleteShareGroupOffsets DeleteShareGroupOffsetsRequest,
 }
 
 impl ApiKey {
     /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
     /// connection.
     pub fn is_served(self) -> bool {
-        !matches!(self, ApiKey::StreamsGroupHeartbeat | ApiKey::StreamsGroupDescribe)
+        !matches!(
+            self,
+            ApiKey::ShareGroupHeartbeat
+                | ApiKey::ShareGroupDescribe
+                | ApiKey::ShareFetch
+                | ApiKey::ShareAcknowledge
+                | ApiKey::InitializeShareGroupState
+                | ApiKey::ReadShareGroupState
+                | ApiKey::WriteShareGroupState
+                | ApiKey::DeleteShareGroupState
+                | ApiKey::ReadShareGroupStateSummary
+                | ApiKey::StreamsGroupHeartbeat
+                | ApiKey::StreamsGroupDescribe
+                | ApiKey::DescribeShareGroupOffsets
+                | ApiKey::AlterShareGroupOffsets
+                | ApiKey::DeleteShareGroupOffsets
+        )
     }
 }
 

@@ -23,8 +23,13 @@ const NOT_THEIRS: &[(ottla_wire::ApiKey, i16)] = &[
     (ottla_wire::ApiKey::OffsetFetch, 10),
     (ottla_wire::ApiKey::DescribeLogDirs, 5),
     (ottla_wire::ApiKey::WriteTxnMarkers, 2),
+    (ottla_wire::ApiKey::ShareFetch, 2),
+    (ottla_wire::ApiKey::ShareAcknowledge, 2),
+    (ottla_wire::ApiKey::WriteShareGroupState, 1),
+    (ottla_wire::ApiKey::ReadShareGroupStateSummary, 1),
     (ottla_wire::ApiKey::StreamsGroupHeartbeat, 0),
     (ottla_wire::ApiKey::StreamsGroupDescribe, 0),
+    (ottla_wire::ApiKey::DescribeShareGroupOffsets, 1),
 ];
 
 #[test]

@@ -58,6 +58,9 @@ impl Shard {
                     let tombstones = group.tombstones();
                     create(groups, tombstones, request, ticket, turn);
                 }
+                Some(Group::Share(_)) => {
+                    turn.refuse_join(ticket, GroupError::InconsistentGroupProtocol, &MemberId::from(""));
+                }
                 Some(Group::Consumer(_) | Group::Streams(_)) => {
                     turn.refuse_join(ticket, GroupError::UnknownMemberId, &request.member);
                 }

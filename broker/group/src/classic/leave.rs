@@ -17,7 +17,7 @@ impl Shard {
             let reply = match groups.get_mut(&request.group) {
                 _ if request.group.is_empty() => Err(GroupError::InvalidGroupId),
                 Some(Group::Classic(group)) => Ok(group.leave(&request.members, turn)),
-                None | Some(Group::Streams(_)) => {
+                None | Some(Group::Streams(_) | Group::Share(_)) => {
                     Ok(request.members.iter().map(|_| Err(GroupError::UnknownMemberId)).collect())
                 }
                 Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),

@@ -22,7 +22,9 @@ impl Shard {
         self.turn(now, |groups, turn| match groups.get_mut(&request.group) {
             _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
             Some(Group::Classic(group)) => group.sync(request, ticket, turn),
-            None | Some(Group::Streams(_)) => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
+            None | Some(Group::Streams(_) | Group::Share(_)) => {
+                turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId)));
+            }
             Some(Group::Consumer(group)) if group.is_changing() => {
                 turn.reply(ticket, Reply::Sync(Err(GroupError::CoordinatorNotAvailable)));
             }
@@ -43,7 +45,7 @@ impl Shard {
             Group::Classic(group) => group,
             Group::Consumer(group) if group.is_changing() => return Err(GroupError::CoordinatorNotAvailable),
             Group::Consumer(group) => return group.beat(request, &mut turn),
-            Group::Streams(_) => return Err(GroupError::UnknownMemberId),
+            Group::Streams(_) | Group::Share(_) => return Err(GroupError::UnknownMemberId),
         };
         group.validate(&request.member, request.instance.as_ref())?;
         if request.generation != group.generation {

@@ -29,6 +29,16 @@ impl History {
         self.queue.push_back(record);
     }
 
+    /// How many changes are durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// How many changes there were.
+    pub(crate) fn end(&self) -> u64 {
+        self.durable + self.queue.len() as u64
+    }
+
     /// Everything is durable.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty()
@@ -39,7 +49,7 @@ impl History {
         if self.is_settled() {
             return Some((ticket, reply));
         }
-        self.waiting.push_back((self.durable + self.queue.len() as u64, ticket, reply));
+        self.waiting.push_back((self.end(), ticket, reply));
         None
     }
 

@@ -123,7 +123,7 @@ fn find(
             groups.insert(id.clone(), group);
             return Ok(Before::Consumer);
         }
-        Some(group @ Group::Streams(_)) => {
+        Some(group @ (Group::Streams(_) | Group::Share(_))) => {
             groups.insert(id.clone(), group);
             return Err(GroupError::GroupIdNotFound);
         }

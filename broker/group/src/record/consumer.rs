@@ -14,7 +14,7 @@ use ottla_wire::consumer_group_records::{
 use ottla_wire::coordinator_records::{CoordinatorKey, GroupMetadataKey, decode_value, encode_value};
 use uuid::Uuid;
 
-use super::shared::{MemberState, TargetValue};
+use super::shared::{MemberState, Partitions, TargetValue};
 use super::{Encoded, Malformed, Protocol, Record, TooLong, text};
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 
@@ -39,9 +39,6 @@ pub enum ConsumerRecord {
     /// The topics that a regular expression stands for.
     Pattern(String, Option<PatternValue>),
 }
-
-/// Partitions by topic. Always: no topic without partitions.
-pub type Partitions = BTreeMap<Uuid, BTreeSet<i32>>;
 
 /// Partitions by topic, each with the member's epoch when it got it (KIP-1251). Always: no topic without partitions.
 pub type Assigned = BTreeMap<Uuid, BTreeMap<i32, i32>>;
@@ -287,6 +284,12 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, Malform
     let (group, record) = match CoordinatorKey::decode(key)? {
         CoordinatorKey::OffsetCommit(_)
         | CoordinatorKey::GroupMetadata(_)
+        | CoordinatorKey::ShareGroup(_)
+        | CoordinatorKey::ShareGroupMember(_)
+        | CoordinatorKey::ShareGroupTarget(_)
+        | CoordinatorKey::ShareGroupTargetMember(_)
+        | CoordinatorKey::ShareGroupCurrentMember(_)
+        | CoordinatorKey::ShareGroupPartitions(_)
         | CoordinatorKey::StreamsGroup(_)
         | CoordinatorKey::StreamsGroupMember(_)
         | CoordinatorKey::StreamsGroupTarget(_)

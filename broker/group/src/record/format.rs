@@ -19,7 +19,7 @@ const OFFSET_VALUE_WITH_EXPIRY: i16 = 1;
 const OFFSET_VALUE: i16 = 4;
 const GROUP_VALUE: i16 = 3;
 
-/// `None` for a part of a consumer or streams group.
+/// `None` for a part of a consumer, streams or share group.
 pub(super) fn encode(record: &Record) -> Result<Option<Encoded>, TooLong> {
     let (key, value) = match record {
         Record::OffsetCommit { key: OffsetKey { group, topic, partition }, value } => {
@@ -30,7 +30,7 @@ pub(super) fn encode(record: &Record) -> Result<Option<Encoded>, TooLong> {
             let key = GroupMetadataKey { group: text(group)? };
             (CoordinatorKey::GroupMetadata(key), value.as_ref().map(encode_group).transpose()?)
         }
-        Record::Consumer { .. } | Record::Streams { .. } => return Ok(None),
+        Record::Consumer { .. } | Record::Streams { .. } | Record::Share { .. } => return Ok(None),
         Record::Opaque { key, value, .. } => return Ok(Some(Encoded { key: key.clone(), value: value.clone() })),
     };
     Ok(Some(Encoded { key: key.encode(), value }))
@@ -74,7 +74,7 @@ fn member(value: &MemberValue) -> Result<MemberMetadata, TooLong> {
     })
 }
 
-/// `None` for a part of a consumer or streams group.
+/// `None` for a part of a consumer, streams or share group.
 pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, Malformed> {
     let (key, value) = (Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice));
     Ok(Some(match CoordinatorKey::decode(key.clone())? {
@@ -92,6 +92,12 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>,
         | CoordinatorKey::ConsumerGroupTargetMember(_)
         | CoordinatorKey::ConsumerGroupCurrentMember(_)
         | CoordinatorKey::ConsumerGroupRegularExpression(_)
+        | CoordinatorKey::ShareGroup(_)
+        | CoordinatorKey::ShareGroupMember(_)
+        | CoordinatorKey::ShareGroupTarget(_)
+        | CoordinatorKey::ShareGroupTargetMember(_)
+        | CoordinatorKey::ShareGroupCurrentMember(_)
+        | CoordinatorKey::ShareGroupPartitions(_)
         | CoordinatorKey::StreamsGroup(_)
         | CoordinatorKey::StreamsGroupMember(_)
         | CoordinatorKey::StreamsGroupTarget(_)

@@ -6,15 +6,19 @@
 
 mod consumer;
 mod format;
+mod share;
+mod share_format;
 mod shared;
 mod streams;
 mod streams_format;
 
 pub use consumer::{
-    Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, Partitions,
-    PatternValue,
+    Assigned, ClassicMember, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, PatternValue,
 };
-pub use shared::{MemberState, TargetValue};
+pub use share::{
+    ShareCurrentValue, ShareGroupValue, ShareMemberValue, ShareRecord, SharedPartitions, SharedTopic, SharedTopics,
+};
+pub use shared::{MemberState, Partitions, TargetValue};
 pub use streams::{
     Copartition, Endpoint, InternalTopic, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue,
     StreamsRecord, StreamsTasks, Subtopology, Tasks, TasksWithEpochs, Topology,
@@ -57,6 +61,13 @@ pub enum Record {
         group: GroupId,
         /// Which part, and what it is.
         record: StreamsRecord,
+    },
+    /// A part of a share group.
+    Share {
+        /// Which group.
+        group: GroupId,
+        /// Which part, and what it is.
+        record: ShareRecord,
     },
     /// A record of a type that this version does not know: a newer one wrote it before a rollback. It belongs to a
     /// group of another kind, of which nothing else is known.
@@ -170,6 +181,7 @@ impl Record {
         match (self, format::encode(self)?) {
             (Record::Consumer { group, record }, _) => consumer::encode(group, record),
             (Record::Streams { group, record }, _) => streams_format::encode(group, record),
+            (Record::Share { group, record }, _) => share_format::encode(group, record),
             (_, encoded) => encoded.ok_or(TooLong),
         }
     }
@@ -182,18 +194,22 @@ impl Record {
         if let Some(record) = format::decode(key, value)? {
             return Ok(record);
         }
+        if let Some(record) = share_format::decode(key, value)? {
+            return Ok(record);
+        }
         match streams_format::decode(key, value)? {
             Some(record) => Ok(record),
             None => consumer::decode(key, value),
         }
     }
 
-    /// About how many bytes it has in the log; only of parts of consumer and streams groups is the
-    /// value counted.
+    /// About how many bytes it has in the log; only of parts of consumer, streams and share
+    /// groups is the value counted.
     pub(crate) fn size(&self) -> usize {
         let value = match self {
             Record::Consumer { record, .. } => record.value_size(),
             Record::Streams { record, .. } => record.value_size(),
+            Record::Share { record, .. } => record.value_size(),
             Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => 0,
         };
         40 + self.names_len() + value
@@ -206,6 +222,7 @@ impl Record {
             Record::GroupMetadata { group, .. } => group.len(),
             Record::Consumer { group, record } => group.len() + record.name_len(),
             Record::Streams { group, record } => group.len() + record.name_len(),
+            Record::Share { group, record } => group.len() + record.name_len(),
             Record::Opaque { key, .. } => key.len(),
         }
     }
@@ -217,6 +234,7 @@ impl Record {
             Record::GroupMetadata { group, .. }
             | Record::Consumer { group, .. }
             | Record::Streams { group, .. }
+            | Record::Share { group, .. }
             | Record::Opaque { group, .. } => group,
         }
     }

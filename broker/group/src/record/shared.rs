@@ -1,4 +1,11 @@
-//! What the records of consumer groups and those of streams groups have in common.
+//! What the records of consumer groups, of streams groups and of share groups have in common.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+/// Partitions by topic. Always: no topic without partitions.
+pub type Partitions = BTreeMap<Uuid, BTreeSet<i32>>;
 
 /// When the target assignment was computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

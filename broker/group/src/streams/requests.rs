@@ -138,6 +138,7 @@ pub(crate) fn expired(group: &mut StreamsGroup, key: &TimerKey, turn: &mut Turn<
         TimerKey::Revocation(_, member) => group.revocation_expired(member, turn),
         TimerKey::InitialDelay(_) => group.delay_expired(turn),
         TimerKey::Unwritten(_)
+        | TimerKey::StateCall(_)
         | TimerKey::Join(_)
         | TimerKey::Sync(_)
         | TimerKey::MemberJoin(..)

@@ -16,7 +16,7 @@ pub fn topic_id(name: &str) -> Uuid {
     Uuid::from_u128(name.chars().next().expect("a letter").into())
 }
 
-fn topic_name(id: Uuid) -> char {
+pub fn topic_name(id: Uuid) -> char {
     u32::try_from(id.as_u128()).ok().and_then(char::from_u32).expect("a letter")
 }
 

@@ -1,6 +1,7 @@
 //! A coordinator, a log and some clients, driven by commands in plain words.
 
 mod consumer;
+mod share;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -38,6 +39,11 @@ use uuid::Uuid;
 ///   it says so
 /// - `A works [owning 0-1,s0-2 | nothing] [epoch 7] [knowing 2] [shutdown]`: its heartbeat; `s` marks standby tasks
 /// - `A stops [shutdown]`: leaves; `describe streams`
+/// - `A shares [on t,u] [rack r]`: joins a share group; `A pulls [epoch 7] [on u]`: its heartbeat; `A departs`;
+///   `describe shares`, `set share.interval 0s`, `set share.max.size 1`
+/// - `states are done`, `states fail`, `states fail for t-0`: the share coordinators answer what the group asks;
+///   `states are lost`: they never will
+/// - `admin alters t-0=5,t-1=6`, `admin forgets t,u`: offsets of a share group; `shared topic t is deleted`
 /// - `restart`: what is in the log is replayed into a new shard
 /// - `a newer version writes down the group`, `a newer version deletes the group`: by a record of a type that only it
 ///   knows
@@ -56,6 +62,7 @@ pub struct World {
     ids: u128,
     topics: Arc<Topics>,
     lookups: Vec<Lookup>,
+    state_calls: Vec<StateCall>,
     topology: ottla_group::record::Topology,
     told: Vec<String>,
 }
@@ -98,6 +105,7 @@ impl Default for World {
             ids: 0,
             topics: Arc::default(),
             lookups: Vec::new(),
+            state_calls: Vec::new(),
             topology: streams::topology(&["1:", "0", "reads", "t"]),
             told: Vec::new(),
         }
@@ -238,6 +246,24 @@ impl ottla_stories::World for World {
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
             ["a", "newer", "version", "writes", "down", "the", "group"] => self.write_opaque(Some("v".into())),
             ["a", "newer", "version", "deletes", "the", "group"] => self.write_opaque(None),
+            ["describe", "shares"] => self.describe_share(),
+            [_, "shares", ..] => self.share(name, Some(0), &rest),
+            [_, "pulls", ..] => self.share(name, None, &rest),
+            [_, "departs", ..] => self.share(name, Some(-1), &rest),
+            ["set", "share.interval", interval] => {
+                let share = ShareConfig { assignment_interval: time(interval), ..self.config.share };
+                self.reset(Config { share, ..self.config.clone() });
+            }
+            ["set", "share.max.size", size] => {
+                self.reset(Config { share_max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            ["states", "are", "done"] => self.answer_states(|_| false),
+            ["states", "are", "lost"] => self.state_calls.clear(),
+            ["states", "fail"] => self.answer_states(|_| true),
+            ["states", "fail", "for", partition] => self.answer_states(|it| it == partition),
+            ["admin", "alters", offsets] => self.alter_share(offsets),
+            ["admin", "forgets", topics] => self.forget_share(topics),
+            ["shared", "topic", topic, "is", "deleted"] => self.delete_shared_topic(topic),
             ["restart"] => self.reset(self.config.clone()),
             ["unload"] => {
                 let shard = std::mem::replace(&mut self.shard, Shard::new(self.config.clone()));
@@ -406,6 +432,8 @@ impl World {
         }
         self.lookups.extend(effects.lookups);
         self.told.extend(effects.creations.iter().map(streams::to_create));
+        self.told.extend(effects.state_calls.iter().map(share::asked));
+        self.state_calls.extend(effects.state_calls);
         self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         if !self.slow {
             self.decide(Ok(()));
@@ -441,6 +469,8 @@ impl World {
             for (ticket, reply) in effects.replies {
                 self.deliver(ticket, reply);
             }
+            self.told.extend(effects.state_calls.iter().map(share::asked));
+            self.state_calls.extend(effects.state_calls);
             self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
         }
     }
@@ -472,13 +502,16 @@ impl World {
             | Reply::DeleteGroups(Err(error)) => format!("all {error:?}"),
             Reply::ConsumerHeartbeat(reply) => client.heard(reply),
             Reply::StreamsHeartbeat(reply) => client.heard_streams(reply),
+            Reply::ShareHeartbeat(reply) => client.heard_share(reply),
+            Reply::AlterShareOffsets(reply) => share::altered(reply),
+            Reply::DeleteShareOffsets(reply) => share::deleted(reply),
         };
         self.told.push(format!("{name}: {told}"));
     }
 
     fn write_opaque(&mut self, value: Option<Bytes>) {
-        // ShareGroupMetadataKey.
-        let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x0b\x00\x01g"), value };
+        // A type that nobody knows.
+        let record = Record::Opaque { group: GROUP.into(), key: Bytes::from_static(b"\x00\x63\x00\x01g"), value };
         self.told.push(format!("log: {}", logged(&record)));
         self.log.push(Entry::Record(None, record));
     }
@@ -493,6 +526,7 @@ impl World {
         self.waiting.clear();
         self.undecided.clear();
         self.lookups.clear();
+        self.state_calls.clear();
         self.config = config;
         self.shard = Shard::new(self.config.clone());
         self.shard.set_topics(self.topics.clone());
@@ -608,6 +642,7 @@ fn logged(record: &Record) -> String {
         Record::GroupMetadata { group, value: None } => format!("group {group} deleted"),
         Record::Consumer { record, .. } => consumer::logged(record),
         Record::Streams { record, .. } => streams::logged(record),
+        Record::Share { record, .. } => share::logged(record),
         Record::Opaque { group, value: None, .. } => format!("group {group} of another kind deleted"),
         Record::Opaque { group, .. } => format!("group {group} of another kind"),
         Record::GroupMetadata { group, value: Some(value) } => {

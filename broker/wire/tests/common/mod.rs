@@ -35,7 +35,11 @@ macro_rules! for_each_api {
             DescribeClusterRequest DescribeProducersRequest DescribeTransactionsRequest ListTransactionsRequest
             ConsumerGroupHeartbeatRequest ConsumerGroupDescribeRequest
             ListConfigResourcesRequest DescribeTopicPartitionsRequest
-            StreamsGroupHeartbeatRequest StreamsGroupDescribeRequest)
+            ShareGroupHeartbeatRequest ShareGroupDescribeRequest ShareFetchRequest ShareAcknowledgeRequest
+            InitializeShareGroupStateRequest ReadShareGroupStateRequest WriteShareGroupStateRequest
+            DeleteShareGroupStateRequest ReadShareGroupStateSummaryRequest
+            StreamsGroupHeartbeatRequest StreamsGroupDescribeRequest
+            DescribeShareGroupOffsetsRequest AlterShareGroupOffsetsRequest DeleteShareGroupOffsetsRequest)
     };
     ($check:ident; $($request:ident)*) => {{
         let apis = [$(<ottla_wire::$request as ottla_wire::RequestMessage>::KEY),*];

@@ -1,0 +1,154 @@
+//! The plain values of requests to the share coordinator, and of its replies.
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::batches::StateBatch;
+use crate::error::AppendError;
+use crate::ids::GroupId;
+
+/// A partition whose records a group shares.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SharePartition {
+    /// The group.
+    pub group: GroupId,
+    /// The topic.
+    pub topic_id: Uuid,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// What is asked about one partition. A request of the wire has several; each may belong to another shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// InitializeShareGroupState: begin again from this offset.
+    Initialize {
+        /// An older one than before is fenced.
+        state_epoch: i32,
+        /// −1 leaves the choice to the leader.
+        start_offset: i64,
+    },
+    /// ReadShareGroupState. From then on older leaders are fenced.
+    Read {
+        /// Of the leader that asks; −1 if it is none.
+        leader_epoch: i32,
+    },
+    /// WriteShareGroupState.
+    Write(WriteState),
+    /// DeleteShareGroupState.
+    Delete,
+    /// ReadShareGroupStateSummary.
+    Summarize,
+}
+
+/// What a leader writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WriteState {
+    /// As it was read; −1 is not checked.
+    pub state_epoch: i32,
+    /// Of the leader that writes; −1 is not checked.
+    pub leader_epoch: i32,
+    /// The first offset that may still be delivered; −1 if it has not changed.
+    pub start_offset: i64,
+    /// How many records from the start offset on are done with; −1 if unknown.
+    pub delivery_complete_count: i32,
+    /// What has changed.
+    pub batches: Vec<StateBatch>,
+}
+
+/// The answer to a request, of the same kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// To InitializeShareGroupState.
+    Initialize(Result<(), StateError>),
+    /// To ReadShareGroupState.
+    Read(Result<ReadState, StateError>),
+    /// To WriteShareGroupState.
+    Write(Result<(), StateError>),
+    /// To DeleteShareGroupState.
+    Delete(Result<(), StateError>),
+    /// To ReadShareGroupStateSummary.
+    Summarize(Result<Summary, StateError>),
+}
+
+/// What a leader begins with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadState {
+    /// To be sent with writes.
+    pub state_epoch: i32,
+    /// −1 if no leader has chosen one.
+    pub start_offset: i64,
+    /// Sorted by offset, without overlaps.
+    pub batches: Vec<StateBatch>,
+}
+
+/// A state without its batches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// 0 if there is no state.
+    pub state_epoch: i32,
+    /// 0 if there is no state.
+    pub leader_epoch: i32,
+    /// −1 if there is no state, or no leader has chosen one.
+    pub start_offset: i64,
+    /// −1 if unknown.
+    pub delivery_complete_count: i32,
+}
+
+/// Why the share coordinator refuses. Kafka's names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[allow(missing_docs)] // the names are Kafka's, the texts say the rest
+pub enum StateError {
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    #[error("a newer leader of the partition has asked")]
+    FencedLeaderEpoch,
+    #[error("the state of the partition was initialized again")]
+    FencedStateEpoch,
+    #[error("there is no such topic or partition")]
+    UnknownTopicOrPartition,
+    #[error("the coordinator cannot serve now")]
+    CoordinatorNotAvailable,
+    #[error("the coordinator is another broker")]
+    NotCoordinator,
+    #[error("the coordinator failed to store the records")]
+    UnknownServerError,
+}
+
+impl From<AppendError> for StateError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NotCommitted => StateError::CoordinatorNotAvailable,
+            AppendError::NotLeader => StateError::NotCoordinator,
+            AppendError::TooLarge => StateError::UnknownServerError,
+        }
+    }
+}
+
+impl Request {
+    /// The reply that refuses it.
+    #[must_use]
+    pub fn refused(&self, error: StateError) -> Reply {
+        match self {
+            Request::Initialize { .. } => Reply::Initialize(Err(error)),
+            Request::Read { .. } => Reply::Read(Err(error)),
+            Request::Write(_) => Reply::Write(Err(error)),
+            Request::Delete => Reply::Delete(Err(error)),
+            Request::Summarize => Reply::Summarize(Err(error)),
+        }
+    }
+}
+
+impl Reply {
+    /// The same kind of reply, with the error.
+    #[must_use]
+    pub fn refused(&self, error: StateError) -> Reply {
+        match self {
+            Reply::Initialize(_) => Reply::Initialize(Err(error)),
+            Reply::Read(_) => Reply::Read(Err(error)),
+            Reply::Write(_) => Reply::Write(Err(error)),
+            Reply::Delete(_) => Reply::Delete(Err(error)),
+            Reply::Summarize(_) => Reply::Summarize(Err(error)),
+        }
+    }
+}
