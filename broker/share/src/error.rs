@@ -98,6 +98,35 @@ impl PersisterError {
     }
 }
 
+/// Why a share session does not go along with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum SessionError {
+    /// 42. A request that opens a session acknowledges nothing.
+    #[error("the first request of a share session has acknowledgements")]
+    InvalidRequest,
+    /// 122. The client opens another one.
+    #[error("the share session is not known")]
+    ShareSessionNotFound,
+    /// 123. The client opens another one.
+    #[error("the share session is at another epoch")]
+    InvalidShareSessionEpoch,
+    /// 133. The client repeats the request after a pause; the host may hold the answer for the fetch's longest wait.
+    #[error("the broker has as many share sessions as it may have")]
+    ShareSessionLimitReached,
+}
+
+impl SessionError {
+    /// The code on the wire.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            SessionError::InvalidRequest => ErrorCode::INVALID_REQUEST,
+            SessionError::ShareSessionNotFound => ErrorCode::SHARE_SESSION_NOT_FOUND,
+            SessionError::InvalidShareSessionEpoch => ErrorCode::INVALID_SHARE_SESSION_EPOCH,
+            SessionError::ShareSessionLimitReached => ErrorCode::SHARE_SESSION_LIMIT_REACHED,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +135,10 @@ mod tests {
     fn refusals_have_kafkas_codes() {
         assert_eq!(AcknowledgeError::InvalidRequest.code(), ErrorCode(42));
         assert_eq!(AcknowledgeError::InvalidRecordState.code(), ErrorCode(121));
+        assert_eq!(SessionError::InvalidRequest.code(), ErrorCode(42));
+        assert_eq!(SessionError::ShareSessionNotFound.code(), ErrorCode(122));
+        assert_eq!(SessionError::InvalidShareSessionEpoch.code(), ErrorCode(123));
+        assert_eq!(SessionError::ShareSessionLimitReached.code(), ErrorCode(133));
     }
 
     #[test]

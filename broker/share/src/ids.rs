@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -26,9 +28,26 @@ macro_rules! text_id {
 }
 
 text_id! {
+    /// A share group's name.
+    GroupId
+}
+text_id! {
     /// A member's id, which the member draws itself (KIP-1082).
     MemberId
 }
 
 /// A record's place in its partition.
 pub type Offset = i64;
+
+/// A partition, by its topic's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TopicIdPartition {
+    /// The topic.
+    pub topic_id: Uuid,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A client's connection, by a number that its host gives to no other one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId(pub u64);

@@ -1,12 +1,14 @@
 //! The leader's side of share groups (KIP-932) as pure state machines: values in, values out.
 //!
 //! A [`SharePartition`] is one group's progress in one partition: which records are delivered to whom, how often, and
-//! what has become of them. The broker's host owns it, hands it requests and the time, and carries out what comes back.
-//! Nothing in here waits, logs, reads a clock or draws a random number.
+//! what has become of them. [`Sessions`] are the share sessions of a broker: which partitions a member fetches. The
+//! broker's host owns both, hands them requests and the time, and carries out what comes back. Nothing in here waits,
+//! logs, reads a clock or draws a random number.
 //!
 //! | module | its job |
 //! |---|---|
 //! | `partition` | the share partition: acquire, acknowledge, release, time out, persist |
+//! | `session` | share sessions: their epochs, partitions and connections |
 //! | `aborted` | which batches that were read belong to aborted transactions |
 //! | `state` | what the persister keeps of a share partition |
 //! | `ids`, `error`, `config` | names, refusals and their codes, settings |
@@ -33,7 +35,8 @@
 //! # For the host
 //!
 //! A share partition lives with the leader's partition, under its lock, from the first fetch of a group in the leader's
-//! epoch to the end of that epoch, or until [`PersisterError::drops_share_partition`].
+//! epoch to the end of that epoch, or until [`PersisterError::drops_share_partition`], or until the group has no
+//! session here any more ([`Ended::group_has_left`]).
 //!
 //! - *Load*: read from the persister, without the lock; replace a start of −1 by what `share.auto.offset.reset` stands
 //!   for; [`SharePartition::load`], [`SharePartition::move_log_start`]. Fetches wait meanwhile;
@@ -47,6 +50,9 @@
 //!   persisted. Writes of one share partition reach the persister in the order in which they were returned, one at a
 //!   time or in one request; each comes back through [`SharePartition::settle`], failed or not. An acknowledgement is
 //!   answered then.
+//! - *Sessions*: the broker has one [`Sessions`], under a lock of its own, under which no share partition is taken. A
+//!   fetch asks it first, and says at the end what it found ([`Sessions::answer`]). What has [`Ended`] releases the
+//!   member's records in the session's partitions ([`SharePartition::release`]).
 //! - *The log's start moves*: [`SharePartition::move_log_start`].
 //!
 //! # Where this differs from Kafka 4.3.1
@@ -58,6 +64,8 @@
 //! - A lock that ends while a failed write is under way is released like any other, and persisted. Kafka persists
 //!   nothing.
 //! - A record that was delivered as often as a lowered limit allows is archived by the next fetch. Kafka delivers it.
+//! - Every session of a connection ends with it. Kafka knows one session of a connection, the last.
+//! - A group has left when its last session ends, not when the last connection is closed.
 //! - A record that was delivered often limits the fetch even if more records than that were acquired before it.
 
 mod aborted;
@@ -65,14 +73,16 @@ mod config;
 mod error;
 mod ids;
 mod partition;
+mod session;
 mod state;
 
 pub use aborted::{AbortedTransaction, BatchHeader, BatchKind, aborted_batches};
 pub use config::Config;
-pub use error::{AcknowledgeError, LoadError, PersisterError};
-pub use ids::{MemberId, Offset};
+pub use error::{AcknowledgeError, LoadError, PersisterError, SessionError};
+pub use ids::{ConnectionId, GroupId, MemberId, Offset, TopicIdPartition};
 pub use partition::{
     Acknowledge, AcknowledgementBatch, Acquire, AcquireMode, Acquired, InFlight, LogBatch, RecordState, SharePartition,
     Write,
 };
+pub use session::{Ended, Fetch, Fetched, Sessions, ShareFetch};
 pub use state::{DeliveryState, StateBatch, Stored};

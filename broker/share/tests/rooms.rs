@@ -7,7 +7,13 @@ use ottla_arrows::Rooms;
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["error", "ids"],
-        rooms: &[("aborted", &["partition"]), ("partition", &["config", "state"]), ("state", &[]), ("config", &[])],
+        rooms: &[
+            ("aborted", &["partition"]),
+            ("partition", &["config", "state"]),
+            ("session", &[]),
+            ("state", &[]),
+            ("config", &[]),
+        ],
         only: &[
             ("Instant", &[]),
             ("SystemTime", &[]),

@@ -1,7 +1,8 @@
 //! Stories of share partitions, as transcripts: what members fetch and acknowledge, what is persisted, and what the
-//! leader knows afterwards.
+//! leader knows afterwards. And of share sessions: what a broker remembers of its members.
 //!
-//! Each `tests/stories/*.txt` holds stories under `#` headings. Lines are commands (see [`support::World`]); the
+//! Each `tests/stories/*.txt` holds stories under `#` headings. Lines are commands (see [`support::World`] and
+//! [`support::sessions::World`]); the
 //! indented lines below one are everything that came of it. `UPDATE=1` rewrites those: read the difference before you
 //! commit it.
 
@@ -42,6 +43,11 @@ fn the_log() {
 #[test]
 fn restarts() {
     tell("restarts");
+}
+
+#[test]
+fn sessions() {
+    ottla_stories::play::<support::sessions::World>(env!("CARGO_MANIFEST_DIR"), "sessions");
 }
 
 fn tell(name: &str) {

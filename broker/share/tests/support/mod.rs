@@ -1,6 +1,7 @@
 //! A log, a share partition, its persister and some members, driven by commands in plain words.
 
 mod persister;
+pub mod sessions;
 
 use std::collections::VecDeque;
 use std::fmt::Display;
