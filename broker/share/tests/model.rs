@@ -55,14 +55,17 @@ fn op() -> impl Strategy<Value = Op> {
     let member = || 0..3_usize;
     let fetch = (member(), 1..30_i32, any::<bool>(), 1..25_i32, 1..5_usize);
     let acknowledge = (member(), any::<usize>(), 0..4_i64, 1..12_i64, prop::collection::vec(0..5_i8, 1..12));
+    let fetch =
+        fetch.prop_map(|(member, most, limited, size, reading)| Op::Fetch { member, most, limited, size, reading });
+    let acknowledge =
+        acknowledge.prop_map(|(member, of, skip, records, kinds)| Op::Acknowledge { member, of, skip, records, kinds });
+    let fate = prop_oneof![4 => Just(Fate::Stored), 1 => Just(Fate::Failed), 1 => Just(Fate::Unknown)];
     prop_oneof![
-        8 => fetch.prop_map(|(member, most, limited, size, reading)| Op::Fetch { member, most, limited, size, reading }),
-        10 => acknowledge.prop_map(|(member, of, skip, records, kinds)| {
-            Op::Acknowledge { member, of, skip, records, kinds }
-        }),
+        8 => fetch,
+        10 => acknowledge,
         1 => member().prop_map(Op::Leave),
         3 => (1..40_u64).prop_map(Op::Pass),
-        8 => prop_oneof![4 => Just(Fate::Stored), 1 => Just(Fate::Failed), 1 => Just(Fate::Unknown)].prop_map(Op::Answer),
+        8 => fate.prop_map(Op::Answer),
         1 => (1..8_i64).prop_map(Op::LogStart),
         1 => (0..20_usize).prop_map(Op::Compact),
         1 => (2..7_i16).prop_map(Op::Limit),

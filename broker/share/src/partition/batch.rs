@@ -139,10 +139,12 @@ impl Batch {
         if last < self.last() {
             self.split(last + 1);
         }
-        for run in self.runs.iter_mut().filter(|run| run.first >= first && run.last <= last) {
+        let from = self.runs.partition_point(|run| run.first < first);
+        let to = self.runs.partition_point(|run| run.last <= last);
+        for run in self.runs.iter_mut().take(to).skip(from) {
             change(&mut run.slot);
         }
-        self.join();
+        self.join(from, to);
     }
 
     /// Forgets records before an offset. Returns whether any are left.
@@ -164,14 +166,22 @@ impl Batch {
         }
     }
 
-    fn join(&mut self) {
-        self.runs.dedup_by(|run, before| {
+    /// Joins runs that have become alike, from this one to that one, excluded, and with their neighbours.
+    fn join(&mut self, from: usize, to: usize) {
+        let range = from.saturating_sub(1)..(to + 1).min(self.runs.len());
+        let alike = |pair: &[Run]| matches!(pair, [before, run] if before.slot == run.slot);
+        if range.is_empty() || !self.runs[range.clone()].windows(2).any(alike) {
+            return;
+        }
+        let mut joined: Vec<Run> = self.runs.drain(range.clone()).collect();
+        joined.dedup_by(|run, before| {
             let alike = run.slot == before.slot;
             if alike {
                 before.last = run.last;
             }
             alike
         });
+        self.runs.splice(range.start..range.start, joined);
     }
 }
 
