@@ -1,4 +1,4 @@
-//! What a group makes of the answers of share coordinators, and whom it tells.
+//! What a group makes of the answers of share coordinators, and whom it says.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
