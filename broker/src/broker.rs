@@ -15,10 +15,9 @@ use crate::ask::AskSender;
 use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
-use crate::handle::Handler;
+use crate::handle::{Handler, ask_for_topic};
 use crate::health::Health;
-use crate::image::ImageReceiver;
-use crate::image::Me;
+use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -26,6 +25,8 @@ use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
+use crate::share_state::ShareStates;
+use crate::share_state::persister::Persister;
 use crate::transactions::Transactions;
 use crate::transactions::ends::Ends;
 use crate::transactions::verifier::Verifier;
@@ -107,7 +108,12 @@ impl Rooms {
         let checkpoints = Checkpoints::load(&data, clean, intact)?;
         let (replicas, joining) =
             Replicas::new(me, &data, checkpoints, workers.clone(), role_workers, metrics.clone(), ask.clone())?;
-        let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
+        let share_states = ShareStates::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
+        let persister = Persister::new(me.id, images.clone(), share_states.clone(), {
+            let ask = ask.clone();
+            Box::new(move |image| ask_for_topic(&ask, image, SHARE_GROUP_STATE))
+        });
+        let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), persister.clone(), &metrics);
         let producer_ids = Arc::new(ProducerIds::new(ask.clone()));
         let transactions =
             Transactions::new(replicas.clone(), workers.clone(), images.clone(), producer_ids.clone(), &metrics);
@@ -129,6 +135,8 @@ impl Rooms {
             transactions: transactions.clone(),
             ends: ends.clone(),
             verifier,
+            share_states: share_states.clone(),
+            persister,
             producer_ids,
             fetch_sessions: FetchSessions::default(),
             ask,
@@ -153,6 +161,7 @@ impl Rooms {
             tokio::spawn(transactions.run(me.id, images.clone(), ends)),
             tokio::spawn(replicas.keep_scrubbing(images)),
             tokio::spawn(groups.run()),
+            tokio::spawn(share_states.run()),
         ];
         Ok(Rooms { handler, tasks })
     }

@@ -10,6 +10,7 @@
 //! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
 //! - [`transactions`]: whether a transactional batch may be appended: asks its coordinator
+//! - [`share_state`]: what share groups have delivered: the share coordinators of this broker, and asking those of others
 //! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: the identity of the data directory, and whether its content is what the cluster relies on
@@ -17,6 +18,7 @@
 //! - [`health`]: whether the broker is alive, and whether it is ready
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
+//! - [`topics`]: what coordinators must know of the cluster's topics
 //! - [`coord`]: the only room that knows Kubernetes
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
 
@@ -40,5 +42,7 @@ pub mod producer_ids;
 pub mod replica;
 pub mod reply;
 pub mod server;
+pub mod share_state;
+pub mod topics;
 pub mod transactions;
 pub mod watermark;

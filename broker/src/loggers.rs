@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 27] = [
+const LOGGERS: [&str; 29] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -36,6 +36,8 @@ const LOGGERS: [&str; 27] = [
     "ottla_broker::replica::in_sync",
     "ottla_broker::replica::partition",
     "ottla_broker::server",
+    "ottla_broker::share_state",
+    "ottla_broker::topics",
     "ottla_broker::transactions",
     "ottla_crds",
     "ottla_group",

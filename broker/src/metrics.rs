@@ -85,6 +85,8 @@ pub struct Metrics {
     pub transactional_ids: IntGaugeVec,
     /// Markers of transactions that wait for the leaders of their partitions.
     pub markers_waiting: IntGauge,
+    /// Share partitions whose state this broker keeps.
+    pub share_states: IntGauge,
     /// Records that a group has not committed yet, by group, topic and partition; for partitions led here.
     pub group_lag: IntGaugeVec,
     /// Seconds that an fsync took.
@@ -205,6 +207,7 @@ impl Metrics {
                 "ottla_transaction_markers_waiting",
                 "Markers of ended transactions that wait for the leaders of their partitions",
             ),
+            share_states: gauge(&r, "ottla_share_states", "Share partitions whose state this broker keeps"),
             group_lag: gauges(
                 &r,
                 "ottla_group_lag_records",

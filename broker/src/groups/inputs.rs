@@ -4,49 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_config::{ConsumerGroupSettings, GroupSettings, MigrationPolicy};
-use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard, Topic, Topics};
+use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard};
 
 use crate::image::ClusterImage;
+use crate::topics::Known;
 
 /// What the last image said.
 pub struct Inputs {
-    topics: Arc<Topics>,
+    known: Known,
     config: Config,
 }
 
 impl Inputs {
     /// Nothing yet.
     pub fn new() -> Inputs {
-        Inputs { topics: Arc::default(), config: Config::default() }
+        Inputs { known: Known::default(), config: Config::default() }
     }
 
     /// Takes an image; whether it says anything new.
     pub fn learn(&mut self, image: &ClusterImage) -> bool {
         let config = config(image);
-        let has_other_topics = !self.topics.are(topics(image));
+        let has_other_topics = self.known.learn(image);
         let is_new = has_other_topics || self.config != config;
-        if has_other_topics {
-            self.topics = Arc::new(self.topics.next(topics(image)));
-        }
         self.config = config;
         is_new
     }
 
     /// Hands a shard of groups what it must know.
     pub fn give(&self) -> impl FnOnce(&mut Shard) + Send + use<> {
-        let (topics, config) = (self.topics.clone(), self.config.clone());
+        let (topics, config) = (self.known.topics().clone(), self.config.clone());
         move |groups| {
             groups.set_topics(topics);
             groups.set_config(config);
         }
     }
-}
-
-/// The topics of an image, by name.
-fn topics(image: &ClusterImage) -> impl Iterator<Item = (&str, Topic)> {
-    let topic =
-        |id| image.topics.get(id).map(|topic| Topic { id: topic.id, partitions: topic.partitions.len() as i32 });
-    image.topic_names.iter().filter_map(move |(name, id)| Some((&**name, topic(id)?)))
 }
 
 /// The settings of groups: the broker's, and what some groups have of their own.
@@ -122,7 +113,7 @@ mod tests {
             ..with_group
         };
         assert!(inputs.learn(&with_topic));
-        assert_eq!(inputs.topics.get("t"), Some(Topic { id, partitions: 0 }));
+        assert_eq!(inputs.known.topics().get("t"), Some(Topic { id, partitions: 0 }));
         assert!(!inputs.learn(&with_topic));
     }
 }

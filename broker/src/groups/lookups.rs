@@ -6,21 +6,16 @@ use std::sync::Arc;
 use ottla_group::{Lookup, Shard};
 
 use super::machine::effects;
-use crate::coordinator::{Coordinator, Post};
+use crate::coordinator::Coordinator;
 use crate::env::Workers;
 
-/// Carries lookups out; their results come back to the groups that asked.
-pub fn post(workers: Workers) -> Post<Shard> {
-    Arc::new(move |coordinator: &Arc<Coordinator<Shard>>, lookup: Lookup| {
-        let (workers, answered) = (workers.clone(), coordinator.clone());
-        coordinator.spawn(async move {
-            let (lookup, found) = workers
-                .run(move || {
-                    let found = lookup.find(&lookup.topics, |_| true);
-                    (lookup, found)
-                })
-                .await;
-            answered.turn(|groups, now| effects(groups.looked_up(&lookup, Some(found), now.into()), now));
-        });
-    })
+/// Looks topics up; they come back to the groups that asked.
+pub(super) async fn look_up(workers: Workers, coordinator: Arc<Coordinator<Shard>>, lookup: Lookup) {
+    let (lookup, found) = workers
+        .run(move || {
+            let found = lookup.find(&lookup.topics, |_| true);
+            (lookup, found)
+        })
+        .await;
+    coordinator.turn(|groups, now| effects(groups.looked_up(&lookup, Some(found), now.into()), now));
 }

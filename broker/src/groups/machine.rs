@@ -5,19 +5,20 @@ use std::time::Duration;
 use ottla_batch::{Batch, Marker, Outcome, Record as LogRecord};
 use ottla_config::BrokerSettings;
 use ottla_group::record::{Encoded, TooLong};
-use ottla_group::{Config, GroupError, Lookup, Record, Reply, Shard};
+use ottla_group::{Config, GroupError, Record, Reply, Shard};
 
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
 use crate::coordinator::{batch_of, transactional_batch_of};
+use crate::groups::errands::Errand;
 use crate::groups::inputs::Inputs;
 use crate::image::{CONSUMER_OFFSETS, ClusterImage};
 
 impl Machine for Shard {
     const TOPIC: &'static str = CONSUMER_OFFSETS;
     type Reply = Reply;
-    type Message = Lookup;
+    type Message = Errand;
 
     fn new(image: &ClusterImage, _: i32) -> Shard {
         let mut inputs = Inputs::new();
@@ -92,12 +93,14 @@ impl Machine for Shard {
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
     // Nobody needs topics as long as StreamsGroupHeartbeat is not served.
-    let ottla_group::Effects { replies, appends, lookups, creations: _, state_calls: _ } = effects;
+    let ottla_group::Effects { replies, appends, lookups, creations: _, state_calls } = effects;
+    let lookups = lookups.into_iter().map(Errand::Lookup);
+    let sends = lookups.chain(state_calls.into_iter().map(Errand::StateCall)).collect();
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
         batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),
     });
-    Effects { replies: tickets(replies), appends: appends.collect(), sends: lookups }
+    Effects { replies: tickets(replies), appends: appends.collect(), sends }
 }
 
 fn batch(producer: Option<ottla_group::Producer>, records: &[Record], now: Now) -> Result<Batch, TooLong> {

@@ -6,23 +6,23 @@
 //! - `machine`: a shard of groups as a coordinator's machine
 //! - `requests`: one function per request
 //! - `inputs`: the topics and settings that groups must know
-//! - `lookups`: the topics that regular expressions stand for
-//! - `deletions`: which topics' offsets go
+//! - `errands`: what groups want done outside of their lock; `lookups`: the topics that regular expressions stand for;
+//!   `state_calls`: what share groups ask of share coordinators
 //! - `measure`: metrics
 
-mod deletions;
+mod errands;
 mod inputs;
 mod lookups;
 mod machine;
 mod measure;
 mod requests;
+mod state_calls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_group::{DeletedTopic, Shard};
 
-use self::deletions::Deletions;
 use self::inputs::Inputs;
 use self::machine::effects;
 pub use self::requests::BeginError;
@@ -32,6 +32,8 @@ use crate::env::{self, Workers};
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
 use crate::replica::Replicas;
+use crate::share_state::persister::Persister;
+use crate::topics::deletions::{self, Deletions};
 
 /// How often offsets are looked through for those past their retention. Kafka's default for
 /// `offsets.retention.check.interval.ms`.
@@ -46,9 +48,15 @@ pub struct Groups {
 
 impl Groups {
     /// No group yet; see [`Groups::run`].
-    pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, metrics: &Metrics) -> Arc<Groups> {
-        let look_up = lookups::post(workers.clone());
-        let coordinators = Coordinators::new(replicas.clone(), workers, images.clone(), look_up);
+    pub fn new(
+        replicas: Arc<Replicas>,
+        workers: Workers,
+        images: ImageReceiver,
+        persister: Arc<Persister>,
+        metrics: &Metrics,
+    ) -> Arc<Groups> {
+        let post = errands::post(workers.clone(), persister);
+        let coordinators = Coordinators::new(replicas.clone(), workers, images.clone(), post);
         let groups = Arc::new(Groups { coordinators, replicas, images });
         let measured = Arc::downgrade(&groups);
         metrics.before_scrape(move |metrics| {
@@ -110,7 +118,10 @@ fn forget(coordinator: &Arc<Coordinator<Shard>>, topics: &[DeletedTopic], max_ba
         let topics = topics.to_vec();
         coordinator.turn_when_loaded(move |groups, now| {
             groups.set_max_batch(max_batch);
-            effects(groups.topics_deleted(&topics, now.into()), now)
+            let mut effects = effects(groups.topics_deleted(&topics, now.into()), now);
+            let ids = topics.iter().map(|topic| topic.id).collect();
+            effects.extend(machine::effects(groups.shared_topics_deleted(&ids, now.into()), now));
+            effects
         });
     }
 }

@@ -11,6 +11,8 @@ use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
+use crate::share_state::ShareStates;
+use crate::share_state::persister::Persister;
 use crate::transactions::Transactions;
 use crate::transactions::ends::Ends;
 use crate::transactions::verifier::Verifier;
@@ -31,6 +33,10 @@ pub struct Handler {
     pub ends: Ends,
     /// Asks transaction coordinators about the partitions that are led here.
     pub verifier: Arc<Verifier>,
+    /// The states of share groups that are kept here.
+    pub share_states: Arc<ShareStates>,
+    /// Asks share coordinators.
+    pub persister: Arc<Persister>,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.

@@ -41,6 +41,7 @@ pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
 pub use self::request::{Asked, Request, Unreadable};
 use self::security::{acls, delegation_tokens};
+pub use self::topics::internal_topics::ask_for_topic;
 use self::topics::{
     alter_partition_reassignments, create_partitions, create_topics, delete_topics, elect_leaders,
     list_partition_reassignments,

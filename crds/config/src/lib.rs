@@ -40,8 +40,8 @@ pub use describe::{
 };
 pub use group::SETTINGS as GROUP_SETTINGS;
 pub use resolved::{
-    BrokerSettings, CleanupPolicy, Compression, ConsumerGroupSettings, GroupSettings, MigrationPolicy, StateTopic,
-    TimestampType, TopicSettings, TransactionSettings,
+    BrokerSettings, CleanupPolicy, Compression, ConsumerGroupSettings, GroupSettings, MigrationPolicy,
+    ShareCoordinatorSettings, StateTopic, TimestampType, TopicSettings, TransactionSettings,
 };
 pub use setting::{Entity, Kind, Setting, SettingError, Status, UpdateMode};
 pub use throttle::ThrottledReplicas;

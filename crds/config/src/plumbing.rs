@@ -301,10 +301,8 @@ const SHARE: &[Plumbing] = &[
     ("share.coordinator.append.linger.ms", Int, Some("-1"), READ_ONLY),
     ("share.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), DYNAMIC),
     ("share.coordinator.load.buffer.size", Int, Some("5242880"), READ_ONLY),
-    ("share.coordinator.snapshot.update.records.per.snapshot", Int, Some("500"), READ_ONLY),
     ("share.coordinator.state.topic.compression.codec", Int, Some("0"), READ_ONLY),
     ("share.coordinator.threads", Int, Some("1"), READ_ONLY),
-    ("share.coordinator.write.timeout.ms", Int, Some("5000"), READ_ONLY),
     ("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), READ_ONLY),
 ];
 

@@ -169,6 +169,8 @@ pub struct BrokerSettings {
     pub replica_selector_by_rack: bool,
     /// The internal topic with the state of share groups.
     pub share_group_state: StateTopic,
+    /// What share coordinators obey.
+    pub share_coordinator: ShareCoordinatorSettings,
     /// The largest request, in bytes.
     pub socket_request_max_bytes: usize,
     /// The internal topic with the state of transactions.
@@ -177,6 +179,15 @@ pub struct BrokerSettings {
     pub transactions: TransactionSettings,
     /// The settings as given.
     pub(crate) given: Given,
+}
+
+/// What share coordinators obey (KIP-932).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareCoordinatorSettings {
+    /// How long a request waits for its records to be committed.
+    pub write_timeout: Duration,
+    /// After so many updates of a state its next record is a snapshot.
+    pub updates_per_snapshot: u32,
 }
 
 /// What consumer groups (KIP-848) obey.
@@ -399,6 +410,10 @@ impl BrokerSettings {
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
             replica_selector_by_rack: get.is_set("replica.selector.class"),
             share_group_state: get.state_topic("share.coordinator.state.topic"),
+            share_coordinator: ShareCoordinatorSettings {
+                write_timeout: get.millis("share.coordinator.write.timeout.ms"),
+                updates_per_snapshot: get.number("share.coordinator.snapshot.update.records.per.snapshot"),
+            },
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
             transaction_state: get.state_topic("transaction.state.log"),
             transactions: TransactionSettings {

@@ -1,4 +1,4 @@
-//! What a group makes of the answers of share coordinators, and whom it says.
+//! What a group makes of the answers of share coordinators, and who gets an answer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -145,7 +145,9 @@ fn deletion_of(topic: Uuid, partitions: &BTreeSet<i32>, results: &StateResults) 
 fn refusal(error: StateError) -> GroupError {
     match error {
         StateError::InvalidRequest(why) => GroupError::InvalidRequest(why),
-        StateError::NotCoordinator | StateError::CoordinatorNotAvailable => GroupError::CoordinatorNotAvailable,
+        StateError::NotCoordinator | StateError::CoordinatorLoadInProgress | StateError::CoordinatorNotAvailable => {
+            GroupError::CoordinatorNotAvailable
+        }
         StateError::FencedLeaderEpoch
         | StateError::FencedStateEpoch
         | StateError::UnknownTopicOrPartition

@@ -109,6 +109,8 @@ pub enum StateError {
     UnknownTopicOrPartition,
     #[error("the coordinator cannot serve now")]
     CoordinatorNotAvailable,
+    #[error("the coordinator is still loading")]
+    CoordinatorLoadInProgress,
     #[error("the coordinator is another broker")]
     NotCoordinator,
     #[error("the coordinator failed to store the records")]

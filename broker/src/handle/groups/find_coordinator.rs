@@ -1,6 +1,5 @@
-//! FindCoordinator (KIP-699): which broker coordinates a group or a transactional id.
-//!
-//! Left out: coordinators of share groups, which are not available, as in a Kafka that can't create their topic.
+//! FindCoordinator (KIP-699): which broker coordinates a group or a transactional id, or keeps the state of a share
+//! partition.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +12,15 @@ use crate::handle::election;
 use crate::handle::leader_hint::LeaderHint;
 use crate::handle::once::once;
 use crate::handle::topics::internal_topics::ask_for_topic;
-use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, TRANSACTION_STATE, Topic};
+use crate::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, SHARE_GROUP_STATE, TRANSACTION_STATE, Topic};
 use crate::reply::Reply;
+use crate::share_state;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
+/// The version from which on share partitions have coordinators (KIP-932).
+const SHARE_FROM: i16 = 6;
 
 /// Answers from the image; the first request of a kind creates its topic. The answer waits for an expected election.
 pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
@@ -40,6 +42,7 @@ fn topic_of(key_type: i8) -> Option<&'static str> {
     match key_type {
         GROUP => Some(CONSUMER_OFFSETS),
         TRANSACTION => Some(TRANSACTION_STATE),
+        SHARE => Some(SHARE_GROUP_STATE),
         _ => None,
     }
 }
@@ -75,16 +78,17 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
     let name = match topic_of(key_type) {
         // Kafka's answer to an empty transactional id. An empty group id is a group's.
         Some(TRANSACTION_STATE) if key.is_empty() => return nobody(key, ErrorCode::INVALID_REQUEST),
+        Some(SHARE_GROUP_STATE) if context.version < SHARE_FROM || share_state::key::parse(&key).is_none() => {
+            return nobody(key, ErrorCode::INVALID_REQUEST);
+        }
         Some(name) => name,
-        None if key_type == SHARE && context.version >= 6 => return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
-        None if key_type == SHARE => return nobody(key, ErrorCode::INVALID_REQUEST),
         None => {
             let error_message = Some(message(ErrorCode::INVALID_REQUEST).into());
             return Coordinator { error_message, ..nobody(key, ErrorCode::INVALID_REQUEST) };
         }
     };
     let Some(topic) = context.image.topic(name) else {
-        ask_for_topic(context, name);
+        ask_for_topic(&context.handler.ask, &context.image, name);
         return nobody(key, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     match partition(topic, &key).and_then(|partition| LeaderHint::of(context, topic, partition)) {

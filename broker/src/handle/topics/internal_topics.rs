@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_config::StateTopic;
 
-use crate::ask::{Ask, NewTopic};
-use crate::handle::context::Context;
+use crate::ask::{Ask, AskSender, NewTopic};
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, SHARE_GROUP_STATE, TRANSACTION_STATE};
 
 /// Kafka's default for all of them, on clusters that have as many brokers.
@@ -58,12 +57,12 @@ pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     })
 }
 
-/// Asks for an internal topic that does not exist. The request does not wait: the client asks again, also if the queue
-/// is full.
-pub fn ask_for_topic(context: &Context, name: &str) {
-    let Some(topic) = internal_topic(name, &context.image) else { return };
+/// Asks for an internal topic that does not exist. Nobody waits for it: whoever needs it asks again, also if the queue is
+/// full.
+pub fn ask_for_topic(ask: &AskSender, image: &ClusterImage, name: &str) {
+    let Some(topic) = internal_topic(name, image) else { return };
     let (answer, _) = tokio::sync::oneshot::channel();
-    let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
+    let _ = ask.try_send(Ask::CreateTopic { topic, answer });
 }
 
 #[cfg(test)]

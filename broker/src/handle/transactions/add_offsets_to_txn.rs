@@ -16,7 +16,7 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: AddOffsetsToTxnRequest) -> Reply {
     let Some(topic) = context.image.topic(CONSUMER_OFFSETS) else {
         // The first group of the cluster commits in a transaction.
-        ask_for_topic(context, CONSUMER_OFFSETS);
+        ask_for_topic(&context.handler.ask, &context.image, CONSUMER_OFFSETS);
         let error_code = ErrorCode::COORDINATOR_NOT_AVAILABLE;
         return context.reply(&AddOffsetsToTxnResponse { error_code, ..Default::default() });
     };

@@ -1,4 +1,4 @@
-//! Which topics were deleted, so that their offsets go.
+//! Which topics were deleted, so that what coordinators keep of them goes.
 //!
 //! Absence is never deletion: objects may be lost, and a list may lack them. A topic is deleted where its tombstone
 //! stands, or where another one was made in its name: nothing is made there before the first is gone (COORDINATION §5).

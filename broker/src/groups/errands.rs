@@ -1,0 +1,29 @@
+//! What groups want done outside of their lock. The result comes back to them as a turn.
+
+use std::sync::Arc;
+
+use ottla_group::{Lookup, Shard, StateCall};
+
+use super::{lookups, state_calls};
+use crate::coordinator::{Coordinator, Post};
+use crate::env::Workers;
+use crate::share_state::persister::Persister;
+
+/// One thing to be done.
+pub enum Errand {
+    /// The topics that regular expressions stand for.
+    Lookup(Lookup),
+    /// Share coordinators are to initialise or delete states.
+    StateCall(StateCall),
+}
+
+/// Carries errands out.
+pub fn post(workers: Workers, persister: Arc<Persister>) -> Post<Shard> {
+    Arc::new(move |coordinator: &Arc<Coordinator<Shard>>, errand: Errand| {
+        let groups = coordinator.clone();
+        match errand {
+            Errand::Lookup(lookup) => coordinator.spawn(lookups::look_up(workers.clone(), groups, lookup)),
+            Errand::StateCall(call) => coordinator.spawn(state_calls::carry_out(persister.clone(), groups, call)),
+        }
+    })
+}

@@ -1,0 +1,41 @@
+//! What coordinators must know of the cluster's topics: which there are, and which were deleted.
+//!
+//! - [`Known`]: the topics, as groups and share coordinators want them
+//! - [`deletions`]: which topics were deleted
+
+pub mod deletions;
+
+use std::sync::Arc;
+
+use ottla_group::{Topic, Topics};
+
+use crate::image::ClusterImage;
+
+/// The topics that the last image showed.
+#[derive(Default)]
+pub struct Known {
+    topics: Arc<Topics>,
+}
+
+impl Known {
+    /// Takes an image; whether it shows other topics than the one before.
+    pub fn learn(&mut self, image: &ClusterImage) -> bool {
+        let are_others = !self.topics.are(topics(image));
+        if are_others {
+            self.topics = Arc::new(self.topics.next(topics(image)));
+        }
+        are_others
+    }
+
+    /// The topics.
+    pub fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+}
+
+/// The topics of an image, by name.
+fn topics(image: &ClusterImage) -> impl Iterator<Item = (&str, Topic)> {
+    let topic =
+        |id| image.topics.get(id).map(|topic| Topic { id: topic.id, partitions: topic.partitions.len() as i32 });
+    image.topic_names.iter().filter_map(move |(name, id)| Some((&**name, topic(id)?)))
+}
