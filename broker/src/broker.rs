@@ -18,6 +18,7 @@ use crate::groups::Groups;
 use crate::handle::{Handler, ask_for_topic};
 use crate::health::Health;
 use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
+use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -137,6 +138,7 @@ impl Rooms {
             verifier,
             share_states: share_states.clone(),
             persister,
+            log_ends: LogEnds::new(me.id, images.clone(), replicas.clone()),
             producer_ids,
             fetch_sessions: FetchSessions::default(),
             ask,

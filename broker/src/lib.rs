@@ -18,6 +18,7 @@
 //! - [`health`]: whether the broker is alive, and whether it is ready
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
+//! - [`log_ends`]: the ends of partitions, wherever they are led
 //! - [`topics`]: what coordinators must know of the cluster's topics
 //! - [`coord`]: the only room that knows Kubernetes
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
@@ -35,6 +36,7 @@ pub mod handle;
 pub mod health;
 pub mod http;
 pub mod image;
+pub mod log_ends;
 pub mod loggers;
 pub mod metrics;
 pub mod node;

@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 29] = [
+const LOGGERS: [&str; 30] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -29,6 +29,7 @@ const LOGGERS: [&str; 29] = [
     "ottla_broker::handle",
     "ottla_broker::health",
     "ottla_broker::http",
+    "ottla_broker::log_ends",
     "ottla_broker::node",
     "ottla_broker::producer_ids",
     "ottla_broker::replica",

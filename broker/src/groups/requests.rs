@@ -1,13 +1,17 @@
 //! One function per request. What must happen has happened when they return; the future only waits for the answer.
 
+use std::collections::BTreeMap;
+
 use ottla_group::{
-    CommitReply, CommitRequest, ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DeleteGroupsReply,
-    DeleteOffsetsReply, DescribedConsumerGroup, DescribedGroup, Effects, GroupError, GroupId, GroupKind,
-    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply,
-    Shard, SyncReply, SyncRequest, Ticket, TopicName,
+    AlterShareOffsetsReply, AlterShareOffsetsRequest, CommitReply, CommitRequest, ConsumerHeartbeatReply,
+    ConsumerHeartbeatRequest, DeleteGroupsReply, DeleteOffsetsReply, DeleteShareOffsetsReply, DescribedConsumerGroup,
+    DescribedGroup, DescribedShareGroup, Effects, GroupError, GroupId, GroupKind, HeartbeatRequest, JoinRefused,
+    JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply, Shard, ShareHeartbeatReply,
+    ShareHeartbeatRequest, SyncReply, SyncRequest, Ticket, TopicName,
 };
 use ottla_log::VerificationGuard;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::machine::effects;
 use super::{Groups, max_batch};
@@ -84,6 +88,34 @@ impl Groups {
         let group = request.group.clone();
         let asked = self.ask(&group, |groups, ticket, now| groups.consumer_heartbeat(request, ticket, now));
         async move { expect!(ConsumerHeartbeat, asked) }
+    }
+
+    /// ShareGroupHeartbeat. Answered when what it says is safe.
+    pub fn share_heartbeat(
+        &self,
+        request: &ShareHeartbeatRequest,
+    ) -> impl Future<Output = ShareHeartbeatReply> + use<> {
+        let asked = self.ask(&request.group, |groups, ticket, now| groups.share_heartbeat(request, ticket, now));
+        async move { expect!(ShareHeartbeat, asked) }
+    }
+
+    /// AlterShareGroupOffsets. Answered when the share coordinators have the offsets.
+    pub fn alter_share_offsets(
+        &self,
+        request: &AlterShareOffsetsRequest,
+    ) -> impl Future<Output = AlterShareOffsetsReply> + use<> {
+        let asked = self.ask(&request.group, |groups, ticket, now| groups.alter_share_offsets(request, ticket, now));
+        async move { expect!(AlterShareOffsets, asked) }
+    }
+
+    /// DeleteShareGroupOffsets. Answered when the share coordinators have deleted the states.
+    pub fn delete_share_offsets(
+        &self,
+        group: &GroupId,
+        topics: &[TopicName],
+    ) -> impl Future<Output = DeleteShareOffsetsReply> + use<> {
+        let asked = self.ask(group, |groups, ticket, now| groups.delete_share_offsets(group, topics, ticket, now));
+        async move { expect!(DeleteShareOffsets, asked) }
     }
 
     /// LeaveGroup.
@@ -184,6 +216,26 @@ impl Groups {
     /// That there is none, or that it is not here.
     pub fn describe_consumer(&self, group: &GroupId) -> Result<DescribedConsumerGroup, GroupError> {
         self.read(group, |groups, _| groups.describe_consumer(group))?
+    }
+
+    /// ShareGroupDescribe, of one group.
+    ///
+    /// # Errors
+    /// That there is none, or that it is not here.
+    pub fn describe_share(&self, group: &GroupId) -> Result<DescribedShareGroup, GroupError> {
+        self.read(group, |groups, _| groups.describe_share(group))?
+    }
+
+    /// The partitions in which a share group has offsets, by topic.
+    ///
+    /// # Errors
+    /// That there is no such group, or that it is not here.
+    pub fn shared_partitions(&self, group: &GroupId) -> Result<BTreeMap<Uuid, Vec<i32>>, GroupError> {
+        let partitions = self.read(group, |groups, _| {
+            let topics = groups.initialized_partitions(group)?.iter();
+            Some(topics.map(|(id, topic)| (*id, topic.partitions.iter().copied().collect())).collect())
+        })?;
+        partitions.ok_or(GroupError::GroupIdNotFound)
     }
 
     /// Why a group of another kind is not found, or one that is not there, in Kafka's words.

@@ -42,6 +42,8 @@ pub mod operations {
     pub const CLUSTER: i32 = 8096;
     /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs of a topic.
     pub const TOPIC: i32 = 3576;
+    /// Read, Delete, Describe, DescribeConfigs, AlterConfigs of a group.
+    pub const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
     /// The request did not ask for them.
     pub const NOT_ASKED: i32 = i32::MIN;
 }

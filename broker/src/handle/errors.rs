@@ -2,8 +2,9 @@
 
 use ottla_batch::{BatchError, InvalidBatch, RecordsError};
 use ottla_group::GroupError;
+use ottla_group::share_state::StateError;
 use ottla_log::ProducerError;
-use ottla_wire::ErrorCode;
+use ottla_wire::{ErrorCode, Str};
 
 use super::records::produce::ProduceError;
 use super::records::transactional;
@@ -11,6 +12,7 @@ use crate::replica::NotServed;
 use crate::replica::partition::deleting::DeleteError;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::{AppendError, NotAcknowledged};
+use crate::share_state::codes;
 use crate::transactions::verifier::VerifyError;
 
 impl From<&NotServed> for ErrorCode {
@@ -171,6 +173,14 @@ pub fn group_error(error: GroupError) -> ErrorCode {
 /// NONE, or a coordinator's refusal.
 pub fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
     result.map_or_else(group_error, |()| ErrorCode::NONE)
+}
+
+/// NONE, or a share coordinator's refusal, with its message.
+pub fn state_result(result: Result<(), StateError>) -> (ErrorCode, Option<Str>) {
+    match result {
+        Ok(()) => (ErrorCode::NONE, None),
+        Err(error) => (codes::code(error), Some(error.to_string().into())),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::env::Workers;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::image::{BrokerId, ImageReceiver};
+use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -37,6 +38,8 @@ pub struct Handler {
     pub share_states: Arc<ShareStates>,
     /// Asks share coordinators.
     pub persister: Arc<Persister>,
+    /// Asks leaders for the ends of their partitions.
+    pub log_ends: LogEnds,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.

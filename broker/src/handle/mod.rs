@@ -6,7 +6,7 @@
 //!
 //! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
-//! - `records`, `transactions`, `groups`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file
+//! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file
 //!   for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
 
@@ -24,6 +24,7 @@ mod once;
 mod records;
 mod request;
 mod security;
+mod shares;
 mod topics;
 mod transactions;
 
@@ -41,6 +42,10 @@ pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
 pub use self::request::{Asked, Request, Unreadable};
 use self::security::{acls, delegation_tokens};
+use self::shares::{
+    alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_group_describe,
+    share_group_heartbeat, share_group_state,
+};
 pub use self::topics::internal_topics::ask_for_topic;
 use self::topics::{
     alter_partition_reassignments, create_partitions, create_topics, delete_topics, elect_leaders,
@@ -89,20 +94,9 @@ impl Handler {
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
             // Not served yet, and refused before.
-            R::ShareGroupHeartbeat(_)
-            | R::ShareGroupDescribe(_)
-            | R::ShareFetch(_)
-            | R::ShareAcknowledge(_)
-            | R::InitializeShareGroupState(_)
-            | R::ReadShareGroupState(_)
-            | R::WriteShareGroupState(_)
-            | R::DeleteShareGroupState(_)
-            | R::ReadShareGroupStateSummary(_)
-            | R::StreamsGroupHeartbeat(_)
-            | R::StreamsGroupDescribe(_)
-            | R::DescribeShareGroupOffsets(_)
-            | R::AlterShareGroupOffsets(_)
-            | R::DeleteShareGroupOffsets(_) => Reply::Close(CloseReason::Unsupported),
+            R::ShareFetch(_) | R::ShareAcknowledge(_) | R::StreamsGroupHeartbeat(_) | R::StreamsGroupDescribe(_) => {
+                Reply::Close(CloseReason::Unsupported)
+            }
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),
@@ -111,6 +105,16 @@ impl Handler {
             R::LeaveGroup(request) => leave_group::handle(&context, request),
             R::ConsumerGroupHeartbeat(request) => consumer_group_heartbeat::handle(&context, request),
             R::ConsumerGroupDescribe(request) => consumer_group_describe::handle(&context, request),
+            R::ShareGroupHeartbeat(request) => share_group_heartbeat::handle(&context, request),
+            R::ShareGroupDescribe(request) => share_group_describe::handle(&context, request),
+            R::DescribeShareGroupOffsets(request) => describe_share_group_offsets::handle(&context, request),
+            R::AlterShareGroupOffsets(request) => alter_share_group_offsets::handle(&context, request),
+            R::DeleteShareGroupOffsets(request) => delete_share_group_offsets::handle(&context, request),
+            R::InitializeShareGroupState(request) => share_group_state::handle(&context, request),
+            R::ReadShareGroupState(request) => share_group_state::handle(&context, request),
+            R::WriteShareGroupState(request) => share_group_state::handle(&context, request),
+            R::DeleteShareGroupState(request) => share_group_state::handle(&context, request),
+            R::ReadShareGroupStateSummary(request) => share_group_state::handle(&context, request),
             R::OffsetCommit(request) => offset_commit::handle(&context, request),
             R::OffsetFetch(request) => offset_fetch::handle(&context, request),
             R::OffsetDelete(request) => offset_delete::handle(&context, request),

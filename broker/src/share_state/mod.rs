@@ -6,10 +6,10 @@
 //! - [`ShareStates`]: the states that this broker keeps, and the requests about them
 //! - `machine`: a shard of states as a coordinator's machine; `pruning`: deletes the records that no state needs
 //! - [`key`]: where the state of a share partition has its place
-//! - [`wire`]: the five requests of brokers about states, both ways; `codes`: refusals as codes
+//! - [`wire`]: the five requests of brokers about states, both ways; [`codes`]: refusals as codes
 //! - [`persister`]: asks the share coordinators, here and on other brokers
 
-mod codes;
+pub mod codes;
 pub mod key;
 mod machine;
 mod measure;

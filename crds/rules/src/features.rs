@@ -17,6 +17,9 @@ pub const TRANSACTION_VERSION: &str = "transaction.version";
 /// The consumer group protocol (KIP-848).
 pub const GROUP_VERSION: &str = "group.version";
 
+/// Share groups (KIP-932).
+pub const SHARE_VERSION: &str = "share.version";
+
 /// The highest level of each feature that this version supports; the lowest is 0, which is to do without.
 pub const SUPPORTED: &[(&str, i16)] = &[(GROUP_VERSION, 1), (TRANSACTION_VERSION, 2)];
 

@@ -8,8 +8,7 @@ use ottla_wire::m69_consumer_group_describe::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::ALL_OPERATIONS;
-use crate::handle::context::{Context, text};
+use crate::handle::context::{Context, operations, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -22,11 +21,11 @@ mod member_type {
 
 /// Answers at once.
 pub fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply {
-    let operations = request.include_authorized_operations;
+    let wants_operations = request.include_authorized_operations;
     let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
-        if operations && described.error_code == ErrorCode::NONE {
-            described.authorized_operations = ALL_OPERATIONS;
+        if wants_operations && described.error_code == ErrorCode::NONE {
+            described.authorized_operations = operations::GROUP;
         }
         described
     });

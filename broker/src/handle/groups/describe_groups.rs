@@ -6,19 +6,18 @@ use ottla_wire::m15_describe_groups::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::ALL_OPERATIONS;
-use crate::handle::context::{Context, text};
+use crate::handle::context::{Context, operations, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Answers at once.
 pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
-    let operations = request.include_authorized_operations;
+    let wants_operations = request.include_authorized_operations;
     let groups = once(request.groups, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
-        if operations && described.error_code == ErrorCode::NONE {
-            described.authorized_operations = ALL_OPERATIONS;
+        if wants_operations && described.error_code == ErrorCode::NONE {
+            described.authorized_operations = operations::GROUP;
         }
         described
     });

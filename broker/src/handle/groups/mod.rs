@@ -13,6 +13,3 @@ pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
 pub(super) mod sync_group;
-
-/// Read, delete, describe, describe configs and alter configs: all that there are for a group.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;

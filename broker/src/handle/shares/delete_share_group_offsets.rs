@@ -1,0 +1,47 @@
+//! DeleteShareGroupOffsets (KIP-932): a share group without members forgets topics.
+
+use ottla_group::{DeletedShareOffsets, GroupError, GroupId, TopicName};
+use ottla_wire::m92_delete_share_group_offsets::{
+    DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse, DeleteShareGroupOffsetsResponseTopic,
+};
+
+use super::are_served;
+use crate::handle::context::{Context, text};
+use crate::handle::errors::{group_error, state_result};
+use crate::reply::Reply;
+
+/// Answers when the share coordinators have deleted the states.
+pub fn handle(context: &Context, request: DeleteShareGroupOffsetsRequest) -> Reply {
+    if let Err(error) = are_served(context) {
+        return context.reply(&refused(error));
+    }
+    let topics: Vec<TopicName> = request.topics.iter().map(|topic| TopicName::from(&*topic.topic_name)).collect();
+    let deleting = context.handler.groups.delete_share_offsets(&GroupId::from(&*request.group_id), &topics);
+    context.later(async move {
+        match deleting.await {
+            Ok(deleted) => {
+                let responses = deleted.into_iter().map(topic).collect();
+                DeleteShareGroupOffsetsResponse { responses, ..Default::default() }
+            }
+            Err(error) => refused(error),
+        }
+    })
+}
+
+fn topic(deleted: DeletedShareOffsets) -> DeleteShareGroupOffsetsResponseTopic {
+    let (error_code, error_message) = state_result(deleted.result);
+    DeleteShareGroupOffsetsResponseTopic {
+        topic_name: text(&deleted.topic),
+        topic_id: deleted.id.unwrap_or_default(),
+        error_code,
+        error_message,
+    }
+}
+
+fn refused(error: GroupError) -> DeleteShareGroupOffsetsResponse {
+    DeleteShareGroupOffsetsResponse {
+        error_code: group_error(error),
+        error_message: Some(error.to_string().into()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,24 @@
+//! APIs of share groups (KIP-932): members, records, offsets; and the states that brokers keep of them.
+
+pub(super) mod alter_share_group_offsets;
+pub(super) mod delete_share_group_offsets;
+pub(super) mod describe_share_group_offsets;
+pub(super) mod share_group_describe;
+pub(super) mod share_group_heartbeat;
+pub(super) mod share_group_state;
+
+use ottla_group::GroupError;
+use ottla_rules::features::SHARE_VERSION;
+
+use super::context::Context;
+
+/// Share groups are served when every broker knows them.
+///
+/// # Errors
+/// UNSUPPORTED_VERSION until then.
+fn are_served(context: &Context) -> Result<(), GroupError> {
+    match context.image.features.level(SHARE_VERSION) {
+        ..1 => Err(GroupError::UnsupportedVersion),
+        1.. => Ok(()),
+    }
+}
