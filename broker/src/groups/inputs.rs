@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_config::{ConsumerGroupSettings, GroupSettings, MigrationPolicy};
-use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard};
+use ottla_config::{ConsumerGroupSettings, GroupSettings, MemberSettings, MigrationPolicy, StandbySettings};
+use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard, ShareConfig, StreamsConfig};
 
 use crate::image::ClusterImage;
 use crate::topics::Known;
@@ -42,23 +42,9 @@ impl Inputs {
 
 /// The settings of groups: the broker's, and what some groups have of their own.
 fn config(image: &ClusterImage) -> Config {
-    let own = |settings: &GroupSettings| GroupConfig {
-        consumer_session_timeout: settings.consumer_session_timeout,
-        consumer_heartbeat_interval: settings.consumer_heartbeat_interval,
-        consumer_assignment_interval: settings.consumer_assignment_interval,
-    };
-    let groups: BTreeMap<GroupId, GroupConfig> =
-        image.groups.iter().map(|(id, group)| (GroupId::from(&**id), own(&group.settings))).collect();
     let settings = &image.settings;
-    let ConsumerGroupSettings {
-        session_timeout,
-        heartbeat_interval,
-        assignment_interval,
-        max_size,
-        migration,
-        regex_refresh_interval,
-        ..
-    } = settings.consumer_groups;
+    let ConsumerGroupSettings { members, max_size, migration, regex_refresh_interval } = settings.consumer_groups;
+    let (share, streams) = (&settings.share_groups, &settings.streams_groups);
     Config {
         initial_rebalance_delay: settings.group_initial_rebalance_delay,
         min_session_timeout: settings.group_min_session_timeout,
@@ -66,10 +52,10 @@ fn config(image: &ClusterImage) -> Config {
         max_size: settings.group_max_size,
         offset_metadata_max: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
-        consumer_session_timeout: session_timeout,
-        consumer_heartbeat_interval: heartbeat_interval,
+        consumer_session_timeout: members.session_timeout,
+        consumer_heartbeat_interval: members.heartbeat_interval,
         consumer_max_size: max_size,
-        consumer_assignment_interval: assignment_interval,
+        consumer_assignment_interval: members.assignment_interval,
         consumer_migration: match migration {
             MigrationPolicy::Bidirectional => Migration::Bidirectional,
             MigrationPolicy::Upgrade => Migration::Upgrade,
@@ -77,8 +63,40 @@ fn config(image: &ClusterImage) -> Config {
             MigrationPolicy::Disabled => Migration::Disabled,
         },
         consumer_pattern_refresh: regex_refresh_interval,
-        groups: Arc::new(groups),
+        groups: of_groups(image, |own| GroupConfig {
+            consumer_session_timeout: own.consumer.session_timeout,
+            consumer_heartbeat_interval: own.consumer.heartbeat_interval,
+            consumer_assignment_interval: own.consumer.assignment_interval,
+        }),
+        share: share_config(share.members),
+        share_max_size: share.max_size,
+        share_groups: of_groups(image, |own| share_config(own.share)),
+        streams: streams_config(streams.members, streams.standby),
+        streams_max_size: streams.max_size,
+        streams_groups: of_groups(image, |own| streams_config(own.streams, own.standby)),
         ..Config::default()
+    }
+}
+
+/// What the groups with settings of their own have.
+fn of_groups<T>(image: &ClusterImage, own: impl Fn(&GroupSettings) -> T) -> Arc<BTreeMap<GroupId, T>> {
+    Arc::new(image.groups.iter().map(|(id, group)| (GroupId::from(&**id), own(&group.settings))).collect())
+}
+
+fn share_config(members: MemberSettings) -> ShareConfig {
+    let MemberSettings { session_timeout, heartbeat_interval, assignment_interval } = members;
+    ShareConfig { session_timeout, heartbeat_interval, assignment_interval }
+}
+
+fn streams_config(members: MemberSettings, standby: StandbySettings) -> StreamsConfig {
+    let MemberSettings { session_timeout, heartbeat_interval, assignment_interval } = members;
+    let StandbySettings { standby_replicas, initial_rebalance_delay } = standby;
+    StreamsConfig {
+        session_timeout,
+        heartbeat_interval,
+        standby_replicas,
+        initial_delay: initial_rebalance_delay,
+        assignment_interval,
     }
 }
 
@@ -113,7 +131,7 @@ mod tests {
             ..with_group
         };
         assert!(inputs.learn(&with_topic));
-        assert_eq!(inputs.known.topics().get("t"), Some(Topic { id, partitions: 0 }));
+        assert_eq!(inputs.known.topics().get("t"), Some(ottla_group::Topic { id, partitions: 0 }));
         assert!(!inputs.learn(&with_topic));
     }
 }

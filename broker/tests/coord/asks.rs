@@ -172,7 +172,7 @@ async fn a_groups_settings_live_in_the_cluster_object_and_every_broker_sees_them
     };
     assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Done);
     shows(&zero, "the setting", |image| *image.group_config("g") == own).await;
-    assert_eq!(zero.images().borrow().groups["g"].settings.consumer_session_timeout.as_secs(), 50);
+    assert_eq!(zero.images().borrow().groups["g"].settings.consumer.session_timeout.as_secs(), 50);
     assert_eq!(ask(&zero, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Moved);
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let groups = clusters.get(CLUSTER).await.unwrap().spec.groups;

@@ -3,33 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::Config;
+use crate::checks::{check_broker_config, check_each, check_group_config, check_own_config, check_topic_config};
 use crate::layers::{Given, Overrides, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, SettingError, UpdateMode, Value};
-use crate::{Config, check_broker_config, check_each, check_group_config, check_own_config, check_topic_config};
-
-/// What is done to a setting; the numbers are IncrementalAlterConfigs'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i8)]
-pub enum Op {
-    /// Give it this value.
-    Set = 0,
-    /// Forget its value.
-    Delete = 1,
-    /// Add these members to the list.
-    Append = 2,
-    /// Take these members off the list.
-    Subtract = 3,
-}
-
-impl TryFrom<i8> for Op {
-    type Error = i8;
-
-    /// The operation with this number, or the number back.
-    fn try_from(code: i8) -> Result<Op, i8> {
-        [Op::Set, Op::Delete, Op::Append, Op::Subtract].into_iter().find(|op| *op as i8 == code).ok_or(code)
-    }
-}
+use crate::setting::{Entity, Kind, Op, SettingError, UpdateMode, Value};
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

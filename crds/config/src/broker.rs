@@ -5,19 +5,20 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::plumbing;
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
-use crate::setting::Valid::{self, Any, Min, MinOr, OneOf, OneOfInAnyCase, Range, Ratio};
+use crate::setting::Valid::{self, Any, Min, MinOr, OneOf, Range, Ratio};
 use crate::setting::{Fallback, Kind, Setting, UpdateMode};
 use crate::topic::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
     TIMESTAMP_TYPES, UNCLEAN, ZSTD_LEVELS,
 };
+use crate::{broker_groups, plumbing};
 
 /// The settings of brokers, by name: all that a broker of Kafka 4.3 describes, and our own.
-pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
-    LazyLock::new(|| TABLE.iter().copied().chain(plumbing::settings()).map(|s| (s.name, s)).collect());
+pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> = LazyLock::new(|| {
+    TABLE.iter().chain(broker_groups::TABLE).copied().chain(plumbing::settings()).map(|s| (s.name, s)).collect()
+});
 
 pub(crate) const READ_ONLY: UpdateMode = UpdateMode::ReadOnly;
 pub(crate) const PER_BROKER: UpdateMode = UpdateMode::PerBroker;
@@ -49,32 +50,6 @@ const TABLE: &[Setting] = &[
         Enforced("The largest response to a fetch, also if the client asks for more.")),
     broker("follower.replication.throttled.rate", Long, Some(NEVER), Min(0), DYNAMIC,
         Enforced("The most bytes per second that a broker fetches for throttled replicas that are not in sync.")).unlisted(),
-    broker("group.consumer.assignment.interval.ms", Int, Some("1000"), Min(0), DYNAMIC,
-        Enforced("The shortest time between two target assignments of a consumer group.")),
-    broker("group.consumer.heartbeat.interval.ms", Int, Some("5000"), Min(1), READ_ONLY,
-        Enforced("How often members of consumer groups send heartbeats.")),
-    broker("group.consumer.max.assignment.interval.ms", Int, Some("15000"), Min(0), READ_ONLY,
-        Enforced("The longest consumer.assignment.interval.ms that a group may have.")),
-    broker("group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), Min(1), READ_ONLY,
-        Enforced("The longest consumer.heartbeat.interval.ms that a group may have.")),
-    broker("group.consumer.max.session.timeout.ms", Int, Some("60000"), Min(1), READ_ONLY,
-        Enforced("The longest consumer.session.timeout.ms that a group may have.")),
-    broker("group.consumer.max.size", Int, Some("2147483647"), Min(1), READ_ONLY,
-        Enforced("The largest number of members of a consumer group.")),
-    broker("group.consumer.migration.policy", Text, Some("bidirectional"),
-        OneOfInAnyCase(&["bidirectional", "disabled", "downgrade", "upgrade"]), READ_ONLY,
-        Enforced("Whether a group with members may change from the classic to the consumer protocol (upgrade), back \
-            (downgrade), both ways (bidirectional) or not at all (disabled).")),
-    broker("group.consumer.min.assignment.interval.ms", Int, Some("0"), Min(0), READ_ONLY,
-        Enforced("The shortest consumer.assignment.interval.ms that a group may have.")),
-    broker("group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), Min(1), READ_ONLY,
-        Enforced("The shortest consumer.heartbeat.interval.ms that a group may have.")),
-    broker("group.consumer.min.session.timeout.ms", Int, Some("45000"), Min(1), READ_ONLY,
-        Enforced("The shortest consumer.session.timeout.ms that a group may have.")),
-    broker("group.consumer.regex.refresh.interval.ms", Int, Some("600000"), Min(10_000), READ_ONLY,
-        Enforced("How often the topics that a regular expression stands for are looked up again.")).unlisted(),
-    broker("group.consumer.session.timeout.ms", Int, Some("45000"), Min(1), READ_ONLY,
-        Enforced("How long a member of a consumer group may be silent before it is removed.")),
     broker("group.initial.rebalance.delay.ms", Int, Some("3000"), Min(0), READ_ONLY,
         Enforced("How long the first rebalance of an empty group waits for more members.")),
     broker("group.max.session.timeout.ms", Int, Some("1800000"), Min(0), READ_ONLY,
@@ -211,7 +186,7 @@ const SHARE_STATE: Status = Enforced(
 );
 const TOPIC_DEFAULT: Status = Enforced("The value for topics that do not set it themselves.");
 
-const fn broker(
+pub(crate) const fn broker(
     name: &'static str,
     kind: Kind,
     default: Option<&'static str>,
@@ -227,7 +202,7 @@ impl Setting {
         Setting { fallbacks, ..self }
     }
 
-    const fn unlisted(self) -> Setting {
+    pub(crate) const fn unlisted(self) -> Setting {
         Setting { listed: false, ..self }
     }
 }

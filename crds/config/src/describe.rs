@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Config;
-use crate::layers::{Candidate, Given, Overrides, candidates, in_force};
+use crate::layers::{Candidate, Given, Overrides, Source, candidates, in_force};
 use crate::resolved::BrokerSettings;
 use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, Value};
 use crate::throttle::QUOTAS;
@@ -40,24 +40,6 @@ pub struct Synonym {
     pub value: Option<String>,
     /// Where it comes from.
     pub source: Source,
-}
-
-/// Where a value comes from; the numbers are DescribeConfigs'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i8)]
-pub enum Source {
-    /// The topic's own override.
-    Topic = 1,
-    /// This broker's own setting, which it follows while it runs.
-    DynamicBroker = 2,
-    /// The cluster's setting, which brokers follow while they run.
-    DynamicDefaultBroker = 3,
-    /// The cluster's setting, or a fact of this broker, read when it starts.
-    StaticBroker = 4,
-    /// Kafka's default.
-    Default = 5,
-    /// The group's own setting.
-    Group = 8,
 }
 
 /// All settings of a topic with these overrides.

@@ -2,8 +2,25 @@
 //! that stands in for it, else the default.
 
 use crate::Config;
-use crate::describe::Source;
 use crate::setting::{Entity, Setting, Value};
+
+/// Where a value comes from; the numbers are DescribeConfigs'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum Source {
+    /// The topic's own override.
+    Topic = 1,
+    /// This broker's own setting, which it follows while it runs.
+    DynamicBroker = 2,
+    /// The cluster's setting, which brokers follow while they run.
+    DynamicDefaultBroker = 3,
+    /// The cluster's setting, or a fact of this broker, read when it starts.
+    StaticBroker = 4,
+    /// Kafka's default.
+    Default = 5,
+    /// The group's own setting.
+    Group = 8,
+}
 
 /// What a broker was given.
 #[derive(Clone, Debug, Default, PartialEq)]

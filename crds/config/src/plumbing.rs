@@ -81,8 +81,8 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
         reach brokers",
         SECURITY,
     ),
-    ("share groups are not supported", SHARE),
-    ("the streams group protocol is not supported", STREAMS),
+    ("share groups have one assignor, simple", SHARE_ASSIGNOR),
+    ("share coordinators need no tuning", SHARE_COORDINATORS),
     ("members choose between the two assignors, and uniform is for those who don't", CONSUMER),
     ("clients choose the protocol of their group", PROTOCOLS),
     ("transactions need no tuning", TRANSACTIONS),
@@ -98,7 +98,7 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
 const INTERNAL: &[(&str, &[Plumbing])] = &[
     ("tiered storage is not supported", INTERNAL_TIERED),
     (NO_CONTROLLERS, INTERNAL_QUORUM),
-    ("share groups are not supported", INTERNAL_SHARE),
+    ("share coordinators need no tuning", INTERNAL_SHARE),
     ("an acknowledged record is never traded for availability", INTERNAL_UNCLEAN),
     ("only versions that Kafka calls stable are served", INTERNAL_UNSTABLE),
     ("a broker has one log directory, so replicas are not copied between directories", INTERNAL_ONE_DISK),
@@ -276,52 +276,6 @@ const SECURITY: &[Plumbing] = &[
     ("ssl.truststore.type", Text, Some("JKS"), PER_BROKER),
 ];
 
-const SHARE: &[Plumbing] = &[
-    ("group.share.assignment.interval.ms", Int, Some("1000"), DYNAMIC),
-    ("group.share.assignors", List, Some("simple"), READ_ONLY),
-    ("group.share.delivery.count.limit", Int, Some("5"), READ_ONLY),
-    ("group.share.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.share.max.assignment.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.share.max.delivery.count.limit", Int, Some("10"), READ_ONLY),
-    ("group.share.max.heartbeat.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.share.max.partition.max.record.locks", Int, Some("4000"), READ_ONLY),
-    ("group.share.max.record.lock.duration.ms", Int, Some("60000"), READ_ONLY),
-    ("group.share.max.session.timeout.ms", Int, Some("60000"), READ_ONLY),
-    ("group.share.max.share.sessions", Int, Some("2000"), READ_ONLY),
-    ("group.share.max.size", Int, Some("200"), READ_ONLY),
-    ("group.share.min.assignment.interval.ms", Int, Some("0"), READ_ONLY),
-    ("group.share.min.delivery.count.limit", Int, Some("2"), READ_ONLY),
-    ("group.share.min.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.share.min.partition.max.record.locks", Int, Some("100"), READ_ONLY),
-    ("group.share.min.record.lock.duration.ms", Int, Some("15000"), READ_ONLY),
-    ("group.share.min.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-    ("group.share.partition.max.record.locks", Int, Some("2000"), READ_ONLY),
-    ("group.share.record.lock.duration.ms", Int, Some("30000"), READ_ONLY),
-    ("group.share.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-    ("share.coordinator.append.linger.ms", Int, Some("-1"), READ_ONLY),
-    ("share.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), DYNAMIC),
-    ("share.coordinator.load.buffer.size", Int, Some("5242880"), READ_ONLY),
-    ("share.coordinator.state.topic.compression.codec", Int, Some("0"), READ_ONLY),
-    ("share.coordinator.threads", Int, Some("1"), READ_ONLY),
-    ("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), READ_ONLY),
-];
-
-const STREAMS: &[Plumbing] = &[
-    ("group.streams.assignment.interval.ms", Int, Some("1000"), DYNAMIC),
-    ("group.streams.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.streams.initial.rebalance.delay.ms", Int, Some("3000"), READ_ONLY),
-    ("group.streams.max.assignment.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.streams.max.heartbeat.interval.ms", Int, Some("15000"), READ_ONLY),
-    ("group.streams.max.session.timeout.ms", Int, Some("60000"), READ_ONLY),
-    ("group.streams.max.size", Int, Some("2147483647"), READ_ONLY),
-    ("group.streams.max.standby.replicas", Int, Some("2"), READ_ONLY),
-    ("group.streams.min.assignment.interval.ms", Int, Some("0"), READ_ONLY),
-    ("group.streams.min.heartbeat.interval.ms", Int, Some("5000"), READ_ONLY),
-    ("group.streams.min.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-    ("group.streams.num.standby.replicas", Int, Some("0"), READ_ONLY),
-    ("group.streams.session.timeout.ms", Int, Some("45000"), READ_ONLY),
-];
-
 const CONSUMER: &[Plumbing] = &[("group.consumer.assignors", List, Some("uniform,range"), READ_ONLY)];
 
 const PROTOCOLS: &[Plumbing] =
@@ -418,6 +372,17 @@ const INTERNAL_QUORUM: &[Plumbing] = &[
     ("internal.metadata.log.segment.bytes", Int, NULL, READ_ONLY),
     ("internal.metadata.max.batch.size.in.bytes", Int, Some("8388608"), READ_ONLY),
     ("server.max.startup.time.ms", Long, Some(NEVER), READ_ONLY),
+];
+
+const SHARE_ASSIGNOR: &[Plumbing] = &[("group.share.assignors", List, Some("simple"), READ_ONLY)];
+
+const SHARE_COORDINATORS: &[Plumbing] = &[
+    ("share.coordinator.append.linger.ms", Int, Some("-1"), READ_ONLY),
+    ("share.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), DYNAMIC),
+    ("share.coordinator.load.buffer.size", Int, Some("5242880"), READ_ONLY),
+    ("share.coordinator.state.topic.compression.codec", Int, Some("0"), READ_ONLY),
+    ("share.coordinator.threads", Int, Some("1"), READ_ONLY),
+    ("share.fetch.purgatory.purge.interval.requests", Int, Some("1000"), READ_ONLY),
 ];
 
 const INTERNAL_SHARE: &[Plumbing] = &[

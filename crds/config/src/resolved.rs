@@ -2,12 +2,13 @@
 //!
 //! A limit that is not set is `None`, whichever number Kafka has for it (-1, or the largest there is).
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::Config;
-use crate::layers::{Given, Overrides, in_force};
-use crate::setting::{Entity, Value};
+use crate::getter::Getter;
+use crate::groups::{ConsumerGroupSettings, GroupSettings, ShareGroupSettings, StreamsGroupSettings};
+use crate::layers::{Given, Overrides};
+use crate::setting::Entity;
 use crate::throttle::ThrottledReplicas;
 
 /// All settings of a topic.
@@ -169,16 +170,28 @@ pub struct BrokerSettings {
     pub replica_selector_by_rack: bool,
     /// The internal topic with the state of share groups.
     pub share_group_state: StateTopic,
+    /// What share groups (KIP-932) obey.
+    pub share_groups: ShareGroupSettings,
     /// What share coordinators obey.
     pub share_coordinator: ShareCoordinatorSettings,
     /// The largest request, in bytes.
     pub socket_request_max_bytes: usize,
+    /// What streams groups (KIP-1071) obey.
+    pub streams_groups: StreamsGroupSettings,
     /// The internal topic with the state of transactions.
     pub transaction_state: StateTopic,
     /// What a transaction coordinator allows, and for how long it remembers.
     pub transactions: TransactionSettings,
     /// The settings as given.
     pub(crate) given: Given,
+}
+
+impl GroupSettings {
+    /// A group's settings, from its own, which were accepted once. The brokers' bounds may have changed since: what is
+    /// outside is moved to the bound, as in Kafka.
+    pub fn resolve(own: &Config, broker: &BrokerSettings) -> GroupSettings {
+        GroupSettings::read(own, &broker.given)
+    }
 }
 
 /// What share coordinators obey (KIP-932).
@@ -188,90 +201,6 @@ pub struct ShareCoordinatorSettings {
     pub write_timeout: Duration,
     /// After so many updates of a state its next record is a snapshot.
     pub updates_per_snapshot: u32,
-}
-
-/// What consumer groups (KIP-848) obey.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsumerGroupSettings {
-    /// How long a member may be silent, unless its group has a setting of its own.
-    pub session_timeout: Duration,
-    /// How often a member sends heartbeats, unless its group has a setting of its own.
-    pub heartbeat_interval: Duration,
-    /// The shortest time between two target assignments, unless the group has a setting of its own (KIP-1263).
-    pub assignment_interval: Duration,
-    /// The time-outs that a group may have.
-    pub session_timeouts: RangeInclusive<Duration>,
-    /// The heartbeat intervals that a group may have.
-    pub heartbeat_intervals: RangeInclusive<Duration>,
-    /// The assignment intervals that a group may have.
-    pub assignment_intervals: RangeInclusive<Duration>,
-    /// The largest number of members of a group.
-    pub max_size: usize,
-    /// Which way groups with members may change their protocol.
-    pub migration: MigrationPolicy,
-    /// How often the topics of a regular expression are looked up again.
-    pub regex_refresh_interval: Duration,
-}
-
-/// Which way groups with members may change their protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MigrationPolicy {
-    /// To the consumer protocol and back.
-    Bidirectional,
-    /// To the consumer protocol.
-    Upgrade,
-    /// Back to the classic protocol.
-    Downgrade,
-    /// Not at all.
-    Disabled,
-}
-
-impl MigrationPolicy {
-    /// The policy of this name, which was checked.
-    fn from_name(name: &str) -> MigrationPolicy {
-        match &*name.to_lowercase() {
-            "upgrade" => MigrationPolicy::Upgrade,
-            "downgrade" => MigrationPolicy::Downgrade,
-            "disabled" => MigrationPolicy::Disabled,
-            _ => MigrationPolicy::Bidirectional,
-        }
-    }
-}
-
-/// What one group obeys: its own settings, or the brokers' where it has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupSettings {
-    /// How long a member of a consumer group may be silent.
-    pub consumer_session_timeout: Duration,
-    /// How often a member of a consumer group sends heartbeats.
-    pub consumer_heartbeat_interval: Duration,
-    /// The shortest time between two target assignments of a consumer group.
-    pub consumer_assignment_interval: Duration,
-}
-
-impl GroupSettings {
-    /// A group's settings, from its own, which were accepted once. The brokers' bounds may have changed since: what is
-    /// outside is moved to the bound, as in Kafka.
-    pub fn resolve(own: &Config, broker: &BrokerSettings) -> GroupSettings {
-        let given = GroupSettings::resolve_unbounded(own, broker);
-        let bounds = &broker.consumer_groups;
-        let within = |value: Duration, bounds: &RangeInclusive<Duration>| value.max(*bounds.start()).min(*bounds.end());
-        GroupSettings {
-            consumer_session_timeout: within(given.consumer_session_timeout, &bounds.session_timeouts),
-            consumer_heartbeat_interval: within(given.consumer_heartbeat_interval, &bounds.heartbeat_intervals),
-            consumer_assignment_interval: within(given.consumer_assignment_interval, &bounds.assignment_intervals),
-        }
-    }
-
-    /// The same before it is known whether they are within the brokers' bounds.
-    pub(crate) fn resolve_unbounded(own: &Config, broker: &BrokerSettings) -> GroupSettings {
-        let get = Getter { entity: Entity::Group, overrides: Some(Overrides::of_group(own)), broker: &broker.given };
-        GroupSettings {
-            consumer_session_timeout: get.millis("consumer.session.timeout.ms"),
-            consumer_heartbeat_interval: get.millis("consumer.heartbeat.interval.ms"),
-            consumer_assignment_interval: get.millis("consumer.assignment.interval.ms"),
-        }
-    }
 }
 
 /// What a transaction coordinator allows, and for how long it remembers.
@@ -353,6 +282,22 @@ impl TopicSettings {
     }
 }
 
+impl StateTopic {
+    fn read(get: &Getter<'_>, prefix: &str) -> StateTopic {
+        let name = |end: &str| format!("{prefix}.{end}");
+        let given = |end: &str| {
+            let name = name(end);
+            get.broker.cluster.contains_key(&name).then(|| get.number(&name))
+        };
+        StateTopic {
+            num_partitions: get.number(&name("num.partitions")),
+            replication_factor: given("replication.factor"),
+            min_in_sync: given("min.isr"),
+            segment_bytes: get.number(&name("segment.bytes")),
+        }
+    }
+}
+
 impl BrokerSettings {
     /// The settings of brokers in a cluster with this `config`.
     pub fn resolve(config: &Config) -> BrokerSettings {
@@ -369,17 +314,7 @@ impl BrokerSettings {
             default_replication_factor: get.number("default.replication.factor"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
             follower_throttled_rate: get.limit("follower.replication.throttled.rate"),
-            consumer_groups: ConsumerGroupSettings {
-                session_timeout: get.millis("group.consumer.session.timeout.ms"),
-                heartbeat_interval: get.millis("group.consumer.heartbeat.interval.ms"),
-                assignment_interval: get.millis("group.consumer.assignment.interval.ms"),
-                session_timeouts: get.range("group.consumer", "session.timeout.ms"),
-                heartbeat_intervals: get.range("group.consumer", "heartbeat.interval.ms"),
-                assignment_intervals: get.range("group.consumer", "assignment.interval.ms"),
-                max_size: get.number("group.consumer.max.size"),
-                migration: MigrationPolicy::from_name(&get.text("group.consumer.migration.policy")),
-                regex_refresh_interval: get.millis("group.consumer.regex.refresh.interval.ms"),
-            },
+            consumer_groups: ConsumerGroupSettings::read(&get),
             group_initial_rebalance_delay: get.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: get.millis("group.max.session.timeout.ms"),
             group_max_size: get.number("group.max.size"),
@@ -409,13 +344,15 @@ impl BrokerSettings {
             replica_fetch_wait_max: get.millis("replica.fetch.wait.max.ms"),
             replica_lag_time_max: get.millis("replica.lag.time.max.ms"),
             replica_selector_by_rack: get.is_set("replica.selector.class"),
-            share_group_state: get.state_topic("share.coordinator.state.topic"),
+            share_groups: ShareGroupSettings::read(&get),
+            share_group_state: StateTopic::read(&get, "share.coordinator.state.topic"),
             share_coordinator: ShareCoordinatorSettings {
                 write_timeout: get.millis("share.coordinator.write.timeout.ms"),
                 updates_per_snapshot: get.number("share.coordinator.snapshot.update.records.per.snapshot"),
             },
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
-            transaction_state: get.state_topic("transaction.state.log"),
+            streams_groups: StreamsGroupSettings::read(&get),
+            transaction_state: StateTopic::read(&get, "transaction.state.log"),
             transactions: TransactionSettings {
                 max_timeout: get.millis("transaction.max.timeout.ms"),
                 id_expiration: get.millis("transactional.id.expiration.ms"),
@@ -446,92 +383,5 @@ impl Default for TopicSettings {
 impl Default for BrokerSettings {
     fn default() -> BrokerSettings {
         BrokerSettings::resolve(&Config::new())
-    }
-}
-
-/// Reads settings by type. A name or a type that does not fit the tables is a bug of ours, found by any test.
-struct Getter<'a> {
-    entity: Entity,
-    overrides: Option<Overrides<'a>>,
-    broker: &'a Given,
-}
-
-impl Getter<'_> {
-    fn value(&self, name: &str) -> Value {
-        let setting = self.entity.setting(name).expect("the setting is in the tables");
-        in_force(&setting, self.overrides, self.broker).expect("the setting has a default")
-    }
-
-    fn integer(&self, name: &str) -> i64 {
-        match self.value(name) {
-            Value::Integer(value) => value,
-            other => unreachable!("{name} is a number, not {other:?}"),
-        }
-    }
-
-    fn number<T: TryFrom<i64>>(&self, name: &str) -> T {
-        T::try_from(self.integer(name)).ok().expect("the setting's valid values fit the field")
-    }
-
-    fn millis(&self, name: &str) -> Duration {
-        Duration::from_millis(self.number(name))
-    }
-
-    /// What lies between `<prefix>.min.<name>` and `<prefix>.max.<name>`.
-    fn range(&self, prefix: &str, name: &str) -> RangeInclusive<Duration> {
-        self.millis(&format!("{prefix}.min.{name}"))..=self.millis(&format!("{prefix}.max.{name}"))
-    }
-
-    fn limit(&self, name: &str) -> Option<u64> {
-        u64::try_from(self.integer(name)).ok().filter(|&limit| limit != i64::MAX as u64)
-    }
-
-    fn time_limit(&self, name: &str) -> Option<Duration> {
-        self.limit(name).map(Duration::from_millis)
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.value(name) == Value::Boolean(true)
-    }
-
-    fn ratio(&self, name: &str) -> f64 {
-        match self.value(name) {
-            Value::Double(value) => value,
-            other => unreachable!("{name} is a ratio, not {other:?}"),
-        }
-    }
-
-    fn is_set(&self, name: &str) -> bool {
-        let setting = self.entity.setting(name).expect("the setting is in the tables");
-        in_force(&setting, self.overrides, self.broker).is_some()
-    }
-
-    fn state_topic(&self, prefix: &str) -> StateTopic {
-        let name = |end: &str| format!("{prefix}.{end}");
-        let given = |end: &str| {
-            let name = name(end);
-            self.broker.cluster.contains_key(&name).then(|| self.number(&name))
-        };
-        StateTopic {
-            num_partitions: self.number(&name("num.partitions")),
-            replication_factor: given("replication.factor"),
-            min_in_sync: given("min.isr"),
-            segment_bytes: self.number(&name("segment.bytes")),
-        }
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.value(name).to_string()
-    }
-
-    fn replicas(&self, name: &str) -> ThrottledReplicas {
-        ThrottledReplicas::read(&self.list(name)).expect("a list that was accepted")
-    }
-
-    fn list(&self, name: &str) -> Vec<String> {
-        match self.value(name) {
-            Value::List(members) => members,
-            other => unreachable!("{name} is a list, not {other:?}"),
-        }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::offset_reset::OffsetReset;
 use crate::throttle::ThrottledReplicas;
 
 /// A setting of a topic or of brokers.
@@ -82,6 +83,8 @@ pub(crate) enum Valid {
     OneOfInAnyCase(&'static [&'static str]),
     /// `partition:broker` each, or one `*`; empty members mean nothing (Kafka's ThrottledReplicaListValidator).
     Replicas,
+    /// `latest`, `earliest` or `by_duration:` and an ISO 8601 duration (Kafka's ShareGroupAutoOffsetResetStrategy).
+    OffsetReset,
 }
 
 /// What every setting of one listener begins with: `listener.name.<listener>.<setting>`.
@@ -130,6 +133,29 @@ pub(crate) enum Value {
     List(Vec<String>),
 }
 
+/// What is done to a setting; the numbers are IncrementalAlterConfigs'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum Op {
+    /// Give it this value.
+    Set = 0,
+    /// Forget its value.
+    Delete = 1,
+    /// Add these members to the list.
+    Append = 2,
+    /// Take these members off the list.
+    Subtract = 3,
+}
+
+impl TryFrom<i8> for Op {
+    type Error = i8;
+
+    /// The operation with this number, or the number back.
+    fn try_from(code: i8) -> Result<Op, i8> {
+        [Op::Set, Op::Delete, Op::Append, Op::Subtract].into_iter().find(|op| *op as i8 == code).ok_or(code)
+    }
+}
+
 /// Why settings are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -168,7 +194,7 @@ pub enum SettingError {
     #[error("Can't {op} to key {name} because its type is not LIST.")]
     NotAList {
         /// The operation.
-        op: crate::Op,
+        op: Op,
         /// The setting.
         name: String,
     },
@@ -383,6 +409,10 @@ impl Valid {
                     [partitionId]:[brokerId],[partitionId]:[brokerId],...";
                 return Some((format!("[{}]", members.join(", ")), format!("{name} {format}")));
             }
+            (Valid::OffsetReset, Value::Text(text)) if OffsetReset::from_text(text).is_none() => format!(
+                "Invalid value `{text}` for configuration {name}. The value must be either 'earliest', 'latest' or of \
+                 the format 'by_duration:<PnDTnHnMn.nS>'."
+            ),
             _ => return None,
         };
         Some((value.to_string(), reason))

@@ -590,8 +590,19 @@ fn a_group_may_have_settings_of_its_own_within_the_bounds_of_the_brokers() {
     for (changes, expected) in [
         (&[(Op::Set, "share.auto.offset.reset", Some("latest"))][..], "ok"),
         (
-            &[(Op::Set, "share.auto.offset.reset", Some("earliest"))],
-            "share.auto.offset.reset=earliest: share groups are not supported; the only accepted value is latest",
+            &[(Op::Set, "share.auto.offset.reset", Some("by_duration:1h"))],
+            "Invalid value by_duration:1h for configuration share.auto.offset.reset: Invalid value `by_duration:1h` for \
+             configuration share.auto.offset.reset. The value must be either 'earliest', 'latest' or of the format \
+             'by_duration:<PnDTnHnMn.nS>'.",
+        ),
+        (&[(Op::Set, "share.auto.offset.reset", Some("by_duration:PT1H"))], "ok"),
+        (
+            &[(Op::Set, "share.delivery.count.limit", Some("11"))],
+            "share.delivery.count.limit must be less than or equal to group.share.max.delivery.count.limit",
+        ),
+        (
+            &[(Op::Set, "streams.num.standby.replicas", Some("3"))],
+            "streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas",
         ),
         (&[(Op::Delete, "share.auto.offset.reset", None)], "ok"),
         (&[(Op::Set, "nope", Some("1"))], "Unknown group config name: nope"),
@@ -621,10 +632,10 @@ fn a_group_may_have_settings_of_its_own_within_the_bounds_of_the_brokers() {
     let expected = ["consumer.session.timeout.ms=80000@8", "group.consumer.session.timeout.ms=45000@5"];
     assert_eq!(synonyms(&described), expected);
     let of_group = GroupSettings::resolve(&own, &broker);
-    assert_eq!(of_group.consumer_session_timeout, Duration::from_secs(80));
-    assert_eq!(of_group.consumer_heartbeat_interval, Duration::from_secs(5));
+    assert_eq!(of_group.consumer.session_timeout, Duration::from_secs(80));
+    assert_eq!(of_group.consumer.heartbeat_interval, Duration::from_secs(5));
     let lowered = GroupSettings::resolve(&own, &BrokerSettings::default());
-    assert_eq!(lowered.consumer_session_timeout, Duration::from_secs(60), "the brokers' bound has changed since");
+    assert_eq!(lowered.consumer.session_timeout, Duration::from_secs(60), "the brokers' bound has changed since");
 }
 
 #[test]
