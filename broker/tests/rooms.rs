@@ -18,6 +18,7 @@ fn rooms_use_only_what_the_table_allows() {
                     "server",
                     "handle",
                     "fetch_sessions",
+                    "log_ends",
                     "groups",
                     "transactions",
                     "share_state",

@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use ottla_group::{Lookup, Shard, StateCall};
+use ottla_group::Shard;
 
+use super::machine::Errand;
 use super::{lookups, state_calls};
 use crate::coordinator::{Coordinator, Post};
 use crate::env::Workers;
 use crate::share_state::persister::Persister;
-
-/// One thing to be done.
-pub enum Errand {
-    /// The topics that regular expressions stand for.
-    Lookup(Lookup),
-    /// Share coordinators are to initialise or delete states.
-    StateCall(StateCall),
-}
 
 /// Carries errands out.
 pub fn post(workers: Workers, persister: Arc<Persister>) -> Post<Shard> {

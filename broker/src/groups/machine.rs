@@ -5,15 +5,22 @@ use std::time::Duration;
 use ottla_batch::{Batch, Marker, Outcome, Record as LogRecord};
 use ottla_config::BrokerSettings;
 use ottla_group::record::{Encoded, TooLong};
-use ottla_group::{Config, GroupError, Record, Reply, Shard};
+use ottla_group::{Config, GroupError, Lookup, Record, Reply, Shard, StateCall};
 
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
 use crate::coordinator::{batch_of, transactional_batch_of};
-use crate::groups::errands::Errand;
 use crate::groups::inputs::Inputs;
 use crate::image::{CONSUMER_OFFSETS, ClusterImage};
+
+/// What groups want done outside of their lock.
+pub enum Errand {
+    /// The topics that regular expressions stand for.
+    Lookup(Lookup),
+    /// Share coordinators are to initialise or delete states.
+    StateCall(StateCall),
+}
 
 impl Machine for Shard {
     const TOPIC: &'static str = CONSUMER_OFFSETS;

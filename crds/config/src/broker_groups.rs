@@ -37,7 +37,7 @@ pub(crate) const TABLE: &[Setting] = &[
     broker("group.share.assignment.interval.ms", Int, Some("1000"), Min(0), DYNAMIC,
         Enforced("The shortest time between two target assignments of a share group.")),
     broker("group.share.delivery.count.limit", Int, Some("5"), Range(2, 10), READ_ONLY,
-        Enforced("How often a record is delivered to a share group before it is given up.")),
+        Enforced("How often a record is delivered to a share group before it is archived.")),
     broker("group.share.heartbeat.interval.ms", Int, Some("5000"), Min(1), READ_ONLY,
         Enforced("How often members of share groups send heartbeats.")),
     broker("group.share.max.assignment.interval.ms", Int, Some("15000"), Min(0), READ_ONLY,

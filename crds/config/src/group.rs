@@ -26,7 +26,7 @@ const TABLE: &[Setting] = &[
         Enforced("Where the share group begins in a partition: earliest, latest, or by_duration:<PnDTnHnMn.nS>, with the \
             first record that is no older than that.")),
     group("share.delivery.count.limit", Int, "5", Min(2), &[same("group.share.delivery.count.limit")],
-        Enforced("How often a record is delivered to the share group before it is given up.")),
+        Enforced("How often a record is delivered to the share group before it is archived.")),
     group("share.heartbeat.interval.ms", Int, "5000", Min(1), &[same("group.share.heartbeat.interval.ms")],
         Enforced("How often members of the share group send heartbeats.")),
     group("share.isolation.level", Text, "read_uncommitted", OneOf(&["read_committed", "read_uncommitted"]), &[],

@@ -51,7 +51,7 @@ pub struct SharingSettings {
     pub read_committed: bool,
     /// How long a member has a record before another one gets it.
     pub record_lock_duration: Duration,
-    /// How often a record is delivered before it is given up.
+    /// How often a record is delivered before it is archived.
     pub delivery_count_limit: i16,
     /// How many records may be in flight.
     pub max_record_locks: i32,

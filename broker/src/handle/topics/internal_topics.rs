@@ -57,7 +57,7 @@ pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     })
 }
 
-/// Asks for an internal topic that does not exist. Nobody waits for it: whoever needs it asks again, also if the queue is
+/// Asks for an internal topic that does not exist. Nobody waits for it: who needs it asks again, also if the queue is
 /// full.
 pub fn ask_for_topic(ask: &AskSender, image: &ClusterImage, name: &str) {
     let Some(topic) = internal_topic(name, image) else { return };

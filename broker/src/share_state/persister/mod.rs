@@ -56,8 +56,8 @@ impl Persister {
     }
 
     /// Asks the share coordinator of the partition, here or on another broker, and again for a while if none serves.
-    /// The reply is of the request's kind. Two requests about one partition may overtake each other: whoever wants them
-    /// in order waits for the first one's reply.
+    /// The reply is of the request's kind. Two requests about one partition may overtake each other: to keep them in
+    /// order, wait for the first one's reply.
     pub fn ask(self: &Arc<Self>, of: SharePartition, request: Request) -> impl Future<Output = Reply> + Send + use<> {
         let persister = self.clone();
         async move { persister.ask_patiently(&of, &request).await }

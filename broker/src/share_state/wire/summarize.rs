@@ -11,7 +11,7 @@ use super::{Of, StateMessage, by_topic, heard, said};
 
 impl StateMessage for ReadShareGroupStateSummaryRequest {
     fn asking(group: &GroupId, partitions: &[Of<Request>]) -> Self {
-        // Whoever wants a summary leads nothing.
+        // Who wants a summary need not lead the partition.
         let topics = by_topic(
             partitions.to_vec(),
             |partition, _| ReadSummaryStatePartition { partition, leader_epoch: -1 },
