@@ -9,6 +9,7 @@ mod consuming;
 mod groups;
 mod offsets;
 mod producing;
+mod sharing;
 mod topics;
 mod transactions;
 
