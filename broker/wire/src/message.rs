@@ -172,23 +172,7 @@ impl ApiKey {
     /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
     /// connection.
     pub fn is_served(self) -> bool {
-        !matches!(
-            self,
-            ApiKey::ShareGroupHeartbeat
-                | ApiKey::ShareGroupDescribe
-                | ApiKey::ShareFetch
-                | ApiKey::ShareAcknowledge
-                | ApiKey::InitializeShareGroupState
-                | ApiKey::ReadShareGroupState
-                | ApiKey::WriteShareGroupState
-                | ApiKey::DeleteShareGroupState
-                | ApiKey::ReadShareGroupStateSummary
-                | ApiKey::StreamsGroupHeartbeat
-                | ApiKey::StreamsGroupDescribe
-                | ApiKey::DescribeShareGroupOffsets
-                | ApiKey::AlterShareGroupOffsets
-                | ApiKey::DeleteShareGroupOffsets
-        )
+        !matches!(self, ApiKey::StreamsGroupHeartbeat | ApiKey::StreamsGroupDescribe)
     }
 }
 

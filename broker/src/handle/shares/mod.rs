@@ -1,8 +1,11 @@
 //! APIs of share groups (KIP-932): members, records, offsets; and the states that brokers keep of them.
 
+mod acknowledgements;
 pub(super) mod alter_share_group_offsets;
 pub(super) mod delete_share_group_offsets;
 pub(super) mod describe_share_group_offsets;
+pub(super) mod share_acknowledge;
+pub(super) mod share_fetch;
 pub(super) mod share_group_describe;
 pub(super) mod share_group_heartbeat;
 pub(super) mod share_group_state;
@@ -21,4 +24,10 @@ fn are_served(context: &Context) -> Result<(), GroupError> {
         ..1 => Err(GroupError::UnsupportedVersion),
         1.. => Ok(()),
     }
+}
+
+/// How long a member has what it got, in milliseconds.
+fn lock_timeout_ms(context: &Context, group: &str) -> i32 {
+    let duration = context.handler.shares.settings(group).record_lock_duration;
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
