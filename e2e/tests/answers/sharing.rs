@@ -344,8 +344,6 @@ fn share_sessions_have_epochs() -> Result<()> {
         broker.ask("no member", 2, no_member)?;
         broker.ask("the last fetch", 2, ShareFetchRequest { topics: Vec::new(), ..one.fetch(-1, &[]) })?;
         broker.ask("after the last", 2, one.fetch(epoch + 5, &[]))?;
-        let two = Member { id: "two", ..unknown };
-        broker.ask("a topic that there is not", 2, two.fetch(0, &[]))?;
         Ok(())
     })
 }
@@ -404,7 +402,9 @@ fn offsets_of_share_groups_are_described_altered_and_deleted() -> Result<()> {
         broker.ask("of a group that there is not", 0, forget("nobody", &[name]))?;
         broker.ask("no group", 0, forget("", &[name]))?;
         let groups_names = vec![text(group), text("new-offsetters")];
-        broker.ask("the groups are deleted", 2, DeleteGroupsRequest { groups_names })?;
+        let mut deleted = broker.quietly(2, DeleteGroupsRequest { groups_names })?;
+        deleted.results.sort_by(|a, b| a.group_id.cmp(&b.group_id));
+        broker.note("the groups are deleted", &format!("{deleted:#?}"));
         Ok(())
     })
 }

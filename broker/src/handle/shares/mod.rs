@@ -12,8 +12,12 @@ pub(super) mod share_group_state;
 
 use ottla_group::GroupError;
 use ottla_rules::features::SHARE_VERSION;
+use ottla_wire::LeaderIdAndEpoch;
 
 use super::context::Context;
+
+/// What stands for no leader in answers about records: other than elsewhere, these messages have no default of −1.
+const NO_LEADER: LeaderIdAndEpoch = LeaderIdAndEpoch { leader_id: 0, leader_epoch: 0 };
 
 /// Share groups are served when every broker knows them.
 ///

@@ -1,13 +1,13 @@
 //! ShareAcknowledge (KIP-932, KIP-1222): a member says what has become of the records that it got.
 
 use ottla_share::TopicIdPartition;
+use ottla_wire::ErrorCode;
 use ottla_wire::m79_share_acknowledge::{
     ShareAcknowledgePartitionData, ShareAcknowledgeRequest, ShareAcknowledgeResponse, ShareAcknowledgeTopicResponse,
 };
-use ottla_wire::{ErrorCode, LeaderIdAndEpoch};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
-use super::{are_served, lock_timeout_ms};
+use super::{NO_LEADER, are_served, lock_timeout_ms};
 use crate::handle::context::Context;
 use crate::handle::errors::{group_error, share_error};
 use crate::handle::leader_hint::LeaderHint;
@@ -36,7 +36,11 @@ pub fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
             (place, partition.acknowledgement_batches)
         })
     });
-    let acknowledging = acknowledge(&handler, &member, partitions.collect(), request.is_renew_ack);
+    let mut partitions: Vec<_> = partitions.collect();
+    if partitions.iter().all(|(_, batches): &(_, Vec<_>)| batches.is_empty()) {
+        partitions.clear(); // as when a member only closes its session: Kafka names no partition then
+    }
+    let acknowledging = acknowledge(&handler, &member, partitions, request.is_renew_ack);
     let context_later = context.clone();
     context.later(async move {
         let acknowledged = acknowledging.await;
@@ -53,7 +57,7 @@ fn response(context: &Context, member: &Member, acknowledged: Vec<Acknowledged>)
         ..Default::default()
     };
     for (TopicIdPartition { topic_id, partition }, result) in acknowledged {
-        let mut current_leader = LeaderIdAndEpoch { leader_id: 0, leader_epoch: 0 };
+        let mut current_leader = NO_LEADER;
         let error_code = match result {
             Ok(()) => ErrorCode::NONE,
             Err(error) => {

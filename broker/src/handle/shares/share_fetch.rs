@@ -15,7 +15,7 @@ use ottla_wire::m78_share_fetch::{
 use ottla_wire::{ErrorCode, Records, Str};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
-use super::{are_served, lock_timeout_ms};
+use super::{NO_LEADER, are_served, lock_timeout_ms};
 use crate::env;
 use crate::handle::client::Client;
 use crate::handle::context::{Context, Deadline};
@@ -261,8 +261,7 @@ fn response(
         ..Default::default()
     };
     for (partition, found) in found {
-        let mut answer = ShareFetchPartitionData::default();
-        answer.partition_index = partition.partition;
+        let mut answer = answer_for(partition);
         match found {
             Ok(taken) => {
                 if let Some(Taken { records, acquired }) = taken {
@@ -291,17 +290,25 @@ fn response(
             Some(answer) => (answer.acknowledge_error_code, answer.acknowledge_error_message) = (code, message),
             None => {
                 let answer = ShareFetchPartitionData {
-                    partition_index: partition.partition,
                     acknowledge_error_code: code,
                     acknowledge_error_message: message,
-                    records: Records::default(),
-                    ..Default::default()
+                    ..answer_for(partition)
                 };
                 push(&mut response, partition, answer);
             }
         }
     }
     response
+}
+
+fn answer_for(partition: TopicIdPartition) -> ShareFetchPartitionData {
+    let partition_index = partition.partition;
+    ShareFetchPartitionData {
+        partition_index,
+        current_leader: NO_LEADER,
+        records: Records::default(),
+        ..Default::default()
+    }
 }
 
 fn push(response: &mut ShareFetchResponse, partition: TopicIdPartition, answer: ShareFetchPartitionData) {
