@@ -183,8 +183,6 @@ impl ApiKey {
                 | ApiKey::WriteShareGroupState
                 | ApiKey::DeleteShareGroupState
                 | ApiKey::ReadShareGroupStateSummary
-                | ApiKey::StreamsGroupHeartbeat
-                | ApiKey::StreamsGroupDescribe
                 | ApiKey::DescribeShareGroupOffsets
                 | ApiKey::AlterShareGroupOffsets
                 | ApiKey::DeleteShareGroupOffsets
