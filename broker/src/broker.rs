@@ -26,6 +26,7 @@ use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
+use crate::share::Shares;
 use crate::share_state::ShareStates;
 use crate::share_state::persister::Persister;
 use crate::transactions::Transactions;
@@ -115,6 +116,7 @@ impl Rooms {
             Box::new(move |image| ask_for_topic(&ask, image, SHARE_GROUP_STATE))
         });
         let groups = Groups::new(replicas.clone(), workers.clone(), images.clone(), persister.clone(), &metrics);
+        let shares = Shares::new(replicas.clone(), workers.clone(), images.clone(), persister.clone(), &metrics);
         let producer_ids = Arc::new(ProducerIds::new(ask.clone()));
         let transactions =
             Transactions::new(replicas.clone(), workers.clone(), images.clone(), producer_ids.clone(), &metrics);
@@ -136,6 +138,7 @@ impl Rooms {
             transactions: transactions.clone(),
             ends: ends.clone(),
             verifier,
+            shares: shares.clone(),
             share_states: share_states.clone(),
             persister,
             log_ends: LogEnds::new(me.id, images.clone(), replicas.clone()),
@@ -165,6 +168,7 @@ impl Rooms {
             tokio::spawn(replicas.keep_scrubbing(images)),
             tokio::spawn(groups.run()),
             tokio::spawn(share_states.run()),
+            tokio::spawn(shares.run()),
         ];
         Ok(Rooms { handler, tasks })
     }

@@ -10,6 +10,7 @@
 //! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
 //! - [`transactions`]: whether a transactional batch may be appended: asks its coordinator
+//! - [`share`]: which records of led partitions are with which members of share groups
 //! - [`share_state`]: what share groups have delivered: the share coordinators of this broker, and asking those of others
 //! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
@@ -44,6 +45,7 @@ pub mod producer_ids;
 pub mod replica;
 pub mod reply;
 pub mod server;
+pub mod share;
 pub mod share_state;
 pub mod topics;
 pub mod transactions;

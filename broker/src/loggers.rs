@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 30] = [
+const LOGGERS: [&str; 31] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -37,6 +37,7 @@ const LOGGERS: [&str; 30] = [
     "ottla_broker::replica::in_sync",
     "ottla_broker::replica::partition",
     "ottla_broker::server",
+    "ottla_broker::share",
     "ottla_broker::share_state",
     "ottla_broker::topics",
     "ottla_broker::transactions",

@@ -87,6 +87,12 @@ pub struct Metrics {
     pub markers_waiting: IntGauge,
     /// Share partitions whose state this broker keeps.
     pub share_states: IntGauge,
+    /// Share sessions of this broker.
+    pub share_sessions: IntGauge,
+    /// Share partitions that this broker leads.
+    pub share_partitions: IntGauge,
+    /// Records in flight in share partitions that this broker leads.
+    pub share_in_flight: IntGauge,
     /// Records that a group has not committed yet, by group, topic and partition; for partitions led here.
     pub group_lag: IntGaugeVec,
     /// Seconds that an fsync took.
@@ -208,6 +214,13 @@ impl Metrics {
                 "Markers of ended transactions that wait for the leaders of their partitions",
             ),
             share_states: gauge(&r, "ottla_share_states", "Share partitions whose state this broker keeps"),
+            share_sessions: gauge(&r, "ottla_share_sessions", "Members of share groups that fetch from this broker"),
+            share_partitions: gauge(&r, "ottla_share_partitions", "Share partitions that this broker leads"),
+            share_in_flight: gauge(
+                &r,
+                "ottla_share_in_flight_records",
+                "Records from the first that a share group is not done with to the last that it has got",
+            ),
             group_lag: gauges(
                 &r,
                 "ottla_group_lag_records",

@@ -20,6 +20,7 @@ use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
+use ottla_wire::m32_describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla_wire::m60_describe_cluster::DescribeClusterRequest;
 use ottla_wire::m75_describe_topic_partitions::{Cursor, DescribeTopicPartitionsRequest, TopicRequest};
 use ottla_wire::{ErrorCode, FetchResponse, ListOffsetsRequest, ProduceResponse, Records};
@@ -256,6 +257,22 @@ async fn a_disk_that_hangs_makes_a_broker_unready_and_is_no_reason_to_restart_it
     hang.store(false, Ordering::SeqCst);
     common::until("the disk continues", || health.is_ready().is_ok()).await;
     one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_addresses_that_clients_get_are_described_as_set_and_not_as_a_default() {
+    let data = tempfile::tempdir().unwrap();
+    let one = OneBroker::start(data.path(), false, vec![]).await;
+    let mut client = Client::connect(one.port).await;
+    let keys = Some(vec!["advertised.listeners".into()]);
+    let broker = DescribeConfigsResource { resource_type: 4, resource_name: "0".into(), configuration_keys: keys };
+    let request = DescribeConfigsRequest { resources: vec![broker], include_synonyms: true, ..Default::default() };
+    let response = client.call(4, &request).await;
+    let [described] = &response.results[0].configs[..] else { panic!("{:?}", response.results) };
+    let expected = format!("INTERNAL://127.0.0.1:{}", one.port);
+    // 4: Kafka's STATIC_BROKER_CONFIG.
+    assert_eq!((described.value.as_deref(), described.config_source), (Some(&*expected), 4));
+    assert!(one.broker.stop().await);
 }
 
 #[tokio::test]

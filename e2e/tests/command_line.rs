@@ -80,6 +80,11 @@ fn groups_of_streams_applications_are_listed_described_and_configured() -> Resul
 }
 
 #[test]
+fn share_groups_consume_and_are_listed_described_reset_and_deleted() -> Result<()> {
+    play("sharing.txt")
+}
+
+#[test]
 fn kafkas_formatters_read_the_internal_topics() -> Result<()> {
     play("formatters.txt")
 }

@@ -2,10 +2,10 @@
 //!
 //! What a machine keeps without a sync is up to chance: a file's bytes beyond its last sync are cut anywhere or read as
 //! zeros; a name that came, went or was given to another file since its directory's last sync is as it was before, or
-//! as it is.
+//! as it is. But a file that was renamed has its old name or its new one, or both: file systems do that in one step.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -30,6 +30,8 @@ struct State {
     /// Names that have changed since their directory was synced, and what the device has there: a file's bytes, or
     /// nothing.
     unsure: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    /// Files that were renamed since then, the earliest first: their old names and their new ones.
+    renamed: Vec<(PathBuf, PathBuf)>,
     /// What the device has, and not the file, of files that were cut since their last sync: from where on, and the
     /// bytes.
     cut: BTreeMap<PathBuf, (u64, Vec<u8>)>,
@@ -103,6 +105,7 @@ impl Disk {
     pub fn write_back(&self) -> Result<()> {
         let mut state = self.0.borrow_mut();
         state.unsure.clear();
+        state.renamed.clear();
         state.cut.clear();
         state.synced = lengths(&state.root)?;
         Ok(())
@@ -141,10 +144,14 @@ impl Disk {
         self.set(Trouble::None);
         let mut state = self.0.borrow_mut();
         let mut torn = 0;
-        for (path, before) in std::mem::take(&mut state.unsure).into_iter().rev() {
-            if random.happens(500) {
-                continue;
+        let unsure = std::mem::take(&mut state.unsure);
+        let mut undone: BTreeSet<PathBuf> = unsure.keys().rev().filter(|_| !random.happens(500)).cloned().collect();
+        for (from, to) in std::mem::take(&mut state.renamed).into_iter().rev() {
+            if undone.contains(&to) {
+                undone.insert(from);
             }
+        }
+        for (path, before) in unsure.into_iter().rev().filter(|(path, _)| undone.contains(path)) {
             torn += 1;
             match before {
                 Some(bytes) => {
@@ -202,7 +209,10 @@ impl State {
                 self.synced.insert(path.to_owned(), size);
                 self.cut.remove(path);
             }
-            Change::SyncDir(dir) => self.unsure.retain(|path, _| path.parent() != Some(dir)),
+            Change::SyncDir(dir) => {
+                self.unsure.retain(|path, _| path.parent() != Some(dir));
+                self.renamed.retain(|(_, to)| to.parent() != Some(dir));
+            }
             Change::CreateDir(path) => {
                 if !path.exists() {
                     self.unsure.insert(path.to_owned(), None);
@@ -212,6 +222,7 @@ impl State {
             Change::Rename(from, to) => {
                 self.name_changes(from);
                 self.name_changes(to);
+                self.renamed.push((from.to_owned(), to.to_owned()));
                 let synced = self.synced.remove(from).unwrap_or(0);
                 self.synced.insert(to.to_owned(), synced);
                 self.cut.remove(to);
@@ -221,6 +232,7 @@ impl State {
                 self.synced.retain(|file, _| !file.starts_with(path));
                 self.cut.retain(|file, _| !file.starts_with(path));
                 self.unsure.retain(|file, _| !file.starts_with(path));
+                self.renamed.retain(|(_, file)| !file.starts_with(path));
             }
             Change::Remove(path) => {
                 self.name_changes(path);
@@ -295,6 +307,7 @@ impl State {
         self.synced = std::mem::take(&mut self.synced).into_iter().map(|(path, size)| (moved(&path), size)).collect();
         self.unsure = std::mem::take(&mut self.unsure).into_iter().map(|(path, was)| (moved(&path), was)).collect();
         self.unsure.remove(to);
+        self.renamed = self.renamed.iter().map(|(from, to)| (moved(from), moved(to))).collect();
         self.cut = std::mem::take(&mut self.cut).into_iter().map(|(path, was)| (moved(&path), was)).collect();
     }
 }

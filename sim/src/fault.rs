@@ -98,7 +98,9 @@ faults! {
     /// retries of idempotent batches across leader changes: exactly once
     Retries: Replicas;
     /// transactions torn by delayed requests
-    TornTransactions: Nowhere("there are no transactions yet");
+    TornTransactions: Nowhere(
+        "clients here make no transactions; `broker/tests/transactional_produce.rs` delays requests"
+    );
     /// committed offsets never fall back to zero
     CommittedOffsets: Replicas;
     /// clock jumps

@@ -3,8 +3,8 @@
 //!
 //! * [`log`]: a partition's log: append, roll, read; [`read`]: what a read gives; [`search`]: offsets by timestamp
 //! * [`recovery`]: opening a log, after a clean stop or a crash
-//! * [`truncate`], [`retention`]: taking away its tail and its head; [`era`]: what readers learn of a cut;
-//!   [`flush`]: getting it onto the device
+//! * [`truncate`], [`retention`]: taking away its tail and its head; [`expired`]: what retention took, until it is
+//!   unlinked; [`era`]: what readers learn of a cut; [`flush`]: getting it onto the device
 //! * [`compaction`]: leaving only the last record of each key
 //! * [`segment`] the one that is written, [`sealed`] those that are not; [`indexes`], [`index`], [`time_index`]
 //! * [`producers`] and [`snapshot`]: idempotent and transactional producers; [`transactions`]: what they begin and end;
@@ -23,6 +23,7 @@ pub mod config;
 pub mod disk;
 pub mod epochs;
 pub mod era;
+mod expired;
 pub mod failure;
 pub mod files;
 pub mod flush;

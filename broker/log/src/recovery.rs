@@ -28,6 +28,7 @@ use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile, DiskResult};
 use crate::epochs::{self, Epochs};
+use crate::expired;
 use crate::files::Files;
 use crate::flush::Dirty;
 use crate::log::{Log, remove_segment_files};
@@ -80,6 +81,7 @@ impl Log {
     ) -> Result<(Log, Opened), LogError> {
         create_if_missing(dir)?;
         swap::complete_swaps(dir)?;
+        expired::complete_retention(dir)?;
         let names = tidy(dir)?;
         let mut opened = Opened::default();
         let mut segments = Segments::open(dir, &names, &config, &hint, files, now_ms, &mut opened)?;

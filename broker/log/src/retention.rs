@@ -1,10 +1,11 @@
-//! Which old segments go, and removing them: first by name, under the lock; then, after `file.delete.delay.ms`, for
-//! good.
+//! Which old segments go, and removing them: first by name, under the lock ([`crate::expired`]); then, after
+//! `file.delete.delay.ms`, for good.
 
 use std::path::PathBuf;
 
 use crate::config::LogConfig;
 use crate::disk::{self, DiskResult};
+use crate::expired::EXPIRED;
 use crate::log::Log;
 use crate::segment::{Active, EXTENSIONS};
 use crate::time_index::NO_TIMESTAMP;
@@ -51,11 +52,18 @@ pub struct Retired {
     /// How many segments.
     pub segments: usize,
     pub(crate) paths: Vec<PathBuf>,
+    /// The folder, if it was not synced since the files got their names.
+    pub(crate) unsynced: Option<PathBuf>,
 }
 
 impl Retired {
-    /// Remove the files.
+    /// Remove the files, once the device knows that all of them were taken. For a thread that may wait for the disk.
     pub fn unlink(self) -> DiskResult<()> {
+        match self.unsynced.as_deref().map_or(Ok(()), disk::sync_dir) {
+            // The replica was removed, and its files with it.
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        }
         self.paths.iter().try_for_each(|path| disk::remove(path))
     }
 }
@@ -83,14 +91,20 @@ impl Log {
         let active = (self.active.size > 0).then(|| Ok(self.active_facts(now_ms)));
         let facts = sealed.chain(active);
         let count = decide(facts, &self.config, self.size(), self.log_start, high_watermark, now_ms)?;
-        let mut retired = Retired { segments: count, paths: Vec::new() };
+        let mut retired = Retired { unsynced: Some(self.dir.clone()), ..Retired::default() };
         if count > self.sealed.len() {
             self.roll(now_ms)?;
         }
         for _ in 0..count {
-            let Some((_, segment)) = self.sealed.pop_first() else { break };
-            self.log_start = self.log_start.max(segment.end_offset);
-            retired.paths.append(&mut segment.retire(&EXTENSIONS)?);
+            let Some(oldest) = self.sealed.first_entry() else { break };
+            match oldest.get().retire(&EXTENSIONS, EXPIRED) {
+                Ok(mut paths) => retired.paths.append(&mut paths),
+                Err(error) if retired.segments == 0 => return Err(error.into()),
+                // Those that were taken must be unlinked. The next round tries again, and reports the error.
+                Err(_) => break,
+            }
+            self.log_start = self.log_start.max(oldest.remove().end_offset);
+            retired.segments += 1;
         }
         self.epochs.truncate_start(self.log_start);
         Ok(retired)

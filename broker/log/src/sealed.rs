@@ -27,9 +27,9 @@ pub(crate) struct Sealed {
     pub has_aborted: bool,
     index_interval: u64,
     largest: OnceLock<TimeEntry>,
-    /// Its files have other names, and their former names may be another segment's. Held while the files are opened or
-    /// renamed.
-    retired: RwLock<bool>,
+    /// Its files have names with this mark, and their former names may be another segment's. Held while the files are
+    /// opened or renamed.
+    retired: RwLock<Option<&'static str>>,
 }
 
 impl Sealed {
@@ -53,7 +53,7 @@ impl Sealed {
             has_aborted,
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::new(),
-            retired: RwLock::new(false),
+            retired: RwLock::default(),
         })
     }
 
@@ -69,7 +69,7 @@ impl Sealed {
             has_aborted: !active.indexes.aborted.is_empty(),
             index_interval: config.index_interval_bytes.into(),
             largest: OnceLock::from(active.indexes.largest),
-            retired: RwLock::new(false),
+            retired: RwLock::default(),
         };
         files.put_file(sealed.id, active.file().clone());
         sealed
@@ -80,8 +80,7 @@ impl Sealed {
             return Ok(file);
         }
         let retired = self.retired.read();
-        let name = path(&self.dir, self.base_offset, LOG);
-        let file = Arc::new(DiskFile::open(&if *retired { retired_name(&name) } else { name })?);
+        let file = Arc::new(DiskFile::open(&self.path(LOG, *retired))?);
         self.files.put_file(self.id, file.clone());
         Ok(file)
     }
@@ -92,10 +91,10 @@ impl Sealed {
             return Ok(indexes);
         }
         let retired = self.retired.read();
-        let loaded = if *retired { None } else { load_indexes(&self.dir, self.base_offset, self.size)? };
+        let loaded = if retired.is_some() { None } else { load_indexes(&self.dir, self.base_offset, self.size)? };
         let mut indexes = match loaded {
             Some(indexes) => indexes,
-            None => self.rebuild_indexes(file, !*retired)?,
+            None => self.rebuild_indexes(file, retired.is_none())?,
         };
         if self.has_aborted {
             indexes.aborted = self.load_aborted(*retired)?;
@@ -114,9 +113,8 @@ impl Sealed {
     }
 
     /// It was whole when the log was opened, or was written since: what is wrong with it now, the next start mends.
-    fn load_aborted(&self, is_retired: bool) -> Result<TransactionIndex, LogError> {
-        let name = path(&self.dir, self.base_offset, TRANSACTION_INDEX);
-        let file = DiskFile::open(&if is_retired { retired_name(&name) } else { name })?;
+    fn load_aborted(&self, mark: Option<&str>) -> Result<TransactionIndex, LogError> {
+        let file = DiskFile::open(&self.path(TRANSACTION_INDEX, mark))?;
         let mut bytes = vec![0; file.size()? as usize];
         file.read_exact_at(&mut bytes, 0)?;
         TransactionIndex::parse(self.base_offset, self.end_offset, &bytes).ok_or_else(|| LogError::Corrupt {
@@ -151,7 +149,7 @@ impl Sealed {
 
     fn last_time_entry(&self) -> DiskResult<Option<TimeEntry>> {
         let retired = self.retired.read();
-        if *retired {
+        if retired.is_some() {
             return Ok(None);
         }
         let path = path(&self.dir, self.base_offset, TIME_INDEX);
@@ -183,27 +181,34 @@ impl Sealed {
         Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
     }
 
-    /// Take its files out of the log by giving them other names, under which a reader that still holds the segment
-    /// finds them until they are removed. Gives those names.
-    pub fn retire(&self, extensions: &[&str]) -> DiskResult<Vec<PathBuf>> {
+    /// Take its files out of the log by giving them names that end with `mark`, under which a reader that still holds the
+    /// segment finds them until they are removed. Gives those names.
+    ///
+    /// # Errors
+    /// When the disk refuses: the segment is what it was.
+    pub fn retire(&self, extensions: &[&str], mark: &'static str) -> DiskResult<Vec<PathBuf>> {
         let mut retired = self.retired.write();
-        let mut names = Vec::new();
+        let mut renamed = Vec::new();
         for extension in extensions {
-            let path = path(&self.dir, self.base_offset, extension);
-            let name = retired_name(&path);
-            match disk::rename(&path, &name) {
-                Ok(()) => names.push(name),
+            let (from, to) = (self.path(extension, None), self.path(extension, Some(mark)));
+            match disk::rename(&from, &to) {
+                Ok(()) => renamed.push((from, to)),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What can't be renamed back either is an index: the next start makes it again.
+                    renamed.iter().rev().for_each(|(from, to)| _ = disk::rename(to, from));
+                    return Err(error);
+                }
             }
         }
-        *retired = true;
-        Ok(names)
+        *retired = Some(mark);
+        Ok(renamed.into_iter().map(|(_, to)| to).collect())
     }
-}
 
-fn retired_name(path: &Path) -> PathBuf {
-    path.with_added_extension("deleted")
+    fn path(&self, extension: &str, mark: Option<&str>) -> PathBuf {
+        let path = path(&self.dir, self.base_offset, extension);
+        mark.map_or_else(|| path.clone(), |mark| path.with_added_extension(mark))
+    }
 }
 
 /// Nobody can ask for it any more: its place in the caches is for others.

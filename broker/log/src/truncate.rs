@@ -7,6 +7,7 @@
 use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
 use crate::era::Era;
+use crate::expired;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
 use crate::segment::{self, Active, LOG, SNAPSHOT};
@@ -94,12 +95,14 @@ impl Log {
                 disk::remove(&self.dir.join(name))?;
             }
         }
+        expired::forget(&self.dir)?;
         self.active = Active::create(&self.dir, offset, now_ms)?;
         (self.log_start, self.log_end, self.first_dirty) = (offset, offset, offset);
         self.high_watermark = offset;
         self.dirty.truncated(offset);
         self.producers = Producers::default();
         self.epochs = epochs;
+        // Syncs the folder, too.
         Ok(self.epochs.store(&self.dir)?)
     }
 }

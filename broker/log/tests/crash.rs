@@ -416,3 +416,25 @@ fn a_tail_that_a_loss_of_power_brings_back_does_not_hide_what_followed_the_cut()
         assert_eq!((fixture.log.log_end(), fixture.log.epochs().epoch_at(1)), (2, Some(1)));
     }
 }
+
+/// And where whole segments were removed by the cut: they would continue the log just where what followed ends.
+#[test]
+fn a_segment_that_a_loss_of_power_brings_back_does_not_follow_records_of_a_later_epoch() {
+    let mut fixture = Fixture::new(LogConfig::default());
+    for offset in 0..4 {
+        if offset == 2 {
+            fixture.log.roll(NOW).unwrap();
+        }
+        fixture.append(&batch_of(0, offset, 1, 10));
+    }
+    let removed = files(&fixture.dir(), ".log").pop().unwrap();
+    let on_device = fs::read(&removed).unwrap();
+    fixture.log.truncate_to(1, NOW).unwrap();
+    let new = batch_of(1, 1, 1, 10);
+    fixture.append(&new);
+    let whole = [bytes_of(&batch_of(0, 0, 1, 10)), bytes_of(&new)].concat();
+    fs::write(&removed, &on_device).unwrap();
+    fixture.reopen_after_crash(1);
+    assert_eq!((read_all(&fixture.log, 0), fixture.log.log_end()), (whole, 2));
+    assert_eq!(fixture.log.epochs().end_offset_for(0, 2), Some((0, 1)));
+}

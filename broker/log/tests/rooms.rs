@@ -7,8 +7,9 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["config", "era", "failure", "folder", "index", "time_index"],
         rooms: &[
-            ("retention", &["disk", "log", "segment", "walk"]),
-            ("truncate", &["disk", "epochs", "log", "producers", "segment", "walk"]),
+            ("retention", &["disk", "expired", "log", "segment", "walk"]),
+            ("truncate", &["disk", "epochs", "expired", "log", "producers", "segment", "walk"]),
+            ("expired", &["chunk", "disk", "log", "segment"]),
             ("scrub", &["chunk", "disk", "log", "sealed", "walk"]),
             (
                 "compaction",
@@ -35,6 +36,7 @@ fn rooms_use_only_what_the_table_allows() {
                     "compaction",
                     "disk",
                     "epochs",
+                    "expired",
                     "files",
                     "flush",
                     "log",

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use self::append::{batch_of, transactional_batch_of};
-use self::clock::Clock;
+pub use self::clock::Clock;
 pub use self::key::partition_for;
 pub use self::lifecycle::{Coordinator, Post};
 use self::machine::{CoordinatorError, Machine};

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use ottla_wire::Str;
 
 use super::records::refusals::Refusals;
+use crate::share::ConnectionShares;
 
 /// A connection's state, which handlers read and change in the order of its requests.
-#[derive(Debug)]
 pub struct Client {
     /// Its address and listener.
     pub peer: Peer,
@@ -18,12 +18,14 @@ pub struct Client {
     /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request
     /// that holds the connection.
     pub(super) refusals: Rc<RefCell<Refusals>>,
+    /// The share sessions that were opened on the connection; `None` before the first.
+    pub(super) shares: Option<ConnectionShares>,
 }
 
 impl Client {
     /// A client that has sent no request yet.
     pub fn new(peer: Peer) -> Client {
-        Client { peer, software: None, refusals: Rc::default() }
+        Client { peer, software: None, refusals: Rc::default(), shares: None }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::replica::NotServed;
 use crate::replica::partition::deleting::DeleteError;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::{AppendError, NotAcknowledged};
+use crate::share::ShareError;
 use crate::share_state::codes;
 use crate::transactions::verifier::VerifyError;
 
@@ -173,6 +174,17 @@ pub fn group_error(error: GroupError) -> ErrorCode {
 /// NONE, or a coordinator's refusal.
 pub fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
     result.map_or_else(group_error, |()| ErrorCode::NONE)
+}
+
+/// Why a member of a share group gets nothing, or its acknowledgement does not count.
+pub fn share_error(error: ShareError) -> ErrorCode {
+    match error {
+        ShareError::NotServed(error) => ErrorCode::from(&error),
+        ShareError::Persister(error) => error.code(),
+        ShareError::BadState => ErrorCode::UNKNOWN_SERVER_ERROR,
+        ShareError::Acknowledge(error) => error.code(),
+        ShareError::NotFetched => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+    }
 }
 
 /// NONE, or a share coordinator's refusal, with its message.

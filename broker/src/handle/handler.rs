@@ -13,6 +13,7 @@ use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
+use crate::share::Shares;
 use crate::share_state::ShareStates;
 use crate::share_state::persister::Persister;
 use crate::transactions::Transactions;
@@ -35,6 +36,8 @@ pub struct Handler {
     pub ends: Ends,
     /// Asks transaction coordinators about the partitions that are led here.
     pub verifier: Arc<Verifier>,
+    /// The share partitions that are led here.
+    pub shares: Arc<Shares>,
     /// The states of share groups that are kept here.
     pub share_states: Arc<ShareStates>,
     /// Asks share coordinators.

@@ -47,8 +47,8 @@ use self::records::{delete_records, fetch, init_producer_id, list_offsets, offse
 pub use self::request::{Asked, Request, Unreadable};
 use self::security::{acls, delegation_tokens};
 use self::shares::{
-    alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_group_describe,
-    share_group_heartbeat, share_group_state,
+    alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_acknowledge,
+    share_fetch, share_group_describe, share_group_heartbeat, share_group_state,
 };
 pub use self::topics::internal_topics::ask_for_topic;
 use self::topics::{
@@ -60,7 +60,7 @@ use self::transactions::{
     txn_offset_commit, write_txn_markers,
 };
 
-use crate::reply::{CloseReason, Reply};
+use crate::reply::Reply;
 
 impl Handler {
     /// Starts a request: the part that must happen in order has happened when this returns.
@@ -97,8 +97,6 @@ impl Handler {
             R::DescribeProducers(request) => describe_producers::handle(&context, request),
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
-            // Not served yet, and refused before.
-            R::ShareFetch(_) | R::ShareAcknowledge(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),
@@ -111,6 +109,8 @@ impl Handler {
             R::StreamsGroupDescribe(request) => streams_group_describe::handle(&context, request),
             R::ShareGroupHeartbeat(request) => share_group_heartbeat::handle(&context, request),
             R::ShareGroupDescribe(request) => share_group_describe::handle(&context, request),
+            R::ShareFetch(request) => share_fetch::handle(&context, client, request),
+            R::ShareAcknowledge(request) => share_acknowledge::handle(&context, request),
             R::DescribeShareGroupOffsets(request) => describe_share_group_offsets::handle(&context, request),
             R::AlterShareGroupOffsets(request) => alter_share_group_offsets::handle(&context, request),
             R::DeleteShareGroupOffsets(request) => delete_share_group_offsets::handle(&context, request),

@@ -87,22 +87,29 @@ pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
 pub fn compatibility_table() -> String {
     let (mut served, mut missing) = (Vec::new(), Vec::new());
     for (key, name, first, last) in KAFKA_4_3 {
-        let api = ApiKey::try_from(*key).ok().filter(|api| api.is_served());
+        let api = ApiKey::try_from(*key).ok();
         if let Some(ours) = api.map(ApiVersion::of) {
             let (ours, kafka) = (range(ours.min_version, ours.max_version), range(*first, *last));
-            served.push(format!("| {key} {name} | {ours} | {kafka} "));
+            let other = if ours == kafka { String::new() } else { format!(" (Kafka: {kafka})") };
+            served.push(format!("| {key} {name} {ours}{other} "));
         } else {
             missing.push(format!("{name} ({key})"));
         }
     }
-    let columns = "| API, with its key | Ottla | Kafka 4.3 ";
-    let mut table = format!("{columns}{columns}|\n|---|---|---|---|---|---|\n");
-    let (left, right) = served.split_at(served.len().div_ceil(2));
-    for (row, left) in left.iter().enumerate() {
-        table += &format!("{left}{}|\n", right.get(row).map_or("| | | ", String::as_str));
+    let mut table =
+        "Each API with its key and the versions that Ottla serves; they are those of Kafka 4.3 unless it says so.\n\n\
+        | | | | |\n|---|---|---|---|\n"
+            .to_owned();
+    let rows = served.len().div_ceil(COLUMNS);
+    for row in 0..rows {
+        let cells = (0..COLUMNS).map(|column| served.get(column * rows + row).map_or("| ", String::as_str));
+        table += &cells.chain(["|\n"]).collect::<String>();
     }
     table + "\nNot served: " + &missing.join(", ") + ".\n"
 }
+
+/// How many APIs stand beside each other.
+const COLUMNS: usize = 4;
 
 fn range(first: i16, last: i16) -> String {
     if first == last { first.to_string() } else { format!("{first}–{last}") }

@@ -104,6 +104,7 @@ fn assigned(broker: &mut Conversation<'_>, group: &str, member: &str, topic: &st
 fn described(broker: &mut Conversation<'_>, title: &str, groups: &[&str]) -> Result<()> {
     let group_ids = groups.iter().map(|group| text(group)).collect();
     let mut answer = broker.quietly(1, ShareGroupDescribeRequest { group_ids, include_authorized_operations: true })?;
+    answer.groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
     for group in &mut answer.groups {
         group.members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
         let topics = group.members.iter_mut().flat_map(|member| &mut member.assignment.topic_partitions);
@@ -204,10 +205,11 @@ fn shared<'a>(
 fn members_of_share_groups_have_the_same_partitions() -> Result<()> {
     play("share-members", |broker| {
         let (group, name) = ("sharers", "shared");
-        topic(broker, name, 2, &[])?;
+        // With two partitions, Kafka's hash tables would decide who has which.
+        topic(broker, name, 1, &[])?;
         coordinated(broker, &[group])?;
         set(broker, group, &[("share.assignment.interval.ms", "0")])?;
-        let one = assigned(broker, group, "one", name, 2)?;
+        let one = assigned(broker, group, "one", name, 1)?;
         broker.ask("it stays", 1, beat(group, "one", one))?;
         described(broker, "one member", &[group, "nobody", ""])?;
         let joined = broker.ask("another one joins", 1, join(group, "two", &[name]))?;
@@ -342,8 +344,6 @@ fn share_sessions_have_epochs() -> Result<()> {
         broker.ask("no member", 2, no_member)?;
         broker.ask("the last fetch", 2, ShareFetchRequest { topics: Vec::new(), ..one.fetch(-1, &[]) })?;
         broker.ask("after the last", 2, one.fetch(epoch + 5, &[]))?;
-        let two = Member { id: "two", ..unknown };
-        broker.ask("a topic that there is not", 2, two.fetch(0, &[]))?;
         Ok(())
     })
 }
@@ -402,7 +402,9 @@ fn offsets_of_share_groups_are_described_altered_and_deleted() -> Result<()> {
         broker.ask("of a group that there is not", 0, forget("nobody", &[name]))?;
         broker.ask("no group", 0, forget("", &[name]))?;
         let groups_names = vec![text(group), text("new-offsetters")];
-        broker.ask("the groups are deleted", 2, DeleteGroupsRequest { groups_names })?;
+        let mut deleted = broker.quietly(2, DeleteGroupsRequest { groups_names })?;
+        deleted.results.sort_by(|a, b| a.group_id.cmp(&b.group_id));
+        broker.note("the groups are deleted", &format!("{deleted:#?}"));
         Ok(())
     })
 }
@@ -420,9 +422,13 @@ fn brokers_keep_states_of_share_partitions() -> Result<()> {
         })?;
         let find =
             |key: &str| FindCoordinatorRequest { key_type: 2, coordinator_keys: vec![text(key)], ..Default::default() };
-        broker.ask("a key", 6, find(&key))?;
-        broker.ask("no key", 6, find("stated"))?;
-        broker.ask("a key in an old version", 5, find(&key))?;
+        for (title, version, key) in
+            [("a key", 6, &*key), ("no key", 6, "stated"), ("a key in an old version", 5, &*key)]
+        {
+            let mut found = broker.quietly(version, find(key))?;
+            found.coordinators.iter_mut().for_each(|found| found.key = Str::new());
+            broker.note(title, &format!("{found:#?}"));
+        }
         let initialize = |state_epoch, start_offset| InitializeShareGroupStateRequest {
             group_id: text(group),
             topics: vec![InitializeStateData {

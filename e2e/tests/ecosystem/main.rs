@@ -2,11 +2,13 @@
 
 mod connect;
 #[cfg(feature = "librdkafka")]
+mod shares;
+#[cfg(feature = "librdkafka")]
 mod streams;
 
 #[cfg(not(feature = "librdkafka"))]
 #[test]
-fn streams_counts_each_word_once() {
+fn streams_and_share_groups() {
     use ottla_e2e::need::{Need, met};
     met(&[Need::Feature("librdkafka")]);
 }

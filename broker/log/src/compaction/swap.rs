@@ -17,6 +17,7 @@ use crate::walk::{LogError, Walk};
 
 const CLEANED: &str = "cleaned";
 const SWAP: &str = "swap";
+const DELETED: &str = "deleted";
 
 /// The files of a new segment. The log last: the indexes mean nothing without it. There is a transaction index, even
 /// without entries, if and only if one of the old segments has one: so a crash never leaves an old one that nothing
@@ -94,7 +95,7 @@ impl Log {
         for old in &cleaned.replaces {
             // The snapshot at the new segment's base stays: it describes the offsets before.
             let all = if old.base_offset == base_offset { &NEW_FILES[..] } else { &EXTENSIONS };
-            retired.paths.append(&mut old.retire(all)?);
+            retired.paths.append(&mut old.retire(all, DELETED)?);
             self.sealed.remove(&old.base_offset);
         }
         cleaned.rename_all(swap, |extension| segment::path(&self.dir, base_offset, extension))?;

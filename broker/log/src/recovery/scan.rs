@@ -30,10 +30,12 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// `before` is the last batch that was read before the segment.
     pub fn run(
         dir: &Path,
         base_offset: i64,
         end_offset: Option<i64>,
+        before: Option<&BatchHeader>,
         config: &LogConfig,
         hint: &RecoveryHint,
     ) -> Result<Scan, LogError> {
@@ -53,6 +55,7 @@ impl Scan {
             cut_bytes: 0,
             corrupt: Vec::new(),
         };
+        let mut epoch = before.map_or(i32::MIN, |last| last.partition_leader_epoch);
         let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(i64::from(i32::MAX) + 1));
         while position < file_size {
             let in_order = |header: &BatchHeader, from: i64| {
@@ -63,8 +66,15 @@ impl Scan {
                 file.truncate(position)?;
                 break;
             }
+            // What was cut off and came back with a loss of power may continue the log just where what followed it ends.
+            let may_be_back = scan.next_offset >= hint.recovery_point && !hint.intact;
             let reason = match chunk.batch_at(position)? {
+                Ok(batch) if may_be_back && batch.header().partition_leader_epoch < epoch => {
+                    scan.cut_bytes = file_size - position;
+                    break;
+                }
                 Ok(batch) if in_order(batch.header(), scan.next_offset) => {
+                    epoch = batch.header().partition_leader_epoch;
                     position += scan.take(batch.header(), batch.bytes().len() as u64, config);
                     continue;
                 }

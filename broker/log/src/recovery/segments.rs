@@ -97,7 +97,7 @@ impl Segments {
                 }
             }
             unindexed.insert(base_offset);
-            let mut scan = Scan::run(dir, base_offset, end_offset, config, hint)?;
+            let mut scan = Scan::run(dir, base_offset, end_offset, last.as_ref(), config, hint)?;
             opened.checked_bytes += scan.checked_bytes;
             opened.corrupt.append(&mut scan.corrupt);
             epochs.extend(&scan.epochs);

@@ -22,7 +22,7 @@ use crate::handle::leader_hint::LeaderHint;
 use crate::image::{BrokerId, Incarnation, IsrMember};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
-use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Rest};
+use crate::replica::partition::reading::{Bound, COPIED, Read, ReadError, ReadFrom, Reader, Rest};
 use crate::replica::throttle::{Reserved, Throttle};
 use crate::reply::Reply;
 use crate::watermark::Reached;
@@ -217,7 +217,8 @@ fn read(throttle: &Arc<Mutex<Throttle>>, wanted: &[Wanted], limits: &Limits) -> 
                 let throttled_room = throttled_room.as_mut().filter(|_| limits.is_throttled(partition));
                 let throttled_left = throttled_room.as_ref().map_or(usize::MAX, |left| **left);
                 let at_least_one = outcome.bytes == 0 && throttled_left > 0;
-                let found = partition.read(&want.from, room.min(throttled_left), at_least_one, may_copy, limits.reader);
+                let copied = may_copy.min(COPIED);
+                let found = partition.read(&want.from, room.min(throttled_left), at_least_one, copied, limits.reader);
                 let throttled = throttled_room.is_some();
                 if let (Some(left), Ok(read)) = (throttled_room, &found) {
                     outcome.lacks_room |= throttled_left == 0 && want.from.offset < read.log_end;

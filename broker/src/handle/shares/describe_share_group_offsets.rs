@@ -1,6 +1,6 @@
 //! DescribeShareGroupOffsets (KIP-932, KIP-1226): where share groups are in their partitions, and how far behind.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -56,7 +56,11 @@ fn asked(context: &Context, group: DescribeShareGroupOffsetsRequestGroup) -> Res
             .map(|topic| (topic.topic_name.clone(), id(&topic.topic_name), topic.partitions))
             .collect());
     }
-    let all = context.handler.groups.shared_partitions(&GroupId::from(&*group.group_id))?;
+    let all = match context.handler.groups.shared_partitions(&GroupId::from(&*group.group_id)) {
+        // As in Kafka, a group that does not exist has no offsets.
+        Err(GroupError::GroupIdNotFound) => BTreeMap::new(),
+        all => all?,
+    };
     let topic = |(id, partitions)| Some((context.image.topics.get(&id)?.name.clone(), Some(id), partitions));
     Ok(all.into_iter().filter_map(topic).collect())
 }

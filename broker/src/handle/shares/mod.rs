@@ -1,16 +1,23 @@
 //! APIs of share groups (KIP-932): members, records, offsets; and the states that brokers keep of them.
 
+mod acknowledgements;
 pub(super) mod alter_share_group_offsets;
 pub(super) mod delete_share_group_offsets;
 pub(super) mod describe_share_group_offsets;
+pub(super) mod share_acknowledge;
+pub(super) mod share_fetch;
 pub(super) mod share_group_describe;
 pub(super) mod share_group_heartbeat;
 pub(super) mod share_group_state;
 
 use ottla_group::GroupError;
 use ottla_rules::features::SHARE_VERSION;
+use ottla_wire::LeaderIdAndEpoch;
 
 use super::context::Context;
+
+/// What stands for no leader in answers about records: other than elsewhere, these messages have no default of −1.
+const NO_LEADER: LeaderIdAndEpoch = LeaderIdAndEpoch { leader_id: 0, leader_epoch: 0 };
 
 /// Share groups are served when every broker knows them.
 ///
@@ -21,4 +28,10 @@ fn are_served(context: &Context) -> Result<(), GroupError> {
         ..1 => Err(GroupError::UnsupportedVersion),
         1.. => Ok(()),
     }
+}
+
+/// How long a member has what it got, in milliseconds.
+fn lock_timeout_ms(context: &Context, group: &str) -> i32 {
+    let duration = context.handler.shares.settings(group).record_lock_duration;
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

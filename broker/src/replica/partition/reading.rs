@@ -17,8 +17,8 @@ use crate::image::{BrokerId, Incarnation};
 use crate::replica::NotServed;
 use crate::watermark::Watermark;
 
-/// Reads up to this size are copied to memory at once; larger ones are sent from the file.
-const COPIED: usize = 64 << 10;
+/// What a client is sent of a partition is copied to memory up to this size, in bytes, and else sent from the file.
+pub const COPIED: usize = 64 << 10;
 
 /// Up to where a reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,14 @@ impl Read {
         self.chunk.as_ref().map_or(0, |chunk| if let Chunk::Bytes(bytes) = chunk { bytes.len() } else { 0 })
     }
 
+    /// The records, if they were copied to memory.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self.chunk? {
+            Chunk::Bytes(bytes) => Some(bytes),
+            Chunk::File(_) => None,
+        }
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.chunk.is_none()
@@ -223,7 +231,7 @@ impl RecordSearch {
 
 impl Partition {
     /// Reads whole batches from the one that holds the offset, at most `max_bytes` unless `at_least_one` batch is
-    /// larger. Copies at most `may_copy` bytes to memory.
+    /// larger. What has at most `may_copy` bytes is copied to memory; for answers that is [`COPIED`] at most.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -293,7 +301,7 @@ impl Partition {
             read.aborted = aborted.run(from.offset, slice.next_offset)?;
         }
         let (position, len) = (slice.position, slice.len);
-        read.chunk = Some(if len <= COPIED.min(may_copy) {
+        read.chunk = Some(if len <= may_copy {
             Chunk::Bytes(copy(&slice)?)
         } else {
             Chunk::File(FileSlice { file: Arc::new(Sent(slice)), position, len })

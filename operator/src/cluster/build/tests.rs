@@ -51,3 +51,19 @@ fn the_claims_of_a_stateful_set_that_exists_stay_as_they_were_asked_for() {
         assert_eq!(size, asked_for);
     }
 }
+
+/// OpenShift gives each namespace a range of its own, and refuses pods that ask for another id.
+#[test]
+fn where_the_platform_chooses_user_ids_a_pod_asks_for_none() {
+    let spec = serde_json::from_value(serde_json::json!({ "brokers": { "storage": { "size": "1Gi" } } })).unwrap();
+    let mut cluster = ValidatedCluster::new(&KafkaCluster::new("prod", spec), "ottla:1").unwrap();
+    for (user, expected) in [(Some(65532), true), (None, false)] {
+        cluster.user = user;
+        let built = build(&cluster, None).pop().unwrap();
+        let pod = &built.value["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        for id in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert_eq!(pod["securityContext"].get(id).is_some(), expected, "{id}");
+        }
+    }
+}

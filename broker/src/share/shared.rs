@@ -1,0 +1,204 @@
+//! One share partition: one group's progress in one partition that this broker leads.
+//!
+//! The lock is never held while reading records or waiting. Always: the persister gets the writes in the order in which
+//! the machine decided them, and one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::SharingSettings;
+use ottla_group::share_state::SharePartition as Place;
+use ottla_share::{Acknowledge, AcknowledgementBatch, Config, MemberId, PersisterError, SharePartition, Write};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::{ShareError, Shares, config, sharing};
+use crate::coordinator::Clock;
+use crate::env::Workers;
+use crate::image::ImageReceiver;
+use crate::replica::NotServed;
+use crate::replica::partition::Partition;
+use crate::share_state::persister::Persister;
+use crate::watermark::{Reached, Watermark};
+
+/// One group's progress in one partition, while this broker leads it without a break.
+pub struct Shared {
+    pub(super) place: Place,
+    pub(super) partition: Arc<Partition>,
+    /// The leader epoch in which it began.
+    pub(super) since_epoch: i32,
+    pub(super) clock: Arc<Clock>,
+    pub(super) workers: Workers,
+    images: ImageReceiver,
+    pub(super) persister: Arc<Persister>,
+    pub(super) runtime: Handle,
+    /// Disturbed when there may be more to acquire, or nothing more will come.
+    pub(super) changed: Arc<Watermark>,
+    pub(super) state: Mutex<State>,
+}
+
+pub(super) enum State {
+    /// The persister is asked.
+    Loading,
+    Active(Box<Active>),
+    /// Why nobody gets anything of it any more.
+    Over(ShareError),
+}
+
+/// A share partition that serves.
+pub(super) struct Active {
+    pub(super) machine: SharePartition,
+    /// Writes that the persister has not got yet, oldest first, with who waits for them.
+    pub(super) queue: Vec<Queued>,
+    /// A task sends writes.
+    pub(super) is_writing: bool,
+    /// Nobody of the group has a session here.
+    pub(super) is_left: bool,
+}
+
+/// A write on its way to the persister.
+pub(super) struct Queued {
+    pub(super) write: Write,
+    pub(super) answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
+}
+
+impl Shared {
+    /// A share partition that is yet to be loaded; see [`Shared::load`].
+    pub(super) fn new(shares: &Shares, place: Place, partition: Arc<Partition>, since_epoch: i32) -> Arc<Shared> {
+        Arc::new(Shared {
+            place,
+            partition,
+            since_epoch,
+            clock: shares.clock.clone(),
+            workers: shares.workers.clone(),
+            images: shares.images.clone(),
+            persister: shares.persister.clone(),
+            runtime: shares.runtime.clone(),
+            changed: Watermark::new(0),
+            state: Mutex::new(State::Loading),
+        })
+    }
+
+    /// Whose it is, and of which partition.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether it is of this very replica, serves or is about to, and nobody else has led since it began.
+    pub(super) fn is_for(&self, partition: &Arc<Partition>) -> bool {
+        Arc::ptr_eq(&self.partition, partition) && self.partition.leads_since(self.since_epoch) && !self.is_over()
+    }
+
+    /// Whether nothing will come of it any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.state.lock(), State::Over(_))
+    }
+
+    /// Ends it if this broker no longer leads.
+    pub(super) fn check_leads(&self) {
+        if !self.partition.leads_since(self.since_epoch) {
+            self.end(NotServed::NotLeader.into());
+        }
+    }
+
+    /// Nobody gets anything of it any more; the next fetch begins with another one.
+    pub(super) fn end(&self, why: ShareError) {
+        *self.state.lock() = State::Over(why);
+        self.changed.disturb();
+    }
+
+    /// Resolves when there may be more to acquire than there was when this was called, or nothing more will come.
+    pub fn changed(&self) -> Reached {
+        self.changed.reached(i64::MAX)
+    }
+
+    pub(super) fn sharing(&self) -> SharingSettings {
+        sharing(&self.images.borrow(), &self.place.group)
+    }
+
+    pub(super) fn config(&self) -> Config {
+        config(&self.sharing())
+    }
+
+    /// Takes acknowledgements. `None`: there is nothing to wait for.
+    pub(super) fn acknowledge(
+        self: &Arc<Self>,
+        member: &MemberId,
+        batches: &[AcknowledgementBatch],
+        may_renew: bool,
+    ) -> Result<Option<oneshot::Receiver<Result<(), PersisterError>>>, ShareError> {
+        let config = self.config();
+        let mut state = self.state.lock();
+        let active = match &mut *state {
+            State::Active(active) => active,
+            // Nobody can have anything of it yet.
+            State::Loading => return Err(ottla_share::AcknowledgeError::InvalidRecordState.into()),
+            State::Over(why) => return Err(*why),
+        };
+        let request = Acknowledge { member, batches, may_renew };
+        let Some(write) = active.machine.acknowledge(&config, self.clock.now().monotonic, &request)? else {
+            self.follow_up(&state);
+            return Ok(None);
+        };
+        let (answer, answered) = oneshot::channel();
+        self.post(active, write, Some(answer));
+        self.follow_up(&state);
+        Ok(Some(answered))
+    }
+
+    /// A member's session has ended: its records are released.
+    pub(super) fn release(self: &Arc<Self>, member: &MemberId) {
+        let config = self.config();
+        if let State::Active(active) = &mut *self.state.lock()
+            && let Some(write) = active.machine.release(&config, member)
+        {
+            self.post(active, write, None);
+        }
+    }
+
+    /// The last session of the group has ended: it goes when everything is written.
+    pub(super) fn leave(&self) {
+        let mut state = self.state.lock();
+        if let State::Active(active) = &mut *state {
+            active.is_left = true;
+            if !active.is_writing {
+                *state = State::Over(ShareError::NotFetched);
+            }
+        }
+    }
+
+    /// Somebody of the group fetches again.
+    pub(super) fn stay(&self) {
+        if let State::Active(active) = &mut *self.state.lock() {
+            active.is_left = false;
+        }
+    }
+
+    /// Ends the locks whose time is over; returns when the next is.
+    pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
+        let config = self.config();
+        let mut state = self.state.lock();
+        let State::Active(active) = &mut *state else { return None };
+        if let Some(write) = active.machine.expire(&config, self.clock.now().monotonic) {
+            self.post(active, write, None);
+            self.changed.disturb();
+        }
+        active.machine.next_deadline()
+    }
+
+    /// After anything that a lock's end may rest on.
+    pub(super) fn follow_up(&self, state: &MutexGuard<'_, State>) {
+        if let State::Active(active) = &**state {
+            self.clock.wake_by(active.machine.next_deadline());
+        }
+    }
+
+    /// How many records are in flight, of the groups' members or done with out of order.
+    pub(super) fn in_flight(&self) -> i64 {
+        match &*self.state.lock() {
+            State::Active(active) => active.machine.end() - active.machine.start(),
+            State::Loading | State::Over(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! From a machine to the persister: what records have become. What comes while a write is under way goes together in
+//! the next one.
+
+use std::sync::Arc;
+
+use ottla_group::share_state::{self, Reply, Request, WriteState};
+use ottla_share::{PersisterError, StateBatch, Write};
+use tokio::sync::oneshot;
+
+use super::ShareError;
+use super::loading::persister_error;
+use super::shared::{Active, Queued, Shared, State};
+
+impl Shared {
+    /// Takes a write for the persister.
+    pub(super) fn post(
+        self: &Arc<Self>,
+        active: &mut Active,
+        write: Write,
+        answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
+    ) {
+        active.queue.push(Queued { write, answer });
+        if !active.is_writing {
+            active.is_writing = true;
+            self.runtime.spawn(self.clone().write());
+        }
+    }
+
+    /// Sends writes until none is left.
+    async fn write(self: Arc<Self>) {
+        while let Some(queued) = self.next_writes() {
+            let Some(request) = self.request(&queued) else { return };
+            let written = match self.persister.ask(self.place.clone(), Request::Write(request)).await {
+                Reply::Write(result) => result.map_err(persister_error),
+                Reply::Initialize(_) | Reply::Read(_) | Reply::Delete(_) | Reply::Summarize(_) => {
+                    Err(PersisterError::Unknown)
+                }
+            };
+            self.settle(queued, written);
+        }
+    }
+
+    /// What is to be written next; `None` if that is nothing.
+    fn next_writes(&self) -> Option<Vec<Queued>> {
+        let mut state = self.state.lock();
+        let State::Active(active) = &mut *state else { return None };
+        if !active.queue.is_empty() {
+            return Some(std::mem::take(&mut active.queue));
+        }
+        active.is_writing = false;
+        if active.is_left {
+            *state = State::Over(ShareError::NotFetched);
+        }
+        None
+    }
+
+    /// All of them as one: later states of a record follow earlier ones, and the last start and count hold.
+    fn request(&self, queued: &[Queued]) -> Option<WriteState> {
+        let last = &queued.last()?.write;
+        let batches = queued.iter().flat_map(|queued| &queued.write.batches).map(state_batch).collect();
+        Some(WriteState {
+            state_epoch: last.state_epoch,
+            leader_epoch: self.since_epoch,
+            start_offset: last.start,
+            delivery_complete_count: last.delivery_complete_count,
+            batches,
+        })
+    }
+
+    fn settle(&self, queued: Vec<Queued>, written: Result<(), PersisterError>) {
+        let mut state = self.state.lock();
+        if let State::Active(active) = &mut *state {
+            queued.iter().for_each(|queued| active.machine.settle(&queued.write, written));
+        }
+        if let Err(error) = written {
+            let (group, topic, partition) = (&self.place.group, self.place.topic_id, self.place.partition);
+            tracing::warn!(%group, %topic, partition, %error, "failed to write the state of a share partition");
+            if error.drops_share_partition() {
+                *state = State::Over(error.into());
+            }
+        }
+        self.follow_up(&state);
+        drop(state);
+        for Queued { answer, .. } in queued {
+            // A client that has hung up does not care.
+            answer.map(|answer| answer.send(written));
+        }
+        self.changed.disturb();
+    }
+}
+
+fn state_batch(batch: &StateBatch) -> share_state::StateBatch {
+    let StateBatch { first, last, state, delivery_count } = *batch;
+    share_state::StateBatch { first_offset: first, last_offset: last, delivery_count, delivery_state: state.id() }
+}
