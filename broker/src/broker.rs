@@ -15,7 +15,7 @@ use crate::ask::AskSender;
 use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
-use crate::handle::{Handler, ask_for_topic};
+use crate::handle::{Creations, Handler, ask_for_topic};
 use crate::health::Health;
 use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
 use crate::log_ends::LogEnds;
@@ -142,6 +142,7 @@ impl Rooms {
             share_states: share_states.clone(),
             persister,
             log_ends: LogEnds::new(me.id, images.clone(), replicas.clone()),
+            creations: Creations::new(),
             producer_ids,
             fetch_sessions: FetchSessions::default(),
             ask,

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! `$` runs a command once. `~` runs it until it prints what it must: for what takes effect a little later. `&` starts
-//! a command that runs in the background to the end of the session. `!code` after the output is an exit code other than
+//! a command, or a program of `java/`, that runs in the background to the end of the session; `STATE_DIR` is an empty
+//! folder for it. `!code` after the output is an exit code other than
 //! 0. The output of a real Apache Kafka is recorded with `OTTLA_E2E=kafka UPDATE=1`; what differs from run to run is
 //! replaced by words (see [`normalise`]).
 
@@ -23,7 +24,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::differences::{Differences, by_line};
-use crate::leash::Leash;
+use crate::java::{jvm, source};
+use crate::leash::{Folder, Leash};
 use crate::target::{Target, kafka_script};
 use crate::tools::Tools;
 use crate::wait::until;
@@ -44,11 +46,13 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
     let record = std::env::var_os("UPDATE").is_some();
     let differences = Differences::of(&recording, &text, target.maker())?;
     let (mut background, mut recorded, mut wrong) = (Vec::new(), String::new(), String::new());
+    let state = Folder::new()?;
     for mut step in parse(&text)? {
-        let (tool, arguments) = words(&step.line, target)?;
+        let line = step.line.replace("STATE_DIR", &state.path().display().to_string());
+        let (tool, arguments) = words(&line, target)?;
         if step.mode == '&' {
-            let mut command = Command::new(kafka_script());
-            command.arg(tool).args(arguments);
+            let mut command = background_command(&tool);
+            command.args(arguments);
             background.push(Leash::start(&command, Path::new("/dev/null"))?);
         } else {
             let expected = differences.without(&step.output);
@@ -82,6 +86,18 @@ pub fn play(file: &Path, target: &Target, tools: &mut Tools) -> Result<()> {
         bail!("{}\n{wrong}", file.display());
     }
     Ok(())
+}
+
+/// Kafka's tool, or a program of ours.
+fn background_command(tool: &str) -> Command {
+    if tool.ends_with(".java") {
+        let mut command = jvm("256m");
+        command.arg(source(tool));
+        return command;
+    }
+    let mut command = Command::new(kafka_script());
+    command.arg(tool);
+    command
 }
 
 fn parse(text: &str) -> Result<Vec<Step>> {
@@ -143,6 +159,9 @@ fn words(line: &str, target: &Target) -> Result<(String, Vec<String>)> {
         }
     }
     let tool = words.remove(0);
+    if tool.ends_with(".java") {
+        return Ok((tool, words));
+    }
     let tool = tool.strip_prefix("kafka-").and_then(|tool| tool.strip_suffix(".sh"));
     Ok((tool.with_context(|| format!("not a command of Kafka's: {line}"))?.to_owned(), words))
 }
@@ -152,8 +171,9 @@ fn normalise(text: &str, target: &Target) -> String {
     static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let rules = [
             (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-            // The id that a member of a consumer group gives itself.
+            // The id that a member of a consumer or streams group gives itself.
             (r"\b[A-Za-z0-9_-]{22} +/127", "MEMBER /127"),
+            (r"\b[A-Za-z0-9_-]{22} +UUID", "MEMBER UUID"),
             (r"(TopicId|Cluster ID): [A-Za-z0-9_-]{22}", "$1: ID"),
             (r#""topicId":"[A-Za-z0-9_-]{22}""#, r#""topicId":"ID""#),
             (r"\b(CreateTime|LogAppendTime): ?-?\d{10,}", "$1:TIME"),

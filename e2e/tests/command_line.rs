@@ -75,6 +75,11 @@ fn groups_of_the_consumer_protocol_are_listed_described_configured_and_deleted()
 }
 
 #[test]
+fn groups_of_streams_applications_are_listed_described_and_configured() -> Result<()> {
+    play("streams.txt")
+}
+
+#[test]
 fn share_groups_consume_and_are_listed_described_reset_and_deleted() -> Result<()> {
     play("sharing.txt")
 }

@@ -1,4 +1,4 @@
-//! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up or to create.
+//! What a turn of a shard asks its host for: replies to deliver, records to append, topics to look up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::ids::{GroupId, MemberId, Producer, Ticket};
-use crate::record::{InternalTopic, Partitions, Record};
+use crate::record::{Partitions, Record};
 use crate::request::Reply;
 use crate::share_state::StateError;
 use crate::topics::Topics;
@@ -22,8 +22,6 @@ pub struct Effects {
     /// Look these up, off the shard's lock, and answer with
     /// [`Shard::looked_up`](crate::Shard::looked_up).
     pub lookups: Vec<Lookup>,
-    /// Create these, unless that is under way.
-    pub creations: Vec<Creation>,
     /// Ask this of the share coordinators, and answer with
     /// [`Shard::state_call_answered`](crate::Shard::state_call_answered).
     pub state_calls: Vec<StateCall>,
@@ -32,11 +30,10 @@ pub struct Effects {
 impl Effects {
     /// These, then those.
     pub fn extend(&mut self, others: Effects) {
-        let Effects { replies, appends, lookups, creations, state_calls } = others;
+        let Effects { replies, appends, lookups, state_calls } = others;
         self.replies.extend(replies);
         self.appends.extend(appends);
         self.lookups.extend(lookups);
-        self.creations.extend(creations);
         self.state_calls.extend(state_calls);
     }
 }
@@ -67,17 +64,6 @@ pub struct Lookup {
     pub patterns: BTreeSet<String>,
     /// Where to look.
     pub topics: Arc<Topics>,
-}
-
-/// Topics of a streams application that do not exist. Asked for by every heartbeat until they do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Creation {
-    /// The heartbeat that led to it: its user must have the right to create them, and its answer says so.
-    pub ticket: Ticket,
-    /// Whose they are.
-    pub group: GroupId,
-    /// With the number of their partitions.
-    pub topics: Vec<InternalTopic>,
 }
 
 /// Names a call of one share group until it is answered. Grows.

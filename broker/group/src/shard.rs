@@ -422,7 +422,7 @@ impl Shard {
     pub(crate) fn turn(&mut self, now: Now, act: impl FnOnce(&mut BTreeMap<GroupId, Group>, &mut Turn<'_>)) -> Effects {
         let mut turn = Turn::new(&self.config, &self.topics, &mut self.timers, now);
         act(&mut self.groups, &mut turn);
-        let Turn { replies, writes, lookups, creations, state_calls, states_deleted, .. } = turn;
+        let Turn { replies, writes, lookups, state_calls, states_deleted, .. } = turn;
         let mut appends = Vec::new();
         for write in writes {
             let id = AppendId(self.next_append);
@@ -430,7 +430,7 @@ impl Shard {
             appends.push(Append { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
-        let mut effects = Effects { replies, appends, lookups, creations, state_calls };
+        let mut effects = Effects { replies, appends, lookups, state_calls };
         for (ticket, group, result) in states_deleted {
             effects.extend(self.states_deleted(ticket, &group, result, now));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::classic::group::Member;
 use crate::config::Config;
-use crate::effects::{Creation, Lookup, StateCall};
+use crate::effects::{Lookup, StateCall};
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
@@ -22,7 +22,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) replies: Vec<(Ticket, Reply)>,
     pub(crate) writes: Vec<Write>,
     pub(crate) lookups: Vec<Lookup>,
-    pub(crate) creations: Vec<Creation>,
     pub(crate) state_calls: Vec<StateCall>,
     /// The states of a group are deleted, or could not be, for the DeleteGroups of this ticket.
     pub(crate) states_deleted: Vec<(Ticket, GroupId, Result<(), GroupError>)>,
@@ -99,7 +98,6 @@ impl<'a> Turn<'a> {
             replies: Vec::new(),
             writes: Vec::new(),
             lookups: Vec::new(),
-            creations: Vec::new(),
             state_calls: Vec::new(),
             states_deleted: Vec::new(),
         }

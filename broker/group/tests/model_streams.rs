@@ -94,7 +94,8 @@ struct Model {
     config: Config,
     now: Now,
     topics: Arc<Topics>,
-    creations: Vec<Creation>,
+    /// What the host was asked to create.
+    creations: Vec<Vec<InternalTopic>>,
     log: Vec<Record>,
     undecided: VecDeque<Append>,
     clients: Vec<Client>,
@@ -216,6 +217,7 @@ impl Model {
             endpoint: None,
             client_tags: None,
             has_task_offsets: false,
+            has_task_end_offsets: false,
             shuts_down: false,
         }
     }
@@ -294,10 +296,10 @@ impl Model {
 
     /// The host creates what it was last asked for, unless it is there.
     fn create(&mut self) {
-        let Some(creation) = self.creations.pop() else { return };
+        let Some(missing) = self.creations.pop() else { return };
         self.creations.clear();
         let mut topics = self.partitions();
-        for topic in creation.topics {
+        for topic in missing {
             assert!(topic.partitions > 0, "{topic:?}");
             let name = if *topic.name == *"r" { "r" } else { "c" };
             if topics[name] == 0 {
@@ -364,12 +366,16 @@ impl Model {
         for (ticket, reply) in effects.replies {
             self.deliver(ticket, reply);
         }
-        self.creations.extend(effects.creations);
         self.undecided.extend(effects.appends);
     }
 
     fn deliver(&mut self, ticket: Ticket, reply: Reply) {
         let (number, owned) = self.waiting.remove(&ticket).expect("a ticket is answered once");
+        if let Reply::StreamsHeartbeat(Ok(heartbeat)) = &reply
+            && !heartbeat.missing.is_empty()
+        {
+            self.creations.push(heartbeat.missing.clone());
+        }
         if number == NOBODY {
             return;
         }

@@ -99,8 +99,7 @@ impl Machine for Shard {
 
 /// What groups have decided, for their host.
 pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard> {
-    // Nobody needs topics as long as StreamsGroupHeartbeat is not served.
-    let ottla_group::Effects { replies, appends, lookups, creations: _, state_calls } = effects;
+    let ottla_group::Effects { replies, appends, lookups, state_calls } = effects;
     let lookups = lookups.into_iter().map(Errand::Lookup);
     let sends = lookups.chain(state_calls.into_iter().map(Errand::StateCall)).collect();
     let appends = appends.into_iter().map(|append| Append {

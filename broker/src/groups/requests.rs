@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use ottla_group::{
     AlterShareOffsetsReply, AlterShareOffsetsRequest, CommitReply, CommitRequest, ConsumerHeartbeatReply,
     ConsumerHeartbeatRequest, DeleteGroupsReply, DeleteOffsetsReply, DeleteShareOffsetsReply, DescribedConsumerGroup,
-    DescribedGroup, DescribedShareGroup, Effects, GroupError, GroupId, GroupKind, HeartbeatRequest, JoinRefused,
-    JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply, Shard, ShareHeartbeatReply,
-    ShareHeartbeatRequest, SyncReply, SyncRequest, Ticket, TopicName,
+    DescribedGroup, DescribedShareGroup, DescribedStreamsGroup, Effects, GroupError, GroupId, GroupKind,
+    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply,
+    Shard, ShareHeartbeatReply, ShareHeartbeatRequest, StreamsHeartbeatReply, StreamsHeartbeatRequest, SyncReply,
+    SyncRequest, Ticket, TopicName,
 };
 use ottla_log::VerificationGuard;
 use tokio::sync::oneshot;
@@ -97,6 +98,15 @@ impl Groups {
     ) -> impl Future<Output = ShareHeartbeatReply> + use<> {
         let asked = self.ask(&request.group, |groups, ticket, now| groups.share_heartbeat(request, ticket, now));
         async move { expect!(ShareHeartbeat, asked) }
+    }
+
+    /// StreamsGroupHeartbeat. Answered when what it says is safe.
+    pub fn streams_heartbeat(
+        &self,
+        request: &StreamsHeartbeatRequest,
+    ) -> impl Future<Output = StreamsHeartbeatReply> + use<> {
+        let asked = self.ask(&request.group, |groups, ticket, now| groups.streams_heartbeat(request, ticket, now));
+        async move { expect!(StreamsHeartbeat, asked) }
     }
 
     /// AlterShareGroupOffsets. Answered when the share coordinators have the offsets.
@@ -224,6 +234,14 @@ impl Groups {
     /// That there is none, or that it is not here.
     pub fn describe_share(&self, group: &GroupId) -> Result<DescribedShareGroup, GroupError> {
         self.read(group, |groups, _| groups.describe_share(group))?
+    }
+
+    /// StreamsGroupDescribe, of one group.
+    ///
+    /// # Errors
+    /// That there is none, or that it is not here.
+    pub fn describe_streams(&self, group: &GroupId) -> Result<DescribedStreamsGroup, GroupError> {
+        self.read(group, |groups, _| groups.describe_streams(group))?
     }
 
     /// The partitions in which a share group has offsets, by topic.

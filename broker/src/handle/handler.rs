@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::creations::Creations;
 use crate::ask::AskSender;
 use crate::env::Workers;
 use crate::fetch_sessions::FetchSessions;
@@ -43,6 +44,8 @@ pub struct Handler {
     pub persister: Arc<Persister>,
     /// Asks leaders for the ends of their partitions.
     pub log_ends: LogEnds,
+    /// Creates the topics of streams groups.
+    pub creations: Arc<Creations>,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.

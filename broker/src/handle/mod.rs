@@ -9,11 +9,13 @@
 //! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file
 //!   for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
+//! - [`creations`]: topics that heartbeats of streams groups have created
 
 mod client;
 mod cluster;
 mod configs;
 mod context;
+mod creations;
 mod election;
 mod errors;
 mod groups;
@@ -34,9 +36,11 @@ pub use self::client::{Client, Peer};
 use self::cluster::{api_versions, describe_cluster, describe_log_dirs, describe_topic_partitions, metadata};
 use self::configs::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
 pub use self::context::Context;
+pub use self::creations::Creations;
 use self::groups::{
     consumer_group_describe, consumer_group_heartbeat, delete_groups, describe_groups, find_coordinator, heartbeat,
-    join_group, leave_group, list_groups, offset_commit, offset_delete, offset_fetch, sync_group,
+    join_group, leave_group, list_groups, offset_commit, offset_delete, offset_fetch, streams_group_describe,
+    streams_group_heartbeat, sync_group,
 };
 pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
@@ -56,7 +60,7 @@ use self::transactions::{
     txn_offset_commit, write_txn_markers,
 };
 
-use crate::reply::{CloseReason, Reply};
+use crate::reply::Reply;
 
 impl Handler {
     /// Starts a request: the part that must happen in order has happened when this returns.
@@ -93,8 +97,6 @@ impl Handler {
             R::DescribeProducers(request) => describe_producers::handle(&context, request),
             R::DescribeTransactions(request) => describe_transactions::handle(&context, request),
             R::ListTransactions(request) => list_transactions::handle(&context, request),
-            // Not served yet, and refused before.
-            R::StreamsGroupHeartbeat(_) | R::StreamsGroupDescribe(_) => Reply::Close(CloseReason::Unsupported),
             R::DeleteRecords(request) => delete_records::handle(&context, request),
             R::FindCoordinator(request) => find_coordinator::handle(&context, request),
             R::JoinGroup(request) => join_group::handle(&context, request),
@@ -103,6 +105,8 @@ impl Handler {
             R::LeaveGroup(request) => leave_group::handle(&context, request),
             R::ConsumerGroupHeartbeat(request) => consumer_group_heartbeat::handle(&context, request),
             R::ConsumerGroupDescribe(request) => consumer_group_describe::handle(&context, request),
+            R::StreamsGroupHeartbeat(request) => streams_group_heartbeat::handle(&context, request),
+            R::StreamsGroupDescribe(request) => streams_group_describe::handle(&context, request),
             R::ShareGroupHeartbeat(request) => share_group_heartbeat::handle(&context, request),
             R::ShareGroupDescribe(request) => share_group_describe::handle(&context, request),
             R::ShareFetch(request) => share_fetch::handle(&context, client, request),

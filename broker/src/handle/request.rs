@@ -65,9 +65,6 @@ impl Request {
             _ => close(ApiKey::ApiVersions, CloseReason::Malformed),
         })?;
         let api = header.api_key;
-        if !api.is_served() {
-            return Err(unserved(api));
-        }
         match ottla_wire::Request::decode(&header, decoder) {
             Ok(body) => Ok(Request { header, body, received: env::now() }),
             Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, _)) => {

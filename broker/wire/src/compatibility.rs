@@ -87,7 +87,7 @@ pub const KAFKA_4_3: &[(i16, &str, i16, i16)] = &[
 pub fn compatibility_table() -> String {
     let (mut served, mut missing) = (Vec::new(), Vec::new());
     for (key, name, first, last) in KAFKA_4_3 {
-        let api = ApiKey::try_from(*key).ok().filter(|api| api.is_served());
+        let api = ApiKey::try_from(*key).ok();
         if let Some(ours) = api.map(ApiVersion::of) {
             let (ours, kafka) = (range(ours.min_version, ours.max_version), range(*first, *last));
             let other = if ours == kafka { String::new() } else { format!(" (Kafka: {kafka})") };

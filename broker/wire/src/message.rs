@@ -168,14 +168,6 @@ apis! {
     92 DeleteShareGroupOffsets DeleteShareGroupOffsetsRequest,
 }
 
-impl ApiKey {
-    /// Whether the broker has a handler for it. An API without one is not advertised, and its requests end the
-    /// connection.
-    pub fn is_served(self) -> bool {
-        !matches!(self, ApiKey::StreamsGroupHeartbeat | ApiKey::StreamsGroupDescribe)
-    }
-}
-
 /// Why a request can't be served. Except for a version of ApiVersions that we don't know, which is answered with
 /// [`ApiVersionsResponse::unsupported_version`], Kafka closes the connection without a word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

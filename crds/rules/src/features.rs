@@ -20,8 +20,12 @@ pub const GROUP_VERSION: &str = "group.version";
 /// Share groups (KIP-932).
 pub const SHARE_VERSION: &str = "share.version";
 
+/// Streams groups (KIP-1071).
+pub const STREAMS_VERSION: &str = "streams.version";
+
 /// The highest level of each feature that this version supports; the lowest is 0, which is to do without.
-pub const SUPPORTED: &[(&str, i16)] = &[(GROUP_VERSION, 1), (SHARE_VERSION, 1), (TRANSACTION_VERSION, 2)];
+pub const SUPPORTED: &[(&str, i16)] =
+    &[(GROUP_VERSION, 1), (SHARE_VERSION, 1), (STREAMS_VERSION, 1), (TRANSACTION_VERSION, 2)];
 
 /// The finalized levels of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

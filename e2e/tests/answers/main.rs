@@ -10,6 +10,7 @@ mod groups;
 mod offsets;
 mod producing;
 mod sharing;
+mod streams_groups;
 mod topics;
 mod transactions;
 

@@ -1,10 +1,12 @@
 //! Kafka Streams counts words exactly once while its process is killed and loses its state, and a broker is killed.
 //!
-//! What the application does stands in `java/Streams.java`.
+//! As a classic group, whose leader assigns tasks and creates topics, and as a streams group (KIP-1071), whose
+//! coordinator does. What the application does stands in `java/Streams.java`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +15,7 @@ use ottla_e2e::leash::{Folder, Leash};
 use ottla_e2e::librdkafka::{LIMIT, Record, Sender, config};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::target::{Maker, ottla_program};
-use ottla_e2e::trio::Trio;
+use ottla_e2e::trio::{Setting, Trio};
 use ottla_e2e::wait::until;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -34,18 +36,39 @@ struct Output {
     seen: usize,
 }
 
+/// One after the other: each has three brokers.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn streams_counts_each_word_once_whatever_dies() -> Result<()> {
+    each_word_is_counted_once(&[], &["session.timeout.ms=6000", "heartbeat.interval.ms=1000"])
+}
+
+#[test]
+fn a_streams_group_counts_each_word_once_whatever_dies() -> Result<()> {
+    // Its members have these settings from their coordinator.
+    let settings = [
+        ("group.streams.min.session.timeout.ms", "6000"),
+        ("group.streams.session.timeout.ms", "6000"),
+        ("group.streams.min.heartbeat.interval.ms", "1000"),
+        ("group.streams.heartbeat.interval.ms", "1000"),
+    ];
+    each_word_is_counted_once(&settings, &["group.protocol=streams"])
+}
+
+/// With these settings of the brokers, and of the application.
+fn each_word_is_counted_once(brokers: &[Setting], settings: &[&str]) -> Result<()> {
     if !met(&[Need::Java]) {
         return Ok(());
     }
-    let mut trio = Trio::start(Maker::under_test(), &ottla_program()?)?;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut trio = Trio::start_with(Maker::under_test(), &ottla_program()?, brokers)?;
     for topic in [LINES, COUNTS] {
         trio.create_topic(topic, PARTITIONS, &[])?;
     }
     let folder = Folder::new()?;
     let start = |life: u32| {
-        Leash::start(&application(&trio, &folder.path().join(life.to_string())), &folder.path().join("log"))
+        Leash::start(&application(&trio, &folder.path().join(life.to_string()), settings), &folder.path().join("log"))
     };
     let mut output = Output::of(&trio.bootstrap())?;
     let sender = Sender::new(&trio.bootstrap(), &[("enable.idempotence", "true")])?;
@@ -79,11 +102,10 @@ fn streams_counts_each_word_once_whatever_dies() -> Result<()> {
     Ok(())
 }
 
-fn application(trio: &Trio, state: &Path) -> Command {
+fn application(trio: &Trio, state: &Path, settings: &[&str]) -> Command {
     let mut command = jvm("256m");
     command.arg(source("Streams.java")).args([&trio.bootstrap(), LINES, COUNTS]).arg(state);
-    command.args(["commit.interval.ms=100", "session.timeout.ms=6000", "heartbeat.interval.ms=1000"]);
-    command.arg("replication.factor=3");
+    command.args(["commit.interval.ms=100", "replication.factor=3"]).args(settings);
     command
 }
 

@@ -39,8 +39,10 @@ pub struct StreamsHeartbeatRequest {
     pub endpoint: Option<Endpoint>,
     /// What the client says about its place.
     pub client_tags: Option<BTreeMap<String, String>>,
-    /// It sends offsets of tasks, which is refused.
+    /// It says how far it is with tasks, which is refused.
     pub has_task_offsets: bool,
+    /// It says where tasks end, which is refused.
+    pub has_task_end_offsets: bool,
     /// Every client of the application is to shut down.
     pub shuts_down: bool,
 }
@@ -76,6 +78,9 @@ pub struct StreamsHeartbeat {
     pub endpoint_epoch: i32,
     /// Where the group's members answer queries, unless the member knows.
     pub endpoints: Option<Vec<EndpointPartitions>>,
+    /// Topics of the application that do not exist, with the number of their partitions: the host creates those that
+    /// the member's user may create, and says in the answer what has failed. Every answer names them until they exist.
+    pub missing: Vec<InternalTopic>,
 }
 
 /// What members are to know about their group.

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::effects::Creation;
 use crate::error::GroupError;
-use crate::ids::{MemberId, Ticket};
+use crate::ids::MemberId;
 use crate::record::{
     MemberState, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord, StreamsTasks, Tasks,
     Topology,
@@ -31,6 +30,9 @@ pub(super) fn check(request: &StreamsHeartbeatRequest) -> Result<(), GroupError>
     if request.has_task_offsets {
         return invalid("TaskOffsets are not supported yet.");
     }
+    if request.has_task_end_offsets {
+        return invalid("TaskEndOffsets are not supported yet.");
+    }
     if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.warmup.is_empty()) {
         return invalid("WarmupTasks are not supported yet.");
     }
@@ -50,8 +52,11 @@ pub(super) fn check(request: &StreamsHeartbeatRequest) -> Result<(), GroupError>
         (JOINING, _) if request.rebalance_timeout_ms.is_none() => {
             invalid("RebalanceTimeoutMs must be provided in first request.")
         }
-        (JOINING, _) if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.is_empty()) => {
-            invalid("ActiveTasks, StandbyTasks and WarmupTasks must be empty when (re-)joining.")
+        (JOINING, _) if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.active.is_empty()) => {
+            invalid("ActiveTasks must be empty when (re-)joining.")
+        }
+        (JOINING, _) if matches!(&request.owned, Owned::Tasks(tasks) if !tasks.standby.is_empty()) => {
+            invalid("StandbyTasks must be empty when (re-)joining.")
         }
         (JOINING, None) => invalid("Topology must be non-null when (re-)joining."),
         (JOINING, Some(topology)) => topology::check(topology),
@@ -75,7 +80,6 @@ impl StreamsGroup {
     pub(super) fn heartbeat(
         &mut self,
         request: &StreamsHeartbeatRequest,
-        ticket: Ticket,
         turn: &mut Turn<'_>,
     ) -> Result<StreamsHeartbeat, GroupError> {
         let (id, config) = (&request.member, turn.config.of_streams_group(&self.id));
@@ -135,10 +139,6 @@ impl StreamsGroup {
         let is_behind = matches!(&request.owned, Owned::Tasks(owned) if *owned != assigned);
         statuses.extend(configured.problem.clone());
         statuses.extend(self.shutdown());
-        if !configured.missing.is_empty() {
-            let (group, topics) = (self.id.clone(), configured.missing.clone());
-            turn.creations.push(Creation { ticket, group, topics });
-        }
         Ok(StreamsHeartbeat {
             member: id.clone(),
             epoch: current.epoch,
@@ -147,6 +147,7 @@ impl StreamsGroup {
             statuses,
             endpoint_epoch: self.endpoint_epoch,
             endpoints: (self.endpoint_epoch != request.endpoint_epoch).then(|| self.endpoints(turn.topics)),
+            missing: configured.missing.clone(),
         })
     }
 

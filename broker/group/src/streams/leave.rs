@@ -31,6 +31,7 @@ impl StreamsGroup {
             statuses: Vec::new(),
             endpoint_epoch: 0,
             endpoints: None,
+            missing: Vec::new(),
         })
     }
 

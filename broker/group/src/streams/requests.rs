@@ -39,7 +39,7 @@ impl Shard {
             let Some(group) = groups.get_mut(&request.group).and_then(Group::streams_mut) else { return };
             let reply = match request.epoch {
                 LEAVING => group.leave(request, turn),
-                _ => group.heartbeat(request, ticket, turn),
+                _ => group.heartbeat(request, turn),
             };
             match reply {
                 Ok(reply) => {

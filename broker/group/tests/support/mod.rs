@@ -431,7 +431,6 @@ impl World {
             self.deliver(ticket, reply);
         }
         self.lookups.extend(effects.lookups);
-        self.told.extend(effects.creations.iter().map(streams::to_create));
         self.told.extend(effects.state_calls.iter().map(share::asked));
         self.state_calls.extend(effects.state_calls);
         self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));

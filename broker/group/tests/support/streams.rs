@@ -123,6 +123,7 @@ impl World {
             endpoint,
             client_tags: is_joining.then(BTreeMap::new),
             has_task_offsets: options.has("offsets"),
+            has_task_end_offsets: options.has("ends"),
             shuts_down: options.has("shutdown"),
         };
         let ticket = self.ticket(name);
@@ -157,10 +158,6 @@ fn counted(topic: &InternalTopic) -> String {
     format!("{}={}", topic.name, topic.partitions)
 }
 
-pub fn to_create(creation: &Creation) -> String {
-    format!("to create: {}", creation.topics.iter().map(counted).collect::<Vec<_>>().join(", "))
-}
-
 impl Client {
     pub fn heard_streams(&mut self, reply: StreamsHeartbeatReply) -> String {
         let heartbeat = match reply {
@@ -182,6 +179,9 @@ impl Client {
             };
             let (active, standby) = (all(&entry.active), all(&entry.standby));
             text += &format!("; {}:{} has{active}, copies{standby}", entry.endpoint.host, entry.endpoint.port);
+        }
+        if !heartbeat.missing.is_empty() {
+            text += &format!("; to create: {}", heartbeat.missing.iter().map(counted).collect::<Vec<_>>().join(", "));
         }
         text
     }

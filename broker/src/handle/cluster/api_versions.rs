@@ -30,7 +30,7 @@ pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
     };
     let (metadata, features) = (std::iter::once(METADATA_VERSION), &context.image.features);
     context.reply(&ApiVersionsResponse {
-        api_keys: ApiKey::ALL.iter().copied().filter(|api| api.is_served()).map(ApiVersion::of).collect(),
+        api_keys: ApiKey::ALL.iter().copied().map(ApiVersion::of).collect(),
         supported_features: (metadata.clone().map(|name| supported(name, METADATA_VERSIONS)))
             .chain(SUPPORTED.iter().map(|(name, highest)| supported(name, (0, *highest))))
             .collect(),

@@ -1,4 +1,4 @@
-//! APIs of consumer groups: coordinator, members, committed offsets.
+//! APIs of classic, consumer and streams groups: coordinator, members, committed offsets.
 
 pub(super) mod consumer_group_describe;
 pub(super) mod consumer_group_heartbeat;
@@ -12,4 +12,6 @@ pub(super) mod list_groups;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
 pub(super) mod offset_fetch;
+pub(super) mod streams_group_describe;
+pub(super) mod streams_group_heartbeat;
 pub(super) mod sync_group;

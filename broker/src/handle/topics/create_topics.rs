@@ -27,38 +27,48 @@ pub const MAX_CHANGES: usize = 10_000;
 
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
-    let deadline = Deadline::after_ms(request.timeout_ms);
-    if let Err(refused) = check_size(context, &request) {
-        let refuse = |topic: CreatableTopic| CreatableTopicResult { name: topic.name, ..refusal(&refused) };
-        let topics = request.topics.into_iter().map(refuse).collect();
-        return context.reply(&CreateTopicsResponse { topics, ..Default::default() });
-    }
-    let topics = once(request.topics, |topic| topic.name.clone());
-    let (unique, repeated): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, times)| *times == 1);
+    let CreateTopicsRequest { topics, timeout_ms, validate_only } = request;
+    let deadline = Deadline::after_ms(timeout_ms);
     let context_later = context.clone();
     context.later(async move {
-        let context = &context_later;
-        let created = unique.into_iter().map(|(topic, _)| create(context, topic, request.validate_only, deadline));
-        let mut topics = join_all(created).await;
-        topics.extend(repeated.into_iter().map(|(topic, _)| CreatableTopicResult {
-            name: topic.name,
-            ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
-        }));
+        let topics = create_all(&context_later, topics, validate_only, deadline).await;
         CreateTopicsResponse { topics, ..Default::default() }
     })
 }
 
+/// Creates the topics of one request, or says of each why not.
+pub async fn create_all(
+    context: &Context,
+    topics: Vec<CreatableTopic>,
+    validate_only: bool,
+    deadline: Deadline,
+) -> Vec<CreatableTopicResult> {
+    if let Err(refused) = check_size(context, &topics) {
+        let refuse = |topic: CreatableTopic| CreatableTopicResult { name: topic.name, ..refusal(&refused) };
+        return topics.into_iter().map(refuse).collect();
+    }
+    let topics = once(topics, |topic| topic.name.clone());
+    let (unique, repeated): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(_, times)| *times == 1);
+    let created = unique.into_iter().map(|(topic, _)| create(context, topic, validate_only, deadline));
+    let mut results = join_all(created).await;
+    results.extend(repeated.into_iter().map(|(topic, _)| CreatableTopicResult {
+        name: topic.name,
+        ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+    }));
+    results
+}
+
 /// Whether a request is small enough to be looked at.
-fn check_size(context: &Context, request: &CreateTopicsRequest) -> Result<(), Refused> {
+fn check_size(context: &Context, topics: &[CreatableTopic]) -> Result<(), Refused> {
     let partitions = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
         (0, -1) => usize::try_from(context.image.settings.num_partitions).unwrap_or(0),
         (0, count) => usize::try_from(count).unwrap_or(0),
         (assigned, _) => assigned,
     };
-    if request.topics.iter().map(partitions).sum::<usize>() > MAX_PARTITIONS {
+    if topics.iter().map(partitions).sum::<usize>() > MAX_PARTITIONS {
         return Err(Refused::new(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request."));
     }
-    let good = request.topics.iter().filter(|topic| check(context, topic).is_ok());
+    let good = topics.iter().filter(|topic| check(context, topic).is_ok());
     if good.map(|topic| 1 + topic.configs.len() + partitions(topic)).sum::<usize>() > MAX_CHANGES {
         return Err(too_many_changes());
     }
