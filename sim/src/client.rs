@@ -136,8 +136,13 @@ impl Producer {
         self.connection = Some(connection);
         if self.is_idempotent() {
             self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
-            return;
+        } else {
+            self.end(checker);
         }
+    }
+
+    /// What is not acknowledged by now is in the log or not.
+    pub fn end(&mut self, checker: &mut Checker) {
         for waiting in std::mem::take(&mut self.waiting) {
             checker.observe(Operation::Produced { id: self.id(waiting.sequence), outcome: Outcome::Unknown });
         }

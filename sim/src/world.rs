@@ -205,6 +205,7 @@ impl World {
 
     /// Reads everything, when all is well.
     fn judge(&mut self) -> Result<()> {
+        self.producers.iter_mut().for_each(|producer| producer.end(&mut self.checker));
         for partition in 0..PARTITIONS {
             let leader = self.leader(partition).context("it has converged")?;
             let (start, end) = client::read_whole(&leader, &mut self.checker);
