@@ -13,6 +13,7 @@
 //! - [`client`]: who sees a fail-over
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
+//! - [`transactional`]: transactions with librdkafka
 //! - [`null`]: a broker that does nothing: the ceiling of this machine
 //! - [`table`]: from samples to the table
 
@@ -31,6 +32,7 @@ mod rows;
 mod runs;
 mod stock;
 mod table;
+mod transactional;
 
 use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::target::Maker;

@@ -9,7 +9,7 @@ use crate::broker::Broker;
 use crate::replicated::Replicated;
 use crate::runs::{Brokers, Plan, Work, Workload, measure, touch, warm_up};
 use crate::table::{Goal, Table};
-use crate::{franz, lean, null, stock};
+use crate::{franz, lean, null, stock, transactional};
 
 const ALL: i16 = -1;
 const FASTER: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.3)];
@@ -25,8 +25,17 @@ const fn latency(name: &'static str, acks: i16, rate: u32) -> Workload {
     Workload { name, partitions: 1, settings: &[], work: Work::Latency { acks, rate }, goals: QUICKER }
 }
 
+/// The row before it says what it costs to read committed records only.
+const COMMITTED: Workload = Workload {
+    name: "consume committed transactions, read_committed, librdkafka",
+    partitions: transactional::PARTITIONS,
+    settings: &[],
+    work: Work::ConsumeCommitted(|at, topic, run| transactional::consume(at, topic, "read_committed", run)),
+    goals: [Goal::AtLeast(1.0), Goal::AtMost(1.0)],
+};
+
 /// acks=all, min.insync.replicas 2: in the page caches of two brokers at least, and of all three that are in sync.
-const REPLICATED: [Workload; 7] = [
+const REPLICATED: [Workload; 11] = [
     speed("acks=all, three replicas, franz-go", |at, topic, run| franz::produce(at, topic, ALL, run)),
     speed("acks=all, three replicas, librdkafka, batch.size 16384", |at, topic, run| {
         stock::produce(at, topic, ALL, 16_384, run)
@@ -44,6 +53,26 @@ const REPLICATED: [Workload; 7] = [
         work: Work::Requests(|at, topic, run| lean::requests(at, topic, ALL, run)),
         goals: [Goal::AtLeast(5.0), Goal::None],
     },
+    Workload {
+        partitions: transactional::PARTITIONS,
+        ..speed(
+            "transactions of 100 ms, three replicas, records of 1 KB to 10 partitions, librdkafka",
+            transactional::produce,
+        )
+    },
+    Workload {
+        name: "transactions of one record, three replicas, ten producers, librdkafka",
+        partitions: transactional::PARTITIONS,
+        settings: &[],
+        work: Work::Requests(transactional::small),
+        goals: FASTER,
+    },
+    Workload {
+        name: "consume committed transactions, read_uncommitted, librdkafka",
+        work: Work::ConsumeCommitted(|at, topic, run| transactional::consume(at, topic, "read_uncommitted", run)),
+        ..COMMITTED
+    },
+    COMMITTED,
     latency("acks=all, three replicas, open loop, 1,000 records of 1 KB per second", ALL, 1_000),
     latency("acks=all, three replicas, open loop, 10,000 records of 1 KB per second", ALL, 10_000),
 ];

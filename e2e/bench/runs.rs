@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::broker::cpu_time;
 use crate::lean;
 use crate::table::{Goal, Table};
+use crate::transactional;
 
 /// How much is done for a figure.
 #[derive(Clone, Copy)]
@@ -92,6 +93,8 @@ pub enum Work {
     },
     /// From the beginning again and again, for this long: MB/s and CPU time.
     Consume(fn(&str, &str, Duration) -> Result<Done>),
+    /// The same of records that were committed in transactions.
+    ConsumeCommitted(fn(&str, &str, Duration) -> Result<Done>),
 }
 
 /// Loads the brokers until they are warm, and says how much that was.
@@ -123,8 +126,10 @@ pub fn measure(
         for brokers in sides {
             let topic = format!("run-{row}-{pair}");
             let address = brokers.create(&topic, workload.partitions, workload.settings)?;
-            if let Work::Consume(_) = workload.work {
-                lean::produce(&address, &topic, 1, 1_000_000, plan.run / 4)?;
+            match workload.work {
+                Work::Consume(_) => _ = lean::produce(&address, &topic, 1, 1_000_000, plan.run / 4)?,
+                Work::ConsumeCommitted(_) => _ = transactional::produce(&address, &topic, plan.run / 2)?,
+                Work::Speed(_) | Work::Requests(_) | Work::Latency { .. } => {}
             }
             touch(plan.touched);
             for (unit, goal, value) in one(&**brokers, &address, &topic, workload, plan)? {
@@ -163,7 +168,7 @@ fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, p
                 ("p99.9 ms", second, at(0.999)),
             ]);
         }
-        Work::Speed(work) | Work::Requests(work) | Work::Consume(work) => work,
+        Work::Speed(work) | Work::Requests(work) | Work::Consume(work) | Work::ConsumeCommitted(work) => work,
     };
     let (brokers_before, client_before, begin) = (brokers.cpu_time()?, cpu_time("self")?, Instant::now());
     let done = work(address, topic, plan.run)?;
@@ -178,7 +183,7 @@ fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, p
                 ("brokers' CPU-ms per 1,000 requests", second, Some(spent * 1e3 / thousands)),
             ]
         }
-        Work::Speed(_) | Work::Consume(_) | Work::Latency { .. } => {
+        Work::Speed(_) | Work::Consume(_) | Work::ConsumeCommitted(_) | Work::Latency { .. } => {
             let gigabytes = done.bytes as f64 / 1e9;
             vec![
                 ("MB/s", first, Some(gigabytes * 1e3 / seconds)),
