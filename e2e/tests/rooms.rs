@@ -8,7 +8,7 @@ fn rooms_use_only_what_the_table_allows() {
         leaves: &["wait", "raw", "cable"],
         rooms: &[
             ("answers", &["differences", "target"]),
-            ("transcript", &["differences", "tools", "target", "leash"]),
+            ("transcript", &["differences", "tools", "java", "target", "leash"]),
             ("trio", &["target", "need", "lossy", "leash"]),
             ("differences", &["target"]),
             ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),

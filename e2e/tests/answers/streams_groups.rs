@@ -443,10 +443,16 @@ fn a_streams_group_has_settings_of_its_own() -> Result<()> {
         let mut parts = part("0", &[name]);
         parts.state_changelog_topics = vec![own("particular-changelog", &[])];
         let application = topology(vec![parts]);
-        beating(broker, "the interval of its members", &join(group, "one", &application), |answer| {
-            answer.heartbeat_interval_ms == 7000
+        let interval = until(LIMIT, "the interval", || {
+            let answer = broker.quietly(0, join(group, "one", &application))?;
+            Ok((answer.heartbeat_interval_ms == 7000).then_some(answer.heartbeat_interval_ms))
         })?;
+        broker.note("the interval of its members", &interval.to_string());
         broker.settled("particular-changelog", 1)?;
+        until(LIMIT, "the coordinator to see the changelog", || {
+            let answer = broker.quietly(0, join(group, "one", &application))?;
+            Ok(answer.status.iter().flatten().all(|status| status.status_code != 3).then_some(()))
+        })?;
         ask(broker, "another one joins", join(group, "two", &application))?;
         described(broker, "nobody has tasks yet", &[group])?;
         let names = [
