@@ -9,7 +9,7 @@ const EXTREMES: [Offset; 9] = [i64::MIN, -2, -1, 0, 5, 9, 10, i64::MAX - 1, i64:
 /// Ten records in flight, from 5 on, held by the member.
 fn partition(config: &Config, member: &MemberId) -> SharePartition {
     let stored = Stored { state_epoch: 0, start: 5, batches: Vec::new() };
-    let mut partition = SharePartition::load(&stored).unwrap();
+    let mut partition = SharePartition::load(&stored).expect("a state that makes sense");
     let read = [LogBatch { first: 0, last: 14, aborted: false }];
     let acquired = partition.acquire(config, Duration::ZERO, &acquire(member, 5, 100, 100, &read));
     assert_eq!(acquired, [Acquired { first: 5, last: 14, delivery_count: 1 }]);

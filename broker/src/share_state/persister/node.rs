@@ -54,6 +54,9 @@ impl Waiting {
     }
 }
 
+/// Requests that go together, by topic and partition.
+type Round = BTreeMap<(Uuid, i32), Waiting>;
+
 struct Open {
     connection: Connection,
     versions: Versions,
@@ -83,8 +86,7 @@ impl Node {
     /// What is to be sent next: what goes together, and of one partition no two in one request.
     fn take(&self) -> Vec<Vec<Waiting>> {
         let taken = std::mem::take(&mut *self.waiting.lock());
-        let mut together: HashMap<(GroupId, Discriminant<Request>), Vec<BTreeMap<(Uuid, i32), Waiting>>> =
-            HashMap::new();
+        let mut together: HashMap<(GroupId, Discriminant<Request>), Vec<Round>> = HashMap::new();
         for waiting in taken.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
             let kind = (waiting.of.group.clone(), discriminant(&waiting.request));
             let place = (waiting.of.topic_id, waiting.of.partition);
