@@ -1,6 +1,7 @@
 //! Programs that are built on Kafka, unchanged, from their own jars.
 
 mod connect;
+mod mirror;
 #[cfg(feature = "librdkafka")]
 mod shares;
 #[cfg(feature = "librdkafka")]
