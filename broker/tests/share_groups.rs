@@ -189,6 +189,41 @@ async fn a_fetch_that_waits_gets_what_another_member_releases() {
 }
 
 #[tokio::test]
+async fn records_come_again_when_the_last_member_has_gone() {
+    let setup = Setup::start(&[("group.share.delivery.count.limit", "10")]).await;
+    for round in 1..=4 {
+        let mut member = setup.member("one").await;
+        assert_eq!(member.gets().await, [(0, 4, round)]);
+    }
+    setup.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_members_that_wait_one_gets_a_record() {
+    let setup = Setup::start(&[]).await;
+    let mut first = setup.member("first").await;
+    assert_eq!(first.gets().await, [(0, 4, 1)]);
+    let ids: Vec<&'static str> =
+        (0..20).map(|number| &*Box::leak(format!("member-{number}").into_boxed_str())).collect();
+    let mut waiting = tokio::task::JoinSet::new();
+    for id in ids {
+        let mut member = setup.member(id).await;
+        member.fetch(0).await;
+        waiting.spawn(async move { (member.gets().await, member) });
+    }
+    let partition = setup.one.broker.replicas().get(&setup.topic, 0).unwrap();
+    let mut members = Vec::new(); // whose records come to others when their connections end
+    for offset in 5..8 {
+        partition.append_from_client(common::batch(&["f"]).bytes(), false, None).unwrap();
+        let (got, member) = timeout(LIMIT, waiting.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(got, [(offset, offset, 1)]);
+        members.push(member);
+    }
+    drop(waiting);
+    setup.one.broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_lock_ends_in_time() {
     let settings =
         [("group.share.min.record.lock.duration.ms", "1000"), ("group.share.record.lock.duration.ms", "1000")];

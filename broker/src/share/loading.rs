@@ -21,11 +21,12 @@ impl Shared {
     pub(super) async fn load(self: Arc<Self>) {
         let loaded = self.read().await;
         let mut state = self.state.lock();
-        if let State::Loading = &*state {
+        if let State::Loading { is_left } = &*state {
             *state = match loaded {
+                Ok(_) if *is_left => State::Over(ShareError::NotFetched),
                 Ok(machine) => {
-                    let active = Active { machine, queue: Vec::new(), is_writing: false, is_left: false };
-                    State::Active(Box::new(active))
+                    let (queue, no) = (Vec::new(), false);
+                    State::Active(Box::new(Active { machine, queue, is_writing: no, is_left: no, is_taken: no }))
                 }
                 Err(why) => {
                     let group = &self.place.group;

@@ -186,7 +186,10 @@ impl Shares {
         }
         let shared = Shared::new(self, place.clone(), partition, epoch);
         self.runtime.spawn(shared.clone().load());
-        all.insert(place.clone(), shared.clone());
+        if let Some(old) = all.insert(place.clone(), shared.clone()) {
+            // A fetch that still waits on it must not take from it beside the new one.
+            old.end(NotServed::NotLeader.into());
+        }
         Ok(shared)
     }
 
@@ -232,7 +235,9 @@ impl Shares {
                 shared.release(&ended.member);
             }
         }
-        if ended.group_has_left {
+        // Under the lock: who opens a session after that finds its share partitions left, and has them stay.
+        let sessions = self.sessions.lock();
+        if ended.group_has_left && !sessions.has_group(&ended.group) {
             self.all().iter().filter(|shared| shared.place().group == group).for_each(|shared| shared.leave());
         }
     }

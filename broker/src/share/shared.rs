@@ -40,7 +40,10 @@ pub struct Shared {
 
 pub(super) enum State {
     /// The persister is asked.
-    Loading,
+    Loading {
+        /// As in [`Active`].
+        is_left: bool,
+    },
     Active(Box<Active>),
     /// Why nobody gets anything of it any more.
     Over(ShareError),
@@ -55,6 +58,8 @@ pub(super) struct Active {
     pub(super) is_writing: bool,
     /// Nobody of the group has a session here.
     pub(super) is_left: bool,
+    /// A fetch reads records to acquire: the others wait for what it leaves.
+    pub(super) is_taken: bool,
 }
 
 /// A write on its way to the persister.
@@ -76,7 +81,7 @@ impl Shared {
             persister: shares.persister.clone(),
             runtime: shares.runtime.clone(),
             changed: Watermark::new(0),
-            state: Mutex::new(State::Loading),
+            state: Mutex::new(State::Loading { is_left: false }),
         })
     }
 
@@ -133,7 +138,7 @@ impl Shared {
         let active = match &mut *state {
             State::Active(active) => active,
             // Nobody can have anything of it yet.
-            State::Loading => return Err(ottla_share::AcknowledgeError::InvalidRecordState.into()),
+            State::Loading { .. } => return Err(ottla_share::AcknowledgeError::InvalidRecordState.into()),
             State::Over(why) => return Err(*why),
         };
         let request = Acknowledge { member, batches, may_renew };
@@ -157,21 +162,34 @@ impl Shared {
         }
     }
 
-    /// The last session of the group has ended: it goes when everything is written.
+    /// The last session of the group has ended: it goes when everything is loaded and written.
     pub(super) fn leave(&self) {
         let mut state = self.state.lock();
-        if let State::Active(active) = &mut *state {
-            active.is_left = true;
-            if !active.is_writing {
-                *state = State::Over(ShareError::NotFetched);
+        match &mut *state {
+            State::Loading { is_left } => *is_left = true,
+            State::Active(active) => {
+                active.is_left = true;
+                if !active.is_writing {
+                    *state = State::Over(ShareError::NotFetched);
+                    drop(state);
+                    self.changed.disturb();
+                }
             }
+            State::Over(_) => {}
         }
+    }
+
+    /// Whether it went because nobody of the group was left. A fetch that came just then begins with another one.
+    pub fn has_left(&self) -> bool {
+        matches!(*self.state.lock(), State::Over(ShareError::NotFetched))
     }
 
     /// Somebody of the group fetches again.
     pub(super) fn stay(&self) {
-        if let State::Active(active) = &mut *self.state.lock() {
-            active.is_left = false;
+        match &mut *self.state.lock() {
+            State::Loading { is_left } => *is_left = false,
+            State::Active(active) => active.is_left = false,
+            State::Over(_) => {}
         }
     }
 
@@ -198,7 +216,7 @@ impl Shared {
     pub(super) fn in_flight(&self) -> i64 {
         match &*self.state.lock() {
             State::Active(active) => active.machine.end() - active.machine.start(),
-            State::Loading | State::Over(_) => 0,
+            State::Loading { .. } | State::Over(_) => 0,
         }
     }
 }

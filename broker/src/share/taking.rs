@@ -9,11 +9,15 @@ use super::ShareError;
 use super::batches::Headers;
 use super::loading::read_error;
 use super::shared::{Shared, State};
+use crate::replica::NotServed;
 use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
 use crate::watermark::Reached;
 
 /// The most bytes that are read from one partition for one answer: they are all in memory.
 const MAX_PARTITION_BYTES: usize = 1 << 20;
+
+/// How often one fetch reads on if nothing of what it has read is for it.
+const MOST_READS: usize = 16;
 
 /// What a member wants of a share partition.
 #[derive(Clone, Copy, Debug)]
@@ -68,25 +72,63 @@ impl Shared {
         }
     }
 
-    /// Reads records and acquires them; `None` if there are none now. Reads from the disk if they are not in memory.
+    /// Reads records and acquires them; `None` if there are none now, or another fetch is at it. Reads from the disk if
+    /// they are not in memory.
     ///
     /// # Errors
     /// See [`ShareError`].
     pub fn take(self: &Arc<Self>, want: &Want<'_>) -> Result<Option<Taken>, ShareError> {
-        let max_bytes = want.max_bytes.min(MAX_PARTITION_BYTES);
-        let mut offset = self.next_offset()?;
-        while let Some(from) = offset {
-            match self.read_from(from, max_bytes, want.at_least_one, usize::MAX) {
-                Ok(read) => return self.acquire(want, from, read),
-                Err(ReadError::OutOfRange { log_start, .. }) if log_start > from => {
-                    offset = self.next_offset_after(log_start)?;
-                }
-                // What a new leader does not know yet, it will know soon.
-                Err(ReadError::OutOfRange { .. } | ReadError::NotAvailable) => return Ok(None),
-                Err(error) => return Err(read_error(error)),
+        let Some(mut from) = self.begin_to_take()? else { return Ok(None) };
+        let mut taken = Ok(None);
+        for _ in 0..MOST_READS {
+            taken = self.take_from(want, from);
+            match (&taken, self.next_offset()?) {
+                // Nothing of what was read is to be acquired any more: it was aborted, or the log's start has moved.
+                (Ok(None), Some(next)) if next > from => from = next,
+                _ => break,
             }
         }
-        Ok(None)
+        self.end_to_take(matches!(taken, Ok(Some(_))));
+        taken
+    }
+
+    fn take_from(self: &Arc<Self>, want: &Want<'_>, from: i64) -> Result<Option<Taken>, ShareError> {
+        match self.read_from(from, want.max_bytes.min(MAX_PARTITION_BYTES), want.at_least_one, usize::MAX) {
+            Ok(read) => self.acquire(want, from, read),
+            Err(ReadError::OutOfRange { log_start, .. }) if log_start > from => {
+                self.move_log_start(log_start);
+                Ok(None)
+            }
+            // What a new leader does not know yet, it will know soon.
+            Err(ReadError::OutOfRange { .. } | ReadError::NotAvailable) => Ok(None),
+            Err(error) => Err(read_error(error)),
+        }
+    }
+
+    /// From where to read, if nobody else does: a thousand members that wait for one record would read it a thousand
+    /// times.
+    fn begin_to_take(&self) -> Result<Option<i64>, ShareError> {
+        let offset = self.next_offset()?;
+        match &mut *self.state.lock() {
+            State::Active(active) if offset.is_some() && !active.is_taken => {
+                active.is_taken = true;
+                Ok(offset)
+            }
+            State::Active(_) | State::Loading { .. } => Ok(None),
+            State::Over(why) => Err(*why),
+        }
+    }
+
+    /// Others may read now: who has waited for that looks again if there is more. Where this fetch has found nothing, they
+    /// would not either.
+    fn end_to_take(&self, has_some: bool) {
+        if let State::Active(active) = &mut *self.state.lock() {
+            active.is_taken = false;
+        }
+        let end = self.partition.bound(self.bound()).get();
+        if has_some && self.next_offset().is_ok_and(|next| next.is_some_and(|next| next < end)) {
+            self.changed.disturb();
+        }
     }
 
     fn read_from(&self, offset: i64, max_bytes: usize, at_least_one: bool, copied: usize) -> Result<Read, ReadError> {
@@ -95,11 +137,9 @@ impl Shared {
     }
 
     fn acquire(self: &Arc<Self>, want: &Want<'_>, fetch_offset: i64, read: Read) -> Result<Option<Taken>, ShareError> {
-        let count_sent = |read: &Read| self.partition.count_sent(read, Reader::Consumer(self.bound()));
         if read.is_empty() {
             return Ok(None);
         }
-        count_sent(&read);
         let aborted = read.aborted.clone();
         let Some(records) = read.into_bytes() else { return Ok(None) };
         let headers = Headers::of(&records);
@@ -107,6 +147,9 @@ impl Shared {
         let config = self.config();
         let mut state = self.state.lock();
         let State::Active(active) = &mut *state else { return Ok(None) };
+        if !self.partition.leads_since(self.since_epoch) {
+            return Err(NotServed::NotLeader.into());
+        }
         let request = Acquire {
             member: want.member,
             mode: want.mode,
@@ -121,7 +164,9 @@ impl Shared {
         if acquired.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Taken { records: headers.covering(&records, &acquired), acquired }))
+        let records = headers.covering(&records, &acquired);
+        self.partition.count_bytes_sent(records.len());
+        Ok(Some(Taken { records, acquired }))
     }
 
     /// From where to read; `None` while there is nothing to acquire.
@@ -130,16 +175,14 @@ impl Shared {
             State::Active(active) => {
                 Ok(active.machine.can_acquire(&self.config()).then(|| active.machine.next_fetch_offset()))
             }
-            State::Loading => Ok(None),
+            State::Loading { .. } => Ok(None),
             State::Over(why) => Err(*why),
         }
     }
 
-    /// The same after the log's start has moved.
-    fn next_offset_after(&self, log_start: i64) -> Result<Option<i64>, ShareError> {
+    fn move_log_start(&self, log_start: i64) {
         if let State::Active(active) = &mut *self.state.lock() {
             active.machine.move_log_start(log_start);
         }
-        self.next_offset()
     }
 }

@@ -50,6 +50,8 @@ impl Shared {
         active.is_writing = false;
         if active.is_left {
             *state = State::Over(ShareError::NotFetched);
+            drop(state);
+            self.changed.disturb();
         }
         None
     }
@@ -68,15 +70,21 @@ impl Shared {
     }
 
     fn settle(&self, queued: Vec<Queued>, written: Result<(), PersisterError>) {
+        let config = self.config();
         let mut state = self.state.lock();
+        let mut may_acquire = true;
         if let State::Active(active) = &mut *state {
+            let was_full = !active.machine.can_acquire(&config);
             queued.iter().for_each(|queued| active.machine.settle(&queued.write, written));
+            // Mostly records were accepted, and there is nothing new for the members that wait.
+            may_acquire = was_full || active.machine.next_fetch_offset() < active.machine.end();
         }
         if let Err(error) = written {
             let (group, topic, partition) = (&self.place.group, self.place.topic_id, self.place.partition);
             tracing::warn!(%group, %topic, partition, %error, "failed to write the state of a share partition");
             if error.drops_share_partition() {
                 *state = State::Over(error.into());
+                may_acquire = true;
             }
         }
         self.follow_up(&state);
@@ -85,7 +93,9 @@ impl Shared {
             // A client that has hung up does not care.
             answer.map(|answer| answer.send(written));
         }
-        self.changed.disturb();
+        if may_acquire {
+            self.changed.disturb();
+        }
     }
 }
 

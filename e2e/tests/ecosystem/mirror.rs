@@ -1,5 +1,5 @@
-//! MirrorMaker 2, unchanged, from Kafka to the broker under test: records arrive in order, and a group that moves goes
-//! on where it was.
+//! MirrorMaker 2, unchanged, from Kafka to the broker under test: records arrive in order, and a group that moves
+//! continues where it was.
 
 use anyhow::{Result, ensure};
 use ottla_e2e::java::jvm;
@@ -63,7 +63,7 @@ fn a_group_moves_from_kafka_with_its_offsets() -> Result<()> {
         ["--bootstrap-server", &target, "--topic", "source.orders", "--group", "readers", "--max-messages", &rest];
     let said = tools.expect("console-consumer", &goes_on, "")?;
     let first = said.lines().find(|line| line.starts_with("order "));
-    ensure!(first == Some(&*format!("order {offset}")), "the group goes on with {first:?}");
+    ensure!(first == Some(&*format!("order {offset}")), "the group continues with {first:?}");
     Ok(())
 }
 

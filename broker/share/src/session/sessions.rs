@@ -96,6 +96,12 @@ impl Sessions {
         self.sessions.len()
     }
 
+    /// Whether any member of the group has one.
+    pub fn has_group(&self, group: &GroupId) -> bool {
+        let first = self.sessions.range((group.clone(), MemberId::from(""))..).next();
+        first.is_some_and(|((of, _), _)| of == group)
+    }
+
     /// How many partitions they have together (`SharePartitionsCount`).
     pub fn partition_count(&self) -> usize {
         self.sessions.values().map(|session| session.partitions.len()).sum()
@@ -213,8 +219,7 @@ impl Sessions {
     fn end(&mut self, key: &Key) -> Option<Ended> {
         let session = self.remove(key)?;
         let (group, member) = key.clone();
-        let after = self.sessions.range((group.clone(), MemberId::from(""))..).next();
-        let group_has_left = after.is_none_or(|((other, _), _)| *other != group);
+        let group_has_left = !self.has_group(&group);
         Some(Ended { group, member, partitions: session.partitions.in_order(), group_has_left })
     }
 

@@ -1,10 +1,12 @@
 //! ShareAcknowledge (KIP-932, KIP-1222): a member says what has become of the records that it got.
 
+use std::collections::HashMap;
+
 use ottla_share::TopicIdPartition;
-use ottla_wire::ErrorCode;
 use ottla_wire::m79_share_acknowledge::{
     ShareAcknowledgePartitionData, ShareAcknowledgeRequest, ShareAcknowledgeResponse, ShareAcknowledgeTopicResponse,
 };
+use ottla_wire::{ErrorCode, Uuid};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
 use super::{NO_LEADER, are_served, lock_timeout_ms};
@@ -56,6 +58,7 @@ fn response(context: &Context, member: &Member, acknowledged: Vec<Acknowledged>)
         acquisition_lock_timeout_ms: lock_timeout_ms(context, &member.group_text),
         ..Default::default()
     };
+    let mut places: HashMap<Uuid, usize> = HashMap::new();
     for (TopicIdPartition { topic_id, partition }, result) in acknowledged {
         let mut current_leader = NO_LEADER;
         let error_code = match result {
@@ -71,12 +74,11 @@ fn response(context: &Context, member: &Member, acknowledged: Vec<Acknowledged>)
         let error_message = result.err().map(|error| error.to_string().into());
         let said =
             ShareAcknowledgePartitionData { partition_index: partition, error_code, error_message, current_leader };
-        match response.responses.iter_mut().find(|topic| topic.topic_id == topic_id) {
-            Some(topic) => topic.partitions.push(said),
-            None => {
-                response.responses.push(ShareAcknowledgeTopicResponse { topic_id, partitions: vec![said] });
-            }
+        let place = *places.entry(topic_id).or_insert(response.responses.len());
+        if place == response.responses.len() {
+            response.responses.push(ShareAcknowledgeTopicResponse { topic_id, partitions: Vec::new() });
         }
+        response.responses[place].partitions.push(said);
     }
     response
 }

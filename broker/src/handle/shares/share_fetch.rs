@@ -3,7 +3,7 @@
 //! Acknowledgements are taken first, and the records that they release may come with the same answer. If there is too
 //! little, the answer waits for more records, and for records that other members no longer have.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::select_all;
@@ -20,6 +20,7 @@ use crate::env;
 use crate::handle::client::Client;
 use crate::handle::context::{Context, Deadline};
 use crate::handle::errors::{group_error, share_error};
+use crate::handle::handler::Handler;
 use crate::handle::leader_hint::LeaderHint;
 use crate::reply::Reply;
 use crate::share::{ShareError, Shared, Taken, Want};
@@ -85,7 +86,7 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
     let context_later = context.clone();
     context.later(async move {
         let acknowledged = acknowledging.await;
-        let found = fetch(&member, &wanted, limits, deadline).await;
+        let found = fetch(&handler, &member, wanted, limits, deadline).await;
         if epoch == FINAL {
             handler.shares.close(&member.group, &member.id);
         }
@@ -175,13 +176,24 @@ fn acknowledgements(request: ShareFetchRequest) -> Vec<(TopicIdPartition, Vec<Ac
 }
 
 /// Takes records from the partitions, in their order; waits if there are too few.
-async fn fetch(member: &Member, wanted: &[Wanted], limits: Limits, deadline: env::Instant) -> Vec<Found> {
+async fn fetch(
+    handler: &Handler,
+    member: &Member,
+    mut wanted: Vec<Wanted>,
+    limits: Limits,
+    deadline: env::Instant,
+) -> Vec<Found> {
     loop {
+        for want in &mut wanted {
+            if want.shared.as_ref().is_ok_and(|shared| shared.has_left()) {
+                want.shared = handler.shares.to_fetch(&member.place(want.partition)).map_err(ShareError::from);
+            }
+        }
         let is_over = deadline <= env::now();
         let waits: Vec<_> =
             wanted.iter().filter_map(|want| want.shared.as_ref().ok()).flat_map(|s| s.waits()).collect();
-        if is_over || has_enough(wanted, limits) {
-            let found = take(member, wanted, limits);
+        if is_over || has_enough(&wanted, limits) {
+            let found = take(member, &wanted, limits);
             let is_news = |(_, found): &Found| found.as_ref().map_or(true, Option::is_some);
             if is_over || waits.is_empty() || found.iter().any(is_news) {
                 return found;
@@ -260,8 +272,9 @@ fn response(
         acquisition_lock_timeout_ms: lock_timeout_ms(context, &member.group_text),
         ..Default::default()
     };
+    let mut answers = Answers::default();
     for (partition, found) in found {
-        let mut answer = answer_for(partition);
+        let answer = answers.of(partition);
         match found {
             Ok(taken) => {
                 if let Some(Taken { records, acquired }) = taken {
@@ -278,45 +291,50 @@ fn response(
                 }
             }
         }
-        push(&mut response, partition, answer);
     }
-    let mut seen = BTreeSet::new();
-    for (partition, result) in acknowledged.into_iter().filter(|(partition, _)| seen.insert(*partition)) {
-        let code = result.map_or_else(share_error, |()| ErrorCode::NONE);
-        let message = result.err().map(|error| error.to_string().into());
-        let topics = response.responses.iter_mut().filter(|topic| topic.topic_id == partition.topic_id);
-        let mut partitions = topics.flat_map(|topic| &mut topic.partitions);
-        match partitions.find(|answer| answer.partition_index == partition.partition) {
-            Some(answer) => (answer.acknowledge_error_code, answer.acknowledge_error_message) = (code, message),
-            None => {
-                let answer = ShareFetchPartitionData {
-                    acknowledge_error_code: code,
-                    acknowledge_error_message: message,
-                    ..answer_for(partition)
-                };
-                push(&mut response, partition, answer);
-            }
-        }
+    // Of what is named twice, the first counts.
+    for (partition, result) in acknowledged.into_iter().rev() {
+        let answer = answers.of(partition);
+        answer.acknowledge_error_code = result.map_or_else(share_error, |()| ErrorCode::NONE);
+        answer.acknowledge_error_message = result.err().map(|error| error.to_string().into());
     }
+    response.responses = answers.into_topics();
     response
 }
 
-fn answer_for(partition: TopicIdPartition) -> ShareFetchPartitionData {
-    let partition_index = partition.partition;
-    ShareFetchPartitionData {
-        partition_index,
-        current_leader: NO_LEADER,
-        records: Records::default(),
-        ..Default::default()
-    }
+/// The answers for partitions, in the order in which their topics came first.
+#[derive(Default)]
+struct Answers {
+    all: Vec<(TopicIdPartition, ShareFetchPartitionData)>,
+    places: HashMap<TopicIdPartition, usize>,
 }
 
-fn push(response: &mut ShareFetchResponse, partition: TopicIdPartition, answer: ShareFetchPartitionData) {
-    match response.responses.iter_mut().find(|topic| topic.topic_id == partition.topic_id) {
-        Some(topic) => topic.partitions.push(answer),
-        None => response
-            .responses
-            .push(ShareFetchableTopicResponse { topic_id: partition.topic_id, partitions: vec![answer] }),
+impl Answers {
+    fn of(&mut self, partition: TopicIdPartition) -> &mut ShareFetchPartitionData {
+        let place = *self.places.entry(partition).or_insert(self.all.len());
+        if place == self.all.len() {
+            let answer = ShareFetchPartitionData {
+                partition_index: partition.partition,
+                current_leader: NO_LEADER,
+                records: Records::default(),
+                ..Default::default()
+            };
+            self.all.push((partition, answer));
+        }
+        &mut self.all[place].1
+    }
+
+    fn into_topics(self) -> Vec<ShareFetchableTopicResponse> {
+        let mut topics: Vec<ShareFetchableTopicResponse> = Vec::new();
+        let mut places: HashMap<ottla_wire::Uuid, usize> = HashMap::new();
+        for (TopicIdPartition { topic_id, .. }, answer) in self.all {
+            let place = *places.entry(topic_id).or_insert(topics.len());
+            if place == topics.len() {
+                topics.push(ShareFetchableTopicResponse { topic_id, partitions: Vec::new() });
+            }
+            topics[place].partitions.push(answer);
+        }
+        topics
     }
 }
 

@@ -318,6 +318,11 @@ impl Partition {
         bytes.inc_by(read.len() as u64);
     }
 
+    /// Counts records that a member of a share group is sent, in bytes.
+    pub fn count_bytes_sent(&self, bytes: usize) {
+        self.metrics.bytes_out.inc_by(bytes as u64);
+    }
+
     /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came
     /// to.
     fn readable(&self, believed_epoch: i32, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {

@@ -85,11 +85,23 @@ impl Persister {
             None => request.refused(StateError::CoordinatorNotAvailable),
             Some(id) if id == self.me => self.local.ask(of, request.clone()).await,
             Some(id) => match self.node(id).put(of.clone(), request.clone()) {
-                // The sender answers everything that it takes, unless the broker stops.
-                Some(answer) => answer.await.unwrap_or_else(|_| request.refused(StateError::NotCoordinator)),
+                Some(answer) => tokio::select! {
+                    biased;
+                    // The sender answers everything that it takes, unless the broker stops.
+                    reply = answer => reply.unwrap_or_else(|_| request.refused(StateError::NotCoordinator)),
+                    // A broker that is frozen does not answer; what it has done may be done again.
+                    () = self.moved(of, id) => request.refused(StateError::NotCoordinator),
+                },
                 None => request.refused(StateError::CoordinatorNotAvailable),
             },
         }
+    }
+
+    /// Resolves when another broker keeps the state.
+    async fn moved(&self, of: &SharePartition, id: BrokerId) {
+        let mut images = self.images.clone();
+        // An error says that there will be no more images: the broker stops.
+        let _ = images.wait_for(|image| coordinator(image, of) != Some(id)).await;
     }
 
     fn node(&self, id: BrokerId) -> Arc<Node> {

@@ -8,6 +8,8 @@ mod read;
 mod summarize;
 mod write;
 
+use std::collections::HashMap;
+
 use ottla_group::GroupId;
 use ottla_group::share_state::{Reply, Request, StateError};
 use ottla_wire::{ErrorCode, RequestMessage, Str};
@@ -40,12 +42,13 @@ fn by_topic<T, P, R>(
     topic: impl Fn(Uuid, Vec<P>) -> R,
 ) -> Vec<R> {
     let mut topics: Vec<(Uuid, Vec<P>)> = Vec::new();
+    let mut places: HashMap<Uuid, usize> = HashMap::new();
     for (id, number, value) in all {
-        let value = partition(number, value);
-        match topics.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, partitions)) => partitions.push(value),
-            None => topics.push((id, vec![value])),
+        let place = *places.entry(id).or_insert(topics.len());
+        if place == topics.len() {
+            topics.push((id, Vec::new()));
         }
+        topics[place].1.push(partition(number, value));
     }
     topics.into_iter().map(|(id, partitions)| topic(id, partitions)).collect()
 }
