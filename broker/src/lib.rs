@@ -11,7 +11,7 @@
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
 //! - [`transactions`]: whether a transactional batch may be appended: asks its coordinator
 //! - [`share`]: which records of led partitions are with which members of share groups
-//! - [`share_state`]: what share groups have delivered: the share coordinators of this broker, and asking those of others
+//! - [`share_state`]: what share groups have delivered: this broker's share coordinators, and asking those of others
 //! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: the identity of the data directory, and whether its content is what the cluster relies on

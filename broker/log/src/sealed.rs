@@ -181,8 +181,8 @@ impl Sealed {
         Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
     }
 
-    /// Take its files out of the log by giving them names that end with `mark`, under which a reader that still holds the
-    /// segment finds them until they are removed. Gives those names.
+    /// Take its files out of the log by giving them names that end with `mark`, under which a reader that still holds
+    /// the segment finds them until they are removed. Gives those names.
     ///
     /// # Errors
     /// When the disk refuses: the segment is what it was.

@@ -110,8 +110,8 @@ fn outcomes(inodes: &[Inode]) -> Vec<Files> {
     outcomes
 }
 
-/// Everything that the folder may hold when the power goes at any moment of `act`, or right after it. `act` may call what
-/// it is given: then only from there on.
+/// Everything that the folder may hold when the power goes at any moment of `act`, or right after it. `act` may call
+/// what it is given: then only from there on.
 fn play<T>(dir: &Path, act: impl FnOnce(&dyn Fn()) -> T) -> (T, BTreeSet<Files>) {
     let device = Arc::new(Mutex::new(Device::of(dir)));
     let (heard, folder) = (device.clone(), dir.to_owned());

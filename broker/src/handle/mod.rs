@@ -6,8 +6,8 @@
 //!
 //! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
-//! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each subject, a file
-//!   for each API
+//! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each
+//!   subject, a file for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
 //! - [`creations`]: topics that heartbeats of streams groups have created
 

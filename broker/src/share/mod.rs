@@ -102,8 +102,8 @@ impl Shares {
         shares
     }
 
-    /// Lets go of share partitions that this broker no longer leads, and ends locks whose time is over, until the broker
-    /// stops. Must be called on the control runtime.
+    /// Lets go of share partitions that this broker no longer leads, and ends locks whose time is over, until the
+    /// broker stops. Must be called on the control runtime.
     pub async fn run(self: Arc<Self>) {
         tokio::join!(self.follow(), self.tick());
     }

@@ -119,8 +119,8 @@ impl Shared {
         }
     }
 
-    /// Others may read now: who has waited for that looks again if there is more. Where this fetch has found nothing, they
-    /// would not either.
+    /// Others may read now: who has waited for that looks again if there is more. Where this fetch has found nothing,
+    /// they would not either.
     fn end_to_take(&self, has_some: bool) {
         if let State::Active(active) = &mut *self.state.lock() {
             active.is_taken = false;

@@ -1,7 +1,8 @@
 //! Kafka's settings of topics, brokers, groups and clients' metrics: what there is, what is accepted, what is in force.
 //!
 //! - [`setting`]: one setting as data, how its values are read and which of them are refused;
-//! - `topic`, `broker`, `broker_groups`, `plumbing`, `group`, `client_metrics`: the tables, one entry per setting of Kafka 4.3;
+//! - `topic`, `broker`, `broker_groups`, `plumbing`, `group`, `client_metrics`: the tables, one entry per setting of
+//!   Kafka 4.3;
 //! - `layers`: which of the values that a setting could have is in force; `getter`: reads it by its type;
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them; [`groups`]: those of groups;
 //! - [`describe`]: the same as DescribeConfigs shows them;

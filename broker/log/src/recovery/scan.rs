@@ -66,7 +66,8 @@ impl Scan {
                 file.truncate(position)?;
                 break;
             }
-            // What was cut off and came back with a loss of power may continue the log just where what followed it ends.
+            // What was cut off and came back with a loss of power may continue the log just where what followed it
+            // ends.
             let may_be_back = scan.next_offset >= hint.recovery_point && !hint.intact;
             let reason = match chunk.batch_at(position)? {
                 Ok(batch) if may_be_back && batch.header().partition_leader_epoch < epoch => {
