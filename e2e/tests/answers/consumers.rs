@@ -3,7 +3,7 @@
 
 use crate::configs;
 use crate::offsets::{commit, coordinated, fetch};
-use crate::{play, text, topic};
+use crate::{group_settings, play, text, topic};
 use anyhow::Result;
 use bytes::Bytes;
 use ottla_e2e::answers::{Conversation, LIMIT};
@@ -15,9 +15,7 @@ use ottla_wire::m12_heartbeat::HeartbeatRequest;
 use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
 use ottla_wire::m16_list_groups::ListGroupsRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
-use ottla_wire::m44_incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
+use ottla_wire::m44_incremental_alter_configs::IncrementalAlterConfigsRequest;
 use ottla_wire::m68_consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatTopicPartitions};
 use ottla_wire::m69_consumer_group_describe::ConsumerGroupDescribeRequest;
 use ottla_wire::{ErrorCode, Uuid};
@@ -56,9 +54,7 @@ fn owning(group: &str, member: &str, epoch: i32, topic_id: Uuid, partitions: &[i
 
 /// Gives a group a setting of its own.
 fn set(group: &str, name: &str, value: &str) -> IncrementalAlterConfigsRequest {
-    let setting = AlterableConfig { name: text(name), config_operation: 0, value: Some(text(value)) };
-    let resource = AlterConfigsResource { resource_type: GROUP, resource_name: text(group), configs: vec![setting] };
-    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+    group_settings(group, &[(name, value)])
 }
 
 /// A group without a pause between two assignments.

@@ -20,6 +20,9 @@ use ottla_e2e::answers::{Conversation, compare};
 use ottla_e2e::need::met;
 use ottla_e2e::target::needs;
 use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla_wire::m44_incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use ottla_wire::{Str, Uuid};
 
 /// The time of record n in seconds after this; far in the past, so that no clock matters.
@@ -36,6 +39,20 @@ fn text(text: &str) -> Str {
 fn configs(configs: &[(&str, &str)]) -> Vec<CreatableTopicConfig> {
     let config = |(name, value): &(&str, &str)| CreatableTopicConfig { name: text(name), value: Some(text(value)) };
     configs.iter().map(config).collect()
+}
+
+/// Gives a group settings of its own.
+fn group_settings(group: &str, settings: &[(&str, &str)]) -> IncrementalAlterConfigsRequest {
+    /// `ConfigResource.Type.GROUP`.
+    const GROUP: i8 = 32;
+    let setting = |(name, value): &(&str, &str)| AlterableConfig {
+        name: text(name),
+        config_operation: 0,
+        value: Some(text(value)),
+    };
+    let configs = settings.iter().map(setting).collect();
+    let resource = AlterConfigsResource { resource_type: GROUP, resource_name: text(group), configs };
+    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
 }
 
 /// Creates a topic without noting the answer and waits until it can be used; its id.

@@ -3,7 +3,7 @@
 
 use crate::offsets::coordinated;
 use crate::producing::produce;
-use crate::{batch, configs, play, text, topic};
+use crate::{batch, group_settings, play, text, topic};
 use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,9 +12,6 @@ use ottla_e2e::wait::until;
 use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
-use ottla_wire::m44_incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
 use ottla_wire::m76_share_group_heartbeat::ShareGroupHeartbeatRequest;
 use ottla_wire::m77_share_group_describe::ShareGroupDescribeRequest;
 use ottla_wire::m78_share_fetch::{
@@ -41,9 +38,6 @@ use ottla_wire::m91_alter_share_group_offsets::{
 };
 use ottla_wire::m92_delete_share_group_offsets::{DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsRequestTopic};
 use ottla_wire::{ErrorCode, Str, Uuid};
-
-/// `ConfigResource.Type.GROUP`.
-const GROUP: i8 = 32;
 
 /// What a record is acknowledged with.
 const GAP: i8 = 0;
@@ -72,15 +66,7 @@ fn beat(group: &str, member: &str, epoch: i32) -> ShareGroupHeartbeatRequest {
 
 /// Gives a group settings of its own.
 fn set(broker: &mut Conversation<'_>, group: &str, settings: &[(&str, &str)]) -> Result<()> {
-    let configs = configs(settings).into_iter().map(|setting| AlterableConfig {
-        name: setting.name,
-        config_operation: 0,
-        value: setting.value,
-    });
-    let resource =
-        AlterConfigsResource { resource_type: GROUP, resource_name: text(group), configs: configs.collect() };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-    let answer = broker.quietly(1, request)?;
+    let answer = broker.quietly(1, group_settings(group, settings))?;
     ensure!(answer.responses[0].error_code.is_none(), "{answer:?}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! offsets of members, the settings of one group, and what requests of other protocols make of such a group.
 
 use crate::offsets::{commit, coordinated, fetch};
-use crate::{configs, play, text, topic};
+use crate::{configs, group_settings, play, text, topic};
 use anyhow::{Result, ensure};
 use ottla_e2e::answers::{Conversation, LIMIT};
 use ottla_e2e::wait::until;
@@ -12,9 +12,7 @@ use ottla_wire::m09_offset_fetch::OffsetFetchRequest;
 use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
 use ottla_wire::m16_list_groups::ListGroupsRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
-use ottla_wire::m44_incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
+use ottla_wire::m44_incremental_alter_configs::IncrementalAlterConfigsRequest;
 use ottla_wire::m68_consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use ottla_wire::m69_consumer_group_describe::ConsumerGroupDescribeRequest;
 use ottla_wire::m88_streams_group_heartbeat::{
@@ -98,9 +96,7 @@ fn owning(group: &str, member: &str, epoch: i32, tasks: &[(&str, &[i32])]) -> St
 }
 
 fn setting(group: &str, name: &str, value: &str) -> IncrementalAlterConfigsRequest {
-    let setting = AlterableConfig { name: text(name), config_operation: 0, value: Some(text(value)) };
-    let resource = AlterConfigsResource { resource_type: GROUP, resource_name: text(group), configs: vec![setting] };
-    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+    group_settings(group, &[(name, value)])
 }
 
 /// A group that is coordinated, with settings of its own: a member that comes and goes has seen the last of them.

@@ -16,6 +16,9 @@ use ottla_wire::LeaderIdAndEpoch;
 
 use super::context::Context;
 
+/// The epoch of a request that closes its share session.
+const FINAL: i32 = -1;
+
 /// What stands for no leader in answers about records: other than elsewhere, these messages have no default of −1.
 const NO_LEADER: LeaderIdAndEpoch = LeaderIdAndEpoch { leader_id: 0, leader_epoch: 0 };
 

@@ -1,22 +1,18 @@
 //! ShareAcknowledge (KIP-932, KIP-1222): a member says what has become of the records that it got.
 
-use std::collections::HashMap;
-
 use ottla_share::TopicIdPartition;
+use ottla_wire::ErrorCode;
 use ottla_wire::m79_share_acknowledge::{
     ShareAcknowledgePartitionData, ShareAcknowledgeRequest, ShareAcknowledgeResponse, ShareAcknowledgeTopicResponse,
 };
-use ottla_wire::{ErrorCode, Uuid};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
-use super::{NO_LEADER, are_served, lock_timeout_ms};
+use super::{FINAL, NO_LEADER, are_served, lock_timeout_ms};
 use crate::handle::context::Context;
 use crate::handle::errors::{group_error, share_error};
 use crate::handle::leader_hint::LeaderHint;
 use crate::reply::Reply;
-
-/// The epoch of a request that closes its session.
-const FINAL: i32 = -1;
+use crate::share_state::wire::{Of, by_topic};
 
 /// Answers when the acknowledgements are replicated.
 pub fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
@@ -58,7 +54,7 @@ fn response(context: &Context, member: &Member, acknowledged: Vec<Acknowledged>)
         acquisition_lock_timeout_ms: lock_timeout_ms(context, &member.group_text),
         ..Default::default()
     };
-    let mut places: HashMap<Uuid, usize> = HashMap::new();
+    let mut all: Vec<Of<ShareAcknowledgePartitionData>> = Vec::with_capacity(acknowledged.len());
     for (TopicIdPartition { topic_id, partition }, result) in acknowledged {
         let mut current_leader = NO_LEADER;
         let error_code = match result {
@@ -74,11 +70,9 @@ fn response(context: &Context, member: &Member, acknowledged: Vec<Acknowledged>)
         let error_message = result.err().map(|error| error.to_string().into());
         let said =
             ShareAcknowledgePartitionData { partition_index: partition, error_code, error_message, current_leader };
-        let place = *places.entry(topic_id).or_insert(response.responses.len());
-        if place == response.responses.len() {
-            response.responses.push(ShareAcknowledgeTopicResponse { topic_id, partitions: Vec::new() });
-        }
-        response.responses[place].partitions.push(said);
+        all.push((topic_id, partition, said));
     }
+    let topic = |topic_id, partitions| ShareAcknowledgeTopicResponse { topic_id, partitions };
+    response.responses = by_topic(all, |_, said| said, topic);
     response
 }

@@ -15,7 +15,7 @@ use ottla_wire::m78_share_fetch::{
 use ottla_wire::{ErrorCode, Records, Str};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
-use super::{NO_LEADER, are_served, lock_timeout_ms};
+use super::{FINAL, NO_LEADER, are_served, lock_timeout_ms};
 use crate::env;
 use crate::handle::client::Client;
 use crate::handle::context::{Context, Deadline};
@@ -24,6 +24,7 @@ use crate::handle::handler::Handler;
 use crate::handle::leader_hint::LeaderHint;
 use crate::reply::Reply;
 use crate::share::{ShareError, Shared, Taken, Want};
+use crate::share_state::wire::by_topic;
 
 /// The version from which on a member says how records are chosen (KIP-1206).
 const MODE_FROM: i16 = 2;
@@ -96,9 +97,6 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
         }
     })
 }
-
-/// The epoch of a request that closes its session.
-const FINAL: i32 = -1;
 
 fn fetches(request: &ShareFetchRequest) -> bool {
     (request.max_bytes, request.min_bytes, request.max_records, request.max_wait_ms) != (0, 0, 0, 0)
@@ -325,16 +323,10 @@ impl Answers {
     }
 
     fn into_topics(self) -> Vec<ShareFetchableTopicResponse> {
-        let mut topics: Vec<ShareFetchableTopicResponse> = Vec::new();
-        let mut places: HashMap<ottla_wire::Uuid, usize> = HashMap::new();
-        for (TopicIdPartition { topic_id, .. }, answer) in self.all {
-            let place = *places.entry(topic_id).or_insert(topics.len());
-            if place == topics.len() {
-                topics.push(ShareFetchableTopicResponse { topic_id, partitions: Vec::new() });
-            }
-            topics[place].partitions.push(answer);
-        }
-        topics
+        let all = self.all.into_iter();
+        let all = all.map(|(TopicIdPartition { topic_id, partition }, answer)| (topic_id, partition, answer)).collect();
+        let topic = |topic_id, partitions| ShareFetchableTopicResponse { topic_id, partitions };
+        by_topic(all, |_, answer| answer, topic)
     }
 }
 

@@ -36,7 +36,7 @@ pub trait StateMessage: RequestMessage {
 }
 
 /// Puts what belongs to one topic together, in the order in which the topics come first.
-fn by_topic<T, P, R>(
+pub fn by_topic<T, P, R>(
     all: Vec<Of<T>>,
     mut partition: impl FnMut(i32, T) -> P,
     topic: impl Fn(Uuid, Vec<P>) -> R,
