@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
+use ottla_access::Access;
 use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
 use ottla_crds::names;
 pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
@@ -49,6 +50,8 @@ pub struct ClusterImage {
     pub settings: Arc<BrokerSettings>,
     /// The groups with settings of their own, by id.
     pub groups: Arc<BTreeMap<Str, Group>>,
+    /// Who may connect, do what, and how much.
+    pub access: Arc<Access>,
     /// The features that all brokers support.
     pub features: Features,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
@@ -155,6 +158,7 @@ impl Default for ClusterImage {
             deleted: Topics::default(),
             settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
             groups: Arc::default(),
+            access: Arc::default(),
             features: Features::default(),
             ending: false,
             newer_than_shown: 0,

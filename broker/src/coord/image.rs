@@ -75,6 +75,7 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         deleted,
         settings,
         groups,
+        access: before.access.clone(),
         features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),

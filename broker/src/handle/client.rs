@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use ottla_access::Principal;
 use ottla_wire::Str;
 
 use super::records::refusals::Refusals;
@@ -36,11 +37,13 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The name of the listener: the peer gets addresses of the same listener.
     pub listener: Str,
+    /// Who the client is: anonymous until it has logged in.
+    pub principal: Principal,
 }
 
 impl Peer {
     /// A peer on `listener`.
     pub fn new(address: SocketAddr, listener: Str) -> Peer {
-        Peer { address, listener }
+        Peer { address, listener, principal: Principal::ANONYMOUS }
     }
 }

@@ -1,0 +1,22 @@
+//! Who a client is, what it may do, and how much: values in, values out.
+//!
+//! The broker's host has the sockets, the clock and the objects of Kubernetes. It asks this crate what a client's next
+//! token means, whether a principal may use a resource, and how long a client must be throttled. Nothing in here waits,
+//! logs, reads a clock or draws a random number; whoever calls passes the time and the random bytes.
+//!
+//! | module | its job |
+//! |---|---|
+//! | [`principal`] | who a client is |
+//! | [`access`] | everything that decides about clients, as one value |
+//! | [`authorizer`] | whether a principal may do something |
+//! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
+
+pub mod access;
+pub mod authorizer;
+pub mod operation;
+pub mod principal;
+
+pub use access::Access;
+pub use authorizer::Authorizer;
+pub use operation::{Operation, ResourceType};
+pub use principal::Principal;
