@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::ask::AskSender;
+use crate::dialer::Dialer;
 use crate::env::{self, Workers};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
-use crate::handle::{Creations, Handler, ask_for_topic};
+use crate::handle::{Creations, Handler, Passwords, ask_for_topic};
 use crate::health::Health;
 use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
 use crate::log_ends::LogEnds;
@@ -78,6 +79,8 @@ pub struct Broker {
 pub struct RoomsSetup {
     /// As in [`Setup`].
     pub me: Me,
+    /// How it connects to other brokers.
+    pub dialer: Dialer,
     /// As in [`Setup`].
     pub data: PathBuf,
     /// As in [`Setup`].
@@ -111,12 +114,13 @@ impl Rooms {
     /// # Errors
     /// See [`StartError`].
     pub fn open(setup: RoomsSetup) -> Result<Rooms, StartError> {
-        let RoomsSetup { me, data, clean, intact, workers, role_workers, images, ask, metrics, facts } = setup;
+        let RoomsSetup { me, dialer, data, clean, intact, workers, role_workers, images, ask, metrics, facts } = setup;
+        let threads = (workers.clone(), role_workers);
         let checkpoints = Checkpoints::load(&data, clean, intact)?;
         let (replicas, joining) =
-            Replicas::new(me, &data, checkpoints, workers.clone(), role_workers, metrics.clone(), ask.clone())?;
+            Replicas::new((me, dialer.clone()), &data, checkpoints, threads, metrics.clone(), ask.clone())?;
         let share_states = ShareStates::new(replicas.clone(), workers.clone(), images.clone(), &metrics);
-        let persister = Persister::new(me.id, images.clone(), share_states.clone(), {
+        let persister = Persister::new(dialer.clone(), images.clone(), share_states.clone(), {
             let ask = ask.clone();
             Box::new(move |image| ask_for_topic(&ask, image, SHARE_GROUP_STATE))
         });
@@ -128,7 +132,7 @@ impl Rooms {
         let ends = Ends { images: images.clone(), replicas: replicas.clone(), groups: groups.clone() };
         let local = transactions.clone();
         let verifier = Verifier::new(
-            me.id,
+            dialer.clone(),
             images.clone(),
             Box::new(move |verification| {
                 let local = local.clone();
@@ -146,8 +150,9 @@ impl Rooms {
             shares: shares.clone(),
             share_states: share_states.clone(),
             persister,
-            log_ends: LogEnds::new(me.id, images.clone(), replicas.clone()),
+            log_ends: LogEnds::new(dialer.clone(), images.clone(), replicas.clone()),
             creations: Creations::new(),
+            passwords: Passwords::default(),
             producer_ids,
             fetch_sessions: FetchSessions::default(),
             ask,
@@ -169,7 +174,7 @@ impl Rooms {
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
             tokio::spawn(replicas.clone().keep_removing()),
             tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
-            tokio::spawn(transactions.run(me.id, images.clone(), ends)),
+            tokio::spawn(transactions.run(dialer, images.clone(), ends)),
             tokio::spawn(replicas.keep_scrubbing(images)),
             tokio::spawn(groups.run()),
             tokio::spawn(share_states.run()),
@@ -226,8 +231,11 @@ impl Broker {
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
         let facts = facts(me, &data, &listeners);
+        let (keys, tls, client_tls) = Keys::read(me.id, tls, images.clone());
+        let keys = tokio::spawn(keys.keep());
         let rooms = Rooms::open(RoomsSetup {
             me,
+            dialer: Dialer::new(me.id, client_tls),
             data,
             clean,
             intact,
@@ -241,12 +249,11 @@ impl Broker {
         let memory = settings.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let limits = Limits {
             max_request: settings.socket_request_max_bytes,
+            max_stranger_request: settings.sasl_server_max_receive,
             max_idle: settings.connections_max_idle.unwrap_or(NEVER),
         };
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
-        let (keys, tls) = Keys::read(me.id, tls, images.clone());
-        let keys = tokio::spawn(keys.keep());
         let server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
         Ok(Broker { server, rooms, keys, workers, me, images, metrics })
     }

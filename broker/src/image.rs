@@ -90,6 +90,8 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Its pod's address.
     pub address: Option<IpAddr>,
+    /// The name in its certificate, if the listener has TLS; `None`: it is plain.
+    pub tls_name: Option<String>,
 }
 
 /// An address that is advertised to clients.
@@ -201,11 +203,14 @@ impl ClusterImage {
         self.brokers.get(&id).filter(|broker| broker.alive)?.endpoints.get(listener)
     }
 
-    /// How brokers reach broker `id`. Also one that looks dead: who judges that may be wrong.
+    /// How brokers reach broker `id`. Also one that looks dead: who judges that may be wrong. A broker that has the
+    /// listener for replication, which has TLS, is reached there and nowhere else.
     pub fn route(&self, id: BrokerId) -> Option<Route> {
         let broker = self.brokers.get(&id)?;
-        let endpoint = broker.endpoints.get(&self.inter_broker_listener)?.clone();
-        Some(Route { endpoint, address: broker.address })
+        let secure = broker.endpoints.get(names::REPLICATION_LISTENER);
+        let endpoint = secure.or_else(|| broker.endpoints.get(&self.inter_broker_listener))?.clone();
+        let tls_name = secure.map(|_| names::broker_server_name(id));
+        Some(Route { endpoint, address: broker.address, tls_name })
     }
 
     /// The live brokers, in order of id.

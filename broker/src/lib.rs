@@ -23,6 +23,7 @@
 //! - [`log_ends`]: the ends of partitions, wherever they are led
 //! - [`topics`]: what coordinators must know of the cluster's topics
 //! - [`coord`]: the only room that knows Kubernetes
+//! - [`dialer`]: connections to other brokers
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
 
 pub mod ask;
@@ -30,6 +31,7 @@ pub mod broker;
 pub mod coord;
 pub mod coordinator;
 pub mod data_dir;
+pub mod dialer;
 pub mod drain;
 pub mod env;
 pub mod fetch_sessions;

@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use bytestring::ByteString as Str;
 use futures::future::join_all;
-use ottla_client::{ClientError, Connector};
+use ottla_client::ClientError;
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::{ErrorCode, Message};
 
+use crate::dialer::{Dialer, Limits};
 use crate::image::{BrokerId, ImageReceiver};
 use crate::replica::Replicas;
 use crate::replica::partition::reading::{Bound, Found, Wanted};
 
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer that is read, in bytes.
-const MAX_RESPONSE: usize = 64 << 20;
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(5), request: Duration::from_secs(10), max_response: 64 << 20 };
 /// Stands for the end of a partition in ListOffsets.
 const LATEST: i64 = -1;
 
@@ -29,15 +26,15 @@ pub type Place = (Str, i32);
 
 /// Asks leaders for the ends of their partitions.
 pub struct LogEnds {
-    me: BrokerId,
+    dialer: Dialer,
     images: ImageReceiver,
     replicas: Arc<Replicas>,
 }
 
 impl LogEnds {
     /// Connects to nobody yet.
-    pub fn new(me: BrokerId, images: ImageReceiver, replicas: Arc<Replicas>) -> LogEnds {
-        LogEnds { me, images, replicas }
+    pub fn new(dialer: Dialer, images: ImageReceiver, replicas: Arc<Replicas>) -> LogEnds {
+        LogEnds { dialer, images, replicas }
     }
 
     /// The high watermark of each partition, or why it is not known now.
@@ -47,7 +44,7 @@ impl LogEnds {
         let image = self.images.borrow().clone();
         for (topic, partition) in places {
             match image.assignment(&topic, partition).map(|assignment| assignment.leader) {
-                Some(Some(leader)) if leader != self.me => {
+                Some(Some(leader)) if leader != self.dialer.me => {
                     elsewhere.entry(leader).or_default().push((topic, partition))
                 }
                 Some(Some(_)) => {
@@ -94,15 +91,8 @@ impl LogEnds {
         leader: BrokerId,
         places: &[Place],
     ) -> Result<HashMap<Place, Result<i64, ErrorCode>>, ClientError> {
-        let route = self.images.borrow().route(leader).ok_or(ClientError::Closed)?;
-        let connector = Connector {
-            client_id: format!("broker-{}-log-ends", self.me).into(),
-            connect_timeout: CONNECT_TIMEOUT,
-            request_timeout: REQUEST_TIMEOUT,
-            max_response: MAX_RESPONSE,
-            tls: None,
-        };
-        let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
+        let route = self.images.borrow().route(leader);
+        let mut connection = self.dialer.connect(route.as_ref(), "log-ends", LIMITS).await?;
         let version = connection.versions().await?.newest::<ListOffsetsRequest>(ListOffsetsRequest::VERSIONS)?;
         let mut topics: BTreeMap<&Str, Vec<ListOffsetsPartition>> = BTreeMap::new();
         for (topic, partition) in places {

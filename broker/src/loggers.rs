@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 32] = [
+const LOGGERS: [&str; 33] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -23,6 +23,7 @@ const LOGGERS: [&str; 32] = [
     "ottla_broker::coord",
     "ottla_broker::coordinator",
     "ottla_broker::data_dir",
+    "ottla_broker::dialer",
     "ottla_broker::drain",
     "ottla_broker::fetch_sessions",
     "ottla_broker::groups",

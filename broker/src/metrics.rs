@@ -29,6 +29,8 @@ pub struct Metrics {
     apis: BTreeMap<ApiKey, ApiMetrics>,
     /// Connections that the broker closed, by reason.
     pub connections_refused: IntCounterVec,
+    /// Ended exchanges of SASL, by listener, mechanism and result.
+    pub authentications: IntCounterVec,
     /// Record bytes appended by producers, by topic.
     pub topic_bytes_in: IntCounterVec,
     /// Record bytes sent to consumers, by topic.
@@ -123,6 +125,12 @@ impl Metrics {
                 "ottla_connections_refused_total",
                 "Connections that the broker closed",
                 &["reason"],
+            ),
+            authentications: counters(
+                &r,
+                "ottla_authentications_total",
+                "Clients that authenticated by SASL, or failed to",
+                &["listener", "mechanism", "result"],
             ),
             topic_bytes_in: counters(&r, "ottla_topic_in_bytes_total", "Record bytes from producers", &["topic"]),
             topic_bytes_out: counters(&r, "ottla_topic_out_bytes_total", "Record bytes to consumers", &["topic"]),

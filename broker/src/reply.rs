@@ -15,6 +15,8 @@ pub enum Reply {
     Held(Pin<Box<dyn Future<Output = Reply>>>),
     /// No answer at all: a produce with acks=0.
     Nothing,
+    /// The answer, and then the connection ends.
+    Last(Frame, CloseReason),
     /// The connection ends, after the replies before this one.
     Close(CloseReason),
 }
@@ -30,4 +32,10 @@ pub enum CloseReason {
     FailedUnacknowledged,
     /// The answer is larger than a frame can be.
     TooLarge,
+    /// The client asked for something before it has authenticated.
+    NotAuthenticated,
+    /// The client's authentication failed.
+    AuthenticationFailed,
+    /// The client's session is over, and it did not authenticate again.
+    SessionExpired,
 }

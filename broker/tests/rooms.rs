@@ -7,7 +7,7 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["ask", "env", "image", "loggers", "metrics", "reply", "watermark"],
+        leaves: &["ask", "env", "image", "loggers", "metrics", "dialer", "reply", "watermark"],
         rooms: &[
             ("node", &["http", "broker", "coord", "data_dir", "drain"]),
             ("http", &["health"]),
@@ -65,7 +65,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("ottla_group", &["groups", "handle", "loggers", "metrics", "share", "share_state", "topics"]),
             ("ottla_share", &["share", "handle"]),
             ("ottla_access", &["coord", "handle", "image", "server", "tls"]),
-            ("rustls", &["server", "tls"]),
+            ("rustls", &["dialer", "server", "tls"]),
             ("ottla_txn", &["transactions", "handle"]),
         ],
         circles: &[&[

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{OneBroker, topic};
 use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
 use ottla_broker::image::Topic;
-use ottla_client::{ClientError, Connection, Connector};
+use ottla_client::{ClientError, Connection, Connector, Tls};
 use ottla_wire::Records;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -98,7 +98,7 @@ async fn connect(port: u16, config: Option<ClientConfig>) -> Result<Connection, 
         connect_timeout: LIMIT,
         request_timeout: LIMIT,
         max_response: 100 << 20,
-        tls: config.map(Arc::new),
+        tls: config.map(|config| Tls { config: Arc::new(config), name: None }),
     };
     connector.connect("127.0.0.1", port, None).await
 }

@@ -65,6 +65,17 @@ pub fn claim(cluster: &str, id: BrokerId) -> String {
 /// The volume with a broker's data.
 pub const DATA_VOLUME: &str = "data";
 
+/// The listener on which brokers reach each other under TLS. No listener of a KafkaCluster can have this name.
+pub const REPLICATION_LISTENER: &str = "replication";
+/// Its port.
+pub const REPLICATION_PORT: u16 = 9091;
+
+/// The name in a broker's certificate that other brokers and the operator check, whatever address they connect to. The
+/// authority is that of one cluster, so the id is enough.
+pub fn broker_server_name(id: BrokerId) -> String {
+    format!("broker-{id}.ottla.internal")
+}
+
 /// A broker's Lease, and its pod.
 pub fn broker(cluster: &str, id: BrokerId) -> String {
     format!("{cluster}-broker-{id}")

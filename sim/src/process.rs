@@ -15,8 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::Result;
+use ottla_access::Login;
 use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Rooms, RoomsSetup};
+use ottla_broker::dialer::Dialer;
 use ottla_broker::env::Workers;
 use ottla_broker::env::simulated::Job;
 use ottla_broker::handle::{Client, Handler, Peer, Request};
@@ -90,6 +92,7 @@ impl Process {
             let (role_workers, images) = (workers.clone(), shown);
             let rooms = Rooms::open(RoomsSetup {
                 me,
+                dialer: Dialer::plain(me.id),
                 data,
                 clean,
                 intact,
@@ -184,7 +187,7 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
     let (slots, waiting) = mpsc::channel(RING);
     let (done, mut idle) = watch::channel(0_u64);
     let writer = tokio::task::spawn_local(reply(waiting, writes, done));
-    let (mut client, mut begun, mut overlapping) = (Client::new(peer), 0, true);
+    let (mut client, mut begun, mut overlapping) = (Client::new(peer, Login::settled()), 0, true);
     while let Ok(frame) = read_frame(&mut reads).await {
         let Ok(request) = Request::read(frame) else { break };
         let api = request.api();
@@ -218,7 +221,7 @@ async fn reply(
 ) -> io::Result<()> {
     while let Some(reply) = slots.recv().await {
         let frame = match reply {
-            Reply::Now(frame) => Some(frame),
+            Reply::Now(frame) | Reply::Last(frame, _) => Some(frame),
             Reply::Later(answer) => answer.await.ok(),
             Reply::Nothing => {
                 done.send_modify(|done| *done += 1);

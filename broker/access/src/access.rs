@@ -1,5 +1,6 @@
 //! Everything that decides about clients, as one immutable value: part of the broker's image of its cluster.
 
+use crate::sasl::Credentials;
 use crate::{Authorizer, Listeners};
 
 /// Who may connect, do what, and how much.
@@ -7,6 +8,8 @@ use crate::{Authorizer, Listeners};
 pub struct Access {
     /// How clients connect.
     pub listeners: Listeners,
+    /// The users with passwords.
+    pub credentials: Credentials,
     /// The rules; `None`: the cluster has no authorization, and everybody may do everything.
     pub authorizer: Option<Authorizer>,
 }

@@ -10,16 +10,21 @@
 //! | [`access`] | everything that decides about clients, as one value |
 //! | [`authorizer`] | whether a principal may do something |
 //! | [`listener`] | how clients of a listener connect and say who they are |
+//! | [`login`] | which requests are allowed while a client says who it is |
+//! | [`sasl`] | the mechanisms by which it does |
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
 pub mod access;
 pub mod authorizer;
 pub mod listener;
+pub mod login;
 pub mod operation;
 pub mod principal;
+pub mod sasl;
 
 pub use access::Access;
 pub use authorizer::Authorizer;
 pub use listener::{Authentication, ListenerAccess, Listeners};
+pub use login::Login;
 pub use operation::{Operation, ResourceType};
 pub use principal::Principal;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use ottla_wire::Str;
 
+use crate::sasl::Mechanism;
+
 /// The listeners of a broker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Listeners {
@@ -43,6 +45,16 @@ pub struct ListenerAccess {
     pub authentication: Authentication,
 }
 
+impl ListenerAccess {
+    /// The mechanisms of SASL that clients can choose from; none where they don't use SASL.
+    pub fn mechanisms(&self) -> &[Mechanism] {
+        match &self.authentication {
+            Authentication::Sasl(mechanisms) => mechanisms,
+            Authentication::None | Authentication::Certificate | Authentication::Brokers => &[],
+        }
+    }
+}
+
 /// How clients of a listener say who they are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Authentication {
@@ -50,6 +62,8 @@ pub enum Authentication {
     None,
     /// By a certificate of the clients' authority.
     Certificate,
+    /// By SASL, with one of these mechanisms.
+    Sasl(Vec<Mechanism>),
     /// By a certificate of the cluster's authority: only brokers and the operator may connect.
     Brokers,
 }

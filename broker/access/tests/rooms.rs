@@ -7,7 +7,13 @@ use ottla_arrows::Rooms;
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["operation", "principal"],
-        rooms: &[("access", &["authorizer", "listener"]), ("authorizer", &[]), ("listener", &[])],
+        rooms: &[
+            ("access", &["authorizer", "listener", "sasl"]),
+            ("authorizer", &[]),
+            ("listener", &["sasl"]),
+            ("login", &["sasl"]),
+            ("sasl", &[]),
+        ],
         only: &[
             ("Instant::now", &[]),
             ("SystemTime::now", &[]),

@@ -29,8 +29,17 @@ pub struct Connector {
     pub request_timeout: Duration,
     /// The largest response that is read, in bytes. A peer that announces a larger one is no broker.
     pub max_response: usize,
-    /// Whom the client trusts and with which certificate it says who it is; `None`: connections are plain.
-    pub tls: Option<Arc<ClientConfig>>,
+    /// `None`: connections are plain.
+    pub tls: Option<Tls>,
+}
+
+/// How connections are made under TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whom the client trusts, and with which certificate it says who it is.
+    pub config: Arc<ClientConfig>,
+    /// The name that the broker's certificate must have; `None`: that of the host.
+    pub name: Option<String>,
 }
 
 /// How many bytes of TLS records are read at once: four of the largest.
@@ -48,7 +57,7 @@ impl Connector {
             let stream = open(host, port, address).await?;
             match &self.tls {
                 None => Ok(stream),
-                Some(config) => secured(stream, host, config.clone()).await,
+                Some(tls) => secured(stream, host, tls).await,
             }
         };
         let connected = timeout(self.connect_timeout, connecting).await;
@@ -57,13 +66,13 @@ impl Connector {
     }
 }
 
-/// The stream under TLS, after the handshake with the broker that has a certificate for `host`.
-async fn secured(stream: Box<dyn Stream>, host: &str, config: Arc<ClientConfig>) -> io::Result<Box<dyn Stream>> {
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+/// The stream under TLS, after the handshake.
+async fn secured(stream: Box<dyn Stream>, host: &str, tls: &Tls) -> io::Result<Box<dyn Stream>> {
+    let name = ServerName::try_from(tls.name.as_deref().unwrap_or(host).to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     // rustls reads 4 KiB at a time.
     let stream = BufReader::with_capacity(READ, stream);
-    Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
+    Ok(Box::new(TlsConnector::from(tls.config.clone()).connect(name, stream).await?))
 }
 
 /// Bytes in both directions: a socket, or what stands in for it.

@@ -19,6 +19,6 @@ mod versions;
 
 pub use backoff::Backoff;
 pub use connection::Connection;
-pub use connector::Connector;
+pub use connector::{Connector, Tls};
 pub use error::ClientError;
 pub use versions::Versions;

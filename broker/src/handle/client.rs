@@ -4,18 +4,23 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ottla_access::Principal;
+use bytes::Bytes;
+use ottla_access::{Login, Principal};
 use ottla_wire::Str;
 
+use super::authentication::Authentication;
 use super::records::refusals::Refusals;
+use super::request::{Request, Unreadable};
 use crate::share::ConnectionShares;
 
 /// A connection's state, which handlers read and change in the order of its requests.
 pub struct Client {
     /// Its address and listener.
-    pub peer: Peer,
+    pub(super) peer: Peer,
     /// The name and version of its software; `None` until ApiVersions has sent them (KIP-511).
     pub software: Option<String>,
+    /// How far it has come with saying who it is. Shared with a token that is being checked.
+    pub(super) authentication: Rc<RefCell<Authentication>>,
     /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request
     /// that holds the connection.
     pub(super) refusals: Rc<RefCell<Refusals>>,
@@ -25,8 +30,41 @@ pub struct Client {
 
 impl Client {
     /// A client that has sent no request yet.
-    pub fn new(peer: Peer) -> Client {
-        Client { peer, software: None, refusals: Rc::default(), shares: None }
+    pub fn new(peer: Peer, login: Login) -> Client {
+        let authentication = Rc::new(RefCell::new(Authentication::new(login)));
+        Client { peer, software: None, authentication, refusals: Rc::default(), shares: None }
+    }
+
+    /// Its address and listener, and who it is.
+    pub fn peer(&self) -> Peer {
+        let mut peer = self.peer.clone();
+        if let Some(principal) = self.authentication.borrow().login.principal() {
+            peer.principal = principal.clone();
+        }
+        peer
+    }
+
+    /// Whether it must authenticate, and has not done so.
+    pub fn is_stranger(&self) -> bool {
+        self.authentication.borrow().login.is_stranger()
+    }
+
+    /// Whether its next frame is a token of SASL without a header.
+    pub fn expects_raw_token(&self) -> bool {
+        self.authentication.borrow().login.expects_raw_token()
+    }
+
+    /// ApiVersions was answered: before it has authenticated, a client asks only once.
+    pub(super) fn versions_answered(&self) {
+        self.authentication.borrow_mut().login.versions_answered();
+    }
+
+    /// Decodes a frame.
+    ///
+    /// # Errors
+    /// See [`Request::read`].
+    pub fn read(&self, frame: Bytes) -> Result<Request, Unreadable> {
+        if self.expects_raw_token() { Ok(Request::raw_token(frame)) } else { Request::read(frame) }
     }
 }
 
@@ -37,12 +75,12 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The name of the listener: the peer gets addresses of the same listener.
     pub listener: Str,
-    /// Who the client is: anonymous until it has logged in.
+    /// Who the client is: anonymous where it need not say so, and until it has.
     pub principal: Principal,
 }
 
 impl Peer {
-    /// A peer on `listener`.
+    /// An anonymous peer on `listener`.
     pub fn new(address: SocketAddr, listener: Str) -> Peer {
         Peer { address, listener, principal: Principal::ANONYMOUS }
     }

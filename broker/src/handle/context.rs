@@ -79,6 +79,11 @@ impl Context {
         self.encode(response).map_or_else(Reply::Close, Reply::Now)
     }
 
+    /// Answers now, and then ends the connection.
+    pub(super) fn reply_last<R: ResponseMessage>(&self, response: &R, reason: CloseReason) -> Reply {
+        self.encode(response).map_or_else(Reply::Close, |frame| Reply::Last(frame, reason))
+    }
+
     /// Answers when `response` is ready. The connection polls it, and drops it when it ends.
     pub fn later<R: ResponseMessage>(&self, response: impl Future<Output = R> + 'static) -> Reply {
         let context = self.clone();
@@ -101,7 +106,7 @@ impl Context {
         }))
     }
 
-    fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
+    pub(super) fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
         self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
         encode_response(self.version, self.correlation_id, response).map_err(|FrameTooLarge| CloseReason::TooLarge)
     }

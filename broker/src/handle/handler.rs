@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::authentication::Passwords;
 use super::creations::Creations;
 use crate::ask::AskSender;
 use crate::env::Workers;
@@ -46,6 +47,8 @@ pub struct Handler {
     pub log_ends: LogEnds,
     /// Creates the topics of streams groups.
     pub creations: Arc<Creations>,
+    /// Checks passwords.
+    pub passwords: Passwords,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The fetch sessions.

@@ -5,12 +5,14 @@
 //! `errors`.
 //!
 //! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
+//! - `authentication`: what connections keep while their clients say who they are
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
 //! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each
 //!   subject, a file for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
 //! - [`creations`]: topics that heartbeats of streams groups have created
 
+mod authentication;
 mod client;
 mod cluster;
 mod configs;
@@ -32,6 +34,7 @@ mod transactions;
 
 use std::sync::Arc;
 
+pub use self::authentication::Passwords;
 pub use self::client::{Client, Peer};
 use self::cluster::{api_versions, describe_cluster, describe_log_dirs, describe_topic_partitions, metadata};
 use self::configs::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
@@ -45,7 +48,7 @@ use self::groups::{
 pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
 pub use self::request::{Asked, Request, Unreadable};
-use self::security::{acls, delegation_tokens};
+use self::security::{acls, delegation_tokens, sasl};
 use self::shares::{
     alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_acknowledge,
     share_fetch, share_group_describe, share_group_heartbeat, share_group_state,
@@ -72,7 +75,7 @@ impl Handler {
         let context = Context {
             handler: self.clone(),
             image: self.images.borrow().clone(),
-            peer: client.peer.clone(),
+            peer: client.peer(),
             version: header.api_version,
             client_id: header.client_id.unwrap_or_default(),
             api: header.api_key,
@@ -80,13 +83,18 @@ impl Handler {
             received,
         };
         self.metrics.api(context.api).requests.inc();
+        if let Err(refused) = sasl::admit(&context, client) {
+            return refused;
+        }
         use ottla_wire::Request as R;
         match body {
             R::Produce(request) => produce::handle(&context, client, request),
             R::Fetch(request) => fetch::handle(&context, request),
             R::ListOffsets(request) => list_offsets::handle(&context, request),
             R::Metadata(request) => metadata::handle(&context, request),
-            R::ApiVersions(request) => api_versions::handle(&context, request),
+            R::ApiVersions(request) => api_versions::handle(&context, client, request),
+            R::SaslHandshake(request) => sasl::handshake(&context, client, request),
+            R::SaslAuthenticate(request) => sasl::authenticate(&context, client, request),
             R::InitProducerId(request) => init_producer_id::handle(&context, request),
             R::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::handle(&context, request),
             R::AddPartitionsToTxn(request) => add_partitions_to_txn::handle(&context, request),

@@ -1,7 +1,9 @@
 //! A decoded frame: a request, or why it is not served.
 
 use bytes::Bytes;
-use ottla_wire::{ApiKey, ApiVersionsResponse, Decoder, RequestError, RequestHeader, Str, encode_response};
+use ottla_wire::{
+    ApiKey, ApiVersionsResponse, Decoder, RequestError, RequestHeader, SaslAuthenticateRequest, Str, encode_response,
+};
 
 use crate::env;
 use crate::reply::{CloseReason, Reply};
@@ -46,10 +48,24 @@ impl Asked {
     }
 }
 
+/// Stands for the version of a token that came without a header.
+pub(super) const RAW_TOKEN: i16 = -1;
 /// The most characters of a client's software name in a log line.
 const LONGEST_SOFTWARE: usize = 64;
 
 impl Request {
+    /// A token of SASL that came without a header.
+    pub fn raw_token(token: Bytes) -> Request {
+        let header = RequestHeader {
+            api_key: ApiKey::SaslAuthenticate,
+            api_version: RAW_TOKEN,
+            correlation_id: 0,
+            client_id: None,
+        };
+        let body = ottla_wire::Request::SaslAuthenticate(SaslAuthenticateRequest { auth_bytes: token });
+        Request { header, body, received: env::now() }
+    }
+
     /// Decodes a frame.
     ///
     /// # Errors

@@ -128,6 +128,7 @@ impl Replicas {
 
 #[cfg(test)]
 mod tests {
+    use crate::dialer::Dialer;
     use futures::FutureExt;
     use ottla_log::{Files, Log, LogConfig, RecoveryHint};
     use tokio::sync::mpsc;
@@ -148,7 +149,8 @@ mod tests {
         let load = || Checkpoints::load(dir.path(), false, true).unwrap();
         let (workers, metrics) = (Workers::start(1).unwrap(), Metrics::new());
         let (replicas, _joining) =
-            Replicas::new(me, dir.path(), load(), workers.clone(), workers, metrics, ask).unwrap();
+            Replicas::new((me, Dialer::plain(me.id)), dir.path(), load(), (workers.clone(), workers), metrics, ask)
+                .unwrap();
         let id = uuid::Uuid::from_u128(1);
         let topic =
             Topic { id, name: "t".into(), config: Default::default(), settings: Arc::default(), partitions: vec![] };

@@ -59,6 +59,7 @@ use self::proposal::Proposal;
 use self::removal::Removals;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
+use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
 use crate::image::Me;
 use crate::image::{Assignment, Broker, BrokerId, ClusterImage, ImageReceiver, Topic};
@@ -105,6 +106,7 @@ const GATHERING: Duration = Duration::from_millis(100);
 /// The replicas of this broker.
 pub struct Replicas {
     me: Me,
+    dialer: Dialer,
     dir: PathBuf,
     files: Arc<Files>,
     workers: Workers,
@@ -134,16 +136,16 @@ pub struct Replicas {
 
 impl Replicas {
     /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are
-    /// named: for [`Replicas::keep_in_sync`].
+    /// named: for [`Replicas::keep_in_sync`]. The second
+    /// workers are for roles that begin with a sync.
     ///
     /// # Errors
     /// When the directory can't be read.
     pub fn new(
-        me: Me,
+        (me, dialer): (Me, Dialer),
         dir: &Path,
         checkpoints: Checkpoints,
-        workers: Workers,
-        role_workers: Workers,
+        (workers, role_workers): (Workers, Workers),
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
@@ -153,10 +155,11 @@ impl Replicas {
         let checkpoints = Arc::new(Mutex::new(checkpoints));
         let (joining, joined) = mpsc::channel(JOINING);
         let replicas = Arc::new(Replicas {
+            fetchers: Fetchers::new(me, dialer.clone(), workers.clone(), checkpoints.clone()),
             me,
+            dialer,
             dir: dir.to_owned(),
             files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
-            fetchers: Fetchers::new(me, workers.clone(), checkpoints.clone()),
             leaders_throttle: Arc::new(Mutex::new(Throttle::new(env::now()))),
             workers,
             role_workers,

@@ -77,7 +77,7 @@ impl Replicas {
         tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: asking other \
         replicas for it");
         for route in self.others(partition, images) {
-            let found = single::batch_at(&route, (partition.topic_id, number), offset).await;
+            let found = single::batch_at(&self.dialer, &route, (partition.topic_id, number), offset).await;
             let Ok(Some(batch)) = found.inspect_err(|error| {
                 tracing::warn!(%error, "failed to fetch a batch from \
             another replica")

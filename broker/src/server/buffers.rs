@@ -25,6 +25,11 @@ const KEPT_PER_CLASS: usize = 4 << 20;
 /// The first bytes of each frame, which need no budget. The fetches of followers are hardly larger, so they are read
 /// even when producers hold the whole budget, and acknowledge what those producers wait for.
 pub const FREE: usize = 64 << 10;
+/// The first bytes of each frame of a client that has not authenticated. Most tokens fit, and ten thousand strangers
+/// hold 40 MiB.
+const FREE_OF_STRANGERS: usize = 4 << 10;
+/// What the larger tokens of all clients that have not authenticated may hold together.
+pub const BUDGET_OF_STRANGERS: usize = 16 << 20;
 const BUDGET_UNIT: usize = 1 << 10;
 /// A frame that has waited this long may exceed the budget, one frame at a time: if all frames hold a part and wait for
 /// more, they are read one after the other.
@@ -60,6 +65,8 @@ impl Budget {
 pub struct Buffers {
     idle: Mutex<[Vec<Vec<u8>>; CLASSES]>,
     budget: Budget,
+    /// The first bytes of each frame, which need no budget.
+    free: usize,
 }
 
 fn class_of(len: usize) -> Option<usize> {
@@ -68,9 +75,19 @@ fn class_of(len: usize) -> Option<usize> {
 }
 
 impl Buffers {
-    /// An empty pool that draws on `budget`.
+    /// An empty pool that draws on `budget`, but for the first [`FREE`] bytes of each frame.
     pub fn new(budget: Budget) -> Arc<Buffers> {
-        Arc::new(Buffers { idle: Mutex::default(), budget })
+        Arc::new(Buffers { idle: Mutex::default(), budget, free: FREE })
+    }
+
+    /// The same for clients that have not authenticated: less of a frame is free.
+    pub fn for_strangers(budget: Budget) -> Arc<Buffers> {
+        Arc::new(Buffers { idle: Mutex::default(), budget, free: FREE_OF_STRANGERS })
+    }
+
+    /// The first bytes of each frame, which need no budget. No more is read ahead of a frame.
+    pub fn free(&self) -> usize {
+        self.free
     }
 
     /// An empty buffer for a frame of `len` bytes.
@@ -82,7 +99,7 @@ impl Buffers {
             }
             None => Vec::with_capacity(len),
         };
-        FrameBuffer { memory, len, held: None, overdraft: None, allowed: len.min(FREE), home: self.clone() }
+        FrameBuffer { memory, len, held: None, overdraft: None, allowed: len.min(self.free), home: self.clone() }
     }
 
     fn give_back(&self, mut memory: Vec<u8>) {

@@ -48,6 +48,9 @@ impl Ended {
             Ended::Refused(CloseReason::Malformed) => Some("malformed"),
             Ended::Refused(CloseReason::Unsupported) => Some("unsupported"),
             Ended::Refused(CloseReason::FailedUnacknowledged) => Some("failed_unacknowledged"),
+            Ended::Refused(CloseReason::NotAuthenticated) => Some("not_authenticated"),
+            Ended::Refused(CloseReason::AuthenticationFailed) => Some("authentication_failed"),
+            Ended::Refused(CloseReason::SessionExpired) => Some("session_expired"),
             Ended::Refused(CloseReason::TooLarge) => Some("answer_length"),
             Ended::Read(ReadError::Length(_) | ReadError::TooLarge(_)) => Some("frame_length"),
             Ended::Read(ReadError::Slow(_)) => Some("slow"),
@@ -62,12 +65,12 @@ impl Ended {
 pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     let mut stopping = reactor.stopping.clone();
     let opened = tokio::select! {
-        opened = reactor.door.open(stream, &peer) => opened,
+        opened = reactor.door.open(stream, peer) => opened,
         _ = stopping.wait_for(|stopping| *stopping) => return Ended::Stopping,
     };
     match opened {
-        Ok(socket) => {
-            let ended = serve(reactor, &socket, peer).await;
+        Ok((socket, client)) => {
+            let ended = serve(reactor, &socket, client).await;
             socket.close();
             ended
         }
@@ -77,10 +80,15 @@ pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
 
 /// Serves `socket` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones
 /// before it allow ([`Replies::admit`]).
-async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
+async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     let max_idle = reactor.limits.max_idle;
-    let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
-    let (mut replies, mut client) = (Replies::default(), Client::new(peer));
+    let (mut replies, mut client) = (Replies::default(), client);
+    let mut is_stranger = client.is_stranger();
+    let mut frames = if is_stranger {
+        Frames::new(reactor.strangers.clone(), reactor.limits.max_stranger_request)
+    } else {
+        Frames::new(reactor.buffers.clone(), reactor.limits.max_request)
+    };
     let mut waiting: Option<Request> = None;
     let mut last_request = env::now();
     let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
@@ -89,12 +97,18 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
     let mut stopping = reactor.stopping.clone();
 
     loop {
-        if reading && waiting.is_none() {
+        if is_stranger && !client.is_stranger() {
+            is_stranger = false;
+            frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
+        }
+        // What follows on a token without a header can be told from a request only when the token is done.
+        let reads = reading && waiting.is_none() && (replies.is_empty() || !client.expects_raw_token());
+        if reads {
             let frame = match next.take() {
                 Some(frame) => Ok(Some(frame)),
                 None => frames.buffered(),
             };
-            match frame.map(|frame| frame.map(Request::read)) {
+            match frame.map(|frame| frame.map(|frame| client.read(frame))) {
                 Ok(Some(Ok(request))) => waiting = Some(request),
                 Ok(Some(Err(unreadable))) => {
                     if let Some(asked) = &unreadable.unserved {
@@ -122,7 +136,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(socket, &reactor.scratch, may_grow), if reading && waiting.is_none() => match frame {
+            frame = frames.next(socket, &reactor.scratch, may_grow), if reads && waiting.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),
             },

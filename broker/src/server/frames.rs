@@ -65,6 +65,12 @@ impl Frames {
         Frames { buffers, max_len, prefix: [0; 4], prefix_len: 0, partial: None, deadline: None, left: Bytes::new() }
     }
 
+    /// Reads the next frames into these buffers, up to `max_len` bytes each: the client has authenticated.
+    pub fn widen(&mut self, buffers: Arc<Buffers>, max_len: usize) {
+        self.buffers = buffers;
+        self.max_len = max_len;
+    }
+
     /// A whole frame that was read along with another.
     ///
     /// # Errors
@@ -101,7 +107,8 @@ impl Frames {
     /// Reads what there is: a small frame, or the beginning of a large one.
     async fn read_small(&mut self, stream: &Socket, scratch: &Scratch) -> Result<Option<Bytes>, ReadError> {
         stream.readable().await?;
-        let read = scratch.read(stream, |bytes| {
+        let ahead = self.buffers.free();
+        let read = scratch.read(stream, ahead, |bytes| {
             if bytes.is_empty() {
                 let is_between = self.prefix_len == 0;
                 return Err(if is_between { ReadError::Closed } else { unexpected_end() });
@@ -197,10 +204,16 @@ impl Scratch {
         Scratch(std::cell::RefCell::new(vec![0; SCRATCH].into_boxed_slice()))
     }
 
-    /// Reads what there is and hands it on; nothing, at the end of the stream.
-    fn read<T>(&self, stream: &Socket, take: impl FnOnce(&[u8]) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    /// Reads what there is, up to `ahead` bytes, and hands it on; nothing, at the end of the stream.
+    fn read<T>(
+        &self,
+        stream: &Socket,
+        ahead: usize,
+        take: impl FnOnce(&[u8]) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
         let mut memory = self.0.borrow_mut();
-        let read = stream.try_read(&mut memory)?;
+        let ahead = ahead.min(memory.len());
+        let read = stream.try_read(&mut memory[..ahead])?;
         take(&memory[..read])
     }
 }

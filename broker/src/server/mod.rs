@@ -26,14 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use self::buffers::Budget;
+use self::buffers::{BUDGET_OF_STRANGERS, Budget};
 pub use self::reactor::Pulse;
-use self::reactor::{Accepted, Limits, ReactorHandle};
-use self::unserved::Unserved;
+use self::reactor::{Accepted, Limits, ReactorHandle, Shared};
 use crate::env;
 use crate::handle::Handler;
 use crate::tls::ServerConfigsReceiver;
@@ -62,13 +60,16 @@ impl Server {
         tls: ServerConfigsReceiver,
     ) -> io::Result<Server> {
         let (stop, stopping) = watch::channel(false);
-        let unserved = Arc::<Mutex<Unserved>>::default();
-        let reactors: io::Result<Vec<_>> = (0..reactors)
-            .map(|n| {
-                let (handler, budget, limits, tls) = (handler.clone(), budget.clone(), limits.clone(), tls.clone());
-                ReactorHandle::start(n, handler, budget, limits, tls, unserved.clone(), stopping.clone())
-            })
-            .collect();
+        let shared = Shared {
+            handler: handler.clone(),
+            budget,
+            strangers: Budget::new(BUDGET_OF_STRANGERS),
+            limits,
+            tls,
+            unserved: Arc::default(),
+            stopping: stopping.clone(),
+        };
+        let reactors: io::Result<Vec<_>> = (0..reactors).map(|n| ReactorHandle::start(n, shared.clone())).collect();
         let reactors = Arc::new(reactors?);
         let acceptors = listeners
             .into_iter()

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use ottla_access::{Authentication, Login};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::secure::{HandshakeError, Secure};
 use super::socket::Socket;
-use crate::handle::Peer;
+use crate::handle::{Client, Peer};
 use crate::image::ImageReceiver;
 use crate::tls::ServerConfigsReceiver;
 
@@ -66,12 +67,19 @@ impl Door {
     ///
     /// # Errors
     /// See [`NotOpened`].
-    pub async fn open(&self, stream: TcpStream, peer: &Peer) -> Result<Socket, NotOpened> {
+    pub async fn open(&self, stream: TcpStream, peer: Peer) -> Result<(Socket, Client), NotOpened> {
         let access = self.images.borrow().access.clone();
         let listener = access.listeners.get(&peer.listener).ok_or(NotOpened::NoListener)?;
-        if !listener.tls {
-            return Ok(Socket::Plain(stream));
-        }
+        let socket = if listener.tls { self.secure(stream, &peer).await? } else { Socket::Plain(stream) };
+        let login = match &listener.authentication {
+            Authentication::None | Authentication::Certificate | Authentication::Brokers => Login::settled(),
+            Authentication::Sasl(_) => Login::begun(),
+        };
+        Ok((socket, Client::new(peer, login)))
+    }
+
+    /// Does the handshake of TLS.
+    async fn secure(&self, stream: TcpStream, peer: &Peer) -> Result<Socket, NotOpened> {
         let _turn = self.handshakes.acquire().await.expect("the semaphore is never closed");
         // Taken after the turn has come: the newest.
         let config = self.tls.borrow().get(&peer.listener).cloned().ok_or(NotOpened::NoCertificate)?;

@@ -28,6 +28,8 @@ use crate::tls::ServerConfigsReceiver;
 pub struct Limits {
     /// `socket.request.max.bytes`.
     pub max_request: usize,
+    /// `sasl.server.max.receive.size`: the largest request of a client that has not authenticated.
+    pub max_stranger_request: usize,
     /// `connections.max.idle.ms`.
     pub max_idle: Duration,
 }
@@ -38,6 +40,8 @@ pub struct Reactor {
     pub handler: Arc<Handler>,
     /// Memory for frames.
     pub buffers: Arc<Buffers>,
+    /// The same for clients that have not authenticated.
+    pub strangers: Arc<Buffers>,
     /// The memory through which small frames are read.
     pub scratch: Scratch,
     /// The limits of connections.
@@ -48,6 +52,35 @@ pub struct Reactor {
     pub(super) unserved: Arc<Mutex<Unserved>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// What the reactors of a broker share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub handler: Arc<Handler>,
+    /// The memory for large frames of clients, and of those that have not authenticated.
+    pub budget: Budget,
+    pub strangers: Budget,
+    pub limits: Limits,
+    pub tls: ServerConfigsReceiver,
+    pub unserved: Arc<Mutex<Unserved>>,
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Reactor {
+    fn new(shared: Shared) -> Reactor {
+        let Shared { handler, budget, strangers, limits, tls, unserved, stopping } = shared;
+        Reactor {
+            buffers: Buffers::new(budget),
+            strangers: Buffers::for_strangers(strangers),
+            scratch: Scratch::new(),
+            door: Door::new(handler.images.clone(), tls),
+            handler,
+            limits,
+            unserved,
+            stopping,
+        }
+    }
 }
 
 /// A connection on its way to its reactor.
@@ -83,24 +116,13 @@ impl ReactorHandle {
     ///
     /// # Errors
     /// When the system refuses a thread or a poller.
-    pub(super) fn start(
-        number: usize,
-        handler: Arc<Handler>,
-        budget: Budget,
-        limits: Limits,
-        tls: ServerConfigsReceiver,
-        unserved: Arc<Mutex<Unserved>>,
-        stopping: watch::Receiver<bool>,
-    ) -> io::Result<ReactorHandle> {
+    pub(super) fn start(number: usize, shared: Shared) -> io::Result<ReactorHandle> {
         let (inbox, posted) = mpsc::channel(INBOX_BOUND);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("reactor-{number}")).spawn(move || {
-            let buffers = Buffers::new(budget);
-            let (scratch, door) = (Scratch::new(), Door::new(handler.images.clone(), tls));
-            let reactor = Reactor { handler, buffers, scratch, limits, door, unserved, stopping };
-            let reactor = Rc::new(reactor);
+            let reactor = Rc::new(Reactor::new(shared));
             let local = LocalSet::new();
             local.block_on(&runtime, run(reactor, posted, count));
         })?;

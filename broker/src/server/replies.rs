@@ -109,6 +109,11 @@ impl Replies {
                 }
                 match self.ring.pop_front().map(|slot| slot.reply) {
                     Some(Reply::Now(frame)) => self.out.extend(frame.into_chunks()),
+                    Some(Reply::Last(frame, reason)) => {
+                        self.out.extend(frame.into_chunks());
+                        self.closing = Some(reason);
+                        return Poll::Ready(());
+                    }
                     Some(Reply::Close(reason)) => {
                         self.closing = Some(reason);
                         return Poll::Ready(());

@@ -268,7 +268,7 @@ impl State {
     }
 }
 
-/// Whether `process` goes on.
+/// What `process` does after a step.
 enum Next {
     Go,
     End(Result<(), rustls::Error>),

@@ -1,7 +1,7 @@
 //! A connection's socket: plain, or under TLS.
 //!
-//! Both wait for the socket to be ready, then read and write what is possible at once. Only the plain one sends parts of
-//! files without passing them through memory.
+//! Both wait for the socket to be ready, then read and write what is possible at once. Only the plain one sends parts
+//! of files without passing them through memory.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -32,11 +32,12 @@ struct Said {
 impl Unserved {
     /// Logs who asked, unless the same was logged less than a minute ago.
     pub(crate) fn note(&mut self, now: Instant, client: &Client, asked: &Asked) {
-        let Some(unsaid) = self.is_due(now, client.peer.address.ip(), asked.key) else { return };
+        let address = client.peer().address;
+        let Some(unsaid) = self.is_due(now, address.ip(), asked.key) else { return };
         let name =
             KAFKA_4_3.iter().find(|(key, ..)| *key == asked.key).map_or("unknown to Kafka 4.3", |(_, name, ..)| name);
         tracing::warn!(
-            address = %client.peer.address,
+            %address,
             client_id = asked.client_id.as_deref().unwrap_or_default(),
             software = client.software.as_deref().unwrap_or("unknown"),
             api = %format_args!("{name} ({})", asked.key),

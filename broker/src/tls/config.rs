@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::files::{Files, Pair};
 
@@ -42,15 +42,12 @@ pub fn server(
     listener: &Str,
     authentication: &Authentication,
 ) -> Result<Arc<ServerConfig>, UnusableFiles> {
-    let Pair { certificate, key } = files.listeners.get(listener).unwrap_or(&files.broker);
-    let chain: Vec<CertificateDer<'static>> =
-        certificates(certificate).collect::<Result<_, _>>().map_err(UnusableFiles::Certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(UnusableFiles::Key)?;
+    let (chain, key) = files.listeners.get(listener).unwrap_or(&files.broker).read()?;
     let builder = ServerConfig::builder_with_provider(PROVIDER.clone()).with_protocol_versions(&[&TLS12, &TLS13])?;
     let trusted = match authentication {
         Authentication::Certificate => Some(&files.clients_ca),
         Authentication::Brokers => Some(&files.cluster_ca),
-        Authentication::None => None,
+        Authentication::None | Authentication::Sasl(_) => None,
     };
     let config = match trusted {
         Some(authorities) => {
@@ -70,6 +67,26 @@ pub fn server(
         }
     };
     Ok(Arc::new(config))
+}
+
+/// The configuration for connections to brokers with TLS: with this broker's certificate, to brokers of the cluster's
+/// authority.
+///
+/// # Errors
+/// See [`UnusableFiles`].
+pub fn client(files: &Files) -> Result<Arc<ClientConfig>, UnusableFiles> {
+    let (chain, key) = files.broker.read()?;
+    let builder = ClientConfig::builder_with_provider(PROVIDER.clone()).with_protocol_versions(&[&TLS13])?;
+    let builder = builder.with_root_certificates(roots(&files.cluster_ca)?);
+    Ok(Arc::new(builder.with_client_auth_cert(chain, key)?))
+}
+
+impl Pair {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), UnusableFiles> {
+        let chain = certificates(&self.certificate).collect::<Result<_, _>>().map_err(UnusableFiles::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(UnusableFiles::Key)?;
+        Ok((chain, key))
+    }
 }
 
 fn certificates(

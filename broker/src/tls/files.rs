@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `brokers/<id>.crt`, `brokers/<id>.key` | this broker's certificate, with those that lead to the authority, and its key |
+//! | `brokers/<id>.crt`, `brokers/<id>.key` | this broker's certificate and key |
 //! | `cluster-ca/ca.crt` | the authorities of brokers |
 //! | `clients-ca/ca.crt` | the authorities of clients |
 //! | `listeners/<name>/tls.crt`, `tls.key` | a listener's own certificate and key |

@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use bytestring::ByteString as Str;
 use ottla_access::Listeners;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
 
 use self::files::Files;
+use crate::dialer::ClientConfigReceiver;
 use crate::env;
 use crate::image::{BrokerId, ImageReceiver};
 
@@ -48,21 +49,27 @@ pub struct Keys {
     folder: PathBuf,
     images: ImageReceiver,
     publish: watch::Sender<Arc<ServerConfigs>>,
+    publish_client: watch::Sender<Option<Arc<ClientConfig>>>,
     /// What the present configurations were made of.
     made_of: Option<(Listeners, Files)>,
 }
 
 impl Keys {
     /// Reads the files of `folder` for the first time. [`Keys::keep`] reads them again.
-    pub fn read(me: BrokerId, folder: PathBuf, images: ImageReceiver) -> (Keys, ServerConfigsReceiver) {
+    pub fn read(
+        me: BrokerId,
+        folder: PathBuf,
+        images: ImageReceiver,
+    ) -> (Keys, ServerConfigsReceiver, ClientConfigReceiver) {
         let (publish, configs) = watch::channel(Arc::default());
-        let mut keys = Keys { me, folder, images, publish, made_of: None };
+        let (publish_client, client) = watch::channel(None);
+        let mut keys = Keys { me, folder, images, publish, publish_client, made_of: None };
         let listeners = keys.images.borrow_and_update().access.listeners.clone();
         if listeners.named().any(|(_, listener)| listener.tls) {
             let files = Files::read(&keys.folder, me, &listeners);
             keys.make(listeners, files);
         }
-        (keys, configs)
+        (keys, configs, client)
     }
 
     /// Follows the image and the files, for ever.
@@ -96,6 +103,12 @@ impl Keys {
                     listener = %name, %error,
                     "this listener refuses all connections: its TLS files can not be used"
                 ),
+            }
+        }
+        match config::client(&files) {
+            Ok(client) => drop(self.publish_client.send_replace(Some(client))),
+            Err(error) => {
+                tracing::error!(%error, "this broker can not connect to brokers with TLS: its TLS files can not be used");
             }
         }
         tracing::info!(listeners = ?configs.keys().collect::<Vec<_>>(), "loaded TLS keys and certificates");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use ottla_client::{ClientError, Connection, Connector};
+use ottla_client::{ClientError, Connection};
 use ottla_txn::{Marker, MarkerResult, Outcome, SendId, Shard, TopicPartition, WriteMarkers};
 use ottla_wire::m27_write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use super::ends::Ends;
 use super::machine::effects;
 use crate::coordinator::Coordinator;
+use crate::dialer::{Dialer, Limits};
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 use crate::replica::partition::transactions::TransactionEnd;
@@ -31,10 +32,8 @@ use crate::replica::partition::transactions::TransactionEnd;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a leader may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer that is read, in bytes.
-const MAX_RESPONSE: usize = 64 << 20;
+/// For its connections.
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
 /// 2 says by which rules the epoch is checked (KIP-1228).
 const VERSIONS: RangeInclusive<i16> = 1..=2;
 
@@ -116,7 +115,7 @@ fn is_deleted(image: &ClusterImage, topic: &str) -> bool {
 }
 
 /// Sends markers, for ever.
-pub(super) async fn send(markers: Arc<Markers>, me: BrokerId, images: ImageReceiver, ends: Ends) {
+pub(super) async fn send(markers: Arc<Markers>, dialer: Dialer, images: ImageReceiver, ends: Ends) {
     let mut links: HashMap<BrokerId, Link> = HashMap::new();
     let mut busy = FuturesUnordered::new();
     let mut busy_with: Vec<BrokerId> = Vec::new();
@@ -128,11 +127,14 @@ pub(super) async fn send(markers: Arc<Markers>, me: BrokerId, images: ImageRecei
         }
         for (leader, waiting) in by_leader {
             busy_with.push(leader);
-            let mut link = links.remove(&leader).unwrap_or_else(|| Link { me, leader, open: None });
+            let mut link = links.remove(&leader).unwrap_or_else(|| Link { dialer: dialer.clone(), leader, open: None });
             let (images, ends) = (images.clone(), ends.clone());
             busy.push(async move {
-                let codes =
-                    if leader == me { write_here(&ends, &waiting).await } else { link.call(&images, &waiting).await };
+                let codes = if leader == dialer.me {
+                    write_here(&ends, &waiting).await
+                } else {
+                    link.call(&images, &waiting).await
+                };
                 (leader, link, waiting, codes)
             });
         }
@@ -220,7 +222,7 @@ fn end_of(marker: &Marker) -> TransactionEnd {
 
 /// The connection to one other broker.
 struct Link {
-    me: BrokerId,
+    dialer: Dialer,
     leader: BrokerId,
     open: Option<(Connection, i16)>,
 }
@@ -244,15 +246,8 @@ impl Link {
         all: &[Waiting],
     ) -> Result<WriteTxnMarkersResponse, ClientError> {
         if self.open.is_none() {
-            let route = images.borrow().route(self.leader).ok_or(ClientError::Closed)?;
-            let connector = Connector {
-                client_id: format!("broker-{}-markers", self.me).into(),
-                connect_timeout: CONNECT_TIMEOUT,
-                request_timeout: TIMEOUT,
-                max_response: MAX_RESPONSE,
-                tls: None,
-            };
-            let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
+            let route = images.borrow().route(self.leader);
+            let mut connection = self.dialer.connect(route.as_ref(), "markers", LIMITS).await?;
             let version = connection.versions().await?.newest::<WriteTxnMarkersRequest>(VERSIONS)?;
             self.open = Some((connection, version));
         }

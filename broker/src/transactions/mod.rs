@@ -23,8 +23,9 @@ use ottla_txn::{Shard, WriteMarkers};
 use self::ends::Ends;
 use self::markers::Markers;
 use crate::coordinator::{Coordinator, Coordinators};
+use crate::dialer::Dialer;
 use crate::env::Workers;
-use crate::image::{BrokerId, ImageReceiver};
+use crate::image::ImageReceiver;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -63,7 +64,7 @@ impl Transactions {
 
     /// Follows image and roles, ticks, and sends markers, until the broker stops. Must be called on the control
     /// runtime.
-    pub async fn run(self: Arc<Self>, me: BrokerId, images: ImageReceiver, ends: Ends) {
-        tokio::join!(self.coordinators.run(|_, _| ()), markers::send(self.markers.clone(), me, images, ends));
+    pub async fn run(self: Arc<Self>, dialer: Dialer, images: ImageReceiver, ends: Ends) {
+        tokio::join!(self.coordinators.run(|_, _| ()), markers::send(self.markers.clone(), dialer, images, ends));
     }
 }

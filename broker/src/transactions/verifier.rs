@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use self::node::Node;
 pub use self::values::{Kind, Results, TIMEOUT, Verification, VerifyError};
 use crate::coordinator::partition_for;
+use crate::dialer::Dialer;
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, TRANSACTION_STATE};
 
@@ -38,7 +39,7 @@ pub type Local = Box<dyn Fn(Verification) -> Pin<Box<dyn Future<Output = Results
 
 /// Asks transaction coordinators for the partitions that this broker leads.
 pub struct Verifier {
-    me: BrokerId,
+    dialer: Dialer,
     images: ImageReceiver,
     local: Local,
     /// The control runtime: requests come from the reactors, whose tasks end with a connection.
@@ -55,8 +56,8 @@ struct Nodes {
 
 impl Verifier {
     /// No connection yet. Must be called on the control runtime.
-    pub fn new(me: BrokerId, images: ImageReceiver, local: Local) -> Arc<Verifier> {
-        Arc::new(Verifier { me, images, local, runtime: Handle::current(), nodes: Mutex::default() })
+    pub fn new(dialer: Dialer, images: ImageReceiver, local: Local) -> Arc<Verifier> {
+        Arc::new(Verifier { dialer, images, local, runtime: Handle::current(), nodes: Mutex::default() })
     }
 
     /// For a broker that coordinates no transactional id, whatever the image says.
@@ -109,7 +110,7 @@ impl Verifier {
         let coordinator = coordinator(&self.images.borrow(), &verification.transactional_id);
         match coordinator {
             None => refused(VerifyError::NoCoordinator),
-            Some(id) if id == self.me => (self.local)(verification).await,
+            Some(id) if id == self.dialer.me => (self.local)(verification).await,
             Some(id) => match self.node(id).put(verification) {
                 // The sender answers everything that it takes, unless the broker stops.
                 Ok(answer) => answer.await.unwrap_or_else(|_| refused(VerifyError::NoAnswer)),
@@ -121,7 +122,7 @@ impl Verifier {
     fn node(&self, id: BrokerId) -> Arc<Node> {
         let Nodes { by_id, senders } = &mut *self.nodes.lock();
         let node = by_id.entry(id).or_insert_with(|| {
-            let node = Arc::new(Node::new(self.me, id));
+            let node = Arc::new(Node::new(self.dialer.clone(), id));
             senders.spawn_on(node.clone().send(self.images.clone()), &self.runtime);
             node
         });

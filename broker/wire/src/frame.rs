@@ -1,6 +1,7 @@
 //! Bytes on their way to a socket: pieces of memory and of files, in order.
 #![warn(missing_docs)]
 
+use crate::encoder::FrameTooLarge;
 use bytes::Bytes;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -45,6 +46,15 @@ pub struct Records(pub Vec<Chunk>);
 impl Frame {
     pub(crate) fn new(chunks: Vec<Chunk>) -> Self {
         Self { chunks }
+    }
+
+    /// A token of SASL without a header, behind its length (SaslHandshake version 0).
+    ///
+    /// # Errors
+    /// When it is longer than a frame can be.
+    pub fn token(token: Bytes) -> Result<Frame, FrameTooLarge> {
+        let length = i32::try_from(token.len()).map_err(|_| FrameTooLarge)?;
+        Ok(Frame::new(vec![Chunk::Bytes(Bytes::copy_from_slice(&length.to_be_bytes())), Chunk::Bytes(token)]))
     }
 
     /// How many bytes will be sent.

@@ -180,8 +180,6 @@ const QUORUM: &[Plumbing] = &[
 
 const SECURITY: &[Plumbing] = &[
     ("authorizer.class.name", Text, Some(""), READ_ONLY),
-    ("connection.failed.authentication.delay.ms", Int, Some("100"), READ_ONLY),
-    ("connections.max.reauth.ms", Long, Some("0"), READ_ONLY),
     ("delegation.token.expiry.check.interval.ms", Long, Some("3600000"), READ_ONLY),
     ("delegation.token.expiry.time.ms", Long, Some("86400000"), READ_ONLY),
     ("delegation.token.max.lifetime.ms", Long, Some("604800000"), READ_ONLY),
@@ -249,7 +247,6 @@ const SECURITY: &[Plumbing] = &[
     ("sasl.oauthbearer.sub.claim.name", Text, Some("sub"), READ_ONLY),
     ("sasl.oauthbearer.token.endpoint.url", Text, NULL, READ_ONLY),
     ("sasl.server.callback.handler.class", Class, NULL, READ_ONLY),
-    ("sasl.server.max.receive.size", Int, Some("524288"), READ_ONLY),
     ("security.providers", Text, NULL, READ_ONLY),
     ("ssl.allow.dn.changes", Boolean, Some("false"), READ_ONLY),
     ("ssl.allow.san.changes", Boolean, Some("false"), READ_ONLY),

@@ -109,8 +109,12 @@ pub struct BrokerSettings {
     pub auto_create_topics_enable: bool,
     /// How long a connection may be idle before it is closed.
     pub connections_max_idle: Option<Duration>,
+    /// How long a session lasts until the client must authenticate again; `None`: without a limit.
+    pub connections_max_reauth: Option<Duration>,
     /// The replication factor of a topic that is created without one.
     pub default_replication_factor: i16,
+    /// How long a failed authentication waits for its answer.
+    pub failed_authentication_delay: Duration,
     /// The largest response to a fetch, in bytes.
     pub fetch_max_bytes: usize,
     /// The bytes per second that throttled replicas on this broker fetch while they are not in sync; `None`: no limit.
@@ -174,6 +178,8 @@ pub struct BrokerSettings {
     pub share_groups: ShareGroupSettings,
     /// What share coordinators obey.
     pub share_coordinator: ShareCoordinatorSettings,
+    /// The largest request of a client that has not authenticated, in bytes.
+    pub sasl_server_max_receive: usize,
     /// The largest request, in bytes.
     pub socket_request_max_bytes: usize,
     /// What streams groups (KIP-1071) obey.
@@ -311,7 +317,9 @@ impl BrokerSettings {
         BrokerSettings {
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
+            connections_max_reauth: get.time_limit("connections.max.reauth.ms").filter(|limit| !limit.is_zero()),
             default_replication_factor: get.number("default.replication.factor"),
+            failed_authentication_delay: get.millis("connection.failed.authentication.delay.ms"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
             follower_throttled_rate: get.limit("follower.replication.throttled.rate"),
             consumer_groups: ConsumerGroupSettings::read(&get),
@@ -350,6 +358,7 @@ impl BrokerSettings {
                 write_timeout: get.millis("share.coordinator.write.timeout.ms"),
                 updates_per_snapshot: get.number("share.coordinator.snapshot.update.records.per.snapshot"),
             },
+            sasl_server_max_receive: get.number::<i32>("sasl.server.max.receive.size").try_into().unwrap_or(0),
             socket_request_max_bytes: get.number("socket.request.max.bytes"),
             streams_groups: StreamsGroupSettings::read(&get),
             transaction_state: StateTopic::read(&get, "transaction.state.log"),

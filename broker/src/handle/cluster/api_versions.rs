@@ -7,6 +7,7 @@ use ottla_wire::m18_api_versions::{
 };
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
+use crate::handle::client::Client;
 use crate::handle::context::Context;
 use crate::reply::Reply;
 
@@ -16,11 +17,12 @@ const METADATA_VERSION: &str = "metadata.version";
 const METADATA_VERSIONS: (i16, i16) = (7, 30);
 
 /// Answers at once. A feature that is not named has level 0.
-pub fn handle(context: &Context, request: ApiVersionsRequest) -> Reply {
+pub fn handle(context: &Context, client: &Client, request: ApiVersionsRequest) -> Reply {
     let named = |name: &Str| context.version < 3 || is_software_name(name);
     if !named(&request.client_software_name) || !named(&request.client_software_version) {
         return context.reply(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });
     }
+    client.versions_answered();
     let supported =
         |name: &str, (min_version, max_version)| SupportedFeatureKey { name: name.into(), min_version, max_version };
     let finalized = |name: &str, level| FinalizedFeatureKey {

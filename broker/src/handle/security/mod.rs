@@ -1,4 +1,5 @@
-//! What a cluster without an authorizer answers to requests about permissions.
+//! Who clients are, and what a cluster without an authorizer answers to requests about permissions.
 
 pub(super) mod acls;
 pub(super) mod delegation_tokens;
+pub(super) mod sasl;

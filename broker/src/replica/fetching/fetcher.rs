@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
-use super::{FetcherId, Silent, Work, connect};
+use super::{FetcherId, LIMITS, Silent, Work};
+use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
 use crate::replica::checkpoints::Checkpoints;
@@ -34,6 +35,7 @@ const STALL: Duration = Duration::from_millis(250);
 /// Fetches from one leader.
 pub(super) struct Fetcher {
     me: Me,
+    dialer: Dialer,
     id: FetcherId,
     leader: BrokerId,
     workers: Workers,
@@ -57,7 +59,7 @@ enum Standing {
 
 impl Fetcher {
     pub fn new(
-        me: Me,
+        (me, dialer): (Me, Dialer),
         id: FetcherId,
         workers: Workers,
         checkpoints: Arc<Mutex<Checkpoints>>,
@@ -66,7 +68,19 @@ impl Fetcher {
         silent: Silent,
     ) -> Fetcher {
         let ((leader, _), standing) = (id, Standing::Heard);
-        Fetcher { me, id, leader, workers, checkpoints, throttle, todo, silent, standing, unreached_since: None }
+        Fetcher {
+            me,
+            dialer,
+            id,
+            leader,
+            workers,
+            checkpoints,
+            throttle,
+            todo,
+            silent,
+            standing,
+            unreached_since: None,
+        }
     }
 
     /// Fetches until it is aborted.
@@ -94,13 +108,14 @@ impl Fetcher {
     /// Fetches over one connection, until there is something new to do. A fetch that waits at the leader is not waited
     /// for then: what is new must not wait for what is idle.
     async fn fetch(&mut self, work: &Work) -> Result<(), ClientError> {
-        let Some(route) = work.route.as_ref().filter(|_| !work.partitions.is_empty()) else {
+        if work.route.is_none() || work.partitions.is_empty() {
             // The sender goes only with this fetcher.
             let _ = self.todo.changed().await;
             return Ok(());
-        };
+        }
         let due = self.due_unreached(work);
-        let opening = connect(route, format!("broker-{}-fetcher", self.me.id));
+        let dialer = self.dialer.clone();
+        let opening = dialer.connect(work.route.as_ref(), "fetcher", LIMITS);
         let Some(opened) = self.wait(work, due, opening).await else { return Ok(()) };
         let mut connection = opened?;
         self.unreached_since = None;

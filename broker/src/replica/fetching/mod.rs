@@ -13,9 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Connection, Connector};
 use ottla_config::BrokerSettings;
-use ottla_wire::Str;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -24,30 +22,19 @@ use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
 use super::partition::Partition;
 use super::throttle::Throttle;
+use crate::dialer::{Dialer, Limits};
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, ClusterImage, Me, Route};
 
-/// A broker that does not answer for this long is asked again. Kafka's default for `replica.socket.timeout.ms`.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer that is read, in bytes; a leader that announces more is none.
-const MAX_RESPONSE: usize = 256 << 20;
-
-/// Connects to another broker, as a client that calls itself `client_id`.
-async fn connect(to: &Route, client_id: impl Into<Str>) -> Result<Connection, ClientError> {
-    let client_id = client_id.into();
-    let connector = Connector {
-        client_id,
-        connect_timeout: TIMEOUT,
-        request_timeout: TIMEOUT,
-        max_response: MAX_RESPONSE,
-        tls: None,
-    };
-    connector.connect(&to.endpoint.host, to.endpoint.port, to.address).await
-}
+/// For connections to leaders. A broker that does not answer for Kafka's default of `replica.socket.timeout.ms` is
+/// asked again.
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(30), request: Duration::from_secs(30), max_response: 256 << 20 };
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {
     me: Me,
+    dialer: Dialer,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     running: Mutex<BTreeMap<FetcherId, Running>>,
@@ -157,9 +144,9 @@ impl Work {
 
 impl Fetchers {
     /// No fetcher yet.
-    pub fn new(me: Me, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
+    pub fn new(me: Me, dialer: Dialer, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
         let throttle = Arc::new(Mutex::new(Throttle::new(env::now())));
-        Fetchers { me, workers, checkpoints, running: Mutex::default(), throttle, silent: Silent::default() }
+        Fetchers { me, dialer, workers, checkpoints, running: Mutex::default(), throttle, silent: Silent::default() }
     }
 
     /// Leaders that were asked and have been silent for longer than they ever should, as long as they are followed.
@@ -204,7 +191,7 @@ impl Fetchers {
         let (work, todo) = watch::channel(Work::default());
         let (workers, checkpoints) = (self.workers.clone(), self.checkpoints.clone());
         let (throttle, silent) = (self.throttle.clone(), self.silent.clone());
-        let fetcher = Fetcher::new(self.me, id, workers, checkpoints, throttle, todo, silent);
+        let fetcher = Fetcher::new((self.me, self.dialer.clone()), id, workers, checkpoints, throttle, todo, silent);
         Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
     }
 

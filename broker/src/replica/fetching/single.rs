@@ -5,8 +5,9 @@ use ottla_client::ClientError;
 use ottla_wire::Uuid;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 
-use super::connect;
+use super::LIMITS;
 use super::round::FETCH_VERSION;
+use crate::dialer::Dialer;
 use crate::image::Route;
 
 /// The committed batch that begins at `offset` of a partition, whole, as the broker there has it; none when it has none
@@ -15,11 +16,12 @@ use crate::image::Route;
 /// # Errors
 /// When it can't be asked.
 pub async fn batch_at(
+    dialer: &Dialer,
     route: &Route,
     (topic_id, partition): (Uuid, i32),
     offset: i64,
 ) -> Result<Option<Batch>, ClientError> {
-    let mut connection = connect(route, "scrubber").await?;
+    let mut connection = dialer.connect(Some(route), "scrubber", LIMITS).await?;
     let wanted = FetchPartition {
         partition,
         fetch_offset: offset,

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use self::node::Node;
 use super::{ShareStates, key};
 use crate::coordinator::partition_for;
+use crate::dialer::Dialer;
 use crate::env;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, SHARE_GROUP_STATE};
 
@@ -33,7 +34,7 @@ pub type MakeTopic = Box<dyn Fn(&ClusterImage) + Send + Sync>;
 
 /// Asks share coordinators.
 pub struct Persister {
-    me: BrokerId,
+    dialer: Dialer,
     images: ImageReceiver,
     local: Arc<ShareStates>,
     make_topic: MakeTopic,
@@ -51,8 +52,13 @@ struct Nodes {
 
 impl Persister {
     /// No connection yet. Must be called on the control runtime.
-    pub fn new(me: BrokerId, images: ImageReceiver, local: Arc<ShareStates>, make_topic: MakeTopic) -> Arc<Persister> {
-        Arc::new(Persister { me, images, local, make_topic, runtime: Handle::current(), nodes: Mutex::default() })
+    pub fn new(
+        dialer: Dialer,
+        images: ImageReceiver,
+        local: Arc<ShareStates>,
+        make_topic: MakeTopic,
+    ) -> Arc<Persister> {
+        Arc::new(Persister { dialer, images, local, make_topic, runtime: Handle::current(), nodes: Mutex::default() })
     }
 
     /// Asks the share coordinator of the partition, here or on another broker, and again for a while if none serves.
@@ -83,7 +89,7 @@ impl Persister {
         }
         match coordinator(&image, of) {
             None => request.refused(StateError::CoordinatorNotAvailable),
-            Some(id) if id == self.me => self.local.ask(of, request.clone()).await,
+            Some(id) if id == self.dialer.me => self.local.ask(of, request.clone()).await,
             Some(id) => match self.node(id).put(of.clone(), request.clone()) {
                 Some(answer) => tokio::select! {
                     biased;
@@ -107,7 +113,7 @@ impl Persister {
     fn node(&self, id: BrokerId) -> Arc<Node> {
         let Nodes { by_id, senders } = &mut *self.nodes.lock();
         let node = by_id.entry(id).or_insert_with(|| {
-            let node = Arc::new(Node::new(self.me, id));
+            let node = Arc::new(Node::new(self.dialer.clone(), id));
             senders.spawn_on(node.clone().send(self.images.clone()), &self.runtime);
             node
         });

@@ -7,7 +7,7 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Connection, Connector, Versions};
+use ottla_client::{ClientError, Connection, Versions};
 use ottla_group::GroupId;
 use ottla_group::share_state::{Reply, Request, SharePartition, StateError};
 use ottla_wire::{
@@ -18,21 +18,19 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
+use crate::dialer::{Dialer, Limits};
 use crate::image::{BrokerId, ImageReceiver};
 use crate::share_state::wire::{Of, StateMessage};
 
 /// The most requests that wait for one broker. One that has so many has stopped answering.
 const MOST_WAITING: usize = 10_000;
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take: longer than a coordinator waits for its records to be committed.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer that is read, in bytes.
-const MAX_RESPONSE: usize = 64 << 20;
+/// For its connections. An answer may take longer than a coordinator waits for its records to be committed.
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(5), request: Duration::from_secs(30), max_response: 64 << 20 };
 
 /// The share coordinators of one other broker.
 pub(super) struct Node {
-    me: BrokerId,
+    dialer: Dialer,
     id: BrokerId,
     waiting: Mutex<Vec<Waiting>>,
     /// Somebody waits.
@@ -63,8 +61,8 @@ struct Open {
 }
 
 impl Node {
-    pub fn new(me: BrokerId, id: BrokerId) -> Node {
-        Node { me, id, waiting: Mutex::default(), wake: Notify::new() }
+    pub fn new(dialer: Dialer, id: BrokerId) -> Node {
+        Node { dialer, id, waiting: Mutex::default(), wake: Notify::new() }
     }
 
     /// Takes a request for the next round; `None` if too many wait.
@@ -138,15 +136,8 @@ impl Node {
     }
 
     async fn connect(&self, images: &ImageReceiver) -> Result<Open, ClientError> {
-        let route = images.borrow().route(self.id).ok_or(ClientError::Closed)?;
-        let connector = Connector {
-            client_id: format!("broker-{}-share-state", self.me).into(),
-            connect_timeout: CONNECT_TIMEOUT,
-            request_timeout: REQUEST_TIMEOUT,
-            max_response: MAX_RESPONSE,
-            tls: None,
-        };
-        let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
+        let route = images.borrow().route(self.id);
+        let mut connection = self.dialer.connect(route.as_ref(), "share-state", LIMITS).await?;
         let versions = connection.versions().await?;
         Ok(Open { connection, versions })
     }
@@ -209,7 +200,7 @@ mod tests {
 
     #[test]
     fn requests_of_one_kind_about_one_group_go_together_but_not_two_about_one_partition() {
-        let node = Node::new(BrokerId(0), BrokerId(1));
+        let node = Node::new(Dialer::plain(BrokerId(0)), BrokerId(1));
         let read = Request::Read { leader_epoch: 3 };
         let asked = [
             ("g", 0, Request::Delete),

@@ -7,7 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Connection, Connector};
+use ottla_client::{ClientError, Connection};
 use ottla_txn::TransactionalId;
 use ottla_wire::AddPartitionsToTxnRequest;
 use parking_lot::Mutex;
@@ -15,18 +15,17 @@ use tokio::sync::{Notify, oneshot};
 
 use super::values::{Results, TIMEOUT, Verification, VerifyError};
 use super::wire::{self, VERSIONS};
+use crate::dialer::{Dialer, Limits};
 use crate::image::{BrokerId, ImageReceiver};
 
 /// The most ids that wait for one broker. One that has so many has stopped answering.
 const MOST_WAITING: usize = 10_000;
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer that is read, in bytes.
-const MAX_RESPONSE: usize = 64 << 20;
+/// For its connections.
+const LIMITS: Limits = Limits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
 
 /// The coordinators of one other broker.
 pub(super) struct Node {
-    me: BrokerId,
+    dialer: Dialer,
     id: BrokerId,
     waiting: Mutex<BTreeMap<TransactionalId, Waiting>>,
     /// Somebody waits.
@@ -52,8 +51,8 @@ impl Waiting {
 }
 
 impl Node {
-    pub fn new(me: BrokerId, id: BrokerId) -> Node {
-        Node { me, id, waiting: Mutex::default(), wake: Notify::new() }
+    pub fn new(dialer: Dialer, id: BrokerId) -> Node {
+        Node { dialer, id, waiting: Mutex::default(), wake: Notify::new() }
     }
 
     /// Takes a verification for the next request. Of one id only one waits, for a client has one transaction at a time:
@@ -147,15 +146,8 @@ impl Node {
     }
 
     async fn connect(&self, images: &ImageReceiver) -> Result<(Connection, i16), ClientError> {
-        let route = images.borrow().route(self.id).ok_or(ClientError::Closed)?;
-        let connector = Connector {
-            client_id: format!("broker-{}-transactions", self.me).into(),
-            connect_timeout: CONNECT_TIMEOUT,
-            request_timeout: TIMEOUT,
-            max_response: MAX_RESPONSE,
-            tls: None,
-        };
-        let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
+        let route = images.borrow().route(self.id);
+        let mut connection = self.dialer.connect(route.as_ref(), "transactions", LIMITS).await?;
         let version = connection.versions().await?.newest::<AddPartitionsToTxnRequest>(VERSIONS)?;
         Ok((connection, version))
     }
@@ -183,7 +175,7 @@ mod tests {
     }
 
     fn node() -> Node {
-        Node::new(BrokerId(0), BrokerId(1))
+        Node::new(Dialer::plain(BrokerId(0)), BrokerId(1))
     }
 
     #[test]

@@ -23,11 +23,11 @@ macro_rules! for_each_api {
         $crate::for_each_api!($check;
             ProduceRequest FetchRequest ListOffsetsRequest MetadataRequest OffsetCommitRequest OffsetFetchRequest
             FindCoordinatorRequest JoinGroupRequest HeartbeatRequest LeaveGroupRequest SyncGroupRequest
-            DescribeGroupsRequest ListGroupsRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
+            DescribeGroupsRequest ListGroupsRequest SaslHandshakeRequest ApiVersionsRequest CreateTopicsRequest DeleteTopicsRequest
             DeleteRecordsRequest InitProducerIdRequest OffsetForLeaderEpochRequest
             AddPartitionsToTxnRequest AddOffsetsToTxnRequest EndTxnRequest WriteTxnMarkersRequest
             TxnOffsetCommitRequest DescribeAclsRequest CreateAclsRequest DeleteAclsRequest DescribeConfigsRequest
-            AlterConfigsRequest DescribeLogDirsRequest CreatePartitionsRequest
+            AlterConfigsRequest DescribeLogDirsRequest SaslAuthenticateRequest CreatePartitionsRequest
             CreateDelegationTokenRequest RenewDelegationTokenRequest ExpireDelegationTokenRequest
             DescribeDelegationTokenRequest DeleteGroupsRequest
             ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest

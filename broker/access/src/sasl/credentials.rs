@@ -1,0 +1,74 @@
+//! The users of a cluster and what is kept of their passwords: an immutable snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ottla_wire::Str;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::verifier::{Hash, Verifier};
+
+/// A user with a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// The uid of its KafkaUser: a user that is deleted and created again is another one.
+    pub uid: String,
+    /// For SCRAM-SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Verifier>,
+    /// For SCRAM-SHA-512.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<Verifier>,
+}
+
+impl User {
+    /// The verifier for a mechanism with this hash function.
+    pub fn verifier(&self, hash: Hash) -> Option<&Verifier> {
+        match hash {
+            Hash::Sha256 => self.sha256.as_ref(),
+            Hash::Sha512 => self.sha512.as_ref(),
+        }
+    }
+}
+
+/// The users with passwords, by name. Has no `Debug`.
+#[derive(Clone, PartialEq)]
+pub struct Credentials {
+    users: Arc<HashMap<Str, Arc<User>>>,
+    /// From which the salts of unknown users come.
+    secret: Arc<Zeroizing<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials of {} users", self.users.len())
+    }
+}
+
+impl Default for Credentials {
+    fn default() -> Credentials {
+        Credentials::new([], Vec::new())
+    }
+}
+
+impl Credentials {
+    /// These users. `secret` is the same on all brokers, and nobody else knows it.
+    pub fn new(users: impl IntoIterator<Item = (Str, Arc<User>)>, secret: Vec<u8>) -> Credentials {
+        Credentials { users: Arc::new(users.into_iter().collect()), secret: Arc::new(Zeroizing::new(secret)) }
+    }
+
+    /// The user of this name.
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(name)
+    }
+
+    /// The verifier of a user, or one that no password passes; and whether it is the user's own.
+    pub(super) fn verifier(&self, name: &str, hash: Hash) -> (Verifier, bool) {
+        match self.user(name).and_then(|user| user.verifier(hash)) {
+            Some(verifier) => (verifier.clone(), true),
+            None => (Verifier::of_nobody(hash, &self.secret, name), false),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! SASL mechanisms as state machines: a token in, an answer out.
+//!
+//! | module | its job |
+//! |---|---|
+//! | [`mechanism`] | the mechanisms and their names |
+//! | [`exchange`] | one client's exchange of tokens, whatever the mechanism |
+//! | [`verifier`] | what is kept of a password |
+//! | [`credentials`] | the users of a cluster and their verifiers |
+//! | [`scram`] | SCRAM (RFC 5802, RFC 7677): the broker's side and the client's |
+//! | [`plain`] | PLAIN (RFC 4616) |
+
+pub mod credentials;
+pub mod exchange;
+pub mod mechanism;
+pub mod plain;
+pub mod scram;
+pub mod verifier;
+
+pub use credentials::{Credentials, User};
+pub use exchange::{Exchange, Identity, Reason, Step};
+pub use mechanism::Mechanism;
+pub use verifier::{Hash, Verifier};

@@ -1,0 +1,180 @@
+//! SaslHandshake, SaslAuthenticate (KIP-43, KIP-152, KIP-368): how a client says who it is.
+//!
+//! `ottla_access` decides: [`Login`](ottla_access::Login) which request may come when, [`Exchange`] what the tokens mean. Here are the
+//! answers, the worker for what takes long, and the delay of failures. A client whose authentication failed learns that
+//! it failed, and no more.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_access::login::{self, Admission, Closing, Handshake};
+use ottla_access::sasl::{Exchange, Identity, Mechanism, Reason, Step};
+use ottla_wire::{
+    ApiKey, ErrorCode, Frame, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse, Str,
+};
+
+use crate::env;
+use crate::handle::authentication::Authentication;
+use crate::handle::client::Client;
+use crate::handle::context::Context;
+use crate::handle::request::RAW_TOKEN;
+use crate::reply::{CloseReason, Reply};
+
+/// Whether the request may be served, or handed to [`handshake`] and [`authenticate`].
+///
+/// # Errors
+/// What is answered instead.
+pub fn admit(context: &Context, client: &Client) -> Result<(), Reply> {
+    let admission = client.authentication.borrow_mut().login.admit(context.api, env::now().into_std());
+    match admission {
+        Admission::Serve | Admission::Handshake | Admission::Token => Ok(()),
+        Admission::IllegalState => Err(illegal(context).map_or(Reply::Close(CloseReason::Malformed), Reply::Now)),
+        Admission::IllegalStateAndClose => {
+            let close = CloseReason::NotAuthenticated;
+            Err(illegal(context).map_or(Reply::Close(close), |frame| Reply::Last(frame, close)))
+        }
+        Admission::Close(Closing::Expired) => Err(Reply::Close(CloseReason::SessionExpired)),
+        Admission::Close(Closing::NotAllowedYet | Closing::OtherMechanism) => {
+            tracing::info!(
+                api = ?context.api, address = %context.peer.address, listener = %context.peer.listener,
+                "closed the connection of a client that has not authenticated: set security.protocol to SASL_SSL or \
+                SASL_PLAINTEXT"
+            );
+            Err(Reply::Close(CloseReason::NotAuthenticated))
+        }
+    }
+}
+
+/// ILLEGAL_SASL_STATE in the format of the request's API. `None`: an API that has no place for it here.
+fn illegal(context: &Context) -> Option<Frame> {
+    let error_code = ErrorCode::ILLEGAL_SASL_STATE;
+    match context.api {
+        ApiKey::SaslHandshake => context.encode(&SaslHandshakeResponse { error_code, ..Default::default() }).ok(),
+        ApiKey::SaslAuthenticate => {
+            let error_message =
+                Some(Str::from_static("SaslAuthenticate request received after successful authentication"));
+            context.encode(&SaslAuthenticateResponse { error_code, error_message, ..Default::default() }).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Begins an exchange with the mechanism that the client chose.
+pub fn handshake(context: &Context, client: &Client, request: SaslHandshakeRequest) -> Reply {
+    let offered = offered(context);
+    let authentication = &mut *client.authentication.borrow_mut();
+    let now = env::now().into_std();
+    let mechanisms = offered.iter().map(|mechanism| Str::from_static(mechanism.name())).collect();
+    let answer = |error_code| SaslHandshakeResponse { error_code, mechanisms };
+    match authentication.login.handshake(&request.mechanism, context.version, &offered, now) {
+        Handshake::Begin(mechanism) => {
+            authentication.exchange = Some(Exchange::new(mechanism, env::random_uuid().into_bytes()));
+            context.reply(&answer(ErrorCode::NONE))
+        }
+        Handshake::Pretend => context.reply(&answer(ErrorCode::NONE)),
+        Handshake::Unsupported => {
+            count(context, "unknown", "unsupported_mechanism");
+            context.reply_last(&answer(ErrorCode::UNSUPPORTED_SASL_MECHANISM), CloseReason::AuthenticationFailed)
+        }
+    }
+}
+
+/// The mechanisms of the client's listener.
+fn offered(context: &Context) -> Vec<Mechanism> {
+    let listener = context.image.access.listeners.get(&context.peer.listener);
+    listener.map(|listener| listener.mechanisms().to_vec()).unwrap_or_default()
+}
+
+/// Takes the client's next token.
+pub fn authenticate(context: &Context, client: &Client, request: SaslAuthenticateRequest) -> Reply {
+    let step = {
+        let authentication = &mut *client.authentication.borrow_mut();
+        match &mut authentication.exchange {
+            Some(exchange) => exchange.step(&request.auth_bytes, &context.image.access.credentials),
+            None => Step::Failed(Reason::Over),
+        }
+    };
+    match step {
+        Step::Challenge(answer) => token(context, answer.into(), None),
+        Step::Done(answer, identity) => settle(context, &client.authentication, Ok((answer.into(), identity))),
+        Step::Failed(reason) => settle(context, &client.authentication, Err(reason)),
+        Step::Check(check) => {
+            let (context, authentication) = (context.clone(), client.authentication.clone());
+            context.clone().hold(async move {
+                let checked = context.handler.passwords.check(&context.handler.workers, *check).await;
+                settle(&context, &authentication, checked.map(|identity| (Bytes::new(), identity)))
+            })
+        }
+    }
+}
+
+/// The end of an exchange: lets the client in, or ends the connection after a while.
+fn settle(
+    context: &Context,
+    authentication: &Rc<RefCell<Authentication>>,
+    outcome: Result<(Bytes, Identity), Reason>,
+) -> Reply {
+    let mut authentication = authentication.borrow_mut();
+    let mechanism = authentication.login.mechanism();
+    authentication.exchange = None;
+    let reason = match outcome {
+        Ok((answer, Identity { principal, expires_ms })) => {
+            let now_ms = env::wall_clock_ms();
+            let left = |at: i64| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0));
+            let lifetime = login::lifetime(expires_ms.map(left), context.image.settings.connections_max_reauth);
+            if authentication.login.succeeded(principal, lifetime, env::now().into_std()) {
+                count(context, mechanism.map_or("unknown", Mechanism::name), "success");
+                return token(context, answer, lifetime);
+            }
+            Reason::OtherIdentity
+        }
+        Err(reason) => reason,
+    };
+    authentication.login.failed();
+    let name = mechanism.map_or("unknown", Mechanism::name);
+    count(context, name, reason.label());
+    tracing::info!(
+        target: "ottla::audit",
+        address = %context.peer.address, listener = %context.peer.listener, mechanism = name, reason = reason.label(),
+        "authentication failed"
+    );
+    refuse(context, name)
+}
+
+/// The answer to a failure, late, and the end of the connection. Its text is Kafka's, the same for every reason.
+fn refuse(context: &Context, mechanism: &str) -> Reply {
+    let close = CloseReason::AuthenticationFailed;
+    let until = env::now() + context.image.settings.failed_authentication_delay;
+    let response = SaslAuthenticateResponse {
+        error_code: ErrorCode::SASL_AUTHENTICATION_FAILED,
+        error_message: Some(Str::from(format!(
+            "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
+        ))),
+        ..Default::default()
+    };
+    // A token without a header has no error either: the connection ends.
+    let raw = context.version == RAW_TOKEN;
+    let reply = if raw { Reply::Close(close) } else { context.reply_last(&response, close) };
+    context.hold(async move {
+        env::sleep_until(until).await;
+        reply
+    })
+}
+
+/// An answer without an error.
+fn token(context: &Context, auth_bytes: Bytes, lifetime: Option<Duration>) -> Reply {
+    if context.version == RAW_TOKEN {
+        return Frame::token(auth_bytes).map_or(Reply::Close(CloseReason::TooLarge), Reply::Now);
+    }
+    let session_lifetime_ms = lifetime.map_or(0, |lifetime| i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
+    context.reply(&SaslAuthenticateResponse { auth_bytes, session_lifetime_ms, ..Default::default() })
+}
+
+/// Counts the end of an exchange.
+fn count(context: &Context, mechanism: &str, result: &str) {
+    let labels = [&*context.peer.listener, mechanism, result];
+    context.handler.metrics.authentications.with_label_values(&labels).inc();
+}

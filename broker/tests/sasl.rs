@@ -1,0 +1,229 @@
+//! Listeners where clients authenticate by SASL, over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Client, OneBroker};
+use ottla_access::sasl::scram::ScramClient;
+use ottla_access::sasl::{Credentials, Hash, Mechanism, User, Verifier, plain};
+use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
+use ottla_config::BrokerSettings;
+use ottla_wire::{
+    ApiVersionsRequest, ErrorCode, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const ALICE: (&str, &str) = ("alice", "opensesame");
+
+/// A broker on which alice has a password.
+struct Setup {
+    one: OneBroker,
+    _data: TempDir,
+}
+
+impl Setup {
+    async fn start(settings: &[(&str, &str)]) -> Setup {
+        let data = tempfile::tempdir().unwrap();
+        let mechanisms = vec![Mechanism::ScramSha256, Mechanism::ScramSha512, Mechanism::Plain];
+        let listener = ListenerAccess { tls: false, authentication: Authentication::Sasl(mechanisms) };
+        let access = Access {
+            listeners: Listeners::Named([("internal".into(), listener)].into()),
+            credentials: credentials(ALICE.1),
+            ..Access::default()
+        };
+        let one = OneBroker::start_secured(data.path(), Vec::new(), access).await;
+        let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = Arc::new(BrokerSettings::resolve(&given));
+        one.images.send_modify(|image| Arc::make_mut(image).settings = settings);
+        Setup { one, _data: data }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.one.port).await
+    }
+
+    fn counted(&self, mechanism: &str, result: &str) -> u64 {
+        self.one.metrics.authentications.with_label_values(&["internal", mechanism, result]).get()
+    }
+}
+
+fn credentials(password: &str) -> Credentials {
+    let verifier = |hash| Verifier::of_password(hash, password.as_bytes(), vec![7; 20], 4096).unwrap();
+    let user = User { uid: "1".to_owned(), sha256: Some(verifier(Hash::Sha256)), sha512: Some(verifier(Hash::Sha512)) };
+    Credentials::new([(ALICE.0.into(), Arc::new(user))], b"secret".to_vec())
+}
+
+async fn handshake(client: &mut Client, mechanism: &str) -> ErrorCode {
+    client.call(1, &SaslHandshakeRequest { mechanism: mechanism.into() }).await.error_code
+}
+
+async fn token(client: &mut Client, token: impl Into<Vec<u8>>) -> SaslAuthenticateResponse {
+    client.call(2, &SaslAuthenticateRequest { auth_bytes: token.into().into() }).await
+}
+
+/// A whole exchange; the last answer.
+async fn scram(client: &mut Client, hash: Hash, (name, password): (&str, &str)) -> SaslAuthenticateResponse {
+    let mechanism = match hash {
+        Hash::Sha256 => "SCRAM-SHA-256",
+        Hash::Sha512 => "SCRAM-SHA-512",
+    };
+    assert_eq!(handshake(client, mechanism).await, ErrorCode::NONE);
+    let scram = ScramClient::new(hash, name, password, "fyko+d2lbbFgONRv9qkxdawL");
+    let challenge = token(client, scram.first()).await;
+    assert_eq!(challenge.error_code, ErrorCode::NONE);
+    let (last, proof) = scram.last(&challenge.auth_bytes).unwrap();
+    let answer = token(client, last).await;
+    if answer.error_code.is_none() {
+        proof.check(&answer.auth_bytes).unwrap();
+    }
+    answer
+}
+
+async fn password(client: &mut Client, (name, password): (&str, &str)) -> SaslAuthenticateResponse {
+    assert_eq!(handshake(client, "PLAIN").await, ErrorCode::NONE);
+    token(client, plain::message(name, password)).await
+}
+
+async fn is_served(client: &mut Client) -> bool {
+    client.try_call(12, &MetadataRequest::default()).await.is_ok()
+}
+
+async fn is_closed(client: &mut Client) -> bool {
+    matches!(client.stream.read(&mut [0; 64]).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn clients_with_the_right_password_are_let_in() {
+    let setup = Setup::start(&[]).await;
+    for hash in [Hash::Sha256, Hash::Sha512] {
+        let mut client = setup.client().await;
+        assert!(client.call(2, &ApiVersionsRequest::default()).await.error_code.is_none());
+        assert_eq!(scram(&mut client, hash, ALICE).await.error_code, ErrorCode::NONE, "{hash:?}");
+        assert!(is_served(&mut client).await);
+    }
+    // The second time the password is remembered.
+    for _ in 0..2 {
+        let mut client = setup.client().await;
+        let answer = password(&mut client, ALICE).await;
+        assert_eq!((answer.error_code, answer.session_lifetime_ms), (ErrorCode::NONE, 0));
+        assert!(is_served(&mut client).await);
+    }
+    assert_eq!(setup.counted("SCRAM-SHA-512", "success"), 1);
+    assert_eq!(setup.counted("PLAIN", "success"), 2);
+}
+
+#[tokio::test]
+async fn others_hear_the_same_whatever_is_wrong_and_are_disconnected_after_a_while() {
+    let setup = Setup::start(&[("connection.failed.authentication.delay.ms", "50")]).await;
+    let wrong = [("alice", "guess"), ("nobody", "opensesame")];
+    for mechanism in ["SCRAM-SHA-256", "PLAIN"] {
+        for user in wrong {
+            let mut client = setup.client().await;
+            let before = Instant::now();
+            let answer = match mechanism {
+                "PLAIN" => password(&mut client, user).await,
+                _ => scram(&mut client, Hash::Sha256, user).await,
+            };
+            assert!(before.elapsed() >= Duration::from_millis(50));
+            assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+            let expected = format!(
+                "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
+            );
+            assert_eq!(answer.error_message.as_deref(), Some(&*expected), "{user:?}");
+            assert!(is_closed(&mut client).await);
+        }
+        assert_eq!(setup.counted(mechanism, "credentials"), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_not_authenticated_is_served_nothing() {
+    let setup = Setup::start(&[]).await;
+    let mut client = setup.client().await;
+    assert!(!is_served(&mut client).await);
+    // Nor in the middle of an exchange.
+    let mut client = setup.client().await;
+    handshake(&mut client, "SCRAM-SHA-256").await;
+    assert!(!is_served(&mut client).await);
+    // Nor after a failure, when the requests came with the wrong token.
+    let mut client = setup.client().await;
+    handshake(&mut client, "PLAIN").await;
+    client.send(2, &SaslAuthenticateRequest { auth_bytes: plain::message("alice", "guess").into() }).await;
+    client.send(12, &MetadataRequest::default()).await;
+    let (_, answer) = client.receive::<SaslAuthenticateRequest>(2).await;
+    assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    assert!(is_closed(&mut client).await);
+    // A request larger than a token may be is not even read.
+    let mut client = setup.client().await;
+    client.stream.write_all(&600_000_i32.to_be_bytes()).await.unwrap();
+    assert!(is_closed(&mut client).await);
+}
+
+#[tokio::test]
+async fn a_mechanism_that_is_not_offered_is_answered_with_those_that_are() {
+    let setup = Setup::start(&[]).await;
+    let mut client = setup.client().await;
+    let answer = client.call(1, &SaslHandshakeRequest { mechanism: "GSSAPI".into() }).await;
+    assert_eq!(answer.error_code, ErrorCode::UNSUPPORTED_SASL_MECHANISM);
+    assert_eq!(answer.mechanisms, ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]);
+    assert!(is_closed(&mut client).await);
+}
+
+#[tokio::test]
+async fn tokens_without_headers_follow_a_handshake_of_version_0() {
+    let setup = Setup::start(&[]).await;
+    let mut client = setup.client().await;
+    let answer = client.call(0, &SaslHandshakeRequest { mechanism: "PLAIN".into() }).await;
+    assert!(answer.error_code.is_none());
+    let message = plain::message(ALICE.0, ALICE.1);
+    client.stream.write_all(&i32::try_from(message.len()).unwrap().to_be_bytes()).await.unwrap();
+    client.stream.write_all(&message).await.unwrap();
+    // The next request comes right behind.
+    client.send(12, &MetadataRequest::default()).await;
+    assert_eq!(client.frame().await.unwrap().len(), 0);
+    let (_, metadata) = client.receive::<MetadataRequest>(12).await;
+    assert_eq!(metadata.brokers.len(), 1);
+
+    let mut client = setup.client().await;
+    client.call(0, &SaslHandshakeRequest { mechanism: "PLAIN".into() }).await;
+    client.stream.write_all(&[0, 0, 0, 3, 0, 1, 2]).await.unwrap();
+    assert!(is_closed(&mut client).await);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_is_renewed_on_the_same_connection_or_closed() {
+    let setup = Setup::start(&[("connections.max.reauth.ms", "1200")]).await;
+    let mut client = setup.client().await;
+    let answer = scram(&mut client, Hash::Sha256, ALICE).await;
+    assert_eq!(answer.session_lifetime_ms, 1200);
+    // Too soon after the last time.
+    assert_eq!(handshake(&mut client, "SCRAM-SHA-256").await, ErrorCode::ILLEGAL_SASL_STATE);
+    let mut patient = setup.client().await;
+    assert_eq!(scram(&mut patient, Hash::Sha256, ALICE).await.session_lifetime_ms, 1200);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1100) {
+        assert!(is_served(&mut client).await, "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scram(&mut client, Hash::Sha256, ALICE).await.error_code, ErrorCode::NONE);
+    while began.elapsed() < Duration::from_millis(1500) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_served(&mut client).await, "it was renewed");
+    assert!(!is_served(&mut patient).await, "its time is over");
+}
+
+#[tokio::test]
+async fn authenticating_where_nobody_needs_to_is_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    let one = OneBroker::start(data.path(), false, Vec::new()).await;
+    let mut client = Client::connect(one.port).await;
+    assert_eq!(handshake(&mut client, "PLAIN").await, ErrorCode::ILLEGAL_SASL_STATE);
+    assert_eq!(token(&mut client, "x").await.error_code, ErrorCode::ILLEGAL_SASL_STATE);
+    assert!(is_served(&mut client).await);
+}
