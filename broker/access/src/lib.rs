@@ -2,7 +2,7 @@
 //!
 //! The broker's host has the sockets, the clock and the objects of Kubernetes. It asks this crate what a client's next
 //! token means, whether a principal may use a resource, and how long a client must be throttled. Nothing in here waits,
-//! logs, reads a clock or draws a random number; whoever calls passes the time and the random bytes.
+//! logs, reads a clock or draws a random number; the caller passes the time and the random bytes.
 //!
 //! | module | its job |
 //! |---|---|

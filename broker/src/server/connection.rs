@@ -101,7 +101,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
             is_stranger = false;
             frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
         }
-        // What follows on a token without a header can be told from a request only when the token is done.
+        // Whether the next frame is a token without a header is known only when the one before it is done.
         let reads = reading && waiting.is_none() && (replies.is_empty() || !client.expects_raw_token());
         if reads {
             let frame = match next.take() {

@@ -1,8 +1,8 @@
 //! SaslHandshake, SaslAuthenticate (KIP-43, KIP-152, KIP-368): how a client says who it is.
 //!
-//! `ottla_access` decides: [`Login`](ottla_access::Login) which request may come when, [`Exchange`] what the tokens mean. Here are the
-//! answers, the worker for what takes long, and the delay of failures. A client whose authentication failed learns that
-//! it failed, and no more.
+//! `ottla_access` decides: [`Login`](ottla_access::Login) which request may come when, [`Exchange`] what the tokens
+//! mean. Here are the answers, the worker for what takes long, and the delay of failures. A client whose authentication
+//! failed learns that it failed, and no more.
 
 use std::cell::RefCell;
 use std::rc::Rc;
