@@ -9,12 +9,14 @@
 //! | [`principal`] | who a client is |
 //! | [`access`] | everything that decides about clients, as one value |
 //! | [`authorizer`] | whether a principal may do something |
+//! | [`quotas`] | how much a client may do |
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
 pub mod access;
 pub mod authorizer;
 pub mod operation;
 pub mod principal;
+pub mod quotas;
 
 pub use access::Access;
 pub use authorizer::Authorizer;

@@ -7,7 +7,7 @@ use ottla_arrows::Rooms;
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["operation", "principal"],
-        rooms: &[("access", &["authorizer"]), ("authorizer", &[])],
+        rooms: &[("access", &["authorizer", "quotas"]), ("authorizer", &[]), ("quotas", &[])],
         only: &[
             ("Instant::now", &[]),
             ("SystemTime::now", &[]),
