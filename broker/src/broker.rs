@@ -29,6 +29,7 @@ use crate::server::reactor::Limits;
 use crate::share::Shares;
 use crate::share_state::ShareStates;
 use crate::share_state::persister::Persister;
+use crate::tls::Keys;
 use crate::transactions::Transactions;
 use crate::transactions::ends::Ends;
 use crate::transactions::verifier::Verifier;
@@ -55,6 +56,8 @@ pub struct Setup {
     pub images: ImageReceiver,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
+    /// The folder of keys, certificates and authorities for TLS; it need not exist if no listener has TLS.
+    pub tls: PathBuf,
     /// The metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -63,6 +66,8 @@ pub struct Setup {
 pub struct Broker {
     server: Server,
     rooms: Rooms,
+    /// Reads the TLS files.
+    keys: JoinHandle<()>,
     workers: Workers,
     me: Me,
     images: ImageReceiver,
@@ -216,7 +221,7 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(setup: Setup) -> Result<Broker, StartError> {
-        let Setup { me, data, clean, intact, listeners, reactors, workers, request_memory, images, ask, metrics } =
+        let Setup { me, data, clean, intact, listeners, reactors, workers, request_memory, images, ask, tls, metrics } =
             setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
@@ -240,8 +245,10 @@ impl Broker {
         };
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
-        let server = Server::start(listeners, &rooms.handler, reactors, budget, limits)?;
-        Ok(Broker { server, rooms, workers, me, images, metrics })
+        let (keys, tls) = Keys::read(me.id, tls, images.clone());
+        let keys = tokio::spawn(keys.keep());
+        let server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
+        Ok(Broker { server, rooms, keys, workers, me, images, metrics })
     }
 
     /// The replicas that run here.
@@ -262,6 +269,7 @@ impl Broker {
     /// Ends every connection, then closes every log. True when the logs are closed cleanly: the caller may leave the
     /// clean-shutdown marker. Not cancellation safe.
     pub async fn stop(self) -> bool {
+        self.keys.abort();
         self.server.stop().await;
         self.rooms.close().await
     }

@@ -6,6 +6,7 @@
 //! - [`node`]: one broker, from its data directory to its Lease
 //! - [`broker`]: starts the other rooms, and stops them
 //! - [`server`]: sockets, frames, and replies in order
+//! - [`tls`]: the broker's keys and the authorities that it trusts
 //! - [`handle`]: one file per API; authorise, do the work, answer
 //! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
@@ -47,6 +48,7 @@ pub mod reply;
 pub mod server;
 pub mod share;
 pub mod share_state;
+pub mod tls;
 pub mod topics;
 pub mod transactions;
 pub mod watermark;

@@ -100,6 +100,7 @@ impl LogEnds {
             connect_timeout: CONNECT_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             max_response: MAX_RESPONSE,
+            tls: None,
         };
         let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
         let version = connection.versions().await?.newest::<ListOffsetsRequest>(ListOffsetsRequest::VERSIONS)?;

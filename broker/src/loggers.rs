@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 31] = [
+const LOGGERS: [&str; 32] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -39,6 +39,7 @@ const LOGGERS: [&str; 31] = [
     "ottla_broker::server",
     "ottla_broker::share",
     "ottla_broker::share_state",
+    "ottla_broker::tls",
     "ottla_broker::topics",
     "ottla_broker::transactions",
     "ottla_crds",

@@ -33,6 +33,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The ports for clients and other brokers.
     pub listeners: Vec<Listener>,
+    /// The folder of keys, certificates and authorities for TLS; it need not exist if no listener has TLS.
+    pub tls: PathBuf,
     /// The address of the HTTP port: metrics and probes.
     pub http: SocketAddr,
     /// The pod's uid; `None` outside Kubernetes.
@@ -166,6 +168,7 @@ impl Node {
             request_memory: config.request_memory,
             images: coord.images(),
             ask: coord.ask(),
+            tls: config.tls,
             metrics,
         })
         .await?;

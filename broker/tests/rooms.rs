@@ -25,10 +25,12 @@ fn rooms_use_only_what_the_table_allows() {
                     "share_state",
                     "replica",
                     "producer_ids",
+                    "tls",
                 ],
             ),
             ("health", &["server", "replica"]),
-            ("server", &["handle"]),
+            ("server", &["handle", "tls"]),
+            ("tls", &[]),
             (
                 "handle",
                 &[
@@ -62,7 +64,8 @@ fn rooms_use_only_what_the_table_allows() {
             ("k8s_openapi", &["coord", "node"]),
             ("ottla_group", &["groups", "handle", "loggers", "metrics", "share", "share_state", "topics"]),
             ("ottla_share", &["share", "handle"]),
-            ("ottla_access", &["coord", "handle", "image", "server"]),
+            ("ottla_access", &["coord", "handle", "image", "server", "tls"]),
+            ("rustls", &["server", "tls"]),
             ("ottla_txn", &["transactions", "handle"]),
         ],
         circles: &[&[

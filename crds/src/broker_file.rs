@@ -14,6 +14,11 @@ pub const FILE_NAME: &str = "broker.yaml";
 /// The folder of the file in a broker's container.
 pub const FOLDER: &str = "/etc/ottla";
 
+/// The folder of keys, certificates and authorities in a broker's container, if a listener has TLS. Secrets are mounted
+/// into it: `brokers/<id>.crt` and `brokers/<id>.key`, `cluster-ca/ca.crt`, `clients-ca/ca.crt`, and
+/// `listeners/<name>/tls.crt` and `tls.key`.
+pub const TLS_FOLDER: &str = "/etc/ottla-tls";
+
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

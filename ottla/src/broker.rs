@@ -6,7 +6,7 @@ use anyhow::Context;
 use kube::Client;
 use ottla_broker::image::BrokerId;
 use ottla_broker::node::{Config, Listener, Node};
-use ottla_crds::broker_file::{BrokerFile, BrokerListener};
+use ottla_crds::broker_file::{BrokerFile, BrokerListener, TLS_FOLDER};
 use ottla_crds::names;
 
 use crate::everywhere::everywhere;
@@ -70,6 +70,7 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
         cluster,
         data,
         listeners: listeners.collect(),
+        tls: TLS_FOLDER.into(),
         http: everywhere(http),
         pod_uid: Some(options.pod_uid.clone()),
         reactors: cores,

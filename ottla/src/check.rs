@@ -178,6 +178,7 @@ async fn ask<R: RequestMessage>(
         connect_timeout: REQUEST,
         request_timeout: REQUEST,
         max_response: LARGEST_RESPONSE,
+        tls: None,
     };
     let (host, port) = address.rsplit_once(':').context("an address is HOST:PORT")?;
     let (host, port) = (host.trim_start_matches('[').trim_end_matches(']'), port.parse::<u16>()?);

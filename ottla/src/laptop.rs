@@ -214,6 +214,7 @@ fn config(options: &LaptopOptions, id: u16, brokers: u16) -> Config {
         namespace: NAMESPACE.to_owned(),
         cluster: CLUSTER.to_owned(),
         data: broker_dir(&options.data, id),
+        tls: options.data.join("tls"),
         listeners: vec![Listener {
             name: LISTENER.into(),
             bind: above(options.kafka, id),

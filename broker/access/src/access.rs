@@ -1,11 +1,13 @@
 //! Everything that decides about clients, as one immutable value: part of the broker's image of its cluster.
 
-use crate::Authorizer;
 use crate::quotas::QuotaRules;
+use crate::{Authorizer, Listeners};
 
 /// Who may connect, do what, and how much.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Access {
+    /// How clients connect.
+    pub listeners: Listeners,
     /// The rules; `None`: the cluster has no authorization, and everybody may do everything.
     pub authorizer: Option<Authorizer>,
     /// How much clients and addresses may do.

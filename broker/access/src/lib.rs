@@ -9,16 +9,19 @@
 //! | [`principal`] | who a client is |
 //! | [`access`] | everything that decides about clients, as one value |
 //! | [`authorizer`] | whether a principal may do something |
+//! | [`listener`] | how clients of a listener connect and say who they are |
 //! | [`quotas`] | how much a client may do |
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
 pub mod access;
 pub mod authorizer;
+pub mod listener;
 pub mod operation;
 pub mod principal;
 pub mod quotas;
 
 pub use access::Access;
 pub use authorizer::Authorizer;
+pub use listener::{Authentication, ListenerAccess, Listeners};
 pub use operation::{Operation, ResourceType};
 pub use principal::Principal;

@@ -1,5 +1,5 @@
-//! Which module may use which, top to bottom; and what keeps them pure: they have no clock, randomness, threads, files or
-//! sockets.
+//! Which module may use which, top to bottom; and what keeps them pure: they have no clock, randomness, threads, files
+//! or sockets.
 
 use ottla_arrows::Rooms;
 
@@ -7,7 +7,12 @@ use ottla_arrows::Rooms;
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["operation", "principal"],
-        rooms: &[("access", &["authorizer", "quotas"]), ("authorizer", &[]), ("quotas", &[])],
+        rooms: &[
+            ("access", &["authorizer", "listener", "quotas"]),
+            ("authorizer", &[]),
+            ("listener", &[]),
+            ("quotas", &[]),
+        ],
         only: &[
             ("Instant::now", &[]),
             ("SystemTime::now", &[]),

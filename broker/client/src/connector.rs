@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::Str;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::{ClientError, Connection};
 
@@ -25,7 +29,12 @@ pub struct Connector {
     pub request_timeout: Duration,
     /// The largest response that is read, in bytes. A peer that announces a larger one is no broker.
     pub max_response: usize,
+    /// Whom the client trusts and with which certificate it says who it is; `None`: connections are plain.
+    pub tls: Option<Arc<ClientConfig>>,
 }
+
+/// How many bytes of TLS records are read at once: four of the largest.
+const READ: usize = 64 << 10;
 
 impl Connector {
     /// Connects to a broker. Looks up `host` each time, for a pod that was restarted has another address. `address` is
@@ -35,10 +44,26 @@ impl Connector {
     /// # Errors
     /// When neither name nor address is known, nobody listens there, or it takes too long.
     pub async fn connect(&self, host: &str, port: u16, address: Option<IpAddr>) -> Result<Connection, ClientError> {
-        let connected = timeout(self.connect_timeout, open(host, port, address)).await;
+        let connecting = async {
+            let stream = open(host, port, address).await?;
+            match &self.tls {
+                None => Ok(stream),
+                Some(config) => secured(stream, host, config.clone()).await,
+            }
+        };
+        let connected = timeout(self.connect_timeout, connecting).await;
         let stream = connected.map_err(|_| ClientError::ConnectTimeout(self.connect_timeout))??;
         Ok(Connection::new(stream, self.clone()))
     }
+}
+
+/// The stream under TLS, after the handshake with the broker that has a certificate for `host`.
+async fn secured(stream: Box<dyn Stream>, host: &str, config: Arc<ClientConfig>) -> io::Result<Box<dyn Stream>> {
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    // rustls reads 4 KiB at a time.
+    let stream = BufReader::with_capacity(READ, stream);
+    Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
 }
 
 /// Bytes in both directions: a socket, or what stands in for it.

@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(600);
 const FETCH: i16 = 12;
 
 fn connector() -> Connector {
-    Connector { client_id: "test".into(), connect_timeout: LONG, request_timeout: LONG, max_response: 1000 }
+    Connector { client_id: "test".into(), connect_timeout: LONG, request_timeout: LONG, max_response: 1000, tls: None }
 }
 
 /// Both ends of a connection.

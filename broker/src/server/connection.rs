@@ -9,8 +9,10 @@ use ottla_wire::ApiKey;
 use tokio::net::TcpStream;
 
 use super::frames::{Frames, ReadError};
+use super::opening::NotOpened;
 use super::reactor::Reactor;
 use super::replies::Replies;
+use super::socket::Socket;
 use crate::env;
 use crate::handle::{Client, Peer, Request};
 use crate::reply::{CloseReason, Reply};
@@ -33,6 +35,9 @@ pub enum Ended {
     /// The broker stops.
     #[error("the broker stops")]
     Stopping,
+    /// There was no first request.
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
 }
 
 impl Ended {
@@ -47,14 +52,32 @@ impl Ended {
             Ended::Read(ReadError::Length(_) | ReadError::TooLarge(_)) => Some("frame_length"),
             Ended::Read(ReadError::Slow(_)) => Some("slow"),
             Ended::Idle => Some("idle"),
+            Ended::NotOpened(reason) => reason.refusal(),
             Ended::Read(ReadError::Closed | ReadError::Socket(_)) | Ended::Write(_) | Ended::Stopping => None,
         }
     }
 }
 
-/// Serves `stream` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones
+/// Opens the connection and serves it until it ends.
+pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
+    let mut stopping = reactor.stopping.clone();
+    let opened = tokio::select! {
+        opened = reactor.door.open(stream, &peer) => opened,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ended::Stopping,
+    };
+    match opened {
+        Ok(socket) => {
+            let ended = serve(reactor, &socket, peer).await;
+            socket.close();
+            ended
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// Serves `socket` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones
 /// before it allow ([`Replies::admit`]).
-pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
+async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
     let max_idle = reactor.limits.max_idle;
     let mut frames = Frames::new(reactor.buffers.clone(), reactor.limits.max_request);
     let (mut replies, mut client) = (Replies::default(), Client::new(peer));
@@ -94,12 +117,12 @@ pub async fn serve(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended
         }
         tokio::select! {
             biased;
-            written = replies.write(&stream), if !replies.is_empty() => match written {
+            written = replies.write(socket), if !replies.is_empty() => match written {
                 Ok(None) => {}
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(&stream, &reactor.scratch, may_grow), if reading && waiting.is_none() => match frame {
+            frame = frames.next(socket, &reactor.scratch, may_grow), if reading && waiting.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),
             },

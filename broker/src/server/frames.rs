@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use ottla_wire::ApiKey;
-use tokio::net::TcpStream;
 
 use super::buffers::{Buffers, FREE, FrameBuffer};
+use super::socket::Socket;
 use crate::env::{self, Instant};
 
 /// The most bytes of one read through the scratch memory: bytes that came that way need no budget.
@@ -85,7 +85,7 @@ impl Frames {
     ///
     /// # Errors
     /// See [`ReadError`]; the connection is over then.
-    pub async fn next(&mut self, stream: &TcpStream, scratch: &Scratch, may_grow: bool) -> Result<Bytes, ReadError> {
+    pub async fn next(&mut self, stream: &Socket, scratch: &Scratch, may_grow: bool) -> Result<Bytes, ReadError> {
         loop {
             let frame = match self.buffered()? {
                 Some(frame) => Some(frame),
@@ -99,7 +99,7 @@ impl Frames {
     }
 
     /// Reads what there is: a small frame, or the beginning of a large one.
-    async fn read_small(&mut self, stream: &TcpStream, scratch: &Scratch) -> Result<Option<Bytes>, ReadError> {
+    async fn read_small(&mut self, stream: &Socket, scratch: &Scratch) -> Result<Option<Bytes>, ReadError> {
         stream.readable().await?;
         let read = scratch.read(stream, |bytes| {
             if bytes.is_empty() {
@@ -114,7 +114,7 @@ impl Frames {
     }
 
     /// Reads into the frame that has begun.
-    async fn read_body(&mut self, stream: &TcpStream, may_grow: bool) -> Result<Option<Bytes>, ReadError> {
+    async fn read_body(&mut self, stream: &Socket, may_grow: bool) -> Result<Option<Bytes>, ReadError> {
         let Some(partial) = &mut self.partial else { return Ok(None) };
         if partial.needs_allowance() && !may_grow {
             // Its time runs when it can come.
@@ -198,7 +198,7 @@ impl Scratch {
     }
 
     /// Reads what there is and hands it on; nothing, at the end of the stream.
-    fn read<T>(&self, stream: &TcpStream, take: impl FnOnce(&[u8]) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    fn read<T>(&self, stream: &Socket, take: impl FnOnce(&[u8]) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let mut memory = self.0.borrow_mut();
         let read = stream.try_read(&mut memory)?;
         take(&memory[..read])

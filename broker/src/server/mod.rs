@@ -1,9 +1,11 @@
 //! Sockets: listens, spreads connections over reactors, reads frames and writes replies in order.
 //!
 //! - [`reactor`]: one thread with its connections
+//! - `opening`: whether the listener serves, and TLS
 //! - [`connection`]: one connection's loop
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
 //! - [`replies`]: from replies to socket, in order
+//! - [`socket`]: plain, or under TLS ([`secure`])
 //! - `unserved`: clients that use an API that is not served
 //!
 //! Knows no API: `handle` knows what a request means.
@@ -11,8 +13,11 @@
 pub mod buffers;
 pub mod connection;
 pub mod frames;
+mod opening;
 pub mod reactor;
 pub mod replies;
+pub mod secure;
+pub mod socket;
 mod unserved;
 
 use std::io;
@@ -31,6 +36,7 @@ use self::reactor::{Accepted, Limits, ReactorHandle};
 use self::unserved::Unserved;
 use crate::env;
 use crate::handle::Handler;
+use crate::tls::ServerConfigsReceiver;
 
 /// The reactors of a broker, and their acceptors.
 pub struct Server {
@@ -53,13 +59,14 @@ impl Server {
         reactors: usize,
         budget: Budget,
         limits: Limits,
+        tls: ServerConfigsReceiver,
     ) -> io::Result<Server> {
         let (stop, stopping) = watch::channel(false);
         let unserved = Arc::<Mutex<Unserved>>::default();
         let reactors: io::Result<Vec<_>> = (0..reactors)
             .map(|n| {
-                let (handler, budget, limits) = (handler.clone(), budget.clone(), limits.clone());
-                ReactorHandle::start(n, handler, budget, limits, unserved.clone(), stopping.clone())
+                let (handler, budget, limits, tls) = (handler.clone(), budget.clone(), limits.clone(), tls.clone());
+                ReactorHandle::start(n, handler, budget, limits, tls, unserved.clone(), stopping.clone())
             })
             .collect();
         let reactors = Arc::new(reactors?);

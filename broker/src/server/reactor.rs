@@ -18,8 +18,10 @@ use tokio::task::LocalSet;
 use super::buffers::{Budget, Buffers};
 use super::connection;
 use super::frames::Scratch;
+use super::opening::Door;
 use super::unserved::Unserved;
 use crate::handle::{Handler, Peer};
+use crate::tls::ServerConfigsReceiver;
 
 /// The limits of connections.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Reactor {
     pub scratch: Scratch,
     /// The limits of connections.
     pub limits: Limits,
+    /// What new connections need.
+    pub(super) door: Door,
     /// Clients that used an API that is not served.
     pub(super) unserved: Arc<Mutex<Unserved>>,
     /// Turns true when the broker stops.
@@ -84,6 +88,7 @@ impl ReactorHandle {
         handler: Arc<Handler>,
         budget: Budget,
         limits: Limits,
+        tls: ServerConfigsReceiver,
         unserved: Arc<Mutex<Unserved>>,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<ReactorHandle> {
@@ -93,7 +98,9 @@ impl ReactorHandle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("reactor-{number}")).spawn(move || {
             let buffers = Buffers::new(budget);
-            let reactor = Rc::new(Reactor { handler, buffers, scratch: Scratch::new(), limits, unserved, stopping });
+            let (scratch, door) = (Scratch::new(), Door::new(handler.images.clone(), tls));
+            let reactor = Reactor { handler, buffers, scratch, limits, door, unserved, stopping };
+            let reactor = Rc::new(reactor);
             let local = LocalSet::new();
             local.block_on(&runtime, run(reactor, posted, count));
         })?;
@@ -169,7 +176,7 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
         tokio::task::spawn_local(async move {
             let metrics = reactor.handler.metrics.clone();
             metrics.connections.inc();
-            let ended = connection::serve(reactor, stream, peer).await;
+            let ended = connection::run(reactor, stream, peer).await;
             metrics.connections.dec();
             if let Some(reason) = ended.refusal() {
                 metrics.connections_refused.with_label_values(&[reason]).inc();

@@ -1,26 +1,22 @@
 //! Replies in the order of their requests, whatever the order in which they become ready.
 //!
 //! A ring of slots: the connection's task polls only the oldest; all that are ready leave in one `writev`. File
-//! contents go by `sendfile`, so a slow reader costs no memory.
+//! contents go by `sendfile` where the socket is plain, so a slow reader costs no memory.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
 use ottla_wire::{ApiKey, Chunk};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
+use super::socket::Socket;
 use crate::env::{self, Instant};
 use crate::reply::{CloseReason, Reply};
 
 /// The most requests in flight on one connection. Kafka allows one; here Produce requests of a connection may overlap,
 /// and clients keep at most 5 (idempotent) or some tens in flight.
 const RING: usize = 64;
-/// Slices per `writev`.
-const SLICES: usize = 64;
 
 /// The replies of one connection.
 #[derive(Default)]
@@ -82,14 +78,14 @@ impl Replies {
     ///
     /// # Errors
     /// When the socket fails, or a part of a file no longer exists, because the log was truncated since.
-    pub async fn write(&mut self, stream: &TcpStream) -> io::Result<Option<CloseReason>> {
+    pub async fn write(&mut self, socket: &Socket) -> io::Result<Option<CloseReason>> {
         if self.out.is_empty() && self.closing.is_none() {
             self.collect().await;
         }
-        while !self.out.is_empty() {
+        while !self.out.is_empty() || socket.has_unsent() {
             self.written.get_or_insert_with(env::now);
-            stream.writable().await?;
-            match write_some(&mut self.out, stream) {
+            socket.writable().await?;
+            match socket.write_some(&mut self.out) {
                 Ok(()) => self.written = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -137,46 +133,6 @@ impl Replies {
     }
 }
 
-/// Writes the chunks at the front: as much memory as one `writev` takes, or one piece of file.
-fn write_some(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
-    if let Some(Chunk::File(slice)) = out.front_mut() {
-        if !slice.file.is_intact() {
-            // The client asks again, and asks the present leader.
-            return Err(io::Error::other("the records that were to be sent are not in the log any more"));
-        }
-        let sent = stream.try_io(Interest::WRITABLE, || {
-            let mut position = slice.position;
-            Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), slice.len)?)
-        })?;
-        if sent == 0 && slice.len > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        slice.position += sent as u64;
-        slice.len -= sent;
-        if slice.len == 0 {
-            out.pop_front();
-        }
-        return Ok(());
-    }
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let mut count = 0;
-    for (slice, chunk) in slices.iter_mut().zip(out.iter()) {
-        let Chunk::Bytes(bytes) = chunk else { break };
-        *slice = IoSlice::new(bytes);
-        count += 1;
-    }
-    let mut sent = stream.try_write_vectored(&slices[..count])?;
-    while let Some(Chunk::Bytes(bytes)) = out.front_mut() {
-        if bytes.len() > sent {
-            bytes.advance(sent);
-            break;
-        }
-        sent -= bytes.len();
-        out.pop_front();
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -187,7 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use ottla_wire::{FileSlice, SentFile};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
     use tokio::time::timeout;
 
@@ -208,10 +164,10 @@ mod tests {
     }
 
     /// A connection's end, and its other end.
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (stream, listener.accept().await.unwrap().0)
+        (Socket::Plain(stream), listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]

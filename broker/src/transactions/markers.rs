@@ -250,6 +250,7 @@ impl Link {
                 connect_timeout: CONNECT_TIMEOUT,
                 request_timeout: TIMEOUT,
                 max_response: MAX_RESPONSE,
+                tls: None,
             };
             let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
             let version = connection.versions().await?.newest::<WriteTxnMarkersRequest>(VERSIONS)?;

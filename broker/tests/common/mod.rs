@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use ottla_access::Access;
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Broker, Setup};
@@ -43,6 +44,7 @@ pub struct OneBroker {
     pub images: watch::Sender<Arc<ClusterImage>>,
     pub asks: mpsc::Receiver<Ask>,
     pub port: u16,
+    pub metrics: Arc<Metrics>,
 }
 
 impl OneBroker {
@@ -56,10 +58,21 @@ impl OneBroker {
         topics: Vec<Topic>,
         settings: &[(&str, &str)],
     ) -> OneBroker {
+        OneBroker::start_as(data, clean, |port| image(port, topics, settings)).await
+    }
+
+    /// With listeners and permissions; the folder `tls` of `data` has the keys.
+    pub async fn start_secured(data: &std::path::Path, topics: Vec<Topic>, access: Access) -> OneBroker {
+        OneBroker::start_as(data, false, |port| ClusterImage { access: Arc::new(access), ..image(port, topics, &[]) })
+            .await
+    }
+
+    async fn start_as(data: &std::path::Path, clean: bool, image: impl FnOnce(u16) -> ClusterImage) -> OneBroker {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
-        let (images, receiver) = watch::channel(Arc::new(image(port, topics, settings)));
+        let (images, receiver) = watch::channel(Arc::new(image(port)));
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
+        let metrics = Metrics::new();
         let setup = Setup {
             me: ME,
             data: data.to_owned(),
@@ -71,9 +84,10 @@ impl OneBroker {
             request_memory: 64 << 20,
             images: receiver,
             ask,
-            metrics: Metrics::new(),
+            tls: data.join("tls"),
+            metrics: metrics.clone(),
         };
-        OneBroker { broker: Broker::start(setup).await.unwrap(), images, asks, port }
+        OneBroker { broker: Broker::start(setup).await.unwrap(), images, asks, port, metrics }
     }
 
     /// Waits until it asks when files of replicas that were moved away may go. They go with the answer.
@@ -100,6 +114,7 @@ pub async fn start_node(client: kube::Client, cluster: &str, id: BrokerId, data:
         id,
         namespace: "default".to_owned(),
         cluster: cluster.to_owned(),
+        tls: data.join("tls"),
         data,
         listeners: vec![listener],
         http: any_port,

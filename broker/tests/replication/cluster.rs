@@ -159,6 +159,7 @@ impl Cluster {
             request_memory: 64 << 20,
             images,
             ask,
+            tls: self.data[&id].path().join("tls"),
             metrics: metrics.clone(),
         };
         let broker = Broker::start(setup).await.unwrap();

@@ -35,8 +35,13 @@ const MAX_RESPONSE: usize = 256 << 20;
 /// Connects to another broker, as a client that calls itself `client_id`.
 async fn connect(to: &Route, client_id: impl Into<Str>) -> Result<Connection, ClientError> {
     let client_id = client_id.into();
-    let connector =
-        Connector { client_id, connect_timeout: TIMEOUT, request_timeout: TIMEOUT, max_response: MAX_RESPONSE };
+    let connector = Connector {
+        client_id,
+        connect_timeout: TIMEOUT,
+        request_timeout: TIMEOUT,
+        max_response: MAX_RESPONSE,
+        tls: None,
+    };
     connector.connect(&to.endpoint.host, to.endpoint.port, to.address).await
 }
 

@@ -144,6 +144,7 @@ impl Node {
             connect_timeout: CONNECT_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             max_response: MAX_RESPONSE,
+            tls: None,
         };
         let mut connection = connector.connect(&route.endpoint.host, route.endpoint.port, route.address).await?;
         let versions = connection.versions().await?;

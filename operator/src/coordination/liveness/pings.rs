@@ -116,6 +116,7 @@ impl Listener {
             connect_timeout: PATIENCE,
             request_timeout: GIVE_UP,
             max_response: LONGEST_ANSWER,
+            tls: None,
         };
         let mut retry = Backoff::new(FIRST_RETRY, RETRY);
         loop {

@@ -1,0 +1,348 @@
+//! A socket under TLS 1.2 or 1.3.
+//!
+//! rustls computes and does not touch the socket; this file moves bytes between both. Memory for records of TLS exists
+//! only while some are under way: an idle connection holds what rustls keeps of its session.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, BytesMut};
+use ottla_wire::Chunk;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use tokio::net::TcpStream;
+
+use super::socket::check_intact;
+
+/// The most bytes of plain text in a record.
+const RECORD: usize = 1 << 14;
+/// How much is read from the socket at once: four records.
+const READ: usize = 4 * RECORD;
+/// How much plain text is encrypted before it is written.
+const SEAL: usize = 4 * RECORD;
+/// What a record has beyond its plain text: header, explicit nonce, tag and type are less.
+const OVERHEAD: usize = 64;
+/// Room for an alert.
+const ALERT: usize = 128;
+/// The type of records of a handshake, the first byte that a client sends.
+const HANDSHAKE: u8 = 22;
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The socket failed, or the peer closed it.
+    #[error("the connection broke during the TLS handshake: {0}")]
+    Socket(#[from] io::Error),
+    /// The peer's first byte begins no TLS handshake.
+    #[error("the client does not speak TLS, and this listener requires it: set security.protocol to SSL or SASL_SSL")]
+    NotTls,
+    /// TLS says why: no common version, no or a wrong certificate, …
+    #[error("TLS handshake failed: {0}")]
+    Tls(rustls::Error),
+}
+
+/// A socket under TLS, after its handshake.
+pub struct Secure {
+    stream: TcpStream,
+    state: RefCell<State>,
+}
+
+struct State {
+    session: UnbufferedServerConnection,
+    /// What has come and is not decrypted.
+    incoming: Vec<u8>,
+    /// What is decrypted and not taken.
+    plain: BytesMut,
+    /// What is encrypted and not written.
+    outgoing: Outgoing,
+    /// Whether the peer has said that nothing more will come.
+    peer_closed: bool,
+}
+
+/// Encrypted bytes on their way to the socket: those from `start` to `end`.
+#[derive(Default)]
+struct Outgoing {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Secure {
+    /// Does the handshake. Not cancellation safe; the caller limits the time.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`]; the peer has got an alert, if the socket took it.
+    pub async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Secure, HandshakeError> {
+        let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
+        let mut state = State {
+            session,
+            incoming: Vec::new(),
+            plain: BytesMut::new(),
+            outgoing: Outgoing::default(),
+            peer_closed: false,
+        };
+        let mut is_first = true;
+        while state.session.is_handshaking() {
+            stream.readable().await?;
+            match or_later(state.receive(&stream))? {
+                None => continue,
+                Some(0) => return Err(HandshakeError::Socket(io::ErrorKind::UnexpectedEof.into())),
+                Some(_) => {}
+            }
+            if std::mem::take(&mut is_first) && state.incoming.first() != Some(&HANDSHAKE) {
+                return Err(HandshakeError::NotTls);
+            }
+            let processed = state.process();
+            while !state.outgoing.is_empty() {
+                stream.writable().await?;
+                or_later(state.outgoing.write(&stream))?;
+            }
+            processed.map_err(HandshakeError::Tls)?;
+        }
+        Ok(Secure { stream, state: RefCell::new(state) })
+    }
+
+    /// The socket.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The peer's certificate; `None` if it was not asked for one.
+    pub fn peer_certificate(&self) -> Option<CertificateDer<'static>> {
+        let state = self.state.borrow();
+        Some(state.session.peer_certificates()?.first()?.clone().into_owned())
+    }
+
+    /// Waits until there may be something to read. Cancellation safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        if self.state.borrow().plain.is_empty() { self.stream.readable().await } else { Ok(()) }
+    }
+
+    /// Reads what there is, up to what `memory` has left; 0: the peer has closed.
+    pub(super) fn try_read_buf(&self, memory: &mut impl BufMut) -> io::Result<usize> {
+        let state = &mut *self.state.borrow_mut();
+        if state.plain.is_empty() {
+            // The length of each request is known: a peer that closes without saying so has cut off nothing unnoticed.
+            if state.peer_closed || state.receive(&self.stream)? == 0 {
+                return Ok(0);
+            }
+            let processed = state.process();
+            // An alert, or the answer to a change of keys. What the socket does not take now goes with the next reply.
+            or_later(state.outgoing.write(&self.stream))?;
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if state.plain.is_empty() {
+                return if state.peer_closed { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            }
+        }
+        let taken = state.plain.len().min(memory.remaining_mut());
+        memory.put_slice(&state.plain[..taken]);
+        state.plain.advance(taken);
+        if state.plain.is_empty() {
+            state.plain = BytesMut::new();
+        }
+        Ok(taken)
+    }
+
+    /// Whether encrypted bytes are not written yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.state.borrow().outgoing.is_empty()
+    }
+
+    /// Encrypts some of the chunks at the front, unless that was done, and writes what the socket takes.
+    pub(super) fn write_some(&self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        let state = &mut *self.state.borrow_mut();
+        if state.outgoing.is_empty() {
+            state.seal(out)?;
+        }
+        state.outgoing.write(&self.stream)
+    }
+
+    /// Says that nothing more will come, if the socket takes it at once: the connection ends.
+    pub(super) fn close(&self) {
+        let state = &mut *self.state.borrow_mut();
+        let State { session, incoming, outgoing, .. } = state;
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = session.process_tls_records(incoming).state {
+            outgoing.end += traffic.queue_close_notify(outgoing.room(ALERT)).unwrap_or(0);
+        }
+        // The peer also sees that the connection ends.
+        let _ = outgoing.write(&self.stream);
+    }
+}
+
+impl State {
+    /// Reads from the socket what there is; 0: the peer has closed.
+    fn receive(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        self.incoming.reserve(READ.saturating_sub(self.incoming.len()).max(RECORD));
+        let received = stream.try_read_buf(&mut self.incoming);
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
+        }
+        received
+    }
+
+    /// Takes in what has come: decrypts it, and prepares answers of the protocol itself. Keeps what is no whole record.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let mut taken = 0;
+        let result = loop {
+            let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.incoming[taken..]);
+            let next = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut failed = None;
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => self.plain.extend_from_slice(record.payload),
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                    failed.map_or(Next::Go, |error| Next::End(Err(error)))
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let needed = match data.encode(&mut []) {
+                        Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => required_size,
+                        Ok(_) | Err(EncodeError::AlreadyEncoded) => 0,
+                    };
+                    let encoded = data.encode(self.outgoing.room(needed)).unwrap_or(0);
+                    self.outgoing.end += encoded;
+                    Next::Go
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    // It is in `outgoing`, and leaves before anything that is encrypted later.
+                    data.done();
+                    Next::Go
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.peer_closed = true;
+                    Next::End(Ok(()))
+                }
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake) => Next::End(Ok(())),
+                // Early data is never offered; other states are of versions of rustls to come.
+                Ok(_) => Next::End(Err(rustls::Error::General("unexpected state of TLS".to_owned()))),
+                Err(error) => Next::End(Err(error)),
+            };
+            taken += discard;
+            if let Next::End(result) = next {
+                break result;
+            }
+        };
+        self.incoming.drain(..taken);
+        if self.incoming.is_empty() {
+            self.incoming = Vec::new();
+        }
+        if result.is_err() {
+            self.encode_alert();
+        }
+        result
+    }
+
+    /// After an error, what the peer is to hear of it.
+    fn encode_alert(&mut self) {
+        let State { session, incoming, outgoing, .. } = self;
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = session.process_tls_records(incoming).state {
+            outgoing.end += data.encode(outgoing.room(ALERT)).unwrap_or(0);
+        }
+    }
+
+    /// Encrypts up to [`SEAL`] bytes of the chunks at the front.
+    fn seal(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+        let State { session, incoming, outgoing, .. } = self;
+        // `process` has taken all whole records: nothing is discarded here. rustls may refer to a part of a message in
+        // `incoming`, so it must see it.
+        let status = session.process_tls_records(incoming);
+        let ConnectionState::WriteTraffic(mut traffic) = status.state.map_err(io::Error::other)? else {
+            // The peer has closed its half; it reads no more, or the session is over.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut record = [0; RECORD];
+        let mut sealed = 0;
+        while sealed < SEAL && !out.is_empty() {
+            let filled = fill(&mut record, out)?;
+            let room = outgoing.room(filled + OVERHEAD);
+            outgoing.end += traffic.encrypt(&record[..filled], room).map_err(io::Error::other)?;
+            sealed += filled;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `process` goes on.
+enum Next {
+    Go,
+    End(Result<(), rustls::Error>),
+}
+
+/// Moves bytes of the chunks at the front into `record`, until it is full.
+fn fill(record: &mut [u8], out: &mut VecDeque<Chunk>) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < record.len()
+        && let Some(chunk) = out.front_mut()
+    {
+        let room = &mut record[filled..];
+        match chunk {
+            Chunk::Bytes(bytes) => {
+                let taken = bytes.len().min(room.len());
+                bytes.copy_to_slice(&mut room[..taken]);
+                filled += taken;
+            }
+            Chunk::File(slice) => {
+                let wanted = slice.len.min(room.len());
+                let read = rustix::io::pread(&*slice.file, &mut room[..wanted], slice.position)?;
+                // After the bytes were read: they were the ones that the answer promised.
+                check_intact(slice)?;
+                if read == 0 && wanted > 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                slice.position += read as u64;
+                slice.len -= read;
+                filled += read;
+            }
+        }
+        if chunk.is_empty() {
+            out.pop_front();
+        }
+    }
+    Ok(filled)
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Memory for `more` bytes behind the end.
+    fn make_room(&mut self, more: usize) {
+        if self.memory.len() < self.end + more {
+            self.memory.resize(self.end + more, 0);
+        }
+    }
+
+    /// The same, as a slice.
+    fn room(&mut self, more: usize) -> &mut [u8] {
+        self.make_room(more);
+        &mut self.memory[self.end..]
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while self.start < self.end {
+            match stream.try_write(&self.memory[self.start..self.end])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => self.start += sent,
+            }
+        }
+        *self = Outgoing::default();
+        Ok(())
+    }
+}
+
+/// Nothing, where the socket was not ready.
+fn or_later<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,90 @@
+//! From files to rustls' configurations.
+
+use std::sync::{Arc, LazyLock};
+
+use bytestring::ByteString as Str;
+use ottla_access::Authentication;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+
+use super::files::{Files, Pair};
+
+/// Why files make no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableFiles {
+    /// There is no certificate, or the text is no PEM.
+    #[error("the certificate of the listener: {0}")]
+    Certificate(rustls::pki_types::pem::Error),
+    /// There is no key, or the text is no PEM.
+    #[error("the private key of the listener: {0}")]
+    Key(rustls::pki_types::pem::Error),
+    /// There is no authority to check clients' certificates with.
+    #[error("the clients' authorities: {0}")]
+    Authorities(String),
+    /// Key and certificate don't fit, or are of a kind that TLS does not use.
+    #[error(transparent)]
+    Refused(#[from] rustls::Error),
+}
+
+/// The one provider of cryptography.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+
+/// The configuration of a listener.
+///
+/// # Errors
+/// See [`UnusableFiles`].
+pub fn server(
+    files: &Files,
+    listener: &Str,
+    authentication: &Authentication,
+) -> Result<Arc<ServerConfig>, UnusableFiles> {
+    let Pair { certificate, key } = files.listeners.get(listener).unwrap_or(&files.broker);
+    let chain: Vec<CertificateDer<'static>> =
+        certificates(certificate).collect::<Result<_, _>>().map_err(UnusableFiles::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(UnusableFiles::Key)?;
+    let builder = ServerConfig::builder_with_provider(PROVIDER.clone()).with_protocol_versions(&[&TLS12, &TLS13])?;
+    let trusted = match authentication {
+        Authentication::Certificate => Some(&files.clients_ca),
+        Authentication::Brokers => Some(&files.cluster_ca),
+        Authentication::None => None,
+    };
+    let config = match trusted {
+        Some(authorities) => {
+            let roots = Arc::new(roots(authorities)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, PROVIDER.clone()).build();
+            let verifier = verifier.map_err(|error| UnusableFiles::Authorities(error.to_string()))?;
+            let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
+            // A certificate is checked in every handshake: none is resumed.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+        None => {
+            let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
+            config.ticketer = aws_lc_rs::Ticketer::new()?;
+            config
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn certificates(
+    text: &str,
+) -> impl Iterator<Item = Result<CertificateDer<'static>, rustls::pki_types::pem::Error>> + use<'_> {
+    CertificateDer::pem_slice_iter(text.as_bytes())
+}
+
+fn roots(authorities: &str) -> Result<RootCertStore, UnusableFiles> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(authorities) {
+        let added = authority
+            .map_err(|error| error.to_string())
+            .and_then(|authority| roots.add(authority).map_err(|error| error.to_string()));
+        added.map_err(UnusableFiles::Authorities)?;
+    }
+    Ok(roots)
+}

@@ -1,0 +1,105 @@
+//! The broker's keys and the authorities that it trusts: read from files, and again when these change.
+//!
+//! On Kubernetes the files are mounted Secrets; on a laptop the program writes them. Whatever changes, certificates,
+//! keys or authorities, makes new configurations for connections to come: there is no restart, and connections that
+//! exist stay. Sessions that were begun under former authorities can't be resumed, because each configuration has a
+//! ticketer of its own.
+//!
+//! - [`files`]: where they are, and what they hold
+//! - [`config`]: from files to rustls' configurations
+
+pub mod config;
+pub mod files;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString as Str;
+use ottla_access::Listeners;
+use rustls::ServerConfig;
+use tokio::sync::watch;
+
+use self::files::Files;
+use crate::env;
+use crate::image::{BrokerId, ImageReceiver};
+
+/// How often the files are looked at. The kubelet takes about a minute to bring a Secret's new version.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The configurations of the listeners with TLS. One that is missing has no usable key: its clients are refused.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfigs(BTreeMap<Str, Arc<ServerConfig>>);
+
+impl ServerConfigs {
+    /// The configuration for new connections of a listener.
+    pub fn get(&self, listener: &str) -> Option<&Arc<ServerConfig>> {
+        self.0.get(listener)
+    }
+}
+
+/// The newest configurations, and word of the next.
+pub type ServerConfigsReceiver = watch::Receiver<Arc<ServerConfigs>>;
+
+/// Makes configurations of what files and image say.
+pub struct Keys {
+    me: BrokerId,
+    folder: PathBuf,
+    images: ImageReceiver,
+    publish: watch::Sender<Arc<ServerConfigs>>,
+    /// What the present configurations were made of.
+    made_of: Option<(Listeners, Files)>,
+}
+
+impl Keys {
+    /// Reads the files of `folder` for the first time. [`Keys::keep`] reads them again.
+    pub fn read(me: BrokerId, folder: PathBuf, images: ImageReceiver) -> (Keys, ServerConfigsReceiver) {
+        let (publish, configs) = watch::channel(Arc::default());
+        let mut keys = Keys { me, folder, images, publish, made_of: None };
+        let listeners = keys.images.borrow_and_update().access.listeners.clone();
+        if listeners.named().any(|(_, listener)| listener.tls) {
+            let files = Files::read(&keys.folder, me, &listeners);
+            keys.make(listeners, files);
+        }
+        (keys, configs)
+    }
+
+    /// Follows the image and the files, for ever.
+    pub async fn keep(mut self) {
+        loop {
+            let listeners = self.images.borrow_and_update().access.listeners.clone();
+            let needs_keys = listeners.named().any(|(_, listener)| listener.tls);
+            if needs_keys {
+                let (folder, me, of) = (self.folder.clone(), self.me, listeners.clone());
+                // An error says that the process ends.
+                let Ok(files) = env::blocking(move || Files::read(&folder, me, &of)).await else { return };
+                self.make(listeners, files);
+            }
+            tokio::select! {
+                changed = self.images.changed() => if changed.is_err() { return },
+                () = env::sleep_until(env::now() + LOOK), if needs_keys => {}
+            }
+        }
+    }
+
+    /// Publishes configurations, if these are not what the present ones were made of.
+    fn make(&mut self, listeners: Listeners, files: Files) {
+        if self.made_of.as_ref().is_some_and(|(before, of)| *before == listeners && *of == files) {
+            return;
+        }
+        let mut configs = BTreeMap::new();
+        for (name, listener) in listeners.named().filter(|(_, listener)| listener.tls) {
+            match config::server(&files, name, &listener.authentication) {
+                Ok(config) => drop(configs.insert(name.clone(), config)),
+                Err(error) => tracing::error!(
+                    listener = %name, %error,
+                    "this listener refuses all connections: its TLS files can not be used"
+                ),
+            }
+        }
+        tracing::info!(listeners = ?configs.keys().collect::<Vec<_>>(), "loaded TLS keys and certificates");
+        self.publish.send_replace(Arc::new(ServerConfigs(configs)));
+        self.made_of = Some((listeners, files));
+    }
+}

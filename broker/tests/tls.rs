@@ -1,0 +1,249 @@
+//! Listeners with TLS on one broker, over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{OneBroker, topic};
+use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
+use ottla_broker::image::Topic;
+use ottla_client::{ClientError, Connection, Connector};
+use ottla_wire::Records;
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, version};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longer than anything takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An authority that issues certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+struct Issued {
+    certificate: CertificateDer<'static>,
+    pem: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn issue(&self, names: &[&str]) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
+        Issued { pem: certificate.pem(), certificate: certificate.der().clone(), key }
+    }
+}
+
+/// A broker with one listener, under TLS.
+struct Setup {
+    one: OneBroker,
+    topic: Topic,
+    folder: TempDir,
+    cluster: Authority,
+    clients: Authority,
+}
+
+impl Setup {
+    async fn start(authentication: Authentication) -> Setup {
+        let folder = tempfile::tempdir().unwrap();
+        let (cluster, clients) = (Authority::new(), Authority::new());
+        let topic = topic("t", &[]);
+        let tls = folder.path().join("tls");
+        write(&tls, "cluster-ca/ca.crt", &cluster.0.pem());
+        write(&tls, "clients-ca/ca.crt", &clients.0.pem());
+        let issued = cluster.issue(&["127.0.0.1"]);
+        write(&tls, "brokers/0.crt", &issued.pem);
+        write(&tls, "brokers/0.key", &issued.key.serialize_pem());
+        let listener = ListenerAccess { tls: true, authentication };
+        let access =
+            Access { listeners: Listeners::Named([("internal".into(), listener)].into()), ..Access::default() };
+        let one = OneBroker::start_secured(folder.path(), vec![topic.clone()], access).await;
+        one.led(&topic).await;
+        Setup { one, topic, folder, cluster, clients }
+    }
+
+    async fn connect(&self, config: ClientConfig) -> Result<Connection, ClientError> {
+        connect(self.one.port, Some(config)).await
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        self.one.metrics.connections_refused.with_label_values(&[reason]).get()
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+async fn connect(port: u16, config: Option<ClientConfig>) -> Result<Connection, ClientError> {
+    let connector = Connector {
+        client_id: "test".into(),
+        connect_timeout: LIMIT,
+        request_timeout: LIMIT,
+        max_response: 100 << 20,
+        tls: config.map(Arc::new),
+    };
+    connector.connect("127.0.0.1", port, None).await
+}
+
+/// A client that trusts `authority`, and has a certificate if it is given one.
+fn client(authority: &Authority, own: Option<&Issued>) -> ClientConfig {
+    client_of(authority, own, &[&version::TLS13])
+}
+
+fn client_of(
+    authority: &Authority,
+    own: Option<&Issued>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let builder = builder.with_root_certificates(roots);
+    match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.key.serialize_der()));
+            builder.with_client_auth_cert(vec![own.certificate.clone()], key).unwrap()
+        }
+    }
+}
+
+async fn produce(connection: &mut Connection, topic: &Topic, values: &[&str]) {
+    let records = Records(vec![ottla_wire::Chunk::Bytes(common::batch(values).bytes().clone())]);
+    let partition = PartitionProduceData { index: 0, records: Some(records) };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            topic_id: topic.id,
+            partition_data: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = connection.call(13, &request).await.unwrap();
+    assert!(response.responses[0].partition_responses[0].error_code.is_none());
+}
+
+async fn fetch(connection: &mut Connection, topic: &Topic) -> Vec<String> {
+    let partition = FetchPartition { partition: 0, partition_max_bytes: 64 << 20, ..Default::default() };
+    let request = FetchRequest {
+        max_bytes: 64 << 20,
+        max_wait_ms: 1000,
+        min_bytes: 1,
+        topics: vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..Default::default() }],
+        ..Default::default()
+    };
+    let response = connection.call(13, &request).await.unwrap();
+    common::values(response.responses[0].partitions[0].records.as_ref().unwrap())
+}
+
+#[tokio::test]
+async fn records_of_any_size_pass_in_both_versions_of_tls() {
+    let setup = Setup::start(Authentication::None).await;
+    let large: Vec<String> = (0..40).map(|n| format!("{n:03}").repeat(8_000)).collect();
+    let large: Vec<&str> = large.iter().map(String::as_str).collect();
+    let mut expected = Vec::new();
+    for version in [&version::TLS12, &version::TLS13] {
+        let mut connection = setup.connect(client_of(&setup.cluster, None, &[version])).await.unwrap();
+        for values in [&["small"][..], &large] {
+            produce(&mut connection, &setup.topic, values).await;
+            expected.extend(values.iter().map(|value| (*value).to_owned()));
+            // The whole log: more than is copied to memory, so a part of it comes from the file.
+            assert_eq!(fetch(&mut connection, &setup.topic).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_refused_and_the_reason_counted() {
+    let setup = Setup::start(Authentication::None).await;
+    let mut plain = connect(setup.one.port, None).await.unwrap();
+    assert!(plain.versions().await.is_err());
+    common::until("the refusal is counted", || setup.refused("not_tls") == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_needs_a_certificate_of_the_clients_authority_where_certificates_say_who_it_is() {
+    let setup = Setup::start(Authentication::Certificate).await;
+    let (own, foreign) = (setup.clients.issue(&["orders"]), setup.cluster.issue(&["orders"]));
+    for (story, certificate, is_served) in
+        [("its own", Some(&own), true), ("of the brokers' authority", Some(&foreign), false), ("none", None, false)]
+    {
+        // With TLS 1.3 the client hears of the refusal when it reads.
+        let versions = match setup.connect(client(&setup.cluster, certificate)).await {
+            Ok(mut connection) => connection.versions().await,
+            Err(error) => Err(error),
+        };
+        assert_eq!(versions.is_ok(), is_served, "{story}: {versions:?}");
+    }
+    common::until("both refusals are counted", || setup.refused("tls_handshake") == 2).await;
+}
+
+#[tokio::test]
+async fn new_keys_are_used_without_a_restart_and_connections_stay() {
+    let setup = Setup::start(Authentication::None).await;
+    let mut before = setup.connect(client(&setup.cluster, None)).await.unwrap();
+    let other = Authority::new();
+    let issued = other.issue(&["127.0.0.1"]);
+    let tls = setup.folder.path().join("tls");
+    write(&tls, "brokers/0.crt", &issued.pem);
+    write(&tls, "brokers/0.key", &issued.key.serialize_pem());
+    let connected = async {
+        while setup.connect(client(&other, None)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, connected).await.unwrap();
+    assert!(before.versions().await.is_ok(), "a connection stays");
+    assert!(setup.connect(client(&setup.cluster, None)).await.is_err(), "the former authority is not used");
+}
+
+#[tokio::test]
+async fn a_key_that_can_not_be_used_closes_the_door_and_opens_no_other() {
+    let setup = Setup::start(Authentication::None).await;
+    let tls = setup.folder.path().join("tls");
+    write(&tls, "brokers/0.key", "not a key");
+    let refused = async {
+        while setup.connect(client(&setup.cluster, None)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, refused).await.unwrap();
+    assert!(connect(setup.one.port, None).await.unwrap().versions().await.is_err(), "nor is a plain client served");
+}
+
+#[tokio::test]
+async fn garbage_and_dripped_handshakes_end_and_leave_others_alone() {
+    let setup = Setup::start(Authentication::None).await;
+    // A record of a handshake that never becomes whole, and one whose content makes no sense.
+    let mut dripping = TcpStream::connect(("127.0.0.1", setup.one.port)).await.unwrap();
+    dripping.write_all(&[22, 3, 1, 0x40, 0]).await.unwrap();
+    let mut garbage = TcpStream::connect(("127.0.0.1", setup.one.port)).await.unwrap();
+    garbage.write_all(&[22, 3, 1, 0, 4, 1, 2, 3, 4, 22, 3, 1, 0, 2, 0, 0]).await.unwrap();
+    tokio::time::timeout(LIMIT, garbage.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    common::until("the garbage is counted", || setup.refused("tls_handshake") == 1).await;
+    let mut connection = setup.connect(client(&setup.cluster, None)).await.unwrap();
+    assert!(connection.versions().await.is_ok());
+    tokio::time::timeout(LIMIT, dripping.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    common::until("the slow one is counted", || setup.refused("tls_handshake_slow") == 1).await;
+}
