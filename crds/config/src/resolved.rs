@@ -8,6 +8,7 @@ use crate::Config;
 use crate::getter::Getter;
 use crate::groups::{ConsumerGroupSettings, GroupSettings, ShareGroupSettings, StreamsGroupSettings};
 use crate::layers::{Given, Overrides};
+use crate::quotas::{ConnectionSettings, QuotaSettings};
 use crate::setting::Entity;
 use crate::throttle::ThrottledReplicas;
 
@@ -109,6 +110,8 @@ pub struct BrokerSettings {
     pub auto_create_topics_enable: bool,
     /// How long a connection may be idle before it is closed.
     pub connections_max_idle: Option<Duration>,
+    /// How many connections a broker takes.
+    pub connections: ConnectionSettings,
     /// The replication factor of a topic that is created without one.
     pub default_replication_factor: i16,
     /// The largest response to a fetch, in bytes.
@@ -152,6 +155,8 @@ pub struct BrokerSettings {
     pub offsets_topic_replication_factor: Option<i16>,
     /// The segment size of `__consumer_offsets`, in bytes.
     pub offsets_topic_segment_bytes: u32,
+    /// The windows in which clients' use is measured.
+    pub quotas: QuotaSettings,
     /// The most bytes of requests read and not yet answered.
     pub queued_max_request_bytes: Option<u64>,
     /// How long a follower waits after a fetch that failed.
@@ -310,6 +315,7 @@ impl BrokerSettings {
         let get = Getter { entity: Entity::Broker, overrides: None, broker: &given };
         BrokerSettings {
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
+            connections: ConnectionSettings::read(&get),
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
             default_replication_factor: get.number("default.replication.factor"),
             fetch_max_bytes: get.number("fetch.max.bytes"),
@@ -336,6 +342,7 @@ impl BrokerSettings {
                 .contains_key("offsets.topic.replication.factor")
                 .then(|| get.number("offsets.topic.replication.factor")),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
+            quotas: QuotaSettings::read(&get),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
             replica_fetch_backoff: get.millis("replica.fetch.backoff.ms"),
             replica_fetch_max_bytes: get.number("replica.fetch.max.bytes"),
