@@ -8,6 +8,8 @@ use ottla_access::Principal;
 use ottla_wire::Str;
 
 use super::records::refusals::Refusals;
+use crate::env::Instant;
+use crate::quotas::OfConnection;
 use crate::share::ConnectionShares;
 
 /// A connection's state, which handlers read and change in the order of its requests.
@@ -21,12 +23,19 @@ pub struct Client {
     pub(super) refusals: Rc<RefCell<Refusals>>,
     /// The share sessions that were opened on the connection; `None` before the first.
     pub(super) shares: Option<ConnectionShares>,
+    /// What the client may use, and until when it is throttled.
+    pub(super) quotas: OfConnection,
 }
 
 impl Client {
     /// A client that has sent no request yet.
     pub fn new(peer: Peer) -> Client {
-        Client { peer, software: None, refusals: Rc::default(), shares: None }
+        Client { peer, software: None, refusals: Rc::default(), shares: None, quotas: OfConnection::default() }
+    }
+
+    /// Until when no request of the connection is read or started; `None`: it is not throttled (KIP-219).
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.quotas.muted_until()
     }
 }
 

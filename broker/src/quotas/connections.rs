@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_access::quotas::{ConnectionLimits, Connections, TurnedAway, Windows};
+pub use ottla_access::quotas::TurnedAway;
+use ottla_access::quotas::{ConnectionLimits, Connections, Windows};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 

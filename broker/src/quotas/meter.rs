@@ -6,7 +6,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use ottla_access::quotas::{Resource, Windows};
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use super::Quotas;
 use super::buckets::{ClientBuckets, Limited};
 use crate::env::{self, Instant};
+use crate::reply::Reply;
 
 /// Until when nothing is read from a connection.
 #[derive(Default)]
@@ -52,7 +52,7 @@ struct State {
     running: Option<Instant>,
     /// Until when its client is throttled, and for what.
     throttled: Option<(Instant, Resource)>,
-    /// Brokers are not throttled, nor acks=0 for its time.
+    /// Its time has been counted, or is not to be.
     is_exempt: bool,
 }
 
@@ -60,11 +60,6 @@ impl Meter {
     pub(super) fn new(quotas: Arc<Quotas>, buckets: Arc<ClientBuckets>, muted: Arc<Muted>) -> Meter {
         let state = State { running: Some(env::now()), ..State::default() };
         Meter { quotas, buckets, muted, state: Mutex::new(state) }
-    }
-
-    /// Its time does not count.
-    pub fn exempt(&self) {
-        self.state.lock().is_exempt = true;
     }
 
     /// Counts the time of `work` for this request, also in the part before this call.
@@ -149,16 +144,29 @@ impl Meter {
         if left.is_zero() {
             return 0;
         }
-        self.quotas.metrics.throttled(resource.quota_name(), left);
+        self.quotas.metrics.count_throttled(resource.quota_name(), left);
         self.muted.extend(until);
         // A client that waits less would find the connection muted.
         i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
     }
 
-    /// Nothing is read from the connection from now on, until the throttle time is over.
-    pub fn mute(&self) {
-        if let Some((until, _)) = self.state.lock().throttled {
-            self.muted.extend(until);
+    /// The request was started, with this reply. Nothing is read from the connection from now on, if the client is
+    /// throttled already.
+    pub fn started(&self, reply: &Reply) {
+        self.pause();
+        match reply {
+            // Answered, and finished with that.
+            Reply::Now(_) | Reply::Close(_) => {}
+            Reply::Nothing => {
+                // As in Kafka, the time of a Produce with acks=0 does not count.
+                self.state.lock().is_exempt = true;
+                self.finish();
+            }
+            Reply::Later(_) | Reply::Held(_) => {
+                if let Some((until, _)) = self.state.lock().throttled {
+                    self.muted.extend(until);
+                }
+            }
         }
     }
 

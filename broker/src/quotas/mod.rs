@@ -84,10 +84,6 @@ impl Quotas {
         client_id: &Str,
         connection: &mut OfConnection,
     ) -> Option<Arc<Meter>> {
-        if access.quotas.limits_no_client() {
-            connection.known = None;
-            return None;
-        }
         let is_same = |known: &&Known| {
             Arc::ptr_eq(&known.access, access) && known.client_id == client_id && known.principal == *principal
         };

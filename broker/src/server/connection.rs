@@ -89,7 +89,8 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
     let mut stopping = reactor.stopping.clone();
 
     loop {
-        if reading && waiting.is_none() {
+        let muted = client.muted_until();
+        if reading && waiting.is_none() && muted.is_none() {
             let frame = match next.take() {
                 Some(frame) => Ok(Some(frame)),
                 None => frames.buffered(),
@@ -109,7 +110,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
         }
         // What would only wait behind an answer waits outside, but for a small one: so we see a peer that closes.
         let may_grow = replies.admit(ApiKey::Produce);
-        if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
+        if let Some(request) = waiting.take_if(|request| muted.is_none() && replies.admit(request.api())) {
             last_request = env::now();
             replies.push(request.api(), reactor.handler.dispatch(&mut client, request));
             // What came in the same read is started before anything is written: its replies leave together.
@@ -122,10 +123,11 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, peer: Peer) -> Ended {
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(socket, &reactor.scratch, may_grow), if reading && waiting.is_none() => match frame {
+            frame = frames.next(socket, &reactor.scratch, may_grow), if reading && waiting.is_none() && muted.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),
             },
+            () = env::sleep_until(muted.unwrap_or(last_request)), if muted.is_some() => {}
             () = &mut idle_check => {
                 let busy = waiting.is_some() || !replies.is_empty();
                 // As in Kafka, a peer that reads nothing of its answer is idle too.

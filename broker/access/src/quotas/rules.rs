@@ -137,15 +137,16 @@ impl OfClients {
         self.named.get(client_id).and_then(|quotas| quotas.on(resource)).or_else(|| self.any.on(resource))
     }
 
-    fn place(&mut self, name: Name) -> &mut Quotas {
+    fn set(&mut self, name: Name, quotas: Quotas) {
         match name {
-            Name::Any => &mut self.any,
-            Name::Is(client_id) => self.named.entry(client_id).or_default(),
+            Name::Any => self.any = quotas,
+            Name::Is(client_id) if quotas.is_empty() => drop(self.named.remove(&client_id)),
+            Name::Is(client_id) => drop(self.named.insert(client_id, quotas)),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.any.is_empty() && self.named.values().all(Quotas::is_empty)
+        self.any.is_empty() && self.named.is_empty()
     }
 }
 
@@ -156,12 +157,30 @@ impl OfUser {
 }
 
 impl QuotaRules {
-    /// Gives an entity these quotas, instead of those that it has.
+    /// Gives an entity these quotas, instead of those that it has; if they are none, it has none any more.
     pub fn set(&mut self, entity: Entity, quotas: Quotas) {
-        *self.place(entity) = quotas;
+        let (user, client_id) = match entity {
+            Entity::User(user) => (user, None),
+            Entity::Client(client_id) => return self.without_user.set(client_id, quotas),
+            Entity::UserAndClient(user, client_id) => (user, Some(client_id)),
+        };
+        let set = |of_user: &mut OfUser| match client_id {
+            Some(client_id) => of_user.clients.set(client_id, quotas),
+            None => of_user.itself = quotas,
+        };
+        match user {
+            Name::Any => set(&mut self.any_user),
+            Name::Is(user) => {
+                let mut of_user = self.users.remove(&user).unwrap_or_default();
+                set(&mut of_user);
+                if !of_user.is_empty() {
+                    self.users.insert(user, of_user);
+                }
+            }
+        }
     }
 
-    /// Limits the connections per second that one address may open; [`Name::Any`]'s counterpart is no address.
+    /// Limits the connections per second that one address may open; `None`: every address without a limit of its own.
     pub fn set_connection_rate(&mut self, address: Option<IpAddr>, per_second: f64) {
         match address {
             Some(address) => drop(self.ips.insert(address.to_canonical(), per_second)),
@@ -171,7 +190,7 @@ impl QuotaRules {
 
     /// Whether nothing of clients is limited. Addresses may be.
     pub fn limits_no_client(&self) -> bool {
-        self.any_user.is_empty() && self.without_user.is_empty() && self.users.values().all(OfUser::is_empty)
+        self.any_user.is_empty() && self.without_user.is_empty() && self.users.is_empty()
     }
 
     /// The quota in force for a client on a resource, and the bucket that counts; `None`: it has none.
@@ -197,21 +216,6 @@ impl QuotaRules {
     /// How many connections per second an address may open; `None`: as many as it likes.
     pub fn of_address(&self, address: IpAddr) -> Option<f64> {
         self.ips.get(&address.to_canonical()).copied().or(self.any_ip)
-    }
-
-    fn place(&mut self, entity: Entity) -> &mut Quotas {
-        match entity {
-            Entity::User(user) => &mut self.user(user).itself,
-            Entity::Client(client_id) => self.without_user.place(client_id),
-            Entity::UserAndClient(user, client_id) => self.user(user).clients.place(client_id),
-        }
-    }
-
-    fn user(&mut self, name: Name) -> &mut OfUser {
-        match name {
-            Name::Any => &mut self.any_user,
-            Name::Is(user) => self.users.entry(user).or_default(),
-        }
     }
 }
 
