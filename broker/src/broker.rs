@@ -22,6 +22,7 @@ use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
 use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::replica::Replicas;
 use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::server::Server;
@@ -157,6 +158,7 @@ impl Rooms {
             fetch_sessions: FetchSessions::default(),
             ask,
             workers,
+            quotas: Arc::new(Quotas::new(&images.borrow().settings.quotas, metrics.clone())),
             metrics: metrics.clone(),
             facts,
         });

@@ -171,6 +171,14 @@ fn victim(sessions: &HashMap<i32, Entry>, for_follower: bool, now: Instant) -> O
 }
 
 impl Ongoing {
+    /// The id in an empty answer to a throttled client: its session stays as it is, a new one is not kept. As in Kafka.
+    pub fn without_answer(self) -> i32 {
+        match self.0 {
+            Kind::Without | Kind::New { .. } => 0,
+            Kind::Incremental { id, .. } => id,
+        }
+    }
+
     /// Leaves in `response` what the client does not know, and says in which session it is.
     pub fn finish(self, sessions: &FetchSessions, slots: usize, response: &mut FetchResponse) {
         match self.0 {

@@ -9,6 +9,7 @@
 //! - [`tls`]: the broker's keys and the authorities that it trusts
 //! - [`handle`]: one file per API; authorise, do the work, answer
 //! - [`fetch_sessions`]: the partitions that clients fetch without naming them each time
+//! - [`quotas`]: what clients use of the broker, and how long they are throttled
 //! - [`groups`]: the groups that this broker coordinates: requests, expiry, measures
 //! - [`transactions`]: whether a transactional batch may be appended: asks its coordinator
 //! - [`share`]: which records of led partitions are with which members of share groups
@@ -45,6 +46,7 @@ pub mod loggers;
 pub mod metrics;
 pub mod node;
 pub mod producer_ids;
+pub mod quotas;
 pub mod replica;
 pub mod reply;
 pub mod server;

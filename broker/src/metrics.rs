@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_wire::ApiKey;
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Seconds: from a small produce in memory to a long poll that ran out.
@@ -31,6 +32,10 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     /// Ended exchanges of SASL, by listener, mechanism and result.
     pub authentications: IntCounterVec,
+    /// Seconds for which clients and listeners were throttled, by quota.
+    pub throttled_seconds: CounterVec,
+    /// Requests and connections that were throttled, by quota.
+    pub throttled: IntCounterVec,
     /// Record bytes appended by producers, by topic.
     pub topic_bytes_in: IntCounterVec,
     /// Record bytes sent to consumers, by topic.
@@ -131,6 +136,19 @@ impl Metrics {
                 "ottla_authentications_total",
                 "Clients that authenticated by SASL, or failed to",
                 &["listener", "mechanism", "result"],
+            ),
+            throttled_seconds: register(
+                &r,
+                CounterVec::new(
+                    Opts::new("ottla_throttled_seconds_total", "Time for which quotas have throttled clients"),
+                    &["quota"],
+                ),
+            ),
+            throttled: counters(
+                &r,
+                "ottla_throttled_total",
+                "Requests and connections that quotas have throttled",
+                &["quota"],
             ),
             topic_bytes_in: counters(&r, "ottla_topic_in_bytes_total", "Record bytes from producers", &["topic"]),
             topic_bytes_out: counters(&r, "ottla_topic_out_bytes_total", "Record bytes to consumers", &["topic"]),
@@ -272,6 +290,12 @@ impl Metrics {
     /// Runs `hook` before each scrape, to set what is computed from state.
     pub fn before_scrape(&self, hook: impl Fn(&Metrics) + Send + 'static) {
         self.hooks.lock().push(Box::new(hook));
+    }
+
+    /// Counts a request or a connection that was throttled for `time`.
+    pub fn count_throttled(&self, quota: &str, time: Duration) {
+        self.throttled.with_label_values(&[quota]).inc();
+        self.throttled_seconds.with_label_values(&[quota]).inc_by(time.as_secs_f64());
     }
 
     /// The counters of one API.

@@ -1,5 +1,6 @@
 //! Everything that decides about clients, as one immutable value: part of the broker's image of its cluster.
 
+use crate::quotas::QuotaRules;
 use crate::sasl::Credentials;
 use crate::{Authorizer, Listeners};
 
@@ -12,4 +13,6 @@ pub struct Access {
     pub credentials: Credentials,
     /// The rules; `None`: the cluster has no authorization, and everybody may do everything.
     pub authorizer: Option<Authorizer>,
+    /// How much clients and addresses may do.
+    pub quotas: QuotaRules,
 }

@@ -12,6 +12,7 @@
 //! | [`listener`] | how clients of a listener connect and say who they are |
 //! | [`login`] | which requests are allowed while a client says who it is |
 //! | [`sasl`] | the mechanisms by which it does |
+//! | [`quotas`] | how much a client may do |
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
 pub mod access;
@@ -20,6 +21,7 @@ pub mod listener;
 pub mod login;
 pub mod operation;
 pub mod principal;
+pub mod quotas;
 pub mod sasl;
 
 pub use access::Access;

@@ -8,10 +8,11 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["operation", "principal"],
         rooms: &[
-            ("access", &["authorizer", "listener", "sasl"]),
+            ("access", &["authorizer", "listener", "quotas", "sasl"]),
             ("authorizer", &[]),
             ("listener", &["sasl"]),
             ("login", &["sasl"]),
+            ("quotas", &[]),
             ("sasl", &[]),
         ],
         only: &[

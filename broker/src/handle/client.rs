@@ -11,6 +11,8 @@ use ottla_wire::Str;
 use super::authentication::Authentication;
 use super::records::refusals::Refusals;
 use super::request::{Request, Unreadable};
+use crate::env::Instant;
+use crate::quotas::OfConnection;
 use crate::share::ConnectionShares;
 
 /// A connection's state, which handlers read and change in the order of its requests.
@@ -26,13 +28,27 @@ pub struct Client {
     pub(super) refusals: Rc<RefCell<Refusals>>,
     /// The share sessions that were opened on the connection; `None` before the first.
     pub(super) shares: Option<ConnectionShares>,
+    /// What the client may use, and until when it is throttled.
+    pub(super) quotas: OfConnection,
 }
 
 impl Client {
     /// A client that has sent no request yet.
     pub fn new(peer: Peer, login: Login) -> Client {
         let authentication = Rc::new(RefCell::new(Authentication::new(login)));
-        Client { peer, software: None, authentication, refusals: Rc::default(), shares: None }
+        Client {
+            peer,
+            software: None,
+            authentication,
+            refusals: Rc::default(),
+            shares: None,
+            quotas: OfConnection::default(),
+        }
+    }
+
+    /// Until when no request of the connection is read or started; `None`: it is not throttled (KIP-219).
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.quotas.muted_until()
     }
 
     /// Its address and listener, and who it is.

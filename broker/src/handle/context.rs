@@ -13,6 +13,7 @@ use super::handler::Handler;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
 use crate::image::{Broker, ClusterImage, Topic};
+use crate::quotas::meter::Meter;
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::reply::{CloseReason, Reply};
@@ -33,6 +34,8 @@ pub struct Context {
     pub(super) api: ApiKey,
     pub(super) correlation_id: i32,
     pub(super) received: env::Instant,
+    /// Measures what the client uses; `None`: it has no quotas.
+    pub(super) meter: Option<Arc<Meter>>,
 }
 
 /// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, because there is no
@@ -89,7 +92,7 @@ impl Context {
         let context = self.clone();
         let waiting = self.handler.metrics.api(self.api).wait();
         Reply::Later(Box::pin(async move {
-            let response = response.await;
+            let response = context.timed(response).await;
             drop(waiting);
             context.encode(&response)
         }))
@@ -98,9 +101,10 @@ impl Context {
     /// Starts no further request of the connection until `reply` is ready: what must happen in order happens in it. The
     /// connection polls it, and drops it when it ends.
     pub fn hold(&self, reply: impl Future<Output = Reply> + 'static) -> Reply {
+        let context = self.clone();
         let waiting = self.handler.metrics.api(self.api).wait();
         Reply::Held(Box::pin(async move {
-            let reply = reply.await;
+            let reply = context.timed(reply).await;
             drop(waiting);
             reply
         }))
@@ -108,7 +112,37 @@ impl Context {
 
     pub(super) fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
         self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
-        encode_response(self.version, self.correlation_id, response).map_err(|FrameTooLarge| CloseReason::TooLarge)
+        let throttle_ms = self.meter.as_ref().map_or(0, |meter| meter.finish());
+        let encoded = match throttle_ms {
+            0 => encode_response(self.version, self.correlation_id, response),
+            _ => {
+                let mut response = response.clone();
+                if let Some(field) = response.throttle_time_ms() {
+                    *field = throttle_ms;
+                }
+                encode_response(self.version, self.correlation_id, &response)
+            }
+        };
+        encoded.map_err(|FrameTooLarge| CloseReason::TooLarge)
+    }
+
+    /// Counts the reactor's time for `work` as the client's.
+    async fn timed<T>(&self, work: impl Future<Output = T>) -> T {
+        match &self.meter {
+            Some(meter) => meter.timed(work).await,
+            None => work.await,
+        }
+    }
+
+    /// Asks the client's quota whether so many partitions may be created, added or deleted now. Clients before version
+    /// `refusable_from` do not know the refusal: for them the change is made, and they are throttled (KIP-599).
+    ///
+    /// # Errors
+    /// THROTTLING_QUOTA_EXCEEDED.
+    pub(super) fn take_mutations(&self, partitions: usize, refusable_from: i16) -> Result<(), Refused> {
+        let Some(meter) = &self.meter else { return Ok(()) };
+        let taken = meter.mutate(partitions, self.version >= refusable_from);
+        taken.map_err(|error| Refused::new(ErrorCode::THROTTLING_QUOTA_EXCEEDED, error.to_string()))
     }
 
     /// Asks the cluster for a change and waits for the answer.

@@ -13,6 +13,7 @@ use crate::image::{BrokerId, ImageReceiver};
 use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::replica::Replicas;
 use crate::share::Shares;
 use crate::share_state::ShareStates;
@@ -55,6 +56,8 @@ pub struct Handler {
     pub fetch_sessions: FetchSessions,
     /// The producer ids of this broker's block.
     pub producer_ids: Arc<ProducerIds>,
+    /// What clients use, and how long they are throttled.
+    pub quotas: Arc<Quotas>,
     /// The threads for work that may wait for the disk.
     pub workers: Workers,
     /// The metrics.

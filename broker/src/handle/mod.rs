@@ -63,24 +63,50 @@ use self::transactions::{
     txn_offset_commit, write_txn_markers,
 };
 
+use crate::image::ClusterImage;
+use crate::quotas::meter::Meter;
 use crate::reply::Reply;
 
 impl Handler {
-    /// Starts a request: the part that must happen in order has happened when this returns.
+    /// Starts a request: the part that must happen in order has happened when this returns. If the client's quotas
+    /// say so, [`Client::muted_until`] holds those behind it from then on, or from its answer on.
     pub fn dispatch(self: &Arc<Self>, client: &mut Client, request: Request) -> Reply {
+        let image = self.images.borrow().clone();
+        if image.access.quotas.limits_no_client() || request.is_between_brokers() {
+            return self.start(image, None, client, request);
+        }
+        let client_id = request.header.client_id.clone().unwrap_or_default();
+        let meter = self.quotas.meter(&image.access, &client.peer().principal, &client_id, &mut client.quotas);
+        let Some(meter) = meter else { return self.start(image, None, client, request) };
+        if let ottla_wire::Request::Produce(_) = &request.body {
+            meter.produced(request.size);
+        }
+        let reply = self.start(image, Some(meter.clone()), client, request);
+        meter.started(&reply);
+        reply
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        image: Arc<ClusterImage>,
+        meter: Option<Arc<Meter>>,
+        client: &mut Client,
+        request: Request,
+    ) -> Reply {
         if let Some(software) = request.software() {
             client.software = Some(software);
         }
-        let Request { header, body, received } = request;
+        let Request { header, body, received, size: _ } = request;
         let context = Context {
             handler: self.clone(),
-            image: self.images.borrow().clone(),
+            image,
             peer: client.peer(),
             version: header.api_version,
             client_id: header.client_id.unwrap_or_default(),
             api: header.api_key,
             correlation_id: header.correlation_id,
             received,
+            meter,
         };
         self.metrics.api(context.api).requests.inc();
         if let Err(refused) = sasl::admit(&context, client) {

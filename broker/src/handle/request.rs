@@ -14,6 +14,8 @@ pub struct Request {
     pub(super) header: RequestHeader,
     pub(super) body: ottla_wire::Request,
     pub(super) received: env::Instant,
+    /// Bytes of the frame, without its length.
+    pub(super) size: usize,
 }
 
 /// A frame that is not a served request, and its answer.
@@ -62,8 +64,9 @@ impl Request {
             correlation_id: 0,
             client_id: None,
         };
+        let size = token.len();
         let body = ottla_wire::Request::SaslAuthenticate(SaslAuthenticateRequest { auth_bytes: token });
-        Request { header, body, received: env::now() }
+        Request { header, body, received: env::now(), size }
     }
 
     /// Decodes a frame.
@@ -82,7 +85,7 @@ impl Request {
         })?;
         let api = header.api_key;
         match ottla_wire::Request::decode(&header, decoder) {
-            Ok(body) => Ok(Request { header, body, received: env::now() }),
+            Ok(body) => Ok(Request { header, body, received: env::now(), size: frame.len() }),
             Err(RequestError::UnsupportedVersion(ApiKey::ApiVersions, _)) => {
                 let answer = encode_response(0, header.correlation_id, &ApiVersionsResponse::unsupported_version());
                 let reply = answer.map_or(Reply::Close(CloseReason::TooLarge), Reply::Now);
@@ -99,6 +102,24 @@ impl Request {
     /// The API of the request.
     pub fn api(&self) -> ApiKey {
         self.header.api_key
+    }
+
+    /// Whether a broker sends it to another one: replication and markers, and the states of share groups. No quotas are
+    /// on these.
+    pub(super) fn is_between_brokers(&self) -> bool {
+        use ottla_wire::Request as R;
+        match &self.body {
+            R::Fetch(request) => request.replica_id >= 0 || request.replica_state.replica_id >= 0,
+            R::OffsetForLeaderEpoch(request) => request.replica_id >= 0,
+            R::AddPartitionsToTxn(_) => self.header.api_version >= 4,
+            R::WriteTxnMarkers(_)
+            | R::InitializeShareGroupState(_)
+            | R::ReadShareGroupState(_)
+            | R::WriteShareGroupState(_)
+            | R::DeleteShareGroupState(_)
+            | R::ReadShareGroupStateSummary(_) => true,
+            _ => false,
+        }
     }
 
     /// The name and version of the client's software, if this request has them.

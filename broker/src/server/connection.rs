@@ -101,8 +101,10 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
             is_stranger = false;
             frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
         }
+        let muted = client.muted_until();
         // Whether the next frame is a token without a header is known only when the one before it is done.
-        let reads = reading && waiting.is_none() && (replies.is_empty() || !client.expects_raw_token());
+        let knows_kind = replies.is_empty() || !client.expects_raw_token();
+        let reads = reading && waiting.is_none() && muted.is_none() && knows_kind;
         if reads {
             let frame = match next.take() {
                 Some(frame) => Ok(Some(frame)),
@@ -123,7 +125,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
         }
         // What would only wait behind an answer waits outside, but for a small one: so we see a peer that closes.
         let may_grow = replies.admit(ApiKey::Produce);
-        if let Some(request) = waiting.take_if(|request| replies.admit(request.api())) {
+        if let Some(request) = waiting.take_if(|request| muted.is_none() && replies.admit(request.api())) {
             last_request = env::now();
             replies.push(request.api(), reactor.handler.dispatch(&mut client, request));
             // What came in the same read is started before anything is written: its replies leave together.
@@ -136,10 +138,11 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
                 Ok(Some(reason)) => return Ended::Refused(reason),
                 Err(error) => return Ended::Write(error),
             },
-            frame = frames.next(socket, &reactor.scratch, may_grow), if reads && waiting.is_none() => match frame {
+            frame = frames.next(socket, &reactor.scratch, may_grow), if reads && reading && waiting.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),
             },
+            () = env::sleep_until(muted.unwrap_or(last_request)), if muted.is_some() => {}
             () = &mut idle_check => {
                 let busy = waiting.is_some() || !replies.is_empty();
                 // As in Kafka, a peer that reads nothing of its answer is idle too.

@@ -1,5 +1,6 @@
 //! Sockets: listens, spreads connections over reactors, reads frames and writes replies in order.
 //!
+//! - `admission`: which connections are taken, and when
 //! - [`reactor`]: one thread with its connections
 //! - `opening`: whether the listener serves, and TLS
 //! - [`connection`]: one connection's loop
@@ -10,6 +11,7 @@
 //!
 //! Knows no API: `handle` knows what a request means.
 
+mod admission;
 pub mod buffers;
 pub mod connection;
 pub mod frames;
@@ -29,6 +31,7 @@ use bytestring::ByteString as Str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use self::admission::Admission;
 use self::buffers::{BUDGET_OF_STRANGERS, Budget};
 pub use self::reactor::Pulse;
 use self::reactor::{Accepted, Limits, ReactorHandle, Shared};
@@ -71,10 +74,14 @@ impl Server {
         };
         let reactors: io::Result<Vec<_>> = (0..reactors).map(|n| ReactorHandle::start(n, shared.clone())).collect();
         let reactors = Arc::new(reactors?);
-        let acceptors = listeners
-            .into_iter()
-            .map(|(name, listener)| tokio::spawn(accept(name, listener, reactors.clone(), stopping.clone())))
-            .collect();
+        let count = listeners.len();
+        let acceptors = listeners.into_iter().map(|(name, listener)| {
+            let (gate, images, metrics) =
+                (handler.quotas.gate.clone(), handler.images.clone(), handler.metrics.clone());
+            let admission = Admission::new(name.clone(), count, gate, images, metrics);
+            tokio::spawn(accept(name, listener, admission, reactors.clone(), stopping.clone()))
+        });
+        let acceptors = acceptors.collect();
         Ok(Server { reactors, acceptors, stop })
     }
 
@@ -100,6 +107,7 @@ impl Server {
 async fn accept(
     listener_name: Str,
     listener: TcpListener,
+    mut admission: Admission,
     reactors: Arc<Vec<ReactorHandle>>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -117,10 +125,15 @@ async fn accept(
                 continue;
             }
         };
+        // A socket for both kinds of addresses shows 10.0.0.7 as ::ffff:10.0.0.7.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let admitted = tokio::select! {
+            admitted = admission.admit(socket, address.ip()) => admitted,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let Some((socket, place)) = admitted else { continue };
         if let Some(least) = reactors.iter().min_by_key(|reactor| reactor.load()) {
-            // A socket for both kinds of addresses shows 10.0.0.7 as ::ffff:10.0.0.7.
-            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            least.give(Accepted { socket, address, listener: listener_name.clone() }).await;
+            least.give(Accepted { socket, address, listener: listener_name.clone(), place }).await;
         }
     }
 }

@@ -21,6 +21,7 @@ use super::frames::Scratch;
 use super::opening::Door;
 use super::unserved::Unserved;
 use crate::handle::{Handler, Peer};
+use crate::quotas::connections::Place;
 use crate::tls::ServerConfigsReceiver;
 
 /// The limits of connections.
@@ -91,6 +92,8 @@ pub struct Accepted {
     pub address: SocketAddr,
     /// The name of the listener.
     pub listener: Str,
+    /// Its place among the broker's connections.
+    pub place: Place,
 }
 
 /// A message to a reactor.
@@ -173,7 +176,7 @@ impl Pulse {
 async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections: Arc<AtomicUsize>) {
     let mut stopping = reactor.stopping.clone();
     loop {
-        let Accepted { socket, address, listener } = tokio::select! {
+        let Accepted { socket, address, listener, place } = tokio::select! {
             next = inbox.recv() => match next {
                 Some(Post::Connection(accepted)) => accepted,
                 Some(Post::Feel(felt)) => {
@@ -204,6 +207,7 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
                 metrics.connections_refused.with_label_values(&[reason]).inc();
             }
             connections.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
             tracing::debug!(%address, %ended, "connection ended");
         });
     }

@@ -21,9 +21,13 @@ pub trait RequestMessage: Message {
 }
 
 /// A response of one API. Its versions are those of the request.
-pub trait ResponseMessage: Message {
+pub trait ResponseMessage: Message + Clone {
     /// Which API.
     const KEY: ApiKey;
+
+    /// For how many milliseconds the client is throttled (KIP-219), to be set; `None`: no version of this response can
+    /// say that.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32>;
 }
 
 macro_rules! apis {

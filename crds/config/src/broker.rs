@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
-use crate::setting::Valid::{self, Any, Min, MinOr, OneOf, Range, Ratio};
+use crate::setting::Valid::{self, Any, CountsByAddress, Min, MinOr, OneOf, Range, Ratio};
 use crate::setting::{Fallback, Kind, Setting, UpdateMode};
 use crate::topic::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
@@ -25,6 +25,8 @@ pub(crate) const PER_BROKER: UpdateMode = UpdateMode::PerBroker;
 pub(crate) const DYNAMIC: UpdateMode = UpdateMode::ClusterWide;
 pub(crate) const NULL: Option<&str> = None;
 
+/// Kafka's default of numbers of connections.
+const NO_LIMIT: &str = "2147483647";
 /// Kafka's own check of a retention time: no limit, or at least one.
 const RETENTION: Valid = MinOr(1, -1);
 
@@ -45,6 +47,11 @@ const TABLE: &[Setting] = &[
     broker("connections.max.reauth.ms", Long, Some("0"), Any, READ_ONLY,
         Enforced("How long a client can use a connection until it must authenticate again (KIP-368); zero or negative: \
         without a limit.")),
+    broker("controller.quota.window.num", Int, Some("11"), Min(1), READ_ONLY,
+        Enforced("How many windows of controller.quota.window.size.seconds a client's changes of partitions may use at \
+        once, under its controller_mutation_rate.")),
+    broker("controller.quota.window.size.seconds", Int, Some("1"), Min(1), READ_ONLY,
+        Enforced("The length of a window of controller.quota.window.num.")),
     broker("controlled.shutdown.enable", Boolean, Some("true"), Any, READ_ONLY,
         Fixed("a broker always hands over its leaderships before it stops")),
     broker("default.replication.factor", Int, Some("1"), Range(1, 32_767), READ_ONLY,
@@ -105,6 +112,16 @@ const TABLE: &[Setting] = &[
         .after(&[synonym("log.roll.hours")]),
     broker("log.segment.bytes", Int, Some("1073741824"), Min(1_048_576), DYNAMIC, TOPIC_DEFAULT),
     broker("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), DYNAMIC, TOPIC_DEFAULT),
+    broker("max.connection.creation.rate", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
+        Enforced("The most connections that a broker takes per second; the next ones wait. The listener on which \
+        brokers talk to each other is spared, unless it is the only one.")),
+    broker("max.connections", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
+        Enforced("The most connections that a broker has; the next ones wait until one ends. The listener on which \
+        brokers talk to each other is spared, unless it is the only one.")),
+    broker("max.connections.per.ip", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
+        Enforced("The most connections that a broker has from one address; the next ones are closed.")),
+    broker("max.connections.per.ip.overrides", Text, Some(""), CountsByAddress, DYNAMIC,
+        Enforced("The same for single addresses, as in 10.0.0.7:100,10.0.0.8:200.")),
     broker("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Min(0), READ_ONLY,
         Enforced("The largest number of fetch sessions, whose clients name their partitions once instead of in each \
         fetch.")),
@@ -139,6 +156,10 @@ const TABLE: &[Setting] = &[
         Enforced("How long a partition remembers the state of an idempotent producer that writes nothing.")),
     broker("queued.max.request.bytes", Long, Some("-1"), Any, READ_ONLY,
         Enforced("The most bytes of requests that are read and not yet answered; zero or negative: no limit.")),
+    broker("quota.window.num", Int, Some("11"), Min(1), READ_ONLY,
+        Enforced("How many windows of quota.window.size.seconds a client's use is measured over.")),
+    broker("quota.window.size.seconds", Int, Some("1"), Min(1), READ_ONLY,
+        Enforced("The length of a window of quota.window.num.")),
     broker("remote.log.storage.system.enable", Boolean, Some("false"), Any, READ_ONLY, TIERED),
     broker("replica.fetch.backoff.ms", Int, Some("1000"), Min(0), READ_ONLY,
         Enforced("How long a follower waits after a fetch that failed.")),

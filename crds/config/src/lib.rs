@@ -7,6 +7,7 @@
 //! - [`resolved`]: the settings in force, typed, for the code that obeys them; [`groups`]: those of groups;
 //! - [`describe`]: the same as DescribeConfigs shows them;
 //! - [`throttle`]: what slows the copying of replicas down;
+//! - [`quotas`]: windows of quotas, limits of connections; `counts`: those of single addresses;
 //! - `checks`: what is accepted together;
 //! - [`alter`]: the changes of IncrementalAlterConfigs.
 //!
@@ -22,6 +23,7 @@ mod broker;
 mod broker_groups;
 mod checks;
 mod client_metrics;
+mod counts;
 pub mod describe;
 mod getter;
 mod group;
@@ -29,6 +31,7 @@ pub mod groups;
 mod layers;
 mod offset_reset;
 mod plumbing;
+pub mod quotas;
 pub mod resolved;
 pub mod setting;
 pub mod throttle;
@@ -53,6 +56,7 @@ pub use groups::{
 };
 pub use layers::Source;
 pub use offset_reset::OffsetReset;
+pub use quotas::{ConnectionSettings, QuotaSettings};
 pub use resolved::{
     BrokerSettings, CleanupPolicy, Compression, ShareCoordinatorSettings, StateTopic, TimestampType, TopicSettings,
     TransactionSettings,

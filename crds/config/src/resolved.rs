@@ -8,6 +8,7 @@ use crate::Config;
 use crate::getter::Getter;
 use crate::groups::{ConsumerGroupSettings, GroupSettings, ShareGroupSettings, StreamsGroupSettings};
 use crate::layers::{Given, Overrides};
+use crate::quotas::{ConnectionSettings, QuotaSettings};
 use crate::setting::Entity;
 use crate::throttle::ThrottledReplicas;
 
@@ -111,6 +112,8 @@ pub struct BrokerSettings {
     pub connections_max_idle: Option<Duration>,
     /// How long a session lasts until the client must authenticate again; `None`: without a limit.
     pub connections_max_reauth: Option<Duration>,
+    /// How many connections a broker takes.
+    pub connections: ConnectionSettings,
     /// The replication factor of a topic that is created without one.
     pub default_replication_factor: i16,
     /// How long a failed authentication waits for its answer.
@@ -156,6 +159,8 @@ pub struct BrokerSettings {
     pub offsets_topic_replication_factor: Option<i16>,
     /// The segment size of `__consumer_offsets`, in bytes.
     pub offsets_topic_segment_bytes: u32,
+    /// The windows in which clients' use is measured.
+    pub quotas: QuotaSettings,
     /// The most bytes of requests read and not yet answered.
     pub queued_max_request_bytes: Option<u64>,
     /// How long a follower waits after a fetch that failed.
@@ -316,6 +321,7 @@ impl BrokerSettings {
         let get = Getter { entity: Entity::Broker, overrides: None, broker: &given };
         BrokerSettings {
             auto_create_topics_enable: get.flag("auto.create.topics.enable"),
+            connections: ConnectionSettings::read(&get),
             connections_max_idle: get.time_limit("connections.max.idle.ms"),
             connections_max_reauth: get.time_limit("connections.max.reauth.ms").filter(|limit| !limit.is_zero()),
             default_replication_factor: get.number("default.replication.factor"),
@@ -344,6 +350,7 @@ impl BrokerSettings {
                 .contains_key("offsets.topic.replication.factor")
                 .then(|| get.number("offsets.topic.replication.factor")),
             offsets_topic_segment_bytes: get.number("offsets.topic.segment.bytes"),
+            quotas: QuotaSettings::read(&get),
             queued_max_request_bytes: get.limit("queued.max.request.bytes").filter(|&bytes| bytes > 0),
             replica_fetch_backoff: get.millis("replica.fetch.backoff.ms"),
             replica_fetch_max_bytes: get.number("replica.fetch.max.bytes"),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::counts;
 use crate::offset_reset::OffsetReset;
 use crate::throttle::ThrottledReplicas;
 
@@ -85,6 +86,8 @@ pub(crate) enum Valid {
     Replicas,
     /// `latest`, `earliest` or `by_duration:` and an ISO 8601 duration (Kafka's ShareGroupAutoOffsetResetStrategy).
     OffsetReset,
+    /// `address:count` each (Kafka's `max.connections.per.ip.overrides`, but for names of hosts).
+    CountsByAddress,
 }
 
 /// What every setting of one listener begins with: `listener.name.<listener>.<setting>`.
@@ -408,6 +411,11 @@ impl Valid {
                 let format = "must be the literal '*' or a list of replicas in the following format: \
                     [partitionId]:[brokerId],[partitionId]:[brokerId],...";
                 return Some((format!("[{}]", members.join(", ")), format!("{name} {format}")));
+            }
+            (Valid::CountsByAddress, Value::Text(text)) if counts::by_address(text).is_none() => {
+                "must be a list in the following format: [address]:[count],[address]:[count],... Names of hosts are not \
+                 resolved: give their addresses"
+                    .to_owned()
             }
             (Valid::OffsetReset, Value::Text(text)) if OffsetReset::from_text(text).is_none() => format!(
                 "Invalid value `{text}` for configuration {name}. The value must be either 'earliest', 'latest' or of \

@@ -456,6 +456,7 @@ fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
             "can limit which pods reach brokers; the only accepted value is none",
         ),
         ("listener.name.internal.connections.max.idle.ms", "600000", "without listener.name and the listener's name"),
+        ("listener.name.internal.max.connections", "2147483647", "without listener.name and the listener's name"),
         ("listener.name.internal.nope", "1", "Unknown broker config name: listener.name.internal.nope"),
         ("listener.name.internal", "1", "Unknown broker config name: listener.name.internal"),
     ] {
@@ -533,9 +534,9 @@ fn what_one_broker_can_have_and_what_all_can_have_are_kafkas() {
              [listener.name.a.ssl.client.auth]",
         ),
         (
-            (Set, "listener.name.a.max.connections", Some("2147483647")),
-            "listener.name.a.max.connections=2147483647 log.retention.ms=7",
-            "listener.name.a.max.connections=2147483647 log.cleanup.policy=compact",
+            (Set, "listener.name.a.num.network.threads", Some("3")),
+            "listener.name.a.num.network.threads=3 log.retention.ms=7",
+            "listener.name.a.num.network.threads=3 log.cleanup.policy=compact",
         ),
     ] {
         let show = |altered: Result<Config, SettingError>| match altered {
@@ -642,4 +643,31 @@ fn a_group_may_have_settings_of_its_own_within_the_bounds_of_the_brokers() {
 fn operations_have_kafkas_numbers() {
     assert_eq!(Op::try_from(2), Ok(Op::Append));
     assert_eq!(Op::try_from(4), Err(4));
+}
+
+#[test]
+fn limits_of_connections_and_windows_of_quotas_are_read() {
+    let defaults = BrokerSettings::resolve(&config(&[]));
+    let (quotas, connections) = (&defaults.quotas, &defaults.connections);
+    assert_eq!((quotas.windows, quotas.controller_windows), (11, 11));
+    assert_eq!([quotas.window, quotas.controller_window], [Duration::from_secs(1); 2]);
+    assert_eq!((connections.max, connections.per_second, connections.max_per_address), (None, None, None));
+    assert!(connections.overrides.is_empty());
+    let given = BrokerSettings::resolve(&config(&[
+        ("quota.window.num", "3"),
+        ("controller.quota.window.size.seconds", "5"),
+        ("max.connections", "0"),
+        ("max.connection.creation.rate", "7"),
+        ("max.connections.per.ip", "8"),
+        ("max.connections.per.ip.overrides", "10.0.0.7:1, ::1:20 ,::ffff:10.0.0.8:3"),
+    ]));
+    let (quotas, connections) = (&given.quotas, &given.connections);
+    assert_eq!((quotas.windows, quotas.controller_window), (3, Duration::from_secs(5)));
+    assert_eq!((connections.max, connections.per_second, connections.max_per_address), (Some(0), Some(7), Some(8)));
+    let overrides: Vec<String> = connections.overrides.iter().map(|(ip, count)| format!("{ip} {count}")).collect();
+    assert_eq!(overrides, ["10.0.0.7 1", "10.0.0.8 3", "::1 20"]);
+    for refused in ["localhost:1", "10.0.0.7", "10.0.0.7:-1", "10.0.0.7:1:2", "10.0.0.7:2147483648"] {
+        let error = check_broker_config(&config(&[("max.connections.per.ip.overrides", refused)])).unwrap_err();
+        assert!(error.to_string().contains("give their addresses"), "{error}");
+    }
 }

@@ -38,6 +38,11 @@ const MAX_COPIED: usize = 256 << 10;
 /// frame.
 const MAX_BYTES: usize = 1 << 30;
 
+/// Bytes of an answer beside its partitions.
+const RESPONSE_BYTES: usize = 17;
+/// Bytes of a partition with its topic, beside its records, in version 13.
+const PARTITION_BYTES: usize = 57;
+
 /// One partition of the request.
 struct Wanted {
     topic: Str,
@@ -59,6 +64,9 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let max_bytes = max_bytes.min(context.image.settings.fetch_max_bytes).min(MAX_BYTES);
+    // More would be throttled in any case, again and again.
+    let most = context.meter.as_ref().and_then(|meter| meter.most_fetched()).unwrap_or(MAX_BYTES);
+    let max_bytes = max_bytes.min(most);
     let reader = reader(context, &request);
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
@@ -84,7 +92,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         }
     }
     if first.is_complete(&wanted, &limits) || deadline <= env::now() {
-        return context.reply(&told(context, session, first.into_response(context, &wanted, limits.reader)));
+        return context.reply(&answer(context, session, first, &wanted, limits.reader));
     }
     let context_later = context.clone();
     context.later(async move {
@@ -101,12 +109,18 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
             outcome.reserved = None;
             outcome = read(throttle, &wanted, &limits);
         }
-        told(&context_later, session, outcome.into_response(&context_later, &wanted, limits.reader))
+        answer(&context_later, session, outcome, &wanted, limits.reader)
     })
 }
 
-/// The part of an answer that the client's session does not know yet.
-fn told(context: &Context, session: Ongoing, mut response: FetchResponse) -> FetchResponse {
+/// The part of an answer that the client's session does not know yet; nothing, if the client has fetched too much.
+fn answer(context: &Context, session: Ongoing, found: Outcome, wanted: &[Wanted], reader: Reader) -> FetchResponse {
+    if let Some(meter) = &context.meter
+        && !meter.may_fetch(found.answer_bytes())
+    {
+        return FetchResponse { session_id: session.without_answer(), ..Default::default() };
+    }
+    let mut response = found.into_response(context, wanted, reader);
     let slots = context.image.settings.max_incremental_fetch_session_cache_slots;
     session.finish(&context.handler.fetch_sessions, slots, &mut response);
     response
@@ -287,6 +301,13 @@ impl Outcome {
             }
         }
         waits
+    }
+
+    /// About how many bytes an answer has: its records, and what is written beside those of each partition. Partitions
+    /// without records don't count, because a session has no news of them.
+    fn answer_bytes(&self) -> usize {
+        let found = self.looks.iter().filter_map(|look| look.found.as_ref().ok());
+        found.filter(|read| read.len() > 0).map(|read| read.len() + PARTITION_BYTES).sum::<usize>() + RESPONSE_BYTES
     }
 
     /// The bytes of throttled partitions.

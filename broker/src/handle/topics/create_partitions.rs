@@ -13,6 +13,9 @@ use crate::handle::once::once;
 use crate::image::{Assignment, BrokerId};
 use crate::reply::Reply;
 
+/// The version from which on a client knows that it is over its quota (KIP-599).
+const REFUSABLE_FROM: i16 = 3;
+
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
@@ -88,6 +91,7 @@ async fn grow(
         check_replicas(context, replicas, factor)?;
         check_can_begin(context, partition, replicas)?;
     }
+    context.take_mutations(usize::try_from(count - have).unwrap_or(0), REFUSABLE_FROM)?;
     if validate_only {
         return Ok(());
     }

@@ -21,6 +21,8 @@ use crate::reply::Reply;
 
 /// How many partitions all topics of a request may have (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
 const MAX_PARTITIONS: usize = 10_000;
+/// The version from which on a client knows that it is over its quota (KIP-599).
+const REFUSABLE_FROM: i16 = 6;
 /// How many changes a request may make: one for each topic, override and partition
 /// (`QuorumController.MAX_RECORDS_PER_USER_OP`).
 pub const MAX_CHANGES: usize = 10_000;
@@ -89,6 +91,7 @@ async fn create(
     let created = async {
         let topic = check(context, &wanted)?;
         let success = success(context, &topic);
+        context.take_mutations(usize::try_from(success.num_partitions).unwrap_or(0), REFUSABLE_FROM)?;
         if validate_only {
             return Ok(success);
         }

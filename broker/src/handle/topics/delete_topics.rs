@@ -11,6 +11,9 @@ use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
 use crate::reply::Reply;
 
+/// The version from which on a client knows that it is over its quota (KIP-599).
+const REFUSABLE_FROM: i16 = 5;
+
 /// Asks for all deletions at once.
 pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
@@ -50,6 +53,7 @@ async fn delete(
         result.name = Some(topic.name.clone());
         result.topic_id = topic.id;
         let topic_id = topic.id;
+        context.take_mutations(topic.partitions.len(), REFUSABLE_FROM)?;
         context.ask(deadline, |answer| Ask::DeleteTopic { topic_id, answer }).await
     };
     if let Err(refused) = deleted.await {

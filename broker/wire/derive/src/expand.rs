@@ -38,7 +38,8 @@ pub fn message(input: &DeriveInput) -> Result<TokenStream> {
     let default = default(&input.ident, plain.iter().chain(tagged.iter().map(|(_, field)| field)));
     let wire = wire(&input.ident, &plain, &tagged);
     let arbitrary = arbitrary(&input.ident, plain.iter().chain(tagged.iter().map(|(_, field)| field)));
-    let role = role(&input.ident, Role::parse(&input.attrs)?);
+    let throttle = plain.iter().map(|field| field.name).find(|name| *name == "throttle_time_ms");
+    let role = role(&input.ident, Role::parse(&input.attrs)?, throttle);
     Ok(quote! { #default #wire #arbitrary #role })
 }
 
@@ -145,7 +146,8 @@ fn arbitrary<'a>(message: &Ident, fields: impl Iterator<Item = &'a Field<'a>>) -
     }
 }
 
-fn role(message: &Ident, role: Role) -> TokenStream {
+/// `throttle` is the field with the throttle time, which responses have.
+fn role(message: &Ident, role: Role, throttle: Option<&Ident>) -> TokenStream {
     let facts = |versions: TokenStream, flexible_from: TokenStream| {
         quote! {
             impl crate::codec::Message for #message {
@@ -179,10 +181,18 @@ fn role(message: &Ident, role: Role) -> TokenStream {
                 quote!(<#request as crate::codec::Message>::VERSIONS),
                 quote!(<#request as crate::codec::Message>::FLEXIBLE_FROM),
             );
+            let throttle = match throttle {
+                Some(field) => quote!(Some(&mut self.#field)),
+                None => quote!(None),
+            };
             quote! {
                 #facts
                 impl crate::message::ResponseMessage for #message {
                     const KEY: crate::message::ApiKey = crate::message::ApiKey::#key;
+
+                    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+                        #throttle
+                    }
                 }
             }
         }

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | nothing | a part of a message |
 //! | `request = Produce, versions = "3-13", flexible = "9+"` | the request of `ApiKey::Produce` |
-//! | `response = Produce` | the response to `ProduceRequest`, with the same versions |
+//! | `response = Produce` | the response to `ProduceRequest`, with the same versions; says its `throttle_time_ms` |
 //! | `versions = "0-4", flexible = "4+"` | a message that stands alone, such as a record's value |
 
 mod attributes;

@@ -1,0 +1,90 @@
+//! Which connections listeners may take, and when (KIP-612).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use ottla_access::quotas::TurnedAway;
+use ottla_access::quotas::{ConnectionLimits, Connections, Windows};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::env::{self, Instant};
+use crate::image::{ClusterImage, ImageReceiver};
+
+/// The connections of the broker.
+pub struct Gate {
+    started: Instant,
+    windows: Windows,
+    connections: Mutex<Connections>,
+    /// A connection has ended.
+    left: Notify,
+}
+
+/// The place of one connection, which is free again when this is dropped.
+pub struct Place {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.gate.connections.lock().leave(self.address);
+        self.gate.left.notify_waiters();
+    }
+}
+
+impl Gate {
+    pub(super) fn new(started: Instant, windows: Windows) -> Gate {
+        Gate { started, windows, connections: Mutex::default(), left: Notify::new() }
+    }
+
+    /// Waits until the broker may have another connection on a listener, which is `spared` if brokers use it. How long
+    /// the listener was throttled because they come too fast. Cancellation safe.
+    pub async fn wait(&self, images: &mut ImageReceiver, spared: bool) -> Duration {
+        let limits = self.limits(&images.borrow());
+        let throttled = self.connections.lock().arrive(&limits, spared, self.now());
+        if !throttled.is_zero() {
+            env::sleep_until(env::now() + throttled).await;
+        }
+        loop {
+            let left = self.left.notified();
+            let limits = self.limits(&images.borrow_and_update());
+            if self.connections.lock().has_room(&limits, spared) {
+                return throttled;
+            }
+            tokio::select! {
+                () = left => {}
+                changed = images.changed() => if changed.is_err() {
+                    // The broker stops.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// A place for a connection from `address`.
+    ///
+    /// # Errors
+    /// Why it may not have it.
+    pub fn admit(self: &Arc<Self>, image: &ClusterImage, spared: bool, address: IpAddr) -> Result<Place, TurnedAway> {
+        let (limits, rate) = (self.limits(image), image.access.quotas.of_address(address));
+        self.connections.lock().admit(&limits, spared, address, rate, self.now())?;
+        Ok(Place { gate: self.clone(), address })
+    }
+
+    fn limits(&self, image: &ClusterImage) -> ConnectionLimits {
+        let settings = &image.settings.connections;
+        ConnectionLimits {
+            max: settings.max,
+            per_second: settings.per_second.map(f64::from),
+            max_per_address: settings.max_per_address,
+            overrides: settings.overrides.clone(),
+            windows: self.windows,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        env::now() - self.started
+    }
+}

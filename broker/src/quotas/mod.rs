@@ -1,0 +1,111 @@
+//! How much clients use of this broker, and how long they are throttled (KIP-13, KIP-124, KIP-219, KIP-599, KIP-612).
+//!
+//! The rules are part of the image, `ottla_access::quotas` computes; here are the clock and the buckets.
+//!
+//! - [`buckets`]: what each user, client id, or both together has used
+//! - [`meter`]: the use of one request, and the throttle time in its answer
+//! - [`connections`]: the connections that listeners may take
+//!
+//! A client without quotas costs a look at the rules. One that has some keeps its buckets beside its connection until
+//! the image has other rules, so a request looks up nothing.
+
+pub mod buckets;
+pub mod connections;
+pub mod meter;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_access::quotas::Windows;
+use ottla_access::{Access, Principal};
+use ottla_config::QuotaSettings;
+use ottla_wire::Str;
+
+use self::buckets::{Buckets, ClientBuckets};
+use self::connections::Gate;
+use self::meter::{Meter, Muted};
+use crate::env::{self, Instant};
+use crate::metrics::Metrics;
+
+/// The quotas of this broker.
+pub struct Quotas {
+    started: Instant,
+    windows: Windows,
+    controller_windows: Windows,
+    buckets: Buckets,
+    /// The connections.
+    pub gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+}
+
+/// The quotas of one connection.
+#[derive(Default)]
+pub struct OfConnection {
+    /// The buckets of the last request, which those after it mostly share.
+    known: Option<Known>,
+    muted: Arc<Muted>,
+}
+
+struct Known {
+    access: Arc<Access>,
+    principal: Principal,
+    client_id: Str,
+    /// `None`: nothing is limited.
+    buckets: Option<Arc<ClientBuckets>>,
+}
+
+impl OfConnection {
+    /// Until when nothing is read from the connection; `None`: it is not muted.
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.muted.until()
+    }
+}
+
+impl Quotas {
+    /// Nothing is used yet. The windows are those of the settings at the start.
+    pub fn new(settings: &QuotaSettings, metrics: Arc<Metrics>) -> Quotas {
+        let windows = |count, size| Windows { count, size };
+        let started = env::now();
+        Quotas {
+            started,
+            windows: windows(settings.windows, settings.window),
+            controller_windows: windows(settings.controller_windows, settings.controller_window),
+            buckets: Buckets::default(),
+            gate: Arc::new(Gate::new(started, windows(settings.windows, settings.window))),
+            metrics,
+        }
+    }
+
+    /// The meter of a request that begins now; `None`: nothing limits this client.
+    pub fn meter(
+        self: &Arc<Self>,
+        access: &Arc<Access>,
+        principal: &Principal,
+        client_id: &Str,
+        connection: &mut OfConnection,
+    ) -> Option<Arc<Meter>> {
+        let is_same = |known: &&Known| {
+            Arc::ptr_eq(&known.access, access) && known.client_id == client_id && known.principal == *principal
+        };
+        let buckets = match connection.known.as_ref().filter(is_same) {
+            Some(known) => known.buckets.clone(),
+            None => {
+                let found = ClientBuckets::find(&self.buckets, &access.quotas, principal, client_id, self.now());
+                let buckets = found.map(Arc::new);
+                connection.known = Some(Known {
+                    access: access.clone(),
+                    principal: principal.clone(),
+                    client_id: client_id.clone(),
+                    buckets: buckets.clone(),
+                });
+                buckets
+            }
+        };
+        Some(Arc::new(Meter::new(self.clone(), buckets?, connection.muted.clone())))
+    }
+
+    /// The time since the start.
+    fn now(&self) -> Duration {
+        env::now() - self.started
+    }
+}

@@ -1,0 +1,5 @@
+//! Quotas beside Kafka's: the same traces through the classes of both (`traces`), and the same clients against brokers
+//! with the same quotas (`clients`).
+
+mod clients;
+mod traces;
