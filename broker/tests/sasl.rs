@@ -219,6 +219,27 @@ async fn a_session_that_ends_is_renewed_on_the_same_connection_or_closed() {
 }
 
 #[tokio::test]
+async fn a_user_that_is_deleted_loses_its_connections_and_one_whose_password_changes_does_not() {
+    let setup = Setup::start(&[]).await;
+    let mut client = setup.client().await;
+    assert!(scram(&mut client, Hash::Sha256, ALICE).await.error_code.is_none());
+    let change = |credentials: Credentials| {
+        setup.one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            image.access = Arc::new(Access { credentials, ..Access::clone(&image.access) });
+        });
+    };
+    change(credentials("changed"));
+    assert!(is_served(&mut client).await);
+    let mut late = setup.client().await;
+    assert_eq!(password(&mut late, ALICE).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    change(Credentials::default());
+    assert!(is_closed(&mut client).await, "though it asked for nothing");
+    common::until("it is counted", || setup.one.metrics.connections_refused.with_label_values(&["revoked"]).get() == 1)
+        .await;
+}
+
+#[tokio::test]
 async fn authenticating_where_nobody_needs_to_is_an_error() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, Vec::new()).await;

@@ -68,9 +68,9 @@ impl Laptop {
         let socket = socket.with_context(|| format!("failed to listen on {} (--api)", options.api))?;
         let api = socket.local_addr()?;
         let client = server.client(NAMESPACE);
-        let brokers = ensure_cluster(client.clone(), options).await?;
+        let wanted = ensure_cluster(client.clone(), options).await?;
 
-        let here = if options.apart { 0 } else { brokers };
+        let here = if options.apart { 0 } else { wanted.brokers };
         let former = FormerSessions::of(client.clone(), here).await?;
         let operator = Stoppable::spawn({
             let client = client.clone();
@@ -81,7 +81,7 @@ impl Laptop {
                 }
             }
         });
-        let starting = (0..here).map(|id| Node::start(config(options, id, brokers), client.clone()));
+        let starting = (0..here).map(|id| Node::start(config(options, id, &wanted), client.clone()));
         let mut nodes = Vec::new();
         let mut failed = None;
         for started in futures::future::join_all(starting).await {
@@ -176,8 +176,15 @@ fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the KafkaCluster what the options say, and returns how many brokers it has.
-async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<u16> {
+/// What the KafkaCluster says of the brokers of this process.
+struct Wanted {
+    brokers: u16,
+    /// Listeners beside the one of `--kafka`, with the ports of broker 0.
+    more_listeners: Vec<(String, u16)>,
+}
+
+/// Makes the KafkaCluster what the options say, and returns what it says then.
+async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<Wanted> {
     let clusters: Api<KafkaCluster> = Api::namespaced(client, NAMESPACE);
     let found = clusters.get_opt(CLUSTER).await?;
     let wanted = i32::from(options.brokers);
@@ -194,7 +201,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
             ..KafkaClusterSpec::default()
         };
         clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await?;
-        return Ok(options.brokers);
+        return Ok(Wanted { brokers: options.brokers, more_listeners: Vec::new() });
     };
     // The existing brokers have partitions, so this option can add brokers and never remove them.
     let replicas = found.spec.brokers.replicas.max(wanted);
@@ -203,23 +210,33 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
         let patch = json!({ "spec": { "brokers": { "replicas": replicas }, "config": settings } });
         clusters.patch(CLUSTER, &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
-    Ok(u16::try_from(replicas)?)
+    let more = found.spec.listeners.into_iter().filter(|listener| listener.name != LISTENER);
+    let more_listeners = more.map(|listener| Ok((listener.name, u16::try_from(listener.port)?)));
+    Ok(Wanted { brokers: u16::try_from(replicas)?, more_listeners: more_listeners.collect::<anyhow::Result<_>>()? })
 }
 
-fn config(options: &LaptopOptions, id: u16, brokers: u16) -> Config {
+fn config(options: &LaptopOptions, id: u16, wanted: &Wanted) -> Config {
+    let brokers = wanted.brokers;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let brokers = usize::from(brokers);
+    let first = (LISTENER, options.kafka);
+    let more = wanted.more_listeners.iter().map(|(name, port)| {
+        // Where the system chooses the ports, it chooses these, too.
+        let port = if options.kafka.port() == 0 { 0 } else { *port };
+        (&**name, SocketAddr::new(options.kafka.ip(), port))
+    });
+    let listeners = std::iter::once(first).chain(more).map(|(name, address)| Listener {
+        name: name.into(),
+        bind: above(address, id),
+        advertised_host: Some(advertised_host(options)),
+    });
     Config {
         id: BrokerId(i32::from(id)),
         namespace: NAMESPACE.to_owned(),
         cluster: CLUSTER.to_owned(),
         data: broker_dir(&options.data, id),
         tls: options.data.join("tls"),
-        listeners: vec![Listener {
-            name: LISTENER.into(),
-            bind: above(options.kafka, id),
-            advertised_host: Some(advertised_host(options)),
-        }],
+        listeners: listeners.collect(),
         http: above(options.metrics, id),
         pod_uid: None,
         reactors: cores.div_ceil(brokers),

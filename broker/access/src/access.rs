@@ -9,7 +9,7 @@ use crate::{Authorizer, Listeners};
 pub struct Access {
     /// How clients connect.
     pub listeners: Listeners,
-    /// The users with passwords.
+    /// The users that there are, and what is kept of their passwords.
     pub credentials: Credentials,
     /// The rules; `None`: the cluster has no authorization, and everybody may do everything.
     pub authorizer: Option<Authorizer>,

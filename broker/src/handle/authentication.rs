@@ -3,6 +3,7 @@
 use ottla_access::Login;
 use ottla_access::sasl::plain::{PasswordCheck, Remembered};
 use ottla_access::sasl::{Exchange, Identity, Reason};
+use ottla_wire::Str;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -13,11 +14,13 @@ pub struct Authentication {
     pub(super) login: Login,
     /// The exchange of tokens that is under way.
     pub(super) exchange: Option<Exchange>,
+    /// The name and uid of the KafkaUser that the client is; `None`: of no KafkaUser.
+    pub(super) user: Option<(Str, String)>,
 }
 
 impl Authentication {
     pub(super) fn new(login: Login) -> Authentication {
-        Authentication { login, exchange: None }
+        Authentication { login, exchange: None, user: None }
     }
 }
 

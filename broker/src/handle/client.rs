@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ottla_access::{Login, Principal};
+use ottla_access::{Access, Login, Principal};
 use ottla_wire::Str;
 
 use super::authentication::Authentication;
@@ -58,6 +58,12 @@ impl Client {
             peer.principal = principal.clone();
         }
         peer
+    }
+
+    /// Whether the KafkaUser that the client is exists no more.
+    pub fn is_revoked(&self, access: &Access) -> bool {
+        let authentication = self.authentication.borrow();
+        authentication.user.as_ref().is_some_and(|(name, uid)| !access.credentials.has(name, uid))
     }
 
     /// Whether it must authenticate, and has not done so.

@@ -32,6 +32,9 @@ pub enum Ended {
     /// The peer sent no request, or read nothing of an answer, for `connections.max.idle.ms`.
     #[error("idle for too long")]
     Idle,
+    /// The client's KafkaUser was deleted.
+    #[error("the client's KafkaUser was deleted")]
+    Revoked,
     /// The broker stops.
     #[error("the broker stops")]
     Stopping,
@@ -55,6 +58,7 @@ impl Ended {
             Ended::Read(ReadError::Length(_) | ReadError::TooLarge(_)) => Some("frame_length"),
             Ended::Read(ReadError::Slow(_)) => Some("slow"),
             Ended::Idle => Some("idle"),
+            Ended::Revoked => Some("revoked"),
             Ended::NotOpened(reason) => reason.refusal(),
             Ended::Read(ReadError::Closed | ReadError::Socket(_)) | Ended::Write(_) | Ended::Stopping => None,
         }
@@ -95,6 +99,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     let mut next: Option<Bytes> = None;
     let mut reading = true;
     let mut stopping = reactor.stopping.clone();
+    let mut access = reactor.access.subscribe();
 
     loop {
         if is_stranger && !client.is_stranger() {
@@ -153,6 +158,10 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
                 }
                 idle_check.as_mut().reset(until);
             }
+            // An error says that the reactor ends, and with it this connection.
+            _ = access.changed() => if client.is_revoked(&access.borrow_and_update()) {
+                return Ended::Revoked;
+            },
             _ = stopping.changed() => return Ended::Stopping,
         }
     }

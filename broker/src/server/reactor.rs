@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use ottla_access::Access;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -47,6 +48,8 @@ pub struct Reactor {
     pub scratch: Scratch,
     /// The limits of connections.
     pub limits: Limits,
+    /// Who may connect, for connections that exist.
+    pub(super) access: watch::Sender<Arc<Access>>,
     /// What new connections need.
     pub(super) door: Door,
     /// Clients that used an API that is not served.
@@ -71,11 +74,13 @@ pub(super) struct Shared {
 impl Reactor {
     fn new(shared: Shared) -> Reactor {
         let Shared { handler, budget, strangers, limits, tls, unserved, stopping } = shared;
+        let access = handler.images.borrow().access.clone();
         Reactor {
             buffers: Buffers::new(budget),
             strangers: Buffers::for_strangers(strangers),
             scratch: Scratch::new(),
             door: Door::new(handler.images.clone(), tls),
+            access: watch::Sender::new(access),
             handler,
             limits,
             unserved,
@@ -173,8 +178,25 @@ impl Pulse {
     }
 }
 
+/// Hands on each new [`Access`] of the image, until there is no image any more.
+async fn follow(reactor: Rc<Reactor>) {
+    let mut images = reactor.handler.images.clone();
+    loop {
+        let access = images.borrow_and_update().access.clone();
+        reactor.access.send_if_modified(|known| {
+            let is_new = !Arc::ptr_eq(known, &access);
+            *known = access;
+            is_new
+        });
+        if images.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections: Arc<AtomicUsize>) {
     let mut stopping = reactor.stopping.clone();
+    tokio::task::spawn_local(follow(reactor.clone()));
     loop {
         let Accepted { socket, address, listener, place } = tokio::select! {
             next = inbox.recv() => match next {

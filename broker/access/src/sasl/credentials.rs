@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::verifier::{Hash, Verifier};
 
-/// A user with a password.
+/// A user: with a password, if it has a verifier.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
@@ -33,7 +33,7 @@ impl User {
     }
 }
 
-/// The users with passwords, by name. Has no `Debug`.
+/// The users by name. Has no `Debug`.
 #[derive(Clone, PartialEq)]
 pub struct Credentials {
     users: Arc<HashMap<Str, Arc<User>>>,
@@ -64,11 +64,17 @@ impl Credentials {
         self.users.get(name)
     }
 
-    /// The verifier of a user, or one that no password passes; and whether it is the user's own.
-    pub(super) fn verifier(&self, name: &str, hash: Hash) -> (Verifier, bool) {
-        match self.user(name).and_then(|user| user.verifier(hash)) {
-            Some(verifier) => (verifier.clone(), true),
-            None => (Verifier::of_nobody(hash, &self.secret, name), false),
+    /// Whether there is a user of this name with this uid.
+    pub fn has(&self, name: &str, uid: &str) -> bool {
+        self.user(name).is_some_and(|user| user.uid == uid)
+    }
+
+    /// The verifier of a user and the user's uid; or one that no password passes, and none.
+    pub(super) fn verifier(&self, name: &str, hash: Hash) -> (Verifier, Option<String>) {
+        let user = self.user(name);
+        match user.and_then(|user| Some((user.verifier(hash)?, &user.uid))) {
+            Some((verifier, uid)) => (verifier.clone(), Some(uid.clone())),
+            None => (Verifier::of_nobody(hash, &self.secret, name), None),
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct PasswordCheck {
     password: Zeroizing<Vec<u8>>,
     hash: Hash,
     verifier: Verifier,
-    is_known: bool,
+    uid: Option<String>,
 }
 
 /// A client's message: names and password, between bytes of zero.
@@ -43,9 +43,9 @@ pub(super) fn parse(token: &[u8], credentials: &Credentials) -> Result<PasswordC
         Some(user) if user.sha512.is_none() => Hash::Sha256,
         Some(_) | None => Hash::Sha512,
     };
-    let (verifier, is_known) = credentials.verifier(name, hash);
+    let (verifier, uid) = credentials.verifier(name, hash);
     let password = Zeroizing::new(password.to_vec());
-    Ok(PasswordCheck { name: Str::from(name), password, hash, verifier, is_known })
+    Ok(PasswordCheck { name: Str::from(name), password, hash, verifier, uid })
 }
 
 impl PasswordCheck {
@@ -55,7 +55,7 @@ impl PasswordCheck {
     /// [`Reason::Credentials`].
     pub fn run(self) -> Result<Identity, Reason> {
         let is_right = self.verifier.is_of(self.hash, &self.password);
-        if is_right && self.is_known { Ok(self.identity()) } else { Err(Reason::Credentials) }
+        if is_right && self.uid.is_some() { Ok(self.identity()) } else { Err(Reason::Credentials) }
     }
 
     /// A sign of name, password and verifier under a key.
@@ -72,7 +72,7 @@ impl PasswordCheck {
 
     /// Who the client is, if the password is right.
     pub fn identity(&self) -> Identity {
-        Identity { principal: Principal::new(self.name.clone()), expires_ms: None }
+        Identity { principal: Principal::new(self.name.clone()), uid: self.uid.clone(), expires_ms: None }
     }
 }
 

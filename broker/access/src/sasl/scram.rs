@@ -26,7 +26,8 @@ pub(super) struct Challenged {
     hash: Hash,
     name: Str,
     verifier: Verifier,
-    is_known: bool,
+    /// None: there is no such user.
+    uid: Option<String>,
     gs2_header: String,
     client_nonce: String,
     nonce: String,
@@ -47,7 +48,7 @@ impl Begun {
     pub fn first(self, token: &[u8], credentials: &Credentials) -> Result<(String, Challenged), Reason> {
         let text = std::str::from_utf8(token).map_err(|_| Reason::Malformed)?;
         let First { gs2_header, bare, name, nonce: client_nonce } = First::parse(text)?;
-        let (verifier, is_known) = credentials.verifier(&name, self.hash);
+        let (verifier, uid) = credentials.verifier(&name, self.hash);
         let nonce = format!("{client_nonce}{}", self.nonce);
         let salt = BASE64_STANDARD.encode(verifier.salt());
         let answer = format!("r={nonce},s={salt},i={}", verifier.iterations());
@@ -55,7 +56,7 @@ impl Begun {
             hash: self.hash,
             name: Str::from(name),
             verifier,
-            is_known,
+            uid,
             gs2_header: gs2_header.to_owned(),
             client_nonce: client_nonce.to_owned(),
             nonce,
@@ -119,12 +120,12 @@ impl Challenged {
         let signature = self.verifier.client_signature(self.hash, message.as_bytes());
         let client_key: Vec<u8> = proof.iter().zip(signature.as_ref()).map(|(proof, sign)| proof ^ sign).collect();
         let is_right = self.verifier.is_of_key(self.hash, &client_key);
-        if !is_right || !self.is_known {
+        if !is_right || self.uid.is_none() {
             return Err(Reason::Credentials);
         }
         let signature = self.verifier.server_signature(self.hash, message.as_bytes());
         let answer = format!("v={}", BASE64_STANDARD.encode(signature.as_ref()));
-        Ok((answer, Identity { principal: Principal::new(self.name), expires_ms: None }))
+        Ok((answer, Identity { principal: Principal::new(self.name), uid: self.uid, expires_ms: None }))
     }
 }
 

@@ -121,10 +121,11 @@ fn settle(
     let mechanism = authentication.login.mechanism();
     authentication.exchange = None;
     let reason = match outcome {
-        Ok((answer, Identity { principal, expires_ms })) => {
+        Ok((answer, Identity { principal, uid, expires_ms })) => {
             let now_ms = env::wall_clock_ms();
             let left = |at: i64| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0));
             let lifetime = login::lifetime(expires_ms.map(left), context.image.settings.connections_max_reauth);
+            authentication.user = uid.map(|uid| (principal.name().clone(), uid));
             if authentication.login.succeeded(principal, lifetime, env::now().into_std()) {
                 count(context, mechanism.map_or("unknown", Mechanism::name), "success");
                 return token(context, answer, lifetime);
