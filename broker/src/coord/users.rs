@@ -16,7 +16,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use ottla_access::sasl::User;
+use ottla_access::sasl::{Entry, User};
 use ottla_crds::{KafkaUser, names};
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{events, named, of_cluster, watcher};
@@ -42,14 +42,6 @@ pub struct KnownUsers {
     pub passwords: BTreeMap<String, BTreeMap<String, Arc<User>>>,
     /// Random bytes that only the operator and brokers know.
     pub salt: Vec<u8>,
-}
-
-/// An entry of a Secret with what is kept of passwords.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    #[serde(flatten)]
-    user: User,
 }
 
 enum News {
