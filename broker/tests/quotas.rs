@@ -1,6 +1,7 @@
 //! Quotas over sockets: clients that use too much are answered at once, with a throttle time for which they are not read.
 //!
-//! Nothing here waits for a time: an answer that had to wait is compared with the time that passed, which may be longer.
+//! Nothing here waits for a time: an answer that had to wait is compared with the time that passed, which may be
+//! longer.
 
 mod common;
 

@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    ClientQuotas,
     kafka_topic::DeletionPolicy,
-    pod_template::{PodTemplate, Resources},
+    pod_template::{PodTemplate, Resources, SecretName},
     schema,
 };
 use ottla_rules::assignment::BrokerId;
@@ -115,6 +116,10 @@ use ottla_rules::features::Features;
     validation = (
         "self.listeners.all(l, l.port != 9404 && l.name != 'http')",
         "no listener can have port 9404 or the name http: brokers serve metrics and probes on that port"
+    ),
+    validation = (
+        "self.listeners.all(l, l.port != 9091 && l.name != 'replication')",
+        "no listener can have port 9091 or the name replication: brokers reach each other on that port"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +146,15 @@ pub struct KafkaClusterSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub groups: Vec<GroupOverride>,
+    /// What users may do. Absent: everybody may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// How much clients may do that are known by their `client.id` or address. For users see KafkaUser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<ClusterQuotas>,
+    /// The authorities that issue the certificates of brokers and users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
     /// Defaults of topics that do not set these values themselves.
     #[serde(default)]
     pub defaults: TopicDefaults,
@@ -161,7 +175,7 @@ fn retain() -> DeletionPolicy {
 }
 
 fn default_listeners() -> Vec<Listener> {
-    vec![Listener { name: "internal".to_owned(), port: 9092, type_: ListenerType::Internal }]
+    vec![Listener { name: "internal".to_owned(), port: 9092, ..Listener::default() }]
 }
 
 /// The brokers of a cluster.
@@ -267,8 +281,30 @@ pub struct Storage {
 }
 
 /// A port on which every broker serves clients.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.authentication) || self.authentication.all(a, !(a.type in ['plain', 'oauthbearer', 'tls'])) \
+                 || has(self.tls)",
+        "message": "authentication by plain, oauthbearer or tls needs TLS: add tls: {}",
+    },
+    {
+        "rule": "!has(self.authentication) || self.authentication.all(a, a.type != 'tls') \
+                 || size(self.authentication) == 1",
+        "message": "authentication of type tls stands alone: give other mechanisms a listener of their own",
+    },
+    {
+        "rule": "self.type in ['internal', 'clusterIP'] || (has(self.insecure) && self.insecure) || (has(self.tls) \
+                 && has(self.authentication) && size(self.authentication) > 0)",
+        "message": "a listener outside of the Kubernetes cluster needs tls and authentication, or insecure: true",
+    },
+    {
+        "rule": "has(self.tls) || !has(self.authentication) || size(self.authentication) == 0 \
+                 || (has(self.insecure) && self.insecure)",
+        "message": "passwords without TLS can be guessed by everybody who reads along: add tls: {}, or insecure: true",
+    },
+]))]
 pub struct Listener {
     /// The listener's name. The ports of its Services have the same name.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -279,6 +315,208 @@ pub struct Listener {
     /// From where clients reach the listener, and at which address.
     #[serde(default, rename = "type", deserialize_with = "crate::words::listener_type")]
     pub type_: ListenerType,
+    /// Whether clients speak TLS, and with which certificate the brokers do. Absent: the listener is plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// How clients authenticate: one `tls`, or one or more of the others. Absent: they don't, and are `User:ANONYMOUS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 4),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub authentication: Vec<ListenerAuthentication>,
+    /// Accepts that everybody who reaches the listener can use it, or read along. Required for a listener outside of
+    /// the Kubernetes cluster without TLS and authentication, and for passwords by SCRAM without TLS.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.secretRef) || !has(self.issuerRef)",
+    "message": "set only one of secretRef and issuerRef",
+}]))]
+pub struct ListenerTls {
+    /// The Secret with the brokers' certificate (`tls.crt`) and key (`tls.key`). Absent: the operator issues
+    /// certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+    /// The issuer of cert-manager that issues the certificate. Absent: the operator issues certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+}
+
+/// An issuer of cert-manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerRef {
+    /// Issuer or ClusterIssuer.
+    #[schemars(length(min = 1, max = 64))]
+    pub kind: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// How clients of a listener authenticate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(self.type == 'oauthbearer') == (has(self.issuers) && size(self.issuers) > 0)",
+        "message": "oauthbearer, and nothing else, needs issuers",
+    },
+    {
+        "rule": "self.type == 'tls' || !has(self.principalMappingRules)",
+        "message": "only tls has principalMappingRules",
+    },
+]))]
+pub struct ListenerAuthentication {
+    /// The mechanism.
+    #[serde(rename = "type")]
+    pub type_: ListenerAuthenticationType,
+    /// Whose tokens are good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub issuers: Vec<Issuer>,
+    /// Makes principals of the subjects of certificates that another authority has issued, as Kafka's
+    /// `ssl.principal.mapping.rules`. Absent: only certificates of KafkaUsers are good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub principal_mapping_rules: Option<String>,
+}
+
+/// How clients authenticate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ListenerAuthenticationType {
+    /// SCRAM-SHA-512: a password that is never sent.
+    #[default]
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+    /// SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// PLAIN: a password that is sent, under TLS.
+    #[serde(rename = "plain")]
+    Plain,
+    /// OAUTHBEARER: a token of an issuer, under TLS.
+    #[serde(rename = "oauthbearer")]
+    Oauthbearer,
+    /// A certificate.
+    #[serde(rename = "tls")]
+    Tls,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.kubernetes) != (has(self.issuer) && has(self.jwksUrl))",
+    "message": "an issuer is kubernetes, or has issuer and jwksUrl",
+}]))]
+pub struct Issuer {
+    /// The Kubernetes cluster itself, whose tokens are those of ServiceAccounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesIssuer>,
+    /// The issuer's name, as in the claim `iss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub issuer: Option<String>,
+    /// Where the issuer's public keys are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https://"))]
+    pub jwks_url: Option<String>,
+    /// For whom the tokens must be, as in the claim `aud`.
+    #[schemars(length(min = 1, max = 1024))]
+    pub audience: String,
+    /// The claim with the user's name. Default: sub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub principal_claim: Option<String>,
+    /// What comes before the names of this issuer's users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub principal_prefix: Option<String>,
+}
+
+/// The Kubernetes cluster as an issuer of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KubernetesIssuer {}
+
+/// What users may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// The names of principals that may do everything, without `User:`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "set"))]
+    pub super_users: Vec<String>,
+    /// Whether everybody may use a resource that no ACL names, as Kafka's `allow.everyone.if.no.acl.found`.
+    #[serde(default)]
+    pub allow_everyone_if_no_acl_found: bool,
+}
+
+/// How much clients may do that are known by their `client.id` or address.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterQuotas {
+    /// Clients with one `client.id`, whoever their users are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
+    )]
+    pub clients: Vec<ClientQuotas>,
+    /// Clients at one address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["ip"]))]
+    pub ips: Vec<IpQuota>,
+}
+
+/// How many connections an address may make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IpQuota {
+    /// The address; `*` stands for each without a quota of its own.
+    #[schemars(length(min = 1, max = 64))]
+    pub ip: String,
+    /// New connections per second, at each broker.
+    #[schemars(range(min = 1))]
+    pub connection_creation_rate: i32,
+}
+
+/// The authorities of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Security {
+    /// The authority of the brokers' certificates.
+    #[serde(default)]
+    pub cluster_ca: Authority,
+    /// The authority of the users' certificates.
+    #[serde(default)]
+    pub clients_ca: Authority,
+}
+
+/// An authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authority {
+    /// Counts the authority's keys. Raise it by one for a new key: brokers trust both until everybody has the new one.
+    #[serde(default = "one_i64")]
+    #[schemars(range(min = 1))]
+    pub key_generation: i64,
+}
+
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority { key_generation: 1 }
+    }
+}
+
+fn one_i64() -> i64 {
+    1
 }
 
 /// From where clients reach a listener, and at which address.

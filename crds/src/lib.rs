@@ -2,6 +2,7 @@
 //! partition's assignment may change, and knows no Kubernetes; `ottla_kube` reads and writes the objects.
 //!
 //! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and its state
+//! - [`KafkaUser`]: who may connect, do what, and how much
 //! - [`KafkaAssignment`]: the replicas, leaders and in-sync replicas of partitions
 //! - [`names`]: the names of objects
 //! - [`broker_file`]: the file by which the operator configures a broker on Kubernetes
@@ -11,6 +12,7 @@ pub mod broker_file;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
+mod kafka_user;
 pub mod names;
 mod pod_template;
 mod schema;
@@ -18,11 +20,18 @@ mod words;
 
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    BrokerOverride, BrokerState, BrokerStatus, Brokers, Endpoint, GroupOverride, KafkaCluster, KafkaClusterSpec,
-    KafkaClusterStatus, Listener, ListenerStatus, ListenerType, Rack, Storage, TopicDefaults,
+    Authority, Authorization, BrokerOverride, BrokerState, BrokerStatus, Brokers, ClusterQuotas, Endpoint,
+    GroupOverride, IpQuota, Issuer, IssuerRef, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KubernetesIssuer,
+    Listener, ListenerAuthentication, ListenerAuthenticationType, ListenerStatus, ListenerTls, ListenerType, Rack,
+    Security, Storage, TopicDefaults,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,
+};
+pub use kafka_user::{
+    AclAccess, AclOperation, AclPattern, AclResource, CertificateStatus, ClientQuotas, KafkaUser, KafkaUserSpec,
+    KafkaUserStatus, Password, PasswordSource, Quotas, SecretKey, UserAcl, UserAuthentication, UserAuthenticationType,
+    UserAuthorization, UserQuotas,
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use schema::{ClusterRef, GROUP, VERSION, all};

@@ -1,4 +1,4 @@
-//! The parts that the schemas of the three kinds share: conditions, references, and what is removed from generated
+//! The parts that the schemas of the kinds share: conditions, references, and what is removed from generated
 //! CRDs.
 //!
 //! Always: `crds/*.yaml` is what `all()` returns.
@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use crate::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaUser};
 
 /// The API group of every kind.
 pub const GROUP: &str = "ottla.io";
@@ -27,7 +27,7 @@ pub struct ClusterRef {
 
 /// The CustomResourceDefinitions of all kinds.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [KafkaCluster::crd(), KafkaTopic::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
+    [KafkaCluster::crd(), KafkaTopic::crd(), KafkaUser::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
 }
 
 /// Removes `format`, except of times: Kubernetes does not know Rust's formats, and the schema has bounds anyway.

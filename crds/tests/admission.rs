@@ -51,13 +51,34 @@ fn cluster() -> Value {
             "brokers": { "replicas": 3, "storage": { "size": "100Gi", "storageClassName": "fast" } },
             "listeners": [
                 { "name": "internal", "port": 9092, "type": "internal" },
-                { "name": "external", "port": 9094, "type": "nodePort" },
+                { "name": "external", "port": 9094, "type": "nodePort", "insecure": true },
             ],
             "defaults": { "partitions": 12, "replicationFactor": 3, "minInSyncReplicas": 2 },
             "paused": false,
             "deletionPolicy": "Retain",
         },
     })
+}
+
+fn user() -> Value {
+    json!({
+        "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaUser", "metadata": { "name": "orders" },
+        "spec": {
+            "clusterRef": { "name": "prod" },
+            "authentication": { "type": "scram" },
+            "authorization": { "acls": [
+                { "resource": "topic", "name": "orders-", "pattern": "prefix", "operations": ["Read", "Write"] },
+                { "resource": "cluster", "operations": ["IdempotentWrite"] },
+            ] },
+            "quotas": { "producerByteRate": 1_048_576, "clients": [{ "clientId": "app", "consumerByteRate": 4096 }] },
+        },
+    })
+}
+
+/// A cluster with this listener beside its internal one.
+fn listening(listener: Value) -> Value {
+    let internal = json!({ "name": "internal", "port": 9092, "type": "internal" });
+    with(&cluster(), json!({ "spec": { "listeners": [internal, listener] } }))
 }
 
 fn entry(partition: i32) -> Value {
@@ -132,7 +153,7 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
                 &cluster(),
                 json!({ "metadata": { "name": "x".repeat(40) }, "spec": { "listeners": [
                     { "name": "internal", "port": 9092, "type": "internal" },
-                    { "name": "from-outside", "port": 9094, "type": "nodePort" },
+                    { "name": "from-outside", "port": 9094, "type": "nodePort", "insecure": true },
                 ] } }),
             ),
             "the name of a listener that is not internal and the cluster's name have at most 51 characters together",
@@ -164,6 +185,75 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
         (
             with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "adding": [9] }))] } })),
             "leader, isr, adding and removing must be among the replicas",
+        ),
+        (
+            with(&user(), json!({ "spec": { "principalName": "*" } })),
+            "the user '*' is everybody and can not authenticate: remove authentication",
+        ),
+        (
+            with(&user(), json!({ "spec": { "authentication": { "validityDays": 30 } } })),
+            "only a user of type tls has validityDays and renewalDays",
+        ),
+        (
+            with(
+                &user(),
+                json!({ "spec": { "authentication": {
+                "type": "tls", "password": { "valueFrom": { "secretKeyRef": { "name": "pw", "key": "password" } } }
+            } } }),
+            ),
+            "only a user of type scram has a password",
+        ),
+        (
+            with(
+                &user(),
+                json!({ "spec": { "authentication": { "type": "tls", "validityDays": 30, "renewalDays": 30 } } }),
+            ),
+            "renewalDays must be less than validityDays",
+        ),
+        (
+            with(
+                &user(),
+                json!({ "spec": { "authorization": { "acls": [
+                { "resource": "cluster", "name": "prod", "operations": ["Alter"] }
+            ] } } }),
+            ),
+            "the only resource of type cluster is kafka-cluster, with pattern literal",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "type": "loadBalancer", "tls": {} })),
+            "a listener outside of the Kubernetes cluster needs tls and authentication, or insecure: true",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "authentication": [{ "type": "scram-sha-512" }] })),
+            "passwords without TLS can be guessed by everybody who reads along: add tls: {}, or insecure: true",
+        ),
+        (
+            listening(
+                json!({ "name": "apps", "port": 9094, "insecure": true, "authentication": [{ "type": "plain" }] }),
+            ),
+            "authentication by plain, oauthbearer or tls needs TLS: add tls: {}",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
+                { "type": "tls" }, { "type": "plain" }
+            ] })),
+            "authentication of type tls stands alone: give other mechanisms a listener of their own",
+        ),
+        (
+            listening(
+                json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [{ "type": "oauthbearer" }] }),
+            ),
+            "oauthbearer, and nothing else, needs issuers",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
+                { "type": "oauthbearer", "issuers": [{ "audience": "kafka" }] }
+            ] })),
+            "an issuer is kubernetes, or has issuer and jwksUrl",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9091 })),
+            "no listener can have port 9091 or the name replication: brokers reach each other on that port",
         ),
     ] {
         assert_eq!(refusals(None, &new), [sentence], "{new}");
@@ -259,6 +349,17 @@ fn what_users_and_brokers_do_is_taken() {
         (
             with(&cluster(), json!({ "status": { "volumeSize": "50Gi" } })),
             json!({ "spec": { "brokers": { "storage": { "size": "50Gi" } } } }),
+        ),
+        (user(), json!({ "spec": { "authentication": null, "quotas": null } })),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "type": "loadBalancer", "tls": {}, "authentication": [
+                { "type": "scram-sha-512" },
+                { "type": "oauthbearer", "issuers": [
+                    { "kubernetes": {}, "audience": "kafka.shop" },
+                    { "issuer": "https://idp", "jwksUrl": "https://idp/keys", "audience": "kafka" },
+                ] },
+            ] })),
+            json!({ "spec": { "authorization": { "superUsers": ["admin"] }, "security": { "clusterCa": { "keyGeneration": 2 } } } }),
         ),
         (assignment(), json!({ "spec": { "deleted": true } })),
         (

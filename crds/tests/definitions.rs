@@ -61,6 +61,7 @@ fn every_kind_has_names_that_no_other_project_has_and_no_category_deletes_an_ass
         let (short, category) = match names.kind.as_str() {
             "KafkaCluster" => ("okc", Some("ottla")),
             "KafkaTopic" => ("okt", Some("ottla")),
+            "KafkaUser" => ("oku", Some("ottla")),
             "KafkaAssignment" => ("oka", None),
             kind => panic!("the names of {kind} are not decided"),
         };

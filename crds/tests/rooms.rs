@@ -9,13 +9,14 @@ fn rooms_use_only_what_the_table_allows() {
             ("broker_file", &[]),
             ("words", &["kafka_cluster", "kafka_topic", "pod_template"]),
             ("names", &[]),
-            ("kafka_cluster", &["pod_template", "kafka_topic", "schema"]),
+            ("kafka_cluster", &["pod_template", "kafka_topic", "kafka_user", "schema"]),
             ("pod_template", &[]),
             ("kafka_assignment", &["schema"]),
             ("kafka_topic", &["schema"]),
-            ("schema", &["kafka_cluster", "kafka_assignment", "kafka_topic"]),
+            ("kafka_user", &["schema"]),
+            ("schema", &["kafka_cluster", "kafka_assignment", "kafka_topic", "kafka_user"]),
         ],
-        circles: &[&["kafka_cluster", "kafka_topic", "schema"]],
+        circles: &[&["kafka_cluster", "kafka_topic", "kafka_user", "schema"]],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

@@ -195,7 +195,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
             listeners: vec![ottla_crds::Listener {
                 name: LISTENER.to_owned(),
                 port: 9092,
-                type_: ottla_crds::ListenerType::Internal,
+                ..ottla_crds::Listener::default()
             }],
             config: config.chain(options.settings.iter().cloned()).collect(),
             ..KafkaClusterSpec::default()

@@ -1,5 +1,5 @@
-//! Which requests of a connection are allowed while its client says who it is, and for how long it may stay: the order of
-//! Kafka's `SaslServerAuthenticator`, and re-authentication (KIP-368).
+//! Which requests of a connection are allowed while its client says who it is, and for how long it may stay: the order
+//! of Kafka's `SaslServerAuthenticator`, and re-authentication (KIP-368).
 //!
 //! The host does what [`Login::admit`] says of each request, and reports what came of handshakes and tokens. What is in
 //! the tokens is the business of [`sasl`](crate::sasl).
@@ -192,8 +192,8 @@ impl Login {
         Handshake::Begin(mechanism)
     }
 
-    /// The exchange has ended well, and the session may last for `lifetime`. False: the client was somebody else before,
-    /// which is a failure.
+    /// The exchange has ended well, and the session may last for `lifetime`. False: the client was somebody else
+    /// before, which is a failure.
     pub fn succeeded(&mut self, principal: Principal, lifetime: Option<Duration>, now: Instant) -> bool {
         let Stage::Tokens { mechanism, .. } = self.stage else { return false };
         if self.session.as_ref().is_some_and(|session| session.principal != principal) {
@@ -212,8 +212,8 @@ impl Login {
     }
 }
 
-/// How long a session lasts: until the token expires, if it does, and no longer than `connections.max.reauth.ms`, if that
-/// is set. `None`: as long as the client likes.
+/// How long a session lasts: until the token expires, if it does, and no longer than `connections.max.reauth.ms`, if
+/// that is set. `None`: as long as the client likes.
 pub fn lifetime(token_expires_in: Option<Duration>, max_reauth: Option<Duration>) -> Option<Duration> {
     token_expires_in.into_iter().chain(max_reauth).min()
 }

@@ -1,8 +1,8 @@
 //! What one request uses, and how long its client is throttled for it.
 //!
-//! Everything is answered at once, with the throttle time in the answer; then nothing is read from the connection for so
-//! long (KIP-219). A Produce counts before its answer waits for followers, so that those behind it, which Kafka would
-//! not have read yet, are not read either; its answer names the time that is left.
+//! Everything is answered at once, with the throttle time in the answer; then nothing is read from the connection for
+//! so long (KIP-219). A Produce counts before its answer waits for followers, so that those behind it, which Kafka
+//! would not have read yet, are not read either; its answer names the time that is left.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -97,8 +97,8 @@ impl Meter {
         Some(self.quotas.windows.most_at_once(limited.quota) as usize)
     }
 
-    /// Whether an answer of so many bytes may be sent to a consumer. If not, an empty one is to be sent: then these bytes
-    /// do not count. The time of the request counts with this call, because it decides, too.
+    /// Whether an answer of so many bytes may be sent to a consumer. If not, an empty one is to be sent: then these
+    /// bytes do not count. The time of the request counts with this call, because it decides, too.
     pub fn may_fetch(&self, bytes: usize) -> bool {
         let request = self.count_time();
         let mut may = request.is_zero();

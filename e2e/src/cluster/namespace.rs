@@ -173,7 +173,7 @@ spec:
   brokers: {{replicas: {replicas}, storage: {{size: 1Gi}}}}
   listeners:
   - {{name: internal, port: 9092}}
-  - {{name: external, port: 9094, type: nodePort}}
+  - {{name: external, port: 9094, type: nodePort, insecure: true}}
   rack: {{topologyKey: topology.kubernetes.io/zone}}
   {more}
 "

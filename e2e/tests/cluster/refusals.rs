@@ -13,7 +13,7 @@ use ottla_e2e::leash::Folder;
 /// What is there, what is applied over it, and what a person has to understand.
 fn refused() -> Vec<(String, String, &'static str)> {
     let one = cluster(1, "");
-    let listeners = "listeners:\n  - {name: internal, port: 9092}\n  - {name: external, port: 9094, type: nodePort}";
+    let listeners = "listeners:\n  - {name: internal, port: 9092}\n  - {name: external, port: 9094, type: nodePort, insecure: true}";
     let with = |listeners: &str| one.replace("listeners:\n  - {name: internal, port: 9092}", listeners);
     assert!(one.contains(listeners), "the cases edit this");
     vec![

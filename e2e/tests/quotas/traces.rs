@@ -1,5 +1,5 @@
-//! Random traces of clients that use things, through `ottla_access::quotas` and Kafka's own quota managers in a JVM: the
-//! same throttle times to the millisecond.
+//! Random traces of clients that use things, through `ottla_access::quotas` and Kafka's own quota managers in a JVM:
+//! the same throttle times to the millisecond.
 //!
 //!     OTTLA_QUOTA_ROUNDS=20000 cargo test -p ottla-e2e --test quotas traces     # for longer than CI
 //!     OTTLA_QUOTA_SEED=7 cargo test …                                           # a round once more, alone

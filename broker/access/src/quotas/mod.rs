@@ -54,8 +54,8 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Java's `Math.round` of milliseconds; negative is none, too large is the largest number of milliseconds that an answer
-/// can name.
+/// Java's `Math.round` of milliseconds; negative is none, too large is the largest number of milliseconds that an
+/// answer can name.
 fn rounded_ms(ms: f64) -> Duration {
     Duration::from_millis((ms + 0.5).floor().clamp(0.0, f64::from(i32::MAX)) as u64)
 }

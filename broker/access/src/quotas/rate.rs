@@ -2,8 +2,9 @@
 //! `QuotaUtils.throttleTime`.
 //!
 //! A window begins with the first use after the end of the one before, so windows need not touch each other. A window
-//! counts until `count` windows have passed since its *last* use. The rate is the sum over the age of the oldest window,
-//! which is padded to at least `count` − 1 whole windows: so a client that begins may use the quota of these at once.
+//! counts until `count` windows have passed since its *last* use. The rate is the sum over the age of the oldest
+//! window, which is padded to at least `count` − 1 whole windows: so a client that begins may use the quota of these at
+//! once.
 
 use std::time::Duration;
 

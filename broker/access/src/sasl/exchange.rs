@@ -35,8 +35,8 @@ pub enum Step {
 pub struct Identity {
     /// Who the client is.
     pub principal: Principal,
-    /// The uid of its KafkaUser; `None`: an issuer's word is enough. The client is let in as long as there is a user with
-    /// this name and uid.
+    /// The uid of its KafkaUser; `None`: an issuer's word is enough. The client is let in as long as there is a user
+    /// with this name and uid.
     pub uid: Option<String>,
     /// When what it has shown expires, in milliseconds since 1970; `None`: never.
     pub expires_ms: Option<i64>,

@@ -81,8 +81,8 @@ pub fn message(name: &str, password: &str) -> Vec<u8> {
     [b"\0", name.as_bytes(), b"\0", password.as_bytes()].concat()
 }
 
-/// Passwords that were right before, by signs under a key of this process: a client that comes again need not wait for a
-/// worker. Has neither names nor passwords.
+/// Passwords that were right before, by signs under a key of this process: a client that comes again need not wait for
+/// a worker. Has neither names nor passwords.
 pub struct Remembered {
     key: hmac::Key,
     signs: HashSet<[u8; 32]>,

@@ -1,9 +1,9 @@
 //! SCRAM (RFC 5802, RFC 7677, KIP-84): a client proves that it knows a password without sending it.
 //!
-//! Kafka's `ScramSaslServer` with three deviations. `c=` must encode the client's own gs2 header, which Kafka never looks
-//! at. The final nonce may also be the client's nonce before the whole one, because librdkafka before 2.6.1 sends it
-//! that way; a replay stays impossible. A user that does not exist is shown a salt and fails at the end, as with a wrong
-//! password; Kafka fails at once.
+//! Kafka's `ScramSaslServer` with three deviations. `c=` must encode the client's own gs2 header, which Kafka never
+//! looks at. The final nonce may also be the client's nonce before the whole one, because librdkafka before 2.6.1 sends
+//! it that way; a replay stays impossible. A user that does not exist is shown a salt and fails at the end, as with a
+//! wrong password; Kafka fails at once.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
