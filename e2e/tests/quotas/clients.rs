@@ -23,11 +23,7 @@ const RECORDS: usize = 13 * QUOTA / RECORD;
 
 /// Whether quotas can be given over the wire; says so if not, as [`met`] does.
 fn can_be_given(target: &Target) -> Result<bool> {
-    let request = ApiVersionsRequest {
-        client_software_name: "e2e".into(),
-        client_software_version: "0".into(),
-        ..ApiVersionsRequest::default()
-    };
+    let request = ApiVersionsRequest { client_software_name: "e2e".into(), client_software_version: "0".into() };
     let answer = Connection::open(target.bootstrap())?.ask(3, &request)?.context("no answer to ApiVersions")?;
     let can = answer.api_keys.iter().any(|api| api.api_key == ALTER_QUOTAS);
     if !can {
