@@ -462,7 +462,7 @@ pub struct Authorization {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterQuotas {
-    /// Clients with one `client.id`, whoever their users are.
+    /// Clients with one `client.id`, of any user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),
