@@ -1,4 +1,4 @@
-//! Quotas over sockets: clients that use too much are answered at once, with a throttle time for which they are not read.
+//! Quotas over sockets: clients that use too much are answered at once, with a throttle time for which nothing is read.
 //!
 //! Nothing here waits for a time: an answer that had to wait is compared with the time that passed, which may be
 //! longer.

@@ -44,6 +44,7 @@ pub struct KnownUsers {
     pub salt: Vec<u8>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum News {
     User(Event<KafkaUser>),
     Secret(Event<Secret>),

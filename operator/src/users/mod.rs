@@ -2,6 +2,7 @@
 //!
 //! - [`verifiers`]: what is kept of passwords, in a few Secrets for all users, which brokers read
 //! - [`secret`]: a user's own Secret, which its applications mount
+//! - `owned`: Secrets that go with what they belong to
 //! - [`judge`]: which KafkaUser a principal is, and what its status says
 //!
 //! A user with a password can log in when its status says Ready. A KafkaUser that is deleted can't log in from the
@@ -9,6 +10,7 @@
 //! log line, Event or status has one.
 
 pub mod judge;
+mod owned;
 pub mod secret;
 pub mod verifiers;
 
@@ -17,10 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource, ResourceExt};
-use ottla_crds::{KafkaCluster, KafkaUser, KafkaUserStatus, UserAuthenticationType, names};
+use kube::{Api, Client, ResourceExt};
+use ottla_crds::{KafkaCluster, KafkaUser, KafkaUserStatus, UserAuthenticationType};
 use ottla_kube::change::why;
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{of_cluster, watcher};
@@ -170,15 +171,5 @@ impl Keeper<'_> {
         let patch = json!({ "status": status });
         self.users.patch_status(&user.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
-    }
-}
-
-/// The metadata of a Secret that goes with `owner`.
-fn owned_by<K: Resource<DynamicType = ()>>(owner: &K, name: String, cluster: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name),
-        labels: Some([(names::CLUSTER_LABEL.to_owned(), cluster.to_owned())].into()),
-        owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
-        ..ObjectMeta::default()
     }
 }

@@ -7,7 +7,7 @@ use ottla_crds::KafkaUser;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::owned_by;
+use super::owned::owned_by;
 
 /// The key of the password.
 pub const PASSWORD: &str = "password";

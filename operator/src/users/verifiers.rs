@@ -14,7 +14,7 @@ use ottla_crds::{KafkaCluster, KafkaUser, names};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::owned_by;
+use super::owned::owned_by;
 use super::secret::Password;
 
 /// The Secrets, as they were read and as they should be.
