@@ -4,11 +4,13 @@
 //! - [`client`]: a small Kafka client
 //! - `configs`: settings of single brokers, loggers, and who asks for what is not served
 //! - [`lost`]: objects that were deleted by mistake
+//! - `users`: KafkaUsers, and clients that authenticate
 
 mod bed;
 mod client;
 mod configs;
 mod lost;
+mod users;
 
 use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::target::ottla_program;
