@@ -15,7 +15,7 @@ pub const ROOT: &str = "ROOT";
 
 /// The loggers that can be named, besides those that have a level at the start: the programs' crates and the broker's
 /// rooms.
-const LOGGERS: [&str; 33] = [
+const LOGGERS: [&str; 34] = [
     "kube",
     "ottla",
     "ottla_broker",
@@ -33,6 +33,7 @@ const LOGGERS: [&str; 33] = [
     "ottla_broker::log_ends",
     "ottla_broker::node",
     "ottla_broker::producer_ids",
+    "ottla_broker::quotas",
     "ottla_broker::replica",
     "ottla_broker::replica::fetching",
     "ottla_broker::replica::in_sync",

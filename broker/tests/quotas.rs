@@ -1,4 +1,4 @@
-//! Quotas over sockets: clients that use too much are answered at once, told to wait, and not read meanwhile.
+//! Quotas over sockets: clients that use too much are answered at once, with a throttle time for which nothing is read.
 //!
 //! Nothing here waits for a time: an answer that had to wait is compared with the time that passed, which may be
 //! longer.
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use common::{Client, OneBroker, batch, topic, until};
 use ottla_access::Access;
 use ottla_access::quotas::{Entity, Name, QuotaRules, Quotas};
+use ottla_broker::ask::Ask;
 use ottla_broker::image::Topic;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_wire::m03_metadata::MetadataRequest;
+use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m19_create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_wire::m20_delete_topics::{DeleteTopicState, DeleteTopicsRequest};
@@ -73,7 +74,7 @@ fn fetch(topic: &Topic, offset: i64) -> FetchRequest {
 }
 
 fn millis(ms: i32) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap())
+    Duration::from_millis(u64::try_from(ms).expect("a time is not negative"))
 }
 
 fn scraped(one: &OneBroker, line: &str) -> bool {
@@ -328,4 +329,30 @@ async fn connections_that_come_too_fast_to_the_broker_wait() {
     }
     // Three in a second are one too many, which is half of two a second.
     assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn topics_on_first_use_need_tokens_and_throttle_nobody() {
+    let data = tempfile::tempdir().unwrap();
+    let mut one = OneBroker::start(data.path(), false, vec![]).await;
+    // A tenth of a token fits: the first topic takes it, and owes the rest for a minute and a half.
+    rule(&one, may(Quotas { controller_mutation_rate: Some(0.01), ..Quotas::default() }));
+    let mut client = Client::connect(one.port).await;
+    let ask = |name: &str| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    for name in ["a", "b", "__consumer_offsets", "c"] {
+        let response = client.call(12, &ask(name)).await;
+        assert_eq!(response.topics[0].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(response.throttle_time_ms, 0, "{name}");
+    }
+    let mut asked = Vec::new();
+    while let Ok(ask) = one.asks.try_recv() {
+        if let Ask::CreateTopic { topic, .. } = ask {
+            asked.push(topic.name.to_string());
+        }
+    }
+    assert_eq!(asked, ["a", "__consumer_offsets"], "an internal topic is on nobody's quota");
 }

@@ -117,6 +117,20 @@ use ottla_rules::features::Features;
         "self.listeners.all(l, l.port != 9404 && l.name != 'http')",
         "no listener can have port 9404 or the name http: brokers serve metrics and probes on that port"
     ),
+    // Accepted settings are obeyed: what this version does not do yet is refused.
+    validation = (
+        "!has(self.authorization)",
+        "authorization is not served by this version of Ottla: remove it, and everybody may do everything"
+    ),
+    validation = (
+        "self.listeners.all(l, !has(l.tls))",
+        "tls is not served by this version of Ottla: remove it from the listeners"
+    ),
+    validation = (
+        "self.listeners.all(l, !has(l.authentication) \
+         || l.authentication.all(a, a.type in ['scram-sha-256', 'scram-sha-512']))",
+        "authentication of this version of Ottla is by scram-sha-256 and scram-sha-512"
+    ),
     validation = (
         "self.listeners.all(l, l.port != 9091 && l.name != 'replication')",
         "no listener can have port 9091 or the name replication: brokers reach each other on that port"
@@ -462,7 +476,7 @@ pub struct Authorization {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterQuotas {
-    /// Clients with one `client.id`, whoever their users are.
+    /// Clients with one `client.id`, of any user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),

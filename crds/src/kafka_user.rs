@@ -37,6 +37,15 @@ use crate::schema::{self, ClusterRef};
     validation = ("self.spec.clusterRef.name == oldSelf.spec.clusterRef.name", "clusterRef is immutable")
 )]
 #[x_kube(
+    // Accepted settings are obeyed: what this version does not do yet is refused.
+    validation = (
+        "!has(self.authorization)",
+        "authorization is not served by this version of Ottla: remove it, and the user may do everything"
+    ),
+    validation = (
+        "!has(self.authentication) || self.authentication.type != 'tls'",
+        "this version of Ottla issues no certificates for users: use authentication of type scram"
+    ),
     validation = (
         "has(self.principalName) == has(oldSelf.principalName) \
          && (!has(self.principalName) || self.principalName == oldSelf.principalName)",

@@ -65,6 +65,16 @@ pub fn claim(cluster: &str, id: BrokerId) -> String {
 /// The volume with a broker's data.
 pub const DATA_VOLUME: &str = "data";
 
+/// How many Secrets hold what is kept of passwords: each has room for some 2,000 users.
+pub const SCRAM_SHARDS: u8 = 8;
+/// The key of the random bytes in each of these Secrets.
+pub const SCRAM_SALT: &str = "salt";
+
+/// The Secret of this number with what is kept of passwords.
+pub fn scram_secret(cluster: &str, shard: u8) -> String {
+    format!("{cluster}-scram-{shard}")
+}
+
 /// The listener on which brokers reach each other under TLS. No listener of a KafkaCluster can have this name.
 pub const REPLICATION_LISTENER: &str = "replication";
 /// Its port.

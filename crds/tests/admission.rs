@@ -66,10 +66,6 @@ fn user() -> Value {
         "spec": {
             "clusterRef": { "name": "prod" },
             "authentication": { "type": "scram" },
-            "authorization": { "acls": [
-                { "resource": "topic", "name": "orders-", "pattern": "prefix", "operations": ["Read", "Write"] },
-                { "resource": "cluster", "operations": ["IdempotentWrite"] },
-            ] },
             "quotas": { "producerByteRate": 1_048_576, "clients": [{ "clientId": "app", "consumerByteRate": 4096 }] },
         },
     })
@@ -186,6 +182,14 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
             with(&assignment(), json!({ "spec": { "partitions": [with(&entry(64), json!({ "adding": [9] }))] } })),
             "leader, isr, adding and removing must be among the replicas",
         ),
+    ] {
+        assert_eq!(refusals(None, &new), [sentence], "{new}");
+    }
+}
+
+#[test]
+fn users_and_listeners_that_make_no_sense_are_refused() {
+    for (new, sentence) in [
         (
             with(&user(), json!({ "spec": { "principalName": "*" } })),
             "the user '*' is everybody and can not authenticate: remove authentication",
@@ -254,6 +258,30 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
         (
             listening(json!({ "name": "apps", "port": 9091 })),
             "no listener can have port 9091 or the name replication: brokers reach each other on that port",
+        ),
+    ] {
+        let refusals = refusals(None, &new);
+        assert!(refusals.iter().any(|refusal| refusal == sentence), "{new}: {refusals:?}");
+    }
+}
+
+#[test]
+fn what_this_version_does_not_do_yet_is_refused() {
+    let apps = |more: Value| listening(with(&json!({ "name": "apps", "port": 9094 }), more));
+    let acl = json!({ "resource": "topic", "name": "orders", "operations": ["Read"] });
+    for (new, sentence) in [
+        (apps(json!({ "tls": {} })), "tls is not served by this version of Ottla: remove it from the listeners"),
+        (
+            with(&cluster(), json!({ "spec": { "authorization": { "superUsers": ["admin"] } } })),
+            "authorization is not served by this version of Ottla: remove it, and everybody may do everything",
+        ),
+        (
+            with(&user(), json!({ "spec": { "authorization": { "acls": [acl] } } })),
+            "authorization is not served by this version of Ottla: remove it, and the user may do everything",
+        ),
+        (
+            with(&user(), json!({ "spec": { "authentication": { "type": "tls" } } })),
+            "this version of Ottla issues no certificates for users: use authentication of type scram",
         ),
     ] {
         assert_eq!(refusals(None, &new), [sentence], "{new}");
@@ -352,14 +380,10 @@ fn what_users_and_brokers_do_is_taken() {
         ),
         (user(), json!({ "spec": { "authentication": null, "quotas": null } })),
         (
-            listening(json!({ "name": "apps", "port": 9094, "type": "loadBalancer", "tls": {}, "authentication": [
-                { "type": "scram-sha-512" },
-                { "type": "oauthbearer", "issuers": [
-                    { "kubernetes": {}, "audience": "kafka.shop" },
-                    { "issuer": "https://idp", "jwksUrl": "https://idp/keys", "audience": "kafka" },
-                ] },
+            listening(json!({ "name": "apps", "port": 9094, "insecure": true, "authentication": [
+                { "type": "scram-sha-512" }, { "type": "scram-sha-256" }
             ] })),
-            json!({ "spec": { "authorization": { "superUsers": ["admin"] }, "security": { "clusterCa": { "keyGeneration": 2 } } } }),
+            json!({ "spec": { "quotas": { "clients": [{ "clientId": "etl", "producerByteRate": 1_048_576 }] } } }),
         ),
         (assignment(), json!({ "spec": { "deleted": true } })),
         (

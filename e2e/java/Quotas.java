@@ -29,8 +29,8 @@ import org.apache.kafka.server.quota.ControllerMutationQuotaManager;
 import org.apache.kafka.server.quota.QuotaType;
 
 public class Quotas {
-    /** A clock that shows what it is told. */
-    static class Told implements Time {
+    /** A clock that shows the time that the commands give. */
+    static class GivenTime implements Time {
         volatile long now = 1_700_000_000_000L;
 
         public long milliseconds() {
@@ -54,7 +54,7 @@ public class Quotas {
         }
     }
 
-    static final Told TIME = new Told();
+    static final GivenTime TIME = new GivenTime();
     static Map<String, ClientQuotaManager> managers = Map.of();
 
     static Session session(String user) throws Exception {

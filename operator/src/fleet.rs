@@ -18,6 +18,7 @@ use crate::cluster::watches::{self, About, ClusterKey, Shown};
 use crate::cluster::{self, Shared, read};
 use crate::coordination;
 use crate::metrics::Metrics;
+use crate::users;
 
 /// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
 pub async fn run(
@@ -141,8 +142,10 @@ async fn operate(
                 }
             }
         };
+        let users = users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
         tokio::select! {
             () = objects => {}
+            () = users => {}
             () = coordination => {}
             () = lost => tracing::info!(cluster = %key, "the cluster is a new one, or had another operator: claiming \
             it"),

@@ -6,10 +6,11 @@
 //! - [`fleet`]: every cluster
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
+//! - [`users`]: credentials of KafkaUsers
 //! - [`events`]: Kubernetes Events
 //! - [`metrics`], [`http`], [`clock`]: what they use
 //!
-//! A laptop runs [`coordination`] alone.
+//! A laptop runs [`coordination`] and [`users`].
 
 pub mod acting;
 pub mod clock;
@@ -22,3 +23,4 @@ pub mod metrics;
 pub mod operator;
 pub mod owner;
 pub mod plan;
+pub mod users;

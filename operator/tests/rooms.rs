@@ -10,9 +10,10 @@ fn rooms_use_only_what_the_table_allows() {
         leaves: &["acting", "backoff", "clock", "events", "guard", "network"],
         rooms: &[
             ("operator", &["fleet", "http", "cluster", "metrics", "owner"]),
-            ("fleet", &["coordination", "cluster", "metrics"]),
+            ("fleet", &["coordination", "cluster", "metrics", "users"]),
             ("http", &["metrics"]),
             ("coordination", &["plan"]),
+            ("users", &[]),
             ("cluster", &["metrics", "owner", "plan"]),
             ("metrics", &["cluster"]),
             ("owner", &["cluster"]),

@@ -16,6 +16,7 @@ use ottla_crds::{Brokers, KafkaCluster, KafkaClusterSpec, names};
 use ottla_kube::lease::{self, Sightings};
 use ottla_kube::versions::SetBacks;
 use ottla_local_api::{Server, Store};
+use ottla_operator::acting::Acting;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -76,7 +77,7 @@ impl Laptop {
             let client = client.clone();
             |mut stop| async move {
                 tokio::select! {
-                    () = former.replaced() => ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop).await,
+                    () = former.replaced() => operate(client, stop).await,
                     () = &mut stop => {}
                 }
             }
@@ -157,6 +158,15 @@ impl fmt::Display for Laptop {
         writeln!(f, "  kafka-console-producer.sh --bootstrap-server {kafka} --topic hello")?;
         writeln!(f, "  kafka-console-consumer.sh --bootstrap-server {kafka} --topic hello --from-beginning")?;
         write!(f, "  kubectl --server http://{} get kafkatopics", self.api)
+    }
+}
+
+/// Coordinates the cluster and keeps the credentials of its users, until `stop`.
+async fn operate(client: Client, stop: impl Future<Output = ()>) {
+    let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    tokio::select! {
+        () = ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop) => {}
+        () = users => {}
     }
 }
 

@@ -12,12 +12,14 @@ use ottla_crds::{BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, Kafk
 use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
+use super::access;
 use super::known::Known;
+use super::users::KnownUsers;
 use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Group, Topic, Topics};
 
 /// The image of what is known, for the broker `me`. Settings that were resolved for `before` are used again if nothing
 /// has changed.
-pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage {
+pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterImage) -> ClusterImage {
     let cluster = known.cluster.as_deref();
     let status = cluster.and_then(|cluster| cluster.status.as_ref());
     let config = cluster.map(|cluster| cluster.spec.broker_config()).unwrap_or_default();
@@ -28,6 +30,9 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
 
     let groups = cluster.map(|cluster| groups(cluster, &settings)).unwrap_or_default();
     let groups = if *before.groups == groups { before.groups.clone() } else { Arc::new(groups) };
+
+    let access = cluster.map(|cluster| access::access(cluster, users)).unwrap_or_default();
+    let access = if *before.access == access { before.access.clone() } else { Arc::new(access) };
 
     let mut by_topic: HashMap<Uuid, Vec<&KafkaAssignment>> = HashMap::new();
     for object in known.assignments.values() {
@@ -75,7 +80,7 @@ pub fn image(me: BrokerId, known: &Known, before: &ClusterImage) -> ClusterImage
         deleted,
         settings,
         groups,
-        access: before.access.clone(),
+        access,
         features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
@@ -173,7 +178,7 @@ mod tests {
             ("the first object is missing", vec![object("t", 1, 64..70)], 0),
         ];
         for (story, objects, expected) in cases {
-            let image = image(BrokerId(0), &known(objects), &ClusterImage::default());
+            let image = image(BrokerId(0), &known(objects), &KnownUsers::default(), &ClusterImage::default());
             assert_eq!(image.topic("t").unwrap().partitions.len(), expected, "{story}");
         }
     }
@@ -182,7 +187,12 @@ mod tests {
     fn a_buried_topic_is_no_topic_and_its_name_may_be_anothers() {
         let mut grave = KafkaAssignment::clone(&object("t", 1, 0..2));
         grave.spec.deleted = true;
-        let image = image(BrokerId(0), &known([Arc::new(grave), object("t", 2, 0..1)]), &ClusterImage::default());
+        let image = image(
+            BrokerId(0),
+            &known([Arc::new(grave), object("t", 2, 0..1)]),
+            &KnownUsers::default(),
+            &ClusterImage::default(),
+        );
         assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
         assert_eq!(image.deleted[&Uuid::from_u128(1)].partitions.len(), 2);
         assert!(!image.topics.contains_key(&Uuid::from_u128(1)));
@@ -196,7 +206,7 @@ mod tests {
             Arc::new(object)
         };
         let (older, newer) = (created(2, "2026-01-01T00:00:00Z"), created(1, "2026-01-02T00:00:00Z"));
-        let image = image(BrokerId(0), &known([newer, older]), &ClusterImage::default());
+        let image = image(BrokerId(0), &known([newer, older]), &KnownUsers::default(), &ClusterImage::default());
         assert_eq!(image.topic("t").unwrap().id, Uuid::from_u128(2));
         assert!(image.topics.contains_key(&Uuid::from_u128(1)), "its files stand, too");
     }
@@ -208,7 +218,7 @@ mod tests {
         let mut spec: KafkaClusterSpec = KafkaClusterSpec { brokers: Brokers::default(), ..Default::default() };
         spec.config.insert("log.retention.bytes".into(), "5".into());
         known.cluster = Some(Arc::new(KafkaCluster::new("prod", spec)));
-        let image = image(BrokerId(0), &known, &ClusterImage::default());
+        let image = image(BrokerId(0), &known, &KnownUsers::default(), &ClusterImage::default());
         let spoken = &image.topic("spoken").unwrap().settings;
         assert_eq!((spoken.retention.unwrap().as_millis(), spoken.retention_bytes), (1000, Some(5)));
         let silent = &image.topic("silent").unwrap().settings;
@@ -218,10 +228,10 @@ mod tests {
     #[test]
     fn what_has_not_changed_is_the_same() {
         let mut known = known([object("a", 1, 0..1), object("b", 2, 0..1)]);
-        let first = image(BrokerId(0), &known, &ClusterImage::default());
+        let first = image(BrokerId(0), &known, &KnownUsers::default(), &ClusterImage::default());
         let grown = object("b", 2, 0..2);
         known.assignments.insert(grown.metadata.name.clone().unwrap(), grown);
-        let second = image(BrokerId(0), &known, &first);
+        let second = image(BrokerId(0), &known, &KnownUsers::default(), &first);
         assert!(Arc::ptr_eq(first.topic("a").unwrap(), second.topic("a").unwrap()));
         assert_eq!(second.topic("b").unwrap().partitions.len(), 2);
         assert!(Arc::ptr_eq(&first.topic("b").unwrap().settings, &second.topic("b").unwrap().settings));
@@ -243,6 +253,7 @@ mod tests {
         let image = image(
             BrokerId(0),
             &Known { cluster: Some(Arc::new(cluster)), ..Known::default() },
+            &KnownUsers::default(),
             &ClusterImage::default(),
         );
         assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);

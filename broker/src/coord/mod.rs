@@ -4,6 +4,7 @@
 //! - [`session`]: the directory's incarnation, and what is said on the Lease; `presence`: the Lease, held
 //! - [`known`]: the newest version of everything that the API server ever showed
 //! - [`image`]: from objects to the image, a pure function
+//! - `users`: KafkaUsers and passwords; `access`: from these to who may do what, a pure function
 //! - [`copy`]: the copy of what is known, on disk
 //! - [`restore`]: from brokers' copies to lost objects, a pure function
 //! - `put_back`: restores what an API server that was set back has lost; `peers`: whether entries may be written
@@ -28,6 +29,7 @@ use crate::env::Instant;
 use crate::image::{BrokerId, ImageReceiver, Incarnation, Me};
 use crate::metrics::Metrics;
 
+mod access;
 mod api_server;
 mod asks;
 pub mod copy;
@@ -38,11 +40,13 @@ mod presence;
 mod put_back;
 pub mod restore;
 pub mod session;
+mod users;
 mod watching;
 
 use api_server::ApiServer;
 use asks::Desk;
 use presence::Presence;
+use users::{KnownUsers, Learner};
 
 /// Returns `client` with its writes counted.
 pub fn counted(client: Client, namespace: &str, metrics: Arc<Metrics>) -> Client {
@@ -114,15 +118,20 @@ impl Coord {
         let copy = copy::read(dir.path())?.unwrap_or_default();
 
         let mut serving = JoinSet::new();
-        let (watching, mut views) = watching::start(&api, me, copy.clone(), &set_backs);
+        let (learn, users) = watch::channel(Arc::new(KnownUsers::read(dir.path())));
+        let (watching, mut views) = watching::start(&api, me, copy.clone(), users.clone(), &set_backs);
         serving.spawn(watching);
+        let learner = Learner { api: api.clone(), set_backs: set_backs.clone(), publish: learn };
+        serving.spawn(learner.clone().follow_users());
+        serving.spawn(learner.follow_passwords(views.images.clone()));
+        serving.spawn(users::keep(users.clone(), dir.path().to_owned()));
         serving.spawn(put_back::put_back(api.objects(), views.known.clone()));
 
         let here = Surroundings::of_process(pod_uid);
         let session = api.begin_session(dir, here, &mut views.images, &copy).await?;
         let mut presence = Presence::begin(&api, me, session, endpoints, &views, set_backs.clone());
         if views.images.borrow().cluster_id.is_empty() {
-            views.publish_copy(me, &copy);
+            views.publish_copy(me, &copy, &users.borrow());
         } else {
             presence.is_held().await;
         }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::api_server::ApiServer;
 use super::image;
 use super::known::{Compared, Known, Lists, News};
+use super::users::KnownUsers;
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver};
 
@@ -30,8 +31,8 @@ pub(super) struct Views {
 
 impl Views {
     /// Publishes the image of `copy` where the API server is away since before this broker's start.
-    pub fn publish_copy(&self, me: BrokerId, copy: &Known) {
-        self.publish.send_replace(Arc::new(image::image(me, copy, &ClusterImage::default())));
+    pub fn publish_copy(&self, me: BrokerId, copy: &Known, users: &KnownUsers) {
+        self.publish.send_replace(Arc::new(image::image(me, copy, users, &ClusterImage::default())));
     }
 }
 
@@ -40,6 +41,7 @@ pub(super) fn start(
     api: &ApiServer,
     me: BrokerId,
     copy: Known,
+    users: watch::Receiver<Arc<KnownUsers>>,
     set_backs: &SetBacks,
 ) -> (impl Future<Output = ()> + use<>, Views) {
     let (publish, images) = watch::channel(Arc::new(ClusterImage::default()));
@@ -48,7 +50,7 @@ pub(super) fn start(
     let (miss, missing) = watch::channel(copy.missing_topics(me));
     let (compare, compared) = watch::channel(Compared::default());
     let shown = Views { images, signs, known, missing, compared, publish: publish.clone() };
-    let watching = Watching { me, known: copy, publish, sign, keep, miss, compare };
+    let watching = Watching { me, known: copy, users, publish, sign, keep, miss, compare };
     (watching.run(api.watches(set_backs)), shown)
 }
 
@@ -56,6 +58,7 @@ pub(super) fn start(
 struct Watching {
     me: BrokerId,
     known: Known,
+    users: watch::Receiver<Arc<KnownUsers>>,
     publish: watch::Sender<Arc<ClusterImage>>,
     sign: watch::Sender<Instant>,
     keep: watch::Sender<Known>,
@@ -67,7 +70,19 @@ impl Watching {
     async fn run(mut self, mut watches: Watches<News>) {
         let mut lists = Lists::default();
         let mut learned = false;
-        while let Some(told) = watches.next().await {
+        loop {
+            let told = tokio::select! {
+                told = watches.next() => told,
+                changed = self.users.changed() => {
+                    // An error says that the broker stops.
+                    if changed.is_err() {
+                        return;
+                    }
+                    learned = true;
+                    Some(Told::Events(Vec::new()))
+                }
+            };
+            let Some(told) = told else { return };
             let news = match told {
                 Told::Events(news) => news,
                 Told::SetBack => {
@@ -88,7 +103,7 @@ impl Watching {
             self.compare.send_if_modified(|told| std::mem::replace(told, compared.clone()) != compared);
             let before = self.publish.borrow().clone();
             if std::mem::take(&mut learned) || before.cluster_id.is_empty() {
-                self.publish.send_replace(Arc::new(image::image(self.me, &self.known, &before)));
+                self.publish.send_replace(Arc::new(image::image(self.me, &self.known, &self.users.borrow(), &before)));
                 self.keep.send_replace(self.known.clone());
                 let missing = self.known.missing_topics(self.me);
                 self.miss.send_if_modified(|told| std::mem::replace(told, missing.clone()) != missing);

@@ -137,6 +137,12 @@ impl Context {
         }
     }
 
+    /// The most bytes of records in an answer: `max_bytes`, or fewer, where more would be throttled in any case, again
+    /// and again.
+    pub(super) fn most_fetched(&self, max_bytes: usize) -> usize {
+        self.meter.as_ref().and_then(|meter| meter.most_fetched()).map_or(max_bytes, |most| most.min(max_bytes))
+    }
+
     /// Asks the client's quota whether so many partitions may be created, added or deleted now. Clients before version
     /// `refusable_from` do not know the refusal: for them the change is made, and they are throttled (KIP-599).
     ///

@@ -20,7 +20,9 @@ const MOST: usize = 16_384;
 
 /// Buckets by their resource and those who share them.
 #[derive(Default)]
-pub struct Buckets(Mutex<HashMap<(Resource, Bucket), Arc<Mutex<Used>>>>);
+pub struct Buckets(Mutex<ByKey>);
+
+type ByKey = HashMap<(Resource, Bucket), Arc<Mutex<Used>>>;
 
 /// What was taken from a bucket.
 #[derive(Debug, Default)]
@@ -53,7 +55,7 @@ impl Buckets {
     }
 }
 
-fn forget(buckets: &mut HashMap<(Resource, Bucket), Arc<Mutex<Used>>>, now: Duration) {
+fn forget(buckets: &mut ByKey, now: Duration) {
     let before = buckets.len();
     buckets.retain(|_, bucket| now.saturating_sub(bucket.lock().last) < REMEMBERED);
     let enough = before - before / 8;

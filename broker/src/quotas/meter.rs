@@ -113,25 +113,44 @@ impl Meter {
         may
     }
 
+    /// An answer of so many bytes to a ShareFetch is sent. Its records are the member's already, so it is sent whatever
+    /// the quota says; Kafka sends nothing, and the member has to wait until their locks are over.
+    pub fn shared(&self, bytes: usize) {
+        let Some(limited) = self.buckets.of(Resource::Fetch) else { return };
+        let time = self.take(limited, self.quotas.windows, bytes as f64);
+        self.throttle(Resource::Fetch, time);
+    }
+
     /// Takes tokens for a change of so many partitions. `refusable`: the client knows how to be refused.
     ///
     /// # Errors
     /// The change may not be made now.
     pub fn mutate(&self, partitions: usize, refusable: bool) -> Result<(), OverQuota> {
-        let Some(Limited { quota, used }) = self.buckets.of(Resource::ControllerMutation) else { return Ok(()) };
-        let (windows, now, count) = (self.quotas.controller_windows, self.quotas.now(), partitions as f64);
-        let (result, time) = {
-            let mut used = used.lock();
-            used.last = now;
-            if refusable {
-                let taken = used.tokens.take(windows, *quota, count, now);
-                (taken.map_err(|_| OverQuota), taken.err().unwrap_or_default())
-            } else {
-                (Ok(()), used.tokens.take_anyway(windows, *quota, count, now))
-            }
-        };
+        let taken = self.take_tokens(partitions, refusable);
+        let (Ok(time) | Err(time)) = taken;
         self.throttle(Resource::ControllerMutation, time);
-        result
+        taken.map_or(Err(OverQuota), |_| Ok(()))
+    }
+
+    /// Takes tokens for partitions that are created because a client asked for them. If they may not be, nobody is
+    /// throttled: the client has not asked for the creation.
+    pub fn may_create(&self, partitions: usize) -> bool {
+        self.take_tokens(partitions, true).is_ok()
+    }
+
+    /// For how long the client is throttled, after a change that may be made or one that may not.
+    fn take_tokens(&self, partitions: usize, refusable: bool) -> Result<Duration, Duration> {
+        let Some(Limited { quota, used }) = self.buckets.of(Resource::ControllerMutation) else {
+            return Ok(Duration::ZERO);
+        };
+        let (windows, now, count) = (self.quotas.controller_windows, self.quotas.now(), partitions as f64);
+        let mut used = used.lock();
+        used.last = now;
+        if refusable {
+            used.tokens.take(windows, *quota, count, now).map(|()| Duration::ZERO)
+        } else {
+            Ok(used.tokens.take_anyway(windows, *quota, count, now))
+        }
     }
 
     /// Ends the request: counts its time, if that has not happened, and mutes the connection. The throttle time that
@@ -145,6 +164,7 @@ impl Meter {
             return 0;
         }
         self.quotas.metrics.count_throttled(resource.quota_name(), left);
+        tracing::debug!(quota = resource.quota_name(), ?left, "throttled a client");
         self.muted.extend(until);
         // A client that waits less would find the connection muted.
         i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
-use ottla_access::Listeners;
+use ottla_access::{Authentication, Listeners};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
 
-use self::files::Files;
+use self::files::{Files, Pair};
 use crate::dialer::ClientConfigReceiver;
 use crate::env;
 use crate::image::{BrokerId, ImageReceiver};
@@ -95,8 +95,13 @@ impl Keys {
         if self.made_of.as_ref().is_some_and(|(before, of)| *before == listeners && *of == files) {
             return;
         }
+        // A cluster without authorities: its brokers reach each other in plain text.
+        let has_none = files.broker == Pair::default();
         let mut configs = BTreeMap::new();
         for (name, listener) in listeners.named().filter(|(_, listener)| listener.tls) {
+            if has_none && listener.authentication == Authentication::Brokers {
+                continue;
+            }
             match config::server(&files, name, &listener.authentication) {
                 Ok(config) => drop(configs.insert(name.clone(), config)),
                 Err(error) => tracing::error!(
@@ -107,11 +112,14 @@ impl Keys {
         }
         match config::client(&files) {
             Ok(client) => drop(self.publish_client.send_replace(Some(client))),
+            Err(_) if has_none => {}
             Err(error) => {
                 tracing::error!(%error, "this broker can not connect to brokers with TLS: its TLS files can not be used");
             }
         }
-        tracing::info!(listeners = ?configs.keys().collect::<Vec<_>>(), "loaded TLS keys and certificates");
+        if !configs.is_empty() {
+            tracing::info!(listeners = ?configs.keys().collect::<Vec<_>>(), "loaded TLS keys and certificates");
+        }
         self.publish.send_replace(Arc::new(ServerConfigs(configs)));
         self.made_of = Some((listeners, files));
     }

@@ -183,7 +183,7 @@ async fn words_and_fields_of_a_newer_version_end_no_watch_and_are_kept() {
 
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let listeners = serde_json::json!([
-        { "name": "internal", "port": 9092, "type": "internal" }, { "name": "outside", "port": 9094, "type": "gateway" },
+        { "name": "internal", "port": 9092, "type": "internal" }, { "name": "outside", "port": 9094, "type": "gateway", "insecure": true },
     ]);
     let patch = Patch::Merge(serde_json::json!({ "spec": { "listeners": listeners } }));
     clusters.patch(CLUSTER, &PatchParams::default(), &patch).await.unwrap();

@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -136,11 +138,25 @@ fn differs_in_spec(kind: &Kind, old: &Value, new: &Value) -> bool {
 fn finish(kind: &Kind, object: &mut Value, old: Option<&Value>, mut causes: Vec<Cause>) -> Result<(), Status> {
     type_causes(kind, object, &mut causes);
     tidy_metadata(object);
+    if kind.is_secret() {
+        complete_secret(object);
+    }
     if let Some(schema) = &kind.schema {
         schema.fill_defaults(object);
         causes.extend(schema.validate(object, old));
     }
     if causes.is_empty() { Ok(()) } else { Err(Status::invalid(kind, metadata(object, "name"), &causes)) }
+}
+
+/// Puts the plain texts of a Secret in base64 beside its other data.
+fn complete_secret(object: &mut Value) {
+    let secret = as_map(object);
+    secret.entry("type").or_insert_with(|| "Opaque".into());
+    let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
+    let data = field_mut(secret, "data");
+    for (key, text) in texts {
+        data.insert(key, BASE64_STANDARD.encode(text.as_str().unwrap_or_default()).into());
+    }
 }
 
 /// The body must be of the kind that the path names; Kubernetes' own kinds may leave it out.

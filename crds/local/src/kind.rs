@@ -97,6 +97,11 @@ impl Kind {
         self.stored_resource() == "events"
     }
 
+    /// Whether this is the kind that secrets are.
+    pub fn is_secret(&self) -> bool {
+        self.group.is_empty() && self.plural == "secrets"
+    }
+
     /// Whether this is the kind that namespaces are.
     pub fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.plural == "namespaces"
@@ -273,6 +278,8 @@ fn builtin() -> Vec<Kind> {
                 vec![column("Holder", "string", ".spec.holderIdentity", 0), column("Age", "date", CREATED, 0)],
             )
         },
+        plain("", "Secret", &[], vec![column("Type", "string", ".type", 0), column("Age", "date", CREATED, 0)]),
+        plain("", "ConfigMap", &["cm"], vec![column("Age", "date", CREATED, 0)]),
         Kind {
             namespaced: false,
             read_only: true,

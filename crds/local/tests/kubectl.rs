@@ -225,7 +225,10 @@ async fn everything_served_is_discovered() -> Result<()> {
     let Some(kubectl) = Kubectl::start().await? else { return Ok(()) };
     let resources = kubectl.run("api-resources --no-headers").await?;
     let kinds: Vec<&str> = resources.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    assert_eq!(kinds, ["Event", "Namespace", "CustomResourceDefinition", "Lease", "Event", "Gadget"]);
+    assert_eq!(
+        kinds,
+        ["ConfigMap", "Event", "Namespace", "Secret", "CustomResourceDefinition", "Lease", "Event", "Gadget"]
+    );
     assert!(kubectl.run("version").await?.contains("Server Version: v1.34"));
     assert_eq!(rows(&kubectl.run("get crd").await?)[1][0], "gadgets.test.ottla.io");
     kubectl.run("wait crd gadgets.test.ottla.io --for=condition=Established --timeout=120s").await?;

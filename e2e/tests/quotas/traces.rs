@@ -70,6 +70,13 @@ impl Broker {
         time.as_millis().to_string()
     }
 
+    /// As many tokens as the client's bucket has when it is full: after those it has none, and owes none.
+    fn all_tokens(&self, user: &str, client: &str) -> f64 {
+        let found = self.rules.of_client(Resource::ControllerMutation, &Principal::new(user), &client.into());
+        let windows = f64::from(self.windows.count) * self.windows.size.as_secs_f64();
+        found.map_or(1.0, |(_, quota)| windows * quota)
+    }
+
     fn taken(&mut self, strict: bool, user: &str, client: &str, count: f64, now: Duration) -> String {
         let found = self.rules.of_client(Resource::ControllerMutation, &Principal::new(user), &client.into());
         let Some((bucket, quota)) = found else { return "0".to_owned() };
@@ -79,7 +86,6 @@ impl Broker {
         }
         match tokens.take(self.windows, quota, count, now) {
             Ok(()) => "0".to_owned(),
-            // Kafka admits what rounds to no time, and then takes it for refused all the same.
             Err(time) => format!("{} refused", time.as_millis()),
         }
     }
@@ -121,7 +127,11 @@ fn play(seed: u64) -> Result<Round> {
                 }
             }
             0..=6 => {
-                let (strict, count) = (choices.below(2) == 0, choices.below(40) as f64);
+                let strict = choices.below(2) == 0;
+                let count = match choices.below(4) {
+                    0 => broker.all_tokens(user, client),
+                    _ => choices.below(40) as f64,
+                };
                 let mode = if strict { "strict" } else { "permissive" };
                 writeln!(round.commands, "take {ms} {mode} {user} {client} {count}")?;
                 round.expected.push(broker.taken(strict, user, client, count, now));

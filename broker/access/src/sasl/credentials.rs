@@ -23,6 +23,16 @@ pub struct User {
     pub sha512: Option<Verifier>,
 }
 
+/// A user under its name: an entry of a Secret with what is kept of passwords.
+#[derive(Serialize, Deserialize)]
+pub struct Entry {
+    /// The principal's name.
+    pub name: String,
+    /// The user.
+    #[serde(flatten)]
+    pub user: User,
+}
+
 impl User {
     /// The verifier for a mechanism with this hash function.
     pub fn verifier(&self, hash: Hash) -> Option<&Verifier> {

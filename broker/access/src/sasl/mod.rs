@@ -16,7 +16,7 @@ pub mod plain;
 pub mod scram;
 pub mod verifier;
 
-pub use credentials::{Credentials, User};
+pub use credentials::{Credentials, Entry, User};
 pub use exchange::{Exchange, Identity, Reason, Step};
 pub use mechanism::Mechanism;
 pub use verifier::{Hash, Verifier};

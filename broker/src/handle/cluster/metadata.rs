@@ -159,10 +159,15 @@ fn denied(name: Option<Str>, topic_id: Uuid) -> MetadataResponseTopic {
     MetadataResponseTopic { error_code, name, topic_id, ..topic_defaults() }
 }
 
-/// Asks for a topic with the cluster's defaults; an internal topic has its own. The request does not wait: the client
-/// asks again, also if the queue is full.
+/// Asks for a topic with the cluster's defaults; an internal topic has its own, and is on nobody's quota. The request
+/// does not wait: the client asks again, also if its quota allows no partitions now or the queue is full.
 fn ask_for(context: &Context, name: Str) {
-    let topic = internal_topic(&name, &context.image).unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
+    let internal = internal_topic(&name, &context.image);
+    let partitions = usize::try_from(context.image.settings.num_partitions).unwrap_or(0);
+    if internal.is_none() && context.meter.as_ref().is_some_and(|meter| !meter.may_create(partitions)) {
+        return;
+    }
+    let topic = internal.unwrap_or_else(|| NewTopic { name, ..NewTopic::default() });
     let (answer, _) = tokio::sync::oneshot::channel();
     let _ = context.handler.ask.try_send(Ask::CreateTopic { topic, answer });
 }

@@ -65,9 +65,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let max_bytes = max_bytes.min(context.image.settings.fetch_max_bytes).min(MAX_BYTES);
-    // More would be throttled in any case, again and again.
-    let most = context.meter.as_ref().and_then(|meter| meter.most_fetched()).unwrap_or(MAX_BYTES);
-    let max_bytes = max_bytes.min(most);
+    let max_bytes = context.most_fetched(max_bytes);
     let reader = reader(context, &request);
     let limits = Limits {
         min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
@@ -315,7 +313,7 @@ impl Outcome {
     /// without records don't count, because a session has no news of them.
     fn answer_bytes(&self) -> usize {
         let found = self.looks.iter().filter_map(|look| look.found.as_ref().ok());
-        found.filter(|read| read.len() > 0).map(|read| read.len() + PARTITION_BYTES).sum::<usize>() + RESPONSE_BYTES
+        found.filter(|read| !read.is_empty()).map(|read| read.len() + PARTITION_BYTES).sum::<usize>() + RESPONSE_BYTES
     }
 
     /// The bytes of throttled partitions.

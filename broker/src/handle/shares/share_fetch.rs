@@ -102,7 +102,14 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
             handler.shares.close(&member.group, &member.id);
         }
         match shown(&context_later, &member, epoch, found) {
-            Ok(found) => response(&context_later, &member, found, acknowledged),
+            Ok(found) => {
+                if let Some(meter) = &context_later.meter {
+                    meter.shared(
+                        found.iter().filter_map(|(_, found)| Some(found.as_ref().ok()?.as_ref()?.records.len())).sum(),
+                    );
+                }
+                response(&context_later, &member, found, acknowledged)
+            }
             Err(error) => ShareFetchResponse { error_code: error.code(), ..Default::default() },
         }
     })
@@ -120,6 +127,7 @@ fn limits(context: &Context, request: &ShareFetchRequest) -> Result<Limits, i8> 
         other => return Err(other),
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes);
+    let max_bytes = context.most_fetched(max_bytes);
     Ok(Limits {
         mode,
         batch_size: request.batch_size,

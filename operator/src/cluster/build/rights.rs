@@ -17,6 +17,7 @@ pub fn service_account(cluster: &ValidatedCluster) -> ServiceAccount {
 pub fn role(cluster: &ValidatedCluster) -> Role {
     let own_cluster = vec![cluster.name.clone()];
     let own_leases = (0..cluster.replicas).map(|id| names::broker(&cluster.name, BrokerId(id))).collect();
+    let own_secrets = (0..names::SCRAM_SHARDS).map(|shard| names::scram_secret(&cluster.name, shard)).collect();
     // Changes are patches; brokers of earlier versions update.
     let rules = vec![
         // Broker settings that are changed on the wire go into the spec.
@@ -24,6 +25,9 @@ pub fn role(cluster: &ValidatedCluster) -> Role {
         // Blocks of producer ids.
         rule(GROUP, &["kafkaclusters/status"], &["update", "patch"], own_cluster),
         rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
+        rule(GROUP, &["kafkausers"], &["get", "list", "watch"], Vec::new()),
+        // What is kept of passwords.
+        rule("", &["secrets"], &["get", "list", "watch"], own_secrets),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
         rule(LEASES, &["leases"], &["get", "update"], own_leases),
         // A name can't be asked for at creation. The others' Leases show whether a broker knows more than an API server

@@ -1,0 +1,182 @@
+//! The users of the cluster, as the API server shows them: KafkaUsers, and the Secrets with what is kept of passwords.
+//!
+//! They are watched apart from the other objects: a broker serves also where there are no KafkaUsers, or where it may
+//! not read them. What is known is kept on disk, for a start while the API server is away, in a folder that only the
+//! broker's user can read.
+//!
+//! Always: a KafkaUser that a complete list does not show is revoked. Only while a kind can't be listed, what was known
+//! of it stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use ottla_access::sasl::{Entry, User};
+use ottla_crds::{KafkaUser, names};
+use ottla_kube::versions::SetBacks;
+use ottla_kube::watch::{events, named, of_cluster, watcher};
+use ottla_kube::watches::{Told, Watches};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::api_server::ApiServer;
+use crate::data_dir::{read_checked, write_checked};
+use crate::env;
+use crate::image::{ClusterImage, ImageReceiver};
+
+/// The folder in the data directory.
+const FOLDER: &str = "secrets";
+const FILE: &str = "users";
+
+/// What is known of the users, by the names of the objects.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct KnownUsers {
+    /// The KafkaUsers.
+    pub users: BTreeMap<String, Arc<KafkaUser>>,
+    /// What is kept of passwords, by the names of Secrets and users.
+    pub passwords: BTreeMap<String, BTreeMap<String, Arc<User>>>,
+    /// Random bytes that only the operator and brokers know.
+    pub salt: Vec<u8>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+enum News {
+    User(Event<KafkaUser>),
+    Secret(Event<Secret>),
+}
+
+impl KnownUsers {
+    /// The copy on disk; nothing if there is none.
+    pub fn read(dir: &Path) -> KnownUsers {
+        match read_checked(&dir.join(FOLDER).join(FILE)) {
+            Ok(known) => known.unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, "failed to read the copy of the users: they can log in when the API server answers");
+                KnownUsers::default()
+            }
+        }
+    }
+
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let folder = dir.join(FOLDER);
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        write_checked(&folder.join(FILE), self).map_err(io::Error::other)
+    }
+
+    /// Takes in an event. `listed`: the users of the list that is being read.
+    fn learn(&mut self, listed: &mut Option<BTreeSet<String>>, news: News) {
+        match news {
+            News::User(Event::Init) => *listed = Some(BTreeSet::new()),
+            News::User(Event::Apply(user) | Event::InitApply(user)) => {
+                let name = user.name_any();
+                if let Some(listed) = listed {
+                    listed.insert(name.clone());
+                }
+                self.users.insert(name, Arc::new(user));
+            }
+            News::User(Event::Delete(user)) => drop(self.users.remove(&user.name_any())),
+            News::User(Event::InitDone) => {
+                let listed = listed.take().unwrap_or_default();
+                self.users.retain(|name, _| listed.contains(name));
+            }
+            News::Secret(Event::Apply(secret) | Event::InitApply(secret)) => self.learn_passwords(&secret),
+            // Nobody can log in with a password that has no KafkaUser, so old entries do no harm.
+            News::Secret(Event::Init | Event::InitDone | Event::Delete(_)) => {}
+        }
+    }
+
+    fn learn_passwords(&mut self, secret: &Secret) {
+        let name = secret.name_any();
+        let mut entries = BTreeMap::new();
+        for (key, value) in secret.data.iter().flatten() {
+            if key == names::SCRAM_SALT {
+                self.salt.clone_from(&value.0);
+                continue;
+            }
+            match serde_json::from_slice::<Entry>(&value.0) {
+                Ok(Entry { name, user }) => drop(entries.insert(name, Arc::new(user))),
+                // The error's text may have parts of the entry.
+                Err(_) => tracing::error!(secret = name, key, "ignored an entry that is none of a user's password"),
+            }
+        }
+        self.passwords.insert(name, entries);
+    }
+}
+
+/// Those who learn of users.
+#[derive(Clone)]
+pub(super) struct Learner {
+    pub api: ApiServer,
+    pub set_backs: SetBacks,
+    pub publish: watch::Sender<Arc<KnownUsers>>,
+}
+
+impl Learner {
+    /// Follows the KafkaUsers, for ever.
+    pub async fn follow_users(self) {
+        let mut watches = Watches::new(&self.set_backs);
+        let users = watcher(self.api.objects(), of_cluster(&self.api.cluster), &self.set_backs);
+        watches.add(&(), users, News::User);
+        self.learn(watches).await;
+    }
+
+    /// Follows what is kept of passwords, for ever, from the time on when a listener needs it.
+    pub async fn follow_passwords(self, mut images: ImageReceiver) {
+        let needs = |image: &Arc<ClusterImage>| {
+            image.access.listeners.named().any(|(_, listener)| !listener.mechanisms().is_empty())
+        };
+        if images.wait_for(needs).await.is_err() {
+            return;
+        }
+        let mut watches = Watches::new(&self.set_backs);
+        for shard in 0..names::SCRAM_SHARDS {
+            let secret = named(&names::scram_secret(&self.api.cluster, shard));
+            watches.add(&(), events::<Secret>(self.api.objects(), secret), News::Secret);
+        }
+        self.learn(watches).await;
+    }
+
+    async fn learn(self, mut watches: Watches<News>) {
+        let mut listed = None;
+        // Known, but for what a list that is not complete leaves open.
+        let mut behind = Vec::new();
+        while let Some(told) = watches.next().await {
+            let Told::Events(news) = told else { continue };
+            behind.extend(news);
+            let is_listing = behind.iter().fold(listed.is_some(), |listing, news| match news {
+                News::User(Event::Init) => true,
+                News::User(Event::InitDone) => false,
+                News::User(_) | News::Secret(_) => listing,
+            });
+            if is_listing {
+                continue;
+            }
+            self.publish.send_if_modified(|known| {
+                let before = known.clone();
+                let after = Arc::make_mut(known);
+                behind.drain(..).for_each(|news| after.learn(&mut listed, news));
+                *known != before
+            });
+        }
+    }
+}
+
+/// Keeps a copy on disk of what is known, for ever.
+pub(super) async fn keep(mut known: watch::Receiver<Arc<KnownUsers>>, dir: PathBuf) {
+    while known.changed().await.is_ok() {
+        let (now, dir) = (known.borrow_and_update().clone(), dir.clone());
+        match env::blocking(move || now.write(&dir)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "failed to keep a copy of the users on disk"),
+            Err(_) => return, // the runtime stops
+        }
+    }
+}

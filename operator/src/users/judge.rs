@@ -1,0 +1,136 @@
+//! Which KafkaUser a principal is, and what its status says: functions of values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use ottla_crds::{KafkaUser, KafkaUserStatus};
+
+/// What came of a KafkaUser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It can be used.
+    Ready {
+        /// Its Secret; `None`: it needs none.
+        secret: Option<String>,
+    },
+    /// An older KafkaUser has the same principal.
+    Conflict,
+    /// A Secret of its name exists that is not its own.
+    ForeignSecret,
+    /// The Secret with its password, or the key in it, does not exist.
+    NoPassword {
+        /// The Secret's name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// This version issues no certificates for users.
+    NotServed,
+}
+
+/// The KafkaUser of each principal: of two the older.
+pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>> {
+    let mut users: Vec<_> = users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()).collect();
+    users.sort_by_key(|user| (user.metadata.creation_timestamp.clone(), user.metadata.uid.clone()));
+    users.reverse(); // the last of a name wins
+    users.into_iter().map(|user| (user.principal_name(), user)).collect()
+}
+
+/// The status after `outcome`. The times of conditions that do not change stay.
+pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatus {
+    let name = user.metadata.name.as_deref().unwrap_or_default();
+    let (ready, reason, message) = match outcome {
+        Outcome::Ready { .. } => ("True", "Ready", String::new()),
+        Outcome::Conflict => (
+            "False",
+            "Conflict",
+            format!(
+                "an older KafkaUser has the principal User:{}, so this one has no effect: delete one of them",
+                user.principal_name()
+            ),
+        ),
+        Outcome::ForeignSecret => (
+            "False",
+            "Conflict",
+            format!(
+                "the Secret \"{name}\" exists and does not belong to this user, so it was not changed and the user can \
+                not log in: delete the Secret, or give the user another name"
+            ),
+        ),
+        Outcome::NoPassword { name, key } => (
+            "False",
+            "PasswordMissing",
+            format!("the Secret \"{name}\" has no key \"{key}\", where this user's password should be: add the key"),
+        ),
+        Outcome::NotServed => (
+            "False",
+            "NotServed",
+            "this version of Ottla issues no certificates for users: use authentication of type scram".to_owned(),
+        ),
+    };
+    let before = user.status.as_ref();
+    let old = before.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Ready"));
+    let since =
+        old.filter(|old| old.status == ready).map_or_else(|| now.clone(), |old| old.last_transition_time.clone());
+    let condition = Condition {
+        type_: "Ready".to_owned(),
+        status: ready.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: since,
+        observed_generation: user.metadata.generation,
+    };
+    let secret = match outcome {
+        Outcome::Ready { secret } => secret.clone(),
+        Outcome::NoPassword { .. } => before.and_then(|status| status.secret.clone()),
+        Outcome::Conflict | Outcome::ForeignSecret | Outcome::NotServed => None,
+    };
+    KafkaUserStatus {
+        observed_generation: user.metadata.generation,
+        principal: Some(format!("User:{}", user.principal_name())),
+        secret,
+        certificate: None,
+        conditions: vec![condition],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn user(name: &str, created: &str, spec: Value) -> Arc<KafkaUser> {
+        let metadata = json!({ "name": name, "uid": name, "creationTimestamp": created, "generation": 2 });
+        let mut object = json!({ "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaUser", "metadata": metadata });
+        object["spec"] = spec;
+        object["spec"]["clusterRef"] = json!({ "name": "prod" });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn of_two_users_of_one_principal_the_older_is_meant() {
+        let older = user("older", "2026-01-01T00:00:00Z", json!({ "principalName": "orders" }));
+        let newer = user("orders", "2026-01-02T00:00:00Z", json!({}));
+        for users in [[older.clone(), newer.clone()], [newer, older]] {
+            assert_eq!(by_principal(&users)["orders"].metadata.name.as_deref(), Some("older"));
+        }
+    }
+
+    #[test]
+    fn the_status_says_what_to_do_and_keeps_the_time_of_what_has_not_changed() {
+        let now = |seconds| Time(Timestamp::from_second(seconds).unwrap());
+        let mut orders = KafkaUser::clone(&user("orders", "2026-01-01T00:00:00Z", json!({})));
+        let missing = Outcome::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
+        let first = status(&orders, &missing, &now(1));
+        assert_eq!(first.principal.as_deref(), Some("User:orders"));
+        let message = "the Secret \"pw\" has no key \"password\", where this user's password should be: add the key";
+        assert_eq!((first.conditions[0].status.as_str(), first.conditions[0].message.as_str()), ("False", message));
+        orders.status = Some(first.clone());
+        assert_eq!(status(&orders, &missing, &now(2)), first);
+        let ready = status(&orders, &Outcome::Ready { secret: Some("orders".to_owned()) }, &now(3));
+        assert_eq!((ready.secret.as_deref(), &ready.conditions[0].last_transition_time), (Some("orders"), &now(3)));
+    }
+}
