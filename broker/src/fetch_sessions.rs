@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use ottla_access::Principal;
 use ottla_wire::ErrorCode;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 use parking_lot::Mutex;
@@ -59,6 +60,8 @@ impl Kept {
 /// What a client fetches, and what it was sent.
 #[derive(Debug)]
 struct Session {
+    /// Who made it: nobody else finds it.
+    principal: Principal,
     /// The number that its next request must have.
     epoch: i32,
     by_id: bool,
@@ -101,15 +104,19 @@ impl FetchSessions {
     ///
     /// # Errors
     /// The code with which Kafka refuses; the client begins a new session then.
-    pub fn begin(&self, request: &mut FetchRequest, version: i16) -> Result<Ongoing, ErrorCode> {
+    pub fn begin(&self, request: &mut FetchRequest, version: i16, principal: &Principal) -> Result<Ongoing, ErrorCode> {
         let id = request.session_id;
         if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) {
-            self.0.lock().remove(id);
+            let mut kept = self.0.lock();
+            if kept.by_id.get(&id).is_some_and(|entry| entry.session.lock().principal == *principal) {
+                kept.remove(id);
+            }
+            drop(kept);
             if request.session_epoch == FINAL_EPOCH {
                 return Ok(Ongoing(Kind::Without));
             }
             let of_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
-            let session = Session::new(&request.topics, version);
+            let session = Session::new(&request.topics, version, principal.clone());
             // What it names twice is served once.
             request.topics = session.topics();
             return Ok(Ongoing(Kind::New { session, of_follower }));
@@ -118,9 +125,12 @@ impl FetchSessions {
         let others = kept.partitions;
         let entry = kept.by_id.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         let others = others - entry.partitions;
-        entry.last_used = env::now();
         let shared = entry.session.clone();
         let mut session = shared.lock();
+        if session.principal != *principal {
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
+        entry.last_used = env::now();
         session.go_on(request, version)?;
         entry.partitions = session.members.len();
         kept.partitions = others + session.members.len();
@@ -200,8 +210,9 @@ impl Ongoing {
 }
 
 impl Session {
-    fn new(topics: &[FetchTopic], version: i16) -> Session {
+    fn new(topics: &[FetchTopic], version: i16, principal: Principal) -> Session {
         let mut session = Session {
+            principal,
             epoch: 1,
             by_id: version >= IDS_FROM,
             members: BTreeMap::new(),
@@ -345,7 +356,7 @@ mod tests {
         high_watermark: impl Fn(i32) -> i64,
         with_records: &[i32],
     ) -> Result<Played, ErrorCode> {
-        let ongoing = sessions.begin(&mut request, 12)?;
+        let ongoing = sessions.begin(&mut request, 12, &Principal::ANONYMOUS)?;
         let answer = |wanted: &FetchPartition| PartitionData {
             partition_index: wanted.partition,
             high_watermark: high_watermark(wanted.partition),
@@ -408,13 +419,26 @@ mod tests {
         ] {
             assert_eq!(play(&sessions, request(id, epoch, &[]), |_| 0, &[]), Err(expected), "{epoch}");
         }
-        let by_id = sessions.begin(&mut request(id, 1, &[]), IDS_FROM).err();
+        let by_id = sessions.begin(&mut request(id, 1, &[]), IDS_FROM, &Principal::ANONYMOUS).err();
         assert_eq!(by_id, Some(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR));
         assert!(play(&sessions, request(id, 1, &[]), |_| 0, &[]).is_ok(), "a refusal leaves the session as it was");
 
         assert_eq!(play(&sessions, request(id, FINAL_EPOCH, &[]), |_| 0, &[]), Ok((0, vec![], vec![])));
         let closed = play(&sessions, request(id, 2, &[]), |_| 0, &[]);
         assert_eq!(closed, Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    }
+
+    #[test]
+    fn nobody_else_finds_a_session_nor_ends_it() {
+        let sessions = FetchSessions::default();
+        let (id, ..) = play(&sessions, request(0, 0, &[(0, 0)]), |_| 0, &[]).unwrap();
+        let eve = Principal::new("eve");
+        let stolen = sessions.begin(&mut request(id, 1, &[]), 12, &eve).err();
+        assert_eq!(stolen, Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        for epoch in [INITIAL_EPOCH, FINAL_EPOCH] {
+            assert!(sessions.begin(&mut request(id, epoch, &[(0, 0)]), 12, &eve).is_ok());
+        }
+        assert!(play(&sessions, request(id, 1, &[]), |_| 0, &[]).is_ok(), "it is as it was");
     }
 
     #[tokio::test(start_paused = true)]

@@ -357,6 +357,8 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
 pub struct ApiMetrics {
     /// Requests.
     pub requests: IntCounter,
+    /// What clients were not allowed to do.
+    pub denied: IntCounter,
     /// Requests whose answer waits: for followers, for records, for the cluster.
     pub waiting: IntGauge,
     /// Seconds from a request's arrival to its answer.
@@ -365,6 +367,7 @@ pub struct ApiMetrics {
 
 fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
     let requests = counters(registry, "ottla_requests_total", "Requests", &["api"]);
+    let denied = counters(registry, "ottla_authorization_denied_total", "Refusals for want of authorization", &["api"]);
     let waiting = gauges(
         registry,
         "ottla_requests_waiting",
@@ -380,6 +383,7 @@ fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
         let labels = [name.as_str()];
         ApiMetrics {
             requests: requests.with_label_values(&labels),
+            denied: denied.with_label_values(&labels),
             waiting: waiting.with_label_values(&labels),
             seconds: seconds.with_label_values(&labels),
         }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`principal`] | who a client is |
 //! | [`access`] | everything that decides about clients, as one value |
+//! | [`acl`] | one access control list entry, and what selects entries |
 //! | [`authorizer`] | whether a principal may do something |
 //! | [`listener`] | how clients of a listener connect and say who they are |
 //! | [`login`] | which requests are allowed while a client says who it is |
@@ -16,6 +17,7 @@
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
 pub mod access;
+pub mod acl;
 pub mod authorizer;
 pub mod listener;
 pub mod login;
@@ -25,6 +27,7 @@ pub mod quotas;
 pub mod sasl;
 
 pub use access::Access;
+pub use acl::{Acl, AclFilter, AclHost, AclOperation, PatternType, Permission};
 pub use authorizer::Authorizer;
 pub use listener::{Authentication, ListenerAccess, Listeners};
 pub use login::Login;

@@ -9,7 +9,8 @@ fn rooms_use_only_what_the_table_allows() {
         leaves: &["operation", "principal"],
         rooms: &[
             ("access", &["authorizer", "listener", "quotas", "sasl"]),
-            ("authorizer", &[]),
+            ("acl", &[]),
+            ("authorizer", &["acl"]),
             ("listener", &["sasl"]),
             ("login", &["sasl"]),
             ("quotas", &[]),

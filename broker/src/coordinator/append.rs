@@ -60,7 +60,11 @@ fn cause(error: &partition::AppendError) -> AppendError {
             AppendError::NotCommitted
         }
         E::NotServed(
-            NotServed::NotLeader | NotServed::FencedLeaderEpoch | NotServed::UnknownLeaderEpoch | NotServed::Storage,
+            NotServed::Denied
+            | NotServed::NotLeader
+            | NotServed::FencedLeaderEpoch
+            | NotServed::UnknownLeaderEpoch
+            | NotServed::Storage,
         )
         | E::Log(_) => AppendError::NotLeader,
         E::Invalid(_) | E::LargerThanSegment { .. } | E::Producer(_) | E::GapAfterElection => AppendError::Rejected,

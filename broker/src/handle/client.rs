@@ -99,11 +99,13 @@ pub struct Peer {
     pub listener: Str,
     /// Who the client is: anonymous where it need not say so, and until it has.
     pub principal: Principal,
+    /// Whether the peer has shown that it is a broker of the cluster: then it may do what brokers do for each other.
+    pub is_broker: bool,
 }
 
 impl Peer {
     /// An anonymous peer on `listener`.
     pub fn new(address: SocketAddr, listener: Str) -> Peer {
-        Peer { address, listener, principal: Principal::ANONYMOUS }
+        Peer { address, listener, principal: Principal::ANONYMOUS, is_broker: false }
     }
 }

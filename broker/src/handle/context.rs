@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_access::Operation;
 use ottla_wire::{ApiKey, ErrorCode, Frame, FrameTooLarge, ResponseMessage, Str, encode_response};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -15,7 +16,6 @@ use crate::env;
 use crate::image::{Broker, ClusterImage, Topic};
 use crate::quotas::meter::Meter;
 use crate::replica::NotServed;
-use crate::replica::partition::Partition;
 use crate::reply::{CloseReason, Reply};
 
 /// The context of one request.
@@ -38,8 +38,7 @@ pub struct Context {
     pub(super) meter: Option<Arc<Meter>>,
 }
 
-/// The operations that a client may use, as bits by Kafka's numbers (KIP-430): all of them, because there is no
-/// authorization yet.
+/// The operations that there are for a type of resource, as bits by Kafka's numbers (KIP-430).
 pub mod operations {
     /// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite … of the cluster.
     pub const CLUSTER: i32 = 8096;
@@ -50,6 +49,10 @@ pub mod operations {
     /// The request did not ask for them.
     pub const NOT_ASKED: i32 = i32::MIN;
 }
+
+/// Kafka's message about a group whose topics the client may not describe.
+pub(super) const HIDDEN_TOPICS: &str =
+    "The group has described topic(s) that the client is not authorized to describe.";
 
 /// Until when a client waits.
 #[derive(Clone, Copy, Debug)]
@@ -173,23 +176,31 @@ impl Context {
         format!("/{}", self.peer.address.ip())
     }
 
-    /// The topic that a request names by id (from the version `ids_from` on) or by name.
-    pub fn topic(&self, ids_from: i16, name: &str, id: Uuid) -> Result<&Arc<Topic>, NotServed> {
-        if self.version >= ids_from {
-            self.image.topics.get(&id).ok_or(NotServed::UnknownTopicId)
-        } else {
-            self.topic_by_name(name)
+    /// The topic that a request names by id (from the version `ids_from` on) or by name, and that the client may use
+    /// so. Ids are no secret: an unknown one is so for everybody.
+    pub fn topic(&self, operation: Operation, ids_from: i16, name: &str, id: Uuid) -> Result<&Arc<Topic>, NotServed> {
+        if self.version < ids_from {
+            return self.topic_by_name(operation, name);
         }
+        let topic = self.known_topic(ids_from, name, id)?;
+        if self.may_topic(operation, &topic.name) { Ok(topic) } else { Err(NotServed::Denied) }
     }
 
-    /// The topic that a request names by its name in every version.
-    pub fn topic_by_name(&self, name: &str) -> Result<&Arc<Topic>, NotServed> {
+    /// The topic that a request names by its name in every version, and that the client may use so.
+    pub fn topic_by_name(&self, operation: Operation, name: &str) -> Result<&Arc<Topic>, NotServed> {
+        if !self.may_topic(operation, name) {
+            return Err(NotServed::Denied);
+        }
         self.image.topic(name).ok_or(NotServed::UnknownTopicOrPartition)
     }
 
-    /// The replica of a partition, by its topic's name, that runs here.
-    pub fn partition(&self, topic: &str, number: i32) -> Result<Arc<Partition>, NotServed> {
-        self.handler.replicas.get(self.topic_by_name(topic)?, number)
+    /// The topic that a request names by id (from the version `ids_from` on) or by name, whatever the client may do.
+    pub(super) fn known_topic(&self, ids_from: i16, name: &str, id: Uuid) -> Result<&Arc<Topic>, NotServed> {
+        if self.version >= ids_from {
+            self.image.topics.get(&id).ok_or(NotServed::UnknownTopicId)
+        } else {
+            self.image.topic(name).ok_or(NotServed::UnknownTopicOrPartition)
+        }
     }
 }
 

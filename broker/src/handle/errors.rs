@@ -21,6 +21,7 @@ impl From<&NotServed> for ErrorCode {
         match error {
             NotServed::UnknownTopicOrPartition => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             NotServed::UnknownTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+            NotServed::Denied => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
             NotServed::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             NotServed::FencedLeaderEpoch => ErrorCode::FENCED_LEADER_EPOCH,
             NotServed::UnknownLeaderEpoch => ErrorCode::UNKNOWN_LEADER_EPOCH,
@@ -91,7 +92,9 @@ impl From<&ProduceError> for ErrorCode {
             ProduceError::InternalTopic => ErrorCode::INVALID_TOPIC_EXCEPTION,
             ProduceError::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             ProduceError::Behind(code) => *code,
-            ProduceError::NoTransactionalId => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            ProduceError::NoTransactionalId | ProduceError::DeniedTransactionalId => {
+                ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+            }
             ProduceError::SeveralProducers => ErrorCode::INVALID_PRODUCER_ID_MAPPING,
             ProduceError::Unverified { error, version } => unverified(*error, *version),
             ProduceError::NotServed(error) => error.into(),

@@ -6,6 +6,7 @@
 //!
 //! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
 //! - `authentication`: what connections keep while their clients say who they are
+//! - `authorization`: whether the client may do something
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
 //! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each
 //!   subject, a file for each API
@@ -13,6 +14,7 @@
 //! - [`creations`]: topics that heartbeats of streams groups have created
 
 mod authentication;
+mod authorization;
 mod client;
 mod cluster;
 mod configs;

@@ -74,6 +74,9 @@ pub enum NotServed {
     /// There is no topic of this id.
     #[error("no such topic id")]
     UnknownTopicId,
+    /// The client may not use the topic.
+    #[error("the client is not authorized to use the topic")]
+    Denied,
     /// This broker does not lead the partition, or does not know yet that it does.
     #[error("not the leader")]
     NotLeader,

@@ -15,6 +15,7 @@ pub fn code(error: StateError) -> ErrorCode {
         StateError::CoordinatorNotAvailable => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         StateError::CoordinatorLoadInProgress => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
         StateError::NotCoordinator => ErrorCode::NOT_COORDINATOR,
+        StateError::ClusterAuthorizationFailed => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         StateError::UnknownServerError => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
@@ -28,6 +29,7 @@ pub fn error(code: ErrorCode) -> StateError {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => StateError::UnknownTopicOrPartition,
         ErrorCode::COORDINATOR_NOT_AVAILABLE => StateError::CoordinatorNotAvailable,
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => StateError::CoordinatorLoadInProgress,
+        ErrorCode::CLUSTER_AUTHORIZATION_FAILED => StateError::ClusterAuthorizationFailed,
         ErrorCode::NOT_COORDINATOR => StateError::NotCoordinator,
         _ => StateError::UnknownServerError,
     }

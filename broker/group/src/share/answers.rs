@@ -151,6 +151,7 @@ fn refusal(error: StateError) -> GroupError {
         StateError::FencedLeaderEpoch
         | StateError::FencedStateEpoch
         | StateError::UnknownTopicOrPartition
+        | StateError::ClusterAuthorizationFailed
         | StateError::UnknownServerError => GroupError::UnknownServerError,
     }
 }

@@ -113,6 +113,8 @@ pub enum StateError {
     CoordinatorLoadInProgress,
     #[error("the coordinator is another broker")]
     NotCoordinator,
+    #[error("the peer is not authorized as a broker")]
+    ClusterAuthorizationFailed,
     #[error("the coordinator failed to store the records")]
     UnknownServerError,
 }

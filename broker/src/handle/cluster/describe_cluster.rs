@@ -45,7 +45,7 @@ pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
         controller_id: context.handler.id.0,
         brokers: brokers.collect(),
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
-            operations::CLUSTER
+            context.cluster_operations()
         } else {
             operations::NOT_ASKED
         },

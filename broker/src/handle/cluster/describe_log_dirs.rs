@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_wire::Str;
+use ottla_access::Operation;
 use ottla_wire::m35_describe_log_dirs::{
     DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use ottla_wire::{ErrorCode, Str};
 
 use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers with the only directory.
 pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
+    if !context.may_cluster(Operation::Describe) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+        return context.reply(&DescribeLogDirsResponse { error_code, ..Default::default() });
+    }
     let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
         let partitions =
             |topic: DescribableLogDirTopic| topic.partitions.into_iter().map(move |p| (topic.topic.clone(), p));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ottla_access::{Operation, ResourceType};
 use ottla_wire::m75_describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
@@ -9,7 +10,7 @@ use ottla_wire::m75_describe_topic_partitions::{
 use ottla_wire::{ErrorCode, Str};
 
 use super::metadata;
-use crate::handle::context::{Context, operations};
+use crate::handle::context::Context;
 use crate::handle::names::check_topic_name;
 use crate::reply::Reply;
 
@@ -22,7 +23,8 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
     if let Some(refused) = refuse_cursor(&request) {
         return context.reply(&refused);
     }
-    let mut names: BTreeSet<Str> = if request.topics.is_empty() {
+    let names_all = request.topics.is_empty();
+    let mut names: BTreeSet<Str> = if names_all {
         image.topic_names.keys().cloned().collect()
     } else {
         request.topics.into_iter().map(|topic| topic.name).collect()
@@ -32,6 +34,10 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
         None => (Str::new(), 0),
     };
     names.retain(|name| *name >= first_topic);
+    let sees = |name: &Str| context.sees(Operation::Describe, ResourceType::Topic, name);
+    let may = |name: &Str| context.may_topic(Operation::Describe, name);
+    let (names, denied): (BTreeSet<Str>, BTreeSet<Str>) =
+        names.into_iter().partition(|name| if names_all { sees(name) } else { may(name) });
     let mut room = usize::try_from(request.response_partition_limit).unwrap_or(1).clamp(1, MAX_PARTITIONS);
 
     let mut response = DescribeTopicPartitionsResponse::default();
@@ -46,8 +52,8 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
                 if valid { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { ErrorCode::INVALID_TOPIC_EXCEPTION };
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 error_code,
+                topic_authorized_operations: context.topic_operations(&name),
                 name: Some(name),
-                topic_authorized_operations: operations::TOPIC,
                 ..Default::default()
             });
             continue;
@@ -59,7 +65,7 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
         response.topics.push(DescribeTopicPartitionsResponseTopic {
             name: Some(name.clone()),
             topic_id: topic.id,
-            topic_authorized_operations: operations::TOPIC,
+            topic_authorized_operations: context.topic_operations(&name),
             is_internal: topic.is_internal(),
             partitions: page,
             ..Default::default()
@@ -69,6 +75,14 @@ pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Rep
             response.next_cursor = Some(Cursor { topic_name: name, partition_index });
             break;
         }
+    }
+    if !names_all {
+        // Kafka names them last, whatever the room.
+        response.topics.extend(denied.into_iter().map(|name| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            name: Some(name),
+            ..Default::default()
+        }));
     }
     context.reply(&response)
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ottla_access::{Operation, ResourceType};
 use ottla_wire::m03_metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
@@ -61,7 +62,11 @@ fn leaders(image: &ClusterImage, request: &MetadataRequest) -> BTreeSet<BrokerId
 fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let auto_create = request.allow_auto_topic_creation || context.version < 4;
     let topics = match request.topics {
-        None => context.image.topic_names.values().map(|id| describe(context, &context.image.topics[id])).collect(),
+        None => {
+            let all = context.image.topic_names.iter();
+            let seen = all.filter(|(name, _)| context.sees(Operation::Describe, ResourceType::Topic, name));
+            seen.map(|(_, id)| describe(context, &context.image.topics[id])).collect()
+        }
         Some(topics) => {
             if context.version < IDS_FROM && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
             {
@@ -76,10 +81,10 @@ fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
                 .collect()
         }
     };
-    let topics = if request.include_topic_authorized_operations { with_operations(topics) } else { topics };
+    let topics = if request.include_topic_authorized_operations { with_operations(context, topics) } else { topics };
     MetadataResponse {
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
-            operations::CLUSTER
+            context.cluster_operations()
         } else {
             operations::NOT_ASKED
         },
@@ -105,21 +110,29 @@ fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     }
 }
 
-fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
+fn with_operations(context: &Context, mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
     for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::NONE) {
-        topic.topic_authorized_operations = operations::TOPIC;
+        topic.topic_authorized_operations = context.topic_operations(topic.name.as_deref().unwrap_or_default());
     }
     topics
 }
 
 fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseTopic {
+    if !context.may_topic(Operation::Describe, &name) {
+        // Whether it exists is not even looked up.
+        return denied(Some(name), Uuid::nil());
+    }
     if let Some(topic) = context.image.topic(&name) {
         return describe(context, topic);
+    }
+    let auto_create = auto_create && context.image.settings.auto_create_topics_enable;
+    if auto_create && !context.sees_cluster(Operation::Create) && !context.may_topic(Operation::Create, &name) {
+        return MetadataResponseTopic { is_internal: is_internal(&name), ..denied(Some(name), Uuid::nil()) };
     }
     let code = if check_topic_name(&name).is_err() {
         ErrorCode::INVALID_TOPIC_EXCEPTION
     } else {
-        if auto_create && context.image.settings.auto_create_topics_enable {
+        if auto_create {
             ask_for(context, name.clone());
         }
         // Also while it is being created: clients ask again.
@@ -130,6 +143,7 @@ fn by_name(context: &Context, name: Str, auto_create: bool) -> MetadataResponseT
 
 fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
     match context.image.topics.get(&id) {
+        Some(topic) if !context.may_topic(Operation::Describe, &topic.name) => denied(None, id),
         Some(topic) => describe(context, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UNKNOWN_TOPIC_ID,
@@ -138,6 +152,11 @@ fn by_id(context: &Context, id: Uuid) -> MetadataResponseTopic {
             ..topic_defaults()
         },
     }
+}
+
+fn denied(name: Option<Str>, topic_id: Uuid) -> MetadataResponseTopic {
+    let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    MetadataResponseTopic { error_code, name, topic_id, ..topic_defaults() }
 }
 
 /// Asks for a topic with the cluster's defaults; an internal topic has its own, and is on nobody's quota. The request

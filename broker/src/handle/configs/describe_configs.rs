@@ -1,5 +1,6 @@
 //! DescribeConfigs (KIP-133, KIP-226, KIP-412, KIP-569): every setting, the source of its value, and its type.
 
+use ottla_access::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_config::{
@@ -11,7 +12,7 @@ use ottla_wire::m32_describe_configs::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::resources::{kind, repeated_resource};
+use super::resources::{check_may, kind, repeated_resource};
 use crate::ask::Refused;
 use crate::handle::context::Context;
 use crate::handle::names::check_topic_name;
@@ -34,7 +35,15 @@ pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
-        let described = if times == 1 { describe(context, resource, &request) } else { Err(repeated_resource()) };
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        let may = check_may(context, Operation::DescribeConfigs, kind, name);
+        let described = if let Err(denied) = may {
+            Err(denied)
+        } else if times == 1 {
+            describe(context, resource, &request)
+        } else {
+            Err(repeated_resource())
+        };
         match described {
             Ok(mut configs) => {
                 let keys: BTreeSet<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();

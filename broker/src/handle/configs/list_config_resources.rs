@@ -1,5 +1,6 @@
 //! ListConfigResources (KIP-1142): the resources that have settings.
 
+use ottla_access::Operation;
 use ottla_wire::m74_list_config_resources::{ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse};
 use ottla_wire::{ErrorCode, Str};
 
@@ -9,6 +10,10 @@ use crate::reply::Reply;
 
 /// Answers from the image. Version 0 asks for client metrics, of which there are none.
 pub fn handle(context: &Context, request: ListConfigResourcesRequest) -> Reply {
+    if !context.may_cluster(Operation::DescribeConfigs) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+        return context.reply(&ListConfigResourcesResponse { error_code, ..Default::default() });
+    }
     let all = [kind::TOPIC, kind::BROKER, kind::BROKER_LOGGER, kind::CLIENT_METRICS, kind::GROUP];
     let mut wanted = request.resource_types;
     if context.version == 0 {

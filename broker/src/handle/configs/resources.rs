@@ -1,5 +1,6 @@
 //! The resources of configuration requests: topics, brokers, loggers and others, and how their settings are changed.
 
+use ottla_access::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub async fn alter(
     validate_only: bool,
     deadline: Deadline,
 ) -> Result<(), Refused> {
+    check_may(context, Operation::AlterConfigs, kind, name)?;
     let changes: Vec<_> = changes.iter().map(|c| (c.op, c.name.as_str(), c.value.as_deref())).collect();
     let base = |config: &BTreeMap<String, String>| match others {
         Others::Stay => config.clone(),
@@ -139,6 +141,22 @@ pub async fn alter(
             }
         }
     }
+}
+
+/// Whether the client may do this to the settings of a resource. Those of brokers are the cluster's.
+///
+/// # Errors
+/// The code of the resource's type. A type that there is not is refused later.
+pub fn check_may(context: &Context, operation: Operation, kind: i8, name: &str) -> Result<(), Refused> {
+    let (may, code) = match kind {
+        kind::TOPIC => (context.may_topic(operation, name), ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+        kind::GROUP => (context.may_group(operation, name), ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        kind::BROKER | kind::BROKER_LOGGER | kind::CLIENT_METRICS => {
+            (context.may_cluster(operation), ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+        }
+        _ => return Ok(()),
+    };
+    if may { Ok(()) } else { Err(Refused::new(code, "Not authorized.")) }
 }
 
 /// Kafka sends a change of one broker, or of its loggers, to that broker.

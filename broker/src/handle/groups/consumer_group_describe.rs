@@ -1,14 +1,17 @@
 //! ConsumerGroupDescribe (KIP-848, KIP-1099): the members of consumer groups, what they have and are to have.
 
+use std::collections::BTreeSet;
+
+use ottla_access::Operation;
 use ottla_group::{DescribedConsumerMember, GroupError, GroupId, GroupKind, Partitions};
 use ottla_rules::features::GROUP_VERSION;
 use ottla_wire::m69_consumer_group_describe::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedConsumerGroup,
     DescribedConsumerGroupAssignment, DescribedConsumerGroupMember, DescribedConsumerGroupTopicPartitions,
 };
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ErrorCode, Str, Uuid};
 
-use crate::handle::context::{Context, operations, text};
+use crate::handle::context::{Context, HIDDEN_TOPICS, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -25,7 +28,7 @@ pub fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply
     let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
         if wants_operations && described.error_code == ErrorCode::NONE {
-            described.authorized_operations = operations::GROUP;
+            described.authorized_operations = context.group_operations(&described.group_id);
         }
         described
     });
@@ -35,10 +38,20 @@ pub fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply
 fn describe(context: &Context, group_id: Str) -> DescribedConsumerGroup {
     let found = match context.image.features.level(GROUP_VERSION) {
         ..1 => Err(GroupError::UnsupportedVersion),
+        1.. if !context.may_group(Operation::Describe, &group_id) => {
+            let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+            return DescribedConsumerGroup { error_code, group_id, ..Default::default() };
+        }
         1.. if group_id.is_empty() => Err(GroupError::InvalidGroupId),
         1.. => context.handler.groups.describe_consumer(&GroupId::from(&*group_id)),
     };
     match found {
+        Ok(group) if !sees_topics(context, &group) => DescribedConsumerGroup {
+            error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            error_message: Some(HIDDEN_TOPICS.into()),
+            group_id,
+            ..Default::default()
+        },
         Ok(group) => DescribedConsumerGroup {
             group_id,
             group_state: group.state.name().into(),
@@ -56,6 +69,14 @@ fn describe(context: &Context, group_id: Str) -> DescribedConsumerGroup {
             ..Default::default()
         },
     }
+}
+
+/// Whether the client may see every topic of which members have partitions.
+fn sees_topics(context: &Context, group: &ottla_group::DescribedConsumerGroup) -> bool {
+    let assigned = group.members.iter().flat_map(|member| member.assigned.keys().chain(member.target.keys()));
+    let topics: BTreeSet<&Uuid> = assigned.collect();
+    let mut known = topics.into_iter().filter_map(|id| context.image.topics.get(id));
+    known.all(|topic| context.may_topic(Operation::Describe, &topic.name))
 }
 
 fn member(context: &Context, member: DescribedConsumerMember) -> DescribedConsumerGroupMember {

@@ -1,12 +1,13 @@
 //! ConsumerGroupHeartbeat (KIP-848): a member joins, says what has changed, learns what it may use, leaves.
 
+use ottla_access::Operation;
 use ottla_group::{ConsumerHeartbeat, ConsumerHeartbeatRequest, GroupError, InstanceId, Partitions, TopicName};
 use ottla_rules::features::GROUP_VERSION;
-use ottla_wire::Str;
 use ottla_wire::m68_consumer_group_heartbeat::{
     ConsumerGroupHeartbeatAssignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
     ConsumerGroupHeartbeatTopicPartitions,
 };
+use ottla_wire::{ErrorCode, Str};
 
 use crate::env;
 use crate::handle::context::{Context, text};
@@ -20,6 +21,15 @@ const OWN_ID_FROM: i16 = 1;
 pub fn handle(context: &Context, request: ConsumerGroupHeartbeatRequest) -> Reply {
     if context.image.features.level(GROUP_VERSION) < 1 {
         return context.reply(&refused(GroupError::UnsupportedVersion));
+    }
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&ConsumerGroupHeartbeatResponse { error_code, ..Default::default() });
+    }
+    let mut named = request.subscribed_topic_names.iter().flatten();
+    if !named.all(|topic| context.may_topic(Operation::Describe, topic)) {
+        let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return context.reply(&ConsumerGroupHeartbeatResponse { error_code, ..Default::default() });
     }
     let names = |topics: Vec<Str>| topics.iter().map(|topic| TopicName::from(&**topic)).collect();
     let beating = context.handler.groups.consumer_heartbeat(ConsumerHeartbeatRequest {

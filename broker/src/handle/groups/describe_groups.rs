@@ -1,12 +1,13 @@
 //! DescribeGroups (KIP-430, KIP-1043): state, members and assignments of groups.
 
+use ottla_access::Operation;
 use ottla_group::{DescribedMember, GroupError, GroupId, GroupKind, GroupState};
 use ottla_wire::m15_describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::handle::context::{Context, operations, text};
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -17,7 +18,7 @@ pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
     let groups = once(request.groups, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
         if wants_operations && described.error_code == ErrorCode::NONE {
-            described.authorized_operations = operations::GROUP;
+            described.authorized_operations = context.group_operations(&described.group_id);
         }
         described
     });
@@ -25,6 +26,9 @@ pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
 }
 
 fn describe(context: &Context, group_id: Str) -> DescribedGroup {
+    if !context.may_group(Operation::Describe, &group_id) {
+        return DescribedGroup { error_code: ErrorCode::GROUP_AUTHORIZATION_FAILED, group_id, ..Default::default() };
+    }
     let dead = || GroupState::Dead.name().into();
     match context.handler.groups.describe(&GroupId::from(&*group_id)) {
         Ok(group) => DescribedGroup {

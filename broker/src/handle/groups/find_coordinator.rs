@@ -1,6 +1,7 @@
 //! FindCoordinator (KIP-699): which broker coordinates a group or a transactional id, or keeps the state of a share
 //! partition.
 
+use ottla_access::Operation;
 use std::collections::BTreeSet;
 
 use ottla_wire::m10_find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -75,6 +76,18 @@ fn find(context: &Context, key_type: i8, key: Str) -> Coordinator {
         error_message: Some(Str::new()),
         ..Default::default()
     };
+    let is_denied = match key_type {
+        GROUP => (!context.may_group(Operation::Describe, &key)).then_some(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        TRANSACTION => (!context.may_transactional_id(Operation::Describe, &key))
+            .then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        SHARE if context.version >= SHARE_FROM => {
+            (!context.may_cluster(Operation::ClusterAction)).then_some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+        }
+        _ => None,
+    };
+    if let Some(denied) = is_denied {
+        return nobody(key, denied);
+    }
     let name = match topic_of(key_type) {
         // Kafka's answer to an empty transactional id. An empty group id is a group's.
         Some(TRANSACTION_STATE) if key.is_empty() => return nobody(key, ErrorCode::INVALID_REQUEST),

@@ -1,6 +1,8 @@
 //! Heartbeat: a member is alive, and learns whether it must join again.
 
+use ottla_access::Operation;
 use ottla_group::{HeartbeatRequest as Beat, InstanceId};
+use ottla_wire::ErrorCode;
 use ottla_wire::m12_heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
 use crate::handle::context::Context;
@@ -9,6 +11,10 @@ use crate::reply::Reply;
 
 /// Answers at once.
 pub fn handle(context: &Context, request: HeartbeatRequest) -> Reply {
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&HeartbeatResponse { error_code, ..Default::default() });
+    }
     let beat = context.handler.groups.heartbeat(&Beat {
         group: (&*request.group_id).into(),
         member: (&*request.member_id).into(),

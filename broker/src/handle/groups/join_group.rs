@@ -1,8 +1,9 @@
 //! JoinGroup (KIP-134, KIP-345, KIP-394, KIP-814): a member asks to be part of the next generation, and waits for it.
 
+use ottla_access::Operation;
 use ottla_group::{InstanceId, JoinRefused, JoinRequest, Joined, Protocol};
-use ottla_wire::Str;
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
+use ottla_wire::{ErrorCode, Str};
 
 use crate::env;
 use crate::handle::context::{Context, text};
@@ -11,6 +12,11 @@ use crate::reply::Reply;
 
 /// Answered when the rebalance completes.
 pub fn handle(context: &Context, request: JoinGroupRequest) -> Reply {
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let protocol_name = (context.version < 7).then(Str::new);
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&JoinGroupResponse { error_code, protocol_name, ..Default::default() });
+    }
     let protocols = request.protocols.into_iter();
     let joining = context.handler.groups.join(JoinRequest {
         group: (&*request.group_id).into(),

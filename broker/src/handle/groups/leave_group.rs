@@ -1,6 +1,7 @@
 //! LeaveGroup (KIP-345): members go; from version 3 on several at once, also static members that an administrator
 //! removes.
 
+use ottla_access::Operation;
 use ottla_group::{InstanceId, LeaveRequest, Leaving};
 use ottla_wire::ErrorCode;
 use ottla_wire::m13_leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberIdentity, MemberResponse};
@@ -11,6 +12,10 @@ use crate::reply::Reply;
 
 /// Answers when the change of the group is replicated.
 pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&LeaveGroupResponse { error_code, ..Default::default() });
+    }
     let members = if context.version >= 3 {
         request.members
     } else {

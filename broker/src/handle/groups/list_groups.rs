@@ -1,5 +1,6 @@
 //! ListGroups (KIP-518, KIP-848): the groups that this broker coordinates, filtered by state and type.
 
+use ottla_access::{Operation, ResourceType};
 use ottla_group::ListedGroup as Group;
 use ottla_wire::Str;
 use ottla_wire::m16_list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
@@ -16,8 +17,12 @@ pub fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
             return context.reply(&ListGroupsResponse { error_code: group_error(error), ..Default::default() });
         }
     };
+    let sees_all = context.sees_cluster(Operation::Describe);
+    let sees = |group: &Group| sees_all || context.sees(Operation::Describe, ResourceType::Group, &group.group);
     let wanted = |group: &Group| {
-        passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, group.kind.name())
+        sees(group)
+            && passes(&request.states_filter, group.state.name())
+            && passes(&request.types_filter, group.kind.name())
     };
     let listed = groups.into_iter().filter(wanted).map(|group| ListedGroup {
         group_id: text(&group.group),

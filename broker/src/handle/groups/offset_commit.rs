@@ -2,6 +2,7 @@
 //!
 //! Offsets of partitions that don't exist are refused one by one; the others are stored together or not at all.
 
+use ottla_access::Operation;
 use ottla_group::{CommitRequest, GroupError, InstanceId, OffsetToCommit};
 use ottla_wire::ErrorCode;
 use ottla_wire::m08_offset_commit::{
@@ -18,6 +19,20 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
     let mut offsets = Vec::new();
     let mut response = OffsetCommitResponse::default();
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let refused = |topic: OffsetCommitRequestTopic| OffsetCommitResponseTopic {
+            partitions: (topic.partitions.iter())
+                .map(|asked| OffsetCommitResponsePartition {
+                    partition_index: asked.partition_index,
+                    error_code: ErrorCode::GROUP_AUTHORIZATION_FAILED,
+                })
+                .collect(),
+            name: topic.name,
+            topic_id: topic.topic_id,
+        };
+        response.topics = request.topics.into_iter().map(refused).collect();
+        return context.reply(&response);
+    }
     for topic in &request.topics {
         response.topics.push(check_topic(context, topic, &mut offsets));
     }
@@ -46,7 +61,7 @@ fn check_topic(
     topic: &OffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
 ) -> OffsetCommitResponseTopic {
-    let known = context.topic(10, &topic.name, topic.topic_id);
+    let known = context.topic(Operation::Read, 10, &topic.name, topic.topic_id);
     let partitions = topic.partitions.iter().map(|asked| {
         let exists = known.as_ref().map_err(|error| *error).and_then(|topic| {
             let exists = usize::try_from(asked.partition_index).is_ok_and(|number| number < topic.partitions.len());

@@ -1,5 +1,6 @@
 //! OffsetDelete (KIP-496): a group forgets offsets of topics that it is not subscribed to.
 
+use ottla_access::Operation;
 use ottla_group::{GroupId, TopicName};
 use ottla_wire::ErrorCode;
 use ottla_wire::m47_offset_delete::{
@@ -12,16 +13,25 @@ use crate::reply::Reply;
 
 /// Answers when the deletion is replicated.
 pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
+    if !context.may_group(Operation::Delete, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&OffsetDeleteResponse { error_code, ..Default::default() });
+    }
     let mut existing: Vec<(TopicName, i32)> = Vec::new();
     let topics = request.topics.into_iter().map(|topic| {
         let name = TopicName::from(&*topic.name);
+        let may = context.may_topic(Operation::Read, &topic.name);
         let partitions = topic.partitions.iter().map(|asked| {
             let partition_index = asked.partition_index;
-            let exists = context.image.assignment(&topic.name, partition_index).is_some();
+            let exists = may && context.image.assignment(&topic.name, partition_index).is_some();
             if exists {
                 existing.push((name.clone(), partition_index));
             }
-            let error_code = if exists { ErrorCode::NONE } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+            let error_code = match exists {
+                true => ErrorCode::NONE,
+                false if may => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                false => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            };
             OffsetDeleteResponsePartition { partition_index, error_code }
         });
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }

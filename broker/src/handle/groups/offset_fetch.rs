@@ -3,6 +3,8 @@
 //! Up to version 7 of one group, from 8 on of several; from 10 on topics are named by id. An offset that was committed
 //! for a deleted topic of the same name does not count.
 
+use crate::replica::NotServed;
+use ottla_access::{Operation, ResourceType};
 use std::collections::BTreeSet;
 
 use ottla_group::{MemberId, Shard, TopicName};
@@ -72,6 +74,10 @@ fn older(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartiti
 
 fn of_group(context: &Context, request: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let group = request.group_id;
+    if !context.may_group(Operation::Describe, &group) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return refused(context, group, request.topics.unwrap_or_default(), error_code);
+    }
     let member = request.member_id.as_deref().filter(|_| context.version >= MEMBERS_FROM).map(MemberId::from);
     let topics = context.handler.groups.read(&group, |groups, _| {
         groups.may_fetch_offsets(&group, member.as_ref(), request.member_epoch)?;
@@ -113,8 +119,13 @@ fn of_topic(
     unstable: &Unstable,
 ) -> OffsetFetchResponseTopics {
     let answer = OffsetFetchResponseTopics { name: asked.name.clone(), topic_id: asked.topic_id, ..Default::default() };
-    let (name, id) = match context.topic(10, &asked.name, asked.topic_id) {
+    let (name, id) = match context.topic(Operation::Describe, 10, &asked.name, asked.topic_id) {
         Ok(topic) => (topic.name.clone(), Some(topic.id)),
+        Err(NotServed::Denied) => {
+            let denied = |number: &i32| no_offset(*number, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+            let partitions = asked.partition_indexes.iter().map(denied).collect();
+            return OffsetFetchResponseTopics { partitions, ..answer };
+        }
         // A name may be of a topic that is not here any more, or not yet: its offsets are what they are.
         Err(_) if context.version < 10 => (asked.name.clone(), None),
         Err(_) => {
@@ -143,6 +154,7 @@ fn of_topic(
 fn all_topics(context: &Context, groups: &Shard, group: &str, unstable: &Unstable) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     let mut last: Option<TopicName> = None;
+    let mut is_seen = true;
     for (name, number, committed) in groups.committed_offsets(group) {
         let id = context.image.topic(name).map(|topic| topic.id);
         if !is_of(committed.topic_id, id) || (context.version >= 10 && id.is_none()) {
@@ -150,10 +162,14 @@ fn all_topics(context: &Context, groups: &Shard, group: &str, unstable: &Unstabl
         }
         if last.as_ref() != Some(name) {
             last = Some(name.clone());
+            is_seen = context.sees(Operation::Describe, ResourceType::Topic, name);
+            if !is_seen {
+                continue;
+            }
             let topic_id = id.unwrap_or_default();
             topics.push(OffsetFetchResponseTopics { name: text(name), topic_id, ..Default::default() });
         }
-        if let Some(topic) = topics.last_mut() {
+        if let Some(topic) = topics.last_mut().filter(|_| is_seen) {
             let is_unstable = unstable.contains(&(name.clone(), number));
             topic.partitions.push(match is_unstable {
                 true => no_offset(number, ErrorCode::UNSTABLE_OFFSET_COMMIT),

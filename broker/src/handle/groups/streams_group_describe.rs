@@ -1,5 +1,8 @@
 //! StreamsGroupDescribe (KIP-1071): topology and members of streams groups, what they have and are to have.
 
+use std::collections::BTreeSet;
+
+use ottla_access::Operation;
 use ottla_group::record::{InternalTopic, StreamsTasks};
 use ottla_group::{
     DescribedStreamsMember, DescribedSubtopology, DescribedTopology, GroupError, GroupId, GroupKind, TopicName,
@@ -13,7 +16,7 @@ use ottla_wire::m89_streams_group_describe::{
 use ottla_wire::{ErrorCode, Str};
 
 use super::streams_group_heartbeat::{endpoint, task_ids};
-use crate::handle::context::{Context, operations, text};
+use crate::handle::context::{Context, text};
 use crate::handle::errors::group_error;
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -24,7 +27,7 @@ pub fn handle(context: &Context, request: StreamsGroupDescribeRequest) -> Reply 
     let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);
         if wants_operations && described.error_code == ErrorCode::NONE {
-            described.authorized_operations = operations::GROUP;
+            described.authorized_operations = context.group_operations(&described.group_id);
         }
         described
     });
@@ -35,10 +38,22 @@ fn describe(context: &Context, group_id: Str) -> DescribedStreamsGroup {
     let group = GroupId::from(&*group_id);
     let found = match context.image.features.level(STREAMS_VERSION) {
         ..1 => Err(GroupError::UnsupportedVersion),
+        1.. if !context.may_group(Operation::Describe, &group_id) => {
+            let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+            return DescribedStreamsGroup { error_code, group_id, ..Default::default() };
+        }
         1.. if group_id.is_empty() => Err(GroupError::InvalidGroupId),
         1.. => context.handler.groups.describe_streams(&group),
     };
     match found {
+        Ok(described) if !described.topology.as_ref().is_none_or(|topology| sees_topics(context, topology)) => {
+            DescribedStreamsGroup {
+                error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                error_message: Some(HIDDEN_TOPICS.into()),
+                group_id,
+                ..Default::default()
+            }
+        }
         Ok(described) => DescribedStreamsGroup {
             group_id,
             group_state: described.state.name().into(),
@@ -57,6 +72,20 @@ fn describe(context: &Context, group_id: Str) -> DescribedStreamsGroup {
         },
     }
 }
+
+/// Whether the client may see every topic of the application.
+fn sees_topics(context: &Context, topology: &DescribedTopology) -> bool {
+    let topics: BTreeSet<&TopicName> = (topology.subtopologies.iter())
+        .flat_map(|part| {
+            let own = part.repartition_sources.iter().chain(&part.changelogs).map(|topic| &topic.name);
+            part.sources.iter().chain(&part.repartition_sinks).chain(own)
+        })
+        .collect();
+    topics.into_iter().all(|topic| context.may_topic(Operation::Describe, topic))
+}
+
+/// Kafka's message.
+const HIDDEN_TOPICS: &str = "The described group uses topics that the client is not authorized to describe.";
 
 fn topology(topology: DescribedTopology) -> DescribedStreamsTopology {
     let names = |topics: Vec<TopicName>| topics.iter().map(|topic| text(topic)).collect();

@@ -1,6 +1,7 @@
 //! StreamsGroupHeartbeat (KIP-1071): a member joins, says what has changed, learns its tasks, leaves. Topics of its
 //! application that do not exist are created beside that.
 
+use ottla_access::Operation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,8 +35,17 @@ pub fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply
     if context.image.features.level(STREAMS_VERSION) < 1 {
         return context.reply(&refused(GroupError::UnsupportedVersion));
     }
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&StreamsGroupHeartbeatResponse { error_code, ..Default::default() });
+    }
     if let Some(Err(message)) = request.topology.as_ref().map(check_names) {
         return context.reply(&refusal(ErrorCode::STREAMS_INVALID_TOPOLOGY, message));
+    }
+    let mut named = request.topology.iter().flat_map(names);
+    if !named.all(|topic| context.may_topic(Operation::Describe, &topic)) {
+        let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return context.reply(&StreamsGroupHeartbeatResponse { error_code, ..Default::default() });
     }
     let beating = context.handler.groups.streams_heartbeat(&StreamsHeartbeatRequest {
         group: (&*request.group_id).into(),
@@ -60,8 +70,14 @@ pub fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply
     context.later(async move {
         match beating.await {
             Ok(mut beat) => {
-                let failures = create(&creating, std::mem::take(&mut beat.missing), beat.interval);
-                append(&failures, &mut beat.statuses);
+                let missing = std::mem::take(&mut beat.missing);
+                let denied = may_not_create(&creating, &missing);
+                if denied.is_empty() {
+                    let failures = create(&creating, missing, beat.interval);
+                    append(&failures, &mut beat.statuses);
+                } else {
+                    append_denied(&denied, &mut beat.statuses);
+                }
                 accepted(beat)
             }
             Err(error) => refused(error),
@@ -69,8 +85,8 @@ pub fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply
     })
 }
 
-/// Whether all topics of an application may be topics, and it leaves the brokers' own alone (`KafkaApis`).
-fn check_names(topology: &StreamsGroupTopology) -> Result<(), String> {
+/// The topics of an application, each once.
+fn names(topology: &StreamsGroupTopology) -> Vec<Str> {
     let of_its_own = |topics: &[StreamsGroupTopicInfo]| topics.iter().map(|topic| topic.name.clone()).collect();
     let named = topology.subtopologies.iter().flat_map(|part| -> [Vec<Str>; 4] {
         let StreamsGroupSubtopology { source_topics, repartition_sink_topics, .. } = part;
@@ -78,9 +94,14 @@ fn check_names(topology: &StreamsGroupTopology) -> Result<(), String> {
         let changelogs = of_its_own(&part.state_changelog_topics);
         [source_topics.clone(), repartition_sink_topics.clone(), repartition_sources, changelogs]
     });
-    let names = once(named.flatten(), Str::clone);
+    once(named.flatten(), Str::clone).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Whether all topics of an application may be topics, and it leaves the brokers' own alone (`KafkaApis`).
+fn check_names(topology: &StreamsGroupTopology) -> Result<(), String> {
+    let names = names(topology);
     let those = |is_bad: &dyn Fn(&str) -> bool| {
-        let bad: Vec<&str> = names.iter().map(|(name, _)| &**name).filter(|name| is_bad(name)).collect();
+        let bad: Vec<&str> = names.iter().map(|name| &**name).filter(|name| is_bad(name)).collect();
         if bad.is_empty() { None } else { Some(bad.join(",")) }
     };
     if let Some(names) = those(&is_internal) {
@@ -144,6 +165,24 @@ fn tasks(ids: Vec<StreamsGroupTaskIds>) -> Tasks {
         tasks.entry(task.subtopology_id.into()).or_default().extend(task.partitions);
     }
     tasks
+}
+
+/// The topics that the member may not create. One of them is enough, and none is created, as in Kafka.
+fn may_not_create(context: &Context, missing: &[InternalTopic]) -> Vec<String> {
+    if missing.is_empty() || context.sees_cluster(Operation::Create) {
+        return Vec::new();
+    }
+    let denied = missing.iter().filter(|topic| !context.may_topic(Operation::Create, &topic.name));
+    denied.map(|topic| topic.name.to_string()).collect()
+}
+
+/// Says in the status of missing topics that the member may not create them.
+fn append_denied(denied: &[String], statuses: &mut Vec<StreamsStatus>) {
+    let detail = format!("Unauthorized to CREATE on topics {}.", denied.join(", "));
+    match statuses.iter_mut().find(|status| status.code == StatusCode::MissingInternalTopics) {
+        Some(status) => status.detail += &format!("; {detail}"),
+        None => statuses.push(StreamsStatus { code: StatusCode::MissingInternalTopics, detail }),
+    }
 }
 
 /// Has the topics created that are missing, unless that is under way or has just failed; and why some have failed.

@@ -1,8 +1,9 @@
 //! SyncGroup (KIP-345, KIP-559): the leader sends the assignment of all members, and each member gets its own.
 
+use ottla_access::Operation;
 use ottla_group::{GroupError, InstanceId, SyncRequest, Synced};
-use ottla_wire::Str;
 use ottla_wire::m14_sync_group::{SyncGroupRequest, SyncGroupResponse};
+use ottla_wire::{ErrorCode, Str};
 
 use crate::handle::context::Context;
 use crate::handle::errors::group_error;
@@ -12,6 +13,10 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: SyncGroupRequest) -> Reply {
     if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return context.reply(&refused(GroupError::InconsistentGroupProtocol));
+    }
+    if !context.may_group(Operation::Read, &request.group_id) {
+        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+        return context.reply(&SyncGroupResponse { error_code, ..Default::default() });
     }
     let assignments = request.assignments.into_iter();
     let syncing = context.handler.groups.sync(SyncRequest {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_access::Operation;
 use ottla_wire::m21_delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
@@ -62,7 +63,7 @@ pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
 }
 
 fn delete(context: &Context, name: &str, index: i32, offset: i64) -> Outcome {
-    let topic = context.topic_by_name(name).map_err(|error| ErrorCode::from(&error))?;
+    let topic = context.topic_by_name(Operation::Delete, name).map_err(|error| ErrorCode::from(&error))?;
     let partition = context.handler.replicas.get(topic, index);
     match &partition {
         Err(NotServed::UnknownTopicOrPartition) => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use futures::future::select_all;
+use ottla_access::Operation;
 use ottla_wire::m01_fetch::{
     AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
@@ -58,7 +59,7 @@ struct Wanted {
 
 /// Answers a fetch.
 pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
-    let session = match context.handler.fetch_sessions.begin(&mut request, context.version) {
+    let session = match context.handler.fetch_sessions.begin(&mut request, context.version, &context.peer.principal) {
         Ok(session) => session,
         Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
     };
@@ -78,7 +79,9 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     };
     let throttle = context.handler.replicas.leaders_throttle();
     let deadline = Deadline::after_ms(request.max_wait_ms).0;
-    let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic)).collect();
+    // One question for all partitions of a follower.
+    let of_broker = matches!(reader, Reader::Follower { .. }).then(|| context.may_cluster(Operation::ClusterAction));
+    let wanted: Vec<Wanted> = request.topics.into_iter().flat_map(|topic| resolve(context, topic, of_broker)).collect();
 
     let mut first = read(throttle, &wanted, &limits);
     for (want, look) in wanted.iter().zip(&mut first.looks) {
@@ -190,8 +193,13 @@ struct Look {
     throttled: bool,
 }
 
-fn resolve(context: &Context, topic: FetchTopic) -> Vec<Wanted> {
-    let known = context.topic(13, &topic.topic, topic.topic_id);
+/// Finds the replicas of a topic. `of_broker`: whether a follower is a broker; `None` for a consumer, which needs Read.
+fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec<Wanted> {
+    let known = match of_broker {
+        Some(true) => context.known_topic(13, &topic.topic, topic.topic_id),
+        Some(false) => Err(NotServed::Denied),
+        None => context.topic(Operation::Read, 13, &topic.topic, topic.topic_id),
+    };
     let replicas = &context.handler.replicas;
     topic
         .partitions
@@ -371,7 +379,7 @@ fn code(error: &ReadError, version: i16) -> ErrorCode {
 
 impl Wanted {
     fn leader(&self, context: &Context) -> Option<LeaderHint> {
-        LeaderHint::of(context, context.topic(13, &self.topic, self.topic_id).ok()?, self.index)
+        LeaderHint::of(context, context.known_topic(13, &self.topic, self.topic_id).ok()?, self.index)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ottla_access::Operation;
 use ottla_txn::{InitProducerId, ProducerIdAndEpoch};
 use ottla_wire::ErrorCode;
 use ottla_wire::m22_init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
@@ -21,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     let refuse =
         |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
+    match &request.transactional_id {
+        Some(id) if !context.may_transactional_id(Operation::Write, id) => {
+            return refuse(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        }
+        None if !context.may_write_idempotently() => return refuse(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
+        Some(_) | None => {}
+    }
     // Either both are known (recovery after an error, KIP-360) or neither.
     if (request.producer_id == -1) != (request.producer_epoch == -1) {
         return refuse(ErrorCode::INVALID_REQUEST);

@@ -1,5 +1,8 @@
 //! ListOffsets (KIP-79, KIP-734, KIP-405): offsets by timestamp, by record, and the ends of partitions.
 
+use std::sync::Arc;
+
+use ottla_access::Operation;
 use ottla_log::FoundRecord;
 use ottla_wire::m02_list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -9,6 +12,8 @@ use ottla_wire::{ErrorCode, Str};
 
 use crate::handle::context::Context;
 use crate::handle::once::once;
+use crate::image::Topic;
+use crate::replica::NotServed;
 use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
 use crate::reply::Reply;
 
@@ -19,9 +24,11 @@ type Lookups = Vec<(Str, Vec<(i32, Result<Found, ErrorCode>)>)>;
 pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
     let find_in = |topic: ListOffsetsTopic| {
+        let known = context.topic_by_name(Operation::Describe, &topic.name);
         let partitions = once(topic.partitions, |wanted| wanted.partition_index).into_iter().map(|(wanted, times)| {
             let found = match times {
-                1 => find(context, &topic.name, &wanted, bound),
+                _ if matches!(known, Err(NotServed::Denied)) => Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+                1 => find(context, known, &wanted, bound),
                 _ => Err(ErrorCode::INVALID_REQUEST),
             };
             (wanted.partition_index, found)
@@ -38,9 +45,15 @@ pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     context.reply(&response(lookups, version))
 }
 
-fn find(context: &Context, topic: &str, wanted: &ListOffsetsPartition, bound: Bound) -> Result<Found, ErrorCode> {
+fn find(
+    context: &Context,
+    topic: Result<&Arc<Topic>, NotServed>,
+    wanted: &ListOffsetsPartition,
+    bound: Bound,
+) -> Result<Found, ErrorCode> {
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
-    let partition = context.partition(topic, wanted.partition_index).map_err(|error| ErrorCode::from(&error))?;
+    let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));
+    let partition = partition.map_err(|error| ErrorCode::from(&error))?;
     let found = partition.find(what, bound, wanted.current_leader_epoch);
     found.map_err(|error| code(&error, context.version))
 }

@@ -1,19 +1,27 @@
 //! OffsetForLeaderEpoch (KIP-101, KIP-320): where a leader epoch ended, for readers that check whether their log is
 //! still equal to the leader's.
 
+use ottla_access::Operation;
 use ottla_wire::ErrorCode;
 use ottla_wire::m23_offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
+
+use uuid::Uuid;
 
 use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.
 pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
+    let of_broker = request.replica_id >= 0 && context.sees_cluster(Operation::ClusterAction);
     let topics = request.topics.into_iter().map(|topic| {
+        let known = match of_broker {
+            true => context.known_topic(i16::MAX, &topic.topic, Uuid::nil()),
+            false => context.topic_by_name(Operation::Describe, &topic.topic),
+        };
         let partitions = topic.partitions.iter().map(|wanted| {
-            let partition = context.partition(&topic.topic, wanted.partition);
+            let partition = known.and_then(|topic| context.handler.replicas.get(topic, wanted.partition));
             let end = partition.and_then(|p| p.end_of_epoch(wanted.leader_epoch, wanted.current_leader_epoch));
             let answer = EpochEndOffset { partition: wanted.partition, ..Default::default() };
             match end {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_access::Operation;
 use ottla_batch::{BatchHeader, Compression, InvalidBatch};
 use ottla_log::VerificationGuard;
 use ottla_wire::m00_produce::{
@@ -72,6 +73,9 @@ pub enum ProduceError {
     /// Transactional batches need a transactional id, for which their coordinator can be asked.
     #[error("transactional records need a transactional id")]
     NoTransactionalId,
+    /// The client may not write with this transactional id.
+    #[error("the client is not authorized to use the transactional id")]
+    DeniedTransactionalId,
     /// A transactional id has one producer at a time.
     #[error("transactional records of more than one producer in one request")]
     SeveralProducers,
@@ -106,6 +110,7 @@ impl ProduceError {
             | ProduceError::InternalTopic
             | ProduceError::ZstdTooEarly
             | ProduceError::NoTransactionalId
+            | ProduceError::DeniedTransactionalId
             | ProduceError::SeveralProducers
             | ProduceError::Unverified { .. }
             | ProduceError::Append(_)
@@ -156,7 +161,7 @@ fn append_topic(
     verified: &mut impl Iterator<Item = Verified>,
 ) -> TopicOutcome {
     let TopicProduceData { name, topic_id: id, partition_data } = topic;
-    let known = context.topic(13, &name, id);
+    let known = context.topic(Operation::Write, 13, &name, id);
     let partitions = partition_data.into_iter().map(|data| {
         let index = data.index;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
@@ -275,7 +280,7 @@ fn response(context: &Context, outcomes: Vec<TopicOutcome>) -> ProduceResponse {
 }
 
 fn leader(context: &Context, topic: &TopicOutcome, index: i32) -> Option<LeaderHint> {
-    LeaderHint::of(context, context.topic(13, &topic.name, topic.id).ok()?, index)
+    LeaderHint::of(context, context.known_topic(13, &topic.name, topic.id).ok()?, index)
 }
 
 fn refusal(index: i32, error: &ProduceError) -> PartitionProduceResponse {

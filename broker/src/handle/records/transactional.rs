@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_access::Operation;
 use ottla_batch::BatchHeader;
 use ottla_txn::{ProducerIdAndEpoch, TopicName, TopicPartition, TransactionalId};
 use ottla_wire::Records;
@@ -37,7 +38,11 @@ pub fn is_transactional(request: &ProduceRequest) -> bool {
 
 /// Verifies what is not known to be part of the transaction, then appends all.
 pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
-    let (id, producer) = match whose(&request) {
+    let found = whose(&request).and_then(|found| match context.may_transactional_id(Operation::Write, &found.0) {
+        true => Ok(found),
+        false => Err(|| ProduceError::DeniedTransactionalId),
+    });
+    let (id, producer) = match found {
         Ok(found) => found,
         Err(error) => {
             let verified = std::iter::repeat_with(|| Err(error()));
@@ -94,7 +99,7 @@ fn begin_all(
 ) -> Vec<Verified> {
     let mut verified = Vec::new();
     for topic in &request.topic_data {
-        let known = context.topic(13, &topic.name, topic.topic_id);
+        let known = context.topic(Operation::Write, 13, &topic.name, topic.topic_id);
         for data in &topic.partition_data {
             let place = (topic.name.clone(), topic.topic_id, data.index);
             // One that is refused all the same must not hold the connection, too.

@@ -1,13 +1,12 @@
 //! What ShareFetch and ShareAcknowledge have in common: a session's member, and what it acknowledges.
 
-use std::sync::Arc;
-
 use futures::future::{BoxFuture, join_all};
 use ottla_group::share_state::SharePartition;
 use ottla_share::{AcknowledgementBatch, GroupId, MemberId, TopicIdPartition};
 use ottla_wire::{Str, m78_share_fetch};
 
-use crate::handle::handler::Handler;
+use super::denied_topics;
+use crate::handle::context::Context;
 use crate::replica::NotServed;
 use crate::share::ShareError;
 
@@ -42,16 +41,25 @@ pub(super) type Acknowledged = (TopicIdPartition, Result<(), ShareError>);
 
 /// Takes the acknowledgements of partitions, in order, before it returns; the future waits until they are safe.
 pub(super) fn acknowledge(
-    handler: &Arc<Handler>,
+    context: &Context,
     member: &Member,
     partitions: Vec<(TopicIdPartition, Vec<m78_share_fetch::AcknowledgementBatch>)>,
     may_renew: bool,
 ) -> BoxFuture<'static, Vec<Acknowledged>> {
+    let handler = &context.handler;
+    let denied = denied_topics(context, partitions.iter().map(|(partition, _)| partition.topic_id));
     let begun: Vec<_> = (partitions.into_iter())
         .map(|(partition, batches)| {
             let batches: Vec<AcknowledgementBatch> = batches.into_iter().map(batch).collect();
-            let answer = handler.shares.acknowledge(&member.place(partition), &member.id, &batches, may_renew);
-            async move { (partition, answer.await) }
+            let may = !denied.contains(&partition.topic_id);
+            let answer =
+                may.then(|| handler.shares.acknowledge(&member.place(partition), &member.id, &batches, may_renew));
+            async move {
+                match answer {
+                    Some(answer) => (partition, answer.await),
+                    None => (partition, Err(ShareError::NotServed(NotServed::Denied))),
+                }
+            }
         })
         .collect();
     Box::pin(join_all(begun))

@@ -1,5 +1,6 @@
 //! DescribeShareGroupOffsets (KIP-932, KIP-1226): where share groups are in their partitions, and how far behind.
 
+use ottla_access::{Operation, ResourceType};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -29,12 +30,25 @@ type Asked = (Str, Option<Uuid>, Vec<i32>);
 
 /// Asks the share coordinators and the leaders of the partitions.
 pub fn handle(context: &Context, request: DescribeShareGroupOffsetsRequest) -> Reply {
-    let asked: Vec<_> =
-        request.groups.into_iter().map(|group| (group.group_id.clone(), asked(context, group))).collect();
+    let asked: Vec<_> = (request.groups.into_iter())
+        .map(|mut group| {
+            let denied = take_denied(context, &mut group);
+            (group.group_id.clone(), asked(context, group), denied)
+        })
+        .collect();
     let handler = context.handler.clone();
     context.later(async move {
-        let groups = asked.into_iter().map(async |(group_id, asked)| match asked {
-            Ok(topics) => describe(&handler, group_id, topics).await,
+        let groups = asked.into_iter().map(async |(group_id, asked, denied)| match asked {
+            _ if denied.is_err() => DescribeShareGroupOffsetsResponseGroup {
+                group_id,
+                error_code: ErrorCode::GROUP_AUTHORIZATION_FAILED,
+                ..Default::default()
+            },
+            Ok(topics) => {
+                let mut described = describe(&handler, group_id, topics).await;
+                described.topics.extend(denied.into_iter().flatten());
+                described
+            }
             Err(error) => DescribeShareGroupOffsetsResponseGroup {
                 group_id,
                 error_code: group_error(error),
@@ -44,6 +58,37 @@ pub fn handle(context: &Context, request: DescribeShareGroupOffsetsRequest) -> R
         });
         DescribeShareGroupOffsetsResponse { groups: join_all(groups).await, ..Default::default() }
     })
+}
+
+/// The topics of a request that the client may not describe, taken out of it and refused.
+///
+/// # Errors
+/// The client may not describe the group.
+fn take_denied(
+    context: &Context,
+    group: &mut DescribeShareGroupOffsetsRequestGroup,
+) -> Result<Vec<DescribeShareGroupOffsetsResponseTopic>, ()> {
+    if !context.may_group(Operation::Describe, &group.group_id) {
+        return Err(());
+    }
+    let named = group
+        .topics
+        .take()
+        .map(|topics| topics.into_iter().partition(|topic| context.may_topic(Operation::Describe, &topic.topic_name)));
+    let Some((allowed, denied)): Option<(Vec<_>, Vec<_>)> = named else { return Ok(Vec::new()) };
+    group.topics = Some(allowed);
+    let refused = |partition_index| DescribeShareGroupOffsetsResponsePartition {
+        partition_index,
+        error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        error_message: Some("Topic authorization failed.".into()),
+        ..Default::default()
+    };
+    let topics = denied.into_iter().map(|topic| DescribeShareGroupOffsetsResponseTopic {
+        partitions: topic.partitions.into_iter().map(refused).collect(),
+        topic_name: topic.topic_name,
+        ..Default::default()
+    });
+    Ok(topics.collect())
 }
 
 /// The partitions that a request names, or all that the group has offsets in. Topics that are gone have none.
@@ -62,7 +107,8 @@ fn asked(context: &Context, group: DescribeShareGroupOffsetsRequestGroup) -> Res
         all => all?,
     };
     let topic = |(id, partitions)| Some((context.image.topics.get(&id)?.name.clone(), Some(id), partitions));
-    Ok(all.into_iter().filter_map(topic).collect())
+    let sees = |(name, ..): &Asked| context.sees(Operation::Describe, ResourceType::Topic, name);
+    Ok(all.into_iter().filter_map(topic).filter(sees).collect())
 }
 
 async fn describe(handler: &Arc<Handler>, group_id: Str, topics: Vec<Asked>) -> DescribeShareGroupOffsetsResponseGroup {

@@ -10,9 +10,12 @@ pub(super) mod share_group_describe;
 pub(super) mod share_group_heartbeat;
 pub(super) mod share_group_state;
 
+use std::collections::BTreeSet;
+
+use ottla_access::Operation;
 use ottla_group::GroupError;
 use ottla_rules::features::SHARE_VERSION;
-use ottla_wire::LeaderIdAndEpoch;
+use ottla_wire::{LeaderIdAndEpoch, Uuid};
 
 use super::context::Context;
 
@@ -21,6 +24,21 @@ const FINAL: i32 = -1;
 
 /// What stands for no leader in answers about records: other than elsewhere, these messages have no default of −1.
 const NO_LEADER: LeaderIdAndEpoch = LeaderIdAndEpoch { leader_id: 0, leader_epoch: 0 };
+
+/// Whether the client may read the group, and so be its member.
+fn may_be_member(context: &Context, group: Option<&str>) -> bool {
+    context.may_group(Operation::Read, group.unwrap_or_default())
+}
+
+/// The topics, of those that exist, that the client may not read.
+fn denied_topics(context: &Context, ids: impl IntoIterator<Item = Uuid>) -> BTreeSet<Uuid> {
+    let ids: BTreeSet<Uuid> = ids.into_iter().collect();
+    let is_denied = |id: &Uuid| {
+        let topic = context.image.topics.get(id);
+        topic.is_some_and(|topic| !context.may_topic(Operation::Read, &topic.name))
+    };
+    ids.into_iter().filter(is_denied).collect()
+}
 
 /// Share groups are served when every broker knows them.
 ///

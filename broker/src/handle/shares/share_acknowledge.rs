@@ -1,5 +1,6 @@
 //! ShareAcknowledge (KIP-932, KIP-1222): a member says what has become of the records that it got.
 
+use super::may_be_member;
 use ottla_share::TopicIdPartition;
 use ottla_wire::ErrorCode;
 use ottla_wire::m79_share_acknowledge::{
@@ -20,6 +21,9 @@ pub fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
     if let Err(error) = are_served(context) {
         return refused(group_error(error));
     }
+    if !may_be_member(context, request.group_id.as_deref()) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
     let Some(member) = Member::of(request.group_id, request.member_id) else {
         return refused(ErrorCode::INVALID_REQUEST);
     };
@@ -38,7 +42,7 @@ pub fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
     if partitions.iter().all(|(_, batches): &(_, Vec<_>)| batches.is_empty()) {
         partitions.clear(); // as when a member only closes its session: Kafka names no partition then
     }
-    let acknowledging = acknowledge(&handler, &member, partitions, request.is_renew_ack);
+    let acknowledging = acknowledge(context, &member, partitions, request.is_renew_ack);
     let context_later = context.clone();
     context.later(async move {
         let acknowledged = acknowledging.await;

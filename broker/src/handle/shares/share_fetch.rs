@@ -3,6 +3,8 @@
 //! Acknowledgements are taken first, and the records that they release may come with the same answer. If there is too
 //! little, the answer waits for more records, and for records that other members no longer have.
 
+use super::{denied_topics, may_be_member};
+use crate::replica::NotServed;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -58,6 +60,9 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
     if let Err(error) = are_served(context) {
         return refused(group_error(error), Some(error.to_string().into()));
     }
+    if !may_be_member(context, request.group_id.as_deref()) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED, None);
+    }
     let Some(member) = Member::of(request.group_id.clone(), request.member_id.clone()) else {
         return refused(ErrorCode::INVALID_REQUEST, None);
     };
@@ -77,9 +82,14 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
         Err(error) => return refuse(context, error, deadline),
     };
     let handler = context.handler.clone();
-    let acknowledging = acknowledge(&handler, &member, acknowledgements(request), renews);
-    let wanted: Vec<Wanted> = (from.into_iter().flatten())
+    let acknowledging = acknowledge(context, &member, acknowledgements(request), renews);
+    let from: Vec<TopicIdPartition> = from.into_iter().flatten().collect();
+    let denied = denied_topics(context, from.iter().map(|partition| partition.topic_id));
+    let wanted: Vec<Wanted> = (from.into_iter())
         .map(|partition| {
+            if denied.contains(&partition.topic_id) {
+                return Wanted { partition, shared: Err(ShareError::NotServed(NotServed::Denied)) };
+            }
             let shared = handler.shares.to_fetch(&member.place(partition)).map_err(ShareError::from);
             Wanted { partition, shared }
         })

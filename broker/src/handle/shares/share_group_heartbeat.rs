@@ -1,11 +1,12 @@
 //! ShareGroupHeartbeat (KIP-932): a member joins, says what has changed, learns which partitions to fetch from, leaves.
 
+use ottla_access::Operation;
 use ottla_group::{GroupError, Partitions, ShareHeartbeat, ShareHeartbeatRequest, TopicName};
-use ottla_wire::Str;
 use ottla_wire::m76_share_group_heartbeat::{
     ShareGroupHeartbeatAssignment, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse,
     ShareGroupHeartbeatTopicPartitions,
 };
+use ottla_wire::{ErrorCode, Str};
 
 use super::are_served;
 use crate::handle::context::{Context, text};
@@ -16,6 +17,14 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: ShareGroupHeartbeatRequest) -> Reply {
     if let Err(error) = are_served(context) {
         return context.reply(&refused(error));
+    }
+    let denied = |error_code| context.reply(&ShareGroupHeartbeatResponse { error_code, ..Default::default() });
+    if !context.may_group(Operation::Read, &request.group_id) {
+        return denied(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let mut named = request.subscribed_topic_names.iter().flatten();
+    if !named.all(|topic| context.may_topic(Operation::Describe, topic)) {
+        return denied(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let names = |topics: Vec<Str>| topics.iter().map(|topic| TopicName::from(&**topic)).collect();
     let beating = context.handler.groups.share_heartbeat(&ShareHeartbeatRequest {

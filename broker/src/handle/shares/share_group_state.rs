@@ -2,7 +2,9 @@
 //! coordinators that run here.
 
 use futures::future::join_all;
+use ottla_access::Operation;
 use ottla_group::share_state::SharePartition;
+use ottla_group::share_state::{Request, StateError};
 
 use crate::handle::context::Context;
 use crate::reply::Reply;
@@ -11,6 +13,12 @@ use crate::share_state::wire::{Of, StateMessage};
 /// Answers when what was changed is replicated.
 pub fn handle<M: StateMessage>(context: &Context, request: M) -> Reply {
     let (group, asked) = request.asked();
+    if !context.may_cluster(Operation::ClusterAction) {
+        let refuse = |(topic_id, partition, request): Of<Request>| {
+            (topic_id, partition, request.refused(StateError::ClusterAuthorizationFailed))
+        };
+        return context.reply(&M::answer(asked.into_iter().map(refuse).collect()));
+    }
     let states = &context.handler.share_states;
     let answers: Vec<_> = (asked.into_iter())
         .map(|(topic_id, partition, request)| {

@@ -3,6 +3,7 @@
 //! A wish becomes a part of the KafkaTopic's placement: the operator moves the partition there. To cancel is to wish it
 //! back.
 
+use ottla_access::Operation;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -20,6 +21,9 @@ use crate::reply::Reply;
 
 /// Asks for all topics at once. Answered when the assignments show the moves, not when they are done.
 pub fn handle(context: &Context, request: AlterPartitionReassignmentsRequest) -> Reply {
+    if !context.may_cluster(Operation::Alter) {
+        return context.reply(&denied(request));
+    }
     let deadline = Deadline::after_ms(request.timeout_ms);
     let allow_replication_factor_change = request.allow_replication_factor_change;
     let context_later = context.clone();
@@ -31,6 +35,21 @@ pub fn handle(context: &Context, request: AlterPartitionReassignmentsRequest) ->
         let responses = join_all(moves).await;
         AlterPartitionReassignmentsResponse { allow_replication_factor_change, responses, ..Default::default() }
     })
+}
+
+/// The client may not: said of the request and of each partition that it names.
+fn denied(request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse {
+    let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    let refused = |partition: &ReassignablePartition| ReassignablePartitionResponse {
+        partition_index: partition.partition_index,
+        error_code,
+        error_message: None,
+    };
+    let topics = request.topics.into_iter().map(|topic| ReassignableTopicResponse {
+        partitions: topic.partitions.iter().map(refused).collect(),
+        name: topic.name,
+    });
+    AlterPartitionReassignmentsResponse { error_code, responses: topics.collect(), ..Default::default() }
 }
 
 async fn move_topic(

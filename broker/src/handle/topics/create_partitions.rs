@@ -1,6 +1,7 @@
 //! CreatePartitions (KIP-195): a topic gets more partitions, never fewer.
 
 use futures::future::join_all;
+use ottla_access::{Operation, ResourceType};
 use ottla_wire::ErrorCode;
 use ottla_wire::m37_create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
@@ -52,7 +53,8 @@ fn added(context: &Context, request: &CreatePartitionsRequest) -> usize {
         let have = context.image.topic(&topic.name)?.partitions.len();
         usize::try_from(topic.count).ok()?.checked_sub(have)
     };
-    request.topics.iter().filter_map(added).sum()
+    let may = |topic: &&CreatePartitionsTopic| context.sees(Operation::Alter, ResourceType::Topic, &topic.name);
+    request.topics.iter().filter(may).filter_map(added).sum()
 }
 
 async fn grow(
@@ -61,6 +63,9 @@ async fn grow(
     validate_only: bool,
     deadline: Deadline,
 ) -> Result<(), Refused> {
+    if !context.may_topic(Operation::Alter, &wanted.name) {
+        return Err(Refused::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, ""));
+    }
     let topic =
         context.image.topic(&wanted.name).ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
     let (name, have, count) = (&topic.name, topic.partitions.len() as i32, wanted.count);

@@ -3,7 +3,8 @@
 //!
 //! Every broker takes it, as every broker names itself controller.
 
-use std::collections::BTreeMap;
+use ottla_access::{Operation, ResourceType};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use ottla_config::{check_topic_config, describe_topic};
@@ -33,9 +34,47 @@ pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
     let deadline = Deadline::after_ms(timeout_ms);
     let context_later = context.clone();
     context.later(async move {
-        let topics = create_all(&context_later, topics, validate_only, deadline).await;
+        let (topics, denied) = split(&context_later, topics);
+        let mut topics = create_all(&context_later, topics, validate_only, deadline).await;
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::NONE) {
+            hide_configs(&context_later, topic);
+        }
+        topics.extend(denied);
         CreateTopicsResponse { topics, ..Default::default() }
     })
+}
+
+/// The topics that the client may create, and the results of the others. Those that are named twice are refused all
+/// the same, as in Kafka.
+fn split(context: &Context, topics: Vec<CreatableTopic>) -> (Vec<CreatableTopic>, Vec<CreatableTopicResult>) {
+    if context.sees_cluster(Operation::Create) {
+        return (topics, Vec::new());
+    }
+    let (mut names, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for topic in &topics {
+        if !names.insert(topic.name.clone()) {
+            repeated.insert(topic.name.clone());
+        }
+    }
+    let may =
+        |topic: &CreatableTopic| repeated.contains(&topic.name) || context.may_topic(Operation::Create, &topic.name);
+    let (allowed, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(may);
+    let denied = denied.into_iter().map(|topic| CreatableTopicResult {
+        name: topic.name,
+        error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        configs: Some(Vec::new()),
+        ..Default::default()
+    });
+    (allowed, denied.collect())
+}
+
+/// Leaves out what the client may not see of a topic that was created.
+fn hide_configs(context: &Context, topic: &mut CreatableTopicResult) {
+    if !context.sees(Operation::DescribeConfigs, ResourceType::Topic, &topic.name) {
+        topic.topic_config_error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        (topic.num_partitions, topic.replication_factor) = (-1, -1);
+        topic.configs = Some(Vec::new());
+    }
 }
 
 /// Creates the topics of one request, or says of each why not.

@@ -1,6 +1,7 @@
 //! DeleteTopics (KIP-516): the KafkaTopic object goes; answered when the topic is gone from this broker's image.
 
 use futures::future::join_all;
+use ottla_access::Operation;
 use ottla_wire::m20_delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
@@ -40,6 +41,14 @@ async fn delete(
         if repeated {
             return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
         }
+        let may_all = context.sees_cluster(Operation::Delete);
+        let may_see = |name: &str| match may_all || context.may_topic(Operation::Describe, name) {
+            true => Ok(()),
+            false => Err(denied()),
+        };
+        if let (Some(name), true) = (&wanted.name, wanted.topic_id.is_nil()) {
+            may_see(name)?; // before it is looked up
+        }
         let topic = match &wanted.name {
             Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(Refused::unknown_topic),
             Some(_) => {
@@ -50,9 +59,13 @@ async fn delete(
             }
             None => context.image.topics.get(&wanted.topic_id).ok_or_else(Refused::unknown_topic_id),
         }?;
+        may_see(&topic.name)?;
         result.name = Some(topic.name.clone());
         result.topic_id = topic.id;
         let topic_id = topic.id;
+        if !may_all && !context.may_topic(Operation::Delete, &topic.name) {
+            return Err(denied());
+        }
         context.take_mutations(topic.partitions.len(), REFUSABLE_FROM)?;
         context.ask(deadline, |answer| Ask::DeleteTopic { topic_id, answer }).await
     };
@@ -61,4 +74,8 @@ async fn delete(
         result.error_message = Some(refused.message.into());
     }
     result
+}
+
+fn denied() -> Refused {
+    Refused::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed.")
 }

@@ -3,6 +3,7 @@
 //! Left out: an election among replicas that are not in sync. Where nobody in sync is left the longest log of all leads
 //! as soon as every last member has reported; nothing that still exists is lost.
 
+use ottla_access::Operation;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -19,6 +20,9 @@ const UNCLEAN: i8 = 1;
 
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
+    if !context.may_cluster(Operation::Alter) {
+        return context.reply(&denied(request));
+    }
     let deadline = Deadline::after_ms(request.timeout_ms);
     let election = request.election_type;
     if !matches!(election, PREFERRED | UNCLEAN) {
@@ -43,6 +47,17 @@ pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
         }
         ElectLeadersResponse { replica_election_results: results, ..Default::default() }
     })
+}
+
+/// The client may not: said of the request and of each partition that it names.
+fn denied(request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    let refused = |partition_id: &i32| ElectionResult { partition_id: *partition_id, error_code, error_message: None };
+    let topics = request.topic_partitions.unwrap_or_default().into_iter().map(|topic| ReplicaElectionResult {
+        partition_result: topic.partitions.iter().map(refused).collect(),
+        topic: topic.topic,
+    });
+    ElectLeadersResponse { error_code, replica_election_results: topics.collect(), ..Default::default() }
 }
 
 fn every_partition(image: &ClusterImage) -> Vec<(String, Vec<i32>)> {

@@ -1,12 +1,13 @@
 //! ListPartitionReassignments (KIP-455): reassignments under way, as the assignments show them.
 
+use ottla_access::Operation;
 use std::collections::BTreeSet;
 
-use ottla_wire::Str;
 use ottla_wire::m46_list_partition_reassignments::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ListPartitionReassignmentsTopics,
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
+use ottla_wire::{ErrorCode, Str};
 
 use crate::handle::context::Context;
 use crate::image::{Assignment, BrokerId, Topic};
@@ -14,6 +15,10 @@ use crate::reply::Reply;
 
 /// Answers from the image.
 pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {
+    if !context.may_cluster(Operation::Describe) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+        return context.reply(&ListPartitionReassignmentsResponse { error_code, ..Default::default() });
+    }
     let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
         let partitions = |topic: ListPartitionReassignmentsTopics| {
             topic.partition_indexes.into_iter().map(move |partition| (topic.name.clone(), partition))

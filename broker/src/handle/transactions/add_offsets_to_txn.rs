@@ -1,6 +1,7 @@
 //! AddOffsetsToTxn (KIP-98): the offsets of a group become part of a transaction, which is to say the partition in
 //! which the group's coordinator keeps them.
 
+use ottla_access::Operation;
 use ottla_txn::{AddPartitions, TopicPartition, TransactionVersion};
 use ottla_wire::ErrorCode;
 use ottla_wire::m25_add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
@@ -14,11 +15,17 @@ use crate::reply::Reply;
 
 /// Answers when the partition is written down.
 pub fn handle(context: &Context, request: AddOffsetsToTxnRequest) -> Reply {
+    let refuse = |error_code| context.reply(&AddOffsetsToTxnResponse { error_code, ..Default::default() });
+    if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
+        return refuse(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    if !context.may_group(Operation::Read, &request.group_id) {
+        return refuse(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
     let Some(topic) = context.image.topic(CONSUMER_OFFSETS) else {
         // The first group of the cluster commits in a transaction.
         ask_for_topic(&context.handler.ask, &context.image, CONSUMER_OFFSETS);
-        let error_code = ErrorCode::COORDINATOR_NOT_AVAILABLE;
-        return context.reply(&AddOffsetsToTxnResponse { error_code, ..Default::default() });
+        return refuse(ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX).max(1);
     let partition =

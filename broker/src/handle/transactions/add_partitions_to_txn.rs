@@ -1,8 +1,13 @@
 //! AddPartitionsToTxn (KIP-98, KIP-890): partitions become part of a transaction. Clients send versions 0 to 3. Brokers
 //! send later ones, about many transactions, and may only ask.
 
+use ottla_access::Operation;
+use std::collections::BTreeSet;
+
+use crate::image::is_internal;
 use ottla_txn::{AddPartitions, TopicName, TopicPartition, TransactionVersion};
 use ottla_wire::ErrorCode;
+use ottla_wire::Str;
 use ottla_wire::m24_add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
     AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
@@ -23,11 +28,19 @@ pub fn handle(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
 
 fn of_client(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
     let topics = request.v3_and_below_topics;
+    if !context.may_transactional_id(Operation::Write, &request.v3_and_below_transactional_id) {
+        let results_by_topic_v3_and_below = results(&topics, |_, _| ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        return context.reply(&AddPartitionsToTxnResponse { results_by_topic_v3_and_below, ..Default::default() });
+    }
+    let names: BTreeSet<&Str> = topics.iter().map(|topic| &topic.name).collect();
+    let may = |name: &&&Str| !is_internal(name) && context.may_topic(Operation::Write, name);
+    let allowed: BTreeSet<Str> = names.iter().filter(may).map(|name| (*name).clone()).collect();
     let exists = |topic: &str, partition| context.image.assignment(topic, partition).is_some();
     let all_exist = topics.iter().all(|topic| topic.partitions.iter().all(|number| exists(&topic.name, *number)));
-    if !all_exist {
-        // As in Kafka: one that is missing refuses all.
+    if !all_exist || allowed.len() < names.len() {
+        // As in Kafka: one that is missing or denied refuses all.
         let results = results(&topics, |topic, partition| match exists(topic, partition) {
+            _ if !allowed.contains(topic) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
             true => ErrorCode::OPERATION_NOT_ATTEMPTED,
             false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         });
@@ -49,6 +62,10 @@ fn of_client(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
 }
 
 fn of_brokers(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
+    if !context.may_cluster(Operation::ClusterAction) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+        return context.reply(&AddPartitionsToTxnResponse { error_code, ..Default::default() });
+    }
     let handler = context.handler.clone();
     context.later(async move {
         let answers = request.transactions.into_iter().map(async |transaction| {

@@ -1,5 +1,7 @@
 //! DescribeProducers (KIP-664): the producers that the leader of a partition remembers, and their open transactions.
 
+use crate::replica::NotServed;
+use ottla_access::Operation;
 use ottla_wire::ErrorCode;
 use ottla_wire::m61_describe_producers::{
     DescribeProducersPartitionResult, DescribeProducersRequest, DescribeProducersResponse,
@@ -14,9 +16,16 @@ use crate::reply::Reply;
 /// Answers from memory.
 pub fn handle(context: &Context, request: DescribeProducersRequest) -> Reply {
     let topics = request.topics.into_iter().map(|topic| {
-        let refused = context.image.topic(&topic.name).is_none().then(Refused::unknown_topic);
+        let known = context.topic_by_name(Operation::Read, &topic.name);
+        let refused = context
+            .image
+            .topic(&topic.name)
+            .is_none()
+            .then(Refused::unknown_topic)
+            .filter(|_| !matches!(known, Err(NotServed::Denied)));
         let partitions = topic.partition_indexes.iter().map(|number| {
-            let producers = context.partition(&topic.name, *number).and_then(|partition| partition.active_producers());
+            let partition = known.and_then(|topic| context.handler.replicas.get(topic, *number));
+            let producers = partition.and_then(|partition| partition.active_producers());
             let (error_code, producers) = match producers {
                 Ok(producers) => (ErrorCode::NONE, producers),
                 Err(error) => (ErrorCode::from(&error), Vec::new()),

@@ -1,5 +1,6 @@
 //! DescribeTransactions (KIP-664): the state of transactional ids that this broker coordinates.
 
+use ottla_access::{Operation, ResourceType};
 use std::collections::BTreeMap;
 
 use ottla_txn::DescribedTransaction;
@@ -15,18 +16,23 @@ use crate::reply::Reply;
 /// Answers from memory.
 pub fn handle(context: &Context, request: DescribeTransactionsRequest) -> Reply {
     let ids = once(request.transactional_ids, Str::clone).into_iter();
-    let states = ids.map(|(id, _)| match context.handler.transactions.describe(&id) {
-        Ok(described) => state(id, described),
-        Err(error) => refused(id, error.code()),
+    let states = ids.map(|(id, _)| {
+        match context.may_transactional_id(Operation::Describe, &id).then(|| context.handler.transactions.describe(&id))
+        {
+            None => refused(id, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+            Some(Ok(described)) => state(context, id, described),
+            Some(Err(error)) => refused(id, error.code()),
+        }
     });
     context.reply(&DescribeTransactionsResponse { transaction_states: states.collect(), ..Default::default() })
 }
 
-fn state(transactional_id: Str, described: DescribedTransaction) -> DescribedTransactionState {
+fn state(context: &Context, transactional_id: Str, described: DescribedTransaction) -> DescribedTransactionState {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for place in &described.partitions {
         topics.entry(&place.topic).or_default().push(place.partition);
     }
+    topics.retain(|name, _| context.sees(Operation::Describe, ResourceType::Topic, name));
     let topic = |(name, partitions): (&str, _)| DescribedTransactionTopic { topic: name.into(), partitions };
     DescribedTransactionState {
         error_code: ErrorCode::NONE,

@@ -1,6 +1,8 @@
 //! EndTxn (KIP-98, KIP-890): a producer commits or aborts its transaction.
 
+use ottla_access::Operation;
 use ottla_txn::{EndTxn, Outcome, TransactionVersion};
+use ottla_wire::ErrorCode;
 use ottla_wire::m26_end_txn::{EndTxnRequest, EndTxnResponse};
 
 use super::{code, producer};
@@ -12,6 +14,15 @@ const BUMPS_FROM: i16 = 5;
 
 /// Answers when the decision is safe; markers follow.
 pub fn handle(context: &Context, request: EndTxnRequest) -> Reply {
+    if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
+        let error_code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        return context.reply(&EndTxnResponse {
+            error_code,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        });
+    }
     let bumps = context.version >= BUMPS_FROM;
     let ending = EndTxn {
         transactional_id: (&*request.transactional_id).into(),

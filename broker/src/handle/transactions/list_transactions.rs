@@ -1,5 +1,6 @@
 //! ListTransactions (KIP-664, KIP-994, KIP-1152): the transactional ids that this broker coordinates.
 
+use ottla_access::{Operation, ResourceType};
 use ottla_txn::{ListFilter, states_named};
 use ottla_wire::ErrorCode;
 use ottla_wire::m66_list_transactions::{ListTransactionsRequest, ListTransactionsResponse, ListedTransactionState};
@@ -27,7 +28,9 @@ pub fn handle(context: &Context, request: ListTransactionsRequest) -> Reply {
     };
     match context.handler.transactions.list(filter, env::wall_clock_ms()) {
         Ok(listed) => {
-            let states = listed.into_iter().map(|listed| ListedTransactionState {
+            let sees = |id: &str| context.sees(Operation::Describe, ResourceType::TransactionalId, id);
+            let seen = listed.into_iter().filter(|listed| sees(&listed.transactional_id));
+            let states = seen.map(|listed| ListedTransactionState {
                 transactional_id: (&*listed.transactional_id).into(),
                 producer_id: listed.producer_id,
                 transaction_state: listed.state.name().into(),

@@ -1,6 +1,7 @@
 //! TxnOffsetCommit (KIP-98, KIP-447, KIP-890): a group stores the offsets up to which a transaction has read. They
 //! count when it is committed.
 
+use ottla_access::Operation;
 use ottla_group::{CommitRequest, InstanceId, OffsetToCommit, Producer};
 use ottla_txn::TopicPartition;
 use ottla_wire::ErrorCode;
@@ -25,6 +26,17 @@ const ADDS_FROM: i16 = 5;
 
 /// Answers when the offsets are replicated.
 pub fn handle(context: &Context, request: TxnOffsetCommitRequest) -> Reply {
+    let denied = if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
+        Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    } else if !context.may_group(Operation::Read, &request.group_id) {
+        Some(ErrorCode::GROUP_AUTHORIZATION_FAILED)
+    } else {
+        None
+    };
+    if let Some(error_code) = denied {
+        let topics = request.topics.iter().map(|topic| refuse(topic, error_code)).collect();
+        return context.reply(&TxnOffsetCommitResponse { topics, ..Default::default() });
+    }
     let mut offsets = Vec::new();
     let topics = request.topics.iter().map(|topic| check_topic(context, topic, &mut offsets)).collect();
     let mut response = TxnOffsetCommitResponse { topics, ..Default::default() };
@@ -77,6 +89,9 @@ fn check_topic(
     topic: &TxnOffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
 ) -> TxnOffsetCommitResponseTopic {
+    if !context.may_topic(Operation::Read, &topic.name) {
+        return refuse(topic, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
     let known = context.image.topic(&topic.name);
     let partitions = topic.partitions.iter().map(|asked| {
         let partition_index = asked.partition_index;
@@ -96,6 +111,15 @@ fn check_topic(
         };
         TxnOffsetCommitResponsePartition { partition_index, error_code }
     });
+    TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
+}
+
+/// The same code for each partition.
+fn refuse(topic: &TxnOffsetCommitRequestTopic, error_code: ErrorCode) -> TxnOffsetCommitResponseTopic {
+    let partitions = topic
+        .partitions
+        .iter()
+        .map(|asked| TxnOffsetCommitResponsePartition { partition_index: asked.partition_index, error_code });
     TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
 }
 

@@ -1,6 +1,7 @@
 //! WriteTxnMarkers (KIP-98, KIP-1228): transaction coordinators end transactions in the partitions that this broker
 //! leads; so does `kafka-transactions --abort`.
 
+use ottla_access::Operation;
 use std::time::Duration;
 
 use ottla_batch::{Marker, Outcome};
@@ -21,6 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Appends all, and answers when all are committed.
 pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
+    let is_denied = !context.sees_cluster(Operation::Alter) && !context.may_cluster(Operation::ClusterAction);
     let mut all: Vec<Result<Written, EndError>> = Vec::new();
     let mut response = WriteTxnMarkersResponse::default();
     for marker in request.markers {
@@ -33,6 +35,10 @@ pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
         };
         let topics = marker.topics.into_iter().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|number| {
+                if is_denied {
+                    let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+                    return WritableTxnMarkerPartitionResult { partition_index: *number, error_code };
+                }
                 all.push(context.handler.ends.append(&topic.name, *number, end));
                 WritableTxnMarkerPartitionResult { partition_index: *number, ..Default::default() }
             });
@@ -40,6 +46,9 @@ pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
         });
         let topics = topics.collect();
         response.markers.push(WritableTxnMarkerResult { producer_id: marker.producer_id, topics });
+    }
+    if is_denied {
+        return context.reply(&response);
     }
     let deadline = env::now() + TIMEOUT;
     context.later(async move {

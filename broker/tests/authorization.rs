@@ -1,0 +1,166 @@
+//! What clients may do, over real sockets: every refusal as Kafka's clients know it, and nothing else said about what a
+//! client may not see. Everybody on a plain listener is `User:ANONYMOUS`, so the rules are about that principal.
+#![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Client, OneBroker, topic};
+use ottla_access::{
+    Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
+};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
+use ottla_wire::m11_join_group::JoinGroupRequest;
+use ottla_wire::m12_heartbeat::HeartbeatRequest;
+use ottla_wire::m20_delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
+use ottla_wire::m26_end_txn::EndTxnRequest;
+use ottla_wire::m35_describe_log_dirs::DescribeLogDirsRequest;
+use ottla_wire::m43_elect_leaders::ElectLeadersRequest;
+use ottla_wire::m46_list_partition_reassignments::ListPartitionReassignmentsRequest;
+use ottla_wire::{ErrorCode, Str, Uuid};
+use tempfile::TempDir;
+
+/// A broker that leads the topic `t`, with rules.
+struct Setup {
+    one: OneBroker,
+    id: Uuid,
+    _data: TempDir,
+}
+
+impl Setup {
+    async fn start() -> Setup {
+        let data = tempfile::tempdir().unwrap();
+        let t = topic("t", &[]);
+        let one = OneBroker::start_with(data.path(), false, vec![t.clone()], &[]).await;
+        one.led(&t).await;
+        let setup = Setup { one, id: t.id, _data: data };
+        setup.allow(&[]);
+        setup
+    }
+
+    /// From now on everybody may do just this.
+    fn allow(&self, grants: &[(Operation, ResourceType, &str)]) {
+        let acl = |(operation, kind, name): &(Operation, ResourceType, &str)| Acl {
+            kind: *kind,
+            principal: Principal::ANONYMOUS,
+            pattern: PatternType::Literal,
+            name: Str::from(*name),
+            host: AclHost::new("*"),
+            operation: AclOperation::One(*operation),
+            permission: Permission::Allow,
+        };
+        let authorizer = Some(Authorizer::new([], false, grants.iter().map(acl)));
+        self.one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            let mut access = (*image.access).clone();
+            access.authorizer = authorizer;
+            image.access = Arc::new(access);
+        });
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.one.port).await
+    }
+
+    /// The codes of Metadata for a name, and the names in an answer about all topics.
+    async fn metadata(&self, name: &str) -> (ErrorCode, bool, Vec<Str>) {
+        let mut client = self.client().await;
+        let wanted = MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![wanted]), ..Default::default() };
+        let named = client.call(12, &request).await.topics.remove(0);
+        let all = client.call(12, &MetadataRequest { topics: None, ..Default::default() }).await.topics;
+        (named.error_code, !named.topic_id.is_nil(), all.into_iter().filter_map(|topic| topic.name).collect())
+    }
+
+    async fn fetch(&self, replica_id: i32, topic_id: Uuid) -> ErrorCode {
+        let partition = FetchPartition { partition: 0, partition_max_bytes: 1 << 20, ..Default::default() };
+        let topics = vec![FetchTopic { topic_id, partitions: vec![partition], ..Default::default() }];
+        let request = FetchRequest { replica_id, session_epoch: -1, max_bytes: 1 << 20, topics, ..Default::default() };
+        self.client().await.call(13, &request).await.responses[0].partitions[0].error_code
+    }
+
+    async fn list_offsets(&self, name: &str) -> ErrorCode {
+        let partition = ListOffsetsPartition { timestamp: -1, current_leader_epoch: -1, ..Default::default() };
+        let topics = vec![ListOffsetsTopic { name: name.into(), partitions: vec![partition] }];
+        let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+        self.client().await.call(7, &request).await.topics[0].partitions[0].error_code
+    }
+}
+
+const NONE: ErrorCode = ErrorCode::NONE;
+const DENIED_TOPIC: ErrorCode = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+const UNKNOWN: ErrorCode = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_a_client_may_not_describe_look_like_topics_that_do_not_exist() {
+    let setup = Setup::start().await;
+    for name in ["t", "missing"] {
+        assert_eq!(setup.metadata(name).await, (DENIED_TOPIC, false, vec![]), "{name}");
+        assert_eq!(setup.list_offsets(name).await, DENIED_TOPIC, "{name}");
+    }
+    let describe = |name| (Operation::Describe, ResourceType::Topic, name);
+    setup.allow(&[describe("t"), describe("missing")]);
+    assert_eq!(setup.metadata("t").await, (NONE, true, vec!["t".into()]));
+    assert_eq!(setup.list_offsets("t").await, NONE);
+    assert_eq!(setup.list_offsets("missing").await, UNKNOWN);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_for_those_who_may_read_them_and_followers_must_be_brokers() {
+    let setup = Setup::start().await;
+    let unknown = Uuid::from_u128(7);
+    assert_eq!(setup.fetch(-1, setup.id).await, DENIED_TOPIC);
+    assert_eq!(setup.fetch(-1, unknown).await, ErrorCode::UNKNOWN_TOPIC_ID, "ids are no secret");
+    setup.allow(&[(Operation::Read, ResourceType::Topic, "t")]);
+    assert_eq!(setup.fetch(-1, setup.id).await, NONE);
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "who reads is no broker");
+    assert_eq!(setup.list_offsets("t").await, NONE, "Read implies Describe");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_needs_describe_to_learn_that_a_topic_exists() {
+    let setup = Setup::start().await;
+    let delete = async |name: Option<&str>, topic_id| {
+        let wanted = DeleteTopicState { name: name.map(Str::from), topic_id };
+        let request = DeleteTopicsRequest { topics: vec![wanted], timeout_ms: 1000, ..Default::default() };
+        let answer = setup.client().await.call(6, &request).await.responses.remove(0);
+        (answer.error_code, answer.name.is_some(), !answer.topic_id.is_nil())
+    };
+    assert_eq!(delete(Some("t"), Uuid::nil()).await, (DENIED_TOPIC, true, false));
+    assert_eq!(delete(Some("missing"), Uuid::nil()).await, (DENIED_TOPIC, true, false));
+    assert_eq!(delete(None, setup.id).await, (DENIED_TOPIC, false, true));
+    setup.allow(&[(Operation::Describe, ResourceType::Topic, "t")]);
+    assert_eq!(delete(Some("t"), Uuid::nil()).await, (DENIED_TOPIC, true, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_ids_and_the_cluster_have_codes_of_their_own() {
+    let setup = Setup::start().await;
+    let mut client = setup.client().await;
+    let join = JoinGroupRequest { group_id: "g".into(), ..Default::default() };
+    assert_eq!(client.call(5, &join).await.error_code, ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    let beat = HeartbeatRequest { group_id: "g".into(), ..Default::default() };
+    assert_eq!(client.call(3, &beat).await.error_code, ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    let end = EndTxnRequest { transactional_id: "x".into(), ..Default::default() };
+    assert_eq!(client.call(3, &end).await.error_code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    let cluster = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    let init = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
+    assert_eq!(client.call(4, &init).await.error_code, cluster);
+    let init = InitProducerIdRequest { transactional_id: Some("x".into()), ..init };
+    assert_eq!(client.call(4, &init).await.error_code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    assert_eq!(client.call(4, &DescribeLogDirsRequest::default()).await.error_code, cluster);
+    assert_eq!(client.call(2, &ElectLeadersRequest::default()).await.error_code, cluster);
+    assert_eq!(client.call(0, &ListPartitionReassignmentsRequest::default()).await.error_code, cluster);
+
+    setup.allow(&[
+        (Operation::Read, ResourceType::Group, "g"),
+        (Operation::Describe, ResourceType::Cluster, ResourceType::CLUSTER_NAME),
+    ]);
+    assert_ne!(client.call(3, &beat).await.error_code, ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    assert_eq!(client.call(4, &DescribeLogDirsRequest::default()).await.error_code, NONE);
+    assert_eq!(client.call(2, &ElectLeadersRequest::default()).await.error_code, cluster);
+}
