@@ -67,10 +67,12 @@ impl Door {
     ///
     /// # Errors
     /// See [`NotOpened`].
-    pub async fn open(&self, stream: TcpStream, peer: Peer) -> Result<(Socket, Client), NotOpened> {
+    pub async fn open(&self, stream: TcpStream, mut peer: Peer) -> Result<(Socket, Client), NotOpened> {
         let access = self.images.borrow().access.clone();
         let listener = access.listeners.get(&peer.listener).ok_or(NotOpened::NoListener)?;
         let socket = if listener.tls { self.secure(stream, &peer).await? } else { Socket::Plain(stream) };
+        // The handshake has checked that its certificate is of the cluster's authority.
+        peer.is_broker = listener.authentication == Authentication::Brokers;
         let login = match &listener.authentication {
             Authentication::None | Authentication::Certificate | Authentication::Brokers => Login::settled(),
             Authentication::Sasl(_) => Login::begun(),
