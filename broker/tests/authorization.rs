@@ -10,6 +10,8 @@ use common::{Client, OneBroker, topic};
 use ottla_access::{
     Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
 };
+use ottla_broker::image::CONSUMER_OFFSETS;
+use ottla_rules::features::{Features, GROUP_VERSION};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
@@ -21,6 +23,7 @@ use ottla_wire::m26_end_txn::EndTxnRequest;
 use ottla_wire::m35_describe_log_dirs::DescribeLogDirsRequest;
 use ottla_wire::m43_elect_leaders::ElectLeadersRequest;
 use ottla_wire::m46_list_partition_reassignments::ListPartitionReassignmentsRequest;
+use ottla_wire::m68_consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use ottla_wire::{ErrorCode, Str, Uuid};
 use tempfile::TempDir;
 
@@ -163,4 +166,43 @@ async fn groups_ids_and_the_cluster_have_codes_of_their_own() {
     assert_ne!(client.call(3, &beat).await.error_code, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     assert_eq!(client.call(4, &DescribeLogDirsRequest::default()).await.error_code, NONE);
     assert_eq!(client.call(2, &ElectLeadersRequest::default()).await.error_code, cluster);
+}
+
+/// A member of the consumer protocol subscribes to `.*`: what it is assigned. Waits until it has something, for as long
+/// as a test may.
+async fn assigned_by_expression(setup: &Setup, group: &str) -> Vec<Uuid> {
+    let mut client = setup.client().await;
+    let mut request = ConsumerGroupHeartbeatRequest {
+        group_id: group.into(),
+        member_id: Uuid::new_v4().to_string().into(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec![]),
+        subscribed_topic_regex: Some(".*".into()),
+        topic_partitions: Some(vec![]),
+        ..Default::default()
+    };
+    loop {
+        let answer = client.call(1, &request).await;
+        assert_eq!(answer.error_code, NONE);
+        request.member_epoch = answer.member_epoch;
+        let assigned = answer.assignment.map(|assignment| assignment.topic_partitions).unwrap_or_default();
+        if !assigned.is_empty() {
+            return assigned.into_iter().map(|topic| topic.topic_id).collect();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_stands_only_for_topics_that_the_member_may_describe() {
+    let data = tempfile::tempdir().unwrap();
+    let (t, hidden, offsets) = (topic("t", &[]), topic("hidden", &[]), topic(CONSUMER_OFFSETS, &[]));
+    let one = OneBroker::start_with(data.path(), false, vec![t.clone(), hidden, offsets.clone()], &[]).await;
+    let levels = [(GROUP_VERSION.to_owned(), 1)].into();
+    one.images.send_modify(|image| Arc::make_mut(image).features = Features { epoch: 1, levels });
+    one.led(&t).await;
+    one.led(&offsets).await;
+    let setup = Setup { one, id: t.id, _data: data };
+    setup.allow(&[(Operation::Read, ResourceType::Group, "g"), (Operation::Describe, ResourceType::Topic, "t")]);
+    assert_eq!(assigned_by_expression(&setup, "g").await, [setup.id]);
 }

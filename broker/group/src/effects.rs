@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::ids::{GroupId, MemberId, Producer, Ticket};
+use crate::ids::{GroupId, Producer, Ticket};
 use crate::record::{Partitions, Record};
 use crate::request::Reply;
 use crate::share_state::StateError;
@@ -58,12 +58,21 @@ pub struct Append {
 pub struct Lookup {
     /// Whose they are.
     pub group: GroupId,
-    /// The member whose request led to it: names count that its user may describe.
-    pub member: MemberId,
+    /// Who asked: names count that this client may describe.
+    pub asker: Asker,
     /// The expressions.
     pub patterns: BTreeSet<String>,
     /// Where to look.
     pub topics: Arc<Topics>,
+}
+
+/// The client whose request led to a [`Lookup`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// The name of its principal.
+    pub principal: String,
+    /// Where it is, as Kafka prints it: `/10.0.0.1`.
+    pub host: String,
 }
 
 /// Names a call of one share group until it is answered. Grows.

@@ -48,7 +48,7 @@ mod turn;
 
 pub use config::{Config, GroupConfig, Migration, ShareConfig, StreamsConfig};
 pub use consumer::lookup::Found;
-pub use effects::{Append, AppendId, Effects, Lookup, StateCall, StateCallId, StateCallKind, StateResults};
+pub use effects::{Append, AppendId, Asker, Effects, Lookup, StateCall, StateCallId, StateCallKind, StateResults};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use record::{Partitions, Record};

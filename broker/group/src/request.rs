@@ -274,6 +274,8 @@ pub struct ConsumerHeartbeatRequest {
     pub client_id: String,
     /// Where the client is, as Kafka prints it: `/10.0.0.1`.
     pub client_host: String,
+    /// The name of the principal that the client is.
+    pub principal: String,
     /// How long it may take to revoke partitions.
     pub rebalance_timeout_ms: Option<i32>,
     /// The topics that it subscribes to by name.

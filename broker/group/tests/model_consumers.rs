@@ -318,6 +318,7 @@ impl Model {
             rack: None,
             client_id: format!("client-{number}"),
             client_host: "/127.0.0.1".into(),
+            principal: "ANONYMOUS".into(),
             rebalance_timeout_ms: None,
             topics: None,
             pattern: None,

@@ -55,7 +55,7 @@ impl Groups {
         persister: Arc<Persister>,
         metrics: &Metrics,
     ) -> Arc<Groups> {
-        let post = errands::post(workers.clone(), persister);
+        let post = errands::post(workers.clone(), images.clone(), persister);
         let coordinators = Coordinators::new(replicas.clone(), workers, images.clone(), post);
         let groups = Arc::new(Groups { coordinators, replicas, images });
         let measured = Arc::downgrade(&groups);

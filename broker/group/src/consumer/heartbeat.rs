@@ -85,7 +85,7 @@ impl ConsumerGroup {
             self.write(ConsumerRecord::Member(id.clone(), Some(Box::new(value))));
         }
         let has_settled_pattern = has_other_pattern && self.pattern_changed(&before, id);
-        self.look_up_patterns(id, turn);
+        self.look_up_patterns(request, turn);
 
         let (is_new, has_resubscribed) = (has_renamed || has_settled_pattern, has_renamed || has_other_pattern);
         let current = self.advance(id, is_new, has_resubscribed, request.owned.as_ref(), turn)?;

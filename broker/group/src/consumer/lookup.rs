@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::consumer::group::{ConsumerGroup, Member};
 use crate::consumer::patterns::Pattern;
-use crate::effects::Lookup;
+use crate::effects::{Asker, Lookup};
 use crate::ids::{MemberId, TopicName};
 use crate::record::{ConsumerRecord, PatternValue};
+use crate::request::ConsumerHeartbeatRequest;
 use crate::topics::Topics;
 use crate::turn::Turn;
 
@@ -60,7 +61,7 @@ impl ConsumerGroup {
 
     /// Asks the host to look expressions up: if one is unknown, if there are new topics, or if it is long ago. All at
     /// once, so that the group rebalances once.
-    pub(crate) fn look_up_patterns(&mut self, member: &MemberId, turn: &mut Turn<'_>) {
+    pub(crate) fn look_up_patterns(&mut self, request: &ConsumerHeartbeatRequest, turn: &mut Turn<'_>) {
         let patterns: BTreeSet<&str> = self.members.values().filter_map(Member::pattern).collect();
         if patterns.is_empty() {
             return;
@@ -78,7 +79,7 @@ impl ConsumerGroup {
             self.looking_up_since = Some(turn.now.monotonic);
             turn.lookups.push(Lookup {
                 group: self.id.clone(),
-                member: member.clone(),
+                asker: Asker { principal: request.principal.clone(), host: request.client_host.clone() },
                 patterns: patterns.into_iter().map(str::to_owned).collect(),
                 topics: Arc::clone(turn.topics),
             });

@@ -60,6 +60,7 @@ impl World {
             rack: None,
             client_id: name.into(),
             client_host: "/127.0.0.1".into(),
+            principal: "ANONYMOUS".into(),
             rebalance_timeout_ms: options
                 .get("rebalance")
                 .or(is_full.then_some("60s"))

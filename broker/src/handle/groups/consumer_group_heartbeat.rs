@@ -41,6 +41,7 @@ pub fn handle(context: &Context, request: ConsumerGroupHeartbeatRequest) -> Repl
         rack: request.rack_id.map(String::from),
         client_id: context.client_id.to_string(),
         client_host: context.client_host(),
+        principal: context.peer.principal.name().to_string(),
         rebalance_timeout_ms: Some(request.rebalance_timeout_ms).filter(|timeout| *timeout != -1),
         topics: request.subscribed_topic_names.map(names),
         pattern: request.subscribed_topic_regex.map(String::from),
