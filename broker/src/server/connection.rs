@@ -91,6 +91,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     let mut frames = if is_stranger {
         Frames::new(reactor.strangers.clone(), reactor.limits.max_stranger_request)
     } else {
+        socket.widen();
         Frames::new(reactor.buffers.clone(), reactor.limits.max_request)
     };
     let mut waiting: Option<Request> = None;
@@ -105,6 +106,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
         if is_stranger && !client.is_stranger() {
             is_stranger = false;
             frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
+            socket.widen();
         }
         let muted = client.muted_until();
         // Whether the next frame is a token without a header is known only when the one before it is done.

@@ -22,6 +22,8 @@ use super::socket::check_intact;
 const RECORD: usize = 1 << 14;
 /// How much is read from the socket at once: four records.
 const READ: usize = 4 * RECORD;
+/// How much is read at once of a client that has not authenticated: it holds one record at most.
+const READ_OF_STRANGERS: usize = 4 << 10;
 /// How much plain text is encrypted before it is written.
 const SEAL: usize = 4 * RECORD;
 /// What a record has beyond its plain text: header, explicit nonce, tag and type are less.
@@ -53,6 +55,8 @@ pub struct Secure {
 
 struct State {
     session: UnbufferedServerConnection,
+    /// How much is read from the socket at once.
+    ahead: usize,
     /// What has come and is not decrypted.
     incoming: Vec<u8>,
     /// What is decrypted and not taken.
@@ -80,6 +84,7 @@ impl Secure {
         let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
         let mut state = State {
             session,
+            ahead: READ_OF_STRANGERS,
             incoming: Vec::new(),
             plain: BytesMut::new(),
             outgoing: Outgoing::default(),
@@ -104,6 +109,11 @@ impl Secure {
             processed.map_err(HandshakeError::Tls)?;
         }
         Ok(Secure { stream, state: RefCell::new(state) })
+    }
+
+    /// Reads more at once from now on: the client has authenticated.
+    pub(super) fn widen(&self) {
+        self.state.borrow_mut().ahead = READ;
     }
 
     /// The socket.
@@ -176,8 +186,8 @@ impl Secure {
 impl State {
     /// Reads from the socket what there is; 0: the peer has closed.
     fn receive(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        self.incoming.reserve(READ.saturating_sub(self.incoming.len()).max(RECORD));
-        let received = stream.try_read_buf(&mut self.incoming);
+        self.incoming.reserve(self.ahead);
+        let received = stream.try_read_buf(&mut (&mut self.incoming).limit(self.ahead));
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
         }

@@ -58,6 +58,14 @@ impl Socket {
         }
     }
 
+    /// Reads more ahead from now on: the client has authenticated.
+    pub fn widen(&self) {
+        match self {
+            Socket::Plain(_) => {}
+            Socket::Secure(secure) => secure.widen(),
+        }
+    }
+
     /// Waits until something can be written. Cancellation safe.
     ///
     /// # Errors
