@@ -146,6 +146,13 @@ impl Target {
         }
     }
 
+    /// The address of Ottla's API, for `kubectl --server`.
+    pub fn api(&self) -> Result<String> {
+        let said = std::fs::read_to_string(self.log())?;
+        let line = said.lines().find_map(|line| line.strip_prefix("api "));
+        Ok(line.context("Ottla prints the address of its API")?.trim().to_owned())
+    }
+
     fn running(&self) -> Result<&Leash> {
         self.process.as_ref().context("the broker was started")
     }

@@ -1,7 +1,6 @@
 //! Bytes on their way to a socket: pieces of memory and of files, in order.
 #![warn(missing_docs)]
 
-use crate::encoder::FrameTooLarge;
 use bytes::Bytes;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -48,13 +47,11 @@ impl Frame {
         Self { chunks }
     }
 
-    /// A token of SASL without a header, behind its length (SaslHandshake version 0).
-    ///
-    /// # Errors
-    /// When it is longer than a frame can be.
-    pub fn token(token: Bytes) -> Result<Frame, FrameTooLarge> {
-        let length = i32::try_from(token.len()).map_err(|_| FrameTooLarge)?;
-        Ok(Frame::new(vec![Chunk::Bytes(Bytes::copy_from_slice(&length.to_be_bytes())), Chunk::Bytes(token)]))
+    /// A token of SASL without a header, behind its length (SaslHandshake version 0). `None`: it is longer than a frame
+    /// can be.
+    pub fn token(token: Bytes) -> Option<Frame> {
+        let length = i32::try_from(token.len()).ok()?;
+        Some(Frame::new(vec![Chunk::Bytes(Bytes::copy_from_slice(&length.to_be_bytes())), Chunk::Bytes(token)]))
     }
 
     /// How many bytes will be sent.

@@ -3,54 +3,54 @@
 //! `producer_byte_rate` counts over ten whole windows, so a client that begins has these at once: what it sends beyond
 //! takes as long as its quota says, on Ottla and on Kafka.
 
-use std::io::Write as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::{Need, met};
-use ottla_e2e::raw::Connection;
-use ottla_e2e::target::Target;
+use ottla_e2e::target::{Maker, Target};
 use ottla_e2e::tools::Tools;
-use ottla_wire::ApiVersionsRequest;
 
-/// AlterClientQuotas.
-const ALTER_QUOTAS: i16 = 49;
 /// Bytes per second.
 const QUOTA: usize = 300_000;
 const RECORD: usize = 1_000;
 /// Three seconds beyond ten windows.
 const RECORDS: usize = 13 * QUOTA / RECORD;
 
-/// Whether quotas can be given over the wire; says so if not, as [`met`] does.
-fn can_be_given(target: &Target) -> Result<bool> {
-    let request = ApiVersionsRequest { client_software_name: "e2e".into(), client_software_version: "0".into() };
-    let answer = Connection::open(target.bootstrap())?.ask(3, &request)?.context("no answer to ApiVersions")?;
-    let can = answer.api_keys.iter().any(|api| api.api_key == ALTER_QUOTAS);
-    if !can {
-        let _ = writeln!(std::io::stderr(), "SKIPPED the clients of quotas: AlterClientQuotas is not served");
+/// Gives clients that call themselves `slow` a quota: with Kafka's own tool; to Ottla in its KafkaCluster.
+fn give_quota(target: &Target, tools: &mut Tools) -> Result<()> {
+    match target.maker() {
+        Maker::Kafka => {
+            let (bootstrap, quota) = (target.bootstrap(), format!("producer_byte_rate={QUOTA}"));
+            let client = ["--entity-type", "clients", "--entity-name", "slow"];
+            let alter = ["--bootstrap-server", &bootstrap, "--alter", "--add-config", &quota];
+            tools.expect("configs", &[&alter[..], &client].concat(), "")?;
+        }
+        Maker::Ottla => {
+            let patch =
+                format!(r#"{{"spec":{{"quotas":{{"clients":[{{"clientId":"slow","producerByteRate":{QUOTA}}}]}}}}}}"#);
+            let mut kubectl = Command::new("kubectl");
+            kubectl.args(["--server", &target.api()?, "patch", "kafkacluster", "laptop", "--type", "merge", "-p"]);
+            let output = kubectl.arg(patch).output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
     }
-    Ok(can)
+    Ok(())
 }
 
 #[test]
 fn a_producer_is_slowed_down_to_its_quota_and_hears_of_it() -> Result<()> {
-    if !met(&[Need::Java]) {
+    if !met(&[Need::Java, Need::Program("kubectl")]) {
         return Ok(());
     }
     let target = Target::start()?;
-    if !can_be_given(&target)? {
-        return Ok(());
-    }
     let (mut tools, bootstrap) = (Tools::start()?, target.bootstrap());
-    let quota = format!("producer_byte_rate={QUOTA}");
+    give_quota(&target, &mut tools)?;
     let mut run = |line: String| {
         let words: Vec<&str> = line.split_whitespace().collect();
         tools.expect(words[0], &words[1..], "")
     };
     run(format!("topics --bootstrap-server {bootstrap} --create --topic slow --partitions 1"))?;
-    run(format!(
-        "configs --bootstrap-server {bootstrap} --alter --add-config {quota} --entity-type clients --entity-name slow"
-    ))?;
     let produce = |client_id: &str| {
         format!(
             "producer-perf-test --topic slow --num-records {RECORDS} --record-size {RECORD} --throughput -1 \
