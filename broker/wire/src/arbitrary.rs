@@ -68,6 +68,13 @@ impl Arbitrary for u16 {
     }
 }
 
+impl Arbitrary for f64 {
+    fn arbitrary(entropy: &mut Entropy<'_>, version: Version) -> Self {
+        // Never NaN, which is not equal to itself.
+        i64::arbitrary(entropy, version) as f64 / 64.0
+    }
+}
+
 impl Arbitrary for bool {
     fn arbitrary(entropy: &mut Entropy<'_>, _: Version) -> Self {
         entropy.byte() % 2 == 1

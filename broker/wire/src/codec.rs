@@ -109,7 +109,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(i8 i16 u16 i32 i64);
+numbers!(i8 i16 u16 i32 i64 f64);
 
 impl Wire for bool {
     fn min_size(_: Version) -> usize {

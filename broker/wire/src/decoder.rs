@@ -107,6 +107,11 @@ impl Decoder {
         self.array().map(i64::from_be_bytes)
     }
 
+    /// Takes a float64.
+    pub fn f64(&mut self) -> Result<f64, DecodeError> {
+        self.array().map(f64::from_be_bytes)
+    }
+
     /// Takes a number of seven bits a byte, lowest first.
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0;

@@ -101,6 +101,11 @@ impl Encoder {
         self.buffer.put_i64(value);
     }
 
+    /// Appends a float64.
+    pub fn f64(&mut self, value: f64) {
+        self.buffer.put_f64(value);
+    }
+
     /// Appends a number of seven bits a byte, lowest first.
     pub fn uvarint(&mut self, mut value: u32) {
         while value >= 0x80 {

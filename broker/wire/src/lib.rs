@@ -87,6 +87,10 @@ pub mod m44_incremental_alter_configs;
 pub mod m45_alter_partition_reassignments;
 pub mod m46_list_partition_reassignments;
 pub mod m47_offset_delete;
+pub mod m48_describe_client_quotas;
+pub mod m49_alter_client_quotas;
+pub mod m50_describe_user_scram_credentials;
+pub mod m51_alter_user_scram_credentials;
 pub mod m60_describe_cluster;
 pub mod m61_describe_producers;
 pub mod m65_describe_transactions;
@@ -167,6 +171,12 @@ pub use m44_incremental_alter_configs::{IncrementalAlterConfigsRequest, Incremen
 pub use m45_alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 pub use m46_list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
 pub use m47_offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+pub use m48_describe_client_quotas::{DescribeClientQuotasRequest, DescribeClientQuotasResponse};
+pub use m49_alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+pub use m50_describe_user_scram_credentials::{
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+};
+pub use m51_alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse};
 pub use m60_describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 pub use m61_describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 pub use m65_describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};

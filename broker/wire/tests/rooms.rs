@@ -17,6 +17,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("streams_group_records", &[]),
             ("transaction_records", &[]),
             ("m18_api_versions", &["message"]),
+            ("m49_alter_client_quotas", &["m48_describe_client_quotas"]),
             ("m79_share_acknowledge", &["m78_share_fetch"]),
             ("m85_write_share_group_state", &["m84_read_share_group_state"]),
             ("m89_streams_group_describe", &["m88_streams_group_heartbeat"]),

@@ -32,6 +32,8 @@ macro_rules! for_each_api {
             DescribeDelegationTokenRequest DeleteGroupsRequest
             ElectLeadersRequest IncrementalAlterConfigsRequest AlterPartitionReassignmentsRequest
             ListPartitionReassignmentsRequest OffsetDeleteRequest
+            DescribeClientQuotasRequest AlterClientQuotasRequest DescribeUserScramCredentialsRequest
+            AlterUserScramCredentialsRequest
             DescribeClusterRequest DescribeProducersRequest DescribeTransactionsRequest ListTransactionsRequest
             ConsumerGroupHeartbeatRequest ConsumerGroupDescribeRequest
             ListConfigResourcesRequest DescribeTopicPartitionsRequest
