@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytestring::ByteString as Str;
+use ottla_access::Acl;
+use ottla_access::quotas::QuotaChange;
+use ottla_access::sasl::{Hash, Verifier};
 use ottla_rules::assignment::{Assignment, BrokerId};
 use ottla_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
@@ -184,11 +187,51 @@ pub enum Ask {
         /// start from that copy does not count on the files any more.
         answer: oneshot::Sender<()>,
     },
+    /// Change the ACLs of KafkaUsers.
+    ChangeAcls {
+        /// Entries that there shall be. A principal without a KafkaUser gets one.
+        add: Vec<Acl>,
+        /// Entries that there shall not be.
+        remove: Vec<Acl>,
+        /// Answered when the image shows it.
+        answer: Answer<()>,
+    },
+    /// Change the quotas of KafkaUsers and of the KafkaCluster.
+    ChangeQuotas {
+        /// Which, already checked. A principal without a KafkaUser gets one.
+        changes: Vec<QuotaChange>,
+        /// Answered when the image shows it.
+        answer: Answer<()>,
+    },
+    /// Change what is kept of users' passwords.
+    ChangePasswords {
+        /// Which, one for each user. A principal without a KafkaUser gets one.
+        changes: Vec<PasswordChange>,
+        /// Answered when the image shows it, with the users whose passwords clients can't change.
+        answer: Answer<BTreeMap<Str, Refused>>,
+    },
     /// Take a block of producer ids.
     ProducerIds {
         /// Answered with the first id of a block of [`PRODUCER_ID_BLOCK`].
         answer: Answer<i64>,
     },
+}
+
+/// A change of what is kept of one user's password for one mechanism. `Debug` does not print the verifier.
+#[derive(Clone)]
+pub struct PasswordChange {
+    /// The principal's name.
+    pub user: Str,
+    /// Of the mechanism.
+    pub hash: Hash,
+    /// What is to be kept; `None`: nothing.
+    pub verifier: Option<Verifier>,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PasswordChange {{ {}, {:?} }}", self.user, self.hash)
+    }
 }
 
 /// A topic, by name and id.

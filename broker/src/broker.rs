@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
+use ottla_access::{ListenerAccess, Listeners};
+use ottla_crds::names;
 use ottla_wire::ApiKey;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::ask::AskSender;
@@ -70,6 +73,7 @@ pub struct Broker {
     rooms: Rooms,
     /// Reads the TLS files.
     keys: JoinHandle<()>,
+    loaded: watch::Receiver<String>,
     workers: Workers,
     me: Me,
     images: ImageReceiver,
@@ -232,12 +236,14 @@ impl Broker {
             setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
-        let facts = facts(me, &data, &listeners);
-        let (keys, tls, client_tls) = Keys::read(me.id, tls, images.clone());
+        let facts = facts(me, &data, &listeners, &images.borrow().access.listeners);
+        let (keys, tls, client_tls) = Keys::read(me.id, tls, images.clone(), metrics.clone());
+        let replicates_securely = listeners.iter().any(|(name, _)| &**name == names::REPLICATION_LISTENER);
+        let loaded = keys.loaded();
         let keys = tokio::spawn(keys.keep());
         let rooms = Rooms::open(RoomsSetup {
             me,
-            dialer: Dialer::new(me.id, client_tls),
+            dialer: if replicates_securely { Dialer::new(me.id, client_tls) } else { Dialer::plain(me.id) },
             data,
             clean,
             intact,
@@ -257,12 +263,17 @@ impl Broker {
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
         let server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
-        Ok(Broker { server, rooms, keys, workers, me, images, metrics })
+        Ok(Broker { server, rooms, keys, loaded, workers, me, images, metrics })
     }
 
     /// The replicas that run here.
     pub fn replicas(&self) -> &Arc<Replicas> {
         self.rooms.replicas()
+    }
+
+    /// Hashes of the authorities and the certificate that it has loaded, as its Lease shows them; empty: none.
+    pub fn loaded_keys(&self) -> watch::Receiver<String> {
+        self.loaded.clone()
     }
 
     /// The parts that probes check.
@@ -284,12 +295,13 @@ impl Broker {
     }
 }
 
-fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)]) -> BTreeMap<&'static str, String> {
+fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)], access: &Listeners) -> BTreeMap<&'static str, String> {
     let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |a| a.to_string());
     let named: Vec<String> =
         listeners.iter().map(|(name, listener)| format!("{}://{}", name.to_uppercase(), address(listener))).collect();
+    let protocol = |name: &Str| access.get(name).map_or("PLAINTEXT", ListenerAccess::protocol);
     let protocols: Vec<String> =
-        listeners.iter().map(|(name, _)| format!("{}:PLAINTEXT", name.to_uppercase())).collect();
+        listeners.iter().map(|(name, _)| format!("{}:{}", name.to_uppercase(), protocol(name))).collect();
     let id = me.id.to_string();
     BTreeMap::from([
         ("listener.security.protocol.map", protocols.join(",")),

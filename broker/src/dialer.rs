@@ -1,6 +1,7 @@
 //! Connections to the other brokers of the cluster.
 //!
-//! Always: a broker whose endpoint has TLS is never spoken to in plain text.
+//! Always: a broker that has a listener for replication itself never speaks in plain text to one that has it, too. One
+//! that was started before its cluster had authorities has none, and speaks in plain text until it is restarted.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ const NO_CERTIFICATE: &str = "the other broker requires TLS, and this one has no
 pub struct Dialer {
     /// This broker.
     pub me: BrokerId,
-    tls: ClientConfigReceiver,
+    /// `None`: this broker has no listener for replication.
+    tls: Option<ClientConfigReceiver>,
 }
 
 /// How long each step may take, and how much may come back.
@@ -40,12 +42,12 @@ pub struct Limits {
 impl Dialer {
     /// Connections of the broker `me`, which proves who it is with a certificate where the other broker has TLS.
     pub fn new(me: BrokerId, tls: ClientConfigReceiver) -> Dialer {
-        Dialer { me, tls }
+        Dialer { me, tls: Some(tls) }
     }
 
-    /// Connections of a broker in a cluster without TLS.
+    /// Connections of a broker without a listener for replication.
     pub fn plain(me: BrokerId) -> Dialer {
-        Dialer { me, tls: watch::channel(None).1 }
+        Dialer { me, tls: None }
     }
 
     /// Connects to another broker; `None`: it is not known where it is. `purpose` is part of the `client.id`.
@@ -53,13 +55,14 @@ impl Dialer {
     /// # Errors
     /// See [`ClientError`].
     pub async fn connect(&self, to: Option<&Route>, purpose: &str, limits: Limits) -> Result<Connection, ClientError> {
-        let Route { endpoint, address, tls_name } = to.ok_or(ClientError::Closed)?;
-        let tls = match tls_name {
-            None => None,
-            Some(name) => {
-                let config = self.tls.borrow().clone();
+        let Route { endpoint, address, tls_name, plain } = to.ok_or(ClientError::Closed)?;
+        let (endpoint, tls) = match (tls_name, &self.tls) {
+            (None, _) => (endpoint, None),
+            (Some(_), None) => (plain.as_ref().ok_or(ClientError::Closed)?, None),
+            (Some(name), Some(tls)) => {
+                let config = tls.borrow().clone();
                 let config = config.ok_or_else(|| ClientError::Io(io::Error::other(NO_CERTIFICATE)))?;
-                Some(Tls { config, name: Some(name.clone()) })
+                (endpoint, Some(Tls { config, name: Some(name.clone()) }))
             }
         };
         let connector = Connector {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString as Str;
-use ottla_access::Access;
+use ottla_access::{Access, Authentication, ListenerAccess};
 use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
 use ottla_crds::names;
 pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember};
@@ -92,6 +92,8 @@ pub struct Route {
     pub address: Option<IpAddr>,
     /// The name in its certificate, if the listener has TLS; `None`: it is plain.
     pub tls_name: Option<String>,
+    /// Where brokers without certificates reach it: the operator gives brokers certificates when they are restarted.
+    pub plain: Option<Endpoint>,
 }
 
 /// An address that is advertised to clients.
@@ -208,9 +210,20 @@ impl ClusterImage {
     pub fn route(&self, id: BrokerId) -> Option<Route> {
         let broker = self.brokers.get(&id)?;
         let secure = broker.endpoints.get(names::REPLICATION_LISTENER);
-        let endpoint = secure.or_else(|| broker.endpoints.get(&self.inter_broker_listener))?.clone();
+        let plain = broker.endpoints.get(&self.inter_broker_listener);
+        let endpoint = secure.or(plain)?.clone();
         let tls_name = secure.map(|_| names::broker_server_name(id));
-        Some(Route { endpoint, address: broker.address, tls_name })
+        Some(Route { endpoint, address: broker.address, tls_name, plain: plain.cloned() })
+    }
+
+    /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
+    /// or authorization, and not all of its brokers were restarted since. They replicate as they did before.
+    pub fn has_plain_brokers(&self, listener: &str) -> bool {
+        let is_plain = |access: &ListenerAccess| !access.tls && access.authentication == Authentication::None;
+        self.brokers.len() > 1
+            && *self.inter_broker_listener == *listener
+            && self.access.listeners.get(listener).is_some_and(is_plain)
+            && self.brokers.values().any(|broker| !broker.endpoints.contains_key(names::REPLICATION_LISTENER))
     }
 
     /// The live brokers, in order of id.

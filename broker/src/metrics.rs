@@ -30,6 +30,8 @@ pub struct Metrics {
     apis: BTreeMap<ApiKey, ApiMetrics>,
     /// Connections that the broker closed, by reason.
     pub connections_refused: IntCounterVec,
+    /// When certificates end, in seconds since 1970, by listener; `replication` is the broker's own.
+    pub certificate_ends: GaugeVec,
     /// Ended exchanges of SASL, by listener, mechanism and result.
     pub authentications: IntCounterVec,
     /// Seconds for which clients and listeners were throttled, by quota.
@@ -130,6 +132,13 @@ impl Metrics {
                 "ottla_connections_refused_total",
                 "Connections that the broker closed",
                 &["reason"],
+            ),
+            certificate_ends: register(
+                &r,
+                GaugeVec::new(
+                    Opts::new("ottla_certificate_expiry_timestamp_seconds", "When the listener's certificate ends"),
+                    &["listener"],
+                ),
             ),
             authentications: counters(
                 &r,

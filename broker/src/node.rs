@@ -173,6 +173,7 @@ impl Node {
         })
         .await?;
         coord.report_unheard(broker.replicas().unheard());
+        coord.report_keys(broker.loaded_keys());
         let _ = probed.set(broker.health());
         let session = coord.session();
         let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());

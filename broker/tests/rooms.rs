@@ -67,7 +67,10 @@ fn rooms_use_only_what_the_table_allows() {
             ("k8s_openapi", &["coord", "node"]),
             ("ottla_group", &["groups", "handle", "loggers", "metrics", "share", "share_state", "topics"]),
             ("ottla_share", &["share", "handle"]),
-            ("ottla_access", &["coord", "fetch_sessions", "groups", "handle", "image", "quotas", "server", "tls"]),
+            (
+                "ottla_access",
+                &["ask", "broker", "coord", "fetch_sessions", "groups", "handle", "image", "quotas", "server", "tls"],
+            ),
             ("rustls", &["dialer", "server", "tls"]),
             ("ottla_txn", &["transactions", "handle"]),
         ],

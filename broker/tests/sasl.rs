@@ -6,9 +6,12 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use common::{Client, OneBroker};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ottla_access::sasl::scram::ScramClient;
-use ottla_access::sasl::{Credentials, Hash, Mechanism, User, Verifier, plain};
+use ottla_access::sasl::{Credentials, Hash, Issuer, Issuers, Keys, Mechanism, User, Verifier, oauthbearer, plain};
 use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
 use ottla_config::BrokerSettings;
 use ottla_wire::{
@@ -23,14 +26,19 @@ const ALICE: (&str, &str) = ("alice", "opensesame");
 /// A broker on which alice has a password.
 struct Setup {
     one: OneBroker,
+    signer: Signer,
     _data: TempDir,
 }
 
 impl Setup {
     async fn start(settings: &[(&str, &str)]) -> Setup {
         let data = tempfile::tempdir().unwrap();
-        let mechanisms = vec![Mechanism::ScramSha256, Mechanism::ScramSha512, Mechanism::Plain];
-        let listener = ListenerAccess { tls: false, authentication: Authentication::Sasl(mechanisms) };
+        let mechanisms = vec![Mechanism::ScramSha256, Mechanism::ScramSha512, Mechanism::Plain, Mechanism::OAuthBearer];
+        let signer = Signer::new();
+        let listener = ListenerAccess {
+            tls: false,
+            authentication: Authentication::Sasl { mechanisms, issuers: signer.issuers() },
+        };
         let access = Access {
             listeners: Listeners::Named([("internal".into(), listener)].into()),
             credentials: credentials(ALICE.1),
@@ -40,7 +48,7 @@ impl Setup {
         let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = Arc::new(BrokerSettings::resolve(&given));
         one.images.send_modify(|image| Arc::make_mut(image).settings = settings);
-        Setup { one, _data: data }
+        Setup { one, signer, _data: data }
     }
 
     async fn client(&self) -> Client {
@@ -52,9 +60,45 @@ impl Setup {
     }
 }
 
+/// An issuer of tokens that the broker knows.
+struct Signer(EncodingKey);
+
+impl Signer {
+    fn new() -> Signer {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        Signer(EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref()))
+    }
+
+    fn issuers(&self) -> Issuers {
+        let keys = JwkSet { keys: vec![Jwk::from_encoding_key(&self.0, Algorithm::ES256).unwrap()] };
+        Issuers::from_iter([Issuer {
+            name: "https://idp".to_owned(),
+            audience: "kafka".to_owned(),
+            principal_claim: "sub".to_owned(),
+            principal_prefix: String::new(),
+            is_kubernetes: false,
+            keys: Keys::parse(&serde_json::to_string(&keys).unwrap()).unwrap(),
+        }])
+    }
+
+    /// A token for alice that expires in so many seconds.
+    fn token(&self, expires_in: i64) -> Vec<u8> {
+        let now = i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap();
+        let claims = serde_json::json!({
+            "iss": "https://idp", "sub": "alice", "aud": "kafka", "iat": now - 100, "exp": now + expires_in
+        });
+        oauthbearer::message(&jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.0).unwrap())
+    }
+}
+
 fn credentials(password: &str) -> Credentials {
     let verifier = |hash| Verifier::of_password(hash, password.as_bytes(), vec![7; 20], 4096).unwrap();
-    let user = User { uid: "1".to_owned(), sha256: Some(verifier(Hash::Sha256)), sha512: Some(verifier(Hash::Sha512)) };
+    let user = User {
+        uid: "1".to_owned(),
+        has_certificate: false,
+        sha256: Some(verifier(Hash::Sha256)),
+        sha512: Some(verifier(Hash::Sha512)),
+    };
     Credentials::new([(ALICE.0.into(), Arc::new(user))], b"secret".to_vec())
 }
 
@@ -142,6 +186,28 @@ async fn others_hear_the_same_whatever_is_wrong_and_are_disconnected_after_a_whi
 }
 
 #[tokio::test]
+async fn a_token_of_an_issuer_lets_its_user_in_until_it_expires() {
+    let setup = Setup::start(&[("connection.failed.authentication.delay.ms", "50")]).await;
+    let mut client = setup.client().await;
+    assert_eq!(handshake(&mut client, "OAUTHBEARER").await, ErrorCode::NONE);
+    let answer = token(&mut client, setup.signer.token(600)).await;
+    assert_eq!((answer.error_code, &answer.auth_bytes[..]), (ErrorCode::NONE, &b""[..]));
+    assert!((598_000..=600_000).contains(&answer.session_lifetime_ms), "{}", answer.session_lifetime_ms);
+    assert!(is_served(&mut client).await);
+
+    let mut client = setup.client().await;
+    handshake(&mut client, "OAUTHBEARER").await;
+    let answer = token(&mut client, setup.signer.token(-60)).await;
+    assert_eq!((answer.error_code, &answer.auth_bytes[..]), (ErrorCode::NONE, oauthbearer::INVALID_TOKEN.as_bytes()));
+    let answer = token(&mut client, *b"\x01").await;
+    assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    assert_eq!(answer.error_message.as_deref(), Some(oauthbearer::INVALID_TOKEN));
+    assert!(is_closed(&mut client).await);
+    assert_eq!(setup.counted("OAUTHBEARER", "success"), 1);
+    assert_eq!(setup.counted("OAUTHBEARER", "token_time"), 1);
+}
+
+#[tokio::test]
 async fn a_client_that_has_not_authenticated_is_served_nothing() {
     let setup = Setup::start(&[]).await;
     let mut client = setup.client().await;
@@ -170,7 +236,7 @@ async fn a_mechanism_that_is_not_offered_is_answered_with_those_that_are() {
     let mut client = setup.client().await;
     let answer = client.call(1, &SaslHandshakeRequest { mechanism: "GSSAPI".into() }).await;
     assert_eq!(answer.error_code, ErrorCode::UNSUPPORTED_SASL_MECHANISM);
-    assert_eq!(answer.mechanisms, ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]);
+    assert_eq!(answer.mechanisms, ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN", "OAUTHBEARER"]);
     assert!(is_closed(&mut client).await);
 }
 

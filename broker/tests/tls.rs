@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{OneBroker, topic};
+use ottla_access::sasl::{Credentials, User};
 use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
 use ottla_broker::image::Topic;
 use ottla_client::{ClientError, Connection, Connector, Tls};
 use ottla_wire::Records;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, version};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -42,10 +44,25 @@ impl Authority {
     }
 
     fn issue(&self, names: &[&str]) -> Issued {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.issue_until(names, date_time_ymd(2100, 1, 1))
+    }
+
+    fn issue_until(&self, names: &[&str], end: OffsetDateTime) -> Issued {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_after = end;
+        params.subject_alt_names = names.iter().map(|name| alternative(name)).collect();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
         Issued { pem: certificate.pem(), certificate: certificate.der().clone(), key }
+    }
+}
+
+fn alternative(name: &str) -> SanType {
+    let text = name.to_owned();
+    match name.parse() {
+        Ok(address) => SanType::IpAddress(address),
+        Err(_) if name.contains("://") => SanType::URI(text.try_into().unwrap()),
+        Err(_) => SanType::DnsName(text.try_into().unwrap()),
     }
 }
 
@@ -70,8 +87,14 @@ impl Setup {
         write(&tls, "brokers/0.crt", &issued.pem);
         write(&tls, "brokers/0.key", &issued.key.serialize_pem());
         let listener = ListenerAccess { tls: true, authentication };
-        let access =
-            Access { listeners: Listeners::Named([("internal".into(), listener)].into()), ..Access::default() };
+        let user = User { uid: "u-1".to_owned(), has_certificate: true, sha256: None, sha512: None };
+        let with_password = User { has_certificate: false, ..user.clone() };
+        let users = [("orders".into(), Arc::new(user)), ("other".into(), Arc::new(with_password))];
+        let access = Access {
+            listeners: Listeners::Named([("internal".into(), listener)].into()),
+            credentials: Credentials::new(users, Vec::new()),
+            ..Access::default()
+        };
         let one = OneBroker::start_secured(folder.path(), vec![topic.clone()], access).await;
         one.led(&topic).await;
         Setup { one, topic, folder, cluster, clients }
@@ -79,6 +102,15 @@ impl Setup {
 
     async fn connect(&self, config: ClientConfig) -> Result<Connection, ClientError> {
         connect(self.one.port, Some(config)).await
+    }
+
+    /// Whether a client with this certificate is served.
+    async fn serves(&self, certificate: Option<&Issued>) -> bool {
+        // With TLS 1.3 the client hears of a refusal when it reads.
+        match self.connect(client(&self.cluster, certificate)).await {
+            Ok(mut connection) => connection.versions().await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     fn refused(&self, reason: &str) -> u64 {
@@ -183,20 +215,63 @@ async fn a_client_without_tls_is_refused_and_the_reason_counted() {
 }
 
 #[tokio::test]
-async fn a_client_needs_a_certificate_of_the_clients_authority_where_certificates_say_who_it_is() {
+async fn a_certificate_says_who_a_client_is_if_its_user_exists() {
     let setup = Setup::start(Authentication::Certificate).await;
-    let (own, foreign) = (setup.clients.issue(&["orders"]), setup.cluster.issue(&["orders"]));
-    for (story, certificate, is_served) in
-        [("its own", Some(&own), true), ("of the brokers' authority", Some(&foreign), false), ("none", None, false)]
-    {
-        // With TLS 1.3 the client hears of the refusal when it reads.
-        let versions = match setup.connect(client(&setup.cluster, certificate)).await {
-            Ok(mut connection) => connection.versions().await,
-            Err(error) => Err(error),
+    let user = "ottla://c/user/orders/u-1";
+    for (story, certificate, expected) in [
+        ("its own", Some(setup.clients.issue(&[user])), Ok(())),
+        ("of a user that was deleted", Some(setup.clients.issue(&["ottla://c/user/orders/u-0"])), Err("unknown")),
+        ("of a user with a password", Some(setup.clients.issue(&["ottla://c/user/other/u-1"])), Err("unknown")),
+        ("of two users", Some(setup.clients.issue(&[user, "ottla://c/user/orders/u-2"])), Err("unknown")),
+        ("of nobody", Some(setup.clients.issue(&["orders"])), Err("unknown")),
+        ("of a broker", Some(setup.clients.issue(&["ottla://c/broker/1"])), Err("unknown")),
+        ("of the brokers' authority", Some(setup.cluster.issue(&[user])), Err("handshake")),
+        ("none", None, Err("handshake")),
+    ] {
+        let (unknown, handshake) = (setup.refused("unknown_certificate"), setup.refused("tls_handshake"));
+        assert_eq!(setup.serves(certificate.as_ref()).await, expected.is_ok(), "{story}");
+        let counted = || match expected {
+            Ok(()) => true,
+            Err("unknown") => setup.refused("unknown_certificate") == unknown + 1,
+            Err(_) => setup.refused("tls_handshake") == handshake + 1,
         };
-        assert_eq!(versions.is_ok(), is_served, "{story}: {versions:?}");
+        common::until(story, counted).await;
     }
-    common::until("both refusals are counted", || setup.refused("tls_handshake") == 2).await;
+}
+
+#[tokio::test]
+async fn only_brokers_and_the_operator_pass_where_brokers_replicate() {
+    let setup = Setup::start(Authentication::Brokers).await;
+    for (story, certificate, is_served) in [
+        ("a broker", setup.cluster.issue(&["ottla://c/broker/1"]), true),
+        ("the operator", setup.cluster.issue(&["ottla://c/operator"]), true),
+        ("a user called broker", setup.clients.issue(&["ottla://c/broker/1"]), false),
+        ("a user of the wrong authority", setup.cluster.issue(&["ottla://c/user/orders/u-1"]), false),
+    ] {
+        assert_eq!(setup.serves(Some(&certificate)).await, is_served, "{story}");
+    }
+    common::until("the reasons are counted", || (setup.refused("tls_handshake"), setup.refused("no_broker")) == (1, 1))
+        .await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_certificate_and_with_its_user() {
+    let setup = Setup::start(Authentication::Certificate).await;
+    let user = ["ottla://c/user/orders/u-1"];
+    let soon = OffsetDateTime::now_utc() + Duration::from_secs(3);
+    let (short, long) = (setup.clients.issue_until(&user, soon), setup.clients.issue(&user));
+    let mut ending = setup.connect(client(&setup.cluster, Some(&short))).await.unwrap();
+    let mut staying = setup.connect(client(&setup.cluster, Some(&long))).await.unwrap();
+    assert!(ending.versions().await.is_ok() && staying.versions().await.is_ok());
+    tokio::time::timeout(LIMIT, ending.ended()).await.unwrap();
+    common::until("the end is counted", || setup.refused("certificate_expired") == 1).await;
+    assert!(staying.versions().await.is_ok(), "another certificate");
+
+    setup.one.images.send_modify(|image| {
+        Arc::make_mut(&mut Arc::make_mut(image).access).credentials = Credentials::default();
+    });
+    tokio::time::timeout(LIMIT, staying.ended()).await.unwrap();
+    common::until("the revocation is counted", || setup.refused("revoked") == 1).await;
 }
 
 #[tokio::test]

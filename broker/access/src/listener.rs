@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_wire::Str;
 
-use crate::sasl::Mechanism;
+use crate::sasl::{Issuers, Mechanism};
 
 /// The listeners of a broker.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,11 +46,29 @@ pub struct ListenerAccess {
 }
 
 impl ListenerAccess {
+    /// Kafka's word for it (`SecurityProtocol`).
+    pub fn protocol(&self) -> &'static str {
+        match (self.tls, &self.authentication) {
+            (false, Authentication::Sasl { .. }) => "SASL_PLAINTEXT",
+            (false, _) => "PLAINTEXT",
+            (true, Authentication::Sasl { .. }) => "SASL_SSL",
+            (true, _) => "SSL",
+        }
+    }
+
     /// The mechanisms of SASL that clients can choose from; none where they don't use SASL.
     pub fn mechanisms(&self) -> &[Mechanism] {
         match &self.authentication {
-            Authentication::Sasl(mechanisms) => mechanisms,
+            Authentication::Sasl { mechanisms, .. } => mechanisms,
             Authentication::None | Authentication::Certificate | Authentication::Brokers => &[],
+        }
+    }
+
+    /// Whose tokens are good.
+    pub fn issuers(&self) -> Issuers {
+        match &self.authentication {
+            Authentication::Sasl { issuers, .. } => issuers.clone(),
+            Authentication::None | Authentication::Certificate | Authentication::Brokers => Issuers::default(),
         }
     }
 }
@@ -62,8 +80,13 @@ pub enum Authentication {
     None,
     /// By a certificate of the clients' authority.
     Certificate,
-    /// By SASL, with one of these mechanisms.
-    Sasl(Vec<Mechanism>),
+    /// By SASL.
+    Sasl {
+        /// Clients choose one of these.
+        mechanisms: Vec<Mechanism>,
+        /// Whose tokens are good.
+        issuers: Issuers,
+    },
     /// By a certificate of the cluster's authority: only brokers and the operator may connect.
     Brokers,
 }

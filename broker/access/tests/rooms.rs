@@ -11,6 +11,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("access", &["authorizer", "listener", "quotas", "sasl"]),
             ("acl", &[]),
             ("authorizer", &["acl"]),
+            ("identity", &[]),
             ("listener", &["sasl"]),
             ("login", &["sasl"]),
             ("quotas", &[]),

@@ -4,7 +4,8 @@
 //! - [`session`]: the directory's incarnation, and what is said on the Lease; `presence`: the Lease, held
 //! - [`known`]: the newest version of everything that the API server ever showed
 //! - [`image`]: from objects to the image, a pure function
-//! - `users`: KafkaUsers and passwords; `access`: from these to who may do what, a pure function
+//! - `users`: KafkaUsers and passwords; `access`: from these to who may do what, a pure function; `acls`:
+//!   ACLs
 //! - [`copy`]: the copy of what is known, on disk
 //! - [`restore`]: from brokers' copies to lost objects, a pure function
 //! - `put_back`: restores what an API server that was set back has lost; `peers`: whether entries may be written
@@ -30,6 +31,7 @@ use crate::image::{BrokerId, ImageReceiver, Incarnation, Me};
 use crate::metrics::Metrics;
 
 mod access;
+mod acls;
 mod api_server;
 mod asks;
 pub mod copy;
@@ -38,6 +40,7 @@ pub mod known;
 mod peers;
 mod presence;
 mod put_back;
+mod quotas;
 pub mod restore;
 pub mod session;
 mod users;
@@ -123,7 +126,7 @@ impl Coord {
         serving.spawn(watching);
         let learner = Learner { api: api.clone(), set_backs: set_backs.clone(), publish: learn };
         serving.spawn(learner.clone().follow_users());
-        serving.spawn(learner.follow_passwords(views.images.clone()));
+        serving.spawn(learner.follow_credentials(views.images.clone()));
         serving.spawn(users::keep(users.clone(), dir.path().to_owned()));
         serving.spawn(put_back::put_back(api.objects(), views.known.clone()));
 
@@ -186,6 +189,11 @@ impl Coord {
     /// From now on lists unheard leaders on the Lease, as evidence beside the operator's pings.
     pub fn report_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
         self.presence.report_unheard(unheard);
+    }
+
+    /// From now on writes on the Lease which keys this broker has loaded, because rotations wait for it.
+    pub fn report_keys(&mut self, loaded: watch::Receiver<String>) {
+        self.presence.report_keys(loaded);
     }
 
     /// Stops counting ticks. Call it before the marker of a clean stop is written: the marker syncs the ticks, and the

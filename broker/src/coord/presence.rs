@@ -100,6 +100,11 @@ impl Presence {
         self.annotating.spawn(session::annotate(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
+    /// From now on writes on the Lease which keys this broker has loaded.
+    pub fn report_keys(&mut self, loaded: watch::Receiver<String>) {
+        self.annotating.spawn(session::annotate_keys(loaded, self.annotations.clone()));
+    }
+
     /// Counts no more ticks.
     pub async fn stop_counting(&mut self) {
         self.counting.shutdown().await;

@@ -172,6 +172,16 @@ pub async fn annotate<T: ToString>(
     }
 }
 
+/// Keeps the hashes of the loaded keys in an annotation, until the sender is dropped. A cluster without keys has none.
+pub async fn annotate_keys(mut loaded: watch::Receiver<String>, annotations: watch::Sender<BTreeMap<String, String>>) {
+    while let Ok(said) = loaded.wait_for(|loaded| !loaded.is_empty()).await.map(|loaded| loaded.clone()) {
+        annotations.send_if_modified(|all| all.insert(names::TLS_ANNOTATION.to_owned(), said.clone()) != Some(said));
+        if loaded.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The annotations about how the broker's knowledge compares with what the API server shows.
 pub fn compared(compared: &Compared) -> [(String, String); 2] {
     let newer = compared.newer.map_or_else(|| names::NOT_COMPARED.to_owned(), |newer| newer.to_string());

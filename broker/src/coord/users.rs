@@ -1,4 +1,5 @@
-//! The users of the cluster, as the API server shows them: KafkaUsers, and the Secrets with what is kept of passwords.
+//! The users of the cluster, as the API server shows them: KafkaUsers, the Secrets with what is kept of passwords, and
+//! the keys of issuers of tokens.
 //!
 //! They are watched apart from the other objects: a broker serves also where there are no KafkaUsers, or where it may
 //! not read them. What is known is kept on disk, for a start while the API server is away, in a folder that only the
@@ -13,11 +14,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use ottla_access::sasl::{Entry, User};
-use ottla_crds::{KafkaUser, names};
+use ottla_crds::{IssuerKeys, KafkaUser, UserAuthentication, names};
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{events, named, of_cluster, watcher};
 use ottla_kube::watches::{Told, Watches};
@@ -42,12 +43,17 @@ pub struct KnownUsers {
     pub passwords: BTreeMap<String, BTreeMap<String, Arc<User>>>,
     /// Random bytes that only the operator and brokers know.
     pub salt: Vec<u8>,
+    /// The keys of issuers, by the names of their entries. Those that were read last stay good while nobody can read
+    /// them again.
+    #[serde(default)]
+    pub issuers: BTreeMap<String, IssuerKeys>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum News {
     User(Event<KafkaUser>),
     Secret(Event<Secret>),
+    Issuers(Event<ConfigMap>),
 }
 
 impl KnownUsers {
@@ -90,6 +96,9 @@ impl KnownUsers {
             News::Secret(Event::Apply(secret) | Event::InitApply(secret)) => self.learn_passwords(&secret),
             // Nobody can log in with a password that has no KafkaUser, so old entries do no harm.
             News::Secret(Event::Init | Event::InitDone | Event::Delete(_)) => {}
+            News::Issuers(Event::Apply(keys) | Event::InitApply(keys)) => self.learn_issuers(&keys),
+            // Listeners name the issuers, so keys that nobody names do no harm.
+            News::Issuers(Event::Init | Event::InitDone | Event::Delete(_)) => {}
         }
     }
 
@@ -108,6 +117,16 @@ impl KnownUsers {
             }
         }
         self.passwords.insert(name, entries);
+    }
+
+    fn learn_issuers(&mut self, keys: &ConfigMap) {
+        self.issuers.clear();
+        for (entry, value) in keys.data.iter().flatten() {
+            match serde_json::from_str(value) {
+                Ok(keys) => drop(self.issuers.insert(entry.clone(), keys)),
+                Err(error) => tracing::error!(%error, entry, "ignored an entry that has no keys of an issuer"),
+            }
+        }
     }
 }
 
@@ -128,19 +147,30 @@ impl Learner {
         self.learn(watches).await;
     }
 
-    /// Follows what is kept of passwords, for ever, from the time on when a listener needs it.
-    pub async fn follow_passwords(self, mut images: ImageReceiver) {
+    /// Follows what is kept of passwords, and the keys of issuers, for ever, from the time on when a listener or
+    /// a client that sets passwords needs them.
+    pub async fn follow_credentials(self, mut images: ImageReceiver) {
         let needs = |image: &Arc<ClusterImage>| {
             image.access.listeners.named().any(|(_, listener)| !listener.mechanisms().is_empty())
         };
-        if images.wait_for(needs).await.is_err() {
-            return;
+        let mut known = self.publish.subscribe();
+        let by_clients = |known: &Arc<KnownUsers>| {
+            let authentications = known.users.values().filter_map(|user| user.spec.authentication.as_ref());
+            authentications.into_iter().any(UserAuthentication::is_by_clients)
+        };
+        tokio::select! {
+            needed = images.wait_for(needs) => if needed.is_err() { return },
+            needed = known.wait_for(by_clients) => if needed.is_err() { return },
         }
         let mut watches = Watches::new(&self.set_backs);
         for shard in 0..names::SCRAM_SHARDS {
             let secret = named(&names::scram_secret(&self.api.cluster, shard));
             watches.add(&(), events::<Secret>(self.api.objects(), secret), News::Secret);
         }
+        let by_clients = named(&names::scram_by_clients(&self.api.cluster));
+        watches.add(&(), events::<Secret>(self.api.objects(), by_clients), News::Secret);
+        let keys = named(&names::issuer_keys(&self.api.cluster));
+        watches.add(&(), events::<ConfigMap>(self.api.objects(), keys), News::Issuers);
         self.learn(watches).await;
     }
 
@@ -154,7 +184,7 @@ impl Learner {
             let is_listing = behind.iter().fold(listed.is_some(), |listing, news| match news {
                 News::User(Event::Init) => true,
                 News::User(Event::InitDone) => false,
-                News::User(_) | News::Secret(_) => listing,
+                News::User(_) | News::Secret(_) | News::Issuers(_) => listing,
             });
             if is_listing {
                 continue;

@@ -5,6 +5,9 @@ use ottla_access::{Authorizer, Operation, ResourceType};
 
 use super::context::{Context, operations};
 
+/// Beside replication, brokers ask each other with ListOffsets how long partitions are.
+const OFFSETS_OF_OTHERS: (Operation, ResourceType) = (Operation::Describe, ResourceType::Topic);
+
 impl Context {
     /// Whether the client may do this to a resource. A refusal is logged for auditors: the client is sent an error.
     pub(super) fn may(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
@@ -83,8 +86,12 @@ impl Context {
     }
 
     fn allows(&self, rules: &Authorizer, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        (self.peer.is_broker && operation == Operation::ClusterAction)
+        (operation == Operation::ClusterAction || (operation, kind) == OFFSETS_OF_OTHERS) && self.is_broker()
             || rules.allows(&self.peer.principal, self.peer.address.ip(), operation, kind, name)
+    }
+
+    fn is_broker(&self) -> bool {
+        self.peer.is_broker || self.image.has_plain_brokers(&self.peer.listener)
     }
 
     /// Logs and counts a refusal; never true.

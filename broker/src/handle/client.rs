@@ -30,6 +30,8 @@ pub struct Client {
     pub(super) shares: Option<ConnectionShares>,
     /// What the client may use, and until when it is throttled.
     pub(super) quotas: OfConnection,
+    /// When its certificate ends, and with it the connection; `None`: it has none.
+    pub certificate_ends: Option<Instant>,
 }
 
 impl Client {
@@ -43,7 +45,16 @@ impl Client {
             refusals: Rc::default(),
             shares: None,
             quotas: OfConnection::default(),
+            certificate_ends: None,
         }
+    }
+
+    /// A KafkaUser that has said with a certificate who it is.
+    pub fn certified(peer: Peer, (name, uid): (Str, String), certificate_ends: Instant) -> Client {
+        let peer = Peer { principal: Principal::new(name.clone()), ..peer };
+        let client = Client { certificate_ends: Some(certificate_ends), ..Client::new(peer, Login::settled()) };
+        client.authentication.borrow_mut().user = Some((name, uid));
+        client
     }
 
     /// Until when no request of the connection is read or started; `None`: it is not throttled (KIP-219).

@@ -50,7 +50,7 @@ use self::groups::{
 pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
 pub use self::request::{Asked, Request, Unreadable};
-use self::security::{acls, delegation_tokens, sasl};
+use self::security::{acls, client_quotas, delegation_tokens, sasl, scram_credentials};
 use self::shares::{
     alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_acknowledge,
     share_fetch, share_group_describe, share_group_heartbeat, share_group_state,
@@ -171,6 +171,10 @@ impl Handler {
             R::DescribeAcls(request) => acls::describe(&context, request),
             R::CreateAcls(request) => acls::create(&context, request),
             R::DeleteAcls(request) => acls::delete(&context, request),
+            R::DescribeClientQuotas(request) => client_quotas::describe(&context, request),
+            R::AlterClientQuotas(request) => client_quotas::alter(&context, request),
+            R::DescribeUserScramCredentials(request) => scram_credentials::describe(&context, request),
+            R::AlterUserScramCredentials(request) => scram_credentials::alter(&context, request),
             R::DescribeConfigs(request) => describe_configs::handle(&context, request),
             R::AlterConfigs(request) => alter_configs::handle(&context, request),
             R::IncrementalAlterConfigs(request) => incremental_alter_configs::handle(&context, request),

@@ -13,7 +13,7 @@ use super::opening::NotOpened;
 use super::reactor::Reactor;
 use super::replies::Replies;
 use super::socket::Socket;
-use crate::env;
+use crate::env::{self, Instant};
 use crate::handle::{Client, Peer, Request};
 use crate::reply::{CloseReason, Reply};
 
@@ -35,6 +35,9 @@ pub enum Ended {
     /// The client's KafkaUser was deleted.
     #[error("the client's KafkaUser was deleted")]
     Revoked,
+    /// The client's certificate is not valid any more.
+    #[error("the client's certificate has expired")]
+    CertificateExpired,
     /// The broker stops.
     #[error("the broker stops")]
     Stopping,
@@ -59,6 +62,7 @@ impl Ended {
             Ended::Read(ReadError::Slow(_)) => Some("slow"),
             Ended::Idle => Some("idle"),
             Ended::Revoked => Some("revoked"),
+            Ended::CertificateExpired => Some("certificate_expired"),
             Ended::NotOpened(reason) => reason.refusal(),
             Ended::Read(ReadError::Closed | ReadError::Socket(_)) | Ended::Write(_) | Ended::Stopping => None,
         }
@@ -96,7 +100,9 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     };
     let mut waiting: Option<Request> = None;
     let mut last_request = env::now();
-    let mut idle_check = pin!(tokio::time::sleep_until(last_request + max_idle));
+    let ends = client.certificate_ends;
+    let or_end = |at: Instant| ends.map_or(at, |ends| ends.min(at));
+    let mut idle_check = pin!(tokio::time::sleep_until(or_end(last_request + max_idle)));
     let mut next: Option<Bytes> = None;
     let mut reading = true;
     let mut stopping = reactor.stopping.clone();
@@ -158,7 +164,10 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
                 if until <= env::now() {
                     return Ended::Idle;
                 }
-                idle_check.as_mut().reset(until);
+                if ends.is_some_and(|ends| ends <= env::now()) {
+                    return Ended::CertificateExpired;
+                }
+                idle_check.as_mut().reset(or_end(until));
             }
             // An error says that the reactor ends, and with it this connection.
             _ = access.changed() => if client.is_revoked(&access.borrow_and_update()) {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ottla_access::{Authentication, Login};
+use ottla_access::{Authentication, Certified, Holder, Login};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::secure::{HandshakeError, Secure};
 use super::socket::Socket;
+use crate::env::{self, Instant};
 use crate::handle::{Client, Peer};
 use crate::image::ImageReceiver;
 use crate::tls::ServerConfigsReceiver;
@@ -17,6 +18,9 @@ use crate::tls::ServerConfigsReceiver;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many handshakes of a reactor may be under way. Each computes for a fraction of a millisecond; the others wait.
 const HANDSHAKES: usize = 256;
+
+/// Longer than any connection lasts; it can be added to a clock without overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Why a connection ended before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum NotOpened {
     /// The handshake failed.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// The certificate is of no KafkaUser with certificates that exists.
+    #[error("the client's certificate is of no KafkaUser of type tls that exists")]
+    UnknownUser,
+    /// The certificate is no broker's, and not the operator's.
+    #[error("only brokers and the operator may connect to this listener")]
+    NoBroker,
     /// The handshake took too long.
     #[error("the TLS handshake was not complete after {HANDSHAKE:?}")]
     Slow,
@@ -44,9 +54,26 @@ impl NotOpened {
             NotOpened::Handshake(HandshakeError::NotTls) => Some("not_tls"),
             NotOpened::Handshake(HandshakeError::Tls(_)) => Some("tls_handshake"),
             NotOpened::Handshake(HandshakeError::Socket(_)) => None,
+            NotOpened::UnknownUser => Some("unknown_certificate"),
+            NotOpened::NoBroker => Some("no_broker"),
             NotOpened::Slow => Some("tls_handshake_slow"),
         }
     }
+}
+
+/// What the client's certificate says.
+fn certified(socket: &Socket) -> Option<Certified> {
+    match socket {
+        Socket::Plain(_) => None,
+        Socket::Secure(secure) => Certified::of(&secure.peer_certificate()?),
+    }
+}
+
+/// When a time of the wall clock comes, in seconds since 1970. It may be set meanwhile: then the connection ends
+/// earlier or later, and the next one is judged by the new time.
+fn at(seconds: i64) -> Instant {
+    let left = seconds.saturating_mul(1000).saturating_sub(env::wall_clock_ms());
+    env::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LONGEST)
 }
 
 /// What new connections of a reactor need.
@@ -71,13 +98,32 @@ impl Door {
         let access = self.images.borrow().access.clone();
         let listener = access.listeners.get(&peer.listener).ok_or(NotOpened::NoListener)?;
         let socket = if listener.tls { self.secure(stream, &peer).await? } else { Socket::Plain(stream) };
-        // The handshake has checked that its certificate is of the cluster's authority.
-        peer.is_broker = listener.authentication == Authentication::Brokers;
-        let login = match &listener.authentication {
-            Authentication::None | Authentication::Certificate | Authentication::Brokers => Login::settled(),
-            Authentication::Sasl(_) => Login::begun(),
+        let client = match &listener.authentication {
+            Authentication::None => Client::new(peer, Login::settled()),
+            Authentication::Sasl { .. } => Client::new(peer, Login::begun()),
+            // In both cases the handshake has checked that the right authority has issued the certificate.
+            Authentication::Certificate => {
+                let Some(Certified { holder: Holder::User { name, uid }, not_after }) = certified(&socket) else {
+                    return Err(NotOpened::UnknownUser);
+                };
+                // In the image of now: the user may have been deleted during the handshake.
+                if !self.images.borrow().access.credentials.has_certificate(&name, &uid) {
+                    return Err(NotOpened::UnknownUser);
+                }
+                Client::certified(peer, (name, uid), at(not_after))
+            }
+            Authentication::Brokers => {
+                let certified = certified(&socket).ok_or(NotOpened::NoBroker)?;
+                match certified.holder {
+                    Holder::Broker(_) | Holder::Operator => peer.is_broker = true,
+                    Holder::User { .. } => return Err(NotOpened::NoBroker),
+                }
+                let mut client = Client::new(peer, Login::settled());
+                client.certificate_ends = Some(at(certified.not_after));
+                client
+            }
         };
-        Ok((socket, Client::new(peer, login)))
+        Ok((socket, client))
     }
 
     /// Does the handshake of TLS.

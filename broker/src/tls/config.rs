@@ -47,7 +47,7 @@ pub fn server(
     let trusted = match authentication {
         Authentication::Certificate => Some(&files.clients_ca),
         Authentication::Brokers => Some(&files.cluster_ca),
-        Authentication::None | Authentication::Sasl(_) => None,
+        Authentication::None | Authentication::Sasl { .. } => None,
     };
     let config = match trusted {
         Some(authorities) => {
@@ -67,6 +67,12 @@ pub fn server(
         }
     };
     Ok(Arc::new(config))
+}
+
+/// When the certificate of a listener ends, in seconds since 1970; `None`: it can't be read.
+pub fn not_after(files: &Files, listener: &Str) -> Option<i64> {
+    let (chain, _) = files.listeners.get(listener).unwrap_or(&files.broker).read().ok()?;
+    ottla_access::identity::not_after(chain.first()?)
 }
 
 /// The configuration for connections to brokers with TLS: with this broker's certificate, to brokers of the cluster's

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytestring::ByteString as Str;
 use ottla_access::{Authentication, Listeners};
+use ottla_crds::names;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
 
@@ -25,9 +26,13 @@ use self::files::{Files, Pair};
 use crate::dialer::ClientConfigReceiver;
 use crate::env;
 use crate::image::{BrokerId, ImageReceiver};
+use crate::metrics::Metrics;
 
 /// How often the files are looked at. The kubelet takes about a minute to bring a Secret's new version.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How long files must not change before they are used.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// The configurations of the listeners with TLS. One that is missing has no usable key: its clients are refused.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +53,10 @@ pub struct Keys {
     me: BrokerId,
     folder: PathBuf,
     images: ImageReceiver,
+    metrics: Arc<Metrics>,
     publish: watch::Sender<Arc<ServerConfigs>>,
     publish_client: watch::Sender<Option<Arc<ClientConfig>>>,
+    publish_loaded: watch::Sender<String>,
     /// What the present configurations were made of.
     made_of: Option<(Listeners, Files)>,
 }
@@ -60,10 +67,12 @@ impl Keys {
         me: BrokerId,
         folder: PathBuf,
         images: ImageReceiver,
+        metrics: Arc<Metrics>,
     ) -> (Keys, ServerConfigsReceiver, ClientConfigReceiver) {
         let (publish, configs) = watch::channel(Arc::default());
         let (publish_client, client) = watch::channel(None);
-        let mut keys = Keys { me, folder, images, publish, publish_client, made_of: None };
+        let publish_loaded = watch::Sender::default();
+        let mut keys = Keys { me, folder, images, metrics, publish, publish_client, publish_loaded, made_of: None };
         let listeners = keys.images.borrow_and_update().access.listeners.clone();
         if listeners.named().any(|(_, listener)| listener.tls) {
             let files = Files::read(&keys.folder, me, &listeners);
@@ -72,15 +81,28 @@ impl Keys {
         (keys, configs, client)
     }
 
+    /// Hashes of what is in use: the authorities of brokers, those of users, and this broker's certificate; empty while
+    /// there is none.
+    pub fn loaded(&self) -> watch::Receiver<String> {
+        self.publish_loaded.subscribe()
+    }
+
     /// Follows the image and the files, for ever.
     pub async fn keep(mut self) {
         loop {
             let listeners = self.images.borrow_and_update().access.listeners.clone();
             let needs_keys = listeners.named().any(|(_, listener)| listener.tls);
             if needs_keys {
-                let (folder, me, of) = (self.folder.clone(), self.me, listeners.clone());
-                // An error says that the process ends.
-                let Ok(files) = env::blocking(move || Files::read(&folder, me, &of)).await else { return };
+                let Some(mut files) = self.files(&listeners).await else { return };
+                // A certificate and its key are two files: what is being written is read again.
+                while self.made_of.as_ref().is_some_and(|(_, before)| *before != files) {
+                    env::sleep_until(env::now() + SETTLE).await;
+                    let Some(again) = self.files(&listeners).await else { return };
+                    if again == files {
+                        break;
+                    }
+                    files = again;
+                }
                 self.make(listeners, files);
             }
             tokio::select! {
@@ -88,6 +110,12 @@ impl Keys {
                 () = env::sleep_until(env::now() + LOOK), if needs_keys => {}
             }
         }
+    }
+
+    /// What the files hold; `None`: the process ends.
+    async fn files(&self, listeners: &Listeners) -> Option<Files> {
+        let (folder, me, of) = (self.folder.clone(), self.me, listeners.clone());
+        env::blocking(move || Files::read(&folder, me, &of)).await.ok()
     }
 
     /// Publishes configurations, if these are not what the present ones were made of.
@@ -103,7 +131,12 @@ impl Keys {
                 continue;
             }
             match config::server(&files, name, &listener.authentication) {
-                Ok(config) => drop(configs.insert(name.clone(), config)),
+                Ok(config) => {
+                    configs.insert(name.clone(), config);
+                    if let Some(ends) = config::not_after(&files, name) {
+                        self.metrics.certificate_ends.with_label_values(&[&**name]).set(ends as f64);
+                    }
+                }
                 Err(error) => tracing::error!(
                     listener = %name, %error,
                     "this listener refuses all connections: its TLS files can not be used"
@@ -111,7 +144,11 @@ impl Keys {
             }
         }
         match config::client(&files) {
-            Ok(client) => drop(self.publish_client.send_replace(Some(client))),
+            Ok(client) => {
+                self.publish_client.send_replace(Some(client));
+                let all = [&files.cluster_ca, &files.clients_ca, &files.broker.certificate];
+                self.publish_loaded.send_replace(all.map(|content| names::digest(content)).join(" "));
+            }
             Err(_) if has_none => {}
             Err(error) => {
                 tracing::error!(%error, "this broker can not connect to brokers with TLS: its TLS files can not be used");

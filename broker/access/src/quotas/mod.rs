@@ -2,6 +2,8 @@
 //!
 //! | module | its job |
 //! |---|---|
+//! | [`subject`] | whose quotas there are |
+//! | [`change`] | what clients may ask to be changed |
 //! | [`rules`] | which quota is in force for a client or an address, and which bucket counts its use |
 //! | [`rate`] | bytes, time and connections per second, over the last windows |
 //! | [`tokens`] | changes of partitions, from a bucket of tokens |
@@ -11,16 +13,20 @@
 //! resolution is the millisecond. Callers use one clock; a time before that of an earlier call counts as that of a
 //! window that is still open.
 
+pub mod change;
 pub mod connections;
 pub mod rate;
 pub mod rules;
+pub mod subject;
 pub mod tokens;
 
 use std::time::Duration;
 
+pub use change::QuotaChange;
 pub use connections::{ConnectionLimits, Connections, TurnedAway};
 pub use rate::Rate;
-pub use rules::{Bucket, Entity, Name, QuotaRules, Quotas, Resource};
+pub use rules::{Bucket, QuotaRules, Quotas, Resource};
+pub use subject::{Entity, Name, Subject};
 pub use tokens::Tokens;
 
 /// The windows over which use is measured (`quota.window.num` and `quota.window.size.seconds`).

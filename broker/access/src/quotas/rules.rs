@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use ottla_wire::Str;
 
+use super::subject::{CONNECTION_CREATION_RATE, Entity, Name, Subject};
 use crate::Principal;
 
 /// What is limited. Each has rules of its own.
@@ -79,26 +80,6 @@ impl Quotas {
     }
 }
 
-/// A name, or every name that no entity of its own has.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Name {
-    /// Kafka's `<default>`.
-    Any,
-    /// This one.
-    Is(Str),
-}
-
-/// Who has quotas.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Entity {
-    /// A user, whatever its client ids: they share.
-    User(Name),
-    /// A client id, whatever its user.
-    Client(Name),
-    /// A user together with a client id.
-    UserAndClient(Name, Name),
-}
-
 /// Those who share a quota: their use is counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bucket {
@@ -145,6 +126,19 @@ impl OfClients {
         }
     }
 
+    fn get(&self, name: &Name) -> Option<Quotas> {
+        match name {
+            Name::Any => Some(self.any),
+            Name::Is(client_id) => self.named.get(client_id).copied(),
+        }
+    }
+
+    /// The names that have quotas.
+    fn names(&self) -> impl Iterator<Item = Name> {
+        let any = (!self.any.is_empty()).then_some(Name::Any);
+        self.named.keys().cloned().map(Name::Is).chain(any)
+    }
+
     fn is_empty(&self) -> bool {
         self.any.is_empty() && self.named.is_empty()
     }
@@ -185,6 +179,44 @@ impl QuotaRules {
         match address {
             Some(address) => drop(self.ips.insert(address.to_canonical(), per_second)),
             None => self.any_ip = Some(per_second),
+        }
+    }
+
+    /// The quotas of a subject itself, by Kafka's names.
+    pub fn quotas_of(&self, subject: &Subject) -> BTreeMap<&'static str, f64> {
+        let quotas = match subject {
+            Subject::Client(Entity::User(user)) => self.user(user).map(|of_user| of_user.itself),
+            Subject::Client(Entity::Client(client_id)) => self.without_user.get(client_id),
+            Subject::Client(Entity::UserAndClient(user, client_id)) => {
+                self.user(user).and_then(|of_user| of_user.clients.get(client_id))
+            }
+            Subject::Address(address) => {
+                let rate = address.map_or(self.any_ip, |address| self.ips.get(&address).copied());
+                return rate.into_iter().map(|rate| (CONNECTION_CREATION_RATE, rate)).collect();
+            }
+        };
+        let on = |resource: Resource| Some((resource.quota_name(), quotas?.on(resource)?));
+        Resource::ALL.into_iter().filter_map(on).collect()
+    }
+
+    /// Everybody who has quotas, in order.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let users = self.users.iter().map(|(name, of_user)| (Name::Is(name.clone()), of_user));
+        let users = users.chain([(Name::Any, &self.any_user)]);
+        let of_users = users.flat_map(|(user, of_user)| {
+            let itself = (!of_user.itself.is_empty()).then(|| Entity::User(user.clone()));
+            let clients = of_user.clients.names().map(move |client_id| Entity::UserAndClient(user.clone(), client_id));
+            itself.into_iter().chain(clients)
+        });
+        let clients = of_users.chain(self.without_user.names().map(Entity::Client)).map(Subject::Client);
+        let addresses = self.ips.keys().copied().map(Some).chain(self.any_ip.map(|_| None)).map(Subject::Address);
+        clients.chain(addresses).collect()
+    }
+
+    fn user(&self, name: &Name) -> Option<&OfUser> {
+        match name {
+            Name::Any => Some(&self.any_user),
+            Name::Is(name) => self.users.get(name),
         }
     }
 

@@ -15,6 +15,9 @@ use super::verifier::{Hash, Verifier};
 pub struct User {
     /// The uid of its KafkaUser: a user that is deleted and created again is another one.
     pub uid: String,
+    /// Whether the user says who it is with a certificate.
+    #[serde(skip)]
+    pub has_certificate: bool,
     /// For SCRAM-SHA-256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Verifier>,
@@ -33,7 +36,27 @@ pub struct Entry {
     pub user: User,
 }
 
+impl Entry {
+    /// The key of the entry of this principal in a Secret: a hash, because a name may have any characters.
+    pub fn key(principal: &str) -> String {
+        Hash::Sha256.digest(principal.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 impl User {
+    /// A user without a password.
+    pub fn new(uid: String) -> User {
+        User { uid, has_certificate: false, sha256: None, sha512: None }
+    }
+
+    /// Keeps this for a mechanism with this hash function.
+    pub fn set_verifier(&mut self, hash: Hash, verifier: Option<Verifier>) {
+        match hash {
+            Hash::Sha256 => self.sha256 = verifier,
+            Hash::Sha512 => self.sha512 = verifier,
+        }
+    }
+
     /// The verifier for a mechanism with this hash function.
     pub fn verifier(&self, hash: Hash) -> Option<&Verifier> {
         match hash {
@@ -74,9 +97,19 @@ impl Credentials {
         self.users.get(name)
     }
 
+    /// All users, in no order.
+    pub fn users(&self) -> impl Iterator<Item = (&Str, &Arc<User>)> {
+        self.users.iter()
+    }
+
     /// Whether there is a user of this name with this uid.
     pub fn has(&self, name: &str, uid: &str) -> bool {
         self.user(name).is_some_and(|user| user.uid == uid)
+    }
+
+    /// Whether there is a user of this name with this uid that says who it is with a certificate.
+    pub fn has_certificate(&self, name: &str, uid: &str) -> bool {
+        self.user(name).is_some_and(|user| user.uid == uid && user.has_certificate)
     }
 
     /// The verifier of a user and the user's uid; or one that no password passes, and none.

@@ -1,7 +1,9 @@
 //! One client's exchange of tokens, whatever the mechanism.
 
 use super::credentials::Credentials;
+use super::issuers::{Issuers, TokenFault};
 use super::mechanism::Mechanism;
+use super::oauthbearer;
 use super::plain::{self, PasswordCheck};
 use super::scram;
 use super::verifier::Hash;
@@ -14,8 +16,22 @@ enum State {
     ScramBegun(scram::Begun),
     ScramChallenged(Box<scram::Challenged>),
     PlainBegun,
+    OAuthBearerBegun,
+    /// The client was sent [`oauthbearer::INVALID_TOKEN`].
+    OAuthBearerRefused(Reason),
     /// It has succeeded or failed, or waits for a worker.
     Over,
+}
+
+/// What decides whether a client is let in.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The users.
+    pub credentials: &'a Credentials,
+    /// Whose tokens are good on the client's listener.
+    pub issuers: &'a Issuers,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: i64,
 }
 
 /// What comes of a token.
@@ -55,6 +71,8 @@ pub enum Reason {
     ChannelBinding,
     /// The client wants to be somebody else than it can prove.
     OtherIdentity,
+    /// A token of an issuer that is not good.
+    Token(TokenFault),
     /// A delegation token, which is not served.
     DelegationToken,
     /// The mechanism is not served.
@@ -72,6 +90,7 @@ impl Reason {
             Reason::Nonce => "nonce",
             Reason::ChannelBinding => "channel_binding",
             Reason::OtherIdentity => "other_identity",
+            Reason::Token(fault) => fault.label(),
             Reason::DelegationToken => "delegation_token",
             Reason::Mechanism => "mechanism",
             Reason::Over => "over",
@@ -93,12 +112,13 @@ impl Exchange {
             Mechanism::ScramSha256 => scram(Hash::Sha256),
             Mechanism::ScramSha512 => scram(Hash::Sha512),
             Mechanism::Plain => State::PlainBegun,
-            Mechanism::OAuthBearer => State::Over,
+            Mechanism::OAuthBearer => State::OAuthBearerBegun,
         })
     }
 
     /// Takes the client's next token.
-    pub fn step(&mut self, token: &[u8], credentials: &Credentials) -> Step {
+    pub fn step(&mut self, token: &[u8], known: Known<'_>) -> Step {
+        let Known { credentials, issuers, now_ms } = known;
         let step = match std::mem::replace(&mut self.0, State::Over) {
             State::ScramBegun(begun) => begun.first(token, credentials).map(|(answer, challenged)| {
                 self.0 = State::ScramChallenged(Box::new(challenged));
@@ -108,6 +128,15 @@ impl Exchange {
                 challenged.last(token).map(|(answer, identity)| Step::Done(answer.into_bytes(), identity))
             }
             State::PlainBegun => plain::parse(token, credentials).map(|check| Step::Check(Box::new(check))),
+            State::OAuthBearerBegun => match oauthbearer::first(token, issuers, now_ms) {
+                Err(reason @ Reason::Token(_)) => {
+                    self.0 = State::OAuthBearerRefused(reason);
+                    Ok(Step::Challenge(oauthbearer::INVALID_TOKEN.into()))
+                }
+                outcome => outcome.map(|identity| Step::Done(Vec::new(), identity)),
+            },
+            State::OAuthBearerRefused(reason) if oauthbearer::acknowledges(token) => Err(reason),
+            State::OAuthBearerRefused(_) => Err(Reason::Malformed),
             State::Over => Err(Reason::Over),
         };
         step.unwrap_or_else(Step::Failed)

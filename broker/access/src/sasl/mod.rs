@@ -8,15 +8,20 @@
 //! | [`credentials`] | the users of a cluster and their verifiers |
 //! | [`scram`] | SCRAM (RFC 5802, RFC 7677): the broker's side and the client's |
 //! | [`plain`] | PLAIN (RFC 4616) |
+//! | [`oauthbearer`] | OAUTHBEARER (RFC 7628) |
+//! | [`issuers`] | which tokens of issuers are good |
 
 pub mod credentials;
 pub mod exchange;
+pub mod issuers;
 pub mod mechanism;
+pub mod oauthbearer;
 pub mod plain;
 pub mod scram;
 pub mod verifier;
 
 pub use credentials::{Credentials, Entry, User};
-pub use exchange::{Exchange, Identity, Reason, Step};
+pub use exchange::{Exchange, Identity, Known, Reason, Step};
+pub use issuers::{Issuer, Issuers, Keys, TokenFault};
 pub use mechanism::Mechanism;
 pub use verifier::{Hash, Verifier};

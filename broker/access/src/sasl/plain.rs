@@ -128,7 +128,7 @@ mod tests {
 
     fn credentials(password: &str) -> Credentials {
         let verifier = Verifier::of_password(Hash::Sha256, password.as_bytes(), vec![1; 20], 4096).unwrap();
-        let user = User { uid: "1".to_owned(), sha256: Some(verifier), sha512: None };
+        let user = User { uid: "1".to_owned(), has_certificate: false, sha256: Some(verifier), sha512: None };
         Credentials::new([("alice".into(), Arc::new(user))], b"secret".to_vec())
     }
 

@@ -240,8 +240,12 @@ mod tests {
     fn credentials() -> Credentials {
         let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let verifier = |hash| Verifier::of_password(hash, b"pencil", salt.clone(), 4096).unwrap();
-        let user =
-            User { uid: "1".to_owned(), sha256: Some(verifier(Hash::Sha256)), sha512: Some(verifier(Hash::Sha512)) };
+        let user = User {
+            uid: "1".to_owned(),
+            has_certificate: false,
+            sha256: Some(verifier(Hash::Sha256)),
+            sha512: Some(verifier(Hash::Sha512)),
+        };
         Credentials::new([(USER.into(), Arc::new(user))], b"secret".to_vec())
     }
 

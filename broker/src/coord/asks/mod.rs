@@ -4,6 +4,7 @@
 //! - [`unheard`]: refusals that no client sees
 //! - [`entries`]: what the broker writes about itself in assignments
 //! - [`isr`]: changes of in-sync replicas, many in one write
+//! - `users`: ACLs
 //! - [`cluster`]: settings of brokers and groups, and producer ids
 //!
 //! Each ask reads, decides and writes under compare-and-swap, repeatedly until it is granted or refused; then it waits
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use ottla_client::Backoff;
-use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaUser};
 use ottla_kube::change::why;
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::RecoveryReport;
@@ -38,6 +40,7 @@ mod entries;
 mod isr;
 mod topics;
 mod unheard;
+mod users;
 
 /// How many asks are carried out, or wait until the image shows them.
 const AT_ONCE: usize = 1024;
@@ -57,6 +60,8 @@ pub(super) struct Desk {
     pub clusters: Api<KafkaCluster>,
     pub topics: Api<KafkaTopic>,
     pub assignments: Api<KafkaAssignment>,
+    pub users: Api<KafkaUser>,
+    pub secrets: Api<Secret>,
     pub images: ImageReceiver,
     /// What the copy on disk has.
     pub kept: watch::Receiver<Arc<Known>>,
@@ -102,6 +107,8 @@ impl Desk {
             clusters: api.objects(),
             topics: api.objects(),
             assignments: api.objects(),
+            users: api.objects(),
+            secrets: api.objects(),
             images: views.images.clone(),
             kept,
             known: views.known.clone(),
@@ -158,6 +165,15 @@ impl Desk {
             }
             Ask::SetClusterConfig { whose, from, to, answer } => {
                 self.answer(answer, async || self.set_cluster_config(whose.clone(), &from, &to).await).await;
+            }
+            Ask::ChangeAcls { add, remove, answer } => {
+                self.answer(answer, async || self.change_acls(&add, &remove).await).await;
+            }
+            Ask::ChangeQuotas { changes, answer } => {
+                self.answer(answer, async || self.change_quotas(&changes).await).await;
+            }
+            Ask::ChangePasswords { changes, answer } => {
+                self.answer(answer, async || self.change_passwords(&changes).await).await;
             }
             Ask::ProducerIds { answer } => self.answer(answer, async || self.producer_ids().await).await,
             Ask::ChangeIsr { topic_id, next, answer } => {

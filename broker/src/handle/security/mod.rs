@@ -1,5 +1,7 @@
 //! Who clients are, and what a cluster without an authorizer answers to requests about permissions.
 
 pub(super) mod acls;
+pub(super) mod client_quotas;
 pub(super) mod delegation_tokens;
 pub(super) mod sasl;
+pub(super) mod scram_credentials;

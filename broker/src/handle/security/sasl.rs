@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_access::ListenerAccess;
 use ottla_access::login::{self, Admission, Closing, Handshake};
-use ottla_access::sasl::{Exchange, Identity, Mechanism, Reason, Step};
+use ottla_access::sasl::{Exchange, Identity, Known, Mechanism, Reason, Step, oauthbearer};
 use ottla_wire::{
     ApiKey, ErrorCode, Frame, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse, Str,
@@ -93,7 +94,16 @@ pub fn authenticate(context: &Context, client: &Client, request: SaslAuthenticat
     let step = {
         let authentication = &mut *client.authentication.borrow_mut();
         match &mut authentication.exchange {
-            Some(exchange) => exchange.step(&request.auth_bytes, &context.image.access.credentials),
+            Some(exchange) => {
+                let access = &context.image.access;
+                let issuers = access.listeners.get(&context.peer.listener).map(ListenerAccess::issuers);
+                let known = Known {
+                    credentials: &access.credentials,
+                    issuers: &issuers.unwrap_or_default(),
+                    now_ms: env::wall_clock_ms(),
+                };
+                exchange.step(&request.auth_bytes, known)
+            }
             None => Step::Failed(Reason::Over),
         }
     };
@@ -142,18 +152,23 @@ fn settle(
         address = %context.peer.address, listener = %context.peer.listener, mechanism = name, reason = reason.label(),
         "authentication failed"
     );
-    refuse(context, name)
+    refuse(context, name, reason)
 }
 
-/// The answer to a failure, late, and the end of the connection. Its text is Kafka's, the same for every reason.
-fn refuse(context: &Context, mechanism: &str) -> Reply {
+/// The answer to a failure, late, and the end of the connection. Its text is Kafka's: the same for every password, and
+/// the same for every token.
+fn refuse(context: &Context, mechanism: &str, reason: Reason) -> Reply {
     let close = CloseReason::AuthenticationFailed;
     let until = env::now() + context.image.settings.failed_authentication_delay;
+    let message = match reason {
+        Reason::Token(_) => Str::from_static(oauthbearer::INVALID_TOKEN),
+        _ => Str::from(format!(
+            "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
+        )),
+    };
     let response = SaslAuthenticateResponse {
         error_code: ErrorCode::SASL_AUTHENTICATION_FAILED,
-        error_message: Some(Str::from(format!(
-            "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
-        ))),
+        error_message: Some(message),
         ..Default::default()
     };
     // A token without a header has no error either: the connection ends.

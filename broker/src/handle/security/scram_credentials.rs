@@ -1,0 +1,168 @@
+//! DescribeUserScramCredentials, AlterUserScramCredentials (KIP-554): the passwords of KafkaUsers. What a client sends
+//! is the salted password; only what checks it is kept.
+
+use std::collections::BTreeMap;
+
+use ottla_access::Operation;
+use ottla_access::sasl::verifier::{LEAST_ITERATIONS, MOST_ITERATIONS, Verifier};
+use ottla_access::sasl::{Credentials, Hash};
+use ottla_wire::m50_describe_user_scram_credentials::{
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse, ScramCredentialInfo,
+    ScramUserDescription,
+};
+use ottla_wire::m51_alter_user_scram_credentials::{
+    AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse, ScramAlterationResult,
+    ScramCredentialUpsertion,
+};
+use ottla_wire::{ErrorCode, Str};
+
+use crate::ask::{Ask, PasswordChange, Refused};
+use crate::handle::context::{Context, Deadline};
+use crate::reply::Reply;
+
+/// The mechanisms by their codes on the wire (`ScramMechanism`).
+const MECHANISMS: [(i8, Hash); 2] = [(1, Hash::Sha256), (2, Hash::Sha512)];
+
+/// Answers from the image.
+pub fn describe(context: &Context, request: DescribeUserScramCredentialsRequest) -> Reply {
+    let named = request.users.unwrap_or_default();
+    if !context.may_cluster(Operation::Describe) {
+        let (error_code, error_message) = Refused::to_wire(Some(unauthorized()));
+        let result = ScramUserDescription { error_code, error_message: error_message.clone(), ..Default::default() };
+        let results = vec![result; named.len()];
+        return context.reply(&DescribeUserScramCredentialsResponse {
+            error_code,
+            error_message,
+            results,
+            ..Default::default()
+        });
+    }
+    let credentials = &context.image.access.credentials;
+    // How often each is named.
+    let mut users: BTreeMap<Str, u32> = BTreeMap::new();
+    for user in named {
+        *users.entry(user.name).or_default() += 1;
+    }
+    if users.is_empty() {
+        let all = credentials.users().filter(|(_, user)| user.sha256.is_some() || user.sha512.is_some());
+        users = all.map(|(name, _)| (name.clone(), 1)).collect();
+    }
+    let results = users.into_iter().map(|(user, times)| description(user, times, credentials)).collect();
+    context.reply(&DescribeUserScramCredentialsResponse { results, ..Default::default() })
+}
+
+fn description(user: Str, times: u32, credentials: &Credentials) -> ScramUserDescription {
+    let kept = credentials.user(&user);
+    let info = |(mechanism, hash)| {
+        let verifier = kept?.verifier(hash)?;
+        Some(ScramCredentialInfo { mechanism, iterations: i32::try_from(verifier.iterations()).unwrap_or(i32::MAX) })
+    };
+    let credential_infos: Vec<ScramCredentialInfo> = MECHANISMS.into_iter().filter_map(info).collect();
+    let refused = match (times, credential_infos.is_empty()) {
+        (1, false) => return ScramUserDescription { user, credential_infos, ..Default::default() },
+        (1, true) => Refused::new(
+            ErrorCode::RESOURCE_NOT_FOUND,
+            format!("Attempt to describe a user credential that does not exist: {user}"),
+        ),
+        _ => Refused::new(
+            ErrorCode::DUPLICATE_RESOURCE,
+            format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}"),
+        ),
+    };
+    let (error_code, error_message) = Refused::to_wire(Some(refused));
+    ScramUserDescription { user, error_code, error_message, ..Default::default() }
+}
+
+/// Changes what is kept of passwords; each user whose password can't be changed is refused by itself.
+pub fn alter(context: &Context, request: AlterUserScramCredentialsRequest) -> Reply {
+    let deletions = request.deletions.into_iter().map(|deletion| {
+        let change = hash(&deletion.name, deletion.mechanism).and_then(|hash| {
+            let kept = context.image.access.credentials.user(&deletion.name);
+            match kept.and_then(|user| user.verifier(hash)) {
+                Some(_) => Ok(PasswordChange { user: deletion.name.clone(), hash, verifier: None }),
+                None => Err(Refused::new(
+                    ErrorCode::RESOURCE_NOT_FOUND,
+                    "Attempt to delete a user credential that does not exist",
+                )),
+            }
+        });
+        (deletion.name, change)
+    });
+    let upsertions = request.upsertions.into_iter().map(|upsertion| (upsertion.name.clone(), change(upsertion)));
+    let mut outcomes: BTreeMap<Str, Result<PasswordChange, Refused>> = BTreeMap::new();
+    for (user, change) in deletions.chain(upsertions) {
+        let twice = || {
+            let message = "A user credential cannot be altered twice in the same request";
+            Err(Refused::new(ErrorCode::DUPLICATE_RESOURCE, message))
+        };
+        // An error that a user has stays.
+        outcomes
+            .entry(user)
+            .and_modify(|outcome| {
+                if outcome.is_ok() {
+                    *outcome = twice();
+                }
+            })
+            .or_insert(change);
+    }
+    if !context.may_cluster(Operation::Alter) {
+        outcomes.values_mut().for_each(|outcome| *outcome = Err(unauthorized()));
+    }
+    let changes: Vec<PasswordChange> = outcomes.values().flatten().cloned().collect();
+    let later = context.clone();
+    context.later(async move {
+        let refused = match later.change_passwords(changes).await {
+            Ok(refused) => refused,
+            Err(all) => outcomes.keys().map(|user| (user.clone(), all.clone())).collect(),
+        };
+        let result = |(user, outcome): (Str, Result<PasswordChange, Refused>)| {
+            let (error_code, error_message) = Refused::to_wire(outcome.err().or_else(|| refused.get(&user).cloned()));
+            ScramAlterationResult { user, error_code, error_message }
+        };
+        AlterUserScramCredentialsResponse { results: outcomes.into_iter().map(result).collect(), ..Default::default() }
+    })
+}
+
+impl Context {
+    /// Changes what is kept of passwords and logs for auditors whose. Returns the users who are refused.
+    async fn change_passwords(&self, changes: Vec<PasswordChange>) -> Result<BTreeMap<Str, Refused>, Refused> {
+        if changes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
+        for PasswordChange { user, hash, verifier } in &changes {
+            let what = if verifier.is_some() { "sets a password" } else { "removes a password" };
+            tracing::info!(target: "ottla::audit", %principal, %host, user = &**user, ?hash, "{what}");
+        }
+        self.ask(Deadline::default(), |answer| Ask::ChangePasswords { changes, answer }).await
+    }
+}
+
+fn change(upsertion: ScramCredentialUpsertion) -> Result<PasswordChange, Refused> {
+    let ScramCredentialUpsertion { name, mechanism, iterations, salt, salted_password } = upsertion;
+    let hash = hash(&name, mechanism)?;
+    let iterations = u32::try_from(iterations).unwrap_or(0);
+    if iterations < LEAST_ITERATIONS {
+        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too few iterations"));
+    }
+    if iterations > MOST_ITERATIONS {
+        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too many iterations"));
+    }
+    let verifier = Verifier::of_salted(hash, &salted_password, salt.to_vec(), iterations)
+        .map_err(|error| Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, error.to_string()))?;
+    Ok(PasswordChange { user: name, hash, verifier: Some(verifier) })
+}
+
+/// The hash function of a mechanism's code.
+fn hash(user: &str, mechanism: i8) -> Result<Hash, Refused> {
+    if user.is_empty() {
+        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty"));
+    }
+    let known = MECHANISMS.into_iter().find(|(code, _)| *code == mechanism);
+    let unknown = || Refused::new(ErrorCode::UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism");
+    known.map(|(_, hash)| hash).ok_or_else(unknown)
+}
+
+fn unauthorized() -> Refused {
+    Refused::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
+}
