@@ -119,17 +119,21 @@ use ottla_rules::features::Features;
     ),
     // Accepted settings are obeyed: what this version does not do yet is refused.
     validation = (
-        "!has(self.authorization)",
-        "authorization is not served by this version of Ottla: remove it, and everybody may do everything"
+        "self.listeners.all(l, !has(l.tls) || !has(l.tls.issuerRef))",
+        "this version of Ottla requests no certificates of cert-manager: create a Certificate, and name its Secret in \
+        tls.secretRef"
     ),
     validation = (
-        "self.listeners.all(l, !has(l.tls))",
-        "tls is not served by this version of Ottla: remove it from the listeners"
+        "self.listeners.all(l, !has(l.authentication) || l.authentication.all(a, !has(a.principalMappingRules)))",
+        "principalMappingRules are not served by this version of Ottla: certificates are those of KafkaUsers"
     ),
+    // Brokers of a running cluster reach each other on the first of these until each has a certificate.
     validation = (
-        "self.listeners.all(l, !has(l.authentication) \
-         || l.authentication.all(a, a.type in ['scram-sha-256', 'scram-sha-512']))",
-        "authentication of this version of Ottla is by scram-sha-256 and scram-sha-512"
+        "!has(self.brokers.storage) || has(oldSelf.security) || has(oldSelf.authorization) \
+         || oldSelf.listeners.exists(l, has(l.tls) || has(l.authentication)) \
+         || !self.listeners.exists(l, l.type == 'internal' && (has(l.tls) || has(l.authentication)))",
+        "to secure an internal listener of a running cluster, first set security: {} and restart every broker: then \
+         brokers have certificates and reach each other without it"
     ),
     validation = (
         "self.listeners.all(l, l.port != 9091 && l.name != 'replication')",
@@ -383,6 +387,11 @@ pub struct IssuerRef {
         "message": "oauthbearer, and nothing else, needs issuers",
     },
     {
+        "rule": "!has(self.issuers) || size(self.issuers) < 2 \
+                 || self.issuers.all(a, has(a.kubernetes) || has(a.principalPrefix))",
+        "message": "users of two issuers may have the same name: set principalPrefix of each issuer but kubernetes",
+    },
+    {
         "rule": "self.type == 'tls' || !has(self.principalMappingRules)",
         "message": "only tls has principalMappingRules",
     },
@@ -438,9 +447,10 @@ pub struct Issuer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub issuer: Option<String>,
-    /// Where the issuer's public keys are.
+    /// Where the issuer's public keys are: a JWKS, which the operator reads each minute. Without TLS from its own host
+    /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https://"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"))]
     pub jwks_url: Option<String>,
     /// For whom the tokens must be, as in the claim `aud`.
     #[schemars(length(min = 1, max = 1024))]
@@ -453,6 +463,14 @@ pub struct Issuer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub principal_prefix: Option<String>,
+}
+
+impl Issuer {
+    /// The entry with the issuer's keys in the ConfigMap [`issuer_keys`](crate::names::issuer_keys); issuers with the
+    /// same keys share one.
+    pub fn entry(&self) -> String {
+        self.jwks_url.as_deref().map_or_else(|| "kubernetes".to_owned(), crate::names::digest)
+    }
 }
 
 /// The Kubernetes cluster as an issuer of tokens.
@@ -521,12 +539,21 @@ pub struct Authority {
     #[serde(default = "one_i64")]
     #[schemars(range(min = 1))]
     pub key_generation: i64,
+    /// How many days clients have, when there is a new key, to trust the brokers' new authority or to use their users'
+    /// new certificates. Default: 7.
+    #[serde(default = "a_week")]
+    #[schemars(range(min = 0, max = 365))]
+    pub overlap_days: i64,
 }
 
 impl Default for Authority {
     fn default() -> Authority {
-        Authority { key_generation: 1 }
+        Authority { key_generation: 1, overlap_days: a_week() }
     }
+}
+
+fn a_week() -> i64 {
+    7
 }
 
 fn one_i64() -> i64 {
@@ -650,6 +677,21 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub next_producer_id_block: Option<i64>,
+    /// The authorities of certificates: cluster, which issues those of brokers, and clients, which issues those of
+    /// users. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 2),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub authorities: Vec<AuthorityStatus>,
+    /// The issuers of tokens that listeners name, by where their keys are. Absent: listeners name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 128),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub issuers: Vec<IssuerStatus>,
     /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
@@ -658,6 +700,37 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// The state of an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// cluster or clients.
+    pub name: String,
+    /// The generation of the key that issues certificates.
+    pub key_generation: i64,
+    /// Steady; TrustBoth while everybody learns to trust a new key; Renew while certificates of the old key are
+    /// replaced.
+    pub phase: String,
+    /// What the phase waits for. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// When the authority's certificate ends, in RFC 3339. It is renewed long before.
+    pub not_after: String,
+}
+
+/// The state of an issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// `kubernetes`, or where the issuer's keys are.
+    pub name: String,
+    /// How many of its keys brokers know that can check signatures.
+    pub keys: i64,
+    /// Why the keys can't be read at the moment; those that were read last are still good. Absent: they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A broker as clients and administrators see it.
@@ -675,10 +748,10 @@ pub struct BrokerStatus {
     /// Whether the broker is live.
     #[serde(deserialize_with = "crate::words::broker_state")]
     pub state: BrokerState,
-    /// The address that the broker advertises to clients on each listener.
+    /// The address that the broker advertises to clients on each listener, and to brokers on `replication`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 8),
+        length(max = 9),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["listener"])
     )]
     pub endpoints: Vec<Endpoint>,
@@ -723,6 +796,15 @@ impl KafkaClusterSpec {
     /// written without validation.
     pub fn inter_broker_listener(&self) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.type_ == ListenerType::Internal)
+    }
+
+    /// Whether the cluster has authorities: its brokers have certificates then, and reach each other under TLS.
+    pub fn has_authorities(&self) -> bool {
+        let is_secured = |listener: &Listener| listener.tls.is_some();
+        self.security.is_some() || self.authorization.is_some() || self.listeners.iter().any(is_secured) || {
+            // Brokers could not connect to each other there.
+            self.inter_broker_listener().is_some_and(|listener| !listener.authentication.is_empty())
+        }
     }
 
     /// The brokers' settings by Kafka's names: those in `config` and those in `defaults`, which validation keeps equal

@@ -37,15 +37,6 @@ use crate::schema::{self, ClusterRef};
     validation = ("self.spec.clusterRef.name == oldSelf.spec.clusterRef.name", "clusterRef is immutable")
 )]
 #[x_kube(
-    // Accepted settings are obeyed: what this version does not do yet is refused.
-    validation = (
-        "!has(self.authorization)",
-        "authorization is not served by this version of Ottla: remove it, and the user may do everything"
-    ),
-    validation = (
-        "!has(self.authentication) || self.authentication.type != 'tls'",
-        "this version of Ottla issues no certificates for users: use authentication of type scram"
-    ),
     validation = (
         "has(self.principalName) == has(oldSelf.principalName) \
          && (!has(self.principalName) || self.principalName == oldSelf.principalName)",
@@ -122,12 +113,24 @@ pub enum UserAuthenticationType {
 }
 
 /// A password that a user has chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.valueFrom) != has(self.byClients)",
+    "message": "a password is in a Secret (valueFrom) or set by clients (byClients)",
+}]))]
 pub struct Password {
     /// Where it is.
-    pub value_from: PasswordSource,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<PasswordSource>,
+    /// Clients set it by Kafka's API, as `kafka-configs.sh` does. Nobody keeps it; there is no Secret of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_clients: Option<ByClients>,
 }
+
+/// Clients set the password.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ByClients {}
 
 /// Where a password is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -356,6 +359,19 @@ pub struct CertificateStatus {
     pub serial: String,
     /// When it ends, in RFC 3339.
     pub not_after: String,
+}
+
+impl UserAuthentication {
+    /// That of a user whose password clients set.
+    pub fn by_clients() -> UserAuthentication {
+        let password = Password { by_clients: Some(ByClients {}), ..Password::default() };
+        UserAuthentication { password: Some(password), ..UserAuthentication::default() }
+    }
+
+    /// Whether clients set the password.
+    pub fn is_by_clients(&self) -> bool {
+        self.password.as_ref().is_some_and(|password| password.by_clients.is_some())
+    }
 }
 
 impl KafkaUser {

@@ -9,6 +9,7 @@
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod broker_file;
+mod issuer_keys;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
@@ -18,20 +19,21 @@ mod pod_template;
 mod schema;
 mod words;
 
+pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    Authority, Authorization, BrokerOverride, BrokerState, BrokerStatus, Brokers, ClusterQuotas, Endpoint,
-    GroupOverride, IpQuota, Issuer, IssuerRef, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KubernetesIssuer,
-    Listener, ListenerAuthentication, ListenerAuthenticationType, ListenerStatus, ListenerTls, ListenerType, Rack,
-    Security, Storage, TopicDefaults,
+    Authority, AuthorityStatus, Authorization, BrokerOverride, BrokerState, BrokerStatus, Brokers, ClusterQuotas,
+    Endpoint, GroupOverride, IpQuota, Issuer, IssuerRef, IssuerStatus, KafkaCluster, KafkaClusterSpec,
+    KafkaClusterStatus, KubernetesIssuer, Listener, ListenerAuthentication, ListenerAuthenticationType, ListenerStatus,
+    ListenerTls, ListenerType, Rack, Security, Storage, TopicDefaults,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,
 };
 pub use kafka_user::{
-    AclAccess, AclOperation, AclPattern, AclResource, CertificateStatus, ClientQuotas, KafkaUser, KafkaUserSpec,
-    KafkaUserStatus, Password, PasswordSource, Quotas, SecretKey, UserAcl, UserAuthentication, UserAuthenticationType,
-    UserAuthorization, UserQuotas,
+    AclAccess, AclOperation, AclPattern, AclResource, ByClients, CertificateStatus, ClientQuotas, KafkaUser,
+    KafkaUserSpec, KafkaUserStatus, Password, PasswordSource, Quotas, SecretKey, UserAcl, UserAuthentication,
+    UserAuthenticationType, UserAuthorization, UserQuotas,
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use schema::{ClusterRef, GROUP, VERSION, all};

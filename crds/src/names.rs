@@ -34,6 +34,9 @@ pub const NOT_COMPARED: &str = "unknown";
 /// The annotation with the forked partitions, on a broker's Lease: the API server shows another history of them than
 /// the one that the broker acts on. `topic-0,topic-1`; an asterisk: too many to name.
 pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
+/// The annotation with hashes of what a broker has loaded, on its Lease: of the authorities of brokers, of those of
+/// users, and of its own certificate, divided by blanks. See [`digest`].
+pub const TLS_ANNOTATION: &str = "ottla.io/tls";
 /// The annotation with the features that a broker supports, on its Lease; see `ottla_rules::features`.
 pub const FEATURES_ANNOTATION: &str = "ottla.io/features";
 
@@ -75,6 +78,47 @@ pub fn scram_secret(cluster: &str, shard: u8) -> String {
     format!("{cluster}-scram-{shard}")
 }
 
+/// The Secret with what is kept of passwords that clients set. Brokers write its entries; the operator creates it.
+pub fn scram_by_clients(cluster: &str) -> String {
+    format!("{cluster}-scram-by-clients")
+}
+
+/// The Secret with the key that issues the brokers' certificates. Only the operator reads it.
+pub fn cluster_ca(cluster: &str) -> String {
+    format!("{cluster}-cluster-ca")
+}
+
+/// The Secret with the authorities of the brokers' certificates (`ca.crt`), which clients trust.
+pub fn cluster_ca_cert(cluster: &str) -> String {
+    format!("{cluster}-cluster-ca-cert")
+}
+
+/// The Secret with the key that issues users' certificates. Only the operator reads it.
+pub fn clients_ca(cluster: &str) -> String {
+    format!("{cluster}-clients-ca")
+}
+
+/// The Secret with the authorities of users' certificates (`ca.crt`), which brokers trust.
+pub fn clients_ca_cert(cluster: &str) -> String {
+    format!("{cluster}-clients-ca-cert")
+}
+
+/// The Secret with the brokers' certificates and keys (`<id>.crt`, `<id>.key`).
+pub fn broker_certificates(cluster: &str) -> String {
+    format!("{cluster}-brokers")
+}
+
+/// The ConfigMap with the public keys of issuers of tokens, which the operator reads and brokers use. Each entry is an
+/// [`IssuerKeys`](crate::IssuerKeys).
+pub fn issuer_keys(cluster: &str) -> String {
+    format!("{cluster}-keys")
+}
+
+/// The key of the authorities in Secrets.
+pub const CA_CERTIFICATE: &str = "ca.crt";
+/// The key of an authority's private key in Secrets.
+pub const CA_KEY: &str = "ca.key";
+
 /// The listener on which brokers reach each other under TLS. No listener of a KafkaCluster can have this name.
 pub const REPLICATION_LISTENER: &str = "replication";
 /// Its port.
@@ -114,6 +158,18 @@ pub fn topic(cluster: &str, topic_name: &str) -> String {
     if legal(topic_name) == topic_name { topic_name.to_owned() } else { topic_with_suffix(cluster, topic_name) }
 }
 
+/// The name of the `KafkaUser` for a principal that has none: the principal's own name if Kubernetes allows it.
+pub fn user(cluster: &str, principal: &str) -> String {
+    let legal = legal(principal);
+    if legal == principal { legal } else { user_with_suffix(cluster, principal) }
+}
+
+/// As [`user`], if that name belongs to an object of another principal, or of another cluster in the namespace.
+pub fn user_with_suffix(cluster: &str, principal: &str) -> String {
+    let suffix = fnv1a(&[cluster, "/", principal]);
+    format!("{}-{suffix:016x}", legal(principal)).trim_start_matches('-').to_owned()
+}
+
 /// As [`topic`], if that name belongs to an object of another topic, or of another cluster in the namespace.
 pub fn topic_with_suffix(cluster: &str, topic_name: &str) -> String {
     format!("{}-{:016x}", legal(topic_name), fnv1a(&[cluster, "/", topic_name]))
@@ -145,6 +201,12 @@ fn legal(name: &str) -> String {
 fn fnv1a(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// A short hash of the content of a file, for [`TLS_ANNOTATION`]: it says whether two contents are the same, and needs
+/// no secret.
+pub fn digest(content: &str) -> String {
+    format!("{:016x}", fnv1a(&[content.trim()]))
 }
 
 /// Whether two different topics would share the name of a metric, where dots become underscores. Kafka refuses to

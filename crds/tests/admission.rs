@@ -256,6 +256,15 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
             "an issuer is kubernetes, or has issuer and jwksUrl",
         ),
         (
+            listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
+                { "type": "oauthbearer", "issuers": [
+                    { "kubernetes": {}, "audience": "kafka" },
+                    { "issuer": "a", "jwksUrl": "https://a", "audience": "kafka" },
+                ] }
+            ] })),
+            "users of two issuers may have the same name: set principalPrefix of each issuer but kubernetes",
+        ),
+        (
             listening(json!({ "name": "apps", "port": 9091 })),
             "no listener can have port 9091 or the name replication: brokers reach each other on that port",
         ),
@@ -268,20 +277,15 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
 #[test]
 fn what_this_version_does_not_do_yet_is_refused() {
     let apps = |more: Value| listening(with(&json!({ "name": "apps", "port": 9094 }), more));
-    let acl = json!({ "resource": "topic", "name": "orders", "operations": ["Read"] });
     for (new, sentence) in [
-        (apps(json!({ "tls": {} })), "tls is not served by this version of Ottla: remove it from the listeners"),
         (
-            with(&cluster(), json!({ "spec": { "authorization": { "superUsers": ["admin"] } } })),
-            "authorization is not served by this version of Ottla: remove it, and everybody may do everything",
+            apps(json!({ "tls": { "issuerRef": { "kind": "Issuer", "name": "ours" } } })),
+            "this version of Ottla requests no certificates of cert-manager: create a Certificate, and name its Secret in \
+             tls.secretRef",
         ),
         (
-            with(&user(), json!({ "spec": { "authorization": { "acls": [acl] } } })),
-            "authorization is not served by this version of Ottla: remove it, and the user may do everything",
-        ),
-        (
-            with(&user(), json!({ "spec": { "authentication": { "type": "tls" } } })),
-            "this version of Ottla issues no certificates for users: use authentication of type scram",
+            apps(json!({ "tls": {}, "authentication": [{ "type": "tls", "principalMappingRules": "DEFAULT" }] })),
+            "principalMappingRules are not served by this version of Ottla: certificates are those of KafkaUsers",
         ),
     ] {
         assert_eq!(refusals(None, &new), [sentence], "{new}");
@@ -315,6 +319,12 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
             cluster(),
             json!({ "spec": { "brokers": { "storage": { "storageClassName": null } } } }),
             "brokers.storage.storageClassName is immutable",
+        ),
+        (
+            cluster(),
+            json!({ "spec": { "listeners": [{ "name": "internal", "port": 9092, "tls": {} }] } }),
+            "to secure an internal listener of a running cluster, first set security: {} and restart every broker: then \
+             brokers have certificates and reach each other without it",
         ),
         (assignment(), json!({ "spec": { "topicName": "bestellungen" } }), "topicName is immutable"),
         (

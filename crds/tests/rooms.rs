@@ -8,8 +8,9 @@ fn rooms_use_only_what_the_table_allows() {
         rooms: &[
             ("broker_file", &[]),
             ("words", &["kafka_cluster", "kafka_topic", "pod_template"]),
+            ("issuer_keys", &[]),
+            ("kafka_cluster", &["names", "pod_template", "kafka_topic", "kafka_user", "schema"]),
             ("names", &[]),
-            ("kafka_cluster", &["pod_template", "kafka_topic", "kafka_user", "schema"]),
             ("pod_template", &[]),
             ("kafka_assignment", &["schema"]),
             ("kafka_topic", &["schema"]),

@@ -28,6 +28,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::acting::Acting;
+use crate::authorities::identity::{self, Identity};
 use crate::clock;
 use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
@@ -87,6 +88,9 @@ async fn coordinate_until(
     let (seen, sightings) = watch::channel(Sightings::new());
     let set_backs = SetBacks::default();
     let (following, shown) = watches::start(&client, namespace, cluster, &set_backs);
+    let (needs_identity, needed) = watch::channel(false);
+    let (publish, identity) = watch::channel(None);
+    let identified = identity::follow(client.clone(), namespace, cluster, needed, publish);
     let coordination = Coordination {
         client,
         namespace,
@@ -96,11 +100,14 @@ async fn coordinate_until(
         set_backs: set_backs.clone(),
         platform,
         acting,
+        identity,
+        needs_identity,
     };
     tokio::select! {
         biased; // all of them each time, and in the same order each time
         () = lease::observe(leases, &selector, seen, &set_backs) => {}
         () = following => {}
+        () = identified => {}
         () = coordination.run(shown, sightings) => {}
         () = shutdown => {}
     }
@@ -116,6 +123,10 @@ struct Coordination<'a> {
     /// What Kubernetes shows of the brokers; `None` on a laptop.
     platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
     acting: Acting,
+    /// With what the operator connects to brokers with TLS.
+    identity: Identity,
+    /// Whether there are such brokers.
+    needs_identity: watch::Sender<bool>,
 }
 
 impl Coordination<'_> {
@@ -123,7 +134,7 @@ impl Coordination<'_> {
         let writer = Writer::new(&self.client, self.namespace, self.set_backs.clone());
         let mut pace = Pace::default();
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(self.identity.clone());
         let mut heard = pings.heard();
         let mut missed = Missed::default();
         let mut tenure = Tenure::default();
@@ -164,7 +175,11 @@ impl Coordination<'_> {
                 pods: pods.as_ref(),
                 platform: platform.as_deref(),
             };
-            pings.follow(observed.targets(object.as_deref()));
+            let targets = observed.targets(object.as_deref());
+            if targets.values().any(|target| target.tls_name.is_some()) {
+                self.needs_identity.send_if_modified(|needs| !std::mem::replace(needs, true));
+            }
+            pings.follow(targets);
             let brokers = observed.brokers();
             let held_back = observed.held_back(&brokers);
             let after = object.as_ref().and_then(|cluster| return_after(cluster));

@@ -13,10 +13,12 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::acting::Acting;
+use crate::authorities;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::watches::{self, About, ClusterKey, Shown};
 use crate::cluster::{self, Shared, read};
 use crate::coordination;
+use crate::issuers;
 use crate::metrics::Metrics;
 use crate::users;
 
@@ -143,8 +145,12 @@ async fn operate(
             }
         };
         let users = users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
+        let authorities = authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
+        let issuers = issuers::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
         tokio::select! {
             () = objects => {}
+            () = authorities => {}
+            () = issuers => {}
             () = users => {}
             () = coordination => {}
             () = lost => tracing::info!(cluster = %key, "the cluster is a new one, or had another operator: claiming \

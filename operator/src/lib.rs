@@ -7,18 +7,22 @@
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
 //! - [`users`]: credentials of KafkaUsers
+//! - [`authorities`]: the authorities of clusters, and certificates
+//! - [`issuers`]: the public keys of issuers of tokens
 //! - [`events`]: Kubernetes Events
 //! - [`metrics`], [`http`], [`clock`]: what they use
 //!
-//! A laptop runs [`coordination`] and [`users`].
+//! A laptop runs [`coordination`], [`authorities`], [`issuers`] and [`users`].
 
 pub mod acting;
+pub mod authorities;
 pub mod clock;
 pub mod cluster;
 pub mod coordination;
 pub mod events;
 pub mod fleet;
 pub mod http;
+pub mod issuers;
 pub mod metrics;
 pub mod operator;
 pub mod owner;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::keys;
 use crate::options::LaptopOptions;
 
 const NAMESPACE: &str = "default";
@@ -73,11 +74,16 @@ impl Laptop {
 
         let here = if options.apart { 0 } else { wanted.brokers };
         let former = FormerSessions::of(client.clone(), here).await?;
+        if wanted.has_authorities {
+            let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), NAMESPACE);
+            ottla_operator::authorities::ensure(&client, &clusters.get(CLUSTER).await?).await?;
+            keys::write(&client, NAMESPACE, CLUSTER, &tls_folder(options)).await?;
+        }
         let operator = Stoppable::spawn({
-            let client = client.clone();
+            let (client, tls) = (client.clone(), tls_folder(options));
             |mut stop| async move {
                 tokio::select! {
-                    () = former.replaced() => operate(client, stop).await,
+                    () = former.replaced() => operate(client, tls, stop).await,
                     () = &mut stop => {}
                 }
             }
@@ -137,6 +143,7 @@ impl fmt::Display for Laptop {
             .nodes
             .iter()
             .flat_map(|node| &node.endpoints)
+            .filter(|endpoint| endpoint.listener != names::REPLICATION_LISTENER)
             .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port))
             .collect();
         let kafka = endpoints.join(",");
@@ -161,10 +168,16 @@ impl fmt::Display for Laptop {
     }
 }
 
-/// Coordinates the cluster and keeps the credentials of its users, until `stop`.
-async fn operate(client: Client, stop: impl Future<Output = ()>) {
+/// Coordinates the cluster and keeps its certificates and the credentials of its users, until `stop`.
+async fn operate(client: Client, tls: PathBuf, stop: impl Future<Output = ()>) {
     let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let keys = keys::follow(client.clone(), NAMESPACE, CLUSTER, tls);
     tokio::select! {
+        () = authorities => {}
+        () = issuers => {}
+        () = keys => {}
         () = ottla_operator::coordination::run(client, NAMESPACE, CLUSTER, stop) => {}
         () = users => {}
     }
@@ -191,6 +204,12 @@ struct Wanted {
     brokers: u16,
     /// Listeners beside the one of `--kafka`, with the ports of broker 0.
     more_listeners: Vec<(String, u16)>,
+    /// Whether brokers reach each other under TLS.
+    has_authorities: bool,
+}
+
+fn tls_folder(options: &LaptopOptions) -> PathBuf {
+    options.data.join("tls")
 }
 
 /// Makes the KafkaCluster what the options say, and returns what it says then.
@@ -211,7 +230,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
             ..KafkaClusterSpec::default()
         };
         clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await?;
-        return Ok(Wanted { brokers: options.brokers, more_listeners: Vec::new() });
+        return Ok(Wanted { brokers: options.brokers, more_listeners: Vec::new(), has_authorities: false });
     };
     // The existing brokers have partitions, so this option can add brokers and never remove them.
     let replicas = found.spec.brokers.replicas.max(wanted);
@@ -220,9 +239,11 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
         let patch = json!({ "spec": { "brokers": { "replicas": replicas }, "config": settings } });
         clusters.patch(CLUSTER, &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
+    let has_authorities = found.spec.has_authorities();
     let more = found.spec.listeners.into_iter().filter(|listener| listener.name != LISTENER);
     let more_listeners = more.map(|listener| Ok((listener.name, u16::try_from(listener.port)?)));
-    Ok(Wanted { brokers: u16::try_from(replicas)?, more_listeners: more_listeners.collect::<anyhow::Result<_>>()? })
+    let more_listeners = more_listeners.collect::<anyhow::Result<_>>()?;
+    Ok(Wanted { brokers: u16::try_from(replicas)?, more_listeners, has_authorities })
 }
 
 fn config(options: &LaptopOptions, id: u16, wanted: &Wanted) -> Config {
@@ -235,6 +256,13 @@ fn config(options: &LaptopOptions, id: u16, wanted: &Wanted) -> Config {
         let port = if options.kafka.port() == 0 { 0 } else { *port };
         (&**name, SocketAddr::new(options.kafka.ip(), port))
     });
+    // Brokers find each other's ports in the KafkaCluster, so the system chooses these.
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let replication = wanted.has_authorities.then(|| Listener {
+        name: names::REPLICATION_LISTENER.into(),
+        bind: loopback,
+        advertised_host: Some(loopback.ip().to_string()),
+    });
     let listeners = std::iter::once(first).chain(more).map(|(name, address)| Listener {
         name: name.into(),
         bind: above(address, id),
@@ -245,8 +273,8 @@ fn config(options: &LaptopOptions, id: u16, wanted: &Wanted) -> Config {
         namespace: NAMESPACE.to_owned(),
         cluster: CLUSTER.to_owned(),
         data: broker_dir(&options.data, id),
-        tls: options.data.join("tls"),
-        listeners: listeners.collect(),
+        tls: tls_folder(options),
+        listeners: listeners.chain(replication).collect(),
         http: above(options.metrics, id),
         pod_uid: None,
         reactors: cores.div_ceil(brokers),

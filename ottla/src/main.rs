@@ -2,6 +2,7 @@
 //!
 //! - [`options`]: the command line
 //! - [`laptop`]: without a subcommand: Kubernetes API, coordination and brokers in one process
+//! - [`keys`]: its keys and certificates
 //! - [`broker`]: one broker on Kubernetes
 //! - [`operator`]: the operator on Kubernetes
 //! - [`check`]: a client that tests whether a cluster works
@@ -12,6 +13,7 @@
 mod broker;
 mod check;
 mod everywhere;
+mod keys;
 mod laptop;
 mod limits;
 mod objects;

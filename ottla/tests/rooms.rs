@@ -5,8 +5,14 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["options", "limits", "everywhere"],
-        rooms: &[("check", &["root"]), ("laptop", &[]), ("objects", &[]), ("operator", &["broker"]), ("broker", &[])],
+        leaves: &["options", "keys", "limits", "everywhere"],
+        rooms: &[
+            ("check", &["root"]),
+            ("laptop", &["keys"]),
+            ("objects", &[]),
+            ("operator", &["broker"]),
+            ("broker", &[]),
+        ],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

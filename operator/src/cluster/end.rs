@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType};
@@ -23,6 +24,7 @@ use super::apply::{self, Failed};
 use super::build::{Kind, stateful_set};
 use super::claims;
 use super::read::Read;
+use crate::authorities::secrets;
 use crate::plan::platform::Obstacle;
 
 /// The finalizer that keeps a KafkaCluster until its objects are removed.
@@ -72,6 +74,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             }
             apply::remove(&shared.client, &namespace, key, live).await?;
         }
+        forget_keys(&shared.client, &namespace, &object.name_any()).await?;
         match object.spec.deletion_policy {
             DeletionPolicy::Delete => {
                 let left: Vec<&str> = claims::of_brokers(&object.name_any(), read).map(|(name, _)| name).collect();
@@ -107,18 +110,24 @@ fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
 /// # Errors
 /// When the API server refuses or can't be reached.
 pub async fn forget(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed> {
-    remove_all::<KafkaAssignment>(client, namespace, cluster).await?;
-    remove_all::<Lease>(client, namespace, cluster).await
+    let of_cluster = format!("{}={cluster}", names::CLUSTER_LABEL);
+    remove_all::<KafkaAssignment>(client, namespace, &of_cluster).await?;
+    remove_all::<Lease>(client, namespace, &of_cluster).await
 }
 
-async fn remove_all<K>(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed>
+/// Removes the keys of a cluster: another one of the same name makes its own.
+async fn forget_keys(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed> {
+    let (label, value) = secrets::COMPONENT;
+    remove_all::<Secret>(client, namespace, &format!("{}={cluster},{label}={value}", names::CLUSTER_LABEL)).await
+}
+
+async fn remove_all<K>(client: &Client, namespace: &str, selector: &str) -> Result<(), Failed>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let of_cluster = ListParams::default().labels(&format!("{}={cluster}", names::CLUSTER_LABEL));
-    let objects = api.list_metadata(&of_cluster).await;
-    for object in objects.map_err(|source| Failed::new("list", K::kind(&()), cluster, source))? {
+    let objects = api.list_metadata(&ListParams::default().labels(selector)).await;
+    for object in objects.map_err(|source| Failed::new("list", K::kind(&()), selector, source))? {
         let name = object.name_any();
         let this_one = Preconditions { uid: object.uid(), resource_version: None };
         match api.delete(&name, &DeleteParams::default().preconditions(this_one)).await {

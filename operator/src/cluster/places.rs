@@ -32,7 +32,25 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
             let known = endpoint(cluster, read, id, (pod, node), listener);
             known.or_else(|| said?.endpoints.iter().find(|endpoint| endpoint.listener == listener.name).cloned())
         };
-        (id, Place { rack, address, endpoints: cluster.listeners.iter().filter_map(endpoint).collect() })
+        // Brokers of pods that were created before the cluster had authorities don't listen there.
+        let replication = match pod {
+            Some(pod) => bound_port(pod, names::REPLICATION_LISTENER).map(|port| Endpoint {
+                listener: names::REPLICATION_LISTENER.to_owned(),
+                host: pod_host(cluster, id),
+                port,
+            }),
+            None => said.and_then(|said| {
+                said.endpoints.iter().find(|endpoint| endpoint.listener == names::REPLICATION_LISTENER).cloned()
+            }),
+        };
+        (
+            id,
+            Place {
+                rack,
+                address,
+                endpoints: cluster.listeners.iter().filter_map(endpoint).chain(replication).collect(),
+            },
+        )
     };
     (0..cluster.replicas).map(BrokerId).map(place).collect()
 }
@@ -47,9 +65,8 @@ fn endpoint(
     let service_name = names::broker_service(&cluster.name, id, &listener.name);
     let (host, port) = match listener.type_ {
         ListenerType::Internal => {
-            let (name, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
             let bound = pod.and_then(|pod| bound_port(pod, &listener.name));
-            (format!("{name}.{service}.{}.svc", cluster.namespace), bound.unwrap_or(i32::from(listener.port)))
+            (pod_host(cluster, id), bound.unwrap_or(i32::from(listener.port)))
         }
         ListenerType::ClusterIp => (format!("{service_name}.{}.svc", cluster.namespace), i32::from(listener.port)),
         ListenerType::NodePort => {
@@ -60,6 +77,12 @@ fn endpoint(
         ListenerType::Unknown => return None,
     };
     Some(Endpoint { listener: listener.name.clone(), host, port })
+}
+
+/// The name of a broker's pod.
+fn pod_host(cluster: &ValidatedCluster, id: BrokerId) -> String {
+    let (name, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
+    format!("{name}.{service}.{}.svc", cluster.namespace)
 }
 
 /// The port on which a pod's broker listens: that of the spec when the pod was created. Services refer to it by name.

@@ -6,7 +6,7 @@
 use kube::ResourceExt;
 use ottla_config::check_cluster;
 use ottla_crds::{
-    DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread, Unsatisfiable,
+    DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread, Unsatisfiable, names,
 };
 
 /// Any user that is not root: the image has no users.
@@ -33,6 +33,8 @@ pub struct ValidatedCluster {
     pub pods: PodTemplate,
     /// The listeners, of which at least one is internal.
     pub listeners: Vec<Listener>,
+    /// Whether brokers have certificates of the cluster's authorities, and reach each other under TLS.
+    pub has_authorities: bool,
     /// The node label that names a broker's rack; `None`: brokers have no rack.
     pub rack_key: Option<String>,
     /// Whether volumes are deleted with the cluster.
@@ -50,6 +52,8 @@ pub struct Listener {
     pub port: u16,
     /// From where clients reach it.
     pub type_: ListenerType,
+    /// The Secret with a certificate of its own; `None`: it has none, or the brokers'.
+    pub certificate: Option<String>,
 }
 
 /// Why a cluster can't be built. It waits for a change of its spec.
@@ -107,6 +111,7 @@ impl ValidatedCluster {
             resources: spec.brokers.resources.clone().unwrap_or_default(),
             pods,
             listeners,
+            has_authorities: spec.has_authorities(),
             rack_key: spec.rack.as_ref().map(|rack| rack.topology_key.clone()),
             deletion_policy: spec.deletion_policy,
             user: Some(USER),
@@ -121,6 +126,12 @@ impl ValidatedCluster {
             .unwrap_or(GRACE_SECONDS)
     }
 
+    /// The ports of a broker's pod by name: its listeners, and the one for replication where there is TLS.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, u16)> {
+        let replication = self.has_authorities.then_some((names::REPLICATION_LISTENER, names::REPLICATION_PORT));
+        self.listeners.iter().map(|listener| (listener.name.as_str(), listener.port)).chain(replication)
+    }
+
     /// The listeners of one kind.
     pub fn listeners_of(&self, type_: ListenerType) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().filter(move |listener| listener.type_ == type_)
@@ -133,7 +144,10 @@ fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
         return Err(Invalid::UnknownListenerType(name));
     }
     match u16::try_from(listener.port) {
-        Ok(port @ 1024..) => Ok(Listener { name, port, type_: listener.type_ }),
+        Ok(port @ 1024..) => {
+            let certificate = listener.tls.as_ref().and_then(|tls| Some(tls.secret_ref.as_ref()?.name.clone()));
+            Ok(Listener { name, port, type_: listener.type_, certificate })
+        }
         Ok(_) => Err(Invalid::PrivilegedPort(listener.port, name)),
         Err(_) => Err(Invalid::Port(listener.port, name)),
     }

@@ -143,19 +143,23 @@ impl Observation<'_> {
     }
 
     /// Where to ping each broker that has a Lease: at its pod's address, or else at the address that it advertises on
-    /// the inter-broker listener.
+    /// the listener for replication, or else on the inter-broker listener.
     pub fn targets(&self, cluster: Option<&KafkaCluster>) -> BTreeMap<BrokerId, Target> {
         let Some(cluster) = cluster else { return BTreeMap::new() };
         let Some(listener) = cluster.spec.inter_broker_listener() else { return BTreeMap::new() };
-        let told = |id: BrokerId| {
+        let told = |id: BrokerId, listener: &str| {
             let broker = cluster.status.as_ref()?.brokers.iter().find(|broker| broker.id == id)?;
-            let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == listener.name)?;
-            Some((endpoint.host.clone(), endpoint.port))
+            broker.endpoints.iter().find(|endpoint| endpoint.listener == listener)
         };
         let target = |(id, sighting): (BrokerId, &Sighting)| {
             let pod = self.pods.and_then(|pods| pods.get(&id)?.address.clone());
-            let (host, port) = pod.map(|host| (host, listener.port)).or_else(|| told(id))?;
-            Some((id, Target { host, port: u16::try_from(port).ok()?, holder: sighting.holder.clone() }))
+            let secure = told(id, names::REPLICATION_LISTENER);
+            let told = secure.or_else(|| told(id, &listener.name));
+            let port = secure.map_or_else(|| pod.as_ref().map(|_| listener.port), |secure| Some(secure.port));
+            let port = u16::try_from(port.or_else(|| Some(told?.port))?).ok()?;
+            let host = pod.or_else(|| Some(told?.host.clone()))?;
+            let tls_name = secure.map(|_| names::broker_server_name(id));
+            Some((id, Target { host, port, tls_name, holder: sighting.holder.clone() }))
         };
         self.by_id().filter_map(target).collect()
     }

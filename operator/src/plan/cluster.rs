@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
-use ottla_crds::{BrokerState, BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
+use ottla_crds::{BrokerState, BrokerStatus, Endpoint, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::features::Features;
 use uuid::Uuid;
@@ -38,6 +38,8 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
             Some(platform) if platform.listeners.is_empty() => before.listeners,
             Some(platform) => platform.listeners.clone(),
         },
+        authorities: before.authorities,
+        issuers: before.issuers,
         features: features(world, &brokers, before.features),
         brokers,
         next_producer_id_block: before.next_producer_id_block,
@@ -122,7 +124,8 @@ fn features(world: &World, brokers: &[BrokerStatus], before: Option<Features>) -
 /// restart.
 fn listeners(brokers: &[BrokerStatus]) -> Vec<ListenerStatus> {
     let mut addresses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for endpoint in brokers.iter().flat_map(|broker| &broker.endpoints) {
+    let of_clients = |endpoint: &&Endpoint| endpoint.listener != names::REPLICATION_LISTENER;
+    for endpoint in brokers.iter().flat_map(|broker| &broker.endpoints).filter(of_clients) {
         addresses.entry(&endpoint.listener).or_default().push(format!("{}:{}", endpoint.host, endpoint.port));
     }
     let listener = |(name, addresses): (&str, Vec<String>)| ListenerStatus {

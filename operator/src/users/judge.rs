@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use ottla_crds::{KafkaUser, KafkaUserStatus};
+use k8s_openapi::jiff::Timestamp;
+use ottla_crds::{CertificateStatus, KafkaUser, KafkaUserStatus};
+
+use crate::authorities::inspect;
+use crate::authorities::validity::Validity;
 
 /// What came of a KafkaUser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub enum Outcome {
     Ready {
         /// Its Secret; `None`: it needs none.
         secret: Option<String>,
+        /// Its certificate; `None`: it has none.
+        certificate: Option<CertificateStatus>,
     },
     /// An older KafkaUser has the same principal.
     Conflict,
@@ -25,8 +31,13 @@ pub enum Outcome {
         /// The key.
         key: String,
     },
-    /// This version issues no certificates for users.
-    NotServed,
+    /// Nothing can issue its certificate.
+    NoAuthority {
+        /// Whether the cluster gets authorities in a moment.
+        will_be: bool,
+    },
+    /// Its certificate could not be made.
+    NotIssued(String),
 }
 
 /// The KafkaUser of each principal: of two the older.
@@ -35,6 +46,12 @@ pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>>
     users.sort_by_key(|user| (user.metadata.creation_timestamp.clone(), user.metadata.uid.clone()));
     users.reverse(); // the last of a name wins
     users.into_iter().map(|user| (user.principal_name(), user)).collect()
+}
+
+/// What the status says of a certificate.
+pub fn certificate(pem: &str) -> Option<CertificateStatus> {
+    let not_after = Timestamp::from_second(Validity::of_pem(pem)?.not_after).ok()?.to_string();
+    Some(CertificateStatus { serial: inspect::serial(pem)?, not_after })
 }
 
 /// The status after `outcome`. The times of conditions that do not change stay.
@@ -63,11 +80,15 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
             "PasswordMissing",
             format!("the Secret \"{name}\" has no key \"{key}\", where this user's password should be: add the key"),
         ),
-        Outcome::NotServed => (
+        Outcome::NoAuthority { will_be: true } => {
+            ("False", "AuthorityMissing", "the authority of the cluster's users is being made".to_owned())
+        }
+        Outcome::NoAuthority { will_be: false } => (
             "False",
-            "NotServed",
-            "this version of Ottla issues no certificates for users: use authentication of type scram".to_owned(),
+            "AuthorityMissing",
+            "the KafkaCluster has no authorities that could issue a certificate: give a listener tls: {}".to_owned(),
         ),
+        Outcome::NotIssued(error) => ("False", "NotIssued", format!("failed to make the user's certificate: {error}")),
     };
     let before = user.status.as_ref();
     let old = before.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Ready"));
@@ -81,23 +102,25 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
         last_transition_time: since,
         observed_generation: user.metadata.generation,
     };
-    let secret = match outcome {
-        Outcome::Ready { secret } => secret.clone(),
-        Outcome::NoPassword { .. } => before.and_then(|status| status.secret.clone()),
-        Outcome::Conflict | Outcome::ForeignSecret | Outcome::NotServed => None,
+    let (secret, certificate) = match outcome {
+        Outcome::Ready { secret, certificate } => (secret.clone(), certificate.clone()),
+        // It has what it had before.
+        Outcome::NoPassword { .. } | Outcome::NoAuthority { .. } | Outcome::NotIssued(_) => {
+            before.map(|status| (status.secret.clone(), status.certificate.clone())).unwrap_or_default()
+        }
+        Outcome::Conflict | Outcome::ForeignSecret => (None, None),
     };
     KafkaUserStatus {
         observed_generation: user.metadata.generation,
         principal: Some(format!("User:{}", user.principal_name())),
         secret,
-        certificate: None,
+        certificate,
         conditions: vec![condition],
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
@@ -130,7 +153,7 @@ mod tests {
         assert_eq!((first.conditions[0].status.as_str(), first.conditions[0].message.as_str()), ("False", message));
         orders.status = Some(first.clone());
         assert_eq!(status(&orders, &missing, &now(2)), first);
-        let ready = status(&orders, &Outcome::Ready { secret: Some("orders".to_owned()) }, &now(3));
+        let ready = status(&orders, &Outcome::Ready { secret: Some("orders".to_owned()), certificate: None }, &now(3));
         assert_eq!((ready.secret.as_deref(), &ready.conditions[0].last_transition_time), (Some("orders"), &now(3)));
     }
 }

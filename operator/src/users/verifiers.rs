@@ -34,8 +34,7 @@ pub fn digest(password: &Password) -> [u8; 32] {
 /// The Secret of a principal, and the key in it.
 fn place(principal: &str) -> (u8, String) {
     let hash = sha(&SHA256, principal.as_bytes());
-    let key = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    (hash.as_ref()[0] % names::SCRAM_SHARDS, key)
+    (hash.as_ref()[0] % names::SCRAM_SHARDS, Entry::key(principal))
 }
 
 impl Shards {
@@ -72,7 +71,7 @@ impl Shards {
             return;
         }
         let verifier = |hash| Verifier::of_password(hash, password.as_bytes(), salt(), DEFAULT_ITERATIONS).ok();
-        let made = User { uid, sha256: verifier(Hash::Sha256), sha512: verifier(Hash::Sha512) };
+        let made = User { uid, has_certificate: false, sha256: verifier(Hash::Sha256), sha512: verifier(Hash::Sha512) };
         let entry = Entry { name: user.principal_name().to_owned(), user: made };
         let bytes = serde_json::to_vec(&entry).expect("an entry is JSON");
         data.insert(key, ByteString(bytes));
@@ -116,6 +115,35 @@ impl Shards {
         }
         Ok(())
     }
+}
+
+/// Creates the Secret for what is kept of passwords that clients set, as soon as there are such users, and removes the
+/// entries of all other principals.
+pub async fn keep_by_clients(
+    secrets: &Api<Secret>,
+    cluster: &KafkaCluster,
+    principals: &BTreeSet<&str>,
+) -> Result<(), kube::Error> {
+    let name = names::scram_by_clients(&cluster.name_any());
+    match secrets.get_opt(&name).await? {
+        None if principals.is_empty() => {}
+        None => {
+            let metadata = owned_by(cluster, name, &cluster.name_any());
+            secrets.create(&PostParams::default(), &Secret { metadata, ..Secret::default() }).await?;
+        }
+        Some(secret) => {
+            let keys: BTreeSet<String> = principals.iter().map(|principal| Entry::key(principal)).collect();
+            let data = secret.data.unwrap_or_default();
+            let gone = data.keys().filter(|key| !keys.contains(*key)).map(|key| (key.clone(), Value::Null));
+            let gone: serde_json::Map<String, Value> = gone.collect();
+            if !gone.is_empty() {
+                let metadata = json!({ "resourceVersion": secret.metadata.resource_version });
+                let patch = Patch::Merge(json!({ "metadata": metadata, "data": gone }));
+                secrets.patch(&name, &PatchParams::default(), &patch).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Random bytes.

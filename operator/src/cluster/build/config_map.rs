@@ -26,18 +26,14 @@ pub fn config_map(cluster: &ValidatedCluster) -> ConfigMap {
 
 /// The file itself.
 pub fn broker_file(cluster: &ValidatedCluster) -> BrokerFile {
-    let listeners = cluster.listeners.iter();
+    let listener =
+        |(name, port): (&str, u16)| BrokerListener { name: name.to_owned(), bind: SocketAddr::new(EVERYWHERE, port) };
     BrokerFile {
         cluster: cluster.name.clone(),
         namespace: cluster.namespace.clone(),
         data: DATA_FOLDER.into(),
         http: SocketAddr::new(EVERYWHERE, HTTP_PORT),
-        listeners: listeners
-            .map(|listener| BrokerListener {
-                name: listener.name.clone(),
-                bind: SocketAddr::new(EVERYWHERE, listener.port),
-            })
-            .collect(),
+        listeners: cluster.ports().map(listener).collect(),
         drain_seconds: cluster.grace_seconds() - CLOSING_SECONDS,
     }
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER};
+use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER, TLS_FOLDER};
 use ottla_crds::{Amounts, Resources, TopologySpread, Unsatisfiable, names};
 
 use super::{HTTP_PORT, labels, selector};
@@ -76,25 +77,24 @@ fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
 }
 
 fn container(cluster: &ValidatedCluster) -> Container {
-    let listeners = cluster.listeners.iter().map(|listener| (listener.name.as_str(), listener.port));
     let port = |(name, port): (&str, u16)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: port.into(),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    };
+    let own_mounts = [
+        mount(names::DATA_VOLUME, DATA_FOLDER, false),
+        mount(CONFIG_VOLUME, CONFIG_FOLDER, true),
+        mount(TEMPORARY_VOLUME, "/tmp", false),
+    ];
+    let of_secrets = tls_secrets(cluster).map(|(volume, folder, _)| mount(&volume, &folder, true));
     Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         args: Some(vec!["broker".to_owned(), "--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE_NAME}")]),
         env: Some(vec![from_field("POD_NAME", "metadata.name"), from_field("POD_UID", "metadata.uid")]),
-        ports: Some(listeners.chain([(HTTP, HTTP_PORT)]).map(port).collect()),
+        ports: Some(cluster.ports().chain([(HTTP, HTTP_PORT)]).map(port).collect()),
         resources: resources(&cluster.resources),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -106,11 +106,7 @@ fn container(cluster: &ValidatedCluster) -> Container {
         startup_probe: Some(probe("/livez", 2, 1800)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
-        volume_mounts: Some(vec![
-            mount(names::DATA_VOLUME, DATA_FOLDER, false),
-            mount(CONFIG_VOLUME, CONFIG_FOLDER, true),
-            mount(TEMPORARY_VOLUME, "/tmp", false),
-        ]),
+        volume_mounts: Some(own_mounts.into_iter().chain(of_secrets).collect()),
         ..Container::default()
     }
 }
@@ -120,10 +116,42 @@ fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
     let config = ConfigMapVolumeSource { name: names::brokers(&cluster.name), ..ConfigMapVolumeSource::default() };
     let temporary =
         EmptyDirVolumeSource { size_limit: Some(Quantity("64Mi".to_owned())), ..EmptyDirVolumeSource::default() };
-    vec![
+    let own = [
         Volume { name: CONFIG_VOLUME.to_owned(), config_map: Some(config), ..Volume::default() },
         Volume { name: TEMPORARY_VOLUME.to_owned(), empty_dir: Some(temporary), ..Volume::default() },
-    ]
+    ];
+    let of_secrets = tls_secrets(cluster).map(|(volume, _, secret)| {
+        let secret = SecretVolumeSource { secret_name: Some(secret), ..SecretVolumeSource::default() };
+        Volume { name: volume, secret: Some(secret), ..Volume::default() }
+    });
+    own.into_iter().chain(of_secrets).collect()
+}
+
+fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+/// The volumes with keys and certificates, the folders where they are mounted, and their Secrets. A pod starts when all
+/// of them exist.
+fn tls_secrets(cluster: &ValidatedCluster) -> impl Iterator<Item = (String, String, String)> {
+    let own = cluster.has_authorities.then(|| {
+        [
+            ("brokers", names::broker_certificates(&cluster.name)),
+            ("cluster-ca", names::cluster_ca_cert(&cluster.name)),
+            ("clients-ca", names::clients_ca_cert(&cluster.name)),
+        ]
+        .map(|(folder, secret)| (format!("tls-{folder}"), format!("{TLS_FOLDER}/{folder}"), secret))
+    });
+    let of_listeners = cluster.listeners.iter().filter_map(|listener| {
+        let (name, secret) = (&listener.name, listener.certificate.clone()?);
+        Some((format!("tls-listener-{name}"), format!("{TLS_FOLDER}/listeners/{name}"), secret))
+    });
+    own.into_iter().flatten().chain(of_listeners)
 }
 
 /// The spread in the spec, or else: over racks and over nodes.

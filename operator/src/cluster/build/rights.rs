@@ -25,9 +25,13 @@ pub fn role(cluster: &ValidatedCluster) -> Role {
         // Blocks of producer ids.
         rule(GROUP, &["kafkaclusters/status"], &["update", "patch"], own_cluster),
         rule(GROUP, &["kafkatopics"], &["get", "list", "watch", "create", "update", "patch", "delete"], Vec::new()),
-        rule(GROUP, &["kafkausers"], &["get", "list", "watch"], Vec::new()),
+        // ACLs that are changed on the wire.
+        rule(GROUP, &["kafkausers"], &["get", "list", "watch", "create", "update", "patch"], Vec::new()),
         // What is kept of passwords.
         rule("", &["secrets"], &["get", "list", "watch"], own_secrets),
+        rule("", &["secrets"], &["get", "list", "watch", "patch"], vec![names::scram_by_clients(&cluster.name)]),
+        // The keys of issuers of tokens.
+        rule("", &["configmaps"], &["get", "list", "watch"], vec![names::issuer_keys(&cluster.name)]),
         rule(GROUP, &["kafkaassignments"], &["get", "list", "watch", "patch"], Vec::new()),
         rule(LEASES, &["leases"], &["get", "update"], own_leases),
         // A name can't be asked for at creation. The others' Leases show whether a broker knows more than an API server

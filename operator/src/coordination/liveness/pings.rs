@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 
-use ottla_client::{Backoff, ClientError, Connection, Connector};
+use ottla_client::{Backoff, ClientError, Connection, Connector, Tls};
 use ottla_rules::assignment::BrokerId;
 use ottla_wire::{ApiVersionsRequest, Str};
+use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -38,6 +40,8 @@ pub struct Target {
     pub host: String,
     /// The port of the listener between brokers.
     pub port: u16,
+    /// The name in the broker's certificate; `None`: the listener is plain.
+    pub tls_name: Option<String>,
     /// Who holds the broker's Lease.
     pub holder: Option<String>,
 }
@@ -54,8 +58,9 @@ pub enum Heard {
 }
 
 /// The connections.
-#[derive(Default)]
 pub struct Pings {
+    /// With what the operator connects to brokers with TLS; `None`: with nothing yet.
+    identity: watch::Receiver<Option<Arc<ClientConfig>>>,
     tasks: BTreeMap<BrokerId, Task>,
     heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
 }
@@ -72,6 +77,11 @@ impl Drop for Task {
 }
 
 impl Pings {
+    /// No connections yet. To brokers with TLS they are made with `identity`.
+    pub fn new(identity: watch::Receiver<Option<Arc<ClientConfig>>>) -> Pings {
+        Pings { identity, tasks: BTreeMap::new(), heard: watch::Sender::default() }
+    }
+
     /// Keeps connections to these brokers and no others.
     pub fn follow(&mut self, targets: BTreeMap<BrokerId, Target>) {
         let strangers = |id: &BrokerId| !targets.contains_key(id);
@@ -89,7 +99,8 @@ impl Pings {
                 continue;
             }
             let (target, receiver) = watch::channel(target);
-            let listener = Listener { id, target: receiver, heard: self.heard.clone(), answered: None };
+            let (identity, heard) = (self.identity.clone(), self.heard.clone());
+            let listener = Listener { id, identity, target: receiver, heard, answered: None };
             self.tasks.insert(id, Task { target, task: tokio::spawn(listener.run()).abort_handle() });
         }
     }
@@ -103,6 +114,7 @@ impl Pings {
 /// One broker's connection.
 struct Listener {
     id: BrokerId,
+    identity: watch::Receiver<Option<Arc<ClientConfig>>>,
     target: watch::Receiver<Target>,
     heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
     /// Who held the Lease when an answer came last, of those that have not been refused since.
@@ -111,7 +123,7 @@ struct Listener {
 
 impl Listener {
     async fn run(mut self) {
-        let connector = Connector {
+        let mut connector = Connector {
             client_id: Str::from_static("ottla-operator"),
             connect_timeout: PATIENCE,
             request_timeout: GIVE_UP,
@@ -120,7 +132,17 @@ impl Listener {
         };
         let mut retry = Backoff::new(FIRST_RETRY, RETRY);
         loop {
-            let Target { host, port, .. } = self.target.borrow().clone();
+            let Target { host, port, tls_name, holder: _ } = self.target.borrow().clone();
+            connector.tls = match tls_name {
+                None => None,
+                Some(name) => {
+                    // The sender lives as long as this: an error can't come.
+                    let Ok(config) = self.identity.wait_for(Option::is_some).await.map(|config| config.clone()) else {
+                        return;
+                    };
+                    config.map(|config| Tls { config, name: Some(name) })
+                }
+            };
             let asked = Instant::now();
             match connector.connect(&host, port, None).await {
                 Ok(connection) => {
@@ -168,9 +190,9 @@ impl Listener {
         }
     }
 
-    fn address(&self) -> (String, u16) {
+    fn address(&self) -> (String, u16, Option<String>) {
         let target = self.target.borrow();
-        (target.host.clone(), target.port)
+        (target.host.clone(), target.port, target.tls_name.clone())
     }
 
     async fn ping(&self, connection: &mut Connection) -> Result<(), ClientError> {
@@ -239,7 +261,7 @@ mod tests {
     }
 
     fn target(port: u16, holder: &str) -> BTreeMap<BrokerId, Target> {
-        let target = Target { host: "127.0.0.1".to_owned(), port, holder: Some(holder.to_owned()) };
+        let target = Target { host: "127.0.0.1".to_owned(), port, tls_name: None, holder: Some(holder.to_owned()) };
         BTreeMap::from([(BrokerId(0), target)])
     }
 
@@ -247,7 +269,7 @@ mod tests {
     async fn a_broken_connection_and_a_closed_port_are_a_death_until_somebody_answers_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(watch::channel(None).1);
         pings.follow(target(port, "first"));
         let connection = broker(&listener, 1).await;
         hears(&pings, Some(Heard::Answers)).await;
@@ -266,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_takes_one_more_connection_while_it_dies_is_gone_all_the_same() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(watch::channel(None).1);
         pings.follow(target(listener.local_addr().unwrap().port(), "killed"));
         drop(broker(&listener, 1).await);
         drop(broker(&listener, 0).await);
@@ -278,7 +300,7 @@ mod tests {
     async fn who_does_not_answer_or_never_listened_is_silent_and_not_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut pings = Pings::default();
+        let mut pings = Pings::new(watch::channel(None).1);
         pings.follow(target(port, "frozen"));
         let mut connection = broker(&listener, 1).await;
         hears(&pings, Some(Heard::Answers)).await;
@@ -287,7 +309,7 @@ mod tests {
         answer(&mut connection).await;
         hears(&pings, Some(Heard::Answers)).await;
 
-        let mut others = Pings::default();
+        let mut others = Pings::new(watch::channel(None).1);
         let bound = tokio::net::TcpSocket::new_v4().unwrap();
         bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         others.follow(target(bound.local_addr().unwrap().port(), "unseen"));
