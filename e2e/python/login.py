@@ -1,4 +1,5 @@
-"""kafka-python on a listener with authentication: login.py BOOTSTRAP MECHANISM USER PASSWORD.
+"""kafka-python on a listener with authentication: login.py BOOTSTRAP NAME=VALUE..., with the names of kafka-python, and
+sasl_token, a token of an issuer.
 
 Sends a record and reads it back. Prints "ok", or "refused" when the broker does not let it in.
 """
@@ -8,11 +9,13 @@ import uuid
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
+from kafka.net.sasl.oauth import AbstractTokenProvider
 
-bootstrap, mechanism, user, password = sys.argv[1:]
-login = dict(
-    bootstrap_servers=bootstrap, security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism,
-    sasl_plain_username=user, sasl_plain_password=password)
+bootstrap, *settings = sys.argv[1:]
+login = dict(setting.split("=", 1) for setting in settings)
+login["bootstrap_servers"] = bootstrap
+if token := login.pop("sasl_token", None):
+    login["sasl_oauth_token_provider"] = type("Provider", (AbstractTokenProvider,), {"token": lambda self: token})()
 topic = f"login-{uuid.uuid4()}"
 try:
     # A refused client tries again until this time is over.

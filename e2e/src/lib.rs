@@ -12,6 +12,7 @@
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`java`]: Java programs, with Kafka's jars
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
+//! - [`login`]: clients that say who they are, with what the Secret of their KafkaUser has
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`cable`]: a connection's way through the test, which can be cut
@@ -31,6 +32,7 @@ pub mod java;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
+pub mod login;
 pub mod lossy;
 pub mod need;
 pub mod raw;

@@ -85,6 +85,11 @@ fn share_groups_consume_and_are_listed_described_reset_and_deleted() -> Result<(
 }
 
 #[test]
+fn quotas_and_passwords_are_described_and_altered() -> Result<()> {
+    play("quotas.txt")
+}
+
+#[test]
 fn kafkas_formatters_read_the_internal_topics() -> Result<()> {
     play("formatters.txt")
 }

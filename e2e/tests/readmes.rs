@@ -65,6 +65,7 @@ const ROWS: &[(&str, &str, How)] = &[
     ("operator/README.md", "helm install ottla charts/ottla --namespace", Run(helm)),
     ("operator/README.md", "helm test ottla --namespace", TypedBy(INSTALL, "test ottla --namespace")),
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/quick-start.yaml", Run(dry_run)),
+    ("operator/README.md", "kubectl apply -f charts/ottla/examples/secured.yaml", Run(dry_run)),
     ("operator/README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
     ("operator/README.md", "helm upgrade ottla charts/ottla", Run(helm)),
     ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
@@ -274,8 +275,9 @@ fn dry_run(command: &str) -> Result<()> {
     let laptop = Laptop::start()?;
     let server = ["--server", &laptop.api, "create", "--dry-run=server", "--validate=false", "-f"];
     let said = succeed(kubectl_program()?.args(server).arg(root().join(manifest)))?;
-    let waited_for = command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/")).unwrap_or("quick");
-    ensure!(said.contains(&format!("/{waited_for} ")), "{manifest} makes no {waited_for}: {said}");
+    let waited_for = command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/"));
+    let made = format!("kafkacluster.ottla.io/{}", waited_for.unwrap_or_default());
+    ensure!(said.contains(&made), "{manifest} makes no {made}: {said}");
     Ok(())
 }
 

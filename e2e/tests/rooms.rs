@@ -18,6 +18,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("java", &["need"]),
             ("librdkafka", &[]),
             ("target", &["need", "leash"]),
+            ("login", &["need"]),
             ("need", &["cluster", "lossy"]),
             ("lossy", &["leash"]),
             ("leash", &[]),

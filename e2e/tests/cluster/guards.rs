@@ -163,6 +163,17 @@ spec: {clusterRef: {name: other}, topicName: others, topicId: 8c8d9f0e-0b0c-4b9b
         |name: &str| json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": name } });
     refused("create -f -", &lease("other-broker-0").to_string())?;
 
+    // Of users it changes ACLs, and nothing that anybody could log in with.
+    let user = "apiVersion: ottla.io/v1alpha1
+kind: KafkaUser
+metadata: {name: orders}
+spec: {clusterRef: {name: kafka}, authorization: {acls: []}}
+";
+    refused("create -f -", &user.replace("authorization: {acls: []}", "authentication: {type: scram}"))?;
+    refused("create -f -", &user.replace("name: kafka}", "name: other}"))?;
+    namespace.kubectl_with(&as_broker(&namespace, "create -f -"), user)?;
+    refused("patch kafkauser/orders --type=merge --patch={\"spec\":{\"authentication\":{\"type\":\"scram\"}}}", "")?;
+
     // An account of that name that has nothing to do with Kafka.
     namespace.kubectl("create role other-broker --verb=create,update --resource=leases.coordination.k8s.io")?;
     let account = format!("{}:other-broker", namespace.name());

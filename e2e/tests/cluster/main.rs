@@ -12,6 +12,7 @@ mod monitoring;
 mod pods;
 mod refusals;
 mod scale;
+mod secured;
 mod topics;
 mod volumes;
 mod write_budget;

@@ -8,6 +8,7 @@ use ottla_e2e::wait::until;
 use std::time::{Duration, Instant};
 
 use crate::chaos::{BROKERS, Chaos, TOPIC};
+use crate::secured::{Secured, serve};
 
 const WITHOUT_API: Duration = Duration::from_secs(600);
 
@@ -70,6 +71,11 @@ fn nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
 fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     let Some(bed) = Bed::to_break()? else { return Ok(()) };
     let chaos = Chaos::begin(&bed, "chaos-no-api")?;
+    // Its keys are being rotated when the API server goes.
+    let secured = Secured::begin(&chaos)?;
+    secured.rotate()?;
+    secured.rotates()?;
+    let logins = secured.logins()?;
     let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(TOPIC, BROKERS)?);
     let uid = chaos.namespace.pod_uid(victim)?;
 
@@ -84,12 +90,16 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     let passed = pass(WITHOUT_API / 2).and_then(|()| {
         // A container that starts again in its pod serves what it led, and nobody is elected.
         chaos.namespace.signal("KILL", &uid)?;
+        serve(&logins)?;
         pass(WITHOUT_API)
     });
     bed.tool(&["api", "start"])?;
     passed?;
 
     // The cluster is as it was but for that one, and as willing as before.
+    secured.is_rotated()?;
+    serve(&secured.logins()?)?;
+    drop(secured);
     chaos.namespace.ready("okc/kafka", "Ready")?;
     chaos.namespace.topic("afterwards", 3)?;
     chaos.load.go_on()?;

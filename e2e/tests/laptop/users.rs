@@ -4,11 +4,10 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ottla_e2e::need::{Need, cache, met};
+use ottla_e2e::login::kafka_python;
+use ottla_e2e::need::{Need, met};
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
-use std::path::Path;
-use std::process::Command;
 
 use super::bed::{LIMIT, Laptop, can_run};
 
@@ -61,11 +60,13 @@ fn password(laptop: &Laptop) -> Result<String> {
 
 /// What kafka-python says when it logs in and sends and reads a record.
 fn python(laptop: &Laptop, mechanism: &str, password: &str) -> Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/login.py");
-    let mut command = Command::new(cache().join("python/bin/python"));
-    let output = command.arg(script).args([&apps(laptop), mechanism, "orders", password]).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    let settings = [
+        "security_protocol=SASL_PLAINTEXT".to_owned(),
+        format!("sasl_mechanism={mechanism}"),
+        "sasl_plain_username=orders".to_owned(),
+        format!("sasl_plain_password={password}"),
+    ];
+    kafka_python(&apps(laptop), &settings)
 }
 
 #[test]

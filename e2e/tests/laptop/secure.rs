@@ -1,0 +1,171 @@
+//! Listeners with TLS on a laptop: stock clients with what the operator puts into the Secrets of their users, and
+//! nothing else.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::java;
+use ottla_e2e::login::{Credentials, kafka_python, user};
+use ottla_e2e::need::{Need, met};
+use ottla_e2e::tools::Tools;
+use ottla_e2e::wait::until;
+use serde_json::json;
+
+use super::bed::{LIMIT, Laptop, can_run};
+use super::issuer::Issuer;
+
+/// The metric of when certificates end.
+pub const CERTIFICATES: &str = "ottla_certificate_expiry_timestamp_seconds";
+
+/// A laptop where clients authenticate by password at one port, by certificate at the next, and by a token of this
+/// issuer at the third.
+fn secured(issuer: &Issuer) -> Result<Laptop> {
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    let port = laptop.kafka_port();
+    let passwords = r#"[{"type":"scram-sha-512"},{"type":"plain"}]"#;
+    let tokens = json!([{ "type": "oauthbearer", "issuers": [issuer.spec()] }]);
+    let listeners = [
+        r#"{"name":"internal","port":9092}"#.to_owned(),
+        format!(r#"{{"name":"apps","port":{},"tls":{{}},"authentication":{passwords}}}"#, port + 1),
+        format!(r#"{{"name":"mtls","port":{},"tls":{{}},"authentication":[{{"type":"tls"}}]}}"#, port + 2),
+        format!(r#"{{"name":"tokens","port":{},"tls":{{}},"authentication":{tokens}}}"#, port + 4),
+    ];
+    let patch = format!(r#"{{"spec":{{"listeners":[{}]}}}}"#, listeners.join(","));
+    laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
+    // A laptop listens where its KafkaCluster says when it starts.
+    laptop.terminate()?;
+    laptop.start()?;
+    Ok(laptop)
+}
+
+fn apply_user(laptop: &Laptop, name: &str, authentication: &str) -> Result<()> {
+    let file = laptop.folder().join("user.yaml");
+    std::fs::write(&file, user(name, "laptop", authentication))?;
+    laptop.kubectl(&format!("apply -f {}", file.display()))?;
+    laptop.kubectl(&format!("wait --for=condition=Ready kafkauser/{name} --timeout=60s"))?;
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is text")
+}
+
+#[test]
+fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
+    if !can_run(&["kubectl"]) || !met(&[Need::Python, Need::Java]) {
+        return Ok(());
+    }
+    let laptop = secured(&Issuer::start()?)?;
+    let [apps, mtls] = [1, 2].map(|n| format!("127.0.0.1:{}", laptop.kafka_port() + n));
+    apply_user(&laptop, "orders", "scram")?;
+    apply_user(&laptop, "billing", "tls")?;
+    let kubectl = |line: &str| laptop.kubectl(line);
+    let [orders, billing] =
+        ["orders", "billing"].map(|user| Credentials { user, folder: laptop.folder(), kubectl: &kubectl });
+
+    for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
+        let settings = orders.by_password(mechanism)?;
+        until(LIMIT, "the password to be known", || Ok((kafka_python(&apps, &settings)? == "ok").then_some(())))?;
+        let guess: Vec<String> =
+            settings.iter().map(|setting| setting.replace("plain_password=", "plain_password=x")).collect();
+        ensure!(kafka_python(&apps, &guess)? == "refused", "a guess by {mechanism}");
+    }
+    let certificate = billing.by_certificate()?;
+    ensure!(kafka_python(&mtls, &certificate)? == "ok", "a certificate");
+    ensure!(kafka_python(&mtls, &certificate[..2])? == "refused", "no certificate");
+    ensure!(kafka_python(&apps, &["security_protocol=PLAINTEXT".to_owned()])? == "refused", "no TLS");
+
+    // Kafka's own tool, with the file as it is.
+    let mut tools = Tools::start()?;
+    for (bootstrap, of) in [(&apps, &orders), (&mtls, &billing)] {
+        let config = of.saved("client.properties")?;
+        let topic = format!("of-{}", of.user);
+        let create =
+            ["--bootstrap-server", bootstrap, "--command-config", text(&config)?, "--create", "--topic", &topic];
+        let said = tools.expect("topics", &create, "")?;
+        ensure!(said.contains(&format!("Created topic {topic}")), "{said}");
+    }
+
+    for listener in ["apps", "mtls", "replication"] {
+        let metric = format!("{CERTIFICATES}{{listener=\"{listener}\"}} ");
+        ensure!(laptop.metrics()?.contains(&metric), "{metric} is missing");
+    }
+
+    // A user of the same name is another user: the certificate of the former one is good no more.
+    laptop.kubectl("delete kafkauser billing")?;
+    until(LIMIT, "the certificate to be refused", || {
+        Ok((kafka_python(&mtls, &certificate)? == "refused").then_some(()))
+    })?;
+    until(LIMIT, "its Secret to go", || Ok((!laptop.kubectl("get secrets")?.contains("billing")).then_some(())))?;
+    apply_user(&laptop, "billing", "tls")?;
+    ensure!(kafka_python(&mtls, &certificate)? == "refused", "the certificate of the former user");
+    let certificate = billing.by_certificate()?;
+    until(LIMIT, "the new one to be known", || Ok((kafka_python(&mtls, &certificate)? == "ok").then_some(())))?;
+    Ok(())
+}
+
+#[test]
+fn stock_clients_use_tokens_of_an_issuer() -> Result<()> {
+    if !can_run(&["kubectl"]) || !met(&[Need::Python, Need::Java]) {
+        return Ok(());
+    }
+    let mut issuer = Issuer::start()?;
+    let laptop = secured(&issuer)?;
+    let tokens = format!("127.0.0.1:{}", laptop.kafka_port() + 4);
+    let kubectl = |line: &str| laptop.kubectl(line);
+    // The authority that signs the broker's certificate is in every user's Secret, and in one that has no key.
+    let authority = Credentials { user: "laptop-cluster-ca-cert", folder: laptop.folder(), kubectl: &kubectl };
+    let authority = authority.saved("ca.crt")?;
+    let settings = |token: String| {
+        vec![
+            "security_protocol=SASL_SSL".to_owned(),
+            format!("ssl_cafile={}", authority.display()),
+            "sasl_mechanism=OAUTHBEARER".to_owned(),
+            format!("sasl_token={token}"),
+        ]
+    };
+    let outcome = |token: Result<String>| kafka_python(&tokens, &settings(token?));
+    until(LIMIT, "the issuer's keys to be known", || {
+        Ok((outcome(issuer.token("orders", "kafka", 600))? == "ok").then_some(()))
+    })?;
+    ensure!(outcome(issuer.token("orders", "other", 600))? == "refused", "a token for somebody else");
+    ensure!(outcome(issuer.token("orders", "kafka", -60))? == "refused", "an expired token");
+    ensure!(outcome(Issuer::start()?.token("orders", "kafka", 600))? == "refused", "another issuer's token");
+    let state = laptop.kubectl("get kafkacluster laptop -o jsonpath={.status.issuers[0].keys}")?;
+    ensure!(state == "1", "{state}");
+
+    // Kafka's own tool, with the token in a file, as Kubernetes projects that of a ServiceAccount.
+    let (token, config) = (laptop.folder().join("token"), laptop.folder().join("token.properties"));
+    std::fs::write(&token, issuer.token("orders", "kafka", 600)?)?;
+    std::fs::write(&config, by_token(text(&token)?, text(&authority)?))?;
+    let allowed = format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{}", token.display());
+    let mut tools = Tools::in_jvm(java::jvm("512m").arg(allowed).arg(java::source("Session.java")))?;
+    let create = ["--bootstrap-server", &tokens, "--command-config", text(&config)?, "--create", "--topic", "by-token"];
+    let said = tools.expect("topics", &create, "")?;
+    ensure!(said.contains("Created topic by-token"), "{said}");
+
+    // The keys are read each minute, and when the KafkaCluster changes.
+    let before = issuer.token("orders", "kafka", 600)?;
+    issuer.rotate()?;
+    laptop.kubectl(r#"patch kafkacluster laptop --type merge -p {"spec":{"config":{"log.retention.hours":"24"}}}"#)?;
+    until(LIMIT, "the new key to be known", || {
+        Ok((outcome(issuer.token("orders", "kafka", 600))? == "ok").then_some(()))
+    })?;
+    ensure!(outcome(Ok(before))? == "refused", "a key that the issuer has dropped");
+    Ok(())
+}
+
+/// The configuration of a Java client whose token is in a file.
+fn by_token(token: &str, authority: &str) -> String {
+    format!(
+        "security.protocol=SASL_SSL
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+sasl.mechanism=OAUTHBEARER
+sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler
+sasl.oauthbearer.token.endpoint.url=file://{token}
+"
+    )
+}
