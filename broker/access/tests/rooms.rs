@@ -26,7 +26,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("std::fs", &[]),
             ("std::thread", &[]),
             ("tokio", &[]),
-            ("kube", &[]),
+            ("kube::", &[]),
             ("tracing", &[]),
         ],
         ..Rooms::default()

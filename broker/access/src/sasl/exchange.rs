@@ -1,13 +1,13 @@
 //! One client's exchange of tokens, whatever the mechanism.
 
 use super::credentials::Credentials;
-use super::issuers::{Issuers, TokenFault};
+use super::issuers::Issuers;
 use super::mechanism::Mechanism;
 use super::oauthbearer;
+use super::outcome::{Identity, Reason};
 use super::plain::{self, PasswordCheck};
 use super::scram;
 use super::verifier::Hash;
-use crate::Principal;
 
 /// How far an exchange has come.
 pub struct Exchange(State);
@@ -44,58 +44,6 @@ pub enum Step {
     Done(Vec<u8>, Identity),
     /// It is not.
     Failed(Reason),
-}
-
-/// Who was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Who the client is.
-    pub principal: Principal,
-    /// The uid of its KafkaUser; `None`: an issuer's word is enough. The client is let in as long as there is a user
-    /// with this name and uid.
-    pub uid: Option<String>,
-    /// When what it has shown expires, in milliseconds since 1970; `None`: never.
-    pub expires_ms: Option<i64>,
-}
-
-/// Why a client is not let in. Only log and metrics name it: the client hears the same of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// A message that is not of the mechanism.
-    Malformed,
-    /// An unknown user, or a wrong password.
-    Credentials,
-    /// The nonce of another exchange.
-    Nonce,
-    /// The client wants channel binding, or somebody has changed its message.
-    ChannelBinding,
-    /// The client wants to be somebody else than it can prove.
-    OtherIdentity,
-    /// A token of an issuer that is not good.
-    Token(TokenFault),
-    /// A delegation token, which is not served.
-    DelegationToken,
-    /// The mechanism is not served.
-    Mechanism,
-    /// A token after the exchange was over.
-    Over,
-}
-
-impl Reason {
-    /// A label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Reason::Malformed => "malformed",
-            Reason::Credentials => "credentials",
-            Reason::Nonce => "nonce",
-            Reason::ChannelBinding => "channel_binding",
-            Reason::OtherIdentity => "other_identity",
-            Reason::Token(fault) => fault.label(),
-            Reason::DelegationToken => "delegation_token",
-            Reason::Mechanism => "mechanism",
-            Reason::Over => "over",
-        }
-    }
 }
 
 /// How many random bytes an exchange needs: 128 bits.

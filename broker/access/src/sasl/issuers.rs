@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation};
 use ottla_wire::Str;
 use serde_json::{Map, Value};
 
-use super::exchange::{Identity, Reason};
+use super::outcome::{Identity, Reason, TokenFault};
 use crate::Principal;
 
 /// How far the clocks of issuers and brokers may be apart, in milliseconds.
@@ -56,40 +56,6 @@ struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
-}
-
-/// Why a token is not good. Only log and metrics name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TokenFault {
-    /// It is no signed JWT, or one with a header that is not served.
-    Malformed,
-    /// It is of an issuer that is not known here.
-    Issuer,
-    /// None of the issuer's keys is the one that it names, or of its algorithm.
-    Key,
-    /// The key has not signed it.
-    Signature,
-    /// It is for somebody else.
-    Audience,
-    /// It is expired, not good yet, or does not say when it expires and was issued.
-    Time,
-    /// It does not say whose it is, or the issuer must not issue tokens for such a name.
-    Name,
-}
-
-impl TokenFault {
-    /// A label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            TokenFault::Malformed => "token_malformed",
-            TokenFault::Issuer => "token_issuer",
-            TokenFault::Key => "token_key",
-            TokenFault::Signature => "token_signature",
-            TokenFault::Audience => "token_audience",
-            TokenFault::Time => "token_time",
-            TokenFault::Name => "token_name",
-        }
-    }
 }
 
 impl FromIterator<Issuer> for Issuers {

@@ -3,6 +3,7 @@
 //! | module | its job |
 //! |---|---|
 //! | [`mechanism`] | the mechanisms and their names |
+//! | [`outcome`] | whom an exchange lets in, or why it does not |
 //! | [`exchange`] | one client's exchange of tokens, whatever the mechanism |
 //! | [`verifier`] | what is kept of a password |
 //! | [`credentials`] | the users of a cluster and their verifiers |
@@ -16,12 +17,14 @@ pub mod exchange;
 pub mod issuers;
 pub mod mechanism;
 pub mod oauthbearer;
+pub mod outcome;
 pub mod plain;
 pub mod scram;
 pub mod verifier;
 
 pub use credentials::{Credentials, Entry, User};
-pub use exchange::{Exchange, Identity, Known, Reason, Step};
-pub use issuers::{Issuer, Issuers, Keys, TokenFault};
+pub use exchange::{Exchange, Known, Step};
+pub use issuers::{Issuer, Issuers, Keys};
 pub use mechanism::Mechanism;
+pub use outcome::{Identity, Reason, TokenFault};
 pub use verifier::{Hash, Verifier};

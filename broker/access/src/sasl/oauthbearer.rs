@@ -3,8 +3,8 @@
 //! A bad token is answered with a document that says so. The client sends one byte for that, and then the exchange
 //! fails.
 
-use super::exchange::{Identity, Reason};
 use super::issuers::Issuers;
+use super::outcome::{Identity, Reason};
 
 /// Divides the parts of messages.
 const SEPARATOR: char = '\x01';

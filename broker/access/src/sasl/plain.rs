@@ -7,7 +7,7 @@ use ottla_wire::Str;
 use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
-use super::exchange::{Identity, Reason};
+use super::outcome::{Identity, Reason};
 use super::verifier::{Hash, Verifier};
 use crate::Principal;
 

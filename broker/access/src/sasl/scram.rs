@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use ottla_wire::Str;
 
 use super::credentials::Credentials;
-use super::exchange::{Identity, Reason};
+use super::outcome::{Identity, Reason};
 use super::verifier::{Hash, MOST_ITERATIONS, Verifier};
 use crate::Principal;
 
