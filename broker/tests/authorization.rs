@@ -137,7 +137,8 @@ async fn deleting_needs_describe_to_learn_that_a_topic_exists() {
     assert_eq!(delete(Some("missing"), Uuid::nil()).await, (DENIED_TOPIC, true, false));
     assert_eq!(delete(None, setup.id).await, (DENIED_TOPIC, false, true));
     setup.allow(&[(Operation::Describe, ResourceType::Topic, "t")]);
-    assert_eq!(delete(Some("t"), Uuid::nil()).await, (DENIED_TOPIC, true, true));
+    assert_eq!(delete(Some("t"), Uuid::nil()).await, (DENIED_TOPIC, true, false));
+    assert_eq!(delete(None, setup.id).await, (DENIED_TOPIC, true, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 """kafka-python on a listener with authentication: login.py BOOTSTRAP NAME=VALUE..., with the names of kafka-python, and
 sasl_token, a token of an issuer.
 
-Sends a record and reads it back. Prints "ok", or "refused" when the broker does not let it in.
+Sends a record to the topic "logins" and reads one like it. Prints "ok", or "refused" when the broker does not let it in.
 """
 
 import sys
-import uuid
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
@@ -16,7 +15,7 @@ login = dict(setting.split("=", 1) for setting in settings)
 login["bootstrap_servers"] = bootstrap
 if token := login.pop("sasl_token", None):
     login["sasl_oauth_token_provider"] = type("Provider", (AbstractTokenProvider,), {"token": lambda self: token})()
-topic = f"login-{uuid.uuid4()}"
+topic = "logins"
 try:
     # A refused client tries again until this time is over.
     producer = KafkaProducer(bootstrap_timeout_ms=3000, **login)

@@ -3,7 +3,7 @@
 //! The answers stand in `tests/answers/*.txt`, recorded with `OTTLA_E2E=kafka UPDATE=1`. What differs from run to run
 //! is numbered in the order in which it appears. Where Ottla means to differ, `DIFFERENCES.md` says so, and why.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use ottla_wire::RequestMessage;
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use regex::{Captures, Regex};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::differences::{Differences, by_line};
 use crate::raw::Connection;
-use crate::target::Target;
+use crate::target::{Maker, Target};
 use crate::wait::until;
 
 /// Longer than anything takes on a loaded machine.
@@ -35,16 +35,20 @@ pub fn compare(name: &str, script: impl Fn(&mut Conversation<'_>) -> Result<()>)
     let mut conversation =
         Conversation { target, connections: HashMap::new(), said: String::new(), numbered: HashMap::new() };
     script(&mut conversation)?;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/answers").join(name).with_extension("txt");
+    agrees(&format!("answers/{name}.txt"), &conversation.said, target.maker())
+}
+
+/// Compares what a broker has said with a recording of Kafka's words, or records it (`UPDATE=1`); `recording` is a
+/// path below `tests`. Both are sections that begin with `== TITLE`.
+pub fn agrees(recording: &str, said: &str, maker: Maker) -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(recording);
     if std::env::var_os("UPDATE").is_some() {
-        return Ok(std::fs::write(file, conversation.said)?);
+        return Ok(std::fs::write(file, said)?);
     }
     let expected = std::fs::read_to_string(&file)?;
-    let differences = Differences::of(&format!("answers/{name}.txt"), &expected, target.maker())?;
-    let wrong = wrong_sections(&differences.without(&expected), &differences.without(&conversation.said));
-    if !wrong.is_empty() {
-        bail!("{}\n{wrong}", file.display());
-    }
+    let differences = Differences::of(recording, &expected, maker)?;
+    let wrong = wrong_sections(&differences.without(&expected), &differences.without(said));
+    ensure!(wrong.is_empty(), "{}\n{wrong}", file.display());
     Ok(())
 }
 

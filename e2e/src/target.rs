@@ -3,12 +3,12 @@
 //! The same tests run against both. A target has a fixed port and a folder of its own, so it can be killed and started
 //! again under the feet of its clients.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_wire::MetadataRequest;
 use rustix::process::Signal;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub fn needs() -> Vec<Need> {
 pub struct Target {
     maker: Maker,
     port: u16,
+    /// Where users log in, of a broker that authorizes.
+    users_port: Option<u16>,
     process: Option<Leash>,
     folder: Folder,
 }
@@ -61,15 +63,63 @@ impl Target {
 
     /// Starts a broker of this maker on an empty folder.
     pub fn start_of(maker: Maker) -> Result<Target> {
-        let mut target = Target { maker, port: free_port()?, process: None, folder: Folder::new()? };
+        let mut target = Target::new(maker)?;
         if maker == Maker::Kafka {
-            let output = target.kafka_script("format").arg("single").output()?;
-            if !output.status.success() {
-                bail!("kafka format failed: {}", String::from_utf8_lossy(&output.stderr));
-            }
+            target.format(&mut Command::new(kafka_script()))?;
         }
         target.restart()?;
         Ok(target)
+    }
+
+    /// Starts the broker under test on an empty folder with an authorizer: who does not log in may do everything,
+    /// and users log in by SCRAM at [`Target::for_users`]. Ottla needs `kubectl` for it.
+    pub fn start_authorizing() -> Result<Target> {
+        let mut target = Target::new(Maker::under_test())?;
+        let users = free_port()?;
+        target.users_port = Some(users);
+        match target.maker {
+            Maker::Kafka => {
+                let properties = target.folder.path().join("authorizing.properties");
+                std::fs::write(&properties, authorizing_kafka(target.port, users))?;
+                target.format(Command::new(kafka_script()).env("KAFKA_EXTRA", properties))?;
+                target.restart()?;
+            }
+            Maker::Ottla => {
+                target.restart()?;
+                target.kubectl(&[
+                    "patch",
+                    "kafkacluster",
+                    "laptop",
+                    "--type",
+                    "merge",
+                    "-p",
+                    &authorizing_ottla(users),
+                ])?;
+                // A laptop listens where its KafkaCluster says when it starts.
+                target.stop()?;
+                target.restart()?;
+            }
+        }
+        Ok(target)
+    }
+
+    fn new(maker: Maker) -> Result<Target> {
+        Ok(Target { maker, port: free_port()?, users_port: None, process: None, folder: Folder::new()? })
+    }
+
+    fn format(&self, script: &mut Command) -> Result<()> {
+        let output = self.at_this_place(script).args(["format", "single"]).output()?;
+        ensure!(output.status.success(), "kafka format failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new("kubectl");
+        command.arg("--server").arg(self.api()?).args(arguments);
+        command.env("HOME", self.folder.path()).env_remove("KUBECONFIG").stdin(Stdio::null());
+        let output = command.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// The broker that all tests of one program share, where nobody minds other people's topics.
@@ -83,8 +133,8 @@ impl Target {
         self.process = None;
         let command = match self.maker {
             Maker::Kafka => {
-                let mut command = self.kafka_script("run");
-                command.arg("0");
+                let mut command = Command::new(kafka_script());
+                self.at_this_place(&mut command).args(["run", "0"]);
                 command
             }
             Maker::Ottla => self.ottla()?,
@@ -128,6 +178,11 @@ impl Target {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// What users connect to.
+    pub fn for_users(&self) -> Result<String> {
+        Ok(format!("127.0.0.1:{}", self.users_port.context("a broker where users log in")?))
+    }
+
     /// The port in it.
     pub fn port(&self) -> u16 {
         self.port
@@ -168,11 +223,10 @@ impl Target {
         }
     }
 
-    fn kafka_script(&self, verb: &str) -> Command {
-        let mut command = Command::new(kafka_script());
-        command.arg(verb).env("KAFKA_DATA", self.data()).env("KAFKA_PORT", self.port.to_string());
-        command.env("KAFKA_HEAP", std::env::var("KAFKA_HEAP").unwrap_or("-Xms256m -Xmx1g".to_owned()));
-        command
+    /// Has Kafka's script run with this target's folder and port.
+    fn at_this_place<'a>(&self, script: &'a mut Command) -> &'a mut Command {
+        script.env("KAFKA_DATA", self.data()).env("KAFKA_PORT", self.port.to_string());
+        script.env("KAFKA_HEAP", std::env::var("KAFKA_HEAP").unwrap_or("-Xms256m -Xmx1g".to_owned()))
     }
 
     /// The command that starts Ottla on this target's folder and port.
@@ -182,6 +236,30 @@ impl Target {
         command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
         Ok(command)
     }
+}
+
+/// The settings of a Kafka with an authorizer.
+fn authorizing_kafka(port: u16, users: u16) -> String {
+    let controller = port + 50;
+    format!(
+        "listeners=PLAINTEXT://127.0.0.1:{port},USERS://127.0.0.1:{users},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,USERS:SASL_PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.users.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.users.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"
+    )
+}
+
+/// The same of a laptop's KafkaCluster, as JSON.
+fn authorizing_ottla(users: u16) -> String {
+    let authentication = r#"[{"type":"scram-sha-256"},{"type":"scram-sha-512"}]"#;
+    let listener = format!(r#"{{"name":"users","port":{users},"insecure":true,"authentication":{authentication}}}"#);
+    format!(
+        r#"{{"spec":{{"listeners":[{{"name":"internal","port":9092}},{listener}],"authorization":{{"superUsers":["ANONYMOUS"]}}}}}}"#
+    )
 }
 
 /// The script that runs Apache Kafka and its tools.

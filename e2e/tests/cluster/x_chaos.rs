@@ -76,6 +76,8 @@ fn ten_minutes_without_the_api_server_stop_nothing() -> Result<()> {
     secured.rotate()?;
     secured.rotates()?;
     let logins = secured.logins()?;
+    // Their topic is there before the API server goes.
+    serve(&logins)?;
     let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(TOPIC, BROKERS)?);
     let uid = chaos.namespace.pod_uid(victim)?;
 

@@ -36,14 +36,18 @@ impl Shard {
             if is_opaque {
                 return turn.reply(ticket, refuse(GroupError::GroupIdNotFound));
             }
+            let is_new = !groups.contains_key(id);
             let new = || Group::Share(Box::new(ShareGroup::new(id.clone(), ticket.0 + 1)));
             match groups.entry(id.clone()).or_insert_with(new) {
                 Group::Share(group) if !group.members.is_empty() => {
                     turn.reply(ticket, refuse(GroupError::NonEmptyGroup));
                 }
                 Group::Share(group) => {
-                    group.alter(request, ticket, turn);
+                    let alters = group.alter(request, ticket, turn);
                     flush(group, turn);
+                    if is_new && !alters {
+                        groups.remove(id);
+                    }
                 }
                 Group::Classic(_) | Group::Consumer(_) | Group::Streams(_) => {
                     turn.reply(ticket, refuse(GroupError::GroupIdNotFound));
@@ -73,8 +77,8 @@ impl Shard {
 
 impl ShareGroup {
     /// The partitions are initialised again, in a new epoch: else a leader that has read the old one would not notice.
-    /// Kafka 4.3.1 stays in the epoch (KAFKA-20910).
-    fn alter(&mut self, request: &AlterShareOffsetsRequest, ticket: Ticket, turn: &mut Turn<'_>) {
+    /// Kafka 4.3.1 stays in the epoch (KAFKA-20910). False: none of the partitions exists, and nothing changes.
+    fn alter(&mut self, request: &AlterShareOffsetsRequest, ticket: Ticket, turn: &mut Turn<'_>) -> bool {
         let mut partitions = self.partitions.clone();
         let mut offsets = Offsets::new();
         let mut altered = Vec::new();
@@ -101,16 +105,16 @@ impl ShareGroup {
                 partitions: wanted.iter().map(|(partition, _)| outcome(*partition)).collect(),
             });
         }
-        // A group that was made for this is written down in any case.
-        self.bump(turn.topics);
         if offsets.is_empty() {
             let reply = self.history.reply(ticket, Reply::AlterShareOffsets(Ok(altered)));
             turn.replies.extend(reply);
-            return;
+            return false;
         }
+        self.bump(turn.topics);
         self.write_partitions(partitions);
         let what = StateCallKind::Initialize { state_epoch: self.epoch, offsets };
         self.calls.push(self.history.end(), what, Purpose::Alter(ticket, altered));
+        true
     }
 
     fn delete_offsets(&mut self, topics: &[TopicName], ticket: Ticket, turn: &mut Turn<'_>) {

@@ -110,9 +110,12 @@ fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     }
 }
 
+/// As in Kafka, also what the client might do with topics that do not exist, if it may ask for them.
 fn with_operations(context: &Context, mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
-    for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::NONE) {
-        topic.topic_authorized_operations = context.topic_operations(topic.name.as_deref().unwrap_or_default());
+    for topic in topics.iter_mut().filter(|topic| topic.error_code != ErrorCode::TOPIC_AUTHORIZATION_FAILED) {
+        if let Some(name) = &topic.name {
+            topic.topic_authorized_operations = context.topic_operations(name);
+        }
     }
     topics
 }

@@ -25,7 +25,7 @@ pub fn handle(context: &Context, request: AlterConfigsRequest) -> Reply {
             let (kind, name) = (resource.resource_type, resource.resource_name);
             let deadline = Deadline::default();
             let altered = match times {
-                1 => alter(&context_later, kind, &name, &changes, Others::Go, request.validate_only, deadline).await,
+                1 => alter(&context_later, kind, &name, Ok(changes), Others::Go, request.validate_only, deadline).await,
                 _ => Err(repeated_resource()),
             };
             let (error_code, error_message) = Refused::to_wire(altered.err());

@@ -23,9 +23,9 @@ pub fn handle(context: &Context, request: IncrementalAlterConfigsRequest) -> Rep
                 if times > 1 {
                     return Err(repeated_resource());
                 }
-                let changes = changes(resource)?;
+                let changes = changes(resource);
                 let deadline = Deadline::default();
-                alter(&context_later, kind, &name, &changes, Others::Stay, request.validate_only, deadline).await
+                alter(&context_later, kind, &name, changes, Others::Stay, request.validate_only, deadline).await
             };
             let (error_code, error_message) = Refused::to_wire(altered.await.err());
             let answer =

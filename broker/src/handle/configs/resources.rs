@@ -54,12 +54,13 @@ pub async fn alter(
     context: &Context,
     kind: i8,
     name: &str,
-    changes: &[Change],
+    changes: Result<Vec<Change>, Refused>,
     others: Others,
     validate_only: bool,
     deadline: Deadline,
 ) -> Result<(), Refused> {
     check_may(context, Operation::AlterConfigs, kind, name)?;
+    let changes = changes?;
     let changes: Vec<_> = changes.iter().map(|c| (c.op, c.name.as_str(), c.value.as_deref())).collect();
     let base = |config: &BTreeMap<String, String>| match others {
         Others::Stay => config.clone(),
@@ -72,9 +73,12 @@ pub async fn alter(
         let image = context.handler.images.borrow().clone();
         let changed = match kind {
             kind::TOPIC => {
-                let topic = image.topic(name).ok_or_else(|| {
-                    Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist."))
-                })?;
+                let Some(topic) = image.topic(name) else {
+                    // As in Kafka, what is wrong with the settings is said first.
+                    alter_topic(&BTreeMap::new(), &changes, &image.settings).map_err(refuse)?;
+                    let message = format!("The topic '{name}' does not exist.");
+                    return Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message));
+                };
                 let to = alter_topic(&base(&topic.config), &changes, &image.settings).map_err(refuse)?;
                 let (topic_id, from) = (topic.id, topic.config.clone());
                 if validate_only || to == from {

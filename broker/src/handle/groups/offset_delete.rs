@@ -37,9 +37,6 @@ pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
     });
     let mut response = OffsetDeleteResponse { topics: topics.collect(), ..Default::default() };
-    if existing.is_empty() {
-        return context.reply(&response);
-    }
     let deleting = context.handler.groups.delete_offsets(&GroupId::from(&*request.group_id), &existing);
     context.later(async move {
         match deleting.await {

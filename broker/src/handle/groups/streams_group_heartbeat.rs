@@ -36,16 +36,14 @@ pub fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply
         return context.reply(&refused(GroupError::UnsupportedVersion));
     }
     if !context.may_group(Operation::Read, &request.group_id) {
-        let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
-        return context.reply(&StreamsGroupHeartbeatResponse { error_code, ..Default::default() });
+        return context.reply(&denied(ErrorCode::GROUP_AUTHORIZATION_FAILED));
     }
     if let Some(Err(message)) = request.topology.as_ref().map(check_names) {
         return context.reply(&refusal(ErrorCode::STREAMS_INVALID_TOPOLOGY, message));
     }
     let mut named = request.topology.iter().flat_map(names);
     if !named.all(|topic| context.may_topic(Operation::Describe, &topic)) {
-        let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
-        return context.reply(&StreamsGroupHeartbeatResponse { error_code, ..Default::default() });
+        return context.reply(&denied(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     }
     let beating = context.handler.groups.streams_heartbeat(&StreamsHeartbeatRequest {
         group: (&*request.group_id).into(),
@@ -289,13 +287,12 @@ fn refused(error: GroupError) -> StreamsGroupHeartbeatResponse {
 }
 
 fn refusal(error_code: ErrorCode, message: String) -> StreamsGroupHeartbeatResponse {
-    StreamsGroupHeartbeatResponse {
-        error_code,
-        error_message: Some(message.into()),
-        // As Kafka's: null is not its default.
-        status: Some(Vec::new()),
-        ..Default::default()
-    }
+    StreamsGroupHeartbeatResponse { error_message: Some(message.into()), ..denied(error_code) }
+}
+
+fn denied(error_code: ErrorCode) -> StreamsGroupHeartbeatResponse {
+    // As Kafka's: null is not the default of a status.
+    StreamsGroupHeartbeatResponse { error_code, status: Some(Vec::new()), ..Default::default() }
 }
 
 #[cfg(test)]

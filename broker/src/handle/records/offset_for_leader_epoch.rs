@@ -14,9 +14,9 @@ use crate::reply::Reply;
 
 /// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.
 pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
-    let of_broker = request.replica_id >= 0 && context.sees_cluster(Operation::ClusterAction);
+    let may_all = context.sees_cluster(Operation::ClusterAction);
     let topics = request.topics.into_iter().map(|topic| {
-        let known = match of_broker {
+        let known = match may_all {
             true => context.known_topic(i16::MAX, &topic.topic, Uuid::nil()),
             false => context.topic_by_name(Operation::Describe, &topic.topic),
         };

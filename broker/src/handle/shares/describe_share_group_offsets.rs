@@ -79,6 +79,8 @@ fn take_denied(
     group.topics = Some(allowed);
     let refused = |partition_index| DescribeShareGroupOffsetsResponsePartition {
         partition_index,
+        start_offset: UNKNOWN,
+        lag: UNKNOWN,
         error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
         error_message: Some("Topic authorization failed.".into()),
         ..Default::default()

@@ -60,12 +60,12 @@ async fn delete(
             None => context.image.topics.get(&wanted.topic_id).ok_or_else(Refused::unknown_topic_id),
         }?;
         may_see(&topic.name)?;
-        result.name = Some(topic.name.clone());
-        result.topic_id = topic.id;
         let topic_id = topic.id;
+        result.name = Some(topic.name.clone());
         if !may_all && !context.may_topic(Operation::Delete, &topic.name) {
             return Err(denied());
         }
+        result.topic_id = topic_id;
         context.take_mutations(topic.partitions.len(), REFUSABLE_FROM)?;
         context.ask(deadline, |answer| Ask::DeleteTopic { topic_id, answer }).await
     };

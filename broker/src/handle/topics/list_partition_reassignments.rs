@@ -16,8 +16,7 @@ use crate::reply::Reply;
 /// Answers from the image.
 pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {
     if !context.may_cluster(Operation::Describe) {
-        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        return context.reply(&ListPartitionReassignmentsResponse { error_code, ..Default::default() });
+        return context.reply(&denied(request));
     }
     let named: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
         let partitions = |topic: ListPartitionReassignmentsTopics| {
@@ -44,4 +43,18 @@ pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> 
         (!partitions.is_empty()).then(|| OngoingTopicReassignment { name: topic.name.clone(), partitions })
     });
     context.reply(&ListPartitionReassignmentsResponse { topics: topics.collect(), ..Default::default() })
+}
+
+/// As in Kafka, with the partitions that were asked for and nothing about them.
+fn denied(request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
+    let topic = |topic: ListPartitionReassignmentsTopics| {
+        let partition = |partition_index| OngoingPartitionReassignment { partition_index, ..Default::default() };
+        let partitions = topic.partition_indexes.into_iter().map(partition).collect();
+        OngoingTopicReassignment { name: topic.name, partitions }
+    };
+    ListPartitionReassignmentsResponse {
+        error_code: ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+        topics: request.topics.into_iter().flatten().map(topic).collect(),
+        ..Default::default()
+    }
 }
