@@ -106,7 +106,7 @@ impl Me {
     }
 
     /// A topic that the row about CreateTopics is about.
-    pub fn new(&self) -> Str {
+    pub fn new_topic(&self) -> Str {
         format!("new.{}", self.name).into()
     }
 

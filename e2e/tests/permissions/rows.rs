@@ -713,7 +713,7 @@ fn of_topics() -> Vec<Row> {
         }
     };
     let creations = |me: &Me| -> Vec<_> {
-        [me.new(), me.topic()]
+        [me.new_topic(), me.topic()]
             .map(|name| CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() })
             .into()
     };
@@ -742,7 +742,7 @@ fn of_topics() -> Vec<Row> {
         }),
         latest("one that there is not", move |me| delete(vec![(Some(me.missing()), Uuid::nil())])),
         latest("by id, one that there is not", move |me| delete(vec![(None, me.missing_id())])),
-        latest("by name", move |me| delete(vec![(Some(me.new()), Uuid::nil())])),
+        latest("by name", move |me| delete(vec![(Some(me.new_topic()), Uuid::nil())])),
         latest("by id", move |me| delete(vec![(None, me.topic_id)])),
         latest("that are gone", move |me| delete(named(me))),
         at(1, "after the login", |_| SaslHandshakeRequest { mechanism: "SCRAM-SHA-256".into() }),
