@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_access::{Authentication, Certified, Holder, Login};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::secure::{HandshakeError, Secure};
 use super::socket::Socket;
@@ -18,6 +18,8 @@ use crate::tls::ServerConfigsReceiver;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many handshakes of a reactor may be under way. Each computes for a fraction of a millisecond; the others wait.
 const HANDSHAKES: usize = 256;
+/// How long a handshake may take while all turns are taken: slow clients do not keep others from being served.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// Longer than any connection lasts; it can be added to a clock without overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -41,7 +43,7 @@ pub enum NotOpened {
     #[error("only brokers and the operator may connect to this listener")]
     NoBroker,
     /// The handshake took too long.
-    #[error("the TLS handshake was not complete after {HANDSHAKE:?}")]
+    #[error("the TLS handshake was not complete after {HANDSHAKE:?}, or {CROWDED:?} while many clients connect")]
     Slow,
 }
 
@@ -126,12 +128,28 @@ impl Door {
         Ok((socket, client))
     }
 
-    /// Does the handshake of TLS.
+    /// Does the handshake of TLS. It takes a turn when the client has said something.
     async fn secure(&self, stream: TcpStream, peer: &Peer) -> Result<Socket, NotOpened> {
+        let spoken = timeout(HANDSHAKE, stream.readable()).await.map_err(|_| NotOpened::Slow)?;
+        spoken.map_err(HandshakeError::Socket)?;
         let _turn = self.handshakes.acquire().await.expect("the semaphore is never closed");
         // Taken after the turn has come: the newest.
         let config = self.tls.borrow().get(&peer.listener).cloned().ok_or(NotOpened::NoCertificate)?;
-        let secure = timeout(HANDSHAKE, Secure::accept(stream, config)).await.map_err(|_| NotOpened::Slow)??;
-        Ok(Socket::Secure(Box::new(secure)))
+        tokio::select! {
+            biased;
+            secure = Secure::accept(stream, config) => Ok(Socket::Secure(Box::new(secure?))),
+            () = self.too_long() => Err(NotOpened::Slow),
+        }
+    }
+
+    /// Waits as long as a handshake that begins now may take.
+    async fn too_long(&self) {
+        let began = env::now();
+        loop {
+            sleep(CROWDED).await;
+            if began.elapsed() >= HANDSHAKE || self.handshakes.available_permits() == 0 {
+                return;
+            }
+        }
     }
 }
