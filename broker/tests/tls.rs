@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 
 /// Longer than anything takes.
 const LIMIT: Duration = Duration::from_secs(60);
-/// When a Java client gives up connecting (`socket.connection.setup.timeout.ms`).
+/// How long a Java client tries to connect (`socket.connection.setup.timeout.ms`).
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many handshakes of a reactor may be under way.
 const HANDSHAKES: usize = 256;
@@ -321,7 +321,7 @@ async fn garbage_and_dripped_handshakes_end_and_leave_others_alone() {
     garbage.write_all(&[22, 3, 1, 0, 4, 1, 2, 3, 4, 22, 3, 1, 0, 2, 0, 0]).await.unwrap();
     tokio::time::timeout(LIMIT, garbage.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
     common::until("the garbage is counted", || setup.refused("tls_handshake") == 1).await;
-    // A client gets its turn before it gives up, also behind many others that say nothing, or hardly anything.
+    // A client gets its turn while it still waits for it, also behind many others that say nothing, or hardly anything.
     let mut many = Vec::new();
     for number in 0..HANDSHAKES * 5 {
         let mut slow = TcpStream::connect(("127.0.0.1", setup.one.port)).await.unwrap();

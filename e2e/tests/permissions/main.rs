@@ -2,6 +2,7 @@
 //! StandardAuthorizer, field by field. The answers are recorded beside this file; see `ottla_e2e::answers`.
 
 mod bed;
+mod exchanges;
 
 mod rows;
 
