@@ -1,6 +1,6 @@
 //! A broker's process, with what the kernel knows of it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::leash::{Folder, Leash};
 use ottla_e2e::target::{Maker, kafka_script};
 use ottla_e2e::wait::until;
@@ -11,9 +11,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::lean;
 use crate::replicated::DELETED_AT_ONCE;
 use crate::runs::Brokers;
+use crate::{lean, secured};
 
 /// Longer than Kafka's delay before it deletes a folder, a minute.
 const GONE: Duration = Duration::from_secs(150);
@@ -28,19 +28,44 @@ pub struct Broker {
     port: u16,
     process: Option<Leash>,
     folder: Folder,
+    /// Whether it also listens under TLS, at the next port.
+    secure: bool,
 }
 
 impl Broker {
     /// An empty folder; Kafka's is formatted, which is not measured.
     pub fn prepare(maker: Maker) -> Result<Broker> {
+        Broker::prepare_with(maker, false)
+    }
+
+    /// A broker that also listens under TLS. Ottla needs `kubectl` for it.
+    pub fn start_secure(maker: Maker) -> Result<Broker> {
+        let mut broker = Broker::prepare_with(maker, true)?;
+        broker.start()?;
+        lean::first_acknowledgement(&broker.address(), "first")?;
+        if maker == Maker::Ottla {
+            broker.patch(&secured::ottla(broker.port + 1))?;
+            // A laptop listens where its KafkaCluster says when it starts.
+            broker.stop()?;
+            broker.start()?;
+            lean::first_acknowledgement(&broker.address(), "second")?;
+        }
+        Ok(broker)
+    }
+
+    fn prepare_with(maker: Maker, secure: bool) -> Result<Broker> {
         let (_, port) = PORTS.into_iter().find(|(known, _)| *known == maker).context("every maker has a port")?;
-        let broker = Broker { maker, port, process: None, folder: Folder::new()? };
+        let broker = Broker { maker, port, process: None, folder: Folder::new()?, secure };
         match maker {
             Maker::Ottla => drop(ottla_program()?),
             Maker::Kafka => {
                 let extra = broker.folder.path().join("extra.properties");
                 let (name, value) = DELETED_AT_ONCE;
-                std::fs::write(&extra, format!("{name}={value}\n"))?;
+                let mut properties = format!("{name}={value}\n");
+                if secure {
+                    properties += &secured::kafka(broker.folder.path(), port)?;
+                }
+                std::fs::write(&extra, properties)?;
                 let output = broker.kafka_script("format").arg("single").env("KAFKA_EXTRA", extra).output()?;
                 if !output.status.success() {
                     bail!("kafka format failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -66,7 +91,7 @@ impl Broker {
             }
         };
         let begin = Instant::now();
-        self.process = Some(Leash::start(&command, &self.folder.path().join("output"))?);
+        self.process = Some(Leash::start(&command, &self.output())?);
         Ok(begin)
     }
 
@@ -80,10 +105,25 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Changes Ottla's KafkaCluster.
+    pub fn patch(&self, patch: &str) -> Result<()> {
+        let said = std::fs::read_to_string(self.output())?;
+        let api = said.lines().find_map(|line| line.strip_prefix("api ")).context("Ottla prints where its API is")?;
+        let mut command = Command::new("kubectl");
+        command.args(["--server", api.trim(), "patch", "kafkacluster", "laptop", "--type", "merge", "-p", patch]);
+        let output = command.env("HOME", self.folder.path()).env_remove("KUBECONFIG").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("output")
+    }
+
     fn running(&self) -> Result<&Leash> {
         let process = self.process.as_ref().context("the broker was started")?;
         if !process.runs() {
-            bail!("the broker ended: {}", std::fs::read_to_string(self.folder.path().join("output"))?);
+            bail!("the broker ended: {}", std::fs::read_to_string(self.output())?);
         }
         Ok(process)
     }
@@ -108,7 +148,7 @@ impl Brokers for Broker {
 
     fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<String> {
         lean::create_topic(&self.address(), topic, partitions, settings)?;
-        Ok(self.address())
+        Ok(if self.secure { format!("{}127.0.0.1:{}", secured::SCHEME, self.port + 1) } else { self.address() })
     }
 
     fn remove(&self, topic: &str) -> Result<()> {

@@ -7,6 +7,7 @@ use ottla_batch::{BatchBuilder, Codec, HEADER_LEN, NewRecord};
 use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::m20_delete_topics::DeleteTopicState;
@@ -22,12 +23,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::VALUE_LEN;
 use crate::runs::Done;
+use crate::secured;
 
 /// As many as librdkafka and the Java producer send on when they must keep the order.
 const IN_FLIGHT: usize = 5;
 /// The last version of Produce that names its topics.
 const PRODUCE: i16 = 12;
 const METADATA: i16 = 12;
+/// The last version of Fetch that names its topics.
+const FETCH: i16 = 12;
 /// Longer than a cold start of either broker.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -158,7 +162,7 @@ fn produce_to(address: &str, topic: &str, partition: i32, acks: i16, batch_len: 
     let mut request = ProduceRequest { acks, ..produce_request(topic, batch_len)? };
     request.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data).for_each(|data| data.index = partition);
     let frame = to_bytes(&encode_request(0, Some(&Str::from("bench")), PRODUCE, &request));
-    let mut connection = Connection::open(address)?;
+    let mut connection = secured::open(address)?;
     let (begin, mut sent, mut received, mut taken) = (Instant::now(), 0, 0, 0);
     loop {
         while sent < received + IN_FLIGHT && begin.elapsed() < run {
@@ -178,6 +182,29 @@ fn produce_to(address: &str, topic: &str, partition: i32, acks: i16, batch_len: 
             Some(code) => bail!("a batch was refused: {code}"),
         }
     }
+}
+
+/// Fetches for this long what [`produce`] has produced in batches of `batch_len` bytes, a batch a request, from the
+/// beginning again whenever the end is reached.
+pub fn consume(address: &str, topic: &str, batch_len: usize, run: Duration) -> Result<Done> {
+    let (mut connection, mut offset, mut done) = (secured::open(address)?, 0, Done::default());
+    let begin = Instant::now();
+    while begin.elapsed() < run {
+        let partition_max_bytes = i32::try_from(batch_len)?;
+        let partition = FetchPartition { fetch_offset: offset, partition_max_bytes, ..Default::default() };
+        let topics = vec![FetchTopic { topic: Str::from(topic), partitions: vec![partition], ..Default::default() }];
+        let request = FetchRequest { session_epoch: -1, topics, ..Default::default() };
+        let answer = connection.ask(FETCH, &request)?.context("the broker closed the connection")?;
+        let found = answer.responses.iter().flat_map(|topic| &topic.partitions).next().context("an answer")?;
+        ensure!(found.error_code.is_none(), "{}", found.error_code);
+        ensure!(found.high_watermark > 0, "there is nothing to fetch");
+        // Whole batches of the same size came; all their records have the same length.
+        let values = values_in(batch_len) * usize::from(offset < found.high_watermark);
+        done.bytes += values * VALUE_LEN;
+        done.requests += 1;
+        offset = if values == 0 { 0 } else { offset + i64::try_from(values)? };
+    }
+    Ok(done)
 }
 
 /// Sends one record of [`VALUE_LEN`] bytes each `pace`, whether the former is acknowledged or not; how long each

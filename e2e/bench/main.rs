@@ -14,6 +14,7 @@
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
 //! - [`transactional`]: transactions with librdkafka
+//! - [`secured`]: the lean client under TLS
 //! - [`null`]: a broker that does nothing: the ceiling of this machine
 //! - [`table`]: from samples to the table
 
@@ -30,6 +31,7 @@ mod partitions;
 mod replicated;
 mod rows;
 mod runs;
+mod secured;
 mod stock;
 mod table;
 mod transactional;
@@ -99,7 +101,13 @@ fn main() -> Result<()> {
 /// Three replicas first: that is what is run in production.
 fn measure(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
     // The two groups of rows have names of their own.
-    let part = only.filter(|only| !["replicated", "single"].contains(only));
+    let part = only.filter(|only| !["replicated", "secured", "single"].contains(only));
+    if part.is_some() || only.is_none_or(|only| only == "secured") {
+        rows::secured(makers, part, plan, table)?;
+    }
+    if only == Some("secured") {
+        return Ok(());
+    }
     if only != Some("single") {
         rows::replicated(makers, &ottla_program()?, part, plan, table)?;
     }

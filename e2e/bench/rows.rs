@@ -14,6 +14,8 @@ use crate::{franz, lean, null, stock, transactional};
 const ALL: i16 = -1;
 const FASTER: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.3)];
 const QUICKER: [Goal; 2] = [Goal::AtMost(0.5), Goal::AtMost(0.2)];
+/// Beside Kafka with TLS.
+const SECURELY: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.4)];
 /// Every record is on three disks before it is acknowledged.
 const FLUSHED: &[(&str, &str)] = &[("flush.messages", "1")];
 
@@ -103,6 +105,40 @@ const SINGLE: [Workload; 9] = [
 ];
 const LEAN_SMALL: &str = "acks=1, lean client, 16 KB batches, 5 in flight";
 const LEAN_LARGE: &str = "acks=1, lean client, 1 MB batches, 5 in flight";
+
+/// The same under TLS 1.3, where Kafka's brokers do without sendfile too.
+const SECURED: [Workload; 3] = [
+    Workload {
+        goals: SECURELY,
+        ..speed("acks=1, TLS, lean client, 16 KB batches, 5 in flight", |at, topic, run| {
+            lean::produce(at, topic, 1, 16_384, run)
+        })
+    },
+    Workload {
+        goals: SECURELY,
+        ..speed("acks=1, TLS, lean client, 1 MB batches, 5 in flight", |at, topic, run| {
+            lean::produce(at, topic, 1, 1_000_000, run)
+        })
+    },
+    Workload {
+        name: "consume from page cache, TLS, lean client",
+        partitions: 1,
+        settings: &[],
+        work: Work::Consume(|at, topic, run| lean::consume(at, topic, 1_000_000, run)),
+        goals: SECURELY,
+    },
+];
+
+/// The rows under TLS whose name contains `only`.
+pub fn secured(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    let rows = wanted(&SECURED, only);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let start = |maker: &Maker| Ok(Box::new(Broker::start_secure(*maker)?) as Box<dyn Brokers>);
+    let sides = makers.iter().map(start).collect::<Result<Vec<_>>>()?;
+    run(&sides, &rows, "one broker under TLS, resident memory after the load", plan, table)
+}
 
 /// The three-replica rows whose name contains `only`.
 pub fn replicated(makers: &[Maker], ottla: &Path, only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {

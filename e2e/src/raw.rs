@@ -13,6 +13,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A connection to a broker.
 pub struct Connection {
     stream: TcpStream,
+    #[cfg(feature = "librdkafka")]
+    session: Option<Box<rustls::ClientConnection>>,
     correlation_id: i32,
 }
 
@@ -23,7 +25,22 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
-        Ok(Connection { stream, correlation_id: 0 })
+        Ok(Connection {
+            stream,
+            #[cfg(feature = "librdkafka")]
+            session: None,
+            correlation_id: 0,
+        })
+    }
+
+    /// Connects under TLS.
+    #[cfg(feature = "librdkafka")]
+    pub fn open_secure(
+        bootstrap: impl ToSocketAddrs,
+        config: std::sync::Arc<rustls::ClientConfig>,
+    ) -> Result<Connection> {
+        let session = rustls::ClientConnection::new(config, "localhost".try_into()?)?;
+        Ok(Connection { session: Some(Box::new(session)), ..Connection::open(bootstrap)? })
     }
 
     /// Waits so long for an answer.
@@ -33,7 +50,14 @@ impl Connection {
 
     /// The same connection, for another thread to send on while this one receives.
     pub fn try_clone(&self) -> Result<Connection> {
-        Ok(Connection { stream: self.stream.try_clone()?, correlation_id: self.correlation_id })
+        #[cfg(feature = "librdkafka")]
+        anyhow::ensure!(self.session.is_none(), "two threads can not share a session of TLS");
+        Ok(Connection {
+            stream: self.stream.try_clone()?,
+            #[cfg(feature = "librdkafka")]
+            session: None,
+            correlation_id: self.correlation_id,
+        })
     }
 
     /// Sends a request and waits for its response; `None` when the broker closes the connection instead.
@@ -60,21 +84,33 @@ impl Connection {
 
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        #[cfg(feature = "librdkafka")]
+        if let Some(session) = &mut self.session {
+            return Ok(rustls::Stream::new(&mut **session, &mut self.stream).write_all(bytes)?);
+        }
         Ok(self.stream.write_all(bytes)?)
     }
 
     /// Receives a frame without its length; `None` at the end of the connection.
     pub fn receive_bytes(&mut self) -> Result<Option<Bytes>> {
         let mut length = [0; 4];
-        match self.stream.read_exact(&mut length) {
+        match self.read_exact(&mut length) {
             Err(error) if [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&error.kind()) => {
                 return Ok(None);
             }
             other => other.context("waiting for an answer")?,
         }
         let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length))?];
-        self.stream.read_exact(&mut frame)?;
+        self.read_exact(&mut frame)?;
         Ok(Some(frame.into()))
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
+        #[cfg(feature = "librdkafka")]
+        if let Some(session) = &mut self.session {
+            return rustls::Stream::new(&mut **session, &mut self.stream).read_exact(bytes);
+        }
+        self.stream.read_exact(bytes)
     }
 }
 
