@@ -3,7 +3,7 @@
 //! It costs about as little as a client can, so that what is measured is the broker.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use ottla_batch::{BatchBuilder, Codec, HEADER_LEN, NewRecord};
+use ottla_batch::{BatchBuilder, BatchHeader, Codec, HEADER_LEN, NewRecord};
 use ottla_e2e::raw::{Connection, to_bytes};
 use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
@@ -15,7 +15,7 @@ use ottla_wire::m44_incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use ottla_wire::{
-    CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest, ProduceRequest, ProduceResponse, Str,
+    Chunk, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest, ProduceRequest, ProduceResponse, Str,
     decode_response, encode_request,
 };
 use std::collections::HashMap;
@@ -184,27 +184,38 @@ fn produce_to(address: &str, topic: &str, partition: i32, acks: i16, batch_len: 
     }
 }
 
-/// Fetches for this long what [`produce`] has produced in batches of `batch_len` bytes, a batch a request, from the
-/// beginning again whenever the end is reached.
-pub fn consume(address: &str, topic: &str, batch_len: usize, run: Duration) -> Result<Done> {
+/// Fetches for this long up to `len` bytes at once of what [`produce`] has produced, from the beginning again whenever
+/// the end is reached.
+pub fn consume(address: &str, topic: &str, len: i32, run: Duration) -> Result<Done> {
     let (mut connection, mut offset, mut done) = (secured::open(address)?, 0, Done::default());
     let begin = Instant::now();
     while begin.elapsed() < run {
-        let partition_max_bytes = i32::try_from(batch_len)?;
-        let partition = FetchPartition { fetch_offset: offset, partition_max_bytes, ..Default::default() };
+        let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: len, ..Default::default() };
         let topics = vec![FetchTopic { topic: Str::from(topic), partitions: vec![partition], ..Default::default() }];
         let request = FetchRequest { session_epoch: -1, topics, ..Default::default() };
         let answer = connection.ask(FETCH, &request)?.context("the broker closed the connection")?;
-        let found = answer.responses.iter().flat_map(|topic| &topic.partitions).next().context("an answer")?;
+        let mut found = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+        let found = found.next().context("an answer for the partition")?;
         ensure!(found.error_code.is_none(), "{}", found.error_code);
-        ensure!(found.high_watermark > 0, "there is nothing to fetch");
-        // Whole batches of the same size came; all their records have the same length.
-        let values = values_in(batch_len) * usize::from(offset < found.high_watermark);
-        done.bytes += values * VALUE_LEN;
+        let pieces = found.records.iter().flat_map(|records| &records.0);
+        let next = pieces.filter_map(next_offset).last().unwrap_or(offset);
+        ensure!(next > 0, "there is nothing to fetch");
+        done.bytes += usize::try_from(next - offset)? * VALUE_LEN;
         done.requests += 1;
-        offset = if values == 0 { 0 } else { offset + i64::try_from(values)? };
+        offset = if next == found.high_watermark { 0 } else { next };
     }
     Ok(done)
+}
+
+/// Where to go on behind the whole batches of a piece of a log.
+fn next_offset(piece: &Chunk) -> Option<i64> {
+    let Chunk::Bytes(bytes) = piece else { return None };
+    let (mut rest, mut next) = (&bytes[..], None);
+    while let Some(header) = BatchHeader::peek(rest) {
+        let Some(behind) = header.total_len().and_then(|len| rest.get(len..)) else { break };
+        (rest, next) = (behind, Some(header.next_offset()));
+    }
+    next
 }
 
 /// Sends one record of [`VALUE_LEN`] bytes each `pace`, whether the former is acknowledged or not; how long each
