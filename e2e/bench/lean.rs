@@ -207,7 +207,7 @@ pub fn consume(address: &str, topic: &str, len: i32, run: Duration) -> Result<Do
     Ok(done)
 }
 
-/// Where to go on behind the whole batches of a piece of a log.
+/// The offset behind the whole batches of a piece of a log.
 fn next_offset(piece: &Chunk) -> Option<i64> {
     let Chunk::Bytes(bytes) = piece else { return None };
     let (mut rest, mut next) = (&bytes[..], None);
