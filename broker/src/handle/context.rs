@@ -160,8 +160,10 @@ impl Context {
     /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still happen.
     pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
         let (answer, answered) = oneshot::channel();
+        let ask = ask(answer);
+        self.audit_ask(&ask);
         let asked = async {
-            self.handler.ask.send(ask(answer)).await.map_err(|_| Refused::stopping())?;
+            self.handler.ask.send(ask).await.map_err(|_| Refused::stopping())?;
             answered.await.map_err(|_| Refused::stopping())?
         };
         tokio::select! {

@@ -7,12 +7,14 @@
 //! - [`request`], [`client`]: a frame that was decoded, and the connection it came on
 //! - `authentication`: what connections keep while their clients say who they are
 //! - `authorization`: whether the client may do something
+//! - `audit`: what auditors read of it
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
 //! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each
 //!   subject, a file for each API
 //! - `election`, `leader_hint`, `names`, `once`, `errors`: steps that several of them share
 //! - [`creations`]: topics that heartbeats of streams groups have created
 
+mod audit;
 mod authentication;
 mod authorization;
 mod client;

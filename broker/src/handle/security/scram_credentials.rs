@@ -124,15 +124,10 @@ pub fn alter(context: &Context, request: AlterUserScramCredentialsRequest) -> Re
 }
 
 impl Context {
-    /// Changes what is kept of passwords and logs for auditors whose. Returns the users who are refused.
+    /// Changes what is kept of passwords. Returns the users who are refused.
     async fn change_passwords(&self, changes: Vec<PasswordChange>) -> Result<BTreeMap<Str, Refused>, Refused> {
         if changes.is_empty() {
             return Ok(BTreeMap::new());
-        }
-        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-        for PasswordChange { user, hash, verifier } in &changes {
-            let what = if verifier.is_some() { "sets a password" } else { "removes a password" };
-            tracing::info!(target: "ottla::audit", %principal, %host, user = &**user, ?hash, "{what}");
         }
         self.ask(Deadline::default(), |answer| Ask::ChangePasswords { changes, answer }).await
     }
