@@ -6,7 +6,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
-use ottla_crds::{BrokerState, BrokerStatus, Endpoint, KafkaCluster, KafkaClusterStatus, ListenerStatus, names};
+use ottla_crds::{
+    BrokerState, BrokerStatus, Endpoint, KafkaCluster, KafkaClusterStatus, Listener, ListenerStatus, ListenerType,
+    names,
+};
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::features::Features;
 use uuid::Uuid;
@@ -186,6 +189,7 @@ fn verdicts(
     };
     let mut verdicts = vec![ready, available, degraded, replicable(world, cluster)];
     verdicts.extend(set_back(world, before));
+    verdicts.extend(insecure(cluster));
     if let Some(platform) = platform {
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
         verdicts.push(progressing(cluster, platform, applied, obstacle.or(waiting)));
@@ -265,6 +269,23 @@ fn set_back(world: &World, before: &KafkaClusterStatus) -> Option<Verdict> {
         named("broker", world.forked.keys().map(|id| id.0)),
     );
     Some(Verdict::new(TYPE, true, "Forked", message))
+}
+
+/// Said only while it is so, of a cluster from before such listeners were refused: they keep serving.
+fn insecure(cluster: &KafkaCluster) -> Option<Verdict> {
+    let is_open = |listener: &&Listener| {
+        let is_inside = matches!(listener.type_, ListenerType::Internal | ListenerType::ClusterIp);
+        !is_inside && !listener.insecure && (listener.tls.is_none() || listener.authentication.is_empty())
+    };
+    let open: Vec<&str> = cluster.spec.listeners.iter().filter(is_open).map(|listener| &*listener.name).collect();
+    let first = open.first()?;
+    let (listeners, lack) = if open.len() == 1 { ("listener", "lacks") } else { ("listeners", "lack") };
+    let message = format!(
+        "the {listeners} {} {lack} TLS or authentication, and clients outside of the Kubernetes cluster reach it: add a listener \
+         with tls and authentication, move the clients, and remove {first}; or set insecure: true on it if everybody may use it",
+        open.join(", ")
+    );
+    Some(Verdict::new("Insecure", true, "OpenListeners", message))
 }
 
 fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_the_way: Option<&Obstacle>) -> Verdict {

@@ -605,6 +605,32 @@ fn a_feature_is_finalized_once_every_broker_supports_it() {
 }
 
 #[test]
+fn listeners_that_strangers_can_use_are_said() {
+    let mut world = world(&[(0, false)]);
+    for (listener, is_said) in [
+        (serde_json::json!({"name": "apps", "port": 9094}), false),
+        (serde_json::json!({"name": "apps", "port": 9094, "type": "clusterIP"}), false),
+        (serde_json::json!({"name": "apps", "port": 9094, "type": "nodePort"}), true),
+        (serde_json::json!({"name": "apps", "port": 9094, "type": "nodePort", "tls": {}}), true),
+        (serde_json::json!({"name": "apps", "port": 9094, "type": "nodePort", "insecure": true}), false),
+        (
+            serde_json::json!({
+                "name": "apps", "port": 9094, "type": "loadBalancer", "tls": {}, "authentication": [{"type": "plain"}]
+            }),
+            false,
+        ),
+    ] {
+        let of_world = world.cluster.as_mut().unwrap();
+        Arc::make_mut(of_world).spec.listeners = vec![serde_json::from_value(listener.clone()).unwrap()];
+        settle(&mut world);
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        let said = conditions.iter().find(|condition| condition.type_ == "Insecure");
+        assert_eq!(said.is_some(), is_said, "{listener}");
+        assert!(said.is_none_or(|said| said.message.starts_with("the listener apps lacks")), "{said:?}");
+    }
+}
+
+#[test]
 fn on_kubernetes_the_status_says_what_it_shows_and_whom_it_waits_for() {
     let platform = Platform {
         listeners: vec![ottla_crds::ListenerStatus { name: "internal".into(), bootstrap_servers: "b:9092".into() }],
