@@ -2,11 +2,15 @@
 //! nothing else.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use ottla_e2e::java;
 use ottla_e2e::login::{Credentials, kafka_python, user};
 use ottla_e2e::need::{Need, met};
+use ottla_e2e::target::ottla_program;
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
 use serde_json::json;
@@ -35,8 +39,35 @@ fn secured(issuer: &Issuer) -> Result<Laptop> {
     laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
     // A laptop listens where its KafkaCluster says when it starts.
     laptop.terminate()?;
-    laptop.start()?;
+    let mut command = laptop.command(&[])?;
+    laptop.start_with(command.env("RUST_LOG", "trace"))?;
     Ok(laptop)
+}
+
+/// Checks that none of these secrets stands in what the laptop has written to its log, which says everything, in an
+/// Event, or in what `ottla objects` prints.
+fn is_kept(laptop: &Laptop, secrets: &[String]) -> Result<()> {
+    let log = laptop.said()?;
+    ensure!(log.contains("TRACE") && log.contains("DEBUG"), "the log says everything");
+    let events = laptop.kubectl("get events -o yaml")?;
+    let mut objects = Command::new(ottla_program()?);
+    let objects = objects.args(["objects", "--data"]).arg(laptop.data().join("broker-0")).output()?;
+    ensure!(objects.status.success(), "{}", String::from_utf8_lossy(&objects.stderr));
+    let objects = String::from_utf8(objects.stdout)?;
+    for secret in secrets {
+        ensure!(secret.len() >= 16, "it can be found by accident: {secret}");
+        let encoded = BASE64_STANDARD.encode(secret);
+        for (place, text) in [("the log", &log), ("an Event", &events), ("the objects", &objects)] {
+            ensure!(!text.contains(secret) && !text.contains(&encoded), "a secret stands in {place}: {secret}");
+        }
+    }
+    Ok(())
+}
+
+/// A line of a private key in PEM.
+fn line_of(key: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(key)?;
+    Ok(text.lines().nth(1).context("a private key has several lines")?.to_owned())
 }
 
 fn apply_user(laptop: &Laptop, name: &str, authentication: &str) -> Result<()> {
@@ -102,7 +133,10 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
     ensure!(kafka_python(&mtls, &certificate)? == "refused", "the certificate of the former user");
     let certificate = billing.by_certificate()?;
     until(LIMIT, "the new one to be known", || Ok((kafka_python(&mtls, &certificate)? == "ok").then_some(())))?;
-    Ok(())
+
+    let of_authority = Credentials { user: "laptop-clients-ca", folder: laptop.folder(), kubectl: &kubectl };
+    let password = std::fs::read_to_string(orders.saved("password")?)?;
+    is_kept(&laptop, &[password, line_of(&billing.saved("user.key")?)?, line_of(&of_authority.saved("ca.key")?)?])
 }
 
 #[test]
@@ -152,8 +186,8 @@ fn stock_clients_use_tokens_of_an_issuer() -> Result<()> {
     until(LIMIT, "the new key to be known", || {
         Ok((outcome(issuer.token("orders", "kafka", 600))? == "ok").then_some(()))
     })?;
-    ensure!(outcome(Ok(before))? == "refused", "a key that the issuer has dropped");
-    Ok(())
+    ensure!(outcome(Ok(before.clone()))? == "refused", "a key that the issuer has dropped");
+    is_kept(&laptop, &[before])
 }
 
 /// The configuration of a Java client whose token is in a file.
