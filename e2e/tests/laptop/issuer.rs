@@ -57,9 +57,14 @@ impl Issuer {
 
     /// A token for this user and this audience, which expires in so many seconds.
     pub fn token(&self, user: &str, audience: &str, expires_in: i64) -> Result<String> {
+        self.token_issued_before(100, user, audience, expires_in)
+    }
+
+    /// The same, issued so many seconds ago.
+    pub fn token_issued_before(&self, age: i64, user: &str, audience: &str, expires_in: i64) -> Result<String> {
         let now = i64::try_from(jsonwebtoken::get_current_timestamp())?;
         let claims =
-            json!({"iss": self.name(), "sub": user, "aud": audience, "iat": now - 100, "exp": now + expires_in});
+            json!({"iss": self.name(), "sub": user, "aud": audience, "iat": now - age, "exp": now + expires_in});
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &self.key)?)
     }
 }

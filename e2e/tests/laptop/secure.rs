@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ottla_e2e::java;
+use ottla_e2e::leash::Leash;
 use ottla_e2e::login::{Credentials, kafka_python, user};
 use ottla_e2e::need::{Need, met};
-use ottla_e2e::target::ottla_program;
+use ottla_e2e::target::{kafka_script, ottla_program};
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
 use serde_json::json;
@@ -188,6 +189,57 @@ fn stock_clients_use_tokens_of_an_issuer() -> Result<()> {
     })?;
     ensure!(outcome(Ok(before.clone()))? == "refused", "a key that the issuer has dropped");
     is_kept(&laptop, &[before])
+}
+
+#[test]
+fn a_producer_that_outlives_its_token_shows_the_next_one() -> Result<()> {
+    /// Of a token, in seconds. Java asks for the next one after four fifths of it.
+    const LIFETIME: i64 = 12;
+    /// At twenty a second, three lifetimes.
+    const RECORDS: usize = 720;
+    if !can_run(&["kubectl"]) || !met(&[Need::Java]) {
+        return Ok(());
+    }
+    let issuer = Issuer::start()?;
+    let laptop = secured(&issuer)?;
+    let kubectl = |line: &str| laptop.kubectl(line);
+    let authority = Credentials { user: "laptop-cluster-ca-cert", folder: laptop.folder(), kubectl: &kubectl };
+    let authority = authority.saved("ca.crt")?;
+    let (token, config) = (laptop.folder().join("token"), laptop.folder().join("token.properties"));
+    // As the kubelet does with that of a ServiceAccount: the file is never half a token.
+    let write = || -> Result<()> {
+        let next = laptop.folder().join("next-token");
+        std::fs::write(&next, issuer.token_issued_before(0, "orders", "kafka", LIFETIME)?)?;
+        Ok(std::fs::rename(&next, &token)?)
+    };
+    let early = "sasl.login.refresh.min.period.seconds=0\nsasl.login.refresh.buffer.seconds=0\n";
+    std::fs::write(&config, by_token(text(&token)?, text(&authority)?) + early)?;
+    until(LIMIT, "the issuer's keys to be known", || {
+        let keys = laptop.kubectl("get kafkacluster laptop -o jsonpath={.status.issuers[0].keys}")?;
+        Ok((keys == "1").then_some(()))
+    })?;
+    write()?;
+
+    let mut producer = Command::new(kafka_script());
+    producer.args(["verifiable-producer", "--topic", "renewed", "--throughput", "20"]);
+    producer.args(["--max-messages", &RECORDS.to_string(), "--command-config", text(&config)?]);
+    producer.args(["--bootstrap-server", &format!("127.0.0.1:{}", laptop.kafka_port() + 4)]);
+    let allowed = format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{}", token.display());
+    let output = laptop.folder().join("producer");
+    let producer = Leash::start(producer.env("JAVA_TOOL_OPTIONS", allowed), &output)?;
+    until(LIMIT, "the producer to end", || {
+        write()?;
+        Ok((!producer.runs()).then_some(()))
+    })?;
+    let said = std::fs::read_to_string(&output)?;
+    ensure!(!said.contains("producer_send_error") && said.contains(&format!("\"acked\":{RECORDS}")), "{said}");
+    let metrics = laptop.metrics()?;
+    ensure!(!metrics.contains("reason=\"session_expired\""), "a connection ended with its token");
+    let success = r#"ottla_authentications_total{listener="tokens",mechanism="OAUTHBEARER",result="success"} "#;
+    let count = metrics.lines().find_map(|line| line.strip_prefix(success)).context("the metric")?;
+    // Three connections at most: to learn of the cluster, to the broker, and to the transaction coordinator.
+    ensure!(count.parse::<u64>()? > 4, "{count} authentications");
+    Ok(())
 }
 
 /// The configuration of a Java client whose token is in a file.
