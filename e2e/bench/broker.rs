@@ -1,8 +1,8 @@
 //! A broker's process, with what the kernel knows of it.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use ottla_e2e::leash::{Folder, Leash};
-use ottla_e2e::target::{Maker, kafka_script};
+use ottla_e2e::target::{Maker, kafka_script, patch_laptop};
 use ottla_e2e::wait::until;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::Signal;
@@ -44,7 +44,7 @@ impl Broker {
         broker.start()?;
         lean::first_acknowledgement(&broker.address(), "first")?;
         if maker == Maker::Ottla {
-            broker.patch(&secured::ottla(broker.port + 1))?;
+            patch_laptop(&broker.output(), &secured::ottla(broker.port + 1))?;
             // A laptop listens where its KafkaCluster says when it starts.
             broker.stop()?;
             broker.start()?;
@@ -103,17 +103,6 @@ impl Broker {
     /// Where it listens.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Changes Ottla's KafkaCluster.
-    pub fn patch(&self, patch: &str) -> Result<()> {
-        let said = std::fs::read_to_string(self.output())?;
-        let api = said.lines().find_map(|line| line.strip_prefix("api ")).context("Ottla prints where its API is")?;
-        let mut command = Command::new("kubectl");
-        command.args(["--server", api.trim(), "patch", "kafkacluster", "laptop", "--type", "merge", "-p", patch]);
-        let output = command.env("HOME", self.folder.path()).env_remove("KUBECONFIG").output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
     }
 
     fn output(&self) -> PathBuf {

@@ -1,10 +1,12 @@
-//! Requests as bytes: any API at any version, well formed or not, over a plain connection.
+//! Requests as bytes: any API at any version, well formed or not, over a plain connection or under TLS.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ottla_wire::{Chunk, Frame, RequestMessage, Str, decode_response, encode_request};
+use rustls::{ClientConfig, ClientConnection};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than any rebalance of these tests on a loaded machine; an answer that takes longer is none.
@@ -13,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A connection to a broker.
 pub struct Connection {
     stream: TcpStream,
-    #[cfg(feature = "librdkafka")]
-    session: Option<Box<rustls::ClientConnection>>,
+    /// Of TLS, if it is under TLS.
+    session: Option<Box<ClientConnection>>,
     correlation_id: i32,
 }
 
@@ -25,21 +27,12 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
-        Ok(Connection {
-            stream,
-            #[cfg(feature = "librdkafka")]
-            session: None,
-            correlation_id: 0,
-        })
+        Ok(Connection { stream, session: None, correlation_id: 0 })
     }
 
     /// Connects under TLS.
-    #[cfg(feature = "librdkafka")]
-    pub fn open_secure(
-        bootstrap: impl ToSocketAddrs,
-        config: std::sync::Arc<rustls::ClientConfig>,
-    ) -> Result<Connection> {
-        let session = rustls::ClientConnection::new(config, "localhost".try_into()?)?;
+    pub fn open_secure(bootstrap: impl ToSocketAddrs, config: Arc<ClientConfig>) -> Result<Connection> {
+        let session = ClientConnection::new(config, "localhost".try_into()?)?;
         Ok(Connection { session: Some(Box::new(session)), ..Connection::open(bootstrap)? })
     }
 
@@ -50,14 +43,8 @@ impl Connection {
 
     /// The same connection, for another thread to send on while this one receives.
     pub fn try_clone(&self) -> Result<Connection> {
-        #[cfg(feature = "librdkafka")]
-        anyhow::ensure!(self.session.is_none(), "two threads can not share a session of TLS");
-        Ok(Connection {
-            stream: self.stream.try_clone()?,
-            #[cfg(feature = "librdkafka")]
-            session: None,
-            correlation_id: self.correlation_id,
-        })
+        ensure!(self.session.is_none(), "two threads can not share a session of TLS");
+        Ok(Connection { stream: self.stream.try_clone()?, session: None, correlation_id: self.correlation_id })
     }
 
     /// Sends a request and waits for its response; `None` when the broker closes the connection instead.
@@ -84,7 +71,6 @@ impl Connection {
 
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        #[cfg(feature = "librdkafka")]
         if let Some(session) = &mut self.session {
             return Ok(rustls::Stream::new(&mut **session, &mut self.stream).write_all(bytes)?);
         }
@@ -106,7 +92,6 @@ impl Connection {
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
-        #[cfg(feature = "librdkafka")]
         if let Some(session) = &mut self.session {
             return rustls::Stream::new(&mut **session, &mut self.stream).read_exact(bytes);
         }

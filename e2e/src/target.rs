@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::leash::{Folder, Leash};
-use crate::need::Need;
+use crate::need::{Need, program};
 use crate::raw::Connection;
 use crate::wait::until;
 
@@ -86,15 +86,7 @@ impl Target {
             }
             Maker::Ottla => {
                 target.restart()?;
-                target.kubectl(&[
-                    "patch",
-                    "kafkacluster",
-                    "laptop",
-                    "--type",
-                    "merge",
-                    "-p",
-                    &authorizing_ottla(users),
-                ])?;
+                target.patch(&authorizing_ottla(users))?;
                 // A laptop listens where its KafkaCluster says when it starts.
                 target.stop()?;
                 target.restart()?;
@@ -113,13 +105,9 @@ impl Target {
         Ok(())
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new("kubectl");
-        command.arg("--server").arg(self.api()?).args(arguments);
-        command.env("HOME", self.folder.path()).env_remove("KUBECONFIG").stdin(Stdio::null());
-        let output = command.output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+    /// Changes Ottla's KafkaCluster by a merge patch.
+    pub fn patch(&self, patch: &str) -> Result<()> {
+        patch_laptop(&self.log(), patch)
     }
 
     /// The broker that all tests of one program share, where nobody minds other people's topics.
@@ -203,9 +191,7 @@ impl Target {
 
     /// The address of Ottla's API, for `kubectl --server`.
     pub fn api(&self) -> Result<String> {
-        let said = std::fs::read_to_string(self.log())?;
-        let line = said.lines().find_map(|line| line.strip_prefix("api "));
-        Ok(line.context("Ottla prints the address of its API")?.trim().to_owned())
+        api_in(&self.log())
     }
 
     fn running(&self) -> Result<&Leash> {
@@ -236,6 +222,24 @@ impl Target {
         command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
         Ok(command)
     }
+}
+
+/// The address of the API of a laptop whose output is in this file.
+fn api_in(output: &Path) -> Result<String> {
+    let said = std::fs::read_to_string(output)?;
+    let line = said.lines().find_map(|line| line.strip_prefix("api "));
+    Ok(line.context("Ottla prints the address of its API")?.trim().to_owned())
+}
+
+/// Changes the KafkaCluster of a laptop whose output is in this file by a merge patch, with kubectl.
+pub fn patch_laptop(output: &Path, patch: &str) -> Result<()> {
+    let mut kubectl = Command::new(program("kubectl").context("there is no kubectl")?);
+    kubectl.args(["--server", &api_in(output)?, "patch", "kafkacluster", "laptop", "--type", "merge", "-p", patch]);
+    // Its cache lies beside the output.
+    kubectl.env("HOME", output.parent().context("a file in a folder")?).env_remove("KUBECONFIG").stdin(Stdio::null());
+    let said = kubectl.output()?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    Ok(())
 }
 
 /// The settings of a Kafka with an authorizer.

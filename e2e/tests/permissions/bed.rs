@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::pbkdf2;
 use ottla_access::sasl::Hash;
 use ottla_access::sasl::scram::ScramClient;
 use ottla_e2e::need::{Need, met};
@@ -27,6 +26,8 @@ use regex::Regex;
 pub const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
 /// Every user's password.
 pub const PASSWORD: &str = "a password";
+/// Every client's.
+pub const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 /// Of every user's verifiers.
 const ITERATIONS: u32 = 4096;
 const SALT: &[u8] = b"of every user";
@@ -86,28 +87,34 @@ pub const PRINCIPALS: [Principal; 11] = [
     with("owner", &[(TOPIC, ALL), (GROUP, ALL), (TRANSACTIONAL_ID, ALL), (CLUSTER, ALL)]),
 ];
 
+/// What a principal calls its own resource of a kind.
+fn own(kind: &str, principal: &str) -> Str {
+    format!("{kind}.{principal}").into()
+}
+
 /// A principal, and the resources that it asks for.
 pub struct Me {
     pub name: &'static str,
     /// The id of [`Me::topic`].
     pub topic_id: Uuid,
-    own: Regex,
+    /// Finds the names of its own resources.
+    names: Regex,
 }
 
 impl Me {
     /// A topic with one partition.
     pub fn topic(&self) -> Str {
-        format!("t.{}", self.name).into()
+        own("t", self.name)
     }
 
     /// A topic that there is not.
     pub fn missing(&self) -> Str {
-        format!("no.{}", self.name).into()
+        own("no", self.name)
     }
 
     /// A topic that the row about CreateTopics is about.
     pub fn new_topic(&self) -> Str {
-        format!("new.{}", self.name).into()
+        own("new", self.name)
     }
 
     /// The id of a topic that there is not.
@@ -117,17 +124,17 @@ impl Me {
 
     /// A group.
     pub fn group(&self) -> Str {
-        format!("g.{}", self.name).into()
+        own("g", self.name)
     }
 
     /// A transactional id.
     pub fn x(&self) -> Str {
-        format!("x.{}", self.name).into()
+        own("x", self.name)
     }
 
     /// A transactional id that nobody has used.
     pub fn y(&self) -> Str {
-        format!("y.{}", self.name).into()
+        own("y", self.name)
     }
 
     /// The answer without what differs between principals and from run to run.
@@ -146,7 +153,7 @@ impl Me {
             .map(|(rule, becomes)| (Regex::new(rule).expect("a regular expression"), becomes))
             .into()
         });
-        let mut text = self.own.replace_all(answer, "$1.ME").into_owned();
+        let mut text = self.names.replace_all(answer, "$1.ME").into_owned();
         for (rule, becomes) in changing {
             text = rule.replace_all(&text, *becomes).into_owned();
         }
@@ -239,14 +246,13 @@ impl Bed {
             Ok(answer.error_code.is_none().then_some(()))
         })?;
         for principal in &PRINCIPALS {
-            bed.create(&format!("t.{}", principal.name))?;
-            let request =
-                DescribeGroupsRequest { groups: vec![format!("g.{}", principal.name).into()], ..Default::default() };
+            bed.create(&own("t", principal.name))?;
+            let request = DescribeGroupsRequest { groups: vec![own("g", principal.name)], ..Default::default() };
             until(LIMIT, "the group's coordinator", || {
                 let answer = bed.admin()?.ask(5, &request)?.context("an answer")?;
                 Ok(answer.groups[0].error_code.is_none().then_some(()))
             })?;
-            let transactional_ids = ["x", "y"].map(|kind| format!("{kind}.{}", principal.name).into()).into();
+            let transactional_ids = ["x", "y"].map(|kind| own(kind, principal.name)).into();
             let request = DescribeTransactionsRequest { transactional_ids };
             until(LIMIT, "the transactions' coordinators", || {
                 let answer = bed.admin()?.ask(0, &request)?.context("an answer")?;
@@ -279,7 +285,7 @@ impl Bed {
         let handshake = SaslHandshakeRequest { mechanism: "SCRAM-SHA-256".into() };
         let answer = connection.ask(1, &handshake)?.context("an answer to the handshake")?;
         ensure!(answer.error_code.is_none(), "{answer:?}");
-        let client = ScramClient::new(Hash::Sha256, name, PASSWORD, "rOprNGfwEbeRWgbNEkqO");
+        let client = ScramClient::new(Hash::Sha256, name, PASSWORD, NONCE);
         let mut token = |text: String| -> Result<bytes::Bytes> {
             let request = SaslAuthenticateRequest { auth_bytes: text.into() };
             let answer = connection.ask(2, &request)?.context("an answer to the token")?;
@@ -295,14 +301,12 @@ impl Bed {
     /// What stands for this principal in the rows.
     pub fn principal(&self, principal: &Principal) -> Result<Me> {
         let name = principal.name;
-        let own = Regex::new(&format!(r"\b([a-z]+)\.{name}\b"))?;
-        let topics = vec![ottla_wire::m03_metadata::MetadataRequestTopic {
-            name: Some(format!("t.{name}").into()),
-            ..Default::default()
-        }];
+        let names = Regex::new(&format!(r"\b([a-z]+)\.{name}\b"))?;
+        let topics =
+            vec![ottla_wire::m03_metadata::MetadataRequestTopic { name: Some(own("t", name)), ..Default::default() }];
         let request = ottla_wire::MetadataRequest { topics: Some(topics), ..Default::default() };
         let answer = self.admin()?.ask(12, &request)?.context("an answer")?;
-        Ok(Me { name, topic_id: answer.topics[0].topic_id, own })
+        Ok(Me { name, topic_id: answer.topics[0].topic_id, names })
     }
 
     fn create(&self, name: &str) -> Result<()> {
@@ -322,9 +326,7 @@ impl Bed {
 
     /// Gives these users the password.
     pub fn let_in<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
-        let mut salted = [0; 32];
-        let iterations = ITERATIONS.try_into()?;
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, SALT, PASSWORD.as_bytes(), &mut salted);
+        let salted = Hash::Sha256.salted_password(PASSWORD.as_bytes(), SALT, ITERATIONS.try_into()?);
         let upsertion = |name: &'a str| ScramCredentialUpsertion {
             name: name.into(),
             mechanism: 1,
@@ -349,15 +351,15 @@ impl Bed {
             let mut acl = |rights: &[(i8, i8)], here: bool, permission_type| {
                 for &(resource_type, operation) in rights {
                     let resource_name = match resource_type {
-                        CLUSTER => "kafka-cluster".to_owned(),
-                        TOPIC if here => format!("t.{}", principal.name),
-                        GROUP if here => format!("g.{}", principal.name),
-                        TRANSACTIONAL_ID if here => format!("x.{}", principal.name),
-                        _ => "*".to_owned(),
+                        CLUSTER => "kafka-cluster".into(),
+                        TOPIC if here => own("t", principal.name),
+                        GROUP if here => own("g", principal.name),
+                        TRANSACTIONAL_ID if here => own("x", principal.name),
+                        _ => "*".into(),
                     };
                     creations.push(AclCreation {
                         resource_type,
-                        resource_name: resource_name.into(),
+                        resource_name,
                         resource_pattern_type: 3,
                         principal: format!("User:{}", principal.name).into(),
                         host: "*".into(),

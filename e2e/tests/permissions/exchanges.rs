@@ -12,11 +12,10 @@ use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use regex::Regex;
 
-use crate::bed::{Bed, PASSWORD};
+use crate::bed::{Bed, NONCE, PASSWORD};
 
 /// A user of the bed.
 const USER: &str = "owner";
-const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 /// What a step shows when there is no answer.
 const CLOSED: &str = "the broker closed the connection";
 

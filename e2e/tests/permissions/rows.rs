@@ -187,10 +187,10 @@ fn fetch(topics: Vec<(Str, Uuid)>) -> FetchRequest {
         let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
         FetchTopic { topic, topic_id, partitions: vec![partition] }
     };
-    // What was produced is left out: whether it came first is all the same here.
     FetchRequest { session_epoch: -1, topics: topics.into_iter().map(topic).collect(), ..Default::default() }
 }
 
+/// What was produced is compared elsewhere.
 fn without_records(_: &Me, answer: &mut ottla_wire::m01_fetch::FetchResponse) {
     for partition in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
         partition.records = Default::default();
@@ -242,7 +242,7 @@ fn clients() -> Vec<Row> {
             |me| FetchRequest { replica_state: ReplicaState { replica_id: 7, replica_epoch: -1 }, ..fetch(by_id(me)) },
             without_records,
         ),
-        latest("latest", |me| ListOffsetsRequest {
+        latest("earliest", |me| ListOffsetsRequest {
             replica_id: -1,
             topics: names(me)
                 .map(|name| ListOffsetsTopic {

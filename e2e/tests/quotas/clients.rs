@@ -3,7 +3,6 @@
 //! `producer_byte_rate` counts over ten whole windows, so a client that begins has these at once: what it sends beyond
 //! takes as long as its quota says, on Ottla and on Kafka.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -29,10 +28,7 @@ fn give_quota(target: &Target, tools: &mut Tools) -> Result<()> {
         Maker::Ottla => {
             let patch =
                 format!(r#"{{"spec":{{"quotas":{{"clients":[{{"clientId":"slow","producerByteRate":{QUOTA}}}]}}}}}}"#);
-            let mut kubectl = Command::new("kubectl");
-            kubectl.args(["--server", &target.api()?, "patch", "kafkacluster", "laptop", "--type", "merge", "-p"]);
-            let output = kubectl.arg(patch).output()?;
-            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            target.patch(&patch)?;
         }
     }
     Ok(())
