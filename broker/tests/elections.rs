@@ -30,7 +30,7 @@ fn show(one: &OneBroker, topics: &[&Topic]) {
 struct Hanging {
     hangs: Arc<AtomicBool>,
     released: Arc<AtomicBool>,
-    _disk: Arc<Below>,
+    _disk: Below,
 }
 
 impl Hanging {

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -25,25 +25,63 @@ pub fn stand_in(disk: Option<StandIn>) {
     STAND_IN.set(disk);
 }
 
-/// Hears of the changes below a directory, of every thread, as long as it lives.
+type Hears = dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync;
+
+/// Somebody hears of the changes below a directory, of every thread, until this is dropped.
+#[must_use = "nobody hears of a change any more once this is dropped"]
 pub struct Below {
-    dir: PathBuf,
-    disk: Box<dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync>,
+    disk: Arc<Hears>,
 }
 
-static BELOW: Mutex<Vec<Weak<Below>>> = Mutex::new(Vec::new());
+static BELOW: Mutex<Vec<(PathBuf, Arc<Hears>)>> = Mutex::new(Vec::new());
 
 /// From now on the disk below `dir` is `disk`, until what is returned is dropped.
-pub fn stand_in_below(dir: &Path, disk: impl Fn(Change<'_>) -> io::Result<()> + Send + Sync + 'static) -> Arc<Below> {
-    let below = Arc::new(Below { dir: dir.to_owned(), disk: Box::new(disk) });
-    let mut all = BELOW.lock();
-    all.retain(|below| below.strong_count() > 0);
-    all.push(Arc::downgrade(&below));
-    below
+pub fn stand_in_below(dir: &Path, disk: impl Fn(Change<'_>) -> io::Result<()> + Send + Sync + 'static) -> Below {
+    let disk: Arc<Hears> = Arc::new(disk);
+    BELOW.lock().push((dir.to_owned(), disk.clone()));
+    Below { disk }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        BELOW.lock().retain(|(_, disk)| !Arc::ptr_eq(disk, &self.disk));
+    }
 }
 
 pub(super) fn tell(change: Change<'_>) -> io::Result<()> {
     STAND_IN.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk(change)))?;
-    let below: Vec<_> = BELOW.lock().iter().filter_map(Weak::upgrade).collect();
-    below.iter().filter(|below| change.path().starts_with(&below.dir)).try_for_each(|below| (below.disk)(change))
+    let hears = |(dir, disk): &(PathBuf, Arc<Hears>)| change.path().starts_with(dir).then(|| disk.clone());
+    let below: Vec<_> = BELOW.lock().iter().filter_map(hears).collect();
+    below.iter().try_for_each(|disk| disk(change))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_stand_in_that_was_dropped_hears_nothing_while_a_thread_waits_in_another() {
+        let (slow, broken) = (Path::new("/slow"), Path::new("/broken"));
+        let (entered, wait_for_entry) = mpsc::sync_channel(0);
+        let (leave, wait_to_leave) = mpsc::sync_channel(0);
+        let wait_to_leave = Mutex::new(wait_to_leave);
+        let slow_disk = stand_in_below(slow, move |_| {
+            entered.send(()).unwrap();
+            wait_to_leave.lock().recv().map_err(io::Error::other)
+        });
+        let broken_disk = stand_in_below(broken, |_| Err(io::ErrorKind::StorageFull.into()));
+        let waiting = thread::spawn(|| tell(Change::Create(slow)));
+        wait_for_entry.recv().unwrap();
+        tell(Change::Create(broken)).unwrap_err();
+        drop(broken_disk);
+        let after = tell(Change::Create(broken));
+        leave.send(()).unwrap();
+        waiting.join().unwrap().unwrap();
+        drop(slow_disk);
+        after.unwrap();
+        tell(Change::Create(slow)).unwrap();
+    }
 }
