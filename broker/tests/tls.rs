@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use common::{OneBroker, topic};
 use ottla_access::sasl::{Credentials, User};
-use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
+use ottla_access::{Access, Authentication, ListenerAccess, Listeners, MappingRules};
 use ottla_broker::image::Topic;
 use ottla_client::{ClientError, Connection, Connector, Tls};
 use ottla_wire::Records;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, version};
 use tempfile::TempDir;
@@ -52,9 +55,23 @@ impl Authority {
     }
 
     fn issue_until(&self, names: &[&str], end: OffsetDateTime) -> Issued {
-        let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.not_after = end;
+        self.sign(params, names)
+    }
+
+    /// Of a subject with two attributes.
+    fn issue_to(&self, name: &str, unit: &str, names: &[&str]) -> Issued {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = date_time_ymd(2100, 1, 1);
+        self.sign(params, names)
+    }
+
+    fn sign(&self, mut params: CertificateParams, names: &[&str]) -> Issued {
+        let key = KeyPair::generate().unwrap();
         params.subject_alt_names = names.iter().map(|name| alternative(name)).collect();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Issued { pem: certificate.pem(), certificate: certificate.der().clone(), key }
@@ -220,7 +237,7 @@ async fn a_client_without_tls_is_refused_and_the_reason_counted() {
 
 #[tokio::test]
 async fn a_certificate_says_who_a_client_is_if_its_user_exists() {
-    let setup = Setup::start(Authentication::Certificate).await;
+    let setup = Setup::start(Authentication::Certificate { rules: None }).await;
     let user = "ottla://c/user/orders/u-1";
     for (story, certificate, expected) in [
         ("its own", Some(setup.clients.issue(&[user])), Ok(())),
@@ -244,6 +261,43 @@ async fn a_certificate_says_who_a_client_is_if_its_user_exists() {
 }
 
 #[tokio::test]
+async fn rules_make_principals_of_the_certificates_of_a_listeners_own_authority() {
+    let rules = MappingRules::parse("RULE:^CN=([a-z]+),OU=ServiceUsers$/svc-$1/U").unwrap();
+    let setup = Setup::start(Authentication::Certificate { rules: Some(Arc::new(rules)) }).await;
+    let user = "ottla://c/user/orders/u-1";
+    let foreign = Authority::new();
+    let served = foreign.issue_to("etl", "ServiceUsers", &[]);
+    assert!(!setup.serves(Some(&served)).await, "the listener has no authority of its own yet");
+    let tls = setup.folder.path().join("tls");
+    let issued = setup.cluster.issue(&["127.0.0.1"]);
+    write(&tls, "listeners/internal/ca.crt", &foreign.0.pem());
+    write(&tls, "listeners/internal/tls.crt", &issued.pem);
+    write(&tls, "listeners/internal/tls.key", &issued.key.serialize_pem());
+    let loaded = async {
+        while !setup.serves(Some(&served)).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, loaded).await.unwrap();
+    for (story, certificate, refusal) in [
+        ("a subject that a rule maps", served, None),
+        ("a subject that no rule maps", foreign.issue_to("etl", "People", &[]), Some("unmapped_certificate")),
+        ("a KafkaUser", setup.clients.issue(&[user]), None),
+        (
+            "a KafkaUser of the foreign authority",
+            foreign.issue_to("etl", "ServiceUsers", &[user]),
+            Some("tls_handshake"),
+        ),
+        ("a subject of the own authority", setup.clients.issue_to("etl", "ServiceUsers", &[]), Some("tls_handshake")),
+    ] {
+        let before = refusal.map(|refusal| setup.refused(refusal));
+        assert_eq!(setup.serves(Some(&certificate)).await, refusal.is_none(), "{story}");
+        let counted = || refusal.is_none_or(|refusal| setup.refused(refusal) == before.unwrap() + 1);
+        common::until(story, counted).await;
+    }
+}
+
+#[tokio::test]
 async fn only_brokers_and_the_operator_pass_where_brokers_replicate() {
     let setup = Setup::start(Authentication::Brokers).await;
     for (story, certificate, is_served) in [
@@ -260,7 +314,7 @@ async fn only_brokers_and_the_operator_pass_where_brokers_replicate() {
 
 #[tokio::test]
 async fn a_connection_ends_with_its_certificate_and_with_its_user() {
-    let setup = Setup::start(Authentication::Certificate).await;
+    let setup = Setup::start(Authentication::Certificate { rules: None }).await;
     let user = ["ottla://c/user/orders/u-1"];
     let soon = OffsetDateTime::now_utc() + Duration::from_secs(3);
     let (short, long) = (setup.clients.issue_until(&user, soon), setup.clients.issue(&user));

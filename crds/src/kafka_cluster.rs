@@ -123,10 +123,6 @@ use ottla_rules::features::Features;
         "this version of Ottla requests no certificates of cert-manager: create a Certificate, and name its Secret in \
         tls.secretRef"
     ),
-    validation = (
-        "self.listeners.all(l, !has(l.authentication) || l.authentication.all(a, !has(a.principalMappingRules)))",
-        "principalMappingRules are not served by this version of Ottla: certificates are those of KafkaUsers"
-    ),
     // Brokers of a running cluster reach each other on the first of these until each has a certificate.
     validation = (
         "!has(self.brokers.storage) || has(oldSelf.security) || has(oldSelf.authorization) \
@@ -313,6 +309,11 @@ pub struct Storage {
         "message": "authentication of type tls stands alone: give other mechanisms a listener of their own",
     },
     {
+        "rule": "!has(self.authentication) || self.authentication.all(a, !has(a.principalMappingRules)) \
+                 || (has(self.tls) && has(self.tls.secretRef))",
+        "message": "principalMappingRules need tls.secretRef: its ca.crt is the authority whose certificates they map",
+    },
+    {
         "rule": "self.type in ['internal', 'clusterIP'] || (has(self.insecure) && self.insecure) || (has(self.tls) \
                  && has(self.authentication) && size(self.authentication) > 0)",
         "message": "a listener outside of the Kubernetes cluster needs tls and authentication, or insecure: true",
@@ -357,8 +358,8 @@ pub struct Listener {
     "message": "set only one of secretRef and issuerRef",
 }]))]
 pub struct ListenerTls {
-    /// The Secret with the brokers' certificate (`tls.crt`) and key (`tls.key`). Absent: the operator issues
-    /// certificates.
+    /// The Secret with the brokers' certificate (`tls.crt`) and key (`tls.key`), and with the authority whose clients
+    /// `principalMappingRules` map (`ca.crt`). Absent: the operator issues certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
     /// The issuer of cert-manager that issues the certificate. Absent: the operator issues certificates.
@@ -404,8 +405,9 @@ pub struct ListenerAuthentication {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub issuers: Vec<Issuer>,
-    /// Makes principals of the subjects of certificates that another authority has issued, as Kafka's
-    /// `ssl.principal.mapping.rules`. Absent: only certificates of KafkaUsers are good.
+    /// Makes principals of the subjects of certificates that the authority in `tls.secretRef` has issued, as Kafka's
+    /// `ssl.principal.mapping.rules`: DEFAULT, or RULE:pattern/replacement/ with L or U, separated by commas. Absent:
+    /// only certificates of KafkaUsers are good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub principal_mapping_rules: Option<String>,

@@ -293,11 +293,11 @@ pub struct Quotas {
     pub consumer_byte_rate: Option<i64>,
     /// Time of a broker's threads: 100 is one thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0.000_001))]
     pub request_percentage: Option<f64>,
     /// Partitions that are created, added or deleted per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0.000_001))]
     pub controller_mutation_rate: Option<f64>,
 }
 

@@ -10,7 +10,7 @@
 //! | [`access`] | everything that decides about clients, as one value |
 //! | [`acl`] | one access control list entry, and what selects entries |
 //! | [`authorizer`] | whether a principal may do something |
-//! | [`identity`] | who a certificate is for |
+//! | [`certificate`] | who a certificate is for |
 //! | [`listener`] | how clients of a listener connect and say who they are |
 //! | [`login`] | which requests are allowed while a client says who it is |
 //! | [`sasl`] | the mechanisms by which it does |
@@ -20,7 +20,7 @@
 pub mod access;
 pub mod acl;
 pub mod authorizer;
-pub mod identity;
+pub mod certificate;
 pub mod listener;
 pub mod login;
 pub mod operation;
@@ -31,7 +31,7 @@ pub mod sasl;
 pub use access::Access;
 pub use acl::{Acl, AclFilter, AclHost, AclOperation, PatternType, Permission};
 pub use authorizer::Authorizer;
-pub use identity::{Certified, Holder};
+pub use certificate::{Certified, Holder, MappingRules};
 pub use listener::{Authentication, ListenerAccess, Listeners};
 pub use login::Login;
 pub use operation::{Operation, ResourceType};

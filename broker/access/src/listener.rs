@@ -1,9 +1,11 @@
 //! How the clients of a listener connect, and how they say who they are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ottla_wire::Str;
 
+use crate::certificate::MappingRules;
 use crate::sasl::{Issuers, Mechanism};
 
 /// The listeners of a broker.
@@ -60,7 +62,7 @@ impl ListenerAccess {
     pub fn mechanisms(&self) -> &[Mechanism] {
         match &self.authentication {
             Authentication::Sasl { mechanisms, .. } => mechanisms,
-            Authentication::None | Authentication::Certificate | Authentication::Brokers => &[],
+            Authentication::None | Authentication::Certificate { .. } | Authentication::Brokers => &[],
         }
     }
 
@@ -68,7 +70,7 @@ impl ListenerAccess {
     pub fn issuers(&self) -> Issuers {
         match &self.authentication {
             Authentication::Sasl { issuers, .. } => issuers.clone(),
-            Authentication::None | Authentication::Certificate | Authentication::Brokers => Issuers::default(),
+            Authentication::None | Authentication::Certificate { .. } | Authentication::Brokers => Issuers::default(),
         }
     }
 }
@@ -78,8 +80,11 @@ impl ListenerAccess {
 pub enum Authentication {
     /// Not at all: each is [`Principal::ANONYMOUS`](crate::Principal::ANONYMOUS).
     None,
-    /// By a certificate of the clients' authority.
-    Certificate,
+    /// By a certificate of the clients' authority, or of an authority that only this listener trusts.
+    Certificate {
+        /// What makes principals of the subjects that the listener's own authority names; `None`: it has none.
+        rules: Option<Arc<MappingRules>>,
+    },
     /// By SASL.
     Sasl {
         /// Clients choose one of these.
@@ -89,4 +94,14 @@ pub enum Authentication {
     },
     /// By a certificate of the cluster's authority: only brokers and the operator may connect.
     Brokers,
+}
+
+impl Authentication {
+    /// What makes principals of the subjects of certificates that the listener's own authority has issued.
+    pub fn mapping_rules(&self) -> Option<&MappingRules> {
+        match self {
+            Authentication::Certificate { rules } => rules.as_deref(),
+            Authentication::None | Authentication::Sasl { .. } | Authentication::Brokers => None,
+        }
+    }
 }

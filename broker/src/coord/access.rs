@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytestring::ByteString as Str;
 use kube::ResourceExt;
 use ottla_access::sasl::{self, Credentials, Issuers, Keys, Mechanism, User};
-use ottla_access::{Access, Authentication, Authorizer, ListenerAccess, Listeners, Principal};
+use ottla_access::{Access, Authentication, Authorizer, ListenerAccess, Listeners, MappingRules, Principal};
 use ottla_crds::{
-    Issuer, KafkaCluster, KafkaUser, Listener, ListenerAuthenticationType, UserAuthentication, UserAuthenticationType,
-    names,
+    Issuer, KafkaCluster, KafkaUser, Listener, ListenerAuthentication, ListenerAuthenticationType, UserAuthentication,
+    UserAuthenticationType, names,
 };
 
 use super::users::KnownUsers;
@@ -41,7 +41,7 @@ fn listeners(listeners: &[Listener], known: &KnownUsers) -> Listeners {
 fn listener_access(listener: &Listener, known: &KnownUsers) -> ListenerAccess {
     let mut mechanisms = Vec::new();
     let mut issuers = Issuers::default();
-    let mut by_certificate = false;
+    let mut by_certificate = None;
     for authentication in &listener.authentication {
         match authentication.type_ {
             ListenerAuthenticationType::ScramSha256 => mechanisms.push(Mechanism::ScramSha256),
@@ -51,15 +51,24 @@ fn listener_access(listener: &Listener, known: &KnownUsers) -> ListenerAccess {
                 mechanisms.push(Mechanism::OAuthBearer);
                 issuers = authentication.issuers.iter().filter_map(|spec| issuer(spec, known)).collect();
             }
-            ListenerAuthenticationType::Tls => by_certificate = true,
+            ListenerAuthenticationType::Tls => {
+                by_certificate = Some(Authentication::Certificate { rules: mapping_rules(listener, authentication) });
+            }
         }
     }
-    let authentication = match () {
-        () if by_certificate => Authentication::Certificate,
-        () if !listener.authentication.is_empty() => Authentication::Sasl { mechanisms, issuers },
-        () => Authentication::None,
+    let authentication = match by_certificate {
+        Some(by_certificate) => by_certificate,
+        None if !listener.authentication.is_empty() => Authentication::Sasl { mechanisms, issuers },
+        None => Authentication::None,
     };
     ListenerAccess { tls: listener.tls.is_some(), authentication }
+}
+
+/// The rules for certificates of the listener's own authority. With rules that can't be read nobody but KafkaUsers may
+/// connect.
+fn mapping_rules(listener: &Listener, authentication: &ListenerAuthentication) -> Option<Arc<MappingRules>> {
+    let rules = MappingRules::parse(authentication.principal_mapping_rules.as_deref()?);
+    rules.inspect_err(|error| tracing::error!(%error, listener = listener.name, "ignored rules")).ok().map(Arc::new)
 }
 
 /// The issuer, once its keys were read.

@@ -57,6 +57,13 @@ impl Client {
         client
     }
 
+    /// A principal that a rule has made of a certificate of another authority: no KafkaUser, though one may have its
+    /// name and give it rights and quotas.
+    pub fn mapped(peer: Peer, name: Str, certificate_ends: Instant) -> Client {
+        let peer = Peer { principal: Principal::new(name), ..peer };
+        Client { certificate_ends: Some(certificate_ends), ..Client::new(peer, Login::settled()) }
+    }
+
     /// Until when no request of the connection is read or started; `None`: it is not throttled (KIP-219).
     pub fn muted_until(&self) -> Option<Instant> {
         self.quotas.muted_until()

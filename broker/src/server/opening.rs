@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ottla_access::{Authentication, Certified, Holder, Login};
+use bytestring::ByteString as Str;
+use ottla_access::certificate::{not_after, subject};
+use ottla_access::{Authentication, Certified, Holder, Login, MappingRules};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -39,6 +41,9 @@ pub enum NotOpened {
     /// The certificate is of no KafkaUser with certificates that exists.
     #[error("the client's certificate is of no KafkaUser of type tls that exists")]
     UnknownUser,
+    /// The certificate is of another authority, and no rule makes a principal of its subject.
+    #[error("no rule of principalMappingRules matches the subject of the client's certificate")]
+    NoRule,
     /// The certificate is no broker's, and not the operator's.
     #[error("only brokers and the operator may connect to this listener")]
     NoBroker,
@@ -57,6 +62,7 @@ impl NotOpened {
             NotOpened::Handshake(HandshakeError::Tls(_)) => Some("tls_handshake"),
             NotOpened::Handshake(HandshakeError::Socket(_)) => None,
             NotOpened::UnknownUser => Some("unknown_certificate"),
+            NotOpened::NoRule => Some("unmapped_certificate"),
             NotOpened::NoBroker => Some("no_broker"),
             NotOpened::Slow => Some("tls_handshake_slow"),
         }
@@ -69,6 +75,13 @@ fn certified(socket: &Socket) -> Option<Certified> {
         Socket::Plain(_) => None,
         Socket::Secure(secure) => Certified::of(&secure.peer_certificate()?),
     }
+}
+
+/// The principal that rules make of a certificate without a KafkaUser, and the certificate's last second since 1970.
+fn mapped(socket: &Socket, rules: &MappingRules) -> Option<(Str, i64)> {
+    let Socket::Secure(secure) = socket else { return None };
+    let der = secure.peer_certificate()?;
+    Some((Str::from(rules.name(&subject(&der)?)?), not_after(&der)?))
 }
 
 /// When a time of the wall clock comes, in seconds since 1970. It may be set meanwhile: then the connection ends
@@ -104,8 +117,13 @@ impl Door {
             Authentication::None => Client::new(peer, Login::settled()),
             Authentication::Sasl { .. } => Client::new(peer, Login::begun()),
             // In both cases the handshake has checked that the right authority has issued the certificate.
-            Authentication::Certificate => {
-                let Some(Certified { holder: Holder::User { name, uid }, not_after }) = certified(&socket) else {
+            Authentication::Certificate { rules } => {
+                let certified = certified(&socket);
+                if let (Some(rules), None) = (rules, &certified) {
+                    let (name, not_after) = mapped(&socket, rules).ok_or(NotOpened::NoRule)?;
+                    return Ok((socket, Client::mapped(peer, name, at(not_after))));
+                }
+                let Some(Certified { holder: Holder::User { name, uid }, not_after }) = certified else {
                     return Err(NotOpened::UnknownUser);
                 };
                 // In the image of now: the user may have been deleted during the handshake.

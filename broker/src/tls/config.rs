@@ -7,11 +7,13 @@ use ottla_access::Authentication;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::files::{Files, Pair};
+use super::foreign::OwnOrForeign;
 
 /// Why files make no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -44,16 +46,19 @@ pub fn server(
 ) -> Result<Arc<ServerConfig>, UnusableFiles> {
     let (chain, key) = files.listeners.get(listener).unwrap_or(&files.broker).read()?;
     let builder = ServerConfig::builder_with_provider(PROVIDER.clone()).with_protocol_versions(&[&TLS12, &TLS13])?;
-    let trusted = match authentication {
-        Authentication::Certificate => Some(&files.clients_ca),
-        Authentication::Brokers => Some(&files.cluster_ca),
+    let verifier = match authentication {
+        Authentication::Certificate { .. } => {
+            let own = verifier(&files.clients_ca)?;
+            Some(match files.listener_cas.get(listener) {
+                Some(authorities) => Arc::new(OwnOrForeign::new(own, verifier(authorities)?)),
+                None => own,
+            })
+        }
+        Authentication::Brokers => Some(verifier(&files.cluster_ca)?),
         Authentication::None | Authentication::Sasl { .. } => None,
     };
-    let config = match trusted {
-        Some(authorities) => {
-            let roots = Arc::new(roots(authorities)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, PROVIDER.clone()).build();
-            let verifier = verifier.map_err(|error| UnusableFiles::Authorities(error.to_string()))?;
+    let config = match verifier {
+        Some(verifier) => {
             let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
             // A certificate is checked in every handshake: none is resumed.
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -72,7 +77,7 @@ pub fn server(
 /// When the certificate of a listener ends, in seconds since 1970; `None`: it can't be read.
 pub fn not_after(files: &Files, listener: &Str) -> Option<i64> {
     let (chain, _) = files.listeners.get(listener).unwrap_or(&files.broker).read().ok()?;
-    ottla_access::identity::not_after(chain.first()?)
+    ottla_access::certificate::not_after(chain.first()?)
 }
 
 /// The configuration for connections to brokers with TLS: with this broker's certificate, to brokers of the cluster's
@@ -99,6 +104,13 @@ fn certificates(
     text: &str,
 ) -> impl Iterator<Item = Result<CertificateDer<'static>, rustls::pki_types::pem::Error>> + use<'_> {
     CertificateDer::pem_slice_iter(text.as_bytes())
+}
+
+/// What checks that one of these authorities has issued a client's certificate.
+fn verifier(authorities: &str) -> Result<Arc<dyn ClientCertVerifier>, UnusableFiles> {
+    let roots = Arc::new(roots(authorities)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, PROVIDER.clone()).build();
+    verifier.map_err(|error| UnusableFiles::Authorities(error.to_string()))
 }
 
 fn roots(authorities: &str) -> Result<RootCertStore, UnusableFiles> {

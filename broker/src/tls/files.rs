@@ -6,6 +6,7 @@
 //! | `cluster-ca/ca.crt` | the authorities of brokers |
 //! | `clients-ca/ca.crt` | the authorities of clients |
 //! | `listeners/<name>/tls.crt`, `tls.key` | a listener's own certificate and key |
+//! | `listeners/<name>/ca.crt` | the authorities of clients that only this listener trusts |
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +28,8 @@ pub struct Files {
     pub clients_ca: String,
     /// The certificates and keys that listeners have for themselves.
     pub listeners: BTreeMap<Str, Pair>,
+    /// The authorities of clients that single listeners trust besides; only of those with rules for their subjects.
+    pub listener_cas: BTreeMap<Str, String>,
 }
 
 /// A certificate and its key. Has no `Debug`: the key must not be printed.
@@ -49,11 +52,14 @@ impl Files {
             let own = pair(format!("listeners/{name}/tls.crt"), format!("listeners/{name}/tls.key"));
             (listener.tls && own != Pair::default()).then(|| (name.clone(), own))
         });
+        let with_rules = listeners.named().filter(|(_, listener)| listener.authentication.mapping_rules().is_some());
+        let cas = with_rules.map(|(name, _)| (name.clone(), text(&folder.join(format!("listeners/{name}/ca.crt")))));
         Files {
             broker: pair(format!("brokers/{me}.crt"), format!("brokers/{me}.key")),
             cluster_ca: text(&folder.join("cluster-ca/ca.crt")),
             clients_ca: text(&folder.join("clients-ca/ca.crt")),
             listeners: own.collect(),
+            listener_cas: cas.filter(|(_, authorities)| !authorities.is_empty()).collect(),
         }
     }
 }

@@ -7,9 +7,11 @@
 //!
 //! - [`files`]: where they are, and what they hold
 //! - [`config`]: from files to rustls' configurations
+//! - `foreign`: certificates of an authority that only one listener trusts
 
 pub mod config;
 pub mod files;
+mod foreign;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -4,6 +4,8 @@
 //! Kafka's settings.
 
 use kube::ResourceExt;
+use ottla_access::MappingRules;
+use ottla_access::certificate::mapping::InvalidRules;
 use ottla_config::check_cluster;
 use ottla_crds::{
     DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread, Unsatisfiable, names,
@@ -71,6 +73,9 @@ pub enum Invalid {
     /// Only an object that was never admitted.
     #[error("listeners: one must be of type internal")]
     NoInternalListener,
+    /// The rules of a listener can't be read.
+    #[error("listeners: {0} of {1}")]
+    MappingRules(InvalidRules, String),
     /// A word of a newer version.
     #[error("listeners: this version of the operator does not know the type of {0}: upgrade the operator")]
     UnknownListenerType(String),
@@ -143,6 +148,9 @@ fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
     if listener.type_ == ListenerType::Unknown {
         return Err(Invalid::UnknownListenerType(name));
     }
+    for rules in listener.authentication.iter().filter_map(|way| way.principal_mapping_rules.as_deref()) {
+        MappingRules::parse(rules).map_err(|error| Invalid::MappingRules(error, name.clone()))?;
+    }
     match u16::try_from(listener.port) {
         Ok(port @ 1024..) => {
             let certificate = listener.tls.as_ref().and_then(|tls| Some(tls.secret_ref.as_ref()?.name.clone()));
@@ -179,6 +187,11 @@ mod tests {
             (
                 json!({ "brokers": brokers, "listeners": [{ "name": "a", "port": 9092, "type": "gateway" }] }),
                 Invalid::UnknownListenerType("a".to_owned()),
+            ),
+            (
+                json!({ "brokers": brokers, "listeners": [{ "name": "a", "port": 9092, "tls": {}, "authentication": [
+                    { "type": "tls", "principalMappingRules": "CN" }] }] }),
+                Invalid::MappingRules(InvalidRules::Shape("CN".to_owned()), "a".to_owned()),
             ),
             (
                 json!({ "brokers": { "storage": { "size": "1Gi" }, "podTemplate": {
