@@ -140,6 +140,93 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
     is_kept(&laptop, &[password, line_of(&billing.saved("user.key")?)?, line_of(&of_authority.saved("ca.key")?)?])
 }
 
+/// A certificate that openssl makes in this folder, `<name>.crt` and `<name>.key`: signed by itself, or by `of`.
+fn certificate(folder: &Path, name: &str, subject: &str, more: &[&str], of: Option<&str>) -> Result<()> {
+    let run = |args: &[&str]| -> Result<()> {
+        let output = Command::new("openssl").current_dir(folder).args(args).output()?;
+        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let [certificate, key, request] = ["crt", "key", "csr"].map(|extension| format!("{name}.{extension}"));
+    let mut args = vec!["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject];
+    args.extend(["-keyout", &key]);
+    args.extend(more);
+    let Some(of) = of else {
+        args.extend(["-x509", "-days", "2", "-out", &certificate]);
+        return run(&args);
+    };
+    args.extend(["-new", "-out", &request]);
+    run(&args)?;
+    let [authority, its_key] = ["crt", "key"].map(|extension| format!("{of}.{extension}"));
+    // With an extension it is of version 3: TLS 1.3 knows no other.
+    std::fs::write(folder.join("extensions"), "basicConstraints=CA:FALSE\n")?;
+    let mut args = vec!["x509", "-req", "-days", "2", "-in", &request, "-CA", &authority, "-CAkey", &its_key];
+    args.extend(["-CAcreateserial", "-extfile", "extensions", "-out", &certificate]);
+    run(&args)
+}
+
+#[test]
+fn certificates_of_another_authority_are_principals_by_rules() -> Result<()> {
+    if !can_run(&["kubectl", "openssl"]) || !met(&[Need::Python, Need::Java]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    let (port, folder) = (laptop.kafka_port() + 1, laptop.folder().to_owned());
+    certificate(&folder, "server", "/CN=server", &["-addext", "subjectAltName=IP:127.0.0.1"], None)?;
+    certificate(&folder, "company", "/CN=company", &[], None)?;
+    certificate(&folder, "etl", "/OU=ServiceUsers/CN=etl", &[], Some("company"))?;
+    certificate(&folder, "person", "/OU=People/CN=etl", &[], Some("company"))?;
+    let file = |name: &str| folder.join(name).display().to_string();
+    let [server, server_key, company] = ["server.crt", "server.key", "company.crt"].map(file);
+    let secret = laptop.kubectl(&format!(
+        "create secret generic company --from-file=tls.crt={server} --from-file=tls.key={server_key} \
+         --from-file=ca.crt={company} --dry-run=client -o json"
+    ))?;
+    std::fs::write(folder.join("secret.json"), secret)?;
+    laptop.kubectl(&format!("apply -f {}", file("secret.json")))?;
+    let rules = "RULE:^CN=([a-z]+),OU=ServiceUsers$/svc-$1/";
+    let listener = json!({
+        "name": "company", "port": port, "tls": { "secretRef": { "name": "company" } },
+        "authentication": [{ "type": "tls", "principalMappingRules": rules }],
+    });
+    let patch = json!({ "spec": {
+        "listeners": [{ "name": "internal", "port": 9092 }, listener],
+        "authorization": { "superUsers": ["svc-etl"] },
+    } });
+    laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
+    laptop.terminate()?;
+    laptop.start()?;
+
+    let bootstrap = format!("127.0.0.1:{port}");
+    let settings = |name: &str| {
+        let [certificate, key] = ["crt", "key"].map(|extension| file(&format!("{name}.{extension}")));
+        ["security_protocol=SSL".to_owned(), format!("ssl_cafile={server}")]
+            .into_iter()
+            .chain([format!("ssl_certfile={certificate}"), format!("ssl_keyfile={key}")])
+            .collect::<Vec<_>>()
+    };
+    ensure!(kafka_python(&bootstrap, &settings("etl"))? == "ok", "a subject that the rule maps");
+    ensure!(kafka_python(&bootstrap, &settings("person"))? == "refused", "a subject that no rule maps");
+    ensure!(laptop.metrics()?.contains("reason=\"unmapped_certificate\"}"), "the refusal is counted");
+
+    // Only the super user may create topics.
+    let [key, certificate] = ["etl.key", "etl.crt"].map(|name| std::fs::read_to_string(folder.join(name)));
+    std::fs::write(folder.join("etl.pem"), key? + &certificate?)?;
+    let properties = format!(
+        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\nssl.truststore.type=PEM\n\
+         ssl.truststore.location={server}\n",
+        file("etl.pem")
+    );
+    let config = folder.join("client.properties");
+    std::fs::write(&config, properties)?;
+    let create =
+        ["--bootstrap-server", &*bootstrap, "--command-config", text(&config)?, "--create", "--topic", "mapped"];
+    let said = Tools::start()?.expect("topics", &create, "")?;
+    ensure!(said.contains("Created topic mapped"), "{said}");
+    Ok(())
+}
+
 #[test]
 fn stock_clients_use_tokens_of_an_issuer() -> Result<()> {
     if !can_run(&["kubectl"]) || !met(&[Need::Python, Need::Java]) {
