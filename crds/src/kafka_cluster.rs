@@ -1,23 +1,21 @@
-//! `KafkaCluster`: the brokers that a user asks for, and their state.
+//! `KafkaCluster`: the brokers that a user asks for.
 //!
 //! The spec belongs to users, the status to the operator, except `nextProducerIdBlock`: a broker that needs producer
 //! ids takes the next block by compare-and-swap.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientQuotas,
+    ClientQuotas, KafkaClusterStatus, Listener, ListenerType,
     kafka_topic::DeletionPolicy,
-    pod_template::{PodTemplate, Resources, SecretName},
+    pod_template::{PodTemplate, Resources},
     schema,
 };
 use ottla_rules::assignment::BrokerId;
-use ottla_rules::features::Features;
 
 /// A Kafka cluster.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -294,191 +292,6 @@ pub struct Storage {
     pub storage_class_name: Option<String>,
 }
 
-/// A port on which every broker serves clients.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "!has(self.authentication) || self.authentication.all(a, !(a.type in ['plain', 'oauthbearer', 'tls'])) \
-                 || has(self.tls)",
-        "message": "authentication by plain, oauthbearer or tls needs TLS: add tls: {}",
-    },
-    {
-        "rule": "!has(self.authentication) || self.authentication.all(a, a.type != 'tls') \
-                 || size(self.authentication) == 1",
-        "message": "authentication of type tls stands alone: give other mechanisms a listener of their own",
-    },
-    {
-        "rule": "!has(self.authentication) || self.authentication.all(a, !has(a.principalMappingRules)) \
-                 || (has(self.tls) && has(self.tls.secretRef))",
-        "message": "principalMappingRules need tls.secretRef: its ca.crt is the authority whose certificates they map",
-    },
-    {
-        "rule": "self.type in ['internal', 'clusterIP'] || (has(self.insecure) && self.insecure) || (has(self.tls) \
-                 && has(self.authentication) && size(self.authentication) > 0)",
-        "message": "a listener outside of the Kubernetes cluster needs tls and authentication, or insecure: true",
-    },
-    {
-        "rule": "has(self.tls) || !has(self.authentication) || size(self.authentication) == 0 \
-                 || (has(self.insecure) && self.insecure)",
-        "message": "passwords without TLS can be guessed by everybody who reads along: add tls: {}, or insecure: true",
-    },
-]))]
-pub struct Listener {
-    /// The listener's name. The ports of its Services have the same name.
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// The TCP port on which brokers listen. Not 9404, which serves metrics and probes.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
-    /// From where clients reach the listener, and at which address.
-    #[serde(default, rename = "type", deserialize_with = "crate::words::listener_type")]
-    pub type_: ListenerType,
-    /// Whether clients speak TLS, and with which certificate the brokers do. Absent: the listener is plain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls>,
-    /// How clients authenticate: one `tls`, or one or more of the others. Absent: they don't, and are `User:ANONYMOUS`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 4),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
-    )]
-    pub authentication: Vec<ListenerAuthentication>,
-    /// Accepts that everybody who reaches the listener can use it, or read along. Required for a listener outside of
-    /// the Kubernetes cluster without TLS and authentication, and for passwords by SCRAM without TLS.
-    #[serde(default)]
-    pub insecure: bool,
-}
-
-/// TLS on a listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.secretRef) || !has(self.issuerRef)",
-    "message": "set only one of secretRef and issuerRef",
-}]))]
-pub struct ListenerTls {
-    /// The Secret with the brokers' certificate (`tls.crt`) and key (`tls.key`), and with the authority whose clients
-    /// `principalMappingRules` map (`ca.crt`). Absent: the operator issues certificates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretName>,
-    /// The issuer of cert-manager that issues the certificate. Absent: the operator issues certificates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuer_ref: Option<IssuerRef>,
-}
-
-/// An issuer of cert-manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuerRef {
-    /// Issuer or ClusterIssuer.
-    #[schemars(length(min = 1, max = 64))]
-    pub kind: String,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// How clients of a listener authenticate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "(self.type == 'oauthbearer') == (has(self.issuers) && size(self.issuers) > 0)",
-        "message": "oauthbearer, and nothing else, needs issuers",
-    },
-    {
-        "rule": "!has(self.issuers) || size(self.issuers) < 2 \
-                 || self.issuers.all(a, has(a.kubernetes) || has(a.principalPrefix))",
-        "message": "users of two issuers may have the same name: set principalPrefix of each issuer but kubernetes",
-    },
-    {
-        "rule": "self.type == 'tls' || !has(self.principalMappingRules)",
-        "message": "only tls has principalMappingRules",
-    },
-]))]
-pub struct ListenerAuthentication {
-    /// The mechanism.
-    #[serde(rename = "type")]
-    pub type_: ListenerAuthenticationType,
-    /// Whose tokens are good.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub issuers: Vec<Issuer>,
-    /// Makes principals of the subjects of certificates that the authority in `tls.secretRef` has issued, as Kafka's
-    /// `ssl.principal.mapping.rules`: DEFAULT, or RULE:pattern/replacement/ with L or U, separated by commas. Absent:
-    /// only certificates of KafkaUsers are good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
-    pub principal_mapping_rules: Option<String>,
-}
-
-/// How clients authenticate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum ListenerAuthenticationType {
-    /// SCRAM-SHA-512: a password that is never sent.
-    #[default]
-    #[serde(rename = "scram-sha-512")]
-    ScramSha512,
-    /// SCRAM-SHA-256.
-    #[serde(rename = "scram-sha-256")]
-    ScramSha256,
-    /// PLAIN: a password that is sent, under TLS.
-    #[serde(rename = "plain")]
-    Plain,
-    /// OAUTHBEARER: a token of an issuer, under TLS.
-    #[serde(rename = "oauthbearer")]
-    Oauthbearer,
-    /// A certificate.
-    #[serde(rename = "tls")]
-    Tls,
-}
-
-/// An issuer of tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.kubernetes) != (has(self.issuer) && has(self.jwksUrl))",
-    "message": "an issuer is kubernetes, or has issuer and jwksUrl",
-}]))]
-pub struct Issuer {
-    /// The Kubernetes cluster itself, whose tokens are those of ServiceAccounts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<KubernetesIssuer>,
-    /// The issuer's name, as in the claim `iss`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub issuer: Option<String>,
-    /// Where the issuer's public keys are: a JWKS, which the operator reads each minute. Without TLS from its own host
-    /// only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"))]
-    pub jwks_url: Option<String>,
-    /// For whom the tokens must be, as in the claim `aud`.
-    #[schemars(length(min = 1, max = 1024))]
-    pub audience: String,
-    /// The claim with the user's name. Default: sub.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub principal_claim: Option<String>,
-    /// What comes before the names of this issuer's users.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub principal_prefix: Option<String>,
-}
-
-impl Issuer {
-    /// The entry with the issuer's keys in the ConfigMap [`issuer_keys`](crate::names::issuer_keys); issuers with the
-    /// same keys share one.
-    pub fn entry(&self) -> String {
-        self.jwks_url.as_deref().map_or_else(|| "kubernetes".to_owned(), crate::names::digest)
-    }
-}
-
-/// The Kubernetes cluster as an issuer of tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct KubernetesIssuer {}
-
 /// What users may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -562,26 +375,6 @@ fn one_i64() -> i64 {
     1
 }
 
-/// From where clients reach a listener, and at which address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum ListenerType {
-    /// Clients inside the Kubernetes cluster, at the DNS name of each pod.
-    #[default]
-    Internal,
-    /// Clients outside, at a port of the node that the broker runs on.
-    NodePort,
-    /// Clients outside, at one load balancer per broker.
-    LoadBalancer,
-    /// Clients inside, at one address per broker, which stays the same when the broker's pod is replaced.
-    #[serde(rename = "clusterIP")]
-    ClusterIp,
-    /// A type of a newer version: no operator of this version builds the cluster.
-    #[serde(skip_deserializing)]
-    #[schemars(skip)]
-    Unknown,
-}
-
 /// Defaults of topics that do not set these values themselves. The fields stand for Kafka's settings `num.partitions`,
 /// `default.replication.factor` and `min.insync.replicas`, which can be set in `config` instead. A value that is set in
 /// neither place is 1, as in Kafka.
@@ -630,167 +423,6 @@ pub struct Rack {
     /// The node label whose value is the rack, such as `topology.kubernetes.io/zone`.
     #[schemars(length(min = 1, max = 316))]
     pub topology_key: String,
-}
-
-/// The state of a cluster. Written by the operator, except `nextProducerIdBlock`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct KafkaClusterStatus {
-    /// `metadata.generation` of the last spec that the operator applied. Absent: no spec was applied yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The namespace of the operator that operates the cluster. Operators of other namespaces do not change the cluster
-    /// while that operator runs. Absent: no operator has claimed the cluster yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub operator: Option<String>,
-    /// The image of the brokers' pods while `spec.brokers.image` is absent. An upgrade of the operator does not change
-    /// it. Absent: no pod was created yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub image: Option<String>,
-    /// The size of the brokers' smallest volume. `spec.brokers.storage.size` can not be less. Absent: there is no
-    /// volume yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub volume_size: Option<String>,
-    /// Kafka's cluster id: a UUID as 22 characters of base64. Absent: the cluster has no id yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 22, max = 22))]
-    pub cluster_id: Option<String>,
-    /// The number of brokers that exist, which `kubectl scale` reads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// The state of each broker, ordered by id.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 1000),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
-    )]
-    pub brokers: Vec<BrokerStatus>,
-    /// The addresses of each listener, as clients need them for `bootstrap.servers`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 8),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub listeners: Vec<ListenerStatus>,
-    /// The first producer id that no broker has taken yet; brokers take blocks of 1,000. Absent: 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub next_producer_id_block: Option<i64>,
-    /// The authorities of certificates: cluster, which issues those of brokers, and clients, which issues those of
-    /// users. Absent: there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 2),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub authorities: Vec<AuthorityStatus>,
-    /// The issuers of tokens that listeners name, by where their keys are. Absent: listeners name none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 128),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub issuers: Vec<IssuerStatus>,
-    /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Features>,
-    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
-    /// was restored from a backup.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
-    pub conditions: Vec<Condition>,
-}
-
-/// The state of an authority.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AuthorityStatus {
-    /// cluster or clients.
-    pub name: String,
-    /// The generation of the key that issues certificates.
-    pub key_generation: i64,
-    /// Steady; TrustBoth while everybody learns to trust a new key; Renew while certificates of the old key are
-    /// replaced.
-    pub phase: String,
-    /// What the phase waits for. Absent: nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting_for: Option<String>,
-    /// When the authority's certificate ends, in RFC 3339. It is renewed long before.
-    pub not_after: String,
-}
-
-/// The state of an issuer of tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuerStatus {
-    /// `kubernetes`, or where the issuer's keys are.
-    pub name: String,
-    /// How many of its keys brokers know that can check signatures.
-    pub keys: i64,
-    /// Why the keys can't be read at the moment; those that were read last are still good. Absent: they can.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-/// A broker as clients and administrators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BrokerStatus {
-    /// The broker's id: the number at the end of its pod's name.
-    pub id: BrokerId,
-    /// The broker's rack. Absent: unknown, or `spec.rack` is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rack: Option<String>,
-    /// Its pod's address; none on a laptop. Brokers connect there while nobody answers for its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// Whether the broker is live.
-    #[serde(deserialize_with = "crate::words::broker_state")]
-    pub state: BrokerState,
-    /// The address that the broker advertises to clients on each listener, and to brokers on `replication`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 9),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["listener"])
-    )]
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// Whether a broker is live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum BrokerState {
-    /// The broker is live: it renews its Lease or answers the operator.
-    Online,
-    /// The broker is live and hands its partitions over before it stops.
-    Draining,
-    /// The operator judges the broker dead, or has never seen it.
-    Offline,
-}
-
-/// The address at which clients reach a broker on one listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoint {
-    /// The listener's name.
-    pub listener: String,
-    /// The host name or IP address that the broker advertises.
-    pub host: String,
-    /// The TCP port that the broker advertises.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
-}
-
-/// The addresses with which clients begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ListenerStatus {
-    /// The listener's name.
-    pub name: String,
-    /// A value for the client setting `bootstrap.servers`: host:port pairs, separated by commas.
-    pub bootstrap_servers: String,
 }
 
 impl KafkaClusterSpec {

@@ -9,23 +9,28 @@
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod broker_file;
+mod cluster_status;
+mod definitions;
 mod issuer_keys;
 mod kafka_assignment;
 mod kafka_cluster;
 mod kafka_topic;
 mod kafka_user;
+mod listener;
 pub mod names;
 mod pod_template;
 mod schema;
 mod words;
 
+pub use cluster_status::{
+    AuthorityStatus, BrokerState, BrokerStatus, Endpoint, IssuerStatus, KafkaClusterStatus, ListenerStatus,
+};
+pub use definitions::all;
 pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    Authority, AuthorityStatus, Authorization, BrokerOverride, BrokerState, BrokerStatus, Brokers, ClusterQuotas,
-    Endpoint, GroupOverride, IpQuota, Issuer, IssuerRef, IssuerStatus, KafkaCluster, KafkaClusterSpec,
-    KafkaClusterStatus, KubernetesIssuer, Listener, ListenerAuthentication, ListenerAuthenticationType, ListenerStatus,
-    ListenerTls, ListenerType, Rack, Security, Storage, TopicDefaults,
+    Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, GroupOverride, IpQuota, KafkaCluster,
+    KafkaClusterSpec, Rack, Security, Storage, TopicDefaults,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,
@@ -35,5 +40,9 @@ pub use kafka_user::{
     KafkaUserSpec, KafkaUserStatus, Password, PasswordSource, Quotas, SecretKey, UserAcl, UserAuthentication,
     UserAuthenticationType, UserAuthorization, UserQuotas,
 };
+pub use listener::{
+    Issuer, IssuerRef, KubernetesIssuer, Listener, ListenerAuthentication, ListenerAuthenticationType, ListenerTls,
+    ListenerType,
+};
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
-pub use schema::{ClusterRef, GROUP, VERSION, all};
+pub use schema::{ClusterRef, GROUP, VERSION};

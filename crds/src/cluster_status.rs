@@ -1,0 +1,170 @@
+//! The status of a KafkaCluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use ottla_rules::assignment::BrokerId;
+use ottla_rules::features::Features;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// The state of a cluster. Written by the operator, except `nextProducerIdBlock`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterStatus {
+    /// `metadata.generation` of the last spec that the operator applied. Absent: no spec was applied yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The namespace of the operator that operates the cluster. Operators of other namespaces do not change the cluster
+    /// while that operator runs. Absent: no operator has claimed the cluster yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub operator: Option<String>,
+    /// The image of the brokers' pods while `spec.brokers.image` is absent. An upgrade of the operator does not change
+    /// it. Absent: no pod was created yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub image: Option<String>,
+    /// The size of the brokers' smallest volume. `spec.brokers.storage.size` can not be less. Absent: there is no
+    /// volume yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub volume_size: Option<String>,
+    /// Kafka's cluster id: a UUID as 22 characters of base64. Absent: the cluster has no id yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 22, max = 22))]
+    pub cluster_id: Option<String>,
+    /// The number of brokers that exist, which `kubectl scale` reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// The state of each broker, ordered by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
+    )]
+    pub brokers: Vec<BrokerStatus>,
+    /// The addresses of each listener, as clients need them for `bootstrap.servers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub listeners: Vec<ListenerStatus>,
+    /// The first producer id that no broker has taken yet; brokers take blocks of 1,000. Absent: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub next_producer_id_block: Option<i64>,
+    /// The authorities of certificates: cluster, which issues those of brokers, and clients, which issues those of
+    /// users. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 2),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub authorities: Vec<AuthorityStatus>,
+    /// The issuers of tokens that listeners name, by where their keys are. Absent: listeners name none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 128),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub issuers: Vec<IssuerStatus>,
+    /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
+    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
+    /// was restored from a backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// cluster or clients.
+    pub name: String,
+    /// The generation of the key that issues certificates.
+    pub key_generation: i64,
+    /// Steady; TrustBoth while everybody learns to trust a new key; Renew while certificates of the old key are
+    /// replaced.
+    pub phase: String,
+    /// What the phase waits for. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// When the authority's certificate ends, in RFC 3339. It is renewed long before.
+    pub not_after: String,
+}
+
+/// The state of an issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// `kubernetes`, or where the issuer's keys are.
+    pub name: String,
+    /// How many of its keys brokers know that can check signatures.
+    pub keys: i64,
+    /// Why the keys can't be read at the moment; those that were read last are still good. Absent: they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A broker as clients and administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStatus {
+    /// The broker's id: the number at the end of its pod's name.
+    pub id: BrokerId,
+    /// The broker's rack. Absent: unknown, or `spec.rack` is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Its pod's address; none on a laptop. Brokers connect there while nobody answers for its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Whether the broker is live.
+    #[serde(deserialize_with = "crate::words::broker_state")]
+    pub state: BrokerState,
+    /// The address that the broker advertises to clients on each listener, and to brokers on `replication`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 9),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["listener"])
+    )]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Whether a broker is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BrokerState {
+    /// The broker is live: it renews its Lease or answers the operator.
+    Online,
+    /// The broker is live and hands its partitions over before it stops.
+    Draining,
+    /// The operator judges the broker dead, or has never seen it.
+    Offline,
+}
+
+/// The address at which clients reach a broker on one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The listener's name.
+    pub listener: String,
+    /// The host name or IP address that the broker advertises.
+    pub host: String,
+    /// The TCP port that the broker advertises.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+}
+
+/// The addresses with which clients begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// The listener's name.
+    pub name: String,
+    /// A value for the client setting `bootstrap.servers`: host:port pairs, separated by commas.
+    pub bootstrap_servers: String,
+}
