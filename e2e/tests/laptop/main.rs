@@ -4,6 +4,7 @@
 //! - [`bed`]: the program on its own ports and folder
 //! - [`client`]: a small Kafka client
 //! - `configs`: settings of single brokers, loggers, and who asks for what is not served
+//! - `flood`: crowds of strangers
 //! - [`lost`]: objects that were deleted by mistake
 //! - `secure`: listeners with TLS, and stock clients with what their Secrets have
 //! - `users`: KafkaUsers, and clients that authenticate
@@ -12,6 +13,7 @@ mod authorized;
 mod bed;
 mod client;
 mod configs;
+mod flood;
 mod issuer;
 mod lost;
 mod secure;

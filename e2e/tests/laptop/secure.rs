@@ -71,7 +71,7 @@ fn line_of(key: &Path) -> Result<String> {
     Ok(text.lines().nth(1).context("a private key has several lines")?.to_owned())
 }
 
-fn apply_user(laptop: &Laptop, name: &str, authentication: &str) -> Result<()> {
+pub fn apply_user(laptop: &Laptop, name: &str, authentication: &str) -> Result<()> {
     let file = laptop.folder().join("user.yaml");
     std::fs::write(&file, user(name, "laptop", authentication))?;
     laptop.kubectl(&format!("apply -f {}", file.display()))?;

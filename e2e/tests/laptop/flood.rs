@@ -1,0 +1,96 @@
+//! Strangers who connect in crowds and send long tokens: they cost hardly any memory and keep nobody out.
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::login::{Credentials, kafka_python};
+use ottla_e2e::need::{Need, met};
+use ottla_e2e::wait::until;
+use serde_json::json;
+
+use super::bed::{LIMIT, Laptop, can_run};
+use super::secure::apply_user;
+
+/// How many strangers connect.
+const STRANGERS: usize = 800;
+/// How long each says that its token is: as long as it may be (`sasl.server.max.receive.size`).
+const TOKEN: usize = 524_288;
+/// What the broker may need more than before, in bytes: 16 MiB for long tokens, and a few KiB for each connection. All
+/// tokens together are 25 times as long.
+const MORE_MEMORY: u64 = 64 << 20;
+
+/// A connection that sends a token and never its last byte.
+struct Stranger {
+    stream: TcpStream,
+    sent: usize,
+}
+
+impl Stranger {
+    fn connect(port: u16) -> Result<Stranger> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(&u32::try_from(TOKEN)?.to_be_bytes())?;
+        stream.set_nonblocking(true)?;
+        Ok(Stranger { stream, sent: 0 })
+    }
+
+    /// Sends what the broker takes now.
+    fn send(&mut self) -> Result<()> {
+        while self.sent < TOKEN - 1 {
+            let length = (TOKEN - 1 - self.sent).min(16 << 10);
+            match self.stream.write(&[0; 16 << 10][..length]) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("the broker has closed a connection"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Resident memory of a process in bytes.
+fn resident(pid: i32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+}
+
+#[test]
+fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Result<()> {
+    if !can_run(&["kubectl"]) || !met(&[Need::Python]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    let port = laptop.kafka_port() + 1;
+    let patch = json!({ "spec": { "listeners": [
+        { "name": "internal", "port": 9092 },
+        { "name": "apps", "port": port, "insecure": true, "authentication": [{ "type": "scram-sha-512" }] },
+    ] } });
+    laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
+    laptop.terminate()?;
+    laptop.start()?;
+    apply_user(&laptop, "orders", "scram")?;
+    let kubectl = |line: &str| laptop.kubectl(line);
+    let orders = Credentials { user: "orders", folder: laptop.folder(), kubectl: &kubectl };
+    let password = std::fs::read_to_string(orders.saved("password")?)?;
+    let settings = [
+        "security_protocol=SASL_PLAINTEXT".to_owned(),
+        "sasl_mechanism=SCRAM-SHA-512".to_owned(),
+        "sasl_plain_username=orders".to_owned(),
+        format!("sasl_plain_password={password}"),
+    ];
+    let bootstrap = format!("127.0.0.1:{port}");
+    let is_served = || -> Result<bool> { Ok(kafka_python(&bootstrap, &settings)? == "ok") };
+    until(LIMIT, "the password to be known", || Ok(is_served()?.then_some(())))?;
+
+    let before = resident(laptop.pid()?)?;
+    let mut strangers = (0..STRANGERS).map(|_| Stranger::connect(port)).collect::<Result<Vec<_>>>()?;
+    for round in 0..5 {
+        strangers.iter_mut().try_for_each(Stranger::send)?;
+        ensure!(is_served()?, "round {round}: a client with a password is served meanwhile");
+        let more = resident(laptop.pid()?)?.saturating_sub(before);
+        ensure!(more < MORE_MEMORY, "round {round}: {more} bytes more than before");
+    }
+    Ok(())
+}
