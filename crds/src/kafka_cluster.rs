@@ -115,11 +115,10 @@ use ottla_rules::assignment::BrokerId;
         "self.listeners.all(l, l.port != 9404 && l.name != 'http')",
         "no listener can have port 9404 or the name http: brokers serve metrics and probes on that port"
     ),
-    // Accepted settings are obeyed: what this version does not do yet is refused.
+    // Nobody would fill the Secret.
     validation = (
-        "self.listeners.all(l, !has(l.tls) || !has(l.tls.issuerRef))",
-        "this version of Ottla requests no certificates of cert-manager: create a Certificate, and name its Secret in \
-        tls.secretRef"
+        "has(self.brokers.storage) || self.listeners.all(l, !has(l.tls) || !has(l.tls.issuerRef))",
+        "tls.issuerRef is not for a laptop, which has no cert-manager: name a Secret in tls.secretRef"
     ),
     // Brokers of a running cluster reach each other on the first of these until each has a certificate.
     validation = (

@@ -21,8 +21,9 @@ use crate::pod_template::SecretName;
     },
     {
         "rule": "!has(self.authentication) || self.authentication.all(a, !has(a.principalMappingRules)) \
-                 || (has(self.tls) && has(self.tls.secretRef))",
-        "message": "principalMappingRules need tls.secretRef: its ca.crt is the authority whose certificates they map",
+                 || (has(self.tls) && (has(self.tls.secretRef) || has(self.tls.issuerRef)))",
+        "message": "principalMappingRules need tls.secretRef or tls.issuerRef: ca.crt of the Secret is the authority \
+                    whose certificates they map",
     },
     {
         "rule": "self.type in ['internal', 'clusterIP'] || (has(self.insecure) && self.insecure) || (has(self.tls) \
@@ -93,7 +94,8 @@ pub struct ListenerTls {
     /// `principalMappingRules` map (`ca.crt`). Absent: the operator issues certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
-    /// The issuer of cert-manager that issues the certificate. Absent: the operator issues certificates.
+    /// The issuer of cert-manager that issues the certificate, into the Secret `CLUSTER-listener-LISTENER`. Absent: the
+    /// operator issues certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
 }

@@ -108,6 +108,11 @@ pub fn broker_certificates(cluster: &str) -> String {
     format!("{cluster}-brokers")
 }
 
+/// The Certificate of cert-manager for a listener that names an issuer, and the Secret that cert-manager keeps for it.
+pub fn listener_certificate(cluster: &str, listener: &str) -> String {
+    format!("{cluster}-listener-{listener}")
+}
+
 /// The ConfigMap with the public keys of issuers of tokens, which the operator reads and brokers use. Each entry is an
 /// [`IssuerKeys`](crate::IssuerKeys).
 pub fn issuer_keys(cluster: &str) -> String {

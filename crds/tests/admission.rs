@@ -268,7 +268,8 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
             listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
                 { "type": "tls", "principalMappingRules": "DEFAULT" }
             ] })),
-            "principalMappingRules need tls.secretRef: its ca.crt is the authority whose certificates they map",
+            "principalMappingRules need tls.secretRef or tls.issuerRef: ca.crt of the Secret is the authority whose \
+             certificates they map",
         ),
         (
             listening(json!({ "name": "apps", "port": 9091 })),
@@ -281,13 +282,13 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn what_this_version_does_not_do_yet_is_refused() {
-    let new = listening(
-        json!({ "name": "apps", "port": 9094, "tls": { "issuerRef": { "kind": "Issuer", "name": "ours" } } }),
-    );
-    let sentence = "this version of Ottla requests no certificates of cert-manager: create a Certificate, and name its \
-                    Secret in tls.secretRef";
-    assert_eq!(refusals(None, &new), [sentence]);
+fn an_issuer_of_cert_manager_is_not_for_a_laptop() {
+    let tls = json!({ "issuerRef": { "kind": "Issuer", "name": "ours" } });
+    let on_kubernetes = listening(json!({ "name": "apps", "port": 9094, "tls": tls }));
+    assert_eq!(refusals(None, &on_kubernetes), [""; 0]);
+    let on_a_laptop = with(&on_kubernetes, json!({ "spec": { "brokers": { "storage": null } } }));
+    let sentence = "tls.issuerRef is not for a laptop, which has no cert-manager: name a Secret in tls.secretRef";
+    assert_eq!(refusals(None, &on_a_laptop), [sentence]);
 }
 
 #[test]

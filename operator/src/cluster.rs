@@ -6,6 +6,7 @@
 //! - [`validate`]: a spec that can be built, or what its user must change
 //! - [`build`]: the objects
 //! - [`apply`]: writes what differs, removes what is no longer built
+//! - [`certificates`]: certificates that cert-manager issues
 //! - [`claims`]: volumes that grow
 //! - [`leaving`]: brokers that the spec no longer asks for
 //! - [`replace`]: pods of an earlier spec in which nothing runs
@@ -31,6 +32,7 @@ use crate::plan::platform::{Obstacle, Platform};
 
 pub mod apply;
 pub mod build;
+pub mod certificates;
 pub mod claims;
 pub mod end;
 pub mod leaving;
@@ -259,6 +261,7 @@ fn known(platform: &watch::Sender<Option<Arc<Platform>>>) -> Platform {
 struct Memory {
     applied: Applied,
     refused: claims::Refused,
+    certificates: certificates::Known,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
@@ -315,12 +318,18 @@ async fn make(
         let names = (cluster.namespace.as_str(), cluster.name.as_str());
         memory.applied.apply(&shared.client, names, &built, &read.live).await?;
         memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live).await?;
+        let no_issuer = certificates::apply(&shared.client, cluster, object, &mut memory.certificates).await?;
+        if cluster.listeners.iter().any(|listener| listener.issuer.is_some()) {
+            let again = if no_issuer.is_some() { certificates::NO_ISSUER_FOR } else { certificates::AGAIN };
+            memory.again_after = memory.again_after.or(Some(again));
+        }
         replace::apply(&shared.client, cluster, read).await?;
         made.image = Some(cluster.image.clone());
         made.obstacle = claims::apply(&shared.client, cluster, read, &mut memory.refused).await?;
         if made.obstacle.is_some() {
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
         }
+        made.obstacle = made.obstacle.or(no_issuer);
     }
     made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed();
     Ok(made)

@@ -8,6 +8,7 @@ mod deletion;
 mod flights;
 mod guards;
 mod install;
+mod issuer;
 mod monitoring;
 mod pods;
 mod refusals;

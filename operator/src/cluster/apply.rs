@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource};
 use ottla_crds::names;
 use ottla_kube::change::why;
@@ -104,10 +104,11 @@ impl Applied {
     ) -> Result<(), Failed> {
         let mut writes = Vec::new();
         for object in self.differing(built, live) {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &object.kind.resource());
+            let resource = object.kind.resource();
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
             let uid = match live.get(&(object.kind, object.name.clone())) {
                 Some(live) => live.uid.clone(),
-                None => owned(&api, object, cluster).await?,
+                None => owned(&api, &resource, &object.name, cluster).await?,
             };
             writes.push((object, api, uid));
         }
@@ -150,13 +151,21 @@ impl Applied {
 }
 
 /// The uid of an object that the watches do not show, if there is one; an error if it is not the cluster's.
-async fn owned(api: &Api<DynamicObject>, object: &Built, cluster: &str) -> Result<Option<String>, Failed> {
-    let kind = object.kind.resource().kind;
-    let there = api.get_metadata_opt(&object.name).await;
-    match there.map_err(|source| Failed::new("read", kind.as_str(), &object.name, source))? {
+///
+/// # Errors
+/// When it is not; when the API server refuses or can't be reached.
+pub async fn owned(
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    name: &str,
+    cluster: &str,
+) -> Result<Option<String>, Failed> {
+    let kind = resource.kind.clone();
+    let there = api.get_metadata_opt(name).await;
+    match there.map_err(|source| Failed::new("read", kind.as_str(), name, source))? {
         None => Ok(None),
         Some(there) if is_ours(&there.metadata, cluster) => Ok(there.metadata.uid),
-        Some(_) => Err(Failed::Foreign { kind, name: object.name.clone(), cluster: cluster.to_owned() }),
+        Some(_) => Err(Failed::Foreign { kind, name: name.to_owned(), cluster: cluster.to_owned() }),
     }
 }
 

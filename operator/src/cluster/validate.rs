@@ -8,7 +8,8 @@ use ottla_access::MappingRules;
 use ottla_access::certificate::mapping::InvalidRules;
 use ottla_config::check_cluster;
 use ottla_crds::{
-    DeletionPolicy, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread, Unsatisfiable, names,
+    DeletionPolicy, IssuerRef, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread,
+    Unsatisfiable, names,
 };
 
 /// Any user that is not root: the image has no users.
@@ -56,6 +57,8 @@ pub struct Listener {
     pub type_: ListenerType,
     /// The Secret with a certificate of its own; `None`: it has none, or the brokers'.
     pub certificate: Option<String>,
+    /// The issuer of cert-manager that fills this Secret; `None`: somebody else does.
+    pub issuer: Option<IssuerRef>,
 }
 
 /// Why a cluster can't be built. It waits for a change of its spec.
@@ -100,7 +103,11 @@ impl ValidatedCluster {
         let own = spec.brokers.overrides.iter().map(|entry| &entry.config);
         let groups = spec.groups.iter().map(|entry| &entry.config);
         check_cluster(&spec.broker_config(), own, groups).map_err(|error| Invalid::Config(error.to_string()))?;
-        let listeners = spec.listeners.iter().map(listener).collect::<Result<Vec<Listener>, Invalid>>()?;
+        let listeners = spec
+            .listeners
+            .iter()
+            .map(|one| listener(&object.name_any(), one))
+            .collect::<Result<Vec<Listener>, Invalid>>()?;
         let pods = spec.brokers.pod_template.as_deref().cloned().unwrap_or_default();
         let unknown = |rule: &&TopologySpread| rule.when_unsatisfiable == Unsatisfiable::Unknown;
         if let Some(rule) = pods.topology_spread.iter().find(unknown) {
@@ -143,7 +150,7 @@ impl ValidatedCluster {
     }
 }
 
-fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
+fn listener(cluster: &str, listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
     let name = listener.name.clone();
     if listener.type_ == ListenerType::Unknown {
         return Err(Invalid::UnknownListenerType(name));
@@ -153,8 +160,10 @@ fn listener(listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
     }
     match u16::try_from(listener.port) {
         Ok(port @ 1024..) => {
-            let certificate = listener.tls.as_ref().and_then(|tls| Some(tls.secret_ref.as_ref()?.name.clone()));
-            Ok(Listener { name, port, type_: listener.type_, certificate })
+            let named = listener.tls.as_ref().and_then(|tls| Some(tls.secret_ref.as_ref()?.name.clone()));
+            let issuer = listener.tls.as_ref().and_then(|tls| tls.issuer_ref.clone());
+            let issued = issuer.as_ref().map(|_| names::listener_certificate(cluster, &name));
+            Ok(Listener { name, port, type_: listener.type_, certificate: named.or(issued), issuer })
         }
         Ok(_) => Err(Invalid::PrivilegedPort(listener.port, name)),
         Err(_) => Err(Invalid::Port(listener.port, name)),

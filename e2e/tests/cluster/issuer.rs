@@ -1,0 +1,83 @@
+//! A listener whose certificate an issuer of cert-manager is to issue. cert-manager itself is not installed: the test
+//! brings its kind, and fills the Secret in its place.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use ottla_e2e::cluster::LIMIT;
+use ottla_e2e::cluster::bed::Bed;
+use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::login::kafka_python;
+use ottla_e2e::need::{Need, met};
+use ottla_e2e::wait::until;
+
+/// The kind, with any content.
+const KIND: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: certificates.cert-manager.io}
+spec:
+  group: cert-manager.io
+  scope: Namespaced
+  names: {kind: Certificate, listKind: CertificateList, plural: certificates, singular: certificate}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+/// The Certificate, and its Secret.
+const CERTIFICATE: &str = "kafka-listener-apps";
+
+#[test]
+fn a_listener_gets_its_certificate_from_cert_manager() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    if !met(&[Need::Python]) {
+        return Ok(());
+    }
+    let namespace = Namespace::new(&bed, "issuer")?;
+    let apps =
+        "  - {name: apps, port: 9095, type: nodePort, insecure: true, tls: {issuerRef: {kind: Issuer, name: ours}}}";
+    let with_issuer = cluster(1, "").replace("  rack:", &format!("{apps}\n  rack:"));
+    namespace.apply(&with_issuer)?;
+    let ready = ".status.conditions[?(@.type==\"Ready\")]";
+    namespace
+        .prints(&format!("get okc/kafka -o jsonpath={{{ready}.status}}/{{{ready}.reason}}"), "False/NoCertManager")?;
+
+    namespace.apply(KIND)?;
+    let addresses = format!("get certificate/{CERTIFICATE} -o jsonpath={{.spec.ipAddresses[*]}}");
+    let is_address = |address: &str| address.parse::<IpAddr>().is_ok();
+    namespace.satisfies(&addresses, |list| !list.is_empty() && list.split_whitespace().all(is_address))?;
+    ensure!(namespace.field(&format!("certificate/{CERTIFICATE}"), ".spec.issuerRef.name")? == "ours", "the issuer");
+    let names: Vec<String> =
+        namespace.kubectl(&addresses)?.split_whitespace().map(|address| format!("IP:{address}")).collect();
+
+    let folder = tempfile::tempdir()?;
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=kafka", "-addext", &format!("subjectAltName={}", names.join(","))])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .context("openssl")?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    namespace.kubectl(&format!("create secret tls {CERTIFICATE} --cert={certificate} --key={key}"))?;
+    namespace.ready("okc/kafka", "Ready")?;
+    let bootstrap = namespace.bootstrap("apps")?;
+    let settings = ["security_protocol=SSL".to_owned(), format!("ssl_cafile={certificate}")];
+    until(
+        LIMIT,
+        "a client to trust the listener",
+        || Ok((kafka_python(&bootstrap, &settings)? == "ok").then_some(())),
+    )?;
+
+    // A listener that is gone needs no certificate.
+    namespace.apply(&cluster(1, ""))?;
+    namespace.satisfies("get certificates -o name", |names| names.trim().is_empty())?;
+    namespace.kubectl("delete crd certificates.cert-manager.io").map(drop)
+}

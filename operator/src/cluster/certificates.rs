@@ -1,0 +1,338 @@
+//! Certificates of listeners that name an issuer of cert-manager. The operator writes a `Certificate`; cert-manager
+//! fills its Secret, which the brokers' pods mount.
+//!
+//! Not every Kubernetes cluster has cert-manager, so these objects are not watched: they are applied when they are to
+//! be others, and every ten minutes, in case somebody has changed them. They belong to the KafkaCluster and go with it;
+//! those of listeners that name no issuer any more are removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::{Client, Resource, ResourceExt};
+use ottla_crds::{IssuerRef, KafkaCluster, ListenerType, names};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::apply::{Failed, owned};
+use super::build::{MANAGED_BY_LABEL, MANAGER, labels};
+use super::validate::{Listener, ValidatedCluster};
+use crate::plan::platform::Obstacle;
+
+/// How long an applied Certificate is taken for what it was.
+pub const AGAIN: Duration = Duration::from_secs(600);
+
+/// How long until cert-manager is looked for again where it was missing.
+pub const NO_ISSUER_FOR: Duration = Duration::from_secs(60);
+
+/// The end of names in most Kubernetes clusters.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// The Certificates that were applied.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// By name: as they were applied, and when.
+    applied: BTreeMap<String, (Value, Instant)>,
+    /// Whether those of an operator before this one were looked for.
+    looked: bool,
+}
+
+/// Applies the Certificates of the cluster, and removes those that are no longer built. The obstacle: an issuer is
+/// named, and there is no cert-manager.
+///
+/// # Errors
+/// When a name is taken; when the API server refuses or can't be reached.
+pub async fn apply(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    object: &KafkaCluster,
+    known: &mut Known,
+) -> Result<Option<Obstacle>, Failed> {
+    if !cluster.has_authorities && known.applied.is_empty() {
+        return Ok(None);
+    }
+    let built = build(cluster, object);
+    let is_due = |name: &String, value: &Value| {
+        known.applied.get(name).is_none_or(|(applied, at)| applied != value || at.elapsed() >= AGAIN)
+    };
+    let due: Vec<_> = built.iter().filter(|(name, value)| is_due(name, value)).collect();
+    let left_over = known.applied.keys().any(|name| !built.contains_key(name));
+    if due.is_empty() && !left_over && known.looked {
+        return Ok(None);
+    }
+    let resource = resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &cluster.namespace, &resource);
+    let selector = format!("{}={},{MANAGED_BY_LABEL}={MANAGER}", names::CLUSTER_LABEL, cluster.name);
+    let there = match api.list_metadata(&ListParams::default().labels(&selector)).await {
+        Ok(there) => there,
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            known.looked = true;
+            return Ok(cluster.listeners.iter().find_map(no_cert_manager));
+        }
+        Err(source) => return Err(Failed::new("list", resource.kind, &cluster.name, source)),
+    };
+    for name in there.iter().map(ResourceExt::name_any).filter(|name| !built.contains_key(name)) {
+        match api.delete(&name, &DeleteParams::background()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            removed => _ = removed.map_err(|source| Failed::new("remove", resource.kind.as_str(), &name, source))?,
+        }
+    }
+    known.applied.retain(|name, _| built.contains_key(name));
+    known.looked = true;
+    for (name, value) in due {
+        owned(&api, &resource, name, &cluster.name).await?;
+        let written = api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(value)).await;
+        written.map_err(|source| Failed::new("apply", resource.kind.as_str(), name, source))?;
+        known.applied.insert(name.clone(), (value.clone(), Instant::now()));
+    }
+    Ok(None)
+}
+
+fn no_cert_manager(listener: &Listener) -> Option<Obstacle> {
+    let (name, issuer) = (&listener.name, &listener.issuer.as_ref()?.name);
+    Some(Obstacle::new(
+        "NoCertManager",
+        format!(
+            "listener {name} names the issuer {issuer} of cert-manager, which this Kubernetes cluster does not have: \
+             install cert-manager, or name a Secret in tls.secretRef"
+        ),
+    ))
+}
+
+fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate"), "certificates")
+}
+
+/// The Certificates, by name.
+fn build(cluster: &ValidatedCluster, object: &KafkaCluster) -> BTreeMap<String, Value> {
+    let of = |listener: &Listener| {
+        let name = names::listener_certificate(&cluster.name, &listener.name);
+        let value = certificate(cluster, object, &name, listener, listener.issuer.as_ref()?)?;
+        Some((name, value))
+    };
+    cluster.listeners.iter().filter_map(of).collect()
+}
+
+/// `None` as long as no host of the listener is known.
+fn certificate(
+    cluster: &ValidatedCluster,
+    object: &KafkaCluster,
+    name: &str,
+    listener: &Listener,
+    issuer: &IssuerRef,
+) -> Option<Value> {
+    let (addresses, hosts): (Vec<String>, Vec<String>) =
+        hosts(cluster, object, listener).into_iter().partition(|host| host.parse::<IpAddr>().is_ok());
+    if addresses.is_empty() && hosts.is_empty() {
+        return None;
+    }
+    let resource = resource();
+    let mut value = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": name,
+            "namespace": cluster.namespace,
+            "labels": labels(&cluster.name),
+            "ownerReferences": object.owner_ref(&()).into_iter().collect::<Vec<_>>(),
+        },
+        "spec": {
+            "secretName": name,
+            "issuerRef": { "group": "cert-manager.io", "kind": issuer.kind, "name": issuer.name },
+            "usages": ["digital signature", "server auth"],
+            "privateKey": { "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always" },
+        },
+    });
+    for (field, names) in [("dnsNames", hosts), ("ipAddresses", addresses)] {
+        if !names.is_empty() {
+            value["spec"][field] = json!(names);
+        }
+    }
+    Some(value)
+}
+
+/// Where clients reach the listener. An issuer that the public trusts signs no names of a Kubernetes cluster, so these
+/// are only in certificates of internal listeners. Of the pods' names there may be a thousand: one stands for them.
+fn hosts(cluster: &ValidatedCluster, object: &KafkaCluster, listener: &Listener) -> BTreeSet<String> {
+    if listener.type_ == ListenerType::Internal {
+        let bootstrap = names::bootstrap_service(&cluster.name);
+        let services = [bootstrap.clone(), format!("*.{}", names::headless_service(&cluster.name))];
+        let services = services.map(|service| format!("{service}.{}.svc", cluster.namespace));
+        let with_domain = services.clone().map(|service| format!("{service}.{CLUSTER_DOMAIN}"));
+        let short = [bootstrap.clone(), format!("{bootstrap}.{}", cluster.namespace)];
+        return short.into_iter().chain(services).chain(with_domain).collect();
+    }
+    let brokers = object.status.iter().flat_map(|status| &status.brokers);
+    let endpoints = brokers.flat_map(|broker| &broker.endpoints);
+    endpoints.filter(|endpoint| endpoint.listener == listener.name).map(|endpoint| endpoint.host.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_local_api::{Server, Store};
+
+    use super::*;
+
+    fn cluster(tls: &Value) -> (ValidatedCluster, KafkaCluster) {
+        let endpoint = |host: &str| json!({ "listener": "outside", "host": host, "port": 9094 });
+        let object: KafkaCluster = serde_json::from_value(json!({
+            "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster",
+            "metadata": { "name": "prod", "namespace": "default", "uid": "u-1" },
+            "spec": {
+                "brokers": { "storage": { "size": "1Gi" } },
+                "listeners": [
+                    { "name": "internal", "port": 9092, "tls": tls },
+                    { "name": "outside", "port": 9094, "type": "loadBalancer", "tls": tls },
+                    { "name": "node", "port": 9095, "type": "nodePort", "tls": tls },
+                ],
+            },
+            "status": { "brokers": [
+                { "id": 0, "state": "Online", "endpoints": [endpoint("192.0.2.7")] },
+                { "id": 1, "state": "Online", "endpoints": [endpoint("b1.example.com")] },
+            ] },
+        }))
+        .unwrap();
+        (ValidatedCluster::new(&object, "ottla:1").unwrap(), object)
+    }
+
+    fn issued() -> (ValidatedCluster, KafkaCluster) {
+        cluster(&json!({ "issuerRef": { "kind": "ClusterIssuer", "name": "ours" } }))
+    }
+
+    #[test]
+    fn a_certificate_has_the_names_under_which_clients_reach_the_listener() {
+        let (cluster, object) = issued();
+        let built = build(&cluster, &object);
+        assert_eq!(built.keys().collect::<Vec<_>>(), ["prod-listener-internal", "prod-listener-outside"]);
+        let internal = &built["prod-listener-internal"]["spec"];
+        assert_eq!(
+            internal["dnsNames"],
+            json!([
+                "*.prod-brokers.default.svc",
+                "*.prod-brokers.default.svc.cluster.local",
+                "prod-bootstrap",
+                "prod-bootstrap.default",
+                "prod-bootstrap.default.svc",
+                "prod-bootstrap.default.svc.cluster.local",
+            ])
+        );
+        let outside = &built["prod-listener-outside"];
+        assert_eq!(
+            outside["spec"],
+            json!({
+                "secretName": "prod-listener-outside",
+                "issuerRef": { "group": "cert-manager.io", "kind": "ClusterIssuer", "name": "ours" },
+                "usages": ["digital signature", "server auth"],
+                "privateKey": { "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always" },
+                "dnsNames": ["b1.example.com"],
+                "ipAddresses": ["192.0.2.7"],
+            })
+        );
+        assert_eq!(outside["metadata"]["ownerReferences"][0]["uid"], "u-1");
+        let mounted = cluster.listeners.iter().map(|listener| listener.certificate.clone().unwrap());
+        assert_eq!(
+            mounted.collect::<Vec<_>>(),
+            ["prod-listener-internal", "prod-listener-outside", "prod-listener-node"]
+        );
+    }
+
+    /// An API server with cert-manager's definition, of which the spec is as in version 1.18.
+    fn with_cert_manager() -> Server {
+        let text = json!({ "type": "string" });
+        let texts = json!({ "type": "array", "items": text, "x-kubernetes-list-type": "atomic" });
+        let definition = json!({
+            "metadata": { "name": "certificates.cert-manager.io" },
+            "spec": {
+                "group": "cert-manager.io", "scope": "Namespaced",
+                "names": {
+                    "kind": "Certificate", "listKind": "CertificateList", "plural": "certificates",
+                    "singular": "certificate",
+                },
+                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                    "type": "object",
+                    "properties": { "spec": {
+                        "type": "object",
+                        "required": ["issuerRef", "secretName"],
+                        "properties": {
+                            "secretName": text, "dnsNames": texts, "ipAddresses": texts, "usages": texts,
+                            "issuerRef": {
+                                "type": "object", "required": ["name"],
+                                "properties": { "group": text, "kind": text, "name": text },
+                            },
+                            "privateKey": { "type": "object", "properties": {
+                                "algorithm": { "type": "string", "enum": ["RSA", "ECDSA", "Ed25519"] },
+                                "encoding": { "type": "string", "enum": ["PKCS1", "PKCS8"] },
+                                "rotationPolicy": { "type": "string", "enum": ["Never", "Always"] },
+                                "size": { "type": "integer" },
+                            } },
+                        },
+                    } },
+                } } }],
+            },
+        });
+        Server::new(Store::Memory, vec![serde_json::from_value(definition).unwrap()]).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn certificates_are_applied_kept_and_removed() {
+        let server = with_cert_manager();
+        let client = server.client("default");
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource());
+        let names = || async {
+            let listed = api.list(&ListParams::default()).await.unwrap();
+            listed.iter().map(|object| (object.name_any(), object.data["spec"]["issuerRef"]["name"].clone())).collect()
+        };
+        let both: Vec<(String, Value)> =
+            ["internal", "outside"].map(|name| (format!("prod-listener-{name}"), json!("ours"))).into();
+        let mut known = Known::default();
+        let (cluster, object) = issued();
+        assert_eq!(apply(&client, &cluster, &object, &mut known).await.unwrap(), None);
+        let there: Vec<(String, Value)> = names().await;
+        assert_eq!(there, both);
+
+        // Somebody names another issuer by hand: it stays for ten minutes.
+        let by_hand = json!({ "spec": { "issuerRef": { "name": "theirs" } } });
+        api.patch(&both[0].0, &PatchParams::default(), &Patch::Merge(&by_hand)).await.unwrap();
+        apply(&client, &cluster, &object, &mut known).await.unwrap();
+        let there: Vec<(String, Value)> = names().await;
+        assert_eq!(there[0].1, "theirs");
+        tokio::time::advance(AGAIN).await;
+        apply(&client, &cluster, &object, &mut known).await.unwrap();
+        let there: Vec<(String, Value)> = names().await;
+        assert_eq!(there, both);
+
+        // Another operator has taken over, and the listeners name no issuer any more.
+        let (plain, object) = self::cluster(&json!({}));
+        apply(&client, &plain, &object, &mut Known::default()).await.unwrap();
+        let there: Vec<(String, Value)> = names().await;
+        assert_eq!(there, []);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_somebody_else_is_left_as_it_is() {
+        let server = with_cert_manager();
+        let client = server.client("default");
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource());
+        let spec = json!({ "secretName": "theirs", "issuerRef": { "name": "theirs" } });
+        let theirs = DynamicObject::new("prod-listener-internal", &resource()).data(json!({ "spec": spec }));
+        api.create(&kube::api::PostParams::default(), &theirs).await.unwrap();
+        let (cluster, object) = issued();
+        let failed = apply(&client, &cluster, &object, &mut Known::default()).await.unwrap_err();
+        assert_eq!((failed.reason(), failed.kind()), ("ForeignObject", "Certificate"));
+        assert_eq!(api.get("prod-listener-internal").await.unwrap().data["spec"], spec);
+    }
+
+    #[tokio::test]
+    async fn without_cert_manager_the_condition_says_what_to_install() {
+        let server = Server::new(Store::Memory, Vec::new()).unwrap();
+        let client = server.client("default");
+        let (cluster, object) = issued();
+        let obstacle = apply(&client, &cluster, &object, &mut Known::default()).await.unwrap().unwrap();
+        assert_eq!(obstacle.reason, "NoCertManager");
+        assert!(obstacle.message.contains("listener internal names the issuer ours"), "{}", obstacle.message);
+        let (plain, object) = self::cluster(&json!({}));
+        assert_eq!(apply(&client, &plain, &object, &mut Known::default()).await.unwrap(), None);
+    }
+}
