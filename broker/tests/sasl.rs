@@ -240,6 +240,51 @@ async fn a_mechanism_that_is_not_offered_is_answered_with_those_that_are() {
     assert!(is_closed(&mut client).await);
 }
 
+/// Who sits between client and broker can change the name of a mechanism, which nothing signs.
+#[tokio::test]
+async fn a_client_that_is_made_to_use_a_weaker_mechanism_is_not_let_in() {
+    let setup = Setup::start(&[("connection.failed.authentication.delay.ms", "0")]).await;
+    // The client proves the password for one hash, and the broker was asked for the other.
+    let mut client = setup.client().await;
+    handshake(&mut client, "SCRAM-SHA-512").await;
+    let prover = ScramClient::new(Hash::Sha256, ALICE.0, ALICE.1, "fyko+d2lbbFgONRv9qkxdawL");
+    let challenge = token(&mut client, prover.first()).await;
+    let (last, _) = prover.last(&challenge.auth_bytes).unwrap();
+    assert_eq!(token(&mut client, last).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    assert!(is_closed(&mut client).await);
+
+    // The listener offers only SCRAM, and alice's password is kept for one hash.
+    setup.one.images.send_modify(|image| {
+        let image = Arc::make_mut(image);
+        let mechanisms = vec![Mechanism::ScramSha512, Mechanism::ScramSha256];
+        let authentication = Authentication::Sasl { mechanisms, issuers: Issuers::default() };
+        let user = User {
+            uid: "1".to_owned(),
+            has_certificate: false,
+            sha256: None,
+            sha512: Some(Verifier::of_password(Hash::Sha512, ALICE.1.as_bytes(), vec![7; 20], 4096).unwrap()),
+        };
+        image.access = Arc::new(Access {
+            listeners: Listeners::Named([("internal".into(), ListenerAccess { tls: false, authentication })].into()),
+            credentials: Credentials::new([(ALICE.0.into(), Arc::new(user))], b"secret".to_vec()),
+            ..Access::default()
+        });
+    });
+    for (mechanism, offered) in [("PLAIN", false), ("OAUTHBEARER", false), ("SCRAM-SHA-256", true)] {
+        let mut client = setup.client().await;
+        let error = if offered {
+            scram(&mut client, Hash::Sha256, ALICE).await.error_code
+        } else {
+            handshake(&mut client, mechanism).await
+        };
+        assert!(!error.is_none(), "{mechanism}");
+        assert!(is_closed(&mut client).await, "{mechanism}");
+    }
+    let mut client = setup.client().await;
+    assert_eq!(scram(&mut client, Hash::Sha512, ALICE).await.error_code, ErrorCode::NONE);
+    assert!(is_served(&mut client).await);
+}
+
 #[tokio::test]
 async fn tokens_without_headers_follow_a_handshake_of_version_0() {
     let setup = Setup::start(&[]).await;
