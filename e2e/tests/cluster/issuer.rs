@@ -46,6 +46,8 @@ fn a_listener_gets_its_certificate_from_cert_manager() -> Result<()> {
         .prints(&format!("get okc/kafka -o jsonpath={{{ready}.status}}/{{{ready}.reason}}"), "False/NoCertManager")?;
 
     namespace.apply(KIND)?;
+    // The operator looks again after a minute, or when anything changes.
+    namespace.kubectl("annotate okc/kafka cert-manager=installed")?;
     let addresses = format!("get certificate/{CERTIFICATE} -o jsonpath={{.spec.ipAddresses[*]}}");
     let is_address = |address: &str| address.parse::<IpAddr>().is_ok();
     namespace.satisfies(&addresses, |list| !list.is_empty() && list.split_whitespace().all(is_address))?;

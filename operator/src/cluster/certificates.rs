@@ -67,7 +67,8 @@ pub async fn apply(
     let selector = format!("{}={},{MANAGED_BY_LABEL}={MANAGER}", names::CLUSTER_LABEL, cluster.name);
     let there = match api.list_metadata(&ListParams::default().labels(&selector)).await {
         Ok(there) => there,
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        // For a kind that it does not know, an API server answers with this code and no reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             known.looked = true;
             return Ok(cluster.listeners.iter().find_map(no_cert_manager));
         }
