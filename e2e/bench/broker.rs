@@ -1,7 +1,7 @@
 //! A broker's process, with what the kernel knows of it.
 
 use anyhow::{Context, Result, bail};
-use ottla_e2e::leash::{Folder, Leash};
+use ottla_e2e::leash::{Folder, Leash, resident};
 use ottla_e2e::target::{Maker, kafka_script, patch_laptop};
 use ottla_e2e::wait::until;
 use rustix::param::clock_ticks_per_second;
@@ -181,10 +181,7 @@ fn size(folder: &Path) -> u64 {
 
 /// Resident memory of a process in 10⁶ bytes.
 pub fn resident_mb(pid: i32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024.0 / 1e6)
+    Ok(resident(pid)? as f64 / 1e6)
 }
 
 /// CPU time of a process, all its threads, in user and kernel mode. `self` is this one.

@@ -13,6 +13,13 @@ use std::time::Duration;
 
 use crate::wait::until;
 
+/// Resident memory of a process in bytes.
+pub fn resident(pid: i32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+}
+
 /// A process on a leash.
 pub struct Leash {
     shell: Child,

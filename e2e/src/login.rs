@@ -83,3 +83,28 @@ spec:
 "
     )
 }
+
+/// A certificate that openssl makes in this folder, `<name>.crt` and `<name>.key`: signed by itself, or by `of`.
+pub fn certificate(folder: &Path, name: &str, subject: &str, more: &[&str], of: Option<&str>) -> Result<()> {
+    let run = |args: &[&str]| -> Result<()> {
+        let output = Command::new("openssl").current_dir(folder).args(args).output()?;
+        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let [certificate, key, request] = ["crt", "key", "csr"].map(|extension| format!("{name}.{extension}"));
+    let mut args = vec!["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject];
+    args.extend(["-keyout", &key]);
+    args.extend(more);
+    let Some(of) = of else {
+        args.extend(["-x509", "-days", "2", "-out", &certificate]);
+        return run(&args);
+    };
+    args.extend(["-new", "-out", &request]);
+    run(&args)?;
+    let [authority, its_key] = ["crt", "key"].map(|extension| format!("{of}.{extension}"));
+    // With an extension it is of version 3: TLS 1.3 knows no other.
+    std::fs::write(folder.join("extensions"), "basicConstraints=CA:FALSE\n")?;
+    let mut args = vec!["x509", "-req", "-days", "2", "-in", &request, "-CA", &authority, "-CAkey", &its_key];
+    args.extend(["-CAcreateserial", "-extfile", "extensions", "-out", &certificate]);
+    run(&args)
+}

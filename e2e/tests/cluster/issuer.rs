@@ -2,13 +2,12 @@
 //! brings its kind, and fills the Secret in its place.
 
 use std::net::IpAddr;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ottla_e2e::cluster::LIMIT;
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
-use ottla_e2e::login::kafka_python;
+use ottla_e2e::login::{self, kafka_python};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
 
@@ -33,7 +32,7 @@ const CERTIFICATE: &str = "kafka-listener-apps";
 #[test]
 fn a_listener_gets_its_certificate_from_cert_manager() -> Result<()> {
     let Some(bed) = Bed::get()? else { return Ok(()) };
-    if !met(&[Need::Python]) {
+    if !met(&[Need::Python, Need::Program("openssl")]) {
         return Ok(());
     }
     let namespace = Namespace::new(&bed, "issuer")?;
@@ -56,18 +55,9 @@ fn a_listener_gets_its_certificate_from_cert_manager() -> Result<()> {
         namespace.kubectl(&addresses)?.split_whitespace().map(|address| format!("IP:{address}")).collect();
 
     let folder = tempfile::tempdir()?;
-    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=kafka", "-addext", &format!("subjectAltName={}", names.join(","))])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .context("openssl")?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let more = ["-addext", &format!("subjectAltName={}", names.join(","))];
+    login::certificate(folder.path(), "tls", "/CN=kafka", &more, None)?;
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name).display().to_string());
     namespace.kubectl(&format!("create secret tls {CERTIFICATE} --cert={certificate} --key={key}"))?;
     namespace.ready("okc/kafka", "Ready")?;
     let bootstrap = namespace.bootstrap("apps")?;

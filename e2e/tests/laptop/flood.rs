@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, Result, ensure};
+use ottla_e2e::leash::resident;
 use ottla_e2e::login::{Credentials, kafka_python};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
@@ -46,13 +47,6 @@ impl Stranger {
         }
         Ok(())
     }
-}
-
-/// Resident memory of a process in bytes.
-fn resident(pid: i32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ottla_e2e::java;
 use ottla_e2e::leash::Leash;
-use ottla_e2e::login::{Credentials, kafka_python, user};
+use ottla_e2e::login::{Credentials, certificate, kafka_python, user};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::target::{kafka_script, ottla_program};
 use ottla_e2e::tools::Tools;
@@ -138,31 +138,6 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
     let of_authority = Credentials { user: "laptop-clients-ca", folder: laptop.folder(), kubectl: &kubectl };
     let password = std::fs::read_to_string(orders.saved("password")?)?;
     is_kept(&laptop, &[password, line_of(&billing.saved("user.key")?)?, line_of(&of_authority.saved("ca.key")?)?])
-}
-
-/// A certificate that openssl makes in this folder, `<name>.crt` and `<name>.key`: signed by itself, or by `of`.
-fn certificate(folder: &Path, name: &str, subject: &str, more: &[&str], of: Option<&str>) -> Result<()> {
-    let run = |args: &[&str]| -> Result<()> {
-        let output = Command::new("openssl").current_dir(folder).args(args).output()?;
-        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    };
-    let [certificate, key, request] = ["crt", "key", "csr"].map(|extension| format!("{name}.{extension}"));
-    let mut args = vec!["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject];
-    args.extend(["-keyout", &key]);
-    args.extend(more);
-    let Some(of) = of else {
-        args.extend(["-x509", "-days", "2", "-out", &certificate]);
-        return run(&args);
-    };
-    args.extend(["-new", "-out", &request]);
-    run(&args)?;
-    let [authority, its_key] = ["crt", "key"].map(|extension| format!("{of}.{extension}"));
-    // With an extension it is of version 3: TLS 1.3 knows no other.
-    std::fs::write(folder.join("extensions"), "basicConstraints=CA:FALSE\n")?;
-    let mut args = vec!["x509", "-req", "-days", "2", "-in", &request, "-CA", &authority, "-CAkey", &its_key];
-    args.extend(["-CAcreateserial", "-extfile", "extensions", "-out", &certificate]);
-    run(&args)
 }
 
 #[test]

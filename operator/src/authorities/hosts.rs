@@ -15,20 +15,23 @@ pub fn hosts(cluster: &KafkaCluster, id: BrokerId) -> Vec<String> {
     let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
     let mut hosts = BTreeSet::new();
     if cluster.spec.brokers.storage.is_some() {
-        let pod = format!("{}.{}.{namespace}.svc", names::broker(&name, id), names::headless_service(&name));
+        let pod = format!("{}.{}", names::broker(&name, id), names::headless_service(&name));
         let bootstrap = names::bootstrap_service(&name);
         hosts.insert(bootstrap.clone());
         hosts.insert(format!("{bootstrap}.{namespace}"));
-        for service in [pod, format!("{bootstrap}.{namespace}.svc")] {
-            hosts.insert(format!("{service}.{CLUSTER_DOMAIN}"));
-            hosts.insert(service);
-        }
+        hosts.extend([pod, bootstrap].iter().flat_map(|service| qualified(service, &namespace)));
     } else {
         hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     }
     let brokers = cluster.status.iter().flat_map(|status| &status.brokers).filter(|broker| broker.id == id);
     hosts.extend(brokers.flat_map(|broker| &broker.endpoints).map(|endpoint| endpoint.host.clone()));
     hosts.into_iter().collect()
+}
+
+/// The names of a Service, or of a pod behind one, that hold in all namespaces: without and with the cluster's domain.
+pub fn qualified(service: &str, namespace: &str) -> [String; 2] {
+    let name = format!("{service}.{namespace}.svc");
+    [format!("{name}.{CLUSTER_DOMAIN}"), name]
 }
 
 #[cfg(test)]

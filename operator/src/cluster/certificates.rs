@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::apply::{Failed, owned};
 use super::build::{MANAGED_BY_LABEL, MANAGER, labels};
 use super::validate::{Listener, ValidatedCluster};
+use crate::authorities::hosts::qualified;
 use crate::plan::platform::Obstacle;
 
 /// How long an applied Certificate is taken for what it was.
@@ -26,9 +27,6 @@ pub const AGAIN: Duration = Duration::from_secs(600);
 
 /// How long until cert-manager is looked for again where it was missing.
 pub const NO_ISSUER_FOR: Duration = Duration::from_secs(60);
-
-/// The end of names in most Kubernetes clusters.
-const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The Certificates that were applied.
 #[derive(Debug, Default)]
@@ -159,11 +157,10 @@ fn certificate(
 fn hosts(cluster: &ValidatedCluster, object: &KafkaCluster, listener: &Listener) -> BTreeSet<String> {
     if listener.type_ == ListenerType::Internal {
         let bootstrap = names::bootstrap_service(&cluster.name);
-        let services = [bootstrap.clone(), format!("*.{}", names::headless_service(&cluster.name))];
-        let services = services.map(|service| format!("{service}.{}.svc", cluster.namespace));
-        let with_domain = services.clone().map(|service| format!("{service}.{CLUSTER_DOMAIN}"));
-        let short = [bootstrap.clone(), format!("{bootstrap}.{}", cluster.namespace)];
-        return short.into_iter().chain(services).chain(with_domain).collect();
+        let pods = format!("*.{}", names::headless_service(&cluster.name));
+        let qualified = [&pods, &bootstrap].map(|service| qualified(service, &cluster.namespace));
+        let in_namespace = format!("{bootstrap}.{}", cluster.namespace);
+        return qualified.into_iter().flatten().chain([bootstrap, in_namespace]).collect();
     }
     let brokers = object.status.iter().flat_map(|status| &status.brokers);
     let endpoints = brokers.flat_map(|broker| &broker.endpoints);
