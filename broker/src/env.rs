@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A point on the monotonic clock.
 pub use tokio::time::Instant;
@@ -135,13 +135,15 @@ pub type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct Workers {
     queue: Queue,
+    /// The places in the queue for jobs that [`Workers::run`] brings.
+    places: Arc<Semaphore>,
     work: Arc<Mutex<Work>>,
 }
 
 /// The way to the workers.
 #[derive(Clone)]
 enum Queue {
-    Threads(std::sync::mpsc::SyncSender<Job>),
+    Threads(std::sync::mpsc::Sender<Job>),
     /// A simulation runs the jobs, when it likes.
     #[cfg(feature = "simulated")]
     Simulated(tokio::sync::mpsc::UnboundedSender<Job>),
@@ -155,7 +157,7 @@ struct Work {
     progress: Instant,
 }
 
-/// Jobs that may wait for a worker; a caller beyond that waits itself.
+/// How many jobs may wait for a worker; the task that brings one more waits, and its thread serves others meanwhile.
 const QUEUE_BOUND: usize = 4096;
 
 impl Workers {
@@ -164,7 +166,7 @@ impl Workers {
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(threads: usize) -> std::io::Result<Workers> {
-        let (queue, jobs) = std::sync::mpsc::sync_channel::<Job>(QUEUE_BOUND);
+        let (queue, jobs) = std::sync::mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         let work = Arc::new(Mutex::new(Work { unfinished: 0, progress: now() }));
         for n in 0..threads {
@@ -184,7 +186,7 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Workers { queue: Queue::Threads(queue), work })
+        Ok(Workers { queue: Queue::Threads(queue), places: Arc::new(Semaphore::new(QUEUE_BOUND)), work })
     }
 
     /// Workers that are no threads: the holder of the receiver runs the jobs.
@@ -192,10 +194,12 @@ impl Workers {
     pub fn simulated() -> (Workers, tokio::sync::mpsc::UnboundedReceiver<Job>) {
         let (queue, jobs) = tokio::sync::mpsc::unbounded_channel();
         let work = Arc::new(Mutex::new(Work { unfinished: 0, progress: now() }));
-        (Workers { queue: Queue::Simulated(queue), work }, jobs)
+        // A simulation runs a job when it likes, and never keeps one waiting for a place.
+        let places = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        (Workers { queue: Queue::Simulated(queue), places, work }, jobs)
     }
 
-    /// Has a worker run `job`; waits for a place in the queue when it is full.
+    /// Has a worker run `job`, and never waits: for jobs of which there can't be many at once.
     pub fn start_job(&self, job: impl FnOnce() + Send + 'static) {
         #[cfg(feature = "simulated")]
         if let Queue::Simulated(queue) = &self.queue {
@@ -230,17 +234,39 @@ impl Workers {
         Progress(self.work.clone())
     }
 
-    /// Runs `job` on a worker; the answer comes through the future. The job runs even when the future is dropped.
+    /// Runs `job` on a worker; the answer comes through the future. A job that finds the queue full waits in the future
+    /// for a place. From the time that it is in the queue it runs, even when the future is dropped.
     pub fn run<T, F>(&self, job: F) -> impl Future<Output = T> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
         let (done, answer) = oneshot::channel();
-        self.start_job(move || {
+        let job = move || {
             let _ = done.send(job());
+        };
+        let waiting = match self.places.clone().try_acquire_owned() {
+            Ok(place) => {
+                self.start_in(place, job);
+                None
+            }
+            Err(_) => Some((self.clone(), job)),
+        };
+        async move {
+            if let Some((workers, job)) = waiting {
+                let place = workers.places.clone().acquire_owned().await.expect("nobody closes the queue");
+                workers.start_in(place, job);
+            }
+            answer.await.expect("a worker answers every job")
+        }
+    }
+
+    /// Has a worker run `job`, which has its place in the queue until then.
+    fn start_in(&self, place: OwnedSemaphorePermit, job: impl FnOnce() + Send + 'static) {
+        self.start_job(move || {
+            drop(place);
+            job();
         });
-        async move { answer.await.expect("a worker answers every job") }
     }
 }
 
@@ -274,5 +300,23 @@ mod tests {
         while workers.stalled_for(later) > Duration::ZERO {
             tokio::task::yield_now().await;
         }
+    }
+    #[tokio::test]
+    async fn who_brings_a_job_to_a_full_queue_waits_without_its_thread() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let workers = Workers::start(1).unwrap();
+        let (finish, hang) = std::sync::mpsc::channel::<()>();
+        let hanging = workers.run(move || hang.recv().is_ok());
+        let (queued, is_queued) = std::sync::mpsc::channel();
+        let caller = workers.clone();
+        std::thread::spawn(move || {
+            let jobs: Vec<_> = (0..2 * QUEUE_BOUND).map(|number| caller.run(move || number)).collect();
+            let _ = queued.send(jobs);
+        });
+        let jobs = is_queued.recv_timeout(LIMIT).expect("no call blocks its thread");
+        finish.send(()).unwrap();
+        assert!(hanging.await);
+        let answers = tokio::time::timeout(LIMIT, futures::future::join_all(jobs)).await.unwrap();
+        assert!(answers.into_iter().eq(0..2 * QUEUE_BOUND), "each job is run once");
     }
 }
