@@ -24,10 +24,7 @@ impl Shared {
         if let State::Loading { is_left } = &*state {
             *state = match loaded {
                 Ok(_) if *is_left => State::Over(ShareError::NotFetched),
-                Ok(machine) => {
-                    let (queue, no) = (Vec::new(), false);
-                    State::Active(Box::new(Active { machine, queue, is_writing: no, is_left: no, is_taken: no }))
-                }
+                Ok(machine) => State::Active(Box::new(Active::new(machine))),
                 Err(why) => {
                     let group = &self.place.group;
                     let (topic, partition) = (self.place.topic_id, self.place.partition);

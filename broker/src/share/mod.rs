@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub use self::shared::Shared;
-pub use self::taking::{Taken, Want};
+pub use self::taking::{Look, Taken, Turn, Want};
 use crate::coordinator::Clock;
 use crate::env::Workers;
 use crate::image::{ClusterImage, ImageReceiver};

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ottla_config::SharingSettings;
 use ottla_group::share_state::SharePartition as Place;
-use ottla_share::{Acknowledge, AcknowledgementBatch, Config, MemberId, PersisterError, SharePartition, Write};
+use ottla_share::{
+    Acknowledge, AcknowledgementBatch, Acquired, Config, MemberId, PersisterError, SharePartition, Write,
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -21,6 +23,9 @@ use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::share_state::persister::Persister;
 use crate::watermark::{Reached, Watermark};
+
+/// The type of an acknowledgement that makes records available again.
+const RELEASE: i8 = 2;
 
 /// One group's progress in one partition, while this broker leads it without a break.
 pub struct Shared {
@@ -60,6 +65,15 @@ pub(super) struct Active {
     pub(super) is_left: bool,
     /// A fetch reads records to acquire: the others wait for what it leaves.
     pub(super) is_taken: bool,
+    /// Another fetch has come meanwhile.
+    pub(super) was_refused: bool,
+}
+
+impl Active {
+    pub(super) fn new(machine: SharePartition) -> Active {
+        let (is_writing, is_left, is_taken, was_refused) = (false, false, false, false);
+        Active { machine, queue: Vec::new(), is_writing, is_left, is_taken, was_refused }
+    }
 }
 
 /// A write on its way to the persister.
@@ -160,6 +174,14 @@ impl Shared {
         {
             self.post(active, write, None);
         }
+    }
+
+    /// A member does not hear of records that it has acquired: they are released.
+    pub(super) fn give_back(self: &Arc<Self>, member: &MemberId, acquired: &[Acquired]) {
+        let release = |run: &Acquired| AcknowledgementBatch { first: run.first, last: run.last, types: vec![RELEASE] };
+        let batches: Vec<_> = acquired.iter().map(release).collect();
+        // Refused if they were released already, with the member's session; and nobody waits for the persister.
+        let _ = self.acknowledge(member, &batches, false);
     }
 
     /// The last session of the group has ended: it goes when everything is loaded and written.

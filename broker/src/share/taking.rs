@@ -1,5 +1,10 @@
 //! Reads records for a member, and acquires them.
+//!
+//! One fetch at a time has the turn of a share partition. It takes the turn on its reactor, and reads on a worker,
+//! because records may be on the disk alone. Always: a fetch that was refused because another one had the turn looks
+//! again when the turn ends, if it may find what that other one did not.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,13 +15,13 @@ use super::batches::Headers;
 use super::loading::read_error;
 use super::shared::{Shared, State};
 use crate::replica::NotServed;
-use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader};
+use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Wanted};
 use crate::watermark::Reached;
 
 /// The most bytes that are read from one partition for one answer: they are all in memory.
 const MAX_PARTITION_BYTES: usize = 1 << 20;
 
-/// How often one fetch reads on if nothing of what it has read is for it.
+/// How often one turn reads on if nothing of what it has read is for its member.
 const MOST_READS: usize = 16;
 
 /// What a member wants of a share partition.
@@ -36,13 +41,61 @@ pub struct Want<'a> {
     pub at_least_one: bool,
 }
 
-/// What a member has got.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a turn has found.
+pub enum Look {
+    /// Records.
+    Taken(Taken),
+    /// Nothing for this member now.
+    Nothing,
+    /// Only records that nobody gets, such as aborted ones, and there are more: to be looked at in another turn.
+    Unfinished,
+}
+
+/// What a member has got. It is released when it is dropped before it was answered: the fetch has ended meanwhile, with
+/// its connection or its session.
 pub struct Taken {
-    /// Whole batches, which may have records of others, too.
-    pub records: Bytes,
-    /// The records that are the member's now. Not empty.
-    pub acquired: Vec<Acquired>,
+    records: Bytes,
+    acquired: Vec<Acquired>,
+    member: MemberId,
+    shared: Arc<Shared>,
+}
+
+impl Taken {
+    /// Bytes of records.
+    pub fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The number of records that are the member's now.
+    pub fn count(&self) -> i64 {
+        self.acquired.iter().map(|run| run.last - run.first + 1).sum()
+    }
+
+    /// For the answer: whole batches, which may have records of others, too; and the records that are the member's now,
+    /// at least one.
+    pub fn into_answer(mut self) -> (Bytes, Vec<Acquired>) {
+        (take(&mut self.records), take(&mut self.acquired))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.acquired.is_empty() {
+            self.shared.give_back(&self.member, &self.acquired);
+        }
+    }
+}
+
+/// The turn of one fetch to read and acquire records: a thousand members that wait for one record would read it a
+/// thousand times. The turn ends when it is dropped.
+pub struct Turn {
+    shared: Arc<Shared>,
+    /// From where to read.
+    from: i64,
+    /// When it began: see [`Watermark::disturbances`](crate::watermark::Watermark::disturbances).
+    disturbances: u64,
+    /// Whether a fetch that was refused meanwhile may find something.
+    others_may_find: bool,
 }
 
 impl Shared {
@@ -58,7 +111,7 @@ impl Shared {
         [mark.reached_since(mark.disturbances(), mark.get() + 1), self.changed()]
     }
 
-    /// How many bytes there are for the next fetch, at most so many; nothing is acquired.
+    /// How many bytes there are for the next fetch, at most so many; nothing is acquired. May wait for the disk.
     ///
     /// # Errors
     /// See [`ShareError`].
@@ -72,24 +125,46 @@ impl Shared {
         }
     }
 
-    /// Reads records and acquires them; `None` if there are none now, or another fetch is at it. Reads from the disk if
-    /// they are not in memory.
+    /// The turn to take records, if there are some to look at; `None` also while another fetch has it. Waits for no
+    /// disk.
     ///
     /// # Errors
     /// See [`ShareError`].
-    pub fn take(self: &Arc<Self>, want: &Want<'_>) -> Result<Option<Taken>, ShareError> {
-        let Some(mut from) = self.begin_to_take()? else { return Ok(None) };
-        let mut taken = Ok(None);
-        for _ in 0..MOST_READS {
-            taken = self.take_from(want, from);
-            match (&taken, self.next_offset()?) {
-                // Nothing of what was read is to be acquired any more: it was aborted, or the log's start has moved.
-                (Ok(None), Some(next)) if next > from => from = next,
-                _ => break,
-            }
+    pub fn begin_turn(self: &Arc<Self>) -> Result<Option<Turn>, ShareError> {
+        let (config, bound) = (self.config(), self.bound());
+        let mut state = self.state.lock();
+        let active = match &mut *state {
+            State::Active(active) if active.machine.can_acquire(&config) => active,
+            State::Active(_) | State::Loading { .. } => return Ok(None),
+            State::Over(why) => return Err(*why),
+        };
+        let from = active.machine.next_fetch_offset();
+        if from >= self.partition.bound(bound).get() {
+            drop(state);
+            // A member should hear that this broker leads no more, or that the disk has failed.
+            return self.partition.find(Wanted::Earliest, bound, -1).map(|_| None).map_err(read_error);
         }
-        self.end_to_take(matches!(taken, Ok(Some(_))));
-        taken
+        if active.is_taken {
+            active.was_refused = true;
+            return Ok(None);
+        }
+        active.is_taken = true;
+        let disturbances = self.changed.disturbances();
+        Ok(Some(Turn { shared: self.clone(), from, disturbances, others_may_find: true }))
+    }
+
+    fn end_turn(&self, turn: &Turn) {
+        let (config, end) = (self.config(), self.partition.bound(self.bound()).get());
+        let mut state = self.state.lock();
+        let State::Active(active) = &mut *state else { return };
+        active.is_taken = false;
+        let (was_refused, machine) = (take(&mut active.was_refused), &active.machine);
+        let has_some = machine.can_acquire(&config) && machine.next_fetch_offset() < end;
+        let may_find = turn.others_may_find || self.changed.disturbances() != turn.disturbances;
+        if was_refused && has_some && may_find {
+            // Under the lock: the next turn begins after it, and does not take it for news.
+            self.changed.disturb();
+        }
     }
 
     fn take_from(self: &Arc<Self>, want: &Want<'_>, from: i64) -> Result<Option<Taken>, ShareError> {
@@ -102,32 +177,6 @@ impl Shared {
             // What a new leader does not know yet, it will know soon.
             Err(ReadError::OutOfRange { .. } | ReadError::NotAvailable) => Ok(None),
             Err(error) => Err(read_error(error)),
-        }
-    }
-
-    /// From where to read, if nobody else does: a thousand members that wait for one record would read it a thousand
-    /// times.
-    fn begin_to_take(&self) -> Result<Option<i64>, ShareError> {
-        let offset = self.next_offset()?;
-        match &mut *self.state.lock() {
-            State::Active(active) if offset.is_some() && !active.is_taken => {
-                active.is_taken = true;
-                Ok(offset)
-            }
-            State::Active(_) | State::Loading { .. } => Ok(None),
-            State::Over(why) => Err(*why),
-        }
-    }
-
-    /// Others may read now: who has waited for that looks again if there is more. Where this fetch has found nothing,
-    /// they would not either.
-    fn end_to_take(&self, has_some: bool) {
-        if let State::Active(active) = &mut *self.state.lock() {
-            active.is_taken = false;
-        }
-        let end = self.partition.bound(self.bound()).get();
-        if has_some && self.next_offset().is_ok_and(|next| next.is_some_and(|next| next < end)) {
-            self.changed.disturb();
         }
     }
 
@@ -166,7 +215,7 @@ impl Shared {
         }
         let records = headers.covering(&records, &acquired);
         self.partition.count_bytes_sent(records.len());
-        Ok(Some(Taken { records, acquired }))
+        Ok(Some(Taken { records, acquired, member: want.member.clone(), shared: self.clone() }))
     }
 
     /// From where to read; `None` while there is nothing to acquire.
@@ -184,5 +233,36 @@ impl Shared {
         if let State::Active(active) = &mut *self.state.lock() {
             active.machine.move_log_start(log_start);
         }
+    }
+}
+
+impl Turn {
+    /// Reads records and acquires them. May wait for the disk: for a worker.
+    ///
+    /// # Errors
+    /// See [`ShareError`].
+    pub fn take(mut self, want: &Want<'_>) -> Result<Look, ShareError> {
+        let begin = self.from;
+        for _ in 0..MOST_READS {
+            if let Some(taken) = self.shared.take_from(want, self.from)? {
+                return Ok(Look::Taken(taken));
+            }
+            match self.shared.next_offset()? {
+                // Nothing of what was read is to be acquired any more: it was aborted, or the log's start has moved.
+                Some(next) if next > self.from => self.from = next,
+                Some(_) | None => {
+                    // Without a batch that fits into the rest of an answer, others have more room.
+                    self.others_may_find = self.from > begin || !want.at_least_one;
+                    return Ok(Look::Nothing);
+                }
+            }
+        }
+        Ok(Look::Unfinished)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.end_turn(self);
     }
 }

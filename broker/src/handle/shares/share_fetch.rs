@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::select_all;
-use ottla_share::{AcquireMode, Fetch, Fetched, SessionError, ShareFetch, TopicIdPartition};
+use ottla_share::{AcquireMode, Fetch, Fetched, MemberId, SessionError, ShareFetch, TopicIdPartition};
 use ottla_wire::m78_share_fetch::{
     AcknowledgementBatch, AcquiredRecords, ShareFetchPartitionData, ShareFetchRequest, ShareFetchResponse,
     ShareFetchableTopicResponse,
@@ -18,14 +18,14 @@ use ottla_wire::{ErrorCode, Records, Str};
 
 use super::acknowledgements::{Acknowledged, Member, acknowledge, asks_for_leader};
 use super::{FINAL, NO_LEADER, are_served, lock_timeout_ms};
-use crate::env;
+use crate::env::{self, Workers};
 use crate::handle::client::Client;
 use crate::handle::context::{Context, Deadline};
 use crate::handle::errors::{group_error, share_error};
 use crate::handle::handler::Handler;
 use crate::handle::leader_hint::LeaderHint;
 use crate::reply::Reply;
-use crate::share::{ShareError, Shared, Taken, Want};
+use crate::share::{Look, ShareError, Shared, Taken, Turn, Want};
 use crate::share_state::wire::by_topic;
 
 /// The version from which on a member says how records are chosen (KIP-1206).
@@ -105,7 +105,7 @@ pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest
             Ok(found) => {
                 if let Some(meter) = &context_later.meter {
                     meter.shared(
-                        found.iter().filter_map(|(_, found)| Some(found.as_ref().ok()?.as_ref()?.records.len())).sum(),
+                        found.iter().filter_map(|(_, found)| Some(found.as_ref().ok()?.as_ref()?.bytes())).sum(),
                     );
                 }
                 response(&context_later, &member, found, acknowledged)
@@ -208,11 +208,14 @@ async fn fetch(
         let is_over = deadline <= env::now();
         let waits: Vec<_> =
             wanted.iter().filter_map(|want| want.shared.as_ref().ok()).flat_map(|s| s.waits()).collect();
-        if is_over || has_enough(&wanted, limits) {
-            let found = take(member, &wanted, limits);
+        if is_over || has_enough(&handler.workers, &wanted, limits).await {
+            let (found, is_unfinished) = take(&handler.workers, member, &wanted, limits).await;
             let is_news = |(_, found): &Found| found.as_ref().map_or(true, Option::is_some);
             if is_over || waits.is_empty() || found.iter().any(is_news) {
                 return found;
+            }
+            if is_unfinished {
+                continue;
             }
         }
         tokio::select! {
@@ -224,45 +227,71 @@ async fn fetch(
 }
 
 /// Whether there are as many bytes as the member waits for, or something is wrong, which it should hear.
-fn has_enough(wanted: &[Wanted], limits: Limits) -> bool {
-    if limits.min_bytes <= 1 {
+async fn has_enough(workers: &Workers, wanted: &[Wanted], limits: Limits) -> bool {
+    if limits.min_bytes <= 1 || wanted.is_empty() {
         return true;
     }
-    let mut readable = 0;
-    for want in wanted {
-        match want.shared.as_ref().map(|shared| shared.readable(limits.max_bytes)) {
-            Ok(Ok(bytes)) => readable += bytes,
-            Ok(Err(_)) | Err(_) => return true,
+    let all: Vec<_> = wanted.iter().map(|want| want.shared.clone()).collect();
+    let enough = move || {
+        let mut readable = 0;
+        for shared in &all {
+            match shared.as_ref().map(|shared| shared.readable(limits.max_bytes)) {
+                Ok(Ok(bytes)) => readable += bytes,
+                Ok(Err(_)) | Err(_) => return true,
+            }
         }
-    }
-    readable >= limits.min_bytes || wanted.is_empty()
+        readable >= limits.min_bytes
+    };
+    workers.run(enough).await
 }
 
-fn take(member: &Member, wanted: &[Wanted], limits: Limits) -> Vec<Found> {
+/// The turn of a fetch in a partition; `None`: not now.
+type Begun = (TopicIdPartition, Result<Option<Turn>, ShareError>);
+
+/// What there is now, and whether another look may find more without anything that is waited for. A worker reads.
+async fn take(workers: &Workers, member: &Member, wanted: &[Wanted], limits: Limits) -> (Vec<Found>, bool) {
+    let begin = |want: &Wanted| (want.partition, want.shared.clone().and_then(|shared| shared.begin_turn()));
+    let begun: Vec<Begun> = wanted.iter().map(begin).collect();
+    if !begun.iter().any(|(_, turn)| matches!(turn, Ok(Some(_)))) {
+        return (begun.into_iter().map(|(partition, turn)| (partition, turn.map(|_| None))).collect(), false);
+    }
+    let member = member.id.clone();
+    workers.run(move || use_turns(&member, begun, limits)).await
+}
+
+fn use_turns(member: &MemberId, begun: Vec<Begun>, limits: Limits) -> (Vec<Found>, bool) {
     let (mut records, mut bytes) = (limits.max_records, limits.max_bytes);
-    let mut found = Vec::with_capacity(wanted.len());
-    for Wanted { partition, shared } in wanted {
+    let (mut found, mut is_unfinished) = (Vec::with_capacity(begun.len()), false);
+    for (partition, turn) in begun {
         let want = Want {
-            member: &member.id,
+            member,
             mode: limits.mode,
             batch_size: limits.batch_size,
             max_records: records,
             max_bytes: bytes,
             at_least_one: bytes == limits.max_bytes && bytes > 0,
         };
-        let taken = match shared {
-            Err(error) => Err(*error),
-            Ok(_) if records <= 0 || bytes == 0 => Ok(None),
-            Ok(shared) => shared.take(&want),
+        let look = match turn {
+            Err(error) => Err(error),
+            Ok(Some(turn)) if records > 0 && bytes > 0 => turn.take(&want),
+            Ok(_) => Ok(Look::Nothing),
         };
-        if let Ok(Some(taken)) = &taken {
-            let count: i64 = taken.acquired.iter().map(|run| run.last - run.first + 1).sum();
-            records = records.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX));
-            bytes = bytes.saturating_sub(taken.records.len());
-        }
-        found.push((*partition, taken));
+        let taken = match look {
+            Ok(Look::Taken(taken)) => {
+                records = records.saturating_sub(i32::try_from(taken.count()).unwrap_or(i32::MAX));
+                bytes = bytes.saturating_sub(taken.bytes());
+                Ok(Some(taken))
+            }
+            Ok(Look::Nothing) => Ok(None),
+            Ok(Look::Unfinished) => {
+                is_unfinished = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
+        found.push((partition, taken));
     }
-    found
+    (found, is_unfinished)
 }
 
 /// What the session has not shown yet.
@@ -293,7 +322,7 @@ fn response(
         let answer = answers.of(partition);
         match found {
             Ok(taken) => {
-                if let Some(Taken { records, acquired }) = taken {
+                if let Some((records, acquired)) = taken.map(Taken::into_answer) {
                     answer.records = records.into();
                     answer.acquired_records = acquired.iter().map(acquired_records).collect();
                 }
