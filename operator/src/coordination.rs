@@ -11,19 +11,24 @@
 //! It does not ask why it woke, and may be dropped at any await: the next reconcile plans again what is missing.
 //! Without a change to make, nothing is written and nothing is polled. A standby sees the same, and writes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::ListParams;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
-use ottla_crds::{KafkaCluster, names};
+use ottla_crds::{KafkaCluster, KafkaTopic, names};
 use ottla_kube::change::why;
 use ottla_kube::lease::{self, Knowledge, Sightings};
 use ottla_kube::versions::SetBacks;
+use ottla_kube::watch::{config, watcher};
+use ottla_kube::watches::Watches;
 use ottla_rules::assignment::{BrokerId, Live};
 use tokio::sync::{OnceCell, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -61,6 +66,38 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Coordinates one cluster until `shutdown`. Its brokers write their addresses on their Leases.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
     coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
+}
+
+/// Coordinates the other clusters that KafkaTopics refer to, beside [`run`] in a process that operates only `cluster`,
+/// so that these topics say what they wait for. Returns when nothing is watched any more.
+pub async fn run_others(client: Client, namespace: &str, cluster: &str) {
+    let set_backs = SetBacks::default();
+    let mut watches = Watches::new(&set_backs);
+    let of_others = config().fields(&format!("spec.clusterRef.name!={cluster}"));
+    let topics = watcher(Api::namespaced(client.clone(), namespace), of_others, &set_backs);
+    let shown: Store<KafkaTopic> = watches.keep((), topics, |_| ());
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+    while watches.next().await.is_some() {
+        if !watches.are_complete() {
+            continue;
+        }
+        let mut wanted: BTreeSet<String> =
+            shown.state().into_iter().map(|topic| topic.spec.cluster_ref.name.clone()).collect();
+        running.retain(|other, task| {
+            let stays = wanted.remove(other);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        while tasks.try_join_next().is_some() {} // those that were aborted
+        for other in wanted {
+            let (client, namespace, name) = (client.clone(), namespace.to_owned(), other.clone());
+            let coordinated = async move { run(client, &namespace, &name, std::future::pending()).await };
+            running.insert(other, tasks.spawn(coordinated));
+        }
+    }
 }
 
 /// As [`run`], on Kubernetes, which shows the brokers' addresses. Begins when the first platform is shown. A standby
@@ -345,8 +382,6 @@ async fn see_every_lease(leases: &Api<Lease>, selector: &str, sightings: &mut wa
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use kube::api::{ObjectMeta, PostParams};
     use ottla_kube::versions::version;
     use ottla_local_api::{Server, Store};

@@ -208,7 +208,7 @@ impl Step {
 
 /// The steps to take now, the most urgent first.
 pub fn plan(world: &World) -> Vec<Step> {
-    let Some(cluster) = &world.cluster else { return topic::let_go(world) };
+    let Some(cluster) = &world.cluster else { return topic::without_cluster(world) };
     let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let rules = RuleBook::new(world, &settings);
     let mut steps = assignments::elections(world, &rules);

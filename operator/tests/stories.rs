@@ -380,6 +380,28 @@ async fn without_its_cluster_a_topic_is_let_go() {
     assert!(!world.seen().await.assignments[0].spec.deleted, "records stay");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_applied_before_its_cluster_says_that_it_waits_for_it() {
+    let world = World::with_cluster(1).await;
+    world.delete_cluster().await;
+    world.until("the cluster is gone", |seen| seen.cluster().is_none()).await;
+    let (_operator, _broker) = (world.operator(), world.broker(0, 7));
+    world.apply_topic("orders", 2).await;
+    world.until("it waits", |seen| condition(seen.topic("orders"), "Ready") == Some(("False", "NoCluster"))).await;
+    world.apply_cluster(1).await;
+    world.until("it is ready", |seen| condition(seen.topic("orders"), "Ready") == Some(("True", "Ready"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_cluster_is_operated_topics_of_others_say_that_these_do_not_exist() {
+    let world = World::with_cluster(1).await;
+    let (_operator, _others) = (world.operator(), world.operator_of_others());
+    world.apply(world.topic("orders", 1, |spec| spec.cluster_ref.name = "elsewhere".to_owned())).await;
+    world.until("it waits", |seen| condition(seen.topic("orders"), "Ready") == Some(("False", "NoCluster"))).await;
+    world.delete_topic("orders").await;
+    world.until("the object is gone", |seen| seen.topic("orders").is_none()).await;
+}
+
 /// The operator is killed before its n-th write, for every n, and another one takes over.
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_stop_between_any_two_writes() {

@@ -718,3 +718,26 @@ fn a_recovery_has_an_event_for_the_partitions_that_were_written() {
         assert_eq!(recovered.news(&[0, 1, 2]), None);
     }
 }
+
+#[test]
+fn a_topic_without_its_cluster_says_so_and_keeps_what_is_known_of_it() {
+    let mut world = world(&[(0, false)]);
+    let cluster = world.cluster.take();
+    world.topics = vec![Arc::new(topic("orders", 1))];
+    assert_eq!(settle(&mut world), ["write a topic's status"]);
+    assert_eq!(ready_because(&world, "orders"), "NoCluster");
+    let message = |world: &World| world.topics[0].status.as_ref().unwrap().conditions[0].message.clone();
+    assert!(message(&world).contains("the namespace has no KafkaCluster prod, so the topic is not created"));
+
+    world.cluster = cluster;
+    settle(&mut world);
+    assert_eq!(ready_because(&world, "orders"), "Ready");
+    let id = |world: &World| world.topics[0].status.as_ref().unwrap().topic_id;
+    let known = id(&world);
+    assert!(known.is_some());
+
+    world.cluster = None;
+    assert_eq!(settle(&mut world), ["write a topic's status"]);
+    assert_eq!((ready_because(&world, "orders"), id(&world)), ("NoCluster", known));
+    assert!(message(&world).contains("records stay on its retained volumes"));
+}

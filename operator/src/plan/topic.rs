@@ -66,16 +66,48 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     ids.into_iter().map(broker).collect()
 }
 
-/// Removes the finalizers of deleted topics whose cluster does not exist.
-pub fn let_go(world: &World) -> Vec<Step> {
-    let ending = world.topics.iter().filter(|topic| topic.metadata.deletion_timestamp.is_some() && is_owned(topic));
-    let release = |topic: &Arc<KafkaTopic>| {
-        let cluster = &topic.spec.cluster_ref.name;
-        let note = format!("the KafkaCluster {cluster} no longer exists: records stay on its retained volumes");
-        let news = News { warning: true, reason: "ClusterGone".to_owned(), note };
-        Step::Release { topic: topic.clone(), unless: None, news: Some(news) }
+/// The steps for topics whose cluster does not exist: a deleted one loses its finalizer, the others say that they wait.
+pub fn without_cluster(world: &World) -> Vec<Step> {
+    let step = |topic: &Arc<KafkaTopic>| match topic.metadata.deletion_timestamp {
+        Some(_) if is_owned(topic) => Some(let_go(topic)),
+        Some(_) => None,
+        None => waits_for_cluster(world, topic),
     };
-    ending.map(release).collect()
+    world.topics.iter().filter_map(step).collect()
+}
+
+fn let_go(topic: &Arc<KafkaTopic>) -> Step {
+    let cluster = &topic.spec.cluster_ref.name;
+    let note = format!("the KafkaCluster {cluster} no longer exists: records stay on its retained volumes");
+    let news = News { warning: true, reason: "ClusterGone".to_owned(), note };
+    Step::Release { topic: topic.clone(), unless: None, news: Some(news) }
+}
+
+/// Keeps what the status says of the topic itself: the cluster may come back with its records.
+fn waits_for_cluster(world: &World, topic: &Arc<KafkaTopic>) -> Option<Step> {
+    let (cluster, generation) = (&topic.spec.cluster_ref.name, topic.metadata.generation);
+    let message = if has_topic(topic) {
+        format!(
+            "the KafkaCluster {cluster} no longer exists: records stay on its retained volumes. To serve them again, \
+             create the KafkaCluster again"
+        )
+    } else {
+        format!(
+            "the namespace has no KafkaCluster {cluster}, so the topic is not created: create the KafkaCluster. If \
+             spec.clusterRef should name another one, delete this object and create it again"
+        )
+    };
+    let verdicts = [Verdict::new("Ready", false, "NoCluster", message)];
+    let before = topic.status.clone().unwrap_or_default();
+    let status = KafkaTopicStatus {
+        observed_generation: generation,
+        topic_name: Some(topic.topic_name().to_owned()),
+        offline_partitions: None,
+        under_replicated_partitions: None,
+        conditions: conditions(&before.conditions, &verdicts, generation, &world.now),
+        ..before
+    };
+    status_step(topic, status)
 }
 
 /// The rank of a KafkaTopic: of several objects for one topic, the one with the least rank has the topic. The

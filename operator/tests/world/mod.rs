@@ -87,6 +87,15 @@ impl World {
         self.operator_with(i64::MAX)
     }
 
+    /// What a laptop runs beside its operator.
+    pub fn operator_of_others(&self) -> Process {
+        let client = self.client.clone();
+        let task = tokio::spawn(async move {
+            ottla_operator::coordination::run_others(client, NAMESPACE, CLUSTER).await;
+        });
+        Process { task, identity: String::new() }
+    }
+
     /// An operator on Kubernetes, which writes only while it may, and hangs before its write after these.
     pub async fn operator_that(&self, acting: Acting, writes: Arc<AtomicI64>) -> Process {
         let cluster = self.api::<KafkaCluster>().get(CLUSTER).await.unwrap();
