@@ -354,7 +354,7 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
         pace.tried(&step, outcome.is_ok(), Instant::now());
         planned.push(step);
     }
-    let next_try = pace.next_try(&planned);
+    let next_try = pace.next_try(&planned, Instant::now());
     if more { Some(now) } else { next_try }
 }
 

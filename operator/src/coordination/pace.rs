@@ -2,7 +2,7 @@
 //! failed.
 //!
 //! Always: one step per object at a time; an object that keeps failing is tried less and less often and delays no
-//! other.
+//! other; a topic's status is not written again and again, though another operator with another view overwrites it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,6 +17,11 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// If the watch does not show a write for so long, the write changed nothing or the watch is stuck: plan again.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many times a topic's status is written in a row...
+const STATUSES_AT_ONCE: u32 = 10;
+/// ... and how often after that.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Remembers what was tried.
 #[derive(Debug, Default)]
@@ -34,6 +39,16 @@ struct Tried {
     version: Option<String>,
     backoff: Backoff,
     again_at: Instant,
+    /// Until when the topic's status would have been written last, had all writes come at the lasting pace.
+    paced_until: Instant,
+}
+
+impl Tried {
+    /// From when on the object's next step, planned for this version, may be taken; `None`: at any time.
+    fn due_at(&self, version: &Option<String>) -> Option<Instant> {
+        let in_turn = self.paced_until.checked_sub((STATUSES_AT_ONCE - 1) * STATUS_EVERY);
+        in_turn.max(Some(self.again_at).filter(|_| self.version == *version))
+    }
 }
 
 impl Pace {
@@ -42,8 +57,8 @@ impl Pace {
         let mut written = HashSet::new();
         steps.into_iter().partition(|step| {
             let (key, version) = target(step);
-            let due = self.tried.get(&key).is_none_or(|tried| tried.again_at <= now || tried.version != version);
-            due && written.insert(key)
+            let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version));
+            due_at.is_none_or(|due_at| due_at <= now) && written.insert(key)
         })
     }
 
@@ -51,21 +66,38 @@ impl Pace {
     pub fn tried(&mut self, step: &Step, succeeded: bool, now: Instant) {
         let (key, version) = target(step);
         let anew = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF);
-        let mut backoff = self.tried.get(&key).map_or(anew, |tried| tried.backoff);
+        let before = self.tried.get(&key);
+        let mut backoff = before.map_or(anew, |tried| tried.backoff);
+        let paced_until = before.map_or(now, |tried| tried.paced_until.max(now));
+        let paced_until = if is_topic_status(step) { paced_until + STATUS_EVERY } else { paced_until };
         let wait = if succeeded {
             backoff.succeeded();
             SHOWN_WITHIN
         } else {
             backoff.failed()
         };
-        self.tried.insert(key, Tried { version, backoff, again_at: now + wait });
+        self.tried.insert(key, Tried { version, backoff, again_at: now + wait, paced_until });
     }
 
-    /// When one of these may be taken again. Everything else is forgotten.
-    pub fn next_try(&mut self, planned: &[Step]) -> Option<Instant> {
-        let keys: HashSet<Key> = planned.iter().map(|step| target(step).0).collect();
-        self.tried.retain(|key, _| keys.contains(key));
-        self.tried.values().map(|tried| tried.again_at).min()
+    /// When one of these may be taken again. What is of no use any more is forgotten.
+    pub fn next_try(&mut self, planned: &[Step], now: Instant) -> Option<Instant> {
+        let planned: HashMap<Key, Option<String>> = planned.iter().map(target).collect();
+        self.tried.retain(|key, tried| tried.paced_until > now || planned.contains_key(key));
+        planned.iter().filter_map(|(key, version)| self.tried.get(key)?.due_at(version)).min()
+    }
+}
+
+fn is_topic_status(step: &Step) -> bool {
+    match step {
+        Step::TopicStatus { .. } => true,
+        Step::Change { .. }
+        | Step::Append { .. }
+        | Step::Create(_)
+        | Step::Bury { .. }
+        | Step::Remove(_)
+        | Step::Own(_)
+        | Step::Release { .. }
+        | Step::ClusterStatus { .. } => false,
     }
 }
 
@@ -127,8 +159,34 @@ mod tests {
         let (due, held_back) = pace.divide(vec![own("a", "1"), own("a", "1"), own("b", "1")], now);
         assert_eq!((due.len(), held_back.len()), (2, 1));
         pace.tried(&due[0], true, now);
-        assert_eq!(pace.next_try(&due), Some(now + SHOWN_WITHIN));
-        assert_eq!(pace.next_try(&[]), None);
+        assert_eq!(pace.next_try(&due, now), Some(now + SHOWN_WITHIN));
+        assert_eq!(pace.next_try(&[], now), None);
+        assert!(pace.tried.is_empty());
+    }
+    #[test]
+    fn a_topics_status_is_written_at_once_and_once_a_second_when_somebody_overwrites_it() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let mut writes = |from: Duration, to: Duration| {
+            let mut written = 0;
+            for millis in (from.as_millis()..to.as_millis()).step_by(10) {
+                let now = start + Duration::from_millis(millis as u64);
+                let Step::Own(read) = own("a", &millis.to_string()) else { continue };
+                let next = Box::new(KafkaTopic::clone(&read));
+                let (due, held_back) = pace.divide(vec![Step::TopicStatus { read, next, news: None }], now);
+                due.iter().for_each(|step| pace.tried(step, true, now));
+                written += due.len();
+                let next_try = pace.next_try(&held_back, now);
+                assert!(held_back.is_empty() || next_try.is_some_and(|next| next > now), "{millis}");
+                pace.next_try(&[], now); // what was written is shown
+            }
+            written
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(writes(Duration::ZERO, second), 10);
+        assert_eq!(writes(second, 61 * second), 60);
+        assert_eq!(writes(90 * second, 91 * second), 10, "after a rest");
+        assert!(pace.tried.len() == 1 && pace.next_try(&[], start + 200 * second).is_none());
         assert!(pace.tried.is_empty());
     }
 }
