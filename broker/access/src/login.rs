@@ -45,8 +45,8 @@ enum Stage {
 struct Session {
     principal: Principal,
     mechanism: Mechanism,
-    /// When its last exchange began.
-    began: Instant,
+    /// When the client last began to renew it; `None`: it never has.
+    renewed: Option<Instant>,
     /// Until when requests are served; `None`: as long as the client likes.
     expires: Option<Instant>,
 }
@@ -158,7 +158,8 @@ impl Login {
     /// What is to be done with a request of a client that was let in.
     fn admit_again(&self, api: ApiKey, now: Instant) -> Admission {
         let Some(session) = &self.session else { return Admission::Close(Closing::NotAllowedYet) };
-        let may_begin = session.expires.is_some() && now >= session.began + MIN_INTERVAL;
+        let is_soon = session.renewed.is_some_and(|renewed| now < renewed + MIN_INTERVAL);
+        let may_begin = session.expires.is_some() && !is_soon;
         match api {
             ApiKey::SaslHandshake if may_begin => Admission::Handshake,
             _ if session.expires.is_some_and(|expires| expires < now) => Admission::Close(Closing::Expired),
@@ -186,7 +187,7 @@ impl Login {
                 self.stage = Stage::OtherMechanism;
                 return Handshake::Pretend;
             }
-            session.began = now;
+            session.renewed = Some(now);
         }
         self.stage = Stage::Tokens { mechanism, raw: version == 0 };
         Handshake::Begin(mechanism)
@@ -200,8 +201,9 @@ impl Login {
             self.failed();
             return false;
         }
-        let began = self.session.as_ref().map_or(now, |session| session.began);
-        self.session = Some(Session { principal, mechanism, began, expires: lifetime.map(|lifetime| now + lifetime) });
+        let renewed = self.session.as_ref().and_then(|session| session.renewed);
+        self.session =
+            Some(Session { principal, mechanism, renewed, expires: lifetime.map(|lifetime| now + lifetime) });
         self.stage = Stage::Done;
         true
     }
@@ -291,10 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_ends_may_be_renewed_a_second_after_it_began_also_when_it_has_ended() {
+    fn a_session_that_ends_may_be_renewed_once_a_second_also_when_it_has_ended() {
         let now = Instant::now();
         let mut login = in_for(Some(10 * SECOND), now);
-        assert_eq!(login.admit(ApiKey::SaslHandshake, now + SECOND / 2), Admission::IllegalState);
+        // With a token of which little is left, a client must renew its first session at once.
+        assert_eq!(login.admit(ApiKey::SaslHandshake, now), Admission::Handshake);
         assert_eq!(login.admit(ApiKey::Fetch, now + 10 * SECOND), Admission::Serve);
         assert_eq!(login.admit(ApiKey::Fetch, now + 11 * SECOND), Admission::Close(Closing::Expired));
         assert_eq!(login.admit(ApiKey::SaslHandshake, now + 11 * SECOND), Admission::Handshake);
