@@ -6,7 +6,7 @@
 //! - [`connection`]: one connection's loop
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
 //! - [`replies`]: from replies to socket, in order
-//! - [`socket`]: plain, or under TLS ([`secure`])
+//! - [`socket`]: plain, or under TLS ([`secure`], and `sealed` for what is sent)
 //! - `unserved`: clients that use an API that is not served
 //!
 //! Knows no API: `handle` knows what a request means.
@@ -18,6 +18,7 @@ pub mod frames;
 mod opening;
 pub mod reactor;
 pub mod replies;
+mod sealed;
 pub mod secure;
 pub mod socket;
 mod unserved;

@@ -1,5 +1,6 @@
 //! From an accepted socket to one that requests can be read from: whether the listener serves, and TLS.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
@@ -9,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::sealed::Memory;
 use super::secure::{HandshakeError, Secure};
 use super::socket::Socket;
 use crate::env::{self, Instant};
@@ -97,12 +99,14 @@ pub struct Door {
     tls: ServerConfigsReceiver,
     /// The turns of handshakes.
     handshakes: Semaphore,
+    /// Memory for the records of connections under TLS.
+    memory: Rc<Memory>,
 }
 
 impl Door {
     /// A door with the listeners of the image, and their TLS configurations.
     pub fn new(images: ImageReceiver, tls: ServerConfigsReceiver) -> Door {
-        Door { images, tls, handshakes: Semaphore::new(HANDSHAKES) }
+        Door { images, tls, handshakes: Semaphore::new(HANDSHAKES), memory: Rc::default() }
     }
 
     /// Opens a connection. Not cancellation safe.
@@ -155,7 +159,7 @@ impl Door {
         let config = self.tls.borrow().get(&peer.listener).cloned().ok_or(NotOpened::NoCertificate)?;
         tokio::select! {
             biased;
-            secure = Secure::accept(stream, config) => Ok(Socket::Secure(Box::new(secure?))),
+            secure = Secure::accept(stream, config, self.memory.clone()) => Ok(Socket::Secure(Box::new(secure?))),
             () = self.too_long() => Err(NotOpened::Slow),
         }
     }

@@ -2,10 +2,14 @@
 //!
 //! rustls computes and does not touch the socket; this file moves bytes between both. Memory for records of TLS exists
 //! only while some are under way: an idle connection holds what rustls keeps of its session.
+//!
+//! What large requests and answers cost is copies, so plain text goes straight to where it is wanted, as far as there
+//! is room, and `sealed` encrypts it from where it lies.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -16,18 +20,15 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use tokio::net::TcpStream;
 
-use super::socket::check_intact;
+use super::sealed::{Memory, Outgoing, RECORD};
 
-/// The most bytes of plain text in a record.
-const RECORD: usize = 1 << 14;
-/// How much is read from the socket at once: four records.
-const READ: usize = 4 * RECORD;
+/// How long a full record of TLS 1.3 is: header, plain text, type and tag.
+const FULL_RECORD: usize = 5 + RECORD + 1 + 16;
+/// How much that is not decrypted a connection holds: full records, so that where a client sends nothing else, nothing
+/// is left of the last one that would have to be moved to the front.
+const READ: usize = 4 * FULL_RECORD;
 /// How much is read at once of a client that has not authenticated: it holds one record at most.
 const READ_OF_STRANGERS: usize = 4 << 10;
-/// How much plain text is encrypted before it is written.
-const SEAL: usize = 4 * RECORD;
-/// What a record has beyond its plain text: header, explicit nonce, tag and type are less.
-const OVERHEAD: usize = 64;
 /// Room for an alert.
 const ALERT: usize = 128;
 /// The type of records of a handshake, the first byte that a client sends.
@@ -50,6 +51,7 @@ pub enum HandshakeError {
 /// A socket under TLS, after its handshake.
 pub struct Secure {
     stream: TcpStream,
+    memory: Rc<Memory>,
     state: RefCell<State>,
 }
 
@@ -67,20 +69,16 @@ struct State {
     peer_closed: bool,
 }
 
-/// Encrypted bytes on their way to the socket: those from `start` to `end`.
-#[derive(Default)]
-struct Outgoing {
-    memory: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
 impl Secure {
     /// Does the handshake. Not cancellation safe; the caller limits the time.
     ///
     /// # Errors
     /// See [`HandshakeError`]; the peer has got an alert, if the socket took it.
-    pub async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Secure, HandshakeError> {
+    pub async fn accept(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+        memory: Rc<Memory>,
+    ) -> Result<Secure, HandshakeError> {
         let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
         let mut state = State {
             session,
@@ -101,14 +99,16 @@ impl Secure {
             if std::mem::take(&mut is_first) && state.incoming.first() != Some(&HANDSHAKE) {
                 return Err(HandshakeError::NotTls);
             }
-            let processed = state.process();
+            // What a client sends behind its last message of the handshake is kept in `plain`.
+            let mut nowhere: &mut [u8] = &mut [];
+            let processed = state.process(&mut nowhere);
             while !state.outgoing.is_empty() {
                 stream.writable().await?;
-                or_later(state.outgoing.write(&stream))?;
+                or_later(state.outgoing.write(&stream, &memory))?;
             }
             processed.map_err(HandshakeError::Tls)?;
         }
-        Ok(Secure { stream, state: RefCell::new(state) })
+        Ok(Secure { stream, memory, state: RefCell::new(state) })
     }
 
     /// Reads more at once from now on: the client has authenticated.
@@ -135,26 +135,27 @@ impl Secure {
     /// Reads what there is, up to what `memory` has left; 0: the peer has closed.
     pub(super) fn try_read_buf(&self, memory: &mut impl BufMut) -> io::Result<usize> {
         let state = &mut *self.state.borrow_mut();
+        let before = memory.remaining_mut();
         if state.plain.is_empty() {
             // The length of each request is known: a peer that closes without saying so has cut off nothing unnoticed.
             if state.peer_closed || state.receive(&self.stream)? == 0 {
                 return Ok(0);
             }
-            let processed = state.process();
+            let processed = state.process(memory);
             // An alert, or the answer to a change of keys. What the socket does not take now goes with the next reply.
-            or_later(state.outgoing.write(&self.stream))?;
+            or_later(state.outgoing.write(&self.stream, &self.memory))?;
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        } else {
+            let taken = put(memory, &state.plain);
+            state.plain.advance(taken);
             if state.plain.is_empty() {
-                return if state.peer_closed { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+                state.plain = BytesMut::new();
             }
         }
-        let taken = state.plain.len().min(memory.remaining_mut());
-        memory.put_slice(&state.plain[..taken]);
-        state.plain.advance(taken);
-        if state.plain.is_empty() {
-            state.plain = BytesMut::new();
+        match before - memory.remaining_mut() {
+            0 if !state.peer_closed => Err(io::ErrorKind::WouldBlock.into()),
+            taken => Ok(taken),
         }
-        Ok(taken)
     }
 
     /// Whether encrypted bytes are not written yet.
@@ -166,9 +167,9 @@ impl Secure {
     pub(super) fn write_some(&self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         if state.outgoing.is_empty() {
-            state.seal(out)?;
+            state.seal(out, &self.memory)?;
         }
-        state.outgoing.write(&self.stream)
+        state.outgoing.write(&self.stream, &self.memory)
     }
 
     /// Says that nothing more will come, if the socket takes it at once: the connection ends.
@@ -176,26 +177,29 @@ impl Secure {
         let state = &mut *self.state.borrow_mut();
         let State { session, incoming, outgoing, .. } = state;
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = session.process_tls_records(incoming).state {
-            outgoing.end += traffic.queue_close_notify(outgoing.room(ALERT)).unwrap_or(0);
+            // The peer also sees that the connection ends.
+            let _ = outgoing.add(ALERT, |room| traffic.queue_close_notify(room));
         }
-        // The peer also sees that the connection ends.
-        let _ = outgoing.write(&self.stream);
+        let _ = outgoing.write(&self.stream, &self.memory);
     }
 }
 
 impl State {
     /// Reads from the socket what there is; 0: the peer has closed.
     fn receive(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        self.incoming.reserve(self.ahead);
-        let received = stream.try_read_buf(&mut (&mut self.incoming).limit(self.ahead));
+        // Of a long message of TLS itself more may be left than usual.
+        let more = self.ahead.min(READ.saturating_sub(self.incoming.len()).max(FULL_RECORD));
+        self.incoming.reserve(more);
+        let received = stream.try_read_buf(&mut (&mut self.incoming).limit(more));
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
         }
         received
     }
 
-    /// Takes in what has come: decrypts it, and prepares answers of the protocol itself. Keeps what is no whole record.
-    fn process(&mut self) -> Result<(), rustls::Error> {
+    /// Takes in what has come: decrypts it to `memory`, and to `plain` what `memory` has no room for, and prepares
+    /// answers of the protocol itself. Keeps what is no whole record.
+    fn process(&mut self, memory: &mut impl BufMut) -> Result<(), rustls::Error> {
         let mut taken = 0;
         let result = loop {
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.incoming[taken..]);
@@ -204,7 +208,10 @@ impl State {
                     let mut failed = None;
                     while let Some(record) = traffic.next_record() {
                         match record {
-                            Ok(record) => self.plain.extend_from_slice(record.payload),
+                            Ok(record) => {
+                                let taken = put(memory, record.payload);
+                                self.plain.extend_from_slice(&record.payload[taken..]);
+                            }
                             Err(error) => failed = Some(error),
                         }
                     }
@@ -215,8 +222,8 @@ impl State {
                         Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => required_size,
                         Ok(_) | Err(EncodeError::AlreadyEncoded) => 0,
                     };
-                    let encoded = data.encode(self.outgoing.room(needed)).unwrap_or(0);
-                    self.outgoing.end += encoded;
+                    // Encoded already: nothing is added.
+                    let _ = self.outgoing.add(needed, |room| data.encode(room));
                     Next::Go
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
@@ -252,12 +259,13 @@ impl State {
     fn encode_alert(&mut self) {
         let State { session, incoming, outgoing, .. } = self;
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = session.process_tls_records(incoming).state {
-            outgoing.end += data.encode(outgoing.room(ALERT)).unwrap_or(0);
+            // Without it, the peer sees that the connection ends.
+            let _ = outgoing.add(ALERT, |room| data.encode(room));
         }
     }
 
-    /// Encrypts up to [`SEAL`] bytes of the chunks at the front.
-    fn seal(&mut self, out: &mut VecDeque<Chunk>) -> io::Result<()> {
+    /// Encrypts some of the chunks at the front.
+    fn seal(&mut self, out: &mut VecDeque<Chunk>, memory: &Memory) -> io::Result<()> {
         let State { session, incoming, outgoing, .. } = self;
         // `process` has taken all whole records: nothing is discarded here. rustls may refer to a part of a message in
         // `incoming`, so it must see it.
@@ -266,15 +274,7 @@ impl State {
             // The peer has closed its half; it reads no more, or the session is over.
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut record = [0; RECORD];
-        let mut sealed = 0;
-        while sealed < SEAL && !out.is_empty() {
-            let filled = fill(&mut record, out)?;
-            let room = outgoing.room(filled + OVERHEAD);
-            outgoing.end += traffic.encrypt(&record[..filled], room).map_err(io::Error::other)?;
-            sealed += filled;
-        }
-        Ok(())
+        outgoing.seal(out, memory, |plain, records| traffic.encrypt(plain, records).map_err(io::Error::other))
     }
 }
 
@@ -284,68 +284,11 @@ enum Next {
     End(Result<(), rustls::Error>),
 }
 
-/// Moves bytes of the chunks at the front into `record`, until it is full.
-fn fill(record: &mut [u8], out: &mut VecDeque<Chunk>) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < record.len()
-        && let Some(chunk) = out.front_mut()
-    {
-        let room = &mut record[filled..];
-        match chunk {
-            Chunk::Bytes(bytes) => {
-                let taken = bytes.len().min(room.len());
-                bytes.copy_to_slice(&mut room[..taken]);
-                filled += taken;
-            }
-            Chunk::File(slice) => {
-                let wanted = slice.len.min(room.len());
-                let read = rustix::io::pread(&*slice.file, &mut room[..wanted], slice.position)?;
-                // After the bytes were read: they were the ones that the answer promised.
-                check_intact(slice)?;
-                if read == 0 && wanted > 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                slice.position += read as u64;
-                slice.len -= read;
-                filled += read;
-            }
-        }
-        if chunk.is_empty() {
-            out.pop_front();
-        }
-    }
-    Ok(filled)
-}
-
-impl Outgoing {
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Memory for `more` bytes behind the end.
-    fn make_room(&mut self, more: usize) {
-        if self.memory.len() < self.end + more {
-            self.memory.resize(self.end + more, 0);
-        }
-    }
-
-    /// The same, as a slice.
-    fn room(&mut self, more: usize) -> &mut [u8] {
-        self.make_room(more);
-        &mut self.memory[self.end..]
-    }
-
-    /// Writes what the socket takes.
-    fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while self.start < self.end {
-            match stream.try_write(&self.memory[self.start..self.end])? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                sent => self.start += sent,
-            }
-        }
-        *self = Outgoing::default();
-        Ok(())
-    }
+/// Puts what `memory` has room for of these bytes there; how many.
+fn put(memory: &mut impl BufMut, bytes: &[u8]) -> usize {
+    let taken = bytes.len().min(memory.remaining_mut());
+    memory.put_slice(&bytes[..taken]);
+    taken
 }
 
 /// Nothing, where the socket was not ready.
