@@ -1,8 +1,8 @@
 //! franz-go in a process of its own: of the stock clients it leaves brokers the most of the machine.
 
 use anyhow::{Context, Result, ensure};
+use ottla_e2e::franz;
 use ottla_e2e::need::cache;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,10 +11,7 @@ use crate::runs::Done;
 
 /// Produces for this long and waits for every acknowledgement.
 pub fn produce(address: &str, topic: &str, acks: i16, run: Duration) -> Result<Done> {
-    let program = cache().join("go").join("franz-bench");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
-    let built = Command::new("go").args(["build", "-o"]).arg(&program).arg(".").current_dir(source).output()?;
-    ensure!(built.status.success(), "franz-go does not build: {}", String::from_utf8_lossy(&built.stderr));
+    let program = franz::build(&cache().join("go"))?;
     let seconds = run.as_secs_f64().to_string();
     let (acks, value) = (acks.to_string(), VALUE_LEN.to_string());
     let output = Command::new(program).args(["perf", address, topic, &acks, &value, &seconds]).output()?;

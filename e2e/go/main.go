@@ -331,8 +331,12 @@ func perf() {
 }
 
 func main() {
-	if os.Args[1] == "perf" {
+	switch os.Args[1] {
+	case "perf":
 		perf()
+		return
+	case "sessions":
+		sessions()
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -10,12 +10,16 @@
 //! - [`differences`]: what is meant to differ from Kafka
 //! - `chain`: jobs that take and write records in transactions, as processes that are killed (same feature)
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
+//! - [`franz`]: the program in `go/`, which is franz-go
 //! - [`java`]: Java programs, with Kafka's jars
+//! - [`crowd`]: many clients that connect at the same moment
 //! - [`leash`]: child processes and folders that do not outlive the test, however it ends
 //! - [`login`]: clients that say who they are, with what the Secret of their KafkaUser has
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`cable`]: a connection's way through the test, which can be cut
+//! - [`scram`]: users with a password, and connections of ours that log in
+//! - [`trusting`]: a client's side of TLS that trusts every broker
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
 //! - [`lossy`]: a disk that loses what was not synced
 //! - `witness`: clients that report to the history checker all that they see (with the feature `librdkafka`)
@@ -27,7 +31,9 @@ pub mod cable;
 pub mod chain;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod crowd;
 pub mod differences;
+pub mod franz;
 pub mod java;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
@@ -36,10 +42,12 @@ pub mod login;
 pub mod lossy;
 pub mod need;
 pub mod raw;
+pub mod scram;
 pub mod target;
 pub mod tools;
 pub mod transcript;
 pub mod trio;
+pub mod trusting;
 pub mod wait;
 #[cfg(feature = "librdkafka")]
 pub mod witness;

@@ -32,13 +32,8 @@ fn franz(scenarios: &str) -> Result<()> {
         return Ok(());
     }
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("franz");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
-        let built = Command::new("go").args(["build", "-o"]).arg(&program).arg(".").current_dir(source).status();
-        assert!(built.is_ok_and(|status| status.success()), "the franz-go client does not build");
-        program
-    });
+    let build = || ottla_e2e::franz::build(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("franz-go's program builds");
+    let program = PROGRAM.get_or_init(build);
     run(&mut Command::new(program), scenarios)
 }
 

@@ -5,7 +5,7 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["wait", "raw", "cable"],
+        leaves: &["wait", "raw", "cable", "trusting", "franz"],
         rooms: &[
             ("answers", &["differences", "target"]),
             ("transcript", &["differences", "tools", "java", "target", "leash"]),
@@ -19,6 +19,8 @@ fn rooms_use_only_what_the_table_allows() {
             ("librdkafka", &[]),
             ("target", &["need", "leash"]),
             ("login", &["need"]),
+            ("crowd", &["scram", "trusting"]),
+            ("scram", &["raw"]),
             ("need", &["cluster", "lossy"]),
             ("lossy", &["leash"]),
             ("leash", &[]),

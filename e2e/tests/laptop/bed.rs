@@ -6,6 +6,7 @@ use ottla_e2e::raw::Connection;
 use ottla_e2e::target::{Maker, ottla_program};
 use ottla_e2e::wait::until;
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 
 pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Room for three brokers, their metrics and the API.
-const PORTS: u16 = 7;
+/// The most brokers of a laptop here.
+pub const BROKERS: u16 = 3;
+/// Room for them, their metrics, the API, and two listeners more.
+const PORTS: u16 = 4 * BROKERS + 1;
 
 pub struct Laptop {
     folder: Folder,
@@ -75,6 +78,15 @@ impl Laptop {
         })?;
         self.process = Some(process);
         Ok(began.elapsed())
+    }
+
+    /// Gives a laptop that runs these listeners besides its own, and starts it again: only then it listens there.
+    pub fn listen_also(&mut self, listeners: &[Value]) -> Result<()> {
+        let all: Vec<_> = [json!({ "name": "internal", "port": 9092 })].iter().chain(listeners).cloned().collect();
+        let patch = json!({ "spec": { "listeners": all } });
+        self.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
+        self.terminate()?;
+        self.start().map(drop)
     }
 
     pub fn kill(&self) -> Result<()> {
@@ -146,16 +158,26 @@ impl Laptop {
     }
 
     pub fn metrics_port(&self) -> u16 {
-        self.first_port + 3
+        self.first_port + BROKERS
     }
 
     pub fn api_port(&self) -> u16 {
-        self.first_port + 6
+        self.first_port + 2 * BROKERS
+    }
+
+    /// The ports of broker 0 for two listeners more; those of the other brokers follow.
+    pub fn more_ports(&self) -> [u16; 2] {
+        [2, 3].map(|nth| self.first_port + nth * BROKERS + 1)
     }
 
     /// What Prometheus would read.
     pub fn metrics(&self) -> Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.metrics_port()))?;
+        self.metrics_of(0)
+    }
+
+    /// What Prometheus would read of this broker.
+    pub fn metrics_of(&self, broker: u16) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.metrics_port() + broker))?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();

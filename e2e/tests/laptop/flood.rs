@@ -1,4 +1,5 @@
-//! Strangers who connect in crowds and send long tokens: they cost hardly any memory and keep nobody out.
+//! Crowds: strangers who send long tokens cost hardly any memory and keep nobody out, and clients that connect at the
+//! same moment are all served.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -8,6 +9,8 @@ use ottla_e2e::leash::resident;
 use ottla_e2e::login::{Credentials, kafka_python};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
+use ottla_e2e::{crowd, scram};
+use ottla_wire::ApiVersionsRequest;
 use serde_json::json;
 
 use super::bed::{LIMIT, Laptop, can_run};
@@ -20,6 +23,9 @@ const TOKEN: usize = 524_288;
 /// What the broker may need more than before, in bytes: 16 MiB for long tokens, and a few KiB for each connection. All
 /// tokens together are 25 times as long.
 const MORE_MEMORY: u64 = 64 << 20;
+
+/// Clients that connect at the same moment; `bench reconnects` measures it with 10,000.
+const CROWD: usize = 500;
 
 /// A connection that sends a token and never its last byte.
 struct Stranger {
@@ -57,13 +63,9 @@ fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Res
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
     let port = laptop.kafka_port() + 1;
-    let patch = json!({ "spec": { "listeners": [
-        { "name": "internal", "port": 9092 },
-        { "name": "apps", "port": port, "insecure": true, "authentication": [{ "type": "scram-sha-512" }] },
-    ] } });
-    laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
-    laptop.terminate()?;
-    laptop.start()?;
+    let authentication = json!([{ "type": "scram-sha-512" }]);
+    laptop
+        .listen_also(&[json!({ "name": "apps", "port": port, "insecure": true, "authentication": authentication })])?;
     apply_user(&laptop, "orders", "scram")?;
     let kubectl = |line: &str| laptop.kubectl(line);
     let orders = Credentials { user: "orders", folder: laptop.folder(), kubectl: &kubectl };
@@ -85,6 +87,27 @@ fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Res
         ensure!(is_served()?, "round {round}: a client with a password is served meanwhile");
         let more = resident(laptop.pid()?)?.saturating_sub(before);
         ensure!(more < MORE_MEMORY, "round {round}: {more} bytes more than before");
+    }
+    Ok(())
+}
+
+#[test]
+fn clients_that_connect_at_the_same_moment_are_all_served() -> Result<()> {
+    if !can_run(&["kubectl"]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    let port = laptop.kafka_port() + 1;
+    let authentication = json!([{ "type": "scram-sha-256" }]);
+    laptop.listen_also(&[json!({ "name": "apps", "port": port, "tls": {}, "authentication": authentication })])?;
+    scram::let_in(&mut laptop.connect(0)?, &["orders"])?;
+    let address = format!("127.0.0.1:{port}");
+    until(LIMIT, "the password to be known", || Ok(crowd::connect(&address, 1, "orders").ok()))?;
+    let crowd = crowd::connect(&address, CROWD, "orders")?;
+    // All are connected now, and each is still served.
+    for mut connection in crowd.connections {
+        connection.ask(0, &ApiVersionsRequest::default())?.context("the broker has closed a connection")?;
     }
     Ok(())
 }

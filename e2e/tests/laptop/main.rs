@@ -7,6 +7,7 @@
 //! - `flood`: crowds of strangers
 //! - [`lost`]: objects that were deleted by mistake
 //! - `secure`: listeners with TLS, and stock clients with what their Secrets have
+//! - `sessions`: stock clients that outlive their sessions, by each mechanism
 //! - `users`: KafkaUsers, and clients that authenticate
 
 mod authorized;
@@ -17,6 +18,7 @@ mod flood;
 mod issuer;
 mod lost;
 mod secure;
+mod sessions;
 mod users;
 
 use anyhow::{Context, Result, bail, ensure};

@@ -8,6 +8,7 @@ use ottla_e2e::login::kafka_python;
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
+use serde_json::json;
 
 use super::bed::{LIMIT, Laptop, can_run};
 
@@ -16,14 +17,9 @@ fn with_authentication() -> Result<Laptop> {
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
     let port = laptop.kafka_port() + 1;
-    let authentication = r#"[{"type":"scram-sha-512"},{"type":"scram-sha-256"}]"#;
-    let listener = format!(r#"{{"name":"apps","port":{port},"insecure":true,"authentication":{authentication}}}"#);
-    let internal = r#"{"name":"internal","port":9092}"#;
-    let patch = format!(r#"{{"spec":{{"listeners":[{internal},{listener}]}}}}"#);
-    laptop.kubectl(&format!("patch kafkacluster laptop --type merge -p {patch}"))?;
-    // A laptop listens where its KafkaCluster says when it starts.
-    laptop.terminate()?;
-    laptop.start()?;
+    let authentication = json!([{ "type": "scram-sha-512" }, { "type": "scram-sha-256" }]);
+    laptop
+        .listen_also(&[json!({ "name": "apps", "port": port, "insecure": true, "authentication": authentication })])?;
     Ok(laptop)
 }
 

@@ -3,34 +3,23 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use ottla_access::sasl::Hash;
-use ottla_access::sasl::scram::ScramClient;
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::raw::Connection;
+use ottla_e2e::scram;
 use ottla_e2e::target::{Maker, Target, needs};
 use ottla_e2e::wait::until;
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
-use ottla_wire::m17_sasl_handshake::SaslHandshakeRequest;
 use ottla_wire::m19_create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m30_create_acls::{AclCreation, CreateAclsRequest};
-use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
-use ottla_wire::m51_alter_user_scram_credentials::{AlterUserScramCredentialsRequest, ScramCredentialUpsertion};
 use ottla_wire::m65_describe_transactions::DescribeTransactionsRequest;
 use ottla_wire::{ErrorCode, Str, Uuid};
 use regex::Regex;
 
 /// Longer than anything takes on a loaded machine.
 pub const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
-/// Every user's password.
-pub const PASSWORD: &str = "a password";
-/// Every client's.
-pub const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
-/// Of every user's verifiers.
-const ITERATIONS: u32 = 4096;
-const SALT: &[u8] = b"of every user";
 
 /// Codes of ACLs (`ResourceType`, `AclOperation`).
 const TOPIC: i8 = 2;
@@ -282,19 +271,7 @@ impl Bed {
     /// A connection of this user.
     pub fn login(&self, name: &str) -> Result<Connection> {
         let mut connection = self.stranger()?;
-        let handshake = SaslHandshakeRequest { mechanism: "SCRAM-SHA-256".into() };
-        let answer = connection.ask(1, &handshake)?.context("an answer to the handshake")?;
-        ensure!(answer.error_code.is_none(), "{answer:?}");
-        let client = ScramClient::new(Hash::Sha256, name, PASSWORD, NONCE);
-        let mut token = |text: String| -> Result<bytes::Bytes> {
-            let request = SaslAuthenticateRequest { auth_bytes: text.into() };
-            let answer = connection.ask(2, &request)?.context("an answer to the token")?;
-            ensure!(answer.error_code.is_none(), "{name}: {answer:?}");
-            Ok(answer.auth_bytes)
-        };
-        let first = token(client.first())?;
-        let (last, proof) = client.last(&first).map_err(|why| anyhow::anyhow!("{why}"))?;
-        proof.check(&token(last)?).map_err(|why| anyhow::anyhow!("{why}"))?;
+        scram::login(&mut connection, name)?;
         Ok(connection)
     }
 
@@ -326,19 +303,8 @@ impl Bed {
 
     /// Gives these users the password.
     pub fn let_in<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
-        let salted = Hash::Sha256.salted_password(PASSWORD.as_bytes(), SALT, ITERATIONS.try_into()?);
-        let upsertion = |name: &'a str| ScramCredentialUpsertion {
-            name: name.into(),
-            mechanism: 1,
-            iterations: ITERATIONS as i32,
-            salt: SALT.into(),
-            salted_password: salted.to_vec().into(),
-        };
         let names: Vec<&str> = names.collect();
-        let upsertions = names.iter().copied().map(upsertion).collect();
-        let request = AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions };
-        let answer = self.admin()?.ask(0, &request)?.context("an answer")?;
-        ensure!(answer.results.iter().all(|result| result.error_code.is_none()), "{answer:?}");
+        scram::let_in(&mut self.admin()?, &names)?;
         for name in names {
             until(LIMIT, "the user to be known", || Ok(self.login(name).ok().map(drop)))?;
         }

@@ -6,13 +6,14 @@ use ottla_access::sasl::Hash;
 use ottla_access::sasl::scram::ScramClient;
 use ottla_e2e::answers::agrees;
 use ottla_e2e::raw::Connection;
+use ottla_e2e::scram::{NONCE, PASSWORD};
 use ottla_wire::MetadataRequest;
 use ottla_wire::m17_sasl_handshake::SaslHandshakeRequest;
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use regex::Regex;
 
-use crate::bed::{Bed, NONCE, PASSWORD};
+use crate::bed::Bed;
 
 /// A user of the bed.
 const USER: &str = "owner";

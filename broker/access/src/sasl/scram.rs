@@ -190,6 +190,21 @@ impl ScramClient {
     /// # Errors
     /// When the broker's message makes no sense, or asks for more work than Kafka's.
     pub fn last(self, server_first: &[u8]) -> Result<(String, ScramProof), NotTheBroker> {
+        let (hash, password) = (self.hash, self.password.clone());
+        self.last_of_salted(server_first, |salt, iterations| {
+            hash.salted_password(password.as_bytes(), salt, iterations)
+        })
+    }
+
+    /// The same for who has salted the password before: `salted` gives it for this salt and so many iterations.
+    ///
+    /// # Errors
+    /// As [`ScramClient::last`].
+    pub fn last_of_salted(
+        self,
+        server_first: &[u8],
+        salted: impl FnOnce(&[u8], std::num::NonZeroU32) -> zeroize::Zeroizing<Vec<u8>>,
+    ) -> Result<(String, ScramProof), NotTheBroker> {
         let malformed = NotTheBroker("malformed");
         let text = std::str::from_utf8(server_first).map_err(|_| malformed)?;
         let mut parts = text.split(',');
@@ -203,7 +218,7 @@ impl ScramClient {
         if iterations.get() > MOST_ITERATIONS {
             return Err(NotTheBroker("too many iterations"));
         }
-        let salted = self.hash.salted_password(self.password.as_bytes(), &salt, iterations);
+        let salted = salted(&salt, iterations);
         let without_proof = format!("c={},r={nonce}", BASE64_STANDARD.encode("n,,"));
         let message = format!("{},{text},{without_proof}", self.bare);
         let client_key = self.hash.hmac(&salted, b"Client Key");
