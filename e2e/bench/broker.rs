@@ -22,13 +22,16 @@ const NEXT_TO_NOTHING: u64 = 1 << 20;
 /// Kafka's controller listens 50 above.
 const PORTS: [(Maker, u16); 2] = [(Maker::Ottla, 22800), (Maker::Kafka, 22810)];
 
+/// How far apart the ports of two Ottlas are.
+const APART: u16 = 5;
+
 /// One broker in a folder of its own.
 pub struct Broker {
     maker: Maker,
     port: u16,
     process: Option<Leash>,
     folder: Folder,
-    /// Whether it also listens under TLS, at the next port.
+    /// Whether it also listens under TLS, at [`secured::SECURE`] and [`secured::USERS`].
     secure: bool,
 }
 
@@ -38,13 +41,27 @@ impl Broker {
         Broker::prepare_with(maker, false)
     }
 
+    /// An Ottla that runs; `nth` of several has ports of its own.
+    pub fn start_ottla(nth: u16) -> Result<Broker> {
+        let mut broker = Broker::prepare(Maker::Ottla)?;
+        broker.port += nth * APART;
+        broker.start()?;
+        lean::first_acknowledgement(&broker.address(), "first")?;
+        Ok(broker)
+    }
+
+    /// Changes Ottla's KafkaCluster by a merge patch, for which it needs `kubectl`.
+    pub fn patch(&self, patch: &str) -> Result<()> {
+        patch_laptop(&self.output(), patch)
+    }
+
     /// A broker that also listens under TLS. Ottla needs `kubectl` for it.
     pub fn start_secure(maker: Maker) -> Result<Broker> {
         let mut broker = Broker::prepare_with(maker, true)?;
         broker.start()?;
         lean::first_acknowledgement(&broker.address(), "first")?;
         if maker == Maker::Ottla {
-            patch_laptop(&broker.output(), &secured::ottla(broker.port + 1))?;
+            broker.patch(&secured::ottla(broker.port))?;
             // A laptop listens where its KafkaCluster says when it starts.
             broker.stop()?;
             broker.start()?;
@@ -105,6 +122,11 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where clients log in, under TLS.
+    pub fn address_for_users(&self) -> String {
+        format!("127.0.0.1:{}", self.port + secured::USERS)
+    }
+
     fn output(&self) -> PathBuf {
         self.folder.path().join("output")
     }
@@ -137,7 +159,8 @@ impl Brokers for Broker {
 
     fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<String> {
         lean::create_topic(&self.address(), topic, partitions, settings)?;
-        Ok(if self.secure { format!("{}127.0.0.1:{}", secured::SCHEME, self.port + 1) } else { self.address() })
+        let secure = || format!("{}127.0.0.1:{}", secured::SCHEME, self.port + secured::SECURE);
+        Ok(if self.secure { secure() } else { self.address() })
     }
 
     fn remove(&self, topic: &str) -> Result<()> {

@@ -4,7 +4,8 @@
 //! come first.
 //!
 //! `failover`, `coordinator`, `cluster-failover` and `partitions` are other measurements, of three brokers: see
-//! [`failover`], [`coordinator`], `on_cluster` and [`partitions`].
+//! [`failover`], [`coordinator`], `on_cluster` and [`partitions`]. So are `authorized` and `reconnects`, of one: see
+//! [`authorized`] and [`reconnects`].
 //!
 //! - [`rows`]: what is measured
 //! - [`runs`]: how, so that it is fair to both
@@ -15,9 +16,12 @@
 //! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
 //! - [`transactional`]: transactions with librdkafka
 //! - [`secured`]: the lean client under TLS
+//! - [`authorized`]: what authorization costs
+//! - [`reconnects`]: thousands of clients that connect at once, under TLS and by SCRAM
 //! - [`null`]: a broker that does nothing: the ceiling of this machine
 //! - [`table`]: from samples to the table
 
+mod authorized;
 mod broker;
 mod client;
 mod coordinator;
@@ -28,6 +32,7 @@ mod null;
 #[cfg(feature = "cluster")]
 mod on_cluster;
 mod partitions;
+mod reconnects;
 mod replicated;
 mod rows;
 mod runs;
@@ -50,6 +55,8 @@ use crate::table::{Goal, Table};
 const FAILOVERS: usize = 20;
 /// Partitions, likewise.
 const PARTITIONS: usize = 10_000;
+/// Clients that connect at once, likewise.
+const CLIENTS: usize = 10_000;
 /// How long after its first record a broker is called idle.
 const IDLE: Duration = Duration::from_secs(10);
 /// The bytes of a record's value.
@@ -83,13 +90,22 @@ fn main() -> Result<()> {
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
+        // The number is that of clients.
+        Some("reconnects") => {}
         _ => plan.pairs = count.unwrap_or(plan.pairs),
     }
     if cfg!(debug_assertions) && plan.run == Plan::FULL.run {
         bail!("build with --profile dist: the client would be measured, not the brokers");
     }
-    let mut table = Table::default();
-    measure(&makers, only.as_deref(), &plan, &mut table)?;
+    let table = match only.as_deref() {
+        Some("authorized") => authorized::run(&plan)?,
+        Some("reconnects") => reconnects::run(&makers, count.unwrap_or(CLIENTS), &plan)?,
+        only => {
+            let mut table = Table::default();
+            measure(&makers, only, &plan, &mut table)?;
+            table
+        }
+    };
     print!("{table}");
     if write {
         ensure!(plan.run == Plan::FULL.run && only.is_none() && makers.len() == 2, "only a whole table is written");

@@ -93,6 +93,8 @@ pub enum Work {
     },
     /// From the beginning again and again, for this long: MB/s and CPU time.
     Consume(fn(&str, &str, Duration) -> Result<Done>),
+    /// The same: requests/s and CPU time.
+    Fetches(fn(&str, &str, Duration) -> Result<Done>),
     /// The same of records that were committed in transactions.
     ConsumeCommitted(fn(&str, &str, Duration) -> Result<Done>),
 }
@@ -124,15 +126,7 @@ pub fn measure(
 ) -> Result<()> {
     for pair in 0..plan.pairs {
         for brokers in sides {
-            let topic = format!("run-{row}-{pair}");
-            let address = brokers.create(&topic, workload.partitions, workload.settings)?;
-            match workload.work {
-                Work::Consume(_) => _ = lean::produce(&address, &topic, 1, 1_000_000, plan.run / 4)?,
-                Work::ConsumeCommitted(_) => _ = transactional::produce(&address, &topic, plan.run / 2)?,
-                Work::Speed(_) | Work::Requests(_) | Work::Latency { .. } => {}
-            }
-            touch(plan.touched);
-            for (unit, goal, value) in one(&**brokers, &address, &topic, workload, plan)? {
+            for (unit, goal, value) in run(&**brokers, &format!("run-{row}-{pair}"), workload, plan)? {
                 let shown = value.map_or("saturated".to_owned(), |value| format!("{value:.3} {unit}"));
                 eprintln!("{}, pair {pair}, {:?}: {shown}", workload.name, brokers.maker());
                 match value {
@@ -140,14 +134,27 @@ pub fn measure(
                     None => table.add_saturated(workload.name, unit, goal, brokers.maker()),
                 }
             }
-            brokers.remove(&topic)?;
         }
     }
     Ok(())
 }
 
+/// Runs a workload once, with a topic of its own.
+pub fn run(brokers: &dyn Brokers, topic: &str, workload: &Workload, plan: &Plan) -> Result<Vec<Figure>> {
+    let address = brokers.create(topic, workload.partitions, workload.settings)?;
+    match workload.work {
+        Work::Consume(_) | Work::Fetches(_) => _ = lean::produce(&address, topic, 1, 1_000_000, plan.run / 4)?,
+        Work::ConsumeCommitted(_) => _ = transactional::produce(&address, topic, plan.run / 2)?,
+        Work::Speed(_) | Work::Requests(_) | Work::Latency { .. } => {}
+    }
+    touch(plan.touched);
+    let figures = one(brokers, &address, topic, workload, plan)?;
+    brokers.remove(topic)?;
+    Ok(figures)
+}
+
 /// What is measured, its goal, and how much it is; `None` if the brokers do not keep the rate.
-type Figure = (&'static str, Goal, Option<f64>);
+pub type Figure = (&'static str, Goal, Option<f64>);
 
 fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, plan: &Plan) -> Result<Vec<Figure>> {
     let [first, second] = workload.goals;
@@ -168,7 +175,11 @@ fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, p
                 ("p99.9 ms", second, at(0.999)),
             ]);
         }
-        Work::Speed(work) | Work::Requests(work) | Work::Consume(work) | Work::ConsumeCommitted(work) => work,
+        Work::Speed(work)
+        | Work::Requests(work)
+        | Work::Consume(work)
+        | Work::Fetches(work)
+        | Work::ConsumeCommitted(work) => work,
     };
     let (brokers_before, client_before, begin) = (brokers.cpu_time()?, cpu_time("self")?, Instant::now());
     let done = work(address, topic, plan.run)?;
@@ -176,7 +187,7 @@ fn one(brokers: &dyn Brokers, address: &str, topic: &str, workload: &Workload, p
     let spent = (brokers.cpu_time()? - brokers_before).as_secs_f64();
     let client = (cpu_time("self")? - client_before + done.client_cpu).as_secs_f64();
     Ok(match workload.work {
-        Work::Requests(_) => {
+        Work::Requests(_) | Work::Fetches(_) => {
             let thousands = done.requests as f64 / 1e3;
             vec![
                 ("requests/s", first, Some(done.requests as f64 / seconds)),

@@ -14,20 +14,45 @@ pub enum Goal {
     AtMost(f64),
 }
 
+/// Which of the two that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What the goal is about.
+    First,
+    /// What it is compared with.
+    Second,
+}
+
+impl From<Maker> for Side {
+    fn from(maker: Maker) -> Side {
+        match maker {
+            Maker::Ottla => Side::First,
+            Maker::Kafka => Side::Second,
+        }
+    }
+}
+
 /// Rows in the order in which they came up.
-#[derive(Default)]
 pub struct Table {
+    /// What is compared.
+    titles: [&'static str; 2],
     rows: Vec<Row>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::of(["Ottla", "Kafka 4.3.1"])
+    }
 }
 
 struct Row {
     name: &'static str,
     unit: &'static str,
     goal: Goal,
-    ours: Vec<f64>,
-    kafkas: Vec<f64>,
+    first: Vec<f64>,
+    second: Vec<f64>,
     /// Whose brokers did not keep the rate, once for each such run.
-    saturated: Vec<Maker>,
+    saturated: Vec<Side>,
     /// What a broker that does nothing reaches.
     ceiling: Vec<f64>,
 }
@@ -36,18 +61,23 @@ struct Row {
 const SHARE: f64 = 0.8;
 
 impl Table {
+    /// A table without rows that compares these two.
+    pub fn of(titles: [&'static str; 2]) -> Table {
+        Table { titles, rows: Vec::new() }
+    }
+
     /// Adds a sample to the row of this name and unit.
-    pub fn add(&mut self, name: &'static str, unit: &'static str, goal: Goal, maker: Maker, value: f64) {
+    pub fn add(&mut self, name: &'static str, unit: &'static str, goal: Goal, side: impl Into<Side>, value: f64) {
         let row = self.row(name, unit, goal);
-        match maker {
-            Maker::Ottla => row.ours.push(value),
-            Maker::Kafka => row.kafkas.push(value),
+        match side.into() {
+            Side::First => row.first.push(value),
+            Side::Second => row.second.push(value),
         }
     }
 
-    /// Notes a run in which this maker's brokers did not keep the rate: the row gives no ratio then.
-    pub fn add_saturated(&mut self, name: &'static str, unit: &'static str, goal: Goal, maker: Maker) {
-        self.row(name, unit, goal).saturated.push(maker);
+    /// Notes a run in which this side's brokers did not keep the rate: the row gives no ratio then.
+    pub fn add_saturated(&mut self, name: &'static str, unit: &'static str, goal: Goal, side: impl Into<Side>) {
+        self.row(name, unit, goal).saturated.push(side.into());
     }
 }
 
@@ -60,8 +90,8 @@ impl Table {
     fn row(&mut self, name: &'static str, unit: &'static str, goal: Goal) -> &mut Row {
         let known = self.rows.iter().position(|row| (row.name, row.unit) == (name, unit));
         let index = known.unwrap_or_else(|| {
-            let (ours, kafkas, saturated, ceiling) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            self.rows.push(Row { name, unit, goal, ours, kafkas, saturated, ceiling });
+            let (first, second, saturated, ceiling) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            self.rows.push(Row { name, unit, goal, first, second, saturated, ceiling });
             self.rows.len() - 1
         });
         &mut self.rows[index]
@@ -76,7 +106,7 @@ impl Table {
                 writeln!(f, "|---|---|--:|--:|--:|--:|")?;
                 begun = true;
             }
-            let (ours, share) = match Spread::of(&row.ours) {
+            let (ours, share) = match Spread::of(&row.first) {
                 Some(ours) => (number(ours.median), number(ours.median / ceiling.median)),
                 None => ("–".to_owned(), "–".to_owned()),
             };
@@ -92,9 +122,10 @@ impl fmt::Display for Table {
         let uname = rustix::system::uname();
         let kernel = uname.release().to_string_lossy();
         writeln!(f, "{cores} cores shared by brokers and client; Linux {kernel}; medians.\n")?;
-        writeln!(f, "| workload | measured | Ottla | Kafka 4.3.1 | ratio (from–to) | goal | met |")?;
+        let [first, second] = self.titles;
+        writeln!(f, "| workload | measured | {first} | {second} | ratio (from–to) | goal | met |")?;
         writeln!(f, "|---|---|--:|--:|--:|--:|---|")?;
-        let is_compared = |row: &&Row| !(row.ours.is_empty() && row.kafkas.is_empty() && row.saturated.is_empty());
+        let is_compared = |row: &&Row| !(row.first.is_empty() && row.second.is_empty() && row.saturated.is_empty());
         let mut compared = self.rows.iter().filter(is_compared);
         compared.try_for_each(|row| writeln!(f, "{row}"))?;
         self.write_ceilings(f)
@@ -103,9 +134,9 @@ impl fmt::Display for Table {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { name, unit, goal, ours, kafkas, saturated, ceiling: _ } = self;
-        let cell = |maker: Maker, samples: &[f64]| {
-            let saturated = saturated.iter().filter(|of| **of == maker).count();
+        let Row { name, unit, goal, first, second, saturated, ceiling: _ } = self;
+        let cell = |side: Side, samples: &[f64]| {
+            let saturated = saturated.iter().filter(|of| **of == side).count();
             match (saturated, Spread::of(samples)) {
                 (0, None) => "–".to_owned(),
                 (0, Some(spread)) => number(spread.median),
@@ -113,8 +144,8 @@ impl fmt::Display for Row {
                 (saturated, _) => format!("saturated in {saturated} of {} runs", saturated + samples.len()),
             }
         };
-        let pairs = ours.iter().zip(kafkas).filter(|_| saturated.is_empty());
-        let ratios: Vec<f64> = pairs.map(|(ours, kafkas)| ours / kafkas).collect();
+        let pairs = first.iter().zip(second).filter(|_| saturated.is_empty());
+        let ratios: Vec<f64> = pairs.map(|(first, second)| first / second).collect();
         let ratio = Spread::of(&ratios);
         let shown = match &ratio {
             None => "–".to_owned(),
@@ -127,9 +158,9 @@ impl fmt::Display for Row {
             (Goal::AtLeast(limit), ratio) => (format!("≥ {limit}×"), verdict(ratio, |median| median >= *limit)),
             (Goal::AtMost(limit), ratio) => (format!("≤ {limit}×"), verdict(ratio, |median| median <= *limit)),
         };
-        let met = if saturated.contains(&Maker::Ottla) && !goal.is_empty() { "no" } else { met };
-        let (ours, kafkas) = (cell(Maker::Ottla, ours), cell(Maker::Kafka, kafkas));
-        write!(f, "| {name} | {unit} | {ours} | {kafkas} | {shown} | {goal} | {met} |")
+        let met = if saturated.contains(&Side::First) && !goal.is_empty() { "no" } else { met };
+        let (first, second) = (cell(Side::First, first), cell(Side::Second, second));
+        write!(f, "| {name} | {unit} | {first} | {second} | {shown} | {goal} | {met} |")
     }
 }
 
