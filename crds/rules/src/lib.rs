@@ -3,7 +3,7 @@
 //!
 //! - [`assignment`]: one partition's assignment and its only transitions
 //! - [`features`]: what all brokers of a cluster support
-//! - [`plan`]: placement, election, reassignment
+//! - [`plan`]: placement, balance, election, reassignment
 
 pub mod assignment;
 pub mod features;

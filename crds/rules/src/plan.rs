@@ -1,9 +1,11 @@
 //! The wanted assignments, from the present ones: values in, values out. No client, clock or randomness.
 //!
 //! - [`placement`]: which brokers hold new partitions
+//! - [`balance`]: which replicas move, so that brokers can leave and the load is even
 //! - [`reassignment`]: how replicas move
 //! - [`election`]: how assignments change when brokers die and return
 
+pub mod balance;
 pub mod election;
 pub mod placement;
 pub mod reassignment;
