@@ -1,7 +1,7 @@
 //! The configuration file of a broker on Kubernetes: its cluster and its listeners.
 //!
-//! The operator writes it into the cluster's ConfigMap, and every broker of the cluster reads it. Values that differ
-//! between brokers are in the environment of their pods.
+//! The operator writes it into the ConfigMap of a revision, and every broker with that revision reads it. Values that
+//! differ between brokers are in the environment of their pods.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ use ottla_rules::features::Features;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::RolloutStatus;
 use crate::schema;
 
 /// The state of a cluster. Written by the operator, except `nextProducerIdBlock`.
@@ -73,6 +74,13 @@ pub struct KafkaClusterStatus {
     /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// What the operator does with the brokers' pods, in a few words. Absent on a laptop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub summary: Option<String>,
+    /// The revision that brokers run, and how far a roll to another is. Absent on a laptop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
     /// was restored from a backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

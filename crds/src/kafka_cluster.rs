@@ -13,6 +13,7 @@ use crate::{
     ClientQuotas, KafkaClusterStatus, Listener, ListenerType,
     kafka_topic::DeletionPolicy,
     pod_template::{PodTemplate, Resources},
+    rollout::Rollout,
     schema,
 };
 use ottla_rules::assignment::BrokerId;
@@ -38,6 +39,8 @@ use ottla_rules::assignment::BrokerId;
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         priority = 1
     ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.rollout.from", priority = 1),
     printcolumn(name = "ClusterId", type_ = "string", json_path = ".status.clusterId", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     // Pods are called <cluster>-broker-<id> and Services after them, which leaves 40 characters of a DNS label.
@@ -104,6 +107,15 @@ use ottla_rules::assignment::BrokerId;
         "brokers.storage.storageClassName is immutable"
     ),
     validation = (
+        "!has(self.rollout) || has(self.brokers.storage)",
+        "rollout is not for a laptop, whose brokers are not pods"
+    ),
+    // Which brokers fail together is known by their racks alone.
+    validation = (
+        "!has(self.rollout) || self.rollout.maxUnavailable == 1 || has(self.rack)",
+        "rollout.maxUnavailable can be more than 1 only with rack: brokers of one rack restart together"
+    ),
+    validation = (
         "self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port))",
         "listeners must have different ports"
     ),
@@ -125,8 +137,8 @@ use ottla_rules::assignment::BrokerId;
         "!has(self.brokers.storage) || has(oldSelf.security) || has(oldSelf.authorization) \
          || oldSelf.listeners.exists(l, has(l.tls) || has(l.authentication)) \
          || !self.listeners.exists(l, l.type == 'internal' && (has(l.tls) || has(l.authentication)))",
-        "to secure an internal listener of a running cluster, first set security: {} and restart every broker: then \
-         brokers have certificates and reach each other without it"
+        "to secure an internal listener of a running cluster, first set security: {} and wait until the roll is finished: \
+         then brokers have certificates and reach each other without it"
     ),
     validation = (
         "self.listeners.all(l, l.port != 9091 && l.name != 'replication')",
@@ -172,6 +184,10 @@ pub struct KafkaClusterSpec {
     /// The node label that names a broker's rack. Absent: brokers have no rack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<Rack>,
+    /// How brokers' pods are replaced when their image, listeners, resources or pod template change. Absent: one after
+    /// the other, after a canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// While true, the operator changes no Kubernetes object of this cluster. It still elects leaders, creates and
     /// deletes topics, and writes the status.
     #[serde(default)]
@@ -202,7 +218,7 @@ pub struct Brokers {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
     /// The container image of the brokers. Absent: the image in `status.image`, which is the operator's own image when
-    /// the cluster is created. A pod runs a new image only after it was deleted and created again.
+    /// the cluster is created. A change starts a roll (`spec.rollout`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,

@@ -19,6 +19,7 @@ mod kafka_user;
 mod listener;
 pub mod names;
 mod pod_template;
+mod rollout;
 mod schema;
 mod words;
 
@@ -45,4 +46,8 @@ pub use listener::{
     ListenerType,
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
+pub use rollout::{
+    FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBlocker, RolloutPolicy, RolloutProgress, RolloutState,
+    RolloutStatus,
+};
 pub use schema::{ClusterRef, GROUP, VERSION};

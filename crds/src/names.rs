@@ -40,9 +40,14 @@ pub const TLS_ANNOTATION: &str = "ottla.io/tls";
 /// The annotation with the features that a broker supports, on its Lease; see `ottla_rules::features`.
 pub const FEATURES_ANNOTATION: &str = "ottla.io/features";
 
-/// The StatefulSet whose pods are the brokers; also the name of their ConfigMap, ServiceAccount, Role and RoleBinding.
+/// The StatefulSet whose pods are the brokers; also the name of their ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {
     format!("{cluster}-broker")
+}
+
+/// The ConfigMap that keeps a revision of the brokers' pods.
+pub fn revision(cluster: &str, revision: &str) -> String {
+    format!("{cluster}-broker-{revision}")
 }
 
 /// The headless Service that gives each pod its name.

@@ -39,6 +39,11 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The schema of a time.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}
+
 /// The schema of settings by Kafka's names.
 pub(crate) fn config(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -6,7 +6,9 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{BrokerState, DeletionPolicy, ListenerType, Unsatisfiable};
+use crate::{
+    BrokerState, DeletionPolicy, Interrupt, ListenerType, OperatorUpgrade, RolloutPolicy, RolloutState, Unsatisfiable,
+};
 
 /// An unknown policy keeps the data.
 pub(crate) fn deletion_policy<'de, D: Deserializer<'de>>(field: D) -> Result<DeletionPolicy, D::Error> {
@@ -26,6 +28,26 @@ pub(crate) fn listener_type<'de, D: Deserializer<'de>>(field: D) -> Result<Liste
 /// Brokers do not read it; an operator builds no pods by a rule that it does not know.
 pub(crate) fn unsatisfiable<'de, D: Deserializer<'de>>(field: D) -> Result<Unsatisfiable, D::Error> {
     known_or(field, Unsatisfiable::Unknown)
+}
+
+/// A roll by an unknown policy waits for a person.
+pub(crate) fn rollout_policy<'de, D: Deserializer<'de>>(field: D) -> Result<RolloutPolicy, D::Error> {
+    known_or(field, RolloutPolicy::Manual)
+}
+
+/// An upgrade that is handled in an unknown way restarts nobody.
+pub(crate) fn operator_upgrade<'de, D: Deserializer<'de>>(field: D) -> Result<OperatorUpgrade, D::Error> {
+    known_or(field, OperatorUpgrade::Hold)
+}
+
+/// An unknown permission interrupts nothing.
+pub(crate) fn interrupt<'de, D: Deserializer<'de>>(field: D) -> Result<Interrupt, D::Error> {
+    known_or(field, Interrupt::Never)
+}
+
+/// In an unknown state new pods get the revision that is known to work.
+pub(crate) fn rollout_state<'de, D: Deserializer<'de>>(field: D) -> Result<RolloutState, D::Error> {
+    known_or(field, RolloutState::Waiting)
 }
 
 fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
@@ -48,7 +70,7 @@ fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
 mod tests {
     use serde_json::json;
 
-    use crate::{KafkaTopicSpec, Listener, TopologySpread};
+    use crate::{KafkaTopicSpec, Listener, Rollout, RolloutStatus, TopologySpread};
 
     use super::*;
 
@@ -61,6 +83,13 @@ mod tests {
         assert_eq!(policy(json!("Delete")).unwrap(), DeletionPolicy::Delete);
         assert_eq!(policy(json!("Archive")).unwrap(), DeletionPolicy::Retain);
         assert!(policy(json!(7)).is_err(), "no word at all");
+
+        let rollout = json!({ "policy": "Window", "operatorUpgrade": "Ask", "interrupt": "Always" });
+        let rollout: Rollout = serde_json::from_value(rollout).unwrap();
+        assert_eq!((rollout.policy, rollout.operator_upgrade), (RolloutPolicy::Manual, OperatorUpgrade::Hold));
+        assert_eq!(rollout.interrupt, Interrupt::Never);
+        let status: RolloutStatus = serde_json::from_value(json!({ "state": "Baking", "from": "a" })).unwrap();
+        assert_eq!(status.pinned(), "a");
 
         let listener = |word: Value| {
             let listener = json!({ "name": "outside", "port": 9094, "type": word });

@@ -322,7 +322,7 @@ fn what_can_not_be_undone_is_refused_when_it_is_changed() {
         (
             cluster(),
             json!({ "spec": { "listeners": [{ "name": "internal", "port": 9092, "tls": {} }] } }),
-            "to secure an internal listener of a running cluster, first set security: {} and restart every broker: then \
+            "to secure an internal listener of a running cluster, first set security: {} and wait until the roll is finished: then \
              brokers have certificates and reach each other without it",
         ),
         (assignment(), json!({ "spec": { "topicName": "bestellungen" } }), "topicName is immutable"),

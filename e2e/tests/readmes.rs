@@ -30,6 +30,7 @@ enum How {
 const CLUSTER: &str = "e2e/tests/cluster/main.rs";
 const INSTALL: &str = "e2e/tests/cluster/install.rs";
 const GUARDS: &str = "e2e/tests/cluster/guards.rs";
+const ROLLS: &str = "e2e/tests/cluster/rolls.rs";
 const SCALE: &str = "e2e/tests/cluster/scale.rs";
 const X_CHAOS: &str = "e2e/tests/cluster/x_chaos.rs";
 const OPTIONS: &str = "ottla/src/options.rs";
@@ -58,7 +59,6 @@ const ROWS: &[(&str, &str, How)] = &[
     ("README.md", "kubectl get kafkacluster quick -o jsonpath=", TypedBy(GUARDS, ".status.conditions[?(@.type==")),
     ("README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
     ("README.md", "kubectl patch kafkacluster quick --type merge", Run(patch)),
-    ("README.md", "kubectl delete pod quick-broker-0", TypedBy(GUARDS, "delete pod kafka-broker-0")),
     ("README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
     ("README.md", "helm uninstall ottla ", TypedBy(X_CHAOS, "uninstall ottla-crds")),
     ("operator/README.md", "helm install ottla-crds charts/ottla-crds --namespace", Run(helm)),
@@ -69,7 +69,11 @@ const ROWS: &[(&str, &str, How)] = &[
     ("operator/README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
     ("operator/README.md", "helm upgrade ottla charts/ottla", Run(helm)),
     ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
-    ("operator/README.md", "kubectl delete pod prod-broker-0", TypedBy(GUARDS, "delete pod kafka-broker-0")),
+    (
+        "operator/README.md",
+        "kubectl get kafkacluster prod -o jsonpath='{.status.rollout}'",
+        TypedBy(ROLLS, "jsonpath={.status.rollout}"),
+    ),
     ("operator/README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
     ("operator/README.md", "helm uninstall ottla ", ByHand),
     ("operator/README.md", "helm uninstall ottla-crds", TypedBy(X_CHAOS, "uninstall ottla-crds")),

@@ -5,6 +5,7 @@
 //! - [`read`]: everything that a reconcile depends on
 //! - [`validate`]: a spec that can be built, or what its user must change
 //! - [`build`]: the objects
+//! - [`revision`]: what pods need a restart for; [`revisions`]: those that are in use
 //! - [`apply`]: writes what differs, removes what is no longer built
 //! - [`certificates`]: certificates that cert-manager issues
 //! - [`claims`]: volumes that grow
@@ -28,7 +29,7 @@ use crate::acting::Acting;
 use crate::events::Recorder;
 use crate::metrics::{Metrics, Outcome};
 use crate::owner::Installation;
-use crate::plan::platform::{Obstacle, Platform};
+use crate::plan::platform::{Obstacle, Platform, Revisions};
 
 pub mod apply;
 pub mod build;
@@ -40,6 +41,8 @@ pub mod nodes;
 pub mod places;
 pub mod read;
 pub mod replace;
+pub mod revision;
+pub mod revisions;
 pub mod validate;
 pub mod waiting;
 pub mod watches;
@@ -212,7 +215,7 @@ async fn reconcile(
             tell(platform, seen.clone());
             cluster.replicas = wanted;
             match make(shared, cluster, read, acts, memory).await {
-                Ok(made) => (Outcome::Succeeded, made.told(object, &shared.broker_image, seen)),
+                Ok(made) => (Outcome::Succeeded, made.told(object, seen)),
                 Err(error) => {
                     shared.metrics.failed(key, error.kind());
                     tracing::warn!(cluster = object.name_any(), %error, "failed to apply the spec of a cluster");
@@ -238,7 +241,6 @@ fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
         cluster_id: claims::cluster_id(read),
         volume_size: claims::smallest(cluster, read),
         waiting: waiting::waiting(cluster, read),
-        outdated: waiting::outdated(cluster, read),
         ..known
     }
 }
@@ -262,6 +264,7 @@ struct Memory {
     applied: Applied,
     refused: claims::Refused,
     certificates: certificates::Known,
+    revisions: revisions::Known,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
@@ -276,19 +279,19 @@ struct Made {
     obstacle: Option<Obstacle>,
     /// What leaving brokers wait for.
     leaving: Option<Obstacle>,
+    /// The revisions of the brokers' pods.
+    revisions: Revisions,
 }
 
 impl Made {
     /// What to report about it.
-    fn told(self, object: &KafkaCluster, own_image: &str, seen: Platform) -> Platform {
-        let Made { image, is_shown, obstacle, leaving } = self;
+    fn told(self, object: &KafkaCluster, seen: Platform) -> Platform {
+        let Made { image, is_shown, obstacle, leaving, revisions } = self;
         let examined = is_shown || obstacle.is_some();
-        let image = image.or(seen.image);
-        let names_none = object.spec.brokers.image.is_none();
         Platform {
             generation: if examined { object.metadata.generation } else { seen.generation },
-            held: image.as_ref().filter(|image| names_none && *image != own_image).map(|_| own_image.to_owned()),
-            image,
+            image: image.or(seen.image),
+            revisions: Some(revisions),
             obstacle,
             leaving,
             ..seen
@@ -304,6 +307,7 @@ async fn make(
     acts: bool,
     memory: &mut Memory,
 ) -> Result<Made, apply::Failed> {
+    let choice = revisions::choose(&shared.client, &cluster, &shared.broker_image, read, &mut memory.revisions).await?;
     let mut leaving = None;
     let present = leaving::present(&cluster, read);
     if present > cluster.replicas && acts {
@@ -311,20 +315,24 @@ async fn make(
         memory.again_after = Some(leaving::LOOK);
     }
     let cluster = &cluster;
-    let built = build::build(cluster, read.claim_size());
-    let mut made = Made { image: None, is_shown: false, obstacle: None, leaving };
+    let built = build::build(cluster, read.claim_size(), (&choice.pinned, choice.other()));
+    let revisions = choice.shown(cluster, read);
+    let key = ClusterKey { namespace: cluster.namespace.clone(), name: cluster.name.clone() };
+    let to_restart = revisions.pods.values().filter(|pod| pod.revision != choice.pinned.hash).count();
+    shared.metrics.to_restart(&key, to_restart);
+    let mut made = Made { image: None, is_shown: false, obstacle: None, leaving, revisions };
     if let (Some(object), true) = (&read.cluster, acts && !is_paused(read)) {
         end::own(shared, object).await?;
         let names = (cluster.namespace.as_str(), cluster.name.as_str());
         memory.applied.apply(&shared.client, names, &built, &read.live).await?;
-        memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &read.live).await?;
+        memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &choice.unused(read)).await?;
         let no_issuer = certificates::apply(&shared.client, cluster, object, &mut memory.certificates).await?;
         if cluster.listeners.iter().any(|listener| listener.issuer.is_some()) {
             let again = if no_issuer.is_some() { certificates::NO_ISSUER_FOR } else { certificates::AGAIN };
             memory.again_after = memory.again_after.or(Some(again));
         }
         replace::apply(&shared.client, cluster, read).await?;
-        made.image = Some(cluster.image.clone());
+        made.image = choice.pinned.image().map(str::to_owned);
         made.obstacle = claims::apply(&shared.client, cluster, read, &mut memory.refused).await?;
         if made.obstacle.is_some() {
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));

@@ -62,6 +62,8 @@ const WRITES_AT_ONCE: usize = 16;
 /// How many steps are taken before the next plan, so that an election waits for a few round trips at most.
 const STEPS_PER_PLAN: usize = 128;
 const RETRY: Duration = Duration::from_millis(500);
+/// How often a roll is looked at although nothing is shown.
+const ROLL_LOOK: Duration = Duration::from_secs(5);
 
 /// Coordinates one cluster until `shutdown`. Its brokers write their addresses on their Leases.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
@@ -168,7 +170,7 @@ struct Coordination<'a> {
 
 impl Coordination<'_> {
     async fn run(mut self, mut shown: Shown, mut sightings: watch::Receiver<Sightings>) {
-        let writer = Writer::new(&self.client, self.namespace, self.set_backs.clone());
+        let writer = Writer::new(&self.client, self.namespace, self.cluster, self.set_backs.clone());
         let mut pace = Pace::default();
         let mut pods = Pods::start(&self.client, self.namespace, self.cluster, self.selector).await;
         let mut pings = Pings::new(self.identity.clone());
@@ -225,7 +227,7 @@ impl Coordination<'_> {
             let here = brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id).collect();
             let world = World {
                 returning: returns.awaited(last_members(&assignments), &here, Instant::now()),
-                settled: tenure.settled(&brokers, after, Instant::now()),
+                settled: settled(tenure.settled(&brokers, after, Instant::now()), object.as_deref(), after.is_some()),
                 awaited: arrivals.awaited((0..wanted).map(BrokerId), &observed.registered(), Instant::now()),
                 brokers,
                 cluster: object,
@@ -251,8 +253,15 @@ impl Coordination<'_> {
             } else {
                 None
             };
-            again_at =
-                next_try.into_iter().chain(tenure.next(after)).chain(arrivals.next()).chain(returns.next()).min();
+            let rolls =
+                world.cluster.as_ref().is_some_and(|cluster| rolls(cluster)).then(|| Instant::now() + ROLL_LOOK);
+            again_at = next_try
+                .into_iter()
+                .chain(rolls)
+                .chain(tenure.next(after))
+                .chain(arrivals.next())
+                .chain(returns.next())
+                .min();
         }
     }
 }
@@ -272,6 +281,23 @@ async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>
         // On a laptop nothing will be; else the sender ends together with the receiver.
         std::future::pending().await
     }
+}
+
+/// The settled brokers: after a planned restart leaders return at once.
+fn settled(
+    mut settled: BTreeSet<BrokerId>,
+    cluster: Option<&KafkaCluster>,
+    leaders_return: bool,
+) -> BTreeSet<BrokerId> {
+    let rollout = cluster.and_then(|cluster| cluster.status.as_ref()?.rollout.as_ref()).filter(|_| leaders_return);
+    settled.extend(rollout.iter().flat_map(|rollout| &rollout.away).copied());
+    settled
+}
+
+/// Whether a roll is under way, of which nothing that is shown might be news: time passes.
+fn rolls(cluster: &KafkaCluster) -> bool {
+    let rollout = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
+    rollout.is_some_and(|rollout| !rollout.away.is_empty())
 }
 
 /// How long a broker must have been live before leaders return to it; `None`: they do not return.

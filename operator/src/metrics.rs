@@ -23,6 +23,7 @@ pub struct Metrics {
     duration: Histogram,
     last_success: GaugeVec,
     conditions: IntGaugeVec,
+    to_restart: IntGaugeVec,
     /// The conditions in the clusters' statuses, read at each scrape.
     shown: Mutex<BTreeMap<ClusterKey, Vec<Condition>>>,
     writes: IntCounterVec,
@@ -92,6 +93,16 @@ impl Metrics {
                     &[CLUSTER[0], CLUSTER[1], "condition", "reason"],
                 ),
             ),
+            to_restart: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_brokers_to_restart",
+                        "Brokers of a cluster whose pods have another revision than new pods get.",
+                    ),
+                    &CLUSTER,
+                ),
+            ),
             shown: Mutex::default(),
             writes: registered(
                 &registry,
@@ -139,6 +150,12 @@ impl Metrics {
         self.shown.lock().insert(cluster.clone(), conditions);
     }
 
+    /// Notes how many brokers have another revision than new pods get.
+    pub fn to_restart(&self, cluster: &ClusterKey, brokers: usize) {
+        let brokers = i64::try_from(brokers).unwrap_or(i64::MAX);
+        self.to_restart.with_label_values(&[&cluster.namespace, &cluster.name]).set(brokers);
+    }
+
     /// Notes a write that is about to be made.
     pub fn writes(&self, kind: &str, verb: &str) {
         self.writes.with_label_values(&[kind, verb]).inc();
@@ -166,6 +183,7 @@ impl Metrics {
         forget(&self.reconciles, cluster);
         forget(&self.failures, cluster);
         forget(&self.last_success, cluster);
+        forget(&self.to_restart, cluster);
     }
 
     /// Everything in Prometheus' text format.
@@ -235,6 +253,9 @@ mod tests {
         metrics.reconciled(&key("well"), Outcome::Succeeded, Duration::ZERO);
         metrics.reconciled(&key("ill"), Outcome::Failed, Duration::ZERO);
         metrics.failed(&key("ill"), "StatefulSet");
+        metrics.to_restart(&key("ill"), 2);
+        let left = "ottla_operator_brokers_to_restart{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"} 2";
+        assert!(text().contains(left), "{}", text());
         for (name, outcome) in [("ill", "failed"), ("well", "succeeded")] {
             let series = format!(
                 "ottla_operator_reconciles_total{{cluster_namespace=\"kafka\",kafka_cluster=\"{name}\",outcome=\"{outcome}\"}} 1"

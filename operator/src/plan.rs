@@ -8,6 +8,7 @@
 //! - [`topic`]: from a KafkaTopic to its assignments and its status
 //! - [`replicas`]: the brokers that its partitions wait for
 //! - [`cluster`]: the cluster's status
+//! - [`rollout`]: which revision brokers get, and which of them restart
 //! - [`rules`]: the settings of topics that the plan needs
 //! - [`condition`]: conditions that keep their transition times
 //! - [`platform`]: what Kubernetes shows of brokers that run on it
@@ -26,6 +27,7 @@ use ottla_rules::features::SupportedFeatures;
 use uuid::Uuid;
 
 use self::platform::Platform;
+use self::rollout::restart::Restart;
 use self::rules::RuleBook;
 
 pub mod assignments;
@@ -34,6 +36,7 @@ pub mod condition;
 pub mod moves;
 pub mod platform;
 pub mod replicas;
+pub mod rollout;
 pub mod rules;
 pub mod topic;
 
@@ -152,9 +155,11 @@ pub enum Step {
         read: Arc<KafkaCluster>,
         /// The same with the new status.
         next: Box<KafkaCluster>,
-        /// The Event to publish.
-        news: Option<News>,
+        /// The Events to publish.
+        news: Vec<News>,
     },
+    /// Restart brokers' pods, if the assignments still allow it.
+    Restart(Box<Restart>),
 }
 
 /// Partitions that get a leader without in-sync replicas, for an Event once that is written.
@@ -180,11 +185,16 @@ pub struct News {
 }
 
 impl Step {
-    /// Whether the step must wait: it changes assignments, or removes the finalizer of a topic whose assignments may be
-    /// lost.
+    /// Whether the step must wait: it changes assignments, depends on them, or removes the finalizer of a topic whose
+    /// assignments may be lost.
     pub fn waits_for(&self, held_back: &HeldBack) -> bool {
         match self {
-            Step::Change { .. } | Step::Append { .. } | Step::Create(_) | Step::Bury { .. } | Step::Remove(_) => true,
+            Step::Change { .. }
+            | Step::Append { .. }
+            | Step::Create(_)
+            | Step::Bury { .. }
+            | Step::Remove(_)
+            | Step::Restart(_) => true,
             Step::Release { .. } => *held_back != HeldBack::Unheard,
             Step::Own(_) | Step::TopicStatus { .. } | Step::ClusterStatus { .. } => false,
         }
@@ -202,6 +212,7 @@ impl Step {
             Step::Release { .. } => "take the finalizer off a topic",
             Step::TopicStatus { .. } => "write a topic's status",
             Step::ClusterStatus { .. } => "write the cluster's status",
+            Step::Restart(_) => "restart brokers' pods",
         }
     }
 }
@@ -212,10 +223,12 @@ pub fn plan(world: &World) -> Vec<Step> {
     let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let rules = RuleBook::new(world, &settings);
     let mut steps = assignments::elections(world, &rules);
-    steps.extend(cluster::status(world, cluster));
+    let rollout = rollout::decide(world, cluster, &settings, &rules);
+    steps.extend(cluster::status(world, cluster, rollout.as_ref()));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
     steps.extend(moves::returns(world, &rules));
+    steps.extend(rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart))));
     // Without entries there can be no fork: the first topic of a cluster does not wait.
     if let Some(held_back) = world.held_back.as_ref().filter(|_| !world.assignments.is_empty()) {
         steps.retain(|step| !step.waits_for(held_back));

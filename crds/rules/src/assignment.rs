@@ -286,6 +286,11 @@ impl Assignment {
         min_in_sync.min(self.replication_factor()).max(1)
     }
 
+    /// Whether a broker is in the ISR, live and with the content that joined.
+    pub fn has_in_sync(&self, broker: BrokerId, live: &Live) -> bool {
+        self.isr.iter().any(|member| member.broker == broker && member.is_valid(live))
+    }
+
     fn member(&self, broker: BrokerId) -> Option<&IsrMember> {
         self.isr.iter().find(|member| member.broker == broker)
     }

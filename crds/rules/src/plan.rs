@@ -4,8 +4,10 @@
 //! - [`balance`]: which replicas move, so that brokers can leave and the load is even
 //! - [`reassignment`]: how replicas move
 //! - [`election`]: how assignments change when brokers die and return
+//! - [`disruption`]: which brokers may restart
 
 pub mod balance;
+pub mod disruption;
 pub mod election;
 pub mod placement;
 pub mod reassignment;

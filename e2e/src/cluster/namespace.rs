@@ -163,7 +163,8 @@ impl Drop for Namespace<'_> {
     }
 }
 
-/// The YAML of the cluster `kafka`: a zone per broker, a listener inside and one outside; with more of its spec.
+/// The YAML of the cluster `kafka`: a zone per broker, a listener inside and one outside, a short canary; with more of
+/// its spec.
 pub fn cluster(replicas: u32, more: &str) -> String {
     format!(
         "apiVersion: ottla.io/v1alpha1
@@ -175,6 +176,7 @@ spec:
   - {{name: internal, port: 9092}}
   - {{name: external, port: 9094, type: nodePort, insecure: true}}
   rack: {{topologyKey: topology.kubernetes.io/zone}}
+  rollout: {{canaryFor: 10s}}
   {more}
 "
     )

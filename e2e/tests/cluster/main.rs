@@ -12,6 +12,7 @@ mod issuer;
 mod monitoring;
 mod pods;
 mod refusals;
+mod rolls;
 mod scale;
 mod secured;
 mod topics;

@@ -12,7 +12,7 @@ use ottla_e2e::login::{Credentials, kafka_python, user};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
 
-use crate::chaos::{BROKERS, Chaos};
+use crate::chaos::Chaos;
 
 /// The listeners of a cluster that is being secured, with more of the first one.
 fn listeners(internal: &str) -> String {
@@ -50,19 +50,18 @@ impl Drop for Secured<'_> {
 }
 
 impl<'a> Secured<'a> {
-    /// Restarts the brokers one by one, so that they get certificates, and adds users who authenticate. Brokers
-    /// replicate meanwhile.
+    /// Waits while the operator restarts the brokers, so that they get certificates, and adds users who authenticate.
+    /// Brokers replicate meanwhile.
     pub fn begin(chaos: &'a Chaos<'_>) -> Result<Secured<'a>> {
         let namespace = &chaos.namespace;
         let authority = r#"{"overlapDays":0}"#;
         let security = format!(r#"{{"clusterCa":{authority},"clientsCa":{authority}}}"#);
         patch(namespace, &format!(r#"{{"security":{security},"listeners":{}}}"#, listeners("")))?;
         namespace.satisfies("get statefulset kafka-broker -o yaml", |set| set.contains("tls-cluster-ca"))?;
-        for broker in 0..BROKERS {
-            namespace.delete_pod(broker, "")?;
-            chaos.load.go_on()?;
-            namespace.wait_until_whole()?;
-        }
+        chaos.load.go_on()?;
+        let progressing = "{.status.conditions[?(@.type==\"Progressing\")].reason}";
+        namespace.prints(&format!("get okc/kafka -o jsonpath={progressing}"), "Settled")?;
+        namespace.wait_until_whole()?;
         // The status shows the last one's address a moment after it is back.
         let ports = "{.status.brokers[*].endpoints[?(@.listener==\"replication\")].port}";
         namespace.prints(&format!("get okc/kafka -o jsonpath={ports}"), "9091 9091 9091")?;

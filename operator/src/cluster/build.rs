@@ -18,6 +18,7 @@ use ottla_crds::names;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::revision::Revision;
 use super::validate::ValidatedCluster;
 
 pub mod bootstrap_service;
@@ -46,7 +47,7 @@ pub enum Kind {
     Role,
     /// Gives the rights to the identity.
     RoleBinding,
-    /// Their configuration.
+    /// Their revisions.
     ConfigMap,
     /// The addresses of brokers.
     Service,
@@ -105,8 +106,13 @@ impl Built {
 }
 
 /// Every object of the cluster, in the order in which they are applied. `claim_size`: the volume size in the template
-/// of the existing StatefulSet; `None`: it does not exist.
-pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built> {
+/// of the existing StatefulSet; `None`: it does not exist. `pinned`: the revision that new pods get; `other`: one more
+/// that is kept.
+pub fn build(
+    cluster: &ValidatedCluster,
+    claim_size: Option<&str>,
+    (pinned, other): (&Revision, Option<&Revision>),
+) -> Vec<Built> {
     let rights_name = names::brokers(&cluster.name);
     let service = |service: Service| {
         let name = service.metadata.name.clone().unwrap_or_default();
@@ -116,10 +122,15 @@ pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built>
         Built::new(Kind::ServiceAccount, rights_name.clone(), &rights::service_account(cluster)),
         Built::new(Kind::Role, rights_name.clone(), &rights::role(cluster)),
         Built::new(Kind::RoleBinding, rights_name, &rights::role_binding(cluster)),
-        Built::new(Kind::ConfigMap, names::brokers(&cluster.name), &config_map::config_map(cluster)),
+    ];
+    built.extend([pinned].into_iter().chain(other).map(|revision| {
+        let name = names::revision(&cluster.name, &revision.hash);
+        Built::new(Kind::ConfigMap, name, &revision.config_map(cluster))
+    }));
+    built.extend([
         service(headless_service::headless_service(cluster)),
         service(bootstrap_service::bootstrap_service(cluster)),
-    ];
+    ]);
     built.extend(broker_services::broker_services(cluster).into_iter().map(service));
     built.extend([
         Built::new(Kind::NetworkPolicy, names::brokers(&cluster.name), &network_policy::network_policy(cluster)),
@@ -128,12 +139,17 @@ pub fn build(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Vec<Built>
             names::brokers(&cluster.name),
             &pod_disruption_budget::pod_disruption_budget(cluster),
         ),
-        Built::new(Kind::StatefulSet, names::brokers(&cluster.name), &stateful_set::stateful_set(cluster, claim_size)),
+        Built::new(
+            Kind::StatefulSet,
+            names::brokers(&cluster.name),
+            &stateful_set::stateful_set(cluster, claim_size, &pinned.template),
+        ),
     ]);
     built
 }
 
-fn metadata(cluster: &ValidatedCluster, name: String) -> ObjectMeta {
+/// The metadata of an object of this name.
+pub fn metadata(cluster: &ValidatedCluster, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(cluster.namespace.clone()),

@@ -9,14 +9,17 @@ use super::read::Read;
 use super::validate::ValidatedCluster;
 use crate::plan::platform::Obstacle;
 
-/// The pod that the cluster waits for; of several, the one that most needs a person.
+/// The pod that the cluster waits for; of several, the one that most needs a person. A roll waits for the pods that it
+/// restarts.
 pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
+    let rollout = read.cluster.as_ref().and_then(|object| object.status.as_ref()?.rollout.as_ref());
+    let restarts = |id: BrokerId| rollout.is_some_and(|rollout| rollout.restarts(id));
     let trouble = |(_, name): (BrokerId, String)| trouble(&name, read.pods.get(&name).map(|pod| &**pod));
-    let worst = pods(cluster).filter_map(trouble).min_by_key(|(rank, _)| *rank);
+    let worst = pods(cluster).filter(|(id, _)| !restarts(*id)).filter_map(trouble).min_by_key(|(rank, _)| *rank);
     worst.map(|(_, obstacle)| obstacle)
 }
 
-/// The brokers whose pods have an earlier spec: a new pod is created when a user deletes the old one.
+/// The brokers whose pods have another template than the StatefulSet.
 pub fn outdated(cluster: &ValidatedCluster, read: &Read) -> Vec<BrokerId> {
     let status = read.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let Some(current) = status.and_then(|status| status.update_revision.as_deref()) else { return Vec::new() };

@@ -3,8 +3,9 @@
 //! A write that is refused because the object is newer is ordinary: the watch shows the object, and the next plan uses
 //! it. Unless the API server was set back: [`SetBacks`] looks into each such refusal.
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams, ListParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, names};
@@ -15,6 +16,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::events::Recorder;
+use crate::plan::rollout::restart::Restart;
 use crate::plan::{News, Step};
 
 /// Where steps are written.
@@ -24,19 +26,24 @@ pub struct Writer {
     topics: Api<KafkaTopic>,
     assignments: Api<KafkaAssignment>,
     definitions: Api<CustomResourceDefinition>,
+    pods: Api<Pod>,
+    /// The label selector of the cluster's objects.
+    selector: String,
     recorder: Recorder,
     set_backs: SetBacks,
 }
 
 impl Writer {
-    /// Writes in this namespace. `set_backs` learns of refusals that show that the API server was set back.
-    pub fn new(client: &Client, namespace: &str, set_backs: SetBacks) -> Writer {
+    /// Writes the objects of this cluster. `set_backs` learns of refusals that show that the API server was set back.
+    pub fn new(client: &Client, namespace: &str, cluster: &str, set_backs: SetBacks) -> Writer {
         let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: None };
         Writer {
             clusters: Api::namespaced(client.clone(), namespace),
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             definitions: Api::all(client.clone()),
+            pods: Api::namespaced(client.clone(), namespace),
+            selector: format!("{}={cluster}", names::CLUSTER_LABEL),
             recorder: Recorder::new(client.clone(), reporter),
             set_backs,
         }
@@ -104,7 +111,32 @@ impl Writer {
             Step::ClusterStatus { read, next, news } => {
                 let swapped = change::swap_status(&self.clusters, read, next).await;
                 self.looked_into(swapped, &self.clusters, &**read).await?;
-                self.tell_if_any(&**next, news.as_ref()).await;
+                for news in news {
+                    self.tell(&**next, news).await;
+                }
+            }
+            Step::Restart(restart) => self.restart(restart).await?,
+        }
+        Ok(())
+    }
+
+    /// Restarts brokers' pods, if a consistent list of the assignments still allows it.
+    async fn restart(&self, restart: &Restart) -> Result<(), kube::Error> {
+        let assignments = self.assignments.list(&ListParams::default().labels(&self.selector)).await?;
+        if let Err(blocked) = restart.is_safe_with(&assignments.items) {
+            tracing::info!(?blocked, "a broker is not restarted yet: its partitions have changed");
+            return Ok(());
+        }
+        for (_, pod) in &restart.pods {
+            // Nothing but what the plan has seen: another pod may have this name by now, or be ready.
+            let preconditions = Preconditions { uid: pod.uid.clone(), resource_version: pod.version.clone() };
+            let this_one = DeleteParams::default().preconditions(preconditions);
+            tracing::info!(pod = pod.name, revision = pod.revision, evicts = restart.evicts, "restarting a broker");
+            if restart.evicts {
+                let eviction = EvictParams { delete_options: Some(this_one), ..EvictParams::default() };
+                self.pods.evict(&pod.name, &eviction).await?;
+            } else {
+                self.pods.delete(&pod.name, &this_one).await?;
             }
         }
         Ok(())
@@ -212,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_topic_that_was_restored_unseen_is_not_placed_again() {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
-        let writer = Writer::new(&server.client("default"), "default", SetBacks::default());
+        let writer = Writer::new(&server.client("default"), "default", "prod", SetBacks::default());
         let create = async |planned: KafkaAssignment| {
             let name = planned.name_any();
             writer.apply(&Step::Create(Box::new(planned)), &OnceCell::new()).await.unwrap();
@@ -232,7 +264,7 @@ mod tests {
     async fn a_refusal_by_an_older_object_shows_that_the_api_server_was_set_back() {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
         let set_backs = SetBacks::default();
-        let writer = Writer::new(&server.client("default"), "default", set_backs.clone());
+        let writer = Writer::new(&server.client("default"), "default", "prod", set_backs.clone());
         let spec = serde_json::from_value(json!({ "clusterRef": { "name": "prod" } })).unwrap();
         writer.topics.create(&PostParams::default(), &KafkaTopic::new("orders", spec)).await.unwrap();
         let mut read = writer.topics.get("orders").await.unwrap();
@@ -257,7 +289,7 @@ mod tests {
         let server = Server::new(Store::Memory, ottla_crds::all().into_iter().map(newer).collect()).unwrap();
         let client = server.client("default");
         let set_backs = SetBacks::default();
-        let writer = Writer::new(&client, "default", set_backs.clone());
+        let writer = Writer::new(&client, "default", "prod", set_backs.clone());
         let status = async |kind: &ApiResource, name: &str, written: Option<Value>| {
             let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", kind);
             if let Some(status) = written {
@@ -275,7 +307,7 @@ mod tests {
         let read = Arc::new(writer.clusters.get("prod").await.unwrap());
         let mut next = Box::new(KafkaCluster::clone(&read));
         next.status.as_mut().unwrap().replicas = Some(3);
-        let step = Step::ClusterStatus { read, next, news: None };
+        let step = Step::ClusterStatus { read, next, news: Vec::new() };
         writer.apply(&step, &OnceCell::new()).await.unwrap();
         let written = json!({ "tier": "cold", "replicas": 3, "brokers": brokers });
         assert_eq!(status(&kind, "prod", None).await, written);

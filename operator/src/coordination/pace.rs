@@ -97,7 +97,8 @@ fn is_topic_status(step: &Step) -> bool {
         | Step::Remove(_)
         | Step::Own(_)
         | Step::Release { .. }
-        | Step::ClusterStatus { .. } => false,
+        | Step::ClusterStatus { .. }
+        | Step::Restart(_) => false,
     }
 }
 
@@ -110,6 +111,10 @@ fn target(step: &Step) -> (Key, Option<String>) {
         Step::Own(topic) | Step::Release { topic, .. } => ("KafkaTopic", topic.name_any(), topic.resource_version()),
         Step::TopicStatus { read, .. } => ("KafkaTopic", read.name_any(), read.resource_version()),
         Step::ClusterStatus { read, .. } => ("KafkaCluster", read.name_any(), read.resource_version()),
+        Step::Restart(restart) => {
+            let first = restart.pods.first().map(|(_, pod)| pod);
+            ("Pod", first.map(|pod| pod.name.clone()).unwrap_or_default(), first.and_then(|pod| pod.version.clone()))
+        }
     };
     (Key(kind, name), version)
 }

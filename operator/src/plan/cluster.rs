@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
 use ottla_crds::{
     BrokerState, BrokerStatus, Endpoint, KafkaCluster, KafkaClusterStatus, Listener, ListenerStatus, ListenerType,
-    names,
+    RolloutStatus, names,
 };
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::features::Features;
@@ -16,14 +16,16 @@ use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
 use super::platform::{Obstacle, Platform};
+use super::rollout::{self, Decision};
 use super::{Broker, HeldBack, News, Step, World};
 
-/// The cluster's new status; `None` if it has not changed.
-pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
+/// The cluster's new status; `None` if it has not changed. `rollout`: what was decided about rolls; `None`: nothing.
+pub fn status(world: &World, cluster: &Arc<KafkaCluster>, rollout: Option<&Decision>) -> Option<Step> {
     let before = cluster.status.clone().unwrap_or_default();
     let brokers = brokers(world, cluster, &before);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
-    let verdicts = verdicts(world, cluster, &brokers, &before);
+    let now = rollout.map(|rollout| &rollout.status).or(before.rollout.as_ref()).cloned();
+    let verdicts = verdicts(world, cluster, &brokers, &before, now.as_ref());
     let platform = world.platform.as_deref();
     let generation = generation(world, cluster, &before);
     let earlier_id = || platform.and_then(|platform| platform.cluster_id.clone());
@@ -46,6 +48,8 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
         features: features(world, &brokers, before.features),
         brokers,
         next_producer_id_block: before.next_producer_id_block,
+        summary: summary(world, cluster, &verdicts, now.as_ref()),
+        rollout: now,
         conditions: {
             let mut conditions = conditions(&before.conditions, &verdicts, generation, &world.now);
             let paused = conditions.iter_mut().filter(|condition| condition.type_ == "Paused");
@@ -61,11 +65,12 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>) -> Option<Step> {
         ("Replicable", was) => !verdict.status && was != Some(verdict.reason),
         _ => false,
     };
-    let news = verdicts.iter().find(is_news).map(|ready| News {
+    let of_verdict = verdicts.iter().find(is_news).map(|ready| News {
         warning: !ready.status,
         reason: ready.reason.to_owned(),
         note: if ready.message.is_empty() { "every broker is online".to_owned() } else { ready.message.clone() },
     });
+    let news = rollout.and_then(|rollout| rollout.news.clone()).into_iter().chain(of_verdict).collect();
     let mut next = Box::new(KafkaCluster::clone(cluster));
     next.status = Some(status);
     Some(Step::ClusterStatus { read: cluster.clone(), next, news })
@@ -143,11 +148,15 @@ fn verdicts(
     cluster: &KafkaCluster,
     brokers: &[BrokerStatus],
     before: &KafkaClusterStatus,
+    rollout: Option<&RolloutStatus>,
 ) -> Vec<Verdict> {
     let platform = world.platform.as_deref();
     let obstacle = platform.and_then(|platform| platform.obstacle.as_ref());
     let waiting = platform.and_then(|platform| platform.waiting.as_ref());
-    let away: Vec<i32> = brokers.iter().filter(|b| b.state == BrokerState::Offline).map(|b| b.id.0).collect();
+    // A broker that a roll restarts is away as planned: nothing is wrong.
+    let restarts = |id: BrokerId| rollout.is_some_and(|rollout| rollout.restarts(id));
+    let offline: Vec<BrokerId> = brokers.iter().filter(|b| b.state == BrokerState::Offline).map(|b| b.id).collect();
+    let away: Vec<i32> = offline.iter().filter(|id| !restarts(**id)).map(|id| id.0).collect();
     let standing = world.assignments.iter().filter(|assignment| !assignment.spec.deleted);
     let leaderless = standing.flat_map(|object| &object.spec.partitions).filter(|entry| entry.leader.is_none()).count();
     // Why a broker is away, if Kubernetes knows.
@@ -159,7 +168,7 @@ fn verdicts(
             more => format!("{more} partitions have no leader"),
         };
         Verdict::new("Available", false, "PartitionsOffline", message)
-    } else if away.len() == brokers.len() {
+    } else if offline.len() == brokers.len() {
         Verdict::new("Available", false, "NoBrokers", format!("no broker is online{because}"))
     } else {
         Verdict::new("Available", true, "Available", "")
@@ -192,7 +201,7 @@ fn verdicts(
     verdicts.extend(insecure(cluster));
     if let Some(platform) = platform {
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
-        verdicts.push(progressing(cluster, platform, applied, obstacle.or(waiting)));
+        verdicts.push(progressing(cluster, platform, applied, obstacle, rollout));
         verdicts.push(paused(cluster));
     }
     verdicts
@@ -288,8 +297,47 @@ fn insecure(cluster: &KafkaCluster) -> Option<Verdict> {
     Some(Verdict::new("Insecure", true, "OpenListeners", message))
 }
 
-fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_the_way: Option<&Obstacle>) -> Verdict {
-    if let Some(in_the_way) = in_the_way.or(platform.leaving.as_ref()) {
+/// What the operator does, in a few words; `None` on a laptop.
+fn summary(
+    world: &World,
+    cluster: &KafkaCluster,
+    verdicts: &[Verdict],
+    rollout: Option<&RolloutStatus>,
+) -> Option<String> {
+    let progressing = verdicts.iter().find(|verdict| verdict.type_ == "Progressing")?;
+    let seen = world.platform.as_ref().and_then(|platform| platform.revisions.as_ref());
+    let canary_for = cluster.spec.rollout.clone().unwrap_or_default().canary_for();
+    let roll = rollout.filter(|_| !cluster.spec.paused && ROLLS.contains(&progressing.reason));
+    let summary = roll.and_then(|rollout| rollout::words::summary(rollout, seen, canary_for.as_secs()));
+    Some(summary.unwrap_or_else(|| progressing.reason.to_owned()))
+}
+
+/// The reasons of Progressing that are about a roll.
+const ROLLS: [&str; 5] = ["Held", "RolloutWaiting", "Canary", "Rolling", "RolloutStopped"];
+
+fn progressing(
+    cluster: &KafkaCluster,
+    platform: &Platform,
+    applied: bool,
+    obstacle: Option<&Obstacle>,
+    rollout: Option<&RolloutStatus>,
+) -> Verdict {
+    let place = (
+        cluster.metadata.namespace.as_deref().unwrap_or_default(),
+        cluster.metadata.name.as_deref().unwrap_or_default(),
+    );
+    let roll = rollout.and_then(|rollout| rollout::words::progressing(rollout, platform.revisions.as_ref(), place));
+    let (held, rolls): (Option<Verdict>, Option<Verdict>) = match roll {
+        Some(roll) if roll.reason == "Held" => (Some(roll), None),
+        roll => (None, roll.filter(|_| !cluster.spec.paused)),
+    };
+    if let Some(obstacle) = obstacle {
+        return Verdict::new("Progressing", true, obstacle.reason, &obstacle.message);
+    }
+    if let Some(rolls) = rolls {
+        return rolls;
+    }
+    if let Some(in_the_way) = platform.waiting.as_ref().or(platform.leaving.as_ref()) {
         return Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message);
     }
     if !applied && cluster.spec.paused {
@@ -303,27 +351,7 @@ fn progressing(cluster: &KafkaCluster, platform: &Platform, applied: bool, in_th
     if !applied {
         return Verdict::new("Progressing", true, "Applying", "the operator is applying the last change of the spec");
     }
-    if let Some(first) = platform.outdated.first() {
-        let name = cluster.metadata.name.as_deref().unwrap_or_default();
-        let run = if platform.outdated.len() == 1 { "runs" } else { "run" };
-        let message = format!(
-            "{} {run} with an earlier spec until the pods are deleted: one at a time, and the next when all are ready again \
-             (kubectl delete pod {})",
-            named("broker", platform.outdated.iter().map(|id| id.0)),
-            names::broker(name, *first)
-        );
-        return Verdict::new("Progressing", true, "RestartNeeded", message);
-    }
-    match (&platform.image, &platform.held) {
-        (Some(image), Some(held)) => {
-            let message = format!(
-                "brokers run {image}, and the operator's own image is {held}: name it in spec.brokers.image, then delete the \
-                 brokers' pods one at a time"
-            );
-            Verdict::new("Progressing", false, "Held", message)
-        }
-        _ => Verdict::new("Progressing", false, "Settled", ""),
-    }
+    held.unwrap_or_else(|| Verdict::new("Progressing", false, "Settled", ""))
 }
 
 fn paused(cluster: &KafkaCluster) -> Verdict {

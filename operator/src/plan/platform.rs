@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{Endpoint, ListenerStatus};
 use ottla_rules::assignment::BrokerId;
 
@@ -15,8 +16,6 @@ pub struct Platform {
     pub generation: Option<i64>,
     /// The image of the brokers' pods; `None` before they exist.
     pub image: Option<String>,
-    /// The operator's own image, if brokers could run it and do not yet.
-    pub held: Option<String>,
     /// The size of the smallest of the brokers' volumes; `None`: there is none yet.
     pub volume_size: Option<String>,
     /// What brokers wait for that the spec no longer asks for; `None`: no broker leaves.
@@ -31,8 +30,74 @@ pub struct Platform {
     pub obstacle: Option<Obstacle>,
     /// The pod that the cluster waits for, and why; `None`: no pod.
     pub waiting: Option<Obstacle>,
-    /// The brokers whose pods have an earlier spec.
-    pub outdated: Vec<BrokerId>,
+    /// The revisions of the brokers' pods; `None`: not examined yet.
+    pub revisions: Option<Revisions>,
+}
+
+/// The revisions that brokers have, and those that they could have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// `status.rollout.from` when this was read; before there was one, the revision that was adopted.
+    pub from: String,
+    /// `status.rollout.to` when this was read.
+    pub to: Option<String>,
+    /// What the spec asks for, if its user has changed it since `from`.
+    pub by_user: Option<Offer>,
+    /// What this operator would build, if that is not `from`.
+    pub by_operator: Option<Offer>,
+    /// `to`, if that is what the spec asks for.
+    pub current: Option<Offer>,
+    /// The revision that new pods get, once the StatefulSet's controller has observed it; `None`: unknown.
+    pub template: Option<String>,
+    /// Every pod of a broker.
+    pub pods: BTreeMap<BrokerId, PodRevision>,
+}
+
+/// A revision that brokers could have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub revision: String,
+    /// What differs from `from`, by the words of `status.rollout.why`.
+    pub why: Vec<String>,
+    /// Its image.
+    pub image: String,
+}
+
+/// A broker's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRevision {
+    /// Its name.
+    pub name: String,
+    /// Its revision.
+    pub revision: String,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// Its resource version.
+    pub version: Option<String>,
+    /// How far it is.
+    pub stage: Stage,
+    /// That its process has ended, and why; `None`: it has not.
+    pub crashed: Option<String>,
+    /// Why its container does not start by itself; `None`: it does.
+    pub stuck: Option<String>,
+    /// Since when no node takes it, and why; `None`: a node has.
+    pub unscheduled: Option<(Time, String)>,
+}
+
+/// How far a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It is being deleted.
+    Ending,
+    /// Its container does not run.
+    Pending,
+    /// Its container runs and opens its logs: the startup probe, which limits that, has not succeeded yet.
+    Starting,
+    /// Its broker serves and catches up.
+    Started,
+    /// It is ready: registered, and in sync as far as it knows.
+    Ready,
 }
 
 /// The rack and addresses of a broker.

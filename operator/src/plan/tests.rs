@@ -107,6 +107,7 @@ fn apply(world: &mut World, step: Step) {
         Step::Release { topic, .. } => world.topics.retain(|other| other.name_any() != topic.name_any()),
         Step::TopicStatus { next, .. } => replace_topic(world, *next),
         Step::ClusterStatus { next, .. } => world.cluster = Some(Arc::from(next)),
+        Step::Restart(_) => {}
     }
 }
 
@@ -641,12 +642,6 @@ fn on_kubernetes_the_status_says_what_it_shows_and_whom_it_waits_for() {
     let invalid = Obstacle::new("InvalidSpec", "brokers.storage is needed");
     for (there, platform, ready, progressing) in [
         (true, platform.clone(), ("True", "Ready"), ("False", "Settled")),
-        (
-            true,
-            Platform { outdated: vec![BrokerId(0)], ..platform.clone() },
-            ("True", "Ready"),
-            ("True", "RestartNeeded"),
-        ),
         (
             false,
             Platform { waiting: Some(stuck.clone()), ..platform.clone() },

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+    HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
     VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -22,7 +22,8 @@ pub const DATA_FOLDER: &str = "/var/lib/ottla";
 
 /// A broker's container; others may be put beside it.
 pub const CONTAINER: &str = "broker";
-const CONFIG_VOLUME: &str = "config";
+/// The volume with the broker's file.
+pub const CONFIG_VOLUME: &str = "config";
 const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";
 /// What a broker requests by default: a pod without requests is the first to be killed when its node runs out of
@@ -32,8 +33,8 @@ const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
 /// A node's own label.
 const HOST_KEY: &str = "kubernetes.io/hostname";
 
-/// The template of all brokers' pods.
-pub fn pod_template(cluster: &ValidatedCluster) -> PodTemplateSpec {
+/// The template of all brokers' pods, which read this ConfigMap.
+pub fn pod_template(cluster: &ValidatedCluster, config_map: &str) -> PodTemplateSpec {
     let mut all_labels = cluster.pods.labels.clone();
     all_labels.extend(labels(&cluster.name));
     PodTemplateSpec {
@@ -42,11 +43,11 @@ pub fn pod_template(cluster: &ValidatedCluster) -> PodTemplateSpec {
             annotations: non_empty(&cluster.pods.annotations),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod_spec(cluster)),
+        spec: Some(pod_spec(cluster, config_map)),
     }
 }
 
-fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
+fn pod_spec(cluster: &ValidatedCluster, config_map: &str) -> PodSpec {
     let secret = |secret: &ottla_crds::SecretName| LocalObjectReference { name: secret.name.clone() };
     PodSpec {
         service_account_name: Some(names::brokers(&cluster.name)),
@@ -71,7 +72,7 @@ fn pod_spec(cluster: &ValidatedCluster) -> PodSpec {
             .filter(|list: &Vec<_>| !list.is_empty()),
         priority_class_name: cluster.pods.priority_class_name.clone(),
         containers: vec![container(cluster)],
-        volumes: Some(volumes(cluster)),
+        volumes: Some(volumes(cluster, config_map)),
         ..PodSpec::default()
     }
 }
@@ -112,8 +113,13 @@ fn container(cluster: &ValidatedCluster) -> Container {
 }
 
 /// The data volume comes from the StatefulSet's claims.
-fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
-    let config = ConfigMapVolumeSource { name: names::brokers(&cluster.name), ..ConfigMapVolumeSource::default() };
+fn volumes(cluster: &ValidatedCluster, config_map: &str) -> Vec<Volume> {
+    let file = KeyToPath { key: FILE_NAME.to_owned(), path: FILE_NAME.to_owned(), mode: None };
+    let config = ConfigMapVolumeSource {
+        name: config_map.to_owned(),
+        items: Some(vec![file]),
+        ..ConfigMapVolumeSource::default()
+    };
     let temporary =
         EmptyDirVolumeSource { size_limit: Some(Quantity("64Mi".to_owned())), ..EmptyDirVolumeSource::default() };
     let own = [

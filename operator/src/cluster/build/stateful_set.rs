@@ -3,23 +3,24 @@
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
 use ottla_crds::{DeletionPolicy, names};
 
-use super::pod::pod_template;
 use super::{metadata, selector};
 use crate::cluster::validate::ValidatedCluster;
 
-/// The brokers' StatefulSet.
+/// The brokers' StatefulSet, with the template of the revision that new pods get.
 ///
 /// Its template of claims can't be changed: an existing set keeps its size (`claim_size`), and claims that are smaller
 /// than in the spec are enlarged one by one.
 ///
 /// Whatever the cluster's deletion policy, volumes stay when the set is deleted: a user may delete the set of an
 /// existing cluster, and the operator creates it again. [`retention`] is set in the last step of a cluster's deletion.
-pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> StatefulSet {
+pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>, template: &PodTemplateSpec) -> StatefulSet {
     StatefulSet {
         metadata: metadata(cluster, names::brokers(&cluster.name)),
         spec: Some(StatefulSetSpec {
@@ -32,7 +33,7 @@ pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>) -> Sta
                 rolling_update: None,
             }),
             persistent_volume_claim_retention_policy: Some(retention(DeletionPolicy::Retain)),
-            template: pod_template(cluster),
+            template: template.clone(),
             volume_claim_templates: Some(vec![claim(cluster, claim_size)]),
             ..StatefulSetSpec::default()
         }),

@@ -1,0 +1,266 @@
+//! How brokers' pods are replaced when what they run with changes: what users ask for, and how far it is.
+//!
+//! A revision is what a pod needs a restart for: image, listeners, resources, pod template. It is named by a hash, and
+//! the ConfigMap `<cluster>-broker-<hash>` holds it.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_rules::assignment::BrokerId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// How the operator replaces the brokers' pods when their revision changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Whether a change of the spec starts a roll. Default: Auto.
+    #[serde(default, deserialize_with = "crate::words::rollout_policy")]
+    pub policy: RolloutPolicy,
+    /// Whether an upgrade of the operator starts a roll if it changes what brokers run. Default: Hold.
+    #[serde(default, deserialize_with = "crate::words::operator_upgrade")]
+    pub operator_upgrade: OperatorUpgrade,
+    /// How many brokers may be away at once in a roll, all of one rack. More than 1 needs `spec.rack`.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_unavailable: i32,
+    /// How long the first broker of a new revision must be ready and in sync before others restart: a number and s, m
+    /// or h. Default: 2m.
+    #[serde(default = "two_minutes")]
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[0-9]{1,5}[smh]$"))]
+    pub canary_for: String,
+    /// The revision that may be rolled out although `policy` is Manual, or although only the operator changed:
+    /// `status.rollout.to`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub approved: Option<String>,
+    /// The revision that is tried once more after its roll was stopped: one of `status.rollout.failed`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub retry: Option<String>,
+    /// Whether a restart may interrupt partitions that have no more replicas than `min.insync.replicas`. With one
+    /// broker it always may. Default: Never.
+    #[serde(default, deserialize_with = "crate::words::interrupt")]
+    pub interrupt: Interrupt,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn two_minutes() -> String {
+    "2m".to_owned()
+}
+
+impl Default for Rollout {
+    fn default() -> Rollout {
+        Rollout {
+            policy: RolloutPolicy::Auto,
+            operator_upgrade: OperatorUpgrade::Hold,
+            max_unavailable: one(),
+            canary_for: two_minutes(),
+            approved: None,
+            retry: None,
+            interrupt: Interrupt::Never,
+        }
+    }
+}
+
+impl Rollout {
+    /// How long the canary must be well. Two minutes where the text is no duration, which admission refuses.
+    pub fn canary_for(&self) -> Duration {
+        let text = self.canary_for.as_str();
+        let seconds = [("s", 1), ("m", 60), ("h", 3600)].into_iter().find_map(|(unit, seconds)| {
+            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+            count.checked_mul(seconds)
+        });
+        Duration::from_secs(seconds.unwrap_or(120))
+    }
+}
+
+/// Whether a change of the spec starts a roll.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutPolicy {
+    /// It does.
+    #[default]
+    Auto,
+    /// It waits until `approved` names the revision.
+    Manual,
+}
+
+/// Whether an upgrade of the operator starts a roll.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OperatorUpgrade {
+    /// It waits until `approved` names the revision, or the spec names an image.
+    #[default]
+    Hold,
+    /// It does, as a change of the spec would.
+    Follow,
+}
+
+/// Whether a restart may interrupt partitions that can't survive one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Interrupt {
+    /// The roll waits until such partitions have more replicas.
+    #[default]
+    Never,
+    /// Producers of such partitions wait while a broker restarts.
+    Unreplicated,
+}
+
+/// How far a roll is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// What the operator is doing.
+    #[serde(deserialize_with = "crate::words::rollout_state")]
+    pub state: RolloutState,
+    /// The revision that is known to work: a lost pod returns with it, except in the states Canary and Rolling.
+    pub from: String,
+    /// The revision that brokers are to have. Absent: `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What differs between the two: `image`, `listeners`, `podTemplate`, `rack`, `resources`, `security`, `operator`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub why: Vec<String>,
+    /// The brokers that are to restart, those that may restart together in one item: `4`, `1,7`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub plan: Vec<String>,
+    /// The brokers that the operator restarts now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub away: Vec<BrokerId>,
+    /// Brokers that may not restart now, and why; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub blocked_by: Vec<RolloutBlocker>,
+    /// The revisions whose rolls were stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub failed: Vec<FailedRevision>,
+    /// The failed revision that `spec.rollout.retry` named and that was tried again for it. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<String>,
+    /// How the brokers in `away` get on. Absent: none restarts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<RolloutProgress>,
+}
+
+impl RolloutStatus {
+    /// Whether a roll that gets on restarts this broker now: it is away as planned.
+    pub fn restarts(&self, broker: BrokerId) -> bool {
+        matches!(self.state, RolloutState::Canary | RolloutState::Rolling) && self.away.contains(&broker)
+    }
+
+    /// The revision that new pods get.
+    pub fn pinned(&self) -> &str {
+        match self.state {
+            RolloutState::Canary | RolloutState::Rolling => self.to.as_deref().unwrap_or(&self.from),
+            RolloutState::Idle | RolloutState::Held | RolloutState::Waiting | RolloutState::Stopped => &self.from,
+        }
+    }
+}
+
+/// What the operator is doing about revisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutState {
+    /// Every broker has the revision `from`.
+    #[default]
+    Idle,
+    /// A new revision waits for approval.
+    Held,
+    /// A roll may start and can't yet; `blockedBy` says why.
+    Waiting,
+    /// One broker tries the new revision.
+    Canary,
+    /// The other brokers get it.
+    Rolling,
+    /// The new revision failed; brokers that had it return to `from`.
+    Stopped,
+}
+
+/// Why a broker may not restart now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutBlocker {
+    /// The broker's id.
+    pub broker: BrokerId,
+    /// `OtherRackAway`, `TooManyAway`, `WouldStopProducers`, `WouldTakeOffline`, `Unreplicated`.
+    pub reason: String,
+    /// The topic with partitions that do not allow it. Absent: no topic is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The topic's partitions, as ranges: `0–3, 7`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<String>,
+    /// The reason as a sentence, with what to do if a person has to.
+    pub message: String,
+}
+
+/// A revision whose roll was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRevision {
+    /// The revision.
+    pub revision: String,
+    /// Why its roll was stopped.
+    pub message: String,
+}
+
+/// How restarting brokers get on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutProgress {
+    /// How many replicas of the restarting brokers are not in sync.
+    pub behind: i64,
+    /// How many steps the restarting brokers have to take until their processes serve.
+    pub steps: i64,
+    /// When one of these numbers last fell.
+    #[schemars(schema_with = "schema::time")]
+    pub since: Time,
+    /// Since when the canary is ready and in sync. Absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub ready_since: Option<Time>,
+    /// When this was written. Progress alone is written each 30 seconds at most.
+    #[schemars(schema_with = "schema::time")]
+    pub at: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("2m", 120), ("1h", 3600), ("soon", 120), ("9", 120)] {
+            let rollout = Rollout { canary_for: text.to_owned(), ..Rollout::default() };
+            assert_eq!(rollout.canary_for(), Duration::from_secs(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_rollout_is_the_default() {
+        assert_eq!(serde_json::from_str::<Rollout>("{}").unwrap(), Rollout::default());
+    }
+
+    #[test]
+    fn a_lost_pod_returns_at_the_revision_that_works_unless_the_new_one_is_being_rolled_out() {
+        for (state, pinned) in [
+            (RolloutState::Idle, "old"),
+            (RolloutState::Held, "old"),
+            (RolloutState::Waiting, "old"),
+            (RolloutState::Canary, "new"),
+            (RolloutState::Rolling, "new"),
+            (RolloutState::Stopped, "old"),
+        ] {
+            let from = "old".to_owned();
+            let status = RolloutStatus { state, from, to: Some("new".to_owned()), ..RolloutStatus::default() };
+            assert_eq!(status.pinned(), pinned, "{state:?}");
+        }
+    }
+}

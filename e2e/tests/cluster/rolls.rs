@@ -1,0 +1,105 @@
+//! Rolls under load: a change reaches every broker and no client gets an error, also when nobody operates for a while;
+//! a revision that does not start reaches one broker, which returns.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::cluster::LIMIT;
+use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE};
+use ottla_e2e::cluster::namespace::Namespace;
+use ottla_e2e::wait::until;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+use crate::chaos::{BROKERS, Chaos};
+
+const PROGRESSING: &str = "get okc/kafka -o jsonpath={.status.conditions[?(@.type==\"Progressing\")].reason}";
+
+fn patch(namespace: &Namespace<'_>, spec: Value) -> Result<()> {
+    let patch = json!({ "spec": spec });
+    namespace.kubectl(&format!("patch okc/kafka --type=merge --patch={patch}")).map(drop)
+}
+
+/// `status.rollout`, or nothing if there is none yet.
+fn rollout(namespace: &Namespace<'_>) -> Result<Value> {
+    let printed = namespace.kubectl("get okc/kafka -o jsonpath={.status.rollout}")?;
+    Ok(serde_json::from_str(&printed).unwrap_or_default())
+}
+
+/// Waits until the roll is in this state.
+fn until_it_is(namespace: &Namespace<'_>, state: &str) -> Result<()> {
+    until(LIMIT, &format!("the roll to be {state}"), || {
+        Ok(rollout(namespace).is_ok_and(|rollout| rollout["state"] == state).then_some(()))
+    })
+}
+
+/// Pods whose process was started since then.
+fn started_since(namespace: &Namespace<'_>, before: &[String]) -> Result<usize> {
+    Ok(namespace.starts()?.iter().filter(|start| !before.contains(start)).count())
+}
+
+#[test]
+fn a_changed_label_is_rolled_out_under_load_although_both_operators_are_killed() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let mut chaos = Chaos::begin(&bed, "rolls")?;
+    let namespace = &chaos.namespace;
+    let (began, before, first) = (Instant::now(), namespace.starts()?, rollout(namespace)?["from"].clone());
+    ensure!(first.is_string(), "no revision is known of a new cluster: {first}");
+    patch(namespace, json!({ "brokers": { "podTemplate": { "labels": { "team": "streams" } } } }))?;
+    until_it_is(namespace, "Canary")?;
+    ensure!(namespace.kubectl("get okc/kafka")?.contains("Canary: broker"), "the column STATE");
+    until_it_is(namespace, "Rolling")?;
+    ensure!(started_since(namespace, &before)? <= 1, "others than the canary were restarted before it was well");
+    until(LIMIT, "another broker to restart", || {
+        Ok(started_since(namespace, &before).is_ok_and(|started| started >= 1).then_some(()))
+    })?;
+    let operators = "-l app.kubernetes.io/component=operator --grace-period=0 --force";
+    bed.kubectl(&format!("delete pods -n {OPERATOR_NAMESPACE} {operators}"))?;
+    chaos.load.go_on()?;
+
+    let labels = "get pods -l ottla.io/cluster=kafka -o jsonpath={.items[*].metadata.labels.team}";
+    namespace.prints(labels, "streams streams streams")?;
+    until_it_is(namespace, "Idle")?;
+    namespace.prints(PROGRESSING, "Settled")?;
+    ensure!(rollout(namespace)?["from"] != first, "the new revision is not the known one");
+    ensure!(started_since(namespace, &before)? as u64 == BROKERS, "each was restarted once: {:?}", namespace.starts()?);
+    let maps = "get configmaps -l ottla.io/cluster=kafka -o name";
+    namespace.satisfies(maps, |names| names.matches("/kafka-broker-").count() == 1)?;
+    chaos.load.go_on()?;
+    namespace.wait_until_whole()?;
+    let took = began.elapsed();
+    chaos.tell(format!("rolled three brokers in {took:.0?}, both operators killed meanwhile"));
+    chaos.judge().map(drop)
+}
+
+#[test]
+fn a_canary_that_does_not_start_stops_the_roll_and_returns() -> Result<()> {
+    let Some(bed) = Bed::get()? else { return Ok(()) };
+    let mut chaos = Chaos::begin(&bed, "canary")?;
+    let namespace = &chaos.namespace;
+    let before = namespace.starts()?;
+    let began = Instant::now();
+    patch(namespace, json!({ "brokers": { "image": "localhost/ottla-that-does-not-exist:1" } }))?;
+    namespace.prints(PROGRESSING, "RolloutStopped")?;
+    let stopped = began.elapsed();
+    let message = namespace.field("okc/kafka", ".status.conditions[?(@.type==\"Progressing\")].message")?;
+    ensure!(message.contains("can not get its image") && message.contains("retry"), "{message}");
+    chaos.load.go_on()?;
+
+    // The canary has the image of the others again, and nobody else was touched.
+    let images = "get pods -l ottla.io/cluster=kafka -o jsonpath={.items[*].spec.containers[*].image}";
+    namespace.satisfies(images, |images| {
+        images.split_whitespace().count() as u64 == BROKERS && !images.contains("does-not-exist")
+    })?;
+    namespace.ready("pod -l ottla.io/cluster=kafka", "Ready")?;
+    namespace.wait_until_whole()?;
+    ensure!(started_since(namespace, &before)? == 1, "the canary alone: {:?} {before:?}", namespace.starts()?);
+    let failed = rollout(namespace)?["failed"][0]["revision"].clone();
+    ensure!(failed.is_string(), "the status names no failed revision");
+
+    // A corrected spec ends it.
+    patch(namespace, json!({ "brokers": { "image": null } }))?;
+    namespace.prints(PROGRESSING, "Settled")?;
+    ensure!(started_since(namespace, &before)? == 1, "the correction restarted somebody");
+    let took = began.elapsed();
+    chaos.tell(format!("a canary without an image: stopped after {stopped:.0?}, returned after {took:.0?}"));
+    chaos.judge().map(drop)
+}

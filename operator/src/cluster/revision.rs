@@ -1,0 +1,165 @@
+//! A revision: what a pod needs a restart for, under one name. Pure.
+//!
+//! An immutable ConfigMap keeps each revision that is in use, so that a lost pod returns with what is known to work,
+//! also after an upgrade of the operator.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec};
+use ottla_crds::broker_file::FILE_NAME;
+use ottla_crds::names;
+use serde_json::{Value, json};
+
+use super::build::pod::{self, CONFIG_VOLUME, CONTAINER};
+use super::build::{config_map, metadata};
+use super::validate::ValidatedCluster;
+
+/// The key of the pods' template in the ConfigMap.
+const TEMPLATE: &str = "pod.json";
+/// The key of what the user asked for in the ConfigMap.
+const INPUTS: &str = "inputs.json";
+
+/// A revision of the brokers' pods.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revision {
+    /// Its name: a hash of what follows.
+    pub hash: String,
+    /// The template of its pods.
+    pub template: PodTemplateSpec,
+    /// The file that its brokers read. `None`: they read the ConfigMap that all pods of an earlier operator share.
+    pub broker_file: Option<String>,
+    /// What the user asked for when it was built, by the words of `status.rollout.why`.
+    pub inputs: BTreeMap<String, Value>,
+}
+
+impl Revision {
+    /// What this operator builds of a cluster. `asked_image`: the image that the spec names.
+    pub fn built(cluster: &ValidatedCluster, asked_image: Option<&str>) -> Revision {
+        let broker_file = config_map::broker_file(cluster).to_yaml();
+        let nameless = pod::pod_template(cluster, "");
+        let hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
+        let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
+        Revision { hash, template, broker_file: Some(broker_file), inputs: inputs(cluster, asked_image) }
+    }
+
+    /// The revision of pods of an earlier operator, by the template in their StatefulSet.
+    pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
+        let hash = short_hash(&json!(template).to_string());
+        Revision { hash, template: template.clone(), broker_file: None, inputs }
+    }
+
+    /// The revision that a ConfigMap keeps; `None`: it keeps none.
+    pub fn kept(hash: &str, kept: &ConfigMap) -> Option<Revision> {
+        let data = kept.data.as_ref()?;
+        Some(Revision {
+            hash: hash.to_owned(),
+            template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
+            broker_file: data.get(FILE_NAME).cloned(),
+            inputs: serde_json::from_str(data.get(INPUTS)?).ok()?,
+        })
+    }
+
+    /// The ConfigMap that keeps it. Pods read nothing of it but the broker's file.
+    pub fn config_map(&self, cluster: &ValidatedCluster) -> ConfigMap {
+        let file = self.broker_file.iter().map(|file| (FILE_NAME.to_owned(), file.clone()));
+        let rest = [
+            (TEMPLATE.to_owned(), json!(self.template).to_string()),
+            (INPUTS.to_owned(), json!(self.inputs).to_string()),
+        ];
+        ConfigMap {
+            metadata: metadata(cluster, names::revision(&cluster.name, &self.hash)),
+            data: Some(file.chain(rest).collect()),
+            immutable: Some(true),
+            ..ConfigMap::default()
+        }
+    }
+
+    /// The image of its brokers.
+    pub fn image(&self) -> Option<&str> {
+        let containers = &self.template.spec.as_ref()?.containers;
+        containers.iter().find(|container| container.name == CONTAINER)?.image.as_deref()
+    }
+
+    /// What a user has changed since this revision, by the words of `status.rollout.why`; empty: nothing.
+    pub fn changed(&self, inputs: &BTreeMap<String, Value>) -> Vec<String> {
+        let words = self.inputs.keys().chain(inputs.keys()).collect::<std::collections::BTreeSet<_>>();
+        words.into_iter().filter(|word| self.inputs.get(*word) != inputs.get(*word)).cloned().collect()
+    }
+}
+
+/// What a user asks for of the pods.
+pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap<String, Value> {
+    let listeners: Vec<Value> = cluster
+        .listeners
+        .iter()
+        .map(|listener| json!({ "name": listener.name, "port": listener.port, "certificate": listener.certificate }))
+        .collect();
+    let inputs = [
+        ("image", json!(asked_image)),
+        ("listeners", json!(listeners)),
+        ("podTemplate", json!(cluster.pods)),
+        ("rack", json!(cluster.rack_key)),
+        ("resources", json!(cluster.resources)),
+        ("security", json!(cluster.has_authorities)),
+    ];
+    inputs.into_iter().map(|(word, value)| (word.to_owned(), value)).collect()
+}
+
+/// The ConfigMap that pods of this spec read; `None`: they read none.
+pub fn read_by(pods: &PodSpec) -> Option<&str> {
+    let volume = pods.volumes.as_ref()?.iter().find(|volume| volume.name == CONFIG_VOLUME)?;
+    Some(volume.config_map.as_ref()?.name.as_str())
+}
+
+/// Half of a digest: the name of a revision is read and typed by people.
+fn short_hash(content: &str) -> String {
+    names::digest(content)[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::KafkaCluster;
+
+    use super::*;
+
+    fn cluster(brokers: Value, image: &str) -> ValidatedCluster {
+        let mut spec = json!({ "brokers": { "storage": { "size": "1Gi" } } });
+        for (key, value) in brokers.as_object().unwrap() {
+            spec["brokers"][key] = value.clone();
+        }
+        let spec = serde_json::from_value(spec).unwrap();
+        ValidatedCluster::new(&KafkaCluster::new("prod", spec), image).unwrap()
+    }
+
+    #[test]
+    fn only_what_needs_a_restart_makes_another_revision() {
+        let first = Revision::built(&cluster(json!({}), "ottla:1"), None);
+        for (story, other, image, why) in [
+            ("more brokers", json!({ "replicas": 5 }), "ottla:1", None),
+            ("a larger volume", json!({ "storage": { "size": "2Gi" } }), "ottla:1", None),
+            ("the operator has another image", json!({}), "ottla:2", Some(vec![])),
+            ("labels", json!({ "podTemplate": { "labels": { "a": "b" } } }), "ottla:1", Some(vec!["podTemplate"])),
+            ("resources", json!({ "resources": { "limits": { "cpu": "1" } } }), "ottla:1", Some(vec!["resources"])),
+        ] {
+            let other = Revision::built(&cluster(other, image), None);
+            assert_eq!(other.hash != first.hash, why.is_some(), "{story}");
+            assert_eq!(first.changed(&other.inputs), why.unwrap_or_default(), "{story}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_read_as_it_was_kept() {
+        let cluster = cluster(json!({ "image": "ottla:1" }), "");
+        let built = Revision::built(&cluster, Some("ottla:1"));
+        let map = built.config_map(&cluster);
+        assert_eq!(map.metadata.name.as_deref(), Some(format!("prod-broker-{}", built.hash).as_str()));
+        assert_eq!(Revision::kept(&built.hash, &map), Some(built.clone()));
+        assert_eq!(built.image(), Some("ottla:1"));
+        let pods = built.template.spec.as_ref().unwrap();
+        assert_eq!(read_by(pods).map(str::to_owned), map.metadata.name);
+        assert_eq!(Revision::kept("0", &ConfigMap::default()), None);
+
+        let adopted = Revision::adopted(&built.template, inputs(&cluster, None));
+        assert_eq!(Revision::kept(&adopted.hash, &adopted.config_map(&cluster)), Some(adopted.clone()));
+    }
+}

@@ -1,0 +1,248 @@
+//! The revisions that a reconcile is about: the one that is known to work, the one that is rolled out, and those that
+//! the spec and this operator ask for; and which of them each pod has.
+//!
+//! `coordination` decides which revision brokers get (`plan/rollout`), and writes it into the status. This reads it
+//! there, and keeps what it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodTemplateSpec};
+use kube::{Api, Client};
+use ottla_crds::{RolloutStatus, names};
+
+use super::apply::{Failed, LiveObjects};
+use super::build::Kind;
+use super::build::pod::CONTAINER;
+use super::read::Read;
+use super::revision::{Revision, read_by};
+use super::validate::ValidatedCluster;
+use crate::plan::platform::{Offer, PodRevision, Revisions, Stage};
+
+/// The name of what pods of an earlier operator read.
+const SHARED: &str = "shared";
+
+/// Revisions that were read or built. They never change.
+pub type Known = BTreeMap<String, Arc<Revision>>;
+
+/// The revisions of one reconcile.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The one that new pods get.
+    pub pinned: Arc<Revision>,
+    /// The one that is known to work.
+    from: Arc<Revision>,
+    /// How the status names it: another name if its ConfigMap is gone.
+    from_name: String,
+    /// What the status says is rolled out.
+    to_name: Option<String>,
+    to: Option<Arc<Revision>>,
+    /// What the spec asks for, with the image that brokers have if it names none.
+    kept_image: Arc<Revision>,
+    /// The same with the operator's image.
+    own_image: Arc<Revision>,
+}
+
+/// Chooses them. ConfigMaps that this process has not seen yet are read.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn choose(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    own_image: &str,
+    read: &Read,
+    known: &mut Known,
+) -> Result<Choice, Failed> {
+    let object = read.cluster.as_ref();
+    let asked_image = object.and_then(|object| object.spec.brokers.image.as_deref());
+    let status = object.and_then(|object| object.status.as_ref()?.rollout.as_ref());
+    let built = |image: &str| {
+        let image = asked_image.unwrap_or(image).to_owned();
+        Arc::new(Revision::built(&ValidatedCluster { image, ..cluster.clone() }, asked_image))
+    };
+    let own_image = built(own_image);
+    let template = read.stateful_set.as_ref().and_then(|set| Some(&set.spec.as_ref()?.template));
+    let from_name = match (status, template.and_then(|template| template_revision(&cluster.name, template))) {
+        (Some(status), _) => status.from.clone(),
+        (None, Some(name)) if name != SHARED => name,
+        (None, Some(_)) => {
+            let adopted = template.map(|template| Revision::adopted(template, own_image.inputs.clone()));
+            let adopted = adopted.map_or_else(|| own_image.clone(), Arc::new);
+            known.insert(adopted.hash.clone(), adopted.clone());
+            adopted.hash.clone()
+        }
+        (None, None) => own_image.hash.clone(),
+    };
+    known.insert(own_image.hash.clone(), own_image.clone());
+    let from = find(client, cluster, &from_name, known).await?;
+    let kept_image = match from.as_ref().and_then(|from| from.image()) {
+        Some(image) => built(image),
+        None => own_image.clone(),
+    };
+    known.insert(kept_image.hash.clone(), kept_image.clone());
+    let to_name = status.and_then(|status| status.to.clone());
+    let to = match &to_name {
+        Some(name) => find(client, cluster, name, known).await?,
+        None => None,
+    };
+    let from = from.unwrap_or_else(|| {
+        tracing::warn!(cluster = cluster.name, revision = from_name, "the ConfigMap of the brokers' revision is gone");
+        kept_image.clone()
+    });
+    let pinned_name = status.map_or(from_name.as_str(), RolloutStatus::pinned);
+    let pinned = if pinned_name == from_name { Some(&from) } else { to.as_ref() };
+    let pinned = pinned.unwrap_or(&from).clone();
+    let in_use: BTreeSet<&str> =
+        [&pinned, &from, &kept_image, &own_image].into_iter().chain(&to).map(|revision| &*revision.hash).collect();
+    known.retain(|hash, _| in_use.contains(hash.as_str()));
+    Ok(Choice { pinned, from, from_name, to_name, to, kept_image, own_image })
+}
+
+/// The revision of this name; `None`: its ConfigMap does not exist.
+async fn find(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    hash: &str,
+    known: &mut Known,
+) -> Result<Option<Arc<Revision>>, Failed> {
+    if let Some(revision) = known.get(hash) {
+        return Ok(Some(revision.clone()));
+    }
+    let (api, name): (Api<ConfigMap>, _) =
+        (Api::namespaced(client.clone(), &cluster.namespace), names::revision(&cluster.name, hash));
+    let map = api.get_opt(&name).await.map_err(|source| Failed::new("read", "ConfigMap", &name, source))?;
+    let Some(revision) = map.and_then(|map| Revision::kept(hash, &map)) else { return Ok(None) };
+    let revision = Arc::new(revision);
+    known.insert(hash.to_owned(), revision.clone());
+    Ok(Some(revision))
+}
+
+/// The name of the revision in a template; `None`: the template is none of ours.
+fn template_revision(cluster: &str, template: &PodTemplateSpec) -> Option<String> {
+    revision_name(cluster, read_by(template.spec.as_ref()?)?)
+}
+
+fn revision_name(cluster: &str, config_map: &str) -> Option<String> {
+    if config_map == names::brokers(cluster) {
+        return Some(SHARED.to_owned());
+    }
+    Some(config_map.strip_prefix(&names::revision(cluster, ""))?.to_owned())
+}
+
+impl Choice {
+    /// The revision that is known to work, if new pods get another.
+    pub fn other(&self) -> Option<&Revision> {
+        Some(&*self.from).filter(|from| from.hash != self.pinned.hash)
+    }
+
+    /// The objects without the ConfigMaps that pods, or templates of kept revisions, read.
+    pub fn unused(&self, read: &Read) -> LiveObjects {
+        let kept = [&*self.pinned].into_iter().chain(self.other());
+        let templates = kept.filter_map(|revision| revision.template.spec.as_ref());
+        let set = read.stateful_set.iter().filter_map(|set| set.spec.as_ref()?.template.spec.as_ref());
+        let pods = read.pods.values().filter_map(|pod| pod.spec.as_ref());
+        let used: BTreeSet<&str> = templates.chain(set).chain(pods).filter_map(read_by).collect();
+        let mut unused = read.live.clone();
+        unused.retain(|(kind, name), _| *kind != Kind::ConfigMap || !used.contains(name.as_str()));
+        unused
+    }
+
+    /// What the plan of a roll needs to know of revisions.
+    pub fn shown(&self, cluster: &ValidatedCluster, read: &Read) -> Revisions {
+        let inputs = &self.own_image.inputs;
+        let offer = |revision: &Revision| {
+            let why = match self.from.changed(inputs) {
+                words if words.is_empty() => vec!["operator".to_owned()],
+                words => words,
+            };
+            let image = revision.image().unwrap_or_default().to_owned();
+            Offer { revision: revision.hash.clone(), why, image }
+        };
+        let changed = !self.from.changed(inputs).is_empty() || self.from.hash != self.from_name;
+        let differs = |revision: &&Arc<Revision>| revision.hash != self.from_name;
+        let current = self.to.as_ref().filter(|to| to.changed(inputs).is_empty());
+        let set = read.stateful_set.as_ref().filter(|_| read.is_observed());
+        let template = set.and_then(|set| template_revision(&cluster.name, &set.spec.as_ref()?.template));
+        Revisions {
+            from: self.from_name.clone(),
+            to: self.to_name.clone(),
+            by_user: Some(&self.kept_image).filter(|_| changed).filter(differs).map(|kept| offer(kept)),
+            by_operator: Some(&self.own_image).filter(differs).map(|own| offer(own)),
+            current: current.map(|to| offer(to)),
+            template: template.map(|name| self.named(name)),
+            pods: read
+                .pods
+                .iter()
+                .filter_map(|(name, pod)| {
+                    let id = names::broker_id(&cluster.name, name)?;
+                    let revision =
+                        pod.spec.as_ref().and_then(read_by).and_then(|map| revision_name(&cluster.name, map));
+                    Some((id, pod_revision(name, pod, self.named(revision.unwrap_or_default()))))
+                })
+                .collect(),
+        }
+    }
+
+    /// Pods of an earlier operator have the revision that was adopted.
+    fn named(&self, name: String) -> String {
+        if name == SHARED && self.from.broker_file.is_none() { self.from.hash.clone() } else { name }
+    }
+}
+
+fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
+    let status = pod.status.as_ref();
+    let condition = |type_: &str| {
+        status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_))
+    };
+    let container = status
+        .and_then(|status| status.container_statuses.as_ref()?.iter().find(|container| container.name == CONTAINER));
+    let runs = container.is_some_and(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+    let started = container.is_some_and(|container| container.started == Some(true));
+    let ready = condition("Ready").is_some_and(|ready| ready.status == "True");
+    let stage = match (pod.metadata.deletion_timestamp.is_some(), ready, started, runs) {
+        (true, ..) => Stage::Ending,
+        (false, true, ..) => Stage::Ready,
+        (false, false, true, _) => Stage::Started,
+        (false, false, false, true) => Stage::Starting,
+        (false, false, false, false) => Stage::Pending,
+    };
+    let unscheduled = condition("PodScheduled").filter(|scheduled| scheduled.status == "False");
+    PodRevision {
+        name: name.to_owned(),
+        revision,
+        uid: pod.metadata.uid.clone(),
+        version: pod.metadata.resource_version.clone(),
+        stage,
+        crashed: container.and_then(|container| crashed(name, container)),
+        stuck: container.and_then(|container| stuck(name, container)),
+        unscheduled: unscheduled.and_then(|unscheduled| {
+            let why = unscheduled.message.as_deref().unwrap_or("no node was found");
+            Some((unscheduled.last_transition_time.clone()?, format!("pod {name} can not be scheduled: {why}")))
+        }),
+    }
+}
+
+/// That a container of the pod has failed.
+fn crashed(name: &str, container: &ContainerStatus) -> Option<String> {
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let ended = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
+    let why = ended.message.as_deref().filter(|why| !why.trim().is_empty()).unwrap_or("see its log");
+    Some(format!("pod {name} ended with exit code {}: {}", ended.exit_code, why.trim()))
+}
+
+/// Why the kubelet does not start the container until somebody changes something.
+fn stuck(name: &str, container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let why = waiting.message.as_deref().unwrap_or("no reason was given");
+    match waiting.reason.as_deref()? {
+        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            Some(format!("pod {name} can not get its image {}: {why}", container.image))
+        }
+        "CrashLoopBackOff" => crashed(name, container),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some(format!("pod {name} does not start: {why}"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,243 @@
+//! Rolls: which revision brokers are to have, and which of them restart now.
+//!
+//! A state machine of values: `status.rollout`, what the spec asks for, and what Kubernetes shows of pods → the next
+//! `status.rollout`, and the pods to restart. Any operator continues from the objects alone.
+//!
+//! - [`target`]: the wanted revision
+//! - [`scene`]: who is away, who has restarted
+//! - [`sets`]: who restarts next
+//! - [`trouble`]: what stops a roll
+//! - [`words`]: what users read of it
+//!
+//! Always: a pod is restarted only after the status that names its broker in `away` was written; while anything is
+//! unknown, or the cluster is paused, nothing is restarted and the status stays as it is.
+
+use std::time::Duration;
+
+use ottla_config::{BrokerSettings, Config, TopicSettings};
+use ottla_crds::{FailedRevision, KafkaCluster, Rollout, RolloutProgress, RolloutState, RolloutStatus};
+use ottla_rules::assignment::BrokerId;
+
+use super::platform::Offer;
+use super::rules::RuleBook;
+use super::{News, World};
+
+pub mod restart;
+pub mod scene;
+pub mod sets;
+pub mod target;
+pub mod trouble;
+pub mod words;
+
+use restart::Restart;
+use scene::Scene;
+use sets::Advance;
+use target::Wanted;
+
+/// Progress alone is written no more often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(30);
+/// How many failed revisions the status names.
+const MOST_FAILED: usize = 10;
+
+/// What is decided about rolls.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The next `status.rollout`.
+    pub status: RolloutStatus,
+    /// The pods to restart now; `None`: none.
+    pub restart: Option<Restart>,
+    /// The Event about a transition; `None`: there is none.
+    pub news: Option<News>,
+}
+
+/// Decides. `None`: nothing is known yet, and the status stays as it is.
+pub fn decide(
+    world: &World,
+    cluster: &KafkaCluster,
+    settings: &BrokerSettings,
+    rules: &RuleBook<'_>,
+) -> Option<Decision> {
+    let seen = world.platform.as_deref()?.revisions.as_ref()?;
+    let written = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let first = RolloutStatus { from: seen.from.clone(), ..RolloutStatus::default() };
+    let before = written.unwrap_or(&first);
+    // What the cluster's task has shown is about another status: it follows in a moment.
+    let is_about = before.from == seen.from && before.to == seen.to;
+    let is_ending = cluster.metadata.deletion_timestamp.is_some();
+    if !is_about || is_ending || written.is_some() && (cluster.spec.paused || world.held_back.is_some()) {
+        return None;
+    }
+    let asked = cluster.spec.rollout.clone().unwrap_or_default();
+    let mut next = RolloutStatus { blocked_by: Vec::new(), ..before.clone() };
+    target::retry(&asked, &mut next);
+    let default_min = TopicSettings::resolve(&Config::default(), settings).min_insync_replicas;
+    let min_in_sync = |topic: &str| rules.min_in_sync(topic).unwrap_or(default_min);
+    let scene = Scene::new(world, cluster, seen, &asked, &min_in_sync, settings.leader_return_after.is_some());
+    let restart = match target::wanted(&asked, seen, &next) {
+        Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
+        Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
+        Wanted::Failed(offer) => back(&mut next, &scene, RolloutState::Stopped, Some(offer)),
+        Wanted::Roll(offer) => forward(&mut next, &scene, offer, &asked),
+    };
+    throttle(before, &mut next, &scene);
+    let is_written = written
+        .is_some_and(|written| (written.state, &written.to, &written.away) == (next.state, &next.to, &next.away));
+    let news = written.and_then(|before| words::news(before, &next));
+    Some(Decision { restart: restart.filter(|_| is_written), news, status: next })
+}
+
+/// Brokers return to `from`, if any has another revision; then the state is `rest`.
+fn back(next: &mut RolloutStatus, scene: &Scene<'_>, rest: RolloutState, to: Option<&Offer>) -> Option<Restart> {
+    let from = next.from.clone();
+    let advance = sets::advance(&from, next, scene);
+    let returns = !matches!(advance, Advance::Done) && rest != RolloutState::Stopped;
+    if returns {
+        (next.state, next.to, next.why) = (RolloutState::Rolling, Some(from), Vec::new());
+    } else {
+        (next.state, next.to) = (rest, to.map(|offer| offer.revision.clone()));
+        next.why = to.map(|offer| offer.why.clone()).unwrap_or_default();
+    }
+    follow(next, scene, advance)
+}
+
+/// Brokers get the offered revision: first one of them, then the others.
+fn forward(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, asked: &Rollout) -> Option<Restart> {
+    let continues = next.to.as_deref() == Some(&offer.revision);
+    let state = if continues { next.state } else { RolloutState::Waiting };
+    if !continues {
+        (next.away, next.progress) = (Vec::new(), None);
+    }
+    (next.to, next.why) = (Some(offer.revision.clone()), offer.why.clone());
+    match state {
+        RolloutState::Canary | RolloutState::Rolling => {
+            if let Some(message) = trouble::trouble(state, next, scene) {
+                stop(next, message);
+                return None;
+            }
+            if state == RolloutState::Canary { try_out(next, scene, asked.canary_for()) } else { roll(next, scene) }
+        }
+        RolloutState::Idle | RolloutState::Held | RolloutState::Waiting | RolloutState::Stopped => {
+            begin(next, scene);
+            None
+        }
+    }
+}
+
+/// Chooses the canary, if one may restart.
+fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
+    let to = next.to.clone().unwrap_or_default();
+    if scene.pods().next().is_none() {
+        // There is nothing to try it on.
+        (next.state, next.away, next.plan) = (RolloutState::Rolling, Vec::new(), Vec::new());
+        return;
+    }
+    // What has the revision already, or is down anyway.
+    let tried = scene.pods().find(|(_, pod)| pod.revision == to);
+    let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id);
+    let (canary, blocked) = match tried {
+        Some(id) => (Some(id), Vec::new()),
+        None => sets::canary(&to, scene),
+    };
+    match canary {
+        Some(id) => {
+            (next.state, next.away) = (RolloutState::Canary, vec![id]);
+            next.plan = sets::plan(&to, &[id], scene);
+            next.progress = Some(scene.progress(&to, &next.away, None));
+        }
+        None => {
+            (next.state, next.away, next.plan) = (RolloutState::Waiting, Vec::new(), Vec::new());
+            next.blocked_by = words::blockers(&blocked, scene);
+        }
+    }
+}
+
+/// The canary restarts and must stay ready and in sync for a while.
+fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) -> Option<Restart> {
+    let to = next.to.clone().unwrap_or_default();
+    let Some(canary) = next.away.first().copied() else {
+        begin(next, scene);
+        return None;
+    };
+    let mut progress = scene.progress(&to, &next.away, next.progress.as_ref());
+    let ready_since = progress.ready_since.take().or_else(|| Some(scene.now().clone()));
+    progress.ready_since = ready_since.filter(|_| scene.has_restarted(canary, &to));
+    let well_for = progress.ready_since.as_ref().map(|since| scene.since(since));
+    next.progress = Some(progress);
+    if well_for.is_some_and(|well_for| well_for >= canary_for) {
+        (next.state, next.progress) = (RolloutState::Rolling, None);
+        next.away.clear();
+        return None;
+    }
+    let advance = sets::advance(&to, next, scene);
+    match advance {
+        Advance::Restart(_) | Advance::Blocked(_) | Advance::Wait => follow(next, scene, advance),
+        // The canary is well, and is watched.
+        Advance::Done | Advance::Next { .. } => None,
+    }
+}
+
+fn roll(next: &mut RolloutStatus, scene: &Scene<'_>) -> Option<Restart> {
+    let to = next.to.clone().unwrap_or_default();
+    let advance = sets::advance(&to, next, scene);
+    if matches!(advance, Advance::Done) {
+        (next.state, next.from, next.to) = (RolloutState::Idle, to, None);
+        next.why.clear();
+    }
+    follow(next, scene, advance)
+}
+
+/// Writes into the status how the roll advances.
+fn follow(next: &mut RolloutStatus, scene: &Scene<'_>, advance: Advance) -> Option<Restart> {
+    let goal = next.pinned().to_owned();
+    match advance {
+        Advance::Done => {
+            (next.away, next.plan, next.progress) = (Vec::new(), Vec::new(), None);
+            None
+        }
+        Advance::Next { away, plan, blocked } => {
+            next.blocked_by = words::blockers(&blocked, scene);
+            next.progress = (!away.is_empty()).then(|| scene.progress(&goal, &away, None));
+            (next.away, next.plan) = (away, plan);
+            None
+        }
+        Advance::Restart(restart) => {
+            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            Some(restart)
+        }
+        Advance::Blocked(blocked) => {
+            next.blocked_by = words::blockers(&[blocked], scene);
+            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            None
+        }
+        Advance::Wait => {
+            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            None
+        }
+    }
+}
+
+/// The new revision has failed: the brokers that have it return.
+fn stop(next: &mut RolloutStatus, message: String) {
+    let revision = next.to.clone().unwrap_or_default();
+    next.failed.retain(|failed| failed.revision != revision);
+    next.failed.push(FailedRevision { revision, message });
+    let surplus = next.failed.len().saturating_sub(MOST_FAILED);
+    next.failed.drain(..surplus);
+    (next.state, next.progress) = (RolloutState::Stopped, None);
+    (next.away, next.plan) = (Vec::<BrokerId>::new(), Vec::new());
+}
+
+/// Keeps what was written of the progress, if nothing else has changed and it was written a moment ago.
+fn throttle(before: &RolloutStatus, next: &mut RolloutStatus, scene: &Scene<'_>) {
+    let (Some(was), Some(is)) = (&before.progress, &next.progress) else { return };
+    let rest = RolloutStatus { progress: before.progress.clone(), ..next.clone() };
+    let is_news = rest != *before || was.ready_since != is.ready_since;
+    let has_changed = (was.behind, was.steps) != (is.behind, is.steps) || is.ready_since.is_some();
+    let is_old = scene.since(&was.at) >= PROGRESS_EVERY;
+    if !(is_news || has_changed && is_old) {
+        next.progress = Some(RolloutProgress::clone(was));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What a roll sees: the brokers' pods and partitions, who is away, and who has restarted.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_crds::{Interrupt, KafkaAssignment, KafkaCluster, Rollout, RolloutProgress};
+use ottla_rules::assignment::{Assignment, BrokerId, Live};
+use ottla_rules::plan::disruption::{Partition, Situation};
+
+use crate::plan::World;
+use crate::plan::platform::{PodRevision, Revisions, Stage};
+
+/// What a roll sees.
+pub struct Scene<'a> {
+    world: &'a World,
+    seen: &'a Revisions,
+    min_in_sync: &'a dyn Fn(&str) -> usize,
+    /// Collected when they are needed: at rest they are not.
+    partitions: OnceCell<Vec<Partition<'a>>>,
+    live: Live,
+    racks: BTreeMap<BrokerId, String>,
+    away: BTreeSet<BrokerId>,
+    most_away: usize,
+    interrupts: bool,
+    /// Whether leaders return to preferred replicas.
+    leaders_return: bool,
+    /// The name of the namespace and the cluster, for commands.
+    pub place: (&'a str, &'a str),
+}
+
+impl<'a> Scene<'a> {
+    /// What is seen of this world.
+    pub fn new(
+        world: &'a World,
+        cluster: &'a KafkaCluster,
+        seen: &'a Revisions,
+        asked: &Rollout,
+        min_in_sync: &'a dyn Fn(&str) -> usize,
+        leaders_return: bool,
+    ) -> Scene<'a> {
+        let live = world.live();
+        let replicas = cluster.spec.brokers.replicas;
+        let racks = world.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.rack.clone()?))).collect();
+        let asked_for = (0..replicas).map(BrokerId);
+        let ids: BTreeSet<BrokerId> = asked_for.chain(seen.pods.keys().copied()).collect();
+        let is_well = |id: &BrokerId| {
+            let is_ready = seen.pods.get(id).is_some_and(|pod| pod.stage == Stage::Ready);
+            is_ready && live.get(id).is_some_and(|broker| !broker.draining)
+        };
+        Scene {
+            min_in_sync,
+            partitions: OnceCell::new(),
+            away: ids.into_iter().filter(|id| !is_well(id)).collect(),
+            most_away: usize::try_from(asked.max_unavailable).unwrap_or(1).max(1),
+            interrupts: asked.interrupt == Interrupt::Unreplicated || replicas == 1,
+            leaders_return: leaders_return && world.forked.is_empty(),
+            place: (
+                cluster.metadata.namespace.as_deref().unwrap_or_default(),
+                cluster.metadata.name.as_deref().unwrap_or_default(),
+            ),
+            world,
+            seen,
+            live,
+            racks,
+        }
+    }
+
+    fn partitions(&self) -> &[Partition<'a>] {
+        self.partitions.get_or_init(|| {
+            let standing = self.world.assignments.iter().filter(|object| !object.spec.deleted);
+            let of_object = |object: &'a KafkaAssignment| {
+                let topic = object.spec.topic_name.as_str();
+                let min_in_sync = (self.min_in_sync)(topic);
+                object.spec.partitions.iter().map(move |entry| Partition { topic, entry, min_in_sync })
+            };
+            standing.flat_map(|object| of_object(object)).collect()
+        })
+    }
+
+    /// What a decision about restarts needs.
+    pub fn situation(&self) -> Situation<'_> {
+        Situation {
+            partitions: self.partitions(),
+            live: &self.live,
+            racks: &self.racks,
+            away: &self.away,
+            most_away: self.most_away,
+            interrupts_unreplicated: self.interrupts,
+        }
+    }
+
+    /// The pods of the brokers that the spec asks for.
+    pub fn pods(&self) -> impl Iterator<Item = (BrokerId, &'a PodRevision)> + '_ {
+        self.seen.pods.iter().filter(|(id, _)| !self.world.leaves(**id)).map(|(id, pod)| (*id, pod))
+    }
+
+    /// A broker's pod.
+    pub fn pod(&self, broker: BrokerId) -> Option<&'a PodRevision> {
+        self.seen.pods.get(&broker)
+    }
+
+    /// Whether a broker is away.
+    pub fn is_away(&self, broker: BrokerId) -> bool {
+        self.away.contains(&broker)
+    }
+
+    /// Whether nothing of a broker runs, and nothing will by itself: a restart costs nothing.
+    pub fn is_down(&self, pod: &PodRevision, broker: BrokerId) -> bool {
+        let is_stuck = pod.stuck.is_some() || pod.unscheduled.is_some();
+        pod.stage == Stage::Pending && is_stuck && !self.live.contains_key(&broker)
+    }
+
+    /// The brokers that are away.
+    pub fn away(&self) -> &BTreeSet<BrokerId> {
+        &self.away
+    }
+
+    /// Whether new pods get this revision.
+    pub fn makes(&self, revision: &str) -> bool {
+        self.seen.template.as_deref() == Some(revision)
+    }
+
+    /// How many partitions a broker leads.
+    pub fn leads(&self, broker: BrokerId) -> usize {
+        self.partitions().iter().filter(|one| one.entry.leader == Some(broker)).count()
+    }
+
+    /// The time.
+    pub fn now(&self) -> &Time {
+        &self.world.now
+    }
+
+    /// How long ago that was.
+    pub fn since(&self, then: &Time) -> Duration {
+        Duration::try_from(self.world.now.0.duration_since(then.0)).unwrap_or_default()
+    }
+
+    /// Whether a broker has restarted with this revision: it is ready, in sync, and leads what it prefers to lead.
+    pub fn has_restarted(&self, broker: BrokerId, revision: &str) -> bool {
+        let has = |pod: &PodRevision| pod.revision == revision;
+        self.pod(broker).is_some_and(has) && !self.is_away(broker) && self.behind(broker) == 0
+    }
+
+    /// How many partitions a broker has to catch up with, or to lead again.
+    pub fn behind(&self, broker: BrokerId) -> usize {
+        let lacks = |entry: &Assignment| {
+            // Without a leader nobody can be in sync.
+            let holds = entry.replicas.contains(&broker) && !entry.adding.contains(&broker) && entry.leader.is_some();
+            let in_sync = entry.has_in_sync(broker, &self.live);
+            let prefers = self.leaders_return && entry.replicas.first() == Some(&broker);
+            holds && (!in_sync || prefers && entry.leader != Some(broker))
+        };
+        self.partitions().iter().filter(|one| lacks(one.entry)).count()
+    }
+
+    /// How many steps a broker has to take until its process serves with this revision.
+    fn steps(&self, broker: BrokerId, revision: &str) -> i64 {
+        match self.pod(broker) {
+            Some(pod) if pod.stage == Stage::Ending => 4,
+            Some(pod) if pod.revision != revision => 5,
+            None => 4,
+            Some(pod) => match pod.stage {
+                Stage::Ending => 4,
+                Stage::Pending => 3,
+                Stage::Starting => 2,
+                Stage::Started => 1,
+                Stage::Ready => 0,
+            },
+        }
+    }
+
+    /// How these brokers get on with their restart.
+    pub fn progress(&self, revision: &str, away: &[BrokerId], before: Option<&RolloutProgress>) -> RolloutProgress {
+        let steps: i64 = away.iter().map(|id| self.steps(*id, revision)).sum();
+        let begun = away.iter().filter(|id| self.steps(**id, revision) < 5);
+        let behind = i64::try_from(begun.map(|id| self.behind(*id)).sum::<usize>()).unwrap_or(i64::MAX);
+        let same = before.filter(|before| (steps, behind) >= (before.steps, before.behind));
+        RolloutProgress {
+            behind,
+            steps,
+            since: same.map_or_else(|| self.now().clone(), |same| same.since.clone()),
+            ready_since: before.and_then(|before| before.ready_since.clone()),
+            at: self.now().clone(),
+        }
+    }
+}

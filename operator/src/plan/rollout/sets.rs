@@ -1,0 +1,114 @@
+//! Who restarts next: one set after the other, each back before the next is chosen.
+
+use std::collections::BTreeSet;
+
+use ottla_rules::assignment::BrokerId;
+use ottla_rules::plan::disruption::{Blocked, Situation, check, decide};
+
+use super::restart::Restart;
+use super::scene::Scene;
+use crate::plan::platform::{PodRevision, Stage};
+use ottla_crds::RolloutStatus;
+
+/// How many items a plan has: each costs a look at every partition.
+const LONGEST_PLAN: usize = 64;
+
+/// How a roll advances.
+#[derive(Debug)]
+pub enum Advance {
+    /// Every broker has the revision.
+    Done,
+    /// The former set is back; this one is next. Empty: none may restart.
+    Next {
+        /// The set.
+        away: Vec<BrokerId>,
+        /// All sets, the next one first.
+        plan: Vec<String>,
+        /// Why others may not, if none may.
+        blocked: Vec<Blocked>,
+    },
+    /// Restart these now.
+    Restart(Restart),
+    /// The set can't be restarted at the moment.
+    Blocked(Blocked),
+    /// Brokers restart.
+    Wait,
+}
+
+/// How the roll to `goal` advances from `status`.
+pub fn advance(goal: &str, status: &RolloutStatus, scene: &Scene<'_>) -> Advance {
+    let is_there = |id: &&BrokerId| scene.pods().any(|(there, _)| there == **id) || scene.is_away(**id);
+    let has_not = |id: &&BrokerId| !scene.has_restarted(**id, goal);
+    let unfinished: Vec<BrokerId> = status.away.iter().filter(is_there).filter(has_not).copied().collect();
+    if unfinished.is_empty() {
+        return next_set(goal, scene);
+    }
+    let is_old = |id: &BrokerId| {
+        scene.pod(*id).filter(|pod| pod.revision != goal && pod.stage != Stage::Ending).map(|pod| (*id, pod))
+    };
+    let old: Vec<(BrokerId, &PodRevision)> = unfinished.iter().filter_map(is_old).collect();
+    if old.is_empty() || !scene.makes(goal) {
+        return Advance::Wait;
+    }
+    // An eviction counts for the PodDisruptionBudget, which keeps others away from then on. What is down already, or
+    // goes down together with that broker, needs none.
+    let away = scene.away();
+    let only_ours = !away.is_empty() && away.iter().all(|id| status.away.contains(id));
+    let set = if only_ours { &old[..] } else { &old[..1] };
+    let ids: Vec<BrokerId> = set.iter().map(|(id, _)| *id).collect();
+    match check(&scene.situation(), &ids) {
+        Ok(()) => Advance::Restart(Restart::new(set, !only_ours, scene)),
+        Err(blocked) => Advance::Blocked(blocked),
+    }
+}
+
+fn next_set(goal: &str, scene: &Scene<'_>) -> Advance {
+    let candidates = candidates(goal, scene);
+    if candidates.is_empty() {
+        return Advance::Done;
+    }
+    let decision = decide(&scene.situation(), &candidates);
+    let blocked = if decision.may_restart.is_empty() { decision.blocked } else { Vec::new() };
+    let plan = plan(goal, &decision.may_restart, scene);
+    Advance::Next { away: decision.may_restart, plan, blocked }
+}
+
+/// The broker that tries the revision first, or why none may.
+pub fn canary(goal: &str, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>) {
+    let decision = decide(&Situation { most_away: 1, ..scene.situation() }, &candidates(goal, scene));
+    (decision.may_restart.first().copied(), decision.blocked)
+}
+
+/// The brokers with another revision, in the order in which they should restart: what is down already, then what leads
+/// least.
+fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
+    let others = scene.pods().filter(|(_, pod)| pod.revision != goal);
+    let mut ids: Vec<(bool, usize, BrokerId)> =
+        others.map(|(id, _)| (!scene.is_away(id), scene.leads(id), id)).collect();
+    ids.sort_unstable();
+    ids.into_iter().map(|(_, _, id)| id).collect()
+}
+
+/// The sets in which brokers are to restart, `first` before the others, as if each were back before the next.
+pub fn plan(goal: &str, first: &[BrokerId], scene: &Scene<'_>) -> Vec<String> {
+    let mut left = candidates(goal, scene);
+    let nobody = BTreeSet::new();
+    let situation = Situation { away: &nobody, ..scene.situation() };
+    let (mut sets, mut set) = (Vec::new(), first.to_vec());
+    if set.is_empty() {
+        set = decide(&situation, &left).may_restart;
+    }
+    while !set.is_empty() && sets.len() < LONGEST_PLAN {
+        left.retain(|id| !set.contains(id));
+        sets.push(joined(&set));
+        set = decide(&situation, &left).may_restart;
+    }
+    if !left.is_empty() {
+        sets.push(joined(&left));
+    }
+    sets
+}
+
+fn joined(ids: &[BrokerId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

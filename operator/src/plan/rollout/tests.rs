@@ -1,0 +1,521 @@
+//! Rolls as transcripts: each line is a state with what restarts. The API server and the kubelets are played.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use ottla_crds::{Interrupt, KafkaAssignment, KafkaClusterSpec, KafkaTopic, OperatorUpgrade, RolloutPolicy};
+use ottla_rules::assignment::{Assignment, Incarnation, IsrMember, LiveBroker};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::restart::Restart;
+use super::*;
+use crate::plan::platform::{Platform, PodRevision, Revisions, Stage};
+use crate::plan::{Broker, HeldBack, Step, plan};
+
+/// A cluster whose brokers are three racks', with a topic on every three neighbours.
+struct Play {
+    world: World,
+    seen: Revisions,
+    /// What pods of a revision become instead of ready.
+    fates: BTreeMap<String, fn(&mut PodRevision)>,
+    /// What has happened.
+    told: Vec<String>,
+}
+
+const START: i64 = 1_000_000;
+
+fn pod(id: i32, revision: &str) -> PodRevision {
+    PodRevision {
+        name: format!("prod-broker-{id}"),
+        revision: revision.to_owned(),
+        uid: Some(format!("{id}")),
+        version: Some("1".to_owned()),
+        stage: Stage::Ready,
+        crashed: None,
+        stuck: None,
+        unscheduled: None,
+    }
+}
+
+fn offer(revision: &str, why: &str) -> Option<Offer> {
+    let image = format!("reg/ottla:{revision}");
+    Some(Offer { revision: revision.to_owned(), why: vec![why.to_owned()], image })
+}
+
+fn entry(partition: i32, replicas: &[i32]) -> Assignment {
+    let replicas: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+    let member = |id: &BrokerId| IsrMember { broker: *id, incarnation: Incarnation(1) };
+    Assignment {
+        partition,
+        leader: replicas.first().copied(),
+        isr: replicas.iter().map(member).collect(),
+        replicas,
+        adding: Vec::new(),
+        removing: Vec::new(),
+        leader_epoch: 1,
+        partition_epoch: 1,
+        reports: Vec::new(),
+    }
+}
+
+impl Play {
+    fn of(brokers: i32, rollout: Rollout) -> Play {
+        let spec = json!({ "brokers": { "replicas": brokers, "storage": { "size": "1Gi" } }, "rack": { "topologyKey": "zone" } });
+        let spec: KafkaClusterSpec = serde_json::from_value(spec).unwrap();
+        let mut cluster = KafkaCluster::new("prod", KafkaClusterSpec { rollout: Some(rollout), ..spec });
+        cluster.metadata.namespace = Some("kafka".to_owned());
+        let mut topic =
+            KafkaTopic::new("pay", serde_json::from_value(json!({ "clusterRef": { "name": "prod" } })).unwrap());
+        topic.spec.config = [("min.insync.replicas".to_owned(), "2".to_owned())].into();
+        let factor = 3.min(brokers);
+        let replicas = |n: i32| (0..factor).map(|k| (n + k) % brokers).collect::<Vec<i32>>();
+        let mut object = KafkaAssignment::new("pay", Default::default());
+        object.spec.topic_name = "pay".to_owned();
+        object.spec.topic_id = Uuid::from_u128(7);
+        object.spec.partitions = (0..brokers).map(|n| entry(n, &replicas(n))).collect();
+        let rack = |id: i32| Some(["a", "b", "c"][(id % 3) as usize].to_owned());
+        let broker = |id: i32| {
+            let live = Some(LiveBroker { incarnation: Incarnation(1), draining: false });
+            (BrokerId(id), Broker { live, rack: rack(id), ..Broker::default() })
+        };
+        let world = World {
+            cluster: Some(Arc::new(cluster)),
+            topics: vec![Arc::new(topic)],
+            assignments: vec![Arc::new(object)],
+            held_back: None,
+            forked: Default::default(),
+            missing: Default::default(),
+            brokers: (0..brokers).map(broker).collect(),
+            platform: None,
+            settled: Default::default(),
+            awaited: Default::default(),
+            returning: Default::default(),
+            now: Time(Timestamp::from_second(START).unwrap()),
+            fresh_cluster_id: Uuid::from_u128(1),
+        };
+        let pods = (0..brokers).map(|id| (BrokerId(id), pod(id, "old"))).collect();
+        let seen = Revisions { from: "old".to_owned(), template: Some("old".to_owned()), pods, ..Revisions::default() };
+        let mut play = Play { world, seen, fates: BTreeMap::new(), told: Vec::new() };
+        play.tick(0);
+        play.told.clear();
+        play
+    }
+
+    fn asks(&mut self, change: impl FnOnce(&mut KafkaClusterSpec)) {
+        change(&mut Arc::make_mut(self.world.cluster.as_mut().unwrap()).spec);
+    }
+
+    fn status(&self) -> RolloutStatus {
+        self.world.cluster.as_ref().unwrap().status.as_ref().unwrap().rollout.clone().unwrap()
+    }
+
+    fn condition(&self) -> (String, String) {
+        let conditions = &self.world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        let progressing = conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap();
+        (progressing.reason.clone(), progressing.message.clone())
+    }
+
+    fn summary(&self) -> String {
+        self.world.cluster.as_ref().unwrap().status.as_ref().unwrap().summary.clone().unwrap()
+    }
+
+    /// One plan some seconds later, carried out. Another operator each time: it knows what the objects say.
+    fn tick(&mut self, seconds: i64) {
+        self.world.now = Time(self.world.now.0 + SignedDuration::from_secs(seconds));
+        let to = self.world.cluster.as_ref().unwrap().status.as_ref().and_then(|status| status.rollout.clone()?.to);
+        let offers = [&self.seen.by_user, &self.seen.by_operator, &self.seen.current];
+        let current = offers.into_iter().flatten().find(|offer| Some(&offer.revision) == to.as_ref()).cloned();
+        self.seen.current = current.filter(|_| self.seen.by_user.is_some() || self.seen.by_operator.is_some());
+        self.seen.to = to;
+        self.world.platform = Some(Arc::new(Platform { revisions: Some(self.seen.clone()), ..Platform::default() }));
+        for step in plan(&self.world) {
+            match step {
+                Step::ClusterStatus { next, .. } => {
+                    let rollout = next.status.as_ref().unwrap().rollout.as_ref().unwrap();
+                    let away: Vec<String> = rollout.away.iter().map(ToString::to_string).collect();
+                    let line = format!("{:?} {}", rollout.state, away.join(","));
+                    if self.told.last() != Some(&line) {
+                        self.told.push(line);
+                    }
+                    self.seen.from = rollout.from.clone();
+                    self.seen.template = Some(rollout.pinned().to_owned());
+                    for by in [&mut self.seen.by_user, &mut self.seen.by_operator] {
+                        by.take_if(|offer| offer.revision == rollout.from);
+                    }
+                    self.world.cluster = Some(Arc::from(next));
+                }
+                Step::Restart(restart) => self.restart(&restart),
+                // The brokers of this play keep what they lead.
+                _ => {}
+            }
+        }
+        self.replace_stuck();
+    }
+
+    fn restart(&mut self, restart: &Restart) {
+        let objects: Vec<KafkaAssignment> =
+            self.world.assignments.iter().map(|object| KafkaAssignment::clone(object)).collect();
+        restart.is_safe_with(&objects).unwrap();
+        for (id, _) in &restart.pods {
+            self.told.push(format!("  {} {id}", if restart.evicts { "evict" } else { "delete" }));
+            self.make(*id);
+        }
+    }
+
+    /// A pod of the template's revision in the place of another.
+    fn make(&mut self, id: BrokerId) {
+        let mut made = pod(id.0, self.seen.template.as_ref().unwrap());
+        if let Some(fate) = self.fates.get(&made.revision) {
+            fate(&mut made);
+        }
+        let is_live = !matches!(made.stage, Stage::Pending);
+        self.live(id, is_live);
+        self.seen.pods.insert(id, made);
+    }
+
+    /// What `cluster/replace` does.
+    fn replace_stuck(&mut self) {
+        let template = self.seen.template.clone().unwrap();
+        let is_useless =
+            |pod: &PodRevision| pod.revision != template && (pod.stuck.is_some() || pod.unscheduled.is_some());
+        let useless: Vec<BrokerId> =
+            self.seen.pods.iter().filter(|(_, pod)| is_useless(pod)).map(|(id, _)| *id).collect();
+        useless.into_iter().for_each(|id| self.make(id));
+    }
+
+    fn live(&mut self, id: BrokerId, is_live: bool) {
+        let live = is_live.then_some(LiveBroker { incarnation: Incarnation(1), draining: false });
+        self.world.brokers.get_mut(&id).unwrap().live = live;
+    }
+
+    /// Plans until nothing changes for a while.
+    fn play(&mut self, seconds: i64) -> Vec<String> {
+        for _ in 0..seconds / 10 {
+            self.tick(10);
+        }
+        std::mem::take(&mut self.told)
+    }
+
+    fn revisions(&self) -> BTreeSet<&str> {
+        self.seen.pods.values().map(|pod| pod.revision.as_str()).collect()
+    }
+}
+
+#[test]
+fn a_change_is_tried_on_one_broker_and_then_rolled_out_one_by_one() {
+    let mut play = Play::of(3, Rollout::default());
+    assert_eq!(play.play(60), [""; 0], "nothing to do, nothing to write");
+    play.seen.by_user = offer("new", "image");
+    let told = play.play(600);
+    let expected =
+        ["Canary 0", "  evict 0", "Canary 0", "Rolling ", "Rolling 1", "  evict 1", "Rolling 2", "  evict 2", "Idle "];
+    assert_eq!(told, expected);
+    assert_eq!(play.revisions(), BTreeSet::from(["new"]));
+    let status = play.status();
+    assert_eq!((status.from.as_str(), status.to, status.progress), ("new", None, None));
+    assert_eq!(play.condition().0, "Settled");
+    assert_eq!(play.play(60), [""; 0]);
+}
+
+#[test]
+fn brokers_of_a_rack_restart_together_if_that_is_allowed() {
+    let mut play = Play::of(9, Rollout { max_unavailable: 3, ..Rollout::default() });
+    play.seen.by_user = offer("new", "podTemplate");
+    play.play(130);
+    assert_eq!(play.status().plan[0], "0");
+    let told = play.play(600);
+    let sets: Vec<&String> = told.iter().filter(|line| line.starts_with("Rolling ")).collect();
+    assert!(
+        sets.iter().any(|set| *set == "Rolling 1,4,7") && sets.iter().any(|set| *set == "Rolling 2,5,8"),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|line| line == "Rolling 3,6"), "the canary's rack: {told:?}");
+    let evicted = told.iter().filter(|line| line.starts_with("  evict")).count();
+    assert_eq!(evicted, 3 + 5, "pods that are ready again at once are evicted one by one: {told:?}");
+    assert_eq!(play.status().state, RolloutState::Idle);
+}
+
+#[test]
+fn once_the_first_of_a_set_is_down_the_others_are_deleted() {
+    let mut play = Play::of(9, Rollout { max_unavailable: 3, ..Rollout::default() });
+    play.seen.by_user = offer("new", "image");
+    play.play(160);
+    let set = play.status().away;
+    assert_eq!(set.len(), 3, "{set:?}");
+    play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Started);
+    let told = play.play(30);
+    let [first, second, third] = [set[0], set[1], set[2]];
+    let expected = [format!("  evict {first}"), format!("  delete {second}"), format!("  delete {third}")];
+    assert_eq!(told.into_iter().filter(|line| line.starts_with("  ")).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_canary_that_crashes_stops_the_roll_and_returns() {
+    let crash: fn(&mut PodRevision) = |pod| {
+        (pod.stage, pod.stuck) = (Stage::Pending, Some("pod ended with exit code 2: bad option".to_owned()));
+    };
+    let mut play = Play::of(3, Rollout::default());
+    play.fates.insert("new".to_owned(), crash);
+    play.seen.by_user = offer("new", "podTemplate");
+    let told = play.play(900);
+    assert_eq!(told[..2], ["Canary 0", "  evict 0"]);
+    assert!(told.contains(&"Stopped ".to_owned()), "{told:?}");
+    assert_eq!(told.iter().filter(|line| line.starts_with("  ")).count(), 1, "no other broker: {told:?}");
+    assert_eq!(play.revisions(), BTreeSet::from(["old"]));
+    let (reason, message) = play.condition();
+    assert_eq!(reason, "RolloutStopped");
+    assert!(message.contains("bad option") && message.contains(r#"{"rollout":{"retry":"new"}}"#), "{message}");
+    assert_eq!(play.status().failed[0].revision, "new");
+
+    play.fates.clear();
+    assert_eq!(play.play(300), [""; 0], "it stays so");
+    play.asks(|spec| spec.rollout.as_mut().unwrap().retry = Some("new".to_owned()));
+    play.play(900);
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["new"]), RolloutState::Idle));
+}
+
+#[test]
+fn a_canary_without_a_node_or_without_progress_stops_the_roll_and_one_that_opens_its_logs_does_not() {
+    let unscheduled: fn(&mut PodRevision) = |pod| {
+        let since = Time(Timestamp::from_second(START).unwrap());
+        (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
+    };
+    for (story, fate, stops) in [
+        ("no node", unscheduled, true),
+        ("it never runs", |pod| pod.stage = Stage::Pending, true),
+        ("it never is ready", |pod| pod.stage = Stage::Started, true),
+        ("it opens its logs for as long as the startup probe lets it", |pod| pod.stage = Stage::Starting, false),
+    ] as [(&str, fn(&mut PodRevision), bool); 4]
+    {
+        let mut play = Play::of(3, Rollout::default());
+        play.fates.insert("new".to_owned(), fate);
+        play.seen.by_user = offer("new", "resources");
+        play.play(1200);
+        assert_eq!(play.status().state == RolloutState::Stopped, stops, "{story}");
+    }
+}
+
+#[test]
+fn a_canary_that_leaves_its_isrs_is_watched_from_the_beginning() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(100);
+    assert_eq!(play.summary(), "Canary: broker 0 on new, 60 s of 120 s");
+    let fall_behind = |play: &mut Play, is_behind: bool| {
+        let object = Arc::make_mut(&mut play.world.assignments[0]);
+        for one in &mut object.spec.partitions {
+            let all = entry(one.partition, &one.replicas.iter().map(|id| id.0).collect::<Vec<_>>());
+            one.isr = all.isr;
+            one.isr.retain(|member| !is_behind || member.broker != BrokerId(0));
+        }
+    };
+    fall_behind(&mut play, true);
+    play.play(100);
+    assert_eq!(play.status().state, RolloutState::Canary);
+    fall_behind(&mut play, false);
+    play.play(100);
+    assert_eq!(play.status().state, RolloutState::Canary, "it is well for 100 seconds only");
+    play.play(60);
+    assert_eq!(play.status().state, RolloutState::Rolling);
+}
+
+#[test]
+fn an_upgraded_operator_restarts_nobody_until_somebody_approves() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_operator = offer("next", "operator");
+    assert_eq!(play.play(3600), ["Held "]);
+    assert_eq!(play.summary(), "Held: revision next (operator) waits for approval");
+    let (reason, message) = play.condition();
+    let command =
+        "kubectl patch kafkacluster prod -n kafka --type merge -p '{\"spec\":{\"rollout\":{\"approved\":\"next\"}}}'";
+    assert!(reason == "Held" && message.ends_with(command), "{message}");
+    play.asks(|spec| spec.rollout.as_mut().unwrap().approved = Some("next".to_owned()));
+    play.play(900);
+    assert_eq!(play.revisions(), BTreeSet::from(["next"]));
+
+    let mut follows = Play::of(3, Rollout { operator_upgrade: OperatorUpgrade::Follow, ..Rollout::default() });
+    follows.seen.by_operator = offer("next", "operator");
+    follows.play(900);
+    assert_eq!(follows.revisions(), BTreeSet::from(["next"]));
+}
+
+#[test]
+fn an_upgraded_operator_finishes_the_roll_that_it_finds() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(150);
+    assert_eq!(play.status().state, RolloutState::Rolling);
+    // It would build another of the same spec.
+    (play.seen.by_user, play.seen.by_operator) = (None, offer("newer", "operator"));
+    play.seen.current = offer("new", "image");
+    for _ in 0..60 {
+        let current = play.seen.current.clone();
+        play.tick(10);
+        play.seen.current = current;
+        play.seen.by_operator = offer("newer", "operator");
+    }
+    assert!(!play.revisions().contains("newer"));
+}
+
+#[test]
+fn a_change_that_is_taken_back_in_the_middle_is_undone() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(150);
+    assert!(play.revisions().contains("new"));
+    (play.seen.by_user, play.seen.current) = (None, None);
+    play.tick(10);
+    assert!(play.summary().starts_with("Rolling back "), "{}", play.summary());
+    play.play(300);
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["old"]), RolloutState::Idle));
+}
+
+#[test]
+fn another_change_in_the_middle_begins_with_a_canary_again() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(150);
+    (play.seen.by_user, play.seen.current) = (offer("newer", "image"), None);
+    play.tick(10);
+    assert_eq!(play.status().state, RolloutState::Canary);
+    play.play(900);
+    assert_eq!(play.revisions(), BTreeSet::from(["newer"]));
+}
+
+#[test]
+fn nothing_restarts_while_the_cluster_is_paused_or_entries_may_be_old_or_a_person_decides() {
+    for (story, arrange) in [
+        ("paused", |play| play.asks(|spec| spec.paused = true)),
+        ("an API server that was set back", |play| {
+            play.world.held_back = Some(HeldBack::SetBack(vec![BrokerId(1)]));
+        }),
+        ("Manual", |play| play.asks(|spec| spec.rollout.as_mut().unwrap().policy = RolloutPolicy::Manual)),
+    ] as [(&str, fn(&mut Play)); 3]
+    {
+        for begun in [0, 150] {
+            let mut play = Play::of(3, Rollout::default());
+            play.seen.by_user = offer("new", "image");
+            if story == "Manual" {
+                arrange(&mut play);
+                play.play(begun);
+            } else {
+                play.play(begun);
+                arrange(&mut play);
+            }
+            play.told.clear();
+            let told = play.play(900);
+            assert!(!told.iter().any(|line| line.starts_with("  ")), "{story}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_roll_waits_for_who_is_away_and_says_for_what() {
+    let mut play = Play::of(6, Rollout::default());
+    for id in [BrokerId(4), BrokerId(5)] {
+        play.live(id, false);
+        play.seen.pods.get_mut(&id).unwrap().stage = Stage::Started;
+    }
+    play.seen.by_user = offer("new", "image");
+    let told = play.play(60);
+    assert!(!told.iter().any(|line| line.starts_with("  ")), "{told:?}");
+    let status = play.status();
+    assert_eq!(status.state, RolloutState::Waiting);
+    assert!(status.blocked_by.iter().any(|blocker| blocker.message.contains("broker 5 is away")), "{status:?}");
+}
+
+#[test]
+fn a_revision_that_never_worked_is_replaced_although_every_broker_is_down() {
+    let mut play = Play::of(3, Rollout::default());
+    for id in 0..3 {
+        let pod = play.seen.pods.get_mut(&BrokerId(id)).unwrap();
+        (pod.stage, pod.stuck) = (Stage::Pending, Some("no such image".to_owned()));
+        play.live(BrokerId(id), false);
+    }
+    play.seen.by_user = offer("new", "image");
+    play.play(600);
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["new"]), RolloutState::Idle));
+}
+
+#[test]
+fn partitions_without_spare_replicas_wait_for_a_person_except_on_a_single_broker() {
+    let mut play = Play::of(3, Rollout::default());
+    Arc::make_mut(&mut play.world.assignments[0]).spec.partitions.push(entry(7, &[0]));
+    Arc::make_mut(&mut play.world.assignments[0]).spec.partitions.push(entry(8, &[1]));
+    Arc::make_mut(&mut play.world.assignments[0]).spec.partitions.push(entry(9, &[2]));
+    play.seen.by_user = offer("new", "image");
+    play.play(60);
+    let (reason, message) = play.condition();
+    assert_eq!(reason, "RolloutWaiting");
+    assert!(message.contains("pay 7 would be interrupted") && message.contains("kubectl patch"), "{message}");
+    play.asks(|spec| spec.rollout.as_mut().unwrap().interrupt = Interrupt::Unreplicated);
+    play.play(900);
+    assert_eq!(play.revisions(), BTreeSet::from(["new"]));
+
+    let mut single = Play::of(1, Rollout::default());
+    single.seen.by_user = offer("new", "image");
+    single.play(300);
+    assert_eq!(single.revisions(), BTreeSet::from(["new"]));
+}
+
+#[test]
+fn kubectl_prints_the_state_in_a_few_words() {
+    let mut play = Play::of(5, Rollout::default());
+    play.seen.by_user = offer("0.3.1", "image");
+    play.play(100);
+    let status = play.status();
+    let mut shown = status.clone();
+    let progress = shown.progress.as_mut().unwrap();
+    progress.at = Time(progress.ready_since.as_ref().unwrap().0 + SignedDuration::from_secs(70));
+    shown.away = vec![BrokerId(4)];
+    let words = |status: &RolloutStatus| words::summary(status, Some(&play.seen), 120).unwrap();
+    assert_eq!(words(&shown), "Canary: broker 4 on 0.3.1, 70 s of 120 s");
+
+    let mut rolling = RolloutStatus { state: RolloutState::Rolling, away: vec![BrokerId(2)], ..status };
+    let scene_progress = rolling.progress.as_mut().unwrap();
+    scene_progress.behind = 38;
+    let mut seen = play.seen.clone();
+    for id in [1, 4] {
+        seen.pods.insert(BrokerId(id), pod(id, "0.3.1"));
+    }
+    seen.pods.insert(BrokerId(0), pod(0, "old"));
+    let summary = words::summary(&rolling, Some(&seen), 120).unwrap();
+    assert_eq!(summary, "Rolling 2/5: broker 2 has 38 partitions to catch up");
+
+    rolling.from = "41aa07".to_owned();
+    rolling.plan = vec!["2,5".to_owned()];
+    rolling.blocked_by = vec![ottla_crds::RolloutBlocker {
+        broker: BrokerId(2),
+        reason: "WouldStopProducers".to_owned(),
+        topic: Some("pay".to_owned()),
+        partitions: Some("0–3".to_owned()),
+        message: "broker 2: pay 0–3 would have 1 in sync of 2: broker 6 is offline".to_owned(),
+    }];
+    let verdict = words::progressing(&rolling, Some(&seen), ("kafka", "prod")).unwrap();
+    assert_eq!(
+        verdict.message,
+        "Rolling 41aa07 → 0.3.1 (image), done 1,4, next 2,5; broker 2: pay 0–3 would have 1 in sync of 2: broker 6 is \
+         offline"
+    );
+}
+
+#[test]
+fn planned_restarts_make_no_cluster_unready_and_others_do() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Pending);
+    play.play(60);
+    let ready = |play: &Play| {
+        let conditions = &play.world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        conditions.iter().find(|condition| condition.type_ == "Ready").unwrap().reason.clone()
+    };
+    assert_eq!(play.status().state, RolloutState::Canary);
+    assert!(play.world.brokers[&BrokerId(0)].live.is_none());
+    assert_ne!(ready(&play), "BrokersOffline");
+    play.live(BrokerId(1), false);
+    play.tick(1);
+    assert_eq!(ready(&play), "BrokersOffline");
+}
