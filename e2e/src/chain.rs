@@ -21,16 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use ottla_history::transactions::{Checker, Given, Isolation, Operation, Outcome, Protocol, Report};
 use ottla_history::{Id, Partition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::librdkafka::{LIMIT, Record, Sender, config};
+use crate::last_read::{self, reader, whole};
+use crate::librdkafka::{LIMIT, Record, Sender};
 use crate::wait::until;
 
 /// The client that fills the first topic. Members are counted from the next number on.
@@ -230,7 +230,7 @@ impl Chain {
     /// When something is lost, duplicated or out of order, or nothing comes any more.
     pub fn finish(mut self) -> Result<Shown> {
         let output = topic(self.plan.stages);
-        let consumer = reader(&self.bootstrap, "read_committed", "nobody")?;
+        let consumer = reader(&self.bootstrap, Isolation::ReadCommitted, "nobody")?;
         let everything = whole(&output, self.plan.partitions)?;
         consumer.assign(&everything)?;
         let mut came = 0;
@@ -326,55 +326,17 @@ fn operation(job: &Job, line: &str) -> Option<Operation> {
     })
 }
 
-fn reader(bootstrap: &str, isolation: &str, group: &str) -> Result<BaseConsumer> {
-    let settings = [("group.id", group), ("enable.auto.commit", "false"), ("isolation.level", isolation)];
-    Ok(config(bootstrap, &settings).set("enable.partition.eof", "true").create()?)
-}
-
-fn whole(topic: &str, partitions: i32) -> Result<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        list.add_partition_offset(topic, partition, Offset::Beginning)?;
-    }
-    Ok(list)
-}
-
 /// Reads a topic from start to end once every transaction in it has ended, and sees each record of the source once
 /// and in order.
 fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut Checker) -> Result<()> {
-    let (topic, isolation) = (topic(stage), Isolation::ReadCommitted);
-    let (committed, all) =
-        (reader(bootstrap, "read_committed", "nobody")?, reader(bootstrap, "read_uncommitted", "nobody")?);
-    let mut bounds = Vec::new();
-    for partition in 0..plan.partitions {
-        bounds.push(until(LIMIT, &format!("the end of all transactions in {topic}"), || {
-            let (start, stable) = committed.fetch_watermarks(&topic, partition, LIMIT)?;
-            let (_, end) = all.fetch_watermarks(&topic, partition, LIMIT)?;
-            Ok((stable == end).then_some((start, end)))
-        })?);
-    }
-    committed.assign(&whole(&topic, plan.partitions)?)?;
-    let (mut ended, mut origins) = (0, Vec::new());
-    until(LIMIT, &format!("the end of {topic}"), || {
-        while let Some(polled) = committed.poll(Duration::from_millis(100)) {
-            match polled {
-                Ok(message) => {
-                    let id = message.payload().and_then(Id::read);
-                    let partition = place(stage, message.partition(), plan.partitions);
-                    checker.observe(Operation::Logged { isolation, partition, offset: message.offset(), id });
-                    let origin: u32 = std::str::from_utf8(message.key().context("records have keys")?)?.parse()?;
-                    origins.push((message.partition(), origin));
-                }
-                Err(KafkaError::PartitionEOF(_)) => ended += 1,
-                Err(error) => bail!("{topic}: {error}"),
-            }
-        }
-        Ok((ended >= plan.partitions).then_some(()))
+    let topic = topic(stage);
+    let place = |partition| place(stage, partition, plan.partitions);
+    let mut origins = Vec::new();
+    last_read::read(bootstrap, (&topic, plan.partitions), Isolation::ReadCommitted, checker, place, |message| {
+        let origin: u32 = std::str::from_utf8(message.key().context("records have keys")?)?.parse()?;
+        origins.push((message.partition(), origin));
+        Ok(())
     })?;
-    for (partition, (start, end)) in (0..).zip(bounds) {
-        let partition = place(stage, partition, plan.partitions);
-        checker.observe(Operation::LogRead { isolation, partition, start, end });
-    }
     for partition in 0..plan.partitions {
         let order: Vec<u32> = origins.iter().filter(|(of, _)| *of == partition).map(|(_, origin)| *origin).collect();
         let wrong = order.windows(2).find(|two| two[0] >= two[1]);
@@ -388,7 +350,7 @@ fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut Checker) -> 
 }
 
 fn read_group(bootstrap: &str, stage: u32, partitions: i32, checker: &mut Checker) -> Result<()> {
-    let consumer = reader(bootstrap, "read_committed", &format!("stage-{stage}"))?;
+    let consumer = reader(bootstrap, Isolation::ReadCommitted, &format!("stage-{stage}"))?;
     let committed = consumer.committed_offsets(whole(&topic(stage), partitions)?, LIMIT)?;
     for found in committed.elements() {
         let offset = if let Offset::Offset(offset) = found.offset() { Some(offset) } else { None };

@@ -9,6 +9,7 @@
 //! - [`answers`]: scripts of requests whose answers are compared field by field; [`raw`]: their connections
 //! - [`differences`]: what is meant to differ from Kafka
 //! - `chain`: jobs that take and write records in transactions, as processes that are killed (same feature)
+//! - `last_read`: what a topic holds at last, for the checker of transactions (same feature)
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`franz`]: the program in `go/`, which is franz-go
 //! - [`java`]: Java programs, with Kafka's jars
@@ -35,6 +36,8 @@ pub mod crowd;
 pub mod differences;
 pub mod franz;
 pub mod java;
+#[cfg(feature = "librdkafka")]
+pub mod last_read;
 pub mod leash;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
