@@ -171,6 +171,8 @@ pub enum Ask {
         last_epoch: i32,
         /// The offset after its last record.
         log_end: i64,
+        /// The offset at which its log begins, also after a restart: earlier records were deleted.
+        log_start: i64,
     },
     /// The files of this broker's replica of a deleted partition are gone: take it out of the entry.
     Removed {

@@ -67,6 +67,7 @@ mod tests {
             partition_epoch: 0,
             isr: isr.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(1) }).collect(),
             reports: Vec::new(),
+            log_start: None,
         }
     }
 

@@ -157,6 +157,7 @@ mod tests {
                 partition_epoch: 0,
                 isr: isr.iter().map(member).collect(),
                 reports: Vec::new(),
+                log_start: None,
             };
             assert_eq!(is_behind(&entry, &image, me), expected, "{story}");
         }

@@ -340,10 +340,12 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     (t.partitions[0].leader_epoch, t.partitions[0].partition_epoch) = (4, 4);
     t.partitions[0].isr[0].incarnation = ottla_broker::image::Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
-    let Some(Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end }) = again.asks.recv().await else {
+    let asked = again.asks.recv().await;
+    let Some(Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start }) = asked else {
         panic!("a report");
     };
-    assert_eq!((topic_id, partition, leader_epoch, last_epoch, log_end), (t.id, 0, 4, 0, 2));
+    assert_eq!((topic_id, partition, leader_epoch), (t.id, 0, 4));
+    assert_eq!((last_epoch, log_end, log_start), (0, 2, 0));
     let mut client = Client::connect(again.port).await;
     let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
     assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -468,8 +470,10 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
     t.partitions[0].isr[0].incarnation = Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
     let Some(Ask::Report { last_epoch, log_end, .. }) = again.asks.recv().await else { panic!("a report") };
-    let report =
-        |broker, last_epoch, log_end| RecoveryReport { broker, incarnation: ME.incarnation, last_epoch, log_end };
+    let report = |broker, last_epoch, log_end| {
+        let (incarnation, log_start) = (ME.incarnation, Some(0));
+        RecoveryReport { broker, incarnation, last_epoch, log_end, log_start }
+    };
     let reported = t.partitions[0].report(2, report(other, 0, 1)).unwrap();
     let reported = reported.report(2, report(ME.id, last_epoch, log_end)).unwrap();
     let live = [ME.id, other].map(|id| (id, LiveBroker { incarnation: ME.incarnation, draining: false })).into();

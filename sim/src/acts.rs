@@ -111,9 +111,10 @@ impl World {
                     self.note(format!("{at} asks for {}", short(entry, &next)));
                     self.flights.push(Flight { by: Writer::Broker(at), entry, what: What::Write(next, Some(answer)) });
                 }
-                Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end } => {
+                Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start } => {
                     let entry = topics::entry(topic_id, partition);
-                    let report = RecoveryReport { broker: id, incarnation, last_epoch, log_end };
+                    let log_start = Some(log_start);
+                    let report = RecoveryReport { broker: id, incarnation, last_epoch, log_end, log_start };
                     self.flights.push(Flight {
                         by: Writer::Broker(at),
                         entry,

@@ -354,6 +354,7 @@ mod tests {
             partition_epoch: epoch,
             isr: Vec::new(),
             reports: Vec::new(),
+            log_start: None,
         }
     }
 

@@ -190,6 +190,7 @@ mod tests {
             partition_epoch: epoch,
             isr: replicas.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(7) }).collect(),
             reports: Vec::new(),
+            log_start: None,
         };
         let (topic_name, topic_id) = (name.split('.').next().unwrap().to_owned(), id_of(name));
         let spec = KafkaAssignmentSpec { topic_name, topic_id, partitions: vec![entry], ..Default::default() };

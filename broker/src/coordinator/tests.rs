@@ -168,6 +168,7 @@ fn elect(partition: &Partition, leader: i32, leader_epoch: i32) {
         partition_epoch: leader_epoch,
         isr: vec![member(0)],
         reports: vec![],
+        log_start: None,
     };
     let settings = TopicSettings::resolve(&BTreeMap::new(), &BrokerSettings::default());
     partition.assume(&assignment, &Arc::new(settings), Surroundings::default());

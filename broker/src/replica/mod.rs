@@ -54,7 +54,7 @@ use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
 use self::opening::{FIRST_RETRY, OpenError, Unopened, open_log};
 use self::partition::leadership::Surroundings;
-use self::partition::{Found, Partition};
+use self::partition::{Extent, Found, Partition};
 use self::proposal::Proposal;
 use self::removal::Removals;
 use self::throttle::Throttle;
@@ -446,9 +446,10 @@ impl Replicas {
                 // One whose role is beginning in an older epoch may still have more or less afterwards.
                 let is_settled = !beside.beginning.contains(&key);
                 let Some(partition) = self.running.read().get(&key).filter(|_| is_settled).cloned() else { continue };
-                let (last_epoch, log_end) = partition.last_epoch_and_end();
+                let Extent { last_epoch, log_end, log_start } = partition.extent();
                 let Assignment { partition, leader_epoch, .. } = *assignment;
-                let report = Ask::Report { topic_id: topic.id, partition, leader_epoch, last_epoch, log_end };
+                let topic_id = topic.id;
+                let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
                 if self.ask.try_send(report).is_err() {
                     tracing::debug!("the queue to the cluster is full: reporting again with the next image");
                 }

@@ -107,6 +107,17 @@ pub struct Found {
     pub proposal: Proposal,
 }
 
+/// What a replica has, as a recovery election compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The epoch of the last record, which may have been deleted; −1: there was none.
+    pub last_epoch: i32,
+    /// The next offset.
+    pub log_end: i64,
+    /// What is before is deleted, and stays so whatever becomes of this process.
+    pub log_start: i64,
+}
+
 /// Where an append ended up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {

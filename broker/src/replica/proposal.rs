@@ -96,6 +96,7 @@ mod tests {
             partition_epoch,
             isr: vec![],
             reports: vec![],
+            log_start: None,
         }
     }
 

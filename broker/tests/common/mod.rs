@@ -163,6 +163,7 @@ pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
         partition_epoch: 0,
         isr: vec![IsrMember { broker: ME.id, incarnation: ME.incarnation }],
         reports: vec![],
+        log_start: None,
     };
     Topic { id: Uuid::new_v4(), name: name.into(), config, settings, partitions: vec![assignment] }
 }

@@ -290,7 +290,7 @@ async fn a_directory_that_lost_its_past_leads_only_what_it_reported() {
     let coord = world.open(&dir).await;
     assert_ne!(coord.incarnation(), incarnation);
     shows(&coord, "nobody leads", |image| led(image, "orders") == 0).await;
-    let report = Ask::Report { topic_id, partition: 0, leader_epoch: 1, last_epoch: -1, log_end: 0 };
+    let report = Ask::Report { topic_id, partition: 0, leader_epoch: 1, last_epoch: -1, log_end: 0, log_start: 0 };
     coord.ask().send(report).await.unwrap();
     shows(&coord, "it leads again", |image| led(image, "orders") == 1).await;
     let entry = coord.images().borrow().topic("orders").unwrap().partitions[0].clone();

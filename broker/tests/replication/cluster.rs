@@ -92,6 +92,7 @@ impl Cluster {
             partition_epoch: 0,
             isr: ids.map(|id| member(id, life(id))).to_vec(),
             reports: vec![],
+            log_start: None,
         };
         let objects = Objects {
             assignment,

@@ -207,6 +207,7 @@ impl Protocol {
             incarnation: broker.incarnation,
             last_epoch: broker.log.last().map_or(-1, |record| record.epoch),
             log_end: broker.log_end(),
+            log_start: Some(0),
         };
         state.entry = Arc::new(state.entry.report(broker.view.leader_epoch, report).ok()?);
         Some(())

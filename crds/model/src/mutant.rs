@@ -120,7 +120,8 @@ pub(crate) fn with_reports_of_the_missing(entry: &Arc<Assignment>, live: &Live) 
     for broker in entry.waits_for(live) {
         if let Some(there) = live.get(&broker) {
             entry.reports.retain(|report| report.broker != broker);
-            entry.reports.push(RecoveryReport { broker, incarnation: there.incarnation, last_epoch: -1, log_end: 0 });
+            let (incarnation, log_start) = (there.incarnation, Some(0));
+            entry.reports.push(RecoveryReport { broker, incarnation, last_epoch: -1, log_end: 0, log_start });
         }
     }
     entry

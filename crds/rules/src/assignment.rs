@@ -112,6 +112,11 @@ pub struct Assignment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub reports: Vec<RecoveryReport>,
+    /// The offset at which the leader's log must begin, or later: earlier records were deleted, and the leader that a
+    /// recovery election chose may still have them. Absent: the leader has deleted what must be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub log_start: Option<i64>,
 }
 
 /// What a broker has of a partition without a leader. A recovery election compares these reports.
@@ -126,6 +131,10 @@ pub struct RecoveryReport {
     pub last_epoch: i32,
     /// The offset after the last record in its log.
     pub log_end: i64,
+    /// The offset at which its log begins: earlier records were deleted. Absent: an older broker, which does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub log_start: Option<i64>,
 }
 
 /// The live brokers, as an observer judges them. A broker that is not in the map is judged dead.
@@ -258,6 +267,7 @@ impl Assignment {
             partition_epoch: 0,
             isr,
             reports: Vec::new(),
+            log_start: None,
         };
         created.leader = Some(created.successor(live)?);
         Some(created)

@@ -224,6 +224,7 @@ mod tests {
             partition_epoch: 9,
             isr: isr.iter().map(member).collect(),
             reports: Vec::new(),
+            log_start: None,
         }
     }
 
@@ -300,7 +301,8 @@ mod tests {
 
     #[test]
     fn the_condition_shows_the_command_and_why_an_order_is_refused() {
-        let report = RecoveryReport { broker: BrokerId(1), incarnation: Incarnation(2), last_epoch: 3, log_end: 50 };
+        let (broker, incarnation) = (BrokerId(1), Incarnation(2));
+        let report = RecoveryReport { broker, incarnation, last_epoch: 3, log_end: 50, log_start: None };
         let waiting = entry(0, None, &[0, 1]).report(4, report).unwrap();
         let here = live(&[(1, 2)]);
         let mut topic = KafkaTopic::new("orders", Default::default());

@@ -215,7 +215,8 @@ impl World {
 
     /// What a broker does whose entries are void.
     pub async fn report(&self, broker: BrokerId, incarnation: i64, log_end: i64) {
-        let report = RecoveryReport { broker, incarnation: Incarnation(incarnation), last_epoch: 0, log_end };
+        let incarnation = Incarnation(incarnation);
+        let report = RecoveryReport { broker, incarnation, last_epoch: 0, log_end, log_start: Some(0) };
         self.change(|entry| entry.report(entry.leader_epoch, report).ok()).await;
     }
 

@@ -90,7 +90,8 @@ impl Broker {
                 let topic_id = topic.id;
                 if entry.asks_for_report(self.id, me) {
                     let Assignment { partition, leader_epoch, .. } = *entry;
-                    let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch: 0, log_end: 0 };
+                    let (last_epoch, log_end, log_start) = (0, 0, 0);
+                    let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
                     let _ = coord.ask().try_send(report);
                 }
                 if let Some(next) = self.with_everybody(&image, entry, me) {

@@ -183,8 +183,9 @@ impl Desk {
             }
             Ask::Removed { topic_id, partition } => self.insist(async || self.removed(topic_id, partition).await).await,
             Ask::MovedAway { partitions, answer } => self.kept_without(&partitions, answer).await,
-            Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end } => {
-                let report = RecoveryReport { broker: self.me, incarnation: self.incarnation, last_epoch, log_end };
+            Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start } => {
+                let (broker, incarnation, log_start) = (self.me, self.incarnation, Some(log_start));
+                let report = RecoveryReport { broker, incarnation, last_epoch, log_end, log_start };
                 self.insist(async || self.report(topic_id, partition, leader_epoch, report).await).await;
             }
         }

@@ -185,6 +185,30 @@ mod tests {
     }
 
     #[test]
+    fn who_leads_after_a_recovery_deletes_what_the_in_sync_replicas_had_deleted() {
+        let fixture = Fixture::new(&[("min.insync.replicas", "2")]);
+        fixture.elect(0, 0);
+        let partition = &fixture.partition;
+        for _ in 0..3 {
+            partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+        }
+        let places = || {
+            let standing = partition.standing();
+            (standing.log_start, partition.high_watermark.get(), standing.log_end)
+        };
+        assert_eq!(places(), (0, 0, 3));
+        fixture.recover(1, 2);
+        assert_eq!(places(), (2, 2, 3));
+        assert_eq!(partition.extent().log_start, 0, "a restart would bring them back until the checkpoints say so");
+        partition.keeps_log_start(2);
+        assert_eq!(partition.extent().log_start, 2);
+        fixture.recover(2, 1);
+        assert_eq!(places(), (2, 2, 3), "more is deleted here");
+        fixture.recover(3, 9);
+        assert_eq!(places(), (9, 9, 9), "offsets are never used again");
+    }
+
+    #[test]
     fn a_refusal_names_the_first_reason_that_kafka_finds() {
         let compacted = Fixture::new(&[("cleanup.policy", "compact")]);
         let delete = |offset| compacted.partition.delete_records(offset);

@@ -48,6 +48,13 @@ impl Fixture {
     pub fn elect(&self, leader: i32, leader_epoch: i32) {
         self.partition.assume(&assignment(Some(leader), leader_epoch), &self.settings, Surroundings::default());
     }
+
+    /// From now on this broker leads alone, after a recovery: its log must begin there, or later.
+    pub fn recover(&self, leader_epoch: i32, log_start: i64) {
+        let isr = vec![member(ME.id.0)];
+        let recovered = Assignment { isr, log_start: Some(log_start), ..assignment(Some(ME.id.0), leader_epoch) };
+        self.partition.assume(&recovered, &self.settings, Surroundings::default());
+    }
 }
 
 /// A partition in the folder `t-0` below `data` that broker 0 leads alone.
@@ -86,5 +93,6 @@ fn assignment(leader: Option<i32>, leader_epoch: i32) -> Assignment {
         partition_epoch: leader_epoch,
         isr: [0, 1, 2].map(member).to_vec(),
         reports: vec![],
+        log_start: None,
     }
 }

@@ -226,7 +226,7 @@ impl Partition {
     }
 
     /// The watermarks follow a log that was cut.
-    fn set_back(&self, state: &mut State) {
+    pub(super) fn set_back(&self, state: &mut State) {
         let log_end = state.log.log_end();
         // What was due was flushed or is gone: else the next records would seem due.
         state.flush_due = state.flush_due.min(log_end);

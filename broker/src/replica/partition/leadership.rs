@@ -361,6 +361,7 @@ mod tests {
             partition_epoch: 7,
             isr: isr.to_vec(),
             reports: vec![],
+            log_start: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_config::TopicSettings;
-use ottla_log::{DiskError, DiskResult};
+use ottla_log::{DiskResult, LogError};
 use ottla_rules::assignment::{Age, Epochs};
 
 use super::following::Following;
@@ -29,12 +29,13 @@ pub(super) enum Role {
 
 impl Partition {
     /// Whether [`Partition::assume`] may wait for the device: the leader epochs of a compacted topic are synced
-    /// whenever they change.
+    /// whenever they change, and a log that ends before it must begin is replaced.
     pub fn syncs_to_assume(&self, assignment: &Assignment) -> bool {
         let state = self.state.lock();
         let begins = assignment.leader_epoch > state.acted_on.0 || matches!(state.role, Role::Bystander);
         let epochs_change = assignment.leader.is_some() && begins && Self::is_news(&state, assignment);
-        epochs_change && state.settings.cleanup_policy.compact
+        let is_replaced = assignment.log_start.is_some_and(|log_start| log_start > state.log.log_end());
+        epochs_change && (state.settings.cleanup_policy.compact || is_replaced)
     }
 
     /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
@@ -57,17 +58,20 @@ impl Partition {
             return true;
         }
         let begun = self.begin_role(&mut state, assignment, surroundings);
-        let has_room = !begun.as_ref().is_err_and(DiskError::is_no_space);
+        let has_room = !matches!(&begun, Err(LogError::Disk(error)) if error.is_no_space());
         match begun {
             Ok(role) => {
                 self.note_room(&mut state);
                 state.acted_on = seen;
                 state.role = role;
             }
-            Err(error) => {
+            // The log is half cut.
+            Err(_) if matches!(state.role, Role::Offline) => {}
+            Err(LogError::Disk(error)) => {
                 state.role = Role::Bystander;
                 self.note_disk_error(&mut state, &error);
             }
+            Err(error @ LogError::Corrupt { .. }) => self.take_offline(&mut state, &error),
         }
         self.advance_high_watermark(&mut state);
         self.low_watermark.reset(-1);
@@ -114,16 +118,23 @@ impl Partition {
         assignment.may_lead(self.me.id, self.me.incarnation, None)
     }
 
-    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> DiskResult<Role> {
+    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> Result<Role, LogError> {
         if assignment.leader_epoch > state.acted_on.0 {
             // Before anything is done in it: a broker that has acted in an epoch must never follow or lead in an older
             // one again, not even when its process restarts and is shown only an older copy.
             state.proposal.keep(assignment)?;
         }
-        if self.is_to_lead(assignment) { self.lead(state, assignment, around) } else { self.follow(state, assignment) }
+        if self.is_to_lead(assignment) {
+            self.lead(state, assignment, around)
+        } else {
+            Ok(self.follow(state, assignment)?)
+        }
     }
 
-    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> DiskResult<Role> {
+    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> Result<Role, LogError> {
+        if let Some(log_start) = assignment.log_start {
+            self.delete_before(state, log_start)?;
+        }
         // The epoch is written before the first append under it: a follower that asks in between must learn that the
         // old epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
         state.log.start_epoch(assignment.leader_epoch)?;
@@ -140,6 +151,28 @@ impl Partition {
             let _ = self.joining.try_send((self.topic_id, self.number));
         }
         Ok(Role::Leader(leadership))
+    }
+
+    /// Deletes what every in-sync replica had deleted before a recovery election, in which this log was the longest.
+    /// The assignment asks for that until another replica has joined the ISR: a restart before the next checkpoint
+    /// brings the records back.
+    fn delete_before(&self, state: &mut State, log_start: i64) -> Result<(), LogError> {
+        let log_end = state.log.log_end();
+        if log_start > log_end {
+            tracing::warn!(topic = %self.topic, partition = self.number, log_start, log_end,
+                "this replica leads, and every record that it has was deleted: its log begins where the deletion ended");
+            let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
+            anew.inspect_err(|error| self.note_half_cut(state, error))?;
+            self.set_back(state);
+        }
+        if log_start > state.log.log_start() {
+            tracing::warn!(topic = %self.topic, partition = self.number, from = state.log.log_start(), to = log_start,
+                "this replica leads, and had records that were deleted on the in-sync replicas: it has deleted them");
+            state.log.advance_log_start(log_start);
+        }
+        self.high_watermark.advance(log_start);
+        self.advance_last_stable(state);
+        Ok(())
     }
 
     fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {

@@ -13,9 +13,9 @@ use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskResult};
 use parking_lot::Mutex;
 
-use super::Partition;
 use super::leadership::Leadership;
 use super::role::Role;
+use super::{Extent, Partition};
 use crate::replica::checkpoints::{Checkpoints, Positions};
 
 /// What metrics and DescribeLogDirs say of a partition.
@@ -238,10 +238,11 @@ impl Partition {
         }
     }
 
-    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset: how much
-    /// this replica has.
-    pub fn last_epoch_and_end(&self) -> (i32, i64) {
-        self.state.lock().last_epoch_and_end()
+    /// How much this replica has.
+    pub fn extent(&self) -> Extent {
+        let state = self.state.lock();
+        let (last_epoch, log_end) = state.last_epoch_and_end();
+        Extent { last_epoch, log_end, log_start: state.deleted_to() }
     }
 
     /// The replica goes: a task that waits for it learns that it is not here any more.

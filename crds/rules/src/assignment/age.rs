@@ -76,6 +76,7 @@ mod tests {
             partition_epoch: 9,
             isr: vec![],
             reports: vec![],
+            log_start: None,
         };
         let other = Assignment { replicas: vec![super::super::BrokerId(1)], ..entry.clone() };
         assert_eq!((entry.age(&entry.clone()), entry.age(&other)), (Age::Same, Age::Forked));

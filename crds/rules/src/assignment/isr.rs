@@ -73,7 +73,7 @@ impl Assignment {
     ///
     /// It must have fetched up to the high watermark, because it would lack acknowledged records otherwise; and up to
     /// the start of the leader's epoch, because a new leader's high watermark may be too low before that. It must have
-    /// deleted what the leader has: deleted records would be back if it led.
+    /// deleted what the leader has, or must have: deleted records would be back if it led.
     pub fn expand(&self, leader: &Leader, follower: &Follower) -> Result<Self, Refusal> {
         self.check_leader(leader)?;
         let joining = IsrMember { broker: follower.broker, incarnation: follower.incarnation };
@@ -89,13 +89,14 @@ impl Assignment {
         if follower.leader_epoch != leader.leader_epoch
             || follower.log_end < leader.high_watermark
             || follower.log_end < leader.epoch_start
-            || follower.log_start < leader.log_start
+            || follower.log_start < leader.log_start.max(self.log_start.unwrap_or(0))
         {
             return Err(Refusal::Behind);
         }
         let mut next = self.clone();
         next.isr.retain(|member| member.broker != follower.broker);
         next.isr.push(joining);
+        next.log_start = self.log_start.filter(|log_start| *log_start > leader.log_start);
         self.changed_to(next)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Always: no broker is elected before every member of the last ISR has reported, nor while a replica is dead that
 //! reported more, so nothing is lost that still exists; unless an administrator orders an unclean election for the
-//! leader epoch in which the partition waits, so that an order is obeyed once.
+//! leader epoch in which the partition waits, so that an order is obeyed once. Records that every in-sync replica had
+//! deleted stay deleted, whichever log leads.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +74,7 @@ impl Assignment {
         if !self.waits_for(live).is_empty() {
             return Err(Refusal::Behind);
         }
-        self.led_with(self.longest(live).ok_or(Refusal::Behind)?)
+        self.led_with(self.longest(live).ok_or(Refusal::Behind)?, live)
     }
 
     /// Elects the broker that an administrator has named, once it has reported. The records that only the missing
@@ -88,7 +89,7 @@ impl Assignment {
         if !self.replicas.contains(&order.broker) {
             return Err(Refusal::NotReplica);
         }
-        self.led_with(self.current_report(order.broker, live).ok_or(Refusal::Behind)?)
+        self.led_with(self.current_report(order.broker, live).ok_or(Refusal::Behind)?, live)
     }
 
     /// The order that loses least; `None` if the partition waits for no broker, or no other broker has reported.
@@ -106,11 +107,22 @@ impl Assignment {
         candidates.max_by_key(|report| (report.length(), was_in_sync(report)))
     }
 
-    fn led_with(&self, chosen: &RecoveryReport) -> Result<Self, Refusal> {
+    fn led_with(&self, chosen: &RecoveryReport, live: &Live) -> Result<Self, Refusal> {
         let mut next = self.clone();
         next.leader = Some(chosen.broker);
         next.isr = vec![IsrMember { broker: chosen.broker, incarnation: chosen.incarnation }];
+        let must_begin_at = self.log_start.max(self.deleted_before(live));
+        next.log_start = must_begin_at.filter(|offset| chosen.log_start.is_none_or(|begins| begins < *offset));
         self.changed_to(next)
+    }
+
+    /// The offset before which every member of the last ISR that has reported has deleted all records; `None` if that
+    /// is not known. DeleteRecords is acknowledged when every member has deleted them, so that records that were
+    /// deleted for good are before this offset. A member with a blank log has lost its disk, and does not count.
+    // The least offset, not the greatest: retention runs on each replica by itself, by the clock of its machine.
+    fn deleted_before(&self, live: &Live) -> Option<i64> {
+        let reports = self.isr.iter().filter_map(|member| self.current_report(member.broker, live));
+        reports.filter(|report| report.log_end > 0).map(|report| report.log_start.unwrap_or(0)).min()
     }
 
     /// Whether the partition has no leader and a member of its ISR is void.

@@ -46,6 +46,7 @@ fn partition(isr: &[i32]) -> Assignment {
         partition_epoch: 9,
         isr: isr.iter().copied().map(member).collect(),
         reports: Vec::new(),
+        log_start: None,
     }
 }
 
@@ -77,7 +78,8 @@ fn follower(broker: i32) -> Follower {
 }
 
 fn report(broker: i32, life: i64, last_epoch: i32, log_end: i64) -> RecoveryReport {
-    RecoveryReport { broker: BrokerId(broker), incarnation: incarnation(broker, life), last_epoch, log_end }
+    let (broker, incarnation) = (BrokerId(broker), incarnation(broker, life));
+    RecoveryReport { broker, incarnation, last_epoch, log_end, log_start: Some(0) }
 }
 
 /// Leader, ISR and how far the epochs went.
@@ -490,6 +492,76 @@ fn of_equal_logs_one_that_was_in_sync_leads_a_recovery() {
     assert_eq!(equal.recover(&live).unwrap().leader, Some(BrokerId(1)), "broker 0 may have records that were deleted");
     let longer = waiting.report(5, report(1, 2, 5, 89)).unwrap();
     assert_eq!(longer.recover(&live).unwrap().leader, Some(BrokerId(0)), "broker 0 has more");
+}
+
+/// As `report`; the log begins there, or an older broker has not said where.
+fn report_from(broker: i32, last_epoch: i32, log_start: Option<i64>, log_end: i64) -> RecoveryReport {
+    RecoveryReport { log_start, ..report(broker, 2, last_epoch, log_end) }
+}
+
+#[test]
+fn records_that_were_deleted_on_every_in_sync_replica_stay_deleted_when_another_log_is_longer() {
+    let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
+    let longest = report_from(2, 5, Some(0), 90);
+    for (story, in_sync, chosen, log_start) in [
+        ("both have deleted", [(5, Some(40), 80), (5, Some(40), 70)], longest, Some(40)),
+        ("one's retention went further", [(5, Some(60), 80), (5, Some(40), 70)], longest, Some(40)),
+        ("one lost its disk", [(5, Some(40), 80), (-1, Some(0), 0)], longest, Some(40)),
+        ("all have lost their disks", [(-1, Some(0), 0), (-1, Some(0), 0)], longest, None),
+        ("one is of an older version", [(5, Some(40), 80), (5, None, 70)], longest, None),
+        ("an older version leads", [(5, Some(40), 80), (5, Some(40), 70)], report_from(2, 5, None, 90), Some(40)),
+        ("all is deleted, and the log was longer", [(4, Some(95), 95), (4, Some(95), 95)], longest, Some(95)),
+        (
+            "the longest has deleted them, too",
+            [(5, Some(40), 80), (5, Some(40), 70)],
+            report_from(2, 5, Some(40), 90),
+            None,
+        ),
+    ] {
+        let mut now = without_leader(&[0, 1]).report(5, chosen).unwrap();
+        for (broker, (last_epoch, begins, ends)) in in_sync.into_iter().enumerate() {
+            now = now.report(5, report_from(broker as i32, last_epoch, begins, ends)).unwrap();
+        }
+        let led = now.recover(&all).unwrap();
+        assert_eq!((led.leader, led.log_start), (Some(BrokerId(2)), log_start), "{story}");
+    }
+}
+
+#[test]
+fn what_must_stay_deleted_is_known_until_a_replica_joins_that_has_deleted_it() {
+    let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
+    let mut now = without_leader(&[0, 1]).report(5, report_from(2, 5, Some(0), 90)).unwrap();
+    for broker in [0, 1] {
+        now = now.report(5, report_from(broker, 5, Some(40), 80)).unwrap();
+    }
+    let led = now.recover(&all).unwrap();
+    let leader = |log_start| Leader {
+        broker: BrokerId(2),
+        incarnation: incarnation(2, 2),
+        leader_epoch: led.leader_epoch,
+        epoch_start: 90,
+        high_watermark: 40,
+        log_start,
+        write_in_flight: false,
+    };
+    let joins = |leader: &Leader, log_start| {
+        let (incarnation, leader_epoch) = (incarnation(0, 2), led.leader_epoch);
+        let follower = Follower { incarnation, leader_epoch, log_end: 90, log_start, ..follower(0) };
+        led.expand(leader, &follower).map(|next| next.log_start)
+    };
+    assert_eq!(joins(&leader(40), 39), Err(Refusal::Behind), "it would bring them back");
+    assert_eq!(joins(&leader(0), 39), Err(Refusal::Behind), "nor while the leader's own restart would");
+    assert_eq!(joins(&leader(0), 40), Ok(Some(40)), "the leader's restart would bring them back");
+    assert_eq!(joins(&leader(40), 40), Ok(None));
+
+    // It is gone before it knows, and returns with its content: what must be deleted is still known.
+    let gone = led.heal(&live(&[]), MIN_IN_SYNC).unwrap();
+    assert_eq!(gone.heal(&all, MIN_IN_SYNC).unwrap().log_start, Some(40));
+    // It returns with other content, and what it reports begins at 0 again.
+    let lost = LiveBroker { incarnation: incarnation(2, 3), draining: false };
+    let again = Live::from([(BrokerId(2), lost)]);
+    let report = RecoveryReport { incarnation: lost.incarnation, ..report_from(2, 5, Some(0), 85) };
+    assert_eq!(gone.report(gone.leader_epoch, report).unwrap().recover(&again).unwrap().log_start, Some(40));
 }
 
 #[test]

@@ -75,7 +75,8 @@ mod tests {
         let leaderless = elect(&sole, &returned, 1);
         assert_eq!(leaders(&leaderless), [(3, None)]);
         assert_eq!(elect(&leaderless, &returned, 1), [], "it has not reported yet");
-        let report = RecoveryReport { broker: BrokerId(0), incarnation: Incarnation(2), last_epoch: 0, log_end: 17 };
+        let (broker, incarnation) = (BrokerId(0), Incarnation(2));
+        let report = RecoveryReport { broker, incarnation, last_epoch: 0, log_end: 17, log_start: Some(0) };
         let reported = [leaderless[0].report(leaderless[0].leader_epoch, report).unwrap()];
         assert_eq!(leaders(&elect(&reported, &returned, 1)), [(3, Some(0))]);
     }

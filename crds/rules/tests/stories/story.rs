@@ -145,8 +145,8 @@ impl Story {
 
     /// A replica reports its log while the partition has no leader.
     pub fn reports(&mut self, broker: i32, last_epoch: i32, log_end: i64) {
-        let report =
-            RecoveryReport { broker: BrokerId(broker), incarnation: self.incarnation(broker), last_epoch, log_end };
+        let (id, incarnation) = (BrokerId(broker), self.incarnation(broker));
+        let report = RecoveryReport { broker: id, incarnation, last_epoch, log_end, log_start: Some(0) };
         let outcome = self.entry.report(self.entry.leader_epoch, report);
         self.change(
             &format!("broker {broker} reports that its log ends at offset {log_end}, in epoch {last_epoch}"),
@@ -202,8 +202,8 @@ pub fn ids(brokers: &[i32]) -> Vec<BrokerId> {
 
 /// An entry in one line.
 pub fn shown(entry: &Assignment) -> String {
-    let Assignment { partition: _, replicas, adding, removing, leader, leader_epoch, partition_epoch, isr, reports } =
-        entry;
+    let Assignment { partition: _, replicas, adding, removing, leader, .. } = entry;
+    let Assignment { leader_epoch, partition_epoch, isr, reports, log_start, .. } = entry;
     let leader = leader.map_or("no leader".to_owned(), |leader| format!("leader {leader}"));
     let mut text = format!("{leader} in epoch {leader_epoch} (change {partition_epoch}), replicas {}", list(replicas));
     for (name, brokers) in [("adding", adding), ("removing", removing)] {
@@ -213,9 +213,12 @@ pub fn shown(entry: &Assignment) -> String {
     }
     let isr: Vec<String> = isr.iter().map(|member| member_shown(*member)).collect();
     write!(text, ", ISR {}", if isr.is_empty() { "none".to_owned() } else { isr.join(" ") }).unwrap();
-    for RecoveryReport { broker, incarnation, last_epoch, log_end } in reports {
+    for RecoveryReport { broker, incarnation, last_epoch, log_end, log_start: _ } in reports {
         let member = member_shown(IsrMember { broker: *broker, incarnation: *incarnation });
         write!(text, ", {member} reported epoch {last_epoch} offset {log_end}").unwrap();
+    }
+    if let Some(log_start) = log_start {
+        write!(text, ", its log begins at offset {log_start}").unwrap();
     }
     text
 }

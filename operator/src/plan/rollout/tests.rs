@@ -58,6 +58,7 @@ fn entry(partition: i32, replicas: &[i32]) -> Assignment {
         leader_epoch: 1,
         partition_epoch: 1,
         reports: Vec::new(),
+        log_start: None,
     }
 }
 
