@@ -21,6 +21,19 @@ pub struct Positions {
     pub first_dirty: Option<i64>,
 }
 
+impl Positions {
+    /// What is left of them when the log is cut at `offset`.
+    pub fn up_to(self, offset: i64) -> Positions {
+        let Positions { recovery_point, log_start, high_watermark, first_dirty } = self;
+        Positions {
+            recovery_point: recovery_point.min(offset),
+            log_start: log_start.min(offset),
+            high_watermark: high_watermark.min(offset),
+            first_dirty: first_dirty.map(|first_dirty| first_dirty.min(offset)),
+        }
+    }
+}
+
 /// The checkpoints of one data directory.
 #[derive(Debug)]
 pub struct Checkpoints {
@@ -84,11 +97,11 @@ impl Checkpoints {
         self.write()
     }
 
-    /// Says of a log that has just been opened where it is, if that is behind what was known of it: records that it
-    /// lost and copies again must not be trusted up to where they were flushed before.
+    /// Says of a log that has just been opened, or is about to be cut, where it is, if that is behind what was known of
+    /// it: records that it lost and copies again must not be trusted up to where they were flushed before.
     ///
     /// # Errors
-    /// As [`Checkpoints::store`]. Then nothing may be appended.
+    /// As [`Checkpoints::store`]. Then nothing may be appended or cut.
     pub fn lower(&mut self, key: PartitionKey, now: Positions) -> DiskResult<()> {
         let is_behind =
             |known: &Positions| now.recovery_point < known.recovery_point || now.high_watermark < known.high_watermark;

@@ -328,22 +328,18 @@ fn take_one(
             Ok(if copied.records.is_empty() { Taken::Nothing } else { Taken::Some })
         }
         Meaning::Cut { epoch, end_offset } => {
-            partition.cut_to_end_of(next, epoch, end_offset)?;
-            store(partition, checkpoints)
+            partition.part_from(next, epoch, end_offset, checkpoints)?;
+            Ok(Taken::Nothing)
         }
         Meaning::StartAnew { log_start } => {
             partition.start_anew(next, log_start)?;
-            store(partition, checkpoints)
+            // A log that was cut must not be trusted up to where it was flushed before.
+            upkeep::store(checkpoints, || vec![partition.clone()]).map_err(ottla_log::LogError::from)?;
+            Ok(Taken::Nothing)
         }
         Meaning::Rest(code) => {
             tracing::debug!(topic = %partition.topic, partition = partition.number, ?code, "the leader says: not now");
             Ok(Taken::Failed)
         }
     }
-}
-
-/// A log that was cut must not be trusted up to where it was flushed before.
-fn store(partition: &Arc<Partition>, checkpoints: &Mutex<Checkpoints>) -> Result<Taken, FollowError> {
-    upkeep::store(checkpoints, || vec![partition.clone()]).map_err(ottla_log::LogError::from)?;
-    Ok(Taken::Nothing)
 }

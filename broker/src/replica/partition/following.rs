@@ -8,12 +8,13 @@
 use bytes::Bytes;
 use ottla_batch::{BadBatch, BatchError, Batches, Stamped};
 use ottla_log::LogError;
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::role::Role;
 use super::{Partition, State};
 use crate::env;
 use crate::image::BrokerId;
+use crate::replica::checkpoints::Checkpoints;
 
 /// Whom a follower copies.
 #[derive(Debug)]
@@ -177,16 +178,32 @@ impl Partition {
         bad.map_or(Ok(()), Err)
     }
 
-    /// Cuts the log where it parts from the leader's, which says where its `epoch` ends. The caller writes the
-    /// checkpoints before it asks again: a crash must not trust what comes after.
+    /// Cuts the log where it parts from the leader's, which says where its `epoch` ends; before that the checkpoints
+    /// say that it ends there. So after a crash nothing behind that offset is trusted, and after a restart nothing is
+    /// missed, as if somebody had shortened the log, although a full disk takes no checkpoints.
     ///
     /// # Errors
-    /// See [`FollowError`].
-    pub fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
+    /// See [`FollowError`]. Nothing is cut while the checkpoints can't be written.
+    pub fn part_from(
+        &self,
+        asked: &NextFetch,
+        epoch: i32,
+        end_offset: i64,
+        checkpoints: &Mutex<Checkpoints>,
+    ) -> Result<(), FollowError> {
+        // Until the log is cut: another task would store how long it was.
+        let mut checkpoints = checkpoints.lock();
+        let parts_at = self.still_asking(asked).map(|state| where_to_cut(&state, epoch, end_offset));
+        if let Some(offset) = parts_at {
+            let key = (self.topic.to_string(), self.number);
+            checkpoints.lower(key, self.positions().up_to(offset)).map_err(LogError::from)?;
+        }
+        self.cut_to_end_of(asked, epoch, end_offset)
+    }
+
+    pub(super) fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
         let Some(mut state) = self.still_asking(asked) else { return Ok(()) };
-        let log_end = state.log.log_end();
-        let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
-        let offset = end_offset.min(own_end).max(0);
+        let (log_end, offset) = (state.log.log_end(), where_to_cut(&state, epoch, end_offset));
         if offset >= log_end {
             return Err(FollowError::NothingToCut { epoch, end_offset });
         }
@@ -203,7 +220,7 @@ impl Partition {
     }
 
     /// Removes everything and continues at `log_start`, where the leader's log begins: Kafka's rule for a follower
-    /// whose end the leader no longer has. Checkpoints as in [`Partition::cut_to_end_of`].
+    /// whose end the leader no longer has. The caller writes the checkpoints before it asks again.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -280,6 +297,13 @@ fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, 
         last = found;
     }
     None
+}
+
+/// Where a log parts from its leader's, whose `epoch` ends at `end_offset`.
+fn where_to_cut(state: &State, epoch: i32, end_offset: i64) -> i64 {
+    let log_end = state.log.log_end();
+    let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
+    end_offset.min(own_end).max(0)
 }
 
 #[cfg(test)]
@@ -364,5 +388,35 @@ mod tests {
         partition.cut_to_end_of(&asked, 0, 1).unwrap();
         copy(&[4]);
         assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(2), "one record is not three");
+    }
+
+    #[test]
+    fn a_log_is_cut_once_the_checkpoints_say_so_and_not_while_the_disk_has_no_room_for_them() {
+        let fixture = Fixture::new(&[("flush.messages", "1")]);
+        fixture.elect(1, 0);
+        let partition = &fixture.partition;
+        for offset in 0..2 {
+            let asked = partition.next_fetch(0).unwrap();
+            let records = batch(b'x', 10).stamp(offset, 0, None).slices().map(|slice| slice.to_vec()).concat();
+            let copied = Copied { records: records.into(), high_watermark: 0, log_start: 0 };
+            partition.append_from_leader(&asked, &copied).unwrap();
+        }
+        let data = tempfile::tempdir().unwrap();
+        let load = || Checkpoints::load(data.path(), false, true).unwrap();
+        let checkpoints = Mutex::new(load());
+        let key = (partition.topic.to_string(), 0);
+        checkpoints.lock().store([(key, partition.positions())]).unwrap();
+        let flushed_to = || load().of(&partition.topic, 0).1.recovery_point;
+        assert_eq!(flushed_to(), 2);
+
+        // No new file can be written beside the old one.
+        let beside = data.path().join(format!("{}.tmp", ottla_log::checkpoints::RECOVERY_POINTS));
+        std::fs::create_dir(&beside).unwrap();
+        let asked = partition.next_fetch(0).unwrap();
+        assert!(partition.part_from(&asked, 0, 1, &checkpoints).is_err());
+        assert_eq!(partition.log_end.get(), 2, "a restart would miss the second record");
+        std::fs::remove_dir(&beside).unwrap();
+        partition.part_from(&asked, 0, 1, &checkpoints).unwrap();
+        assert_eq!((partition.log_end.get(), flushed_to()), (1, 1));
     }
 }
