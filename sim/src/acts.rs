@@ -129,6 +129,11 @@ impl World {
                     self.note(format!("{at} may remove {entries:?} when its copy says so"));
                     self.nodes[at].answer_when_kept(moved, answer);
                 }
+                Ask::ProducerIds { answer } => {
+                    let away = self.api.away || self.nodes[at].cut_off_from_api;
+                    let unknown = Refused::new(ErrorCode::REQUEST_TIMED_OUT, "the API server does not answer");
+                    let _ = answer.send(if away { Err(unknown) } else { Ok(self.api.take_producer_ids()) });
+                }
                 // Topics are neither made nor deleted here, and nobody changes their settings on the wire.
                 _ => {}
             }
@@ -136,7 +141,7 @@ impl World {
     }
 
     /// Where the logs of a broker end, by entry.
-    fn log_ends(&self, at: usize) -> [Option<i64>; topics::ENTRIES] {
+    fn log_ends(&self, at: usize) -> [Option<i64>; topics::MOST_ENTRIES] {
         std::array::from_fn(|entry| self.nodes[at].partition(entry).map(|partition| partition.log_end.get()))
     }
 

@@ -1,5 +1,6 @@
 //! Clients over connections: producers with idempotence, each with a few batches on their way, and one without;
-//! consumers, one of them near a follower; who deletes records; and a group that commits.
+//! consumers, one of them near a follower; who deletes records; and a group that commits. Producers that make
+//! transactions are in [`crate::transactional`]; their records are for consumers with read_committed alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ottla_batch::header::add_sequence;
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
 use ottla_broker::replica::partition::Partition;
 use ottla_broker::replica::partition::reading::{Bound, ReadFrom, Reader};
-use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered};
+use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered, transactions};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{Bytes, RequestMessage, encode_request};
@@ -18,6 +19,21 @@ use crate::topics;
 const MAX_READ: usize = 16 << 10;
 /// Batches that a producer has on their way to one partition: Kafka's most.
 const IN_FLIGHT: u32 = 5;
+
+/// How long a producer waits for an acknowledgement, and others for any answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Producers of transactions have numbers from here on, in their records as well.
+pub const TRANSACTIONAL: u32 = 1_000;
+
+/// Who judges what clients see.
+#[derive(Default)]
+pub struct Judges {
+    /// Records without a transaction.
+    pub records: Checker,
+    /// Records of transactions.
+    pub transactions: transactions::Checker,
+}
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +224,8 @@ pub struct Consumer {
     pub position: i64,
     /// Where it stands, if it would rather read from a follower there.
     pub rack: Option<String>,
+    /// It reads with read_committed, for the records of transactions.
+    pub is_committed: bool,
     /// The follower that it was sent to.
     pub preferred: Option<usize>,
     pub client: Client<Wants>,
@@ -222,7 +240,8 @@ pub enum Wants {
 
 impl Consumer {
     pub fn new(number: u32, partition: usize, rack: Option<String>) -> Consumer {
-        Consumer { number, partition, position: 0, rack, preferred: None, client: Client::default() }
+        let client = Client::default();
+        Consumer { number, partition, position: 0, rack, is_committed: false, preferred: None, client }
     }
 
     /// The bytes of its next fetch.
@@ -236,6 +255,7 @@ impl Consumer {
         let request = FetchRequest {
             max_wait_ms: 100,
             min_bytes: 1,
+            isolation_level: i8::from(self.is_committed),
             topics: vec![FetchTopic { topic_id: topics::ID, partitions: vec![wanted], ..FetchTopic::default() }],
             rack_id: self.rack.clone().unwrap_or_default().into(),
             ..FetchRequest::default()
@@ -244,70 +264,131 @@ impl Consumer {
     }
 
     /// Goes somewhere else.
-    pub fn seek(&mut self, offset: i64, checker: &mut Checker) {
+    pub fn seek(&mut self, offset: i64, judges: &mut Judges) {
         self.position = offset;
-        let partition = Numbered(self.partition as u32);
-        checker.observe(Operation::Seeked { reader: self.number, partition, offset });
+        let (client, partition) = (self.number, Numbered(self.partition as u32));
+        if self.is_committed {
+            judges.transactions.observe(transactions::Operation::Seeked { client, partition, offset });
+        } else {
+            judges.records.observe(Operation::Seeked { reader: client, partition, offset });
+        }
     }
 
-    /// Takes records in; an error when they are damaged.
-    pub fn take(&mut self, records: Bytes, checker: &mut Checker) -> Result<usize, String> {
+    /// Takes records in, of which those of these transactions, by producer and first offset, are aborted; an error when
+    /// they are damaged.
+    pub fn take(&mut self, records: Bytes, aborted: &[(i64, i64)], judges: &mut Judges) -> Result<usize, String> {
         let partition = Numbered(self.partition as u32);
-        let mut count = 0;
-        for (offset, id) in parse(records)? {
-            if offset >= self.position {
-                checker.observe(Operation::Read { reader: self.number, partition, offset, id });
-                self.position = offset + 1;
-                count += 1;
+        let Found { records, next } = parse(records, if self.is_committed { aborted } else { &[] })?;
+        let mut given = Vec::new();
+        let before = self.position;
+        let new = records.into_iter().filter(|(offset, id)| *offset >= before && is_for(*id, self.is_committed));
+        for (offset, id) in new {
+            if self.is_committed {
+                given.push(transactions::Given { partition, offset, id });
+            } else {
+                judges.records.observe(Operation::Read { reader: self.number, partition, offset, id });
             }
         }
-        Ok(count)
+        if !given.is_empty() {
+            judges.transactions.observe(transactions::Operation::Polled { client: self.number, records: given });
+        }
+        self.position = self.position.max(next);
+        Ok((self.position - before) as usize)
     }
 }
 
-/// Offsets and names of the records in these batches, of which the last may be cut.
-fn parse(records: Bytes) -> Result<Vec<(i64, Option<Id>)>, String> {
-    let mut found = Vec::new();
+/// Whether a record is one of transactions, if these are wanted; or one without.
+fn is_for(id: Option<Id>, transactions: bool) -> bool {
+    id.is_some_and(|id| id.producer >= TRANSACTIONAL) == transactions
+}
+
+/// What is in some batches.
+struct Found {
+    /// Offsets and names.
+    records: Vec<(i64, Option<Id>)>,
+    /// The offset behind the last batch; 0 without any.
+    next: i64,
+}
+
+/// Offsets and names of the records in these batches, of which the last may be cut; without those of these aborted
+/// transactions, by producer and first offset (Kafka's `CompletedFetch`).
+fn parse(records: Bytes, aborted: &[(i64, i64)]) -> Result<Found, String> {
+    let mut found = Found { records: Vec::new(), next: 0 };
+    let (mut aborted, mut aborting) = (aborted.to_vec(), Vec::new());
+    aborted.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
     for batch in Batches::new(records) {
         let batch = match batch {
             Ok(batch) => batch,
             Err(bad) if matches!(bad.error, ottla_batch::BatchError::Truncated { .. }) => break,
             Err(bad) => return Err(bad.to_string()),
         };
-        let base = batch.header().base_offset;
+        let header = batch.header();
+        let (base, producer) = (header.base_offset, header.producer_id);
+        found.next = header.next_offset();
+        while let Some((aborted, _)) = aborted.pop_if(|(_, first)| *first <= header.last_offset()) {
+            aborting.push(aborted);
+        }
+        if header.is_control() {
+            aborting.retain(|aborting| *aborting != producer);
+            continue;
+        }
+        if header.is_transactional() && aborting.contains(&producer) {
+            continue;
+        }
         let records = batch.records(1 << 20).map_err(|error| error.to_string())?;
         for (at, record) in records.enumerate() {
             let record = record.map_err(|error| error.to_string())?;
-            found.push((base + at as i64, record.value().and_then(Id::read)));
+            found.records.push((base + at as i64, record.value().and_then(Id::read)));
         }
     }
     Ok(found)
 }
 
-/// Everything in the log, when all is over.
-pub fn read_whole(partition: &Partition, checker: &mut Checker) -> (i64, i64) {
-    let number = Numbered(partition.number as u32);
-    let start = partition.standing().log_start;
-    let mut next = start;
+/// Everything in the log, when all is over. With transactions, once more as consumers with read_committed read it.
+pub fn read_whole(partition: &Partition, judges: &mut Judges, with_transactions: bool) -> (i64, i64) {
+    use transactions::{Isolation, Operation as Seen};
+    let (number, start) = (Numbered(partition.number as u32), partition.standing().log_start);
+    let (records, end) = read_up_to(partition, start, Bound::HighWatermark);
+    for (offset, id) in records {
+        if is_for(id, false) {
+            judges.records.observe(Operation::Logged { partition: number, offset, id });
+        } else {
+            let isolation = Isolation::ReadUncommitted;
+            judges.transactions.observe(Seen::Logged { isolation, partition: number, offset, id });
+        }
+    }
+    judges.records.observe(Operation::LogRead { partition: number, start, end });
+    if with_transactions {
+        let isolation = Isolation::ReadUncommitted;
+        judges.transactions.observe(Seen::LogRead { isolation, partition: number, start, end });
+        let isolation = Isolation::ReadCommitted;
+        let (records, end) = read_up_to(partition, start, Bound::LastStable);
+        for (offset, id) in records.into_iter().filter(|(_, id)| is_for(*id, true)) {
+            judges.transactions.observe(Seen::Logged { isolation, partition: number, offset, id });
+        }
+        judges.transactions.observe(Seen::LogRead { isolation, partition: number, start, end });
+    }
+    (start, end)
+}
+
+/// The records that a consumer may see, and where it ends.
+fn read_up_to(partition: &Partition, start: i64, bound: Bound) -> (Vec<(i64, Option<Id>)>, i64) {
+    let (mut next, mut all) = (start, Vec::new());
     loop {
         let from = ReadFrom { offset: next, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: -1 };
-        let read = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(Bound::HighWatermark));
-        let chunk = read.ok().and_then(|read| read.chunk);
-        let bytes = match chunk {
+        let read = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(bound)).ok();
+        let Some(read) = read else { return (all, next) };
+        let aborted: Vec<_> = read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();
+        let bytes = match read.chunk {
             Some(ottla_wire::Chunk::Bytes(bytes)) => bytes,
             Some(ottla_wire::Chunk::File(slice)) => crate::process::read_slice(&slice).unwrap_or_default(),
             None => Bytes::new(),
         };
-        let before = next;
-        for (offset, id) in parse(bytes).unwrap_or_default() {
-            if offset >= next {
-                checker.observe(Operation::Logged { partition: number, offset, id });
-                next = offset + 1;
-            }
+        let found = parse(bytes, &aborted).unwrap_or(Found { records: Vec::new(), next: 0 });
+        all.extend(found.records.into_iter().filter(|(offset, _)| *offset >= next));
+        if found.next <= next {
+            return (all, next);
         }
-        if next == before {
-            checker.observe(Operation::LogRead { partition: number, start, end: next });
-            return (start, next);
-        }
+        next = found.next;
     }
 }

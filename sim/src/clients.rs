@@ -1,7 +1,5 @@
 //! What clients do that are picked, and what they make of answers.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use ottla_history::{Operation, Partition as Numbered};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -10,13 +8,11 @@ use ottla_wire::m09_offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, 
 use ottla_wire::m21_delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_wire::{Bytes, ErrorCode, FetchRequest, ProduceRequest, Records, decode_response};
 
-use crate::client::{Client, Connection, FETCH, PRODUCE, Wants};
+use crate::client::{Client, Connection, FETCH, PATIENCE, PRODUCE, Wants};
 use crate::fault::Fault;
 use crate::topics::{self, OFFSETS, PARTITIONS};
 use crate::world::World;
 
-/// How long a producer waits for an acknowledgement, and others for any answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 const LIST_OFFSETS: i16 = 7;
 const DELETE_RECORDS: i16 = 2;
 const OFFSET_COMMIT: i16 = 9;
@@ -57,7 +53,7 @@ pub enum Turn {
 
 impl World {
     /// A connection to a broker that believes that it leads, or one of those that run.
-    fn connect(&mut self, entry: usize, rather: Option<usize>) -> Option<Connection> {
+    pub(crate) fn connect(&mut self, entry: usize, rather: Option<usize>) -> Option<Connection> {
         let to = match rather.filter(|at| self.nodes[*at].is_up()) {
             Some(at) => at,
             None => {
@@ -84,6 +80,10 @@ impl World {
 
     /// A client does something.
     pub(crate) fn act(&mut self) -> Result<()> {
+        if self.ledger.is_some() && self.random.happens(500) {
+            self.write_ledger();
+            return Ok(());
+        }
         let partition = self.random.below(PARTITIONS);
         match self.random.below(100) {
             0..60 => self.produce(),
@@ -113,7 +113,7 @@ impl World {
                 if producer.is_waiting() {
                     *self.counts.entry(Fault::Retries).or_default() += 1;
                 }
-                producer.connect(connection, &mut self.checker);
+                producer.connect(connection, &mut self.checker.records);
                 producer.sure_of = sure_of;
                 connection
             }
@@ -159,7 +159,8 @@ impl World {
         if !self.faulty || (self.deleter.client.asked.is_some() && !late) || !self.taste_deletes {
             return;
         }
-        let consumed = self.consumers.iter().filter(|consumer| consumer.partition == partition);
+        let plain = self.consumers.iter().filter(|consumer| !consumer.is_committed);
+        let consumed = plain.filter(|consumer| consumer.partition == partition);
         let Some(most) = consumed.map(|consumer| consumer.position).min().filter(|most| *most > 0) else { return };
         let offset = 1 + self.random.below(most as usize) as i64;
         let Some(connection) = self.connect(partition, None) else { return };
@@ -198,7 +199,7 @@ impl World {
             let request = OffsetCommitRequest { group_id: GROUP.into(), topics, ..OffsetCommitRequest::default() };
             self.group.client.ask(OFFSET_COMMIT, &request, Turn::Commit { partition, offset }, self.now)
         } else {
-            let known = self.checker.known_commit(0, Numbered(partition as u32));
+            let known = self.checker.records.known_commit(0, Numbered(partition as u32));
             let sure_of = self.sure_of(connection.to, OFFSETS);
             let partition_indexes = vec![partition as i32];
             let topics =
@@ -239,7 +240,7 @@ impl World {
         {
             self.heard_of_offsets(frame)?;
         }
-        Ok(())
+        self.hear_of_ledger()
     }
 
     fn produced(&mut self, number: usize, connection: Connection, frame: Bytes) -> Result<()> {
@@ -252,7 +253,7 @@ impl World {
         match answer.error_code {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
                 let offset = Some(answer.base_offset).filter(|offset| *offset >= 0);
-                producer.acknowledged(sequence, offset, &mut self.checker);
+                producer.acknowledged(sequence, offset, &mut self.checker.records);
                 self.note(format!("{id} acknowledged by {} at {offset:?}", connection.to));
             }
             code => {
@@ -273,10 +274,10 @@ impl World {
                 }
                 let producer = &mut self.producers[number];
                 if is_stuck {
-                    producer.refused(sequence, &mut self.checker);
+                    producer.refused(sequence, &mut self.checker.records);
                 }
                 if !producer.is_idempotent() {
-                    producer.refused(sequence, &mut self.checker);
+                    producer.refused(sequence, &mut self.checker.records);
                 }
                 self.give_up_producer(number);
                 let why = answer.error_message.unwrap_or_default();
@@ -329,7 +330,9 @@ impl World {
             }
             ErrorCode::NONE => {
                 let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();
-                let taken = match consumer.take(records, &mut self.checker) {
+                let aborted = data.aborted_transactions.unwrap_or_default();
+                let aborted: Vec<_> = aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect();
+                let taken = match consumer.take(records, &aborted, &mut self.checker) {
                     Ok(taken) => taken,
                     Err(damage) => bail!("consumer {number} was sent a damaged batch by {}: {damage}", connection.to),
                 };
@@ -384,7 +387,7 @@ impl World {
                 let code = answer.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |answer| answer.error_code);
                 if code == ErrorCode::NONE {
                     let partition = Numbered(partition as u32);
-                    self.checker.observe(Operation::Committed { group: 0, partition, offset });
+                    self.checker.records.observe(Operation::Committed { group: 0, partition, offset });
                     self.happened(Fault::CommittedOffsets, format!("committed {offset} of {partition}"));
                 }
                 code
@@ -402,7 +405,7 @@ impl World {
                     let offset = Some(found.committed_offset).filter(|offset| *offset >= 0);
                     let partition = Numbered(partition as u32);
                     self.note(format!("committed of {partition}: {offset:?}, at least {known:?}"));
-                    self.checker.observe(Operation::CommitRead { group: 0, partition, offset, known });
+                    self.checker.records.observe(Operation::CommitRead { group: 0, partition, offset, known });
                     self.group.is_verified = !self.faulty;
                 }
                 code

@@ -1,5 +1,6 @@
 //! The entries in the API server, and the operators that change them.
 
+use ottla_broker::ask::PRODUCER_ID_BLOCK;
 use ottla_rules::assignment::{Assignment, BrokerId, Live, RecoveryReport};
 use ottla_rules::plan::election::elect;
 
@@ -12,6 +13,8 @@ pub struct Api {
     pub min_in_sync: usize,
     /// Nobody reads or writes.
     pub away: bool,
+    /// The first producer id that no broker was given; none that a producer here has by itself.
+    next_producer_id: i64,
 }
 
 /// An operator.
@@ -27,7 +30,13 @@ pub struct Operator {
 
 impl Api {
     pub fn new(entries: Vec<Assignment>, min_in_sync: usize) -> Api {
-        Api { versions: entries.into_iter().map(|entry| vec![entry]).collect(), min_in_sync, away: false }
+        let versions = entries.into_iter().map(|entry| vec![entry]).collect();
+        Api { versions, min_in_sync, away: false, next_producer_id: 1_000 }
+    }
+
+    /// How many entries there are.
+    pub fn count(&self) -> usize {
+        self.versions.len()
     }
 
     /// The newest version of an entry.
@@ -54,6 +63,13 @@ impl Api {
             self.versions[entry].push(next);
         }
         rests_on_newest
+    }
+
+    /// The first id of a block that a broker may give to producers.
+    pub fn take_producer_ids(&mut self) -> i64 {
+        let first = self.next_producer_id;
+        self.next_producer_id += PRODUCER_ID_BLOCK;
+        first
     }
 
     /// A broker says what it has, as it was while nobody led in this leader epoch.

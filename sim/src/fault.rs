@@ -14,8 +14,6 @@ pub enum Stage {
     ControlPlane,
     /// Another deterministic test.
     Elsewhere(&'static str),
-    /// Nowhere, for this reason.
-    Nowhere(&'static str),
 }
 
 macro_rules! faults {
@@ -43,7 +41,7 @@ macro_rules! faults {
     };
 }
 
-use Stage::{ControlPlane, Elsewhere, Nowhere, Replicas};
+use Stage::{ControlPlane, Elsewhere, Replicas};
 
 faults! {
     /// operator paused and resumed with stale views
@@ -98,9 +96,7 @@ faults! {
     /// retries of idempotent batches across leader changes: exactly once
     Retries: Replicas;
     /// transactions torn by delayed requests
-    TornTransactions: Nowhere(
-        "clients here make no transactions; `broker/tests/transactional_produce.rs` delays requests"
-    );
+    TornTransactions: Replicas;
     /// committed offsets never fall back to zero
     CommittedOffsets: Replicas;
     /// clock jumps
@@ -152,7 +148,6 @@ pub fn table() -> String {
             Replicas => "`world`".to_owned(),
             ControlPlane => "`control_plane`".to_owned(),
             Elsewhere(place) => place.to_owned(),
-            Nowhere(reason) => format!("nowhere: {reason}"),
         };
         format!("| {} | `{fault:?}` | {stage} |\n", fault.words())
     };

@@ -9,7 +9,7 @@ use ottla_rules::assignment::IsrMember;
 
 use crate::disk::Trouble;
 use crate::fault::Fault;
-use crate::topics::{ENTRIES, PARTITIONS};
+use crate::topics::PARTITIONS;
 use crate::world::World;
 
 impl World {
@@ -123,7 +123,7 @@ impl World {
     /// A leader's answers are under way while another leads in its place, and it is cut back and copies that; a
     /// follower that hears of nothing takes the answers then.
     fn overtake(&mut self, at: usize) {
-        let led = (0..ENTRIES).find(|entry| self.leader_epoch(at, *entry).is_some());
+        let led = (0..self.api.count()).find(|entry| self.leader_epoch(at, *entry).is_some());
         let Some(entry) = led else { return };
         let follows = |other: &usize| {
             let partition = self.nodes[*other].partition(entry);
@@ -167,7 +167,7 @@ impl World {
 
     fn reassign(&mut self) {
         let operator = self.random.below(self.operators.len());
-        let entry = self.random.below(ENTRIES);
+        let entry = self.random.below(self.api.count());
         let brokers = self.nodes.len();
         let moved = self.operators[operator].reassign(entry, brokers, &mut self.random);
         if let Some(next) = moved.filter(|_| !self.api.away) {
@@ -231,7 +231,7 @@ impl World {
             let (id, incarnation) = (self.nodes[at].id, self.nodes[at].incarnation);
             let has_all = |entry: usize| {
                 let acknowledged =
-                    |entry: usize| self.checker.known_end(Partition(entry as u32)).max(self.shown[entry]);
+                    |entry: usize| self.checker.records.known_end(Partition(entry as u32)).max(self.shown[entry]);
                 let known = if entry < PARTITIONS { acknowledged(entry) } else { 0 };
                 self.nodes[at].partition(entry).is_some_and(|partition| partition.log_end.get() >= known)
             };
@@ -241,7 +241,7 @@ impl World {
                     || (has_all(entry)
                         && entry_now.isr.iter().any(|member| member.broker == id && member.incarnation == incarnation))
             };
-            if self.nodes[at].is_damaged && (0..ENTRIES).all(is_whole) {
+            if self.nodes[at].is_damaged && (0..self.api.count()).all(is_whole) {
                 self.nodes[at].is_damaged = false;
             }
         }
@@ -250,7 +250,7 @@ impl World {
 
     fn is_last_standing(&self, at: usize) -> bool {
         let there = |id: ottla_rules::assignment::BrokerId| self.nodes[id.0 as usize].truth().is_some();
-        (0..ENTRIES).any(|partition| {
+        (0..self.api.count()).any(|partition| {
             let isr = &self.api.entry(partition).isr;
             let is_member = isr.iter().any(|member| member.broker == self.nodes[at].id);
             is_member && isr.iter().all(|member| member.broker == self.nodes[at].id || !there(member.broker))
@@ -264,7 +264,7 @@ impl World {
             let node = &self.nodes[member.broker.0 as usize];
             node.incarnation == member.incarnation && !node.is_doomed() && member.broker != self.nodes[at].id
         };
-        (0..ENTRIES).all(|entry| {
+        (0..self.api.count()).all(|entry| {
             let (members, isr) = (self.members_to_be(entry), &self.api.entry(entry).isr);
             // After a recovery the ISR may be smaller than its floor.
             isr.iter().any(stays) && members.iter().filter(|member| !stays(member)).count() < self.lowest_min_in_sync

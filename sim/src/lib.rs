@@ -28,11 +28,13 @@
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
 //! - `client`: producers with idempotence and one without, consumers
+//! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
+//!   fourth seed
 //! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
 //! - `random`: the seed's numbers
 //!
 //! A run: some thousand steps with faults; then all is healed, and it must converge; then `ottla_history` judges what
-//! clients saw.
+//! clients saw, and what transactions did.
 
 mod acts;
 mod client;
@@ -42,6 +44,7 @@ pub mod control_plane;
 mod disk;
 pub mod fault;
 mod faults;
+mod ledger;
 mod network;
 mod node;
 mod process;
@@ -49,6 +52,7 @@ mod random;
 mod shortening;
 mod tally;
 mod topics;
+mod transactional;
 pub mod world;
 
 pub use tally::Tally;

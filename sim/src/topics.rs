@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_broker::image::{CONSUMER_OFFSETS, Topic};
+use ottla_broker::image::{CONSUMER_OFFSETS, TRANSACTION_STATE, Topic};
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_rules::assignment::{Assignment, BrokerId};
 use uuid::Uuid;
@@ -16,24 +16,39 @@ pub const PARTITIONS: usize = 2;
 const OFFSETS_ID: Uuid = Uuid::from_u128(2);
 /// The entry of the partition with the groups' offsets.
 pub const OFFSETS: usize = PARTITIONS;
-/// Entries of all topics.
-pub const ENTRIES: usize = PARTITIONS + 1;
+const STATE_ID: Uuid = Uuid::from_u128(3);
+/// The entry of the partition with the states of transactional ids, in a world with transactions.
+pub const STATE: usize = OFFSETS + 1;
+/// Entries of all topics, with transactions.
+pub const MOST_ENTRIES: usize = STATE + 1;
 /// A few batches.
 const SEGMENT_BYTES: u32 = 1500;
 
 /// The partition of an entry.
 pub fn place(entry: usize) -> (Uuid, i32) {
-    if entry == OFFSETS { (OFFSETS_ID, 0) } else { (ID, entry as i32) }
+    match entry {
+        OFFSETS => (OFFSETS_ID, 0),
+        STATE => (STATE_ID, 0),
+        partition => (ID, partition as i32),
+    }
 }
 
 /// The entry of a partition.
 pub fn entry(topic: Uuid, number: i32) -> usize {
-    if topic == OFFSETS_ID { OFFSETS } else { number as usize }
+    match topic {
+        OFFSETS_ID => OFFSETS,
+        STATE_ID => STATE,
+        _ => number as usize,
+    }
 }
 
 /// The topic's name and the number of an entry's partition.
 pub fn named(entry: usize) -> (&'static str, i32) {
-    if entry == OFFSETS { (CONSUMER_OFFSETS, 0) } else { (NAME, entry as i32) }
+    match entry {
+        OFFSETS => (CONSUMER_OFFSETS, 0),
+        STATE => (TRANSACTION_STATE, 0),
+        partition => (NAME, partition as i32),
+    }
 }
 
 /// The name of the folder of a partition.
@@ -51,8 +66,8 @@ pub fn rack(broker: BrokerId) -> String {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub settings: Arc<BrokerSettings>,
-    /// Of the topic of the producers, and of the groups'.
-    topics: [Arc<TopicSettings>; 2],
+    /// Of the topic of the producers, of the groups' and of the transactional ids'.
+    topics: [Arc<TopicSettings>; 3],
 }
 
 /// What a seed decides of settings, beside `min.insync.replicas`.
@@ -71,6 +86,7 @@ impl Told {
             ("replica.lag.time.max.ms", "2000".into()),
             ("replica.fetch.wait.max.ms", "200".into()),
             ("log.retention.check.interval.ms", "3000".into()),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "3000".into()),
             ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector".into()),
         ])));
         let topic = |config: &[(&str, String)]| {
@@ -82,15 +98,24 @@ impl Told {
         };
         let mut own = Vec::new();
         own.extend(taste.retention_bytes.map(|bytes| ("retention.bytes", bytes.to_string())));
-        own.extend(taste.flush_messages.map(|messages| ("flush.messages", messages.to_string())));
-        let topics = [topic(&own), topic(&[("cleanup.policy", "compact".into())])];
+        let flush = taste.flush_messages.map(|messages| ("flush.messages", messages.to_string()));
+        own.extend(flush.clone());
+        let mut of_coordinators = vec![("cleanup.policy", "compact".to_owned())];
+        of_coordinators.extend(flush);
+        let compacted = topic(&of_coordinators);
+        let topics = [topic(&own), compacted.clone(), compacted];
         Told { settings, topics }
     }
 
     /// The topics with these entries.
     pub fn topics<'a>(&'a self, entries: &'a [Assignment]) -> impl Iterator<Item = Topic> + 'a {
-        let of = [(ID, NAME, &entries[..PARTITIONS]), (OFFSETS_ID, CONSUMER_OFFSETS, &entries[PARTITIONS..])];
-        of.into_iter().zip(&self.topics).map(|((id, name, partitions), settings)| Topic {
+        let of = [
+            (ID, NAME, &entries[..PARTITIONS]),
+            (OFFSETS_ID, CONSUMER_OFFSETS, &entries[OFFSETS..STATE]),
+            (STATE_ID, TRANSACTION_STATE, &entries[STATE..]),
+        ];
+        let there = of.into_iter().zip(&self.topics).filter(|((_, _, partitions), _)| !partitions.is_empty());
+        there.map(|((id, name, partitions), settings)| Topic {
             id,
             name: name.into(),
             config: BTreeMap::new(),

@@ -7,25 +7,30 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_history::{Checker, Report};
+use ottla_history::Report;
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
-use crate::client::{self, Consumer, Producer};
+use crate::client::{self, Consumer, Judges, Producer};
 use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
 use crate::fault::{Counts, Fault};
+use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::Random;
-use crate::topics::{self, ENTRIES, OFFSETS, PARTITIONS, Taste, Told};
+use crate::topics::{self, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
 
 /// Steps with faults.
 const STEPS: usize = 8_000;
 /// Steps in which it must converge when there are none any more.
 const HEALING: usize = 60_000;
+/// Every so many seeds have transactions: they take longer, and the others play as if there were none.
+const TRANSACTIONS_IN: u64 = 4;
+/// Numbers of consumers with read_committed.
+const COMMITTED_READERS: u32 = 900;
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
 const BEGINNING_MS: i64 = 1_700_000_000_000;
 
@@ -73,7 +78,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
         let played = world.play();
         world.nodes.clear(); // closes files before their disks are gone
         let World { trace, steps, counts, checker, .. } = world;
-        Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.report()) })
+        Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.records.report()) })
     });
     env::draw_ids(None);
     ottla_client::simulated::connect_by(None);
@@ -103,7 +108,8 @@ pub(crate) struct World {
     pub consumers: Vec<Consumer>,
     pub deleter: Deleter,
     pub group: Group,
-    pub checker: Checker,
+    pub ledger: Option<Ledger>,
+    pub checker: Judges,
     /// How far consumers have got in each partition.
     pub shown: [i64; PARTITIONS],
     pub counts: Counts,
@@ -129,15 +135,23 @@ impl World {
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
         let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
         let entry = |entry: usize| Assignment::create(topics::place(entry).1, replicas(entry), &live);
-        let entries: Vec<Assignment> = (0..ENTRIES).map(entry).collect::<Option<_>>().context("all are there")?;
+        let ledger = seed.is_multiple_of(TRANSACTIONS_IN).then(Ledger::new);
+        let count = if ledger.is_some() { MOST_ENTRIES } else { STATE };
+        let entries: Vec<Assignment> = (0..count).map(entry).collect::<Option<_>>().context("all are there")?;
         let nodes = (0..brokers).map(|number| Node::new(dir, number)).collect::<Result<_>>()?;
-        let mut checker = Checker::default();
+        let mut checker = Judges::default();
         // One of them has sent nearly as many records as can be counted, and one does not count.
         let first = [Some(0), Some(0), Some(i32::MAX - 20), Some(0), None, None];
         let is_even = random.happens(500);
         let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first, is_even);
         let mut consumers: Vec<Consumer> = (0..PARTITIONS).map(|n| Consumer::new(n as u32, n, None)).collect();
         consumers.extend((0..PARTITIONS).map(|n| Consumer::new((PARTITIONS + n) as u32, n, Some("rack 1".into()))));
+        if ledger.is_some() {
+            consumers.extend((0..PARTITIONS).map(|n| {
+                let number = COMMITTED_READERS + n as u32;
+                Consumer { is_committed: true, ..Consumer::new(number, n, None) }
+            }));
+        }
         consumers.iter_mut().for_each(|consumer| consumer.seek(0, &mut checker));
         Ok(World {
             random,
@@ -155,6 +169,7 @@ impl World {
             consumers,
             deleter: Deleter::default(),
             group: Group::default(),
+            ledger,
             checker,
             shown: [0; PARTITIONS],
             counts: Counts::new(),
@@ -205,16 +220,21 @@ impl World {
 
     /// Reads everything, when all is well.
     fn judge(&mut self) -> Result<()> {
-        self.producers.iter_mut().for_each(|producer| producer.end(&mut self.checker));
+        self.producers.iter_mut().for_each(|producer| producer.end(&mut self.checker.records));
         for partition in 0..PARTITIONS {
             let leader = self.leader(partition).context("it has converged")?;
-            let (start, end) = client::read_whole(&leader, &mut self.checker);
+            let (start, end) = client::read_whole(&leader, &mut self.checker, self.ledger.is_some());
             self.note(format!("partition {partition} converged at {start}–{end}"));
             if start > 0 {
                 *self.counts.entry(Fault::LogStart).or_default() += 1;
             }
             let deleted = self.deleter.acknowledged[partition];
             ensure!(start >= deleted, "partition {partition} begins at {start}, and was deleted up to {deleted}");
+        }
+        if self.ledger.is_some() {
+            let report = std::mem::take(&mut self.checker.transactions).report();
+            self.note(format!("{report}"));
+            ensure!(report.is_good(), "{report}");
         }
         Ok(())
     }
@@ -223,7 +243,7 @@ impl World {
         self.steps += 1;
         self.now += Duration::from_millis(1 + self.random.below(19) as u64);
         let at = self.random.below(self.nodes.len());
-        let entry = self.random.below(ENTRIES);
+        let entry = self.random.below(self.api.count());
         self.set_clock(at);
         match self.random.below(100) {
             0..30 => {
@@ -307,7 +327,7 @@ impl World {
     }
 
     pub(crate) fn leads_something(&self, at: usize) -> bool {
-        (0..ENTRIES).any(|entry| self.leader_epoch(at, entry).is_some())
+        (0..self.api.count()).any(|entry| self.leader_epoch(at, entry).is_some())
     }
 
     fn leader(&self, entry: usize) -> Option<Arc<Partition>> {
@@ -319,7 +339,14 @@ impl World {
     fn has_ended(&self) -> bool {
         self.group.is_verified
             && self.producers.iter().all(|producer| !producer.is_waiting() || !producer.is_idempotent())
-            && (0..ENTRIES).all(|entry| self.has_converged(entry))
+            && (0..self.api.count()).all(|entry| self.has_converged(entry))
+            && self.ledger.as_ref().is_none_or(|ledger| ledger.is_done() && self.has_no_open_transaction())
+    }
+
+    /// Whether every transaction has ended, also those of producers that are gone.
+    fn has_no_open_transaction(&self) -> bool {
+        let is_stable = |leader: Arc<Partition>| leader.last_stable.get() == leader.high_watermark.get();
+        (0..PARTITIONS).all(|partition| self.leader(partition).is_some_and(is_stable))
     }
 
     fn has_converged(&self, number: usize) -> bool {
@@ -341,7 +368,13 @@ pub(crate) fn short(number: usize, entry: &Assignment) -> String {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let isr: Vec<String> = entry.isr.iter().map(|m| format!("{}#{}", m.broker, m.incarnation.0 % 1000)).collect();
     let leader = entry.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-    let Assignment { leader_epoch, partition_epoch, replicas, .. } = entry;
-    let number = if number == OFFSETS { "offsets".to_owned() } else { number.to_string() };
-    format!("{number}: {leader} leads [{}] isr {} at {leader_epoch}/{partition_epoch}", ids(replicas), isr.join(" "))
+    let Assignment { leader_epoch, partition_epoch, replicas, log_start, .. } = entry;
+    let number = match number {
+        OFFSETS => "offsets".to_owned(),
+        STATE => "transactions".to_owned(),
+        partition => partition.to_string(),
+    };
+    let begins = log_start.map_or(String::new(), |offset| format!(" and begins at {offset}"));
+    let (replicas, isr) = (ids(replicas), isr.join(" "));
+    format!("{number}: {leader} leads [{replicas}] isr {isr} at {leader_epoch}/{partition_epoch}{begins}")
 }
