@@ -24,6 +24,7 @@ use ottla_config::BrokerSettings;
 use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_rules::features::SupportedFeatures;
+use ottla_rules::plan::roster::{self, Wanted};
 use uuid::Uuid;
 
 use self::platform::Platform;
@@ -242,10 +243,10 @@ impl World {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
     }
 
-    /// Whether the spec no longer asks for this broker. A laptop has the brokers that its options say.
-    pub fn leaves(&self, id: BrokerId) -> bool {
-        let wanted = self.cluster.as_ref().map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas);
-        self.platform.is_some() && id.0 >= wanted
+    /// What the spec wants of this broker. A laptop has the brokers that its options say: none of them leaves.
+    pub fn wanted(&self, id: BrokerId) -> Wanted {
+        let on_kubernetes = self.cluster.as_ref().filter(|_| self.platform.is_some());
+        roster::wanted(id, on_kubernetes.map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas))
     }
 
     /// The partitions of an assignment that get no leader now. While a live broker reports a partition as forked, the

@@ -5,9 +5,11 @@
 //! - [`reassignment`]: how replicas move
 //! - [`election`]: how assignments change when brokers die and return
 //! - [`disruption`]: which brokers may restart
+//! - [`roster`]: what is wanted of each broker
 
 pub mod balance;
 pub mod disruption;
 pub mod election;
 pub mod placement;
 pub mod reassignment;
+pub mod roster;

@@ -49,11 +49,11 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, 
     steps
 }
 
-/// The brokers of the cluster: those that its spec asks for, and other live ones that do not leave.
+/// The brokers that may get replicas: of those that the spec asks for, and of other live ones.
 fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
-    let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| !world.leaves(*id)).collect();
+    let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| world.wanted(*id).takes_replicas()).collect();
     let told: BTreeMap<BrokerId, &BrokerStatus> =
         cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
     let broker = |id: BrokerId| {
