@@ -22,6 +22,7 @@ use crate::groups::Groups;
 use crate::handle::{Creations, Handler, Passwords, ask_for_topic};
 use crate::health::Health;
 use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
+use crate::loads::Loads;
 use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -110,6 +111,7 @@ pub struct RoomsSetup {
 pub struct Rooms {
     /// Answers requests.
     pub handler: Arc<Handler>,
+    loads: Arc<Loads>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -175,7 +177,9 @@ impl Rooms {
             move || images.borrow().settings.replica_lag_time_max
         };
         measure(&replicas, &handler.workers, &metrics);
+        let loads = Loads::new(replicas.clone(), metrics.clone());
         let tasks = vec![
+            tokio::spawn(loads.clone().keep_sampling()),
             tokio::spawn(follow(replicas.clone(), images.clone())),
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
             tokio::spawn(replicas.clone().keep_removing()),
@@ -186,7 +190,7 @@ impl Rooms {
             tokio::spawn(share_states.run()),
             tokio::spawn(shares.run()),
         ];
-        Ok(Rooms { handler, tasks })
+        Ok(Rooms { handler, loads, tasks })
     }
 
     /// The replicas that run here.
@@ -269,6 +273,11 @@ impl Broker {
     /// The replicas that run here.
     pub fn replicas(&self) -> &Arc<Replicas> {
         self.rooms.replicas()
+    }
+
+    /// How much each replica has and gets.
+    pub fn loads(&self) -> &Arc<Loads> {
+        &self.rooms.loads
     }
 
     /// Hashes of the authorities and the certificate that it has loaded, as its Lease shows them; empty: none.

@@ -1,4 +1,4 @@
-//! The HTTP port: metrics for Prometheus, and the kubelet's probes.
+//! The HTTP port: metrics for Prometheus, the kubelet's probes, and loads for the operator.
 //!
 //! It serves from the first moment of a start, so that a broker that waits for the API server, or recovers its logs, is
 //! alive.
@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::health::Health;
+use crate::loads::Loads;
 use crate::metrics::Metrics;
 
 /// Prometheus' text format.
@@ -20,11 +21,19 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The broker's health, once the broker has started.
 pub type Probed = Arc<OnceLock<Health>>;
 
-/// Serves `/metrics`, `/livez` and `/readyz` until the task is dropped.
+/// The broker's loads, once the broker has started.
+pub type Loaded = Arc<OnceLock<Arc<Loads>>>;
+
+/// Serves `/metrics`, `/loads`, `/livez` and `/readyz` until the task is dropped.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, probed: Probed) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    probed: Probed,
+    loaded: Loaded,
+) -> std::io::Result<()> {
     let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.scrape()) };
     let lives = {
         let probed = probed.clone();
@@ -41,8 +50,20 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, probed: Probed)
             None => answer(Err("the broker is starting: it does not hold its Lease yet")),
         }
     };
-    let routes =
-        Router::new().route("/metrics", get(scrape)).route("/livez", get(lives)).route("/readyz", get(is_ready));
+    let loads = move || async move {
+        match loaded.get() {
+            Some(loads) => {
+                let json = serde_json::to_string(&loads.known()).expect("loads are JSON");
+                Ok(([(header::CONTENT_TYPE, "application/json")], json))
+            }
+            None => Err(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    };
+    let routes = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/loads", get(loads))
+        .route("/livez", get(lives))
+        .route("/readyz", get(is_ready));
     axum::serve(listener, routes).await
 }
 

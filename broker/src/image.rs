@@ -56,6 +56,8 @@ pub struct ClusterImage {
     pub features: Features,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
     pub ending: bool,
+    /// The bytes per second at which replicas that reassignments add are copied to a broker; `None`: no limit.
+    pub moves_rate: Option<u64>,
     /// Entries that are known in a newer version than the API server shows: it was set back.
     pub newer_than_shown: usize,
     /// Entries of which the API server shows another history than the one that is acted on.
@@ -165,6 +167,7 @@ impl Default for ClusterImage {
             access: Arc::default(),
             features: Features::default(),
             ending: false,
+            moves_rate: None,
             newer_than_shown: 0,
             forked: 0,
         }

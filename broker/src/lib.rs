@@ -17,7 +17,8 @@
 //! - [`coordinator`]: the host of coordinators: loads them, writes their records, ticks
 //! - [`replica`]: assignments in, running partitions out; the order of appends
 //! - [`data_dir`]: the identity of the data directory, and whether its content is what the cluster relies on
-//! - [`http`]: metrics and probes
+//! - [`http`]: metrics, probes and loads
+//! - [`loads`]: how much each replica has and gets, for the operator's plans
 //! - [`health`]: whether the broker is alive, and whether it is ready
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
@@ -41,6 +42,7 @@ pub mod handle;
 pub mod health;
 pub mod http;
 pub mod image;
+pub mod loads;
 pub mod log_ends;
 pub mod loggers;
 pub mod metrics;

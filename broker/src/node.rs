@@ -15,7 +15,7 @@ use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::drain;
 use crate::env;
-use crate::http::{self, Probed};
+use crate::http::{self, Loaded, Probed};
 use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
 use crate::metrics::Metrics;
@@ -130,8 +130,9 @@ impl Node {
         let (clean, before) = (data.was_clean(), data.identity()?);
         let metrics_socket = listen(config.http).await?;
         let http = metrics_socket.local_addr().unwrap_or(config.http);
-        let (metrics, probed) = (Metrics::new(), Probed::default());
-        let http_port = Task(tokio::spawn(http::serve(metrics_socket, metrics.clone(), probed.clone())));
+        let (metrics, probed, loaded) = (Metrics::new(), Probed::default(), Loaded::default());
+        let serving = http::serve(metrics_socket, metrics.clone(), probed.clone(), loaded.clone());
+        let http_port = Task(tokio::spawn(serving));
         let mut listeners = Vec::new();
         let mut endpoints = Vec::new();
         for Listener { name, bind, advertised_host } in config.listeners {
@@ -146,6 +147,8 @@ impl Node {
             namespace: config.namespace,
             cluster: config.cluster,
             endpoints: endpoints.clone(),
+            // On Kubernetes it is at the pod's address.
+            http: Some(http).filter(|http| !http.ip().is_unspecified()),
             pod_uid: config.pod_uid,
         };
         let mut coord = Coord::start(setup, &data).await?;
@@ -174,7 +177,7 @@ impl Node {
         .await?;
         coord.report_unheard(broker.replicas().unheard());
         coord.report_keys(broker.loaded_keys());
-        let _ = probed.set(broker.health());
+        let _ = (probed.set(broker.health()), loaded.set(broker.loads().clone()));
         let session = coord.session();
         let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());
         let giving_way = Task(tokio::spawn(broker.replicas().clone().give_way(is_cut_off)));

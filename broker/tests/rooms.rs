@@ -10,7 +10,8 @@ fn rooms_use_only_what_the_table_allows() {
         leaves: &["ask", "env", "image", "loggers", "metrics", "dialer", "reply", "watermark"],
         rooms: &[
             ("node", &["http", "broker", "coord", "data_dir", "drain"]),
-            ("http", &["health"]),
+            ("http", &["health", "loads"]),
+            ("loads", &["replica"]),
             (
                 "broker",
                 &[
@@ -19,6 +20,7 @@ fn rooms_use_only_what_the_table_allows() {
                     "handle",
                     "fetch_sessions",
                     "log_ends",
+                    "loads",
                     "groups",
                     "transactions",
                     "share",

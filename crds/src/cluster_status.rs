@@ -71,6 +71,9 @@ pub struct KafkaClusterStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub issuers: Vec<IssuerStatus>,
+    /// The moves of replicas that the operator makes by itself. Absent: there are none to make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves: Option<MovesStatus>,
     /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
@@ -86,6 +89,48 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// The progress of the moves that the operator makes by itself. It is written for each percent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovesStatus {
+    /// The number of replicas to move, those that have moved included.
+    #[schemars(range(min = 0))]
+    pub total: i32,
+    /// The number of replicas that have not moved yet, without those that `blockedBy` names.
+    #[schemars(range(min = 0))]
+    pub left: i32,
+    /// How much of it is done.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
+    /// How long it will take at the present rate, such as `2h10m`. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<String>,
+    /// The bytes per second that each broker copies at most of replicas that are moved to it, such as `80Mi`. Absent:
+    /// none are being copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// The replicas that can't move until somebody acts. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub blocked_by: Vec<MoveBlocker>,
+}
+
+/// Replicas of a topic that can't leave a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveBlocker {
+    /// The broker that the replicas should leave.
+    pub broker: BrokerId,
+    /// PlacedByHand, NotEnoughSpace, TooFewRacks, TooFewBrokers or LastReplica.
+    pub reason: String,
+    /// The topic's name.
+    pub topic: String,
+    /// The numbers of its partitions, such as `0–3, 7`.
+    pub partitions: String,
+    /// Why, and what to do.
+    pub message: String,
 }
 
 /// The state of an authority.
@@ -134,6 +179,10 @@ pub struct BrokerStatus {
     /// Whether the broker is live.
     #[serde(deserialize_with = "crate::words::broker_state")]
     pub state: BrokerState,
+    /// Whether the broker was added to brokers that hold replicas, and has not got its part of them yet
+    /// (`spec.rebalance.auto`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfilled: bool,
     /// The address that the broker advertises to clients on each listener, and to brokers on `replication`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -6,11 +6,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaUser};
+use crate::{KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, KafkaUser};
 
 /// The CustomResourceDefinitions of all kinds.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [KafkaCluster::crd(), KafkaTopic::crd(), KafkaUser::crd(), KafkaAssignment::crd()].into_iter().map(slim).collect()
+    let kinds =
+        [KafkaCluster::crd(), KafkaTopic::crd(), KafkaUser::crd(), KafkaRebalance::crd(), KafkaAssignment::crd()];
+    kinds.into_iter().map(slim).collect()
 }
 
 /// Removes `format`, except of times: Kubernetes does not know Rust's formats, and the schema has bounds anyway.

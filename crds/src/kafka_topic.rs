@@ -159,6 +159,10 @@ pub struct Placement {
     /// The ids of the brokers that hold it, all different. The first is the preferred leader.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "set"))]
     pub replicas: Vec<BrokerId>,
+    /// Whether the operator removes this entry once the partition is on these brokers, so that later moves may choose
+    /// others. Kafka's tools write such entries. Default: false, the partition stays on these brokers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
 }
 
 /// Whether data is deleted with the object that describes it.

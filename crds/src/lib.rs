@@ -3,35 +3,46 @@
 //!
 //! - [`KafkaCluster`], [`KafkaTopic`]: what users ask for, and its state
 //! - [`KafkaUser`]: who may connect, do what, and how much
+//! - [`KafkaRebalance`]: moves of replicas that a user asks for once
 //! - [`KafkaAssignment`]: the replicas, leaders and in-sync replicas of partitions
 //! - [`names`]: the names of objects
+//! - [`BrokerLoads`]: the loads of a broker, as the operator reads them
 //! - [`broker_file`]: the file by which the operator configures a broker on Kubernetes
+//! - [`quantity`]: bytes as Kubernetes writes them
 //! - [`all`]: the kinds' definitions; the YAML files beside this crate are generated from them
 
 pub mod broker_file;
+mod broker_loads;
 mod cluster_status;
 mod definitions;
 mod issuer_keys;
 mod kafka_assignment;
 mod kafka_cluster;
+mod kafka_rebalance;
 mod kafka_topic;
 mod kafka_user;
 mod listener;
 pub mod names;
 mod pod_template;
+pub mod quantity;
 mod rollout;
 mod schema;
 mod words;
 
+pub use broker_loads::{BrokerLoads, Latency, ReplicaLoad};
 pub use cluster_status::{
     AuthorityStatus, BrokerState, BrokerStatus, Endpoint, IssuerStatus, KafkaClusterStatus, ListenerStatus,
+    MoveBlocker, MovesStatus,
 };
 pub use definitions::all;
 pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
     Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, GroupOverride, IpQuota, KafkaCluster,
-    KafkaClusterSpec, Rack, Security, Storage, TopicDefaults,
+    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, Storage, TopicDefaults,
+};
+pub use kafka_rebalance::{
+    BrokerChange, KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState,
 };
 pub use kafka_topic::{
     DeletionPolicy, KafkaTopic, KafkaTopicSpec, KafkaTopicStatus, Placement, PreferredElection, Recovery,

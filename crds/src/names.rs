@@ -15,6 +15,9 @@ pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 pub const TOPIC_LABEL: &str = "ottla.io/topic";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
+/// The annotation with the address of a broker's HTTP port, on its Lease; absent on Kubernetes, where it is
+/// [`HTTP_PORT`] of the pod.
+pub const HTTP_ANNOTATION: &str = "ottla.io/http";
 /// The annotation with the ids of unheard brokers, on a broker's Lease: leaders that do not answer this follower.
 pub const UNHEARD_ANNOTATION: &str = "ottla.io/unheard";
 /// The annotation with the names of missing topics, on a broker's Lease: the broker holds partitions of them, and their
@@ -133,6 +136,9 @@ pub const CA_KEY: &str = "ca.key";
 pub const REPLICATION_LISTENER: &str = "replication";
 /// Its port.
 pub const REPLICATION_PORT: u16 = 9091;
+
+/// The port on which brokers serve metrics, probes and loads on Kubernetes.
+pub const HTTP_PORT: u16 = 9404;
 
 /// The name in a broker's certificate that other brokers and the operator check, whatever address they connect to. The
 /// authority is that of one cluster, so the id is enough.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    BrokerState, DeletionPolicy, Interrupt, ListenerType, OperatorUpgrade, RolloutPolicy, RolloutState, Unsatisfiable,
+    BrokerState, DeletionPolicy, Interrupt, ListenerType, Occasion, OperatorUpgrade, RebalanceMode, RebalanceState,
+    RolloutPolicy, RolloutState, Unsatisfiable,
 };
 
 /// An unknown policy keeps the data.
@@ -48,6 +49,23 @@ pub(crate) fn interrupt<'de, D: Deserializer<'de>>(field: D) -> Result<Interrupt
 /// In an unknown state new pods get the revision that is known to work.
 pub(crate) fn rollout_state<'de, D: Deserializer<'de>>(field: D) -> Result<RolloutState, D::Error> {
     known_or(field, RolloutState::Waiting)
+}
+
+/// Nothing is proposed by a rule that an operator does not know.
+pub(crate) fn rebalance_mode<'de, D: Deserializer<'de>>(field: D) -> Result<RebalanceMode, D::Error> {
+    known_or(field, RebalanceMode::Unknown)
+}
+
+/// Nothing moves in an unknown state, and it asks nobody for an approval.
+pub(crate) fn rebalance_state<'de, D: Deserializer<'de>>(field: D) -> Result<RebalanceState, D::Error> {
+    known_or(field, RebalanceState::Done)
+}
+
+/// On an unknown occasion nothing moves.
+pub(crate) fn occasions<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<Occasion>, D::Error> {
+    let words = Vec::<Value>::deserialize(field)?;
+    let occasion = |word: Value| known_or(word, Occasion::Unknown).map_err(D::Error::custom);
+    words.into_iter().map(occasion).collect()
 }
 
 fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(

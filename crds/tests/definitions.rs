@@ -62,6 +62,7 @@ fn every_kind_has_names_that_no_other_project_has_and_no_category_deletes_an_ass
             "KafkaCluster" => ("okc", Some("ottla")),
             "KafkaTopic" => ("okt", Some("ottla")),
             "KafkaUser" => ("oku", Some("ottla")),
+            "KafkaRebalance" => ("okr", Some("ottla")),
             "KafkaAssignment" => ("oka", None),
             kind => panic!("the names of {kind} are not decided"),
         };

@@ -7,8 +7,21 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         rooms: &[
             ("broker_file", &[]),
-            ("definitions", &["kafka_cluster", "kafka_assignment", "kafka_topic", "kafka_user"]),
-            ("words", &["cluster_status", "kafka_topic", "listener", "pod_template", "rollout"]),
+            ("broker_loads", &[]),
+            ("definitions", &["kafka_cluster", "kafka_assignment", "kafka_rebalance", "kafka_topic", "kafka_user"]),
+            (
+                "words",
+                &[
+                    "cluster_status",
+                    "kafka_cluster",
+                    "kafka_rebalance",
+                    "kafka_topic",
+                    "listener",
+                    "pod_template",
+                    "rollout",
+                ],
+            ),
+            ("quantity", &[]),
             ("issuer_keys", &[]),
             (
                 "kafka_cluster",
@@ -29,6 +42,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("pod_template", &[]),
             ("rollout", &["schema"]),
             ("kafka_assignment", &["schema"]),
+            ("kafka_rebalance", &["schema"]),
             ("kafka_topic", &["schema"]),
             ("kafka_user", &["schema"]),
             ("schema", &[]),

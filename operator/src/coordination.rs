@@ -2,6 +2,7 @@
 //!
 //! - [`watches`]: what the API server shows
 //! - [`brokers`]: the brokers, as the plan needs them
+//! - [`loads`]: what brokers hold and do
 //! - [`liveness`]: who is alive: the evidence and the judgement
 //! - [`tenure`]: since when brokers are live
 //! - [`arrivals`]: brokers that may still start or return
@@ -20,7 +21,7 @@ use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use ottla_config::BrokerSettings;
-use ottla_crds::{KafkaCluster, KafkaTopic, names};
+use ottla_crds::{KafkaCluster, KafkaTopic, Occasion, names};
 use ottla_kube::change::why;
 use ottla_kube::lease::{self, Knowledge, Sightings};
 use ottla_kube::versions::SetBacks;
@@ -37,12 +38,13 @@ use crate::authorities::identity::{self, Identity};
 use crate::clock;
 use crate::plan::assignments::last_members;
 use crate::plan::platform::Platform;
-use crate::plan::{self, HeldBack, Step, World};
+use crate::plan::{self, HeldBack, Step, World, relocation};
 
 pub mod apply;
 pub mod arrivals;
 pub mod brokers;
 pub mod liveness;
+pub mod loads;
 pub mod pace;
 pub mod tenure;
 pub mod watches;
@@ -64,6 +66,8 @@ const STEPS_PER_PLAN: usize = 128;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a roll is looked at although nothing is shown.
 const ROLL_LOOK: Duration = Duration::from_secs(5);
+/// How many times as long as a plan with relocations took the next one has to wait: elections come first.
+const RELOCATION_PAUSE: u32 = 20;
 
 /// Coordinates one cluster until `shutdown`. Its brokers write their addresses on their Leases.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
@@ -130,7 +134,11 @@ async fn coordinate_until(
     let (needs_identity, needed) = watch::channel(false);
     let (publish, identity) = watch::channel(None);
     let identified = identity::follow(client.clone(), namespace, cluster, needed, publish);
+    let (ask, asked) = watch::channel(None);
+    let (tell, loads) = watch::channel(None);
     let coordination = Coordination {
+        ask_for_loads: ask,
+        loads,
         client,
         namespace,
         cluster,
@@ -147,6 +155,7 @@ async fn coordinate_until(
         () = lease::observe(leases, &selector, seen, &set_backs) => {}
         () = following => {}
         () = identified => {}
+        () = loads::follow(asked, tell) => {}
         () = coordination.run(shown, sightings) => {}
         () = shutdown => {}
     }
@@ -166,6 +175,10 @@ struct Coordination<'a> {
     identity: Identity,
     /// Whether there are such brokers.
     needs_identity: watch::Sender<bool>,
+    /// Which brokers to ask for their loads.
+    ask_for_loads: watch::Sender<loads::Asked>,
+    /// What they said.
+    loads: watch::Receiver<loads::Told>,
 }
 
 impl Coordination<'_> {
@@ -176,15 +189,23 @@ impl Coordination<'_> {
         let mut pings = Pings::new(self.identity.clone());
         let mut heard = pings.heard();
         let mut missed = Missed::default();
-        let mut tenure = Tenure::default();
+        let (mut tenure, mut seasons) = (Tenure::default(), Tenure::default());
         let mut arrivals = Arrivals::first();
         let mut returns = Arrivals::back();
         see_every_lease(&self.leases, self.selector, &mut sightings).await;
         let mut again_at = None;
-        let mut acts = false;
+        let (mut acts, mut loads_are_new) = (false, false);
+        let mut relocates_at = Instant::now();
         loop {
             tokio::select! {
                 changed = shown.complete.changed() => if changed.is_err() { return },
+                changed = shown.rebalances_complete.changed() => if changed.is_err() { return },
+                changed = self.loads.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    loads_are_new = true;
+                }
                 changed = sightings.changed() => if changed.is_err() { return },
                 () = pods.changed() => {}
                 () = shown_anew(&mut self.platform) => {}
@@ -222,17 +243,26 @@ impl Coordination<'_> {
             let brokers = observed.brokers();
             let held_back = observed.held_back(&brokers);
             let after = object.as_ref().and_then(|cluster| return_after(cluster));
+            let fill_after = object.as_ref().and_then(|cluster| fill_after(cluster));
             let wanted = object.as_ref().map_or(0, |cluster| cluster.spec.brokers.replicas);
             let assignments = by_name(shown.assignments.state());
+            let are_listed = *shown.rebalances_complete.borrow_and_update();
             let here = brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id).collect();
+            let now = Instant::now();
+            let relocates = now >= relocates_at;
             let world = World {
+                relocates,
                 returning: returns.awaited(last_members(&assignments), &here, Instant::now()),
                 settled: settled(tenure.settled(&brokers, after, Instant::now()), object.as_deref(), after.is_some()),
+                seasoned: seasons.settled(&brokers, fill_after, Instant::now()),
                 awaited: arrivals.awaited((0..wanted).map(BrokerId), &observed.registered(), Instant::now()),
                 brokers,
                 cluster: object,
                 topics: by_name(shown.topics.state()),
                 assignments,
+                loads_are_new: relocates && std::mem::take(&mut loads_are_new),
+                loads: self.loads.borrow_and_update().clone(),
+                rebalances: are_listed.then(|| by_name(shown.rebalances.state())),
                 missing: brokers::missing(self.cluster, &leases),
                 held_back,
                 forked: brokers::forked(self.cluster, &leases),
@@ -241,10 +271,19 @@ impl Coordination<'_> {
                 // Another for each: a cluster that is made again under its name is another cluster.
                 fresh_cluster_id: Uuid::new_v4(),
             };
+            self.ask_for_loads.send_if_modified(|asked| {
+                let needed = acts.then(|| relocation::asks_for_loads(&world)).flatten();
+                std::mem::replace(asked, needed.clone()) != needed
+            });
+            let steps = if acts { plan::plan(&world) } else { Vec::new() };
+            if relocates {
+                relocates_at = now + now.elapsed() * RELOCATION_PAUSE;
+            }
+            let live = world.live();
             let next_try = if acts {
                 let look = Look { leases: &self.leases, selector: self.selector, set_backs: &self.set_backs };
                 tokio::select! {
-                    next_try = look_and_take(look, self.cluster, &writer, &mut pace, &world) => next_try,
+                    next_try = look_and_take(look, self.cluster, &writer, &mut pace, steps, &live) => next_try,
                     () = self.acting.ends() => {
                         acts = false; // plans again, should it be back in a moment
                         None
@@ -255,9 +294,11 @@ impl Coordination<'_> {
             };
             let rolls =
                 world.cluster.as_ref().is_some_and(|cluster| rolls(cluster)).then(|| Instant::now() + ROLL_LOOK);
+            let looks_again = (!relocates).then_some(relocates_at);
+            let others = [rolls, seasons.next(fill_after), looks_again].into_iter().flatten();
             again_at = next_try
                 .into_iter()
-                .chain(rolls)
+                .chain(others)
                 .chain(tenure.next(after))
                 .chain(arrivals.next())
                 .chain(returns.next())
@@ -305,6 +346,13 @@ fn return_after(cluster: &KafkaCluster) -> Option<Duration> {
     BrokerSettings::resolve(&cluster.spec.broker_config()).leader_return_after
 }
 
+/// How long a new broker must have been live before it gets replicas of the others; `None`: it does not.
+fn fill_after(cluster: &KafkaCluster) -> Option<Duration> {
+    let rebalance = &cluster.spec.rebalance;
+    let seconds = u64::try_from(rebalance.add_after_seconds).unwrap_or_default();
+    rebalance.auto.contains(&Occasion::Add).then(|| Duration::from_secs(seconds))
+}
+
 /// A consistent read of the Leases.
 struct Look<'a> {
     leases: &'a Api<Lease>,
@@ -342,11 +390,11 @@ async fn look_and_take(
     cluster: &str,
     writer: &Writer,
     pace: &mut Pace,
-    world: &World,
+    mut steps: Vec<Step>,
+    live: &Live,
 ) -> Option<Instant> {
-    let mut steps = plan::plan(world);
     let waits = |step: &Step| step.waits_for(&HeldBack::Comparing);
-    if !steps.iter().any(waits) || look.is_current(cluster, &world.live()).await {
+    if !steps.iter().any(waits) || look.is_current(cluster, live).await {
         return take(writer, pace, steps).await;
     }
     steps.retain(|step| !waits(step));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use ottla_crds::MovesStatus;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -24,8 +25,10 @@ pub struct Metrics {
     last_success: GaugeVec,
     conditions: IntGaugeVec,
     to_restart: IntGaugeVec,
-    /// The conditions in the clusters' statuses, read at each scrape.
-    shown: Mutex<BTreeMap<ClusterKey, Vec<Condition>>>,
+    /// The conditions and moves in the clusters' statuses, read at each scrape.
+    shown: Mutex<BTreeMap<ClusterKey, (Vec<Condition>, Option<MovesStatus>)>>,
+    moves_left: IntGaugeVec,
+    moves_blocked: IntGaugeVec,
     writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
@@ -104,6 +107,23 @@ impl Metrics {
                 ),
             ),
             shown: Mutex::default(),
+            moves_left: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("ottla_operator_moves_left", "Replicas that are to move to other brokers."),
+                    &CLUSTER,
+                ),
+            ),
+            moves_blocked: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_moves_blocked",
+                        "Topics with replicas that must leave a broker and can't until somebody acts.",
+                    ),
+                    &CLUSTER,
+                ),
+            ),
             writes: registered(
                 &registry,
                 IntCounterVec::new(
@@ -145,9 +165,9 @@ impl Metrics {
         }
     }
 
-    /// Notes the conditions that a cluster's status shows.
-    pub fn conditions(&self, cluster: &ClusterKey, conditions: Vec<Condition>) {
-        self.shown.lock().insert(cluster.clone(), conditions);
+    /// Notes the conditions and the moves that a cluster's status shows.
+    pub fn shows(&self, cluster: &ClusterKey, conditions: Vec<Condition>, moves: Option<MovesStatus>) {
+        self.shown.lock().insert(cluster.clone(), (conditions, moves));
     }
 
     /// Notes how many brokers have another revision than new pods get.
@@ -192,7 +212,13 @@ impl Metrics {
         // Held while it is gathered: another scrape would begin with a reset.
         let shown = self.shown.lock();
         self.conditions.reset();
-        for (cluster, conditions) in &*shown {
+        self.moves_left.reset();
+        self.moves_blocked.reset();
+        for (cluster, (conditions, moves)) in &*shown {
+            let labels = [cluster.namespace.as_str(), &cluster.name];
+            let blocked = moves.as_ref().map_or(0, |moves| moves.blocked_by.len());
+            self.moves_left.with_label_values(&labels).set(moves.as_ref().map_or(0, |moves| moves.left.into()));
+            self.moves_blocked.with_label_values(&labels).set(i64::try_from(blocked).unwrap_or(i64::MAX));
             for condition in conditions {
                 let labels = [cluster.namespace.as_str(), &cluster.name, &condition.type_, &condition.reason];
                 self.conditions.with_label_values(&labels).set((condition.status == "True").into());
@@ -268,9 +294,11 @@ mod tests {
                  reason=\"{reason}\"}} {value}"
             )
         };
-        metrics.conditions(&key("ill"), vec![condition("False", "NoBrokers")]);
+        metrics.shows(&key("ill"), vec![condition("False", "NoBrokers")], None);
         assert!(text().contains(&ready("NoBrokers", 0)), "{}", text());
-        metrics.conditions(&key("ill"), vec![condition("True", "Ready")]);
+        let moves = MovesStatus { left: 7, ..MovesStatus::default() };
+        metrics.shows(&key("ill"), vec![condition("True", "Ready")], Some(moves));
+        assert!(text().contains("ottla_operator_moves_left{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"} 7"));
         assert!(text().contains(&ready("Ready", 1)) && !text().contains("NoBrokers"), "{}", text());
         metrics.cluster_ends(&key("ill"));
         assert!(!text().contains("ill") && text().contains("well"), "{}", text());

@@ -4,7 +4,10 @@
 //! a plan may be applied twice, late, in part, or by two operators at once.
 //!
 //! - [`assignments`]: elections, tombstones and removals
-//! - [`moves`]: which brokers should hold replicas, and which should lead
+//! - [`moves`]: which brokers should hold replicas, and which should lead, as a KafkaTopic says
+//! - [`relocation`]: the moves that the operator makes by itself
+//! - [`rebalance`]: the life of a KafkaRebalance
+//! - [`rate`]: how fast replicas are copied
 //! - [`topic`]: from a KafkaTopic to its assignments and its status
 //! - [`replicas`]: the brokers that its partitions wait for
 //! - [`cluster`]: the cluster's status
@@ -17,11 +20,12 @@
 //! again; files are removed only on a tombstone; without a change to make, the plan is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::BrokerSettings;
-use ottla_crds::{Endpoint, KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_crds::{BrokerLoads, Endpoint, KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic};
 use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_rules::features::SupportedFeatures;
 use ottla_rules::plan::roster::{self, Wanted};
@@ -36,6 +40,9 @@ pub mod cluster;
 pub mod condition;
 pub mod moves;
 pub mod platform;
+pub mod rate;
+pub mod rebalance;
+pub mod relocation;
 pub mod replicas;
 pub mod rollout;
 pub mod rules;
@@ -50,6 +57,14 @@ pub struct World {
     pub topics: Vec<Arc<KafkaTopic>>,
     /// Its assignments.
     pub assignments: Vec<Arc<KafkaAssignment>>,
+    /// Whether this plan looks at what the operator moves by itself, which takes long in a large cluster.
+    pub relocates: bool,
+    /// The loads of live brokers; `None`: they have not been asked.
+    pub loads: Option<Arc<BTreeMap<BrokerId, BrokerLoads>>>,
+    /// Whether these loads have just come.
+    pub loads_are_new: bool,
+    /// Its rebalances; `None`: they have not been listed yet, so a move in progress may be one of theirs.
+    pub rebalances: Option<Vec<Arc<KafkaRebalance>>>,
     /// The missing topics: brokers hold them, and their assignments are missing. An asterisk: all topics.
     pub missing: BTreeSet<String>,
     /// Why no assignment entry may be written now; `None`: entries may be written.
@@ -63,6 +78,8 @@ pub struct World {
     pub platform: Option<Arc<Platform>>,
     /// The settled brokers: live for so long that leaders return to them.
     pub settled: BTreeSet<BrokerId>,
+    /// The seasoned brokers: live for so long that new ones get replicas of the others.
+    pub seasoned: BTreeSet<BrokerId>,
     /// Brokers that have never been live and that the first topics wait for.
     pub awaited: BTreeSet<BrokerId>,
     /// The returning brokers: members of partitions without a leader that died less than 30 s ago.
@@ -96,6 +113,8 @@ pub struct Broker {
     pub address: Option<String>,
     /// The addresses that it advertises.
     pub endpoints: Vec<Endpoint>,
+    /// The address of its HTTP port; `None`: unknown.
+    pub http: Option<SocketAddr>,
     /// The features that it supports; `None`: its Lease does not say.
     pub features: Option<SupportedFeatures>,
 }
@@ -132,6 +151,13 @@ pub enum Step {
     Remove(Arc<KafkaAssignment>),
     /// Put our finalizer on a topic.
     Own(Arc<KafkaTopic>),
+    /// Remove the entries of a topic's `spec.placement` that are for once, and whose partitions are there.
+    Unpin {
+        /// What was read.
+        read: Arc<KafkaTopic>,
+        /// The same without these entries.
+        next: Box<KafkaTopic>,
+    },
     /// Remove our finalizer from a topic.
     Release {
         /// The topic.
@@ -161,6 +187,15 @@ pub enum Step {
     },
     /// Restart brokers' pods, if the assignments still allow it.
     Restart(Box<Restart>),
+    /// Write what has changed in a rebalance's status.
+    RebalanceStatus {
+        /// What was read.
+        read: Arc<KafkaRebalance>,
+        /// The same with the new status.
+        next: Box<KafkaRebalance>,
+        /// The Event to publish.
+        news: Option<News>,
+    },
 }
 
 /// Partitions that get a leader without in-sync replicas, for an Event once that is written.
@@ -197,7 +232,11 @@ impl Step {
             | Step::Remove(_)
             | Step::Restart(_) => true,
             Step::Release { .. } => *held_back != HeldBack::Unheard,
-            Step::Own(_) | Step::TopicStatus { .. } | Step::ClusterStatus { .. } => false,
+            Step::Own(_)
+            | Step::Unpin { .. }
+            | Step::TopicStatus { .. }
+            | Step::ClusterStatus { .. }
+            | Step::RebalanceStatus { .. } => false,
         }
     }
 
@@ -210,10 +249,12 @@ impl Step {
             Step::Bury { .. } => "put a tombstone on an assignment",
             Step::Remove(_) => "remove an assignment",
             Step::Own(_) => "put the finalizer on a topic",
+            Step::Unpin { .. } => "remove placements of a topic that are reached",
             Step::Release { .. } => "take the finalizer off a topic",
             Step::TopicStatus { .. } => "write a topic's status",
             Step::ClusterStatus { .. } => "write the cluster's status",
             Step::Restart(_) => "restart brokers' pods",
+            Step::RebalanceStatus { .. } => "write a rebalance's status",
         }
     }
 }
@@ -223,11 +264,13 @@ pub fn plan(world: &World) -> Vec<Step> {
     let Some(cluster) = &world.cluster else { return topic::without_cluster(world) };
     let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let rules = RuleBook::new(world, &settings);
+    let relocation = world.relocates.then(|| relocation::relocation(world, cluster, &rules));
     let mut steps = assignments::elections(world, &rules);
     let rollout = rollout::decide(world, cluster, &settings, &rules);
-    steps.extend(cluster::status(world, cluster, rollout.as_ref()));
+    steps.extend(cluster::status(world, cluster, rollout.as_ref(), relocation.as_ref()));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
+    steps.extend(relocation.into_iter().flat_map(|relocation| relocation.steps));
     steps.extend(moves::returns(world, &rules));
     steps.extend(rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart))));
     // Without entries there can be no fork: the first topic of a cluster does not wait.

@@ -37,6 +37,8 @@ fn rooms_use_only_what_the_table_allows() {
                 "plan/assignments",
                 "plan/cluster",
                 "plan/moves",
+                "plan/rebalance",
+                "plan/relocation",
                 "plan/rollout",
                 "plan/rollout/restart",
                 "plan/rollout/scene",

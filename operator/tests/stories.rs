@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+mod moving;
 mod world;
 
 use std::sync::Arc;
@@ -226,7 +227,7 @@ async fn the_order_in_the_condition_recovers_partitions_of_a_lost_broker_and_onl
     let zero = world.broker_at(0, 7, closed_port());
     let one = world.broker_at(1, 8, closed_port());
     let _two = world.broker(2, 9);
-    let placed = ottla_crds::Placement { partition: 0, replicas: vec![BrokerId(0), BrokerId(1)] };
+    let placed = ottla_crds::Placement { partition: 0, replicas: vec![BrokerId(0), BrokerId(1)], once: false };
     world.apply(world.topic("orders", 1, |spec| spec.placement = vec![placed])).await;
     world.until("it has a leader", |seen| seen.leaders("orders").len() == 1).await;
 
@@ -279,8 +280,11 @@ async fn a_cluster_that_is_made_again_has_nothing_of_one_whose_records_went() {
     let world = World::with_cluster(2).await;
     let _operator = world.operator();
     let brokers = (world.broker(0, 7), world.broker(1, 8));
-    let placement =
-        [0, 1].map(|partition| ottla_crds::Placement { partition, replicas: vec![BrokerId(0), BrokerId(1)] });
+    let placement = [0, 1].map(|partition| ottla_crds::Placement {
+        partition,
+        replicas: vec![BrokerId(0), BrokerId(1)],
+        once: false,
+    });
     world.apply(world.topic("orders", 2, |spec| spec.placement = placement.into())).await;
     world.apply_topic("gone", 2).await;
     world.until("both are ready", |seen| seen.leaders("orders").len() + seen.leaders("gone").len() == 4).await;

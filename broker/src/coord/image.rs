@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytestring::ByteString as Str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
-use ottla_crds::{BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, KafkaCluster, KafkaTopic};
+use ottla_crds::{BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, KafkaCluster, KafkaTopic, quantity};
 use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         access,
         features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
+        moves_rate: status.and_then(|status| quantity::bytes(status.moves.as_ref()?.rate.as_deref()?)),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
         forked: known.others.values().map(|shown| shown.forked.len()).sum(),
     }

@@ -14,6 +14,7 @@
 //! Fail-static: while the API server is away, the image stays as it is.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct Setup {
     pub cluster: String,
     /// The addresses that this broker advertises, by listener; empty if the operator sets them.
     pub endpoints: Vec<Endpoint>,
+    /// Where the operator finds its HTTP port; `None`: at its pod's address.
+    pub http: Option<SocketAddr>,
     /// The pod's uid; `None` outside Kubernetes.
     pub pod_uid: Option<String>,
 }
@@ -115,7 +118,7 @@ impl Coord {
     /// # Errors
     /// When the data directory belongs to another cluster, or the disk refuses.
     pub async fn start(setup: Setup, dir: &DataDir) -> Result<Coord, DataDirError> {
-        let Setup { client, namespace, cluster, endpoints, pod_uid } = setup;
+        let Setup { client, namespace, cluster, endpoints, http, pod_uid } = setup;
         let api = ApiServer { client, namespace, cluster };
         let (me, set_backs) = (dir.broker(), SetBacks::default());
         let copy = copy::read(dir.path())?.unwrap_or_default();
@@ -132,7 +135,7 @@ impl Coord {
 
         let here = Surroundings::of_process(pod_uid);
         let session = api.begin_session(dir, here, &mut views.images, &copy).await?;
-        let mut presence = Presence::begin(&api, me, session, endpoints, &views, set_backs.clone());
+        let mut presence = Presence::begin(&api, me, session, (endpoints, http), &views, set_backs.clone());
         if views.images.borrow().cluster_id.is_empty() {
             views.publish_copy(me, &copy, &users.borrow());
         } else {

@@ -4,6 +4,7 @@
 //! written at once where somebody waits for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::pin::pin;
 
 use ottla_crds::{Endpoint, names};
@@ -42,7 +43,7 @@ impl Presence {
         api: &ApiServer,
         me: BrokerId,
         session: Session,
-        endpoints: Vec<Endpoint>,
+        (endpoints, http): (Vec<Endpoint>, Option<SocketAddr>),
         views: &Views,
         set_backs: SetBacks,
     ) -> Presence {
@@ -54,6 +55,7 @@ impl Presence {
         // An earlier process may have listed unheard leaders.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&views.missing.borrow()));
+        first.extend(http.map(|http| (names::HTTP_ANNOTATION.to_owned(), http.to_string())));
         first.extend(session::compared(&views.compared.borrow()));
         first.extend([session::ticks(&identity, ticks.count())]);
         let (annotations, to_write) = watch::channel(first);

@@ -26,7 +26,7 @@ mod trouble;
 pub mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use bytestring::ByteString as Str;
@@ -73,6 +73,8 @@ pub struct Partition {
     flush_ended: Condvar,
     me: Me,
     metrics: TopicMetrics,
+    /// Bytes of records that producers have sent, and that consumers have fetched.
+    traffic: [AtomicU64; 2],
     /// Where to say that a follower may join the ISR.
     joining: mpsc::Sender<Key>,
     state: Mutex<State>,
@@ -208,6 +210,7 @@ impl Partition {
             flush_ended: Condvar::new(),
             me,
             metrics,
+            traffic: Default::default(),
             joining,
             state: Mutex::new(State {
                 log,
@@ -252,6 +255,7 @@ impl Partition {
         let records = batch.header().records_count;
         let appended = self.append(self.leading(-1)?, batch, acks_all, guard, now_ms)?;
         self.metrics.bytes_in.inc_by(bytes);
+        self.traffic[0].fetch_add(bytes, Ordering::Relaxed);
         self.metrics.messages_in.inc_by(u64::try_from(records).unwrap_or(0));
         Ok(appended)
     }

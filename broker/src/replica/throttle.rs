@@ -1,7 +1,8 @@
-//! How fast replicas that are not in sync may be copied, where an administrator has set a rate (KIP-73).
+//! How fast replicas that are not in sync may be copied, where an administrator has set a rate (KIP-73), or the
+//! operator has for replicas that move.
 //!
-//! What counts is decided elsewhere: a partition that its topic lists, copied to a replica outside of the ISR. Those in
-//! it are never slowed down: what is to be acknowledged waits for them.
+//! What counts is decided elsewhere: a partition that its topic lists, or that moves, copied to a replica outside of
+//! the ISR. Those in it are never slowed down: what is to be acknowledged waits for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,15 @@ const BURST: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(100);
 /// The shortest pause and the longest: the rate may be another one by then.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+
+/// Which replicas outside of the ISR a follower throttles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    /// Those that their topics list, where `follower.replication.throttled.rate` is set.
+    pub listed: bool,
+    /// Those that reassignments add, where the operator has set a rate.
+    pub added: bool,
+}
 
 /// Room for bytes: it grows at the rate. A batch comes whole even where there is less room; what was too much is made
 /// up for before anything else passes.

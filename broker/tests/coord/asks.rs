@@ -64,8 +64,10 @@ async fn partitions_begin_where_kafkas_admin_puts_them() {
     let image = zero.images().borrow().clone();
     let replicas = image.topic("orders").unwrap().partitions.iter().map(|entry| entry.replicas.clone());
     assert_eq!(replicas.collect::<Vec<_>>(), on(&[1, 1, 1, 1, 0]));
-    let spec = world.topics().get("orders").await.unwrap().spec;
-    assert_eq!((spec.partitions, spec.placement.len()), (Some(5), 5));
+    let spec = async || world.topics().get("orders").await.unwrap().spec;
+    until("nothing pins them there", async || spec().await.placement.is_empty()).await;
+    ask(&zero, grow(5, &[1, 0])).await.unwrap(); // as after a write whose answer came late
+    assert_eq!((spec().await.partitions, spec().await.placement), (Some(5), Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

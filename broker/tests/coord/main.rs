@@ -79,6 +79,7 @@ impl World {
             namespace: "default".into(),
             cluster: CLUSTER.into(),
             endpoints: vec![endpoint],
+            http: None,
             pod_uid: Some("pod".into()),
         }
     }

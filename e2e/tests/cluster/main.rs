@@ -11,6 +11,7 @@ mod install;
 mod issuer;
 mod monitoring;
 mod pods;
+mod rebalance;
 mod refusals;
 mod rolls;
 mod scale;

@@ -4,6 +4,7 @@
 //! - [`bed`]: the program on its own ports and folder
 //! - [`client`]: a small Kafka client
 //! - `configs`: settings of single brokers, loggers, and who asks for what is not served
+//! - `fill`: brokers that are added, and a KafkaRebalance
 //! - `flood`: crowds of strangers
 //! - [`lost`]: objects that were deleted by mistake
 //! - `secure`: listeners with TLS, and stock clients with what their Secrets have
@@ -14,6 +15,7 @@ mod authorized;
 mod bed;
 mod client;
 mod configs;
+mod fill;
 mod flood;
 mod issuer;
 mod lost;

@@ -35,8 +35,7 @@ pub mod stateful_set;
 pub const MANAGER: &str = "ottla-operator";
 /// The label with the manager's name.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// The port of metrics and probes.
-pub const HTTP_PORT: u16 = 9404;
+pub use ottla_crds::names::HTTP_PORT;
 
 /// The kinds that are built, in the order in which they are applied: what pods need comes before pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

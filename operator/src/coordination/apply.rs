@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, EvictParams, ListParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
-use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaTopic, names};
+use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaRebalance, KafkaTopic, names};
 use ottla_kube::change;
 use ottla_kube::versions::SetBacks;
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ pub struct Writer {
     clusters: Api<KafkaCluster>,
     topics: Api<KafkaTopic>,
     assignments: Api<KafkaAssignment>,
+    rebalances: Api<KafkaRebalance>,
     definitions: Api<CustomResourceDefinition>,
     pods: Api<Pod>,
     /// The label selector of the cluster's objects.
@@ -41,6 +42,7 @@ impl Writer {
             clusters: Api::namespaced(client.clone(), namespace),
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
+            rebalances: Api::namespaced(client.clone(), namespace),
             definitions: Api::all(client.clone()),
             pods: Api::namespaced(client.clone(), namespace),
             selector: format!("{}={cluster}", names::CLUSTER_LABEL),
@@ -96,6 +98,10 @@ impl Writer {
                 let finalizers = topic.finalizers().iter().map(String::as_str).chain([KafkaTopic::FINALIZER]).collect();
                 self.set_finalizers(topic, finalizers).await?;
             }
+            Step::Unpin { read, next } => {
+                let swapped = change::swap(&self.topics, read, next).await;
+                self.looked_into(swapped, &self.topics, &**read).await?;
+            }
             Step::Release { topic, unless, news } => {
                 if self.stands(unless.as_deref()).await? {
                     tracing::debug!(topic = topic.name_any(), "an assignment has just been created: reading it first");
@@ -114,6 +120,11 @@ impl Writer {
                 for news in news {
                     self.tell(&**next, news).await;
                 }
+            }
+            Step::RebalanceStatus { read, next, news } => {
+                let swapped = change::swap_status(&self.rebalances, read, next).await;
+                self.looked_into(swapped, &self.rebalances, &**read).await?;
+                self.tell_if_any(&**next, news.as_ref()).await;
             }
             Step::Restart(restart) => self.restart(restart).await?,
         }

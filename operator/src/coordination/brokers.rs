@@ -2,6 +2,7 @@
 //! addresses, by Kubernetes or by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use ottla_crds::{KafkaCluster, names};
 use ottla_kube::lease::{BrokerSession, Knowledge, Sight, Sighting, Sightings};
@@ -85,6 +86,7 @@ impl Observation<'_> {
             let session = BrokerSession::from_annotations(&sighting.annotations).filter(|_| alive.contains(&id));
             let told_to_stop = evidence.get(&id).is_some_and(|evidence| evidence.pod == Pod::Ends);
             let endpoints = sighting.annotations.get(names::ENDPOINTS_ANNOTATION);
+            let http = sighting.annotations.get(names::HTTP_ANNOTATION);
             let broker = Broker {
                 live: session.map(|session| LiveBroker {
                     incarnation: session.incarnation,
@@ -93,6 +95,7 @@ impl Observation<'_> {
                 rack: None,
                 address: None,
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+                http: http.and_then(|address| address.parse().ok()),
                 features: (sighting.annotations.get(names::FEATURES_ANNOTATION))
                     .map(|text| SupportedFeatures::from_annotation(text)),
             };
@@ -103,6 +106,8 @@ impl Observation<'_> {
             let broker = brokers.entry(*id).or_default();
             broker.rack.clone_from(&place.rack);
             broker.address.clone_from(&place.address);
+            let ip = place.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok());
+            broker.http = broker.http.or(ip.map(|ip| SocketAddr::new(ip, names::HTTP_PORT)));
             broker.endpoints.clone_from(&place.endpoints);
         }
         brokers

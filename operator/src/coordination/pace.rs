@@ -96,8 +96,10 @@ fn is_topic_status(step: &Step) -> bool {
         | Step::Bury { .. }
         | Step::Remove(_)
         | Step::Own(_)
+        | Step::Unpin { .. }
         | Step::Release { .. }
         | Step::ClusterStatus { .. }
+        | Step::RebalanceStatus { .. }
         | Step::Restart(_) => false,
     }
 }
@@ -109,12 +111,15 @@ fn target(step: &Step) -> (Key, Option<String>) {
         }
         Step::Create(object) => ("KafkaAssignment", object.name_any(), None),
         Step::Own(topic) | Step::Release { topic, .. } => ("KafkaTopic", topic.name_any(), topic.resource_version()),
-        Step::TopicStatus { read, .. } => ("KafkaTopic", read.name_any(), read.resource_version()),
+        Step::Unpin { read, .. } | Step::TopicStatus { read, .. } => {
+            ("KafkaTopic", read.name_any(), read.resource_version())
+        }
         Step::ClusterStatus { read, .. } => ("KafkaCluster", read.name_any(), read.resource_version()),
         Step::Restart(restart) => {
             let first = restart.pods.first().map(|(_, pod)| pod);
             ("Pod", first.map(|pod| pod.name.clone()).unwrap_or_default(), first.and_then(|pod| pod.version.clone()))
         }
+        Step::RebalanceStatus { read, .. } => ("KafkaRebalance", read.name_any(), read.resource_version()),
     };
     (Key(kind, name), version)
 }

@@ -16,13 +16,24 @@ use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
 use super::platform::{Obstacle, Platform};
+use super::relocation::Relocation;
 use super::rollout::{self, Decision};
 use super::{Broker, HeldBack, News, Step, World};
 
 /// The cluster's new status; `None` if it has not changed. `rollout`: what was decided about rolls; `None`: nothing.
-pub fn status(world: &World, cluster: &Arc<KafkaCluster>, rollout: Option<&Decision>) -> Option<Step> {
+/// `relocation`: what moves; `None` where the plan did not look at it: that part of the status stays.
+pub fn status(
+    world: &World,
+    cluster: &Arc<KafkaCluster>,
+    rollout: Option<&Decision>,
+    relocation: Option<&Relocation>,
+) -> Option<Step> {
     let before = cluster.status.clone().unwrap_or_default();
-    let brokers = brokers(world, cluster, &before);
+    let moves = match relocation {
+        Some(relocation) => relocation.progress(before.moves.as_ref()),
+        None => before.moves.clone(),
+    };
+    let brokers = brokers(world, cluster, &before, relocation);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
     let now = rollout.map(|rollout| &rollout.status).or(before.rollout.as_ref()).cloned();
     let verdicts = verdicts(world, cluster, &brokers, &before, now.as_ref());
@@ -45,6 +56,7 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>, rollout: Option<&Decis
         },
         authorities: before.authorities,
         issuers: before.issuers,
+        moves,
         features: features(world, &brokers, before.features),
         brokers,
         next_producer_id_block: before.next_producer_id_block,
@@ -94,13 +106,19 @@ fn cluster_id(fresh: Uuid) -> String {
 
 /// Every broker that the spec asks for, and every other that is live or holds replicas: a Lease without a holder is not
 /// a broker.
-fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -> Vec<BrokerStatus> {
+fn brokers(
+    world: &World,
+    cluster: &KafkaCluster,
+    before: &KafkaClusterStatus,
+    relocation: Option<&Relocation>,
+) -> Vec<BrokerStatus> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
     let entries = world.assignments.iter().flat_map(|object| &object.spec.partitions);
     let holding = entries.flat_map(|entry| entry.replicas.iter().copied());
     let ids: BTreeSet<BrokerId> = wanted.chain(there).chain(holding).collect();
     let unseen = Broker::default();
+    let is_filled = |id: &BrokerId| relocation.is_some_and(|relocation| relocation.filled.contains(id));
     let known: BTreeMap<BrokerId, &BrokerStatus> = before.brokers.iter().map(|broker| (broker.id, broker)).collect();
     let tell = |id: BrokerId| {
         let broker = world.brokers.get(&id).unwrap_or(&unseen);
@@ -116,7 +134,11 @@ fn brokers(world: &World, cluster: &KafkaCluster, before: &KafkaClusterStatus) -
         }
         let rack = broker.rack.clone().or_else(|| known.get(&id)?.rack.clone());
         let address = broker.address.clone().or_else(|| known.get(&id)?.address.clone());
-        BrokerStatus { id, rack, address, state, endpoints }
+        // A broker that is added to an empty cluster gets its part of the first topics.
+        let is_new = !known.is_empty() && !known.contains_key(&id) && !world.assignments.is_empty();
+        let unfilled = known.get(&id).is_some_and(|broker| broker.unfilled && !is_filled(&id));
+        let unfilled = (is_new || unfilled) && world.wanted(id).takes_replicas();
+        BrokerStatus { id, rack, unfilled, address, state, endpoints }
     };
     ids.into_iter().map(tell).collect()
 }

@@ -99,6 +99,31 @@ impl Moves<'_> {
         }
     }
 
+    /// The spec without the placements that are for once, and whose partitions are there; `None`: there are none. If
+    /// they have given every partition another number of replicas, that becomes the spec's; where they have not, they
+    /// stay: without them the partition would be moved back.
+    pub fn unpinned(&self) -> Option<KafkaTopicSpec> {
+        let entries: BTreeMap<i32, &Assignment> =
+            self.objects.iter().flat_map(|object| &object.spec.partitions).map(|e| (e.partition, e)).collect();
+        let is_reached = |placement: &Placement| {
+            let entry = entries.get(&placement.partition);
+            placement.once && entry.is_some_and(|entry| !entry.is_reassigning() && entry.replicas == placement.replicas)
+        };
+        if !self.spec.placement.iter().any(is_reached) {
+            return None;
+        }
+        let mut spec = self.spec.clone();
+        let factors: BTreeSet<usize> = entries.values().map(|entry| entry.replicas.len()).collect();
+        if let (true, Some(factor), None) = (spec.replication_factor.is_some(), factors.first(), factors.iter().nth(1))
+        {
+            spec.replication_factor = i32::try_from(*factor).ok();
+        }
+        let factor = spec.replication_factor.and_then(|factor| usize::try_from(factor).ok());
+        let fits = |placement: &Placement| factor.is_none_or(|factor| placement.replicas.len() == factor);
+        spec.placement.retain(|placement| !(is_reached(placement) && fits(placement)));
+        (spec != *self.spec).then_some(spec)
+    }
+
     /// The steps of a preferred election that the spec asks for.
     pub fn wished_elections(&self, held: Option<&str>) -> Vec<Step> {
         let wish = self.spec.preferred_election.as_ref().filter(|wish| held != Some(wish.id.as_str()));
@@ -128,7 +153,10 @@ pub fn returns(world: &World, rules: &RuleBook<'_>) -> Vec<Step> {
 }
 
 /// One step for each object with entries that change.
-fn changes(objects: &[&Arc<KafkaAssignment>], next: impl Fn(&Assignment) -> Option<Assignment>) -> Vec<Step> {
+pub(super) fn changes(
+    objects: &[&Arc<KafkaAssignment>],
+    next: impl Fn(&Assignment) -> Option<Assignment>,
+) -> Vec<Step> {
     let step = |object: &&Arc<KafkaAssignment>| {
         let next: Vec<Assignment> = object.spec.partitions.iter().filter_map(&next).collect();
         (!next.is_empty()).then(|| Step::Change { read: (*object).clone(), next, recovered: Vec::new() })

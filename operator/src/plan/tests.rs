@@ -8,6 +8,9 @@ use ottla_rules::assignment::{Incarnation, IsrMember};
 use super::platform::Obstacle;
 use super::*;
 
+mod rebalance;
+mod relocation;
+
 fn world(brokers: &[(i32, bool)]) -> World {
     let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({})).unwrap();
     let spec = KafkaClusterSpec { brokers: Brokers { replicas: brokers.len() as i32, ..Brokers::default() }, ..spec };
@@ -19,12 +22,17 @@ fn world(brokers: &[(i32, bool)]) -> World {
         cluster: Some(Arc::new(KafkaCluster::new("prod", spec))),
         topics: Vec::new(),
         assignments: Vec::new(),
+        relocates: true,
+        loads: Some(Arc::default()),
+        loads_are_new: false,
+        rebalances: Some(Vec::new()),
         held_back: None,
         forked: Default::default(),
         missing: Default::default(),
         brokers: brokers.iter().map(broker).collect(),
         platform: None,
         settled: Default::default(),
+        seasoned: Default::default(),
         awaited: Default::default(),
         returning: Default::default(),
         now: Time(Timestamp::from_second(1).unwrap()),
@@ -50,6 +58,7 @@ fn placed(mut topic: KafkaTopic, placement: &[(i32, &[i32])]) -> KafkaTopic {
     let place = |&(partition, replicas): &(i32, &[i32])| Placement {
         partition,
         replicas: replicas.iter().map(|id| BrokerId(*id)).collect(),
+        once: false,
     };
     topic.spec.placement.extend(placement.iter().map(place));
     topic
@@ -105,9 +114,14 @@ fn apply(world: &mut World, step: Step) {
             replace_topic(world, topic);
         }
         Step::Release { topic, .. } => world.topics.retain(|other| other.name_any() != topic.name_any()),
-        Step::TopicStatus { next, .. } => replace_topic(world, *next),
+        Step::Unpin { next, .. } | Step::TopicStatus { next, .. } => replace_topic(world, *next),
         Step::ClusterStatus { next, .. } => world.cluster = Some(Arc::from(next)),
         Step::Restart(_) => {}
+        Step::RebalanceStatus { next, .. } => {
+            let rebalances = world.rebalances.get_or_insert_default();
+            rebalances.retain(|other| other.name_any() != next.name_any());
+            rebalances.push(Arc::from(next));
+        }
     }
 }
 
@@ -318,6 +332,48 @@ fn a_partition_moves_to_a_broker_that_is_away_and_a_factor_may_need_one() {
         assert!(entry.adding.contains(&BrokerId(2)) && entry.leader.is_some(), "{topic}: {entry:?}");
         assert_eq!(ready_because(&world, topic), "Ready");
     }
+}
+
+#[test]
+fn a_placement_for_once_is_removed_when_the_partition_is_there_and_its_factor_stays() {
+    let at = |partition: i32, replicas: &[i32], once: bool| Placement {
+        partition,
+        replicas: replicas.iter().map(|id| BrokerId(*id)).collect(),
+        once,
+    };
+    for (story, placement, left, factor) in [
+        ("another broker", vec![at(0, &[0, 2], true)], vec![], 2),
+        ("one of them stays pinned", vec![at(0, &[0, 2], true), at(1, &[2, 1], false)], vec![1], 2),
+        ("all get a third replica", vec![at(0, &[0, 1, 2], true), at(1, &[2, 1, 0], true)], vec![], 3),
+        ("one gets a third replica", vec![at(0, &[0, 1, 2], true)], vec![0], 2),
+    ] {
+        let mut world = world(&[(0, false), (1, false), (2, false)]);
+        let mut orders = placed(topic("orders", 2), &[(0, &[0, 1]), (1, &[1, 0])]);
+        orders.spec.replication_factor = Some(2);
+        world.topics.push(Arc::new(orders));
+        settle(&mut world);
+        Arc::make_mut(&mut world.topics[0]).spec.placement = placement.clone();
+        settle(&mut world);
+        assert!(!world.topics[0].spec.placement.is_empty(), "{story}: it is not there yet");
+        for object in &mut world.assignments {
+            for entry in &mut Arc::make_mut(object).spec.partitions {
+                let member = |id: &BrokerId| IsrMember { broker: *id, incarnation: Incarnation(i64::from(id.0) + 1) };
+                entry.isr = entry.replicas.iter().map(member).collect();
+            }
+        }
+        settle(&mut world);
+        let spec = &world.topics[0].spec;
+        let pinned: Vec<i32> = spec.placement.iter().map(|placement| placement.partition).collect();
+        assert_eq!((pinned, spec.replication_factor), (left, Some(factor)), "{story}");
+        for placement in placement {
+            let entry = entries(&world).find(|entry| entry.partition == placement.partition).unwrap().clone();
+            assert_eq!(entry.replicas, placement.replicas, "{story}");
+        }
+    }
+}
+
+fn entries(world: &World) -> impl Iterator<Item = &Assignment> {
+    world.assignments.iter().flat_map(|object| &object.spec.partitions)
 }
 
 #[test]

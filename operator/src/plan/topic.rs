@@ -296,8 +296,18 @@ impl<'a> Plan<'a> {
                 .flat_map(|o| self.world.undecided(o, Some(self.rules.min_in_sync)))
                 .collect(),
         };
-        let steps = moves.steps().or_else(|stuck| obstacle(stuck.reason(), stuck.to_string()))?;
-        if steps.is_empty() { Ok(moves.wished_elections(self.held_election())) } else { Ok(steps) }
+        let mut steps = moves.steps().or_else(|stuck| obstacle(stuck.reason(), stuck.to_string()))?;
+        if steps.is_empty() {
+            steps = moves.wished_elections(self.held_election());
+        }
+        if steps.is_empty() {
+            let unpin = |spec| {
+                let next = Box::new(KafkaTopic { spec, ..KafkaTopic::clone(self.topic) });
+                Step::Unpin { read: self.topic.clone(), next }
+            };
+            steps.extend(moves.unpinned().map(unpin));
+        }
+        Ok(steps)
     }
 
     fn held_election(&self) -> Option<&str> {
@@ -372,7 +382,7 @@ impl<'a> Plan<'a> {
     /// partition on other brokers would have to be moved back.
     fn placed_by_hand(&self, missing: &[i32]) -> Result<BTreeMap<i32, Vec<BrokerId>>, Obstacle> {
         let mut placed = BTreeMap::new();
-        for Placement { partition, replicas } in &self.topic.spec.placement {
+        for Placement { partition, replicas, once: _ } in &self.topic.spec.placement {
             if missing.binary_search(partition).is_err() {
                 continue;
             }

@@ -12,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::{
-    Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaTopic,
-    KafkaTopicSpec, names,
+    Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, KafkaRebalance,
+    KafkaTopic, KafkaTopicSpec, names,
 };
 use ottla_kube::change;
 use ottla_kube::lease::{self, BrokerSession, Claim, Observed, Pace};
@@ -63,6 +63,16 @@ impl World {
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
         let world = World { client: server.client(NAMESPACE), server };
         world.apply_cluster(brokers).await;
+        world
+    }
+
+    /// A cluster whose brokers have volumes, as on Kubernetes.
+    pub async fn with_volumes(brokers: i32) -> World {
+        let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+        let world = World { client: server.client(NAMESPACE), server };
+        let brokers = serde_json::json!({ "replicas": brokers, "storage": { "size": "1Gi" } });
+        let spec = serde_json::from_value(serde_json::json!({ "brokers": brokers })).unwrap();
+        world.api().create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await.unwrap();
         world
     }
 
@@ -181,6 +191,22 @@ impl World {
     pub async fn patch_topic(&self, name: &str, patch: serde_json::Value) {
         let patch = Patch::Merge(patch);
         self.api::<KafkaTopic>().patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub async fn patch_cluster(&self, patch: serde_json::Value) {
+        self.api::<KafkaCluster>().patch(CLUSTER, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn apply_rebalance(&self, rebalance: KafkaRebalance) {
+        self.api().create(&PostParams::default(), &rebalance).await.unwrap();
+    }
+
+    pub async fn patch_rebalance(&self, name: &str, patch: serde_json::Value) {
+        self.api::<KafkaRebalance>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn rebalance(&self, name: &str) -> KafkaRebalance {
+        self.api().get(name).await.unwrap()
     }
 
     pub async fn delete_topic(&self, name: &str) {

@@ -65,6 +65,7 @@ impl Broker {
             namespace: NAMESPACE.into(),
             cluster: CLUSTER.into(),
             endpoints: vec![endpoint],
+            http: None,
             pod_uid: Some("pod".into()),
         };
         let dir = DataDir::open(&self.data, self.id)?;

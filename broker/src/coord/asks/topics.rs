@@ -112,7 +112,14 @@ impl Desk {
         let first = count - assignments.len() as i32;
         let placement = placement(first, assignments);
         let grown = topic.spec.partitions.is_some_and(|partitions| partitions >= count);
-        if !grown || placement.iter().any(|wanted| !topic.spec.placement.contains(wanted)) {
+        let image = self.images.borrow().clone();
+        // The operator removes a placement when the partition is there.
+        let is_there = |wanted: &Placement| {
+            let partitions = image.topics.get(&topic_id).map(|topic| &topic.partitions);
+            let entry = partitions.and_then(|partitions| partitions.get(usize::try_from(wanted.partition).ok()?));
+            entry.is_some_and(|entry| entry.replicas == wanted.replicas)
+        };
+        if !grown || placement.iter().any(|wanted| !topic.spec.placement.contains(wanted) && !is_there(wanted)) {
             // Another writer was faster: the partitions of these assignments exist elsewhere.
             if let Some(partitions) = topic.spec.partitions.filter(|partitions| *partitions > first) {
                 let message =
@@ -135,8 +142,7 @@ impl Desk {
         let mut topic = read.clone();
         let before = topic.spec.placement.clone();
         topic.spec.placement.retain(|placement| !targets.contains_key(&placement.partition));
-        let wanted =
-            targets.iter().map(|(partition, replicas)| Placement { partition: *partition, replicas: replicas.clone() });
+        let wanted = targets.iter().map(|(partition, replicas)| once(*partition, replicas));
         topic.spec.placement.extend(wanted);
         topic.spec.placement.sort_by_key(|placement| placement.partition);
         if topic.spec.placement != before {
@@ -257,5 +263,10 @@ fn is_led(topic: &Topic, partitions: i32) -> bool {
 /// The placement of the partitions from `first` on.
 fn placement(first: i32, assignments: &[Vec<BrokerId>]) -> Vec<Placement> {
     let numbered = (first..).zip(assignments);
-    numbered.map(|(partition, replicas)| Placement { partition, replicas: replicas.clone() }).collect()
+    numbered.map(|(partition, replicas)| once(partition, replicas)).collect()
+}
+
+/// What a client of Kafka's admin API asks for: it chooses brokers now, and does not pin the partition to them.
+fn once(partition: i32, replicas: &[BrokerId]) -> Placement {
+    Placement { partition, replicas: replicas.to_vec(), once: true }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
-use super::{FetcherId, LIMITS, Silent, Work};
+use super::{FetcherId, LIMITS, MovesRate, Silent, Work};
 use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, Me};
@@ -21,7 +21,7 @@ use crate::replica::checkpoints::Checkpoints;
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
 use crate::replica::partition::upkeep;
-use crate::replica::throttle::{Reserved, Throttle};
+use crate::replica::throttle::{Reserved, Throttle, Throttled};
 
 /// Pause before a leader that could not be reached is tried again; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -41,6 +41,7 @@ pub(super) struct Fetcher {
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     throttle: Arc<Mutex<Throttle>>,
+    moves_rate: MovesRate,
     todo: watch::Receiver<Work>,
     silent: Silent,
     standing: Standing,
@@ -63,7 +64,7 @@ impl Fetcher {
         id: FetcherId,
         workers: Workers,
         checkpoints: Arc<Mutex<Checkpoints>>,
-        throttle: Arc<Mutex<Throttle>>,
+        (throttle, moves_rate): (Arc<Mutex<Throttle>>, MovesRate),
         todo: watch::Receiver<Work>,
         silent: Silent,
     ) -> Fetcher {
@@ -76,6 +77,7 @@ impl Fetcher {
             workers,
             checkpoints,
             throttle,
+            moves_rate,
             todo,
             silent,
             standing,
@@ -120,12 +122,16 @@ impl Fetcher {
         let mut connection = opened?;
         self.unreached_since = None;
         let mut rounds = Rounds::new(work);
-        let rate = work.settings.follower_throttled_rate;
+        let listed_rate = work.settings.follower_throttled_rate;
         loop {
             let now = env::now();
+            let moves_rate = *self.moves_rate.lock();
+            // Where an administrator has set a rate, it holds for moves, too.
+            let rate = listed_rate.or(moves_rate);
+            let throttled = Throttled { listed: listed_rate.is_some(), added: moves_rate.is_some() };
             let mut reserved = rate.map(|rate| Reserved::all(&self.throttle, rate, now));
             let mut left = reserved.as_ref().map(Reserved::bytes);
-            let (asked, lacks_room) = rounds.ask(now, &mut left);
+            let (asked, lacks_room) = rounds.ask(now, throttled, &mut left);
             if let (Some(reserved), Some(left)) = (&mut reserved, left) {
                 reserved.keep(reserved.bytes() - left);
             }
@@ -228,13 +234,13 @@ impl Rounds {
 
     /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is
     /// left; and whether anything is left out for want of room.
-    fn ask(&self, now: env::Instant, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
+    fn ask(&self, now: env::Instant, throttled: Throttled, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
         let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
         for key in self.order.iter().filter(|key| !self.resting.holds(key, now)) {
             let Some((partition, epoch)) = self.partitions.get(key) else { continue };
             let Some(next) = partition.next_fetch(*epoch) else { continue };
             let room = match &mut *room {
-                Some(left) if partition.follows_slowly() => match round::room_for(&next, self.most, left) {
+                Some(left) if partition.follows_slowly(throttled) => match round::room_for(&next, self.most, left) {
                     None => {
                         lacks_room = true;
                         continue;

@@ -38,10 +38,15 @@ pub struct Fetchers {
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     running: Mutex<BTreeMap<FetcherId, Running>>,
-    /// All of them together keep to `follower.replication.throttled.rate`.
+    /// All of them together keep to `follower.replication.throttled.rate`, or to the rate of moves.
     throttle: Arc<Mutex<Throttle>>,
+    moves_rate: MovesRate,
     silent: Silent,
 }
+
+/// The bytes per second at which replicas that reassignments add are copied; `None`: no limit. It changes while fetches
+/// are under way.
+type MovesRate = Arc<Mutex<Option<u64>>>;
 
 /// Leaders that owe an answer, or broke the connection, and since when.
 pub type Doubts = BTreeMap<BrokerId, Instant>;
@@ -146,7 +151,16 @@ impl Fetchers {
     /// No fetcher yet.
     pub fn new(me: Me, dialer: Dialer, workers: Workers, checkpoints: Arc<Mutex<Checkpoints>>) -> Fetchers {
         let throttle = Arc::new(Mutex::new(Throttle::new(env::now())));
-        Fetchers { me, dialer, workers, checkpoints, running: Mutex::default(), throttle, silent: Silent::default() }
+        Fetchers {
+            me,
+            dialer,
+            workers,
+            checkpoints,
+            running: Mutex::default(),
+            throttle,
+            moves_rate: MovesRate::default(),
+            silent: Silent::default(),
+        }
     }
 
     /// Leaders that were asked and have been silent for longer than they ever should, as long as they are followed.
@@ -162,6 +176,7 @@ impl Fetchers {
     /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be
     /// called on the control runtime.
     pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
+        *self.moves_rate.lock() = image.moves_rate;
         let mut wanted: BTreeMap<FetcherId, Work> = BTreeMap::new();
         let fetchers = image.settings.num_replica_fetchers.max(1);
         for partition in partitions {
@@ -190,7 +205,7 @@ impl Fetchers {
     fn start(&self, id: FetcherId) -> Running {
         let (work, todo) = watch::channel(Work::default());
         let (workers, checkpoints) = (self.workers.clone(), self.checkpoints.clone());
-        let (throttle, silent) = (self.throttle.clone(), self.silent.clone());
+        let (throttle, silent) = ((self.throttle.clone(), self.moves_rate.clone()), self.silent.clone());
         let fetcher = Fetcher::new((self.me, self.dialer.clone()), id, workers, checkpoints, throttle, todo, silent);
         Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
     }

@@ -15,6 +15,7 @@ use super::{Partition, State};
 use crate::env;
 use crate::image::BrokerId;
 use crate::replica::checkpoints::Checkpoints;
+use crate::replica::throttle::Throttled;
 
 /// Whom a follower copies.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Following {
     pub told: i64,
     /// The newest assignment names what our disk holds now in the ISR.
     pub in_sync: bool,
+    /// A reassignment adds this replica.
+    pub added: bool,
 }
 
 /// Where a follower continues: what it asks its leader for.
@@ -105,13 +108,14 @@ impl Partition {
         }
     }
 
-    /// Whether this broker is to throttle its copying of the partition: where its topic says so, and never where it is
-    /// in sync.
-    pub fn follows_slowly(&self) -> bool {
+    /// Whether this broker is to throttle its copying of the partition: where its topic says so, or a reassignment adds
+    /// it, and never where it is in sync.
+    pub fn follows_slowly(&self, throttled: Throttled) -> bool {
         let state = self.state.lock();
         match &state.role {
             Role::Follower(following) => {
-                !following.in_sync && state.settings.follower_throttled.contains(self.number, self.me.id.0)
+                let is_listed = || state.settings.follower_throttled.contains(self.number, self.me.id.0);
+                !following.in_sync && (throttled.added && following.added || throttled.listed && is_listed())
             }
             Role::Bystander | Role::Leader(_) | Role::Offline => false,
         }

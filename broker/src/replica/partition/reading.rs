@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ottla_log::{AbortedTransaction, Bounds, FoundRecord, LogError, LogSlice, Search, Window};
@@ -311,16 +312,21 @@ impl Partition {
 
     /// Counts what was read and is sent: a fetch that waits reads more than once, and sends the last.
     pub fn count_sent(&self, read: &Read, reader: Reader) {
-        let bytes = match reader {
-            Reader::Consumer(_) | Reader::Roaming(_) => &self.metrics.bytes_out,
-            Reader::Follower { .. } => &self.metrics.replication_out,
-        };
-        bytes.inc_by(read.len() as u64);
+        match reader {
+            Reader::Consumer(_) | Reader::Roaming(_) => self.count_bytes_sent(read.len()),
+            Reader::Follower { .. } => self.metrics.replication_out.inc_by(read.len() as u64),
+        }
     }
 
     /// Counts records that a member of a share group is sent, in bytes.
     pub fn count_bytes_sent(&self, bytes: usize) {
         self.metrics.bytes_out.inc_by(bytes as u64);
+        self.traffic[1].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes of records that producers have sent, and that consumers have fetched, since the replica was opened.
+    pub fn traffic(&self) -> [u64; 2] {
+        self.traffic.each_ref().map(|bytes| bytes.load(Ordering::Relaxed))
     }
 
     /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came

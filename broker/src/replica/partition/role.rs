@@ -92,6 +92,7 @@ impl Partition {
     /// Whether the role stays what it is: then it has learnt what is new in the assignment.
     fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
         let (leads, in_sync) = (self.is_to_lead(assignment), self.is_in_sync(assignment));
+        let added = assignment.adding.contains(&self.me.id);
         match &mut state.role {
             Role::Leader(leadership) if leads && leadership.epoch() == assignment.leader_epoch => {
                 leadership.learn(assignment);
@@ -102,7 +103,7 @@ impl Partition {
             Role::Follower(following)
                 if following.leader_epoch == assignment.leader_epoch && assignment.leader == Some(following.leader) =>
             {
-                following.in_sync = in_sync;
+                (following.in_sync, following.added) = (in_sync, added);
                 true
             }
             Role::Leader(_) | Role::Follower(_) | Role::Bystander | Role::Offline => false,
@@ -179,6 +180,7 @@ impl Partition {
         let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
         state.log.forget_epochs_without_records()?;
         let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
-        Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync }))
+        let added = assignment.adding.contains(&self.me.id);
+        Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync, added }))
     }
 }

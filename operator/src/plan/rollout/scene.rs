@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{Interrupt, KafkaAssignment, KafkaCluster, Rollout, RolloutProgress};
 use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::disruption::{Partition, Situation};
+use ottla_rules::plan::roster::Wanted;
 
 use crate::plan::World;
 use crate::plan::platform::{PodRevision, Revisions, Stage};
@@ -93,7 +94,7 @@ impl<'a> Scene<'a> {
 
     /// The pods of the brokers that the spec asks for.
     pub fn pods(&self) -> impl Iterator<Item = (BrokerId, &'a PodRevision)> + '_ {
-        self.seen.pods.iter().filter(|(id, _)| !self.world.leaves(**id)).map(|(id, pod)| (*id, pod))
+        self.seen.pods.iter().filter(|(id, _)| self.world.wanted(**id) != Wanted::Leaving).map(|(id, pod)| (*id, pod))
     }
 
     /// A broker's pod.

@@ -1,0 +1,103 @@
+//! A broker that is added to a laptop gets its part of the replicas; a KafkaRebalance makes uneven brokers even.
+
+use anyhow::{Result, ensure};
+use ottla_e2e::wait::until;
+
+use crate::bed::{LIMIT, Laptop, can_run};
+use crate::client::{create, produce, read, wait_for_leaders};
+use crate::{ensure_numbered, rows};
+
+const PARTITIONS: i32 = 12;
+const RECORDS: i64 = 20;
+
+fn produce_to_all(laptop: &Laptop, leaders: &[i32]) -> Result<()> {
+    for (partition, &leader) in (0..).zip(leaders) {
+        let mut connection = laptop.connect(u16::try_from(leader)?)?;
+        for number in 0..RECORDS {
+            produce(&mut connection, "orders", partition, format!("record {number}").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn read_all(laptop: &Laptop, leaders: &[i32]) -> Result<()> {
+    for (partition, &leader) in (0..).zip(leaders) {
+        ensure_numbered(&read(&mut laptop.connect(u16::try_from(leader)?)?, "orders", partition)?, RECORDS)?;
+    }
+    Ok(())
+}
+
+/// How many of the partitions, with one replica each, these brokers hold; none while any moves.
+fn held(laptop: &Laptop, brokers: &[i32]) -> Result<Option<Vec<usize>>> {
+    let path = "jsonpath={range .items[*].spec.partitions[*]}{.replicas}{.adding}{\"\\n\"}{end}";
+    let mut command = laptop.kubectl_command("get oka -o");
+    command.arg(path);
+    let printed = String::from_utf8(command.output()?.stdout)?;
+    let lines: Vec<&str> = printed.lines().collect();
+    let on = |broker: &i32| lines.iter().filter(|line| **line == format!("[{broker}]")).count();
+    let held: Vec<usize> = brokers.iter().map(on).collect();
+    Ok((held.iter().sum::<usize>() == PARTITIONS as usize).then_some(held))
+}
+
+#[test]
+fn a_broker_that_is_added_gets_its_part_and_keeps_every_record() -> Result<()> {
+    if !can_run(&["kubectl"]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&["--brokers", "2"])?;
+    laptop.start()?;
+    create(&mut laptop.connect(0)?, "orders", PARTITIONS)?;
+    produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
+    laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"addAfterSeconds":1}}}"#)?;
+    laptop.terminate()?;
+    let command = laptop.command(&["--brokers", "3"])?;
+    laptop.start_with(&command)?;
+
+    let even =
+        until(
+            LIMIT,
+            "the third broker to get its part",
+            || Ok(held(&laptop, &[0, 1, 2])?.filter(|held| held[2] >= 3)),
+        )?;
+    ensure!(even.iter().all(|held| (3..=5).contains(held)), "{even:?}");
+    until(LIMIT, "that to be said", || {
+        let shown = laptop.kubectl("get okc laptop -o jsonpath={.status.moves}{.status.brokers[*].unfilled}")?;
+        Ok(shown.is_empty().then_some(()))
+    })?;
+    read_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)
+}
+
+#[test]
+fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
+    if !can_run(&["kubectl"]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&["--brokers", "2"])?;
+    laptop.start()?;
+    create(&mut laptop.connect(0)?, "orders", PARTITIONS)?;
+    produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
+    laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"auto":[]}}}"#)?;
+    laptop.terminate()?;
+    let command = laptop.command(&["--brokers", "3"])?;
+    laptop.start_with(&command)?;
+    let file = laptop.folder().join("even.yaml");
+    let object = "apiVersion: ottla.io/v1alpha1\nkind: KafkaRebalance\nmetadata: {name: even}\n\
+                  spec: {clusterRef: {name: laptop}}\n";
+    std::fs::write(&file, object)?;
+    let versions = || laptop.kubectl("get oka -o jsonpath={.items[*].metadata.resourceVersion}");
+    let before = versions()?;
+    laptop.kubectl(&format!("apply -f {}", file.display()))?;
+    laptop.kubectl("wait okr/even --for=jsonpath={.status.state}=Proposed --timeout=120s")?;
+    let table = laptop.kubectl("get okr")?;
+    ensure!(rows(&table)[0][..5] == ["NAME", "STATE", "MOVES", "BYTES", "ETA"], "{table}");
+    ensure!(rows(&table)[1][..3] == ["even", "Proposed", "4"], "{table}");
+    ensure!(versions()? == before, "a dry run wrote to an assignment");
+
+    let hash = laptop.kubectl("get okr even -o jsonpath={.status.hash}")?;
+    let patch = format!("{{\"spec\":{{\"approved\":\"{hash}\"}}}}");
+    laptop.kubectl(&format!("patch okr even --type=merge -p {patch}"))?;
+    laptop.kubectl("wait okr/even --for=condition=Ready --timeout=120s")?;
+    let even = until(LIMIT, "even brokers", || held(&laptop, &[0, 1, 2]))?;
+    ensure!(even == [4, 4, 4], "{even:?}");
+    read_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)
+}

@@ -1,0 +1,261 @@
+//! The life of a KafkaRebalance: proposed, approved, moving, done; or stale, or cancelled.
+//!
+//! The effect is approved, not a list of moves: each round is planned from the objects of that moment. If the rounds
+//! would move a tenth more replicas than was approved, they stop, and the new proposal waits for approval.
+//!
+//! Always: nothing moves before `spec.approved` is the hash of the proposal that the status shows; one KafkaRebalance
+//! of a cluster moves replicas at a time.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use ottla_crds::{BrokerChange, KafkaRebalance, KafkaRebalanceStatus, RebalanceMode, RebalanceState, names, quantity};
+use ottla_rules::assignment::BrokerId;
+
+use super::News;
+use super::condition::{Verdict, conditions, named};
+
+/// What is left to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proposal {
+    /// The replicas that move to other brokers, with those that are moving.
+    pub moves: i32,
+    /// Their bytes; 0: unknown.
+    pub bytes: u64,
+    /// How long it takes; empty: unknown.
+    pub eta: String,
+    /// The preferred leaders that brokers get from others.
+    pub leaders: i32,
+    /// What each broker holds before and after.
+    pub brokers: Vec<BrokerChange>,
+}
+
+impl Proposal {
+    fn is_empty(&self) -> bool {
+        self.moves == 0 && self.leaders == 0
+    }
+
+    fn hash(&self, object: &KafkaRebalance) -> String {
+        const DIGITS: usize = 6;
+        let digest = names::digest(&format!("{:?} {:?} {self:?}", object.spec.mode, object.spec.brokers));
+        digest.chars().skip(digest.len().saturating_sub(DIGITS)).collect()
+    }
+}
+
+/// What a KafkaRebalance depends on beside itself.
+pub struct Surroundings<'a> {
+    /// What is left to do, planned when it is needed.
+    pub proposal: &'a dyn Fn() -> Proposal,
+    /// The KafkaRebalance that moves replicas now; `None`: none does.
+    pub moving: Option<String>,
+    /// The brokers that `spec.brokers` names and that get no replicas.
+    pub strangers: Vec<BrokerId>,
+    /// The transition time of changed conditions.
+    pub now: &'a Time,
+}
+
+/// Whether the status is not about the newest spec, or changes with what surrounds the object.
+pub fn is_due(object: &KafkaRebalance) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    needs_proposal(object) || observed != object.metadata.generation
+}
+
+/// The object with its new status, and the Event to publish; `None`: it has not changed.
+pub fn next(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> Option<(KafkaRebalance, Option<News>)> {
+    let before = object.status.clone();
+    let (mut status, ready) = judge(object, surroundings);
+    let generation = object.metadata.generation;
+    let known = before.as_ref().map_or(&[][..], |status| &status.conditions);
+    status.observed_generation = generation;
+    status.conditions = conditions(known, &[ready], generation, surroundings.now);
+    if before.as_ref() == Some(&status) {
+        return None;
+    }
+    let is_new = before.is_none_or(|before| before.state != status.state || before.hash != status.hash);
+    let news = status.conditions.first().filter(|_| is_new).map(|ready| News {
+        warning: status.state == RebalanceState::Stale,
+        reason: ready.reason.clone(),
+        note: ready.message.clone(),
+    });
+    Some((KafkaRebalance { status: Some(status), ..object.clone() }, news))
+}
+
+fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaRebalanceStatus, Verdict) {
+    let before = object.status.clone().unwrap_or_default();
+    let not_ready = |reason, message| Verdict::new("Ready", false, reason, message);
+    match object.spec.mode {
+        RebalanceMode::Unknown => {
+            let message = "this version of the operator does not know the mode: upgrade the operator";
+            return (before, not_ready("UnknownMode", message.to_owned()));
+        }
+        RebalanceMode::Fill if needs_proposal(object) && !surroundings.strangers.is_empty() => {
+            let brokers = named("broker", surroundings.strangers.iter().map(|id| id.0));
+            let message = format!(
+                "spec.brokers names {brokers}: the cluster has no such broker, or the broker gets no replicas because it \
+                 leaves, is cordoned or is offline"
+            );
+            return (before, not_ready("UnknownBroker", message));
+        }
+        RebalanceMode::Full | RebalanceMode::Leaders | RebalanceMode::Fill => {}
+    }
+    let status = follow(object, before, surroundings);
+    let name = format!("{} -n {}", object.name_any(), object.namespace().unwrap_or_default());
+    let patch = |spec: &str| format!("kubectl patch kafkarebalance {name} --type merge -p '{{\"spec\":{{{spec}}}}}'");
+    let approve = patch(&format!("\"approved\":\"{}\"", status.hash));
+    let effect = effect(status.moves, &status.bytes, status.leaders);
+    let approved = object.spec.approved.as_deref();
+    let ready = match status.state {
+        RebalanceState::Proposed if approved == Some(&status.hash) => {
+            let other = surroundings.moving.as_deref().unwrap_or_default();
+            not_ready("Waiting", format!("approved: it begins when the KafkaRebalance {other} is done"))
+        }
+        RebalanceState::Proposed => {
+            let another = approved.map(|hash| format!("spec.approved is {hash}, not the hash of the proposal; "));
+            let another = another.unwrap_or_default();
+            not_ready("Proposed", format!("{another}the proposal {effect}; to carry it out: {approve}"))
+        }
+        RebalanceState::Stale => {
+            let message = format!(
+                "nothing new moves: since the approval the cluster has changed, and now the proposal {effect}; to carry \
+                 it out: {approve}"
+            );
+            not_ready("Stale", message)
+        }
+        RebalanceState::Moving => {
+            let percent = status.percent.unwrap_or_default();
+            let cancel = patch("\"cancel\":true");
+            not_ready("Moving", format!("the proposal {effect}; {percent} % is done; to stop: {cancel}"))
+        }
+        RebalanceState::Cancelled => {
+            let message = "moves in progress return to where they came from, and finished moves stay; for another proposal, \
+                           set spec.cancel to false";
+            not_ready("Cancelled", message.to_owned())
+        }
+        RebalanceState::Done if status.moved == 0 => {
+            Verdict::new("Ready", true, "Done", "nothing is left to move: the brokers are even")
+        }
+        RebalanceState::Done => {
+            let (replicas, have) = counted(status.moved, "replica", ["has", "have"]);
+            Verdict::new("Ready", true, "Done", format!("{replicas} {have} moved"))
+        }
+    };
+    (status, ready)
+}
+
+fn counted(count: i32, thing: &str, [one, more]: [&'static str; 2]) -> (String, &'static str) {
+    if count == 1 { (format!("1 {thing}"), one) } else { (format!("{count} {thing}s"), more) }
+}
+
+fn effect(moves: i32, bytes: &str, leaders: i32) -> String {
+    let (mut replicas, _) = counted(moves, "replica", [""; 2]);
+    if !bytes.is_empty() {
+        replicas = format!("{replicas} ({bytes})");
+    }
+    let (partitions, _) = counted(leaders, "partition", [""; 2]);
+    match (moves, leaders) {
+        (_, 0) => format!("moves {replicas}"),
+        (0, _) => format!("gives {partitions} another preferred leader, and moves no replica"),
+        (_, _) => format!("moves {replicas}, and gives {partitions} another preferred leader"),
+    }
+}
+
+/// What becomes of a rebalance next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing: it has ended, or waits for its user.
+    Stay,
+    /// It is proposed.
+    Propose,
+    /// Its approved proposal is compared with a new one.
+    Begin,
+    /// Its progress is measured.
+    Move,
+    /// It ends.
+    Cancel,
+}
+
+fn turn(object: &KafkaRebalance) -> Turn {
+    let Some(status) = object.status.as_ref().filter(|status| !status.hash.is_empty()) else { return Turn::Propose };
+    let is_approved = object.spec.approved.as_ref() == Some(&status.hash);
+    match (status.state, object.spec.cancel) {
+        (RebalanceState::Done, _) | (RebalanceState::Cancelled, true) => Turn::Stay,
+        (RebalanceState::Proposed | RebalanceState::Moving | RebalanceState::Stale, true) => Turn::Cancel,
+        (RebalanceState::Cancelled, false) => Turn::Propose,
+        (RebalanceState::Proposed | RebalanceState::Stale, false) if is_approved => Turn::Begin,
+        (RebalanceState::Proposed | RebalanceState::Stale, false) => Turn::Stay,
+        (RebalanceState::Moving, false) => Turn::Move,
+    }
+}
+
+/// Whether the next state depends on a proposal, and so on the brokers' loads.
+pub fn needs_proposal(object: &KafkaRebalance) -> bool {
+    match turn(object) {
+        Turn::Propose | Turn::Begin | Turn::Move => true,
+        Turn::Stay | Turn::Cancel => false,
+    }
+}
+
+fn follow(
+    object: &KafkaRebalance,
+    before: KafkaRebalanceStatus,
+    surroundings: &Surroundings<'_>,
+) -> KafkaRebalanceStatus {
+    match turn(object) {
+        Turn::Stay => before,
+        Turn::Cancel => KafkaRebalanceStatus { state: RebalanceState::Cancelled, ..before },
+        Turn::Propose => proposed(object, (surroundings.proposal)(), RebalanceState::Proposed),
+        Turn::Begin if surroundings.moving.is_some() => before,
+        Turn::Begin => {
+            let proposal = (surroundings.proposal)();
+            if exceeds(&before, &proposal, proposal.moves) {
+                return proposed(object, proposal, RebalanceState::Stale);
+            }
+            let state = if proposal.is_empty() { RebalanceState::Done } else { RebalanceState::Moving };
+            KafkaRebalanceStatus { state, left: proposal.moves, percent: Some(0), eta: proposal.eta, ..before }
+        }
+        Turn::Move => moving(object, before, (surroundings.proposal)()),
+    }
+}
+
+/// The next status of a rebalance that moves replicas, when this is left.
+fn moving(object: &KafkaRebalance, before: KafkaRebalanceStatus, left: Proposal) -> KafkaRebalanceStatus {
+    let moved = before.moved + (before.left - left.moves).max(0);
+    if left.is_empty() {
+        let (state, eta) = (RebalanceState::Done, String::new());
+        return KafkaRebalanceStatus { state, moved, left: 0, percent: Some(100), eta, ..before };
+    }
+    if exceeds(&before, &left, moved.saturating_add(left.moves)) {
+        return proposed(object, left, RebalanceState::Stale);
+    }
+    let all = i64::from(moved) + i64::from(left.moves);
+    let percent = (i64::from(moved) * 100 / all.max(1)).min(99) as i32;
+    // One write for each percent: the rest is lost until then, and found again in `left`.
+    if Some(percent) == before.percent {
+        return before;
+    }
+    KafkaRebalanceStatus { moved, left: left.moves, percent: Some(percent), eta: left.eta, ..before }
+}
+
+fn proposed(object: &KafkaRebalance, proposal: Proposal, state: RebalanceState) -> KafkaRebalanceStatus {
+    KafkaRebalanceStatus {
+        observed_generation: None,
+        state: if proposal.is_empty() { RebalanceState::Done } else { state },
+        hash: proposal.hash(object),
+        moves: proposal.moves,
+        bytes: if proposal.bytes == 0 { String::new() } else { quantity::quantity(proposal.bytes) },
+        eta: proposal.eta,
+        leaders: proposal.leaders,
+        moved: 0,
+        left: proposal.moves,
+        percent: None,
+        brokers: proposal.brokers,
+        conditions: Vec::new(),
+    }
+}
+
+/// Whether this is a tenth more than was approved, in bytes or in moves.
+fn exceeds(approved: &KafkaRebalanceStatus, left: &Proposal, moves: i32) -> bool {
+    let is_more = |approved: u64, now: u64| now > approved.saturating_add(approved.div_ceil(10));
+    let number = |moves: i32| u64::try_from(moves).unwrap_or_default();
+    let bytes = quantity::bytes(&approved.bytes).filter(|bytes| *bytes > 0);
+    bytes.is_some_and(|bytes| is_more(bytes, left.bytes)) || is_more(number(approved.moves), number(moves))
+}

@@ -1,0 +1,167 @@
+//! A KafkaRebalance from its proposal to its end.
+
+use ottla_crds::{KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState};
+
+use super::relocation::{catch_up, cluster, held, ids, moving, origins, scale};
+use super::*;
+
+/// Three brokers that hold everything, and an empty one that nobody fills.
+fn uneven() -> World {
+    let mut world = cluster(3, 20);
+    Arc::make_mut(world.cluster.as_mut().unwrap()).spec.rebalance.auto.clear();
+    scale(&mut world, 4);
+    let live = Some(LiveBroker { incarnation: Incarnation(4), draining: false });
+    world.brokers.insert(BrokerId(3), Broker { live, ..Broker::default() });
+    settle(&mut world);
+    world
+}
+
+fn ask(world: &mut World, name: &str, mode: RebalanceMode, brokers: &[i32]) {
+    let cluster_ref = ClusterRef { name: "prod".to_owned() };
+    let spec = KafkaRebalanceSpec { cluster_ref, mode, brokers: ids(brokers), ..KafkaRebalanceSpec::default() };
+    let mut object = KafkaRebalance::new(name, spec);
+    object.metadata.namespace = Some("shop".to_owned());
+    world.rebalances.get_or_insert_default().push(Arc::new(object));
+    settle(world);
+}
+
+fn change(world: &mut World, name: &str, change: impl FnOnce(&mut KafkaRebalanceSpec)) {
+    let objects = world.rebalances.as_mut().unwrap();
+    let object = objects.iter_mut().find(|object| object.name_any() == name).unwrap();
+    change(&mut Arc::make_mut(object).spec);
+    settle(world);
+}
+
+fn approve(world: &mut World, name: &str) {
+    let hash = status(world, name).hash;
+    change(world, name, |spec| spec.approved = Some(hash));
+}
+
+fn status(world: &World, name: &str) -> KafkaRebalanceStatus {
+    let objects = world.rebalances.as_ref().unwrap();
+    objects.iter().find(|object| object.name_any() == name).unwrap().status.clone().unwrap()
+}
+
+fn state(world: &World, name: &str) -> RebalanceState {
+    status(world, name).state
+}
+
+fn message(world: &World, name: &str) -> String {
+    status(world, name).conditions[0].message.clone()
+}
+
+fn versions(world: &World) -> Vec<i32> {
+    entries(world).map(|entry| entry.partition_epoch).collect()
+}
+
+#[test]
+fn a_proposal_moves_nothing_before_it_is_approved_and_then_all_of_it() {
+    let mut world = uneven();
+    let before = versions(&world);
+    ask(&mut world, "even", RebalanceMode::Full, &[]);
+    let proposed = status(&world, "even");
+    assert_eq!((versions(&world), proposed.state), (before, RebalanceState::Proposed), "a dry run");
+    assert!(proposed.moves >= 28, "{proposed:?}");
+    assert_eq!(proposed.hash.len(), 6);
+    let expected = format!(
+        "; to carry it out: kubectl patch kafkarebalance even -n shop --type merge -p '{{\"spec\":{{\"approved\":\"{}\"}}}}'",
+        proposed.hash
+    );
+    assert!(message(&world, "even").ends_with(&expected), "{}", message(&world, "even"));
+    let empty = proposed.brokers.iter().find(|broker| broker.id == BrokerId(3)).unwrap();
+    assert!(empty.replicas.starts_with("0→"), "{empty:?}");
+
+    change(&mut world, "even", |spec| spec.approved = Some("abcdef".to_owned()));
+    assert_eq!((moving(&world), state(&world, "even")), (0, RebalanceState::Proposed), "another proposal's hash");
+
+    approve(&mut world, "even");
+    let mut percents = Vec::new();
+    for round in 0.. {
+        settle(&mut world);
+        percents.extend(status(&world, "even").percent);
+        if state(&world, "even") != RebalanceState::Moving {
+            break;
+        }
+        assert!(moving(&world) > 0 && round < 60, "round {round}");
+        catch_up(&mut world);
+    }
+    let done = status(&world, "even");
+    assert_eq!((done.state, done.percent, done.moves), (RebalanceState::Done, Some(100), proposed.moves));
+    assert!(percents.is_sorted() && percents.len() > 4, "{percents:?}");
+    let replicas: Vec<usize> = (0..4).map(|id| held(&world, id)).collect();
+    assert!(replicas.iter().all(|held| (28..=32).contains(held)), "120 replicas: {replicas:?}");
+}
+
+#[test]
+fn what_would_move_much_more_than_was_approved_waits_for_another_approval() {
+    let mut world = uneven();
+    ask(&mut world, "even", RebalanceMode::Fill, &[3]);
+    let approved = status(&world, "even");
+    for id in 100..120 {
+        let mut topic = of_uid(id, placed(topic(&format!("topic-{id}"), 3), &[]));
+        topic.spec.replication_factor = Some(2);
+        topic.spec.placement =
+            (0..3).map(|p| Placement { partition: p, replicas: ids(&[p, (p + 1) % 3]), once: true }).collect();
+        world.topics.push(Arc::new(topic));
+    }
+    settle(&mut world);
+    approve(&mut world, "even");
+    let stale = status(&world, "even");
+    assert!(stale.moves > approved.moves + approved.moves / 10, "{} after {}", stale.moves, approved.moves);
+    assert!(stale.hash != approved.hash && moving(&world) == 0);
+    assert_eq!(stale.state, RebalanceState::Stale);
+    approve(&mut world, "even");
+    assert_eq!(state(&world, "even"), RebalanceState::Moving);
+}
+
+#[test]
+fn a_rebalance_that_is_cancelled_or_deleted_returns_what_is_moving() {
+    for cancel in [true, false] {
+        let mut world = uneven();
+        let before = origins(&world);
+        ask(&mut world, "even", RebalanceMode::Full, &[]);
+        approve(&mut world, "even");
+        assert!(moving(&world) > 0);
+        if cancel {
+            change(&mut world, "even", |spec| spec.cancel = true);
+            assert_eq!(state(&world, "even"), RebalanceState::Cancelled);
+        } else {
+            world.rebalances = Some(Vec::new());
+            settle(&mut world);
+        }
+        assert_eq!((origins(&world), moving(&world)), (before, 0), "cancelled: {cancel}");
+    }
+}
+
+#[test]
+fn moves_are_left_alone_until_the_rebalances_are_listed() {
+    let mut world = uneven();
+    ask(&mut world, "even", RebalanceMode::Full, &[]);
+    approve(&mut world, "even");
+    let (before, listed) = (versions(&world), world.rebalances.take());
+    settle(&mut world);
+    assert!(listed.is_some() && moving(&world) > 0 && versions(&world) == before);
+}
+
+#[test]
+fn one_rebalance_moves_replicas_at_a_time() {
+    let mut world = uneven();
+    ask(&mut world, "one", RebalanceMode::Fill, &[3]);
+    ask(&mut world, "two", RebalanceMode::Full, &[]);
+    approve(&mut world, "one");
+    approve(&mut world, "two");
+    assert_eq!((state(&world, "one"), state(&world, "two")), (RebalanceState::Moving, RebalanceState::Proposed));
+    assert_eq!(message(&world, "two"), "approved: it begins when the KafkaRebalance one is done");
+}
+
+#[test]
+fn a_broker_that_gets_no_replicas_is_named_and_a_proposal_waits_for_the_loads() {
+    let mut world = uneven();
+    ask(&mut world, "fill", RebalanceMode::Fill, &[3, 7]);
+    assert!(message(&world, "fill").starts_with("spec.brokers names broker 7: "), "{}", message(&world, "fill"));
+
+    world.loads = None;
+    ask(&mut world, "later", RebalanceMode::Full, &[]);
+    let later = world.rebalances.as_ref().unwrap().iter().find(|object| object.name_any() == "later").unwrap();
+    assert_eq!(later.status, None);
+}
