@@ -3,7 +3,7 @@
 //! A topic's id is the uid of the KafkaTopic for which it was first placed, so that every plan of it has the same id.
 //! Later the operator finds the id in the assignments, by the topic's name.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use ottla_crds::{
     KafkaTopicStatus, PARTITIONS_PER_OBJECT, Placement, names,
 };
 use ottla_rules::assignment::{Assignment, BrokerId, Live};
-use ottla_rules::plan::placement;
+use ottla_rules::plan::placement::{self, Copysets};
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
@@ -36,8 +36,9 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, 
         standing.entry(&object.spec.topic_name).or_default().push(object);
     }
     let (live, brokers) = (world.live(), brokers(world, cluster));
-    let taken = OnceCell::new();
-    let shared = Shared { world, cluster, live: &live, brokers: &brokers, settings, taken: &taken };
+    let (taken, copysets) = (OnceCell::new(), OnceCell::new());
+    let shared =
+        Shared { world, cluster, live: &live, brokers: &brokers, settings, taken: &taken, copysets: &copysets };
     let mut steps = Vec::new();
     for (name, mut claimants) in named {
         claimants.sort_by_key(|topic| claim(topic));
@@ -47,6 +48,12 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, 
         steps.extend(others.iter().filter_map(|other| without_a_part(world, other, owner)));
     }
     steps
+}
+
+/// The sets of brokers on which the cluster's partitions are, or move to.
+fn copysets(world: &World) -> Copysets {
+    let standing = world.assignments.iter().filter(|object| !object.spec.deleted);
+    Copysets::of(standing.flat_map(|object| &object.spec.partitions).map(Assignment::target))
 }
 
 /// The brokers that may get replicas: of those that the spec asks for, and of other live ones.
@@ -147,6 +154,9 @@ struct Shared<'a> {
     settings: &'a BrokerSettings,
     /// The names of existing topics, by [`names::without_dots`]; computed for the first new topic.
     taken: &'a OnceCell<BTreeMap<String, &'a str>>,
+    /// The sets of brokers that hold partitions together, those that this plan places included; computed for the first
+    /// new partition.
+    copysets: &'a OnceCell<RefCell<Copysets>>,
 }
 
 /// One topic and all that is known about it.
@@ -157,6 +167,7 @@ struct Plan<'a> {
     brokers: &'a [placement::Broker],
     settings: &'a BrokerSettings,
     taken: &'a OnceCell<BTreeMap<String, &'a str>>,
+    copysets: &'a OnceCell<RefCell<Copysets>>,
     topic: &'a Arc<KafkaTopic>,
     id: Uuid,
     /// Its assignments without a tombstone, by their first partition.
@@ -178,7 +189,7 @@ impl<'a> Plan<'a> {
         let own = topic.uid().and_then(|uid| Uuid::parse_str(&uid).ok());
         let id = adopted.or(own).unwrap_or_default();
         objects.retain(|object| object.spec.topic_id == id);
-        let &Shared { world, cluster, live, brokers, settings, taken } = shared;
+        let &Shared { world, cluster, live, brokers, settings, taken, copysets } = shared;
         Plan {
             world,
             cluster,
@@ -186,6 +197,7 @@ impl<'a> Plan<'a> {
             brokers,
             settings,
             taken,
+            copysets,
             topic,
             id,
             entries: objects.iter().flat_map(|o| &o.spec.partitions).map(|entry| (entry.partition, entry)).collect(),
@@ -361,7 +373,9 @@ impl<'a> Plan<'a> {
         let existing = self.entries.values().map(|entry| &entry.replicas).chain(placed.values());
         let existing: Vec<Vec<BrokerId>> = existing.cloned().collect();
         let seed = self.id.as_u64_pair().0;
-        match placement::place(free.len(), self.replication_factor(), self.brokers, &existing, seed) {
+        let in_force = self.copysets.get_or_init(|| RefCell::new(copysets(self.world)));
+        let in_force = &mut in_force.borrow_mut();
+        match placement::place(free.len(), self.replication_factor(), self.brokers, &existing, in_force, seed) {
             Ok(replicas) => placed.extend(free.into_iter().zip(replicas)),
             Err(_) if free.is_empty() => {}
             Err(error) => return obstacle("TooFewBrokers", error.to_string()),

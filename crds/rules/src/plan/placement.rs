@@ -1,10 +1,14 @@
 //! Which brokers hold new partitions.
 //!
 //! Always: a partition's replicas are on different brokers, and on different racks while there are enough; the first
-//! replica is on a live broker; leaders and replicas of a topic are spread evenly; the same arguments give the same
-//! placement.
+//! replica is on a live broker; leaders and replicas of a topic are spread evenly, in a large cluster over the brokers
+//! of a few [`Copysets`]; the same arguments give the same placement.
+
+mod copysets;
 
 use std::{cmp::Reverse, collections::BTreeMap};
+
+pub use copysets::Copysets;
 
 use crate::assignment::BrokerId;
 
@@ -34,7 +38,8 @@ pub struct TooFewBrokers {
 }
 
 /// The replicas, in order of preference to lead, of `count` partitions that a topic gets beside those in `existing`.
-/// The seed decides between brokers that are equally good, so that many small topics don't all begin at the same one.
+/// `in_force` are the copysets of all topics of the cluster; the new partitions are added. The seed decides between
+/// brokers that are equally good, so that many small topics don't all begin at the same one.
 ///
 /// # Errors
 /// When there are too few brokers, or none that can lead.
@@ -43,11 +48,30 @@ pub fn place(
     replication_factor: usize,
     brokers: &[Broker],
     existing: &[Vec<BrokerId>],
+    in_force: &mut Copysets,
     seed: u64,
 ) -> Result<Vec<Vec<BrokerId>>, TooFewBrokers> {
     if replication_factor > brokers.len() {
         return Err(TooFewBrokers { replication_factor, brokers: brokers.len() });
     }
+    if copysets::are_worthwhile(brokers, replication_factor)
+        && let Some(placed) = copysets::place(count, replication_factor, brokers, existing, in_force, seed)
+    {
+        return Ok(placed);
+    }
+    let placed = place_apart(count, replication_factor, brokers, existing, seed)?;
+    placed.iter().for_each(|replicas| in_force.add(replicas));
+    Ok(placed)
+}
+
+/// Places each partition of a topic for itself.
+fn place_apart(
+    count: usize,
+    replication_factor: usize,
+    brokers: &[Broker],
+    existing: &[Vec<BrokerId>],
+    seed: u64,
+) -> Result<Vec<Vec<BrokerId>>, TooFewBrokers> {
     let mut load = Load::of(existing);
     let mut placed = Vec::with_capacity(count);
     for partition in existing.len()..existing.len() + count {
@@ -159,6 +183,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    fn place(
+        count: usize,
+        replication_factor: usize,
+        brokers: &[Broker],
+        existing: &[Vec<BrokerId>],
+        seed: u64,
+    ) -> Result<Vec<Vec<BrokerId>>, TooFewBrokers> {
+        super::place(count, replication_factor, brokers, existing, &mut Copysets::default(), seed)
+    }
 
     fn brokers(racks: &[Option<&str>]) -> Vec<Broker> {
         let broker = |(id, rack): (usize, &Option<&str>)| Broker {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker};
 use ottla_rules::plan::balance::{Broker, Budget, Load, Mode, Partition, Plan, Role, balance};
-use ottla_rules::plan::{election, placement};
+use ottla_rules::plan::election;
+use ottla_rules::plan::placement::{self, Copysets};
 
 use crate::checks;
 use crate::random::Random;
@@ -68,11 +69,13 @@ impl World {
         let racks =
             |places: &[placement::Broker]| places.iter().map(|place| &place.rack).collect::<BTreeSet<_>>().len();
         let salt = self.random.next();
-        let mut placed = placement::place(partitions, factor, &places, &[], salt).unwrap();
+        let mut placed = placement::place(partitions, factor, &places, &[], &mut Copysets::default(), salt).unwrap();
         for replicas in placed.iter_mut().filter(|_| uneven) {
             let some = &places[..factor.max(1 + self.random.below(places.len()))];
             if racks(some) >= racks(&places).min(factor) {
-                *replicas = placement::place(1, factor, some, &[], self.random.next()).unwrap().remove(0);
+                *replicas = placement::place(1, factor, some, &[], &mut Copysets::default(), self.random.next())
+                    .unwrap()
+                    .remove(0);
             }
         }
         for (number, replicas) in placed.into_iter().enumerate() {
