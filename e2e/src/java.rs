@@ -1,7 +1,10 @@
 //! Java programs on this machine, with Kafka's jars.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 
 use crate::need::cache;
 
@@ -21,4 +24,20 @@ pub fn jvm(heap: &str) -> Command {
 /// One of our own programs.
 pub fn source(program: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("java").join(program)
+}
+
+/// The lines that one of our own programs prints for these commands, when it has read them all.
+pub fn answers(program: &str, commands: &str) -> Result<Vec<String>> {
+    let mut jvm = jvm("512m")
+        .arg(source(program))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start a JVM")?;
+    let mut input = jvm.stdin.take().context("stdin is piped")?;
+    input.write_all(commands.as_bytes())?;
+    drop(input);
+    let output = jvm.wait_with_output()?;
+    ensure!(output.status.success(), "the JVM ended with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }

@@ -10,6 +10,7 @@
 //! - [`differences`]: what is meant to differ from Kafka
 //! - `chain`: jobs that take and write records in transactions, as processes that are killed (same feature)
 //! - `last_read`: what a topic holds at last, for the checker of transactions (same feature)
+//! - [`choices`]: random choices that a seed makes again
 //! - `librdkafka`: producing and consuming with librdkafka (with the feature of that name)
 //! - [`franz`]: the program in `go/`, which is franz-go
 //! - [`java`]: Java programs, with Kafka's jars
@@ -30,6 +31,7 @@ pub mod answers;
 pub mod cable;
 #[cfg(feature = "librdkafka")]
 pub mod chain;
+pub mod choices;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod crowd;

@@ -9,14 +9,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use ottla_access::{
     Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
 };
+use ottla_e2e::choices::Choices;
 use ottla_e2e::java;
 use ottla_e2e::need::{Need, met};
 
@@ -36,20 +35,16 @@ const NAMES: [&str; 7] = ["a", "ab", "abc", "abd", "b", "ba", "kafka-cluster"];
 const PRINCIPALS: [&str; 3] = ["u", "v", "w"];
 const HOSTS: [&str; 3] = ["10.0.0.1", "10.0.0.2", "0:0:0:0:0:0:0:1"];
 
-/// SplitMix64: the same choices from the same seed everywhere.
-struct Choices(u64);
+/// The choices of a seed.
+struct Random(Choices);
 
-impl Choices {
+impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
+        self.0.below(bound)
     }
 
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
+    fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        self.0.of(all)
     }
 
     /// One of these, or the wildcard.
@@ -84,7 +79,7 @@ struct Round {
 }
 
 fn play(seed: u64) -> Result<Round> {
-    let mut choices = Choices(seed);
+    let mut choices = Random(Choices::new(seed));
     let mut round = Round::default();
     // Few types, so that rules meet questions.
     let kinds = [choices.of(&KINDS), choices.of(&KINDS)];
@@ -122,24 +117,6 @@ fn play(seed: u64) -> Result<Round> {
     Ok(round)
 }
 
-/// The lines that Kafka's authorizer prints.
-fn kafkas(rounds: &[Round]) -> Result<Vec<String>> {
-    let mut jvm = java::jvm("512m")
-        .arg(java::source("Authorizing.java"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("failed to start a JVM")?;
-    let mut input = jvm.stdin.take().context("stdin is piped")?;
-    for round in rounds {
-        input.write_all(round.commands.as_bytes())?;
-    }
-    drop(input);
-    let output = jvm.wait_with_output()?;
-    ensure!(output.status.success(), "the JVM ended with {}", output.status);
-    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
-}
-
 #[test]
 fn verdicts_are_those_of_kafkas_authorizer() -> Result<()> {
     if !met(&[Need::Java]) {
@@ -153,7 +130,8 @@ fn verdicts_are_those_of_kafkas_authorizer() -> Result<()> {
     println!("OTTLA_ACL_SEED from {first}, {count} rounds");
     let seeds: Vec<u64> = (0..count).map(|round| first.wrapping_add(round)).collect();
     let rounds = seeds.iter().map(|seed| play(*seed)).collect::<Result<Vec<_>>>()?;
-    let mut lines = kafkas(&rounds)?.into_iter();
+    let commands: String = rounds.iter().map(|round| &*round.commands).collect();
+    let mut lines = java::answers("Authorizing.java", &commands)?.into_iter();
     let mut allowed = 0;
     for (seed, round) in seeds.iter().zip(&rounds) {
         let asked = round.commands.lines().filter(|line| line.starts_with("may") || line.starts_with("any"));

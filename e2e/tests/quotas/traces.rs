@@ -10,13 +10,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ottla_access::Principal;
 use ottla_access::quotas::{Bucket, Entity, Name, QuotaRules, Quotas, Rate, Resource, Tokens, Windows};
+use ottla_e2e::choices::Choices;
 use ottla_e2e::java;
 use ottla_e2e::need::{Need, met};
 
@@ -26,23 +25,6 @@ const ROUNDS: u64 = 300;
 /// Kafka's name of a kind, for `Quotas.java`.
 const KINDS: [(&str, Resource); 3] =
     [("produce", Resource::Produce), ("request", Resource::Request), ("mutation", Resource::ControllerMutation)];
-
-/// SplitMix64: the same choices from the same seed everywhere.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize].clone()
-    }
-}
 
 /// One round: the commands for Kafka's managers, and the lines that they should print.
 #[derive(Default)]
@@ -92,7 +74,7 @@ impl Broker {
 }
 
 fn play(seed: u64) -> Result<Round> {
-    let mut choices = Choices(seed);
+    let mut choices = Choices::new(seed);
     let mut round = Round::default();
     let windows = Windows { count: choices.of(&[1, 2, 3, 11]), size: Duration::from_secs(choices.of(&[1, 1, 2, 5])) };
     writeln!(round.commands, "new {} {}", windows.count, windows.size.as_secs())?;
@@ -189,24 +171,6 @@ fn set(
     Ok(())
 }
 
-/// The lines that Kafka's managers print.
-fn kafkas(rounds: &[Round]) -> Result<Vec<String>> {
-    let mut jvm = java::jvm("512m")
-        .arg(java::source("Quotas.java"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("failed to start a JVM")?;
-    let mut input = jvm.stdin.take().context("stdin is piped")?;
-    for round in rounds {
-        input.write_all(round.commands.as_bytes())?;
-    }
-    drop(input);
-    let output = jvm.wait_with_output()?;
-    ensure!(output.status.success(), "the JVM ended with {}", output.status);
-    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
-}
-
 #[test]
 fn traces_are_throttled_as_by_kafkas_managers() -> Result<()> {
     if !met(&[Need::Java]) {
@@ -220,7 +184,8 @@ fn traces_are_throttled_as_by_kafkas_managers() -> Result<()> {
     println!("OTTLA_QUOTA_SEED from {first}, {count} rounds");
     let seeds: Vec<u64> = (0..count).map(|round| first.wrapping_add(round)).collect();
     let rounds = seeds.iter().map(|seed| play(*seed)).collect::<Result<Vec<_>>>()?;
-    let mut lines = kafkas(&rounds)?.into_iter();
+    let commands: String = rounds.iter().map(|round| &*round.commands).collect();
+    let mut lines = java::answers("Quotas.java", &commands)?.into_iter();
     let mut throttled = 0;
     for (seed, round) in seeds.iter().zip(&rounds) {
         let asked = round.commands.lines().filter(|line| line.starts_with("use") || line.starts_with("take"));

@@ -103,7 +103,8 @@ impl Issuer {
     fn identity(&self, claims: &Map<String, Value>, now_ms: i64) -> Result<Identity, TokenFault> {
         let is_for = |audience: &Value| audience.as_str() == Some(&*self.audience);
         match claims.get("aud") {
-            Some(Value::Array(audiences)) if audiences.iter().any(is_for) => {}
+            Some(Value::Array(audiences)) if audiences.iter().all(Value::is_string) && audiences.iter().any(is_for) => {
+            }
             Some(audience) if is_for(audience) => {}
             Some(_) | None => return Err(TokenFault::Audience),
         }
@@ -111,7 +112,13 @@ impl Issuer {
         let (Some(expires_ms), Some(issued_ms)) = (time_ms("exp"), time_ms("iat")) else {
             return Err(TokenFault::Time);
         };
-        let begins_ms = time_ms("nbf").unwrap_or(issued_ms).max(issued_ms);
+        let begins_ms = match claims.get("nbf") {
+            None => issued_ms,
+            Some(_) => time_ms("nbf").ok_or(TokenFault::Time)?.max(issued_ms),
+        };
+        if issued_ms < 0 {
+            return Err(TokenFault::Time);
+        }
         if now_ms >= expires_ms.saturating_add(SKEW_MS) || begins_ms > now_ms.saturating_add(SKEW_MS) {
             return Err(TokenFault::Time);
         }
@@ -119,8 +126,11 @@ impl Issuer {
         let is_allowed = if self.is_kubernetes {
             name.starts_with(SERVICE_ACCOUNT)
         } else {
-            // `*` stands for everybody in rules.
-            !name.is_empty() && !format!("{}{name}", self.principal_prefix).starts_with(SYSTEM) && name != "*"
+            // `*` stands for everybody in rules. Kafka removes spaces around a name; here nobody becomes somebody else.
+            !name.is_empty()
+                && name.trim() == name
+                && !format!("{}{name}", self.principal_prefix).starts_with(SYSTEM)
+                && name != "*"
         };
         if !is_allowed || self.principal_prefix.len() + name.len() > LONGEST_NAME {
             return Err(TokenFault::Name);

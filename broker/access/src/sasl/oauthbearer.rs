@@ -42,18 +42,20 @@ fn parse(message: &[u8]) -> Option<(String, &str)> {
     let authzid = if header.is_empty() { String::new() } else { sasl_name(header.strip_prefix("a=")?)? };
     // Each pair ends with a separator, and one more ends them all.
     let pairs = pairs.strip_suffix(SEPARATOR)?;
-    let mut token = None;
+    let mut auth = None;
     for pair in pairs.strip_suffix(SEPARATOR)?.split(SEPARATOR) {
         let (key, value) = pair.split_once('=')?;
         let is_text = |c: char| matches!(c, ' '..='~' | '\t' | '\r' | '\n');
-        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphabetic()) || !value.chars().all(is_text) {
+        let are_letters = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphabetic());
+        if !are_letters || value.is_empty() || !value.chars().all(is_text) {
             return None;
         }
+        // As in Kafka, the last one counts.
         if key == "auth" {
-            token = Some(bearer(value)?);
+            auth = Some(value);
         }
     }
-    Some((authzid, token?))
+    Some((authzid, bearer(auth?)?))
 }
 
 /// A name with commas and equals signs escaped, as in SCRAM.
@@ -63,12 +65,14 @@ fn sasl_name(name: &str) -> Option<String> {
     is_plain.then_some(unescaped)
 }
 
-/// The token after the word `Bearer`.
+/// The token after the word `Bearer`: any that may be one (RFC 6750, section 2.1), so that a client hears what is wrong
+/// with it.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_start_matches(' ');
-    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.chars().all(is_token)).then_some(token)
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '/');
+    let text = token.trim_end_matches('=');
+    (scheme.eq_ignore_ascii_case("bearer") && !text.is_empty() && text.chars().all(is_token)).then_some(token)
 }
 
 /// A client's message.

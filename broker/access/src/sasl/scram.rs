@@ -82,8 +82,10 @@ impl<'a> First<'a> {
         for extension in attributes {
             match extension.split_once('=') {
                 // Delegation tokens (KIP-48) are not served.
-                Some(("tokenauth", "true")) => return Err(Reason::DelegationToken),
-                Some((key, _)) if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphabetic()) => {}
+                Some(("tokenauth", value)) if value.eq_ignore_ascii_case("true") => {
+                    return Err(Reason::DelegationToken);
+                }
+                Some((key, value)) if is_extension(key, value) => {}
                 Some(_) | None => return Err(Reason::Malformed),
             }
         }
@@ -144,6 +146,12 @@ fn decoded_name(text: &str) -> Option<String> {
     }
     name.push_str(rest);
     (!name.is_empty() && name.bytes().all(|byte| (1..0x80).contains(&byte))).then_some(name)
+}
+
+/// Letters, and any ASCII but NUL.
+fn is_extension(key: &str, value: &str) -> bool {
+    let are_letters = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphabetic());
+    are_letters && !value.is_empty() && value.bytes().all(|byte| (1..0x80).contains(&byte))
 }
 
 fn encoded_name(name: &str) -> String {
@@ -317,7 +325,10 @@ mod tests {
             ("n,,n=user,r=a b", Reason::Malformed),
             ("n,,m=ext,n=user,r=abc", Reason::Malformed),
             ("n,,n=user,r=abc,1=2", Reason::Malformed),
+            ("n,,n=user,r=abc,x=", Reason::Malformed),
+            ("n,,n=user,r=abc,x=\u{e9}", Reason::Malformed),
             ("n,,n=user,r=abc,tokenauth=true", Reason::DelegationToken),
+            ("n,,n=user,r=abc,tokenauth=TRUE", Reason::DelegationToken),
             ("n,a=other,n=user,r=abc", Reason::OtherIdentity),
             ("n,other,n=user,r=abc", Reason::Malformed),
             ("n", Reason::ChannelBinding),
