@@ -95,12 +95,12 @@ pub struct KafkaRebalanceStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub moves: i32,
-    /// The bytes of these replicas, such as `1.4Ti`.
-    #[serde(default)]
+    /// The bytes of these replicas, such as `1.4Ti`. Absent: unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub bytes: String,
     /// How long the rest takes at the present rate, or the whole at `spec.rebalance.maxRate` of the KafkaCluster, such
-    /// as `2h10m`.
-    #[serde(default)]
+    /// as `2h10m`. Absent: unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub eta: String,
     /// The number of preferred leaders that brokers get from others.
     #[serde(default)]
