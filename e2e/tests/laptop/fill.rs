@@ -7,7 +7,7 @@ use crate::bed::{LIMIT, Laptop, can_run};
 use crate::client::{create, produce, read, wait_for_leaders};
 use crate::{ensure_numbered, rows};
 
-const PARTITIONS: i32 = 12;
+const PARTITIONS: usize = 12;
 const RECORDS: i64 = 20;
 
 fn produce_to_all(laptop: &Laptop, leaders: &[i32]) -> Result<()> {
@@ -36,7 +36,7 @@ fn held(laptop: &Laptop, brokers: &[i32]) -> Result<Option<Vec<usize>>> {
     let lines: Vec<&str> = printed.lines().collect();
     let on = |broker: &i32| lines.iter().filter(|line| **line == format!("[{broker}]")).count();
     let held: Vec<usize> = brokers.iter().map(on).collect();
-    Ok((held.iter().sum::<usize>() == PARTITIONS as usize).then_some(held))
+    Ok((held.iter().sum::<usize>() == PARTITIONS).then_some(held))
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_broker_that_is_added_gets_its_part_and_keeps_every_record() -> Result<()> {
     }
     let mut laptop = Laptop::new(&["--brokers", "2"])?;
     laptop.start()?;
-    create(&mut laptop.connect(0)?, "orders", PARTITIONS)?;
+    create(&mut laptop.connect(0)?, "orders", i32::try_from(PARTITIONS)?)?;
     produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
     laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"addAfterSeconds":1}}}"#)?;
     laptop.terminate()?;
@@ -74,7 +74,7 @@ fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
     }
     let mut laptop = Laptop::new(&["--brokers", "2"])?;
     laptop.start()?;
-    create(&mut laptop.connect(0)?, "orders", PARTITIONS)?;
+    create(&mut laptop.connect(0)?, "orders", i32::try_from(PARTITIONS)?)?;
     produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
     laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"auto":[]}}}"#)?;
     laptop.terminate()?;
@@ -89,8 +89,8 @@ fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
     laptop.kubectl(&format!("apply -f {}", file.display()))?;
     laptop.kubectl("wait okr/even --for=jsonpath={.status.state}=Proposed --timeout=120s")?;
     let table = laptop.kubectl("get okr")?;
-    ensure!(rows(&table)[0][..5] == ["NAME", "STATE", "MOVES", "BYTES", "ETA"], "{table}");
-    ensure!(rows(&table)[1][..2] == ["even", "Proposed"], "{table}");
+    ensure!(rows(&table)[0].starts_with(&["NAME", "STATE", "MOVES", "BYTES", "ETA"]), "{table}");
+    ensure!(rows(&table)[1].starts_with(&["even", "Proposed"]), "{table}");
     ensure!(versions()? == before, "a dry run wrote to an assignment");
 
     let hash = laptop.kubectl("get okr even -o jsonpath={.status.hash}")?;
