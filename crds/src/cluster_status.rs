@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::features::Features;
+use ottla_rules::plan::roster::Wanted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -183,6 +184,17 @@ pub struct BrokerStatus {
     /// (`spec.rebalance.auto`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfilled: bool,
+    /// What the spec wants of the broker.
+    #[serde(default, deserialize_with = "crate::words::wanted")]
+    pub wanted: Wanted,
+    /// The PersistentVolumeClaim of the broker's volume. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub claim: Option<String>,
+    /// The uid of this claim: another after the volume was replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub volume: Option<String>,
     /// The address that the broker advertises to clients on each listener, and to brokers on `replication`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

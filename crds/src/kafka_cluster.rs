@@ -15,8 +15,10 @@ use crate::{
     pod_template::{PodTemplate, Resources},
     rollout::Rollout,
     schema,
+    storage::Storage,
 };
 use ottla_rules::assignment::BrokerId;
+use ottla_rules::plan::roster::Order;
 
 /// A Kafka cluster.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +97,11 @@ use ottla_rules::assignment::BrokerId;
     validation = (
         "has(self.brokers.storage) || self.brokers.replicas >= oldSelf.brokers.replicas",
         "brokers.replicas can not be reduced on a laptop"
+    ),
+    validation = (
+        "has(self.brokers.storage) || !has(self.brokers.overrides) \
+         || self.brokers.overrides.all(o, !has(o.state) || o.state != 'Fresh')",
+        "brokers.overrides can not have state: Fresh on a laptop, where brokers have no volumes of their own"
     ),
     validation = (
         "has(self.brokers.storage) == has(oldSelf.brokers.storage)",
@@ -212,8 +219,8 @@ fn default_listeners() -> Vec<Listener> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Brokers {
-    /// The number of brokers. When it is reduced, the brokers with the highest ids leave, each as soon as it holds no
-    /// replica.
+    /// The number of brokers. When it is reduced, the brokers with the highest ids leave, each as soon as it is empty;
+    /// until then the old number cancels it.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
@@ -231,7 +238,7 @@ pub struct Brokers {
     /// Additions to the brokers' pods: labels, scheduling, pull secrets. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<Box<PodTemplate>>,
-    /// Settings of single brokers; they take precedence over `config`. Only settings that a running broker can change.
+    /// Settings of single brokers, and what is wanted of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),
@@ -240,14 +247,28 @@ pub struct Brokers {
     pub overrides: Vec<BrokerOverride>,
 }
 
-/// The settings of one broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The settings of one broker, and what is wanted of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.volume) == (has(self.state) && self.state == 'Fresh')",
+    "message": "state: Fresh and volume come together: volume is the uid of the volume to replace, as in status.brokers",
+}]))]
 #[serde(rename_all = "camelCase")]
 pub struct BrokerOverride {
     /// The broker's id.
     #[schemars(range(min = 0, max = 999))]
     pub broker: BrokerId,
-    /// Broker settings by Kafka's names.
+    /// Cordoned: the broker gets no new replica. Drained: its replicas move to other brokers. Fresh: its volume is
+    /// replaced by a new one. Absent: the broker serves.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::words::order")]
+    pub state: Option<Order>,
+    /// With `state: Fresh`: the uid of the volume to replace, as in `status.brokers`. It has no effect on another
+    /// volume, so it may stay here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub volume: Option<String>,
+    /// Broker settings by Kafka's names. They take precedence over those of all brokers. Only settings that a running
+    /// broker can change.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::config")]
     pub config: BTreeMap<String, String>,
@@ -283,31 +304,23 @@ impl Brokers {
         own.map(|entry| entry.config.clone()).unwrap_or_default()
     }
 
-    /// Replaces the settings that only this broker has; empty settings remove its entry.
+    /// Replaces the settings that only this broker has. What is wanted of it stays.
     pub fn set_own_config(&mut self, broker: BrokerId, config: BTreeMap<String, String>) {
-        self.overrides.retain(|entry| entry.broker != broker);
-        if !config.is_empty() {
-            self.overrides.push(BrokerOverride { broker, config });
-            self.overrides.sort_by_key(|entry| entry.broker);
+        match self.overrides.iter_mut().find(|entry| entry.broker == broker) {
+            Some(entry) => entry.config = config,
+            None => self.overrides.push(BrokerOverride { broker, config, ..BrokerOverride::default() }),
         }
+        self.overrides.retain(|entry| !entry.config.is_empty() || entry.state.is_some());
     }
-}
 
-/// A broker's volume.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Storage {
-    /// The size of the volume, such as `100Gi`. It can be raised, and lowered again until a volume has grown
-    /// (`status.volumeSize`).
-    #[schemars(
-        length(min = 1, max = 20),
-        regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
-    )]
-    pub size: String,
-    /// The volume's StorageClass; immutable. Absent: the default StorageClass of the Kubernetes cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub storage_class_name: Option<String>,
+    /// What the spec orders of this broker; `volume` is the uid of its present volume, `None` if it has none. An order
+    /// for another volume was carried out.
+    pub fn order(&self, broker: BrokerId, volume: Option<&str>) -> Option<Order> {
+        let entry = self.overrides.iter().find(|entry| entry.broker == broker)?;
+        entry
+            .state
+            .filter(|order| *order != Order::Fresh || entry.volume.is_some() && entry.volume.as_deref() == volume)
+    }
 }
 
 /// What users may do.
@@ -574,6 +587,41 @@ mod tests {
 
     fn config(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
         entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn settings_of_a_broker_change_and_what_is_wanted_of_it_stays() {
+        let mut brokers = Brokers::default();
+        let id = BrokerId;
+        brokers.overrides = vec![
+            BrokerOverride { broker: id(2), state: Some(Order::Drained), ..BrokerOverride::default() },
+            BrokerOverride {
+                broker: id(1),
+                config: config(&[("log.cleaner.threads", "2")]),
+                ..BrokerOverride::default()
+            },
+        ];
+        brokers.set_own_config(id(1), BTreeMap::new());
+        brokers.set_own_config(id(2), config(&[("log.cleaner.threads", "3")]));
+        brokers.set_own_config(id(2), BTreeMap::new());
+        assert_eq!(
+            brokers.overrides,
+            [BrokerOverride { broker: id(2), state: Some(Order::Drained), ..BrokerOverride::default() }]
+        );
+    }
+
+    #[test]
+    fn an_order_for_one_volume_has_no_effect_on_the_next() {
+        let order = |volume: Option<&str>, present| {
+            let (state, volume) = (Some(Order::Fresh), volume.map(str::to_owned));
+            let entry = BrokerOverride { broker: BrokerId(1), state, volume, ..BrokerOverride::default() };
+            Brokers { overrides: vec![entry], ..Brokers::default() }.order(BrokerId(1), present)
+        };
+        assert_eq!(order(Some("old"), Some("old")), Some(Order::Fresh));
+        assert_eq!(order(Some("old"), Some("new")), None);
+        assert_eq!(order(Some("old"), None), None);
+        assert_eq!(order(None, None), None, "an object that was never admitted");
+        assert_eq!(Brokers::default().order(BrokerId(1), Some("old")), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod pod_template;
 pub mod quantity;
 mod rollout;
 mod schema;
+mod storage;
 mod words;
 
 pub use broker_loads::{BrokerLoads, Latency, ReplicaLoad};
@@ -39,7 +40,7 @@ pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
     Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, GroupOverride, IpQuota, KafkaCluster,
-    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, Storage, TopicDefaults,
+    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults,
 };
 pub use kafka_rebalance::{
     BrokerChange, KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState,
@@ -62,3 +63,4 @@ pub use rollout::{
     RolloutStatus,
 };
 pub use schema::{ClusterRef, GROUP, VERSION};
+pub use storage::{RemovedVolumes, Storage};

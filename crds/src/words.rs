@@ -2,13 +2,14 @@
 //!
 //! The value stays in the object: each writer patches only the fields that it changes (`ottla_kube::change`).
 
+use ottla_rules::plan::roster::{Order, Wanted};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
     BrokerState, DeletionPolicy, Interrupt, ListenerType, Occasion, OperatorUpgrade, RebalanceMode, RebalanceState,
-    RolloutPolicy, RolloutState, Unsatisfiable,
+    RemovedVolumes, RolloutPolicy, RolloutState, Unsatisfiable,
 };
 
 /// An unknown policy keeps the data.
@@ -16,9 +17,24 @@ pub(crate) fn deletion_policy<'de, D: Deserializer<'de>>(field: D) -> Result<Del
     known_or(field, DeletionPolicy::Retain)
 }
 
+/// Something else than deletion is asked for.
+pub(crate) fn removed_volumes<'de, D: Deserializer<'de>>(field: D) -> Result<RemovedVolumes, D::Error> {
+    known_or(field, RemovedVolumes::Keep)
+}
+
+/// An operator does nothing to a broker by an order that it does not know.
+pub(crate) fn order<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Order>, D::Error> {
+    known_or(field, None)
+}
+
 /// A broker in an unknown state counts as live: counting it as dead would stop producers.
 pub(crate) fn broker_state<'de, D: Deserializer<'de>>(field: D) -> Result<BrokerState, D::Error> {
     known_or(field, BrokerState::Online)
+}
+
+/// Only the operator acts on it, and it computes the value itself.
+pub(crate) fn wanted<'de, D: Deserializer<'de>>(field: D) -> Result<Wanted, D::Error> {
+    known_or(field, Wanted::Serve)
 }
 
 /// Brokers need a listener's name and port only; an operator builds nothing for a type that it does not know.

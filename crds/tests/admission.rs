@@ -407,3 +407,22 @@ fn what_users_and_brokers_do_is_taken() {
         assert_eq!(refusals(Some(&old), &new), [""; 0], "{new}");
     }
 }
+
+#[test]
+fn an_order_for_a_broker_is_whole_and_possible() {
+    let ordered = |order: Value| with(&cluster(), json!({ "spec": { "brokers": { "overrides": [order] } } }));
+    let half =
+        "state: Fresh and volume come together: volume is the uid of the volume to replace, as in status.brokers";
+    let laptop = "brokers.overrides can not have state: Fresh on a laptop, where brokers have no volumes of their own";
+    let fresh = ordered(json!({ "broker": 1, "state": "Fresh", "volume": "u" }));
+    for (new, expected) in [
+        (fresh.clone(), vec![]),
+        (ordered(json!({ "broker": 1, "state": "Drained" })), vec![]),
+        (ordered(json!({ "broker": 1, "state": "Fresh" })), vec![half]),
+        (ordered(json!({ "broker": 1, "state": "Drained", "volume": "u" })), vec![half]),
+        (ordered(json!({ "broker": 1, "volume": "u" })), vec![half]),
+        (with(&fresh, json!({ "spec": { "brokers": { "storage": null } } })), vec![laptop]),
+    ] {
+        assert_eq!(refusals(None, &new), expected, "{new}");
+    }
+}

@@ -10,6 +10,7 @@
 //! - [`certificates`]: certificates that cert-manager issues
 //! - [`claims`]: volumes that grow
 //! - [`leaving`]: brokers that the spec no longer asks for
+//! - [`retired`]: claims of brokers that have left
 //! - [`replace`]: pods of an earlier spec in which nothing runs
 //! - [`end`]: the cluster's deletion
 //! - [`places`], [`waiting`]: the brokers' addresses, and why their pods are not ready
@@ -19,7 +20,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Api, Client, ResourceExt};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Client, Resource, ResourceExt};
 use ottla_client::Backoff;
 use ottla_crds::KafkaCluster;
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +31,7 @@ use crate::acting::Acting;
 use crate::events::Recorder;
 use crate::metrics::{Metrics, Outcome};
 use crate::owner::Installation;
+use crate::plan::condition::named;
 use crate::plan::platform::{Obstacle, Platform, Revisions};
 
 pub mod apply;
@@ -41,6 +44,7 @@ pub mod nodes;
 pub mod places;
 pub mod read;
 pub mod replace;
+pub mod retired;
 pub mod revision;
 pub mod revisions;
 pub mod validate;
@@ -76,6 +80,22 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Publishes Events.
     pub recorder: Recorder,
+}
+
+impl Shared {
+    /// Publishes an Event about a cluster. One that can't be written is dropped.
+    async fn tell(&self, object: &KafkaCluster, reason: &str, note: &str) {
+        let event = Event {
+            type_: EventType::Normal,
+            reason: reason.to_owned(),
+            note: Some(note.to_owned()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(%error, reason, "failed to publish an event");
+        }
+    }
 }
 
 /// Keeps a cluster as its spec says, and reports what Kubernetes shows of it. `changed` is notified when a watch shows
@@ -240,6 +260,7 @@ fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
         places,
         cluster_id: claims::cluster_id(read),
         volume_size: claims::smallest(cluster, read),
+        volumes: claims::volumes(cluster, read),
         waiting: waiting::waiting(cluster, read),
         ..known
     }
@@ -265,6 +286,7 @@ struct Memory {
     refused: claims::Refused,
     certificates: certificates::Known,
     revisions: revisions::Known,
+    looks: leaving::Looks,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
@@ -310,9 +332,12 @@ async fn make(
     let choice = revisions::choose(&shared.client, &cluster, &shared.broker_image, read, &mut memory.revisions).await?;
     let mut leaving = None;
     let present = leaving::present(&cluster, read);
-    if present > cluster.replicas && acts {
-        (cluster.replicas, leaving) = leaving::staying(&shared.client, &cluster, present).await?;
-        memory.again_after = Some(leaving::LOOK);
+    if present > cluster.replicas && acts && !is_paused(read) {
+        let look = leaving::look(&shared.client, &cluster, read, present, &mut memory.looks).await?;
+        (cluster.replicas, leaving) = (look.staying, look.obstacle);
+        memory.again_after = Some(look.again_after);
+    } else {
+        memory.looks.forget();
     }
     let cluster = &cluster;
     let built = build::build(cluster, read.claim_size(), (&choice.pinned, choice.other()));
@@ -323,6 +348,7 @@ async fn make(
     let mut made = Made { image: None, is_shown: false, obstacle: None, leaving, revisions };
     if let (Some(object), true) = (&read.cluster, acts && !is_paused(read)) {
         end::own(shared, object).await?;
+        retired::mark(&shared.client, cluster, read).await?;
         let names = (cluster.namespace.as_str(), cluster.name.as_str());
         memory.applied.apply(&shared.client, names, &built, &read.live).await?;
         memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &choice.unused(read)).await?;
@@ -338,6 +364,13 @@ async fn make(
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
         }
         made.obstacle = made.obstacle.or(no_issuer);
+        if read.replicas() > cluster.replicas {
+            let note =
+                format!("{} left: empty, and the volumes stay", named("broker", cluster.replicas..read.replicas()));
+            shared.tell(object, "BrokersRemoved", &note).await;
+        }
+        let again = retired::delete(shared, object, cluster, read).await?;
+        memory.again_after = memory.again_after.into_iter().chain(again).min();
     }
     made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed();
     Ok(made)

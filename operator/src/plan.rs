@@ -8,6 +8,7 @@
 //! - [`relocation`]: the moves that the operator makes by itself
 //! - [`rebalance`]: the life of a KafkaRebalance
 //! - [`rate`]: how fast replicas are copied
+//! - [`fresh`]: volumes that are replaced by order
 //! - [`topic`]: from a KafkaTopic to its assignments and its status
 //! - [`replicas`]: the brokers that its partitions wait for
 //! - [`cluster`]: the cluster's status
@@ -31,13 +32,14 @@ use ottla_rules::features::SupportedFeatures;
 use ottla_rules::plan::roster::{self, Wanted};
 use uuid::Uuid;
 
-use self::platform::Platform;
+use self::platform::{Platform, Volume};
 use self::rollout::restart::Restart;
 use self::rules::RuleBook;
 
 pub mod assignments;
 pub mod cluster;
 pub mod condition;
+pub mod fresh;
 pub mod moves;
 pub mod platform;
 pub mod rate;
@@ -176,6 +178,17 @@ pub enum Step {
         /// The Event to publish.
         news: Option<News>,
     },
+    /// Delete the claim of a broker whose volume is replaced, and its pod: Kubernetes makes both again.
+    Renew {
+        /// The cluster.
+        cluster: Arc<KafkaCluster>,
+        /// The broker.
+        id: BrokerId,
+        /// Its volume.
+        volume: Volume,
+        /// The assignments that name the broker, with the versions that were read: the step is for these alone.
+        versions: BTreeMap<String, Option<String>>,
+    },
     /// Write what has changed in the cluster's status.
     ClusterStatus {
         /// What was read.
@@ -230,6 +243,7 @@ impl Step {
             | Step::Create(_)
             | Step::Bury { .. }
             | Step::Remove(_)
+            | Step::Renew { .. }
             | Step::Restart(_) => true,
             Step::Release { .. } => *held_back != HeldBack::Unheard,
             Step::Own(_)
@@ -252,6 +266,7 @@ impl Step {
             Step::Unpin { .. } => "remove placements of a topic that are reached",
             Step::Release { .. } => "take the finalizer off a topic",
             Step::TopicStatus { .. } => "write a topic's status",
+            Step::Renew { .. } => "replace a volume",
             Step::ClusterStatus { .. } => "write the cluster's status",
             Step::Restart(_) => "restart brokers' pods",
             Step::RebalanceStatus { .. } => "write a rebalance's status",
@@ -267,12 +282,16 @@ pub fn plan(world: &World) -> Vec<Step> {
     let relocation = world.relocates.then(|| relocation::relocation(world, cluster, &rules));
     let mut steps = assignments::elections(world, &rules);
     let rollout = rollout::decide(world, cluster, &settings, &rules);
-    steps.extend(cluster::status(world, cluster, rollout.as_ref(), relocation.as_ref()));
+    let renewal = fresh::obstacle(world, cluster, &rules);
+    let planned =
+        cluster::Planned { rollout: rollout.as_ref(), relocation: relocation.as_ref(), renewal: renewal.as_ref() };
+    steps.extend(cluster::status(world, cluster, planned));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
     steps.extend(relocation.into_iter().flat_map(|relocation| relocation.steps));
     steps.extend(moves::returns(world, &rules));
     steps.extend(rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart))));
+    steps.extend(fresh::step(world, cluster, &rules));
     // Without entries there can be no fork: the first topic of a cluster does not wait.
     if let Some(held_back) = world.held_back.as_ref().filter(|_| !world.assignments.is_empty()) {
         steps.retain(|step| !step.waits_for(held_back));
@@ -288,8 +307,11 @@ impl World {
 
     /// What the spec wants of this broker. A laptop has the brokers that its options say: none of them leaves.
     pub fn wanted(&self, id: BrokerId) -> Wanted {
-        let on_kubernetes = self.cluster.as_ref().filter(|_| self.platform.is_some());
-        roster::wanted(id, on_kubernetes.map_or(i32::MAX, |cluster| cluster.spec.brokers.replicas))
+        let Some(cluster) = &self.cluster else { return Wanted::Serve };
+        let brokers = &cluster.spec.brokers;
+        let replicas = if self.platform.is_some() { brokers.replicas } else { i32::MAX };
+        let volume = self.platform.as_ref().and_then(|platform| platform.volumes.get(&id));
+        roster::wanted(id, replicas, brokers.order(id, volume.map(|volume| &*volume.uid)))
     }
 
     /// The partitions of an assignment that get no leader now. While a live broker reports a partition as forked, the

@@ -36,6 +36,7 @@ fn rooms_use_only_what_the_table_allows() {
                 "plan",
                 "plan/assignments",
                 "plan/cluster",
+                "plan/fresh",
                 "plan/moves",
                 "plan/rebalance",
                 "plan/relocation",

@@ -5,8 +5,10 @@ use ottla_access::{Authorizer, Operation, ResourceType};
 
 use super::context::{Context, operations};
 
-/// Beside replication, brokers ask each other with ListOffsets how long partitions are.
-const OFFSETS_OF_OTHERS: (Operation, ResourceType) = (Operation::Describe, ResourceType::Topic);
+/// Beside replication, brokers ask each other with ListOffsets how long partitions are, and the operator asks a broker
+/// that leaves with DescribeLogDirs what is on its disk.
+const OF_EACH_OTHER: [(Operation, ResourceType); 2] =
+    [(Operation::Describe, ResourceType::Topic), (Operation::Describe, ResourceType::Cluster)];
 
 impl Context {
     /// Whether the client may do this to a resource. A refusal is logged for auditors: the client is sent an error.
@@ -86,7 +88,7 @@ impl Context {
     }
 
     fn allows(&self, rules: &Authorizer, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        (operation == Operation::ClusterAction || (operation, kind) == OFFSETS_OF_OTHERS) && self.is_broker()
+        (operation == Operation::ClusterAction || OF_EACH_OTHER.contains(&(operation, kind))) && self.is_broker()
             || rules.allows(&self.peer.principal, self.peer.address.ip(), operation, kind, name)
     }
 

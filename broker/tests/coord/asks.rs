@@ -147,7 +147,7 @@ async fn a_brokers_own_settings_live_in_the_cluster_object_and_hold_for_it_alone
     assert_eq!(ask(&one, set(&BTreeMap::new(), &own)).await.unwrap(), Swap::Moved);
     let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
     let overrides = clusters.get(CLUSTER).await.unwrap().spec.brokers.overrides;
-    assert_eq!(overrides, [BrokerOverride { broker: BrokerId(1), config: own.clone() }]);
+    assert_eq!(overrides, [BrokerOverride { broker: BrokerId(1), config: own.clone(), ..BrokerOverride::default() }]);
 
     // Another change of the object, which the other broker must see: it has nothing of its own then.
     let from = zero.images().borrow().settings.config().clone();

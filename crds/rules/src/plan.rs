@@ -6,10 +6,12 @@
 //! - [`election`]: how assignments change when brokers die and return
 //! - [`disruption`]: which brokers may restart
 //! - [`roster`]: what is wanted of each broker
+//! - [`renewal`]: whether a broker can do without its volume
 
 pub mod balance;
 pub mod disruption;
 pub mod election;
 pub mod placement;
 pub mod reassignment;
+pub mod renewal;
 pub mod roster;

@@ -13,6 +13,7 @@ mod monitoring;
 mod pods;
 mod rebalance;
 mod refusals;
+mod removal;
 mod rolls;
 mod scale;
 mod secured;

@@ -68,6 +68,17 @@ pub async fn follow(
     }
 }
 
+/// The operator's configuration with the present authority of the cluster, for a single question.
+///
+/// # Errors
+/// When there is no authority, or it can't be read or used.
+pub async fn read(client: &Client, namespace: &str, cluster: &str) -> io::Result<Arc<ClientConfig>> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = secrets.get(&names::cluster_ca(cluster)).await.map_err(io::Error::other)?;
+    let held = Held::of(&secret).ok_or_else(|| io::Error::other("the Secret has no key"))?;
+    config(&held, clock::now().0.as_second()).map(Arc::new)
+}
+
 fn config(held: &Held, now: i64) -> io::Result<ClientConfig> {
     let pair =
         issue::certificate(&held.issuing, "operator", &Subject::Operator, now, BROKER).map_err(io::Error::other)?;

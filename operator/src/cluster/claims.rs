@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
@@ -20,7 +20,7 @@ use tokio::time::{Duration, Instant};
 use super::apply::Failed;
 use super::read::{Read, capacity, requested};
 use super::validate::ValidatedCluster;
-use crate::plan::platform::Obstacle;
+use crate::plan::platform::{Obstacle, Volume};
 
 /// The annotation with the Kafka cluster's id, on claims.
 const CLUSTER_ID_ANNOTATION: &str = "ottla.io/cluster-id";
@@ -126,6 +126,29 @@ pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
     let claims = (0..cluster.replicas).filter_map(|id| read.claims.get(&names::claim(&cluster.name, BrokerId(id))));
     let sized = claims.filter_map(|claim| Some((bytes(capacity(claim)?)?, capacity(claim)?)));
     sized.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, size)| size.to_owned())
+}
+
+/// The volume of each broker that has one.
+pub fn volumes(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Volume> {
+    let volume = |broker: BrokerId| {
+        let claim = names::claim(&cluster.name, broker);
+        let metadata = &read.claims.get(&claim)?.metadata;
+        let volume = Volume {
+            claim,
+            uid: metadata.uid.clone()?,
+            version: metadata.resource_version.clone(),
+            is_deleted: metadata.deletion_timestamp.is_some(),
+            pod: read.pods.get(&names::broker(&cluster.name, broker)).and_then(|pod| user(pod)),
+        };
+        Some((broker, volume))
+    };
+    (0..cluster.replicas).map(BrokerId).filter_map(volume).collect()
+}
+
+/// The uid of a pod that uses its claim: one without a node does not keep it.
+fn user(pod: &Pod) -> Option<String> {
+    let is_there = pod.metadata.deletion_timestamp.is_none() && pod.spec.as_ref()?.node_name.is_some();
+    pod.metadata.uid.clone().filter(|_| is_there)
 }
 
 /// Removes the StatefulSet as owner of claims that should stay, or adds it for claims that should be deleted with it.

@@ -13,7 +13,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use kube::runtime::events::{Event, EventType};
 use kube::{Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{DeletionPolicy, KafkaAssignment, KafkaCluster, names};
 use serde::de::DeserializeOwned;
@@ -89,7 +88,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             }
         }
     };
-    tell(shared, object, reason, note).await;
+    shared.tell(object, reason, note).await;
     change_finalizers(shared, object, |finalizers| finalizers.retain(|finalizer| finalizer != FINALIZER)).await?;
     Ok(None)
 }
@@ -187,20 +186,6 @@ async fn change_finalizers(
             Err(kube::Error::Api(status)) if status.is_conflict() && tries < TRIES => tries += 1,
             Err(source) => return Err(failed(source)),
         }
-    }
-}
-
-/// Publishes an Event. One that can't be written is dropped.
-async fn tell(shared: &Shared, object: &KafkaCluster, reason: &str, note: &str) {
-    let event = Event {
-        type_: EventType::Normal,
-        reason: reason.to_owned(),
-        note: Some(note.to_owned()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = shared.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::debug!(%error, reason, "failed to publish an event");
     }
 }
 

@@ -1,13 +1,17 @@
-//! Brokers that the spec no longer asks for: the highest ids leave, and no broker leaves that holds a replica.
+//! Brokers that the spec no longer asks for: the highest ids leave, each when it is empty. `ottla_rules` decides when
+//! that is ([`roster`]); here the facts are read.
 //!
-//! Always: a pod is removed only after a consistent list of assignments in which no partition names its broker or a
-//! higher one. Its claim stays: if a replica was placed there meanwhile, the broker returns and nothing is lost.
+//! Always: a pod is removed only after consistent lists of assignments in which no partition names its broker. Its
+//! claim stays: if a replica was placed there meanwhile, the broker returns and nothing is lost.
+
+use std::collections::BTreeMap;
 
 use kube::Client;
 use kube::api::{Api, ListParams};
-use ottla_crds::{KafkaAssignment, names};
+use ottla_crds::{BrokerStatus, KafkaAssignment, names};
 use ottla_rules::assignment::BrokerId;
-use tokio::time::Duration;
+use ottla_rules::plan::roster::{self, Disk, Leaver, Stay, Wanted};
+use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
 use super::read::Read;
@@ -15,52 +19,145 @@ use super::validate::ValidatedCluster;
 use crate::plan::condition::named;
 use crate::plan::platform::Obstacle;
 
-/// The time between two checks whether leaving brokers still hold replicas: no watch shows it.
-pub const LOOK: Duration = Duration::from_secs(10);
+mod disk;
+
+/// The time between two looks at what leaving brokers hold: no watch shows it.
+const LOOK: Duration = Duration::from_secs(10);
+/// More of it for each assignment that a look lists.
+const LOOK_PER_ASSIGNMENT: Duration = Duration::from_millis(10);
+
+/// Since when leaving brokers have been empty, as this process has seen it. Another process begins to count again.
+#[derive(Debug, Default)]
+pub struct Looks(BTreeMap<BrokerId, Instant>);
+
+/// The outcome of one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// How many brokers stay: all up to the highest that must.
+    pub staying: i32,
+    /// What leaving brokers wait for; `None`: nothing.
+    pub obstacle: Option<Obstacle>,
+    /// When to look again.
+    pub again_after: Duration,
+}
 
 /// The number of brokers: as many as the spec asks for, and higher ids that have a pod, or that hold replicas on an
 /// existing volume.
 pub fn present(cluster: &ValidatedCluster, read: &Read) -> i32 {
-    let asked_for = read.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0);
-    let told = read.cluster.iter().filter_map(|object| object.status.as_ref()).flat_map(|status| &status.brokers);
-    let with_volume = told.filter(|broker| read.claims.contains_key(&names::claim(&cluster.name, broker.id)));
+    let with_volume = told(read).filter(|broker| read.claims.contains_key(&names::claim(&cluster.name, broker.id)));
     let highest = with_volume.map(|broker| broker.id.0.saturating_add(1)).max().unwrap_or(0);
-    cluster.replicas.max(asked_for).max(highest)
+    cluster.replicas.max(read.replicas()).max(highest)
 }
 
-/// How many of the `present` brokers stay: all up to the highest that holds a replica; and what leaving brokers wait
-/// for, if any does.
+/// The brokers in the status.
+fn told(read: &Read) -> impl Iterator<Item = &BrokerStatus> {
+    read.cluster.iter().filter_map(|object| object.status.as_ref()).flat_map(|status| &status.brokers)
+}
+
+/// Looks at the brokers from the number in the spec up to the `present` one.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn staying(
+pub async fn look(
     client: &Client,
     cluster: &ValidatedCluster,
+    read: &Read,
     present: i32,
-) -> Result<(i32, Option<Obstacle>), Failed> {
+    looks: &mut Looks,
+) -> Result<Look, Failed> {
+    let objects = assignments(client, cluster).await?;
+    let again_after = LOOK + LOOK_PER_ASSIGNMENT * u32::try_from(objects.len()).unwrap_or(u32::MAX);
+    let assigned = assigned(&objects);
+    let leaving = || (cluster.replicas..present).map(BrokerId);
+    let unassigned = leaving().filter(|id| id.0 < read.replicas() && !assigned.contains_key(id));
+    let disks: BTreeMap<BrokerId, Disk> = disk::ask(client, cluster, read, unassigned).await.into_iter().collect();
+    let leavers: Vec<Leaver> = leaving()
+        .map(|id| Leaver {
+            id,
+            has_pod: id.0 < read.replicas(),
+            is_shown: told(read).all(|broker| broker.id != id || broker.wanted == Wanted::Leaving),
+            assigned: assigned.get(&id).copied().unwrap_or(0),
+            disk: disks.get(&id).cloned().unwrap_or(Disk::Away),
+            empty_for: None,
+        })
+        .collect();
+    let leavers = looks.note(leavers, Instant::now());
+    let (staying, obstacle) = judge(cluster.replicas, &leavers);
+    Ok(Look { staying, obstacle, again_after })
+}
+
+/// Every assignment of the cluster, by a consistent read.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn assignments(client: &Client, cluster: &ValidatedCluster) -> Result<Vec<KafkaAssignment>, Failed> {
     let api: Api<KafkaAssignment> = Api::namespaced(client.clone(), &cluster.namespace);
     let of_cluster = ListParams::default().labels(&format!("{}={}", names::CLUSTER_LABEL, cluster.name));
     let objects = api.list(&of_cluster).await;
-    let objects = objects.map_err(|source| Failed::new("list", "KafkaAssignment", &cluster.name, source))?;
-    Ok(held(cluster, &objects.items, present))
+    Ok(objects.map_err(|source| Failed::new("list", "KafkaAssignment", &cluster.name, source))?.items)
 }
 
-fn held(cluster: &ValidatedCluster, objects: &[KafkaAssignment], present: i32) -> (i32, Option<Obstacle>) {
-    let wanted = cluster.replicas;
-    let leaving = |id: &&BrokerId| (wanted..present).contains(&id.0);
-    let entries = objects.iter().flat_map(|object| &object.spec.partitions);
-    let held: Vec<i32> = entries.flat_map(|entry| entry.replicas.iter().filter(leaving)).map(|id| id.0).collect();
-    let Some(highest) = held.iter().max() else { return (wanted, None) };
-    let holds = held.iter().filter(|id| *id == highest).count();
+/// How many replicas each broker holds, those of deleted topics included: their files may be there still.
+pub fn assigned(objects: &[KafkaAssignment]) -> BTreeMap<BrokerId, usize> {
+    let mut assigned = BTreeMap::new();
+    for id in objects.iter().flat_map(|object| &object.spec.partitions).flat_map(|entry| &entry.replicas) {
+        *assigned.entry(*id).or_default() += 1;
+    }
+    assigned
+}
+
+impl Looks {
+    /// Forgets every look: no broker leaves.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Notes which of them are empty now, and says for how long each has been.
+    fn note(&mut self, mut leavers: Vec<Leaver>, now: Instant) -> Vec<Leaver> {
+        self.0.retain(|id, _| leavers.iter().any(|leaver| leaver.id == *id && leaver.is_empty()));
+        for leaver in leavers.iter_mut().filter(|leaver| leaver.is_empty()) {
+            let since = *self.0.entry(leaver.id).or_insert(now);
+            leaver.empty_for = Some(now.duration_since(since));
+        }
+        leavers
+    }
+}
+
+/// How many brokers stay, and what the leaving ones wait for.
+fn judge(replicas: i32, leavers: &[Leaver]) -> (i32, Option<Obstacle>) {
+    let Some((highest, stay)) = roster::highest_that_stays(leavers) else { return (replicas, None) };
+    let staying = highest.0 + 1;
+    let why = match stay {
+        Stay::Assigned(count) => format!(
+            "broker {highest} holds {}, to be moved to other brokers: status.moves says how far that is, and what prevents it",
+            counted(count)
+        ),
+        Stay::OnDisk(count) => format!(
+            "broker {highest} has {} on its disk that no KafkaAssignment names: it is deleting them, or the \
+             KafkaAssignments are missing (kubectl get kafkatopics -o wide)",
+            counted(count)
+        ),
+        Stay::Unasked(why) => format!("broker {highest} did not say what is on its disk: {why}"),
+        Stay::JustEmpty => {
+            format!("broker {highest} is empty, and leaves if it still is in {} s", roster::EMPTY_FOR.as_secs())
+        }
+        Stay::Unshown => format!("the status does not show yet that broker {highest} leaves"),
+    };
+    let (leave, these) = if highest.0 == replicas {
+        ("leaves when it is", "this broker")
+    } else {
+        ("leave when they are", "these brokers")
+    };
     let message = format!(
-        "spec.brokers.replicas is {wanted}, and {} {} no replica: broker {highest} holds {holds} replica{}. Move what \
-         it holds with kafka-reassign-partitions, or set spec.brokers.replicas to {}",
-        named("broker", wanted..=*highest),
-        if *highest == wanted { "leaves when it holds" } else { "leave when they hold" },
-        if holds == 1 { "" } else { "s" },
-        highest + 1
+        "spec.brokers.replicas is {replicas}, and {} {leave} empty: {why}. To keep {these}, set \
+         spec.brokers.replicas to {staying}",
+        named("broker", replicas..staying),
     );
-    (highest + 1, Some(Obstacle::new("BrokersLeaving", message)))
+    (staying, Some(Obstacle::new("BrokersLeaving", message)))
+}
+
+fn counted(replicas: usize) -> String {
+    format!("{replicas} replica{}", if replicas == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -78,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistaken_number_of_brokers_is_taken_back_down_to_the_highest_that_holds_something() {
+    fn replicas_of_deleted_topics_count() {
         let assignment = |replicas: &[i32]| -> KafkaAssignment {
             let entry =
                 json!({ "partition": 0, "replicas": replicas, "leaderEpoch": 1, "partitionEpoch": 1, "isr": [] });
@@ -91,14 +188,50 @@ mod tests {
             }))
             .unwrap()
         };
-        let (few, more) = (assignment(&[0, 1]), assignment(&[4, 2]));
-        assert_eq!(held(&cluster(3), std::slice::from_ref(&few), 30), (3, None));
-        let (stay, obstacle) = held(&cluster(3), &[few, more.clone(), more], 30);
-        assert_eq!(stay, 5);
+        let mut deleted = assignment(&[4, 2]);
+        deleted.spec.deleted = true;
+        let assigned = assigned(&[assignment(&[0, 4]), deleted]);
+        assert_eq!(assigned, BTreeMap::from([0, 2, 4].map(|id| (BrokerId(id), if id == 4 { 2 } else { 1 }))));
+    }
+
+    fn leaver(id: i32, assigned: usize) -> Leaver {
+        let (has_pod, is_shown, disk) = (true, true, Disk::Holds(0));
+        Leaver { id: BrokerId(id), has_pod, is_shown, assigned, disk, empty_for: None }
+    }
+
+    #[test]
+    fn a_mistaken_number_of_brokers_is_taken_back_down_to_the_highest_that_holds_something() {
+        let now = Instant::now();
+        let mut looks = Looks::default();
+        let mistaken = |assigned: usize| (3..30).map(|id| leaver(id, if id == 4 { assigned } else { 0 })).collect();
+        let (staying, _) = judge(3, &looks.note(mistaken(2), now));
+        assert_eq!(staying, 30, "nobody leaves at the first look");
+        let (staying, obstacle) = judge(3, &looks.note(mistaken(2), now + roster::EMPTY_FOR));
+        assert_eq!(staying, 5);
         let message = obstacle.unwrap().message;
-        assert!(
-            message.contains("brokers 3–4 leave when") && message.contains("broker 4 holds 2 replicas"),
-            "{message}"
+        for part in [
+            "brokers 3–4 leave when they are empty",
+            "broker 4 holds 2 replicas",
+            "to keep these brokers, set spec.brokers.replicas to 5",
+        ] {
+            assert!(message.to_lowercase().contains(part), "{part}: {message}");
+        }
+        let (staying, obstacle) = judge(3, &looks.note(mistaken(0), now + roster::EMPTY_FOR));
+        assert_eq!(staying, 5, "broker 4 has just become empty");
+        assert!(obstacle.unwrap().message.contains("leaves if it still is in 30 s"));
+        assert_eq!(judge(3, &looks.note(mistaken(0), now + roster::EMPTY_FOR * 2)), (3, None));
+    }
+
+    #[test]
+    fn a_broker_that_is_not_empty_in_between_is_watched_again() {
+        let now = Instant::now();
+        let mut looks = Looks::default();
+        let staying = |looks: &mut Looks, assigned, seconds| {
+            judge(3, &looks.note(vec![leaver(3, assigned)], now + Duration::from_secs(seconds))).0
+        };
+        assert_eq!(
+            [(0, 0), (1, 20), (0, 40), (0, 69), (0, 70)].map(|(assigned, at)| staying(&mut looks, assigned, at)),
+            [4, 4, 4, 4, 3]
         );
     }
 

@@ -86,7 +86,7 @@ fn pod_host(cluster: &ValidatedCluster, id: BrokerId) -> String {
 }
 
 /// The port on which a pod's broker listens: that of the spec when the pod was created. Services refer to it by name.
-fn bound_port(pod: &Pod, listener: &str) -> Option<i32> {
+pub(super) fn bound_port(pod: &Pod, listener: &str) -> Option<i32> {
     let mut ports = pod.spec.as_ref()?.containers.iter().flat_map(|container| container.ports.iter().flatten());
     ports.find(|port| port.name.as_deref() == Some(listener)).map(|port| port.container_port)
 }

@@ -114,6 +114,11 @@ impl Read {
         self.stateful_set.as_ref().is_some_and(|set| observed(set) >= set.metadata.generation)
     }
 
+    /// How many pods the StatefulSet asks for; 0 if it does not exist.
+    pub fn replicas(&self) -> i32 {
+        self.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0)
+    }
+
     /// The volume size in the StatefulSet's template.
     pub fn claim_size(&self) -> Option<&str> {
         let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;

@@ -52,8 +52,13 @@ fn trouble(name: &str, pod: Option<&Pod>) -> Option<(u8, Obstacle)> {
     if pod.metadata.deletion_timestamp.is_some() {
         return Some((3, Obstacle::new("PodStopping", format!("pod {name} is stopping"))));
     }
-    let ready = condition("Ready").is_some_and(|ready| ready.status == "True");
-    (!ready).then(|| (5, Obstacle::new("PodNotReady", format!("pod {name} is not ready yet"))))
+    (!is_ready(pod)).then(|| (5, Obstacle::new("PodNotReady", format!("pod {name} is not ready yet"))))
+}
+
+/// Whether the pod is ready: its broker serves, and its replicas are in sync.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// A container that does not start by itself sooner or later, or fails again and again.

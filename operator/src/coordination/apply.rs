@@ -3,21 +3,30 @@
 //! A write that is refused because the object is newer is ordinary: the watch shows the object, and the next plan uses
 //! it. Unless the API server was set back: [`SetBacks`] looks into each such refusal.
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, EvictParams, ListParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaRebalance, KafkaTopic, names};
 use ottla_kube::change;
 use ottla_kube::versions::SetBacks;
+use ottla_rules::assignment::BrokerId;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::events::Recorder;
+use crate::plan::fresh::names_broker;
+use crate::plan::platform::Volume;
 use crate::plan::rollout::restart::Restart;
 use crate::plan::{News, Step};
+
+/// The annotation on a claim that is replaced by order, with its own uid.
+const FRESH_ANNOTATION: &str = "ottla.io/fresh";
 
 /// Where steps are written.
 #[derive(Clone)]
@@ -26,6 +35,7 @@ pub struct Writer {
     topics: Api<KafkaTopic>,
     assignments: Api<KafkaAssignment>,
     rebalances: Api<KafkaRebalance>,
+    claims: Api<PersistentVolumeClaim>,
     definitions: Api<CustomResourceDefinition>,
     pods: Api<Pod>,
     /// The label selector of the cluster's objects.
@@ -43,6 +53,7 @@ impl Writer {
             topics: Api::namespaced(client.clone(), namespace),
             assignments: Api::namespaced(client.clone(), namespace),
             rebalances: Api::namespaced(client.clone(), namespace),
+            claims: Api::namespaced(client.clone(), namespace),
             definitions: Api::all(client.clone()),
             pods: Api::namespaced(client.clone(), namespace),
             selector: format!("{}={cluster}", names::CLUSTER_LABEL),
@@ -109,6 +120,7 @@ impl Writer {
                     self.release(topic, news.as_ref()).await?;
                 }
             }
+            Step::Renew { cluster, id, volume, versions } => self.renew(cluster, *id, volume, versions).await?,
             Step::TopicStatus { read, next, news } => {
                 let swapped = change::swap_status(&self.topics, read, next).await;
                 self.looked_into(swapped, &self.topics, &**read).await?;
@@ -149,6 +161,45 @@ impl Writer {
             } else {
                 self.pods.delete(&pod.name, &this_one).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes the claim, unless an assignment that names the broker has changed since it was read, and the pod. The
+    /// annotation says why; the admission policy of the chart lets the operator delete no other claim of a broker that
+    /// stays.
+    async fn renew(
+        &self,
+        cluster: &KafkaCluster,
+        id: BrokerId,
+        volume: &Volume,
+        versions: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), kube::Error> {
+        let cluster_name = cluster.name_any();
+        if !volume.is_deleted {
+            let objects = self.assignments.list(&ListParams::default().labels(&self.selector)).await?;
+            let standing = objects.items.iter().filter(|object| !object.spec.deleted && names_broker(object, id));
+            let now: BTreeMap<String, Option<String>> =
+                standing.map(|object| (object.name_any(), object.resource_version())).collect();
+            if now != *versions {
+                tracing::debug!(broker = %id, "assignments of this broker have changed: its volume stays for now");
+                return Ok(());
+            }
+            let metadata =
+                json!({ "resourceVersion": volume.version, "annotations": { FRESH_ANNOTATION: volume.uid } });
+            let marked = Patch::Merge(json!({ "metadata": metadata }));
+            let marked = self.claims.patch_metadata(&volume.claim, &PatchParams::default(), &marked).await?;
+            let this_one = Preconditions { uid: Some(volume.uid.clone()), resource_version: marked.resource_version() };
+            self.claims.delete(&volume.claim, &DeleteParams::default().preconditions(this_one)).await?;
+            let note =
+                format!("replacing the volume of broker {id}, which then copies its replicas from other brokers");
+            let news = News { warning: false, reason: "ReplacingVolume".to_owned(), note };
+            self.tell(cluster, &news).await;
+        }
+        if let Some(pod) = &volume.pod {
+            let this_one = Preconditions { uid: Some(pod.clone()), resource_version: None };
+            let pod = names::broker(&cluster_name, id);
+            self.pods.delete(&pod, &DeleteParams::default().preconditions(this_one)).await?;
         }
         Ok(())
     }
@@ -234,10 +285,10 @@ impl Writer {
 mod tests {
     use std::sync::Arc;
 
-    use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+    use kube::api::{ApiResource, DynamicObject};
     use ottla_crds::ClusterRef;
     use ottla_local_api::{Server, Store};
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -313,7 +364,7 @@ mod tests {
         let kind = ApiResource::erase::<KafkaCluster>(&());
         let spec = serde_json::from_value(json!({})).unwrap();
         writer.clusters.create(&PostParams::default(), &KafkaCluster::new("prod", spec)).await.unwrap();
-        let brokers = json!([{ "id": 0, "state": "Warming" }]);
+        let brokers = json!([{ "id": 0, "state": "Warming", "wanted": "Serve" }]);
         status(&kind, "prod", Some(json!({ "tier": "cold", "replicas": 1, "brokers": brokers }))).await;
         let read = Arc::new(writer.clusters.get("prod").await.unwrap());
         let mut next = Box::new(KafkaCluster::clone(&read));

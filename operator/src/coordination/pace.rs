@@ -95,6 +95,7 @@ fn is_topic_status(step: &Step) -> bool {
         | Step::Create(_)
         | Step::Bury { .. }
         | Step::Remove(_)
+        | Step::Renew { .. }
         | Step::Own(_)
         | Step::Unpin { .. }
         | Step::Release { .. }
@@ -111,6 +112,7 @@ fn target(step: &Step) -> (Key, Option<String>) {
         }
         Step::Create(object) => ("KafkaAssignment", object.name_any(), None),
         Step::Own(topic) | Step::Release { topic, .. } => ("KafkaTopic", topic.name_any(), topic.resource_version()),
+        Step::Renew { volume, .. } => ("PersistentVolumeClaim", volume.claim.clone(), volume.version.clone()),
         Step::Unpin { read, .. } | Step::TopicStatus { read, .. } => {
             ("KafkaTopic", read.name_any(), read.resource_version())
         }

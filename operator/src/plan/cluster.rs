@@ -20,14 +20,20 @@ use super::relocation::Relocation;
 use super::rollout::{self, Decision};
 use super::{Broker, HeldBack, News, Step, World};
 
-/// The cluster's new status; `None` if it has not changed. `rollout`: what was decided about rolls; `None`: nothing.
-/// `relocation`: what moves; `None` where the plan did not look at it: that part of the status stays.
-pub fn status(
-    world: &World,
-    cluster: &Arc<KafkaCluster>,
-    rollout: Option<&Decision>,
-    relocation: Option<&Relocation>,
-) -> Option<Step> {
+/// What else the plan says about the cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Planned<'a> {
+    /// What was decided about rolls; `None`: nothing.
+    pub rollout: Option<&'a Decision>,
+    /// What moves; `None` where the plan did not look at it: that part of the status stays.
+    pub relocation: Option<&'a Relocation>,
+    /// What the replacement of a volume waits for; `None`: none is ordered.
+    pub renewal: Option<&'a Obstacle>,
+}
+
+/// The cluster's new status; `None` if it has not changed.
+pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) -> Option<Step> {
+    let Planned { rollout, relocation, renewal } = planned;
     let before = cluster.status.clone().unwrap_or_default();
     let moves = match relocation {
         Some(relocation) => relocation.progress(before.moves.as_ref()),
@@ -36,7 +42,7 @@ pub fn status(
     let brokers = brokers(world, cluster, &before, relocation);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
     let now = rollout.map(|rollout| &rollout.status).or(before.rollout.as_ref()).cloned();
-    let verdicts = verdicts(world, cluster, &brokers, &before, now.as_ref());
+    let verdicts = verdicts(world, cluster, &brokers, &before, (now.as_ref(), renewal));
     let platform = world.platform.as_deref();
     let generation = generation(world, cluster, &before);
     let earlier_id = || platform.and_then(|platform| platform.cluster_id.clone());
@@ -138,7 +144,18 @@ fn brokers(
         let is_new = !known.is_empty() && !known.contains_key(&id) && !world.assignments.is_empty();
         let unfilled = known.get(&id).is_some_and(|broker| broker.unfilled && !is_filled(&id));
         let unfilled = (is_new || unfilled) && world.wanted(id).takes_replicas();
-        BrokerStatus { id, rack, unfilled, address, state, endpoints }
+        let volume = world.platform.as_ref().and_then(|platform| platform.volumes.get(&id));
+        BrokerStatus {
+            id,
+            rack,
+            unfilled,
+            address,
+            state,
+            wanted: world.wanted(id),
+            claim: volume.map(|volume| volume.claim.clone()),
+            volume: volume.map(|volume| volume.uid.clone()),
+            endpoints,
+        }
     };
     ids.into_iter().map(tell).collect()
 }
@@ -170,7 +187,7 @@ fn verdicts(
     cluster: &KafkaCluster,
     brokers: &[BrokerStatus],
     before: &KafkaClusterStatus,
-    rollout: Option<&RolloutStatus>,
+    (rollout, renewal): (Option<&RolloutStatus>, Option<&Obstacle>),
 ) -> Vec<Verdict> {
     let platform = world.platform.as_deref();
     let obstacle = platform.and_then(|platform| platform.obstacle.as_ref());
@@ -223,7 +240,7 @@ fn verdicts(
     verdicts.extend(insecure(cluster));
     if let Some(platform) = platform {
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
-        verdicts.push(progressing(cluster, platform, applied, obstacle, rollout));
+        verdicts.push(progressing(cluster, platform, applied, obstacle, (rollout, renewal)));
         verdicts.push(paused(cluster));
     }
     verdicts
@@ -342,7 +359,7 @@ fn progressing(
     platform: &Platform,
     applied: bool,
     obstacle: Option<&Obstacle>,
-    rollout: Option<&RolloutStatus>,
+    (rollout, renewal): (Option<&RolloutStatus>, Option<&Obstacle>),
 ) -> Verdict {
     let place = (
         cluster.metadata.namespace.as_deref().unwrap_or_default(),
@@ -359,7 +376,7 @@ fn progressing(
     if let Some(rolls) = rolls {
         return rolls;
     }
-    if let Some(in_the_way) = platform.waiting.as_ref().or(platform.leaving.as_ref()) {
+    if let Some(in_the_way) = platform.waiting.as_ref().or(platform.leaving.as_ref()).or(renewal) {
         return Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message);
     }
     if !applied && cluster.spec.paused {

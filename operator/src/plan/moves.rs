@@ -33,8 +33,10 @@ pub struct Moves<'a> {
 /// Why a partition can't be moved to the wanted brokers.
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
-    /// The spec places a replica on a broker that the cluster does not have.
-    #[error("spec.placement puts partition {partition} on broker {broker}, which the cluster does not have")]
+    /// The spec places a replica on a broker that the cluster does not have, or that is cordoned, drained or leaving.
+    #[error(
+        "spec.placement puts partition {partition} on broker {broker}, which the cluster does not have, or which takes no new replicas"
+    )]
     Stranger {
         /// The partition.
         partition: i32,

@@ -22,6 +22,8 @@ pub struct Platform {
     pub leaving: Option<Obstacle>,
     /// The place of each broker.
     pub places: BTreeMap<BrokerId, Place>,
+    /// The volume of each broker that has one.
+    pub volumes: BTreeMap<BrokerId, Volume>,
     /// The `bootstrap.servers` of each listener.
     pub listeners: Vec<ListenerStatus>,
     /// The cluster's id, if volumes of an earlier life of the cluster have it.
@@ -109,6 +111,21 @@ pub struct Place {
     pub address: Option<String>,
     /// The addresses that it advertises.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// The volume of a broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// The name of its claim.
+    pub claim: String,
+    /// The claim's uid, which changes with the volume.
+    pub uid: String,
+    /// The claim's resource version.
+    pub version: Option<String>,
+    /// Whether the claim is being deleted: it goes when no pod uses it.
+    pub is_deleted: bool,
+    /// The uid of the pod that uses it; `None`: there is none, or it is stopping.
+    pub pod: Option<String>,
 }
 
 /// A problem, as a condition shows it.

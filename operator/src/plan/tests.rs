@@ -115,6 +115,11 @@ fn apply(world: &mut World, step: Step) {
         }
         Step::Release { topic, .. } => world.topics.retain(|other| other.name_any() != topic.name_any()),
         Step::Unpin { next, .. } | Step::TopicStatus { next, .. } => replace_topic(world, *next),
+        // Kubernetes deletes the claim, and makes both again.
+        Step::Renew { id, .. } => {
+            let platform = Arc::make_mut(world.platform.as_mut().unwrap());
+            platform.volumes.get_mut(&id).unwrap().uid = "new".to_owned();
+        }
         Step::ClusterStatus { next, .. } => world.cluster = Some(Arc::from(next)),
         Step::Restart(_) => {}
         Step::RebalanceStatus { next, .. } => {
@@ -271,7 +276,11 @@ fn partitions_that_can_not_begin_where_they_are_placed_wait() {
             "spec.placement puts partition 1 on brokers 2–3, and none of these is online: the topic is waiting for one that can \
              lead the partition",
         ),
-        (&[0, 7], "UnknownBroker", "spec.placement puts partition 1 on broker 7, which the cluster does not have"),
+        (
+            &[0, 7],
+            "UnknownBroker",
+            "spec.placement puts partition 1 on broker 7, which the cluster does not have, or which takes no new replicas",
+        ),
     ] {
         let mut world = world(&[(0, false), (1, false), (2, true), (3, false)]);
         world.brokers.get_mut(&BrokerId(3)).unwrap().live = None;
@@ -791,4 +800,63 @@ fn a_topic_without_its_cluster_says_so_and_keeps_what_is_known_of_it() {
     assert_eq!(settle(&mut world), ["write a topic's status"]);
     assert_eq!((ready_because(&world, "orders"), id(&world)), ("NoCluster", known));
     assert!(message(&world).contains("records stay on its retained volumes"));
+}
+
+#[test]
+fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
+    let ordered = |replicas: &[i32]| {
+        let mut world = world(&[(0, false), (1, false), (2, false)]);
+        let volume = |id| platform::Volume {
+            uid: "old".to_owned(),
+            claim: format!("data-prod-broker-{id}"),
+            ..Default::default()
+        };
+        let volumes = (0..3).map(|id| (BrokerId(id), volume(id))).collect();
+        world.platform = Some(Arc::new(Platform { generation: Some(1), volumes, ..Platform::default() }));
+        world.topics.push(Arc::new(placed(topic("orders", 1), &[(0, replicas)])));
+        let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+        cluster.metadata.generation = Some(1);
+        cluster.spec.brokers.storage = Some(serde_json::from_value(serde_json::json!({ "size": "1Gi" })).unwrap());
+        world.cluster = Some(Arc::new(cluster.clone()));
+        settle(&mut world);
+        let order = serde_json::json!([{ "broker": 1, "state": "Fresh", "volume": "old" }]);
+        cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+        cluster.spec.brokers.overrides = serde_json::from_value(order).unwrap();
+        world.cluster = Some(Arc::new(cluster));
+        world
+    };
+    let progressing = |world: &World| {
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        condition::reason(conditions, "Progressing").unwrap().to_owned()
+    };
+    let renewals = |taken: Vec<&str>| taken.into_iter().filter(|step| *step == "replace a volume").count();
+
+    let mut elsewhere = ordered(&[0, 2]);
+    assert_eq!(renewals(settle(&mut elsewhere)), 1, "the order names a volume that is no more");
+    assert_eq!(progressing(&elsewhere), "Settled");
+
+    let mut alone = ordered(&[1]);
+    assert_eq!(renewals(settle(&mut alone)), 0, "it alone has the partition");
+    assert_eq!(progressing(&alone), "VolumeNeeded");
+
+    let mut paused = ordered(&[0, 1]);
+    let mut cluster = KafkaCluster::clone(paused.cluster.as_ref().unwrap());
+    cluster.spec.paused = true;
+    paused.cluster = Some(Arc::new(cluster));
+    assert_eq!(renewals(settle(&mut paused)), 0);
+
+    let mut held_back = ordered(&[0, 1]);
+    held_back.held_back = Some(HeldBack::Unheard);
+    assert_eq!(renewals(settle(&mut held_back)), 0, "the API server may be set back");
+
+    let mut another = ordered(&[0, 1]);
+    let platform = Arc::make_mut(another.platform.as_mut().unwrap());
+    platform.volumes.get_mut(&BrokerId(2)).unwrap().is_deleted = true;
+    assert_eq!(renewals(settle(&mut another)), 0, "one volume at a time");
+
+    let mut under_way = ordered(&[0, 1]);
+    let platform = Arc::make_mut(under_way.platform.as_mut().unwrap());
+    platform.volumes.get_mut(&BrokerId(1)).unwrap().is_deleted = true;
+    assert_eq!(renewals(settle(&mut under_way)), 0, "its pod has gone already");
+    assert_eq!(progressing(&under_way), "ReplacingVolume");
 }

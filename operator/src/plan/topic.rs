@@ -402,7 +402,7 @@ impl<'a> Plan<'a> {
             }
             if let Some(stranger) = replicas.iter().find(|id| self.brokers.iter().all(|broker| broker.id != **id)) {
                 let message = format!(
-                    "spec.placement puts partition {partition} on broker {stranger}, which the cluster does not have"
+                    "spec.placement puts partition {partition} on broker {stranger}, which the cluster does not have, or which takes no new replicas"
                 );
                 return obstacle("UnknownBroker", message);
             }

@@ -28,12 +28,12 @@ pub struct Broker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a replication factor of {replication_factor} needs {replication_factor} brokers, and the cluster has \
-{brokers}"
+{brokers} that take new replicas"
 )]
 pub struct TooFewBrokers {
     /// The wanted number of replicas of each partition.
     pub replication_factor: usize,
-    /// The number of brokers of the cluster.
+    /// The number of brokers of the cluster that take new replicas.
     pub brokers: usize,
 }
 
@@ -299,7 +299,10 @@ mod tests {
     #[test]
     fn a_replication_factor_beyond_the_brokers_is_refused() {
         let refusal = place(1, 4, &brokers(&[None; 3]), &[], 0).unwrap_err();
-        assert_eq!(refusal.to_string(), "a replication factor of 4 needs 4 brokers, and the cluster has 3");
+        assert_eq!(
+            refusal.to_string(),
+            "a replication factor of 4 needs 4 brokers, and the cluster has 3 that take new replicas"
+        );
         assert!(place(1, 1, &[], &[], 0).is_err());
     }
 }

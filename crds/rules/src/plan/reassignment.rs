@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(resized(1).unwrap(), ids(&[0]));
         assert_eq!(
             resized(5).unwrap_err().to_string(),
-            "a replication factor of 5 needs 5 brokers, and the cluster has 4"
+            "a replication factor of 5 needs 5 brokers, and the cluster has 4 that take new replicas"
         );
     }
 }

@@ -1,4 +1,10 @@
-//! What is wanted of each broker: whether it serves, gets no new replicas, must become empty, or leaves.
+//! What is wanted of each broker: whether it serves, gets no new replicas, must become empty, or leaves; and when a
+//! broker that leaves is empty for certain.
+//!
+//! Always: the pod of a broker is removed only when no assignment names it and nothing is on its disk, twice,
+//! [`EMPTY_FOR`] apart. The highest ids leave first, because a StatefulSet removes its last pods.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,9 +45,107 @@ impl Wanted {
     }
 }
 
+/// What a spec orders of a single broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// The broker serves what it holds and gets no new replica.
+    Cordoned,
+    /// The broker's replicas move to other brokers; it stays, empty.
+    Drained,
+    /// The broker's volume is replaced by a new one, to which the broker copies its replicas from other brokers.
+    Fresh,
+}
+
 /// What is wanted of broker `id` in a cluster of `replicas` brokers. Their ids begin at 0, so the highest leave first.
-pub fn wanted(id: BrokerId, replicas: i32) -> Wanted {
-    if id.0 < replicas { Wanted::Serve } else { Wanted::Leaving }
+/// `order`: the order for this broker, unless it was carried out.
+pub fn wanted(id: BrokerId, replicas: i32, order: Option<Order>) -> Wanted {
+    match order {
+        _ if id.0 >= replicas => Wanted::Leaving,
+        None => Wanted::Serve,
+        Some(Order::Cordoned) => Wanted::Cordoned,
+        Some(Order::Drained) => Wanted::Drained,
+        Some(Order::Fresh) => Wanted::Fresh,
+    }
+}
+
+/// How long a broker must have been empty before its pod is removed: an operator that has not yet seen the last change
+/// of the spec may still place a replica there.
+pub const EMPTY_FOR: Duration = Duration::from_secs(30);
+
+/// A broker that the spec no longer asks for, at one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaver {
+    /// Its id.
+    pub id: BrokerId,
+    /// Whether the StatefulSet still asks for its pod.
+    pub has_pod: bool,
+    /// Whether the status of the cluster shows that it leaves, or does not show it at all.
+    pub is_shown: bool,
+    /// How many replicas the assignments name on it, those of deleted topics included.
+    pub assigned: usize,
+    /// What is on its disk.
+    pub disk: Disk,
+    /// For how long neither the assignments nor its disk have named a replica; `None`: one of them names one now, or
+    /// the disk is not known.
+    pub empty_for: Option<Duration>,
+}
+
+/// What a broker says is on its disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Its pod is not ready: nobody can be asked.
+    Away,
+    /// It holds this many replicas.
+    Holds(usize),
+    /// Its pod is ready, and it did not say: why.
+    Unknown(String),
+}
+
+/// Why a leaving broker stays for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// The assignments name this many replicas on it.
+    Assigned(usize),
+    /// No assignment names it, and this many replicas are on its disk.
+    OnDisk(usize),
+    /// It did not say what is on its disk: why.
+    Unasked(String),
+    /// It is empty, and not for long enough.
+    JustEmpty,
+    /// The status does not yet show that it leaves.
+    Unshown,
+}
+
+impl Leaver {
+    /// Whether nothing names a replica on it at this look.
+    pub fn is_empty(&self) -> bool {
+        self.assigned == 0 && matches!(self.disk, Disk::Away | Disk::Holds(0))
+    }
+
+    /// Why it stays; `None`: it can go, or has gone. A broker without a pod returns only for a replica.
+    pub fn stay(&self) -> Option<Stay> {
+        if self.assigned > 0 {
+            return Some(Stay::Assigned(self.assigned));
+        }
+        if !self.has_pod {
+            return None;
+        }
+        match &self.disk {
+            Disk::Holds(replicas @ 1..) => return Some(Stay::OnDisk(*replicas)),
+            Disk::Unknown(why) => return Some(Stay::Unasked(why.clone())),
+            Disk::Away | Disk::Holds(0) => {}
+        }
+        if self.empty_for.is_none_or(|empty_for| empty_for < EMPTY_FOR) {
+            return Some(Stay::JustEmpty);
+        }
+        (!self.is_shown).then_some(Stay::Unshown)
+    }
+}
+
+/// The highest broker of `leavers` that stays, and why; `None`: all of them can go.
+pub fn highest_that_stays(leavers: &[Leaver]) -> Option<(BrokerId, Stay)> {
+    let staying = leavers.iter().filter_map(|leaver| Some((leaver.id, leaver.stay()?)));
+    staying.max_by_key(|(id, _)| *id)
 }
 
 #[cfg(test)]
@@ -49,8 +153,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_brokers_leave() {
-        let of_three = |id| wanted(BrokerId(id), 3);
-        assert_eq!([0, 2, 3, 29].map(of_three), [Wanted::Serve, Wanted::Serve, Wanted::Leaving, Wanted::Leaving]);
+    fn the_highest_brokers_leave_whatever_else_is_ordered() {
+        let of_three = |(id, order)| wanted(BrokerId(id), 3, order);
+        let cases = [(0, None), (2, Some(Order::Drained)), (3, None), (29, Some(Order::Cordoned))];
+        assert_eq!(cases.map(of_three), [Wanted::Serve, Wanted::Drained, Wanted::Leaving, Wanted::Leaving]);
+    }
+
+    fn leaver(id: i32) -> Leaver {
+        let disk = Disk::Holds(0);
+        Leaver { id: BrokerId(id), has_pod: true, is_shown: true, assigned: 0, disk, empty_for: Some(EMPTY_FOR) }
+    }
+
+    #[test]
+    fn a_broker_leaves_when_nothing_names_it_twice() {
+        let second = Duration::from_secs(1);
+        for (story, leaver, expected) in [
+            ("it was empty twice", leaver(3), None),
+            ("replicas are assigned", Leaver { assigned: 2, empty_for: None, ..leaver(3) }, Some(Stay::Assigned(2))),
+            ("files are left", Leaver { disk: Disk::Holds(1), empty_for: None, ..leaver(3) }, Some(Stay::OnDisk(1))),
+            (
+                "it does not say",
+                Leaver { disk: Disk::Unknown("timeout".to_owned()), ..leaver(3) },
+                Some(Stay::Unasked("timeout".to_owned())),
+            ),
+            ("it is dead", Leaver { disk: Disk::Away, ..leaver(3) }, None),
+            ("it is dead and needed", Leaver { disk: Disk::Away, assigned: 1, ..leaver(3) }, Some(Stay::Assigned(1))),
+            ("the first look", Leaver { empty_for: Some(Duration::ZERO), ..leaver(3) }, Some(Stay::JustEmpty)),
+            ("no look yet", Leaver { empty_for: None, ..leaver(3) }, Some(Stay::JustEmpty)),
+            ("soon", Leaver { empty_for: Some(EMPTY_FOR - second), ..leaver(3) }, Some(Stay::JustEmpty)),
+            ("nobody knows yet", Leaver { is_shown: false, ..leaver(3) }, Some(Stay::Unshown)),
+            ("it has gone", Leaver { has_pod: false, empty_for: None, ..leaver(3) }, None),
+            ("it is called back", Leaver { has_pod: false, assigned: 1, ..leaver(3) }, Some(Stay::Assigned(1))),
+        ] {
+            assert_eq!(leaver.stay(), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn lower_brokers_wait_for_the_highest_that_stays() {
+        let holding = |id| Leaver { assigned: 1, ..leaver(id) };
+        for (leavers, expected) in [
+            (vec![], None),
+            (vec![leaver(3), leaver(4)], None),
+            (vec![holding(3), leaver(4)], Some(3)),
+            (vec![leaver(3), holding(4)], Some(4)),
+        ] {
+            assert_eq!(highest_that_stays(&leavers).map(|(id, _)| id.0), expected, "{leavers:?}");
+        }
     }
 }

@@ -1,0 +1,48 @@
+//! The brokers' volumes, and what becomes of those of brokers that have left.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A broker's volume.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// The size of the volume, such as `100Gi`. It can be raised, and lowered again until a volume has grown
+    /// (`status.volumeSize`).
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+    )]
+    pub size: String,
+    /// The volume's StorageClass; immutable. Absent: the default StorageClass of the Kubernetes cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+    /// What becomes of the volume of a broker that has left because `replicas` was reduced. Default: Keep.
+    #[serde(default, deserialize_with = "crate::words::removed_volumes")]
+    pub removed: RemovedVolumes,
+    /// With `removed: Delete`, how long the volume is kept after the broker has left, such as `24h`. Raise `replicas`
+    /// in this time, and the broker returns with its volume. Absent: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,6}(s|m|h))+$"))]
+    pub keep_for: Option<kube::core::Duration>,
+}
+
+impl Storage {
+    /// How long the volume of a broker that has left is kept.
+    pub fn kept_for(&self) -> Duration {
+        self.keep_for.map_or(Duration::from_secs(24 * 60 * 60), Duration::from)
+    }
+}
+
+/// What becomes of the volumes of brokers that have left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RemovedVolumes {
+    /// The claim stays, with the annotation `ottla.io/retired`.
+    #[default]
+    Keep,
+    /// The claim is deleted when `keepFor` has passed.
+    Delete,
+}
