@@ -103,9 +103,8 @@ pub fn plan(goal: &str, first: &[BrokerId], scene: &Scene<'_>) -> Vec<String> {
         sets.push(joined(&set));
         set = decide(&situation, &left).may_restart;
     }
-    if !left.is_empty() {
-        sets.push(joined(&left));
-    }
+    // Those that may not restart as things are.
+    sets.extend(left.iter().map(ToString::to_string));
     sets
 }
 
