@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::assignment::{Incarnation, LiveBroker};
-use crate::plan::placement::{Broker, place};
+use crate::plan::placement::{Broker, Copysets, place};
 
 fn ids(ids: &[i32]) -> Vec<BrokerId> {
     ids.iter().copied().map(BrokerId).collect()
@@ -167,7 +167,7 @@ fn fifty_one_brokers_in_three_racks_restart_as_a_canary_and_three_sets() {
         racks.iter().map(|(id, rack)| Broker { id: *id, rack: Some(rack.clone()), away: false }).collect();
     let mut entries = Vec::new();
     for topic in 0..40 {
-        let placed = place(12, 3, &brokers, &[], topic).unwrap();
+        let placed = place(12, 3, &brokers, &[], &mut Copysets::default(), topic).unwrap();
         let numbers = placed.iter().enumerate();
         entries.extend(numbers.map(|(n, replicas)| {
             let replicas: Vec<i32> = replicas.iter().map(|id| id.0).collect();
