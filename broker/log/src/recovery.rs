@@ -124,12 +124,14 @@ impl Log {
         for segment in log.sealed.values().filter(|segment| segment.end_offset >= recovery_point) {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
-        log.recover_epochs(&segments.epochs, segments.last.as_ref())?;
+        log.recover_epochs(&segments.epochs, segments.last.as_ref(), hint.clean || hint.intact)?;
         log.recover_producers(now_ms, &segments.unindexed)?;
         Ok((log, opened))
     }
 
-    fn recover_epochs(&mut self, found: &Epochs, last: Option<&BatchHeader>) -> Result<(), LogError> {
+    /// An epoch that began at the log's end, without a record so far, stays where the file can be `believed`, because
+    /// the machine has not crashed. Most partitions of a broker that starts again are like that, and are led on in it.
+    fn recover_epochs(&mut self, found: &Epochs, last: Option<&BatchHeader>, believed: bool) -> Result<(), LogError> {
         let stored = match Epochs::load(&self.dir) {
             Ok(stored) => stored,
             Err(CheckpointError::Disk(error)) => return Err(error.into()),
@@ -147,7 +149,7 @@ impl Log {
         // A loss of power may bring back what was cut, and keep the file with the epoch that was to follow there.
         last.inspect(|last| self.epochs.believe(last));
         self.epochs.extend(found);
-        self.epochs.truncate_end(self.log_end);
+        self.epochs.truncate_end(self.log_end + i64::from(believed));
         self.epochs.truncate_start(self.log_start);
         if stored.unwrap_or_default() != self.epochs {
             self.epochs.store(&self.dir)?;

@@ -160,6 +160,22 @@ fn an_epoch_is_on_the_device_before_the_first_append_under_it() {
 }
 
 #[test]
+fn an_epoch_without_records_outlives_its_process_and_no_crash_of_the_machine() {
+    let killed = RecoveryHint { intact: true, ..hint(false, 0) };
+    for (how, found, latest) in [("killed", killed, 5), ("crashed", hint(false, 0), 2)] {
+        let mut fixture = Fixture::new(LogConfig::default());
+        fixture.append(&batch_of(2, 0, 5, 50));
+        fixture.log.start_epoch(5).unwrap();
+        fixture.reopen(found);
+        assert_eq!(fixture.log.epochs().latest().unwrap().epoch, latest, "{how}");
+        fixture.log.start_epoch(5).unwrap();
+        fixture = fixture.restart();
+        assert_eq!(fixture.log.epochs().latest().unwrap().epoch, 5, "{how}, then stopped");
+        assert_eq!(fixture.log.epochs().end_offset_for(2, 5), Some((2, 5)), "{how}");
+    }
+}
+
+#[test]
 fn a_log_without_records_knows_under_which_epoch_its_last_one_was_written() {
     let no_time = LogConfig { retention_ms: Some(0), ..LogConfig::default() };
     let deleted: fn(&mut Log) = |log| log.advance_log_start(10);

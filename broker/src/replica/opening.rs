@@ -115,7 +115,7 @@ pub fn open_log(
     for error in &opened.corrupt {
         tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
     }
-    Ok((log, Proposal::open(&dir)?))
+    Ok((log, Proposal::open_after(&dir, hint.clean)?))
 }
 
 /// Why a partition's log does not open.

@@ -23,18 +23,28 @@ const FILE: &str = "isr-proposal";
 pub struct Proposal {
     path: PathBuf,
     last: Option<Assignment>,
+    /// Whether the file is on the device.
+    is_synced: bool,
 }
 
 impl Proposal {
-    /// Of the partition in this folder.
+    /// Of the partition in this folder. Its broker may have ended without a clean stop.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn open(dir: &Path) -> disk::DiskResult<Proposal> {
+        Proposal::open_after(dir, false)
+    }
+
+    /// The same; says whether its broker had stopped `clean`, which has synced it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open_after(dir: &Path, clean: bool) -> disk::DiskResult<Proposal> {
         let path = dir.join(FILE);
         // Torn: the machine has crashed. Then the incarnation is another, and nothing is led of what was.
         let last = disk::read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Proposal { path, last })
+        Ok(Proposal { path, last, is_synced: clean })
     }
 
     /// Keeps what is about to be asked for.
@@ -43,6 +53,7 @@ impl Proposal {
     /// When the disk refuses: then it must not be asked for.
     pub fn keep(&mut self, next: &Assignment) -> disk::DiskResult<()> {
         let bytes = serde_json::to_vec(next).expect("numbers and lists are JSON");
+        self.is_synced = false;
         disk::replace_unsynced(&self.path, &bytes)?;
         self.last = Some(next.clone());
         Ok(())
@@ -52,12 +63,14 @@ impl Proposal {
     ///
     /// # Errors
     /// When the disk refuses: then the stop is not clean.
-    pub fn sync(&self) -> disk::DiskResult<()> {
-        if self.last.is_none() {
+    pub fn sync(&mut self) -> disk::DiskResult<()> {
+        if self.last.is_none() || self.is_synced {
             return Ok(());
         }
         disk::DiskFile::open(&self.path)?.sync()?;
-        self.path.parent().map_or(Ok(()), disk::sync_dir)
+        self.path.parent().map_or(Ok(()), disk::sync_dir)?;
+        self.is_synced = true;
+        Ok(())
     }
 
     /// What is older than what `last` rests on, by leader and partition epoch, has been acted on: who proposed since
