@@ -334,7 +334,7 @@ impl Producers {
     pub(crate) fn recall(&mut self, batch: &BatchHeader, now_ms: i64) {
         let producer = self.by_id.get_mut(&batch.producer_id);
         if let Some(producer) = producer.filter(|producer| producer.epoch == batch.producer_epoch) {
-            producer.last_timestamp = batch.max_timestamp.max(now_ms);
+            producer.last_timestamp = producer.last_timestamp.max(batch.max_timestamp).max(now_ms);
             if !batch.is_control() {
                 producer.remember(batch);
             }

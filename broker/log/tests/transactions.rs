@@ -64,6 +64,20 @@ fn undecided_transactions_outlive_a_crash_and_a_restart() {
 }
 
 #[test]
+fn no_restart_makes_an_open_transaction_younger() {
+    let later = NOW + 7_200_000;
+    let Fixture { root, config, files, mut log } = one_ended_and_one_open();
+    let last_timestamp = |log: &Log, id| log.producers().get(id).unwrap().last_timestamp;
+    for clean in [false, true, true] {
+        let recovery_point = if clean { log.close().unwrap() } else { 0 };
+        let found = hint(clean, recovery_point);
+        log = Log::open(&root.path().join("t-0"), config.clone(), found, &files, later).unwrap().0;
+        assert_eq!(last_timestamp(&log, 8), NOW + 1, "when its record was made");
+        assert_eq!(last_timestamp(&log, 7), later, "a producer that has ended its transaction does not expire at once");
+    }
+}
+
+#[test]
 fn a_transaction_whose_marker_is_cut_off_is_open_again() {
     let mut fixture = one_ended_and_one_open();
     fixture.log.set_high_watermark(2);

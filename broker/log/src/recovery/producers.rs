@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ottla_batch::BatchHeader;
+
 use super::offsets_of;
 use crate::disk::{self, DiskResult};
 use crate::log::Log;
@@ -38,10 +40,14 @@ impl Log {
         let (at, mut producers) = found.unwrap_or((begin, Producers::default()));
         let latest = producers.forget_batches();
         let mut aborted = Vec::new();
+        // Of an open transaction its records alone say how long it has been there: `kafka-transactions.sh find-hanging`
+        // goes by that. Its producer does not expire; one that has ended its transaction, or has none, was seen now.
+        let seen_ms =
+            |batch: &BatchHeader| if batch.is_transactional() && !batch.is_control() { i64::MIN } else { now_ms };
         self.replay(at.saturating_sub(LOOK_BACK).max(begin), |batch, marker| {
             if batch.last_offset() < at {
-                producers.recall(batch, now_ms);
-            } else if let Some(ended) = producers.note(batch, marker, now_ms) {
+                producers.recall(batch, seen_ms(batch));
+            } else if let Some(ended) = producers.note(batch, marker, seen_ms(batch)) {
                 aborted.extend(AbortedTransaction::of(&ended));
             }
         })?;
