@@ -1,8 +1,9 @@
 //! Transactions with stock clients: librdkafka, which speaks the first protocol, and Kafka's own, which speaks both.
 //!
-//! `lists` is about transactions over several keys while brokers are killed.
+//! `hanging` is about transactions that nobody ends, `lists` about those over several keys while brokers are killed.
 //! franz-go's session stands with its others in `other_clients.rs`.
 
+mod hanging;
 mod java;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
