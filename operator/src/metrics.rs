@@ -25,13 +25,20 @@ pub struct Metrics {
     last_success: GaugeVec,
     conditions: IntGaugeVec,
     to_restart: IntGaugeVec,
-    /// The conditions and moves in the clusters' statuses, read at each scrape.
-    shown: Mutex<BTreeMap<ClusterKey, (Vec<Condition>, Option<MovesStatus>)>>,
+    /// What the clusters' statuses show, read at each scrape.
+    shown: Mutex<BTreeMap<ClusterKey, Shown>>,
     moves_left: IntGaugeVec,
     moves_blocked: IntGaugeVec,
     writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
+}
+
+/// What a cluster's status shows.
+struct Shown {
+    conditions: Vec<Condition>,
+    /// `None`: the operator moves no replica.
+    moves: Option<MovesStatus>,
 }
 
 /// How a reconcile ended.
@@ -167,7 +174,7 @@ impl Metrics {
 
     /// Notes the conditions and the moves that a cluster's status shows.
     pub fn shows(&self, cluster: &ClusterKey, conditions: Vec<Condition>, moves: Option<MovesStatus>) {
-        self.shown.lock().insert(cluster.clone(), (conditions, moves));
+        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves });
     }
 
     /// Notes how many brokers have another revision than new pods get.
@@ -214,7 +221,7 @@ impl Metrics {
         self.conditions.reset();
         self.moves_left.reset();
         self.moves_blocked.reset();
-        for (cluster, (conditions, moves)) in &*shown {
+        for (cluster, Shown { conditions, moves }) in &*shown {
             let labels = [cluster.namespace.as_str(), &cluster.name];
             let blocked = moves.as_ref().map_or(0, |moves| moves.blocked_by.len());
             self.moves_left.with_label_values(&labels).set(moves.as_ref().map_or(0, |moves| moves.left.into()));

@@ -12,8 +12,6 @@ use bytes::Buf;
 use ottla_wire::Chunk;
 use tokio::net::TcpStream;
 
-use super::socket::check_intact;
-
 /// The most bytes of plain text in a record.
 pub const RECORD: usize = 1 << 14;
 /// How much plain text is encrypted before it is written.
@@ -153,7 +151,7 @@ fn fill(plain: &mut [u8], out: &mut VecDeque<Chunk>) -> io::Result<usize> {
                 let wanted = slice.len.min(room.len());
                 let read = rustix::io::pread(&*slice.file, &mut room[..wanted], slice.position)?;
                 // After the bytes were read: they were the ones that the answer promised.
-                check_intact(slice)?;
+                slice.check_intact()?;
                 if read == 0 && wanted > 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut};
-use ottla_wire::{Chunk, FileSlice};
+use ottla_wire::Chunk;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -109,7 +109,7 @@ impl Socket {
 /// Writes as much memory as one `writev` takes, or one piece of file.
 fn write_plain(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> {
     if let Some(Chunk::File(slice)) = out.front_mut() {
-        check_intact(slice)?;
+        slice.check_intact()?;
         let sent = stream.try_io(Interest::WRITABLE, || {
             let mut position = slice.position;
             Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), slice.len)?)
@@ -141,14 +141,4 @@ fn write_plain(out: &mut VecDeque<Chunk>, stream: &TcpStream) -> io::Result<()> 
         out.pop_front();
     }
     Ok(())
-}
-
-/// Refuses to send a part of a file that the log has cut off since the answer was made.
-pub(super) fn check_intact(slice: &FileSlice) -> io::Result<()> {
-    if slice.file.is_intact() {
-        Ok(())
-    } else {
-        // The client asks again, and asks the present leader.
-        Err(io::Error::other("the records that were to be sent are not in the log any more"))
-    }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use std::fmt;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -30,6 +31,21 @@ pub struct FileSlice {
     pub position: u64,
     /// How long it is.
     pub len: usize,
+}
+
+impl FileSlice {
+    /// Refuses to send a part of a file that the log has cut off since the answer was made.
+    ///
+    /// # Errors
+    /// When it was cut off. The client must not get another byte of this frame: it asks again, and asks the present
+    /// leader.
+    pub fn check_intact(&self) -> io::Result<()> {
+        if self.file.is_intact() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the records that were to be sent are not in the log any more"))
+        }
+    }
 }
 
 /// A file, and whether the part that is sent of it is still there.

@@ -190,7 +190,7 @@ mod tests {
         fixture.elect(0, 0);
         let partition = &fixture.partition;
         for _ in 0..3 {
-            partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+            partition.append_verified(&batch(b'x', 10), false, None).unwrap(); // acks=1
         }
         let places = || {
             let standing = partition.standing();
