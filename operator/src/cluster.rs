@@ -372,7 +372,9 @@ async fn make(
         let again = retired::delete(shared, object, cluster, read).await?;
         memory.again_after = memory.again_after.into_iter().chain(again).min();
     }
-    made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed();
+    // While it is paused, the roll that the spec asks for does not begin.
+    let is_held_back = is_paused(read) && made.revisions.by_user.is_some();
+    made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed() && !is_held_back;
     Ok(made)
 }
 

@@ -16,13 +16,14 @@ use super::validate::ValidatedCluster;
 
 /// The key of the pods' template in the ConfigMap.
 const TEMPLATE: &str = "pod.json";
-/// The key of what the user asked for in the ConfigMap.
-const INPUTS: &str = "inputs.json";
+/// The annotation of the ConfigMap with what the user asked for. Users may ask for the same pods in other words, such
+/// as by naming the image that brokers have, and the data of an immutable ConfigMap can't change.
+const INPUTS: &str = "ottla.io/inputs";
 
 /// A revision of the brokers' pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Its name: a hash of what follows.
+    /// Its name: a hash of the template and the file.
     pub hash: String,
     /// The template of its pods.
     pub template: PodTemplateSpec,
@@ -55,20 +56,19 @@ impl Revision {
             hash: hash.to_owned(),
             template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
             broker_file: data.get(FILE_NAME).cloned(),
-            inputs: serde_json::from_str(data.get(INPUTS)?).ok()?,
+            inputs: serde_json::from_str(kept.metadata.annotations.as_ref()?.get(INPUTS)?).ok()?,
         })
     }
 
     /// The ConfigMap that keeps it. Pods read nothing of it but the broker's file.
     pub fn config_map(&self, cluster: &ValidatedCluster) -> ConfigMap {
         let file = self.broker_file.iter().map(|file| (FILE_NAME.to_owned(), file.clone()));
-        let rest = [
-            (TEMPLATE.to_owned(), json!(self.template).to_string()),
-            (INPUTS.to_owned(), json!(self.inputs).to_string()),
-        ];
+        let template = (TEMPLATE.to_owned(), json!(self.template).to_string());
+        let mut metadata = metadata(cluster, names::revision(&cluster.name, &self.hash));
+        metadata.annotations.get_or_insert_default().insert(INPUTS.to_owned(), json!(self.inputs).to_string());
         ConfigMap {
-            metadata: metadata(cluster, names::revision(&cluster.name, &self.hash)),
-            data: Some(file.chain(rest).collect()),
+            metadata,
+            data: Some(file.chain([template]).collect()),
             immutable: Some(true),
             ..ConfigMap::default()
         }

@@ -63,24 +63,26 @@ pub async fn choose(
     };
     let own_image = built(own_image);
     let template = read.stateful_set.as_ref().and_then(|set| Some(&set.spec.as_ref()?.template));
-    let from_name = match (status, template.and_then(|template| template_revision(&cluster.name, template))) {
-        (Some(status), _) => status.from.clone(),
-        (None, Some(name)) if name != SHARED => name,
-        (None, Some(_)) => {
-            let adopted = template.map(|template| Revision::adopted(template, own_image.inputs.clone()));
-            let adopted = adopted.map_or_else(|| own_image.clone(), Arc::new);
-            known.insert(adopted.hash.clone(), adopted.clone());
-            adopted.hash.clone()
-        }
-        (None, None) => own_image.hash.clone(),
+    let in_template = template.and_then(|template| template_revision(&cluster.name, template));
+    // No ConfigMap may keep it yet: a paused cluster gets none.
+    let adopted = template.filter(|_| in_template.as_deref() == Some(SHARED));
+    let adopted = adopted.map(|template| Arc::new(Revision::adopted(template, own_image.inputs.clone())));
+    let from_name = match (status, &adopted, in_template) {
+        (Some(status), ..) => status.from.clone(),
+        (None, Some(adopted), _) => adopted.hash.clone(),
+        (None, None, Some(name)) => name,
+        (None, None, None) => own_image.hash.clone(),
     };
     known.insert(own_image.hash.clone(), own_image.clone());
     let from = find(client, cluster, &from_name, known).await?;
+    let from = from.or_else(|| adopted.filter(|adopted| adopted.hash == from_name));
     let kept_image = match from.as_ref().and_then(|from| from.image()) {
         Some(image) => built(image),
         None => own_image.clone(),
     };
     known.insert(kept_image.hash.clone(), kept_image.clone());
+    // The same pods, which the spec may ask for in other words by now.
+    let from = if kept_image.hash == from_name { Some(kept_image.clone()) } else { from };
     let to_name = status.and_then(|status| status.to.clone());
     let to = match &to_name {
         Some(name) => find(client, cluster, name, known).await?,
@@ -159,7 +161,7 @@ impl Choice {
             let image = revision.image().unwrap_or_default().to_owned();
             Offer { revision: revision.hash.clone(), why, image }
         };
-        let changed = !self.from.changed(inputs).is_empty() || self.from.hash != self.from_name;
+        let changed = !self.from.changed(inputs).is_empty();
         let differs = |revision: &&Arc<Revision>| revision.hash != self.from_name;
         let current = self.to.as_ref().filter(|to| to.changed(inputs).is_empty());
         let set = read.stateful_set.as_ref().filter(|_| read.is_observed());
