@@ -279,7 +279,9 @@ pub fn plan(world: &World) -> Vec<Step> {
     let Some(cluster) = &world.cluster else { return topic::without_cluster(world) };
     let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let rules = RuleBook::new(world, &settings);
-    let relocation = world.relocates.then(|| relocation::relocation(world, cluster, &rules));
+    // A paused cluster keeps the rate at which brokers copy what is moving already.
+    let relocates = world.relocates && !cluster.spec.paused;
+    let relocation = relocates.then(|| relocation::relocation(world, cluster, &rules));
     let mut steps = assignments::elections(world, &rules);
     let rollout = rollout::decide(world, cluster, &settings, &rules);
     let renewal = fresh::obstacle(world, cluster, &rules);
@@ -290,8 +292,11 @@ pub fn plan(world: &World) -> Vec<Step> {
     steps.extend(topic::topics(world, cluster, &settings, &rules));
     steps.extend(relocation.into_iter().flat_map(|relocation| relocation.steps));
     steps.extend(moves::returns(world, &rules));
-    steps.extend(rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart))));
-    steps.extend(fresh::step(world, cluster, &rules));
+    let restart = rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart)));
+    // Each is checked as if the other did not happen.
+    let renews = restart.is_none();
+    steps.extend(restart);
+    steps.extend(fresh::step(world, cluster, &rules).filter(|_| renews));
     // Without entries there can be no fork: the first topic of a cluster does not wait.
     if let Some(held_back) = world.held_back.as_ref().filter(|_| !world.assignments.is_empty()) {
         steps.retain(|step| !step.waits_for(held_back));

@@ -146,15 +146,19 @@ async fn all_is_shown(client: &Client, cluster: &ValidatedCluster) -> Result<boo
     let api: Api<Lease> = Api::namespaced(client.clone(), &cluster.namespace);
     let of_cluster = ListParams::default().labels(&format!("{}={}", names::CLUSTER_LABEL, cluster.name));
     let leases = api.list(&of_cluster).await.map_err(|source| Failed::new("list", "Lease", &cluster.name, source))?;
-    Ok(leases.items.iter().all(shows_all))
+    // Without a broker nobody would know.
+    Ok(leases.items.iter().any(is_held) && leases.items.iter().all(shows_all))
+}
+
+fn is_held(lease: &Lease) -> bool {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).is_some()
 }
 
 fn shows_all(lease: &Lease) -> bool {
     let says = |annotation: &str| lease.annotations().get(annotation).is_some_and(|said| !said.is_empty());
-    let is_held = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).is_some();
     !says(names::MISSING_ANNOTATION)
         && !says(names::FORKED_ANNOTATION)
-        && (!is_held || Knowledge::of(lease) == Knowledge::AsShown)
+        && (!is_held(lease) || Knowledge::of(lease) == Knowledge::AsShown)
 }
 
 #[cfg(test)]

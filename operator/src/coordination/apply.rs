@@ -176,15 +176,15 @@ impl Writer {
         versions: &BTreeMap<String, Option<String>>,
     ) -> Result<(), kube::Error> {
         let cluster_name = cluster.name_any();
+        let objects = self.assignments.list(&ListParams::default().labels(&self.selector)).await?;
+        let standing = objects.items.iter().filter(|object| !object.spec.deleted && names_broker(object, id));
+        let now: BTreeMap<String, Option<String>> =
+            standing.map(|object| (object.name_any(), object.resource_version())).collect();
+        if now != *versions {
+            tracing::debug!(broker = %id, "assignments of this broker have changed: its volume stays for now");
+            return Ok(());
+        }
         if !volume.is_deleted {
-            let objects = self.assignments.list(&ListParams::default().labels(&self.selector)).await?;
-            let standing = objects.items.iter().filter(|object| !object.spec.deleted && names_broker(object, id));
-            let now: BTreeMap<String, Option<String>> =
-                standing.map(|object| (object.name_any(), object.resource_version())).collect();
-            if now != *versions {
-                tracing::debug!(broker = %id, "assignments of this broker have changed: its volume stays for now");
-                return Ok(());
-            }
             let metadata =
                 json!({ "resourceVersion": volume.version, "annotations": { FRESH_ANNOTATION: volume.uid } });
             let marked = Patch::Merge(json!({ "metadata": metadata }));

@@ -22,8 +22,10 @@ enum Next {
     Step(Box<Step>),
     /// The old claim is being deleted; Kubernetes makes the new one.
     UnderWay,
-    /// Another volume comes first: that of this broker.
+    /// This broker comes first: it gets another volume, or restarts.
     After(BrokerId),
+    /// Assignments are missing, or have two histories: they don't say what the volume holds.
+    Unclear,
     /// A partition needs it.
     Needed {
         /// The topic.
@@ -42,7 +44,7 @@ pub fn step(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) ->
     }
     orders(world).find_map(|(id, volume)| match next(world, cluster, rules, id, volume) {
         Next::Step(step) => Some(*step),
-        Next::UnderWay | Next::After(_) | Next::Needed { .. } => None,
+        Next::UnderWay | Next::After(_) | Next::Unclear | Next::Needed { .. } => None,
     })
 }
 
@@ -56,8 +58,16 @@ pub fn obstacle(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>
             Obstacle::new("ReplacingVolume", message)
         }
         Next::After(other) => {
-            let message = format!("broker {id} gets another volume after broker {other}: {claim} stays until then");
+            let message =
+                format!("broker {id} gets another volume when broker {other} is back: {claim} stays until then");
             Obstacle::new("ReplacingVolume", message)
+        }
+        Next::Unclear => {
+            let message = format!(
+                "broker {id} keeps the volume {claim} for now: assignments are missing or forked, so nobody knows what it holds. \
+                 First restore them: see `ottla objects --help`"
+            );
+            Obstacle::new("VolumeNeeded", message)
         }
         Next::Needed { topic, partition, need } => {
             let why = match need {
@@ -94,13 +104,23 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
         let versions = of_broker().map(|object| (object.name_any(), object.resource_version())).collect();
         Next::Step(Box::new(Step::Renew { cluster: cluster.clone(), id, volume: volume.clone(), versions }))
     };
-    if volume.is_deleted {
-        return if volume.pod.is_some() { step() } else { Next::UnderWay };
+    if volume.is_deleted && volume.pod.is_none() {
+        return Next::UnderWay;
     }
-    let others = world.platform.iter().flat_map(|platform| &platform.volumes);
-    if let Some((other, _)) = others.into_iter().find(|(_, other)| other.is_deleted) {
-        return Next::After(*other);
+    if !world.missing.is_empty() || !world.forked.is_empty() {
+        return Next::Unclear;
     }
+    if !volume.is_deleted {
+        let others = world.platform.iter().flat_map(|platform| &platform.volumes);
+        if let Some((other, _)) = others.into_iter().find(|(_, other)| other.is_deleted) {
+            return Next::After(*other);
+        }
+        let rollout = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
+        if let Some(restarting) = rollout.and_then(|rollout| rollout.away.first()) {
+            return Next::After(*restarting);
+        }
+    }
+    // Also if the claim is being deleted already: the volume stays as long as its pod.
     let live = world.live();
     for object in of_broker() {
         let min_in_sync = rules.min_in_sync(&object.spec.topic_name);

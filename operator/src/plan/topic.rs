@@ -17,6 +17,7 @@ use ottla_crds::{
 };
 use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::placement::{self, Copysets};
+use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
@@ -68,7 +69,9 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
         // A broker returns to the rack in which it was last.
         let rack = seen.and_then(|broker| broker.rack.clone()).or_else(|| told.get(&id)?.rack.clone());
         let stays = seen.and_then(|broker| broker.live).is_some_and(|live| !live.draining);
-        placement::Broker { id, rack, away: !stays }
+        // Its volume is about to be another one.
+        let is_emptied = world.wanted(id) == Wanted::Fresh;
+        placement::Broker { id, rack, away: !stays || is_emptied }
     };
     ids.into_iter().map(broker).collect()
 }

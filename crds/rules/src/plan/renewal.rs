@@ -25,7 +25,10 @@ pub fn need(entry: &Assignment, id: BrokerId, live: &Live, min_in_sync: Option<u
     if !entry.replicas.contains(&id) {
         return None;
     }
-    let is_valid = |broker: BrokerId, incarnation| live.get(&broker).is_some_and(|b| b.incarnation == incarnation);
+    // One that is draining is about to leave the ISR.
+    let is_valid = |broker: BrokerId, incarnation| {
+        live.get(&broker).is_some_and(|other| other.incarnation == incarnation && !other.draining)
+    };
     let others =
         entry.isr.iter().filter(|member| member.broker != id && is_valid(member.broker, member.incarnation)).count();
     let floor = min_in_sync.unwrap_or(entry.replicas.len() - 1).max(1);
