@@ -116,13 +116,15 @@ impl Assignment {
         self.changed_to(next)
     }
 
-    /// The offset before which every member of the last ISR that has reported has deleted all records; `None` if that
-    /// is not known. DeleteRecords is acknowledged when every member has deleted them, so that records that were
+    /// The offset before which every member of the last ISR has deleted all records; `None` if one has not reported.
+    /// DeleteRecords is acknowledged when every member has deleted them, so that records that were
     /// deleted for good are before this offset. A member with a blank log has lost its disk, and does not count.
     // The least offset, not the greatest: retention runs on each replica by itself, by the clock of its machine.
     fn deleted_before(&self, live: &Live) -> Option<i64> {
-        let reports = self.isr.iter().filter_map(|member| self.current_report(member.broker, live));
-        reports.filter(|report| report.log_end > 0).map(|report| report.log_start.unwrap_or(0)).min()
+        let reports: Option<Vec<&RecoveryReport>> =
+            self.isr.iter().map(|member| self.current_report(member.broker, live)).collect();
+        let whole = reports?.into_iter().filter(|report| report.log_end > 0);
+        whole.map(|report| report.log_start.unwrap_or(0)).min()
     }
 
     /// Whether the partition has no leader and a member of its ISR is void.

@@ -14,7 +14,9 @@ pub(super) fn cancel_overfull(state: &mut State<'_>) {
     }
     let is_moving = |part: &usize| {
         let source = state.parts[*part].source;
-        !source.pinned && !source.entry.adding.is_empty()
+        // Another replication factor is what the topic asks for: it would be started again.
+        let keeps_factor = source.entry.origin().len() == source.entry.target().len();
+        !source.pinned && keeps_factor && !source.entry.adding.is_empty()
     };
     let mut moving: Vec<usize> = (0..state.parts.len()).filter(is_moving).collect();
     moving.sort_by_key(|part| std::cmp::Reverse(state.parts[*part].source.load.bytes));
