@@ -68,6 +68,11 @@ const ROWS: &[(&str, &str, How)] = &[
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/secured.yaml", Run(dry_run)),
     ("operator/README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
     ("operator/README.md", "helm upgrade ottla charts/ottla", Run(helm)),
+    (
+        "operator/README.md",
+        r#"kubectl patch kafkacluster prod --type merge -p '{"spec":{"brokers":{"overrides":[{"broker":1,"state":"Fresh""#,
+        TypedBy("e2e/tests/cluster/removal.rs", r#""state": "Fresh", "volume": old"#),
+    ),
     ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
     (
         "operator/README.md",
@@ -77,13 +82,16 @@ const ROWS: &[(&str, &str, How)] = &[
     ("operator/README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
     ("operator/README.md", "helm uninstall ottla ", ByHand),
     ("operator/README.md", "helm uninstall ottla-crds", TypedBy(X_CHAOS, "uninstall ottla-crds")),
-    ("operator/README.md", "kubectl delete crd kafkaclusters.ottla.io", ByHand),
+    ("operator/README.md", "kubectl delete crd kafka{clusters,", ByHand),
     (
         "operator/README.md",
         "kubectl scale kafkacluster prod --replicas=5",
         TypedBy(SCALE, "scale okc/kafka --replicas=5"),
     ),
-    ("operator/README.md", "kubectl delete pvc data-prod-broker-1 --wait=false", ByHand),
+    ("operator/README.md", "kubectl apply -f charts/ottla/examples/rebalance.yaml", Run(dry_run)),
+    ("operator/README.md", "kubectl get kafkarebalances", ByHand),
+    ("operator/README.md", "kubectl patch kafkarebalance even", ByHand),
+    ("operator/README.md", "kubectl get kafkacluster prod -o jsonpath='{.status.brokers", ByHand),
     (
         "operator/README.md",
         "for pod in $(kubectl get pod",
@@ -280,7 +288,7 @@ fn dry_run(command: &str) -> Result<()> {
     let server = ["--server", &laptop.api, "create", "--dry-run=server", "--validate=false", "-f"];
     let said = succeed(kubectl_program()?.args(server).arg(root().join(manifest)))?;
     let waited_for = command.split_whitespace().find_map(|word| word.strip_prefix("kafkacluster/"));
-    let made = format!("kafkacluster.ottla.io/{}", waited_for.unwrap_or_default());
+    let made = waited_for.map_or("ottla.io/".to_owned(), |cluster| format!("kafkacluster.ottla.io/{cluster}"));
     ensure!(said.contains(&made), "{manifest} makes no {made}: {said}");
     Ok(())
 }
