@@ -83,7 +83,7 @@ fn a_topic_lives_its_life_under_kubectl_and_on_the_wire() -> Result<()> {
     let all = laptop.kubectl("get ottla -o name")?;
     assert_eq!(all, "kafkacluster.ottla.io/laptop\nkafkatopic.ottla.io/hello\n", "assignments are no user's to delete");
     let clusters = laptop.kubectl("get okc")?;
-    assert_eq!(rows(&clusters)[0], ["NAME", "BROKERS", "READY", "AGE"]);
+    assert_eq!(rows(&clusters)[0], ["NAME", "BROKERS", "READY", "STATE", "AGE"]);
     assert_eq!(rows(&clusters)[1][..3], ["laptop", "1", "True"]);
 
     until(LIMIT, "the topic's status", || {
