@@ -39,19 +39,26 @@ fn held(laptop: &Laptop, brokers: &[i32]) -> Result<Option<Vec<usize>>> {
     Ok((held.iter().sum::<usize>() == PARTITIONS).then_some(held))
 }
 
+/// A laptop whose two brokers got a topic with records, and a third broker after a restart. `rebalance`: that part of
+/// the spec, as JSON without blanks.
+fn grown(rebalance: &str) -> Result<Laptop> {
+    let mut laptop = Laptop::new(&["--brokers", "2"])?;
+    laptop.start()?;
+    create(&mut laptop.connect(0)?, "orders", i32::try_from(PARTITIONS)?)?;
+    produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
+    laptop.kubectl(&format!(r#"patch okc laptop --type=merge -p {{"spec":{{"rebalance":{rebalance}}}}}"#))?;
+    laptop.terminate()?;
+    let command = laptop.command(&["--brokers", "3"])?;
+    laptop.start_with(&command)?;
+    Ok(laptop)
+}
+
 #[test]
 fn a_broker_that_is_added_gets_its_part_and_keeps_every_record() -> Result<()> {
     if !can_run(&["kubectl"]) {
         return Ok(());
     }
-    let mut laptop = Laptop::new(&["--brokers", "2"])?;
-    laptop.start()?;
-    create(&mut laptop.connect(0)?, "orders", i32::try_from(PARTITIONS)?)?;
-    produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
-    laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"addAfterSeconds":1}}}"#)?;
-    laptop.terminate()?;
-    let command = laptop.command(&["--brokers", "3"])?;
-    laptop.start_with(&command)?;
+    let laptop = grown(r#"{"addAfterSeconds":1}"#)?;
 
     let even =
         until(
@@ -72,14 +79,7 @@ fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
     if !can_run(&["kubectl"]) {
         return Ok(());
     }
-    let mut laptop = Laptop::new(&["--brokers", "2"])?;
-    laptop.start()?;
-    create(&mut laptop.connect(0)?, "orders", i32::try_from(PARTITIONS)?)?;
-    produce_to_all(&laptop, &wait_for_leaders(&mut laptop.connect(0)?, "orders", PARTITIONS)?)?;
-    laptop.kubectl(r#"patch okc laptop --type=merge -p {"spec":{"rebalance":{"auto":[]}}}"#)?;
-    laptop.terminate()?;
-    let command = laptop.command(&["--brokers", "3"])?;
-    laptop.start_with(&command)?;
+    let laptop = grown(r#"{"auto":[]}"#)?;
     let file = laptop.folder().join("even.yaml");
     let object = "apiVersion: ottla.io/v1alpha1\nkind: KafkaRebalance\nmetadata: {name: even}\n\
                   spec: {clusterRef: {name: laptop}}\n";
