@@ -4,8 +4,8 @@
 //! Each plan is made from the objects alone: a move in progress is what an entry shows. So any operator continues what
 //! another one began, and a move that nobody wants any more, because the spec was changed back, is cancelled.
 //!
-//! Always: a partition that `spec.placement` pins is never moved; no move begins while the partition has no leader, or
-//! while the cluster is paused.
+//! Always: a partition that `spec.placement` pins is never moved; no move begins while the partition has no leader.
+//! The plan of a paused cluster leaves this out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -89,7 +89,7 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let rebalances = world.rebalances.as_deref().unwrap_or_default();
     let moving = rebalances.iter().find(|object| state(object) == Some(RebalanceState::Moving));
     let may_move = moving.is_some() || !unfilled.is_empty() || entries(&objects).any(|(_, entry)| concerns(entry));
-    if cluster.spec.paused || !(may_move || rebalances.iter().any(|object| rebalance::is_due(object))) {
+    if !(may_move || rebalances.iter().any(|object| rebalance::is_due(object))) {
         return Relocation::default();
     }
     let pins: BTreeSet<(&str, i32)> = world.topics.iter().flat_map(|topic| pins(topic)).collect();
