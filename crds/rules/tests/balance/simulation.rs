@@ -51,6 +51,10 @@ fn a_full_rebalance_reaches_its_goals_with_few_bytes_and_ends() {
         let after = MEASURES.each_ref().map(|measure| measure.outside(&world));
         println!("{moves} moves, {bytes} bytes ({} copied), bound {bound}, {rounds} rounds", world.copied);
         println!("outside {before:.2?} -> {after:.2?}");
+        assert_eq!(after[0], 0.0, "replicas are as even as the band wants");
+        let largest = world.partitions.iter().map(|owned| owned.load.bytes).max().unwrap_or_default() as f64;
+        let most = 1.3 * bound + largest * world.brokers.len() as f64;
+        assert!(bytes <= most, "{bytes} bytes; the bound and a replica for each broker are {most}");
         for (missed, after) in missed.iter_mut().zip(after) {
             *missed += usize::from(after > 0.0);
         }
@@ -59,6 +63,7 @@ fn a_full_rebalance_reaches_its_goals_with_few_bytes_and_ends() {
     let names = MEASURES.each_ref().map(|measure| measure.name);
     println!("{} clusters: {:.3} of the bound proposed, {:.3} copied", seeds.len(), proposed / least, copied / least);
     println!("outside the band at the end: {names:?} {missed:?}");
+    assert!(seeds.len() < 10 || copied <= 1.3 * least, "{copied} bytes were copied; the bound is {least}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! Always: each step brings the brokers nearer to the goal's band, and takes neither farther from the band of an
 //! earlier goal; no partition gets a larger crowd. So it ends, and the next plan has nothing to do.
 
+use std::rc::Rc;
+
 use super::goals::{Goal, Way};
 use super::state::{Loads, Metric, State};
 
@@ -15,13 +17,14 @@ const NEGLIGIBLE: f64 = 0.1;
 /// Takes steps towards the last of `goals`; the others are earlier ones. Returns whether there was any.
 pub(super) fn shift(state: &mut State<'_>, goals: &[Goal], way: Way, may_take: &[bool]) -> bool {
     let Some(goal) = goals.last() else { return false };
-    let mut shift = Shift { state, goals, goal, way, may_take, held: Vec::new(), steps: 0 };
+    let mut shift = Shift { state, goals, goal, way, may_take, held: Vec::new(), offers: Vec::new(), steps: 0 };
     let outside = |shift: &Shift<'_, '_>, site: usize| goal.bands[site].outside(shift.load(site));
     let mut sites: Vec<usize> = (0..goal.bands.len()).filter(|site| outside(&shift, *site) > 0.0).collect();
     if sites.is_empty() {
         return false;
     }
     shift.held = shift.holders();
+    shift.offers = vec![[None, None]; shift.held.len()];
     sites.sort_by(|one, other| shift.ratio(*other).total_cmp(&shift.ratio(*one)));
     for site in &sites {
         shift.relieve(*site);
@@ -32,6 +35,24 @@ pub(super) fn shift(state: &mut State<'_>, goals: &[Goal], way: Way, may_take: &
     shift.steps > 0
 }
 
+/// Partitions that a site could give, with their gains.
+type Offers = Rc<[(usize, f64)]>;
+
+/// The order in which offers are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// The best gain per byte first: for those that fit in what a site has too much or too little of.
+    Best,
+    /// The least gain first: for those that do not fit.
+    Least,
+}
+
+impl Order {
+    fn fits(self) -> bool {
+        self == Order::Best
+    }
+}
+
 struct Shift<'s, 'a> {
     state: &'s mut State<'a>,
     goals: &'s [Goal],
@@ -40,6 +61,8 @@ struct Shift<'s, 'a> {
     may_take: &'s [bool],
     /// By site: the partitions that it could give when the shift began.
     held: Vec<Vec<usize>>,
+    /// By site and order: what it could give when it was first asked.
+    offers: Vec<[Option<Offers>; 2]>,
     steps: usize,
 }
 
@@ -83,46 +106,50 @@ impl Shift<'_, '_> {
         self.given(part, from).map(|given| given[self.goal.metric as usize]).filter(|gain| *gain > 0.0)
     }
 
-    /// What a site could give, with its gain: the best gain per byte first.
-    fn offers(&self, from: usize) -> Vec<(usize, f64)> {
-        let gain = |part: &usize| Some((*part, self.gain(*part, from)?));
-        let mut offers: Vec<(usize, f64)> = self.held[from].iter().filter_map(gain).collect();
-        let least = NEGLIGIBLE * offers.iter().map(|(_, gain)| gain).sum::<f64>() / offers.len().max(1) as f64;
-        offers.retain(|(_, gain)| *gain >= least);
-        let per_byte = |(part, gain): &(usize, f64)| match self.way {
-            Way::Copy => gain / (1.0 + self.state.parts[*part].source.load.bytes as f64),
-            Way::Reorder => 0.0,
-        };
-        let best = |one: &(usize, f64), other: &(usize, f64)| {
-            let by_byte = per_byte(other).total_cmp(&per_byte(one));
-            by_byte.then(other.1.total_cmp(&one.1)).then(one.0.cmp(&other.0))
-        };
-        match self.goal.metric {
-            // A byte gains a byte: the fewest moves are the best.
-            Metric::Bytes => offers.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0))),
-            Metric::Replicas | Metric::Leaders | Metric::In | Metric::Out => offers.sort_by(best),
+    /// What a site could give, with its gain: the best gain per byte first, or the least gain first.
+    fn offers(&mut self, from: usize, order: Order) -> Offers {
+        if let Some(offers) = &self.offers[from][order as usize] {
+            return offers.clone();
         }
+        let mut offers: Vec<(f64, f64, usize)> = Vec::with_capacity(self.held[from].len());
+        for part in &self.held[from] {
+            let Some(gain) = self.gain(*part, from) else { continue };
+            let bytes = 1.0 + self.state.parts[*part].source.load.bytes as f64;
+            let best = match (self.way, self.goal.metric) {
+                // Nothing is copied; or a byte gains a byte: the fewest moves are the best.
+                (Way::Reorder, _) | (Way::Copy, Metric::Bytes) => gain,
+                (Way::Copy, Metric::Replicas | Metric::Leaders | Metric::In | Metric::Out) => gain / bytes,
+            };
+            offers.push((best, gain, *part));
+        }
+        let least = NEGLIGIBLE * offers.iter().map(|(_, gain, _)| gain).sum::<f64>() / offers.len().max(1) as f64;
+        offers.retain(|(_, gain, _)| *gain >= least);
+        offers.sort_unstable_by(|one, other| {
+            let first = match order {
+                Order::Best => other.0.total_cmp(&one.0).then(other.1.total_cmp(&one.1)),
+                Order::Least => one.1.total_cmp(&other.1),
+            };
+            first.then(one.2.cmp(&other.2))
+        });
+        let offers: Offers = offers.into_iter().map(|(_, gain, part)| (part, gain)).collect();
+        self.offers[from][order as usize] = Some(offers.clone());
         offers
     }
 
     /// A site above its band gives: first what fits in the excess, then the least that does not.
     fn relieve(&mut self, from: usize) {
         let high = self.goal.bands[from].high;
-        if self.load(from) <= high {
-            return;
-        }
-        let mut offers = self.offers(from);
-        for fits in [true, false] {
-            if !fits {
-                offers.sort_by(|one, other| one.1.total_cmp(&other.1));
+        for order in [Order::Best, Order::Least] {
+            if self.load(from) <= high {
+                return;
             }
             let mut fruitless = 0;
-            for (part, gain) in &offers {
+            for (part, gain) in self.offers(from, order).iter() {
                 let excess = self.load(from) - high;
-                if excess <= 0.0 || fruitless > FRUITLESS {
+                if excess <= 0.0 || fruitless > FRUITLESS || !self.may_change(from, -1.0) {
                     break;
                 }
-                if (*gain <= excess) != fits || self.gain(*part, from).is_none() {
+                if (*gain <= excess) != order.fits() || self.gain(*part, from).is_none() {
                     continue;
                 }
                 match self.taker(*part, from) {
@@ -139,29 +166,31 @@ impl Shift<'_, '_> {
     /// A site below its band takes from those above the even load, first from the one with the greatest ratio.
     fn fill(&mut self, to: usize) {
         let low = self.goal.bands[to].low;
-        for fits in [true, false] {
-            let mut givers: Vec<(usize, std::vec::IntoIter<(usize, f64)>)> = Vec::new();
+        for order in [Order::Best, Order::Least] {
             if self.load(to) >= low {
                 return;
             }
-            for from in (0..self.held.len()).filter(|from| *from != to && self.ratio(*from) > 1.0) {
-                let mut offers = self.offers(from);
-                if !fits {
-                    offers.sort_by(|one, other| one.1.total_cmp(&other.1));
+            // Each giver, what it offers, and how many of its offers were looked at.
+            let mut givers: Vec<(usize, Offers, usize)> = Vec::new();
+            for from in (0..self.held.len()).filter(|from| *from != to) {
+                if self.ratio(from) > 1.0 {
+                    givers.push((from, self.offers(from, order), 0));
                 }
-                givers.push((from, offers.into_iter()));
             }
-            while self.load(to) < low {
-                givers.retain(|(from, offers)| self.ratio(*from) > 1.0 && offers.len() > 0);
+            while self.load(to) < low && self.may_change(to, 1.0) {
+                givers.retain(|(from, offers, looked)| {
+                    self.ratio(*from) > 1.0 && *looked < offers.len() && self.may_change(*from, -1.0)
+                });
                 let greatest = givers.iter_mut().max_by(|one, other| self.ratio(one.0).total_cmp(&self.ratio(other.0)));
-                let Some((from, offers)) = greatest else { break };
-                let from = *from;
+                let Some((from, offers, looked)) = greatest else { break };
                 let lack = low - self.load(to);
-                let wanted = offers
-                    .take(FRUITLESS)
-                    .find(|(part, gain)| (*gain <= lack) == fits && self.is_allowed(*part, from, to));
-                if let Some((part, _)) = wanted {
-                    self.step(part, from, to);
+                let suits =
+                    |(part, gain): &(usize, f64)| (*gain <= lack) == order.fits() && self.is_allowed(*part, *from, to);
+                let found = offers[*looked..].iter().position(suits);
+                *looked += found.map_or(offers.len() - *looked, |at| at + 1);
+                if found.is_some() {
+                    let (part, _) = offers[*looked - 1];
+                    self.step(part, *from, to);
                 }
             }
         }
@@ -177,8 +206,16 @@ impl Shift<'_, '_> {
         }
     }
 
+    /// Whether a site can give a replica, or take one, as far as only the number of replicas counts: that is the same
+    /// for all of them.
+    fn may_change(&self, site: usize, by: f64) -> bool {
+        let of_replicas = self.goals.iter().filter(|goal| goal.metric == Metric::Replicas && self.way == Way::Copy);
+        let load = self.state.sites[site].load[Metric::Replicas as usize];
+        of_replicas.map(|goal| goal.bands[site]).all(|band| band.outside(load + by) <= band.outside(load))
+    }
+
     fn is_allowed(&self, part: usize, from: usize, to: usize) -> bool {
-        if !self.may_take[to] || from == to {
+        if !self.may_take[to] || from == to || !self.may_change(to, 1.0) {
             return false;
         }
         let Some(given) = self.given(part, from) else { return false };
