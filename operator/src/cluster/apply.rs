@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::{Client, Resource};
 use ottla_crds::names;
 use ottla_kube::change::why;
 use serde_json::{Value, json};
@@ -113,19 +113,8 @@ impl Applied {
             writes.push((object, api, uid));
         }
         for (object, api, uid) in writes {
-            let mut value = object.value.clone();
-            let mut params = PatchParams::apply(MANAGER);
-            if let Some(uid) = uid {
-                // Refused if it is not this very object any more.
-                value["metadata"]["uid"] = json!(uid);
-                params = params.force();
-            }
-            // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is
-            // refused.
-            let written = api.patch(&object.name, &params, &Patch::Apply(&value)).await;
-            let written =
-                written.map_err(|source| Failed::new("apply", object.kind.resource().kind, &object.name, source))?;
-            let version = Live::of(written.meta());
+            let written = write(&api, &object.kind.resource(), &object.name, &object.value, uid).await?;
+            let version = Live::of(&written);
             self.0.insert((object.kind, object.name.clone()), (object.value.clone(), version));
         }
         Ok(())
@@ -148,6 +137,30 @@ impl Applied {
         }
         Ok(())
     }
+}
+
+/// Applies an object: the one with this uid, or a new one. Its metadata.
+///
+/// # Errors
+/// When it is another one by now; when the API server refuses or can't be reached.
+pub async fn write(
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    name: &str,
+    value: &Value,
+    uid: Option<String>,
+) -> Result<ObjectMeta, Failed> {
+    let mut value = value.clone();
+    let mut params = PatchParams::apply(MANAGER);
+    if let Some(uid) = uid {
+        // Refused if it is not this very object any more.
+        value["metadata"]["uid"] = json!(uid);
+        params = params.force();
+    }
+    // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is refused.
+    let written = api.patch(name, &params, &Patch::Apply(&value)).await;
+    let written = written.map_err(|source| Failed::new("apply", resource.kind.as_str(), name, source))?;
+    Ok(written.metadata)
 }
 
 /// The uid of an object that the watches do not show, if there is one; an error if it is not the cluster's.
@@ -201,12 +214,26 @@ pub async fn remove(
     (kind, name): &(Kind, String),
     live: &Live,
 ) -> Result<(), Failed> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
-    let this_one = Preconditions { uid: live.uid.clone(), resource_version: None };
+    let resource = kind.resource();
+    let api = Api::namespaced_with(client.clone(), namespace, &resource);
+    remove_one(&api, &resource, name, live.uid.clone()).await
+}
+
+/// Removes the object of this name, if it still has this uid.
+///
+/// # Errors
+/// As [`remove`].
+pub async fn remove_one(
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    name: &str,
+    uid: Option<String>,
+) -> Result<(), Failed> {
+    let this_one = Preconditions { uid, resource_version: None };
     match api.delete(name, &DeleteParams::background().preconditions(this_one)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(source) => Err(Failed::new("remove", kind.resource().kind, name, source)),
+        Err(source) => Err(Failed::new("remove", resource.kind.as_str(), name, source)),
     }
 }
 

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
 use ottla_crds::{IssuerRef, KafkaCluster, ListenerType, names};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::apply::{Failed, owned};
+use super::apply::{Failed, owned, remove_one, write};
 use super::build::{MANAGED_BY_LABEL, MANAGER, labels};
 use super::validate::{Listener, ValidatedCluster};
 use crate::authorities::hosts::qualified;
@@ -48,7 +48,8 @@ pub async fn apply(
     object: &KafkaCluster,
     known: &mut Known,
 ) -> Result<Option<Obstacle>, Failed> {
-    if !cluster.has_authorities && known.applied.is_empty() {
+    // An operator before this one may have applied some, before all TLS was removed: that is looked for once.
+    if !cluster.has_authorities && known.applied.is_empty() && known.looked {
         return Ok(None);
     }
     let built = build(cluster, object);
@@ -72,18 +73,14 @@ pub async fn apply(
         }
         Err(source) => return Err(Failed::new("list", resource.kind, &cluster.name, source)),
     };
-    for name in there.iter().map(ResourceExt::name_any).filter(|name| !built.contains_key(name)) {
-        match api.delete(&name, &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            removed => _ = removed.map_err(|source| Failed::new("remove", resource.kind.as_str(), &name, source))?,
-        }
+    for left in there.iter().filter(|left| !built.contains_key(&left.name_any())) {
+        remove_one(&api, &resource, &left.name_any(), left.uid()).await?;
     }
     known.applied.retain(|name, _| built.contains_key(name));
     known.looked = true;
     for (name, value) in due {
-        owned(&api, &resource, name, &cluster.name).await?;
-        let written = api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(value)).await;
-        written.map_err(|source| Failed::new("apply", resource.kind.as_str(), name, source))?;
+        let uid = owned(&api, &resource, name, &cluster.name).await?;
+        write(&api, &resource, name, value, uid).await?;
         known.applied.insert(name.clone(), (value.clone(), Instant::now()));
     }
     Ok(None)
@@ -169,6 +166,7 @@ fn hosts(cluster: &ValidatedCluster, object: &KafkaCluster, listener: &Listener)
 
 #[cfg(test)]
 mod tests {
+    use kube::api::{Patch, PatchParams};
     use ottla_local_api::{Server, Store};
 
     use super::*;
@@ -306,6 +304,22 @@ mod tests {
         apply(&client, &plain, &object, &mut Known::default()).await.unwrap();
         let there: Vec<(String, Value)> = names().await;
         assert_eq!(there, []);
+    }
+
+    #[tokio::test]
+    async fn an_operator_that_starts_when_all_tls_was_removed_removes_the_certificates() {
+        let server = with_cert_manager();
+        let client = server.client("default");
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource());
+        let (with_tls, object) = issued();
+        apply(&client, &with_tls, &object, &mut Known::default()).await.unwrap();
+        assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 2);
+        let (without, object) = self::cluster(&Value::Null);
+        assert!(!without.has_authorities);
+        let mut known = Known::default();
+        assert_eq!(apply(&client, &without, &object, &mut known).await.unwrap(), None);
+        assert_eq!(api.list(&ListParams::default()).await.unwrap().items, []);
+        assert!(known.looked, "it looks once");
     }
 
     #[tokio::test]
