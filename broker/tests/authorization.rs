@@ -10,8 +10,10 @@ use common::{Client, OneBroker, topic};
 use ottla_access::{
     Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
 };
+use ottla_batch::{BatchBuilder, Codec, NewRecord};
 use ottla_broker::image::CONSUMER_OFFSETS;
 use ottla_rules::features::{Features, GROUP_VERSION};
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
@@ -122,6 +124,35 @@ async fn records_are_for_those_who_may_read_them_and_followers_must_be_brokers()
     assert_eq!(setup.fetch(-1, setup.id).await, NONE);
     assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "who reads is no broker");
     assert_eq!(setup.list_offsets("t").await, NONE, "Read implies Describe");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transactional_batch_is_denied_once() {
+    let setup = Setup::start().await;
+    let mut builder = BatchBuilder::new(Codec::None).producer(7, 0, 0).transactional();
+    builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(b"a"), ..NewRecord::default() });
+    let partition = PartitionProduceData { index: 0, records: Some(builder.build().bytes().clone().into()) };
+    let request = ProduceRequest {
+        transactional_id: Some("x".into()),
+        acks: -1,
+        timeout_ms: 60_000,
+        topic_data: vec![TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() }],
+    };
+    let write = |kind, name| (Operation::Write, kind, name);
+    let denied = || {
+        let scraped = setup.one.metrics.scrape();
+        let line = scraped.lines().find_map(|l| l.strip_prefix("ottla_authorization_denied_total{api=\"Produce\"} "));
+        line.map(str::to_owned)
+    };
+    for (grants, code, all) in [
+        (vec![], ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "1"),
+        (vec![write(ResourceType::TransactionalId, "x")], DENIED_TOPIC, "2"),
+    ] {
+        setup.allow(&grants);
+        let answer = setup.client().await.call(12, &request).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, code);
+        assert_eq!(denied().as_deref(), Some(all));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ use ottla_access::sasl::scram::ScramClient;
 use ottla_access::sasl::{Credentials, Hash, Issuer, Issuers, Keys, Mechanism, User, Verifier, oauthbearer, plain};
 use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
 use ottla_config::BrokerSettings;
+use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::{
     ApiVersionsRequest, ErrorCode, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse,
     SaslHandshakeRequest,
@@ -212,10 +213,20 @@ async fn a_client_that_has_not_authenticated_is_served_nothing() {
     let setup = Setup::start(&[]).await;
     let mut client = setup.client().await;
     assert!(!is_served(&mut client).await);
-    // Nor in the middle of an exchange.
-    let mut client = setup.client().await;
-    handshake(&mut client, "SCRAM-SHA-256").await;
-    assert!(!is_served(&mut client).await);
+    // Nor in the middle of an exchange: an answer says so, unless it would be long.
+    for (topics, is_answered) in [(1, true), (1000, false)] {
+        let mut client = setup.client().await;
+        handshake(&mut client, "SCRAM-SHA-256").await;
+        let topic = MetadataRequestTopic { name: Some("t".into()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic; topics]), ..Default::default() };
+        let answer = client.try_call(13, &request).await.ok();
+        assert_eq!(
+            answer.as_ref().map(|answer| answer.error_code),
+            is_answered.then_some(ErrorCode::ILLEGAL_SASL_STATE)
+        );
+        assert!(answer.is_none_or(|answer| answer.brokers.is_empty()));
+        assert!(is_closed(&mut client).await);
+    }
     // Nor after a failure, when the requests came with the wrong token.
     let mut client = setup.client().await;
     handshake(&mut client, "PLAIN").await;

@@ -113,9 +113,10 @@ impl Handler {
             meter,
         };
         self.metrics.api(context.api).requests.inc();
-        if let Err(refused) = sasl::admit(&context, client) {
-            return refused;
-        }
+        let body = match sasl::admit(&context, client, body) {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
         use ottla_wire::Request as R;
         match body {
             R::Produce(request) => produce::handle(&context, client, request),

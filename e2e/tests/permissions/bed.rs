@@ -26,6 +26,7 @@ const TOPIC: i8 = 2;
 const GROUP: i8 = 3;
 const CLUSTER: i8 = 4;
 const TRANSACTIONAL_ID: i8 = 5;
+const USER: i8 = 7;
 const ALL: i8 = 2;
 const READ: i8 = 3;
 const WRITE: i8 = 4;
@@ -35,6 +36,8 @@ const ALTER: i8 = 7;
 const DESCRIBE: i8 = 8;
 const DESCRIBE_CONFIGS: i8 = 10;
 const ALTER_CONFIGS: i8 = 11;
+const CREATE_TOKENS: i8 = 13;
+const DESCRIBE_TOKENS: i8 = 14;
 
 /// Who asks.
 pub struct Principal {
@@ -73,7 +76,17 @@ pub const PRINCIPALS: [Principal; 11] = [
         allowed_here: &[],
         denied_here: &[(TOPIC, ALL)],
     },
-    with("owner", &[(TOPIC, ALL), (GROUP, ALL), (TRANSACTIONAL_ID, ALL), (CLUSTER, ALL)]),
+    with(
+        "owner",
+        &[
+            (TOPIC, ALL),
+            (GROUP, ALL),
+            (TRANSACTIONAL_ID, ALL),
+            (CLUSTER, ALL),
+            (USER, CREATE_TOKENS),
+            (USER, DESCRIBE_TOKENS),
+        ],
+    ),
 ];
 
 /// What a principal calls its own resource of a kind.

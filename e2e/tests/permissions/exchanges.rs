@@ -1,5 +1,7 @@
 //! Exchanges of SCRAM that end well, and those that must not, step by step.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use ottla_access::sasl::Hash;
@@ -13,7 +15,8 @@ use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use regex::Regex;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, PRINCIPALS};
+use crate::rows;
 
 /// A user of the bed.
 const USER: &str = "owner";
@@ -192,4 +195,26 @@ fn exchanges_end_as_with_kafka() -> Result<()> {
         it.begin(1, "SCRAM-SHA-512")
     })?;
     agrees("permissions/exchanges.txt", &said, bed.maker())
+}
+
+/// The first row of each API, asked where a token is expected.
+#[test]
+fn requests_among_tokens_are_refused_in_their_own_format() -> Result<()> {
+    let Some(bed) = Bed::shared()? else { return Ok(()) };
+    let me = bed.principal(&PRINCIPALS[0])?;
+    let mut said = String::new();
+    let mut seen = BTreeSet::new();
+    for row in rows::table() {
+        let api = row.title.split(':').next().unwrap_or_default().to_owned();
+        if !seen.insert(api.clone()) || api.starts_with("SaslAuthenticate") {
+            continue;
+        }
+        let mut exchange = Exchange { connection: bed.stranger()?, said: String::new() };
+        exchange.begin(1, "SCRAM-SHA-256")?;
+        let answer = (row.ask)(&mut exchange.connection, &me)?;
+        let answer = answer.map_or(CLOSED.to_owned(), |answer| me.normalised(&answer));
+        said += &format!("== {api}\n{answer}\n");
+        ensure!(exchange.connection.receive_bytes()?.is_none(), "{api}: the connection stays open");
+    }
+    agrees("permissions/amid_tokens.txt", &said, bed.maker())
 }

@@ -45,6 +45,10 @@ use ottla_wire::m33_alter_configs::{AlterConfigsRequest, AlterConfigsResource, A
 use ottla_wire::m35_describe_log_dirs::{DescribableLogDirTopic, DescribeLogDirsRequest, DescribeLogDirsResponse};
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use ottla_wire::m37_create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use ottla_wire::m38_create_delegation_token::{CreatableRenewers, CreateDelegationTokenRequest};
+use ottla_wire::m39_renew_delegation_token::RenewDelegationTokenRequest;
+use ottla_wire::m40_expire_delegation_token::ExpireDelegationTokenRequest;
+use ottla_wire::m41_describe_delegation_token::{DescribeDelegationTokenOwner, DescribeDelegationTokenRequest};
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
 use ottla_wire::m43_elect_leaders::{ElectLeadersRequest, ElectLeadersTopic};
 use ottla_wire::m44_incremental_alter_configs as incremental;
@@ -675,7 +679,38 @@ fn of_the_cluster() -> Vec<Row> {
             request.resources[0].configs[0].config_operation = 9;
             request
         }),
+        latest("of two topics, a setting twice", |me| {
+            let mut request = alter_configs(TOPIC, names(me).into(), "retention.ms", "1000");
+            for resource in &mut request.resources {
+                resource.configs.push(resource.configs[0].clone());
+            }
+            request
+        }),
+        latest("of a topic, without a value", |me| {
+            let mut request = alter_configs(TOPIC, vec![me.topic()], "retention.ms", "1000");
+            request.resources[0].configs[0].value = None;
+            request
+        }),
+        latest("of a kind that there is not", |_| alter_configs(9, vec!["x".into()], "retention.ms", "1000")),
         latest("of the brokers", |_| alter_configs(BROKER, vec!["0".into()], "message.max.bytes", "1000012")),
+        latest("of the brokers, an unknown operation", |_| {
+            let mut request = alter_configs(BROKER, vec!["0".into()], "message.max.bytes", "1000012");
+            request.resources[0].configs[0].config_operation = 9;
+            request
+        }),
+        latest("of the brokers, no valid value", |_| {
+            alter_configs(BROKER, vec!["0".into()], "message.max.bytes", "many")
+        }),
+        latest("of another broker", |_| alter_configs(BROKER, vec!["7".into()], "message.max.bytes", "1000012")),
+        latest("of a logger, no level", |_| alter_configs(LOGGER, vec!["0".into()], "ROOT", "LOUD")),
+        latest("of the brokers, no valid value", |_| AlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: BROKER,
+                resource_name: "0".into(),
+                configs: vec![AlterableConfig { name: "message.max.bytes".into(), value: Some("many".into()) }],
+            }],
+            validate_only: true,
+        }),
         latest("of a group", |me| alter_configs(GROUP, vec![me.group()], "consumer.session.timeout.ms", "50000")),
         tidied(
             "groups",
@@ -700,6 +735,80 @@ fn of_brokers() -> Vec<Row> {
             .only_whether(),
         latest("a share group", |me| ReadShareGroupStateSummaryRequest { group_id: me.group(), ..Default::default() })
             .only_whether(),
+    ]
+}
+
+/// What is wrong for everybody: whether the client's rights come first.
+fn malformed() -> Vec<Row> {
+    vec![
+        latest("of a transactional id, without time", |me| InitProducerIdRequest {
+            transactional_id: Some(me.x()),
+            transaction_timeout_ms: 0,
+            ..Default::default()
+        }),
+        latest("a kind that there is not", |me| find(9, me.group())),
+        latest("of a kind that there is not", |_| describe_configs(9, vec!["x".into()], "retention.ms")),
+        latest("of a kind that there is not", |me| ElectLeadersRequest {
+            election_type: 9,
+            topic_partitions: Some(vec![ElectLeadersTopic { topic: me.topic(), partitions: vec![0] }]),
+            timeout_ms: 60_000,
+        }),
+        latest("an operation that there is not", |me| CreateAclsRequest {
+            creations: vec![AclCreation {
+                resource_type: TOPIC,
+                resource_name: "of.acls".into(),
+                resource_pattern_type: 3,
+                principal: format!("User:{}", me.name).into(),
+                host: "*".into(),
+                operation: 77,
+                permission_type: 3,
+            }],
+        }),
+        latest("of a mechanism that there is not", |_| AlterUserScramCredentialsRequest {
+            deletions: vec![ScramCredentialDeletion { name: "x".into(), mechanism: 9 }],
+            upsertions: Vec::new(),
+        }),
+        latest("a name that no topic can have", |_| CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: "a/b".into(),
+                num_partitions: 1,
+                replication_factor: 1,
+                ..Default::default()
+            }],
+            timeout_ms: 60_000,
+            ..Default::default()
+        }),
+    ]
+}
+
+/// Delegation tokens, which are off here and there.
+fn of_tokens() -> Vec<Row> {
+    let of = |kind: Option<&'static str>, name: Str, renewer: &'static str| CreateDelegationTokenRequest {
+        owner_principal_type: kind.map(Str::from_static),
+        owner_principal_name: Some(name),
+        renewers: vec![CreatableRenewers { principal_type: renewer.into(), principal_name: "x".into() }],
+        max_lifetime_ms: -1,
+    };
+    vec![
+        at(2, "before owners had names", |_| CreateDelegationTokenRequest::default()).without_own_name(),
+        latest("its own", |_| CreateDelegationTokenRequest { max_lifetime_ms: -1, ..Default::default() })
+            .without_own_name(),
+        latest("its own, by name", move |me| of(Some("User"), me.name.into(), "User")).without_own_name(),
+        latest("its own, renewed by a group", move |me| of(Some("User"), me.name.into(), "Group")).without_own_name(),
+        latest("another's", move |_| of(Some("User"), "x".into(), "User")).without_own_name(),
+        latest("another's, renewed by a group", move |_| of(Some("User"), "x".into(), "Group")).without_own_name(),
+        latest("a group's", move |_| of(Some("Group"), "x".into(), "User")).without_own_name(),
+        latest("of no type", move |_| of(None, "x".into(), "User")).only_whether(),
+        latest("one that there is not", |_| RenewDelegationTokenRequest::default()),
+        latest("one that there is not", |_| ExpireDelegationTokenRequest::default()),
+        latest("all", |_| DescribeDelegationTokenRequest { owners: None }),
+        latest("of nobody", |_| DescribeDelegationTokenRequest { owners: Some(Vec::new()) }),
+        latest("of one", |me| DescribeDelegationTokenRequest {
+            owners: Some(vec![DescribeDelegationTokenOwner {
+                principal_type: "User".into(),
+                principal_name: me.name.into(),
+            }]),
+        }),
     ]
 }
 
@@ -734,12 +843,21 @@ fn of_topics() -> Vec<Row> {
             timeout_ms: 60_000,
             validate_only: true,
         }),
-        latest("of two topics", |me| DeleteRecordsRequest {
-            topics: names(me)
-                .map(|name| DeleteRecordsTopic { name, partitions: vec![DeleteRecordsPartition::default()] })
-                .into(),
-            timeout_ms: 60_000,
-        }),
+        // Retention may have come before.
+        tidied(
+            "of two topics",
+            |me| DeleteRecordsRequest {
+                topics: names(me)
+                    .map(|name| DeleteRecordsTopic { name, partitions: vec![DeleteRecordsPartition::default()] })
+                    .into(),
+                timeout_ms: 60_000,
+            },
+            |_, answer: &mut ottla_wire::m21_delete_records::DeleteRecordsResponse| {
+                for partition in answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                    partition.low_watermark = partition.low_watermark.min(0);
+                }
+            },
+        ),
         latest("one that there is not", move |me| delete(vec![(Some(me.missing()), Uuid::nil())])),
         latest("by id, one that there is not", move |me| delete(vec![(None, me.missing_id())])),
         latest("by name", move |me| delete(vec![(Some(me.new_topic()), Uuid::nil())])),
@@ -752,7 +870,9 @@ fn of_topics() -> Vec<Row> {
 
 /// All rows.
 pub fn table() -> Vec<Row> {
-    [clients(), transactions(), groups(), of_the_cluster(), of_brokers(), of_topics()].into_iter().flatten().collect()
+    let parts =
+        [clients(), transactions(), groups(), of_the_cluster(), of_brokers(), malformed(), of_tokens(), of_topics()];
+    parts.into_iter().flatten().collect()
 }
 
 impl Row {

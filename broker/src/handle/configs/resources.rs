@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ottla_config::alter::Change as SettingChange;
 use ottla_config::{
-    Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic, check_client_metrics,
+    BrokerSettings, Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic,
+    check_client_metrics,
 };
 use ottla_wire::ErrorCode;
 
@@ -59,13 +60,19 @@ pub async fn alter(
     validate_only: bool,
     deadline: Deadline,
 ) -> Result<(), Refused> {
+    // Kafka's order: the broker that gets the request looks at it, and at settings of brokers, before the controller
+    // asks whether the client may change them.
+    if let Ok(changes) = &changes {
+        check_form(changes)?;
+    }
+    if kind == kind::BROKER {
+        let changes = changes.as_ref().map_err(Clone::clone)?;
+        altered_brokers(context, &context.image.settings, name, &as_changes(changes), others)?;
+    }
     check_may(context, Operation::AlterConfigs, kind, name)?;
     let changes = changes?;
-    let changes: Vec<_> = changes.iter().map(|c| (c.op, c.name.as_str(), c.value.as_deref())).collect();
-    let base = |config: &BTreeMap<String, String>| match others {
-        Others::Stay => config.clone(),
-        Others::Go => BTreeMap::new(),
-    };
+    let changes = as_changes(&changes);
+    let base = |config: &BTreeMap<String, String>| base(config, others);
     let mut tried = 0;
     loop {
         tried += 1;
@@ -87,21 +94,7 @@ pub async fn alter(
                 context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
             }
             kind::BROKER => {
-                let settings = &image.settings;
-                let (whose, from, to) = if name.is_empty() {
-                    let from = settings.config().clone();
-                    let mut to = alter_broker(&base(&from), &changes).map_err(refuse_of_brokers)?;
-                    if others == Others::Go {
-                        // This request may not remove settings that a running broker can't change.
-                        keep_static(&from, &mut to);
-                    }
-                    (Whose::All, from, to)
-                } else {
-                    check_is_this_node(context, name, "broker id, expected", " but")?;
-                    let from = settings.own_config().clone();
-                    let to = alter_one_broker(settings, &base(&from), &changes).map_err(refuse_of_brokers)?;
-                    (Whose::Own, from, to)
-                };
+                let (whose, from, to) = altered_brokers(context, &image.settings, name, &changes, others)?;
                 if validate_only || to == from {
                     return Ok(());
                 }
@@ -147,6 +140,53 @@ pub async fn alter(
     }
 }
 
+fn as_changes(changes: &[Change]) -> Vec<SettingChange<'_>> {
+    changes.iter().map(|change| (change.op, change.name.as_str(), change.value.as_deref())).collect()
+}
+
+/// The settings that the changes are made to.
+fn base(config: &BTreeMap<String, String>, others: Others) -> BTreeMap<String, String> {
+    match others {
+        Others::Stay => config.clone(),
+        Others::Go => BTreeMap::new(),
+    }
+}
+
+/// Whether each setting is named once, with a value where the operation needs one.
+fn check_form(changes: &[Change]) -> Result<(), Refused> {
+    let mut names = BTreeSet::new();
+    if !changes.iter().all(|change| names.insert(&change.name)) {
+        return Err(refuse(SettingError::Duplicate));
+    }
+    match changes.iter().find(|change| change.op != Op::Delete && change.value.is_none()) {
+        Some(change) => Err(refuse(SettingError::Null { name: change.name.clone() })),
+        None => Ok(()),
+    }
+}
+
+/// The settings of all brokers, if `name` is empty, or of this one: whose, before and after the changes.
+fn altered_brokers(
+    context: &Context,
+    settings: &BrokerSettings,
+    name: &str,
+    changes: &[SettingChange<'_>],
+    others: Others,
+) -> Result<(Whose, BTreeMap<String, String>, BTreeMap<String, String>), Refused> {
+    if name.is_empty() {
+        let from = settings.config().clone();
+        let mut to = alter_broker(&base(&from, others), changes).map_err(refuse_of_brokers)?;
+        if others == Others::Go {
+            // This request may not remove settings that a running broker can't change.
+            keep_static(&from, &mut to);
+        }
+        return Ok((Whose::All, from, to));
+    }
+    check_is_this_node(context, name, "broker id, expected", " but")?;
+    let from = settings.own_config().clone();
+    let to = alter_one_broker(settings, &base(&from, others), changes).map_err(refuse_of_brokers)?;
+    Ok((Whose::Own, from, to))
+}
+
 /// Whether the client may do this to the settings of a resource. Those of brokers are the cluster's.
 ///
 /// # Errors
@@ -182,10 +222,6 @@ fn set_levels(
     validate_only: bool,
 ) -> Result<(), Refused> {
     check_is_this_node(context, name, "node id. Expected", " but")?;
-    let mut names = BTreeSet::new();
-    if !changes.iter().all(|(_, name, _)| names.insert(*name)) {
-        return Err(refuse(SettingError::Duplicate));
-    }
     let mut levels = BTreeMap::new();
     for &(op, logger, level) in changes {
         let refuse_op = || {

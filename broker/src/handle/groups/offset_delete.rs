@@ -37,7 +37,9 @@ pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
         OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name }
     });
     let mut response = OffsetDeleteResponse { topics: topics.collect(), ..Default::default() };
-    context.audit(&format!("deletes offsets of the group {:?}: {existing:?}", request.group_id));
+    if let Some(change) = change(&request.group_id, &existing) {
+        context.audit(&change);
+    }
     let deleting = context.handler.groups.delete_offsets(&GroupId::from(&*request.group_id), &existing);
     context.later(async move {
         match deleting.await {
@@ -50,4 +52,22 @@ pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
             Err(error) => OffsetDeleteResponse { error_code: group_error(error), ..Default::default() },
         }
     })
+}
+
+/// What auditors read; `None`: nothing is deleted.
+fn change(group: &str, existing: &[(TopicName, i32)]) -> Option<String> {
+    (!existing.is_empty()).then(|| format!("deletes offsets of the group {group:?}: {existing:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auditors_read_of_offsets_that_may_be_deleted_and_of_no_others() {
+        assert_eq!(change("g", &[]), None);
+        let existing = [(TopicName::from("t"), 7)];
+        let line = change("g", &existing).expect("a line");
+        assert!(line.starts_with("deletes offsets of the group \"g\"") && line.contains('7'), "{line}");
+    }
 }

@@ -52,6 +52,9 @@ struct PartitionOutcome {
 /// The verification of a batch before its append: its guard; none where there was nothing to ask.
 pub type Verified = Result<Option<VerificationGuard>, ProduceError>;
 
+/// A topic that the client may write to, or why it can't.
+pub type Found = Result<Arc<Topic>, NotServed>;
+
 /// Why the records of one partition are refused, or not acknowledged: each stage has its reasons.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
@@ -125,19 +128,21 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
     if transactional::is_transactional(&request) {
         return transactional::handle(context, client, request);
     }
-    append_all(context, &mut client.refusals.borrow_mut(), request, std::iter::empty())
+    append_all(context, &mut client.refusals.borrow_mut(), request, std::iter::empty(), std::iter::empty())
 }
 
-/// Appends the batches, of which those in transactions are `verified`, in the order of the request, and answers.
+/// Appends the batches, of which those in transactions are `verified`, in the order of the request, and answers. The
+/// topics were `found` before, or are looked up now: a topic that the client may not write to is denied once.
 pub fn append_all(
     context: &Context,
     refusals: &mut Refusals,
     request: ProduceRequest,
+    mut found: impl Iterator<Item = Found>,
     mut verified: impl Iterator<Item = Verified>,
 ) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms).0;
     let acks = request.acks;
-    let append_topic = |topic| append_topic(context, refusals, topic, acks, &mut verified);
+    let append_topic = |topic| append_topic(context, refusals, topic, acks, found.next(), &mut verified);
     let outcomes: Vec<TopicOutcome> = request.topic_data.into_iter().map(append_topic).collect();
 
     match acks {
@@ -158,10 +163,14 @@ fn append_topic(
     refusals: &mut Refusals,
     topic: TopicProduceData,
     acks: i16,
+    found: Option<Found>,
     verified: &mut impl Iterator<Item = Verified>,
 ) -> TopicOutcome {
     let TopicProduceData { name, topic_id: id, partition_data } = topic;
-    let known = context.topic(Operation::Write, 13, &name, id);
+    let known = match &found {
+        Some(found) => found.as_ref().map_err(|error| *error),
+        None => context.topic(Operation::Write, 13, &name, id),
+    };
     let partitions = partition_data.into_iter().map(|data| {
         let index = data.index;
         let records = data.records.as_ref().and_then(Records::as_bytes).cloned().unwrap_or_default();

@@ -11,9 +11,9 @@ use ottla_access::Operation;
 use ottla_batch::BatchHeader;
 use ottla_txn::{ProducerIdAndEpoch, TopicName, TopicPartition, TransactionalId};
 use ottla_wire::Records;
-use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest};
+use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
-use super::produce::{ProduceError, Verified, append_all, partition};
+use super::produce::{Found, ProduceError, Verified, append_all, partition};
 use super::refusals::Refusals;
 use crate::env;
 use crate::handle::client::Client;
@@ -45,14 +45,19 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
     let (id, producer) = match found {
         Ok(found) => found,
         Err(error) => {
+            // Every batch is refused for this error, whatever its topic: no topic is looked up.
+            let found = std::iter::repeat(Err(NotServed::Denied));
             let verified = std::iter::repeat_with(|| Err(error()));
-            return append_all(context, &mut client.refusals.borrow_mut(), request, verified);
+            return append_all(context, &mut client.refusals.borrow_mut(), request, found, verified);
         }
     };
     let mut asked = Vec::new();
-    let mut verified = begin_all(context, &client.refusals.borrow(), &request, &mut asked);
+    let find = |topic: &TopicProduceData| context.topic(Operation::Write, 13, &topic.name, topic.topic_id).cloned();
+    let found: Vec<Found> = request.topic_data.iter().map(find).collect();
+    let mut verified = begin_all(context, &client.refusals.borrow(), &request, &found, &mut asked);
     let Some(producer) = producer.filter(|_| !asked.is_empty()) else {
-        return append_all(context, &mut client.refusals.borrow_mut(), request, verified.into_iter());
+        let (found, verified) = (found.into_iter(), verified.into_iter());
+        return append_all(context, &mut client.refusals.borrow_mut(), request, found, verified);
     };
     let version = context.version;
     let kind = if version >= ADDS_FROM { Kind::Add } else { Kind::Verify };
@@ -68,7 +73,7 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
                 *verified = Err(ProduceError::Unverified { error, version });
             }
         }
-        append_all(&after, &mut refusals.borrow_mut(), request, verified.into_iter())
+        append_all(&after, &mut refusals.borrow_mut(), request, found.into_iter(), verified.into_iter())
     })
 }
 
@@ -95,11 +100,12 @@ fn begin_all(
     context: &Context,
     refusals: &Refusals,
     request: &ProduceRequest,
+    found: &[Found],
     asked: &mut Vec<TopicPartition>,
 ) -> Vec<Verified> {
     let mut verified = Vec::new();
-    for topic in &request.topic_data {
-        let known = context.topic(Operation::Write, 13, &topic.name, topic.topic_id);
+    for (topic, found) in request.topic_data.iter().zip(found) {
+        let known = found.as_ref().map_err(|error| *error);
         for data in &topic.partition_data {
             let place = (topic.name.clone(), topic.topic_id, data.index);
             // One that is refused all the same must not hold the connection, too.

@@ -3,5 +3,6 @@
 pub(super) mod acls;
 pub(super) mod client_quotas;
 pub(super) mod delegation_tokens;
+mod out_of_order;
 pub(super) mod sasl;
 pub(super) mod scram_credentials;

@@ -13,10 +13,11 @@ use ottla_access::ListenerAccess;
 use ottla_access::login::{self, Admission, Closing, Handshake};
 use ottla_access::sasl::{Exchange, Identity, Known, Mechanism, Reason, Step, oauthbearer};
 use ottla_wire::{
-    ApiKey, ErrorCode, Frame, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    ApiKey, ErrorCode, Frame, Request, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse, Str,
 };
 
+use super::out_of_order;
 use crate::env;
 use crate::handle::authentication::Authentication;
 use crate::handle::client::Client;
@@ -24,18 +25,25 @@ use crate::handle::context::Context;
 use crate::handle::request::RAW_TOKEN;
 use crate::reply::{CloseReason, Reply};
 
-/// Whether the request may be served, or handed to [`handshake`] and [`authenticate`].
+/// The length of an answer that a stranger waits for, at most: about what its connection may have for free
+/// (`server/buffers.rs`).
+const MOST_KEPT: usize = 4 << 10;
+
+/// The request, if it may be served, or handed to [`handshake`] and [`authenticate`].
 ///
 /// # Errors
 /// What is answered instead.
-pub fn admit(context: &Context, client: &Client) -> Result<(), Reply> {
+pub fn admit(context: &Context, client: &Client, request: Request) -> Result<Request, Reply> {
     let admission = client.authentication.borrow_mut().login.admit(context.api, env::now().into_std());
     match admission {
-        Admission::Serve | Admission::Handshake | Admission::Token => Ok(()),
+        Admission::Serve | Admission::Handshake | Admission::Token => Ok(request),
         Admission::IllegalState => Err(illegal(context).map_or(Reply::Close(CloseReason::Malformed), Reply::Now)),
         Admission::IllegalStateAndClose => {
+            client.authentication.borrow_mut().login.failed();
             let close = CloseReason::NotAuthenticated;
-            Err(illegal(context).map_or(Reply::Close(close), |frame| Reply::Last(frame, close)))
+            // A longer one would be kept for all the time that its client waits for it: what a stranger asks is cheap.
+            let refusal = out_of_order::refusal(context, request).filter(|frame| frame.len() <= MOST_KEPT);
+            Err(late(context, refusal.map_or(Reply::Close(close), |frame| Reply::Last(frame, close))))
         }
         Admission::Close(Closing::Expired) => Err(Reply::Close(CloseReason::SessionExpired)),
         Admission::Close(Closing::NotAllowedYet | Closing::OtherMechanism) => {
@@ -49,7 +57,16 @@ pub fn admit(context: &Context, client: &Client) -> Result<(), Reply> {
     }
 }
 
-/// ILLEGAL_SASL_STATE in the format of the request's API. `None`: an API that has no place for it here.
+/// The reply as late as that to every failure.
+fn late(context: &Context, reply: Reply) -> Reply {
+    let until = env::now() + context.image.settings.failed_authentication_delay;
+    context.hold(async move {
+        env::sleep_until(until).await;
+        reply
+    })
+}
+
+/// The answer to a client that has authenticated, or need not. `None`: any other API is served.
 fn illegal(context: &Context) -> Option<Frame> {
     let error_code = ErrorCode::ILLEGAL_SASL_STATE;
     match context.api {
@@ -159,7 +176,6 @@ fn settle(
 /// the same for every token.
 fn refuse(context: &Context, mechanism: &str, reason: Reason) -> Reply {
     let close = CloseReason::AuthenticationFailed;
-    let until = env::now() + context.image.settings.failed_authentication_delay;
     let message = match reason {
         Reason::Token(_) => Str::from_static(oauthbearer::INVALID_TOKEN),
         _ => Str::from(format!(
@@ -173,11 +189,7 @@ fn refuse(context: &Context, mechanism: &str, reason: Reason) -> Reply {
     };
     // A token without a header has no error either: the connection ends.
     let raw = context.version == RAW_TOKEN;
-    let reply = if raw { Reply::Close(close) } else { context.reply_last(&response, close) };
-    context.hold(async move {
-        env::sleep_until(until).await;
-        reply
-    })
+    late(context, if raw { Reply::Close(close) } else { context.reply_last(&response, close) })
 }
 
 /// An answer without an error.

@@ -45,7 +45,9 @@ pub fn handle(context: &Context, request: AlterShareGroupOffsetsRequest) -> Repl
         (TopicName::from(&*topic.topic_name), offsets.collect())
     });
     let request = AlterShareOffsetsRequest { group: (&*request.group_id).into(), topics: topics.collect() };
-    context.audit(&format!("sets offsets of the share group {:?}: {:?}", request.group, request.topics));
+    if !request.topics.is_empty() {
+        context.audit(&format!("sets offsets of the share group {:?}: {:?}", request.group, request.topics));
+    }
     let altering = context.handler.groups.alter_share_offsets(&request);
     context.later(async move {
         match altering.await {

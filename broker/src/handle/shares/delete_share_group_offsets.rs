@@ -36,7 +36,9 @@ pub fn handle(context: &Context, request: DeleteShareGroupOffsetsRequest) -> Rep
         })
         .collect();
     let topics: Vec<TopicName> = allowed.iter().map(|topic| TopicName::from(&*topic.topic_name)).collect();
-    context.audit(&format!("deletes offsets of the share group {:?}: {topics:?}", request.group_id));
+    if !topics.is_empty() {
+        context.audit(&format!("deletes offsets of the share group {:?}: {topics:?}", request.group_id));
+    }
     let deleting = context.handler.groups.delete_share_offsets(&GroupId::from(&*request.group_id), &topics);
     context.later(async move {
         match deleting.await {

@@ -21,12 +21,12 @@ const UNCLEAN: i8 = 1;
 /// Asks for all topics at once.
 pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
     if !context.may_cluster(Operation::Alter) {
-        return context.reply(&denied(request));
+        return context.reply(&refused(request, ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
     }
     let deadline = Deadline::after_ms(request.timeout_ms);
     let election = request.election_type;
     if !matches!(election, PREFERRED | UNCLEAN) {
-        return context.reply(&ElectLeadersResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });
+        return context.reply(&refused(request, ErrorCode::INVALID_REQUEST));
     }
     let all = request.topic_partitions.is_none();
     let wanted: Vec<(String, Vec<i32>)> = match request.topic_partitions {
@@ -49,12 +49,11 @@ pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
     })
 }
 
-/// The client may not: said of the request and of each partition that it names.
-fn denied(request: ElectLeadersRequest) -> ElectLeadersResponse {
-    let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-    let refused = |partition_id: &i32| ElectionResult { partition_id: *partition_id, error_code, error_message: None };
+/// The error of the request, and of each partition that it names.
+fn refused(request: ElectLeadersRequest, error_code: ErrorCode) -> ElectLeadersResponse {
+    let result = |partition_id: &i32| ElectionResult { partition_id: *partition_id, error_code, error_message: None };
     let topics = request.topic_partitions.unwrap_or_default().into_iter().map(|topic| ReplicaElectionResult {
-        partition_result: topic.partitions.iter().map(refused).collect(),
+        partition_result: topic.partitions.iter().map(result).collect(),
         topic: topic.topic,
     });
     ElectLeadersResponse { error_code, replica_election_results: topics.collect(), ..Default::default() }
