@@ -219,6 +219,14 @@ impl ClusterImage {
         Some(Route { endpoint, address: broker.address, tls_name, plain: plain.cloned() })
     }
 
+    /// Whether brokers connect to this listener, of those that a broker has: to that for replication, or else to the
+    /// inter-broker listener.
+    pub fn is_of_brokers(&self, listener: &str, listeners: &[Str]) -> bool {
+        let has_replication = listeners.iter().any(|name| **name == *names::REPLICATION_LISTENER);
+        listener == names::REPLICATION_LISTENER
+            || *self.inter_broker_listener == *listener && (!has_replication || self.has_plain_brokers(listener))
+    }
+
     /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
     /// or authorization, and not all of its brokers were restarted since. They replicate as they did before.
     pub fn has_plain_brokers(&self, listener: &str) -> bool {

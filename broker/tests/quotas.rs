@@ -13,6 +13,7 @@ use ottla_access::Access;
 use ottla_access::quotas::{Entity, Name, QuotaRules, Quotas};
 use ottla_broker::ask::Ask;
 use ottla_broker::image::Topic;
+use ottla_crds::names;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
@@ -20,7 +21,7 @@ use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m19_create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_wire::m20_delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_wire::m37_create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
-use ottla_wire::{ErrorCode, Records};
+use ottla_wire::{ErrorCode, Records, Str};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -294,6 +295,29 @@ async fn a_broker_that_has_all_the_connections_it_may_have_takes_the_next_when_o
         *image = Arc::new(next);
     });
     assert_eq!(third.receive::<ApiVersionsRequest>(2).await.1.error_code, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn a_listener_may_have_fewer_connections_than_its_broker() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("max.connections", "9"), ("listener.name.internal.max.connections", "1")];
+    let one = OneBroker::start_with(data.path(), false, vec![], &settings).await;
+    let mut first = Client::connect(one.port).await;
+    first.call(2, &ApiVersionsRequest::default()).await;
+    let mut second = Client::connect(one.port).await;
+    let early = tokio::time::timeout(Duration::from_millis(50), second.call(2, &ApiVersionsRequest::default())).await;
+    assert!(early.is_err(), "it should wait");
+    drop(first);
+    assert_eq!(second.receive::<ApiVersionsRequest>(2).await.1.error_code, ErrorCode::NONE);
+}
+
+#[test]
+fn the_limits_of_the_broker_spare_the_listener_to_which_brokers_connect() {
+    let image = common::image(1, vec![], &[]);
+    let names: [Str; 3] = ["internal", "apps", names::REPLICATION_LISTENER].map(Str::from_static);
+    let of_brokers = |listeners: &[Str]| names.clone().map(|name| image.is_of_brokers(&name, listeners));
+    assert_eq!(of_brokers(&names[..2])[..2], [true, false]);
+    assert_eq!(of_brokers(&names), [false, false, true], "clients alone use the inter-broker listener");
 }
 
 #[tokio::test]

@@ -69,6 +69,11 @@ impl Client {
         self.quotas.muted_until()
     }
 
+    /// Whether the time counts that its answers take to be written.
+    pub fn counts_time(&self) -> bool {
+        self.quotas.counts_time()
+    }
+
     /// Its address and listener, and who it is.
     pub fn peer(&self) -> Peer {
         let mut peer = self.peer.clone();

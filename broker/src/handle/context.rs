@@ -116,6 +116,7 @@ impl Context {
     pub(super) fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
         self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
         let throttle_ms = self.meter.as_ref().map_or(0, |meter| meter.finish());
+        let began = self.meter.as_ref().map(|_| env::now());
         let encoded = match throttle_ms {
             0 => encode_response(self.version, self.correlation_id, response),
             _ => {
@@ -126,6 +127,9 @@ impl Context {
                 encode_response(self.version, self.correlation_id, &response)
             }
         };
+        if let (Some(meter), Some(began)) = (&self.meter, began) {
+            meter.encoded(env::now() - began);
+        }
         encoded.map_err(|FrameTooLarge| CloseReason::TooLarge)
     }
 

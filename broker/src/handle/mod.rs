@@ -37,6 +37,7 @@ mod topics;
 mod transactions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::authentication::Passwords;
 pub use self::client::{Client, Peer};
@@ -88,6 +89,11 @@ impl Handler {
         let reply = self.start(image, Some(meter.clone()), client, request);
         meter.started(&reply);
         reply
+    }
+
+    /// Writing answers to the client took this time of the reactor.
+    pub fn wrote(&self, client: &Client, time: Duration) {
+        self.quotas.wrote(&client.quotas, time);
     }
 
     fn start(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_access::Principal;
-use ottla_access::quotas::{Bucket, QuotaRules, Rate, Resource, Tokens};
+use ottla_access::quotas::{Bucket, QuotaRules, Rate, Resource, Tokens, Windows};
 use ottla_wire::Str;
 use parking_lot::Mutex;
 
@@ -84,6 +84,15 @@ pub struct Limited {
     pub quota: f64,
     /// Shared by all who share the quota.
     pub used: Arc<Mutex<Used>>,
+}
+
+impl Limited {
+    /// Takes time, of which a whole second is 100. Throttles nobody by itself.
+    pub fn count_time(&self, windows: Windows, time: Duration, now: Duration) {
+        let mut used = self.used.lock();
+        used.last = now;
+        used.rate.record(windows, time.as_secs_f64() * 100.0, now);
+    }
 }
 
 impl ClientBuckets {

@@ -170,6 +170,13 @@ impl Meter {
         i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
     }
 
+    /// Counts time for the answer after [`Meter::finish`]: it throttles only the requests that come later.
+    pub fn encoded(&self, time: Duration) {
+        if let Some(limited) = self.buckets.of(Resource::Request) {
+            limited.count_time(self.quotas.windows, time, self.quotas.now());
+        }
+    }
+
     /// The request was started, with this reply. Nothing is read from the connection from now on, if the client is
     /// throttled already.
     pub fn started(&self, reply: &Reply) {

@@ -16,12 +16,12 @@ pub mod meter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_access::quotas::Windows;
+use ottla_access::quotas::{Resource, Windows};
 use ottla_access::{Access, Principal};
 use ottla_config::QuotaSettings;
 use ottla_wire::Str;
 
-use self::buckets::{Buckets, ClientBuckets};
+use self::buckets::{Buckets, ClientBuckets, Limited};
 use self::connections::Gate;
 use self::meter::{Meter, Muted};
 use crate::env::{self, Instant};
@@ -58,6 +58,16 @@ impl OfConnection {
     /// Until when nothing is read from the connection; `None`: it is not muted.
     pub fn muted_until(&self) -> Option<Instant> {
         self.muted.until()
+    }
+
+    /// What counts the time of its requests; `None`: nothing does.
+    fn of_time(&self) -> Option<&Limited> {
+        self.known.as_ref()?.buckets.as_ref()?.of(Resource::Request)
+    }
+
+    /// Whether the time of its requests counts.
+    pub fn counts_time(&self) -> bool {
+        self.of_time().is_some()
     }
 }
 
@@ -104,8 +114,48 @@ impl Quotas {
         Some(Arc::new(Meter::new(self.clone(), buckets?, connection.muted.clone())))
     }
 
+    /// Counts the time that answers of the connection took to be encrypted and written. As in Kafka, it throttles only
+    /// the requests that come later.
+    pub fn wrote(&self, connection: &OfConnection, time: Duration) {
+        if let Some(limited) = connection.of_time() {
+            limited.count_time(self.windows, time, self.now());
+        }
+    }
+
     /// The time since the start.
     fn now(&self) -> Duration {
         env::now() - self.started
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_access::quotas::{Entity, Name, QuotaRules, Quotas as Limits};
+    use ottla_config::BrokerSettings;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_writing_throttles_the_next_request() {
+        let quotas = Arc::new(Quotas::new(&BrokerSettings::default().quotas, Metrics::new()));
+        let mut rules = QuotaRules::default();
+        let client_id = Str::from_static("c");
+        let limits = Limits { request_percentage: Some(10.0), ..Limits::default() };
+        rules.set(Entity::Client(Name::Is(client_id.clone())), limits);
+        let access = Arc::new(Access { quotas: rules, ..Access::default() });
+        let mut connection = OfConnection::default();
+        assert!(!connection.counts_time(), "it has sent nothing");
+        let mut ask = |wrote: Duration| {
+            let meter =
+                quotas.meter(&access, &Principal::ANONYMOUS, &client_id, &mut connection).expect("it has quotas");
+            let throttle_ms = meter.finish();
+            quotas.wrote(&connection, wrote);
+            throttle_ms
+        };
+        // One second in ten is ten percent; more is too much.
+        assert_eq!(ask(Duration::from_millis(900)), 0);
+        assert_eq!(ask(Duration::from_millis(900)), 0, "what was written last counts from the next request on");
+        assert_eq!(ask(Duration::ZERO), 1000, "nobody waits for longer than a window");
+        assert!(connection.counts_time());
     }
 }

@@ -17,8 +17,8 @@ const MOST_HELD: usize = 1024;
 /// Takes connections of one listener.
 pub struct Admission {
     listener: Str,
-    /// How many listeners the broker has.
-    listeners: usize,
+    /// The names of all listeners of the broker.
+    listeners: Arc<[Str]>,
     gate: Arc<Gate>,
     images: ImageReceiver,
     metrics: Arc<Metrics>,
@@ -26,10 +26,10 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// To `listener`, which is one of so many.
+    /// To `listener`, which is one of `listeners`.
     pub fn new(
         listener: Str,
-        listeners: usize,
+        listeners: Arc<[Str]>,
         gate: Arc<Gate>,
         images: ImageReceiver,
         metrics: Arc<Metrics>,
@@ -41,13 +41,13 @@ impl Admission {
     /// is or will be closed.
     pub async fn admit(&mut self, socket: TcpStream, address: IpAddr) -> Option<(TcpStream, Place)> {
         // Brokers must reach each other, also when clients have taken all there is.
-        let spared = self.listeners > 1 && self.images.borrow().inter_broker_listener == self.listener;
-        let throttled = self.gate.wait(&mut self.images, spared).await;
+        let spared = self.listeners.len() > 1 && self.images.borrow().is_of_brokers(&self.listener, &self.listeners);
+        let throttled = self.gate.wait(&mut self.images, &self.listener, spared).await;
         if !throttled.is_zero() {
             self.metrics.count_throttled("max.connection.creation.rate", throttled);
         }
         let image = self.images.borrow().clone();
-        let reason = match self.gate.admit(&image, spared, address) {
+        let reason = match self.gate.admit(&image, &self.listener, spared, address) {
             Ok(place) => return Some((socket, place)),
             Err(TurnedAway::TooMany) => "too_many_of_address",
             Err(TurnedAway::TooFast(time)) => {

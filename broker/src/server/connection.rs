@@ -141,16 +141,20 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
         if let Some(request) = waiting.take_if(|request| muted.is_none() && replies.admit(request.api())) {
             last_request = env::now();
             replies.push(request.api(), reactor.handler.dispatch(&mut client, request));
+            replies.measure(client.counts_time());
             // What came in the same read is started before anything is written: its replies leave together.
             continue;
         }
         tokio::select! {
             biased;
-            written = replies.write(socket), if !replies.is_empty() => match written {
-                Ok(None) => {}
-                Ok(Some(reason)) => return Ended::Refused(reason),
-                Err(error) => return Ended::Write(error),
-            },
+            written = replies.write(socket), if !replies.is_empty() => {
+                reactor.handler.wrote(&client, replies.take_spent());
+                match written {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => return Ended::Refused(reason),
+                    Err(error) => return Ended::Write(error),
+                }
+            }
             frame = frames.next(socket, &reactor.scratch, may_grow), if reads && reading && waiting.is_none() => match frame {
                 Ok(frame) => next = Some(frame),
                 Err(error) => return Ended::Read(error),

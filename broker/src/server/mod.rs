@@ -75,11 +75,11 @@ impl Server {
         };
         let reactors: io::Result<Vec<_>> = (0..reactors).map(|n| ReactorHandle::start(n, shared.clone())).collect();
         let reactors = Arc::new(reactors?);
-        let count = listeners.len();
+        let names: Arc<[Str]> = listeners.iter().map(|(name, _)| name.clone()).collect();
         let acceptors = listeners.into_iter().map(|(name, listener)| {
             let (gate, images, metrics) =
                 (handler.quotas.gate.clone(), handler.images.clone(), handler.metrics.clone());
-            let admission = Admission::new(name.clone(), count, gate, images, metrics);
+            let admission = Admission::new(name.clone(), names.clone(), gate, images, metrics);
             tokio::spawn(accept(name, listener, admission, reactors.clone(), stopping.clone()))
         });
         let acceptors = acceptors.collect();

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ottla_wire::{ApiKey, Chunk};
 
@@ -27,6 +28,10 @@ pub struct Replies {
     closing: Option<CloseReason>,
     /// When something was last written, while there is more to write.
     written: Option<Instant>,
+    /// Whether `spent` is to be known.
+    measures: bool,
+    /// The time that encrypting and writing took since the last [`Replies::take_spent`].
+    spent: Duration,
 }
 
 struct Slot {
@@ -73,6 +78,16 @@ impl Replies {
         self.ring.push_back(Slot { overlaps: overlaps(api), reply });
     }
 
+    /// From now on measures the time of encrypting and writing, or does not.
+    pub fn measure(&mut self, measures: bool) {
+        self.measures = measures;
+    }
+
+    /// The time that encrypting and writing took since the last call, without waiting; zero if it is not measured.
+    pub fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
+    }
+
     /// Waits for the oldest reply, then writes all that are ready. `Ok(Some)`: close now. Cancellation safe: what was
     /// not yet written is written by the next call.
     ///
@@ -85,7 +100,12 @@ impl Replies {
         while !self.out.is_empty() || socket.has_unsent() {
             self.written.get_or_insert_with(env::now);
             socket.writable().await?;
-            match socket.write_some(&mut self.out) {
+            let began = self.measures.then(env::now);
+            let wrote = socket.write_some(&mut self.out);
+            if let Some(began) = began {
+                self.spent += env::now() - began;
+            }
+            match wrote {
                 Ok(()) => self.written = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -196,6 +216,20 @@ mod tests {
         assert!(replies.admit(ApiKey::Produce) && !replies.admit(ApiKey::Fetch));
         answer.send(Err(CloseReason::TooLarge)).unwrap();
         assert_eq!(replies.write(&stream).await.unwrap(), Some(CloseReason::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn the_time_of_writing_is_measured_where_it_counts() {
+        let (stream, _peer) = pair().await;
+        let mut replies = Replies::default();
+        let answer = || Reply::Now(ottla_wire::Frame::token(vec![7; 1000].into()).unwrap());
+        for measures in [false, true] {
+            replies.measure(measures);
+            replies.push(ApiKey::Fetch, answer());
+            assert_eq!(replies.write(&stream).await.unwrap(), None);
+            assert_eq!(!replies.take_spent().is_zero(), measures);
+            assert!(replies.take_spent().is_zero(), "it was taken");
+        }
     }
 
     #[tokio::test]

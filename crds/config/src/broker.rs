@@ -113,11 +113,13 @@ const TABLE: &[Setting] = &[
     broker("log.segment.bytes", Int, Some("1073741824"), Min(1_048_576), DYNAMIC, TOPIC_DEFAULT),
     broker("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), DYNAMIC, TOPIC_DEFAULT),
     broker("max.connection.creation.rate", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
-        Enforced("The most connections that a broker takes per second; the next ones wait. The listener on which \
-        brokers talk to each other is spared, unless it is the only one.")),
+        Enforced("The most connections that a broker takes per second, and each of its listeners, unless \
+        listener.name.<listener>.max.connection.creation.rate is set for it; the next ones wait. Connections to the \
+        listener on which brokers talk to each other count only for that listener, unless it is the only one.")),
     broker("max.connections", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
-        Enforced("The most connections that a broker has; the next ones wait until one ends. The listener on which \
-        brokers talk to each other is spared, unless it is the only one.")),
+        Enforced("The most connections that a broker has, and each of its listeners, unless \
+        listener.name.<listener>.max.connections is set for it; the next ones wait until one ends. Those of other \
+        listeners leave room on the listener on which brokers talk to each other, unless it is the only one.")),
     broker("max.connections.per.ip", Int, Some(NO_LIMIT), Min(0), DYNAMIC,
         Enforced("The most connections that a broker has from one address; the next ones are closed.")),
     broker("max.connections.per.ip.overrides", Text, Some(""), CountsByAddress, DYNAMIC,

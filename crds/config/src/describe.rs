@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::Config;
 use crate::layers::{Candidate, Given, Overrides, Source, candidates, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, Value};
+use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, UpdateMode, Value};
 use crate::throttle::QUOTAS;
 
 /// One setting of a topic, a broker, a group or a subscription to clients' metrics. Sorted by name: Kafka's own order
@@ -121,7 +121,11 @@ fn describe_single_listeners(given: &Given) -> Vec<Described> {
     for name in names {
         let Ok(setting) = Entity::Broker.setting(name) else { continue };
         let of_all = describe(&setting, None, given);
-        let levels = [(&given.own, Source::DynamicBroker), (&given.cluster, Source::StaticBroker)];
+        let of_cluster = match setting.update_mode {
+            UpdateMode::ClusterWide => Source::DynamicDefaultBroker,
+            UpdateMode::ReadOnly | UpdateMode::PerBroker => Source::StaticBroker,
+        };
+        let levels = [(&given.own, Source::DynamicBroker), (&given.cluster, of_cluster)];
         let set = levels.into_iter().filter_map(|(config, source)| {
             let value = config.get(name).filter(|value| setting.check(value).is_ok())?;
             let value = (!setting.is_sensitive()).then(|| value.trim().to_owned());

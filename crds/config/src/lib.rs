@@ -56,7 +56,7 @@ pub use groups::{
 };
 pub use layers::Source;
 pub use offset_reset::OffsetReset;
-pub use quotas::{ConnectionSettings, QuotaSettings};
+pub use quotas::{ConnectionCounts, ConnectionSettings, QuotaSettings};
 pub use resolved::{
     BrokerSettings, CleanupPolicy, Compression, ShareCoordinatorSettings, StateTopic, TimestampType, TopicSettings,
     TransactionSettings,

@@ -92,6 +92,8 @@ pub(crate) enum Valid {
 
 /// What every setting of one listener begins with: `listener.name.<listener>.<setting>`.
 pub(crate) const LISTENER_PREFIX: &str = "listener.name.";
+/// The settings that a listener can have for itself.
+pub(crate) const OF_LISTENERS: [&str; 2] = ["max.connections", "max.connection.creation.rate"];
 const NOT_PER_LISTENER: &str = "one listener can not have its own value; set it for all listeners, without listener.name and the \
     listener's name";
 
@@ -265,9 +267,11 @@ fn of_one_listener(name: &str) -> Option<Setting> {
     let (_listener, rest) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
     let of_mechanism = || rest.split_once('.').and_then(|(_mechanism, rest)| crate::BROKER_SETTINGS.get(rest));
     let setting = crate::BROKER_SETTINGS.get(rest).or_else(of_mechanism)?;
-    let status = match setting.status {
-        Status::Enforced(_) => Status::Elsewhere(NOT_PER_LISTENER),
-        status @ (Status::Fixed(_) | Status::Elsewhere(_)) => status,
+    // Kafka refuses to set these limits to 0, but not that of all listeners.
+    let (status, valid) = match setting.status {
+        status @ Status::Enforced(_) if OF_LISTENERS.contains(&rest) => (status, Valid::Min(1)),
+        Status::Enforced(_) => (Status::Elsewhere(NOT_PER_LISTENER), setting.valid),
+        status @ (Status::Fixed(_) | Status::Elsewhere(_)) => (status, setting.valid),
     };
     // Kafka takes them at the level of a single broker, but for its limits of connections.
     let update_mode = match setting.update_mode {
@@ -276,7 +280,7 @@ fn of_one_listener(name: &str) -> Option<Setting> {
         }
         mode => mode,
     };
-    Some(Setting { status, update_mode, fallbacks: &[], listed: false, ..*setting })
+    Some(Setting { status, valid, update_mode, fallbacks: &[], listed: false, ..*setting })
 }
 
 impl SettingError {

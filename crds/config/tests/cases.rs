@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_config::{
-    BrokerSettings, CleanupPolicy, Compression, Config, Described, GroupSettings, Op, SettingError, Source, Synonym,
-    TimestampType, TopicSettings, alter_broker, alter_group, alter_one_broker, alter_topic, check_broker,
-    check_broker_config, check_client_metrics, check_own_config, check_topic, check_topic_config, describe_broker,
-    describe_client_metrics, describe_cluster, describe_group, describe_topic,
+    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, GroupSettings, Kind, Op, SettingError,
+    Source, Status, Synonym, TimestampType, TopicSettings, alter_broker, alter_group, alter_one_broker, alter_topic,
+    check_broker, check_broker_config, check_client_metrics, check_own_config, check_topic, check_topic_config,
+    describe_broker, describe_client_metrics, describe_cluster, describe_group, describe_topic,
 };
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -456,7 +456,11 @@ fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
             "can limit which pods reach brokers; the only accepted value is none",
         ),
         ("listener.name.internal.connections.max.idle.ms", "600000", "without listener.name and the listener's name"),
-        ("listener.name.internal.max.connections", "2147483647", "without listener.name and the listener's name"),
+        ("listener.name.internal.max.connections.per.ip", "7", "without listener.name and the listener's name"),
+        ("listener.name.internal.max.connections", "7", "ok"),
+        ("listener.name.internal.max.connection.creation.rate", "7", "ok"),
+        ("listener.name.internal.scram-sha-256.max.connections", "7", "without listener.name and the listener's name"),
+        ("listener.name.internal.max.connections", "0", "Value must be at least 1"),
         ("listener.name.internal.nope", "1", "Unknown broker config name: listener.name.internal.nope"),
         ("listener.name.internal", "1", "Unknown broker config name: listener.name.internal"),
     ] {
@@ -468,6 +472,35 @@ fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
     let described = find(describe_broker(&broker, &BTreeMap::new()), "listener.name.internal.ssl.client.auth");
     assert_eq!((described.value.as_deref(), described.read_only), (Some("none"), true));
     assert_eq!(synonyms(&described), ["listener.name.internal.ssl.client.auth=none@4", "ssl.client.auth=none@5"]);
+}
+
+#[test]
+fn a_listener_has_its_own_limits_of_connections_or_those_of_all() {
+    let cluster = config(&[
+        ("max.connections", "100"),
+        ("listener.name.apps.max.connections", "10"),
+        ("listener.name.more.max.connection.creation.rate", "5"),
+    ]);
+    let own = config(&[("listener.name.apps.max.connections", "20"), ("max.connection.creation.rate", "9")]);
+    let limits = |own: &Config, listener| {
+        let settings = BrokerSettings::resolve_one(&cluster, own).connections;
+        let counts = settings.of_listener(listener);
+        (counts.max, counts.per_second)
+    };
+    let none = Config::new();
+    assert_eq!(
+        ["apps", "more", "other"].map(|listener| limits(&none, listener)),
+        [(Some(10), None), (Some(100), Some(5)), (Some(100), None)]
+    );
+    assert_eq!(
+        ["apps", "more", "other"].map(|listener| limits(&own, listener)),
+        [(Some(20), Some(9)), (Some(100), Some(5)), (Some(100), Some(9))]
+    );
+    let described = describe_broker(&BrokerSettings::resolve_one(&cluster, &own), &BTreeMap::new());
+    let apps = find(described, "listener.name.apps.max.connections");
+    assert_eq!((apps.value.as_deref(), apps.read_only), (Some("20"), false));
+    let set = ["listener.name.apps.max.connections=20@2", "listener.name.apps.max.connections=10@3"];
+    assert_eq!(synonyms(&apps)[..2], set);
 }
 
 #[test]
@@ -651,7 +684,8 @@ fn limits_of_connections_and_windows_of_quotas_are_read() {
     let (quotas, connections) = (&defaults.quotas, &defaults.connections);
     assert_eq!((quotas.windows, quotas.controller_windows), (11, 11));
     assert_eq!([quotas.window, quotas.controller_window], [Duration::from_secs(1); 2]);
-    assert_eq!((connections.max, connections.per_second, connections.max_per_address), (None, None, None));
+    let counts = connections.of_broker;
+    assert_eq!((counts.max, counts.per_second, connections.max_per_address), (None, None, None));
     assert!(connections.overrides.is_empty());
     let given = BrokerSettings::resolve(&config(&[
         ("quota.window.num", "3"),
@@ -663,11 +697,32 @@ fn limits_of_connections_and_windows_of_quotas_are_read() {
     ]));
     let (quotas, connections) = (&given.quotas, &given.connections);
     assert_eq!((quotas.windows, quotas.controller_window), (3, Duration::from_secs(5)));
-    assert_eq!((connections.max, connections.per_second, connections.max_per_address), (Some(0), Some(7), Some(8)));
+    let counts = connections.of_broker;
+    assert_eq!((counts.max, counts.per_second, connections.max_per_address), (Some(0), Some(7), Some(8)));
     let overrides: Vec<String> = connections.overrides.iter().map(|(ip, count)| format!("{ip} {count}")).collect();
     assert_eq!(overrides, ["10.0.0.7 1", "10.0.0.8 3", "::1 20"]);
     for refused in ["localhost:1", "10.0.0.7", "10.0.0.7:-1", "10.0.0.7:1:2", "10.0.0.7:2147483648"] {
         let error = check_broker_config(&config(&[("max.connections.per.ip.overrides", refused)])).unwrap_err();
         assert!(error.to_string().contains("give their addresses"), "{error}");
+    }
+}
+
+/// As in CVE-2023-25194, CVE-2024-31141 and CVE-2025-27817 to 27819.
+#[test]
+fn no_setting_loads_code_reads_files_or_asks_addresses() {
+    let dangerous = ["class", "jaas", "url", "providers", "keystore", "truststore", "ldap", "jndi", "command", "file"];
+    for entity in [Entity::Topic, Entity::Broker, Entity::Group, Entity::ClientMetrics] {
+        for (name, setting) in entity.settings() {
+            let is_dangerous = setting.kind == Kind::Class || dangerous.iter().any(|word| name.contains(word));
+            // A time, and the name of a rule of our own.
+            let is_harmless = ["file.delete.delay.ms", "replica.selector.class"].contains(name);
+            let is_enforced = matches!(setting.status, Status::Enforced(_));
+            assert!(!is_dangerous || !is_enforced || is_harmless, "{name}");
+        }
+    }
+    assert_ne!(text(check_broker("replica.selector.class", "com.example.Evil")), "ok");
+    for value in ["${file:/etc/passwd:root}", "${env:HOME}", "${sys:user.dir}"] {
+        let refused = text(check_broker("log.retention.ms", value));
+        assert!(refused.contains(value), "it is no number, and is not replaced: {refused}");
     }
 }

@@ -21,7 +21,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("broker_groups", &["broker", "setting"]),
             ("plumbing", &["broker", "topic", "setting"]),
             ("topic", &["setting"]),
-            ("quotas", &["counts", "getter"]),
+            ("quotas", &["counts", "getter", "setting"]),
             ("setting", &["counts", "offset_reset", "throttle", "root"]),
             ("counts", &[]),
             ("offset_reset", &[]),
