@@ -228,13 +228,14 @@ impl ClusterImage {
     }
 
     /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
-    /// or authorization, and not all of its brokers were restarted since. They replicate as they did before.
+    /// or authorization, and not all of its live brokers were restarted since. They replicate as they did before. One
+    /// that is dead may stay so, and does not keep this way open; when it is live again, it is open again.
     pub fn has_plain_brokers(&self, listener: &str) -> bool {
         let is_plain = |access: &ListenerAccess| !access.tls && access.authentication == Authentication::None;
         self.brokers.len() > 1
             && *self.inter_broker_listener == *listener
             && self.access.listeners.get(listener).is_some_and(is_plain)
-            && self.brokers.values().any(|broker| !broker.endpoints.contains_key(names::REPLICATION_LISTENER))
+            && self.live_brokers().any(|broker| !broker.endpoints.contains_key(names::REPLICATION_LISTENER))
     }
 
     /// The live brokers, in order of id.

@@ -6,12 +6,13 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Client, OneBroker, topic};
+use common::{Client, ME, OneBroker, topic};
 use ottla_access::{
     Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
 };
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
-use ottla_broker::image::CONSUMER_OFFSETS;
+use ottla_broker::image::{Broker, BrokerId, CONSUMER_OFFSETS, Endpoint};
+use ottla_crds::names;
 use ottla_rules::features::{Features, GROUP_VERSION};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -153,6 +154,32 @@ async fn a_transactional_batch_is_denied_once() {
         assert_eq!(answer.responses[0].partition_responses[0].error_code, code);
         assert_eq!(denied().as_deref(), Some(all));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_live_brokers_without_certificates_keep_the_plain_way_between_brokers_open() {
+    let setup = Setup::start().await;
+    let show = |alive: bool, has_certificate: bool| {
+        setup.one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            let mut me = image.brokers[&ME.id].clone();
+            let secure = Endpoint { host: "127.0.0.1".into(), port: 9091 };
+            me.endpoints.insert(names::REPLICATION_LISTENER.into(), secure.clone());
+            let mut other = Broker { id: BrokerId(1), alive, ..me.clone() };
+            if !has_certificate {
+                other.endpoints.remove(names::REPLICATION_LISTENER);
+            }
+            image.brokers.extend([(ME.id, me), (other.id, other)]);
+        });
+    };
+    show(true, false);
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it was not restarted yet");
+    show(false, false);
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it is dead");
+    show(true, false);
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it is live again, and still without");
+    show(true, true);
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "brokers have certificates");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
