@@ -371,3 +371,25 @@ async fn authenticating_where_nobody_needs_to_is_an_error() {
     assert_eq!(token(&mut client, "x").await.error_code, ErrorCode::ILLEGAL_SASL_STATE);
     assert!(is_served(&mut client).await);
 }
+
+#[tokio::test]
+async fn strangers_that_guess_passwords_keep_nobody_out() {
+    // No guess is answered before the end of the test.
+    let setup = Setup::start(&[("connection.failed.authentication.delay.ms", "600000")]).await;
+    let mut guessing = Vec::new();
+    for _ in 0..200 {
+        let mut client = setup.client().await;
+        assert_eq!(handshake(&mut client, "PLAIN").await, ErrorCode::NONE);
+        let guess = SaslAuthenticateRequest { auth_bytes: plain::message(ALICE.0, "a guess").into() };
+        client.send(2, &guess).await;
+        guessing.push(client);
+    }
+    let mut alice = setup.client().await;
+    assert_eq!(scram(&mut alice, Hash::Sha256, ALICE).await.error_code, ErrorCode::NONE);
+    assert!(is_served(&mut alice).await);
+    // Her password is checked in its turn.
+    let mut alice = setup.client().await;
+    assert_eq!(password(&mut alice, ALICE).await.error_code, ErrorCode::NONE);
+    assert!(is_served(&mut alice).await);
+    assert_eq!(setup.counted("PLAIN", "success"), 1);
+}

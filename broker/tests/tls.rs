@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, version};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, version};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -390,4 +391,62 @@ async fn garbage_and_dripped_handshakes_end_and_leave_others_alone() {
     tokio::time::timeout(LIMIT, dripping.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
     let slow = 1 + many.len() as u64;
     common::until("the slow ones are counted", || setup.refused("tls_handshake_slow") == slow).await;
+}
+
+/// Asks the broker for its versions: the kind of the handshake. What it says after that is read, with its tickets.
+fn handshake(port: u16, config: &Arc<ClientConfig>) -> std::io::Result<HandshakeKind> {
+    // ApiVersions 0 of a client without a name.
+    const VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 255, 255];
+    let mut session = ClientConnection::new(config.clone(), "127.0.0.1".try_into().unwrap()).unwrap();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    let mut tls = rustls::Stream::new(&mut session, &mut stream);
+    tls.write_all(&VERSIONS)?;
+    tls.read_exact(&mut [0; 4])?;
+    Ok(session.handshake_kind().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_resumed_under_the_same_key_only_and_never_with_a_certificate() {
+    let kind = |setup: &Setup, config: &Arc<ClientConfig>| {
+        let (port, config) = (setup.one.port, config.clone());
+        async move { tokio::task::spawn_blocking(move || handshake(port, &config).unwrap()).await.unwrap() }
+    };
+    let setup = Setup::start(Authentication::None).await;
+    let config = Arc::new(client(&setup.cluster, None));
+    assert_eq!(kind(&setup, &config).await, HandshakeKind::Full);
+    assert_eq!(kind(&setup, &config).await, HandshakeKind::Resumed);
+    let issued = setup.cluster.issue(&["127.0.0.1"]);
+    let tls = setup.folder.path().join("tls");
+    write(&tls, "brokers/0.crt", &issued.pem);
+    write(&tls, "brokers/0.key", &issued.key.serialize_pem());
+    let changed = async {
+        while kind(&setup, &config).await == HandshakeKind::Resumed {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, changed).await.unwrap();
+
+    let setup = Setup::start(Authentication::Certificate { rules: None }).await;
+    let config = Arc::new(client(&setup.cluster, Some(&setup.clients.issue(&["ottla://c/user/orders/u-1"]))));
+    for _ in 0..2 {
+        assert_eq!(kind(&setup, &config).await, HandshakeKind::Full);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_knows_tls_1_1_at_most_is_refused() {
+    let setup = Setup::start(Authentication::None).await;
+    // A ClientHello of version 1.1, with two cipher suites of that time and no extensions.
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 4, 0xc0, 0x09, 0xc0, 0x13, 1, 0]);
+    let mut record = vec![22, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
+    record.extend(hello);
+    let mut old = TcpStream::connect(("127.0.0.1", setup.one.port)).await.unwrap();
+    old.write_all(&record).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(LIMIT, old.read_to_end(&mut answer)).await.unwrap().unwrap();
+    // A fatal alert, handshake_failure: such a client names no algorithms for signatures.
+    assert_eq!((answer.first(), &answer[5..]), (Some(&21), &[2, 40][..]));
+    common::until("the refusal is counted", || setup.refused("tls_handshake") == 1).await;
 }

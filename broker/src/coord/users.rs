@@ -210,3 +210,38 @@ pub(super) async fn keep(mut known: watch::Receiver<Arc<KnownUsers>>, dir: PathB
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> KafkaUser {
+        let value = serde_json::json!({
+            "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaUser",
+            "metadata": { "name": name }, "spec": { "clusterRef": { "name": "prod" } },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn names(known: &KnownUsers) -> Vec<&str> {
+        known.users.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_user_that_a_list_does_not_show_is_revoked_and_without_a_whole_list_nobody_is() {
+        let (mut known, mut listed) = (KnownUsers::default(), None);
+        let mut learn = |known: &mut KnownUsers, news: Event<KafkaUser>| known.learn(&mut listed, News::User(news));
+        learn(&mut known, Event::Apply(user("ada")));
+        learn(&mut known, Event::Apply(user("bob")));
+        // The definition is gone, or the API server in the middle of the list: it begins, and does not end.
+        learn(&mut known, Event::Init);
+        learn(&mut known, Event::InitApply(user("ada")));
+        assert_eq!(names(&known), ["ada", "bob"]);
+        learn(&mut known, Event::Init);
+        learn(&mut known, Event::InitApply(user("ada")));
+        learn(&mut known, Event::InitDone);
+        assert_eq!(names(&known), ["ada"]);
+        learn(&mut known, Event::Delete(user("ada")));
+        assert_eq!(names(&known), [""; 0]);
+    }
+}

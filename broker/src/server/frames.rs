@@ -223,3 +223,37 @@ impl Default for Scratch {
         Scratch::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::buffers::{BUDGET_OF_STRANGERS, Budget};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_drips_ends_its_connection_after_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut dripping = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = Socket::Plain(listener.accept().await.unwrap().0);
+        let mut frames = Frames::new(Buffers::for_strangers(Budget::new(BUDGET_OF_STRANGERS)), 524_288);
+        let began = env::now();
+        let drip = async {
+            dripping.write_all(&524_288_i32.to_be_bytes()).await.unwrap();
+            loop {
+                env::sleep_until(env::now() + Duration::from_secs(1)).await;
+                // The broker may have closed it.
+                let _ = dripping.write_all(&[7]).await;
+            }
+        };
+        let scratch = Scratch::new();
+        tokio::select! {
+            () = drip => {}
+            read = frames.next(&socket, &scratch, true) => {
+                assert!(matches!(read, Err(ReadError::Slow(524_288))), "{read:?}");
+            }
+        }
+        assert!(began.elapsed() <= FRAME_TIME + Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}
