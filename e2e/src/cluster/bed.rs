@@ -64,12 +64,12 @@ impl Bed {
 
     /// The same, where it is the one on this machine: nobody else's nodes are broken.
     pub fn to_break() -> Result<Option<Turn>> {
-        Ok(Bed::alone()?.filter(|turn| turn.built_in))
+        Ok(Bed::alone()?.filter(|turn| turn.is_built_in()))
     }
 
     /// The one on this machine, together with others: for tests that break their own pods from outside.
     pub fn on_this_machine() -> Result<Option<Turn>> {
-        Ok(Bed::get()?.filter(|turn| turn.built_in))
+        Ok(Bed::get()?.filter(|turn| turn.is_built_in()))
     }
 
     fn started() -> Result<&'static Bed> {
@@ -132,6 +132,11 @@ impl Bed {
     /// `helm`, in the same way.
     pub fn helm(&self, line: &str) -> Result<String> {
         succeed(self.command("helm").args(line.split_whitespace())).with_context(|| format!("helm {line}"))
+    }
+
+    /// Whether it is the one on this machine, which can be broken.
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
     }
 
     /// A verb of `e2e/cluster/cluster`: ends nodes, cuts them off, stops the API server, sends signals to pods.

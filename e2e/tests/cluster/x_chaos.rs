@@ -1,20 +1,12 @@
-//! Chaos that takes the whole cluster: nodes, the API server, the definitions.
+//! Chaos that takes the whole cluster: nodes and the definitions; in [`crate::x_secured`] also the API server.
 
 use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::cluster::bed::{Bed, charts};
 use ottla_e2e::cluster::harm::Loss;
-use ottla_e2e::cluster::{LIMIT, judge, say};
-use ottla_e2e::wait::until;
-use std::time::{Duration, Instant};
+use ottla_e2e::cluster::{judge, say};
+use std::time::Instant;
 
-use crate::chaos::{BROKERS, Chaos, TOPIC};
-use crate::secured::{Secured, serve};
-
-/// How long the API server stays away: `OTTLA_OUTAGE_SECONDS`, or a minute, which is several times what a Lease lasts.
-fn outage() -> Result<Duration> {
-    let seconds = std::env::var("OTTLA_OUTAGE_SECONDS").unwrap_or_else(|_| "60".into());
-    Ok(Duration::from_secs(seconds.parse().context("OTTLA_OUTAGE_SECONDS")?))
-}
+use crate::chaos::{BROKERS, Chaos};
 
 /// Takes a broker's node away until Kubernetes misses it too.
 fn lose_node(chaos: &Chaos<'_>, broker: u64, loss: Loss) -> Result<()> {
@@ -69,58 +61,6 @@ fn nodes_are_killed_frozen_cut_off_and_drained() -> Result<()> {
         })
     })?;
     chaos.judge().map(drop)
-}
-
-#[test]
-fn an_outage_of_the_api_server_stops_nothing() -> Result<()> {
-    let Some(bed) = Bed::to_break()? else { return Ok(()) };
-    let outage = outage()?;
-    let chaos = Chaos::begin(&bed, "chaos-no-api")?;
-    // Its keys are being rotated when the API server goes.
-    let secured = Secured::begin(&chaos)?;
-    secured.rotate()?;
-    secured.rotates()?;
-    let logins = secured.logins()?;
-    // Their topic is there before the API server goes.
-    serve(&logins)?;
-    let (starts, victim) = (chaos.namespace.starts()?, chaos.namespace.busiest(TOPIC, BROKERS)?);
-    let uid = chaos.namespace.pod_uid(victim)?;
-
-    bed.tool(&["api", "stop"])?;
-    let began = Instant::now();
-    let pass = |until: Duration| -> Result<()> {
-        while began.elapsed() < until {
-            chaos.load.go_on()?;
-        }
-        Ok(())
-    };
-    let passed = pass(outage / 2).and_then(|()| {
-        // A container that starts again in its pod serves what it led, and nobody is elected.
-        chaos.namespace.signal("KILL", &uid)?;
-        serve(&logins)?;
-        pass(outage)
-    });
-    bed.tool(&["api", "start"])?;
-    passed?;
-
-    // The cluster is as it was but for that one, and as willing as before.
-    secured.is_rotated()?;
-    serve(&secured.logins()?)?;
-    drop(secured);
-    chaos.namespace.ready("okc/kafka", "Ready")?;
-    chaos.namespace.topic("afterwards", 3)?;
-    chaos.load.go_on()?;
-    chaos.namespace.wait_until_whole()?;
-    let restarted = || -> Result<Vec<String>> {
-        Ok(chaos.namespace.starts()?.into_iter().filter(|start| !starts.contains(start)).collect())
-    };
-    // The kubelet reports some seconds later than the operator needs to create a topic.
-    let shown = until(LIMIT, "the API to show who was started again", || {
-        Ok(restarted().ok().filter(|restarted| restarted.iter().any(|start| start.contains(&uid))))
-    })?;
-    ensure!(shown.len() == 1, "restarted: {shown:?}");
-    let what = format!("{outage:?} without the API server, with a kill -9 of broker {victim}");
-    judge(&what, chaos.load).map(drop)
 }
 
 #[test]

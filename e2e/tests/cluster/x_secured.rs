@@ -1,8 +1,9 @@
-//! A plain cluster under load is restarted broker by broker, so that it is secured, and gets new keys, while every
-//! record arrives once and in order.
+//! A plain cluster under load is secured by a restart of each broker, and from then on without any: a password changes,
+//! a user goes, the API server is away for a while, and everybody gets certificates of new keys, while every record
+//! arrives once and in order. It has the cluster alone, and so comes with the last.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::LIMIT;
@@ -12,7 +13,13 @@ use ottla_e2e::login::{Credentials, kafka_python, user};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
 
-use crate::chaos::Chaos;
+use crate::chaos::{BROKERS, Chaos, TOPIC};
+
+/// For whom the tokens of ServiceAccounts are.
+const AUDIENCE: &str = "kafka.test";
+
+/// Where a client logs in, and what it needs for that.
+type Login<'a> = (&'a str, Vec<String>);
 
 /// The listeners of a cluster that is being secured, with more of the first one.
 fn listeners(internal: &str) -> String {
@@ -29,11 +36,9 @@ fn listeners(internal: &str) -> String {
     )
 }
 
-/// For whom the tokens of ServiceAccounts are.
-const AUDIENCE: &str = "kafka.test";
-
-/// A cluster that was plain, and its users.
-pub struct Secured<'a> {
+/// A cluster that was plain, and its users: `orders` with a password, `billing` and `leaver` with certificates, and a
+/// ServiceAccount.
+struct Secured<'a> {
     namespace: &'a Namespace<'a>,
     /// Where its users' credentials are written.
     folder: PathBuf,
@@ -52,7 +57,7 @@ impl Drop for Secured<'_> {
 impl<'a> Secured<'a> {
     /// Waits while the operator restarts the brokers, so that they get certificates, and adds users who authenticate.
     /// Brokers replicate meanwhile.
-    pub fn begin(chaos: &'a Chaos<'_>) -> Result<Secured<'a>> {
+    fn begin(chaos: &'a Chaos<'_>) -> Result<Secured<'a>> {
         let namespace = &chaos.namespace;
         let authority = r#"{"overlapDays":0}"#;
         let security = format!(r#"{{"clusterCa":{authority},"clientsCa":{authority}}}"#);
@@ -73,6 +78,7 @@ impl<'a> Secured<'a> {
         chaos.load.go_on()?;
         namespace.apply(&user("orders", "kafka", "scram"))?;
         namespace.apply(&user("billing", "kafka", "tls"))?;
+        namespace.apply(&user("leaver", "kafka", "tls"))?;
         namespace.kubectl("create serviceaccount shop")?;
         namespace.ready("kafkauser --all", "Ready")?;
         let folder = std::env::temp_dir().join(namespace.name());
@@ -94,17 +100,17 @@ impl<'a> Secured<'a> {
         if name == "orders" { credentials.by_password("SCRAM-SHA-512") } else { credentials.by_certificate() }
     }
 
-    /// The same for a ServiceAccount: a new token for this audience.
+    /// The same for a ServiceAccount: a new token for this audience, which lasts for longer than the story.
     fn by_token(&self, audience: &str) -> Result<Vec<String>> {
-        let token = self.namespace.kubectl(&format!("create token shop --audience {audience} --duration 20m"))?;
+        let token = self.namespace.kubectl(&format!("create token shop --audience {audience} --duration 60m"))?;
         let mut settings = self.settings("orders")?;
         settings.truncate(2);
         settings.extend(["sasl_mechanism=OAUTHBEARER".to_owned(), format!("sasl_token={}", token.trim())]);
         Ok(settings)
     }
 
-    /// What clients of each kind need to log in, with where they do.
-    pub fn logins(&self) -> Result<[(&str, Vec<String>); 3]> {
+    /// What those need who may log in: by password, certificate and token.
+    fn logins(&self) -> Result<[Login<'_>; 3]> {
         Ok([
             (&self.apps, self.settings("orders")?),
             (&self.mtls, self.settings("billing")?),
@@ -112,20 +118,32 @@ impl<'a> Secured<'a> {
         ])
     }
 
-    /// Asks for new keys of both authorities.
-    pub fn rotate(&self) -> Result<()> {
-        let next = r#"{"keyGeneration":2}"#;
-        patch(self.namespace, &format!(r#"{{"security":{{"clusterCa":{next},"clientsCa":{next}}}}}"#))
+    /// Changes a password and deletes a user; what lets nobody in from then on.
+    fn revoke(&self) -> Result<[Login<'_>; 2]> {
+        let former = [(&*self.apps, self.settings("orders")?), (&*self.mtls, self.settings("leaver")?)];
+        serve(&former)?;
+        // A Secret that is gone is made again, with another password.
+        self.namespace.kubectl("delete secret orders")?;
+        self.namespace.satisfies("get secrets", |all| all.contains("\norders "))?;
+        self.namespace.kubectl("delete kafkauser leaver")?;
+        for (bootstrap, settings) in &former {
+            until(LIMIT, "a client to be refused", || {
+                Ok((kafka_python(bootstrap, settings)? == "refused").then_some(()))
+            })?;
+        }
+        Ok(former)
     }
 
-    /// Waits until everybody is to trust them.
-    pub fn rotates(&self) -> Result<()> {
+    /// Asks for new keys of both authorities, and waits until everybody is to trust them.
+    fn rotate(&self) -> Result<()> {
+        let next = r#"{"keyGeneration":2}"#;
+        patch(self.namespace, &format!(r#"{{"security":{{"clusterCa":{next},"clientsCa":{next}}}}}"#))?;
         let phases = "get okc kafka -o jsonpath={.status.authorities[*].phase}";
         self.namespace.satisfies(phases, |said| !said.contains("Steady")).context("the beginning of the rotations")
     }
 
-    /// Waits until nobody uses the former ones.
-    pub fn is_rotated(&self) -> Result<()> {
+    /// Waits until nobody uses the former keys.
+    fn is_rotated(&self) -> Result<()> {
         let state = "get okc kafka -o jsonpath={.status.authorities[*].phase}/{.status.authorities[*].keyGeneration}";
         self.namespace.satisfies(state, |said| said == "Steady Steady/2 2").context("the end of the rotations")
     }
@@ -137,50 +155,95 @@ fn patch(namespace: &Namespace<'_>, spec: &str) -> Result<()> {
 }
 
 /// Waits until clients are served with each of these.
-pub fn serve(logins: &[(&str, Vec<String>)]) -> Result<()> {
+fn serve(logins: &[Login<'_>]) -> Result<()> {
     for (bootstrap, settings) in logins {
         until(LIMIT, "the client to be served", || Ok((kafka_python(bootstrap, settings)? == "ok").then_some(())))?;
     }
     Ok(())
 }
 
+fn are_refused(logins: &[Login<'_>], what: &str) -> Result<()> {
+    for (bootstrap, settings) in logins {
+        ensure!(kafka_python(bootstrap, settings)? == "refused", "{what}");
+    }
+    Ok(())
+}
+
+/// How long the API server stays away: `OTTLA_OUTAGE_SECONDS`, or a minute, which is several times what a Lease lasts.
+fn outage() -> Result<Duration> {
+    let seconds = std::env::var("OTTLA_OUTAGE_SECONDS").unwrap_or_else(|_| "60".into());
+    Ok(Duration::from_secs(seconds.parse().context("OTTLA_OUTAGE_SECONDS")?))
+}
+
+/// Takes the API server away for a while, and kills a broker in the middle: its container starts again in its pod, with
+/// what it knew, and serves what it led, for nobody is elected. The pod's uid.
+fn without_api_server(chaos: &Chaos<'_>, outage: Duration, check: impl Fn() -> Result<()>) -> Result<String> {
+    let namespace = &chaos.namespace;
+    let uid = namespace.pod_uid(namespace.busiest(TOPIC, BROKERS)?)?;
+    namespace.tool(&["api", "stop"])?;
+    let began = Instant::now();
+    let pass = |until: Duration| -> Result<()> {
+        while began.elapsed() < until {
+            chaos.load.go_on()?;
+        }
+        Ok(())
+    };
+    let passed = pass(outage / 2).and_then(|()| {
+        namespace.signal("KILL", &uid)?;
+        check()?;
+        pass(outage)
+    });
+    namespace.tool(&["api", "start"])?;
+    passed.map(|()| uid)
+}
+
 #[test]
-fn a_plain_cluster_is_secured_and_its_keys_are_rotated_under_load() -> Result<()> {
-    let Some(bed) = Bed::get()? else { return Ok(()) };
+fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server() -> Result<()> {
+    let Some(bed) = Bed::alone()? else { return Ok(()) };
     if !met(&[Need::Python]) {
         return Ok(());
     }
+    let outage = if bed.is_built_in() { Some(outage()?) } else { None };
     let mut chaos = Chaos::begin(&bed, "secured")?;
     let began = Instant::now();
     let secured = Secured::begin(&chaos)?;
     let (starts, restarted) = (chaos.namespace.starts()?, began.elapsed());
-    let former = secured.logins()?;
-    serve(&former)?;
-    ensure!(kafka_python(&secured.tokens, &secured.by_token("another")?)? == "refused", "a token for somebody else");
+    let revoked = secured.revoke()?;
+    let logins = secured.logins()?;
+    serve(&logins)?;
+    are_refused(&[(&secured.tokens, secured.by_token("another")?)], "a token for somebody else")?;
 
     let began = Instant::now();
     secured.rotate()?;
+    // On somebody else's cluster the API server stays.
+    let check = || {
+        serve(&logins)?;
+        are_refused(&revoked, "a password or a user of before, after a restart without API server")
+    };
+    let killed = outage.map(|outage| without_api_server(&chaos, outage, check)).transpose()?;
     secured.is_rotated()?;
     let rotated = began.elapsed();
     serve(&secured.logins()?)?;
-    let [(_, password), (_, certificate), _] = &former;
-    ensure!(kafka_python(&secured.mtls, certificate)? == "refused", "a certificate of the former key");
-
-    // A Secret that is gone is made again, with another password.
-    chaos.namespace.kubectl("delete secret orders")?;
-    chaos.namespace.satisfies("get secrets", |all| all.contains("\norders "))?;
-    serve(&secured.logins()?[..1])?;
-    let mut former = secured.settings("orders")?;
-    former.pop();
-    former.extend(password.last().cloned());
-    ensure!(kafka_python(&secured.apps, &former)? == "refused", "the former password");
-    let certificate = secured.settings("billing")?;
-    chaos.namespace.kubectl("delete kafkauser billing")?;
-    until(LIMIT, "a user that is gone to be refused", || {
-        Ok((kafka_python(&secured.mtls, &certificate)? == "refused").then_some(()))
-    })?;
-    ensure!(chaos.namespace.starts()? == starts, "a broker was restarted");
+    are_refused(&logins[1..2], "a certificate of the former key")?;
+    are_refused(&revoked, "a password or a user of before")?;
     drop(secured);
-    chaos.tell(format!("secured by restarts in {restarted:.0?}, both keys rotated without any in {rotated:.0?}"));
+
+    // The cluster is as it was, and as willing as before.
+    chaos.namespace.ready("okc/kafka", "Ready")?;
+    chaos.namespace.topic("afterwards", 3)?;
+    chaos.load.go_on()?;
+    chaos.namespace.wait_until_whole()?;
+    // The kubelet reports some seconds later than the operator needs to create a topic.
+    let restarts = until(LIMIT, "the API to show which container was killed", || {
+        let now = chaos.namespace.starts()?;
+        let restarts: Vec<String> = now.into_iter().filter(|start| !starts.contains(start)).collect();
+        let is_shown = |uid: &String| restarts.iter().any(|start| start.contains(uid));
+        Ok(killed.as_ref().is_none_or(is_shown).then_some(restarts))
+    })?;
+    ensure!(restarts.len() == usize::from(killed.is_some()), "brokers were restarted: {restarts:?}");
+    let away = outage.unwrap_or_default();
+    chaos.tell(format!(
+        "secured by restarts in {restarted:.0?}, both keys rotated in {rotated:.0?}, {away:.0?} of it without API server"
+    ));
     chaos.judge().map(drop)
 }
