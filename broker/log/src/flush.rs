@@ -14,8 +14,8 @@ use crate::segment::{self, Active, SNAPSHOT};
 #[derive(Debug)]
 pub(crate) struct Dirty {
     pub recovery_point: i64,
+    /// Appended since the last flush.
     bytes: u64,
-    since_ms: Option<i64>,
     /// Segments sealed since the last flush.
     sealed: Vec<Arc<DiskFile>>,
     /// Indexes, snapshots and leader epochs written since the last flush.
@@ -27,20 +27,11 @@ pub(crate) struct Dirty {
 
 impl Dirty {
     pub fn new(recovery_point: i64) -> Dirty {
-        Dirty {
-            recovery_point,
-            bytes: 0,
-            since_ms: None,
-            sealed: vec![],
-            paths: vec![],
-            truncations: 0,
-            flushing: false,
-        }
+        Dirty { recovery_point, bytes: 0, sealed: vec![], paths: vec![], truncations: 0, flushing: false }
     }
 
-    pub fn add(&mut self, bytes: u64, now_ms: i64) {
+    pub fn add(&mut self, bytes: u64) {
         self.bytes += bytes;
-        self.since_ms.get_or_insert(now_ms);
     }
 
     pub fn add_sealed(&mut self, segment: &Active) {
@@ -63,15 +54,6 @@ impl Dirty {
         self.recovery_point = self.recovery_point.min(log_end);
         self.truncations += 1;
     }
-}
-
-/// How much there is to flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unflushed {
-    /// Bytes appended since the last flush.
-    pub bytes: u64,
-    /// When the first of them was.
-    pub since_ms: Option<i64>,
 }
 
 /// A flush under way: run it without the lock, then report its end to the log.
@@ -115,9 +97,9 @@ impl Log {
         self.dirty.recovery_point
     }
 
-    /// How much there is to flush.
-    pub fn unflushed(&self) -> Unflushed {
-        Unflushed { bytes: self.dirty.bytes, since_ms: self.dirty.since_ms }
+    /// Bytes that were appended since the last flush.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.dirty.bytes
     }
 
     /// Begin to flush everything written so far; none when all is on the device, a flush is under way, or the log takes
@@ -142,8 +124,8 @@ impl Log {
             Err(error) if error.is_no_space() => {}
             Err(error) => return Err(error),
         }
-        let Dirty { bytes, since_ms, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
-        (*bytes, *since_ms, *flushing) = (0, None, true);
+        let Dirty { bytes, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
+        (*bytes, *flushing) = (0, true);
         Ok(Some(Flush {
             dir: self.dir.clone(),
             active: self.active.file().clone(),

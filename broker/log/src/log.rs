@@ -188,7 +188,7 @@ impl Log {
             }
         }
         self.log_end = last.next_offset();
-        self.dirty.add(len, now_ms);
+        self.dirty.add(len);
         Ok(Appended { base_offset: first.base_offset, log_end: self.log_end })
     }
 

@@ -60,8 +60,8 @@ impl Replicas {
     }
 
     async fn flush_what_is_due(&self) {
-        let now_ms = env::wall_clock_ms();
-        let due = self.all().into_iter().filter(|partition| partition.flush_is_due(now_ms, FLUSH_AGE, FLUSH_BYTES));
+        let now = env::now();
+        let due = self.all().into_iter().filter(|partition| partition.flush_is_due(now, FLUSH_AGE, FLUSH_BYTES));
         join_all(due.map(|partition| {
             let metrics = self.metrics.clone();
             self.workers.run(move || {

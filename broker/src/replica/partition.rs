@@ -91,6 +91,9 @@ struct State {
     /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it
     /// acknowledges it.
     flush_due: i64,
+    /// When the first record was appended that no flush has begun to bring to the device; `None`: there is none, or it
+    /// was there before this process.
+    unflushed_since: Option<Instant>,
     /// The checkpoints say that the log begins there, or later than it did: no restart brings back what lies before.
     kept_log_start: i64,
     /// Its disk had no room when it was last written to.
@@ -219,6 +222,7 @@ impl Partition {
                 acted_on: proposal.acted_on(),
                 proposal,
                 flush_due: 0,
+                unflushed_since: None,
                 kept_log_start,
                 full: false,
                 retired: false,
@@ -330,6 +334,7 @@ impl Partition {
             return Err(error.into());
         }
         self.note_room(&mut state);
+        state.unflushed_since.get_or_insert_with(env::now);
         let end = state.log.log_end();
         self.log_end.advance(end);
         self.advance_high_watermark(&mut state);

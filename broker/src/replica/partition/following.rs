@@ -158,6 +158,7 @@ impl Partition {
             let appended = state.log.append(&batches, env::wall_clock_ms());
             let appended = appended.inspect_err(|error| self.note_append_error(&mut state, error))?;
             self.note_room(&mut state);
+            state.unflushed_since.get_or_insert_with(env::now);
             self.log_end.advance(appended.log_end);
             self.metrics.replication_in.inc_by(batches.iter().map(|batch| batch.len() as u64).sum());
         }

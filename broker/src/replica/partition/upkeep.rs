@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::leadership::Leadership;
 use super::role::Role;
 use super::{Extent, Partition};
+use crate::env::Instant;
 use crate::replica::checkpoints::{Checkpoints, Positions};
 
 /// What metrics and DescribeLogDirs say of a partition.
@@ -58,12 +59,11 @@ pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<
 
 impl Partition {
     /// Whether unflushed data is older than `age` or more than `bytes`, or than the topic allows.
-    pub fn flush_is_due(&self, now_ms: i64, age: Duration, bytes: u64) -> bool {
+    pub fn flush_is_due(&self, now: Instant, age: Duration, bytes: u64) -> bool {
         let state = self.state.lock();
-        let unflushed = state.log.unflushed();
         let age = state.settings.flush_interval.map_or(age, |own| own.min(age));
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        unflushed.bytes >= bytes || unflushed.since_ms.is_some_and(|since| now_ms - since >= age_ms)
+        let is_old = |since| now.duration_since(since) >= age;
+        state.log.unflushed_bytes() >= bytes || state.unflushed_since.is_some_and(is_old)
     }
 
     /// True for the first who asks since the last flush began: that one has it run.
@@ -108,10 +108,14 @@ impl Partition {
             self.flush_asked.store(true, Ordering::SeqCst);
             return None;
         }
-        state.log.start_flush().unwrap_or_else(|error| {
+        let begun = state.log.start_flush().unwrap_or_else(|error| {
             self.fail(&mut state, &error);
             None
-        })
+        });
+        if begun.is_some() {
+            state.unflushed_since = None;
+        }
+        begun
     }
 
     /// Runs a flush, and another while somebody has asked since the last began.
@@ -297,11 +301,32 @@ mod tests {
 
     use super::super::fixtures::leading_alone;
     use super::*;
+    use crate::env;
 
     fn append(partition: &Partition) {
+        append_at(partition, 0);
+    }
+
+    fn append_at(partition: &Partition, now_ms: i64) {
         let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
         batch.push(ottla_batch::NewRecord::default());
-        partition.append_own(&batch.build(), 0, 0).unwrap();
+        partition.append_own(&batch.build(), 0, now_ms).unwrap();
+    }
+
+    #[test]
+    fn a_flush_is_due_by_age_also_where_the_wall_clock_was_set_back() {
+        const AGE: Duration = Duration::from_secs(1);
+        let data = tempfile::tempdir().unwrap();
+        let partition = leading_alone(data.path());
+        let is_due_in = |seconds| partition.flush_is_due(env::now() + Duration::from_secs(seconds), AGE, u64::MAX);
+        assert!(!is_due_in(60), "nothing was appended");
+        let now_ms = env::wall_clock_ms();
+        for written_at in [now_ms, now_ms + 3_600_000] {
+            append_at(&partition, written_at);
+            assert_eq!((is_due_in(0), is_due_in(60)), (false, true), "written at {written_at}");
+            partition.flush();
+            assert!(!is_due_in(60), "nothing was appended since");
+        }
     }
 
     #[test]
