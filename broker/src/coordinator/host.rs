@@ -45,6 +45,8 @@ pub struct Host<M: Machine> {
     undecided: VecDeque<Undecided>,
     next_ticket: u64,
     commit_timeout: Duration,
+    /// See [`Host::has_missed`].
+    has_missed: bool,
 }
 
 struct Undecided {
@@ -76,6 +78,7 @@ impl<M: Machine> Host<M> {
             undecided: VecDeque::new(),
             next_ticket: 0,
             commit_timeout: M::commit_timeout(&image.settings),
+            has_missed: false,
         })
     }
 
@@ -140,18 +143,29 @@ impl<M: Machine> Host<M> {
         Ok((appended, self.carry_out(Effects::default(), None, now)))
     }
 
-    /// What the machine does without a request.
+    /// What the machine does without a request; nothing while this broker gives way.
     pub fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
         if self.check_leads().is_err() {
+            self.has_missed = true;
             return Outcome::default();
         }
         let effects = act(&mut self.machine, now);
         self.carry_out(effects, None, now)
     }
 
-    /// Acts on the deadlines that have passed.
+    /// Whether a turn came while this broker gave way. The machine may wait for that for ever, for instance for the
+    /// last marker of a transaction: if this broker serves again, the log must be read into another one.
+    pub fn has_missed(&self) -> bool {
+        self.has_missed
+    }
+
+    /// Acts on the deadlines that have passed; later while this broker gives way.
     pub fn tick(&mut self, now: Now) -> Outcome<M> {
-        self.turn(now, M::tick)
+        if self.check_leads().is_err() {
+            return Outcome::default();
+        }
+        let effects = self.machine.tick(now);
+        self.carry_out(effects, None, now)
     }
 
     /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale.

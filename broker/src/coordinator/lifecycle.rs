@@ -34,6 +34,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// coordinator's lock: it must neither wait nor use the coordinator itself, but for [`Coordinator::spawn`].
 pub type Post<M> = Arc<dyn Fn(&Arc<Coordinator<M>>, <M as Machine>::Message) + Send + Sync>;
 
+/// Has what was appended brought to the device, without waiting for it: the topic's `flush.messages` asks for that
+/// before it counts as committed.
+pub(super) type FlushSoon = Arc<dyn Fn(&Arc<Partition>) + Send + Sync>;
+
 /// The coordinator of one partition, while this broker leads it without a break. The leader epoch may rise meanwhile,
 /// when a replica leaves for instance: the machine stays, as in Kafka, for nobody else has written to the log.
 pub struct Coordinator<M: Machine> {
@@ -44,6 +48,7 @@ pub struct Coordinator<M: Machine> {
     /// As they were when this coordinator began.
     settings: Arc<BrokerSettings>,
     post: Post<M>,
+    flush_soon: FlushSoon,
     /// The control runtime: requests come from the reactors, and what outlives them must not run there.
     runtime: Handle,
     state: Mutex<State<M>>,
@@ -78,14 +83,18 @@ impl<M: Machine> Coordinator<M> {
         clock: Arc<Clock>,
         settings: Arc<BrokerSettings>,
         post: Post<M>,
+        flush_soon: FlushSoon,
     ) -> Arc<Self> {
         let state = Mutex::new(State::Loading { then: Vec::new() });
-        Arc::new(Coordinator { partition, epoch, clock, settings, post, runtime: Handle::current(), state })
+        let runtime = Handle::current();
+        Arc::new(Coordinator { partition, epoch, clock, settings, post, flush_soon, runtime, state })
     }
 
-    /// Whether it is the coordinator of this very replica, and nobody else has led since it began.
+    /// Whether it is the coordinator of this very replica, nobody else has led since it began, and it has missed
+    /// nothing.
     pub(super) fn is_for(&self, partition: &Arc<Partition>) -> bool {
-        Arc::ptr_eq(&self.partition, partition) && partition.leads_since(self.epoch)
+        let has_missed = self.active().is_ok_and(|active| active.host.has_missed());
+        Arc::ptr_eq(&self.partition, partition) && partition.leads_since(self.epoch) && !has_missed
     }
 
     /// Its partition, and the epoch since which this broker leads it without a break.
@@ -203,7 +212,8 @@ impl<M: Machine> Coordinator<M> {
         Ok(appended)
     }
 
-    /// What the machine does without a request. Nothing while there is none.
+    /// What the machine does without a request. Nothing while there is none. While this broker gives way nothing is
+    /// done, either; another coordinator then takes the place of this one before it serves again.
     pub fn turn(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M>) {
         self.act(|host, now| host.turn(now, act));
     }
@@ -271,6 +281,9 @@ impl<M: Machine> Coordinator<M> {
                 let deadline = deadline.map(|deadline| self.clock.at(deadline));
                 (awaited, deadline.unwrap_or_else(|| env::now() + M::commit_timeout(&self.settings)))
             };
+            if awaited.must_flush {
+                (self.flush_soon)(&self.partition);
+            }
             if let Err(NotAcknowledged::NotServed(_)) = self.partition.committed(&awaited, deadline).await {
                 // Its role has changed, which stops this coordinator; or it has given way for a moment.
                 env::sleep_until(deadline.min(env::now() + PAUSE)).await;

@@ -31,6 +31,7 @@ use parking_lot::RwLock;
 pub use self::append::{batch_of, transactional_batch_of};
 pub use self::clock::Clock;
 pub use self::key::partition_for;
+use self::lifecycle::FlushSoon;
 pub use self::lifecycle::{Coordinator, Post};
 use self::machine::{CoordinatorError, Machine};
 use crate::env::Workers;
@@ -45,6 +46,7 @@ pub struct Coordinators<M: Machine> {
     images: ImageReceiver,
     clock: Arc<Clock>,
     post: Post<M>,
+    flush_soon: FlushSoon,
     here: RwLock<Here<M>>,
 }
 
@@ -59,7 +61,9 @@ impl<M: Machine> Coordinators<M> {
     /// No coordinator yet; see [`Coordinators::run`].
     pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, post: Post<M>) -> Coordinators<M> {
         let here = RwLock::new(Here { partitions: 0, running: BTreeMap::new() });
-        Coordinators { replicas, workers, images, clock: Arc::new(Clock::start()), post, here }
+        let flushing = replicas.clone();
+        let flush_soon: FlushSoon = Arc::new(move |partition| flushing.flush_soon(partition));
+        Coordinators { replicas, workers, images, clock: Arc::new(Clock::start()), post, flush_soon, here }
     }
 
     /// Follows image and roles, and ticks, until the broker stops. After each look at the roles, `look` gets the image
@@ -120,8 +124,8 @@ impl<M: Machine> Coordinators<M> {
         let mut begun = Vec::new();
         for (number, (partition, epoch)) in led {
             running.entry(number).or_insert_with(|| {
-                let (clock, post) = (self.clock.clone(), self.post.clone());
-                let coordinator = Coordinator::new(partition, epoch, clock, image.settings.clone(), post);
+                let (clock, post, flush_soon) = (self.clock.clone(), self.post.clone(), self.flush_soon.clone());
+                let coordinator = Coordinator::new(partition, epoch, clock, image.settings.clone(), post, flush_soon);
                 tokio::spawn(coordinator.clone().load(self.workers.clone(), self.images.clone()));
                 begun.push(coordinator.clone());
                 coordinator

@@ -7,15 +7,20 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ottla_batch::{Batch, BatchBuilder, Codec, Marker, NewRecord, Outcome as Ending, Record, marker_batch};
 use ottla_config::{BrokerSettings, TopicSettings};
+use tokio::sync::watch;
 
 use super::append::batch_of;
+use super::clock::Clock;
 use super::host::{Host, Outcome};
+use super::lifecycle::{Coordinator, FlushSoon};
 use super::load;
 use super::machine::*;
+use crate::env::Workers;
 use crate::image::{Assignment, BrokerId, ClusterImage};
 use crate::replica::partition::Partition;
 use crate::replica::partition::fixtures::{leading_alone, member};
 use crate::replica::partition::leadership::Surroundings;
+use crate::replica::partition::reading::{ReadFrom, Reader};
 
 const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
 
@@ -158,20 +163,37 @@ fn write(host: &mut Host<Diary>, text: &str) -> Result<Outcome<Diary>, Coordinat
 
 /// Gives the lead of a partition that broker 0 has alone.
 fn elect(partition: &Partition, leader: i32, leader_epoch: i32) {
+    elect_in(partition, leader, leader_epoch, &[0], &[]);
+}
+
+/// The same with these in-sync replicas and settings of the topic.
+fn elect_in(partition: &Partition, leader: i32, leader_epoch: i32, isr: &[i32], config: &[(&str, &str)]) {
     let assignment = Assignment {
         partition: 0,
-        replicas: vec![BrokerId(0)],
+        replicas: isr.iter().copied().map(BrokerId).collect(),
         adding: vec![],
         removing: vec![],
         leader: Some(BrokerId(leader)),
         leader_epoch,
         partition_epoch: leader_epoch,
-        isr: vec![member(0)],
+        isr: isr.iter().copied().map(member).collect(),
         reports: vec![],
         log_start: None,
     };
-    let settings = TopicSettings::resolve(&BTreeMap::new(), &BrokerSettings::default());
+    let config = config.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let settings = TopicSettings::resolve(&config, &BrokerSettings::default());
     partition.assume(&assignment, &Arc::new(settings), Surroundings::default());
+}
+
+/// A coordinator that has read its log; it flushes when it is asked to.
+async fn loaded(partition: &Arc<Partition>, leader_epoch: i32) -> Arc<Coordinator<Diary>> {
+    let flush_soon: FlushSoon = Arc::new(|partition| partition.flush());
+    let (clock, settings) = (Arc::new(Clock::start()), Arc::new(BrokerSettings::default()));
+    let coordinator =
+        Coordinator::new(partition.clone(), leader_epoch, clock, settings, Arc::new(|_, _| ()), flush_soon);
+    let images = watch::channel(Arc::new(ClusterImage::default())).1;
+    coordinator.clone().load(Workers::start(1).unwrap(), images).await;
+    coordinator
 }
 
 #[test]
@@ -211,5 +233,40 @@ fn a_new_leader_epoch_under_the_same_leader_changes_nothing() {
         elect(&partition, 0, epoch);
         assert_eq!(partition.leader_epoch(), Some(epoch));
         assert_eq!(write(&mut first, "a").unwrap().sends, [format!("at {}", epoch - 1)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_topic_wants_on_the_device_is_flushed_and_then_answered() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    elect_in(&partition, 0, 1, &[0], &[("flush.messages", "1")]);
+    let coordinator = loaded(&partition, 1).await;
+    for (text, expected) in [("a", "at 0"), ("b", "at 1")] {
+        let answer = coordinator.ask("key", |diary, ticket, _| diary.write(text, ticket)).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(3600), answer).await;
+        assert_eq!(answer.expect("an answer within an hour").unwrap(), expected);
+    }
+}
+
+/// The last marker of a transaction is written, for instance, and the coordinator does not take note of that.
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_missed_something_while_it_gave_way_is_replaced() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    elect_in(&partition, 0, 1, &[0, 1], &[]);
+    let coordinator = loaded(&partition, 1).await;
+    for misses in [false, true] {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        partition.give_way(true);
+        assert!(!coordinator.is_for(&partition), "it gives way");
+        if misses {
+            coordinator.turn(|diary, _| diary.write("a", Ticket(9)));
+        }
+        let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation };
+        let from = ReadFrom { offset: 0, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: 0 };
+        partition.read(&from, 1, true, 1, follower).unwrap();
+        assert!(partition.leads_since(1), "a follower has come back");
+        assert_eq!(coordinator.is_for(&partition), !misses);
     }
 }

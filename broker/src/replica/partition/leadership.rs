@@ -35,6 +35,8 @@ pub struct Leadership {
     positions: BTreeMap<BrokerId, Position>,
     paces: BTreeMap<BrokerId, Pace>,
     gives_way: bool,
+    /// Whether it gave way when [`Leadership::give_way`] was asked last.
+    gave_way: bool,
 }
 
 /// Since when a broker leads without a break: from one leader epoch to the next while a replica leaves, for instance.
@@ -107,6 +109,7 @@ impl Leadership {
             positions,
             paces,
             gives_way: false,
+            gave_way: false,
         }
     }
 
@@ -313,10 +316,11 @@ impl Leadership {
         self.proposed.as_ref()
     }
 
-    /// Gives way while this broker is cut off and deserted; true where that is new.
+    /// Gives way while this broker is cut off and deserted; true where that has changed since the last call, also if a
+    /// follower that came has ended it meanwhile.
     pub fn give_way(&mut self, cut_off: bool, now: Instant) -> bool {
-        let gives_way = cut_off && self.is_deserted(now);
-        std::mem::replace(&mut self.gives_way, gives_way) != gives_way
+        self.gives_way = cut_off && self.is_deserted(now);
+        std::mem::replace(&mut self.gave_way, self.gives_way) != self.gives_way
     }
 
     /// Whether somebody else leads most likely, though nothing here says so.
@@ -434,8 +438,10 @@ mod tests {
             leader_of_two.give_way(cut_off, now);
             assert_eq!(leader_of_two.gives_way(), gives_way);
         }
+        assert!(!leader_of_two.give_way(true, after), "nothing has changed");
         leader_of_two.fetched(BrokerId(2), Incarnation(1), 10, 20, after);
-        leader_of_two.give_way(true, after);
+        assert!(!leader_of_two.gives_way());
+        assert!(leader_of_two.give_way(true, after), "a follower that came has ended it");
         assert!(!leader_of_two.gives_way());
 
         let (mut alone, _) = leader(&[member(0, 1)]);
