@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ottla_e2e::need::{Need, met};
-use ottla_e2e::target::Target;
+use ottla_e2e::target::{Target, needs};
 use ottla_e2e::tools::Tools;
 use ottla_e2e::transcript;
 use std::path::Path;
@@ -15,13 +15,16 @@ fn play(session: &str) -> Result<()> {
     if !met(&[Need::Java]) {
         return Ok(());
     }
+    play_on(Target::start, session)
+}
+
+fn play_on(start: impl FnOnce() -> Result<Target>, session: &str) -> Result<()> {
     let mut tools = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
     if tools.is_none() {
         *tools = Some(Tools::start()?);
     }
-    let target = Target::start()?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sessions").join(session);
-    transcript::play(&file, &target, tools.as_mut().expect("just started"))
+    transcript::play(&file, &start()?, tools.as_mut().expect("just started"))
 }
 
 #[test]
@@ -92,4 +95,14 @@ fn quotas_and_passwords_are_described_and_altered() -> Result<()> {
 #[test]
 fn kafkas_formatters_read_the_internal_topics() -> Result<()> {
     play("formatters.txt")
+}
+
+#[test]
+fn acls_are_added_listed_and_removed() -> Result<()> {
+    let mut needs = needs();
+    needs.extend([Need::Java, Need::Program("kubectl")]);
+    if !met(&needs) {
+        return Ok(());
+    }
+    play_on(Target::start_authorizing, "acls.txt")
 }
