@@ -21,6 +21,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, Un
 use tokio::net::TcpStream;
 
 use super::sealed::{Memory, Outgoing, RECORD};
+use crate::tls::words::explained;
 
 /// How long a full record of TLS 1.3 is: header, plain text, type and tag.
 const FULL_RECORD: usize = 5 + RECORD + 1 + 16;
@@ -44,7 +45,7 @@ pub enum HandshakeError {
     #[error("the client does not speak TLS, and this listener requires it: set security.protocol to SSL or SASL_SSL")]
     NotTls,
     /// TLS says why: no common version, no or a wrong certificate, …
-    #[error("TLS handshake failed: {0}")]
+    #[error("TLS handshake failed: {}", explained(.0))]
     Tls(rustls::Error),
 }
 

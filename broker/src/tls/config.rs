@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::files::{Files, Pair};
 use super::foreign::OwnOrForeign;
+use super::words::explained;
 
 /// Why files make no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum UnusableFiles {
     #[error("the clients' authorities: {0}")]
     Authorities(String),
     /// Key and certificate don't fit, or are of a kind that TLS does not use.
-    #[error(transparent)]
+    #[error("{}", explained(.0))]
     Refused(#[from] rustls::Error),
 }
 

@@ -8,10 +8,12 @@
 //! - [`files`]: where they are, and what they hold
 //! - [`config`]: from files to rustls' configurations
 //! - `foreign`: certificates of an authority that only one listener trusts
+//! - [`words`]: rustls' errors, with what to do
 
 pub mod config;
 pub mod files;
 mod foreign;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
