@@ -98,7 +98,8 @@ pub fn run(seed: u64) -> Result<Outcome> {
     let played = World::new(seed, dir.path(), network).map(|mut world| {
         let verdict = world.play().map(|()| Report::default());
         let trace = world.trace.lock().end();
-        Outcome { trace, steps: world.turns, counts: std::mem::take(&mut world.counts), verdict }
+        let counts = std::mem::take(&mut world.counts);
+        Outcome { trace, steps: world.turns, counts, transactions: Default::default(), verdict }
     });
     draw_by(None);
     played

@@ -111,6 +111,8 @@ faults! {
     BrokenConnection: Replicas;
     /// answers that are taken late, and files that they lie in meanwhile (beyond §7)
     StalledConnections: Replicas;
+    /// every machine loses its power, and one its volume, where all is flushed first (beyond §7)
+    OnlyTheFlushedStays: Replicas;
     /// leader that is cut back and copies another while its own answers are under way (beyond §7)
     Overtaken: Replicas;
     /// replica moved to other brokers, which removes its files, and back (beyond §7)

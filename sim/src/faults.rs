@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ottla_history::Partition;
-use ottla_rules::assignment::IsrMember;
+use ottla_rules::assignment::{BrokerId, IsrMember};
 
 use crate::disk::Trouble;
 use crate::fault::Fault;
@@ -18,7 +18,7 @@ impl World {
         let at = self.random.below(self.nodes.len());
         let is_up = self.nodes[at].is_up();
         let nobody_is_damaged = self.nobody_is_damaged();
-        match self.random.below(24) {
+        match self.random.below(25) {
             0 if is_up => {
                 self.happened(Fault::Killed, format!("kill {at}"));
                 self.nodes[at].kill();
@@ -62,6 +62,7 @@ impl World {
             13 if is_up && self.random.happens(500) => {
                 self.stop(at)?;
             }
+            14 | 24 if self.taste_flushes && nobody_is_damaged => self.lose_all_but_what_was_flushed()?,
             14 if self.random.happens(100) && nobody_is_damaged => self.cut_power_everywhere()?,
             15 => self.snapshot(at)?,
             20 if is_up => {
@@ -224,6 +225,28 @@ impl World {
         Ok(())
     }
 
+    /// All machines lose their power at any moment, and one of them, which leads, its volume as well: where every
+    /// record is flushed before it is acknowledged, the other in-sync replicas have all of them on their devices.
+    fn lose_all_but_what_was_flushed(&mut self) -> Result<()> {
+        // A leader may show a record to consumers that its followers have flushed and it has not.
+        let has_a_flushed_copy = |at: usize, entry: usize| {
+            let entry = self.api.entry(entry);
+            let is_other = |broker: BrokerId| broker != self.nodes[at].id && Some(broker) != entry.leader;
+            entry.isr.iter().any(|member| is_other(member.broker))
+        };
+        let may_lose_all = |at: &usize| {
+            let has_copies = (0..self.api.count()).all(|entry| has_a_flushed_copy(*at, entry));
+            self.leads_something(*at) && self.may_lose_content(*at) && has_copies
+        };
+        let Some(at) = (0..self.nodes.len()).find(may_lose_all) else { return Ok(()) };
+        self.happened(Fault::OnlyTheFlushedStays, format!("cut the power of all, and {at} loses its volume"));
+        self.nodes[at].lose_volume()?;
+        for at in 0..self.nodes.len() {
+            self.nodes[at].cut_power(&mut self.random)?;
+        }
+        Ok(())
+    }
+
     /// Whether every log that was shortened has been copied again: until then it needs others, or an administrator, to
     /// continue.
     fn nobody_is_damaged(&mut self) -> bool {
@@ -249,7 +272,7 @@ impl World {
     }
 
     fn is_last_standing(&self, at: usize) -> bool {
-        let there = |id: ottla_rules::assignment::BrokerId| self.nodes[id.0 as usize].truth().is_some();
+        let there = |id: BrokerId| self.nodes[id.0 as usize].truth().is_some();
         (0..self.api.count()).any(|partition| {
             let isr = &self.api.entry(partition).isr;
             let is_member = isr.iter().any(|member| member.broker == self.nodes[at].id);

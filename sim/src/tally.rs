@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use ottla_history::transactions::Counts as Ended;
 
 use crate::fault::{Counts, Fault, Stage};
 use crate::{Half, Outcome};
@@ -16,6 +17,8 @@ pub struct Tally {
     bad: Vec<u64>,
     steps: u64,
     acknowledged: u64,
+    /// Transactions that were committed, aborted, and that nobody knows of.
+    transactions: [u64; 3],
     counts: Counts,
     began: Instant,
 }
@@ -29,6 +32,7 @@ impl Tally {
             bad: Vec::new(),
             steps: 0,
             acknowledged: 0,
+            transactions: [0; 3],
             counts: Counts::new(),
             began: Instant::now(),
         }
@@ -48,6 +52,10 @@ impl Tally {
         self.seeds += 1;
         self.steps += outcome.steps;
         self.acknowledged += outcome.verdict.as_ref().map_or(0, |report| report.counts.acknowledged);
+        let Ended { committed, aborted, in_doubt, .. } = outcome.transactions;
+        for (sum, count) in self.transactions.iter_mut().zip([committed, aborted, in_doubt]) {
+            *sum += count;
+        }
         for (fault, count) in &outcome.counts {
             *self.counts.entry(*fault).or_default() += count;
         }
@@ -79,7 +87,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { half, seeds, bad, steps, acknowledged, counts, began } = self;
+        let Tally { half, seeds, bad, steps, acknowledged, transactions, counts, began } = self;
+        let [committed, aborted, in_doubt] = transactions;
         let speed = *seeds as f64 / began.elapsed().as_secs_f64();
         writeln!(
             f,
@@ -87,6 +96,9 @@ impl fmt::Display for Tally {
             name(*half),
             bad.len()
         )?;
+        if *half == Half::Replicas {
+            writeln!(f, "transactions: {committed} committed, {aborted} aborted, {in_doubt} in doubt")?;
+        }
         let counts: Vec<String> = counts.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
         write!(f, "faults: {}", counts.join(", "))
     }

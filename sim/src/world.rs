@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_history::Report;
+use ottla_history::{Report, transactions};
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use uuid::Uuid;
 
@@ -29,9 +29,8 @@ const STEPS: usize = 8_000;
 const HEALING: usize = 60_000;
 /// Every so many seeds have transactions: they take longer, and the others play as if there were none.
 const TRANSACTIONS_IN: u64 = 4;
-/// Above this number, which those of commits are, a seed has transactions only if the environment has
-/// `OTTLA_SIM_TRANSACTIONS`: README, "What is open".
-const NAMED_SEEDS: u64 = 1_000_000_000;
+/// In every so many seeds, from the first one on, every record is flushed before it is acknowledged.
+const FLUSHES_IN: u64 = 8;
 /// Numbers of consumers with read_committed.
 const COMMITTED_READERS: u32 = 900;
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
@@ -45,6 +44,8 @@ pub struct Outcome {
     pub steps: u64,
     /// How often each fault was played.
     pub counts: Counts,
+    /// How the transactions ended, and what consumers saw of them; all zero without any.
+    pub transactions: transactions::Counts,
     /// The history's judgement, or why there is none.
     pub verdict: Result<Report>,
 }
@@ -80,8 +81,9 @@ pub fn run(seed: u64) -> Result<Outcome> {
         world.begin()?;
         let played = world.play();
         world.nodes.clear(); // closes files before their disks are gone
-        let World { trace, steps, counts, checker, .. } = world;
-        Ok(Outcome { trace, steps, counts, verdict: played.map(|()| checker.records.report()) })
+        let World { trace, steps, counts, transactions, checker, .. } = world;
+        let verdict = played.map(|()| checker.records.report());
+        Ok(Outcome { trace, steps, counts, transactions, verdict })
     });
     env::draw_ids(None);
     ottla_client::simulated::connect_by(None);
@@ -103,6 +105,8 @@ pub(crate) struct World {
     told: [Told; 2],
     /// Somebody deletes records.
     pub taste_deletes: bool,
+    /// Every record is on the devices of all in-sync replicas before it is acknowledged (`flush.messages` 1).
+    pub taste_flushes: bool,
     pub operators: Vec<Operator>,
     pub nodes: Vec<Node>,
     pub network: Network,
@@ -116,6 +120,8 @@ pub(crate) struct World {
     /// How far consumers have got in each partition.
     pub shown: [i64; PARTITIONS],
     pub counts: Counts,
+    /// Counted when all is over.
+    transactions: transactions::Counts,
     steps: u64,
     /// Where the disks are.
     folder: String,
@@ -128,18 +134,20 @@ impl World {
         let brokers = 3 + random.below(3);
         let factor = 3 + random.below(brokers - 2);
         let lowest_min_in_sync = if random.happens(200) { 1 } else { 2 };
-        let taste = Taste {
+        let mut taste = Taste {
             retention_bytes: random.happens(250).then_some(4_000),
             flush_messages: random.happens(250).then_some(1 + random.below(3) as u32),
         };
+        if seed % FLUSHES_IN == 1 {
+            taste.flush_messages = Some(1);
+        }
         let taste_deletes = random.happens(500);
         // The entries' incarnations are those that the brokers draw when they begin.
         let there = LiveBroker { incarnation: Incarnation(1), draining: false };
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
         let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
         let entry = |entry: usize| Assignment::create(topics::place(entry).1, replicas(entry), &live);
-        let plays_transactions = seed < NAMED_SEEDS || std::env::var_os("OTTLA_SIM_TRANSACTIONS").is_some();
-        let ledger = (plays_transactions && seed.is_multiple_of(TRANSACTIONS_IN)).then(Ledger::new);
+        let ledger = seed.is_multiple_of(TRANSACTIONS_IN).then(Ledger::new);
         let count = if ledger.is_some() { MOST_ENTRIES } else { STATE };
         let entries: Vec<Assignment> = (0..count).map(entry).collect::<Option<_>>().context("all are there")?;
         let nodes = (0..brokers).map(|number| Node::new(dir, number)).collect::<Result<_>>()?;
@@ -165,6 +173,7 @@ impl World {
             lowest_min_in_sync,
             told: [0, 1].map(|more| Told::new(lowest_min_in_sync + more, taste)),
             taste_deletes,
+            taste_flushes: taste.flush_messages == Some(1),
             operators: Vec::new(),
             nodes,
             network: Network::default(),
@@ -177,6 +186,7 @@ impl World {
             checker,
             shown: [0; PARTITIONS],
             counts: Counts::new(),
+            transactions: transactions::Counts::default(),
             steps: 0,
             folder: dir.display().to_string(),
             trace: String::new(),
@@ -238,6 +248,7 @@ impl World {
         if self.ledger.is_some() {
             let report = std::mem::take(&mut self.checker.transactions).report();
             self.note(format!("{report}"));
+            self.transactions = report.counts;
             ensure!(report.is_good(), "{report}");
         }
         Ok(())
