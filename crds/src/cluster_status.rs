@@ -112,6 +112,10 @@ pub struct MovesStatus {
     /// none are being copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+    /// What replicas that should move wait for. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub waiting_for: Option<String>,
     /// The replicas that can't move until somebody acts. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -124,7 +128,7 @@ pub struct MovesStatus {
 pub struct MoveBlocker {
     /// The broker that the replicas should leave.
     pub broker: BrokerId,
-    /// PlacedByHand, NotEnoughSpace, TooFewRacks, TooFewBrokers or LastReplica.
+    /// PlacedByHand, NotEnoughSpace, SpaceUnknown, TooFewRacks, TooFewBrokers or LastReplica.
     pub reason: String,
     /// The topic's name.
     pub topic: String,

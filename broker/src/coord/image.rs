@@ -83,10 +83,18 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         access,
         features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
-        moves_rate: status.and_then(|status| quantity::bytes(status.moves.as_ref()?.rate.as_deref()?)),
+        moves_rate: cluster.and_then(moves_rate),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
         forked: known.others.values().map(|shown| shown.forked.len()).sum(),
     }
+}
+
+/// The rate that the operator has set; until the status shows it, the least that it may set: the first replicas of a
+/// move are not copied without a limit.
+fn moves_rate(cluster: &KafkaCluster) -> Option<u64> {
+    let moves = cluster.status.as_ref().and_then(|status| status.moves.as_ref());
+    let set = moves.and_then(|moves| quantity::bytes(moves.rate.as_deref()?));
+    set.or_else(|| quantity::bytes(&cluster.spec.rebalance.min_rate))
 }
 
 /// The KafkaTopic that describes each topic: the one whose status has the topic, else the oldest.
@@ -168,6 +176,16 @@ mod tests {
         let mut topic = KafkaTopic::new(name, Default::default());
         topic.spec.config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         Arc::new(topic)
+    }
+
+    #[test]
+    fn replicas_are_copied_at_the_least_rate_until_the_operator_sets_another() {
+        let mut cluster = KafkaCluster::new("prod", serde_json::from_value(serde_json::json!({})).unwrap());
+        cluster.spec.rebalance.min_rate = "3Mi".to_owned();
+        assert_eq!(moves_rate(&cluster), Some(3 << 20));
+        let status = serde_json::json!({ "moves": { "total": 1, "left": 1, "percent": 0, "rate": "80Mi" } });
+        cluster.status = Some(serde_json::from_value(status).unwrap());
+        assert_eq!(moves_rate(&cluster), Some(80 << 20));
     }
 
     #[test]

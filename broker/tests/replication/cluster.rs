@@ -33,6 +33,8 @@ pub struct Objects {
     pub grants: bool,
     pub asked: Vec<Assignment>,
     pub settings: Arc<BrokerSettings>,
+    /// The bytes per second at which added replicas are copied.
+    pub moves_rate: Option<u64>,
 }
 
 /// A cluster with one topic of one partition.
@@ -101,6 +103,7 @@ impl Cluster {
             grants: true,
             asked: vec![],
             settings: settings(&[]),
+            moves_rate: None,
         };
         let mut cluster = Cluster {
             objects: Arc::new(Mutex::new(objects)),
@@ -218,6 +221,7 @@ impl Cluster {
                 topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
                 topics: [(topic.id, Arc::new(topic))].into_iter().collect(),
                 settings: objects.settings.clone(),
+                moves_rate: objects.moves_rate,
                 ..ClusterImage::default()
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_broker::image::BrokerId;
 
-use crate::cluster::{Cluster, life, member, settings, until};
+use crate::cluster::{Cluster, Objects, life, member, settings, until};
 
 const RATES: [&str; 2] = ["follower.replication.throttled.rate", "leader.replication.throttled.rate"];
 /// From broker 0 to broker 2.
@@ -15,9 +15,22 @@ const SIZE: usize = 10_000;
 
 /// Broker 2 was away while `batches` were written, and comes back to a cluster with these settings on top.
 async fn lacking(batches: usize, topic_config: &[(&str, &str)], more: &[(&str, &str)]) -> Cluster {
+    lacking_while(batches, topic_config, more, |_| {}).await
+}
+
+/// The same while the objects say something else, too.
+async fn lacking_while(
+    batches: usize,
+    topic_config: &[(&str, &str)],
+    more: &[(&str, &str)],
+    say: impl FnOnce(&mut Objects),
+) -> Cluster {
     let mut cluster = Cluster::start(topic_config).await;
     cluster.stop(2).await;
-    cluster.change(|objects| objects.assignment.isr.retain(|member| member.broker != BrokerId(2)));
+    cluster.change(|objects| {
+        objects.assignment.isr.retain(|member| member.broker != BrokerId(2));
+        say(objects);
+    });
     let value = "x".repeat(SIZE);
     for _ in 0..batches {
         cluster.produce(0, &[&value]).await;
@@ -44,6 +57,25 @@ async fn only_a_replica_that_is_not_in_sync_is_slowed_down_and_only_while_there_
         until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
         cluster.all_alike(&[0, 1, 2]).await;
     }
+}
+
+#[tokio::test]
+async fn a_replica_that_a_move_adds_is_copied_at_the_rate_of_moves_and_another_is_not() {
+    let at_one_byte = |adding: &[BrokerId]| {
+        let adding = adding.to_vec();
+        move |objects: &mut Objects| (objects.assignment.adding, objects.moves_rate) = (adding, Some(1))
+    };
+    let cluster = lacking_while(10, &[], &[], at_one_byte(&[BrokerId(2)])).await;
+    // A first batch, after which nothing passes for hours.
+    until("it has begun", || !cluster.log(2).is_empty()).await;
+    cluster.produce(0, &[&"x".repeat(SIZE)]).await;
+    assert!(cluster.log(2).len() < 3 * SIZE, "{} bytes", cluster.log(2).len());
+    cluster.change(|objects| objects.moves_rate = Some(1 << 30));
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+    cluster.all_alike(&[0, 1, 2]).await;
+
+    let cluster = lacking_while(10, &[], &[], at_one_byte(&[])).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
             id,
             Place {
                 rack,
+                node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
                 address,
                 endpoints: cluster.listeners.iter().filter_map(endpoint).chain(replication).collect(),
             },

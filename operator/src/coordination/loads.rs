@@ -19,6 +19,8 @@ use tokio::time::{Duration, sleep, timeout};
 
 /// How often brokers are asked. The rate of copies follows what they say.
 const EVERY: Duration = Duration::from_secs(30);
+/// The time between two questions when brokers come or go.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a broker may take.
 const LIMIT: Duration = Duration::from_secs(5);
 /// The most bytes of an answer: some 100,000 replicas.
@@ -35,9 +37,8 @@ pub async fn follow(mut asked: watch::Receiver<Asked>, told: watch::Sender<Told>
     loop {
         // The sender lives as long as this.
         let Ok(needed) = asked.wait_for(Option::is_some).await.map(|asked| asked.clone()) else { return };
-        let brokers = needed.unwrap_or_default();
         let mut answers: FuturesUnordered<_> =
-            brokers.iter().map(|(id, address)| one(&client, *id, *address)).collect();
+            needed.iter().flatten().map(|(id, address)| one(&client, *id, *address)).collect();
         let mut loads = BTreeMap::new();
         while let Some((id, answer)) = answers.next().await {
             match answer {
@@ -46,10 +47,15 @@ pub async fn follow(mut asked: watch::Receiver<Asked>, told: watch::Sender<Told>
             }
         }
         told.send_replace(Some(Arc::new(loads)));
+        // A broker that has come gets no replica before it was asked.
+        let others = async { asked.wait_for(|asked| *asked != needed).await.is_ok_and(|asked| asked.is_none()) };
         tokio::select! {
             () = sleep(EVERY) => {}
-            _ = asked.wait_for(Option::is_none) => {
-                told.send_replace(None);
+            nobody_needs_them = others => {
+                if nobody_needs_them {
+                    told.send_replace(None);
+                }
+                sleep(SOON).await;
             }
         }
     }
@@ -103,6 +109,8 @@ mod tests {
         ask.send_replace(Some([(BrokerId(0), address), (BrokerId(1), closed)].into()));
         let known = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
         assert_eq!(*known, BTreeMap::from([(BrokerId(0), loads)]));
+        ask.send_replace(Some([(BrokerId(0), address), (BrokerId(2), address)].into()));
+        told.wait_for(|told| told.as_ref().is_some_and(|told| told.contains_key(&BrokerId(2)))).await.unwrap();
         ask.send_replace(None);
         told.wait_for(Option::is_none).await.unwrap();
     }

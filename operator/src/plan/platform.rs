@@ -1,6 +1,6 @@
 //! What Kubernetes shows of brokers that run on it. On a laptop brokers describe themselves, on their Leases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{Endpoint, ListenerStatus};
@@ -24,6 +24,8 @@ pub struct Platform {
     pub places: BTreeMap<BrokerId, Place>,
     /// The volume of each broker that has one.
     pub volumes: BTreeMap<BrokerId, Volume>,
+    /// The brokers that have a claim, those included that have left; `None`: not read yet.
+    pub claimants: Option<BTreeSet<BrokerId>>,
     /// The `bootstrap.servers` of each listener.
     pub listeners: Vec<ListenerStatus>,
     /// The cluster's id, if volumes of an earlier life of the cluster have it.
@@ -107,6 +109,8 @@ pub enum Stage {
 pub struct Place {
     /// Its rack.
     pub rack: Option<String>,
+    /// The Kubernetes node of its pod; `None`: no node has taken it.
+    pub node: Option<String>,
     /// The address of its pod; `None`: unknown.
     pub address: Option<String>,
     /// The addresses that it advertises.

@@ -4,7 +4,8 @@
 //! Each plan is made from the objects alone: a move in progress is what an entry shows. So any operator continues what
 //! another one began, and a move that nobody wants any more, because the spec was changed back, is cancelled.
 //!
-//! Always: a partition that `spec.placement` pins is never moved; no move begins while the partition has no leader.
+//! Always: a partition that `spec.placement` pins is never moved; no move begins while the partition has no leader; no
+//! copy begins before brokers have said how much space their disks have, nor before the status shows them the rate.
 //! The plan of a paused cluster leaves this out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use ottla_crds::{
     BrokerChange, KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, Latency, MoveBlocker, MovesStatus,
-    Occasion, RebalanceMode, RebalanceState, quantity,
+    Occasion, RebalanceMode, RebalanceState, names, quantity,
 };
 use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::balance::{self, Blocked, BrokerEffect, Budget, Effect, Load, Mode, Reason, Role};
@@ -23,7 +24,7 @@ use ottla_rules::plan::roster::Wanted;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::condition::ranges;
+use super::condition::{named, ranges};
 use super::moves::changes;
 use super::rate::{self, Limits, Signals};
 use super::rebalance::{self, Proposal, Surroundings};
@@ -52,6 +53,8 @@ pub struct Relocation {
     pub rate: Option<u64>,
     /// How long the rest takes at this rate; `None`: unknown.
     pub eta: Option<Duration>,
+    /// What replicas that should move wait for; `None`: nothing.
+    pub waiting_for: Option<String>,
 }
 
 impl Relocation {
@@ -70,6 +73,7 @@ impl Relocation {
             percent,
             eta: self.eta.map(in_words),
             rate: self.rate.map(quantity::quantity),
+            waiting_for: self.waiting_for.clone(),
             blocked_by: self.blocked.clone(),
         };
         // One write for each percent, or another rate.
@@ -105,16 +109,21 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let balance = |mode: &Mode| balance::balance(&brokers, &partitions, mode, &BUDGET, seed(cluster));
 
     let limits = limits(cluster);
-    let rate = entries(&objects).any(|(_, entry)| !entry.adding.is_empty());
-    let rate = rate.then(|| self::rate(world, cluster, rules, &objects, limits));
+    let rate = self::rate(world, cluster, rules, &objects, limits);
+    let is_copying = entries(&objects).any(|(_, entry)| !entry.adding.is_empty());
+    let silent: Vec<BrokerId> =
+        brokers.iter().filter(|broker| broker.role == Role::Silent).map(|broker| broker.id).collect();
     let mut steps = Vec::new();
     let mut in_turn = moving.map(|moving| moving.name_any());
-    // A proposal is about bytes: it waits for the brokers' answers.
-    let is_known = |object: &&Arc<KafkaRebalance>| world.loads.is_some() || !rebalance::needs_proposal(object);
+    // A proposal is about bytes: it waits for the brokers' answers. While one is silent, what is left is not known.
+    let is_known = |object: &&Arc<KafkaRebalance>| {
+        let is_told = silent.is_empty() || state(object) != Some(RebalanceState::Moving);
+        !rebalance::needs_proposal(object) || world.loads.is_some() && is_told
+    };
     for object in rebalances.iter().filter(is_known) {
         let takes = |id: &&BrokerId| brokers.iter().any(|broker| broker.id == **id && broker.role == Role::Serves);
         let surroundings = Surroundings {
-            proposal: &|| proposal(&balance(&mode(object)).whole, &brokers, rate.unwrap_or(limits.max)),
+            proposal: &|| proposal(&balance(&mode(object)).whole, &brokers, if is_copying { rate } else { limits.max }),
             moving: in_turn.clone().filter(|name| *name != object.name_any()),
             strangers: object.spec.brokers.iter().filter(|id| !takes(id)).copied().collect(),
             now: &world.now,
@@ -138,7 +147,7 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
             plan = balance(&mode(moving));
         } else if !unfilled.is_empty() && world.loads.is_some() {
             plan = balance(&Mode::Fill { to: unfilled.clone() });
-            if plan.whole.moves == 0 {
+            if plan.whole.moves == 0 && silent.is_empty() {
                 filled.clone_from(&unfilled);
             }
         }
@@ -160,6 +169,8 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let is_filling_up = |id: &BrokerId| brokers.iter().any(|broker| broker.id == *id && is_filling_up(broker));
     let has_to_leave = |id: &BrokerId| must_be_empty(id) || is_filling_up(id);
     let live = world.live();
+    let told = cluster.status.as_ref().and_then(|status| status.moves.as_ref()?.rate.as_ref());
+    let may_copy = world.loads.is_some() && told.is_some();
     let of_object = |object: &&Arc<KafkaAssignment>| {
         let topic = &*object.spec.topic_name;
         let min_in_sync = rules.of_named(topic).min_in_sync;
@@ -173,13 +184,35 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
             if is_unwanted || cancelled.contains(&key) {
                 return entry.cancel_reassignment(&live, min_in_sync).ok();
             }
-            let target = starts.get(&key).filter(|_| entry.leader.is_some())?;
+            let may_start = |target: &&&[BrokerId]| may_copy || target.iter().all(|id| entry.replicas.contains(id));
+            let target = starts.get(&key).filter(|_| entry.leader.is_some()).filter(may_start)?;
             entry.start_reassignment(target).ok()
         })
     };
     steps.extend(objects.iter().flat_map(of_object));
-    let eta = rate.and_then(|rate| eta(&plan.whole, rate));
-    Relocation { steps, blocked, left: plan.whole.moves, filled, rate, eta }
+    let left = plan.whole.moves;
+    let waiting_for = waiting_for(world, cluster, &silent).filter(|_| left > 0 || !blocked.is_empty());
+    let (eta, rate) = (eta(&plan.whole, rate).filter(|_| is_copying), Some(rate).filter(|_| is_copying || left > 0));
+    Relocation { steps, blocked, left, filled, rate, eta, waiting_for }
+}
+
+/// What copies wait for: the space of a disk that is not known is no space.
+fn waiting_for(world: &World, cluster: &KafkaCluster, silent: &[BrokerId]) -> Option<String> {
+    if world.loads.is_none() {
+        // An operator that takes over in the middle asks again, which is not worth a write.
+        let told = cluster.status.as_ref().and_then(|status| status.moves.as_ref());
+        let asking = || Some("the operator is asking the brokers how much space their disks have".to_owned());
+        return told.map_or_else(asking, |moves| moves.waiting_for.clone());
+    }
+    let (have, their, they) =
+        if silent.len() == 1 { ("has", "its disk has", "it gets") } else { ("have", "their disks have", "they get") };
+    let message = format!(
+        "{} {have} not said how much space {their} (GET /loads, port {}): until then {they} no replica. If it stays so, \
+         let the operator connect to that port",
+        named("broker", silent.iter().map(|id| id.0)),
+        names::HTTP_PORT,
+    );
+    Some(message).filter(|_| !silent.is_empty())
 }
 
 /// Whether the operator moves the broker's replicas to others.
@@ -197,7 +230,10 @@ fn unfilled(world: &World, cluster: &KafkaCluster) -> BTreeSet<BrokerId> {
     let live = world.live();
     let takes = |id: &BrokerId| {
         let serves = role(world.wanted(*id), *id, &live) == Role::Serves;
-        serves && world.seasoned.contains(id) && cluster.spec.rebalance.auto.contains(&Occasion::Add)
+        serves
+            && !is_silent(world, *id)
+            && world.seasoned.contains(id)
+            && cluster.spec.rebalance.auto.contains(&Occasion::Add)
     };
     told.iter().filter(|broker| broker.unfilled).map(|broker| broker.id).filter(takes).collect()
 }
@@ -336,6 +372,7 @@ fn blockers(blocked: &[Blocked<'_>], rules: &RuleBook<'_>) -> Vec<MoveBlocker> {
         let (name, way_out) = match reason {
             Reason::PlacedByHand => ("PlacedByHand", rules.speaker(topic).map(|topic| unpin(topic, &partitions))),
             Reason::NotEnoughSpace => ("NotEnoughSpace", Some("enlarge the volumes, or add brokers".to_owned())),
+            Reason::SpaceUnknown => ("SpaceUnknown", Some("see status.moves.waitingFor".to_owned())),
             Reason::TooFewRacks => ("TooFewRacks", Some("end the cordon of that broker, or add one there".to_owned())),
             Reason::TooFewBrokers => ("TooFewBrokers", Some("lower replicationFactor, or add brokers".to_owned())),
             Reason::LastReplica => ("LastReplica", Some("see ReplicasHealthy of the KafkaTopic".to_owned())),
@@ -402,16 +439,24 @@ fn brokers(world: &World, cluster: &KafkaCluster, objects: &[&Arc<KafkaAssignmen
         balance::Broker {
             id,
             rack: rack.or_else(|| told.iter().find(|broker| broker.id == id)?.rack.clone()),
-            node: None,
+            node: world.platform.as_ref().and_then(|platform| platform.places.get(&id)?.node.clone()),
             capacity: loads.and_then(|loads| loads.capacity),
             used: loads.and_then(|loads| loads.used),
             role: match role(world.wanted(id), id, &live) {
                 Role::Leaves if !must_be_empty(world, cluster, id) => Role::Cordoned,
+                Role::Serves if is_silent(world, id) => Role::Silent,
                 role => role,
             },
         }
     };
     ids.into_iter().map(broker).collect()
+}
+
+/// Whether this live broker was asked how much space its disk has, and has not answered. One whose address is not known
+/// yet can't be asked.
+fn is_silent(world: &World, id: BrokerId) -> bool {
+    let can_be_asked = world.brokers.get(&id).is_some_and(|broker| broker.http.is_some());
+    can_be_asked && world.loads.as_ref().is_some_and(|loads| !loads.contains_key(&id))
 }
 
 fn role(wanted: Wanted, id: BrokerId, live: &Live) -> Role {

@@ -32,7 +32,7 @@ pub fn orders(world: &World, orders: &Orders) {
         for id in target.iter().filter(|id| !origin.contains(id)) {
             assert_eq!(role(world, *id), Some(Role::Serves), "{story}");
         }
-        let stay = |id: &BrokerId| matches!(role(world, *id), Some(Role::Serves | Role::Cordoned));
+        let stay = |id: &BrokerId| matches!(role(world, *id), Some(Role::Serves | Role::Cordoned | Role::Silent));
         if origin.iter().all(stay) {
             assert!(racks(world, target) >= racks(world, origin), "into fewer racks: {story}");
         }

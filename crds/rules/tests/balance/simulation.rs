@@ -73,7 +73,7 @@ fn evacuations_end_while_brokers_die_disks_fill_and_operators_change() {
         world.add_brokers(3 * world.racks.max(1));
         world.give_disks(40);
         let leaver = world.random.below(world.brokers.len());
-        let mut dead: Option<usize> = None;
+        let (mut dead, mut silent): (Option<usize>, Option<usize>) = (None, None);
         for round in 0..60 {
             match world.random.below(12) {
                 0 if dead.is_none() => {
@@ -89,12 +89,15 @@ fn evacuations_end_while_brokers_die_disks_fill_and_operators_change() {
                     world.brokers[broker].used = world.brokers[broker].capacity;
                 }
                 4 => world.brokers.iter_mut().for_each(|broker| broker.used = None),
+                5 => silent = Some(world.random.below(world.brokers.len())),
+                6 => silent = None,
                 _ => {}
             }
             for broker in 0..world.brokers.len() {
                 let role = match broker {
                     _ if broker == leaver && round >= 10 => Role::Leaves,
                     _ if dead == Some(broker) => Role::Cordoned,
+                    _ if silent == Some(broker) => Role::Silent,
                     _ => Role::Serves,
                 };
                 world.role(broker, role);

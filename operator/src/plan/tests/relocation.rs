@@ -1,11 +1,14 @@
 //! Replicas leave brokers that must become empty, round by round.
 
 use super::*;
+use crate::plan::relocation::asks_for_loads;
 
 /// A cluster on Kubernetes that has as many brokers as are live, with these topics of three partitions.
 pub(super) fn cluster(brokers: i32, topics: u128) -> World {
     let mut world = world(&(0..brokers).map(|id| (id, false)).collect::<Vec<_>>());
     world.platform = Some(Arc::new(Platform::default()));
+    world.loads = Some(loads(brokers));
+    world.brokers.values_mut().for_each(|broker| broker.http = Some(([127, 0, 0, 1], 9404).into()));
     for id in 0..topics {
         let mut topic = of_uid(id + 1, topic(&format!("topic-{id}"), 3));
         topic.spec.replication_factor = Some(2);
@@ -13,6 +16,11 @@ pub(super) fn cluster(brokers: i32, topics: u128) -> World {
     }
     settle(&mut world);
     world
+}
+
+/// What so many brokers say that have nothing to do.
+pub(super) fn loads(brokers: i32) -> Arc<BTreeMap<BrokerId, BrokerLoads>> {
+    Arc::new((0..brokers).map(|id| (BrokerId(id), BrokerLoads::default())).collect())
 }
 
 pub(super) fn scale(world: &mut World, replicas: i32) {
@@ -169,8 +177,57 @@ fn with_a_new_broker() -> World {
     scale(&mut world, 4);
     let live = Some(LiveBroker { incarnation: Incarnation(4), draining: false });
     world.brokers.insert(BrokerId(3), Broker { live, ..Broker::default() });
+    world.loads = Some(loads(4));
     settle(&mut world);
     world
+}
+
+#[test]
+fn nothing_is_copied_before_brokers_say_how_much_space_they_have_and_the_status_has_the_rate() {
+    let mut world = cluster(4, 20);
+    let before = origins(&world);
+    world.loads = None;
+    scale(&mut world, 3);
+    settle(&mut world);
+    let asked = asks_for_loads(&world).map(|asked| asked.len());
+    let shown = moves(&world).unwrap();
+    assert_eq!((moving(&world), shown.rate.as_deref(), asked), (0, Some("25Mi"), Some(4)), "brokers are asked first");
+    assert!(shown.waiting_for.unwrap().starts_with("the operator is asking the brokers"));
+    world.loads = Some(loads(4));
+    Arc::make_mut(world.cluster.as_mut().unwrap()).status.as_mut().unwrap().moves = None;
+    let steps = plan(&world);
+    let of_assignments = |step: &Step| matches!(step, Step::Change { .. });
+    assert!(!steps.iter().any(of_assignments), "brokers do not know the rate yet: {steps:?}");
+    settle(&mut world);
+    assert!(moving(&world) > 0 && origins(&world) == before);
+    assert_eq!(moves(&world).unwrap().waiting_for, None);
+}
+
+#[test]
+fn a_broker_that_does_not_say_how_much_space_it_has_gets_nothing_and_keeps_what_is_moving_there() {
+    let mut world = cluster(4, 20);
+    scale(&mut world, 3);
+    settle(&mut world);
+    let to = |world: &World, id: i32| entries(world).filter(|entry| entry.adding.contains(&BrokerId(id))).count();
+    let (before, full) =
+        (to(&world, 2), BrokerLoads { capacity: Some(100), used: Some(100), ..BrokerLoads::default() });
+    assert!(before > 0);
+    let mut answers = BTreeMap::clone(&loads(4));
+    answers.remove(&BrokerId(2));
+    world.loads = Some(Arc::new(answers.clone()));
+    settle(&mut world);
+    assert_eq!(to(&world, 2), before);
+    let waiting_for = moves(&world).unwrap().waiting_for.unwrap();
+    assert!(waiting_for.starts_with("broker 2 has not said how much space its disk has"), "{waiting_for}");
+    // Its answer is that it is full: what moves there returns, and does not come again when it is silent.
+    answers.insert(BrokerId(2), full);
+    world.loads = Some(Arc::new(answers.clone()));
+    settle(&mut world);
+    assert_eq!(to(&world, 2), 0);
+    answers.remove(&BrokerId(2));
+    world.loads = Some(Arc::new(answers));
+    settle(&mut world);
+    assert_eq!(to(&world, 2), 0, "unknown space is no space");
 }
 
 fn unfilled(world: &World) -> Vec<i32> {

@@ -2,7 +2,7 @@
 
 use super::home;
 use super::state::State;
-use super::terms::{Blocked, Purpose, Reason};
+use super::terms::{Blocked, Purpose, Reason, Role};
 
 /// Plans another broker for every replica that must leave, the largest first; returns those for which there is none.
 pub(super) fn evacuate<'a>(state: &mut State<'a>) -> Vec<Blocked<'a>> {
@@ -50,8 +50,13 @@ fn destination(state: &State<'_>, part: usize, site: usize) -> Result<usize, Rea
     let free = || (0..state.sites.len()).filter(|other| !planned.wanted.contains(other));
     let serving = || free().filter(|other| state.sites[*other].takes());
     let best = home::best(state, part, site, |to| state.sites[to].takes() && state.sites[to].has_space(bytes));
+    let silent = || free().filter(|other| state.sites[*other].role == Some(Role::Silent));
     let Some(best) = best else {
-        return Err(if serving().next().is_some() { Reason::NotEnoughSpace } else { Reason::TooFewBrokers });
+        return Err(match (silent().next(), serving().next()) {
+            (Some(_), _) => Reason::SpaceUnknown,
+            (None, Some(_)) => Reason::NotEnoughSpace,
+            (None, None) => Reason::TooFewBrokers,
+        });
     };
     let in_rack = |site: usize| state.crowd(site, &others).0;
     // A lost replica is missing now, so any broker is better than none.
@@ -62,6 +67,9 @@ fn destination(state: &State<'_>, part: usize, site: usize) -> Result<usize, Rea
     let better = |other: &usize| in_rack(*other) < in_rack(best);
     if serving().any(|other| better(&other)) {
         return Err(Reason::NotEnoughSpace);
+    }
+    if silent().any(|other| better(&other)) {
+        return Err(Reason::SpaceUnknown);
     }
     let stays = |other: &usize| !state.sites[*other].is_to_be_empty();
     if free().filter(stays).any(|other| better(&other)) { Err(Reason::TooFewRacks) } else { Ok(best) }

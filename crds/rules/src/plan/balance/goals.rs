@@ -93,7 +93,7 @@ fn disk(state: &State<'_>, relieved: f64) -> Goal {
         match site.role {
             Some(Role::Serves) if load <= high => Band { low: f64::NEG_INFINITY, even: high, high },
             Some(Role::Serves | Role::Cordoned) if load > space(relieved) => Band { high, ..Band::CLOSED },
-            None | Some(Role::Serves | Role::Cordoned | Role::Leaves) => Band::CLOSED,
+            None | Some(Role::Serves | Role::Cordoned | Role::Silent | Role::Leaves) => Band::CLOSED,
         }
     };
     let bands = state.sites.iter().map(band).collect();

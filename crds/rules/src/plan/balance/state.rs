@@ -59,7 +59,7 @@ impl Site {
     pub(super) fn is_to_be_empty(&self) -> bool {
         match self.role {
             None | Some(Role::Leaves) => true,
-            Some(Role::Serves | Role::Cordoned) => false,
+            Some(Role::Serves | Role::Cordoned | Role::Silent) => false,
         }
     }
 

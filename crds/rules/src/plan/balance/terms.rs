@@ -35,6 +35,8 @@ pub enum Role {
     Serves,
     /// It keeps what it has, and nothing moves to it. Moves in progress end.
     Cordoned,
+    /// The same, because it has not said how much space its disk has.
+    Silent,
     /// It must become empty. Moves to it that are in progress are cancelled.
     Leaves,
 }
@@ -142,6 +144,8 @@ pub struct Blocked<'a> {
 pub enum Reason {
     /// Every broker that could take it would have a disk that is too full.
     NotEnoughSpace,
+    /// A broker that could take it has not said how much space its disk has.
+    SpaceUnknown,
     /// Only a cordoned broker could take it without two replicas in one rack.
     TooFewRacks,
     /// Every broker that serves has a replica of the partition already.
@@ -157,6 +161,7 @@ impl fmt::Display for Reason {
         let percent = FULL_AFTER * 100.0;
         match self {
             Reason::NotEnoughSpace => write!(f, "no other broker has space for it below {percent} % of its disk"),
+            Reason::SpaceUnknown => f.write_str("a broker that could take it has not said how much space its disk has"),
             Reason::TooFewRacks => f.write_str("only a cordoned broker could take it without two replicas in one rack"),
             Reason::TooFewBrokers => f.write_str("every broker that serves has a replica of it already"),
             Reason::PlacedByHand => f.write_str("spec.placement of its KafkaTopic names the broker"),

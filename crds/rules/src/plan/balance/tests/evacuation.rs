@@ -42,7 +42,14 @@ fn what_can_not_leave_says_why() {
     let cordoned = Cluster::new(&["a", "a", "b", "b"], &[&[0, 2]]).with(0, LEAVES).with(1, Role::Cordoned);
     let full = Cluster::new(&["a", "a", "b", "b"], &[&[0, 2]]).with(0, LEAVES).of_capacity(1, 124);
     let all_full = Cluster::new(&["a", "a"], &[&[0]]).with(0, LEAVES).of_capacity(1, 124);
+    let silent = Cluster::new(&["a", "a", "b", "b"], &[&[0, 2]]).with(0, LEAVES).with(1, Role::Silent);
     for (story, cluster, reason) in [
+        ("nobody knows the space in its rack", silent, &[(0, 0, Reason::SpaceUnknown)][..]),
+        (
+            "nobody knows any space",
+            Cluster::new(&["a"; 2], &[&[0]]).with(0, LEAVES).with(1, Role::Silent),
+            &[(0, 0, Reason::SpaceUnknown)],
+        ),
         ("a user placed it", pinned, &[(1, 0, Reason::PlacedByHand)][..]),
         ("there is no leader to copy from", offline, &[(0, 0, Reason::LastReplica)]),
         ("all have it", Cluster::new(&["a", "b"], &[&[0, 1]]).with(0, LEAVES), &[(0, 0, Reason::TooFewBrokers)]),
@@ -53,6 +60,15 @@ fn what_can_not_leave_says_why() {
     ] {
         assert_eq!(cluster.blocked(&Mode::Evacuate), reason, "{story}");
     }
+}
+
+#[test]
+fn nothing_moves_to_a_broker_of_unknown_space_and_what_moves_there_already_stays() {
+    let mut cluster = Cluster::new(&["a"; 4], &[&[0], &[0]]).with(0, LEAVES);
+    cluster.entries[1] = cluster.entries[1].start_reassignment(&ids(&[1])).unwrap();
+    let mut cluster = cluster.with(1, Role::Silent).with(2, Role::Silent);
+    cluster.begin(&Mode::Evacuate, &Budget::default());
+    assert_eq!(cluster.replicas(), [[3, 0], [1, 0]]);
 }
 
 #[test]
