@@ -22,12 +22,14 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// What is left of them when the log is cut at `offset`.
+    /// What is left of them when the log is about to be cut at `offset`. The log start stays: if the log is not cut
+    /// after all, a restart must not bring back what was deleted before it. A log that was cut below begins there,
+    /// empty, after a restart.
     pub fn up_to(self, offset: i64) -> Positions {
         let Positions { recovery_point, log_start, high_watermark, first_dirty } = self;
         Positions {
             recovery_point: recovery_point.min(offset),
-            log_start: log_start.min(offset),
+            log_start,
             high_watermark: high_watermark.min(offset),
             first_dirty: first_dirty.map(|first_dirty| first_dirty.min(offset)),
         }
@@ -151,7 +153,10 @@ impl Checkpoints {
 
 #[cfg(test)]
 mod tests {
+    use ottla_log::{Files, Log, LogConfig};
+
     use super::*;
+    use crate::replica::partition::fixtures::batch;
 
     #[test]
     fn what_was_stored_is_found_again_and_logs_that_do_not_run_keep_theirs() {
@@ -195,6 +200,31 @@ mod tests {
         std::fs::remove_dir(&beside).unwrap();
         checkpoints.lower(key, at(1)).unwrap();
         assert_eq!(stored(), 1);
+    }
+
+    #[test]
+    fn what_was_deleted_stays_deleted_when_a_crash_comes_between_the_checkpoints_and_the_cut() {
+        let data = tempfile::tempdir().unwrap();
+        let (dir, key) = (data.path().join("t-0"), ("t".to_owned(), 0));
+        let open = |hint| Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap().0;
+        let mut log = open(RecoveryHint::default());
+        for offset in 0..8 {
+            log.append(&[batch(b'x', 10).stamp(offset, 0, None)], 0).unwrap();
+        }
+        log.set_high_watermark(8);
+        log.advance_log_start(5);
+        let now = Positions { recovery_point: 8, log_start: 5, high_watermark: 8, first_dirty: None };
+        let mut checkpoints = Checkpoints::load(data.path(), false, true).unwrap();
+        checkpoints.store([(key.clone(), now)]).unwrap();
+        checkpoints.lower(key, now.up_to(3)).unwrap();
+        let hint = || Checkpoints::load(data.path(), false, true).unwrap().of("t", 0).0;
+        drop(log);
+        let mut log = open(hint());
+        assert_eq!((log.log_start(), log.log_end()), (5, 8), "it was not cut");
+        assert_eq!(log.truncate_to(3, 0).unwrap(), 3);
+        drop(log);
+        let log = open(hint());
+        assert_eq!((log.log_start(), log.log_end()), (5, 5), "it was cut: what comes next is the leader's word");
     }
 
     #[test]
