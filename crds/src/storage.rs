@@ -20,11 +20,13 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
-    /// What becomes of the volume of a broker that has left because `replicas` was reduced. Default: Keep.
+    /// What becomes of the volume of a broker that has left because `replicas` was reduced. It counts for all of them,
+    /// whenever they left. Default: Keep.
     #[serde(default, deserialize_with = "crate::words::removed_volumes")]
     pub removed: RemovedVolumes,
-    /// With `removed: Delete`, how long the volume is kept after the broker has left, such as `24h`. Raise `replicas`
-    /// in this time, and the broker returns with its volume. Absent: 24h.
+    /// With `removed: Delete`, how long the volume is kept after the broker has left, or, if `removed` was changed from
+    /// Keep to Delete later, after that change, such as `24h`. Raise `replicas` in this time, and the broker returns
+    /// with its volume. Absent: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,6}(s|m|h))+$"))]
     pub keep_for: Option<kube::core::Duration>,

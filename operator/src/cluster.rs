@@ -261,6 +261,7 @@ fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
         cluster_id: claims::cluster_id(read),
         volume_size: claims::smallest(cluster, read),
         volumes: claims::volumes(cluster, read),
+        claimants: Some(claims::of_brokers(&cluster.name, read).map(|(id, ..)| id).collect()),
         waiting: waiting::waiting(cluster, read),
         ..known
     }
@@ -287,6 +288,7 @@ struct Memory {
     certificates: certificates::Known,
     revisions: revisions::Known,
     looks: leaving::Looks,
+    caution: retired::Caution,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
@@ -369,7 +371,7 @@ async fn make(
                 format!("{} left: empty, and the volumes stay", named("broker", cluster.replicas..read.replicas()));
             shared.tell(object, "BrokersRemoved", &note).await;
         }
-        let again = retired::delete(shared, object, cluster, read).await?;
+        let again = retired::delete(shared, object, cluster, read, &mut memory.caution).await?;
         memory.again_after = memory.again_after.into_iter().chain(again).min();
     }
     // While it is paused, the roll that the spec asks for does not begin.

@@ -288,6 +288,7 @@ pub fn plan(world: &World) -> Vec<Step> {
     let planned =
         cluster::Planned { rollout: rollout.as_ref(), relocation: relocation.as_ref(), renewal: renewal.as_ref() };
     steps.extend(cluster::status(world, cluster, planned));
+    steps.extend(assignments::forgotten(world));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
     steps.extend(relocation.into_iter().flat_map(|relocation| relocation.steps));

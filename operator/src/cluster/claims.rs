@@ -95,7 +95,7 @@ fn impossible(claim: &str, wanted: &str, has: &str, why: &str) -> Obstacle {
 fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
     let status = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
     let id = status.and_then(|status| status.cluster_id.as_deref());
-    let change = |(name, claim): (&str, &PersistentVolumeClaim)| {
+    let change = |(_, name, claim): (BrokerId, &str, &PersistentVolumeClaim)| {
         let mut change = owned(claim, None).unwrap_or_else(|| json!({}));
         if let Some(id) = id.filter(|id| marked_with(claim) != Some(id)) {
             change["metadata"]["annotations"] = json!({ CLUSTER_ID_ANNOTATION: id });
@@ -161,7 +161,7 @@ pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Res
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
     let set = read.stateful_set.as_ref().and_then(|set| set.owner_ref(&()));
     let owner = set.filter(|_| cluster.spec.deletion_policy == DeletionPolicy::Delete);
-    for (name, claim) in of_brokers(&cluster.name_any(), read) {
+    for (_, name, claim) in of_brokers(&cluster.name_any(), read) {
         let Some(change) = owned(claim, owner.as_ref()) else { continue };
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
@@ -172,14 +172,16 @@ pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Res
     Ok(())
 }
 
-/// The claims of the cluster's brokers, by name.
-pub fn of_brokers<'a>(cluster: &str, read: &'a Read) -> impl Iterator<Item = (&'a str, &'a PersistentVolumeClaim)> {
-    let is_brokers = move |name: &str| {
-        let pod = name.strip_prefix(names::DATA_VOLUME).and_then(|rest| rest.strip_prefix('-'));
-        pod.is_some_and(|pod| names::broker_id(cluster, pod).is_some())
+/// The claims of the cluster's brokers, those included that have left, with their names.
+pub fn of_brokers<'a>(
+    cluster: &str,
+    read: &'a Read,
+) -> impl Iterator<Item = (BrokerId, &'a str, &'a PersistentVolumeClaim)> {
+    let broker = move |name: &str| {
+        let pod = name.strip_prefix(names::DATA_VOLUME).and_then(|rest| rest.strip_prefix('-'))?;
+        names::broker_id(cluster, pod)
     };
-    let claims = read.claims.iter().map(|(name, claim)| (name.as_str(), claim.as_ref()));
-    claims.filter(move |(name, _)| is_brokers(name))
+    read.claims.iter().filter_map(move |(name, claim)| Some((broker(name)?, name.as_str(), claim.as_ref())))
 }
 
 /// The change that makes this StatefulSet the claim's owner, or removes the owner; `None`: nothing to change.
@@ -253,7 +255,7 @@ mod tests {
         for name in ["data-prod-broker-0", "data-prod-broker-11", "data-prod-broker-x", "data-other-broker-0", "copy"] {
             read.claims.insert(name.to_owned(), Arc::default());
         }
-        let names: Vec<&str> = of_brokers("prod", &read).map(|(name, _)| name).collect();
+        let names: Vec<&str> = of_brokers("prod", &read).map(|(_, name, _)| name).collect();
         assert_eq!(names, ["data-prod-broker-0", "data-prod-broker-11"]);
     }
 

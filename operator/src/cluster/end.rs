@@ -76,7 +76,7 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
         forget_keys(&shared.client, &namespace, &object.name_any()).await?;
         match object.spec.deletion_policy {
             DeletionPolicy::Delete => {
-                let left: Vec<&str> = claims::of_brokers(&object.name_any(), read).map(|(name, _)| name).collect();
+                let left: Vec<&str> = claims::of_brokers(&object.name_any(), read).map(|(_, name, _)| name).collect();
                 if !left.is_empty() {
                     return Ok(Some(volumes_left(&namespace, &left)));
                 }

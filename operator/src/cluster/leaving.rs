@@ -1,8 +1,10 @@
 //! Brokers that the spec no longer asks for: the highest ids leave, each when it is empty. `ottla_rules` decides when
 //! that is ([`roster`]); here the facts are read.
 //!
-//! Always: a pod is removed only after consistent lists of assignments in which no partition names its broker. Its
-//! claim stays: if a replica was placed there meanwhile, the broker returns and nothing is lost.
+//! Always: a pod is removed only after consistent lists of assignments in which no partition names its broker, but for
+//! partitions of deleted topics if the broker is away. Its claim stays: if a replica was placed there meanwhile, the
+//! broker returns and nothing is lost. As long as the claim exists, the tombstones that name the broker exist, too: a
+//! broker that returns finds them.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +69,8 @@ pub async fn look(
 ) -> Result<Look, Failed> {
     let objects = assignments(client, cluster).await?;
     let again_after = LOOK + LOOK_PER_ASSIGNMENT * u32::try_from(objects.len()).unwrap_or(u32::MAX);
-    let assigned = assigned(&objects);
+    let (assigned, deleted) = (assigned(&objects), deleted(&objects));
+    let named = |by: &BTreeMap<BrokerId, usize>, id: BrokerId| by.get(&id).copied().unwrap_or(0);
     let leaving = || (cluster.replicas..present).map(BrokerId);
     let unassigned = leaving().filter(|id| id.0 < read.replicas() && !assigned.contains_key(id));
     let disks: BTreeMap<BrokerId, Disk> = disk::ask(client, cluster, read, unassigned).await.into_iter().collect();
@@ -76,7 +79,8 @@ pub async fn look(
             id,
             has_pod: id.0 < read.replicas(),
             is_shown: told(read).all(|broker| broker.id != id || broker.wanted == Wanted::Leaving),
-            assigned: assigned.get(&id).copied().unwrap_or(0),
+            assigned: named(&assigned, id),
+            deleted: named(&deleted, id),
             disk: disks.get(&id).cloned().unwrap_or(Disk::Away),
             empty_for: None,
         })
@@ -97,13 +101,22 @@ pub async fn assignments(client: &Client, cluster: &ValidatedCluster) -> Result<
     Ok(objects.map_err(|source| Failed::new("list", "KafkaAssignment", &cluster.name, source))?.items)
 }
 
-/// How many replicas each broker holds, those of deleted topics included: their files may be there still.
+/// How many replicas the assignments name on each broker, without those of deleted topics.
 pub fn assigned(objects: &[KafkaAssignment]) -> BTreeMap<BrokerId, usize> {
-    let mut assigned = BTreeMap::new();
-    for id in objects.iter().flat_map(|object| &object.spec.partitions).flat_map(|entry| &entry.replicas) {
-        *assigned.entry(*id).or_default() += 1;
+    count(objects.iter().filter(|object| !object.spec.deleted))
+}
+
+/// How many replicas of deleted topics each broker has not removed yet.
+fn deleted(objects: &[KafkaAssignment]) -> BTreeMap<BrokerId, usize> {
+    count(objects.iter().filter(|object| object.spec.deleted))
+}
+
+fn count<'a>(objects: impl Iterator<Item = &'a KafkaAssignment>) -> BTreeMap<BrokerId, usize> {
+    let mut counts = BTreeMap::new();
+    for id in objects.flat_map(|object| &object.spec.partitions).flat_map(|entry| &entry.replicas) {
+        *counts.entry(*id).or_default() += 1;
     }
-    assigned
+    counts
 }
 
 impl Looks {
@@ -137,6 +150,7 @@ fn judge(replicas: i32, leavers: &[Leaver]) -> (i32, Option<Obstacle>) {
              KafkaAssignments are missing (kubectl get kafkatopics -o wide)",
             counted(count)
         ),
+        Stay::Deleting(count) => format!("broker {highest} is removing {} of deleted topics", counted(count)),
         Stay::Unasked(why) => format!("broker {highest} did not say what is on its disk: {why}"),
         Stay::JustEmpty => {
             format!("broker {highest} is empty, and leaves if it still is in {} s", roster::EMPTY_FOR.as_secs())
@@ -175,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_of_deleted_topics_count() {
+    fn replicas_of_deleted_topics_are_counted_apart() {
         let assignment = |replicas: &[i32]| -> KafkaAssignment {
             let entry =
                 json!({ "partition": 0, "replicas": replicas, "leaderEpoch": 1, "partitionEpoch": 1, "isr": [] });
@@ -190,13 +204,14 @@ mod tests {
         };
         let mut deleted = assignment(&[4, 2]);
         deleted.spec.deleted = true;
-        let assigned = assigned(&[assignment(&[0, 4]), deleted]);
-        assert_eq!(assigned, BTreeMap::from([0, 2, 4].map(|id| (BrokerId(id), if id == 4 { 2 } else { 1 }))));
+        let objects = [assignment(&[0, 4]), deleted];
+        assert_eq!(assigned(&objects), BTreeMap::from([0, 4].map(|id| (BrokerId(id), 1))));
+        assert_eq!(super::deleted(&objects), BTreeMap::from([2, 4].map(|id| (BrokerId(id), 1))));
     }
 
     fn leaver(id: i32, assigned: usize) -> Leaver {
         let (has_pod, is_shown, disk) = (true, true, Disk::Holds(0));
-        Leaver { id: BrokerId(id), has_pod, is_shown, assigned, disk, empty_for: None }
+        Leaver { id: BrokerId(id), has_pod, is_shown, assigned, deleted: 0, disk, empty_for: None }
     }
 
     #[test]
@@ -220,6 +235,17 @@ mod tests {
         assert_eq!(staying, 5, "broker 4 has just become empty");
         assert!(obstacle.unwrap().message.contains("leaves if it still is in 30 s"));
         assert_eq!(judge(3, &looks.note(mistaken(0), now + roster::EMPTY_FOR * 2)), (3, None));
+    }
+
+    #[test]
+    fn a_dead_broker_leaves_although_a_deleted_topic_names_it() {
+        let (now, mut looks) = (Instant::now(), Looks::default());
+        let deleting = |disk: Disk| vec![Leaver { deleted: 1, disk, ..leaver(3, 0) }];
+        let mut staying = |disk, seconds| judge(3, &looks.note(deleting(disk), now + Duration::from_secs(seconds)));
+        let (stays, obstacle) = staying(Disk::Holds(0), 0);
+        assert_eq!(stays, 4, "it is there, and removes itself from the assignment soon");
+        assert!(obstacle.unwrap().message.contains("broker 3 is removing 1 replica of deleted topics"));
+        assert_eq!([10, 39, 40].map(|second| staying(Disk::Away, second).0), [4, 4, 3]);
     }
 
     #[test]

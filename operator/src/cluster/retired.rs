@@ -1,20 +1,23 @@
 //! Claims of brokers that have left: annotated when the pod is removed, deleted when `brokers.storage.removed` says so
-//! and `keepFor` has passed.
+//! and `keepFor` has passed, since the broker left and since `removed` says so: who sets it later has as long to think.
 //!
 //! Always: a claim is deleted by its uid and version, after its third consistent list of assignments in which no
-//! partition names its broker, and only while no broker reports that the API server shows too little. A broker that
-//! returns takes the annotation off before its pod is created.
+//! partition names its broker, and only if no broker reports that the API server shows too little, 30 s after this
+//! process has found the claim due and after each broker has renewed its Lease since. A broker that returns takes the
+//! annotations off before its pod is created.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, ObjectList, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use ottla_crds::{KafkaCluster, RemovedVolumes, names};
 use ottla_kube::lease::Knowledge;
 use ottla_rules::assignment::BrokerId;
 use serde_json::{Value, json};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
 use super::read::Read;
@@ -26,12 +29,19 @@ use crate::plan::condition::named;
 /// The annotation with the time when the broker left, in RFC 3339, on its claim. The admission policy of the chart lets
 /// the operator delete only such claims.
 pub const RETIRED_ANNOTATION: &str = "ottla.io/retired";
+/// The annotation with the time since which `keepFor` counts, in RFC 3339, on a claim that is retired while `removed`
+/// is Delete.
+const KEPT_SINCE_ANNOTATION: &str = "ottla.io/kept-since";
+/// How long brokers have to report that the API server was set back, before the first claim is deleted.
+const REPORTED_AFTER: Duration = Duration::from_secs(30);
 /// When a claim that could not be deleted is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// When the broker of this claim left; `None`: it has not.
-fn retired(claim: &PersistentVolumeClaim) -> Option<Timestamp> {
-    claim.metadata.annotations.as_ref()?.get(RETIRED_ANNOTATION)?.parse().ok()
+/// Since when `keepFor` counts for this claim; `None`: its broker has not left, or it is kept.
+fn kept_since(claim: &PersistentVolumeClaim) -> Option<Timestamp> {
+    let annotations = claim.annotations();
+    let since = annotations.get(KEPT_SINCE_ANNOTATION).filter(|_| annotations.contains_key(RETIRED_ANNOTATION));
+    since?.parse().ok()
 }
 
 /// Annotates the claims of brokers that leave now, and takes the annotation off those of brokers that return. The
@@ -53,15 +63,22 @@ pub async fn mark(client: &Client, cluster: &ValidatedCluster, read: &Read) -> R
 
 /// The changes of annotations, by the claim's name.
 fn marks(cluster: &ValidatedCluster, read: &Read, now: Timestamp) -> Vec<(String, Value)> {
-    let change = |id: i32| {
-        let name = names::claim(&cluster.name, BrokerId(id));
-        let is_marked = read.claims.get(&name)?.annotations().contains_key(RETIRED_ANNOTATION);
-        let leaves = id >= cluster.replicas;
-        let mark = if leaves { json!(now.to_string()) } else { Value::Null };
-        let change = json!({ "metadata": { "annotations": { RETIRED_ANNOTATION: mark } } });
-        (is_marked != leaves).then_some((name, change))
+    let change = |(id, name, claim): (BrokerId, &str, &PersistentVolumeClaim)| {
+        let has = |annotation: &str| claim.annotations().contains_key(annotation);
+        let (leaves, has_pod) = (id.0 >= cluster.replicas, id.0 < read.replicas());
+        // A claim that a broker of an earlier version has left stays as it is.
+        let is_retired = leaves && (has_pod || has(RETIRED_ANNOTATION));
+        let counts = is_retired && cluster.storage.removed == RemovedVolumes::Delete;
+        let mut annotations = json!({});
+        for (annotation, wanted) in [(RETIRED_ANNOTATION, is_retired), (KEPT_SINCE_ANNOTATION, counts)] {
+            if has(annotation) != wanted {
+                annotations[annotation] = if wanted { json!(now.to_string()) } else { Value::Null };
+            }
+        }
+        let is_new = annotations != json!({}) && claim.metadata.deletion_timestamp.is_none();
+        is_new.then(|| (name.to_owned(), json!({ "metadata": { "annotations": annotations } })))
     };
-    (0..cluster.replicas.max(read.replicas())).filter_map(change).collect()
+    super::claims::of_brokers(&cluster.name, read).filter_map(change).collect()
 }
 
 /// A claim whose time is over.
@@ -78,14 +95,13 @@ fn due(cluster: &ValidatedCluster, read: &Read, now: Timestamp) -> (Vec<Due>, Op
     if cluster.storage.removed == RemovedVolumes::Keep {
         return (due, next);
     }
-    for (name, claim) in super::claims::of_brokers(&cluster.name, read) {
-        let pod = name.strip_prefix(names::DATA_VOLUME).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
-        let Some(id) = names::broker_id(&cluster.name, pod) else { continue };
-        let gone = id.0 >= cluster.replicas.max(read.replicas()) && !read.pods.contains_key(pod);
-        let Some(left) = retired(claim).filter(|_| gone && claim.metadata.deletion_timestamp.is_none()) else {
+    for (id, name, claim) in super::claims::of_brokers(&cluster.name, read) {
+        let has_pod = read.pods.contains_key(&names::broker(&cluster.name, id));
+        let gone = id.0 >= cluster.replicas.max(read.replicas()) && !has_pod;
+        let Some(since) = kept_since(claim).filter(|_| gone && claim.metadata.deletion_timestamp.is_none()) else {
             continue;
         };
-        let kept = Duration::try_from(now.duration_since(left)).unwrap_or_default();
+        let kept = Duration::try_from(now.duration_since(since)).unwrap_or_default();
         match cluster.storage.kept_for().checked_sub(kept).filter(|rest| !rest.is_zero()) {
             None => {
                 let this_one = Preconditions { uid: claim.uid(), resource_version: claim.resource_version() };
@@ -106,17 +122,19 @@ pub async fn delete(
     object: &KafkaCluster,
     cluster: &ValidatedCluster,
     read: &Read,
+    caution: &mut Caution,
 ) -> Result<Option<Duration>, Failed> {
     let (due, next) = due(cluster, read, clock::now().0);
     if due.is_empty() {
+        *caution = Caution::default();
         return Ok(next);
     }
     let again = Some(next.map_or(AGAIN, |next| next.min(AGAIN)));
-    let assigned = leaving::assigned(&leaving::assignments(&shared.client, cluster).await?);
-    if !all_is_shown(&shared.client, cluster).await? {
-        tracing::info!(cluster = cluster.name, "no claim is deleted while brokers know more than the API server shows");
-        return Ok(again);
+    if let Some(wait) = caution.look(cluster, &leases(&shared.client, cluster).await?, Instant::now()) {
+        tracing::info!(cluster = cluster.name, wait.why, "no claim is deleted yet");
+        return Ok(again.map(|again| again.min(wait.again_after)));
     }
+    let assigned = leaving::assigned(&leaving::assignments(&shared.client, cluster).await?);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(shared.client.clone(), &cluster.namespace);
     let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &cluster.namespace);
     let mut deleted = Vec::new();
@@ -140,14 +158,69 @@ pub async fn delete(
     Ok(again)
 }
 
-/// Whether no broker reports that assignments are missing, that it knows newer ones, or that it acts on another history
-/// than the API server shows. By a consistent read.
-async fn all_is_shown(client: &Client, cluster: &ValidatedCluster) -> Result<bool, Failed> {
+/// The brokers' Leases, by a consistent read.
+async fn leases(client: &Client, cluster: &ValidatedCluster) -> Result<ObjectList<Lease>, Failed> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &cluster.namespace);
     let of_cluster = ListParams::default().labels(&format!("{}={}", names::CLUSTER_LABEL, cluster.name));
-    let leases = api.list(&of_cluster).await.map_err(|source| Failed::new("list", "Lease", &cluster.name, source))?;
-    // Without a broker nobody would know.
-    Ok(leases.items.iter().any(is_held) && leases.items.iter().all(shows_all))
+    api.list(&of_cluster).await.map_err(|source| Failed::new("list", "Lease", &cluster.name, source))
+}
+
+/// Looks at the Leases before claims are deleted: an API server that was restored a moment ago shows old assignments,
+/// and brokers need a moment to notice and to say so. Another process begins to look again.
+#[derive(Debug, Default)]
+pub struct Caution(Option<FirstLook>);
+
+/// The first look.
+#[derive(Debug)]
+struct FirstLook {
+    at: Instant,
+    /// The version of the list; `None`: it is not a number.
+    version: Option<u64>,
+    /// The Leases' versions, by name.
+    leases: BTreeMap<String, Option<String>>,
+}
+
+/// Why no claim is deleted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    why: &'static str,
+    again_after: Duration,
+}
+
+impl Caution {
+    /// Why to wait at this look; `None`: claims may be deleted.
+    fn look(&mut self, cluster: &ValidatedCluster, leases: &ObjectList<Lease>, now: Instant) -> Option<Wait> {
+        // Without a broker nobody would know.
+        if !(leases.items.iter().any(is_held) && leases.items.iter().all(shows_all)) {
+            self.0 = None;
+            let why = "brokers know more than the API server shows, or none has a Lease";
+            return Some(Wait { why, again_after: AGAIN });
+        }
+        let version = leases.metadata.resource_version.as_ref().and_then(|version| version.parse().ok());
+        let first = match &self.0 {
+            Some(first) if version.is_none() || version >= first.version => first,
+            Some(_) | None => {
+                let versions = leases.items.iter().map(|lease| (lease.name_any(), lease.resource_version())).collect();
+                self.0 = Some(FirstLook { at: now, version, leases: versions });
+                let why = "brokers have 30 s to report that the API server was set back";
+                return Some(Wait { why, again_after: REPORTED_AFTER });
+            }
+        };
+        let elapsed = now.duration_since(first.at);
+        if elapsed < REPORTED_AFTER {
+            let why = "brokers have 30 s to report that the API server was set back";
+            return Some(Wait { why, again_after: REPORTED_AFTER - elapsed });
+        }
+        let stays = |lease: &&Lease| {
+            names::broker_id(&cluster.name, &lease.name_any()).is_some_and(|id| id.0 < cluster.replicas)
+        };
+        let is_unheard = |lease: &Lease| {
+            is_held(lease) && first.leases.get(&lease.name_any()).is_some_and(|seen| *seen == lease.resource_version())
+        };
+        let why = "a broker has not renewed its Lease since: it may know more than the API server shows";
+        let unheard = leases.items.iter().filter(stays).any(is_unheard);
+        unheard.then_some(Wait { why, again_after: AGAIN })
+    }
 }
 
 fn is_held(lease: &Lease) -> bool {
@@ -169,7 +242,8 @@ mod tests {
 
     const NOW: &str = "2026-11-25T12:00:00Z";
 
-    /// A cluster of `asked` brokers whose StatefulSet has `set` pods, with claims of brokers that left then.
+    /// A cluster of `asked` brokers whose StatefulSet has `set` pods, with claims of brokers that left then, since when
+    /// they are kept.
     fn scene(asked: i32, set: i32, claims: &[(i32, Option<&str>)]) -> (ValidatedCluster, Read) {
         let storage = json!({ "size": "1Gi", "removed": "Delete", "keepFor": "1h" });
         let spec = json!({ "brokers": { "replicas": asked, "storage": storage } });
@@ -179,7 +253,7 @@ mod tests {
         let mut read = Read { stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())), ..Read::default() };
         for (id, left) in claims {
             let name = format!("data-prod-broker-{id}");
-            let annotations = left.map(|left| json!({ RETIRED_ANNOTATION: left }));
+            let annotations = left.map(|left| json!({ RETIRED_ANNOTATION: left, KEPT_SINCE_ANNOTATION: left }));
             let metadata =
                 json!({ "name": name, "uid": format!("u{id}"), "resourceVersion": "7", "annotations": annotations });
             let claim = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
@@ -192,21 +266,82 @@ mod tests {
     fn a_claim_is_marked_before_its_pod_goes_and_unmarked_before_it_returns() {
         let now: Timestamp = NOW.parse().unwrap();
         for (story, asked, set, claims, expected) in [
-            ("nobody leaves", 2, 2, vec![(0, None), (1, None)], vec![]),
-            ("one leaves", 1, 2, vec![(0, None), (1, None)], vec![(1, json!(NOW))]),
-            ("it left", 1, 1, vec![(0, None), (1, Some(NOW))], vec![]),
-            ("of an earlier version: it stays unmarked", 1, 1, vec![(0, None), (1, None)], vec![]),
-            ("it returns", 2, 1, vec![(0, None), (1, Some(NOW))], vec![(1, Value::Null)]),
+            ("nobody leaves", 2, 2, vec![(0, None), (1, None)], None),
+            ("one leaves", 1, 2, vec![(0, None), (1, None)], Some(json!(NOW))),
+            ("it left", 1, 1, vec![(0, None), (1, Some(NOW))], None),
+            ("of an earlier version: it stays unmarked", 1, 1, vec![(0, None), (1, None)], None),
+            ("it returns", 2, 1, vec![(0, None), (1, Some(NOW))], Some(Value::Null)),
         ] {
             let (cluster, read) = scene(asked, set, &claims);
-            let expected: Vec<_> = expected
-                .into_iter()
-                .map(|(id, mark)| {
-                    let change = json!({ "metadata": { "annotations": { RETIRED_ANNOTATION: mark } } });
-                    (format!("data-prod-broker-{id}"), change)
+            let mark = |mark: Value| {
+                let annotations = json!({ RETIRED_ANNOTATION: mark, KEPT_SINCE_ANNOTATION: mark });
+                ("data-prod-broker-1".to_owned(), json!({ "metadata": { "annotations": annotations } }))
+            };
+            assert_eq!(marks(&cluster, &read, now), expected.map(mark).into_iter().collect::<Vec<_>>(), "{story}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_was_kept_is_kept_for_as_long_again_when_removed_becomes_delete() {
+        let now: Timestamp = NOW.parse().unwrap();
+        let (mut cluster, mut read) = scene(1, 1, &[(1, Some("2026-01-01T00:00:00Z"))]);
+        let patch = |read: &mut Read, cluster: &ValidatedCluster| {
+            let changes = marks(cluster, read, now);
+            for (name, change) in &changes {
+                let mut claim = serde_json::to_value(&*read.claims[name]).unwrap();
+                for (annotation, value) in change["metadata"]["annotations"].as_object().unwrap() {
+                    let annotations = claim["metadata"]["annotations"].as_object_mut().unwrap();
+                    match value {
+                        Value::Null => _ = annotations.remove(annotation),
+                        value => _ = annotations.insert(annotation.clone(), value.clone()),
+                    }
+                }
+                read.claims.insert(name.clone(), Arc::new(serde_json::from_value(claim).unwrap()));
+            }
+            changes.len()
+        };
+        cluster.storage.removed = RemovedVolumes::Keep;
+        assert_eq!((patch(&mut read, &cluster), patch(&mut read, &cluster)), (1, 0), "nothing counts any more");
+        cluster.storage.removed = RemovedVolumes::Delete;
+        assert_eq!(due(&cluster, &read, now), (vec![], None), "it left long ago, and is not due");
+        assert_eq!((patch(&mut read, &cluster), patch(&mut read, &cluster)), (1, 0));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(due(&cluster, &read, now), (vec![], Some(hour)), "keepFor counts from now");
+        assert_eq!(due(&cluster, &read, now + hour).0.len(), 1);
+    }
+
+    #[test]
+    fn claims_are_deleted_only_after_brokers_could_report_a_restored_api_server() {
+        let leases = |version: u64, of_leases: &[(&str, u64, &str)]| -> ObjectList<Lease> {
+            let lease = |(name, version, newer): &(&str, u64, &str)| {
+                json!({
+                    "metadata": { "name": name, "resourceVersion": version.to_string(), "annotations": { "ottla.io/newer": newer } },
+                    "spec": { "holderIdentity": "a" },
                 })
-                .collect();
-            assert_eq!(marks(&cluster, &read, now), expected, "{story}");
+            };
+            let items: Vec<Value> = of_leases.iter().map(lease).collect();
+            let metadata = json!({ "resourceVersion": version.to_string() });
+            let list = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "LeaseList", "metadata": metadata, "items": items });
+            serde_json::from_value(list).unwrap()
+        };
+        let (zero, one, left) = ("prod-broker-0", "prod-broker-1", "prod-broker-2");
+        let (cluster, _) = scene(2, 2, &[]);
+        let begin = Instant::now();
+        let first = leases(100, &[(zero, 90, "0"), (one, 91, "0"), (left, 5, "0")]);
+        for (story, second, later, may_delete) in [
+            ("both have renewed", leases(120, &[(zero, 110, "0"), (one, 111, "0"), (left, 5, "0")]), 30, true),
+            ("too early", leases(120, &[(zero, 110, "0"), (one, 111, "0")]), 29, false),
+            ("one is silent", leases(120, &[(zero, 110, "0"), (one, 91, "0")]), 30, false),
+            ("one knows newer entries", leases(120, &[(zero, 110, "0"), (one, 111, "3")]), 30, false),
+            ("one has not compared", leases(120, &[(zero, 110, "unknown"), (one, 111, "0")]), 30, false),
+            ("restored in between", leases(80, &[(zero, 70, "0"), (one, 71, "0")]), 30, false),
+            ("no broker is left", leases(120, &[]), 30, false),
+        ] {
+            let mut caution = Caution::default();
+            let wait = caution.look(&cluster, &first, begin);
+            assert_eq!(wait.map(|wait| wait.again_after), Some(REPORTED_AFTER), "{story}: the first look");
+            let wait = caution.look(&cluster, &second, begin + Duration::from_secs(later));
+            assert_eq!(wait.is_none(), may_delete, "{story}: {wait:?}");
         }
     }
 

@@ -138,16 +138,15 @@ impl Choice {
         Some(&*self.from).filter(|from| from.hash != self.pinned.hash)
     }
 
-    /// The objects without the ConfigMaps that pods, or templates of kept revisions, read.
+    /// The objects without the ConfigMaps that pods, or templates of kept revisions, read. Until the StatefulSet's
+    /// controller has observed the newest template, it may make pods by an earlier one: no ConfigMap is unused.
     pub fn unused(&self, read: &Read) -> LiveObjects {
         let kept = [&*self.pinned].into_iter().chain(self.other());
         let templates = kept.filter_map(|revision| revision.template.spec.as_ref());
         let set = read.stateful_set.iter().filter_map(|set| set.spec.as_ref()?.template.spec.as_ref());
         let pods = read.pods.values().filter_map(|pod| pod.spec.as_ref());
         let used: BTreeSet<&str> = templates.chain(set).chain(pods).filter_map(read_by).collect();
-        let mut unused = read.live.clone();
-        unused.retain(|(kind, name), _| *kind != Kind::ConfigMap || !used.contains(name.as_str()));
-        unused
+        unused(&read.live, &used, read.is_observed())
     }
 
     /// What the plan of a roll needs to know of revisions.
@@ -246,5 +245,35 @@ fn stuck(name: &str, container: &ContainerStatus) -> Option<String> {
             Some(format!("pod {name} does not start: {why}"))
         }
         _ => None,
+    }
+}
+
+/// The objects but for ConfigMaps that are used, or that may be; `is_observed`: no pod is made by an earlier template.
+fn unused(live: &LiveObjects, used: &BTreeSet<&str>, is_observed: bool) -> LiveObjects {
+    let mut unused = live.clone();
+    unused.retain(|(kind, name), _| *kind != Kind::ConfigMap || is_observed && !used.contains(name.as_str()));
+    unused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::Live;
+    use super::*;
+
+    #[test]
+    fn a_config_map_is_unused_only_once_no_pod_is_made_by_an_earlier_template() {
+        let object = |kind, name: &str| ((kind, name.to_owned()), Live { uid: None, version: None });
+        let live: LiveObjects = [
+            object(Kind::ConfigMap, "prod-broker-before"),
+            object(Kind::ConfigMap, "prod-broker-now"),
+            object(Kind::Service, "prod-old-listener"),
+        ]
+        .into();
+        let used = BTreeSet::from(["prod-broker-now"]);
+        let names = |is_observed| -> BTreeSet<String> {
+            unused(&live, &used, is_observed).into_keys().map(|(_, name)| name).collect()
+        };
+        assert_eq!(names(false), ["prod-old-listener".to_owned()].into());
+        assert_eq!(names(true), ["prod-broker-before", "prod-old-listener"].map(str::to_owned).into());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ottla_crds::KafkaAssignment;
 use ottla_rules::assignment::{Assignment, BrokerId};
 use ottla_rules::plan::election::{elect, obey};
+use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
 use super::condition::named;
@@ -84,6 +85,23 @@ impl Recovered {
         };
         Some(News { warning: true, reason: reason.to_owned(), note })
     }
+}
+
+/// Removes brokers that have gone with their volumes from the assignments of deleted topics: nobody else could. While
+/// its claim exists, a broker may return, and must find the tombstone.
+pub fn forgotten(world: &World) -> Vec<Step> {
+    let Some(claimants) = world.platform.as_ref().and_then(|platform| platform.claimants.as_ref()) else {
+        return Vec::new();
+    };
+    let is_live = |id: &BrokerId| world.brokers.get(id).is_some_and(|broker| broker.live.is_some());
+    let has_gone = |id: &&BrokerId| world.wanted(**id) == Wanted::Leaving && !is_live(id) && !claimants.contains(*id);
+    let forget = |entry: &Assignment| entry.forget(*entry.replicas.iter().find(has_gone)?).ok();
+    let buried = world.assignments.iter().filter(|object| object.spec.deleted);
+    let step = |read: &Arc<KafkaAssignment>| {
+        let next: Vec<Assignment> = read.spec.partitions.iter().filter_map(forget).collect();
+        (!next.is_empty()).then(|| Step::Change { read: read.clone(), next, recovered: Vec::new() })
+    };
+    buried.filter_map(step).collect()
 }
 
 /// Removes the assignments of deleted topics whose replicas are all gone. A topic's objects are removed together: while

@@ -110,8 +110,8 @@ fn cluster_id(fresh: Uuid) -> String {
     if id.starts_with('-') { id.replacen('-', "A", 1) } else { id }
 }
 
-/// Every broker that the spec asks for, and every other that is live or holds replicas: a Lease without a holder is not
-/// a broker.
+/// Every broker that the spec asks for, and every other that is live or holds replicas, those of deleted topics not
+/// counted: a Lease without a holder is not a broker.
 fn brokers(
     world: &World,
     cluster: &KafkaCluster,
@@ -120,8 +120,8 @@ fn brokers(
 ) -> Vec<BrokerStatus> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
-    let entries = world.assignments.iter().flat_map(|object| &object.spec.partitions);
-    let holding = entries.flat_map(|entry| entry.replicas.iter().copied());
+    let standing = world.assignments.iter().filter(|object| !object.spec.deleted);
+    let holding = standing.flat_map(|object| &object.spec.partitions).flat_map(|entry| entry.replicas.iter().copied());
     let ids: BTreeSet<BrokerId> = wanted.chain(there).chain(holding).collect();
     let unseen = Broker::default();
     let is_filled = |id: &BrokerId| relocation.is_some_and(|relocation| relocation.filled.contains(id));

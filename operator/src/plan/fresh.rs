@@ -1,15 +1,17 @@
 //! Volumes that are replaced by order: `state: Fresh` in `brokers.overrides`, with the uid of the volume.
 //!
 //! Always: a claim is deleted only while every partition of its broker keeps its floor on other live brokers
-//! (`ottla_rules::plan::renewal`), one volume at a time. The order names one claim, so it has no effect on the next.
+//! (`ottla_rules::plan::renewal`), one volume at a time: the next when the replicas of the one before are in sync
+//! again. The order names one claim, so it has no effect on the next.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use ottla_crds::{KafkaAssignment, KafkaCluster};
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::plan::renewal::{Need, need};
-use ottla_rules::plan::roster::Wanted;
+use ottla_rules::plan::roster::{Order, Wanted};
 
 use super::platform::{Obstacle, Volume};
 use super::rules::RuleBook;
@@ -24,6 +26,15 @@ enum Next {
     UnderWay,
     /// This broker comes first: it gets another volume, or restarts.
     After(BrokerId),
+    /// This broker is copying replicas to its volume: it is not in sync with the partition.
+    Copying {
+        /// The broker.
+        other: BrokerId,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// Assignments are missing, or have two histories: they don't say what the volume holds.
     Unclear,
     /// A partition needs it.
@@ -44,7 +55,7 @@ pub fn step(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) ->
     }
     orders(world).find_map(|(id, volume)| match next(world, cluster, rules, id, volume) {
         Next::Step(step) => Some(*step),
-        Next::UnderWay | Next::After(_) | Next::Unclear | Next::Needed { .. } => None,
+        Next::UnderWay | Next::After(_) | Next::Copying { .. } | Next::Unclear | Next::Needed { .. } => None,
     })
 }
 
@@ -60,6 +71,13 @@ pub fn obstacle(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>
         Next::After(other) => {
             let message =
                 format!("broker {id} gets another volume when broker {other} is back: {claim} stays until then");
+            Obstacle::new("ReplacingVolume", message)
+        }
+        Next::Copying { other, topic, partition } => {
+            let message = format!(
+                "broker {id} gets another volume when broker {other} has copied its replicas: broker {other} is not in sync with \
+                 partition {partition} of {topic}. {claim} stays until then"
+            );
             Obstacle::new("ReplacingVolume", message)
         }
         Next::Unclear => {
@@ -119,6 +137,9 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
         if let Some(restarting) = rollout.and_then(|rollout| rollout.away.first()) {
             return Next::After(*restarting);
         }
+        if let Some(copying) = copying(world, cluster, id) {
+            return copying;
+        }
     }
     // Also if the claim is being deleted already: the volume stays as long as its pod.
     let live = world.live();
@@ -130,6 +151,35 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
         }
     }
     step()
+}
+
+/// Whether another broker has to copy replicas before the volume of broker `id` may go: one whose own volume was
+/// replaced by order, or a live one that shares a partition with it. Else, where `min.insync.replicas` is 1, volumes
+/// would go one after the other until one broker alone has the records.
+fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId) -> Option<Next> {
+    let live = world.live();
+    let renewed: BTreeSet<BrokerId> = (cluster.spec.brokers.overrides.iter())
+        .filter(|entry| entry.state == Some(Order::Fresh) && world.wanted(entry.broker) != Wanted::Fresh)
+        .map(|entry| entry.broker)
+        .collect();
+    let mut standing = world.assignments.iter().filter(|object| !object.spec.deleted);
+    standing.find_map(|object| {
+        object.spec.partitions.iter().find_map(|entry| {
+            let is_in_sync = |other: &BrokerId| {
+                let lives = live.get(other).map(|other| other.incarnation);
+                entry.isr.iter().any(|member| member.broker == *other && Some(member.incarnation) == lives)
+            };
+            let shares = |other: &BrokerId| entry.replicas.contains(&id) && live.contains_key(other);
+            let copies = |other: &&BrokerId| {
+                **other != id
+                    && world.wanted(**other) != Wanted::Fresh
+                    && (renewed.contains(*other) || shares(other))
+                    && !is_in_sync(other)
+            };
+            let other = *entry.replicas.iter().find(copies)?;
+            Some(Next::Copying { other, topic: object.spec.topic_name.clone(), partition: entry.partition })
+        })
+    })
 }
 
 /// Whether an assignment names this broker.

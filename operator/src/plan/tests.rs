@@ -849,6 +849,16 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     held_back.held_back = Some(HeldBack::Unheard);
     assert_eq!(renewals(settle(&mut held_back)), 0, "the API server may be set back");
 
+    let mut copying = ordered(&[0, 1, 2]);
+    let object = Arc::make_mut(&mut copying.assignments[0]);
+    object.spec.partitions[0].isr.retain(|member| member.broker != BrokerId(0));
+    assert_eq!(renewals(settle(&mut copying)), 0, "broker 0 copies its replicas, and broker 2 would be the last");
+    let conditions = &copying.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+    let message = &conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap().message;
+    assert!(message.contains("broker 0 is not in sync with partition 0 of orders"), "{message}");
+    copying.brokers.get_mut(&BrokerId(0)).unwrap().live = None;
+    assert_eq!(renewals(settle(&mut copying)), 1, "who is away for another reason is not waited for");
+
     let mut another = ordered(&[0, 1]);
     let platform = Arc::make_mut(another.platform.as_mut().unwrap());
     platform.volumes.get_mut(&BrokerId(2)).unwrap().is_deleted = true;
@@ -859,4 +869,33 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     platform.volumes.get_mut(&BrokerId(1)).unwrap().is_deleted = true;
     assert_eq!(renewals(settle(&mut under_way)), 0, "its pod has gone already");
     assert_eq!(progressing(&under_way), "ReplacingVolume");
+}
+
+#[test]
+fn only_the_operator_can_forget_a_broker_that_has_gone_with_its_volume() {
+    let mut world = relocation::cluster(4, 1);
+    let buried = KafkaTopic::clone(&world.topics[0]);
+    let mut ending = buried.clone();
+    ending.metadata.deletion_timestamp = Some(world.now.clone());
+    world.topics = vec![Arc::new(ending)];
+    let named = |world: &World| relocation::held(world, 3);
+    let before = named(&world);
+    settle(&mut world);
+    relocation::scale(&mut world, 3);
+    world.brokers.get_mut(&BrokerId(3)).unwrap().live = None;
+    assert!(before > 0 && world.assignments.iter().all(|object| object.spec.deleted));
+    let claims = |world: &mut World, claimants: Option<&[i32]>| {
+        let platform = Arc::make_mut(world.platform.as_mut().unwrap());
+        platform.claimants = claimants.map(|brokers| relocation::ids(brokers).into_iter().collect());
+        settle(world);
+    };
+    claims(&mut world, None);
+    assert_eq!(named(&world), before, "nobody has read the claims");
+    claims(&mut world, Some(&[0, 1, 2, 3]));
+    assert_eq!(named(&world), before, "it may return, and must find the tombstone");
+    let told = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().brokers;
+    assert!(told.iter().all(|broker| broker.id != BrokerId(3)), "it is no broker any more");
+    claims(&mut world, Some(&[0, 1, 2]));
+    assert_eq!(named(&world), 0);
+    assert!(entries(&world).any(|entry| !entry.replicas.is_empty()), "the others remove their files first");
 }

@@ -2,7 +2,8 @@
 //! broker that leaves is empty for certain.
 //!
 //! Always: the pod of a broker is removed only when no assignment names it and nothing is on its disk, twice,
-//! [`EMPTY_FOR`] apart. The highest ids leave first, because a StatefulSet removes its last pods.
+//! [`EMPTY_FOR`] apart. Of a broker that is away, replicas of deleted topics do not count: they need nobody's disk, and
+//! the tombstones stay as long as its volume. The highest ids leave first, because a StatefulSet removes its last pods.
 
 use std::time::Duration;
 
@@ -81,8 +82,10 @@ pub struct Leaver {
     pub has_pod: bool,
     /// Whether the status of the cluster shows that it leaves, or does not show it at all.
     pub is_shown: bool,
-    /// How many replicas the assignments name on it, those of deleted topics included.
+    /// How many replicas the assignments name on it.
     pub assigned: usize,
+    /// How many replicas of deleted topics they name on it.
+    pub deleted: usize,
     /// What is on its disk.
     pub disk: Disk,
     /// For how long neither the assignments nor its disk have named a replica; `None`: one of them names one now, or
@@ -108,6 +111,8 @@ pub enum Stay {
     Assigned(usize),
     /// No assignment names it, and this many replicas are on its disk.
     OnDisk(usize),
+    /// It has removed its replicas of deleted topics, but not itself from the assignments of this many of them.
+    Deleting(usize),
     /// It did not say what is on its disk: why.
     Unasked(String),
     /// It is empty, and not for long enough.
@@ -119,7 +124,12 @@ pub enum Stay {
 impl Leaver {
     /// Whether nothing names a replica on it at this look.
     pub fn is_empty(&self) -> bool {
-        self.assigned == 0 && matches!(self.disk, Disk::Away | Disk::Holds(0))
+        self.assigned == 0
+            && match self.disk {
+                Disk::Away => true,
+                Disk::Holds(replicas) => replicas + self.deleted == 0,
+                Disk::Unknown(_) => false,
+            }
     }
 
     /// Why it stays; `None`: it can go, or has gone. A broker without a pod returns only for a replica.
@@ -133,6 +143,7 @@ impl Leaver {
         match &self.disk {
             Disk::Holds(replicas @ 1..) => return Some(Stay::OnDisk(*replicas)),
             Disk::Unknown(why) => return Some(Stay::Unasked(why.clone())),
+            Disk::Holds(0) if self.deleted > 0 => return Some(Stay::Deleting(self.deleted)),
             Disk::Away | Disk::Holds(0) => {}
         }
         if self.empty_for.is_none_or(|empty_for| empty_for < EMPTY_FOR) {
@@ -161,7 +172,8 @@ mod tests {
 
     fn leaver(id: i32) -> Leaver {
         let disk = Disk::Holds(0);
-        Leaver { id: BrokerId(id), has_pod: true, is_shown: true, assigned: 0, disk, empty_for: Some(EMPTY_FOR) }
+        let (assigned, deleted, empty_for) = (0, 0, Some(EMPTY_FOR));
+        Leaver { id: BrokerId(id), has_pod: true, is_shown: true, assigned, deleted, disk, empty_for }
     }
 
     #[test]
@@ -176,6 +188,8 @@ mod tests {
                 Leaver { disk: Disk::Unknown("timeout".to_owned()), ..leaver(3) },
                 Some(Stay::Unasked("timeout".to_owned())),
             ),
+            ("a topic was deleted", Leaver { deleted: 2, empty_for: None, ..leaver(3) }, Some(Stay::Deleting(2))),
+            ("the same, and it is dead", Leaver { disk: Disk::Away, deleted: 2, ..leaver(3) }, None),
             ("it is dead", Leaver { disk: Disk::Away, ..leaver(3) }, None),
             ("it is dead and needed", Leaver { disk: Disk::Away, assigned: 1, ..leaver(3) }, Some(Stay::Assigned(1))),
             ("the first look", Leaver { empty_for: Some(Duration::ZERO), ..leaver(3) }, Some(Stay::JustEmpty)),
