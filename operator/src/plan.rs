@@ -279,7 +279,7 @@ pub fn plan(world: &World) -> Vec<Step> {
     let Some(cluster) = &world.cluster else { return topic::without_cluster(world) };
     let settings = BrokerSettings::resolve(&cluster.spec.broker_config());
     let rules = RuleBook::new(world, &settings);
-    // A paused cluster keeps the rate at which brokers copy what is moving already.
+    // A paused cluster keeps the rate at which brokers copy what is moving already; its rebalances say why they stand.
     let relocates = world.relocates && !cluster.spec.paused;
     let relocation = relocates.then(|| relocation::relocation(world, cluster, &rules));
     let mut steps = assignments::elections(world, &rules);
@@ -291,6 +291,7 @@ pub fn plan(world: &World) -> Vec<Step> {
     steps.extend(assignments::forgotten(world));
     steps.extend(assignments::emptied_graves(world));
     steps.extend(topic::topics(world, cluster, &settings, &rules));
+    steps.extend(rebalance::paused(world, cluster));
     steps.extend(relocation.into_iter().flat_map(|relocation| relocation.steps));
     steps.extend(moves::returns(world, &rules));
     let restart = rollout.and_then(|rollout| rollout.restart).map(|restart| Step::Restart(Box::new(restart)));

@@ -6,13 +6,17 @@
 //! Always: nothing moves before `spec.approved` is the hash of the proposal that the status shows; one KafkaRebalance
 //! of a cluster moves replicas at a time.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use ottla_crds::{BrokerChange, KafkaRebalance, KafkaRebalanceStatus, RebalanceMode, RebalanceState, names, quantity};
+use ottla_crds::{
+    BrokerChange, KafkaCluster, KafkaRebalance, KafkaRebalanceStatus, RebalanceMode, RebalanceState, names, quantity,
+};
 use ottla_rules::assignment::BrokerId;
 
-use super::News;
-use super::condition::{Verdict, conditions, named};
+use super::condition::{self, Verdict, conditions, named};
+use super::{News, Step, World};
 
 /// What is left to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +60,47 @@ pub struct Surroundings<'a> {
 /// Whether the status is not about the newest spec, or changes with what surrounds the object.
 pub fn is_due(object: &KafkaRebalance) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    needs_proposal(object) || observed != object.metadata.generation
+    turn(object) != Turn::Stay || observed != object.metadata.generation
+}
+
+/// The steps that say of the rebalances of a paused cluster why they stand, if there is something to do for them. The
+/// rest of their status stays: they continue when the pause ends.
+pub fn paused(world: &World, cluster: &KafkaCluster) -> Vec<Step> {
+    let stand = |read: &Arc<KafkaRebalance>| {
+        let stands = match turn(read) {
+            Turn::Stay => return None,
+            Turn::Propose => "nothing is proposed",
+            Turn::Begin => "the approved moves do not begin",
+            Turn::Move => "no more moves begin, and those in progress end",
+            Turn::Cancel => "the moves are not cancelled, and those in progress end",
+        };
+        let message = format!(
+            "the KafkaCluster is paused: {stands}. To continue: kubectl patch kafkacluster {} -n {} --type merge -p \
+             '{{\"spec\":{{\"paused\":false}}}}'",
+            cluster.name_any(),
+            read.namespace().unwrap_or_default(),
+        );
+        let before = read.status.clone().unwrap_or_default();
+        let ready = Verdict::new("Ready", false, "Paused", message);
+        let conditions = conditions(&before.conditions, &[ready], read.metadata.generation, &world.now);
+        if conditions == before.conditions {
+            return None;
+        }
+        let was = condition::reason(&before.conditions, "Ready");
+        let news = conditions.first().filter(|ready| was != Some(&ready.reason)).map(|ready| News {
+            warning: false,
+            reason: ready.reason.clone(),
+            note: ready.message.clone(),
+        });
+        let status = Some(KafkaRebalanceStatus { conditions, ..before });
+        let next = Box::new(KafkaRebalance { status, ..KafkaRebalance::clone(read) });
+        Some(Step::RebalanceStatus { read: read.clone(), next, news })
+    };
+    if !cluster.spec.paused {
+        return Vec::new();
+    }
+    let objects = world.rebalances.iter().flatten();
+    objects.filter(|object| object.metadata.deletion_timestamp.is_none()).filter_map(stand).collect()
 }
 
 /// The object with its new status, and the Event to publish; `None`: it has not changed.
@@ -91,7 +135,7 @@ fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaReba
             let brokers = named("broker", surroundings.strangers.iter().map(|id| id.0));
             let message = format!(
                 "spec.brokers names {brokers}: the cluster has no such broker, or the broker gets no replicas because it \
-                 leaves, is cordoned or is offline"
+                 leaves, is cordoned, is offline or has not said how much space its disk has"
             );
             return (before, not_ready("UnknownBroker", message));
         }

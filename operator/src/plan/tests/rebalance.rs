@@ -2,7 +2,7 @@
 
 use ottla_crds::{KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState};
 
-use super::relocation::{catch_up, cluster, held, ids, moving, origins, scale};
+use super::relocation::{catch_up, cluster, held, ids, loads, moving, origins, scale};
 use super::*;
 
 /// Three brokers that hold everything, and an empty one that nobody fills.
@@ -12,6 +12,7 @@ fn uneven() -> World {
     scale(&mut world, 4);
     let live = Some(LiveBroker { incarnation: Incarnation(4), draining: false });
     world.brokers.insert(BrokerId(3), Broker { live, ..Broker::default() });
+    world.loads = Some(loads(4));
     settle(&mut world);
     world
 }
@@ -131,6 +132,41 @@ fn a_rebalance_that_is_cancelled_or_deleted_returns_what_is_moving() {
         }
         assert_eq!((origins(&world), moving(&world)), (before, 0), "cancelled: {cancel}");
     }
+}
+
+fn pause(world: &mut World, paused: bool) {
+    Arc::make_mut(world.cluster.as_mut().unwrap()).spec.paused = paused;
+    settle(world);
+}
+
+#[test]
+fn rebalances_of_a_paused_cluster_say_so_and_continue_afterwards() {
+    let mut world = uneven();
+    ask(&mut world, "even", RebalanceMode::Full, &[]);
+    pause(&mut world, true);
+    assert_eq!(
+        condition::reason(&status(&world, "even").conditions, "Ready"),
+        Some("Proposed"),
+        "nothing is to be done"
+    );
+    approve(&mut world, "even");
+    assert_eq!((moving(&world), state(&world, "even")), (0, RebalanceState::Proposed));
+    assert_eq!(
+        message(&world, "even"),
+        "the KafkaCluster is paused: the approved moves do not begin. To continue: kubectl patch kafkacluster prod -n shop \
+         --type merge -p '{\"spec\":{\"paused\":false}}'"
+    );
+    ask(&mut world, "other", RebalanceMode::Fill, &[3]);
+    assert!(message(&world, "other").contains("nothing is proposed"), "{}", message(&world, "other"));
+    pause(&mut world, false);
+    assert!(moving(&world) > 0 && state(&world, "even") == RebalanceState::Moving);
+    assert_eq!(state(&world, "other"), RebalanceState::Proposed);
+
+    pause(&mut world, true);
+    change(&mut world, "even", |spec| spec.cancel = true);
+    assert!(moving(&world) > 0 && message(&world, "even").contains("the moves are not cancelled"));
+    pause(&mut world, false);
+    assert_eq!((moving(&world), state(&world, "even")), (0, RebalanceState::Cancelled));
 }
 
 #[test]
