@@ -146,7 +146,11 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
         if let Some(moving) = moving.filter(|object| !object.spec.cancel) {
             plan = balance(&mode(moving));
         } else if !unfilled.is_empty() && world.loads.is_some() {
-            plan = balance(&Mode::Fill { to: unfilled.clone() });
+            // What has begun ends when the brokers are even.
+            let has_begun = cluster.status.as_ref().is_some_and(|status| status.moves.is_some());
+            if has_begun || balance::lacks_much(&brokers, &partitions, &unfilled) {
+                plan = balance(&Mode::Fill { to: unfilled.clone() });
+            }
             if plan.whole.moves == 0 && silent.is_empty() {
                 filled.clone_from(&unfilled);
             }

@@ -40,8 +40,12 @@ mod terms;
 pub use effect::{BrokerEffect, Change, Effect};
 pub use terms::{Blocked, Broker, Budget, Load, Mode, Move, Partition, Purpose, Reason, Role};
 
+use std::collections::BTreeSet;
+
 use goals::Goal;
 use state::{Site, State};
+
+use crate::assignment::BrokerId;
 
 /// The most sweeps over all goals in one plan. A sweep that changes nothing is the last.
 const SWEEPS: usize = 10;
@@ -82,6 +86,17 @@ pub fn balance<'a>(
     let whole = effect::of(&state);
     let (start, cancel) = rounds::next(&state, budget);
     Plan { start, cancel, blocked, whole }
+}
+
+/// Whether one of these brokers has so little of a load, by twice the band, that it is worth to begin: brokers that are
+/// as even as a plan leaves them, and a little less, get nothing of a run that nobody asked for.
+pub fn lacks_much<'a>(brokers: &[Broker], partitions: &'a [Partition<'a>], to: &BTreeSet<BrokerId>) -> bool {
+    let state = State::new(brokers, partitions, 0);
+    let goals = goals::of(&state, &Mode::Full);
+    let is_one = |site: &Site| site.takes() && to.contains(&site.id);
+    let sites: Vec<usize> = (0..state.sites.len()).filter(|at| is_one(&state.sites[*at])).collect();
+    let lacks = |goal: &Goal, at: usize| goal.bands[at].lacks_much(state.sites[at].load[goal.metric as usize]);
+    goals.iter().any(|goal| sites.iter().any(|at| lacks(goal, *at)))
 }
 
 /// Steps towards each goal in turn. Returns whether there was any.

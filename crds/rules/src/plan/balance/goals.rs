@@ -55,6 +55,11 @@ impl Band {
         (load - self.high).max(self.low - load).max(0.0)
     }
 
+    /// Whether a load is less than the even one by more than twice what the band allows.
+    pub(super) fn lacks_much(&self, load: f64) -> bool {
+        self.low.is_finite() && load < self.even - 2.0 * (self.even - self.low)
+    }
+
     /// A load in parts of the even one; 0 for a site that neither takes nor gives.
     pub(super) fn ratio(&self, load: f64) -> f64 {
         if self.even > 0.0 { load / self.even } else { 0.0 }

@@ -11,6 +11,8 @@ use super::state::{Loads, Metric, State};
 
 /// A giver whose partitions so many times in a row found no taker finds none.
 const FRUITLESS: usize = 2_000;
+/// How many replicas are tried for an exchange.
+const MOST_EXCHANGES: usize = 100;
 /// What adds less than this part of what a giver's replicas have on average is not worth a reassignment.
 const NEGLIGIBLE: f64 = 0.1;
 
@@ -28,6 +30,7 @@ pub(super) fn shift(state: &mut State<'_>, goals: &[Goal], way: Way, may_take: &
     sites.sort_by(|one, other| shift.ratio(*other).total_cmp(&shift.ratio(*one)));
     for site in &sites {
         shift.relieve(*site);
+        shift.exchange(*site);
     }
     for site in sites.iter().rev().filter(|site| may_take[**site]) {
         shift.fill(*site);
@@ -161,6 +164,50 @@ impl Shift<'_, '_> {
                 }
             }
         }
+    }
+
+    /// A site above its band that can give no replica more, because the number of replicas is a goal, too, gives large
+    /// ones for small ones. Both are copied, so a small one has at most a tenth of the bytes.
+    fn exchange(&mut self, from: usize) {
+        const SMALL: f64 = 0.1;
+        let is_of_bytes = self.way == Way::Copy && self.goal.metric == Metric::Bytes;
+        if !is_of_bytes || !self.may_take[from] {
+            return;
+        }
+        let high = self.goal.bands[from].high;
+        let (offers, mut fruitless) = (self.offers(from, Order::Best), 0);
+        for (large, gain) in offers.iter() {
+            if self.load(from) <= high || fruitless > MOST_EXCHANGES {
+                break;
+            }
+            let takes = |to: &usize| self.load(*to) < self.goal.bands[*to].even && self.may_exchange(*large, from, *to);
+            let least = |one: &usize, other: &usize| self.ratio(*one).total_cmp(&self.ratio(*other));
+            let Some(to) = (0..self.may_take.len()).filter(takes).min_by(least) else { continue };
+            let Some(given) = self.given(*large, from) else { continue };
+            let smalls = self.offers(to, Order::Least);
+            let small = smalls.iter().take(MOST_EXCHANGES).find(|(small, back)| {
+                let returned = self.given(*small, to).filter(|_| *back <= SMALL * gain);
+                returned.filter(|_| self.may_exchange(*small, to, from)).is_some_and(|returned| {
+                    let mut net = given;
+                    net.iter_mut().zip(returned).for_each(|(net, returned)| *net -= returned);
+                    self.helps(&net, from, to)
+                })
+            });
+            match small {
+                Some((small, _)) => {
+                    self.step(*large, from, to);
+                    self.step(*small, to, from);
+                }
+                None => fruitless += 1,
+            }
+        }
+    }
+
+    /// Whether a replica may move, if another one comes back.
+    fn may_exchange(&self, part: usize, from: usize, to: usize) -> bool {
+        let wanted = &self.state.parts[part].wanted;
+        let is_here = wanted.contains(&from) && !wanted.contains(&to);
+        is_here && self.may_take[to] && self.crowd(to, wanted, from) <= self.crowd(from, wanted, from)
     }
 
     /// A site below its band takes from those above the even load, first from the one with the greatest ratio.

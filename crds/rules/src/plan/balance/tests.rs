@@ -14,6 +14,8 @@ struct Cluster {
     entries: Vec<Assignment>,
     pinned: Vec<i32>,
     bytes: u64,
+    /// The partitions from this one on have ten times as many bytes.
+    large_from: i32,
 }
 
 impl Cluster {
@@ -30,7 +32,7 @@ impl Cluster {
         let brokers: Vec<Broker> = (0..).zip(racks).map(broker).collect();
         let entry = |(number, replicas): (i32, &&[i32])| Assignment::create(number, ids(replicas), &live()).unwrap();
         let entries = (0..).zip(replicas).map(entry).collect();
-        Self { brokers, entries, pinned: Vec::new(), bytes: 100 }
+        Self { brokers, entries, pinned: Vec::new(), bytes: 100, large_from: i32::MAX }
     }
 
     fn with(mut self, broker: usize, role: Role) -> Self {
@@ -44,8 +46,9 @@ impl Cluster {
     }
 
     fn partitions(&self) -> Vec<Partition<'_>> {
-        let load = Load { bytes: self.bytes, bytes_in: 0, bytes_out: 0 };
-        let partition = |entry| Partition { topic: "t", entry, pinned: self.is_pinned(entry), load };
+        let factor = |entry: &Assignment| if entry.partition >= self.large_from { 10 } else { 1 };
+        let load = |entry| Load { bytes: self.bytes * factor(entry), bytes_in: 0, bytes_out: 0 };
+        let partition = |entry| Partition { topic: "t", entry, pinned: self.is_pinned(entry), load: load(entry) };
         self.entries.iter().map(partition).collect()
     }
 

@@ -30,6 +30,18 @@ fn a_new_broker_gets_its_part_and_a_full_rebalance_is_not_needed_twice() {
 }
 
 #[test]
+fn a_broker_is_worth_to_be_filled_if_it_lacks_twice_what_the_band_allows() {
+    for (of_one, of_other, expected) in
+        [(20, 0, true), (20, 14, true), (20, 15, false), (20, 20, false), (0, 20, false)]
+    {
+        let replicas: Vec<&[i32]> = [vec![&[0][..]; of_one], vec![&[1][..]; of_other]].concat();
+        let cluster = Cluster::new(&["a"; 2], &replicas);
+        let lacks = lacks_much(&cluster.brokers, &cluster.partitions(), &[BrokerId(1)].into());
+        assert_eq!(lacks, expected, "{of_one} and {of_other}");
+    }
+}
+
+#[test]
 fn only_the_brokers_to_fill_get_anything() {
     let replicas: Vec<&[i32]> = vec![&[0]; 12];
     let mut cluster = Cluster::new(&["a"; 4], &replicas);
@@ -67,6 +79,20 @@ fn replicas_that_share_a_rack_are_separated_if_there_is_another() {
         let different = |ids: &[i32]| ids.iter().map(|id| racks[*id as usize]).collect::<BTreeSet<_>>().len();
         assert!(different(&now) >= different(replicas), "{story}: {now:?}");
     }
+}
+
+#[test]
+fn large_replicas_are_exchanged_for_small_ones_where_the_number_of_replicas_is_even() {
+    let replicas: Vec<&[i32]> = [vec![&[1][..]; 10], vec![&[0][..]; 10]].concat();
+    let mut cluster = Cluster::new(&["a"; 2], &replicas);
+    cluster.large_from = 10;
+    cluster.settle(&Mode::Full);
+    let bytes = |broker: i32| {
+        let here = cluster.entries.iter().filter(|entry| entry.replicas == ids(&[broker]));
+        here.map(|entry| if entry.partition >= 10 { 1_000 } else { 100 }).sum::<i32>()
+    };
+    assert!((9..=11).contains(&counts(&cluster)[0]), "{:?}", counts(&cluster));
+    assert!((4_950..=6_050).contains(&bytes(0)), "{} and {}", bytes(0), bytes(1));
 }
 
 #[test]
