@@ -15,7 +15,7 @@ fn seeds() -> Vec<u64> {
     let number = |name: &str| env::var(name).ok().map(|number| number.parse().expect("a number"));
     match number("OTTLA_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("OTTLA_CLUSTERS").unwrap_or(100)).collect(),
+        None => (0..number("OTTLA_CLUSTERS").unwrap_or(40)).collect(),
     }
 }
 
@@ -125,7 +125,7 @@ fn evacuations_end_while_brokers_die_disks_fill_and_operators_change() {
 
 #[test]
 fn three_brokers_grow_to_thirty_and_shrink_to_three() {
-    for seed in seeds().into_iter().step_by(25) {
+    for seed in seeds().into_iter().step_by(20) {
         println!("cluster {seed}");
         let mut world = World::of(3, 3, seed);
         (0..4).for_each(|_| world.add_topic(30, 3, false));
