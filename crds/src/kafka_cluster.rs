@@ -202,9 +202,24 @@ pub struct KafkaClusterSpec {
     /// deletes topics, and writes the status.
     #[serde(default)]
     pub paused: bool,
+    /// What brokers do when a Kafka client asks to change a KafkaTopic, a KafkaUser or this object: to create, grow,
+    /// configure, move or delete topics, or to change settings, quotas, passwords or ACLs. Default: Allow.
+    #[serde(default, deserialize_with = "crate::words::wire_changes")]
+    pub wire_changes: WireChanges,
     /// Whether the brokers' volumes are deleted with this object. Default: Retain.
     #[serde(default = "retain", deserialize_with = "crate::words::deletion_policy")]
     pub deletion_policy: DeletionPolicy,
+}
+
+/// What brokers do when a client asks to change an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WireChanges {
+    /// The object is changed; the last writer wins, Git or client.
+    #[default]
+    Allow,
+    /// The client gets the error POLICY_VIOLATION, which names the object. Kafka's internal topics are created as ever,
+    /// and leaders can be elected.
+    Refuse,
 }
 
 fn retain() -> DeletionPolicy {

@@ -14,8 +14,6 @@ use crate::schema::{self, ClusterRef};
 use ottla_rules::assignment::{BrokerId, RecoveryOrder};
 
 /// A topic of a Kafka cluster.
-// Without spec.partitions a topic has the number that was the cluster's default when it was created. So the number that
-// may not shrink is in the status.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "ottla.io",
@@ -43,11 +41,6 @@ use ottla_rules::assignment::{BrokerId, RecoveryOrder};
     validation = (
         "has(self.spec.topicName) || size(self.metadata.name) <= 249",
         "a topic's name has at most 249 characters: set spec.topicName"
-    ),
-    validation = (
-        "has(oldSelf.spec.partitions) || !has(self.spec.partitions) || !has(oldSelf.status) \
-         || !has(oldSelf.status.partitions) || self.spec.partitions >= oldSelf.status.partitions",
-        "spec.partitions can not be reduced"
     )
 )]
 #[x_kube(
@@ -55,10 +48,6 @@ use ottla_rules::assignment::{BrokerId, RecoveryOrder};
     validation = (
         "has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)",
         "topicName is immutable"
-    ),
-    validation = (
-        "!has(oldSelf.partitions) || (has(self.partitions) && self.partitions >= oldSelf.partitions)",
-        "partitions can not be reduced"
     ),
     validation = ("!has(self.topicName) || !(self.topicName in ['.', '..'])", "topicName can not be '.' or '..'")
 )]
@@ -70,8 +59,9 @@ pub struct KafkaTopicSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub topic_name: Option<String>,
-    /// The number of partitions. It can be raised, never reduced. Absent: the cluster's default when the topic was
-    /// created.
+    /// The number of partitions that the topic has at least: with a greater number it grows. A topic never loses
+    /// partitions, so with a smaller number it keeps those that it has (`status.partitions`): a manifest in Git may lag
+    /// behind what clients have added. Absent: the cluster's default when the topic was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100000))]
     pub partitions: Option<i32>,

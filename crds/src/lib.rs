@@ -40,7 +40,7 @@ pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
     Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, GroupOverride, IpQuota, KafkaCluster,
-    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults,
+    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults, WireChanges,
 };
 pub use kafka_rebalance::{
     BrokerChange, KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState,

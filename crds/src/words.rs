@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     BrokerState, DeletionPolicy, Interrupt, ListenerType, Occasion, OperatorUpgrade, RebalanceMode, RebalanceState,
-    RemovedVolumes, RolloutPolicy, RolloutState, Unsatisfiable,
+    RemovedVolumes, RolloutPolicy, RolloutState, Unsatisfiable, WireChanges,
 };
 
 /// An unknown policy keeps the data.
@@ -25,6 +25,11 @@ pub(crate) fn removed_volumes<'de, D: Deserializer<'de>>(field: D) -> Result<Rem
 /// An operator does nothing to a broker by an order that it does not know.
 pub(crate) fn order<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Order>, D::Error> {
     known_or(field, None)
+}
+
+/// What is restricted in an unknown way is refused.
+pub(crate) fn wire_changes<'de, D: Deserializer<'de>>(field: D) -> Result<WireChanges, D::Error> {
+    known_or(field, WireChanges::Refuse)
 }
 
 /// A broker in an unknown state counts as live: counting it as dead would stop producers.

@@ -294,13 +294,6 @@ fn an_issuer_of_cert_manager_is_not_for_a_laptop() {
 #[test]
 fn what_can_not_be_undone_is_refused_when_it_is_changed() {
     for (old, changes, sentence) in [
-        (topic(), json!({ "spec": { "partitions": 11 } }), "partitions can not be reduced"),
-        (topic(), json!({ "spec": { "partitions": null } }), "partitions can not be reduced"),
-        (
-            with(&topic(), json!({ "spec": { "partitions": null } })),
-            json!({ "spec": { "partitions": 11 } }),
-            "spec.partitions can not be reduced",
-        ),
         (topic(), json!({ "spec": { "clusterRef": { "name": "test" } } }), "clusterRef is immutable"),
         (topic(), json!({ "spec": { "topicName": "Orders" } }), "topicName is immutable"),
         (cluster(), json!({ "spec": { "brokers": { "storage": { "size": "99999Mi" } } } }), SIZE),

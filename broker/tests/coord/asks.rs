@@ -97,6 +97,42 @@ async fn what_the_objects_forbid_is_refused_on_the_wire() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cluster_whose_objects_only_administrators_change_refuses_clients_by_name() {
+    let world = World::new(1).await;
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let topic_id = create(&coord, "orders", 1).await.unwrap();
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    let wire = async |word: &str, partitions: &str| {
+        let spec = serde_json::json!({ "wireChanges": word, "config": { "num.partitions": partitions } });
+        let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
+        clusters.patch(CLUSTER, &PatchParams::default(), &patch).await.unwrap();
+        shows(&coord, "the spec", |image| image.settings.num_partitions.to_string() == partitions).await;
+    };
+    wire("Refuse", "7").await;
+    let message = |objects: &str| {
+        Refused::new(
+            ErrorCode::POLICY_VIOLATION,
+            format!("spec.wireChanges of the KafkaCluster {CLUSTER} is Refuse: change the {objects} instead."),
+        )
+    };
+    assert_eq!(create(&coord, "payments", 1).await.unwrap_err(), message("KafkaTopic of the topic payments"));
+    let of_orders = message("KafkaTopic of the topic orders");
+    let grow = |answer| Ask::CreatePartitions { topic_id, count: 2, assignments: Vec::new(), answer };
+    assert_eq!(ask(&coord, grow).await.unwrap_err(), of_orders);
+    let config = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+    let set = |answer| Ask::SetTopicConfig { topic_id, from: BTreeMap::new(), to: config, answer };
+    assert_eq!(ask(&coord, set).await.unwrap_err(), of_orders);
+    assert_eq!(ask(&coord, |answer| Ask::DeleteTopic { topic_id, answer }).await.unwrap_err(), of_orders);
+    create(&coord, "__consumer_offsets", 1).await.unwrap();
+    let elect = |answer| Ask::ElectPreferred { topic_id, partitions: vec![0], answer };
+    ask(&coord, elect).await.unwrap();
+
+    wire("Allow", "8").await;
+    create(&coord, "payments", 1).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_objects_name_that_is_taken_by_another_topic_is_no_obstacle() {
     let world = World::new(1).await;
     let dir = world.dir(0);

@@ -17,7 +17,6 @@ fn refused() -> Vec<(String, String, &'static str)> {
     let with = |listeners: &str| one.replace("listeners:\n  - {name: internal, port: 9092}", listeners);
     assert!(one.contains(listeners), "the cases edit this");
     vec![
-        (topic("fewer", "partitions: 12"), topic("fewer", "partitions: 6"), "partitions can not be reduced"),
         (
             topic("moved", "partitions: 1"),
             topic("moved", "partitions: 1").replace("name: kafka}", "name: other}"),

@@ -803,6 +803,22 @@ fn a_topic_without_its_cluster_says_so_and_keeps_what_is_known_of_it() {
 }
 
 #[test]
+fn a_topic_has_at_least_the_partitions_that_its_spec_names_and_keeps_more() {
+    let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("orders", 3)));
+    settle(&mut world);
+    let ask = |world: &mut World, partitions: Option<i32>| {
+        Arc::make_mut(&mut world.topics[0]).spec.partitions = partitions;
+        settle(world);
+        let status = world.topics[0].status.clone().unwrap();
+        (entries(world).count(), status.partitions, ready_because(world, "orders").to_owned())
+    };
+    for (asked, there) in [(Some(2), 3), (Some(4), 4), (None, 4), (Some(1), 4)] {
+        assert_eq!(ask(&mut world, asked), (there, Some(there as i32), "Ready".to_owned()), "{asked:?}");
+    }
+}
+
+#[test]
 fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     let ordered = |replicas: &[i32]| {
         let mut world = world(&[(0, false), (1, false), (2, false)]);
