@@ -20,6 +20,7 @@
 //! - [`http`]: metrics, probes and loads
 //! - [`loads`]: how much each replica has and gets, for the operator's plans
 //! - [`health`]: whether the broker is alive, and whether it is ready
+//! - [`filling`]: whether the disk fills up
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - [`log_ends`]: the ends of partitions, wherever they are led
@@ -37,6 +38,7 @@ pub mod dialer;
 pub mod drain;
 pub mod env;
 pub mod fetch_sessions;
+mod filling;
 pub mod groups;
 pub mod handle;
 pub mod health;

@@ -8,6 +8,7 @@ use std::{io, net};
 use bytestring::ByteString as Str;
 use ottla_crds::Endpoint;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Setup, StartError};
@@ -15,6 +16,7 @@ use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::drain;
 use crate::env;
+use crate::filling;
 use crate::http::{self, Loaded, Probed};
 use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
@@ -70,6 +72,7 @@ pub struct Node {
     broker: Broker,
     _http_port: Task<io::Result<()>>,
     _giving_way: Task<()>,
+    _looking_at_disk: Task<()>,
 }
 
 /// A task that is aborted when its owner is dropped.
@@ -160,6 +163,8 @@ impl Node {
             coord.stop().await;
             return Err(NodeError::Feature { feature: feature.to_owned(), level });
         }
+        let (filling, fills) = watch::channel(false);
+        let looking_at_disk = Task(tokio::spawn(filling::watch(config.data.clone(), filling)));
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,
@@ -177,11 +182,21 @@ impl Node {
         .await?;
         coord.report_unheard(broker.replicas().unheard());
         coord.report_keys(broker.loaded_keys());
+        coord.report_filling(fills);
         let _ = (probed.set(broker.health()), loaded.set(broker.loads().clone()));
         let session = coord.session();
         let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());
         let giving_way = Task(tokio::spawn(broker.replicas().clone().give_way(is_cut_off)));
-        Ok(Node { endpoints, http, data, coord, broker, _http_port: http_port, _giving_way: giving_way })
+        Ok(Node {
+            endpoints,
+            http,
+            data,
+            coord,
+            broker,
+            _http_port: http_port,
+            _giving_way: giving_way,
+            _looking_at_disk: looking_at_disk,
+        })
     }
 
     /// The cluster as this broker sees it.

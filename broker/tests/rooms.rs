@@ -9,8 +9,9 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["ask", "env", "image", "loggers", "metrics", "dialer", "reply", "watermark"],
         rooms: &[
-            ("node", &["http", "broker", "coord", "data_dir", "drain"]),
+            ("node", &["http", "broker", "coord", "data_dir", "drain", "filling"]),
             ("http", &["health", "loads"]),
+            ("filling", &[]),
             ("loads", &["replica"]),
             (
                 "broker",

@@ -117,6 +117,8 @@ pub struct Broker {
     pub endpoints: Vec<Endpoint>,
     /// The address of its HTTP port; `None`: unknown.
     pub http: Option<SocketAddr>,
+    /// Whether its disk fills up: it is more than 85 % full.
+    pub is_filling: bool,
     /// The features that it supports; `None`: its Lease does not say.
     pub features: Option<SupportedFeatures>,
 }
@@ -310,6 +312,12 @@ impl World {
     /// The live brokers.
     pub fn live(&self) -> Live {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
+    }
+
+    /// The live brokers whose disks fill up.
+    pub fn filling(&self) -> BTreeSet<BrokerId> {
+        let fills = |broker: &Broker| broker.live.is_some() && broker.is_filling;
+        self.brokers.iter().filter(|(_, broker)| fills(broker)).map(|(id, _)| *id).collect()
     }
 
     /// What the spec wants of this broker. A laptop has the brokers that its options say: none of them leaves.

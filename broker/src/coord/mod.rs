@@ -199,6 +199,11 @@ impl Coord {
         self.presence.report_keys(loaded);
     }
 
+    /// From now on writes on the Lease whether the disk fills up: the operator gives such a broker no new replica.
+    pub fn report_filling(&mut self, filling: watch::Receiver<bool>) {
+        self.presence.report_filling(filling);
+    }
+
     /// Stops counting ticks. Call it before the marker of a clean stop is written: the marker syncs the ticks, and the
     /// Lease must not have more.
     pub async fn stop_counting(&mut self) {

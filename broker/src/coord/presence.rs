@@ -52,8 +52,9 @@ impl Presence {
         let content = Content { identity: identity.clone(), ticks: ticks.count() };
 
         let mut first = session::annotations(&identity, &endpoints, false);
-        // An earlier process may have listed unheard leaders.
+        // An earlier process may have listed unheard leaders, or had another disk.
         first.insert(names::UNHEARD_ANNOTATION.to_owned(), String::new());
+        first.insert(names::DISK_ANNOTATION.to_owned(), String::new());
         first.insert(names::MISSING_ANNOTATION.to_owned(), session::list(&views.missing.borrow()));
         first.extend(http.map(|http| (names::HTTP_ANNOTATION.to_owned(), http.to_string())));
         first.extend(session::compared(&views.compared.borrow()));
@@ -105,6 +106,11 @@ impl Presence {
     /// From now on writes on the Lease which keys this broker has loaded.
     pub fn report_keys(&mut self, loaded: watch::Receiver<String>) {
         self.annotating.spawn(session::annotate_keys(loaded, self.annotations.clone()));
+    }
+
+    /// From now on writes on the Lease whether the disk fills up.
+    pub fn report_filling(&mut self, filling: watch::Receiver<bool>) {
+        self.annotating.spawn(session::annotate_filling(filling, self.annotations.clone()));
     }
 
     /// Counts no more ticks.

@@ -182,6 +182,22 @@ pub async fn annotate_keys(mut loaded: watch::Receiver<String>, annotations: wat
     }
 }
 
+/// Keeps in an annotation whether the disk fills up, until the sender is dropped.
+pub async fn annotate_filling(
+    mut filling: watch::Receiver<bool>,
+    annotations: watch::Sender<BTreeMap<String, String>>,
+) {
+    loop {
+        let said = if *filling.borrow_and_update() { names::FILLING } else { "" };
+        annotations.send_if_modified(|all| {
+            all.insert(names::DISK_ANNOTATION.to_owned(), said.to_owned()).as_deref() != Some(said)
+        });
+        if filling.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The annotations about how the broker's knowledge compares with what the API server shows.
 pub fn compared(compared: &Compared) -> [(String, String); 2] {
     let newer = compared.newer.map_or_else(|| names::NOT_COMPARED.to_owned(), |newer| newer.to_string());

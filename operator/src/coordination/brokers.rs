@@ -96,6 +96,7 @@ impl Observation<'_> {
                 address: None,
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
                 http: http.and_then(|address| address.parse().ok()),
+                is_filling: sighting.annotations.get(names::DISK_ANNOTATION).is_some_and(|disk| disk == names::FILLING),
                 features: (sighting.annotations.get(names::FEATURES_ANNOTATION))
                     .map(|text| SupportedFeatures::from_annotation(text)),
             };

@@ -239,6 +239,7 @@ fn verdicts(
     verdicts.extend(set_back(world, before));
     verdicts.extend(insecure(cluster));
     if let Some(platform) = platform {
+        verdicts.extend(filling(world));
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
         verdicts.push(progressing(cluster, platform, applied, obstacle, (rollout, renewal)));
         verdicts.push(paused(cluster));
@@ -334,6 +335,19 @@ fn insecure(cluster: &KafkaCluster) -> Option<Verdict> {
         open.join(", ")
     );
     Some(Verdict::new("Insecure", true, "OpenListeners", message))
+}
+
+/// Said only while it is so.
+fn filling(world: &World) -> Option<Verdict> {
+    let filling = world.filling();
+    let disks = if filling.len() == 1 { "disk" } else { "disks" };
+    let message = format!(
+        "the {disks} of {} can take few more records: from 85 % on, new partitions go to other brokers, and from 90 % on replicas \
+         move to other brokers. A full disk refuses producers, and loses nothing. Raise spec.brokers.storage.size, shorten the \
+         retention of topics, or add brokers",
+        named("broker", filling.iter().map(|id| id.0)),
+    );
+    (!filling.is_empty()).then(|| Verdict::new("VolumesFilling", true, "DiskFillsUp", message))
 }
 
 /// What the operator does, in a few words; `None` on a laptop.

@@ -92,7 +92,10 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let concerns = |entry: &Assignment| entry.is_reassigning() || entry.replicas.iter().any(must_be_empty);
     let rebalances = world.rebalances.as_deref().unwrap_or_default();
     let moving = rebalances.iter().find(|object| state(object) == Some(RebalanceState::Moving));
-    let may_move = moving.is_some() || !unfilled.is_empty() || entries(&objects).any(|(_, entry)| concerns(entry));
+    let may_move = moving.is_some()
+        || !unfilled.is_empty()
+        || relieves(world, cluster)
+        || entries(&objects).any(|(_, entry)| concerns(entry));
     if !(may_move || rebalances.iter().any(|object| rebalance::is_due(object))) {
         return Relocation::default();
     }
@@ -228,6 +231,11 @@ fn must_be_empty(world: &World, cluster: &KafkaCluster, id: BrokerId) -> bool {
     }
 }
 
+/// Whether replicas may have to leave a disk that fills up.
+fn relieves(world: &World, cluster: &KafkaCluster) -> bool {
+    !cluster.spec.rebalance.auto.is_empty() && !world.filling().is_empty()
+}
+
 /// The new brokers that get replicas of the others now.
 fn unfilled(world: &World, cluster: &KafkaCluster) -> BTreeSet<BrokerId> {
     let told = cluster.status.as_ref().map_or(&[][..], |status| &status.brokers);
@@ -304,8 +312,10 @@ fn in_words(duration: Duration) -> String {
 
 /// The brokers to ask for their loads, by their HTTP ports; `None`: no plan needs them.
 pub fn asks_for_loads(world: &World) -> Option<BTreeMap<BrokerId, SocketAddr>> {
-    let status = world.cluster.as_ref()?.status.as_ref();
-    let needs = world.rebalances.iter().flatten().any(|object| rebalance::needs_proposal(object))
+    let cluster = world.cluster.as_ref()?;
+    let status = cluster.status.as_ref();
+    let needs = relieves(world, cluster)
+        || world.rebalances.iter().flatten().any(|object| rebalance::needs_proposal(object))
         || status.is_some_and(|status| status.moves.is_some() || status.brokers.iter().any(|broker| broker.unfilled));
     let live = || world.brokers.iter().filter(|(_, broker)| broker.live.is_some());
     needs.then(|| live().filter_map(|(id, broker)| Some((*id, broker.http?))).collect())

@@ -57,21 +57,26 @@ fn copysets(world: &World) -> Copysets {
     Copysets::of(standing.flat_map(|object| &object.spec.partitions).map(Assignment::target))
 }
 
-/// The brokers that may get replicas: of those that the spec asks for, and of other live ones.
+/// The brokers that may get replicas: of those that the spec asks for, and of other live ones. One whose disk fills up
+/// counts as away: it gets what the others can't hold.
 fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
     let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| world.wanted(*id).takes_replicas()).collect();
     let told: BTreeMap<BrokerId, &BrokerStatus> =
         cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
+    let stays = |id: &BrokerId| world.brokers.get(id).and_then(|broker| broker.live).is_some_and(|live| !live.draining);
+    let mut filling = world.filling();
+    if ids.iter().filter(|id| stays(id)).all(|id| filling.contains(id)) {
+        filling.clear(); // there is no other
+    }
     let broker = |id: BrokerId| {
         let seen = world.brokers.get(&id);
         // A broker returns to the rack in which it was last.
         let rack = seen.and_then(|broker| broker.rack.clone()).or_else(|| told.get(&id)?.rack.clone());
-        let stays = seen.and_then(|broker| broker.live).is_some_and(|live| !live.draining);
         // Its volume is about to be another one.
         let is_emptied = world.wanted(id) == Wanted::Fresh;
-        placement::Broker { id, rack, away: !stays || is_emptied }
+        placement::Broker { id, rack, away: !stays(&id) || is_emptied || filling.contains(&id) }
     };
     ids.into_iter().map(broker).collect()
 }
@@ -409,7 +414,11 @@ impl<'a> Plan<'a> {
                 );
                 return obstacle("UnknownBroker", message);
             }
-            let stays = |id: &BrokerId| self.brokers.iter().any(|broker| broker.id == *id && !broker.away);
+            // One whose disk fills up leads what a user places there.
+            let leads = self.world.filling();
+            let stays = |id: &BrokerId| {
+                leads.contains(id) || self.brokers.iter().any(|broker| broker.id == *id && !broker.away)
+            };
             if !replicas.iter().any(stays) {
                 let brokers = named("broker", replicas.iter().map(|id| id.0));
                 let message = format!(

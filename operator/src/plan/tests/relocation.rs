@@ -230,6 +230,63 @@ fn a_broker_that_does_not_say_how_much_space_it_has_gets_nothing_and_keeps_what_
     assert_eq!(to(&world, 2), 0, "unknown space is no space");
 }
 
+#[test]
+fn a_disk_that_fills_up_gets_no_new_partitions_and_from_90_percent_on_replicas_leave_it() {
+    let mut world = cluster(4, 20);
+    let condition = |world: &World| {
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        conditions
+            .iter()
+            .find(|condition| condition.type_ == "VolumesFilling")
+            .map(|condition| condition.message.clone())
+    };
+    let create = |world: &mut World, id: u128| {
+        let before = held(world, 3);
+        let mut topic = of_uid(id + 1, topic(&format!("topic-{id}"), 8));
+        topic.spec.replication_factor = Some(2);
+        world.topics.push(Arc::new(topic));
+        settle(world);
+        held(world, 3) - before
+    };
+    let fills = |world: &mut World, filling: &[i32], used: u64| {
+        let mut answers = BTreeMap::clone(&loads(4));
+        for (id, answer) in &mut answers {
+            let used = if filling.contains(&id.0) { used } else { 10 };
+            *answer = BrokerLoads { capacity: Some(100), used: Some(used), ..BrokerLoads::default() };
+            world.brokers.get_mut(id).unwrap().is_filling = filling.contains(&id.0);
+        }
+        world.loads = Some(Arc::new(answers));
+        settle(world);
+    };
+    fills(&mut world, &[3], 86);
+    assert_eq!((moving(&world), create(&mut world, 100)), (0, 0), "it is cordoned, and gives nothing");
+    assert!(condition(&world).unwrap().starts_with("the disk of broker 3 can take few more records"));
+    let load = |(topic, partition): (String, i32)| ottla_crds::ReplicaLoad {
+        topic,
+        partition,
+        bytes: 1,
+        ..Default::default()
+    };
+    let mut answers = BTreeMap::clone(world.loads.as_ref().unwrap());
+    answers.get_mut(&BrokerId(3)).unwrap().replicas = partitions_on(&world, 3).into_iter().map(load).collect();
+    answers.get_mut(&BrokerId(3)).unwrap().used = Some(95);
+    world.loads = Some(Arc::new(answers));
+    settle(&mut world);
+    assert!(entries(&world).any(|entry| entry.removing.contains(&BrokerId(3))), "it is relieved");
+    fills(&mut world, &[0, 1, 2, 3], 86);
+    assert!(create(&mut world, 101) > 0, "there is no other broker");
+    fills(&mut world, &[], 10);
+    assert_eq!(condition(&world), None);
+    assert!(create(&mut world, 102) > 0);
+}
+
+fn partitions_on(world: &World, broker: i32) -> Vec<(String, i32)> {
+    let objects = world.assignments.iter().map(|object| &object.spec);
+    let entries = objects.flat_map(|spec| spec.partitions.iter().map(|entry| (&spec.topic_name, entry)));
+    let here = entries.filter(|(_, entry)| entry.replicas.contains(&BrokerId(broker)));
+    here.map(|(topic, entry)| (topic.clone(), entry.partition)).collect()
+}
+
 fn unfilled(world: &World) -> Vec<i32> {
     let brokers = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().brokers;
     brokers.iter().filter(|broker| broker.unfilled).map(|broker| broker.id.0).collect()
