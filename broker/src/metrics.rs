@@ -30,6 +30,8 @@ pub struct Metrics {
     apis: BTreeMap<ApiKey, ApiMetrics>,
     /// Connections that the broker closed, by reason.
     pub connections_refused: IntCounterVec,
+    /// Handshakes of TLS after which a connection was opened, by listener.
+    pub tls_handshakes: IntCounterVec,
     /// When certificates end, in seconds since 1970, by listener; `replication` is the broker's own.
     pub certificate_ends: GaugeVec,
     /// Ended exchanges of SASL, by listener, mechanism and result.
@@ -132,6 +134,12 @@ impl Metrics {
                 "ottla_connections_refused_total",
                 "Connections that the broker closed",
                 &["reason"],
+            ),
+            tls_handshakes: counters(
+                &r,
+                "ottla_tls_handshakes_total",
+                "TLS handshakes after which a connection was opened",
+                &["listener"],
             ),
             certificate_ends: register(
                 &r,

@@ -415,6 +415,7 @@ async fn a_session_is_resumed_under_the_same_key_only_and_never_with_a_certifica
     let config = Arc::new(client(&setup.cluster, None));
     assert_eq!(kind(&setup, &config).await, HandshakeKind::Full);
     assert_eq!(kind(&setup, &config).await, HandshakeKind::Resumed);
+    assert_eq!(setup.one.metrics.tls_handshakes.with_label_values(&["internal"]).get(), 2);
     let issued = setup.cluster.issue(&["127.0.0.1"]);
     let tls = setup.folder.path().join("tls");
     write(&tls, "brokers/0.crt", &issued.pem);

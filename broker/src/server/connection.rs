@@ -78,6 +78,10 @@ pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     };
     match opened {
         Ok((socket, client)) => {
+            if let Socket::Secure(_) = &socket {
+                let peer = client.peer();
+                reactor.handler.metrics.tls_handshakes.with_label_values(&[&*peer.listener]).inc();
+            }
             let ended = serve(reactor, &socket, client).await;
             socket.close();
             ended
