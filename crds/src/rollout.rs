@@ -138,6 +138,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub blocked_by: Vec<RolloutBlocker>,
+    /// When `blockedBy` was written, each 30 seconds at most. Absent: nothing blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub blocked_at: Option<Time>,
     /// The revisions whose rolls were stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -219,7 +223,10 @@ pub struct RolloutProgress {
     pub behind: i64,
     /// How many steps the restarting brokers have to take until their processes serve.
     pub steps: i64,
-    /// When one of these numbers last fell.
+    /// The least of both so far: fewer steps count first. Absent: what is so now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<RolloutBacklog>,
+    /// When `least` last fell.
     #[schemars(schema_with = "schema::time")]
     pub since: Time,
     /// Since when the canary is ready and in sync. Absent: it is not.
@@ -229,6 +236,22 @@ pub struct RolloutProgress {
     /// When this was written. Progress alone is written each 30 seconds at most.
     #[schemars(schema_with = "schema::time")]
     pub at: Time,
+}
+
+impl RolloutProgress {
+    /// The least backlog so far.
+    pub fn least(&self) -> RolloutBacklog {
+        self.least.unwrap_or(RolloutBacklog { steps: self.steps, behind: self.behind })
+    }
+}
+
+/// What restarting brokers have left to do. Fewer steps are less, whatever is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutBacklog {
+    /// How many steps the brokers have to take until their processes serve.
+    pub steps: i64,
+    /// How many of their replicas are not in sync.
+    pub behind: i64,
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use ottla_config::BrokerSettings;
 use ottla_crds::{BrokerLoads, Endpoint, KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic};
 use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_rules::features::SupportedFeatures;
-use ottla_rules::plan::roster::{self, Wanted};
+use ottla_rules::plan::roster::{self, Order, Wanted};
 use uuid::Uuid;
 
 use self::platform::{Platform, Volume};
@@ -326,7 +326,12 @@ impl World {
         let brokers = &cluster.spec.brokers;
         let replicas = if self.platform.is_some() { brokers.replicas } else { i32::MAX };
         let volume = self.platform.as_ref().and_then(|platform| platform.volumes.get(&id));
-        roster::wanted(id, replicas, brokers.order(id, volume.map(|volume| &*volume.uid)))
+        // Kubernetes takes no deletion of a claim back: what was ordered of the volume is carried out.
+        let order = match volume {
+            Some(volume) if volume.is_deleted => Some(Order::Fresh),
+            volume => brokers.order(id, volume.map(|volume| &*volume.uid)),
+        };
+        roster::wanted(id, replicas, order)
     }
 
     /// The partitions of an assignment that get no leader now. While a live broker reports a partition as forked, the

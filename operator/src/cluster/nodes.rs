@@ -1,4 +1,5 @@
-//! The nodes, watched once for all clusters and namespaces: the name, labels and addresses of each.
+//! The nodes, watched once for all clusters and namespaces: the name, labels and addresses of each, whether it is ready
+//! and whether it is cordoned.
 //!
 //! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: a change of other
 //! fields is passed on to no cluster, and the rest to clusters that have a pod there.
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeStatus};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus};
 use kube::api::ObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
@@ -85,17 +86,39 @@ impl Nodes {
 fn slim(node: &mut Node) {
     let metadata = std::mem::take(&mut node.metadata);
     node.metadata = ObjectMeta { name: metadata.name, labels: metadata.labels, ..ObjectMeta::default() };
-    node.spec = None;
+    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable).filter(|cordoned| *cordoned);
+    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
+    let ready = node.status.as_ref().and_then(ready_condition).map(|ready| NodeCondition {
+        type_: ready.type_.clone(),
+        status: ready.status.clone(),
+        ..NodeCondition::default()
+    });
     let addresses = node.status.take().and_then(|status| status.addresses);
-    node.status = Some(NodeStatus { addresses, ..NodeStatus::default() });
+    node.status = Some(NodeStatus { addresses, conditions: ready.map(|ready| vec![ready]), ..NodeStatus::default() });
 }
 
-type Known = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>)>;
+fn ready_condition(status: &NodeStatus) -> Option<&NodeCondition> {
+    status.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready")
+}
+
+/// Whether the node's kubelet says that it is ready. A node that says nothing counts as ready.
+pub fn is_ready(node: &Node) -> bool {
+    node.status.as_ref().and_then(ready_condition).is_none_or(|ready| ready.status == "True")
+}
+
+/// Whether the node takes new pods.
+pub fn takes_pods(node: &Node) -> bool {
+    is_ready(node) && node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true)
+}
+
+type Known = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>, bool, bool)>;
 
 /// Whether an event changes what is known.
 fn is_news(known: &mut Known, event: &watcher::Result<Event<Node>>) -> bool {
-    let of =
-        |node: &Node| (node.metadata.labels.clone(), node.status.as_ref().and_then(|status| status.addresses.clone()));
+    let of = |node: &Node| {
+        let addresses = node.status.as_ref().and_then(|status| status.addresses.clone());
+        (node.metadata.labels.clone(), addresses, is_ready(node), takes_pods(node))
+    };
     match event {
         Ok(Event::Apply(node)) => known.insert(node.name_any(), of(node)).as_ref() != Some(&of(node)),
         Ok(Event::InitApply(node)) => {
@@ -118,18 +141,20 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_used_fields_of_a_node_are_kept_and_only_their_changes_passed_on() {
-        let node = |zone: &str, heartbeat: i32| -> Node {
+        let conditioned = |zone: &str, heartbeat: i32, ready: &str, cordoned: bool| -> Node {
             serde_json::from_value(json!({
                 "metadata": { "name": "one", "labels": { "zone": zone }, "annotations": { "a": "b" },
                     "managedFields": [{ "manager": "kubelet" }] },
-                "spec": { "podCIDR": "10.0.0.0/24" },
+                "spec": { "podCIDR": "10.0.0.0/24", "unschedulable": cordoned },
                 "status": {
                     "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }],
                     "images": [{ "names": ["large"], "sizeBytes": heartbeat }],
+                    "conditions": [{ "type": "MemoryPressure", "status": "False" }, { "type": "Ready", "status": ready }],
                 },
             }))
             .unwrap()
         };
+        let node = |zone: &str, heartbeat: i32| conditioned(zone, heartbeat, "True", false);
         let events = [
             Event::Init,
             Event::InitApply(node("a", 1)),
@@ -137,6 +162,9 @@ mod tests {
             Event::Apply(node("a", 2)),
             Event::Apply(node("b", 3)),
             Event::Apply(node("b", 4)),
+            Event::Apply(conditioned("b", 5, "Unknown", false)),
+            Event::Apply(conditioned("b", 6, "Unknown", true)),
+            Event::Apply(conditioned("b", 7, "True", true)),
             Event::Delete(node("b", 4)),
         ];
         let (nodes, following) = Nodes::following(stream::iter(events.map(Ok)));
@@ -145,15 +173,26 @@ mod tests {
         let Nodes { store, news } = nodes;
         drop(news);
         let told: Vec<About> = changes.collect().await;
-        assert_eq!(told, [About::Everybody, About::Node("one".into()), About::Node("one".into())]);
+        let one = || About::Node("one".into());
+        // Another zone, not ready, ready again and cordoned, deleted.
+        assert_eq!(told, [About::Everybody, one(), one(), one(), one()]);
         assert!(store.state().is_empty());
 
+        for (ready, cordoned, expected) in
+            [("True", false, (true, true)), ("True", true, (true, false)), ("Unknown", false, (false, false))]
+        {
+            let node = conditioned("a", 1, ready, cordoned);
+            assert_eq!((is_ready(&node), takes_pods(&node)), expected, "{ready} {cordoned}");
+        }
         let mut slimmed = node("a", 1);
         slim(&mut slimmed);
         let expected = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": "one", "labels": { "zone": "a" } },
-            "status": { "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] },
+            "status": {
+                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }],
+                "conditions": [{ "type": "Ready", "status": "True" }],
+            },
         });
         assert_eq!(serde_json::to_value(slimmed).unwrap(), expected);
     }

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, PodTemplateSpec};
 use ottla_crds::broker_file::FILE_NAME;
-use ottla_crds::names;
+use ottla_crds::{KafkaCluster, names};
 use serde_json::{Value, json};
 
 use super::build::pod::{self, CONFIG_VOLUME, CONTAINER};
@@ -19,6 +19,8 @@ const TEMPLATE: &str = "pod.json";
 /// The annotation of the ConfigMap with what the user asked for. Users may ask for the same pods in other words, such
 /// as by naming the image that brokers have, and the data of an immutable ConfigMap can't change.
 const INPUTS: &str = "ottla.io/inputs";
+/// The annotation of the ConfigMap of an adopted revision with the `controller-revision-hash` of its pods.
+const CONTROLLER_REVISION: &str = "ottla.io/controller-revision";
 
 /// A revision of the brokers' pods.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,9 @@ pub struct Revision {
     pub broker_file: Option<String>,
     /// What the user asked for when it was built, by the words of `status.rollout.why`.
     pub inputs: BTreeMap<String, Value>,
+    /// The `controller-revision-hash` of the pods of an adopted revision: they share a ConfigMap with pods of others.
+    /// `None`: the ConfigMap says which pods have the revision, or the StatefulSet's controller did not yet.
+    pub controller_revision: Option<String>,
 }
 
 impl Revision {
@@ -40,23 +45,30 @@ impl Revision {
         let nameless = pod::pod_template(cluster, "");
         let hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
         let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
-        Revision { hash, template, broker_file: Some(broker_file), inputs: inputs(cluster, asked_image) }
+        let inputs = inputs(cluster, asked_image);
+        Revision { hash, template, broker_file: Some(broker_file), inputs, controller_revision: None }
     }
 
-    /// The revision of pods of an earlier operator, by the template in their StatefulSet.
-    pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
+    /// The revision of pods of an earlier operator, by the template in their StatefulSet. `controller_revision`: the
+    /// hash of the pods that have this template; `None`: unknown.
+    pub fn adopted(
+        template: &PodTemplateSpec,
+        inputs: BTreeMap<String, Value>,
+        controller_revision: Option<String>,
+    ) -> Revision {
         let hash = short_hash(&json!(template).to_string());
-        Revision { hash, template: template.clone(), broker_file: None, inputs }
+        Revision { hash, template: template.clone(), broker_file: None, inputs, controller_revision }
     }
 
     /// The revision that a ConfigMap keeps; `None`: it keeps none.
     pub fn kept(hash: &str, kept: &ConfigMap) -> Option<Revision> {
-        let data = kept.data.as_ref()?;
+        let (data, annotations) = (kept.data.as_ref()?, kept.metadata.annotations.as_ref()?);
         Some(Revision {
             hash: hash.to_owned(),
             template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
             broker_file: data.get(FILE_NAME).cloned(),
-            inputs: serde_json::from_str(kept.metadata.annotations.as_ref()?.get(INPUTS)?).ok()?,
+            inputs: serde_json::from_str(annotations.get(INPUTS)?).ok()?,
+            controller_revision: annotations.get(CONTROLLER_REVISION).cloned(),
         })
     }
 
@@ -65,7 +77,9 @@ impl Revision {
         let file = self.broker_file.iter().map(|file| (FILE_NAME.to_owned(), file.clone()));
         let template = (TEMPLATE.to_owned(), json!(self.template).to_string());
         let mut metadata = metadata(cluster, names::revision(&cluster.name, &self.hash));
-        metadata.annotations.get_or_insert_default().insert(INPUTS.to_owned(), json!(self.inputs).to_string());
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(INPUTS.to_owned(), json!(self.inputs).to_string());
+        annotations.extend(self.controller_revision.iter().map(|hash| (CONTROLLER_REVISION.to_owned(), hash.clone())));
         ConfigMap {
             metadata,
             data: Some(file.chain([template]).collect()),
@@ -76,8 +90,7 @@ impl Revision {
 
     /// The image of its brokers.
     pub fn image(&self) -> Option<&str> {
-        let containers = &self.template.spec.as_ref()?.containers;
-        containers.iter().find(|container| container.name == CONTAINER)?.image.as_deref()
+        container(&self.template)?.image.as_deref()
     }
 
     /// What a user has changed since this revision, by the words of `status.rollout.why`; empty: nothing.
@@ -105,6 +118,27 @@ pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap
     inputs.into_iter().map(|(word, value)| (word.to_owned(), value)).collect()
 }
 
+/// What a user had asked for of pods that an earlier operator made with this template, when this operator builds `own`
+/// of the spec: what the spec asks for now, but for the image and, if the spec has changed since that operator handled
+/// it, the resources. The template does not say the rest in the spec's words.
+pub fn adopted_inputs(object: &KafkaCluster, template: &PodTemplateSpec, own: &Revision) -> BTreeMap<String, Value> {
+    let mut inputs = own.inputs.clone();
+    let had = container(template);
+    if object.spec.brokers.image.is_some() {
+        inputs.insert("image".to_owned(), json!(had.and_then(|had| had.image.as_ref())));
+    }
+    let handled = object.status.as_ref().and_then(|status| status.observed_generation);
+    let resources = had.map(|had| had.resources.clone());
+    if handled != object.metadata.generation && resources != container(&own.template).map(|has| has.resources.clone()) {
+        inputs.insert("resources".to_owned(), json!(resources));
+    }
+    inputs
+}
+
+fn container(template: &PodTemplateSpec) -> Option<&Container> {
+    template.spec.as_ref()?.containers.iter().find(|container| container.name == CONTAINER)
+}
+
 /// The ConfigMap that pods of this spec read; `None`: they read none.
 pub fn read_by(pods: &PodSpec) -> Option<&str> {
     let volume = pods.volumes.as_ref()?.iter().find(|volume| volume.name == CONFIG_VOLUME)?;
@@ -118,8 +152,6 @@ fn short_hash(content: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::KafkaCluster;
-
     use super::*;
 
     fn cluster(brokers: Value, image: &str) -> ValidatedCluster {
@@ -159,7 +191,30 @@ mod tests {
         assert_eq!(read_by(pods).map(str::to_owned), map.metadata.name);
         assert_eq!(Revision::kept("0", &ConfigMap::default()), None);
 
-        let adopted = Revision::adopted(&built.template, inputs(&cluster, None));
+        let adopted = Revision::adopted(&built.template, inputs(&cluster, None), Some("6d8".to_owned()));
         assert_eq!(Revision::kept(&adopted.hash, &adopted.config_map(&cluster)), Some(adopted.clone()));
+    }
+
+    #[test]
+    fn what_users_changed_before_the_adoption_is_theirs() {
+        let before = Revision::built(&cluster(json!({}), "ottla:1"), None);
+        let resources = json!({ "limits": { "cpu": "1" } });
+        for (story, brokers, handled, expected) in [
+            ("nothing", json!({}), 1, vec![]),
+            ("the image that they have", json!({ "image": "ottla:1" }), 1, vec![]),
+            ("another image", json!({ "image": "ottla:2" }), 1, vec!["image"]),
+            ("resources, unhandled", json!({ "resources": resources }), 1, vec!["resources"]),
+            ("resources that the operator before has handled", json!({ "resources": resources }), 2, vec![]),
+        ] {
+            let image = brokers["image"].as_str().map(str::to_owned);
+            let own = Revision::built(&cluster(brokers.clone(), "ottla:3"), image.as_deref());
+            let mut object = json!({ "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster" });
+            object["metadata"] = json!({ "name": "prod", "generation": 2 });
+            object["spec"] = json!({ "brokers": brokers });
+            object["status"] = json!({ "observedGeneration": handled });
+            let object: KafkaCluster = serde_json::from_value(object).unwrap();
+            let inputs = adopted_inputs(&object, &before.template, &own);
+            assert_eq!(Revision::adopted(&before.template, inputs, None).changed(&own.inputs), expected, "{story}");
+        }
     }
 }

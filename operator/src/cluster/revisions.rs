@@ -15,8 +15,9 @@ use super::apply::{Failed, LiveObjects};
 use super::build::Kind;
 use super::build::pod::CONTAINER;
 use super::read::Read;
-use super::revision::{Revision, read_by};
+use super::revision::{self, Revision, read_by};
 use super::validate::ValidatedCluster;
+use super::{nodes, waiting};
 use crate::plan::platform::{Offer, PodRevision, Revisions, Stage};
 
 /// The name of what pods of an earlier operator read.
@@ -54,28 +55,14 @@ pub async fn choose(
     read: &Read,
     known: &mut Known,
 ) -> Result<Choice, Failed> {
-    let object = read.cluster.as_ref();
-    let asked_image = object.and_then(|object| object.spec.brokers.image.as_deref());
-    let status = object.and_then(|object| object.status.as_ref()?.rollout.as_ref());
+    let asked_image = read.cluster.as_ref().and_then(|object| object.spec.brokers.image.as_deref());
     let built = |image: &str| {
         let image = asked_image.unwrap_or(image).to_owned();
         Arc::new(Revision::built(&ValidatedCluster { image, ..cluster.clone() }, asked_image))
     };
     let own_image = built(own_image);
-    let template = read.stateful_set.as_ref().and_then(|set| Some(&set.spec.as_ref()?.template));
-    let in_template = template.and_then(|template| template_revision(&cluster.name, template));
-    // No ConfigMap may keep it yet: a paused cluster gets none.
-    let adopted = template.filter(|_| in_template.as_deref() == Some(SHARED));
-    let adopted = adopted.map(|template| Arc::new(Revision::adopted(template, own_image.inputs.clone())));
-    let from_name = match (status, &adopted, in_template) {
-        (Some(status), ..) => status.from.clone(),
-        (None, Some(adopted), _) => adopted.hash.clone(),
-        (None, None, Some(name)) => name,
-        (None, None, None) => own_image.hash.clone(),
-    };
     known.insert(own_image.hash.clone(), own_image.clone());
-    let from = find(client, cluster, &from_name, known).await?;
-    let from = from.or_else(|| adopted.filter(|adopted| adopted.hash == from_name));
+    let (from_name, from) = present(client, cluster, &own_image, read, known).await?;
     let kept_image = match from.as_ref().and_then(|from| from.image()) {
         Some(image) => built(image),
         None => own_image.clone(),
@@ -83,15 +70,16 @@ pub async fn choose(
     known.insert(kept_image.hash.clone(), kept_image.clone());
     // The same pods, which the spec may ask for in other words by now.
     let from = if kept_image.hash == from_name { Some(kept_image.clone()) } else { from };
+    let from = from.unwrap_or_else(|| {
+        tracing::warn!(cluster = cluster.name, revision = from_name, "the ConfigMap of the brokers' revision is gone");
+        kept_image.clone()
+    });
+    let status = rollout(read);
     let to_name = status.and_then(|status| status.to.clone());
     let to = match &to_name {
         Some(name) => find(client, cluster, name, known).await?,
         None => None,
     };
-    let from = from.unwrap_or_else(|| {
-        tracing::warn!(cluster = cluster.name, revision = from_name, "the ConfigMap of the brokers' revision is gone");
-        kept_image.clone()
-    });
     let pinned_name = status.map_or(from_name.as_str(), RolloutStatus::pinned);
     let pinned = if pinned_name == from_name { Some(&from) } else { to.as_ref() };
     let pinned = pinned.unwrap_or(&from).clone();
@@ -99,6 +87,52 @@ pub async fn choose(
         [&pinned, &from, &kept_image, &own_image].into_iter().chain(&to).map(|revision| &*revision.hash).collect();
     known.retain(|hash, _| in_use.contains(hash.as_str()));
     Ok(Choice { pinned, from, from_name, to_name, to, kept_image, own_image })
+}
+
+fn rollout(read: &Read) -> Option<&RolloutStatus> {
+    read.cluster.as_ref()?.status.as_ref()?.rollout.as_ref()
+}
+
+/// The revision that is known to work, and its name: that of the status; before there is one, that of the StatefulSet.
+/// `own` is what this operator builds. `None`: its ConfigMap is gone.
+async fn present(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    own: &Arc<Revision>,
+    read: &Read,
+    known: &mut Known,
+) -> Result<(String, Option<Arc<Revision>>), Failed> {
+    let template = read.stateful_set.as_ref().and_then(|set| Some(&set.spec.as_ref()?.template));
+    let in_template = template.and_then(|template| template_revision(&cluster.name, template));
+    // No ConfigMap may keep it yet: a paused cluster gets none.
+    let adopted = adopted(read, own).filter(|_| in_template.as_deref() == Some(SHARED));
+    let name = match (rollout(read), &adopted, in_template) {
+        (Some(status), ..) => status.from.clone(),
+        (None, Some(adopted), _) => adopted.hash.clone(),
+        (None, None, Some(name)) => name,
+        (None, None, None) => own.hash.clone(),
+    };
+    let found = find(client, cluster, &name, known).await?;
+    let adopted = adopted.filter(|adopted| adopted.hash == name);
+    Ok(match (found, adopted) {
+        // It was adopted before the StatefulSet's controller had observed its template.
+        (Some(found), Some(adopted)) if found.controller_revision.is_none() => {
+            let controller_revision = adopted.controller_revision;
+            let found = Arc::new(Revision { controller_revision, ..Revision::clone(&found) });
+            known.insert(name.clone(), found.clone());
+            (name, Some(found))
+        }
+        (found, adopted) => (name, found.or_else(|| adopted.map(Arc::new))),
+    })
+}
+
+/// The revision of the StatefulSet's template, if an earlier operator made it; `own` is what this one builds.
+fn adopted(read: &Read, own: &Revision) -> Option<Revision> {
+    let set = read.stateful_set.as_ref()?;
+    let template = &set.spec.as_ref()?.template;
+    let inputs = revision::adopted_inputs(read.cluster.as_ref()?, template, own);
+    let observed = set.status.as_ref().filter(|_| read.is_observed());
+    Some(Revision::adopted(template, inputs, observed.and_then(|status| status.update_revision.clone())))
 }
 
 /// The revision of this name; `None`: its ConfigMap does not exist.
@@ -172,17 +206,26 @@ impl Choice {
             by_operator: Some(&self.own_image).filter(differs).map(|own| offer(own)),
             current: current.map(|to| offer(to)),
             template: template.map(|name| self.named(name)),
+            lacks_nodes: read.nodes.values().any(|node| !nodes::takes_pods(node)),
             pods: read
                 .pods
                 .iter()
                 .filter_map(|(name, pod)| {
                     let id = names::broker_id(&cluster.name, name)?;
-                    let revision =
-                        pod.spec.as_ref().and_then(read_by).and_then(|map| revision_name(&cluster.name, map));
-                    Some((id, pod_revision(name, pod, self.named(revision.unwrap_or_default()))))
+                    let is_cut_off = is_cut_off(pod, read);
+                    Some((id, PodRevision { is_cut_off, ..pod_revision(name, pod, self.of_pod(&cluster.name, pod)) }))
                 })
                 .collect(),
         }
+    }
+
+    /// The name of a pod's revision. Pods that an earlier operator made share a ConfigMap, also with those that it had
+    /// not restarted yet after a change.
+    fn of_pod(&self, cluster: &str, pod: &Pod) -> String {
+        let name = pod.spec.as_ref().and_then(read_by).and_then(|map| revision_name(cluster, map)).unwrap_or_default();
+        let adopted = self.from.controller_revision.as_deref();
+        let has_another = adopted.is_some_and(|hash| waiting::controller_revision(pod) != Some(hash));
+        if name == SHARED && has_another { name } else { self.named(name) }
     }
 
     /// Pods of an earlier operator have the revision that was adopted.
@@ -221,7 +264,14 @@ fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
             let why = unscheduled.message.as_deref().unwrap_or("no node was found");
             Some((unscheduled.last_transition_time.clone()?, format!("pod {name} can not be scheduled: {why}")))
         }),
+        is_cut_off: false,
     }
+}
+
+/// Whether the pod's node is gone or not ready. Where no node can be read, none is.
+fn is_cut_off(pod: &Pod, read: &Read) -> bool {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).filter(|_| !read.nodes.is_empty());
+    node.is_some_and(|name| !read.nodes.get(name).is_some_and(|node| nodes::is_ready(node)))
 }
 
 /// That a container of the pod has failed.
@@ -257,6 +307,9 @@ fn unused(live: &LiveObjects, used: &BTreeSet<&str>, is_observed: bool) -> LiveO
 
 #[cfg(test)]
 mod tests {
+    use ottla_crds::KafkaCluster;
+    use serde_json::json;
+
     use super::super::read::Live;
     use super::*;
 
@@ -275,5 +328,65 @@ mod tests {
         };
         assert_eq!(names(false), ["prod-old-listener".to_owned()].into());
         assert_eq!(names(true), ["prod-broker-before", "prod-old-listener"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn pods_that_an_earlier_operator_had_not_restarted_are_not_taken_for_those_that_it_had() {
+        let spec = json!({ "brokers": { "storage": { "size": "1Gi" } } });
+        let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+        let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        let config = json!([{ "name": "config", "configMap": { "name": names::brokers("prod") } }]);
+        let pods =
+            json!({ "containers": [{ "name": CONTAINER, "image": "ottla:1" }], "volumes": config, "nodeName": "n" });
+        let made = |name: &str, hash: &str| {
+            let metadata = json!({ "name": name, "labels": { "controller-revision-hash": hash } });
+            (name.to_owned(), Arc::new(serde_json::from_value(json!({ "metadata": metadata, "spec": pods })).unwrap()))
+        };
+        for (observed, revisions) in [(2, ["adopted", "shared"]), (1, ["adopted", "adopted"])] {
+            let set = json!({
+                "metadata": { "generation": 2 },
+                "spec": { "selector": {}, "template": { "spec": pods } },
+                "status": { "replicas": 2, "updateRevision": "new", "observedGeneration": observed },
+            });
+            let read = Read {
+                cluster: Some(Arc::new(object.clone())),
+                stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+                pods: [made("prod-broker-0", "new"), made("prod-broker-1", "old")].into(),
+                ..Read::default()
+            };
+            let own = Arc::new(Revision::built(&cluster, None));
+            let from = Arc::new(adopted(&read, &own).unwrap());
+            let choice = Choice {
+                pinned: from.clone(),
+                from_name: from.hash.clone(),
+                from: from.clone(),
+                to_name: None,
+                to: None,
+                kept_image: own.clone(),
+                own_image: own,
+            };
+            let shown = choice.shown(&cluster, &read);
+            let named = |id| if shown.pods[&id].revision == from.hash { "adopted" } else { &shown.pods[&id].revision };
+            assert_eq!([0, 1].map(|id| named(ottla_rules::assignment::BrokerId(id))), revisions, "{observed}");
+            assert!(!shown.pods.values().any(|pod| pod.is_cut_off), "no node can be read");
+        }
+    }
+
+    #[test]
+    fn a_pod_on_a_node_that_is_gone_or_not_ready_is_cut_off() {
+        let pod: Pod =
+            serde_json::from_value(json!({ "metadata": {}, "spec": { "containers": [], "nodeName": "a" } })).unwrap();
+        let node = |name: &str, ready: &str| {
+            let status = json!({ "conditions": [{ "type": "Ready", "status": ready }] });
+            (name.to_owned(), Arc::new(serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap()))
+        };
+        for (nodes, expected) in [
+            (vec![], false),
+            (vec![node("a", "True"), node("b", "False")], false),
+            (vec![node("a", "Unknown")], true),
+            (vec![node("b", "True")], true),
+        ] {
+            assert_eq!(is_cut_off(&pod, &Read { nodes: nodes.into_iter().collect(), ..Read::default() }), expected);
+        }
     }
 }

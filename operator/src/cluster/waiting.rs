@@ -23,7 +23,9 @@ pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
 pub fn outdated(cluster: &ValidatedCluster, read: &Read) -> Vec<BrokerId> {
     let status = read.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let Some(current) = status.and_then(|status| status.update_revision.as_deref()) else { return Vec::new() };
-    let is_old = |(_, name): &(BrokerId, String)| read.pods.get(name).is_some_and(|pod| revision(pod) != Some(current));
+    let is_old = |(_, name): &(BrokerId, String)| {
+        read.pods.get(name).is_some_and(|pod| controller_revision(pod) != Some(current))
+    };
     pods(cluster).filter(is_old).map(|(id, _)| id).collect()
 }
 
@@ -31,7 +33,8 @@ fn pods(cluster: &ValidatedCluster) -> impl Iterator<Item = (BrokerId, String)> 
     (0..cluster.replicas).map(BrokerId).map(|id| (id, names::broker(&cluster.name, id)))
 }
 
-fn revision(pod: &Pod) -> Option<&str> {
+/// The hash of the template that the StatefulSet's controller made the pod with.
+pub(super) fn controller_revision(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get("controller-revision-hash").map(String::as_str)
 }
 

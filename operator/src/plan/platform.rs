@@ -53,6 +53,8 @@ pub struct Revisions {
     pub current: Option<Offer>,
     /// The revision that new pods get, once the StatefulSet's controller has observed it; `None`: unknown.
     pub template: Option<String>,
+    /// Whether a node is not ready or cordoned, so that pods may find no place for that reason.
+    pub lacks_nodes: bool,
     /// Every pod of a broker.
     pub pods: BTreeMap<BrokerId, PodRevision>,
 }
@@ -87,6 +89,8 @@ pub struct PodRevision {
     pub stuck: Option<String>,
     /// Since when no node takes it, and why; `None`: a node has.
     pub unscheduled: Option<(Time, String)>,
+    /// Whether its node is gone or not ready: nobody knows how the process does.
+    pub is_cut_off: bool,
 }
 
 /// How far a pod is.

@@ -72,7 +72,9 @@ pub fn decide(
     target::retry(&asked, &mut next);
     let default_min = TopicSettings::resolve(&Config::default(), settings).min_insync_replicas;
     let min_in_sync = |topic: &str| rules.min_in_sync(topic).unwrap_or(default_min);
-    let scene = Scene::new(world, cluster, seen, &asked, &min_in_sync, settings.leader_return_after.is_some());
+    let returns = settings.leader_return_after.is_some();
+    let scene = Scene::new(world, cluster, seen, (&asked, &next), &min_in_sync, returns);
+    next.away.retain(|id| !scene.leaves(*id));
     let restart = match target::wanted(&asked, seen, &next) {
         Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
         Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
@@ -110,7 +112,7 @@ fn forward(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, asked: &R
     (next.to, next.why) = (Some(offer.revision.clone()), offer.why.clone());
     match state {
         RolloutState::Canary | RolloutState::Rolling => {
-            if let Some(message) = trouble::trouble(state, next, scene) {
+            if let Some(message) = trouble::trouble(next, scene, asked.canary_for()) {
                 stop(next, message);
                 return None;
             }
@@ -126,14 +128,11 @@ fn forward(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, asked: &R
 /// Chooses the canary, if one may restart.
 fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
     let to = next.to.clone().unwrap_or_default();
-    if scene.pods().next().is_none() {
-        // There is nothing to try it on.
-        (next.state, next.away, next.plan) = (RolloutState::Rolling, Vec::new(), Vec::new());
-        return;
-    }
+    // All get it where there is no pod, and the first of them tries it.
+    let first = scene.pods().next().is_none().then_some(BrokerId(0));
     // What has the revision already, or is down anyway.
     let tried = scene.pods().find(|(_, pod)| pod.revision == to);
-    let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id);
+    let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id).or(first);
     let (canary, blocked) = match tried {
         Some(id) => (Some(id), Vec::new()),
         None => sets::canary(&to, scene),
@@ -142,7 +141,7 @@ fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
         Some(id) => {
             (next.state, next.away) = (RolloutState::Canary, vec![id]);
             next.plan = sets::plan(&to, &[id], scene);
-            next.progress = Some(scene.progress(&to, &next.away, None));
+            next.progress = Some(scene.progress(next, None));
         }
         None => {
             (next.state, next.away, next.plan) = (RolloutState::Waiting, Vec::new(), Vec::new());
@@ -158,7 +157,7 @@ fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) ->
         begin(next, scene);
         return None;
     };
-    let mut progress = scene.progress(&to, &next.away, next.progress.as_ref());
+    let mut progress = scene.progress(next, next.progress.as_ref());
     let ready_since = progress.ready_since.take().or_else(|| Some(scene.now().clone()));
     progress.ready_since = ready_since.filter(|_| scene.has_restarted(canary, &to));
     let well_for = progress.ready_since.as_ref().map(|since| scene.since(since));
@@ -188,7 +187,6 @@ fn roll(next: &mut RolloutStatus, scene: &Scene<'_>) -> Option<Restart> {
 
 /// Writes into the status how the roll advances.
 fn follow(next: &mut RolloutStatus, scene: &Scene<'_>, advance: Advance) -> Option<Restart> {
-    let goal = next.pinned().to_owned();
     match advance {
         Advance::Done => {
             (next.away, next.plan, next.progress) = (Vec::new(), Vec::new(), None);
@@ -196,21 +194,21 @@ fn follow(next: &mut RolloutStatus, scene: &Scene<'_>, advance: Advance) -> Opti
         }
         Advance::Next { away, plan, blocked } => {
             next.blocked_by = words::blockers(&blocked, scene);
-            next.progress = (!away.is_empty()).then(|| scene.progress(&goal, &away, None));
             (next.away, next.plan) = (away, plan);
+            next.progress = (!next.away.is_empty()).then(|| scene.progress(next, None));
             None
         }
         Advance::Restart(restart) => {
-            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            next.progress = Some(scene.progress(next, next.progress.as_ref()));
             Some(restart)
         }
         Advance::Blocked(blocked) => {
             next.blocked_by = words::blockers(&[blocked], scene);
-            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            next.progress = Some(scene.progress(next, next.progress.as_ref()));
             None
         }
         Advance::Wait => {
-            next.progress = Some(scene.progress(&goal, &next.away, next.progress.as_ref()));
+            next.progress = Some(scene.progress(next, next.progress.as_ref()));
             None
         }
     }
@@ -227,12 +225,22 @@ fn stop(next: &mut RolloutStatus, message: String) {
     (next.away, next.plan) = (Vec::<BrokerId>::new(), Vec::new());
 }
 
-/// Keeps what was written of the progress, if nothing else has changed and it was written a moment ago.
+/// Keeps what was written of blockers and of the progress, if nothing else has changed and it was written a moment ago.
 fn throttle(before: &RolloutStatus, next: &mut RolloutStatus, scene: &Scene<'_>) {
+    let goal = |status: &RolloutStatus| (status.state, status.to.clone(), status.away.clone());
+    let is_recent = before.blocked_at.as_ref().is_some_and(|at| scene.since(at) < PROGRESS_EVERY);
+    let are_both = !before.blocked_by.is_empty() && !next.blocked_by.is_empty();
+    if are_both && goal(before) == goal(next) && (is_recent || before.blocked_by == next.blocked_by) {
+        next.blocked_by.clone_from(&before.blocked_by);
+        next.plan.clone_from(&before.plan);
+    } else {
+        next.blocked_at = (!next.blocked_by.is_empty()).then(|| scene.now().clone());
+    }
     let (Some(was), Some(is)) = (&before.progress, &next.progress) else { return };
     let rest = RolloutStatus { progress: before.progress.clone(), ..next.clone() };
     let is_news = rest != *before || was.ready_since != is.ready_since;
-    let has_changed = (was.behind, was.steps) != (is.behind, is.steps) || is.ready_since.is_some();
+    let are_other = (was.behind, was.steps, &was.since) != (is.behind, is.steps, &is.since);
+    let has_changed = are_other || is.ready_since.is_some();
     let is_old = scene.since(&was.at) >= PROGRESS_EVERY;
     if !(is_news || has_changed && is_old) {
         next.progress = Some(RolloutProgress::clone(was));

@@ -885,6 +885,17 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     platform.volumes.get_mut(&BrokerId(1)).unwrap().is_deleted = true;
     assert_eq!(renewals(settle(&mut under_way)), 0, "its pod has gone already");
     assert_eq!(progressing(&under_way), "ReplacingVolume");
+
+    let mut taken_back = ordered(&[0, 1]);
+    let platform = Arc::make_mut(taken_back.platform.as_mut().unwrap());
+    let volume = platform.volumes.get_mut(&BrokerId(1)).unwrap();
+    (volume.is_deleted, volume.pod) = (true, Some("pod".to_owned()));
+    Arc::make_mut(taken_back.cluster.as_mut().unwrap()).spec.brokers.overrides.clear();
+    let steps = plan(&taken_back).iter().map(Step::name).collect();
+    assert_eq!(renewals(steps), 1, "a deletion of a claim can't be taken back");
+    taken_back.platform.as_mut().map(Arc::make_mut).unwrap().volumes.get_mut(&BrokerId(1)).unwrap().pod = None;
+    assert_eq!(renewals(settle(&mut taken_back)), 0);
+    assert_eq!(progressing(&taken_back), "ReplacingVolume");
 }
 
 #[test]

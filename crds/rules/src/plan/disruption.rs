@@ -1,7 +1,8 @@
 //! Which brokers may be restarted now: no producer stops, no partition loses its leader, no record is at risk.
 //!
 //! Always: the brokers that may restart and those that are away are in one rack together and within the budget; every
-//! partition of a broker that restarts keeps `max(1, min.insync.replicas)` valid in-sync replicas on other brokers.
+//! partition of a broker that restarts keeps `max(1, min.insync.replicas)` valid in-sync replicas on other brokers. But
+//! a broken broker that is in no ISR restarts also while others are away: it takes nothing from a partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,9 @@ pub struct Situation<'a> {
     pub racks: &'a BTreeMap<BrokerId, String>,
     /// The brokers that are away: not live, draining, ending or not ready.
     pub away: &'a BTreeSet<BrokerId>,
+    /// The broken brokers: they are away, and will not return by themselves as far as is known. One that starts, or
+    /// catches up, is not broken.
+    pub broken: &'a BTreeSet<BrokerId>,
     /// How many brokers may be away at once (`maxUnavailable`).
     pub most_away: usize,
     /// Whether partitions with too few replicas to survive a restart may be interrupted.
@@ -92,8 +96,8 @@ enum Rack<'a> {
     Unknown(BrokerId),
 }
 
-/// Which of the candidates may restart now; `candidates` are in order of preference. It takes one rack: that in which
-/// the most may restart.
+/// Which of the candidates may restart now; `candidates` are in order of preference. It takes one rack, that in which
+/// the most may restart; and broken brokers that are in no ISR, wherever they are.
 pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> Decision {
     let held = Held::by(situation, candidates);
     let mut chosen: Vec<BrokerId> = Vec::new();
@@ -116,6 +120,8 @@ pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> Decision {
             chosen = set;
         }
     }
+    let is_chosen = |id: &&BrokerId| chosen.contains(id) || situation.costs_nothing(&held, **id);
+    let chosen: Vec<BrokerId> = candidates.iter().filter(is_chosen).copied().collect();
     let gone: BTreeSet<BrokerId> = situation.away.iter().chain(&chosen).copied().collect();
     let others = candidates.iter().filter(|id| !chosen.contains(id));
     let blocked = others.filter_map(|id| Some(Blocked { broker: *id, by: situation.blocker(&held, *id, &gone)? }));
@@ -164,8 +170,17 @@ impl<'a> Situation<'a> {
         self.racks.get(&broker).map_or(Rack::Unknown(broker), |rack| Rack::Known(rack))
     }
 
+    /// Whether the broker is broken and no partition has it in its ISR: then it leads none, and a restart delays none.
+    fn costs_nothing(&self, held: &Held<'a>, broker: BrokerId) -> bool {
+        let counts_on = |one: &Partition<'a>| one.entry.isr.iter().any(|member| member.broker == broker);
+        self.broken.contains(&broker) && !held.of(broker).iter().any(counts_on)
+    }
+
     /// Why `broker` may not restart while `gone` are away.
     fn blocker(&self, held: &Held<'a>, broker: BrokerId, gone: &BTreeSet<BrokerId>) -> Option<Blocker> {
+        if self.costs_nothing(held, broker) {
+            return None;
+        }
         let others: BTreeSet<BrokerId> = gone.iter().filter(|id| **id != broker).copied().collect();
         let rack = self.rack(broker);
         let elsewhere: Vec<BrokerId> = others.iter().filter(|id| self.rack(**id) != rack).copied().collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_crds::KafkaAssignment;
-use ottla_rules::assignment::{BrokerId, Live};
+use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::disruption::{Blocked, Partition, Situation, check};
 
 use super::scene::Scene;
@@ -21,6 +21,7 @@ pub struct Restart {
     live: Live,
     racks: BTreeMap<BrokerId, String>,
     away: BTreeSet<BrokerId>,
+    broken: BTreeSet<BrokerId>,
     most_away: usize,
     interrupts_unreplicated: bool,
 }
@@ -28,7 +29,7 @@ pub struct Restart {
 impl Restart {
     /// Restarts these in what the scene shows.
     pub fn new(pods: &[(BrokerId, &PodRevision)], evicts: bool, scene: &Scene<'_>) -> Restart {
-        let Situation { partitions, live, racks, away, most_away, interrupts_unreplicated } = scene.situation();
+        let Situation { partitions, live, racks, away, broken, most_away, interrupts_unreplicated } = scene.situation();
         Restart {
             pods: pods.iter().map(|(id, pod)| (*id, (*pod).clone())).collect(),
             evicts,
@@ -36,6 +37,7 @@ impl Restart {
             live: live.clone(),
             racks: racks.clone(),
             away: away.clone(),
+            broken: broken.clone(),
             most_away,
             interrupts_unreplicated,
         }
@@ -50,19 +52,29 @@ impl Restart {
         let mut partitions = Vec::new();
         for object in assignments.iter().filter(|object| !object.spec.deleted) {
             let topic = object.spec.topic_name.as_str();
-            // A topic that is newer than the plan may need all of its replicas.
-            let min_in_sync = self.min_in_sync.get(topic).copied().unwrap_or(usize::MAX);
-            partitions.extend(object.spec.partitions.iter().map(|entry| Partition { topic, entry, min_in_sync }));
+            let known = self.min_in_sync.get(topic).copied();
+            partitions.extend(object.spec.partitions.iter().map(|entry| {
+                let min_in_sync = known.unwrap_or_else(|| self.most_needed(entry));
+                Partition { topic, entry, min_in_sync }
+            }));
         }
         let situation = Situation {
             partitions: &partitions,
             live: &self.live,
             racks: &self.racks,
             away: &self.away,
+            broken: &self.broken,
             most_away: self.most_away,
             interrupts_unreplicated: self.interrupts_unreplicated,
         };
         let ids: Vec<BrokerId> = self.pods.iter().map(|(id, _)| *id).collect();
         check(&situation, &ids)
+    }
+
+    /// The `min.insync.replicas` that a topic may have which is newer than the plan: all of its replicas, so that none
+    /// may restart. Where interruptions are allowed, one that all others satisfy: a partition that needs more would be
+    /// interrupted whatever happens.
+    fn most_needed(&self, entry: &Assignment) -> usize {
+        if self.interrupts_unreplicated { entry.replication_factor().saturating_sub(1) } else { usize::MAX }
     }
 }

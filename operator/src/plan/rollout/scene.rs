@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_crds::{Interrupt, KafkaAssignment, KafkaCluster, Rollout, RolloutProgress};
+use ottla_crds::{
+    Interrupt, KafkaAssignment, KafkaCluster, Rollout, RolloutBacklog, RolloutProgress, RolloutState, RolloutStatus,
+};
 use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::disruption::{Partition, Situation};
 use ottla_rules::plan::roster::Wanted;
 
 use crate::plan::World;
 use crate::plan::platform::{PodRevision, Revisions, Stage};
+
+/// Changes that ask for no other node.
+const NOT_ABOUT_NODES: [&str; 3] = ["image", "listeners", "security"];
 
 /// What a roll sees.
 pub struct Scene<'a> {
@@ -23,6 +28,7 @@ pub struct Scene<'a> {
     live: Live,
     racks: BTreeMap<BrokerId, String>,
     away: BTreeSet<BrokerId>,
+    broken: BTreeSet<BrokerId>,
     most_away: usize,
     interrupts: bool,
     /// Whether leaders return to preferred replicas.
@@ -37,7 +43,7 @@ impl<'a> Scene<'a> {
         world: &'a World,
         cluster: &'a KafkaCluster,
         seen: &'a Revisions,
-        asked: &Rollout,
+        (asked, status): (&Rollout, &RolloutStatus),
         min_in_sync: &'a dyn Fn(&str) -> usize,
         leaders_return: bool,
     ) -> Scene<'a> {
@@ -50,10 +56,21 @@ impl<'a> Scene<'a> {
             let is_ready = seen.pods.get(id).is_some_and(|pod| pod.stage == Stage::Ready);
             is_ready && live.get(id).is_some_and(|broker| !broker.draining)
         };
+        let away: BTreeSet<BrokerId> = ids.into_iter().filter(|id| !is_well(id)).collect();
+        let is_broken = |id: &BrokerId| {
+            let has_failed = |pod: &PodRevision| status.failed.iter().any(|failed| failed.revision == pod.revision);
+            seen.pods.get(id).filter(|pod| !pod.is_cut_off).is_some_and(|pod| match pod.stage {
+                // A broker that opens its logs takes its time. One with a dead Lease may serve by what it knows.
+                Stage::Ending | Stage::Ready => false,
+                Stage::Starting => has_failed(pod),
+                Stage::Pending | Stage::Started => has_failed(pod) || !live.contains_key(id),
+            })
+        };
         Scene {
             min_in_sync,
             partitions: OnceCell::new(),
-            away: ids.into_iter().filter(|id| !is_well(id)).collect(),
+            broken: away.iter().filter(|id| is_broken(id)).copied().collect(),
+            away,
             most_away: usize::try_from(asked.max_unavailable).unwrap_or(1).max(1),
             interrupts: asked.interrupt == Interrupt::Unreplicated || replicas == 1,
             leaders_return: leaders_return && world.forked.is_empty(),
@@ -87,6 +104,7 @@ impl<'a> Scene<'a> {
             live: &self.live,
             racks: &self.racks,
             away: &self.away,
+            broken: &self.broken,
             most_away: self.most_away,
             interrupts_unreplicated: self.interrupts,
         }
@@ -94,12 +112,37 @@ impl<'a> Scene<'a> {
 
     /// The pods of the brokers that the spec asks for.
     pub fn pods(&self) -> impl Iterator<Item = (BrokerId, &'a PodRevision)> + '_ {
-        self.seen.pods.iter().filter(|(id, _)| self.world.wanted(**id) != Wanted::Leaving).map(|(id, pod)| (*id, pod))
+        self.seen.pods.iter().filter(|(id, _)| !self.leaves(**id)).map(|(id, pod)| (*id, pod))
     }
 
     /// A broker's pod.
     pub fn pod(&self, broker: BrokerId) -> Option<&'a PodRevision> {
         self.seen.pods.get(&broker)
+    }
+
+    /// Whether the spec no longer asks for a broker.
+    pub fn leaves(&self, broker: BrokerId) -> bool {
+        self.world.wanted(broker) == Wanted::Leaving
+    }
+
+    /// Whether a restart would take a broker's volume: its claim is being deleted, and goes when no pod uses it. That
+    /// restart has a rule of its own (`plan/fresh`).
+    pub fn loses_volume(&self, broker: BrokerId) -> bool {
+        let volumes = self.world.platform.iter().filter_map(|platform| platform.volumes.get(&broker));
+        volumes.into_iter().any(|volume| volume.is_deleted)
+    }
+
+    /// Whether a broker is away and will not return by itself, as far as is known.
+    pub fn is_broken(&self, broker: BrokerId) -> bool {
+        self.broken.contains(&broker)
+    }
+
+    /// Whether a broker waits for a node: no fault of its revision. Once one broker has the revision, pods that find no
+    /// node are a fault of it only if it may ask for more than the one before, and every node can be had.
+    pub fn waits_for_node(&self, broker: BrokerId, status: &RolloutStatus) -> bool {
+        let asks_for_more = || status.why.iter().any(|word| !NOT_ABOUT_NODES.contains(&word.as_str()));
+        let elsewhere = || status.state == RolloutState::Rolling && (self.seen.lacks_nodes || !asks_for_more());
+        self.pod(broker).is_some_and(|pod| pod.is_cut_off || pod.unscheduled.is_some() && elsewhere())
     }
 
     /// Whether a broker is away.
@@ -172,15 +215,21 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// How these brokers get on with their restart.
-    pub fn progress(&self, revision: &str, away: &[BrokerId], before: Option<&RolloutProgress>) -> RolloutProgress {
+    /// How the brokers that restart by this status get on with it, `before` being what was written of it.
+    pub fn progress(&self, status: &RolloutStatus, before: Option<&RolloutProgress>) -> RolloutProgress {
+        let (revision, away) = (status.pinned(), &status.away);
         let steps: i64 = away.iter().map(|id| self.steps(*id, revision)).sum();
         let begun = away.iter().filter(|id| self.steps(**id, revision) < 5);
         let behind = i64::try_from(begun.map(|id| self.behind(*id)).sum::<usize>()).unwrap_or(i64::MAX);
-        let same = before.filter(|before| (steps, behind) >= (before.steps, before.behind));
+        let backlog = RolloutBacklog { steps, behind };
+        let least = before.map(RolloutProgress::least);
+        // A broker that has no node does not get on, and is given all its time once it has one.
+        let is_held_up = away.iter().any(|id| self.waits_for_node(*id, status));
+        let same = before.filter(|_| !is_held_up && least.is_some_and(|least| backlog >= least));
         RolloutProgress {
             behind,
             steps,
+            least: Some(least.map_or(backlog, |least| least.min(backlog))),
             since: same.map_or_else(|| self.now().clone(), |same| same.since.clone()),
             ready_since: before.and_then(|before| before.ready_since.clone()),
             at: self.now().clone(),

@@ -44,11 +44,18 @@ pub fn advance(goal: &str, status: &RolloutStatus, scene: &Scene<'_>) -> Advance
         return next_set(goal, scene);
     }
     let is_old = |id: &BrokerId| {
-        scene.pod(*id).filter(|pod| pod.revision != goal && pod.stage != Stage::Ending).map(|pod| (*id, pod))
+        let is_old = |pod: &&PodRevision| pod.revision != goal && pod.stage != Stage::Ending;
+        scene.pod(*id).filter(is_old).filter(|_| !scene.loses_volume(*id)).map(|pod| (*id, pod))
     };
     let old: Vec<(BrokerId, &PodRevision)> = unfinished.iter().filter_map(is_old).collect();
     if old.is_empty() || !scene.makes(goal) {
         return Advance::Wait;
+    }
+    let broken: Vec<(BrokerId, &PodRevision)> = old.iter().filter(|(id, _)| scene.is_broken(*id)).copied().collect();
+    let broken_ids: Vec<BrokerId> = broken.iter().map(|(id, _)| *id).collect();
+    if !broken.is_empty() && check(&scene.situation(), &broken_ids).is_ok() {
+        // The PodDisruptionBudget would refuse evictions while several are away, and these take nothing from anybody.
+        return Advance::Restart(Restart::new(&broken, false, scene));
     }
     // An eviction counts for the PodDisruptionBudget, which keeps others away from then on. What is down already, or
     // goes down together with that broker, needs none.
@@ -75,14 +82,20 @@ fn next_set(goal: &str, scene: &Scene<'_>) -> Advance {
 
 /// The broker that tries the revision first, or why none may.
 pub fn canary(goal: &str, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>) {
-    let decision = decide(&Situation { most_away: 1, ..scene.situation() }, &candidates(goal, scene));
-    (decision.may_restart.first().copied(), decision.blocked)
+    let candidates = candidates(goal, scene);
+    let situation = scene.situation();
+    // A broker whose node is lost would try nothing until the node is back.
+    let is_cut_off = |id: &&BrokerId| scene.pod(**id).is_some_and(|pod| pod.is_cut_off);
+    let mut may = candidates.iter().filter(|id| check(&situation, &[**id]).is_ok());
+    let may = may.clone().find(|id| !is_cut_off(id)).or_else(|| may.next());
+    let blocked = if may.is_none() { decide(&situation, &candidates).blocked } else { Vec::new() };
+    (may.copied(), blocked)
 }
 
 /// The brokers with another revision, in the order in which they should restart: what is down already, then what leads
 /// least.
 fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
-    let others = scene.pods().filter(|(_, pod)| pod.revision != goal);
+    let others = scene.pods().filter(|(id, pod)| pod.revision != goal && !scene.loses_volume(*id));
     let mut ids: Vec<(bool, usize, BrokerId)> =
         others.map(|(id, _)| (!scene.is_away(id), scene.leads(id), id)).collect();
     ids.sort_unstable();

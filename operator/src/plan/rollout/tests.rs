@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::restart::Restart;
 use super::*;
-use crate::plan::platform::{Platform, PodRevision, Revisions, Stage};
+use crate::plan::platform::{Platform, PodRevision, Revisions, Stage, Volume};
 use crate::plan::{Broker, HeldBack, Step, plan};
 
 /// A cluster whose brokers are three racks', with a topic on every three neighbours.
@@ -21,6 +21,11 @@ struct Play {
     seen: Revisions,
     /// What pods of a revision become instead of ready.
     fates: BTreeMap<String, fn(&mut PodRevision)>,
+    volumes: BTreeMap<BrokerId, Volume>,
+    /// The last restart.
+    restarted: Option<Restart>,
+    /// How often the status was written.
+    writes: usize,
     /// What has happened.
     told: Vec<String>,
 }
@@ -37,6 +42,7 @@ fn pod(id: i32, revision: &str) -> PodRevision {
         crashed: None,
         stuck: None,
         unscheduled: None,
+        is_cut_off: false,
     }
 }
 
@@ -104,7 +110,8 @@ impl Play {
         };
         let pods = (0..brokers).map(|id| (BrokerId(id), pod(id, "old"))).collect();
         let seen = Revisions { from: "old".to_owned(), template: Some("old".to_owned()), pods, ..Revisions::default() };
-        let mut play = Play { world, seen, fates: BTreeMap::new(), told: Vec::new() };
+        let (fates, volumes, told) = Default::default();
+        let mut play = Play { world, seen, fates, volumes, restarted: None, writes: 0, told };
         play.tick(0);
         play.told.clear();
         play
@@ -136,10 +143,12 @@ impl Play {
         let current = offers.into_iter().flatten().find(|offer| Some(&offer.revision) == to.as_ref()).cloned();
         self.seen.current = current.filter(|_| self.seen.by_user.is_some() || self.seen.by_operator.is_some());
         self.seen.to = to;
-        self.world.platform = Some(Arc::new(Platform { revisions: Some(self.seen.clone()), ..Platform::default() }));
+        let (revisions, volumes) = (Some(self.seen.clone()), self.volumes.clone());
+        self.world.platform = Some(Arc::new(Platform { revisions, volumes, ..Platform::default() }));
         for step in plan(&self.world) {
             match step {
                 Step::ClusterStatus { next, .. } => {
+                    self.writes += 1;
                     let rollout = next.status.as_ref().unwrap().rollout.as_ref().unwrap();
                     let away: Vec<String> = rollout.away.iter().map(ToString::to_string).collect();
                     let line = format!("{:?} {}", rollout.state, away.join(","));
@@ -154,6 +163,7 @@ impl Play {
                     self.world.cluster = Some(Arc::from(next));
                 }
                 Step::Restart(restart) => self.restart(&restart),
+                Step::Renew { id, .. } => self.told.push(format!("  renew {id}")),
                 // The brokers of this play keep what they lead.
                 _ => {}
             }
@@ -165,6 +175,7 @@ impl Play {
         let objects: Vec<KafkaAssignment> =
             self.world.assignments.iter().map(|object| KafkaAssignment::clone(object)).collect();
         restart.is_safe_with(&objects).unwrap();
+        self.restarted = Some(restart.clone());
         for (id, _) in &restart.pods {
             self.told.push(format!("  {} {id}", if restart.evicts { "evict" } else { "delete" }));
             self.make(*id);
@@ -179,6 +190,13 @@ impl Play {
         }
         let is_live = !matches!(made.stage, Stage::Pending);
         self.live(id, is_live);
+        if made.stage == Stage::Ready {
+            self.entries(|entry| {
+                let joins = entry.replicas.contains(&id) && !entry.isr.iter().any(|member| member.broker == id);
+                entry.isr.extend(joins.then_some(IsrMember { broker: id, incarnation: Incarnation(1) }));
+                entry.leader = entry.replicas.first().copied().filter(|first| *first == id).or(entry.leader);
+            });
+        }
         self.seen.pods.insert(id, made);
     }
 
@@ -190,6 +208,20 @@ impl Play {
         let useless: Vec<BrokerId> =
             self.seen.pods.iter().filter(|(_, pod)| is_useless(pod)).map(|(id, _)| *id).collect();
         useless.into_iter().for_each(|id| self.make(id));
+    }
+
+    fn entries(&mut self, change: impl FnMut(&mut Assignment)) {
+        Arc::make_mut(&mut self.world.assignments[0]).spec.partitions.iter_mut().for_each(change);
+    }
+
+    /// The broker's process does not serve, and no partition has it in its ISR.
+    fn fails(&mut self, id: BrokerId, stage: Stage) {
+        self.live(id, false);
+        self.seen.pods.get_mut(&id).unwrap().stage = stage;
+        self.entries(|entry| {
+            entry.isr.retain(|member| member.broker != id);
+            entry.leader = entry.isr.first().map(|member| member.broker);
+        });
     }
 
     fn live(&mut self, id: BrokerId, is_live: bool) {
@@ -524,4 +556,239 @@ fn planned_restarts_make_no_cluster_unready_and_others_do() {
     play.live(BrokerId(1), false);
     play.tick(1);
     assert_eq!(ready(&play), "BrokersOffline");
+}
+
+#[test]
+fn two_broken_brokers_of_different_racks_do_not_keep_a_good_revision_waiting() {
+    for (story, stage, restarts) in [
+        ("they run, and their Leases are dead", Stage::Started, true),
+        ("they do not run", Stage::Pending, true),
+        ("they open their logs", Stage::Starting, false),
+    ] {
+        let mut play = Play::of(3, Rollout::default());
+        for id in [BrokerId(0), BrokerId(1)] {
+            play.fails(id, stage);
+        }
+        // An approval does not give lost pods a revision that nobody has tried.
+        play.asks(|spec| spec.rollout.as_mut().unwrap().approved = Some("good".to_owned()));
+        play.seen.by_user = offer("good", "image");
+        let told = play.play(900);
+        if restarts {
+            assert_eq!(told[..2], ["Canary 0", "  delete 0"], "{story}: an eviction would be refused");
+            assert_eq!(
+                (play.revisions(), play.status().state),
+                (BTreeSet::from(["good"]), RolloutState::Idle),
+                "{story}"
+            );
+        } else {
+            assert_eq!((told, play.status().pinned()), (vec!["Waiting ".to_owned()], "old"), "{story}");
+        }
+    }
+}
+
+#[test]
+fn brokers_that_a_failed_revision_has_broken_return_together() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(900);
+    play.seen.by_user = offer("newer", "image");
+    play.play(150);
+    assert_eq!(play.status().state, RolloutState::Rolling);
+    // They live, catch up for ever, and the others do not start.
+    play.fates.insert("newer".to_owned(), |pod| pod.stage = Stage::Started);
+    play.play(30);
+    for id in [BrokerId(0), BrokerId(1)] {
+        play.fails(id, Stage::Started);
+        play.live(id, true);
+    }
+    let told = play.play(1200);
+    assert!(told.contains(&"Stopped 0,1".to_owned()), "{told:?}");
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["new"]), RolloutState::Stopped));
+}
+
+#[test]
+fn a_lost_node_is_no_fault_of_the_revision() {
+    let unscheduled: fn(&mut PodRevision) = |pod| {
+        let since = Time(Timestamp::from_second(START).unwrap());
+        (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
+    };
+    for (story, fate, why, lacks_nodes, stops) in [
+        (
+            "the node is lost",
+            (|pod| (pod.stage, pod.is_cut_off) = (Stage::Pending, true)) as fn(&mut PodRevision),
+            "image",
+            true,
+            false,
+        ),
+        (
+            "the pod is stuck there",
+            |pod| (pod.stage, pod.stuck, pod.is_cut_off) = (Stage::Pending, Some("crash".to_owned()), true),
+            "image",
+            true,
+            false,
+        ),
+        ("an image needs no other node", unscheduled, "image", false, false),
+        ("more memory may", unscheduled, "resources", false, true),
+        ("more memory, and a node is lost", unscheduled, "resources", true, false),
+    ] {
+        let mut play = Play::of(3, Rollout::default());
+        play.seen.by_user = offer("new", why);
+        play.play(150);
+        assert_eq!(play.status().state, RolloutState::Rolling, "{story}");
+        play.seen.lacks_nodes = lacks_nodes;
+        play.fates.insert("new".to_owned(), fate);
+        play.play(1800);
+        assert_eq!(play.status().state == RolloutState::Stopped, stops, "{story}");
+        if !stops {
+            // The node is back: the broker has its time from now on.
+            let id = play.status().away[0];
+            play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Started);
+            play.make(id);
+            play.play(300);
+            assert_eq!(play.status().state, RolloutState::Rolling, "{story}");
+            play.fates.clear();
+            play.make(id);
+            play.play(300);
+            assert_eq!(
+                (play.revisions(), play.status().state),
+                (BTreeSet::from(["new"]), RolloutState::Idle),
+                "{story}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_broker_whose_node_is_lost_is_no_canary_if_another_can_be_one() {
+    for (max_unavailable, expected) in [(2, "Canary 3"), (1, "Canary 0")] {
+        let mut play = Play::of(6, Rollout { max_unavailable, ..Rollout::default() });
+        play.fails(BrokerId(0), Stage::Started);
+        play.seen.pods.get_mut(&BrokerId(0)).unwrap().is_cut_off = true;
+        play.seen.by_user = offer("new", "image");
+        assert_eq!(play.play(10), [expected]);
+    }
+}
+
+#[test]
+fn another_broker_tries_the_revision_if_the_canary_is_scaled_away() {
+    let mut play = Play::of(4, Rollout::default());
+    Arc::make_mut(&mut play.world.assignments[0]).spec.partitions[3] = entry(3, &[0, 1, 2]);
+    play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Started);
+    play.seen.by_user = offer("new", "image");
+    assert_eq!(play.play(60)[0], "Canary 3", "it leads least");
+    play.asks(|spec| spec.brokers.replicas = 3);
+    play.seen.pods.remove(&BrokerId(3));
+    play.world.brokers.remove(&BrokerId(3));
+    play.entries(|one| *one = entry(one.partition, &[0, 1, 2]));
+    play.fates.clear();
+    assert_eq!(play.play(20)[0], "Canary 1", "what leads least now");
+    play.play(900);
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["new"]), RolloutState::Idle));
+}
+
+#[test]
+fn a_topic_that_is_newer_than_the_plan_is_protected_also_where_interruptions_are_allowed() {
+    for (interrupt, isr, safe) in [
+        (Interrupt::Never, &[0, 1, 2][..], false),
+        (Interrupt::Unreplicated, &[0, 1, 2], true),
+        (Interrupt::Unreplicated, &[0, 1], false),
+    ] {
+        let mut play = Play::of(3, Rollout { interrupt, ..Rollout::default() });
+        play.seen.by_user = offer("new", "image");
+        play.play(30);
+        let mut newer = KafkaAssignment::clone(&play.world.assignments[0]);
+        newer.spec.topic_name = "newer".to_owned();
+        newer.spec.partitions = vec![entry(0, &[0, 1, 2])];
+        newer.spec.partitions[0].isr.retain(|member| isr.contains(&member.broker.0));
+        assert_eq!(play.restarted.unwrap().is_safe_with(&[newer]).is_ok(), safe, "{interrupt:?} {isr:?}");
+    }
+}
+
+#[test]
+fn where_no_pod_exists_the_first_tries_the_revision_for_all() {
+    for (fate, state, from) in [
+        ((|_| {}) as fn(&mut PodRevision), RolloutState::Idle, "new"),
+        (|pod| pod.stage = Stage::Started, RolloutState::Stopped, "old"),
+    ] {
+        let mut play = Play::of(3, Rollout::default());
+        play.seen.pods.clear();
+        play.fates.insert("new".to_owned(), fate);
+        play.seen.by_user = offer("new", "podTemplate");
+        assert_eq!(play.play(20), ["Canary 0"]);
+        assert_eq!((play.status().pinned().to_owned(), play.status().from), ("new".to_owned(), "old".to_owned()));
+        (0..3).for_each(|id| play.make(BrokerId(id)));
+        play.play(60);
+        assert_eq!(play.status().from, "old", "it is not tried yet");
+        play.play(1200);
+        assert_eq!((play.status().state, play.status().from.as_str()), (state, from));
+    }
+}
+
+#[test]
+fn a_canary_that_flaps_stops_the_roll() {
+    let mut play = Play::of(3, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    play.play(40);
+    for _ in 0..20 {
+        for stage in [Stage::Started, Stage::Ready] {
+            if play.status().state == RolloutState::Canary {
+                play.seen.pods.get_mut(&BrokerId(0)).unwrap().stage = stage;
+            }
+            play.play(50);
+        }
+    }
+    let status = play.status();
+    assert_eq!((status.state, play.revisions()), (RolloutState::Stopped, BTreeSet::from(["old"])));
+    let message = &status.failed[0].message;
+    assert!(message.contains("broker 0 did not stay ready and in sync for 120 s"), "{message}");
+}
+
+#[test]
+fn a_roll_that_waits_is_written_each_half_minute_and_within_the_budget_it_does_not_wait() {
+    let mut play = Play::of(6, Rollout::default());
+    play.seen.by_user = offer("new", "image");
+    let only = |play: &mut Play, kept: i32| {
+        play.entries(|one| {
+            *one = entry(one.partition, &one.replicas.iter().map(|id| id.0).collect::<Vec<_>>());
+            one.isr.retain(|member| member.broker.0 % 3 == kept);
+        });
+    };
+    only(&mut play, 1);
+    play.tick(10);
+    assert_eq!(play.status().state, RolloutState::Waiting);
+    let (writes, blocked) = (play.writes, play.status().blocked_by);
+    for kept in [2, 1, 2, 1, 2, 1, 2, 1, 2] {
+        only(&mut play, kept);
+        play.tick(10);
+    }
+    assert_ne!(play.status().blocked_by, blocked);
+    assert_eq!(play.writes - writes, 3, "nine changes in 90 seconds");
+
+    let mut play = Play::of(9, Rollout { max_unavailable: 3, ..Rollout::default() });
+    play.seen.pods.remove(&BrokerId(3));
+    play.live(BrokerId(3), false);
+    play.entries(|one| one.isr.retain(|member| member.broker != BrokerId(3)));
+    play.seen.by_user = offer("new", "image");
+    assert_eq!(play.play(20)[0], "Canary 0", "of the rack of the missing one");
+}
+
+#[test]
+fn a_roll_restarts_no_broker_whose_volume_would_go() {
+    for (needed, expected) in [(false, true), (true, false)] {
+        let mut play = Play::of(3, Rollout { interrupt: Interrupt::Unreplicated, ..Rollout::default() });
+        if needed {
+            Arc::make_mut(&mut play.world.assignments[0]).spec.partitions.push(entry(7, &[1]));
+        }
+        let volume = Volume { is_deleted: true, pod: Some("1".to_owned()), ..Volume::default() };
+        play.volumes.insert(BrokerId(1), volume);
+        play.seen.by_user = offer("new", "image");
+        let told = play.play(900);
+        assert!(!told.iter().any(|line| line == "  evict 1" || line == "  delete 1"), "{told:?}");
+        assert_eq!(told.iter().any(|line| line == "  renew 1"), expected, "{told:?}");
+        assert_eq!(play.status().state, RolloutState::Idle);
+        // The new volume is there.
+        play.volumes.clear();
+        play.seen.pods.insert(BrokerId(1), pod(1, "new"));
+        assert!(!play.play(300).iter().any(|line| line.starts_with("  ")));
+    }
 }
