@@ -59,8 +59,8 @@ pub use listener::{
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use rollout::{
-    FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBacklog, RolloutBlocker, RolloutPolicy,
-    RolloutProgress, RolloutState, RolloutStatus,
+    Day, FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBacklog, RolloutBlocker, RolloutPolicy,
+    RolloutProgress, RolloutState, RolloutStatus, Window,
 };
 pub use schema::{ClusterRef, GROUP, VERSION};
 pub use storage::{RemovedVolumes, Storage};

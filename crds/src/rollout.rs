@@ -14,6 +14,10 @@ use crate::schema;
 
 /// How the operator replaces the brokers' pods when their revision changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.windows) == (self.policy == 'Window')",
+    "message": "policy: Window and windows come together: windows say when a roll may begin",
+}]))]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// Whether a change of the spec starts a roll. Default: Auto.
@@ -31,8 +35,12 @@ pub struct Rollout {
     #[serde(default = "two_minutes")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[0-9]{1,5}[smh]$"))]
     pub canary_for: String,
-    /// The revision that may be rolled out although `policy` is Manual, or although only the operator changed:
-    /// `status.rollout.to`. Absent: none.
+    /// With `policy: Window`, when rolls may begin: while one of these is open. A roll that has begun is finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub windows: Vec<Window>,
+    /// The revision that may be rolled out although `policy` is Manual, no window is open, or only the operator
+    /// changed: `status.rollout.to`. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub approved: Option<String>,
@@ -61,6 +69,7 @@ impl Default for Rollout {
             operator_upgrade: OperatorUpgrade::Hold,
             max_unavailable: one(),
             canary_for: two_minutes(),
+            windows: Vec::new(),
             approved: None,
             retry: None,
             interrupt: Interrupt::Never,
@@ -88,6 +97,52 @@ pub enum RolloutPolicy {
     Auto,
     /// It waits until `approved` names the revision.
     Manual,
+    /// It waits until one of `windows` is open.
+    Window,
+}
+
+/// When rolls may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// The days on which it opens. Absent: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 7), extend("x-kubernetes-list-type" = "set"))]
+    pub days: Vec<Day>,
+    /// When it opens: hours and minutes, such as `02:00`.
+    #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub from: String,
+    /// How long it is open, such as `4h`; at most `168h`.
+    #[serde(rename = "for")]
+    #[schemars(with = "String", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,5}(m|h))+$"))]
+    pub open_for: kube::core::Duration,
+    /// The time zone of `from`, by its name in the IANA database, such as `Europe/Berlin`. Default: UTC.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Day {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
 }
 
 /// Whether an upgrade of the operator starts a roll.
@@ -142,6 +197,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub blocked_at: Option<Time>,
+    /// When the window opens in which the roll may begin. Absent: it waits for no window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub window_opens: Option<Time>,
     /// The revisions whose rolls were stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(policy(json!("Archive")).unwrap(), DeletionPolicy::Retain);
         assert!(policy(json!(7)).is_err(), "no word at all");
 
-        let rollout = json!({ "policy": "Window", "operatorUpgrade": "Ask", "interrupt": "Always" });
+        let rollout = json!({ "policy": "Tide", "operatorUpgrade": "Ask", "interrupt": "Always" });
         let rollout: Rollout = serde_json::from_value(rollout).unwrap();
         assert_eq!((rollout.policy, rollout.operator_upgrade), (RolloutPolicy::Manual, OperatorUpgrade::Hold));
         assert_eq!(rollout.interrupt, Interrupt::Never);

@@ -419,3 +419,21 @@ fn an_order_for_a_broker_is_whole_and_possible() {
         assert_eq!(refusals(None, &new), expected, "{new}");
     }
 }
+
+#[test]
+fn windows_are_whole_and_belong_to_their_policy() {
+    let rollout = |rollout: Value| with(&cluster(), json!({ "spec": { "rollout": rollout } }));
+    let windows = json!([{ "days": ["Sat"], "from": "02:00", "for": "4h", "timeZone": "Europe/Berlin" }]);
+    let whole = rollout(json!({ "policy": "Window", "maxUnavailable": 1, "windows": windows }));
+    assert_eq!(refusals(None, &whole), [""; 0]);
+    for other in [
+        json!({ "policy": "Window", "maxUnavailable": 1 }),
+        json!({ "policy": "Auto", "maxUnavailable": 1, "windows": windows }),
+    ] {
+        let refused = refusals(None, &rollout(other));
+        assert!(
+            refused.iter().any(|sentence| sentence.contains("policy: Window and windows come together")),
+            "{refused:?}"
+        );
+    }
+}

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
@@ -66,6 +68,8 @@ const STEPS_PER_PLAN: usize = 128;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a roll is looked at although nothing is shown.
 const ROLL_LOOK: Duration = Duration::from_secs(5);
+/// How often what blocks a roll is looked at although nothing is shown: it is written so often at most.
+const BLOCKED_LOOK: Duration = Duration::from_secs(30);
 /// How many times as long as a plan with relocations took the next one has to wait: elections come first.
 const RELOCATION_PAUSE: u32 = 20;
 
@@ -292,8 +296,8 @@ impl Coordination<'_> {
             } else {
                 None
             };
-            let rolls =
-                world.cluster.as_ref().is_some_and(|cluster| rolls(cluster)).then(|| Instant::now() + ROLL_LOOK);
+            let rolls = world.cluster.as_ref().and_then(|cluster| look_after(cluster, &world.now));
+            let rolls = rolls.map(|after| Instant::now() + after);
             let looks_again = (!relocates).then_some(relocates_at);
             let others = [rolls, seasons.next(fill_after), looks_again].into_iter().flatten();
             again_at = next_try
@@ -335,10 +339,15 @@ fn settled(
     settled
 }
 
-/// Whether a roll is under way, of which nothing that is shown might be news: time passes.
-fn rolls(cluster: &KafkaCluster) -> bool {
-    let rollout = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
-    rollout.is_some_and(|rollout| !rollout.away.is_empty())
+/// When to look at a roll again although nothing is shown; `None`: time changes nothing about it.
+fn look_after(cluster: &KafkaCluster, now: &Time) -> Option<Duration> {
+    let rollout = cluster.status.as_ref()?.rollout.as_ref();
+    let restarts = rollout.filter(|rollout| !rollout.away.is_empty()).map(|_| ROLL_LOOK);
+    let is_blocked = rollout.filter(|rollout| !rollout.blocked_by.is_empty()).map(|_| BLOCKED_LOOK);
+    let opens = rollout.and_then(|rollout| rollout.window_opens.as_ref()).map(|opens| opens.0);
+    let until = |then: Timestamp| Duration::try_from(then.duration_since(now.0)).unwrap_or_default().max(ROLL_LOOK);
+    let times = opens.into_iter().map(until);
+    times.chain(restarts).chain(is_blocked).min()
 }
 
 /// How long a broker must have been live before leaders return to it; `None`: they do not return.

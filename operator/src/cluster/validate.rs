@@ -12,6 +12,8 @@ use ottla_crds::{
     Unsatisfiable, names,
 };
 
+use crate::plan::rollout::windows::{self, Unusable};
+
 /// Any user that is not root: the image has no users.
 const USER: i64 = 65532;
 /// The default of the time that brokers have to stop, in seconds.
@@ -88,6 +90,9 @@ pub enum Invalid {
          whenUnsatisfiable of {0}: upgrade the operator"
     )]
     UnknownSpread(String),
+    /// A window of rolls can't be read.
+    #[error("rollout.windows: {0}")]
+    Window(#[from] Unusable),
     /// A setting that is not supported.
     #[error("config: {0}")]
     Config(String),
@@ -113,6 +118,7 @@ impl ValidatedCluster {
         if let Some(rule) = pods.topology_spread.iter().find(unknown) {
             return Err(Invalid::UnknownSpread(rule.topology_key.clone()));
         }
+        windows::check(spec.rollout.as_ref().map_or(&[], |rollout| &rollout.windows))?;
         spec.inter_broker_listener().ok_or(Invalid::NoInternalListener)?;
         Ok(ValidatedCluster {
             name: object.name_any(),

@@ -6,6 +6,7 @@
 //! - [`target`]: the wanted revision
 //! - [`scene`]: who is away, who has restarted
 //! - [`sets`]: who restarts next
+//! - [`windows`]: when a roll may begin
 //! - [`trouble`]: what stops a roll
 //! - [`words`]: what users read of it
 //!
@@ -27,6 +28,7 @@ pub mod scene;
 pub mod sets;
 pub mod target;
 pub mod trouble;
+pub mod windows;
 pub mod words;
 
 use restart::Restart;
@@ -68,16 +70,21 @@ pub fn decide(
         return None;
     }
     let asked = cluster.spec.rollout.clone().unwrap_or_default();
-    let mut next = RolloutStatus { blocked_by: Vec::new(), ..before.clone() };
+    let mut next = RolloutStatus { blocked_by: Vec::new(), window_opens: None, ..before.clone() };
     target::retry(&asked, &mut next);
     let default_min = TopicSettings::resolve(&Config::default(), settings).min_insync_replicas;
     let min_in_sync = |topic: &str| rules.min_in_sync(topic).unwrap_or(default_min);
     let returns = settings.leader_return_after.is_some();
     let scene = Scene::new(world, cluster, seen, (&asked, &next), &min_in_sync, returns);
     next.away.retain(|id| !scene.leaves(*id));
-    let restart = match target::wanted(&asked, seen, &next) {
+    let restart = match target::wanted(&asked, seen, &next, &world.now) {
         Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
         Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
+        Wanted::Later(offer, opens) => {
+            let restart = back(&mut next, &scene, RolloutState::Waiting, Some(offer));
+            next.window_opens = Some(opens).filter(|_| next.state == RolloutState::Waiting);
+            restart
+        }
         Wanted::Failed(offer) => back(&mut next, &scene, RolloutState::Stopped, Some(offer)),
         Wanted::Roll(offer) => forward(&mut next, &scene, offer, &asked),
     };

@@ -1,24 +1,28 @@
 //! The wanted revision: what the user asks for and what this operator builds, as far as they may be rolled out.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{OperatorUpgrade, Rollout, RolloutPolicy, RolloutState, RolloutStatus};
 
+use super::windows::{Opening, opening};
 use crate::plan::platform::{Offer, Revisions};
 
 /// The revision that brokers are to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted<'a> {
     /// The present one.
     Present,
     /// The present one, and this one once it is approved.
     Held(&'a Offer),
+    /// The present one, and this one once a window opens, which is then.
+    Later(&'a Offer, Time),
     /// The present one, because this one has failed.
     Failed(&'a Offer),
     /// This one.
     Roll(&'a Offer),
 }
 
-/// Which revision brokers are to have.
-pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus) -> Wanted<'a> {
+/// Which revision brokers are to have now.
+pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus, now: &Time) -> Wanted<'a> {
     let is_under_way = matches!(status.state, RolloutState::Canary | RolloutState::Rolling);
     // Another operator that took over would build another revision: what was begun is finished.
     let begun = seen.current.as_ref().filter(|current| is_under_way && current.revision != status.from);
@@ -35,10 +39,18 @@ pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus) 
     if status.failed.iter().any(|failed| failed.revision == offer.revision) {
         return Wanted::Failed(offer);
     }
-    if asks && asked.policy == RolloutPolicy::Manual && !is_approved(&offer) {
-        return Wanted::Held(offer);
+    if !asks || is_approved(&offer) {
+        return Wanted::Roll(offer);
     }
-    Wanted::Roll(offer)
+    match asked.policy {
+        RolloutPolicy::Auto => Wanted::Roll(offer),
+        RolloutPolicy::Manual => Wanted::Held(offer),
+        RolloutPolicy::Window => match opening(&asked.windows, now.0) {
+            Opening::Now => Wanted::Roll(offer),
+            Opening::At(then) => Wanted::Later(offer, Time(then)),
+            Opening::Never => Wanted::Held(offer),
+        },
+    }
 }
 
 /// Forgets that a revision has failed, once for each time that its user names it in `retry`.
@@ -59,6 +71,10 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Time {
+        Time("2026-11-25T12:00:00Z".parse().unwrap())
+    }
+
     fn offer(revision: &str) -> Option<Offer> {
         Some(Offer { revision: revision.to_owned(), why: Vec::new(), image: String::new() })
     }
@@ -67,6 +83,7 @@ mod tests {
         match wanted {
             Wanted::Present => "present".to_owned(),
             Wanted::Held(offer) => format!("held {}", offer.revision),
+            Wanted::Later(offer, opens) => format!("{} at {}", offer.revision, opens.0),
             Wanted::Failed(offer) => format!("failed {}", offer.revision),
             Wanted::Roll(offer) => format!("roll {}", offer.revision),
         }
@@ -77,6 +94,10 @@ mod tests {
         let auto = Rollout::default;
         let manual = || Rollout { policy: RolloutPolicy::Manual, ..auto() };
         let follow = || Rollout { operator_upgrade: OperatorUpgrade::Follow, ..auto() };
+        let windows = |from: &str| {
+            let window = serde_json::json!({ "policy": "Window", "windows": [{ "from": from, "for": "1h" }] });
+            serde_json::from_value::<Rollout>(window).unwrap()
+        };
         let approves = |rollout: Rollout, revision: &str| Rollout { approved: Some(revision.to_owned()), ..rollout };
         for (story, asked, by_user, by_operator, current, expected) in [
             ("nothing new", auto(), None, None, None, "present"),
@@ -97,6 +118,11 @@ mod tests {
                 None,
                 "held o",
             ),
+            ("a window is open", windows("11:30"), offer("u"), None, None, "roll u"),
+            ("a window opens later", windows("13:00"), offer("u"), None, None, "u at 2026-11-25T13:00:00Z"),
+            ("sooner by approval", approves(windows("13:00"), "u"), offer("u"), None, None, "roll u"),
+            ("it has begun in a window", windows("13:00"), offer("u"), None, offer("u"), "roll u"),
+            ("a window is not for upgrades", windows("11:30"), None, offer("o"), None, "held o"),
             ("an upgrade in the middle of a roll", auto(), offer("u2"), offer("o"), offer("u"), "roll u"),
             ("approval is taken back in the middle of a roll", manual(), offer("u"), None, offer("u"), "roll u"),
         ] {
@@ -104,7 +130,7 @@ mod tests {
             let state = if seen.current.is_some() { RolloutState::Rolling } else { RolloutState::Idle };
             let from = "f".to_owned();
             let status = RolloutStatus { state, from, to: Some("u".to_owned()), ..RolloutStatus::default() };
-            assert_eq!(told(wanted(&asked, &seen, &status)), expected, "{story}");
+            assert_eq!(told(wanted(&asked, &seen, &status, &now())), expected, "{story}");
         }
     }
 
@@ -119,7 +145,7 @@ mod tests {
                 status.failed.push(failed());
             }
             retry(asked, &mut status);
-            told(wanted(asked, &seen, &status))
+            told(wanted(asked, &seen, &status, &now()))
         };
         assert_eq!(told(&never, false), "failed u");
         assert_eq!(told(&once, false), "roll u");

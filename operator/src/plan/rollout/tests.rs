@@ -792,3 +792,27 @@ fn a_roll_restarts_no_broker_whose_volume_would_go() {
         assert!(!play.play(300).iter().any(|line| line.starts_with("  ")));
     }
 }
+
+#[test]
+fn a_roll_begins_in_a_window_and_is_finished_after_it() {
+    // START is at 13:46:40 UTC.
+    let window = json!({ "policy": "Window", "windows": [{ "from": "14:00", "for": "5m" }] });
+    let mut play = Play::of(3, serde_json::from_value(window).unwrap());
+    play.seen.by_user = offer("new", "image");
+    assert_eq!(play.play(780), ["Waiting "]);
+    assert_eq!(play.summary(), "Waiting: the next window opens at 1970-01-12T14:00:00Z");
+    let (reason, message) = play.condition();
+    assert!(
+        reason == "RolloutWaiting" && message.contains("begins in the window that opens at 1970-01-12"),
+        "{message}"
+    );
+    assert!(message.ends_with(r#"'{"spec":{"rollout":{"approved":"new"}}}'"#), "{message}");
+    play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Starting);
+    assert_eq!(play.play(40), ["Canary 0", "  evict 0"]);
+    assert_eq!(play.status().window_opens, None);
+    play.play(600);
+    play.fates.clear();
+    play.make(BrokerId(0));
+    play.play(600);
+    assert_eq!((play.revisions(), play.status().state), (BTreeSet::from(["new"]), RolloutState::Idle));
+}

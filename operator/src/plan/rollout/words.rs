@@ -17,10 +17,10 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
     match status.state {
         RolloutState::Idle => None,
         RolloutState::Held => Some(format!("Held: revision {to} ({}) waits for approval", status.why.join(", "))),
-        RolloutState::Waiting => {
-            let why = status.blocked_by.first().map_or("", |blocker| blocker.message.as_str());
-            Some(format!("Waiting: {why}"))
-        }
+        RolloutState::Waiting => Some(match &status.window_opens {
+            Some(opens) => format!("Waiting: the next window opens at {}", opens.0),
+            None => format!("Waiting: {}", status.blocked_by.first().map_or("", |blocker| blocker.message.as_str())),
+        }),
         RolloutState::Canary => {
             let broker = named("broker", status.away.iter().map(|id| id.0));
             let version = seen.and_then(|seen| version(seen.current.as_ref()?)).unwrap_or(to);
@@ -116,7 +116,14 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
             Verdict::new("Progressing", false, "Held", message)
         }
         RolloutState::Waiting => {
-            Verdict::new("Progressing", true, "RolloutWaiting", format!("{change} can not begin yet{blocked}"))
+            let message = match &status.window_opens {
+                Some(opens) => {
+                    let approve = patch("approved");
+                    format!("{change} begins in the window that opens at {}; to begin it now: {approve}", opens.0)
+                }
+                None => format!("{change} can not begin yet{blocked}"),
+            };
+            Verdict::new("Progressing", true, "RolloutWaiting", message)
         }
         RolloutState::Canary => {
             let canary = named("broker", status.away.iter().map(|id| id.0));
@@ -153,8 +160,14 @@ pub fn news(before: &RolloutStatus, next: &RolloutStatus) -> Option<News> {
         RolloutState::Idle => (false, "RolloutFinished", format!("every broker has revision {to}")),
         RolloutState::Held => (false, "RolloutHeld", format!("revision {to} ({why}) waits for approval")),
         RolloutState::Waiting => {
-            let blocker = next.blocked_by.first().map_or("", |blocker| blocker.message.as_str());
-            (false, "RolloutWaiting", format!("the roll to {to} ({why}) can not begin yet: {blocker}"))
+            let note = match &next.window_opens {
+                Some(opens) => format!("the roll to {to} ({why}) begins in the window that opens at {}", opens.0),
+                None => {
+                    let blocker = next.blocked_by.first().map_or("", |blocker| blocker.message.as_str());
+                    format!("the roll to {to} ({why}) can not begin yet: {blocker}")
+                }
+            };
+            (false, "RolloutWaiting", note)
         }
         RolloutState::Canary => (false, "RolloutStarted", format!("{canary} tries revision {to} ({why})")),
         RolloutState::Rolling if to == next.from => {
