@@ -1,6 +1,10 @@
 //! The status of a KafkaCluster.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::features::Features;
 use ottla_rules::plan::roster::Wanted;
@@ -75,9 +79,9 @@ pub struct KafkaClusterStatus {
     /// The moves of replicas that the operator makes by itself. Absent: there are none to make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moves: Option<MovesStatus>,
-    /// The levels of features that all brokers support, so that clients use them. Absent: none was finalized yet.
+    /// The levels of features that clients use, and those that brokers support beyond. Absent: none was finalized yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Features>,
+    pub features: Option<FeaturesStatus>,
     /// What the operator does with the brokers' pods, in a few words. Absent on a laptop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -85,11 +89,40 @@ pub struct KafkaClusterStatus {
     /// The revision that brokers run, and how far a roll to another is. Absent on a laptop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
-    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused; SetBack after the API server
-    /// was restored from a backup.
+    /// Ready, Available, Degraded, Replicable; on Kubernetes also Progressing and Paused, and Reconciling or Stalled
+    /// while they are True, for tools that read these; SetBack after the API server was restored from a backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// The levels of features.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeaturesStatus {
+    /// The finalized levels, which are never lowered.
+    #[serde(flatten)]
+    pub finalized: Features,
+    /// The higher levels that every broker supports. They are finalized once every broker has supported them for
+    /// `spec.features.settleFor`; until then brokers can return to a version without them. Absent: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub supported: BTreeMap<String, i16>,
+    /// Since when every broker supports these. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub supported_since: Option<Time>,
+    /// The brokers that hold a level back which others support. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub behind: Vec<BrokerId>,
+}
+
+impl FeaturesStatus {
+    /// When the supported levels are finalized, if every broker supports them until then; `None`: there are none.
+    pub fn settled_at(&self, settle_for: Duration) -> Option<Timestamp> {
+        let since = self.supported_since.as_ref().filter(|_| !self.supported.is_empty())?;
+        since.0.checked_add(settle_for).ok()
+    }
 }
 
 /// The progress of the moves that the operator makes by itself. It is written for each percent.

@@ -4,6 +4,7 @@
 //! ids takes the next block by compare-and-swap.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -195,6 +196,9 @@ pub struct KafkaClusterSpec {
     /// the other, after a canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// When the operator finalizes levels of features, and up to which level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<FeaturesSpec>,
     /// Which replicas the operator moves by itself, and how fast.
     #[serde(default)]
     pub rebalance: Rebalance,
@@ -262,6 +266,22 @@ pub struct Brokers {
     pub overrides: Vec<BrokerOverride>,
 }
 
+/// When the operator finalizes levels of features, such as `transaction.version`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeaturesSpec {
+    /// How long every broker must have supported a level before it is finalized; until then brokers can return to an
+    /// earlier version. In a new cluster levels are finalized at once. Absent: `24h`, and on a laptop `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,6}(s|m|h))+$"))]
+    pub settle_for: Option<kube::core::Duration>,
+    /// The highest level of each feature, by Kafka's name. It can't be below the finalized level. A feature that is not
+    /// named gets the highest level that every broker supports.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub levels: BTreeMap<String, i16>,
+}
+
 /// The settings of one broker, and what is wanted of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -304,6 +324,15 @@ pub struct GroupOverride {
 
 fn one() -> i32 {
     1
+}
+
+impl KafkaClusterSpec {
+    /// How long every broker must have supported a level before it is finalized.
+    pub fn features_settle_for(&self) -> Duration {
+        let asked = self.features.as_ref().and_then(|features| features.settle_for).map(Duration::from);
+        let is_laptop = self.brokers.storage.is_none();
+        asked.unwrap_or(Duration::from_secs(if is_laptop { 0 } else { 24 * 60 * 60 }))
+    }
 }
 
 impl Default for Brokers {

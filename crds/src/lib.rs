@@ -32,15 +32,15 @@ mod words;
 
 pub use broker_loads::{BrokerLoads, Latency, ReplicaLoad};
 pub use cluster_status::{
-    AuthorityStatus, BrokerState, BrokerStatus, Endpoint, IssuerStatus, KafkaClusterStatus, ListenerStatus,
-    MoveBlocker, MovesStatus,
+    AuthorityStatus, BrokerState, BrokerStatus, Endpoint, FeaturesStatus, IssuerStatus, KafkaClusterStatus,
+    ListenerStatus, MoveBlocker, MovesStatus,
 };
 pub use definitions::all;
 pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, GroupOverride, IpQuota, KafkaCluster,
-    KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults, WireChanges,
+    Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, FeaturesSpec, GroupOverride, IpQuota,
+    KafkaCluster, KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults, WireChanges,
 };
 pub use kafka_rebalance::{
     BrokerChange, KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState,

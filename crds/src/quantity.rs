@@ -26,6 +26,12 @@ pub fn quantity(bytes: u64) -> String {
     format!("{tenths}{unit}")
 }
 
+/// A quantity as people read it: `80Mi` as `80 MiB`.
+pub fn in_words(quantity: &str) -> String {
+    let digits = quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    format!("{digits} {}B", quantity.get(digits.len()..).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +57,6 @@ mod tests {
         {
             assert_eq!(quantity(number), expected);
         }
+        assert_eq!(["80Mi", "1.4Ti", "12"].map(in_words), ["80 MiB", "1.4 TiB", "12 B"]);
     }
 }

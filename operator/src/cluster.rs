@@ -115,7 +115,7 @@ pub async fn run(
         changed.mark_unchanged();
         let generation = generation(&shown, &key);
         let status = read::cluster(&shown, &key).and_then(|cluster| cluster.status.clone()).unwrap_or_default();
-        shared.metrics.shows(&key, status.conditions, status.moves);
+        shared.metrics.shows(&key, status);
         let begun = Instant::now();
         // What the other replica acted on last may not have been shown here yet.
         acts = acting.may_write() && (acts || is_shown(&shared.client, &shown, &key).await);

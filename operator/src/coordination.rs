@@ -339,14 +339,16 @@ fn settled(
     settled
 }
 
-/// When to look at a roll again although nothing is shown; `None`: time changes nothing about it.
+/// When to look at a roll and at features again although nothing is shown; `None`: time changes nothing about them.
 fn look_after(cluster: &KafkaCluster, now: &Time) -> Option<Duration> {
-    let rollout = cluster.status.as_ref()?.rollout.as_ref();
+    let status = cluster.status.as_ref()?;
+    let rollout = status.rollout.as_ref();
     let restarts = rollout.filter(|rollout| !rollout.away.is_empty()).map(|_| ROLL_LOOK);
     let is_blocked = rollout.filter(|rollout| !rollout.blocked_by.is_empty()).map(|_| BLOCKED_LOOK);
     let opens = rollout.and_then(|rollout| rollout.window_opens.as_ref()).map(|opens| opens.0);
+    let settled = status.features.as_ref().and_then(|features| features.settled_at(cluster.spec.features_settle_for()));
     let until = |then: Timestamp| Duration::try_from(then.duration_since(now.0)).unwrap_or_default().max(ROLL_LOOK);
-    let times = opens.into_iter().map(until);
+    let times = opens.into_iter().chain(settled).map(until);
     times.chain(restarts).chain(is_blocked).min()
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use ottla_crds::MovesStatus;
+use ottla_crds::{KafkaClusterStatus, MovesStatus};
+use ottla_rules::plan::roster::Wanted;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -25,6 +26,7 @@ pub struct Metrics {
     last_success: GaugeVec,
     conditions: IntGaugeVec,
     to_restart: IntGaugeVec,
+    leaving: IntGaugeVec,
     /// What the clusters' statuses show, read at each scrape.
     shown: Mutex<BTreeMap<ClusterKey, Shown>>,
     moves_left: IntGaugeVec,
@@ -39,6 +41,8 @@ struct Shown {
     conditions: Vec<Condition>,
     /// `None`: the operator moves no replica.
     moves: Option<MovesStatus>,
+    /// How many brokers leave.
+    leaving: usize,
 }
 
 /// How a reconcile ended.
@@ -113,6 +117,16 @@ impl Metrics {
                     &CLUSTER,
                 ),
             ),
+            leaving: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_brokers_leaving",
+                        "Brokers that the spec of a cluster no longer asks for, and that have not left yet.",
+                    ),
+                    &CLUSTER,
+                ),
+            ),
             shown: Mutex::default(),
             moves_left: registered(
                 &registry,
@@ -172,9 +186,11 @@ impl Metrics {
         }
     }
 
-    /// Notes the conditions and the moves that a cluster's status shows.
-    pub fn shows(&self, cluster: &ClusterKey, conditions: Vec<Condition>, moves: Option<MovesStatus>) {
-        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves });
+    /// Notes what a cluster's status shows of conditions, moves and brokers.
+    pub fn shows(&self, cluster: &ClusterKey, status: KafkaClusterStatus) {
+        let KafkaClusterStatus { conditions, moves, brokers, .. } = status;
+        let leaving = brokers.iter().filter(|broker| broker.wanted == Wanted::Leaving).count();
+        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves, leaving });
     }
 
     /// Notes how many brokers have another revision than new pods get.
@@ -221,8 +237,10 @@ impl Metrics {
         self.conditions.reset();
         self.moves_left.reset();
         self.moves_blocked.reset();
-        for (cluster, Shown { conditions, moves }) in &*shown {
+        self.leaving.reset();
+        for (cluster, Shown { conditions, moves, leaving }) in &*shown {
             let labels = [cluster.namespace.as_str(), &cluster.name];
+            self.leaving.with_label_values(&labels).set(i64::try_from(*leaving).unwrap_or(i64::MAX));
             let blocked = moves.as_ref().map_or(0, |moves| moves.blocked_by.len());
             self.moves_left.with_label_values(&labels).set(moves.as_ref().map_or(0, |moves| moves.left.into()));
             self.moves_blocked.with_label_values(&labels).set(i64::try_from(blocked).unwrap_or(i64::MAX));
@@ -264,6 +282,7 @@ impl Default for Metrics {
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
+    use serde_json::json;
 
     use super::*;
 
@@ -301,10 +320,21 @@ mod tests {
                  reason=\"{reason}\"}} {value}"
             )
         };
-        metrics.shows(&key("ill"), vec![condition("False", "NoBrokers")], None);
+        let shows = |condition: Condition, moves: Option<MovesStatus>, wanted: Wanted| {
+            let broker = json!({ "id": 1, "state": "Online", "wanted": wanted });
+            let brokers = vec![serde_json::from_value(broker).unwrap()];
+            let conditions = vec![condition];
+            metrics.shows(&key("ill"), KafkaClusterStatus { conditions, moves, brokers, ..Default::default() });
+        };
+        let leaving = |count: i32| {
+            format!("ottla_operator_brokers_leaving{{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"}} {count}\n")
+        };
+        shows(condition("False", "NoBrokers"), None, Wanted::Leaving);
+        assert!(text().contains(&leaving(1)), "{}", text());
         assert!(text().contains(&ready("NoBrokers", 0)), "{}", text());
         let moves = MovesStatus { left: 7, ..MovesStatus::default() };
-        metrics.shows(&key("ill"), vec![condition("True", "Ready")], Some(moves));
+        shows(condition("True", "Ready"), Some(moves), Wanted::Serve);
+        assert!(text().contains(&leaving(0)), "{}", text());
         assert!(text().contains("ottla_operator_moves_left{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"} 7"));
         assert!(text().contains(&ready("Ready", 1)) && !text().contains("NoBrokers"), "{}", text());
         metrics.cluster_ends(&key("ill"));

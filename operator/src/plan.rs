@@ -15,6 +15,7 @@
 //! - [`rollout`]: which revision brokers get, and which of them restart
 //! - [`rules`]: the settings of topics that the plan needs
 //! - [`condition`]: conditions that keep their transition times
+//! - [`standard`]: the conditions that tools read of any kind
 //! - [`platform`]: what Kubernetes shows of brokers that run on it
 //!
 //! Always: a topic has our finalizer before its first assignment exists; a topic that was once assigned is never placed
@@ -48,6 +49,7 @@ pub mod relocation;
 pub mod replicas;
 pub mod rollout;
 pub mod rules;
+pub mod standard;
 pub mod topic;
 
 /// Everything that a plan depends on.

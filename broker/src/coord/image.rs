@@ -81,7 +81,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         settings,
         groups,
         access,
-        features: status.and_then(|status| status.features.clone()).unwrap_or_default(),
+        features: status.and_then(|status| Some(status.features.as_ref()?.finalized.clone())).unwrap_or_default(),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         moves_rate: cluster.and_then(moves_rate),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),

@@ -1,14 +1,17 @@
 //! Features of the cluster, as in KIP-584: what all brokers support is finalized, and clients learn it from any broker.
 //!
 //! Each broker names what it supports on its Lease. The operator raises a level in the status of the `KafkaCluster`
-//! when all registered brokers support it, those that are away included, and never lowers one. A broker that does not
-//! support a finalized level does not start.
+//! when all registered brokers, those that are away included, have supported it for a while, and never lowers one. A
+//! broker that does not support a finalized level does not start; until a level is finalized, brokers may return to a
+//! version without it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::assignment::BrokerId;
 
 /// The second protocol of transactions (KIP-890): partitions are added when they are written to, and every transaction
 /// has an epoch of its own.
@@ -45,21 +48,53 @@ impl Features {
         self.levels.get(name).copied().unwrap_or(0)
     }
 
-    /// With each level that all brokers support. A broker that has not said what it supports holds all levels back.
-    #[must_use]
-    pub fn raised<'a>(&self, brokers: impl IntoIterator<Item = Option<&'a SupportedFeatures>>) -> Features {
+    /// The levels above the finalized ones that all brokers support, none above its limit. A broker that has not said
+    /// what it supports holds all levels back.
+    pub fn higher<'a>(
+        &self,
+        brokers: impl IntoIterator<Item = Option<&'a SupportedFeatures>>,
+        limits: &BTreeMap<String, i16>,
+    ) -> BTreeMap<String, i16> {
         let mut common: Option<SupportedFeatures> = None;
         for broker in brokers {
-            let Some(broker) = broker else { return self.clone() };
+            let Some(broker) = broker else { return BTreeMap::new() };
             common = Some(common.map_or_else(|| broker.clone(), |common| common.and(broker)));
         }
+        let limited = common.into_iter().flat_map(|common| common.0).map(|(name, level)| {
+            let level = limits.get(&name).map_or(level, |limit| level.min(*limit));
+            (name, level)
+        });
+        limited.filter(|(name, level)| *level > self.level(name)).collect()
+    }
+
+    /// With these levels finalized, which are higher.
+    #[must_use]
+    pub fn raised(&self, higher: &BTreeMap<String, i16>) -> Features {
         let mut raised = self.clone();
-        for (name, level) in common.into_iter().flat_map(|common| common.0).filter(|(_, level)| *level > 0) {
-            let now = raised.levels.entry(name).or_default();
-            *now = level.max(*now);
-        }
+        raised.levels.extend(higher.iter().map(|(name, level)| (name.clone(), *level)));
         raised.epoch += i64::from(raised.levels != self.levels);
         raised
+    }
+
+    /// The brokers that hold a level back: another supports one above the finalized level that they do not support, or
+    /// they have not said what they support.
+    pub fn behind<'a>(
+        &self,
+        brokers: impl IntoIterator<Item = (BrokerId, Option<&'a SupportedFeatures>)>,
+    ) -> Vec<BrokerId> {
+        let brokers: Vec<(BrokerId, Option<&SupportedFeatures>)> = brokers.into_iter().collect();
+        let mut most: BTreeMap<&str, i16> = BTreeMap::new();
+        for (name, level) in brokers.iter().filter_map(|(_, supported)| *supported).flat_map(|supported| &supported.0) {
+            let most = most.entry(name).or_insert_with(|| self.level(name));
+            *most = (*most).max(*level);
+        }
+        let lacks = |supported: &SupportedFeatures, name: &str, level: i16| {
+            level > self.level(name) && supported.0.get(name).is_none_or(|has| *has < level)
+        };
+        let is_behind = |supported: &Option<&SupportedFeatures>| {
+            supported.is_none_or(|supported| most.iter().any(|(name, level)| lacks(supported, name, *level)))
+        };
+        brokers.iter().filter(|(_, supported)| is_behind(supported)).map(|(id, _)| *id).collect()
     }
 
     /// A finalized level that this version does not support.
@@ -117,16 +152,36 @@ mod tests {
         let says = SupportedFeatures::from_annotation;
         let (old, new, newer) =
             (says(""), says("transaction.version=2"), says("transaction.version=3,share.version=1"));
+        let raised = |features: &Features, brokers: &[Option<&SupportedFeatures>]| {
+            features.raised(&features.higher(brokers.iter().copied(), &BTreeMap::new()))
+        };
         let none = Features::default();
-        assert_eq!(none.raised([Some(&new), None]), none, "one has not said it");
-        assert_eq!(none.raised([Some(&new), Some(&old)]), none);
-        assert_eq!(none.raised([]), none, "there is no broker");
-        let two = none.raised([Some(&new), Some(&newer)]);
+        assert_eq!(raised(&none, &[Some(&new), None]), none, "one has not said it");
+        assert_eq!(raised(&none, &[Some(&new), Some(&old)]), none);
+        assert_eq!(raised(&none, &[]), none, "there is no broker");
+        let two = raised(&none, &[Some(&new), Some(&newer)]);
         assert_eq!((two.epoch, two.level("transaction.version"), two.level("share.version")), (1, 2, 0));
-        assert_eq!(two.raised([Some(&new), Some(&new)]), two, "nothing has changed");
-        assert_eq!(two.raised([Some(&old)]), two, "a level is never lowered");
-        let three = two.raised([Some(&newer)]);
+        assert_eq!(raised(&two, &[Some(&new), Some(&new)]), two, "nothing has changed");
+        assert_eq!(raised(&two, &[Some(&old)]), two, "a level is never lowered");
+        let three = raised(&two, &[Some(&newer)]);
         assert_eq!((three.epoch, three.level("transaction.version"), three.level("share.version")), (2, 3, 1));
+        let limits = [("transaction.version".to_owned(), 2)].into();
+        let limited = two.higher([Some(&newer)], &limits);
+        assert_eq!(limited, [("share.version".to_owned(), 1)].into(), "no level above its limit");
+    }
+
+    #[test]
+    fn brokers_that_hold_a_level_back_are_named() {
+        let says = SupportedFeatures::from_annotation;
+        let (old, new) = (says("transaction.version=2"), says("transaction.version=2,share.version=1"));
+        let of = |level: i16| Features { epoch: 1, levels: [(SHARE_VERSION.to_owned(), level)].into() };
+        let behind = |features: &Features, brokers: [Option<&SupportedFeatures>; 2]| {
+            features.behind((0..).map(BrokerId).zip(brokers)).iter().map(|id| id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(behind(&of(0), [Some(&new), Some(&old)]), [1]);
+        assert_eq!(behind(&of(0), [None, Some(&new)]), [0], "it has not said it");
+        assert_eq!(behind(&of(1), [Some(&new), Some(&old)]), [0; 0], "it does not start: nothing is held back");
+        assert_eq!(behind(&Features::default(), [Some(&old), Some(&old)]), [0; 0], "all are the same");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        rooms: &[("plan", &["assignment"]), ("assignment", &[])],
+        rooms: &[("plan", &["assignment"]), ("features", &["assignment"]), ("assignment", &[])],
         only: &[("kube::", &[]), ("tokio::", &[]), ("SystemTime", &[]), ("Instant", &[]), ("rand::", &[])],
         ..Rooms::default()
     };

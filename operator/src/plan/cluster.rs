@@ -7,17 +7,19 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ottla_config::check_cluster;
 use ottla_crds::{
-    BrokerState, BrokerStatus, Endpoint, KafkaCluster, KafkaClusterStatus, Listener, ListenerStatus, ListenerType,
-    RolloutStatus, names,
+    BrokerState, BrokerStatus, Endpoint, FeaturesStatus, KafkaCluster, KafkaClusterStatus, Listener, ListenerStatus,
+    ListenerType, MovesStatus, RolloutStatus, names, quantity,
 };
 use ottla_rules::assignment::BrokerId;
-use ottla_rules::features::Features;
+use ottla_rules::features::SUPPORTED;
+use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
 use super::platform::{Obstacle, Platform};
 use super::relocation::Relocation;
 use super::rollout::{self, Decision};
+use super::standard;
 use super::{Broker, HeldBack, News, Step, World};
 
 /// What else the plan says about the cluster.
@@ -62,11 +64,14 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) 
         },
         authorities: before.authorities,
         issuers: before.issuers,
-        moves,
-        features: features(world, &brokers, before.features),
-        brokers,
+        features: features(world, cluster, &brokers, before.features),
         next_producer_id_block: before.next_producer_id_block,
-        summary: summary(world, cluster, &verdicts, now.as_ref()),
+        summary: summary(world, cluster, &verdicts, now.as_ref()).map(|summary| {
+            let is_removal = verdicts.iter().any(|verdict| verdict.reason == "BrokersLeaving");
+            if is_removal { removal(&brokers, moves.as_ref()).unwrap_or(summary) } else { summary }
+        }),
+        moves,
+        brokers,
         rollout: now,
         conditions: {
             let mut conditions = conditions(&before.conditions, &verdicts, generation, &world.now);
@@ -160,11 +165,56 @@ fn brokers(
     ids.into_iter().map(tell).collect()
 }
 
-/// The levels that all these brokers support, dead or alive.
-fn features(world: &World, brokers: &[BrokerStatus], before: Option<Features>) -> Option<Features> {
-    let supported = brokers.iter().map(|broker| world.brokers.get(&broker.id)?.features.as_ref());
-    let raised = before.clone().unwrap_or_default().raised(supported);
-    if raised.epoch == 0 { before } else { Some(raised) }
+/// The levels that all these brokers support, dead or alive: finalized at once in a new cluster, and where they have
+/// supported them for long enough.
+fn features(
+    world: &World,
+    cluster: &KafkaCluster,
+    brokers: &[BrokerStatus],
+    before: Option<FeaturesStatus>,
+) -> Option<FeaturesStatus> {
+    let FeaturesStatus { finalized, supported: were, supported_since, .. } = before.unwrap_or_default();
+    let says = |broker: &BrokerStatus| world.brokers.get(&broker.id).and_then(|broker| broker.features.as_ref());
+    let none = BTreeMap::new();
+    let limits = cluster.spec.features.as_ref().map_or(&none, |features| &features.levels);
+    let supported = finalized.higher(brokers.iter().map(says), limits);
+    let since = supported_since.filter(|_| supported == were).unwrap_or_else(|| world.now.clone());
+    let waits = FeaturesStatus {
+        behind: finalized.behind(brokers.iter().map(|broker| (broker.id, says(broker)))),
+        supported_since: (!supported.is_empty()).then_some(since),
+        supported,
+        finalized,
+    };
+    let settled_at = waits.settled_at(cluster.spec.features_settle_for());
+    let is_settled = waits.finalized.epoch == 0 || settled_at.is_some_and(|settled_at| settled_at <= world.now.0);
+    let now = if is_settled {
+        let finalized = waits.finalized.raised(&waits.supported);
+        let behind = finalized.behind(brokers.iter().map(|broker| (broker.id, says(broker))));
+        FeaturesStatus { finalized, behind, ..FeaturesStatus::default() }
+    } else {
+        waits
+    };
+    Some(now).filter(|now| now.finalized.epoch > 0)
+}
+
+/// What is wrong with the levels that the spec names; `None`: nothing.
+fn wrong_features(cluster: &KafkaCluster) -> Option<String> {
+    let asked = &cluster.spec.features.as_ref()?.levels;
+    let finalized = cluster.status.as_ref().and_then(|status| status.features.as_ref());
+    asked.iter().find_map(|(name, limit)| {
+        let is_known = SUPPORTED.iter().any(|(known, _)| known == name);
+        let level = finalized.map_or(0, |features| features.finalized.level(name));
+        if !is_known && level == 0 {
+            let known: Vec<&str> = SUPPORTED.iter().map(|(known, _)| *known).collect();
+            return Some(format!("features.levels: there is no feature {name}; there are {}", known.join(", ")));
+        }
+        (*limit < level).then(|| {
+            format!(
+                "features.levels: {name} {limit} has no effect, because level {level} is finalized, and levels are never \
+                 lowered: set {level} or more"
+            )
+        })
+    })
 }
 
 /// The `bootstrap.servers` of each listener. Dead brokers stay in the list, so that it does not change with every
@@ -221,8 +271,10 @@ fn verdicts(
     };
     let own = cluster.spec.brokers.overrides.iter().map(|entry| &entry.config);
     let groups = cluster.spec.groups.iter().map(|entry| &entry.config);
-    let ready = match (check_cluster(&cluster.spec.broker_config(), own, groups), obstacle) {
-        (Err(error), _) => Verdict::new("Ready", false, "InvalidConfig", error.to_string()),
+    let checked = check_cluster(&cluster.spec.broker_config(), own, groups).map_err(|error| error.to_string());
+    let checked = checked.and_then(|()| wrong_features(cluster).map_or(Ok(()), Err));
+    let ready = match (checked, obstacle) {
+        (Err(error), _) => Verdict::new("Ready", false, "InvalidConfig", error),
         (Ok(()), Some(obstacle)) => Verdict::new("Ready", false, obstacle.reason, &obstacle.message),
         (Ok(()), None) if !available.status => Verdict { type_: "Ready", ..available.clone() },
         (Ok(()), None) if degraded.status => Verdict { type_: "Ready", status: false, ..degraded.clone() },
@@ -243,6 +295,7 @@ fn verdicts(
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
         verdicts.push(progressing(cluster, platform, applied, obstacle, (rollout, renewal)));
         verdicts.push(paused(cluster));
+        verdicts.extend(standard::verdict(&verdicts, rollout));
     }
     verdicts
 }
@@ -363,6 +416,22 @@ fn summary(
     let roll = rollout.filter(|_| !cluster.spec.paused && ROLLS.contains(&progressing.reason));
     let summary = roll.and_then(|rollout| rollout::words::summary(rollout, seen, canary_for.as_secs()));
     Some(summary.unwrap_or_else(|| progressing.reason.to_owned()))
+}
+
+/// The brokers that leave, and how far that is, in a few words; `None`: none leaves.
+fn removal(brokers: &[BrokerStatus], moves: Option<&MovesStatus>) -> Option<String> {
+    let leaving: Vec<i32> =
+        brokers.iter().filter(|broker| broker.wanted == Wanted::Leaving).map(|broker| broker.id.0).collect();
+    let (first, and) = (leaving.first()?, if leaving.len() == 1 { "it is" } else { "they are" });
+    let removing = format!("Removing {}", named("broker", leaving.iter().copied()));
+    let Some(moves) = moves else { return Some(format!("{removing}: looking whether {and} empty")) };
+    let blocked = moves.blocked_by.iter().find(|blocker| blocker.broker.0 >= *first).filter(|_| moves.left == 0);
+    if let Some(blocked) = blocked {
+        return Some(format!("{removing}: {}", blocked.message).chars().take(200).collect());
+    }
+    let left = moves.eta.as_ref().map_or_else(String::new, |eta| format!(", {eta} left"));
+    let rate = moves.rate.as_ref().map_or_else(String::new, |rate| format!(" at {}/s", quantity::in_words(rate)));
+    Some(format!("{removing}: {} %{left}{rate}", moves.percent))
 }
 
 /// The reasons of Progressing that are about a roll.

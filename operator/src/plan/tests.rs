@@ -651,15 +651,6 @@ fn a_lease_that_is_left_is_no_broker_unless_it_holds_something() {
 #[test]
 fn a_feature_is_finalized_once_every_broker_supports_it() {
     let mut world = world(&[(0, false), (1, false)]);
-    let says = |world: &mut World, id, text| {
-        let broker = world.brokers.entry(BrokerId(id)).or_default();
-        broker.features = Some(SupportedFeatures::from_annotation(text));
-    };
-    let finalized = |world: &mut World| {
-        settle(world);
-        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
-        status.features.as_ref().map(|features| (features.epoch, features.level("transaction.version")))
-    };
     says(&mut world, 0, "transaction.version=2");
     assert_eq!(finalized(&mut world), None, "broker 1 has not said it");
     says(&mut world, 1, "transaction.version=2");
@@ -668,6 +659,97 @@ fn a_feature_is_finalized_once_every_broker_supports_it() {
     world.brokers.remove(&BrokerId(1));
     says(&mut world, 0, "");
     assert_eq!(finalized(&mut world), Some((1, 2)), "a level is never lowered");
+}
+
+fn says(world: &mut World, id: i32, text: &str) {
+    let broker = world.brokers.entry(BrokerId(id)).or_default();
+    broker.features = Some(SupportedFeatures::from_annotation(text));
+}
+
+fn finalized(world: &mut World) -> Option<(i64, i16)> {
+    settle(world);
+    let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+    let finalized = status.features.as_ref().map(|features| &features.finalized)?;
+    Some((finalized.epoch, finalized.level("transaction.version")))
+}
+
+#[test]
+fn a_higher_level_is_finalized_when_it_has_settled_and_within_its_limit() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let asks = |world: &mut World, features: serde_json::Value| {
+        Arc::make_mut(world.cluster.as_mut().unwrap()).spec.features = serde_json::from_value(features).unwrap();
+    };
+    let later = |world: &mut World, seconds: i64| {
+        world.now = Time(Timestamp::from_second(world.now.0.as_second() + seconds).unwrap());
+    };
+    let shown = |world: &World| {
+        let features = world.cluster.as_ref().unwrap().status.as_ref().unwrap().features.clone().unwrap();
+        (features.supported.into_values().collect::<Vec<_>>(), features.behind)
+    };
+    asks(&mut world, serde_json::json!({ "settleFor": "1h" }));
+    (0..2).for_each(|id| says(&mut world, id, "transaction.version=1"));
+    assert_eq!(finalized(&mut world), Some((1, 1)), "a new cluster: at once");
+    says(&mut world, 0, "transaction.version=2");
+    assert_eq!((finalized(&mut world), shown(&world)), (Some((1, 1)), (vec![], vec![BrokerId(1)])));
+    says(&mut world, 1, "transaction.version=2");
+    assert_eq!((finalized(&mut world), shown(&world)), (Some((1, 1)), (vec![2], vec![])));
+    later(&mut world, 3000);
+    says(&mut world, 1, "transaction.version=1");
+    assert_eq!(finalized(&mut world), Some((1, 1)), "a broker has returned to the version before");
+    says(&mut world, 1, "transaction.version=2");
+    assert_eq!(finalized(&mut world), Some((1, 1)));
+    later(&mut world, 3599);
+    assert_eq!(finalized(&mut world), Some((1, 1)), "it begins to settle again");
+    later(&mut world, 1);
+    assert_eq!((finalized(&mut world), shown(&world)), (Some((2, 2)), (vec![], vec![])));
+
+    (0..2).for_each(|id| says(&mut world, id, "transaction.version=3"));
+    asks(&mut world, serde_json::json!({ "settleFor": "0s", "levels": { "transaction.version": 2 } }));
+    assert_eq!(finalized(&mut world), Some((2, 2)), "not above its limit");
+    asks(&mut world, serde_json::json!({ "settleFor": "0s" }));
+    assert_eq!(finalized(&mut world), Some((3, 3)));
+    for (levels, expected) in [
+        (serde_json::json!({ "transaction.version": 2 }), "set 3 or more"),
+        (serde_json::json!({ "eternity.version": 1 }), "there is no feature eternity.version"),
+    ] {
+        asks(&mut world, serde_json::json!({ "levels": levels }));
+        settle(&mut world);
+        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+        assert_eq!(ready.reason, "InvalidConfig");
+        assert!(ready.message.contains(expected), "{}", ready.message);
+    }
+}
+
+#[test]
+fn kubectl_prints_how_far_a_removal_is() {
+    let mut world = world(&[(0, false), (1, false)]);
+    let leaving = platform::Obstacle::new("BrokersLeaving", "broker 1 leaves when it is empty");
+    let platform = Platform { generation: None, leaving: Some(leaving), ..Platform::default() };
+    world.platform = Some(Arc::new(platform));
+    let moves = |blocked: serde_json::Value| {
+        let mut moves = serde_json::json!({ "total": 100, "left": 38, "percent": 62, "eta": "2h10m", "rate": "80Mi" });
+        if !blocked.is_null() {
+            (moves["blockedBy"], moves["left"]) = (serde_json::json!([blocked]), 0.into());
+        }
+        moves
+    };
+    let blocked = serde_json::json!({
+        "broker": 1, "reason": "PlacedByHand", "topic": "pay", "partitions": "0", "message": "pay 0 was placed by hand",
+    });
+    for (moves, expected) in [
+        (moves(serde_json::Value::Null), "Removing broker 1: 62 %, 2h10m left at 80 MiB/s"),
+        (moves(blocked), "Removing broker 1: pay 0 was placed by hand"),
+        (serde_json::Value::Null, "Removing broker 1: looking whether it is empty"),
+    ] {
+        let cluster = Arc::make_mut(world.cluster.as_mut().unwrap());
+        cluster.spec.brokers.replicas = 1;
+        cluster.status.get_or_insert_default().moves = serde_json::from_value(moves).unwrap();
+        world.relocates = false;
+        settle(&mut world);
+        let summary = world.cluster.as_ref().unwrap().status.as_ref().unwrap().summary.clone();
+        assert_eq!(summary.as_deref(), Some(expected));
+    }
 }
 
 #[test]
