@@ -163,6 +163,9 @@ impl ProducerError {
     }
 }
 
+/// The batches that were taken away from producers, each with its producer's epoch.
+pub(crate) type Forgotten = HashMap<i64, (i16, VecDeque<ProducedBatch>)>;
+
 /// The producers of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Producers {
@@ -352,14 +355,17 @@ impl Producers {
     }
 
     /// Take the batches of all producers away, for those in the log to be noted from an earlier place.
-    pub(crate) fn forget_batches(&mut self) -> HashMap<i64, VecDeque<ProducedBatch>> {
-        self.by_id.iter_mut().map(|(id, producer)| (*id, std::mem::take(&mut producer.batches))).collect()
+    pub(crate) fn forget_batches(&mut self) -> Forgotten {
+        let forgotten = |producer: &mut Producer| (producer.epoch, std::mem::take(&mut producer.batches));
+        self.by_id.iter_mut().map(|(id, producer)| (*id, forgotten(producer))).collect()
     }
 
-    /// Give them back to the producers of which nothing was noted meanwhile.
-    pub(crate) fn remember_batches(&mut self, batches: HashMap<i64, VecDeque<ProducedBatch>>) {
-        for (id, batches) in batches {
-            if let Some(producer) = self.by_id.get_mut(&id).filter(|producer| producer.batches.is_empty()) {
+    /// Give them back to the producers of which no batch was noted meanwhile, and that have the same epoch: a marker
+    /// may have begun a new one, whose first batch must not be taken for one of these.
+    pub(crate) fn remember_batches(&mut self, forgotten: Forgotten) {
+        for (id, (epoch, batches)) in forgotten {
+            let is_as_before = |producer: &&mut Producer| producer.batches.is_empty() && producer.epoch == epoch;
+            if let Some(producer) = self.by_id.get_mut(&id).filter(is_as_before) {
                 producer.batches = batches;
             }
         }
@@ -485,6 +491,19 @@ pub(crate) mod tests {
             ("without a producer id", &known, BatchHeader { producer_id: -1, ..batch(-1, -1, 1, 0) }, append),
         ] {
             assert_eq!(producers.check(&batch, None), expected, "{name}");
+        }
+    }
+
+    /// Recovery reads a log from before its snapshot on.
+    #[test]
+    fn batches_before_a_marker_of_a_new_epoch_are_not_those_of_that_epoch() {
+        for (name, epoch_of_marker, is_known) in [("the same epoch", 3, true), ("a new epoch", 4, false)] {
+            let mut producers = after(&[transactional(batch(3, 0, 1, 40))]);
+            let forgotten = producers.forget_batches();
+            producers.note(&marker_at(epoch_of_marker, 41), Some(ABORT), 0);
+            producers.remember_batches(forgotten);
+            let again = producers.check(&batch(epoch_of_marker, 0, 1, 0), None);
+            assert_eq!(matches!(again, Ok(Admission::Duplicate(_))), is_known, "{name}: {again:?}");
         }
     }
 
