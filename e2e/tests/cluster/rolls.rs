@@ -1,15 +1,13 @@
 //! Rolls under load: a change reaches every broker and no client gets an error, also when nobody operates for a while;
-//! brokers of a rack restart together; a revision that does not start reaches one broker, which returns.
+//! a revision that does not start reaches one broker, which returns.
 
 use anyhow::{Result, ensure};
+use ottla_e2e::cluster::LIMIT;
 use ottla_e2e::cluster::bed::{Bed, OPERATOR_NAMESPACE};
-use ottla_e2e::cluster::namespace::{Namespace, cluster};
-use ottla_e2e::cluster::{LIMIT, judge};
+use ottla_e2e::cluster::namespace::Namespace;
 use ottla_e2e::wait::until;
-use ottla_e2e::witness::Load;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::chaos::{BROKERS, Chaos};
 
@@ -104,55 +102,4 @@ fn a_canary_that_does_not_start_stops_the_roll_and_returns() -> Result<()> {
     let took = began.elapsed();
     chaos.tell(format!("a canary without an image: stopped after {stopped:.0?}, returned after {took:.0?}"));
     chaos.judge().map(drop)
-}
-
-/// The racks of the brokers.
-fn racks(namespace: &Namespace<'_>) -> Result<BTreeMap<i64, String>> {
-    let brokers: Value = serde_json::from_str(&namespace.kubectl("get okc/kafka -o jsonpath={.status.brokers}")?)?;
-    let rack = |broker: &Value| Some((broker["id"].as_i64()?, broker["rack"].as_str()?.to_owned()));
-    Ok(brokers.as_array().into_iter().flatten().filter_map(rack).collect())
-}
-
-#[test]
-fn nine_brokers_of_three_racks_are_rolled_rack_by_rack_under_load() -> Result<()> {
-    const NINE: usize = 9;
-    let Some(bed) = Bed::get()? else { return Ok(()) };
-    let namespace = Namespace::new(&bed, "racks")?;
-    namespace.apply(&cluster(9, "defaults: {replicationFactor: 3, minInSyncReplicas: 2}"))?;
-    patch(&namespace, json!({ "rollout": { "maxUnavailable": 3 } }))?;
-    namespace.ready("okc/kafka", "Ready")?;
-    let load = Load { producers: 1, pace: Duration::from_millis(5), members: 2, java: true };
-    let load = namespace.load("history", 18, load)?;
-    until(LIMIT, "the group's topic", || {
-        let partitions = namespace.partitions().unwrap_or_default();
-        Ok(partitions.iter().any(|one| one.topic == "__consumer_offsets").then_some(()))
-    })?;
-    namespace.ready("okt --all", "Ready")?;
-    namespace.wait_until_whole()?;
-    let racks = racks(&namespace)?;
-    let count = racks.values().collect::<BTreeSet<_>>().len();
-    ensure!((racks.len(), count) == (NINE, 3), "nine brokers of three racks: {racks:?}");
-
-    let (began, before) = (Instant::now(), namespace.starts()?);
-    patch(&namespace, json!({ "brokers": { "podTemplate": { "labels": { "team": "streams" } } } }))?;
-    until_it_is(&namespace, "Canary")?;
-    let mut sets: BTreeSet<Vec<i64>> = BTreeSet::new();
-    until(LIMIT, "the roll to be finished", || {
-        let Ok(rollout) = rollout(&namespace) else { return Ok(None) };
-        ensure!(rollout["state"] != "Stopped", "the roll was stopped: {rollout}");
-        if rollout["state"] == "Rolling" {
-            sets.insert(rollout["away"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect());
-        }
-        Ok((rollout["state"] == "Idle").then_some(()))
-    })?;
-    let took = began.elapsed();
-    for set in &sets {
-        let of: BTreeSet<Option<&String>> = set.iter().map(|id| racks.get(id)).collect();
-        ensure!(of.len() <= 1 && set.len() <= 3, "{set:?} restarted together: {racks:?}");
-    }
-    ensure!(sets.iter().any(|set| set.len() > 1), "no brokers restarted together: {sets:?}");
-    ensure!(started_since(&namespace, &before)? == NINE, "each was restarted once: {:?}", namespace.starts()?);
-    load.go_on()?;
-    namespace.wait_until_whole()?;
-    judge(&format!("rolled nine brokers in {took:.0?}, in the sets {sets:?}"), load).map(drop)
 }
