@@ -10,6 +10,7 @@ use ottla_wire::{Bytes, ErrorCode, FetchRequest, ProduceRequest, Records, decode
 
 use crate::client::{Client, Connection, FETCH, PATIENCE, PRODUCE, Wants};
 use crate::fault::Fault;
+use crate::groups::GROUPS;
 use crate::topics::{self, OFFSETS, PARTITIONS};
 use crate::world::World;
 
@@ -17,7 +18,6 @@ const LIST_OFFSETS: i16 = 7;
 const DELETE_RECORDS: i16 = 2;
 const OFFSET_COMMIT: i16 = 9;
 const OFFSET_FETCH: i16 = 9;
-const GROUP: &str = "group";
 
 /// Deletes records that were consumed.
 #[derive(Default)]
@@ -32,8 +32,8 @@ pub struct Deleter {
 pub struct Group {
     pub client: Client<Turn>,
     next: i64,
-    /// It has asked since all was healed, and was answered.
-    pub is_verified: bool,
+    /// Since all was healed, what each group has committed was asked and answered.
+    pub is_verified: [bool; GROUPS.len()],
 }
 
 /// What a group has asked for.
@@ -45,6 +45,7 @@ pub enum Turn {
     },
     /// What must be there, and the coordinator's epoch, if it is one by the newest entry.
     Fetch {
+        group: usize,
         partition: usize,
         known: Option<i64>,
         sure_of: Option<i32>,
@@ -82,6 +83,10 @@ impl World {
     pub(crate) fn act(&mut self) -> Result<()> {
         if self.ledger.is_some() && self.random.happens(500) {
             self.write_ledger();
+            return Ok(());
+        }
+        if self.members.is_some() && self.random.happens(300) {
+            self.use_membership();
             return Ok(());
         }
         let partition = self.random.below(PARTITIONS);
@@ -196,17 +201,19 @@ impl World {
                 ..OffsetCommitRequestPartition::default()
             }];
             let topics = vec![OffsetCommitRequestTopic { name: topics::NAME.into(), partitions, ..Default::default() }];
-            let request = OffsetCommitRequest { group_id: GROUP.into(), topics, ..OffsetCommitRequest::default() };
+            let request = OffsetCommitRequest { group_id: GROUPS[0].into(), topics, ..OffsetCommitRequest::default() };
             self.group.client.ask(OFFSET_COMMIT, &request, Turn::Commit { partition, offset }, self.now)
         } else {
-            let known = self.checker.records.known_commit(0, Numbered(partition as u32));
+            let group = if self.members.is_some() { self.random.below(GROUPS.len()) } else { 0 };
+            let known = self.checker.records.known_commit(group as u32, Numbered(partition as u32));
             let sure_of = self.sure_of(connection.to, OFFSETS);
             let partition_indexes = vec![partition as i32];
             let topics =
                 vec![OffsetFetchRequestTopics { name: topics::NAME.into(), partition_indexes, ..Default::default() }];
-            let group = OffsetFetchRequestGroup { group_id: GROUP.into(), topics: Some(topics), ..Default::default() };
-            let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
-            self.group.client.ask(OFFSET_FETCH, &request, Turn::Fetch { partition, known, sure_of }, self.now)
+            let (group_id, topics) = (GROUPS[group].into(), Some(topics));
+            let groups = vec![OffsetFetchRequestGroup { group_id, topics, ..Default::default() }];
+            let request = OffsetFetchRequest { groups, ..OffsetFetchRequest::default() };
+            self.group.client.ask(OFFSET_FETCH, &request, Turn::Fetch { group, partition, known, sure_of }, self.now)
         };
         if let Some(old) = self.group.client.connection.replace(connection).filter(|old| *old != connection) {
             self.network.give_up(old.number);
@@ -240,6 +247,7 @@ impl World {
         {
             self.heard_of_offsets(frame)?;
         }
+        self.hear_of_memberships()?;
         self.hear_of_ledger()
     }
 
@@ -264,8 +272,8 @@ impl World {
                 let is_stuck = forgot && leads && producer.is_idempotent() && producer.is_oldest(sequence);
                 // The leader knows each batch that was acknowledged: the one after them is always welcome. Unless it
                 // was appended once and is gone with the first records: of that a new process knows the producer's last
-                // batch alone.
-                if is_stuck && self.log_start(connection.to, partition) == 0 {
+                // batch alone. Or the leader has forgotten the producer, and taken a later batch first.
+                if is_stuck && self.log_start(connection.to, partition) == 0 && !self.taste_expires {
                     let why = answer.error_message.unwrap_or_default();
                     bail!(
                         "{id} is the oldest that is not acknowledged, and {}, which leads, says: {why}",
@@ -392,7 +400,7 @@ impl World {
                 }
                 code
             }
-            Turn::Fetch { partition, known, sure_of } => {
+            Turn::Fetch { group: number, partition, known, sure_of } => {
                 let (_, response) = decode_response::<OffsetFetchRequest>(OFFSET_FETCH, frame)?;
                 let Some(group) = response.groups.into_iter().next() else { bail!("no group in an answer") };
                 let found = group.topics.into_iter().flat_map(|topic| topic.partitions).next();
@@ -404,9 +412,11 @@ impl World {
                 {
                     let offset = Some(found.committed_offset).filter(|offset| *offset >= 0);
                     let partition = Numbered(partition as u32);
-                    self.note(format!("committed of {partition}: {offset:?}, at least {known:?}"));
-                    self.checker.records.observe(Operation::CommitRead { group: 0, partition, offset, known });
-                    self.group.is_verified = !self.faulty;
+                    let name = GROUPS[number];
+                    self.note(format!("committed by {name} of {partition}: {offset:?}, at least {known:?}"));
+                    let group = number as u32;
+                    self.checker.records.observe(Operation::CommitRead { group, partition, offset, known });
+                    self.group.is_verified[number] = !self.faulty;
                 }
                 code
             }

@@ -71,6 +71,7 @@ impl World {
             }
             16 => {
                 self.nodes[at].skew_ms = [0, 3_600_000, -3_600_000, 86_000_000][self.random.below(4)];
+                self.most_skew_ms = self.most_skew_ms.max(self.nodes[at].skew_ms);
                 self.happened(Fault::ClockJumps, format!("the clock of {at} is off by {} ms", self.nodes[at].skew_ms));
             }
             17 => {
@@ -324,7 +325,8 @@ impl World {
             node.slow = false;
             node.cut_off.clear();
             node.cut_off_from_api = false;
-            node.skew_ms = 0;
+            // A clock that is set back makes an open transaction younger, in Kafka as well: it would not time out.
+            node.skew_ms = self.most_skew_ms;
             node.disk.set(Trouble::None);
         }
     }

@@ -13,7 +13,7 @@ use crate::transactional::{Heard, Turn, Writer};
 use crate::world::World;
 
 /// Transactional ids.
-const IDS: usize = 2;
+const IDS: usize = 4;
 /// Most producers of one transactional id at a time.
 const MOST_LIVES: usize = 2;
 /// Requests that may arrive once more.

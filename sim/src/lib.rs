@@ -28,6 +28,8 @@
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
 //! - `client`: producers with idempotence and one without, consumers
+//! - `member`: members of a classic group and of one by KIP-848; `groups`: what they do, and what happens to them. In
+//!   every fourth seed
 //! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
 //!   fourth seed
 //! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
@@ -44,7 +46,9 @@ pub mod control_plane;
 mod disk;
 pub mod fault;
 mod faults;
+mod groups;
 mod ledger;
+mod member;
 mod network;
 mod node;
 mod process;

@@ -15,6 +15,7 @@ use ottla_broker::metrics::Metrics;
 use ottla_broker::replica::partition::Partition;
 use ottla_kube::lease::BrokerSession;
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LiveBroker};
+use ottla_rules::features::{Features, SupportedFeatures};
 use tokio::sync::oneshot;
 
 use crate::disk::{Disk, Trouble};
@@ -428,6 +429,7 @@ fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
         topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
         topics: topics.into_iter().map(|topic| (topic.id, topic)).collect(),
         settings: told.settings.clone(),
+        features: Features::default().raised([Some(&SupportedFeatures::of_this_version())]),
         ..ClusterImage::default()
     }
 }

@@ -75,6 +75,7 @@ pub struct Told {
 pub struct Taste {
     pub retention_bytes: Option<u32>,
     pub flush_messages: Option<u32>,
+    pub producer_expiration_ms: Option<u32>,
 }
 
 impl Told {
@@ -82,13 +83,20 @@ impl Told {
         let pairs = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
         };
-        let settings = Arc::new(BrokerSettings::resolve(&pairs(&[
+        let mut of_brokers = vec![
             ("replica.lag.time.max.ms", "2000".into()),
+            ("group.initial.rebalance.delay.ms", "300".into()),
+            ("group.consumer.session.timeout.ms", "6000".into()),
+            ("group.consumer.min.session.timeout.ms", "6000".into()),
+            ("group.consumer.heartbeat.interval.ms", "1000".into()),
+            ("group.consumer.min.heartbeat.interval.ms", "1000".into()),
             ("replica.fetch.wait.max.ms", "200".into()),
             ("log.retention.check.interval.ms", "3000".into()),
             ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "3000".into()),
             ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector".into()),
-        ])));
+        ];
+        of_brokers.extend(taste.producer_expiration_ms.map(|time| ("producer.id.expiration.ms", time.to_string())));
+        let settings = Arc::new(BrokerSettings::resolve(&pairs(&of_brokers)));
         let topic = |config: &[(&str, String)]| {
             let mut config = pairs(config);
             config.insert("min.insync.replicas".into(), min_in_sync.to_string());
