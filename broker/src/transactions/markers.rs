@@ -30,6 +30,9 @@ use crate::replica::partition::transactions::TransactionEnd;
 
 /// The pause before a marker is sent again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For so long a marker waits for a partition that the image does not show and of which no tombstone is left. An image
+/// that lags behind shows it by then, and one whose object was removed by accident stays in the image.
+const GONE_AFTER: Duration = Duration::from_secs(60);
 /// How long a leader may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For its connections.
@@ -53,13 +56,46 @@ struct Waiting {
     partition: TopicPartition,
     /// Not to be sent before.
     due: Instant,
+    /// Since when the image does not show its partition.
+    missing_since: Option<Instant>,
+}
+
+/// Where a marker goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    To(BrokerId),
+    /// There is no leader now.
+    Nobody,
+    /// The image does not show the partition, since then.
+    Missing(Instant),
+    /// The topic is deleted: nowhere.
+    Deleted,
+}
+
+fn way(image: &ClusterImage, partition: &TopicPartition, missing_since: Option<Instant>, now: Instant) -> Way {
+    match image.assignment(&partition.topic, partition.partition).map(|entry| entry.leader) {
+        Some(Some(leader)) => Way::To(leader),
+        Some(None) => Way::Nobody,
+        None if is_deleted(image, &partition.topic) => Way::Deleted,
+        None => {
+            let since = missing_since.unwrap_or(now);
+            if now.duration_since(since) < GONE_AFTER { Way::Missing(since) } else { Way::Deleted }
+        }
+    }
 }
 
 impl Markers {
     /// Puts markers into the queue. Called under the coordinator's lock.
     pub fn post(&self, coordinator: &Arc<Coordinator<Shard>>, WriteMarkers { id, marker, partitions }: WriteMarkers) {
-        let waiting =
-            |partition| Waiting { coordinator: coordinator.clone(), send: id, marker, partition, due: env::now() };
+        let due = env::now();
+        let waiting = |partition| Waiting {
+            coordinator: coordinator.clone(),
+            send: id,
+            marker,
+            partition,
+            due,
+            missing_since: None,
+        };
         self.waiting.lock().extend(partitions.into_iter().map(waiting));
         self.wake.notify_one();
     }
@@ -77,17 +113,21 @@ impl Markers {
         let all = std::mem::take(&mut *self.waiting.lock());
         let mut rest = Vec::new();
         for mut waiting in all.into_iter().filter(|waiting| waiting.coordinator.is_active()) {
-            let TopicPartition { topic, partition } = &waiting.partition;
             if waiting.due > now {
                 next = Some(next.map_or(waiting.due, |next: Instant| next.min(waiting.due)));
                 rest.push(waiting);
                 continue;
             }
-            match image.assignment(topic, *partition).map(|entry| entry.leader) {
-                None if is_deleted(image, topic) => deleted.push(waiting),
-                Some(Some(leader)) if !is_busy(&leader) => by_leader.entry(leader).or_default().push(waiting),
-                Some(Some(_)) => rest.push(waiting), // the answer of its leader wakes the sender
-                Some(None) | None => {
+            let way = way(image, &waiting.partition, waiting.missing_since, now);
+            waiting.missing_since = None;
+            match way {
+                Way::Deleted => deleted.push(waiting),
+                Way::To(leader) if !is_busy(&leader) => by_leader.entry(leader).or_default().push(waiting),
+                Way::To(_) => rest.push(waiting), // the answer of its leader wakes the sender
+                Way::Nobody | Way::Missing(_) => {
+                    if let Way::Missing(since) = way {
+                        waiting.missing_since = Some(since);
+                    }
                     waiting.due = now + PAUSE;
                     next = Some(next.map_or(waiting.due, |next| next.min(waiting.due)));
                     rest.push(waiting);
@@ -293,4 +333,65 @@ fn codes(response: &WriteTxnMarkersResponse, all: &[Waiting]) -> Vec<ErrorCode> 
         codes.get(&(waiting.marker.producer_id, &**topic, *partition)).copied()
     };
     all.iter().map(|waiting| code(waiting).unwrap_or(ErrorCode::NETWORK_EXCEPTION)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ottla_config::{BrokerSettings, TopicSettings};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::image::{Assignment, Topic};
+
+    /// A topic "t" with one partition, led by broker 5 or nobody.
+    fn topic(leader: Option<i32>) -> Topic {
+        let leader = leader.map(BrokerId);
+        let entry = Assignment {
+            partition: 0,
+            replicas: vec![BrokerId(5)],
+            adding: vec![],
+            removing: vec![],
+            leader,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: vec![],
+            reports: vec![],
+            log_start: None,
+        };
+        let settings = TopicSettings::resolve(&BTreeMap::new(), &BrokerSettings::default());
+        let (id, config) = (Uuid::from_u128(1), BTreeMap::new());
+        Topic { id, name: "t".into(), config, settings: Arc::new(settings), partitions: vec![entry] }
+    }
+
+    fn showing(topic: Option<Topic>, deleted: Option<Topic>) -> ClusterImage {
+        let mut image = ClusterImage::default();
+        image.topic_names.extend(topic.iter().map(|topic| (topic.name.clone(), topic.id)));
+        image.topics.extend(topic.into_iter().map(|topic| (topic.id, Arc::new(topic))));
+        image.deleted.extend(deleted.into_iter().map(|topic| (Uuid::from_u128(2), Arc::new(topic))));
+        image
+    }
+
+    #[test]
+    fn a_marker_waits_for_a_partition_that_is_not_shown_and_not_for_ever() {
+        let now = env::now();
+        let (short, long) = (now - Duration::from_secs(59), now - Duration::from_secs(60));
+        let (led, no_leader, nothing) = (topic(Some(5)), topic(None), None);
+        let deleted = || Some(topic(None));
+        let cases = [
+            ("led", showing(Some(led.clone()), None), 0, Some(long), Way::To(BrokerId(5))),
+            ("without leader", showing(Some(no_leader), None), 0, Some(long), Way::Nobody),
+            ("its tombstone is there", showing(nothing.clone(), deleted()), 0, None, Way::Deleted),
+            ("not shown yet", showing(nothing.clone(), None), 0, None, Way::Missing(now)),
+            ("not shown for a while", showing(nothing.clone(), None), 0, Some(short), Way::Missing(short)),
+            ("deleted some time ago", showing(nothing, None), 0, Some(long), Way::Deleted),
+            ("made again, with fewer partitions", showing(Some(led.clone()), deleted()), 1, None, Way::Missing(now)),
+            ("made again a while ago", showing(Some(led), None), 1, Some(long), Way::Deleted),
+        ];
+        for (name, image, partition, missing_since, expected) in cases {
+            let partition = TopicPartition { topic: "t".into(), partition };
+            assert_eq!(way(&image, &partition, missing_since, now), expected, "{name}");
+        }
+    }
 }
