@@ -10,20 +10,33 @@ use crate::java;
 use crate::need::cache;
 use crate::tools::Tools;
 
-const POD: &str = "
+/// The YAML of a pod of stock clients, with more of its container and of its spec.
+pub fn pod(name: &str, more: &str) -> String {
+    format!(
+        "
 apiVersion: v1
 kind: Pod
-metadata: {name: clients}
+metadata: {{name: {name}}}
 spec:
   terminationGracePeriodSeconds: 1
-  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
   - name: clients
     image: localhost/clients:1
     args: [pause]
-    env: [{name: PYTHONPATH, value: /python}]
-    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
-";
+    env: [{{name: PYTHONPATH, value: /python}}]
+    securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+{more}"
+    )
+}
+
+/// Java in such a pod, with Kafka's programs and these options.
+pub fn java_in(namespace: &Namespace<'_>, pod: &str, options: &[&str]) -> Command {
+    let mut command = namespace.command(&format!("exec -i {pod} -- /java/bin/java"));
+    command.args(["-cp", "/kafka/*:/kafka", "-Dlog4j2.configurationFile=/kafka/log4j2-tool.properties"]);
+    command.args(options).args(java::OPTIONS);
+    command
+}
 
 /// Where clients run.
 pub enum Place<'a> {
@@ -47,7 +60,7 @@ pub enum Client {
 impl<'a> Place<'a> {
     /// The pod, made if it is not there.
     pub fn inside(namespace: &'a Namespace<'a>) -> Result<Place<'a>> {
-        namespace.apply(POD)?;
+        namespace.apply(&pod("clients", ""))?;
         namespace.ready("pod/clients", "Ready")?;
         Ok(Place::Inside(namespace))
     }
@@ -104,12 +117,7 @@ impl<'a> Place<'a> {
 
     fn java(&self, class: &str, bootstrap: &[&str]) -> Command {
         let mut command = match self {
-            Place::Inside(namespace) => {
-                let mut command = namespace.command("exec -i clients -- /java/bin/java");
-                command.args(["-cp", "/kafka/*:/kafka", "-Dlog4j2.configurationFile=/kafka/log4j2-tool.properties"]);
-                command.arg("-Xmx512m").args(java::OPTIONS);
-                command
-            }
+            Place::Inside(namespace) => java_in(namespace, "clients", &["-Xmx512m"]),
             Place::Outside => java::jvm("512m"),
         };
         command.arg(class);

@@ -76,15 +76,20 @@ impl Prometheus<'_> {
     }
 
     fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
-        ensure!(head.contains(" 200 "), "{path}: {answer}");
-        Ok(body.to_owned())
+        get(self.address, path)
     }
+}
+
+/// What is at this path of a server of HTTP.
+pub fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
+    ensure!(head.contains(" 200 "), "{path}: {answer}");
+    Ok(body.to_owned())
 }
 
 /// The file with all pods.

@@ -5,6 +5,7 @@
 
 mod chaos;
 mod deletion;
+mod example;
 mod flights;
 mod guards;
 mod install;
