@@ -92,8 +92,6 @@ pub struct Read {
     pub log_end: i64,
     /// What the reader may see beyond the chunk.
     pub rest: Rest,
-    /// An in-sync replica near the consumer, which should be asked instead (KIP-392). No records then.
-    pub preferred: Option<BrokerId>,
     /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
     pub diverging: Option<(i32, i64)>,
 }
@@ -261,7 +259,6 @@ impl Partition {
             log_start,
             log_end,
             rest: Rest::Nothing,
-            preferred: None,
             diverging: None,
         };
         if from.last_fetched_epoch >= 0 {
