@@ -180,7 +180,7 @@ async fn is_shown(client: &Client, shown: &Shown, key: &ClusterKey) -> bool {
             newest.as_ref().map(of) == read::cluster(shown, key).as_deref().map(of)
         }
         Err(error) => {
-            tracing::warn!(cluster = %key, %error, "failed to read a cluster");
+            tracing::warn!(%error, "failed to read a cluster");
             false
         }
     }
@@ -212,8 +212,7 @@ async fn reconcile(
             }
             Err(error) => {
                 shared.metrics.failed(key, error.kind());
-                tracing::warn!(cluster = object.name_any(), %error, "failed to delete what belongs to a deleted \
-                cluster");
+                tracing::warn!(%error, "failed to delete what belongs to a deleted cluster");
                 Outcome::Failed
             }
         };
@@ -238,7 +237,7 @@ async fn reconcile(
                 Ok(made) => (Outcome::Succeeded, made.told(object, seen)),
                 Err(error) => {
                     shared.metrics.failed(key, error.kind());
-                    tracing::warn!(cluster = object.name_any(), %error, "failed to apply the spec of a cluster");
+                    tracing::warn!(%error, "failed to apply the spec of a cluster");
                     let obstacle = Some(Obstacle::new(error.reason(), error.to_string()));
                     (Outcome::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
                 }

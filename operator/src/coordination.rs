@@ -33,6 +33,7 @@ use ottla_rules::assignment::{BrokerId, Live};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::acting::Acting;
@@ -105,7 +106,8 @@ pub async fn run_others(client: Client, namespace: &str, cluster: &str) {
         for other in wanted {
             let (client, namespace, name) = (client.clone(), namespace.to_owned(), other.clone());
             let coordinated = async move { run(client, &namespace, &name, std::future::pending()).await };
-            running.insert(other, tasks.spawn(coordinated));
+            let span = tracing::info_span!("cluster", name = other);
+            running.insert(other, tasks.spawn(coordinated.instrument(span)));
         }
     }
 }

@@ -11,6 +11,7 @@ use ottla_crds::names;
 use ottla_kube::watches::Told;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::Instrument;
 
 use crate::acting::Acting;
 use crate::authorities;
@@ -114,7 +115,8 @@ impl Fleet {
     fn start(&mut self, key: ClusterKey) {
         let (changed, wake) = watch::channel(0);
         let operated = operate(self.shared.clone(), self.shown.clone(), key.clone(), wake, self.acting.clone());
-        let task = self.tasks.spawn(operated);
+        // Log lines of all that is done for a cluster say whose they are.
+        let task = self.tasks.spawn(operated.instrument(tracing::info_span!("cluster", name = %key)));
         let metrics = self.shared.metrics.clone();
         metrics.cluster_begins();
         self.running.insert(key.clone(), Running { key, changed, task, metrics });
@@ -131,7 +133,7 @@ async fn operate(
 ) {
     loop {
         let claimed = shared.installation.claim(&key, &mut acting).await;
-        tracing::info!(cluster = %key, acts = acting.may_write(), "operating a cluster, or watching it on standby");
+        tracing::info!(acts = acting.may_write(), "operating a cluster, or watching it on standby");
         let (told, platform) = watch::channel(None);
         let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told, acting.clone());
         let coordination =
@@ -153,8 +155,7 @@ async fn operate(
             () = issuers => {}
             () = users => {}
             () = coordination => {}
-            () = lost => tracing::info!(cluster = %key, "the cluster is a new one, or had another operator: claiming \
-            it"),
+            () = lost => tracing::info!("the cluster is a new one, or had another operator: claiming it"),
         }
     }
 }

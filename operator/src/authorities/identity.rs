@@ -58,11 +58,11 @@ pub async fn follow(
                             publish.send_replace(Some(Arc::new(config)));
                             present = Some((held, BROKER.from(now)));
                         }
-                        Err(error) => tracing::warn!(cluster, %error, "the authority of this cluster can not be used"),
+                        Err(error) => tracing::warn!(%error, "the authority of this cluster can not be used"),
                     }
                 }
             }
-            Err(error) => tracing::debug!(cluster, %error, "failed to read the authority of a cluster"),
+            Err(error) => tracing::debug!(%error, "failed to read the authority of a cluster"),
         }
         sleep(if present.is_some() { LOOK } else { SOON }).await;
     }

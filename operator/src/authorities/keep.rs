@@ -69,7 +69,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
             Ok(true) => LOOK,
             Ok(false) => SOON,
             Err(error) => {
-                tracing::warn!(cluster, %error, "failed to keep the certificates of a cluster: trying again");
+                tracing::warn!(%error, "failed to keep the certificates of a cluster: trying again");
                 SOON
             }
         };
@@ -152,7 +152,7 @@ impl Keeper<'_> {
         let read = self.read(secret).await?;
         let held = match read.as_ref().and_then(Held::of) {
             None => {
-                tracing::info!(cluster = self.cluster.name_any(), authority = name, "making an authority");
+                tracing::info!(authority = name, "making an authority");
                 let issuing = issue::authority(&common_name, self.now, AUTHORITY)?;
                 Held { generation: spec.key_generation, issuing, other: None }
             }
@@ -256,12 +256,7 @@ impl Keeper<'_> {
             }
         };
         if next != held {
-            tracing::info!(
-                cluster = self.cluster.name_any(),
-                authority = name,
-                phase = phase.name(),
-                "the next step of a rotation"
-            );
+            tracing::info!(authority = name, phase = phase.name(), "the next step of a rotation");
             let read = self.read(secret).await?;
             self.write(secret, next.content(), read.as_ref()).await?;
         }

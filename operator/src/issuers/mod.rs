@@ -50,7 +50,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
                 Ok(true) => LOOK,
                 Ok(false) => SOON,
                 Err(error) => {
-                    tracing::warn!(cluster, error = why(&error), "failed to keep the keys of issuers: trying again");
+                    tracing::warn!(error = why(&error), "failed to keep the keys of issuers: trying again");
                     SOON
                 }
             };

@@ -73,7 +73,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
         }
         pause = LOOK;
         if let Err(error) = keeper.reconcile(&shown.state()).await {
-            tracing::warn!(cluster, error = why(&error), "failed to keep the credentials of users: trying again");
+            tracing::warn!(error = why(&error), "failed to keep the credentials of users: trying again");
             pause = RETRY;
         }
     }

@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
+use tracing::Instrument;
 
 /// From an answer to the next ping.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -101,7 +102,7 @@ impl Pings {
             let (target, receiver) = watch::channel(target);
             let (identity, heard) = (self.identity.clone(), self.heard.clone());
             let listener = Listener { id, identity, target: receiver, heard, answered: None };
-            self.tasks.insert(id, Task { target, task: tokio::spawn(listener.run()).abort_handle() });
+            self.tasks.insert(id, Task { target, task: tokio::spawn(listener.run().in_current_span()).abort_handle() });
         }
     }
 
