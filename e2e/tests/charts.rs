@@ -78,6 +78,7 @@ fn a_value_that_means_nothing_is_refused() -> Result<()> {
         ("user=0", "user"),
         ("affinity.nodeAfinity.x=1", "nodeAfinity"),
         ("watchNamespaces={Orders}", "watchNamespaces"),
+        ("flowControl.shares=0", "shares"),
         ("monitoring.podMonitors.interval=often", "interval"),
         ("monitoring.serviceMonitor.enabled=true", "serviceMonitor"),
     ] {

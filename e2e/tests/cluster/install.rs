@@ -34,6 +34,13 @@ fn three_brokers_over_three_zones_and_twelve_partitions_become_ready() -> Result
         brokers > Duration::from_secs(60) && leaders.split(' ').count() == 12 || ["0", "1", "2"].map(leads) == [4; 3],
         "the leaders of a topic that was applied with its cluster: {leaders}"
     );
+
+    let metrics = bed.kubectl("get --raw /metrics")?;
+    for schema in ["objects", "leases"] {
+        let label = format!("flow_schema=\"{OPERATOR_NAMESPACE}-ottla-{schema}\"");
+        let dispatched = |line: &&str| line.starts_with("apiserver_flowcontrol_dispatched_requests_total{");
+        ensure!(metrics.lines().filter(dispatched).any(|line| line.contains(&label)), "nothing was queued by {label}");
+    }
     Ok(())
 }
 
