@@ -15,6 +15,8 @@ use crate::target::ottla_program;
 
 /// Where the operator lives.
 pub const OPERATOR_NAMESPACE: &str = "ottla-system";
+/// The image of [`Bed::older_charts`].
+pub const OLDER_IMAGE: &str = "ottla:older";
 /// Few enough for two cores, enough for a zone each.
 const NODES: &str = "3";
 
@@ -107,14 +109,19 @@ impl Bed {
         Ok(bed)
     }
 
+    /// The charts of the release that `e2e/cluster/older.commit` names. The nodes have its image as [`OLDER_IMAGE`].
+    pub fn older_charts(&self) -> Result<PathBuf> {
+        ensure!(self.built_in, "only the built-in cluster's nodes can be given an image");
+        let older = PathBuf::from(succeed(&mut Command::new(scripts().join("older")))?.trim());
+        let tar = older.join("ottla-older.tar");
+        succeed(Command::new(scripts().join("image")).arg(older.join("ottla")).arg(&tar).arg("older"))?;
+        succeed(Command::new(tool()).arg("load").arg(tar))?;
+        Ok(older.join("charts"))
+    }
+
     /// Installs the charts as a user does, or brings them up to date.
     fn install(&self) -> Result<()> {
-        let charts = charts();
-        let charts = charts.display();
-        self.helm(&format!("upgrade --install ottla-crds {charts}/ottla-crds --wait"))?;
-        self.helm(&format!(
-            "upgrade --install ottla {charts}/ottla --namespace {OPERATOR_NAMESPACE} --create-namespace --wait --timeout 300s"
-        ))?;
+        self.upgrade(&charts(), "")?;
         if self.built_in && self._end.is_none() {
             // The image may be another under the same name.
             let deployment = format!("deployment/ottla -n {OPERATOR_NAMESPACE}");
@@ -122,6 +129,14 @@ impl Bed {
             self.kubectl(&format!("rollout status {deployment} --timeout=300s"))?;
         }
         Ok(())
+    }
+
+    /// Upgrades the definitions and then the operator to these charts with these options of helm, or installs them.
+    pub fn upgrade(&self, charts: &Path, options: &str) -> Result<()> {
+        let charts = charts.display();
+        self.helm(&format!("upgrade --install ottla-crds {charts}/ottla-crds --wait"))?;
+        let operator = format!("--namespace {OPERATOR_NAMESPACE} --create-namespace --reset-values {options}");
+        self.helm(&format!("upgrade --install ottla {charts}/ottla {operator} --wait --timeout 300s")).map(drop)
     }
 
     /// `kubectl` with these arguments, split at blanks; it must succeed. What it prints.

@@ -25,8 +25,13 @@ pub struct Chaos<'a> {
 
 impl<'a> Chaos<'a> {
     pub fn begin(bed: &'a Bed, name: &str) -> Result<Chaos<'a>> {
+        Chaos::begin_with(bed, name, &durable())
+    }
+
+    /// The same with this KafkaCluster.
+    pub fn begin_with(bed: &'a Bed, name: &str, cluster: &str) -> Result<Chaos<'a>> {
         let namespace = Namespace::new(bed, name)?;
-        namespace.apply(&durable())?;
+        namespace.apply(cluster)?;
         namespace.ready("okc/kafka", "Ready")?;
         let load = namespace.load(TOPIC, 12, LOAD)?;
         // Made for the load's group. A later comparison of topics needs them all.
@@ -60,7 +65,8 @@ impl<'a> Chaos<'a> {
     }
 }
 
-fn durable() -> String {
+/// Three brokers with three replicas of everything.
+pub fn durable() -> String {
     cluster(BROKERS as u32, "defaults: {replicationFactor: 3, minInSyncReplicas: 2}")
 }
 

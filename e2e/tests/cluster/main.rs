@@ -18,6 +18,7 @@ mod removal;
 mod rolls;
 mod scale;
 mod topics;
+mod upgrades;
 mod volumes;
 mod write_budget;
 mod x_chaos;

@@ -11,9 +11,11 @@ use std::time::Instant;
 
 use crate::chaos::{BROKERS, Chaos};
 
-const PROGRESSING: &str = "get okc/kafka -o jsonpath={.status.conditions[?(@.type==\"Progressing\")].reason}";
+/// Prints why a roll stands where it stands.
+pub const PROGRESSING: &str = "get okc/kafka -o jsonpath={.status.conditions[?(@.type==\"Progressing\")].reason}";
 
-fn patch(namespace: &Namespace<'_>, spec: Value) -> Result<()> {
+/// Merges this into the spec of the cluster.
+pub fn patch(namespace: &Namespace<'_>, spec: Value) -> Result<()> {
     let patch = json!({ "spec": spec });
     namespace.kubectl(&format!("patch okc/kafka --type=merge --patch={patch}")).map(drop)
 }
@@ -25,14 +27,14 @@ fn rollout(namespace: &Namespace<'_>) -> Result<Value> {
 }
 
 /// Waits until the roll is in this state.
-fn until_it_is(namespace: &Namespace<'_>, state: &str) -> Result<()> {
+pub fn until_it_is(namespace: &Namespace<'_>, state: &str) -> Result<()> {
     until(LIMIT, &format!("the roll to be {state}"), || {
         Ok(rollout(namespace).is_ok_and(|rollout| rollout["state"] == state).then_some(()))
     })
 }
 
 /// Pods whose process was started since then.
-fn started_since(namespace: &Namespace<'_>, before: &[String]) -> Result<usize> {
+pub fn started_since(namespace: &Namespace<'_>, before: &[String]) -> Result<usize> {
     Ok(namespace.starts()?.iter().filter(|start| !before.contains(start)).count())
 }
 
