@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ottla_config::alter::Change as SettingChange;
 use ottla_config::{
-    BrokerSettings, Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic,
+    BrokerSettings, Config, Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic,
     check_client_metrics,
 };
 use ottla_wire::ErrorCode;
@@ -171,7 +171,7 @@ fn altered_brokers(
     name: &str,
     changes: &[SettingChange<'_>],
     others: Others,
-) -> Result<(Whose, BTreeMap<String, String>, BTreeMap<String, String>), Refused> {
+) -> Result<(Whose, Config, Config), Refused> {
     if name.is_empty() {
         let from = settings.config().clone();
         let mut to = alter_broker(&base(&from, others), changes).map_err(refuse_of_brokers)?;
