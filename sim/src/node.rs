@@ -429,9 +429,15 @@ fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
         topic_names: topics.iter().map(|topic| (topic.name.clone(), topic.id)).collect(),
         topics: topics.into_iter().map(|topic| (topic.id, topic)).collect(),
         settings: told.settings.clone(),
-        features: Features::default().raised([Some(&SupportedFeatures::of_this_version())]),
+        features: all_features(),
         ..ClusterImage::default()
     }
+}
+
+/// Those of a cluster whose brokers are all of this version.
+fn all_features() -> Features {
+    let none = Features::default();
+    none.raised(&none.higher([Some(&SupportedFeatures::of_this_version())], &BTreeMap::new()))
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<()> {
