@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
-use super::{Asked, Wanted};
+use super::asked::{Asked, Wanted};
 use crate::env;
 use crate::replica::partition::reading::{COPIED, Read, ReadError, Reader, Rest};
 use crate::replica::throttle::Throttle;

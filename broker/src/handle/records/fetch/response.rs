@@ -3,8 +3,8 @@
 use ottla_wire::m01_fetch::{AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_wire::{ErrorCode, Records};
 
+use super::asked::{Asked, Wanted};
 use super::outcome::Outcome;
-use super::{Asked, Wanted};
 use crate::handle::context::Context;
 use crate::handle::leader_hint::LeaderHint;
 use crate::replica::partition::reading::{Bound, Read, ReadError, Reader};
