@@ -13,7 +13,7 @@ fn every_rule_and_pattern_is_understood() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_topic_never_loses_partitions() -> Result<()> {
+async fn a_topic_stays_with_its_cluster() -> Result<()> {
     let begin = std::time::Instant::now();
     let server = Server::new(Store::Memory, ottla_crds::all())?;
     let started = begin.elapsed();
@@ -23,8 +23,8 @@ async fn a_topic_never_loses_partitions() -> Result<()> {
     }))?;
     topics.create(&PostParams::default(), &topic).await?;
     eprintln!("started in {started:?}; first topic, its rules compiled, after {:?}", begin.elapsed());
-    let fewer = Patch::Merge(json!({"spec": {"partitions": 2}}));
-    let refused = topics.patch("a", &PatchParams::default(), &fewer).await;
+    let other = Patch::Merge(json!({"spec": {"clusterRef": {"name": "other"}}}));
+    let refused = topics.patch("a", &PatchParams::default(), &other).await;
     assert!(matches!(&refused, Err(kube::Error::Api(status)) if status.code == 422), "{refused:?}");
     Ok(())
 }
