@@ -152,6 +152,10 @@ pub struct Testimony {
     pub given_up: Vec<String>,
 }
 
+fn longest_pause(told: &[Arc<Told>]) -> Duration {
+    told.iter().map(|told| lock(&told.pause).1).max().unwrap_or_default()
+}
+
 impl Witnesses {
     /// Begins to produce to and to consume from a topic that is there.
     pub fn begin(bootstrap: &str, topic: &str, partitions: u32, load: Load) -> Result<Witnesses> {
@@ -217,6 +221,11 @@ impl Witnesses {
         self.told.iter().map(|told| told.acknowledged.load(Ordering::Relaxed)).sum()
     }
 
+    /// The longest time so far that a producer spent without an acknowledgement.
+    pub fn longest_pause(&self) -> Duration {
+        longest_pause(&self.told)
+    }
+
     /// Waits until every producer had a few more records acknowledged.
     pub fn go_on(&self) -> Result<()> {
         const MORE: u64 = 30;
@@ -247,7 +256,7 @@ impl Witnesses {
         read_logs(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
         read_commits(&self.bootstrap, &self.topic, self.partitions, &self.history)?;
         let checker = std::mem::take(&mut *lock(&self.history));
-        let longest_pause = self.told.iter().map(|told| lock(&told.pause).1).max().unwrap_or_default();
+        let longest_pause = longest_pause(&self.told);
         let given_up = self.told.iter().flat_map(|told| std::mem::take(&mut *lock(&told.given_up))).collect();
         Ok(Testimony { report: checker.report(), longest_pause, given_up })
     }

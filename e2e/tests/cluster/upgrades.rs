@@ -45,15 +45,20 @@ fn a_cluster_of_an_older_release_is_upgraded_under_load_and_returns() -> Result<
         chaos.load.go_on()?;
         ensure!(namespace.starts()? == starts, "the operator's upgrade restarted a broker");
         ensure!(namespace.field("okc/kafka", ".status.image")? == OLDER_IMAGE);
+        let held = chaos.load.longest_pause();
 
         let newer =
             bed.kubectl("get deployment/ottla -n ottla-system -o jsonpath={.spec.template.spec.containers[0].image}")?;
         patch(namespace, json!({ "rollout": { "canaryFor": "10s" } }))?;
         let there = roll(namespace, &newer)?;
         chaos.load.go_on()?;
+        let rolled = chaos.load.longest_pause();
         let back = roll(namespace, OLDER_IMAGE)?;
         chaos.load.go_on()?;
-        chaos.tell(format!("upgraded from {OLDER_IMAGE} to {newer} in {there} s, and back in {back} s"));
+        chaos.tell(format!(
+            "longest pause {held:.1?} while the operator was upgraded; from {OLDER_IMAGE} to {newer} in {there} s, until then \
+             {rolled:.1?}; and back in {back} s"
+        ));
         chaos.judge().map(drop)
     });
     // Also after a failure: the others' operator is this one.
