@@ -15,6 +15,7 @@ use ottla_access::sasl::{Credentials, Hash, Issuer, Issuers, Keys, Mechanism, Us
 use ottla_access::{Access, Authentication, ListenerAccess, Listeners};
 use ottla_config::BrokerSettings;
 use ottla_wire::m03_metadata::MetadataRequestTopic;
+use ottla_wire::m12_heartbeat::HeartbeatRequest;
 use ottla_wire::{
     ApiVersionsRequest, ErrorCode, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse,
     SaslHandshakeRequest,
@@ -227,6 +228,12 @@ async fn a_client_that_has_not_authenticated_is_served_nothing() {
         assert!(answer.is_none_or(|answer| answer.brokers.is_empty()));
         assert!(is_closed(&mut client).await);
     }
+    // A long request gets no answer, however short that would be.
+    let mut client = setup.client().await;
+    handshake(&mut client, "SCRAM-SHA-256").await;
+    let (group_id, member_id) = ("g".repeat(5_000).into(), "m".into());
+    let request = HeartbeatRequest { group_id, generation_id: 1, member_id, group_instance_id: None };
+    assert!(client.try_call(4, &request).await.is_err());
     // Nor after a failure, when the requests came with the wrong token.
     let mut client = setup.client().await;
     handshake(&mut client, "PLAIN").await;

@@ -106,7 +106,7 @@ impl Handler {
         if let Some(software) = request.software() {
             client.software = Some(software);
         }
-        let Request { header, body, received, size: _ } = request;
+        let Request { header, body, received, size } = request;
         let context = Context {
             handler: self.clone(),
             image,
@@ -119,7 +119,7 @@ impl Handler {
             meter,
         };
         self.metrics.api(context.api).requests.inc();
-        let body = match sasl::admit(&context, client, body) {
+        let body = match sasl::admit(&context, client, body, size) {
             Ok(body) => body,
             Err(refused) => return refused,
         };

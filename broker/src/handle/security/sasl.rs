@@ -25,15 +25,15 @@ use crate::handle::context::Context;
 use crate::handle::request::RAW_TOKEN;
 use crate::reply::{CloseReason, Reply};
 
-/// The length of an answer that a stranger waits for, at most: about what its connection may have for free
-/// (`server/buffers.rs`).
+/// The length of a request that a stranger gets an answer for, and of that answer, at most: about what its connection
+/// may have for free (`server/buffers.rs`).
 const MOST_KEPT: usize = 4 << 10;
 
-/// The request, if it may be served, or handed to [`handshake`] and [`authenticate`].
+/// The request, which came in `size` bytes, if it may be served, or handed to [`handshake`] and [`authenticate`].
 ///
 /// # Errors
 /// What is answered instead.
-pub fn admit(context: &Context, client: &Client, request: Request) -> Result<Request, Reply> {
+pub fn admit(context: &Context, client: &Client, request: Request, size: usize) -> Result<Request, Reply> {
     let admission = client.authentication.borrow_mut().login.admit(context.api, env::now().into_std());
     match admission {
         Admission::Serve | Admission::Handshake | Admission::Token => Ok(request),
@@ -41,8 +41,11 @@ pub fn admit(context: &Context, client: &Client, request: Request) -> Result<Req
         Admission::IllegalStateAndClose => {
             client.authentication.borrow_mut().login.failed();
             let close = CloseReason::NotAuthenticated;
-            // A longer one would be kept for all the time that its client waits for it: what a stranger asks is cheap.
-            let refusal = out_of_order::refusal(context, request).filter(|frame| frame.len() <= MOST_KEPT);
+            // What a stranger asks is cheap. An answer names what its request names, each in a hundred times as much
+            // memory, so a long request gets none. A long answer would be kept for as long as its client waits for it.
+            let request = Some(request).filter(|_| size <= MOST_KEPT);
+            let refusal = request.and_then(|request| out_of_order::refusal(context, request));
+            let refusal = refusal.filter(|frame| frame.len() <= MOST_KEPT);
             Err(late(context, refusal.map_or(Reply::Close(close), |frame| Reply::Last(frame, close))))
         }
         Admission::Close(Closing::Expired) => Err(Reply::Close(CloseReason::SessionExpired)),
