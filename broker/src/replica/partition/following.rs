@@ -199,11 +199,19 @@ impl Partition {
         // Until the log is cut: another task would store how long it was.
         let mut checkpoints = checkpoints.lock();
         let parts_at = self.still_asking(asked).map(|state| where_to_cut(&state, epoch, end_offset));
+        let mut begins_lower = None;
         if let Some(offset) = parts_at {
-            let key = (self.topic.to_string(), self.number);
-            checkpoints.lower(key, self.positions().up_to(offset)).map_err(LogError::from)?;
+            let (key, now) = ((self.topic.to_string(), self.number), self.positions());
+            checkpoints.lower(key.clone(), now.up_to(offset)).map_err(LogError::from)?;
+            begins_lower = (offset < now.log_start).then_some(key);
         }
-        self.cut_to_end_of(asked, epoch, end_offset)
+        self.cut_to_end_of(asked, epoch, end_offset)?;
+        // Before the first append: after a restart, a log that begins lower now must begin with the records that the
+        // leader sends next, not where the former ones were deleted.
+        if let Some(key) = begins_lower {
+            checkpoints.store([(key, self.positions())]).map_err(LogError::from)?;
+        }
+        Ok(())
     }
 
     pub(super) fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
@@ -423,5 +431,26 @@ mod tests {
         std::fs::remove_dir(&beside).unwrap();
         partition.part_from(&asked, 0, 1, &checkpoints).unwrap();
         assert_eq!((partition.log_end.get(), flushed_to()), (1, 1));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_below_its_first_record_begins_with_what_is_copied_next_after_a_restart() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(1, 0);
+        let partition = &fixture.partition;
+        let asked = partition.next_fetch(0).unwrap();
+        // The first five of eight were deleted.
+        let copied = Copied { records: records(&[0; 8]), high_watermark: 8, log_start: 5 };
+        partition.append_from_leader(&asked, &copied).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let load = || Checkpoints::load(data.path(), false, true).unwrap();
+        let checkpoints = Mutex::new(load());
+        let key = (partition.topic.to_string(), 0);
+        checkpoints.lock().store([(key, partition.positions())]).unwrap();
+        let log_start = || load().of(&partition.topic, 0).1.log_start;
+        assert_eq!(log_start(), 5);
+        let asked = partition.next_fetch(0).unwrap();
+        partition.part_from(&asked, 0, 3, &checkpoints).unwrap();
+        assert_eq!((partition.log_end.get(), log_start()), (3, 3));
     }
 }
