@@ -14,7 +14,7 @@ const FILLS: f64 = 0.85;
 /// Below this part it does not any more: far enough from the other that replicas do not come and go.
 const HAS_SPACE: f64 = 0.80;
 
-/// Looks again and again, until nobody listens.
+/// Measures the disk every 15 seconds until the receiver is dropped.
 pub async fn watch(data: PathBuf, filling: watch::Sender<bool>) {
     while !filling.is_closed() {
         match rustix::fs::statvfs(&data) {

@@ -153,8 +153,9 @@ impl<M: Machine> Host<M> {
         self.carry_out(effects, None, now)
     }
 
-    /// Whether a turn came while this broker gave way. The machine may wait for that for ever, for instance for the
-    /// last marker of a transaction: if this broker serves again, the log must be read into another one.
+    /// Whether a turn came while this broker gave way. The machine would wait for ever for what the turn
+    /// would have said, for instance that the last marker of a transaction is written: it serves nobody any more, and
+    /// if this broker leads again, the log is read into another one.
     pub fn has_missed(&self) -> bool {
         self.has_missed
     }
@@ -203,7 +204,9 @@ impl<M: Machine> Host<M> {
 
     fn may_serve(&self, key: &str) -> Result<(), CoordinatorError> {
         self.check_leads()?;
-        if self.machine.is_settled(key) { Ok(()) } else { Err(CoordinatorError::LoadInProgress) }
+        // Until another one is read from the log.
+        let is_whole = !self.has_missed;
+        if is_whole && self.machine.is_settled(key) { Ok(()) } else { Err(CoordinatorError::LoadInProgress) }
     }
 
     /// Appends, and reports to the machine every append whose fate is known, until nothing is left to do now.

@@ -49,7 +49,7 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
                 _ = moved => {}
                 () = env::sleep_until(look_again) => {}
             }
-            drop(outcome); // what it has reserved is free for the next
+            drop(outcome); // releases its reservation before the next read
             outcome = outcome::read(&asked, context_later.handler.replicas.leaders_throttle());
         }
         answer(&context_later, session, outcome, &asked)
