@@ -19,8 +19,6 @@ const TEMPLATE: &str = "pod.json";
 /// The annotation of the ConfigMap with what the user asked for. Users may ask for the same pods in other words, such
 /// as by naming the image that brokers have, and the data of an immutable ConfigMap can't change.
 const INPUTS: &str = "ottla.io/inputs";
-/// The annotation of the ConfigMap of an adopted revision with the `controller-revision-hash` of its pods.
-const CONTROLLER_REVISION: &str = "ottla.io/controller-revision";
 
 /// A revision of the brokers' pods.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +31,6 @@ pub struct Revision {
     pub broker_file: Option<String>,
     /// What the user asked for when it was built, by the words of `status.rollout.why`.
     pub inputs: BTreeMap<String, Value>,
-    /// The `controller-revision-hash` of the pods of an adopted revision: they share a ConfigMap with pods of others.
-    /// `None`: the ConfigMap says which pods have the revision, or the StatefulSet's controller did not yet.
-    pub controller_revision: Option<String>,
 }
 
 impl Revision {
@@ -46,18 +41,13 @@ impl Revision {
         let hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
         let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
         let inputs = inputs(cluster, asked_image);
-        Revision { hash, template, broker_file: Some(broker_file), inputs, controller_revision: None }
+        Revision { hash, template, broker_file: Some(broker_file), inputs }
     }
 
-    /// The revision of pods of an earlier operator, by the template in their StatefulSet. `controller_revision`: the
-    /// hash of the pods that have this template; `None`: unknown.
-    pub fn adopted(
-        template: &PodTemplateSpec,
-        inputs: BTreeMap<String, Value>,
-        controller_revision: Option<String>,
-    ) -> Revision {
+    /// The revision of pods of an earlier operator, by the template in their StatefulSet.
+    pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
         let hash = short_hash(&json!(template).to_string());
-        Revision { hash, template: template.clone(), broker_file: None, inputs, controller_revision }
+        Revision { hash, template: template.clone(), broker_file: None, inputs }
     }
 
     /// The revision that a ConfigMap keeps; `None`: it keeps none.
@@ -68,7 +58,6 @@ impl Revision {
             template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
             broker_file: data.get(FILE_NAME).cloned(),
             inputs: serde_json::from_str(annotations.get(INPUTS)?).ok()?,
-            controller_revision: annotations.get(CONTROLLER_REVISION).cloned(),
         })
     }
 
@@ -79,7 +68,6 @@ impl Revision {
         let mut metadata = metadata(cluster, names::revision(&cluster.name, &self.hash));
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(INPUTS.to_owned(), json!(self.inputs).to_string());
-        annotations.extend(self.controller_revision.iter().map(|hash| (CONTROLLER_REVISION.to_owned(), hash.clone())));
         ConfigMap {
             metadata,
             data: Some(file.chain([template]).collect()),
@@ -191,7 +179,7 @@ mod tests {
         assert_eq!(read_by(pods).map(str::to_owned), map.metadata.name);
         assert_eq!(Revision::kept("0", &ConfigMap::default()), None);
 
-        let adopted = Revision::adopted(&built.template, inputs(&cluster, None), Some("6d8".to_owned()));
+        let adopted = Revision::adopted(&built.template, inputs(&cluster, None));
         assert_eq!(Revision::kept(&adopted.hash, &adopted.config_map(&cluster)), Some(adopted.clone()));
     }
 
@@ -214,7 +202,7 @@ mod tests {
             object["status"] = json!({ "observedGeneration": handled });
             let object: KafkaCluster = serde_json::from_value(object).unwrap();
             let inputs = adopted_inputs(&object, &before.template, &own);
-            assert_eq!(Revision::adopted(&before.template, inputs, None).changed(&own.inputs), expected, "{story}");
+            assert_eq!(Revision::adopted(&before.template, inputs).changed(&own.inputs), expected, "{story}");
         }
     }
 }

@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodSpec, PodTemplateSpec};
 use kube::{Api, Client};
 use ottla_crds::{RolloutStatus, names};
 
 use super::apply::{Failed, LiveObjects};
 use super::build::Kind;
 use super::build::pod::CONTAINER;
+use super::nodes;
 use super::read::Read;
 use super::revision::{self, Revision, read_by};
 use super::validate::ValidatedCluster;
-use super::{nodes, waiting};
 use crate::plan::platform::{Offer, PodRevision, Revisions, Stage};
 
 /// The name of what pods of an earlier operator read.
@@ -114,16 +114,7 @@ async fn present(
     };
     let found = find(client, cluster, &name, known).await?;
     let adopted = adopted.filter(|adopted| adopted.hash == name);
-    Ok(match (found, adopted) {
-        // It was adopted before the StatefulSet's controller had observed its template.
-        (Some(found), Some(adopted)) if found.controller_revision.is_none() => {
-            let controller_revision = adopted.controller_revision;
-            let found = Arc::new(Revision { controller_revision, ..Revision::clone(&found) });
-            known.insert(name.clone(), found.clone());
-            (name, Some(found))
-        }
-        (found, adopted) => (name, found.or_else(|| adopted.map(Arc::new))),
-    })
+    Ok((name, found.or_else(|| adopted.map(Arc::new))))
 }
 
 /// The revision of the StatefulSet's template, if an earlier operator made it; `own` is what this one builds.
@@ -131,8 +122,7 @@ fn adopted(read: &Read, own: &Revision) -> Option<Revision> {
     let set = read.stateful_set.as_ref()?;
     let template = &set.spec.as_ref()?.template;
     let inputs = revision::adopted_inputs(read.cluster.as_ref()?, template, own);
-    let observed = set.status.as_ref().filter(|_| read.is_observed());
-    Some(Revision::adopted(template, inputs, observed.and_then(|status| status.update_revision.clone())))
+    Some(Revision::adopted(template, inputs))
 }
 
 /// The revision of this name; `None`: its ConfigMap does not exist.
@@ -213,22 +203,19 @@ impl Choice {
                 .filter_map(|(name, pod)| {
                     let id = names::broker_id(&cluster.name, name)?;
                     let is_cut_off = is_cut_off(pod, read);
-                    Some((id, PodRevision { is_cut_off, ..pod_revision(name, pod, self.of_pod(&cluster.name, pod)) }))
+                    Some((id, PodRevision { is_cut_off, ..pod_revision(name, pod, self.of_pod(cluster, pod)) }))
                 })
                 .collect(),
         }
     }
 
-    /// The name of a pod's revision. Pods that an earlier operator made share a ConfigMap, also with those that it had
-    /// not restarted yet after a change.
-    fn of_pod(&self, cluster: &str, pod: &Pod) -> String {
-        let name = pod.spec.as_ref().and_then(read_by).and_then(|map| revision_name(cluster, map)).unwrap_or_default();
-        let adopted = self.from.controller_revision.as_deref();
-        let has_another = adopted.is_some_and(|hash| waiting::controller_revision(pod) != Some(hash));
-        if name == SHARED && has_another { name } else { self.named(name) }
+    fn of_pod(&self, cluster: &ValidatedCluster, pod: &Pod) -> String {
+        let revision = |pods: &PodSpec| read_by(pods).and_then(|map| revision_name(&cluster.name, map));
+        self.named(pod.spec.as_ref().and_then(revision).unwrap_or_default())
     }
 
-    /// Pods of an earlier operator have the revision that was adopted.
+    /// Pods of an earlier operator have the revision that was adopted, also those that it had not restarted after a
+    /// change: the upgrade of an operator restarts nobody, and the next roll restarts all of them.
     fn named(&self, name: String) -> String {
         if name == SHARED && self.from.broker_file.is_none() { self.from.hash.clone() } else { name }
     }
@@ -331,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_an_earlier_operator_had_not_restarted_are_not_taken_for_those_that_it_had() {
+    fn no_pod_of_an_earlier_operator_is_restarted_because_it_was_not_before() {
         let spec = json!({ "brokers": { "storage": { "size": "1Gi" } } });
         let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
@@ -342,7 +329,7 @@ mod tests {
             let metadata = json!({ "name": name, "labels": { "controller-revision-hash": hash } });
             (name.to_owned(), Arc::new(serde_json::from_value(json!({ "metadata": metadata, "spec": pods })).unwrap()))
         };
-        for (observed, revisions) in [(2, ["adopted", "shared"]), (1, ["adopted", "adopted"])] {
+        for observed in [1, 2] {
             let set = json!({
                 "metadata": { "generation": 2 },
                 "spec": { "selector": {}, "template": { "spec": pods } },
@@ -367,7 +354,7 @@ mod tests {
             };
             let shown = choice.shown(&cluster, &read);
             let named = |id| if shown.pods[&id].revision == from.hash { "adopted" } else { &shown.pods[&id].revision };
-            assert_eq!([0, 1].map(|id| named(ottla_rules::assignment::BrokerId(id))), revisions, "{observed}");
+            assert_eq!([0, 1].map(|id| named(ottla_rules::assignment::BrokerId(id))), ["adopted"; 2], "{observed}");
             assert!(!shown.pods.values().any(|pod| pod.is_cut_off), "no node can be read");
         }
     }

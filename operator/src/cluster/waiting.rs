@@ -34,7 +34,7 @@ fn pods(cluster: &ValidatedCluster) -> impl Iterator<Item = (BrokerId, String)> 
 }
 
 /// The hash of the template that the StatefulSet's controller made the pod with.
-pub(super) fn controller_revision(pod: &Pod) -> Option<&str> {
+fn controller_revision(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get("controller-revision-hash").map(String::as_str)
 }
 
