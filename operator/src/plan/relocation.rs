@@ -215,7 +215,7 @@ fn waiting_for(world: &World, cluster: &KafkaCluster, silent: &[BrokerId]) -> Op
         if silent.len() == 1 { ("has", "its disk has", "it gets") } else { ("have", "their disks have", "they get") };
     let message = format!(
         "{} {have} not said how much space {their} (GET /loads, port {}): until then {they} no replica. If it stays so, \
-         let the operator connect to that port",
+         let the operator connect to that port, or name a newer brokers.image if theirs does not answer there",
         named("broker", silent.iter().map(|id| id.0)),
         names::HTTP_PORT,
     );
