@@ -222,10 +222,11 @@ impl<'a> Scene<'a> {
         let begun = away.iter().filter(|id| self.steps(**id, revision) < 5);
         let behind = i64::try_from(begun.map(|id| self.behind(*id)).sum::<usize>()).unwrap_or(i64::MAX);
         let backlog = RolloutBacklog { steps, behind };
-        let least = before.map(RolloutProgress::least);
-        // A broker that has no node does not get on, and is given all its time once it has one.
+        // A broker that has no node does not get on, and is given all its time once it has one; its volume may be
+        // another one by then.
         let is_held_up = away.iter().any(|id| self.waits_for_node(*id, status));
-        let same = before.filter(|_| !is_held_up && least.is_some_and(|least| backlog >= least));
+        let least = before.filter(|_| !is_held_up).map(RolloutProgress::least);
+        let same = before.filter(|_| least.is_some_and(|least| backlog >= least));
         RolloutProgress {
             behind,
             steps,

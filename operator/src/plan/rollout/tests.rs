@@ -802,10 +802,7 @@ fn a_roll_begins_in_a_window_and_is_finished_after_it() {
     assert_eq!(play.play(780), ["Waiting "]);
     assert_eq!(play.summary(), "Waiting: the next window opens at 1970-01-12T14:00:00Z");
     let (reason, message) = play.condition();
-    assert!(
-        reason == "RolloutWaiting" && message.contains("begins in the window that opens at 1970-01-12"),
-        "{message}"
-    );
+    assert!(reason == "Held" && message.contains("begins in the window that opens at 1970-01-12"), "{message}");
     assert!(message.ends_with(r#"'{"spec":{"rollout":{"approved":"new"}}}'"#), "{message}");
     play.fates.insert("new".to_owned(), |pod| pod.stage = Stage::Starting);
     assert_eq!(play.play(40), ["Canary 0", "  evict 0"]);

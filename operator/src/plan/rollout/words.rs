@@ -115,16 +115,16 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
             );
             Verdict::new("Progressing", false, "Held", message)
         }
-        RolloutState::Waiting => {
-            let message = match &status.window_opens {
-                Some(opens) => {
-                    let approve = patch("approved");
-                    format!("{change} begins in the window that opens at {}; to begin it now: {approve}", opens.0)
-                }
-                None => format!("{change} can not begin yet{blocked}"),
-            };
-            Verdict::new("Progressing", true, "RolloutWaiting", message)
-        }
+        RolloutState::Waiting => match &status.window_opens {
+            // Nothing is in progress until then, and nobody has to act.
+            Some(opens) => {
+                let approve = patch("approved");
+                let message =
+                    format!("{change} begins in the window that opens at {}; to begin it now: {approve}", opens.0);
+                Verdict::new("Progressing", false, "Held", message)
+            }
+            None => Verdict::new("Progressing", true, "RolloutWaiting", format!("{change} can not begin yet{blocked}")),
+        },
         RolloutState::Canary => {
             let canary = named("broker", status.away.iter().map(|id| id.0));
             let message = format!("Canary {change}: {canary} tries the new revision{blocked}");
