@@ -137,9 +137,12 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
         if let Some(restarting) = rollout.and_then(|rollout| rollout.away.first()) {
             return Next::After(*restarting);
         }
-        if let Some(copying) = copying(world, cluster, id) {
-            return copying;
-        }
+    }
+    let is_ordered = cluster.spec.brokers.order(id, Some(&volume.uid)) == Some(Order::Fresh);
+    if !(volume.is_deleted && is_ordered)
+        && let Some(copying) = copying(world, cluster, id, is_ordered)
+    {
+        return copying;
     }
     // Also if the claim is being deleted already: the volume stays as long as its pod.
     let live = world.live();
@@ -155,8 +158,9 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
 
 /// Whether another broker has to copy replicas before the volume of broker `id` may go: one whose own volume was
 /// replaced by order, or a live one that shares a partition with it. Else, where `min.insync.replicas` is 1, volumes
-/// would go one after the other until one broker alone has the records.
-fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId) -> Option<Next> {
+/// would go one after the other until one broker alone has the records. Where nobody ordered it because somebody
+/// deleted the claim, perhaps all claims by mistake, brokers that are offline are waited for, too.
+fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId, is_ordered: bool) -> Option<Next> {
     let live = world.live();
     let renewed: BTreeSet<BrokerId> = (cluster.spec.brokers.overrides.iter())
         .filter(|entry| entry.state == Some(Order::Fresh) && world.wanted(entry.broker) != Wanted::Fresh)
@@ -169,10 +173,10 @@ fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId) -> Option<Next> 
                 let lives = live.get(other).map(|other| other.incarnation);
                 entry.isr.iter().any(|member| member.broker == *other && Some(member.incarnation) == lives)
             };
-            let shares = |other: &BrokerId| entry.replicas.contains(&id) && live.contains_key(other);
+            let shares = |other: &BrokerId| entry.replicas.contains(&id) && (!is_ordered || live.contains_key(other));
             let copies = |other: &&BrokerId| {
                 **other != id
-                    && world.wanted(**other) != Wanted::Fresh
+                    && (!is_ordered || world.wanted(**other) != Wanted::Fresh)
                     && (renewed.contains(*other) || shares(other))
                     && !is_in_sync(other)
             };

@@ -978,6 +978,23 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     taken_back.platform.as_mut().map(Arc::make_mut).unwrap().volumes.get_mut(&BrokerId(1)).unwrap().pod = None;
     assert_eq!(renewals(settle(&mut taken_back)), 0);
     assert_eq!(progressing(&taken_back), "ReplacingVolume");
+
+    let mut by_mistake = ordered(&[0, 1, 2]);
+    Arc::make_mut(by_mistake.cluster.as_mut().unwrap()).spec.brokers.overrides.clear();
+    for volume in Arc::make_mut(by_mistake.platform.as_mut().unwrap()).volumes.values_mut() {
+        (volume.is_deleted, volume.pod) = (true, Some("pod".to_owned()));
+    }
+    let count = |world: &World| renewals(plan(world).iter().map(Step::name).collect());
+    assert_eq!(count(&by_mistake), 1, "somebody has deleted all claims");
+    by_mistake.brokers.get_mut(&BrokerId(0)).unwrap().live = None;
+    for volume in [None, Some(false)] {
+        let volumes = &mut Arc::make_mut(by_mistake.platform.as_mut().unwrap()).volumes;
+        match volume {
+            None => volumes.get_mut(&BrokerId(0)).unwrap().pod = None,
+            Some(is_deleted) => volumes.get_mut(&BrokerId(0)).unwrap().is_deleted = is_deleted,
+        }
+        assert_eq!(count(&by_mistake), 0, "the next waits until broker 0 has copied its replicas: {volume:?}");
+    }
 }
 
 #[test]
