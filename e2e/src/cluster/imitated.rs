@@ -15,6 +15,8 @@ use crate::cluster::namespace::Namespace;
 
 /// How often a broker renews its Lease.
 const RENEW: Duration = Duration::from_secs(2);
+/// How many Leases one thread renews, one after the other.
+const AT_ONCE: usize = 10;
 
 /// The API server without TLS, by a `kubectl proxy` that ends with this.
 struct Proxy {
@@ -100,16 +102,15 @@ impl Imitated {
                 let began = std::time::Instant::now();
                 // Observers look for a change of the record, and at no time in it.
                 let renewal = json!({ "spec": { "leaseTransitions": renewal } }).to_string();
-                for id in still.read().unwrap_or_else(PoisonError::into_inner).clone() {
-                    // A renewal that fails is made up for by the next one.
-                    _ = ask(
-                        address,
-                        "PATCH",
-                        &format!("{leases}/kafka-broker-{id}"),
-                        "application/merge-patch+json",
-                        &renewal,
-                    );
-                }
+                let alive = still.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let renew = |ids: &[u64]| {
+                    for id in ids {
+                        let lease = format!("{leases}/kafka-broker-{id}");
+                        // A renewal that fails is made up for by the next one.
+                        _ = ask(address, "PATCH", &lease, "application/merge-patch+json", &renewal);
+                    }
+                };
+                std::thread::scope(|scope| alive.chunks(AT_ONCE).for_each(|ids| _ = scope.spawn(|| renew(ids))));
                 if end.load(Ordering::Relaxed) {
                     return;
                 }

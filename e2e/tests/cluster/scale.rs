@@ -91,7 +91,6 @@ spec:
   defaults: {{replicationFactor: 3, minInSyncReplicas: 2}}
 "
     ))?;
-    namespace.satisfies("get leases -l ottla.io/cluster=kafka -o name", |_| true)?;
     let brokers = Imitated::start(&namespace, 0..MANY, WATCHING)?;
     let online = "get okc/kafka -o jsonpath={.status.brokers[?(@.state==\"Online\")].id}";
     namespace.satisfies(online, |ids| ids.split_whitespace().count() as u64 == MANY)?;

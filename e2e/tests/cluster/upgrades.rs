@@ -81,13 +81,13 @@ const NEXT: &str = "get oka -o jsonpath={.items[*].spec.partitions[*].next}";
 
 #[test]
 fn what_only_the_next_release_knows_stays_in_objects_and_stops_nobody() -> Result<()> {
-    let Some(bed) = Bed::alone()? else { return Ok(()) };
+    let Some(bed) = Bed::to_break()? else { return Ok(()) };
     define(
         &bed,
         "kafkaassignments",
         json!({ "op": "add", "path": format!("{FIELDS}/next"), "value": { "type": "string" } }),
     )?;
-    define(&bed, "kafkaclusters", json!({ "op": "add", "path": format!("{POLICIES}/-"), "value": "Careful" }))?;
+    define(&bed, "kafkaclusters", json!({ "op": "add", "path": format!("{POLICIES}/0"), "value": "Careful" }))?;
     let story = Chaos::begin(&bed, "next").and_then(|mut chaos| {
         // As its operator and its brokers write.
         patch(&chaos.namespace, json!({ "rollout": { "policy": "Careful" } }))?;
@@ -118,6 +118,6 @@ fn what_only_the_next_release_knows_stays_in_objects_and_stops_nobody() -> Resul
         chaos.judge().map(drop)
     });
     define(&bed, "kafkaassignments", json!({ "op": "remove", "path": format!("{FIELDS}/next") }))?;
-    define(&bed, "kafkaclusters", json!({ "op": "remove", "path": format!("{POLICIES}/2") }))?;
+    define(&bed, "kafkaclusters", json!({ "op": "remove", "path": format!("{POLICIES}/0") }))?;
     story
 }
