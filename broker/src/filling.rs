@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::disk_space::DiskSpace;
 use crate::env;
 
 /// How often the disk is looked at.
@@ -17,11 +18,10 @@ const HAS_SPACE: f64 = 0.80;
 /// Measures the disk every 15 seconds until the receiver is dropped.
 pub async fn watch(data: PathBuf, filling: watch::Sender<bool>) {
     while !filling.is_closed() {
-        match rustix::fs::statvfs(&data) {
+        match DiskSpace::of(&data) {
             Ok(disk) => {
-                let used = disk.f_blocks.saturating_sub(disk.f_bavail) as f64 / disk.f_blocks.max(1) as f64;
                 filling.send_if_modified(|filling| {
-                    let before = std::mem::replace(filling, fills(*filling, used));
+                    let before = std::mem::replace(filling, fills(*filling, disk.used_part()));
                     before != *filling
                 });
             }

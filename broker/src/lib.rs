@@ -21,6 +21,7 @@
 //! - [`loads`]: how much each replica has and gets, for the operator's plans
 //! - [`health`]: whether the broker is alive, and whether it is ready
 //! - [`filling`]: whether the disk fills up
+//! - [`disk_space`]: how full it is
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
 //! - [`log_ends`]: the ends of partitions, wherever they are led
@@ -35,6 +36,7 @@ pub mod coord;
 pub mod coordinator;
 pub mod data_dir;
 pub mod dialer;
+mod disk_space;
 pub mod drain;
 pub mod env;
 pub mod fetch_sessions;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use prometheus::Histogram;
 use prometheus::core::Metric;
 
+use crate::disk_space::DiskSpace;
 use crate::env::{self, Instant};
 use crate::metrics::Metrics;
 use crate::replica::partition::Partition;
@@ -78,8 +79,7 @@ impl Loads {
 
     /// The loads as they are known now.
     pub fn known(&self) -> BrokerLoads {
-        let volume = rustix::fs::statvfs(self.replicas.dir()).ok();
-        let bytes = |blocks: u64, size: u64| blocks.saturating_mul(size);
+        let disk = DiskSpace::of(self.replicas.dir()).ok();
         let partitions = self.replicas.all();
         let state = self.state.lock();
         let replica = |partition: Arc<Partition>| {
@@ -94,8 +94,8 @@ impl Loads {
             }
         };
         BrokerLoads {
-            capacity: volume.as_ref().map(|volume| bytes(volume.f_blocks, volume.f_frsize)),
-            used: volume.as_ref().map(|v| bytes(v.f_blocks.saturating_sub(v.f_bfree), v.f_frsize)),
+            capacity: disk.as_ref().map(DiskSpace::size),
+            used: disk.map(|disk| disk.used),
             produce: state.produce.latency(),
             fsync: state.fsync.latency(),
             replicas: partitions.into_iter().map(replica).collect(),

@@ -78,7 +78,7 @@ pub struct Metrics {
     pub forked_partitions: IntGauge,
     /// Brokers of the cluster whose Lease is not renewed, as this broker's image shows it.
     pub brokers_down: IntGauge,
-    /// Bytes that the data directory's file system has.
+    /// Bytes that this process can have of the data directory's file system.
     pub data_dir_size: IntGauge,
     /// Bytes of them that this process can still fill.
     pub data_dir_free: IntGauge,

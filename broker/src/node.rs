@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{Broker, Setup, StartError};
 use crate::coord::{self, Coord};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::disk_space::DiskSpace;
 use crate::drain;
 use crate::env;
 use crate::filling;
@@ -304,11 +305,11 @@ fn measure(coord: &Coord, metrics: &Metrics) {
 
 /// Computes how full the disk is at each scrape.
 fn measure_disk(data: PathBuf, metrics: &Metrics) {
-    metrics.before_scrape(move |metrics| match rustix::fs::statvfs(&data) {
+    metrics.before_scrape(move |metrics| match DiskSpace::of(&data) {
         Ok(disk) => {
-            let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
-            metrics.data_dir_size.set(bytes(disk.f_blocks));
-            metrics.data_dir_free.set(bytes(disk.f_bavail));
+            let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            metrics.data_dir_size.set(bytes(disk.size()));
+            metrics.data_dir_free.set(bytes(disk.free));
         }
         Err(error) => tracing::warn!(%error, "failed to see how full the disk is"),
     });
