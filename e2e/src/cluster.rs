@@ -12,7 +12,6 @@ pub mod bed;
 pub mod budget;
 pub mod clients;
 pub mod harm;
-pub mod imitated;
 pub mod namespace;
 pub mod partitions;
 pub mod prometheus;
