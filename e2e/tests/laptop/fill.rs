@@ -80,6 +80,11 @@ fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
         return Ok(());
     }
     let laptop = grown(r#"{"auto":[]}"#)?;
+    // A proposal is for the brokers that are there.
+    until(LIMIT, "the third broker", || {
+        let states = laptop.kubectl("get okc laptop -o jsonpath={.status.brokers[*].state}")?;
+        Ok((states == "Online Online Online").then_some(()))
+    })?;
     let file = laptop.folder().join("even.yaml");
     let object = "apiVersion: ottla.io/v1alpha1\nkind: KafkaRebalance\nmetadata: {name: even}\n\
                   spec: {clusterRef: {name: laptop}}\n";
