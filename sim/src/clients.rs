@@ -10,8 +10,7 @@ use ottla_wire::{Bytes, ErrorCode, FetchRequest, ProduceRequest, Records, decode
 
 use crate::client::{Client, Connection, FETCH, PATIENCE, PRODUCE, Wants};
 use crate::fault::Fault;
-use crate::groups::GROUPS;
-use crate::topics::{self, OFFSETS, PARTITIONS};
+use crate::topics::{self, GROUPS, OFFSETS, PARTITIONS};
 use crate::world::World;
 
 const LIST_OFFSETS: i16 = 7;

@@ -6,11 +6,9 @@ use ottla_history::{Operation, Partition as Numbered};
 use crate::client::{Asked, Connection, PATIENCE};
 use crate::fault::Fault;
 use crate::member::{Heard, Member, Protocol, Turn};
-use crate::topics::{OFFSETS, PARTITIONS};
+use crate::topics::{GROUPS, OFFSETS, PARTITIONS};
 use crate::world::World;
 
-/// The groups, by the number that the judge has for each: one without members, and these.
-pub const GROUPS: [&str; 3] = ["group", "classic", "consumer"];
 /// Members of each.
 const MEMBERS: usize = 2;
 

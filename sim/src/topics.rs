@@ -1,4 +1,4 @@
-//! The topics of the simulation, and their settings.
+//! The topics of the simulation, their settings, and the groups that read them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const STATE_ID: Uuid = Uuid::from_u128(3);
 pub const STATE: usize = OFFSETS + 1;
 /// Entries of all topics, with transactions.
 pub const MOST_ENTRIES: usize = STATE + 1;
+/// The groups, by the number that the judge has for each: one without members, and two that `groups` plays.
+pub const GROUPS: [&str; 3] = ["group", "classic", "consumer"];
 /// A few batches.
 const SEGMENT_BYTES: u32 = 1500;
 

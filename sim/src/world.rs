@@ -17,12 +17,12 @@ use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
 use crate::fault::{Counts, Fault};
-use crate::groups::{GROUPS, Members};
+use crate::groups::Members;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::Random;
-use crate::topics::{self, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
+use crate::topics::{self, GROUPS, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
 
 /// Steps with faults.
 const STEPS: usize = 8_000;

@@ -12,7 +12,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("tally", &["world", "root"]),
             ("world", &["acts", "clients", "ledger", "groups", "control", "network", "client", "node", "disk"]),
             ("acts", &["world", "node"]),
-            ("clients", &["world", "client", "groups"]),
+            ("clients", &["world", "client"]),
             ("groups", &["world", "client", "member"]),
             ("member", &["client"]),
             ("ledger", &["world", "client", "transactional"]),
