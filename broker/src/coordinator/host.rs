@@ -145,12 +145,9 @@ impl<M: Machine> Host<M> {
 
     /// What the machine does without a request; nothing while this broker gives way.
     pub fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
-        if self.check_leads().is_err() {
-            self.has_missed = true;
-            return Outcome::default();
-        }
-        let effects = act(&mut self.machine, now);
-        self.carry_out(effects, None, now)
+        let done = self.act(now, act);
+        self.has_missed |= done.is_none();
+        done.unwrap_or_default()
     }
 
     /// Whether a turn came while this broker gave way. The machine would wait for ever for what the turn
@@ -162,11 +159,14 @@ impl<M: Machine> Host<M> {
 
     /// Acts on the deadlines that have passed; later while this broker gives way.
     pub fn tick(&mut self, now: Now) -> Outcome<M> {
-        if self.check_leads().is_err() {
-            return Outcome::default();
-        }
-        let effects = self.machine.tick(now);
-        self.carry_out(effects, None, now)
+        self.act(now, M::tick).unwrap_or_default()
+    }
+
+    /// Lets the machine act; `None`: not while this broker gives way.
+    fn act(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Option<Outcome<M>> {
+        self.check_leads().ok()?;
+        let effects = act(&mut self.machine, now);
+        Some(self.carry_out(effects, None, now))
     }
 
     /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale.

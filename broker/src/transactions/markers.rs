@@ -119,15 +119,12 @@ impl Markers {
                 continue;
             }
             let way = way(image, &waiting.partition, waiting.missing_since, now);
-            waiting.missing_since = None;
+            waiting.missing_since = if let Way::Missing(since) = way { Some(since) } else { None };
             match way {
                 Way::Deleted => deleted.push(waiting),
                 Way::To(leader) if !is_busy(&leader) => by_leader.entry(leader).or_default().push(waiting),
                 Way::To(_) => rest.push(waiting), // the answer of its leader wakes the sender
                 Way::Nobody | Way::Missing(_) => {
-                    if let Way::Missing(since) = way {
-                        waiting.missing_since = Some(since);
-                    }
                     waiting.due = now + PAUSE;
                     next = Some(next.map_or(waiting.due, |next| next.min(waiting.due)));
                     rest.push(waiting);

@@ -403,6 +403,12 @@ mod tests {
         assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(2), "one record is not three");
     }
 
+    /// These checkpoints, once they say where the partition stands.
+    fn stored(partition: &Partition, mut checkpoints: Checkpoints) -> Mutex<Checkpoints> {
+        checkpoints.store([((partition.topic.to_string(), 0), partition.positions())]).unwrap();
+        Mutex::new(checkpoints)
+    }
+
     #[test]
     fn a_log_is_cut_once_the_checkpoints_say_so_and_not_while_the_disk_has_no_room_for_them() {
         let fixture = Fixture::new(&[("flush.messages", "1")]);
@@ -416,9 +422,7 @@ mod tests {
         }
         let data = tempfile::tempdir().unwrap();
         let load = || Checkpoints::load(data.path(), false, true).unwrap();
-        let checkpoints = Mutex::new(load());
-        let key = (partition.topic.to_string(), 0);
-        checkpoints.lock().store([(key, partition.positions())]).unwrap();
+        let checkpoints = stored(partition, load());
         let flushed_to = || load().of(&partition.topic, 0).1.recovery_point;
         assert_eq!(flushed_to(), 2);
 
@@ -444,9 +448,7 @@ mod tests {
         partition.append_from_leader(&asked, &copied).unwrap();
         let data = tempfile::tempdir().unwrap();
         let load = || Checkpoints::load(data.path(), false, true).unwrap();
-        let checkpoints = Mutex::new(load());
-        let key = (partition.topic.to_string(), 0);
-        checkpoints.lock().store([(key, partition.positions())]).unwrap();
+        let checkpoints = stored(partition, load());
         let log_start = || load().of(&partition.topic, 0).1.log_start;
         assert_eq!(log_start(), 5);
         let asked = partition.next_fetch(0).unwrap();
