@@ -18,7 +18,10 @@ const HAS_SPACE: f64 = 0.80;
 /// Measures the disk every 15 seconds until the receiver is dropped.
 pub async fn watch(data: PathBuf, filling: watch::Sender<bool>) {
     while !filling.is_closed() {
-        match DiskSpace::of(&data) {
+        let folder = data.clone();
+        // A disk that hangs must not hold up what else the thread does.
+        let Ok(space) = env::blocking(move || DiskSpace::of(&folder)).await else { return };
+        match space {
             Ok(disk) => {
                 filling.send_if_modified(|filling| {
                     let before = std::mem::replace(filling, fills(*filling, disk.used_part()));
