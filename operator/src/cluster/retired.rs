@@ -131,7 +131,7 @@ pub async fn delete(
     }
     let again = Some(next.map_or(AGAIN, |next| next.min(AGAIN)));
     if let Some(wait) = caution.look(cluster, &leases(&shared.client, cluster).await?, Instant::now()) {
-        tracing::info!(cluster = cluster.name, wait.why, "no claim is deleted yet");
+        tracing::info!(wait.why, "no claim is deleted yet");
         return Ok(again.map(|again| again.min(wait.again_after)));
     }
     let assigned = leaving::assigned(&leaving::assignments(&shared.client, cluster).await?);
@@ -197,15 +197,12 @@ impl Caution {
             return Some(Wait { why, again_after: AGAIN });
         }
         let version = leases.metadata.resource_version.as_ref().and_then(|version| version.parse().ok());
-        let first = match &self.0 {
-            Some(first) if version.is_none() || version >= first.version => first,
-            Some(_) | None => {
-                let versions = leases.items.iter().map(|lease| (lease.name_any(), lease.resource_version())).collect();
-                self.0 = Some(FirstLook { at: now, version, leases: versions });
-                let why = "brokers have 30 s to report that the API server was set back";
-                return Some(Wait { why, again_after: REPORTED_AFTER });
-            }
-        };
+        // A version that has fallen: the API server was set back since.
+        self.0.take_if(|first| version.is_some() && version < first.version);
+        let first = self.0.get_or_insert_with(|| {
+            let versions = leases.items.iter().map(|lease| (lease.name_any(), lease.resource_version()));
+            FirstLook { at: now, version, leases: versions.collect() }
+        });
         let elapsed = now.duration_since(first.at);
         if elapsed < REPORTED_AFTER {
             let why = "brokers have 30 s to report that the API server was set back";

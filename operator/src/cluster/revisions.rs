@@ -71,7 +71,7 @@ pub async fn choose(
     // The same pods, which the spec may ask for in other words by now.
     let from = if kept_image.hash == from_name { Some(kept_image.clone()) } else { from };
     let from = from.unwrap_or_else(|| {
-        tracing::warn!(cluster = cluster.name, revision = from_name, "the ConfigMap of the brokers' revision is gone");
+        tracing::warn!(revision = from_name, "the ConfigMap of the brokers' revision is gone");
         kept_image.clone()
     });
     let status = rollout(read);
