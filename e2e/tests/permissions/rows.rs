@@ -529,6 +529,20 @@ fn transactions() -> Vec<Row> {
     ]
 }
 
+/// To create an ACL of this operation for oneself.
+fn create_acl(me: &Me, operation: i8) -> CreateAclsRequest {
+    let creation = AclCreation {
+        resource_type: TOPIC,
+        resource_name: "of.acls".into(),
+        resource_pattern_type: 3,
+        principal: format!("User:{}", me.name).into(),
+        host: "*".into(),
+        operation,
+        permission_type: 3,
+    };
+    CreateAclsRequest { creations: vec![creation] }
+}
+
 fn describe_configs(resource_type: i8, names: Vec<Str>, key: &str) -> DescribeConfigsRequest {
     let resource = |resource_name| DescribeConfigsResource {
         resource_type,
@@ -573,17 +587,7 @@ fn of_the_cluster() -> Vec<Row> {
             pattern_type_filter: 3,
             ..any.clone()
         }),
-        latest("one", |me| CreateAclsRequest {
-            creations: vec![AclCreation {
-                resource_type: TOPIC,
-                resource_name: "of.acls".into(),
-                resource_pattern_type: 3,
-                principal: format!("User:{}", me.name).into(),
-                host: "*".into(),
-                operation: 3,
-                permission_type: 3,
-            }],
-        }),
+        latest("one", |me| create_acl(me, 3)),
         tidied(
             "that one",
             |me| DeleteAclsRequest {
@@ -753,17 +757,7 @@ fn malformed() -> Vec<Row> {
             topic_partitions: Some(vec![ElectLeadersTopic { topic: me.topic(), partitions: vec![0] }]),
             timeout_ms: 60_000,
         }),
-        latest("an operation that there is not", |me| CreateAclsRequest {
-            creations: vec![AclCreation {
-                resource_type: TOPIC,
-                resource_name: "of.acls".into(),
-                resource_pattern_type: 3,
-                principal: format!("User:{}", me.name).into(),
-                host: "*".into(),
-                operation: 77,
-                permission_type: 3,
-            }],
-        }),
+        latest("an operation that there is not", |me| create_acl(me, 77)),
         latest("of a mechanism that there is not", |_| AlterUserScramCredentialsRequest {
             deletions: vec![ScramCredentialDeletion { name: "x".into(), mechanism: 9 }],
             upsertions: Vec::new(),
