@@ -65,20 +65,23 @@ fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
     let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| world.wanted(*id).takes_replicas()).collect();
     let told: BTreeMap<BrokerId, &BrokerStatus> =
         cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
-    let stays = |id: &BrokerId| world.brokers.get(id).and_then(|broker| broker.live).is_some_and(|live| !live.draining);
     let mut filling = world.filling();
-    if ids.iter().filter(|id| stays(id)).all(|id| filling.contains(id)) {
+    if ids.iter().filter(|id| stays(world, **id)).all(|id| filling.contains(id)) {
         filling.clear(); // there is no other
     }
     let broker = |id: BrokerId| {
         let seen = world.brokers.get(&id);
         // A broker returns to the rack in which it was last.
         let rack = seen.and_then(|broker| broker.rack.clone()).or_else(|| told.get(&id)?.rack.clone());
-        // Its volume is about to be another one.
-        let is_emptied = world.wanted(id) == Wanted::Fresh;
-        placement::Broker { id, rack, away: !stays(&id) || is_emptied || filling.contains(&id) }
+        placement::Broker { id, rack, away: !stays(world, id) || filling.contains(&id) }
     };
     ids.into_iter().map(broker).collect()
+}
+
+/// Whether the broker can lead new partitions: it is live, does not drain, and keeps its volume.
+fn stays(world: &World, id: BrokerId) -> bool {
+    let live = world.brokers.get(&id).and_then(|broker| broker.live);
+    live.is_some_and(|live| !live.draining) && world.wanted(id) != Wanted::Fresh
 }
 
 /// The steps for topics whose cluster does not exist: a deleted one loses its finalizer, the others say that they wait.
@@ -415,11 +418,7 @@ impl<'a> Plan<'a> {
                 return obstacle("UnknownBroker", message);
             }
             // One whose disk fills up leads what a user places there.
-            let leads = self.world.filling();
-            let stays = |id: &BrokerId| {
-                leads.contains(id) || self.brokers.iter().any(|broker| broker.id == *id && !broker.away)
-            };
-            if !replicas.iter().any(stays) {
+            if !replicas.iter().any(|id| stays(self.world, *id)) {
                 let brokers = named("broker", replicas.iter().map(|id| id.0));
                 let message = format!(
                     "spec.placement puts partition {partition} on {brokers}, and none of these is online: the topic is waiting \
