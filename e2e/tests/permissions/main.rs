@@ -4,6 +4,7 @@
 mod bed;
 mod exchanges;
 
+mod row;
 mod rows;
 
 use std::collections::BTreeMap;
