@@ -174,7 +174,7 @@ async fn operate(client: Client, tls: PathBuf, stop: impl Future<Output = ()>) {
     let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
     let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
     let keys = keys::follow(client.clone(), NAMESPACE, CLUSTER, tls);
-    let others = ottla_operator::coordination::run_others(client.clone(), NAMESPACE, CLUSTER);
+    let others = ottla_operator::coordination::others::run_others(client.clone(), NAMESPACE, CLUSTER);
     tokio::select! {
         () = others => {}
         () = authorities => {}

@@ -101,7 +101,7 @@ impl World {
     pub fn operator_of_others(&self) -> Process {
         let client = self.client.clone();
         let task = tokio::spawn(async move {
-            ottla_operator::coordination::run_others(client, NAMESPACE, CLUSTER).await;
+            ottla_operator::coordination::others::run_others(client, NAMESPACE, CLUSTER).await;
         });
         Process { task, identity: String::new() }
     }
