@@ -292,7 +292,7 @@ impl Broker {
 
     /// How many Produce and Fetch requests have come in so far.
     pub fn requests_for_records(&self) -> u64 {
-        [ApiKey::Produce, ApiKey::Fetch].iter().map(|api| self.metrics.api(*api).requests.get()).sum()
+        [ApiKey::Produce, ApiKey::Fetch].iter().map(|api| self.metrics.clients.api(*api).requests.get()).sum()
     }
 
     /// Ends every connection, then closes every log. True when the logs are closed cleanly: the caller may leave the
@@ -326,7 +326,7 @@ fn measure(replicas: &Arc<Replicas>, workers: &Workers, metrics: &Metrics) {
     let (replicas, progress) = (Arc::downgrade(replicas), workers.progress());
     metrics.before_scrape(move |metrics| {
         let stalled = progress.stalled_for(env::now());
-        metrics.disk_stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
+        metrics.disk.stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
         if let Some(replicas) = replicas.upgrade() {
             replicas.measure(metrics);
         }

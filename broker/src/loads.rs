@@ -73,8 +73,8 @@ impl Loads {
             rates.insert(key, rate);
         }
         state.rates = rates;
-        state.produce.push(counts(&self.metrics.api(ApiKey::Produce).seconds));
-        state.fsync.push(counts(&self.metrics.flush_seconds));
+        state.produce.push(counts(&self.metrics.clients.api(ApiKey::Produce).seconds));
+        state.fsync.push(counts(&self.metrics.replicas.flush_seconds));
     }
 
     /// The loads as they are known now.

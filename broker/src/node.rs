@@ -296,9 +296,9 @@ fn measure(coord: &Coord, metrics: &Metrics) {
     let signs = coord.signs_of_life();
     metrics.before_scrape(move |metrics| {
         let age = |since: env::Instant| since.elapsed().as_secs_f64();
-        metrics.control_plane_staleness.with_label_values::<&str>(&[]).set(age(signs.last()));
+        metrics.cluster.control_plane_staleness.with_label_values::<&str>(&[]).set(age(signs.last()));
         if let Some(renewed) = signs.renewed() {
-            metrics.lease_age.with_label_values::<&str>(&[]).set(age(renewed));
+            metrics.cluster.lease_age.with_label_values::<&str>(&[]).set(age(renewed));
         }
     });
 }
@@ -308,8 +308,8 @@ fn measure_disk(data: PathBuf, metrics: &Metrics) {
     metrics.before_scrape(move |metrics| match DiskSpace::of(&data) {
         Ok(disk) => {
             let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-            metrics.data_dir_size.set(bytes(disk.size()));
-            metrics.data_dir_free.set(bytes(disk.free));
+            metrics.disk.size.set(bytes(disk.size()));
+            metrics.disk.free.set(bytes(disk.free));
         }
         Err(error) => tracing::warn!(%error, "failed to see how full the disk is"),
     });

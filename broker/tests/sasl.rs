@@ -58,7 +58,7 @@ impl Setup {
     }
 
     fn counted(&self, mechanism: &str, result: &str) -> u64 {
-        self.one.metrics.authentications.with_label_values(&["internal", mechanism, result]).get()
+        self.one.metrics.clients.authentications.with_label_values(&["internal", mechanism, result]).get()
     }
 }
 
@@ -365,8 +365,10 @@ async fn a_user_that_is_deleted_loses_its_connections_and_one_whose_password_cha
     assert_eq!(password(&mut late, ALICE).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
     change(Credentials::default());
     assert!(is_closed(&mut client).await, "though it asked for nothing");
-    common::until("it is counted", || setup.one.metrics.connections_refused.with_label_values(&["revoked"]).get() == 1)
-        .await;
+    common::until("it is counted", || {
+        setup.one.metrics.clients.connections_refused.with_label_values(&["revoked"]).get() == 1
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ impl Setup {
     }
 
     fn refused(&self, reason: &str) -> u64 {
-        self.one.metrics.connections_refused.with_label_values(&[reason]).get()
+        self.one.metrics.clients.connections_refused.with_label_values(&[reason]).get()
     }
 }
 
@@ -415,7 +415,7 @@ async fn a_session_is_resumed_under_the_same_key_only_and_never_with_a_certifica
     let config = Arc::new(client(&setup.cluster, None));
     assert_eq!(kind(&setup, &config).await, HandshakeKind::Full);
     assert_eq!(kind(&setup, &config).await, HandshakeKind::Resumed);
-    assert_eq!(setup.one.metrics.tls_handshakes.with_label_values(&["internal"]).get(), 2);
+    assert_eq!(setup.one.metrics.clients.tls_handshakes.with_label_values(&["internal"]).get(), 2);
     let issued = setup.cluster.issue(&["127.0.0.1"]);
     let tls = setup.folder.path().join("tls");
     write(&tls, "brokers/0.crt", &issued.pem);

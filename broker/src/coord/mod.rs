@@ -54,7 +54,7 @@ use users::{KnownUsers, Learner};
 
 /// Returns `client` with its writes counted.
 pub fn counted(client: Client, namespace: &str, metrics: Arc<Metrics>) -> Client {
-    let count = move |kind: &str, verb| metrics.kubernetes_writes.with_label_values(&[kind, verb]).inc();
+    let count = move |kind: &str, verb| metrics.cluster.kubernetes_writes.with_label_values(&[kind, verb]).inc();
     ottla_kube::counted(client, namespace, count)
 }
 

@@ -6,7 +6,7 @@ use ottla_group::{GroupId, GroupKind, GroupState, Shard, TopicName};
 
 use super::Groups;
 use crate::image::ClusterImage;
-use crate::metrics::Metrics;
+use crate::metrics::CoordinatorMetrics;
 
 /// What one look at the groups finds.
 struct Found {
@@ -16,7 +16,7 @@ struct Found {
 
 impl Groups {
     /// Sets the groups' gauges.
-    pub(super) fn measure(&self, metrics: &Metrics) {
+    pub(super) fn measure(&self, metrics: &CoordinatorMetrics) {
         let states = GroupKind::ALL.into_iter().flat_map(|kind| kind.states().iter().map(move |state| (kind, *state)));
         let mut found = Found { by_state: states.map(|state| (state, 0)).collect(), offsets: Vec::new() };
         for coordinator in self.coordinators.all() {

@@ -61,7 +61,7 @@ impl Groups {
         let measured = Arc::downgrade(&groups);
         metrics.before_scrape(move |metrics| {
             if let Some(groups) = measured.upgrade() {
-                groups.measure(metrics);
+                groups.measure(&metrics.coordinators);
             }
         });
         groups

@@ -100,7 +100,7 @@ impl Context {
     fn denied(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
         let (principal, host) = (&self.peer.principal, self.peer.address.ip());
         tracing::info!(target: "ottla::audit", %principal, %host, ?operation, ?kind, name, api = ?self.api, "denied");
-        self.handler.metrics.api(self.api).denied.inc();
+        self.handler.metrics.clients.api(self.api).denied.inc();
         false
     }
 }

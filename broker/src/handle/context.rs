@@ -93,7 +93,7 @@ impl Context {
     /// Answers when `response` is ready. The connection polls it, and drops it when it ends.
     pub fn later<R: ResponseMessage>(&self, response: impl Future<Output = R> + 'static) -> Reply {
         let context = self.clone();
-        let waiting = self.handler.metrics.api(self.api).wait();
+        let waiting = self.handler.metrics.clients.api(self.api).wait();
         Reply::Later(Box::pin(async move {
             let response = context.timed(response).await;
             drop(waiting);
@@ -105,7 +105,7 @@ impl Context {
     /// connection polls it, and drops it when it ends.
     pub fn hold(&self, reply: impl Future<Output = Reply> + 'static) -> Reply {
         let context = self.clone();
-        let waiting = self.handler.metrics.api(self.api).wait();
+        let waiting = self.handler.metrics.clients.api(self.api).wait();
         Reply::Held(Box::pin(async move {
             let reply = context.timed(reply).await;
             drop(waiting);
@@ -114,7 +114,7 @@ impl Context {
     }
 
     pub(super) fn encode<R: ResponseMessage>(&self, response: &R) -> Result<Frame, CloseReason> {
-        self.handler.metrics.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
+        self.handler.metrics.clients.api(self.api).seconds.observe(self.received.elapsed().as_secs_f64());
         let throttle_ms = self.meter.as_ref().map_or(0, |meter| meter.finish());
         let began = self.meter.as_ref().map(|_| env::now());
         let encoded = match throttle_ms {

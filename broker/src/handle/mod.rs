@@ -118,7 +118,7 @@ impl Handler {
             received,
             meter,
         };
-        self.metrics.api(context.api).requests.inc();
+        self.metrics.clients.api(context.api).requests.inc();
         let body = match sasl::admit(&context, client, body, size) {
             Ok(body) => body,
             Err(refused) => return refused,

@@ -163,7 +163,7 @@ impl Meter {
         if left.is_zero() {
             return 0;
         }
-        self.quotas.metrics.count_throttled(resource.quota_name(), left);
+        self.quotas.metrics.clients.count_throttled(resource.quota_name(), left);
         tracing::debug!(quota = resource.quota_name(), ?left, "throttled a client");
         self.muted.extend(until);
         // A client that waits less would find the connection muted.

@@ -49,8 +49,8 @@ impl Replicas {
         match done {
             Ok(Done { removed_bytes, retired }) => {
                 if !retired.is_empty() {
-                    self.metrics.compactions.inc();
-                    self.metrics.compaction_removed_bytes.inc_by(removed_bytes);
+                    self.metrics.replicas.compactions.inc();
+                    self.metrics.replicas.compaction_removed_bytes.inc_by(removed_bytes);
                     self.unlink_later(retired, partition.file_delete_delay());
                 }
             }

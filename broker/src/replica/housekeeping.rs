@@ -54,7 +54,7 @@ impl Replicas {
         }
         let (partition, metrics) = (partition.clone(), self.metrics.clone());
         self.workers.start_job(move || {
-            let _timer = metrics.flush_seconds.start_timer();
+            let _timer = metrics.replicas.flush_seconds.start_timer();
             partition.flush();
         });
     }
@@ -65,7 +65,7 @@ impl Replicas {
         join_all(due.map(|partition| {
             let metrics = self.metrics.clone();
             self.workers.run(move || {
-                let _timer = metrics.flush_seconds.start_timer();
+                let _timer = metrics.replicas.flush_seconds.start_timer();
                 partition.flush();
             })
         }))
@@ -88,7 +88,7 @@ impl Replicas {
     async fn sweep_strays(&self) {
         let data = self.dir.clone();
         match self.workers.run(move || folders::sweep_strays(&data, env::wall_clock_ms())).await {
-            Ok(left) => self.metrics.stray_replicas.set(left as i64),
+            Ok(left) => self.metrics.replicas.stray.set(left as i64),
             Err(error) => tracing::error!(%error, "failed to look for quarantined files"),
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::env::Workers;
     use crate::image::{BrokerId, Incarnation, Me, Topic};
-    use crate::metrics::{Metrics, TopicMetrics};
+    use crate::metrics::Metrics;
     use crate::replica::checkpoints::{Checkpoints, Positions};
     use crate::replica::partition::Found;
     use crate::replica::proposal::Proposal;
@@ -159,7 +159,7 @@ mod tests {
         let hint = RecoveryHint { log_start: 5, ..RecoveryHint::default() };
         let (log, _) = Log::open(&folder, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
         let found = Found { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
-        let of_topic = TopicMetrics::of(&replicas.metrics, "t");
+        let of_topic = replicas.metrics.topics.of("t");
         let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.joining.clone()));
         replicas.running.write().insert((id, 0), partition);
         replicas.store_checkpoints().await;

@@ -60,7 +60,7 @@ impl Replicas {
             }
             match answered.await {
                 Ok(Ok(Swap::Done)) => {
-                    if expands { &self.metrics.isr_expands } else { &self.metrics.isr_shrinks }.inc();
+                    if expands { &self.metrics.replicas.isr_expands } else { &self.metrics.replicas.isr_shrinks }.inc();
                     break;
                 }
                 Ok(Ok(Swap::Moved)) => break,

@@ -63,7 +63,7 @@ use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
 use crate::image::Me;
 use crate::image::{Assignment, Broker, BrokerId, ClusterImage, ImageReceiver, Topic};
-use crate::metrics::{Metrics, TopicMetrics};
+use crate::metrics::Metrics;
 
 /// Why a partition can't be used here and now. A client asks elsewhere or again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -383,7 +383,7 @@ impl Replicas {
             log.set_first_dirty(offset);
         }
         let found = Found { log, high_watermark: known.high_watermark, proposal };
-        let metrics = TopicMetrics::of(&self.metrics, &topic.name);
+        let metrics = self.metrics.topics.of(&topic.name);
         let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
         let (opened, checkpoints) = (partition.clone(), self.checkpoints.clone());
         let key = (topic.name.to_string(), number);
@@ -467,20 +467,20 @@ impl Replicas {
                 sum.3 + i64::from(standing.offline),
             )
         });
-        self.metrics.partitions.set(self.running.read().len() as i64);
-        self.metrics.leaders.set(standing.0);
-        self.metrics.under_replicated.set(standing.1);
-        self.metrics.under_min_isr.set(standing.2);
-        self.metrics.offline_replicas.set(standing.3 + self.unopened.lock().count() as i64);
+        self.metrics.replicas.all.set(self.running.read().len() as i64);
+        self.metrics.replicas.leaders.set(standing.0);
+        self.metrics.replicas.under_replicated.set(standing.1);
+        self.metrics.replicas.under_min_isr.set(standing.2);
+        self.metrics.replicas.offline.set(standing.3 + self.unopened.lock().count() as i64);
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         let offline: Vec<_> = all.filter(|assignment| assignment.leader.is_none()).collect();
-        self.metrics.offline_partitions.set(offline.len() as i64);
+        self.metrics.cluster.offline_partitions.set(offline.len() as i64);
         let recovering = offline.iter().filter(|assignment| !assignment.reports.is_empty());
-        self.metrics.recovering_partitions.set(recovering.count() as i64);
-        self.metrics.newer_than_shown.set(image.newer_than_shown as i64);
-        self.metrics.forked_partitions.set(image.forked as i64);
+        self.metrics.cluster.recovering_partitions.set(recovering.count() as i64);
+        self.metrics.cluster.newer_than_shown.set(image.newer_than_shown as i64);
+        self.metrics.cluster.forked_partitions.set(image.forked as i64);
         let down = image.brokers.values().filter(|broker| !broker.alive).count();
-        self.metrics.brokers_down.set(down as i64);
+        self.metrics.cluster.brokers_down.set(down as i64);
     }
 
     /// Sets the gauges of every log.
@@ -488,9 +488,9 @@ impl Replicas {
         for partition in self.all() {
             let (standing, number) = (partition.standing(), partition.number.to_string());
             let labels = [partition.topic.as_ref(), number.as_str()];
-            metrics.log_size.with_label_values(&labels).set(i64::try_from(standing.size).unwrap_or(i64::MAX));
-            metrics.log_start.with_label_values(&labels).set(standing.log_start);
-            metrics.log_end.with_label_values(&labels).set(standing.log_end);
+            metrics.topics.log_size.with_label_values(&labels).set(i64::try_from(standing.size).unwrap_or(i64::MAX));
+            metrics.topics.log_start.with_label_values(&labels).set(standing.log_start);
+            metrics.topics.log_end.with_label_values(&labels).set(standing.log_end);
         }
     }
 

@@ -179,7 +179,7 @@ impl Replicas {
         running.values().for_each(|partition| *left.entry(&partition.topic).or_default() += 1);
         for partition in gone {
             let was_last = !left.contains_key(&*partition.topic);
-            self.metrics.forget_partition(&partition.topic, partition.number, was_last);
+            self.metrics.topics.forget(&partition.topic, partition.number, was_last);
         }
         drop(running);
         gone.iter().for_each(|partition| partition.retire());

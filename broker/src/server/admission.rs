@@ -44,14 +44,14 @@ impl Admission {
         let spared = self.listeners.len() > 1 && self.images.borrow().is_of_brokers(&self.listener, &self.listeners);
         let throttled = self.gate.wait(&mut self.images, &self.listener, spared).await;
         if !throttled.is_zero() {
-            self.metrics.count_throttled("max.connection.creation.rate", throttled);
+            self.metrics.clients.count_throttled("max.connection.creation.rate", throttled);
         }
         let image = self.images.borrow().clone();
         let reason = match self.gate.admit(&image, &self.listener, spared, address) {
             Ok(place) => return Some((socket, place)),
             Err(TurnedAway::TooMany) => "too_many_of_address",
             Err(TurnedAway::TooFast(time)) => {
-                self.metrics.count_throttled("connection_creation_rate", time);
+                self.metrics.clients.count_throttled("connection_creation_rate", time);
                 if let Ok(permit) = self.held.clone().try_acquire_owned() {
                     tokio::spawn(async move {
                         env::sleep_until(env::now() + time).await;
@@ -61,7 +61,7 @@ impl Admission {
                 "too_fast_of_address"
             }
         };
-        self.metrics.connections_refused.with_label_values(&[reason]).inc();
+        self.metrics.clients.connections_refused.with_label_values(&[reason]).inc();
         tracing::debug!(listener = %self.listener, %address, reason, "turned a connection away");
         None
     }

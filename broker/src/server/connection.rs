@@ -80,7 +80,7 @@ pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
         Ok((socket, client)) => {
             if let Socket::Secure(_) = &socket {
                 let peer = client.peer();
-                reactor.handler.metrics.tls_handshakes.with_label_values(&[&*peer.listener]).inc();
+                reactor.handler.metrics.clients.tls_handshakes.with_label_values(&[&*peer.listener]).inc();
             }
             let ended = serve(reactor, &socket, client).await;
             socket.close();

@@ -222,11 +222,11 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
         let (reactor, connections) = (reactor.clone(), connections.clone());
         tokio::task::spawn_local(async move {
             let metrics = reactor.handler.metrics.clone();
-            metrics.connections.inc();
+            metrics.clients.connections.inc();
             let ended = connection::run(reactor, stream, peer).await;
-            metrics.connections.dec();
+            metrics.clients.connections.dec();
             if let Some(reason) = ended.refusal() {
-                metrics.connections_refused.with_label_values(&[reason]).inc();
+                metrics.clients.connections_refused.with_label_values(&[reason]).inc();
             }
             connections.fetch_sub(1, Ordering::Relaxed);
             drop(place);

@@ -96,7 +96,7 @@ impl Shares {
         let measured = Arc::downgrade(&shares);
         metrics.before_scrape(move |metrics| {
             if let Some(shares) = measured.upgrade() {
-                shares.measure(metrics);
+                shares.measure(&metrics.share);
             }
         });
         shares

@@ -1,11 +1,11 @@
 //! The metrics of share coordinators, computed at a scrape.
 
 use super::ShareStates;
-use crate::metrics::Metrics;
+use crate::metrics::CoordinatorMetrics;
 
 impl ShareStates {
     /// Sets the gauge of states.
-    pub(super) fn measure(&self, metrics: &Metrics) {
+    pub(super) fn measure(&self, metrics: &CoordinatorMetrics) {
         let mut all = 0;
         for coordinator in self.coordinators.all() {
             // Those that are being loaded count when they are.

@@ -51,7 +51,7 @@ impl ShareStates {
         let measured = Arc::downgrade(&states);
         metrics.before_scrape(move |metrics| {
             if let Some(states) = measured.upgrade() {
-                states.measure(metrics);
+                states.measure(&metrics.coordinators);
             }
         });
         states

@@ -138,7 +138,7 @@ impl Keys {
                 Ok(config) => {
                     configs.insert(name.clone(), config);
                     if let Some(ends) = config::not_after(&files, name) {
-                        self.metrics.certificate_ends.with_label_values(&[&**name]).set(ends as f64);
+                        self.metrics.clients.certificate_ends.with_label_values(&[&**name]).set(ends as f64);
                     }
                 }
                 Err(error) => tracing::error!(

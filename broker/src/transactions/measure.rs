@@ -4,11 +4,11 @@ use ottla_txn::{ListFilter, State};
 
 use super::Transactions;
 use crate::env;
-use crate::metrics::Metrics;
+use crate::metrics::CoordinatorMetrics;
 
 impl Transactions {
     /// Sets the gauges of transactions.
-    pub(super) fn measure(&self, metrics: &Metrics) {
+    pub(super) fn measure(&self, metrics: &CoordinatorMetrics) {
         let mut by_state = State::ALL.map(|state| (state, 0));
         // While some are being loaded the gauges stay as they are.
         let Ok(all) = self.list(ListFilter::default(), env::wall_clock_ms()) else { return };

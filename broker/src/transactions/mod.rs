@@ -56,7 +56,7 @@ impl Transactions {
         let measured = Arc::downgrade(&transactions);
         metrics.before_scrape(move |metrics| {
             if let Some(transactions) = measured.upgrade() {
-                transactions.measure(metrics);
+                transactions.measure(&metrics.coordinators);
             }
         });
         transactions

@@ -126,7 +126,7 @@ async fn a_request_for_leaders_just_before_an_election_gets_its_outcome() {
         let (doubts, metrics) = (cluster.brokers[&1].broker.replicas().doubts(), cluster.brokers[&1].metrics.clone());
         until("it is in doubt", || doubts.borrow().contains_key(&BrokerId(0))).await;
         let elects = async {
-            until("it is asked", || metrics.api(ApiKey::Metadata).requests.get() > 0).await;
+            until("it is asked", || metrics.clients.api(ApiKey::Metadata).requests.get() > 0).await;
             cluster.elect(1);
         };
         let (leader, ()) = tokio::join!(leader(&mut client), elects);

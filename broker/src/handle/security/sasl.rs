@@ -207,5 +207,5 @@ fn token(context: &Context, auth_bytes: Bytes, lifetime: Option<Duration>) -> Re
 /// Counts the end of an exchange.
 fn count(context: &Context, mechanism: &str, result: &str) {
     let labels = [&*context.peer.listener, mechanism, result];
-    context.handler.metrics.authentications.with_label_values(&labels).inc();
+    context.handler.metrics.clients.authentications.with_label_values(&labels).inc();
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::leadership::Surroundings;
 use super::{Found, Partition};
 use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
-use crate::metrics::{Metrics, TopicMetrics};
+use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
 
 const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
@@ -78,7 +78,7 @@ fn opened(data: &Path, config: &[(&str, &str)]) -> (Partition, Arc<TopicSettings
     let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
     let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
     let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
-    let metrics = TopicMetrics::of(&Metrics::new(), "t");
+    let metrics = Metrics::new().topics.of("t");
     (Partition::new(&topic, 0, ME, found, metrics, mpsc::channel(1).0), settings)
 }
 
