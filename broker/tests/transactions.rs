@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{TRANSACTION_STATE, Topic};
+use ottla_broker::image::{ClusterImage, TRANSACTION_STATE, Topic};
+use ottla_rules::features::{Features, TRANSACTION_VERSION};
 use ottla_wire::ErrorCode;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -39,7 +42,11 @@ async fn give_blocks(mut asks: mpsc::Receiver<Ask>) {
 
 /// The broker and a client of it; its coordinator is loaded.
 async fn start(data: &std::path::Path, topics: &[Topic]) -> (OneBroker, Client) {
-    let mut one = OneBroker::start(data, true, topics.to_vec()).await;
+    start_with(data, topics, &[]).await
+}
+
+async fn start_with(data: &std::path::Path, topics: &[Topic], settings: &[(&str, &str)]) -> (OneBroker, Client) {
+    let mut one = OneBroker::start_with(data, true, topics.to_vec(), settings).await;
     tokio::spawn(give_blocks(std::mem::replace(&mut one.asks, mpsc::channel(1).1)));
     for topic in topics {
         one.led(topic).await;
@@ -52,11 +59,12 @@ async fn start(data: &std::path::Path, topics: &[Topic]) -> (OneBroker, Client) 
 }
 
 async fn begin(client: &mut Client) -> Producer {
-    let request = InitProducerIdRequest {
-        transactional_id: Some(ID.into()),
-        transaction_timeout_ms: 60_000,
-        ..Default::default()
-    };
+    begin_with(client, 60_000).await
+}
+
+async fn begin_with(client: &mut Client, transaction_timeout_ms: i32) -> Producer {
+    let transactional_id = Some(ID.into());
+    let request = InitProducerIdRequest { transactional_id, transaction_timeout_ms, ..Default::default() };
     let answer = client.call(4, &request).await;
     assert_eq!(answer.error_code, ErrorCode::NONE);
     Producer { id: answer.producer_id, epoch: answer.producer_epoch }
@@ -75,6 +83,10 @@ async fn add(client: &mut Client, Producer { id, epoch }: Producer) -> ErrorCode
 }
 
 async fn produce(client: &mut Client, producer: Producer, sequence: i32) -> ErrorCode {
+    produce_in(11, client, producer, sequence).await
+}
+
+async fn produce_in(version: i16, client: &mut Client, producer: Producer, sequence: i32) -> ErrorCode {
     let records = Some(record(producer, sequence).bytes().clone().into());
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let request = ProduceRequest {
@@ -83,7 +95,7 @@ async fn produce(client: &mut Client, producer: Producer, sequence: i32) -> Erro
         timeout_ms: 60_000,
         topic_data: vec![TopicProduceData { name: "t".into(), partition_data, ..Default::default() }],
     };
-    client.call(11, &request).await.responses[0].partition_responses[0].error_code
+    client.call(version, &request).await.responses[0].partition_responses[0].error_code
 }
 
 fn record(Producer { id, epoch }: Producer, sequence: i32) -> Batch {
@@ -97,6 +109,18 @@ async fn end(client: &mut Client, Producer { id, epoch }: Producer, committed: b
     let transactional_id = ID.into();
     let request = EndTxnRequest { transactional_id, producer_id: id, producer_epoch: epoch, committed };
     client.call(4, &request).await.error_code
+}
+
+/// The answer to an EndTxn by which the next transaction has an epoch of its own.
+async fn end_of_second_protocol(
+    client: &mut Client,
+    Producer { id, epoch }: Producer,
+    committed: bool,
+) -> (ErrorCode, i16) {
+    let transactional_id = ID.into();
+    let request = EndTxnRequest { transactional_id, producer_id: id, producer_epoch: epoch, committed };
+    let answer = client.call(5, &request).await;
+    (answer.error_code, answer.producer_epoch)
 }
 
 /// The code and the state's name.
@@ -163,5 +187,41 @@ async fn a_new_instance_aborts_what_the_last_one_left_and_fences_it() {
     assert_eq!(add(&mut client, zombie).await, ErrorCode::PRODUCER_FENCED);
     assert_eq!(end(&mut client, zombie, true).await, ErrorCode::PRODUCER_FENCED);
     assert_eq!(last_stable(&mut client).await, 2, "a record and a marker");
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_time_out_a_client_of_the_second_protocol_goes_on_with_the_next_epoch() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let at_once = [("transaction.abort.timed.out.transaction.cleanup.interval.ms", "10")];
+    let (one, mut client) = start_with(data.path(), &topics, &at_once).await;
+    // Before level 2 is finalized, a time-out fences the producer.
+    let first = begin_with(&mut client, 1000).await;
+    assert_eq!(add(&mut client, first).await, ErrorCode::NONE);
+    complete(&mut client, "CompleteAbort").await;
+    assert_eq!(end_of_second_protocol(&mut client, first, false).await, (ErrorCode::PRODUCER_FENCED, -1));
+
+    let levels = [(TRANSACTION_VERSION.to_owned(), 2)].into();
+    let image = ClusterImage { features: Features { epoch: 1, levels }, ..(**one.images.borrow()).clone() };
+    one.images.send_replace(Arc::new(image));
+    // The coordinator that runs hears of it; when, nobody says.
+    let mut rounds = 0..10;
+    let (producer, next) = loop {
+        assert!(rounds.next().is_some(), "the coordinator does not hear of the level");
+        let producer = begin_with(&mut client, 1000).await;
+        assert_eq!(produce_in(12, &mut client, producer, 0).await, ErrorCode::NONE);
+        complete(&mut client, "CompleteAbort").await;
+        let (code, epoch) = end_of_second_protocol(&mut client, producer, false).await;
+        if code == ErrorCode::NONE {
+            break (producer, Producer { epoch, ..producer });
+        }
+        assert_eq!(code, ErrorCode::PRODUCER_FENCED);
+    };
+    assert_eq!(next.epoch, producer.epoch + 1, "a single bump");
+    let late = end_of_second_protocol(&mut client, producer, true).await;
+    assert_eq!(late, (ErrorCode::PRODUCER_FENCED, -1), "a commit that comes too late");
+    assert_eq!(produce_in(12, &mut client, producer, 1).await, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert_eq!(produce_in(12, &mut client, next, 0).await, ErrorCode::NONE, "it continues");
     one.broker.stop().await;
 }

@@ -16,6 +16,9 @@ use crate::world::World;
 const IDS: usize = 4;
 /// Most producers of one transactional id at a time.
 const MOST_LIVES: usize = 2;
+/// How long an application may do nothing in the middle of a transaction: its time-out, and longer than it takes the
+/// coordinator to notice.
+const SLEEP: Duration = Duration::from_secs(20);
 /// Requests that may arrive once more.
 const MOST_STRAYS: usize = 8;
 
@@ -34,6 +37,8 @@ struct Hand {
     writer: Writer,
     connections: [Option<Connection>; MOST_ENTRIES],
     asked: Option<Asked<(Turn, usize)>>,
+    /// Until when its application does nothing, while there are faults.
+    sleeps_until: Duration,
 }
 
 impl Ledger {
@@ -50,7 +55,7 @@ impl Ledger {
         let protocol = if (self.lives as usize + id).is_multiple_of(3) { Protocol::V1 } else { Protocol::V2 };
         let writer = Writer::new(TRANSACTIONAL + self.lives, id, protocol);
         self.lives += 1;
-        self.hands.push(Hand { writer, connections: [None; MOST_ENTRIES], asked: None });
+        self.hands.push(Hand { writer, connections: [None; MOST_ENTRIES], asked: None, sleeps_until: Duration::ZERO });
     }
 
     /// Whether no transaction is open that its producer knows of.
@@ -72,6 +77,9 @@ impl World {
         }
         let Some(ledger) = &mut self.ledger else { return };
         let hand = &mut ledger.hands[number];
+        if self.faulty && self.now < hand.sleeps_until {
+            return;
+        }
         if hand.writer.is_over() {
             let (id, connections) = (hand.writer.id, hand.connections);
             let is_only_one = ledger.hands.iter().filter(|other| other.writer.id == id).count() == 1;
@@ -138,6 +146,10 @@ impl World {
                     self.happened(Fault::Killed, format!("kill {at}, which coordinates a transaction that ends"));
                     self.nodes[at].kill();
                 }
+            }
+            3 if !ledger.hands[number].writer.is_idle() => {
+                ledger.hands[number].sleeps_until = self.now + SLEEP;
+                self.note(format!("a producer of ledger {id} sleeps in the middle of a transaction"));
             }
             _ if !ledger.strays.is_empty() => {
                 let at = self.random.below(ledger.strays.len());

@@ -3,7 +3,9 @@
 //!
 //! It knows no connection. [`Writer::ask`] says what to send and to the leader of which entry, [`Writer::answered`]
 //! what an answer means. A producer that meets an error after which a client library would need another epoch ends, and
-//! its application begins again, with another number and the same transactional id.
+//! its application begins again, with another number and the same transactional id. One of the second protocol that
+//! finds its epoch gone while it writes aborts first, as Java's does: if the coordinator has aborted the transaction
+//! after its time-out, the producer continues with the next epoch.
 
 use anyhow::{Result, bail};
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
@@ -202,6 +204,11 @@ impl Writer {
                     checker.observe(Operation::Acknowledged { id, partition: Numbered(partition as u32), offset });
                     return Ok(Heard::Record { partition, offset });
                 }
+                let is_fenced = answer.error_code == ErrorCode::INVALID_PRODUCER_EPOCH;
+                if let (true, Protocol::V2, State::Open(transaction)) = (is_fenced, self.protocol, &mut self.state) {
+                    *transaction = Transaction { left: Vec::new(), commits: false, record: None, ..*transaction };
+                    return Ok(Heard::Refused(answer.error_code));
+                }
                 answer.error_code
             }
             Turn::End => {
@@ -277,4 +284,66 @@ fn may_be_repeated(code: ErrorCode) -> bool {
             | ErrorCode::NETWORK_EXCEPTION
             | ErrorCode::KAFKA_STORAGE_ERROR
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::m00_produce::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
+    use ottla_wire::m22_init_producer_id::InitProducerIdResponse;
+    use ottla_wire::m26_end_txn::EndTxnResponse;
+    use ottla_wire::{Chunk, ResponseMessage, encode_response};
+
+    use super::*;
+    use crate::client::TRANSACTIONAL;
+
+    /// An answer without its length.
+    fn answer<R: ResponseMessage>(version: i16, response: &R) -> Bytes {
+        let frame = encode_response(version, 0, response).expect("it is small");
+        let chunks: Vec<u8> = frame
+            .into_chunks()
+            .into_iter()
+            .flat_map(|chunk| if let Chunk::Bytes(bytes) = chunk { bytes.to_vec() } else { Vec::new() })
+            .collect();
+        Bytes::from(chunks).slice(4..)
+    }
+
+    /// A producer whose transaction is open, and which has sent a record in it.
+    fn open(protocol: Protocol, checker: &mut Checker) -> Writer {
+        let mut writer = Writer::new(TRANSACTIONAL, 0, protocol);
+        let begun = InitProducerIdResponse { producer_id: 7, producer_epoch: 3, ..Default::default() };
+        writer.answered(Turn::Init, answer(INIT_PRODUCER_ID, &begun), checker).expect("an answer");
+        writer.begin(&mut Random::new(1), checker);
+        let State::Open(transaction) = &mut writer.state else { panic!("it begins") };
+        (transaction.left, transaction.commits, transaction.is_added) = (vec![1, 0], true, [true; PARTITIONS]);
+        assert!(matches!(writer.ask(checker), Some((Turn::Produce(0), 0, _))));
+        writer
+    }
+
+    fn refused(code: ErrorCode) -> ProduceResponse {
+        let refused = PartitionProduceResponse { error_code: code, ..Default::default() };
+        let topic = TopicProduceResponse { partition_responses: vec![refused], ..Default::default() };
+        ProduceResponse { responses: vec![topic], ..Default::default() }
+    }
+
+    #[test]
+    fn one_of_the_second_protocol_that_was_fenced_by_a_time_out_goes_on_with_the_next_epoch() {
+        let checker = &mut Checker::default();
+        let mut writer = open(Protocol::V2, checker);
+        let fenced = answer(produce(Protocol::V2), &refused(ErrorCode::INVALID_PRODUCER_EPOCH));
+        assert!(matches!(writer.answered(Turn::Produce(0), fenced, checker), Ok(Heard::Refused(_))));
+        assert!(matches!(writer.ask(checker), Some((Turn::End, STATE, _))), "it sends no other record");
+        let next = EndTxnResponse { producer_id: 7, producer_epoch: 4, ..Default::default() };
+        writer.answered(Turn::End, answer(end_txn(Protocol::V2), &next), checker).expect("an answer");
+        assert!(writer.is_idle() && !writer.is_over());
+        assert_eq!((writer.producer, writer.sequences), (Some((7, 4)), [0; PARTITIONS]));
+    }
+
+    #[test]
+    fn one_of_the_first_protocol_that_was_fenced_ends() {
+        let checker = &mut Checker::default();
+        let mut writer = open(Protocol::V1, checker);
+        let fenced = answer(produce(Protocol::V1), &refused(ErrorCode::INVALID_PRODUCER_EPOCH));
+        writer.answered(Turn::Produce(0), fenced, checker).expect("an answer");
+        assert!(writer.is_over());
+    }
 }

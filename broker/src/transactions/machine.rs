@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ottla_batch::{Batch, Marker, Record as LogRecord};
 use ottla_config::{BrokerSettings, TransactionSettings};
+use ottla_rules::features::TRANSACTION_VERSION;
 use ottla_txn::record::{Encoded, TooLong};
 use ottla_txn::{Config, Record, Reply, Shard, TransactionVersion, TxnError, WriteMarkers};
 
@@ -21,12 +22,10 @@ impl Machine for Shard {
     type Reply = Reply;
     type Message = WriteMarkers;
 
-    /// Records are written in version 1 whatever is finalized: it keeps the last epoch, and every version of Ottla
-    /// reads it. No client hears of that.
     fn new(image: &ClusterImage, leader_epoch: i32) -> Shard {
         let TransactionSettings { max_timeout, id_expiration, timeout_interval, expiry_interval } =
             image.settings.transactions;
-        let transaction_version = TransactionVersion::V1;
+        let transaction_version = transaction_version(image);
         let config = Config { max_timeout, id_expiration, timeout_interval, expiry_interval, transaction_version };
         Shard::new(config, leader_epoch)
     }
@@ -84,6 +83,15 @@ impl Machine for Shard {
 
     fn unload(self, _: Now) -> Vec<(Ticket, Reply)> {
         tickets(Shard::unload(self))
+    }
+}
+
+/// The finalized level of `transaction.version`, but at least 1: records of version 1 keep the last epoch, and every
+/// version of Ottla reads them. No client hears of the difference between 0 and 1.
+pub(super) fn transaction_version(image: &ClusterImage) -> TransactionVersion {
+    match image.features.level(TRANSACTION_VERSION) {
+        ..=1 => TransactionVersion::V1,
+        2.. => TransactionVersion::V2,
     }
 }
 

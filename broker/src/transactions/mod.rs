@@ -18,14 +18,15 @@ pub mod verifier;
 
 use std::sync::Arc;
 
-use ottla_txn::{Shard, WriteMarkers};
+use ottla_txn::{Shard, TransactionVersion, WriteMarkers};
 
 use self::ends::Ends;
 use self::markers::Markers;
+use crate::coordinator::machine::Effects;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::dialer::Dialer;
 use crate::env::Workers;
-use crate::image::ImageReceiver;
+use crate::image::{ClusterImage, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -65,6 +66,24 @@ impl Transactions {
     /// Follows image and roles, ticks, and sends markers, until the broker stops. Must be called on the control
     /// runtime.
     pub async fn run(self: Arc<Self>, dialer: Dialer, images: ImageReceiver, ends: Ends) {
-        tokio::join!(self.coordinators.run(|_, _| ()), markers::send(self.markers.clone(), dialer, images, ends));
+        let mut told = None;
+        let look = |image: &ClusterImage, begun: &[Arc<Coordinator<Shard>>]| {
+            let version = machine::transaction_version(image);
+            let all = self.coordinators.all();
+            // One that begins may have read an older image.
+            let to_tell = if told.replace(version) == Some(version) { begun } else { &all[..] };
+            to_tell.iter().for_each(|coordinator| tell(coordinator, version));
+        };
+        let sending = markers::send(self.markers.clone(), dialer, images, ends);
+        tokio::join!(self.coordinators.run(look), sending);
     }
+}
+
+/// The cluster has finalized this level of `transaction.version`: from now on the coordinator ends transactions by it
+/// that are open for too long.
+fn tell(coordinator: &Arc<Coordinator<Shard>>, version: TransactionVersion) {
+    coordinator.turn_when_loaded(move |ids, _| {
+        ids.set_transaction_version(version);
+        Effects::default()
+    });
 }

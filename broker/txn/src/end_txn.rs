@@ -42,7 +42,10 @@ fn plain(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step
 /// | CompleteCommit | 48 | bumps | answered again | 48 |
 ///
 /// A client that repeats itself asks for the same outcome again. So a commit that finds its transaction aborted comes
-/// too late: the coordinator aborted by itself. It meets 90, as under the older protocol (KAFKA-20785).
+/// too late: the coordinator has aborted it by itself, after its time-out or for another instance of the producer.
+/// Kafka 4.3 answers 48, which every client takes for a fault of its own that nothing cures: Kafka Streams loses the
+/// thread, though nothing of the transaction has stayed. It meets 90, as under the older protocol: Streams and others
+/// begin again after that. Kafka does the same since KAFKA-20785 (apache/kafka#23204).
 fn bumping(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
     let EndTxn { producer, outcome, client_version, .. } = *request;
     let current = found.settled()?.ok_or(TxnError::InvalidProducerIdMapping)?;
