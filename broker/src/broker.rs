@@ -21,7 +21,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::handle::{Creations, Handler, Passwords, ask_for_topic};
 use crate::health::Health;
-use crate::image::{ImageReceiver, Me, SHARE_GROUP_STATE};
+use crate::image::{ImageReceiver, IsCurrent, Me, SHARE_GROUP_STATE};
 use crate::loads::Loads;
 use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
@@ -60,6 +60,8 @@ pub struct Setup {
     pub request_memory: usize,
     /// The cluster as this broker knows it. The first image must exist, because limits are read from it.
     pub images: ImageReceiver,
+    /// Whether the image is current.
+    pub is_current: IsCurrent,
     /// The queue of changes that the broker asks for.
     pub ask: AskSender,
     /// The folder of keys, certificates and authorities for TLS; it need not exist if no listener has TLS.
@@ -100,6 +102,8 @@ pub struct RoomsSetup {
     /// As in [`Setup`].
     pub images: ImageReceiver,
     /// As in [`Setup`].
+    pub is_current: IsCurrent,
+    /// As in [`Setup`].
     pub ask: AskSender,
     /// As in [`Setup`].
     pub metrics: Arc<Metrics>,
@@ -121,7 +125,20 @@ impl Rooms {
     /// # Errors
     /// See [`StartError`].
     pub fn open(setup: RoomsSetup) -> Result<Rooms, StartError> {
-        let RoomsSetup { me, dialer, data, clean, intact, workers, role_workers, images, ask, metrics, facts } = setup;
+        let RoomsSetup {
+            me,
+            dialer,
+            data,
+            clean,
+            intact,
+            workers,
+            role_workers,
+            images,
+            is_current,
+            ask,
+            metrics,
+            facts,
+        } = setup;
         let threads = (workers.clone(), role_workers);
         let checkpoints = Checkpoints::load(&data, clean, intact)?;
         let (replicas, joining) =
@@ -184,7 +201,7 @@ impl Rooms {
             tokio::spawn(replicas.clone().keep_house(retention_interval)),
             tokio::spawn(replicas.clone().keep_removing()),
             tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
-            tokio::spawn(transactions.run(dialer, images.clone(), ends)),
+            tokio::spawn(transactions.run(dialer, images.clone(), is_current, ends)),
             tokio::spawn(replicas.keep_scrubbing(images)),
             tokio::spawn(groups.run()),
             tokio::spawn(share_states.run()),
@@ -236,8 +253,21 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(setup: Setup) -> Result<Broker, StartError> {
-        let Setup { me, data, clean, intact, listeners, reactors, workers, request_memory, images, ask, tls, metrics } =
-            setup;
+        let Setup {
+            me,
+            data,
+            clean,
+            intact,
+            listeners,
+            reactors,
+            workers,
+            request_memory,
+            images,
+            is_current,
+            ask,
+            tls,
+            metrics,
+        } = setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
         let facts = facts(me, &data, &listeners, &images.borrow().access.listeners);
@@ -254,6 +284,7 @@ impl Broker {
             workers: workers.clone(),
             role_workers: Workers::start(ROLE_WORKERS)?,
             images: images.clone(),
+            is_current,
             ask,
             metrics: metrics.clone(),
             facts,

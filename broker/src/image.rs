@@ -20,6 +20,10 @@ use uuid::Uuid;
 /// The newest image, and word of the next.
 pub type ImageReceiver = watch::Receiver<Arc<ClusterImage>>;
 
+/// Whether the newest image shows the cluster as it is now, as far as anybody here can say: the API server has answered
+/// a moment ago.
+pub type IsCurrent = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Who this broker is: its id, and the id of what its disk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Me {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{io, net};
 
@@ -166,6 +167,7 @@ impl Node {
         }
         let (filling, fills) = watch::channel(false);
         let looking_at_disk = Task(tokio::spawn(filling::watch(config.data.clone(), filling)));
+        let signs = coord.signs_of_life();
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
             data: config.data,
@@ -176,6 +178,7 @@ impl Node {
             workers: config.workers,
             request_memory: config.request_memory,
             images: coord.images(),
+            is_current: Arc::new(move || signs.last().elapsed() < CURRENT_FOR),
             ask: coord.ask(),
             tls: config.tls,
             metrics,
@@ -277,6 +280,9 @@ impl Node {
 const QUIET: Duration = Duration::from_millis(300);
 /// The longest time for which a broker that leads nothing waits for that.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long after an answer of the API server the image counts as current: the broker renews its Lease every 2 s.
+const CURRENT_FOR: Duration = Duration::from_secs(10);
 
 /// Waits until the KafkaCluster shows this broker, so that Metadata names it; but not for long, because the API server
 /// may be away.

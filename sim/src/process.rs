@@ -90,6 +90,10 @@ impl Process {
             tokio::spawn(work(jobs, state.clone()));
             let facts = BTreeMap::new();
             let (role_workers, images) = (workers.clone(), shown);
+            let is_current = {
+                let state = state.clone();
+                Arc::new(move || !state.cut_off.load(SeqCst))
+            };
             let rooms = Rooms::open(RoomsSetup {
                 me,
                 dialer: Dialer::plain(me.id),
@@ -99,6 +103,7 @@ impl Process {
                 workers,
                 role_workers,
                 images,
+                is_current,
                 ask,
                 metrics,
                 facts,

@@ -25,13 +25,15 @@ use super::machine::effects;
 use crate::coordinator::Coordinator;
 use crate::dialer::{Dialer, Limits};
 use crate::env::{self, Instant};
-use crate::image::{BrokerId, ClusterImage, ImageReceiver};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, IsCurrent};
 use crate::replica::partition::transactions::TransactionEnd;
 
 /// The pause before a marker is sent again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// For so long a marker waits for a partition that the image does not show and of which no tombstone is left. An image
-/// that lags behind shows it by then, and one whose object was removed by accident stays in the image.
+/// For so long a marker waits for a partition that the image does not show and of which no tombstone is left, while the
+/// API server answers: an image that lags behind shows it by then, and a partition whose object was removed by accident
+/// stays in the image. While the API server is away the time does not count, however long that takes: the image may be
+/// older than the partition, and without its marker a transaction hangs there for ever.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 /// How long a leader may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,7 +58,7 @@ struct Waiting {
     partition: TopicPartition,
     /// Not to be sent before.
     due: Instant,
-    /// Since when the image does not show its partition.
+    /// Since when the image is current and does not show its partition.
     missing_since: Option<Instant>,
 }
 
@@ -66,19 +68,24 @@ enum Way {
     To(BrokerId),
     /// There is no leader now.
     Nobody,
-    /// The image does not show the partition, since then.
+    /// The image does not show the partition, since then for certain.
     Missing(Instant),
     /// The topic is deleted: nowhere.
     Deleted,
 }
 
-fn way(image: &ClusterImage, partition: &TopicPartition, missing_since: Option<Instant>, now: Instant) -> Way {
+fn way(
+    (image, is_current): (&ClusterImage, bool),
+    partition: &TopicPartition,
+    missing_since: Option<Instant>,
+    now: Instant,
+) -> Way {
     match image.assignment(&partition.topic, partition.partition).map(|entry| entry.leader) {
         Some(Some(leader)) => Way::To(leader),
         Some(None) => Way::Nobody,
         None if is_deleted(image, &partition.topic) => Way::Deleted,
         None => {
-            let since = missing_since.unwrap_or(now);
+            let since = missing_since.filter(|_| is_current).unwrap_or(now);
             if now.duration_since(since) < GONE_AFTER { Way::Missing(since) } else { Way::Deleted }
         }
     }
@@ -104,7 +111,7 @@ impl Markers {
     /// first of the rest is due, as far as that is known.
     fn take(
         &self,
-        image: &ClusterImage,
+        (image, is_current): (&ClusterImage, bool),
         is_busy: impl Fn(&BrokerId) -> bool,
     ) -> (BTreeMap<BrokerId, Vec<Waiting>>, Vec<Waiting>, Option<Instant>) {
         let now = env::now();
@@ -118,7 +125,7 @@ impl Markers {
                 rest.push(waiting);
                 continue;
             }
-            let way = way(image, &waiting.partition, waiting.missing_since, now);
+            let way = way((image, is_current), &waiting.partition, waiting.missing_since, now);
             waiting.missing_since = if let Way::Missing(since) = way { Some(since) } else { None };
             match way {
                 Way::Deleted => deleted.push(waiting),
@@ -152,13 +159,19 @@ fn is_deleted(image: &ClusterImage, topic: &str) -> bool {
 }
 
 /// Sends markers, for ever.
-pub(super) async fn send(markers: Arc<Markers>, dialer: Dialer, images: ImageReceiver, ends: Ends) {
+pub(super) async fn send(
+    markers: Arc<Markers>,
+    dialer: Dialer,
+    images: ImageReceiver,
+    is_current: IsCurrent,
+    ends: Ends,
+) {
     let mut links: HashMap<BrokerId, Link> = HashMap::new();
     let mut busy = FuturesUnordered::new();
     let mut busy_with: Vec<BrokerId> = Vec::new();
     loop {
         let image = images.borrow().clone();
-        let (by_leader, deleted, next) = markers.take(&image, |leader| busy_with.contains(leader));
+        let (by_leader, deleted, next) = markers.take((&image, is_current()), |leader| busy_with.contains(leader));
         for waiting in deleted {
             report(waiting, MarkerResult::Deleted);
         }
@@ -388,7 +401,33 @@ mod tests {
         ];
         for (name, image, partition, missing_since, expected) in cases {
             let partition = TopicPartition { topic: "t".into(), partition };
-            assert_eq!(way(&image, &partition, missing_since, now), expected, "{name}");
+            assert_eq!(way((&image, true), &partition, missing_since, now), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_marker_waits_for_as_long_as_the_image_may_be_an_old_one() {
+        let (begin, partition) = (env::now(), TopicPartition { topic: "t".into(), partition: 0 });
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let (nothing, there) = (showing(None, None), showing(Some(topic(None)), None));
+        // Seconds; the image, and whether the API server answers; since which second the partition is missing.
+        let looks = [
+            (0, &nothing, true, Some(0)),
+            (59, &nothing, true, Some(0)),
+            (60, &nothing, false, Some(60)), // the API server is gone: who knows what it would show
+            (3_600, &nothing, false, Some(3_600)),
+            (3_601, &nothing, true, Some(3_600)), // it is back, and the image of now comes soon
+            (3_659, &nothing, true, Some(3_600)),
+            (3_659, &there, true, None),
+            (3_700, &nothing, true, Some(3_700)), // counted from here again
+            (3_759, &nothing, true, Some(3_700)),
+        ];
+        let mut since = None;
+        for (seconds, image, is_current, expected) in looks {
+            let way = way((image, is_current), &partition, since, at(seconds));
+            since = if let Way::Missing(since) = way { Some(since) } else { None };
+            assert_eq!(since, expected.map(at), "{seconds} s: {way:?}");
+        }
+        assert_eq!(way((&nothing, true), &partition, since, at(3_760)), Way::Deleted);
     }
 }

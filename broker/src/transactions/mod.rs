@@ -26,7 +26,7 @@ use crate::coordinator::machine::Effects;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::dialer::Dialer;
 use crate::env::Workers;
-use crate::image::{ClusterImage, ImageReceiver};
+use crate::image::{ClusterImage, ImageReceiver, IsCurrent};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::Replicas;
@@ -65,7 +65,7 @@ impl Transactions {
 
     /// Follows image and roles, ticks, and sends markers, until the broker stops. Must be called on the control
     /// runtime.
-    pub async fn run(self: Arc<Self>, dialer: Dialer, images: ImageReceiver, ends: Ends) {
+    pub async fn run(self: Arc<Self>, dialer: Dialer, images: ImageReceiver, is_current: IsCurrent, ends: Ends) {
         let mut told = None;
         let look = |image: &ClusterImage, begun: &[Arc<Coordinator<Shard>>]| {
             let version = machine::transaction_version(image);
@@ -74,7 +74,7 @@ impl Transactions {
             let to_tell = if told.replace(version) == Some(version) { begun } else { &all[..] };
             to_tell.iter().for_each(|coordinator| tell(coordinator, version));
         };
-        let sending = markers::send(self.markers.clone(), dialer, images, ends);
+        let sending = markers::send(self.markers.clone(), dialer, images, is_current, ends);
         tokio::join!(self.coordinators.run(look), sending);
     }
 }

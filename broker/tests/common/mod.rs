@@ -83,6 +83,7 @@ impl OneBroker {
             workers: 2,
             request_memory: 64 << 20,
             images: receiver,
+            is_current: Arc::new(|| true),
             ask,
             tls: data.join("tls"),
             metrics: metrics.clone(),

@@ -162,6 +162,7 @@ impl Cluster {
             workers: 2,
             request_memory: 64 << 20,
             images,
+            is_current: Arc::new(|| true),
             ask,
             tls: self.data[&id].path().join("tls"),
             metrics: metrics.clone(),
