@@ -14,6 +14,8 @@ use ottla_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::image::{ClusterImage, is_internal};
+
 /// Asks that may be waiting for `coord`; a caller beyond that is refused and retries.
 pub const QUEUE_BOUND: usize = 1024;
 
@@ -217,6 +219,57 @@ pub enum Ask {
         /// Answered with the first id of a block of [`PRODUCER_ID_BLOCK`].
         answer: Answer<i64>,
     },
+}
+
+impl Ask {
+    /// Why a client may not have it: `spec.wireChanges` leaves the objects to administrators of Kubernetes. `None`: it
+    /// may, or brokers ask for it on their own account. The one place where that is decided, for what is asked and for
+    /// what is only validated.
+    pub fn refused_by(&self, image: &ClusterImage) -> Option<Refused> {
+        let cluster = image.no_wire_changes.as_ref()?;
+        let of_topic = |name: &str| format!("KafkaTopic of the topic {name}");
+        let objects = match self {
+            Ask::CreateTopic { topic, .. } if is_internal(&topic.name) => return None,
+            Ask::CreateTopic { topic, .. } => of_topic(&topic.name),
+            Ask::DeleteTopic { topic_id, .. }
+            | Ask::CreatePartitions { topic_id, .. }
+            | Ask::Move { topic_id, .. }
+            | Ask::SetTopicConfig { topic_id, .. } => {
+                of_topic(image.topics.get(topic_id).map_or("", |topic| &*topic.name))
+            }
+            Ask::SetClusterConfig { .. } => format!("KafkaCluster {cluster}"),
+            Ask::ChangeAcls { .. } | Ask::ChangePasswords { .. } => "KafkaUsers".to_owned(),
+            Ask::ChangeQuotas { .. } => format!("KafkaUsers, or the KafkaCluster {cluster}"),
+            Ask::ElectPreferred { .. }
+            | Ask::ProducerIds { .. }
+            | Ask::ChangeIsr { .. }
+            | Ask::Removed { .. }
+            | Ask::MovedAway { .. }
+            | Ask::Report { .. } => return None,
+        };
+        let message =
+            format!("spec.wireChanges of the KafkaCluster {cluster} is Refuse: change the {objects} instead.");
+        Some(Refused::new(ErrorCode::POLICY_VIOLATION, message))
+    }
+
+    /// Answers with a refusal, if somebody waits for one.
+    pub fn refuse(self, refused: Refused) {
+        match self {
+            Ask::CreateTopic { answer, .. } => _ = answer.send(Err(refused)),
+            Ask::DeleteTopic { answer, .. }
+            | Ask::CreatePartitions { answer, .. }
+            | Ask::Move { answer, .. }
+            | Ask::ElectPreferred { answer, .. }
+            | Ask::ChangeAcls { answer, .. }
+            | Ask::ChangeQuotas { answer, .. } => _ = answer.send(Err(refused)),
+            Ask::SetTopicConfig { answer, .. }
+            | Ask::SetClusterConfig { answer, .. }
+            | Ask::ChangeIsr { answer, .. } => _ = answer.send(Err(refused)),
+            Ask::ChangePasswords { answer, .. } => _ = answer.send(Err(refused)),
+            Ask::ProducerIds { answer } => _ = answer.send(Err(refused)),
+            Ask::Removed { .. } | Ask::MovedAway { .. } | Ask::Report { .. } => {}
+        }
+    }
 }
 
 /// A change of what is kept of one user's password for one mechanism. `Debug` does not print the verifier.

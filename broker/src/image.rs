@@ -58,6 +58,8 @@ pub struct ClusterImage {
     pub access: Arc<Access>,
     /// The features that all brokers support.
     pub features: Features,
+    /// The KafkaCluster's name, if `spec.wireChanges` has its objects changed by administrators of Kubernetes alone.
+    pub no_wire_changes: Option<Str>,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
     pub ending: bool,
     /// The bytes per second at which replicas that reassignments add are copied to a broker; `None`: no limit.
@@ -170,6 +172,7 @@ impl Default for ClusterImage {
             groups: Arc::default(),
             access: Arc::default(),
             features: Features::default(),
+            no_wire_changes: None,
             ending: false,
             moves_rate: None,
             newer_than_shown: 0,

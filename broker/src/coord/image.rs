@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytestring::ByteString as Str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
-use ottla_crds::{BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, KafkaCluster, KafkaTopic, quantity};
+use ottla_crds::{
+    BrokerState, BrokerStatus, GroupOverride, KafkaAssignment, KafkaCluster, KafkaTopic, WireChanges, quantity,
+};
 use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
@@ -82,6 +84,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         groups,
         access,
         features: status.and_then(|status| Some(status.features.as_ref()?.finalized.clone())).unwrap_or_default(),
+        no_wire_changes: cluster.and_then(no_wire_changes),
         ending: cluster.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_some()),
         moves_rate: cluster.and_then(moves_rate),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
@@ -91,6 +94,13 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
 
 /// The rate that the operator has set; until the status shows it, the least that it may set: the first replicas of a
 /// move are not copied without a limit.
+fn no_wire_changes(cluster: &KafkaCluster) -> Option<Str> {
+    match cluster.spec.wire_changes {
+        WireChanges::Allow => None,
+        WireChanges::Refuse => Some(Str::from(cluster.metadata.name.as_deref().unwrap_or_default())),
+    }
+}
+
 fn moves_rate(cluster: &KafkaCluster) -> Option<u64> {
     let moves = cluster.status.as_ref().and_then(|status| status.moves.as_ref());
     let set = moves.and_then(|moves| quantity::bytes(moves.rate.as_deref()?));

@@ -177,6 +177,24 @@ impl Context {
         }
     }
 
+    /// The same for a request with `validateOnly`: nothing is asked then, and there is no answer, but the refusal of a
+    /// cluster whose objects clients may not change is the same. Use this wherever a request has that field.
+    ///
+    /// # Errors
+    /// As [`Context::ask`].
+    pub async fn ask_or_validate<T>(
+        &self,
+        validate_only: bool,
+        deadline: Deadline,
+        ask: impl FnOnce(Answer<T>) -> Ask,
+    ) -> Result<Option<T>, Refused> {
+        if validate_only {
+            let refused = ask(oneshot::channel().0).refused_by(&self.handler.images.borrow());
+            return refused.map_or(Ok(None), Err);
+        }
+        self.ask(deadline, ask).await.map(Some)
+    }
+
     /// The client's host, in Kafka's format.
     pub(super) fn client_host(&self) -> String {
         format!("/{}", self.peer.address.ip())

@@ -19,7 +19,7 @@ use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use ottla_client::Backoff;
-use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaUser, WireChanges};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaUser};
 use ottla_kube::change::why;
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::RecoveryReport;
@@ -33,7 +33,7 @@ use super::peers::Peers;
 use super::watching::Views;
 use crate::ask::{Answer, Ask, Refused};
 use crate::env;
-use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me, Topic, is_internal};
+use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
 
 mod cluster;
 mod entries;
@@ -194,56 +194,14 @@ impl Desk {
 
     /// The ask, unless it is a client's and `spec.wireChanges` refuses it.
     fn screened(&self, ask: Ask) -> Option<Ask> {
-        let cluster = self.known.borrow().cluster.clone();
-        match cluster.map(|cluster| cluster.spec.wire_changes).unwrap_or_default() {
-            WireChanges::Allow => return Some(ask),
-            WireChanges::Refuse => {}
+        let Some(refused) = ask.refused_by(&self.images.borrow()) else { return Some(ask) };
+        if let Ask::CreateTopic { topic, answer } = &ask
+            && answer.is_closed()
+        {
+            self.unheard.warn(&topic.name, &refused);
         }
-        let image = self.images.borrow().clone();
-        let topic = |topic_id| {
-            let name = image.topics.get(&topic_id).map_or("", |topic: &Arc<Topic>| &*topic.name);
-            format!("KafkaTopic of the topic {name}")
-        };
-        match ask {
-            Ask::CreateTopic { topic, answer } if !is_internal(&topic.name) => {
-                let on_first_use = answer.is_closed();
-                let refused = self.turn_away(answer, &format!("KafkaTopic of the topic {}", topic.name));
-                if on_first_use {
-                    self.unheard.warn(&topic.name, &refused);
-                }
-            }
-            Ask::DeleteTopic { topic_id, answer } => _ = self.turn_away(answer, &topic(topic_id)),
-            Ask::CreatePartitions { topic_id, answer, .. } => _ = self.turn_away(answer, &topic(topic_id)),
-            Ask::Move { topic_id, answer, .. } => _ = self.turn_away(answer, &topic(topic_id)),
-            Ask::SetTopicConfig { topic_id, answer, .. } => _ = self.turn_away(answer, &topic(topic_id)),
-            Ask::SetClusterConfig { answer, .. } => {
-                self.turn_away(answer, &format!("KafkaCluster {}", self.cluster_name));
-            }
-            Ask::ChangeAcls { answer, .. } => _ = self.turn_away(answer, "KafkaUsers"),
-            Ask::ChangeQuotas { answer, .. } => {
-                self.turn_away(answer, &format!("KafkaUsers, or the KafkaCluster {}", self.cluster_name));
-            }
-            Ask::ChangePasswords { answer, .. } => _ = self.turn_away(answer, "KafkaUsers"),
-            Ask::CreateTopic { .. }
-            | Ask::ElectPreferred { .. }
-            | Ask::ProducerIds { .. }
-            | Ask::ChangeIsr { .. }
-            | Ask::Removed { .. }
-            | Ask::MovedAway { .. }
-            | Ask::Report { .. } => return Some(ask),
-        }
+        ask.refuse(refused);
         None
-    }
-
-    /// Refuses what a client asks for, because only an administrator of the Kubernetes cluster changes these objects.
-    fn turn_away<T>(&self, answer: Answer<T>, objects: &str) -> Refused {
-        let message = format!(
-            "spec.wireChanges of the KafkaCluster {} is Refuse: change the {objects} instead.",
-            self.cluster_name
-        );
-        let refused = Refused::new(ErrorCode::POLICY_VIOLATION, message);
-        let _ = answer.send(Err(refused.clone()));
-        refused
     }
 
     /// Tries until the ask is granted or refused, or the asker has gone and [`PATIENCE`] is over.

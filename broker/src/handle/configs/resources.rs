@@ -88,17 +88,19 @@ pub async fn alter(
                 };
                 let to = alter_topic(&base(&topic.config), &changes, &image.settings).map_err(refuse)?;
                 let (topic_id, from) = (topic.id, topic.config.clone());
-                if validate_only || to == from {
+                if to == from {
                     return Ok(());
                 }
-                context.ask(deadline, |answer| Ask::SetTopicConfig { topic_id, from, to, answer }).await
+                let set = |answer| Ask::SetTopicConfig { topic_id, from, to, answer };
+                context.ask_or_validate(validate_only, deadline, set).await
             }
             kind::BROKER => {
                 let (whose, from, to) = altered_brokers(context, &image.settings, name, &changes, others)?;
-                if validate_only || to == from {
+                if to == from {
                     return Ok(());
                 }
-                context.ask(deadline, |answer| Ask::SetClusterConfig { whose, from, to, answer }).await
+                let set = |answer| Ask::SetClusterConfig { whose, from, to, answer };
+                context.ask_or_validate(validate_only, deadline, set).await
             }
             kind::BROKER_LOGGER if others == Others::Stay => return set_levels(context, name, &changes, validate_only),
             kind::GROUP if name.is_empty() => {
@@ -107,11 +109,12 @@ pub async fn alter(
             kind::GROUP => {
                 let from = image.group_config(name).clone();
                 let to = alter_group(&base(&from), &changes, &image.settings).map_err(refuse)?;
-                if validate_only || to == from {
+                if to == from {
                     return Ok(());
                 }
                 let whose = Whose::Group(name.into());
-                context.ask(deadline, |answer| Ask::SetClusterConfig { whose, from, to, answer }).await
+                let set = |answer| Ask::SetClusterConfig { whose, from, to, answer };
+                context.ask_or_validate(validate_only, deadline, set).await
             }
             kind::CLIENT_METRICS if name.is_empty() => {
                 return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
@@ -124,15 +127,15 @@ pub async fn alter(
             }
         };
         match changed? {
-            Swap::Done => return Ok(()),
-            Swap::Moved if tried < ATTEMPTS => {
+            None | Some(Swap::Done) => return Ok(()),
+            Some(Swap::Moved) if tried < ATTEMPTS => {
                 let mut images = context.handler.images.clone();
                 tokio::select! {
                     _ = images.wait_for(|newer| !Arc::ptr_eq(newer, &image)) => {}
                     () = env::sleep_until(deadline.0.min(env::now() + PAUSE)) => {}
                 }
             }
-            Swap::Moved => {
+            Some(Swap::Moved) => {
                 let message = format!("Another client kept changing {name}; try again.");
                 return Err(Refused { code: ErrorCode::REQUEST_TIMED_OUT, message });
             }

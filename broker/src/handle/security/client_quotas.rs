@@ -60,7 +60,7 @@ pub fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
     let changes: Vec<QuotaChange> = outcomes.values().flatten().cloned().collect();
     let later = context.clone();
     context.later(async move {
-        let done = if request.validate_only { Ok(()) } else { later.change_quotas(changes).await };
+        let done = later.change_quotas(changes, request.validate_only).await;
         let entry = |(components, outcome): (Components, Result<QuotaChange, Refused>)| {
             let (error_code, error_message) = Refused::to_wire(outcome.and_then(|_| done.clone()).err());
             QuotaAlterationResult { error_code, error_message, entity: entity(components) }
@@ -70,12 +70,14 @@ pub fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
 }
 
 impl Context {
-    /// Changes quotas.
-    async fn change_quotas(&self, changes: Vec<QuotaChange>) -> Result<(), Refused> {
+    /// Changes quotas, or only says whether they may be changed.
+    async fn change_quotas(&self, changes: Vec<QuotaChange>, validate_only: bool) -> Result<(), Refused> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.ask(Deadline::default(), |answer| Ask::ChangeQuotas { changes, answer }).await
+        let change = |answer| Ask::ChangeQuotas { changes, answer };
+        self.ask_or_validate(validate_only, Deadline::default(), change).await?;
+        Ok(())
     }
 }
 

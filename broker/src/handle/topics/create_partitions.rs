@@ -97,9 +97,8 @@ async fn grow(
         check_can_begin(context, partition, replicas)?;
     }
     context.take_mutations(usize::try_from(count - have).unwrap_or(0), REFUSABLE_FROM)?;
-    if validate_only {
-        return Ok(());
-    }
     let topic_id = topic.id;
-    context.ask(deadline, |answer| Ask::CreatePartitions { topic_id, count, assignments, answer }).await
+    let grow = |answer| Ask::CreatePartitions { topic_id, count, assignments, answer };
+    context.ask_or_validate(validate_only, deadline, grow).await?;
+    Ok(())
 }

@@ -131,11 +131,9 @@ async fn create(
         let topic = check(context, &wanted)?;
         let success = success(context, &topic);
         context.take_mutations(usize::try_from(success.num_partitions).unwrap_or(0), REFUSABLE_FROM)?;
-        if validate_only {
-            return Ok(success);
-        }
-        let topic_id = context.ask(deadline, |answer| Ask::CreateTopic { topic, answer }).await?;
-        Ok(CreatableTopicResult { topic_id, ..success })
+        let create = |answer| Ask::CreateTopic { topic, answer };
+        let topic_id = context.ask_or_validate(validate_only, deadline, create).await?;
+        Ok(CreatableTopicResult { topic_id: topic_id.unwrap_or(success.topic_id), ..success })
     };
     let result = created.await.unwrap_or_else(|refused: Refused| refusal(&refused));
     CreatableTopicResult { name: wanted.name, ..result }
