@@ -2,7 +2,7 @@
 //! consumers, one of them near a follower; who deletes records; and a group that commits. Producers that make
 //! transactions are in [`crate::transactional`]; their records are for consumers with read_committed alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ottla_batch::header::add_sequence;
@@ -16,6 +16,8 @@ use ottla_wire::{Bytes, RequestMessage, encode_request};
 
 use crate::topics;
 
+/// What the wall clock shows at the beginning, in milliseconds since 1970.
+pub const BEGINNING_MS: i64 = 1_700_000_000_000;
 const MAX_READ: usize = 16 << 10;
 /// Batches that a producer has on their way to one partition: Kafka's most.
 const IN_FLIGHT: u32 = 5;
@@ -94,6 +96,12 @@ pub struct Producer {
     is_even: bool,
     /// The next record that it has not made yet.
     next: u32,
+    /// When it made each record, by sequence.
+    made: Vec<Duration>,
+    /// The records that it has sent more than once.
+    repeated: BTreeSet<u32>,
+    /// The records that were acknowledged.
+    acknowledged: BTreeSet<u32>,
     /// What is not acknowledged, in order.
     waiting: VecDeque<Waiting>,
     pub connection: Option<Connection>,
@@ -104,7 +112,10 @@ pub struct Producer {
 struct Waiting {
     sequence: u32,
     batch: Bytes,
+    /// When it was sent on the connection.
     sent: Option<Duration>,
+    /// It was sent, on whatever connection.
+    was_sent: bool,
 }
 
 /// The version of Produce that is sent.
@@ -120,6 +131,9 @@ impl Producer {
             first,
             is_even,
             next: 0,
+            made: Vec::new(),
+            repeated: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
             waiting: VecDeque::new(),
             connection: None,
             sure_of: None,
@@ -171,12 +185,16 @@ impl Producer {
             if !make_new || self.next >= oldest + IN_FLIGHT {
                 return None;
             }
-            let batch = self.make(self.next);
-            self.waiting.push_back(Waiting { sequence: self.next, batch, sent: None });
+            let batch = self.make(self.next, now);
+            self.made.push(now);
+            self.waiting.push_back(Waiting { sequence: self.next, batch, sent: None, was_sent: false });
             self.next += 1;
         }
         let unsent = self.waiting.iter_mut().find(|waiting| waiting.sent.is_none())?;
         unsent.sent = Some(now);
+        if std::mem::replace(&mut unsent.was_sent, true) {
+            self.repeated.insert(unsent.sequence);
+        }
         let (sequence, batch) = (unsent.sequence, unsent.batch.clone());
         let partition_data = vec![PartitionProduceData { index: self.partition as i32, records: Some(batch.into()) }];
         let topic_data = vec![TopicProduceData { name: Default::default(), topic_id: topics::ID, partition_data }];
@@ -185,13 +203,14 @@ impl Producer {
         Some((sequence, bytes(sequence as i32, PRODUCE, &request)))
     }
 
-    fn make(&self, sequence: u32) -> Bytes {
+    fn make(&self, sequence: u32, now: Duration) -> Bytes {
         let value = self.id(sequence).payload(if self.is_even { 50 } else { 30 + sequence as usize % 50 });
         let mut builder = BatchBuilder::new(Codec::None);
         if let Some(first) = self.first {
             builder = builder.producer(i64::from(self.number), 0, add_sequence(first, sequence as i32));
         }
-        builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(&value), ..NewRecord::default() });
+        let timestamp = BEGINNING_MS + now.as_millis() as i64;
+        builder.push(NewRecord { timestamp, value: Some(&value), ..NewRecord::default() });
         builder.build().bytes().clone()
     }
 
@@ -200,10 +219,23 @@ impl Producer {
         self.waiting.front().is_some_and(|oldest| oldest.sequence == sequence)
     }
 
+    /// When it made a record that it has sent more than once.
+    pub fn repeated(&self, sequence: u32) -> Option<Duration> {
+        self.repeated.contains(&sequence).then(|| self.made.get(sequence as usize).copied())?
+    }
+
+    /// Whether a leader that has the record before this one may have forgotten the producer by now: it has written
+    /// nothing that is younger than the last record before this one that was acknowledged, as far as anybody knows.
+    pub fn may_be_forgotten(&self, sequence: u32, now: Duration, expiration: Duration) -> bool {
+        let last = self.acknowledged.range(..sequence).next_back().copied().unwrap_or(0);
+        self.made.get(last as usize).is_some_and(|made| now.saturating_sub(*made) >= expiration)
+    }
+
     /// A record is acknowledged, at `offset` if that is known.
     pub fn acknowledged(&mut self, sequence: u32, offset: Option<i64>, checker: &mut Checker) {
         let Some(at) = self.waiting.iter().position(|waiting| waiting.sequence == sequence) else { return };
         self.waiting.remove(at);
+        self.acknowledged.insert(sequence);
         let partition = Numbered(self.partition as u32);
         // The leader alone may lose it.
         let outcome = if self.is_idempotent() { Outcome::Acknowledged { partition, offset } } else { Outcome::Unknown };
@@ -344,14 +376,23 @@ fn parse(records: Bytes, aborted: &[(i64, i64)]) -> Result<Found, String> {
     Ok(found)
 }
 
-/// Everything in the log, when all is over. With transactions, once more as consumers with read_committed read it.
-pub fn read_whole(partition: &Partition, judges: &mut Judges, with_transactions: bool) -> (i64, i64) {
+/// Everything in the log, when all is over; a record at an offset may be a late copy. With transactions, once more as
+/// consumers with read_committed read it.
+pub fn read_whole(
+    partition: &Partition,
+    judges: &mut Judges,
+    with_transactions: bool,
+    is_late: impl Fn(i64, Id) -> bool,
+) -> (i64, i64) {
     use transactions::{Isolation, Operation as Seen};
     let (number, start) = (Numbered(partition.number as u32), partition.standing().log_start);
     let (records, end) = read_up_to(partition, start, Bound::HighWatermark);
     for (offset, id) in records {
         if is_for(id, false) {
             judges.records.observe(Operation::Logged { partition: number, offset, id });
+            if id.is_some_and(|id| is_late(offset, id)) {
+                judges.records.observe(Operation::Late { partition: number, offset });
+            }
         } else {
             let isolation = Isolation::ReadUncommitted;
             judges.transactions.observe(Seen::Logged { isolation, partition: number, offset, id });

@@ -267,12 +267,15 @@ impl World {
                 let forgot = code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
                 let sure_of = producer.sure_of.filter(|epoch| *epoch == self.api.entry(partition).leader_epoch);
                 let leads = sure_of.is_some() && self.sure_of(connection.to, partition) == sure_of;
+                let (now, expiration) = (self.now, self.producer_expiration);
                 let producer = &mut self.producers[number];
                 let is_stuck = forgot && leads && producer.is_idempotent() && producer.is_oldest(sequence);
+                let may_be_forgotten =
+                    expiration.is_some_and(|expiration| producer.may_be_forgotten(sequence, now, expiration));
                 // The leader knows each batch that was acknowledged: the one after them is always welcome. Unless it
                 // was appended once and is gone with the first records: of that a new process knows the producer's last
                 // batch alone. Or the leader has forgotten the producer, and taken a later batch first.
-                if is_stuck && self.log_start(connection.to, partition) == 0 && !self.taste_expires {
+                if is_stuck && self.log_start(connection.to, partition) == 0 && !may_be_forgotten {
                     let why = answer.error_message.unwrap_or_default();
                     bail!(
                         "{id} is the oldest that is not acknowledged, and {}, which leads, says: {why}",

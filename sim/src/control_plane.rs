@@ -99,7 +99,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
         let verdict = world.play().map(|()| Report::default());
         let trace = world.trace.lock().end();
         let counts = std::mem::take(&mut world.counts);
-        Outcome { trace, steps: world.turns, counts, transactions: Default::default(), allowed: &[], verdict }
+        Outcome { trace, steps: world.turns, counts, transactions: Default::default(), verdict }
     });
     draw_by(None);
     played

@@ -69,7 +69,8 @@ impl World {
                 anyhow::ensure!(self.nodes[at].is_refused_a_second_process(), "two processes have the volume of {at}");
                 self.happened(Fault::VolumeMountedTwice, format!("a second process wants the volume of {at}"));
             }
-            16 => {
+            // Producers are forgotten by the clock.
+            16 if self.producer_expiration.is_none() => {
                 self.nodes[at].skew_ms = [0, 3_600_000, -3_600_000, 86_000_000][self.random.below(4)];
                 self.most_skew_ms = self.most_skew_ms.max(self.nodes[at].skew_ms);
                 self.happened(Fault::ClockJumps, format!("the clock of {at} is off by {} ms", self.nodes[at].skew_ms));

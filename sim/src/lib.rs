@@ -27,7 +27,7 @@
 //!   its power; `shortening`: what somebody takes of its logs
 //! - `network`: connections
 //! - `control`: the entries, and the operators that change them; `topics`: topics and settings
-//! - `client`: producers with idempotence and one without, consumers
+//! - `client`: producers with idempotence and one without, consumers; `late`: which records brokers may write twice
 //! - `member`: members of a classic group and of one by KIP-848; `groups`: what they do, and what happens to them. In
 //!   every fourth seed
 //! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
@@ -47,6 +47,7 @@ mod disk;
 pub mod fault;
 mod faults;
 mod groups;
+mod late;
 mod ledger;
 mod member;
 mod network;

@@ -7,17 +7,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_history::{Kind, Report, transactions};
+use ottla_history::{Id, Report, transactions};
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
-use crate::client::{self, Consumer, Judges, Producer};
+use crate::client::{self, BEGINNING_MS, Consumer, Judges, Producer};
 use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
 use crate::fault::{Counts, Fault};
 use crate::groups::Members;
+use crate::late::{Seen, Written};
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
@@ -39,13 +40,8 @@ const FLUSHES_IN: u64 = 8;
 /// In as many, four seeds after those, brokers forget producers soon, for the time in milliseconds below.
 const EXPIRES_IN: u64 = 8;
 const PRODUCER_EXPIRATION_MS: u32 = 4_000;
-/// What becomes of a record that is sent again when its producer is forgotten, in Kafka as well. Its first copy may
-/// have been deleted meanwhile: then it lies elsewhere than the answer said.
-const OF_EXPIRY: &[Kind] = &[Kind::Duplicated, Kind::Reordered, Kind::Misplaced];
 /// Numbers of consumers with read_committed.
 const COMMITTED_READERS: u32 = 900;
-/// What the wall clock shows at the beginning, in milliseconds since 1970.
-const BEGINNING_MS: i64 = 1_700_000_000_000;
 
 /// What became of a run.
 pub struct Outcome {
@@ -57,8 +53,6 @@ pub struct Outcome {
     pub counts: Counts,
     /// How the transactions ended, and what consumers saw of them; all zero without any.
     pub transactions: transactions::Counts,
-    /// What the history may show beside what is good.
-    pub allowed: &'static [Kind],
     /// The history's judgement, or why there is none.
     pub verdict: Result<Report>,
 }
@@ -66,8 +60,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether nothing was lost and it has converged.
     pub fn is_good(&self) -> bool {
-        let is_allowed = |kind: &Kind| self.allowed.contains(kind);
-        self.verdict.as_ref().is_ok_and(|report| report.kinds().iter().all(is_allowed))
+        self.verdict.as_ref().is_ok_and(Report::is_good)
     }
 
     /// The judgement in words.
@@ -95,10 +88,9 @@ pub fn run(seed: u64) -> Result<Outcome> {
         world.begin()?;
         let played = world.play();
         world.nodes.clear(); // closes files before their disks are gone
-        let World { trace, steps, counts, transactions, checker, taste_expires, .. } = world;
-        let allowed = if taste_expires { OF_EXPIRY } else { &[] };
+        let World { trace, steps, counts, transactions, checker, .. } = world;
         let verdict = played.map(|()| checker.records.report());
-        Ok(Outcome { trace, steps, counts, transactions, allowed, verdict })
+        Ok(Outcome { trace, steps, counts, transactions, verdict })
     });
     env::draw_ids(None);
     ottla_client::simulated::connect_by(None);
@@ -122,8 +114,10 @@ pub(crate) struct World {
     pub taste_deletes: bool,
     /// Every record is on the devices of all in-sync replicas before it is acknowledged (`flush.messages` 1).
     pub taste_flushes: bool,
-    /// Brokers forget producers soon.
-    pub taste_expires: bool,
+    /// Brokers forget producers after this time. Their clocks are right then.
+    pub producer_expiration: Option<Duration>,
+    /// When what brokers forget producers of was written.
+    written: Written,
     pub operators: Vec<Operator>,
     pub nodes: Vec<Node>,
     /// How far ahead a clock has ever been, in milliseconds.
@@ -195,7 +189,8 @@ impl World {
             told: [0, 1].map(|more| Told::new(lowest_min_in_sync + more, taste)),
             taste_deletes,
             taste_flushes: taste.flush_messages == Some(1),
-            taste_expires: taste.producer_expiration_ms.is_some(),
+            producer_expiration: taste.producer_expiration_ms.map(|ms| Duration::from_millis(ms.into())),
+            written: Written::default(),
             operators: Vec::new(),
             nodes,
             most_skew_ms: 0,
@@ -261,7 +256,12 @@ impl World {
         self.producers.iter_mut().for_each(|producer| producer.end(&mut self.checker.records));
         for partition in 0..PARTITIONS {
             let leader = self.leader(partition).context("it has converged")?;
-            let (start, end) = client::read_whole(&leader, &mut self.checker, self.ledger.is_some());
+            let is_late = |offset, id: Id| {
+                let made = self.producers.get(id.producer as usize).and_then(|one| one.repeated(id.sequence));
+                let (written, expiration) = (&self.written, self.producer_expiration);
+                made.zip(expiration).is_some_and(|(made, after)| written.is_late(partition, offset, made, after))
+            };
+            let (start, end) = client::read_whole(&leader, &mut self.checker, self.ledger.is_some(), is_late);
             self.note(format!("partition {partition} converged at {start}–{end}"));
             if start > 0 {
                 *self.counts.entry(Fault::LogStart).or_default() += 1;
@@ -299,9 +299,23 @@ impl World {
             _ => {}
         }
         for at in 0..self.nodes.len() {
+            self.see_written(at);
             self.look_after(at)?;
         }
         Ok(())
+    }
+
+    /// Takes note of what a broker has written just now, where that matters.
+    fn see_written(&mut self, at: usize) {
+        if self.producer_expiration.is_none() {
+            return;
+        }
+        for number in 0..PARTITIONS {
+            let partition = self.nodes[at].partition(number);
+            let seen = partition
+                .map(|partition| Seen { leads: partition.leader_epoch().is_some(), end: partition.log_end.get() });
+            self.written.look(at, number, seen, self.now);
+        }
     }
 
     /// See [`FAULTS`]. A transaction and a rebalance take many steps, and few would end otherwise.

@@ -10,7 +10,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("control_plane", &["world"]),
             ("faults", &["world", "disk"]),
             ("tally", &["world", "root"]),
-            ("world", &["acts", "clients", "ledger", "groups", "control", "network", "client", "node", "disk"]),
+            ("world", &["acts", "clients", "ledger", "groups", "control", "network", "client", "node", "disk", "late"]),
             ("acts", &["world", "node"]),
             ("clients", &["world", "client"]),
             ("groups", &["world", "client", "member"]),
@@ -22,6 +22,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("client", &[]),
             ("node", &["disk"]),
             ("disk", &[]),
+            ("late", &[]),
         ],
         circles: &[&["control_plane", "control_plane/door", "control_plane/trace"]],
         ..Rooms::default()

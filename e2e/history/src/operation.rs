@@ -99,6 +99,14 @@ pub enum Operation {
         /// What [`Id::read`] says of its value.
         id: Option<Id>,
     },
+    /// What that read found at an offset may be a late copy: its producer sent the record again when brokers may have
+    /// forgotten it (`producer.id.expiration.ms`), and Kafka writes it then once more, wherever the log ends.
+    Late {
+        /// The partition.
+        partition: Partition,
+        /// Of the copy.
+        offset: i64,
+    },
     /// That read is done.
     LogRead {
         /// The partition.

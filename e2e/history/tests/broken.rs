@@ -4,7 +4,9 @@ use ottla_history::Kind::{
     AbortedRead, Duplicated, FailedButPresent, Lost, Misplaced, NeverWritten, NotRead, Reordered, Skipped, Stale,
     TwoValues,
 };
-use ottla_history::Operation::{Aborted, CommitRead, Committed, EndRead, LogRead, Logged, Produced, Read, Seeked};
+use ottla_history::Operation::{
+    Aborted, CommitRead, Committed, EndRead, Late, LogRead, Logged, Produced, Read, Seeked,
+};
 use ottla_history::{Checker, Id, Kind, Operation, Outcome, Partition, Report};
 
 const P: Partition = Partition(3);
@@ -96,6 +98,45 @@ fn what_lies_before_the_start_of_a_log_is_not_lost() {
 #[test]
 fn a_record_is_duplicated() {
     finds(Duplicated, &[told(0, Outcome::Unknown), acknowledged(1, 1)], log(&[0, 1, 0]));
+}
+
+/// With late copies at these offsets.
+fn with_late(log: Vec<Operation>, offsets: &[i64]) -> Vec<Operation> {
+    let late = offsets.iter().map(|offset| Late { partition: P, offset: *offset });
+    let (last, records) = log.split_last().expect("the read's end");
+    records.iter().cloned().chain(late).chain([last.clone()]).collect()
+}
+
+#[test]
+fn a_late_copy_may_lie_beside_the_first_one_and_behind_later_records() {
+    let good = [
+        // The first copy is acknowledged, the late one is, none is.
+        (vec![acknowledged(0, 0), acknowledged(1, 1)], with_late(log(&[0, 1, 0]), &[2])),
+        (vec![acknowledged(0, 2), acknowledged(1, 1)], with_late(log(&[0, 1, 0]), &[2])),
+        (vec![told(0, Outcome::Unknown), acknowledged(1, 1)], with_late(log(&[0, 1, 0]), &[2])),
+        // The first copy was deleted.
+        (vec![acknowledged(0, 0), acknowledged(1, 1)], with_late(log_from(1, &[1, 0]), &[2])),
+        // There is no other: the first one was refused, and the record after it was not.
+        (vec![acknowledged(0, 1), acknowledged(1, 0)], with_late(log(&[1, 0]), &[1])),
+    ];
+    for (before, log) in good {
+        let report = report([before, log].concat());
+        assert!(report.is_good(), "{report}");
+    }
+}
+
+#[test]
+fn beside_late_copies_an_ordinary_duplicate_is_found() {
+    // The copy of another record is late; the first copy is, which is no excuse for the second; a third copy is not.
+    let before = [told(0, Outcome::Unknown), acknowledged(1, 1)];
+    finds(Duplicated, &before, with_late(log(&[0, 1, 0, 1]), &[3]));
+    finds(Duplicated, &[told(0, Outcome::Unknown)], with_late(log(&[0, 0]), &[0]));
+    finds(Duplicated, &[told(0, Outcome::Unknown)], with_late(log(&[0, 0, 0]), &[1]));
+}
+
+#[test]
+fn a_late_copy_does_not_make_up_for_what_was_lost_or_changed() {
+    finds(Lost, &[acknowledged(0, 0), acknowledged(1, 2)], with_late(log(&[0, 0]), &[1]));
 }
 
 #[test]
