@@ -307,6 +307,30 @@ fn every_transaction_has_an_epoch_of_its_own() -> Result<()> {
     })
 }
 
+/// The coordinator aborts by itself, and bumps the epoch once.
+#[test]
+fn a_transaction_that_was_open_for_too_long_is_aborted() -> Result<()> {
+    play("transaction-timeouts", |broker| {
+        topic(broker, "txn.late", 1, &[])?;
+        loaded(broker, &["txn.late"])?;
+        let mut producer = begin(broker, "txn.late")?;
+        let request = InitProducerIdRequest { transaction_timeout_ms: 1_000, ..init("txn.late") };
+        producer.epoch = broker.quietly(5, request)?.producer_epoch;
+        broker.ask("records", 12, producer.send("txn.late", 0, 2))?;
+        complete(broker, producer)?;
+        broker.ask("described after its time-out", 0, describe(&["txn.late"]))?;
+        broker.ask("a commit that comes too late", 5, producer.end(true))?;
+        broker.ask("by the older protocol", 4, producer.end(true))?;
+        broker.ask("records of the epoch before", 12, producer.send("txn.late", 2, 1))?;
+        let next = broker.ask("an abort that comes too late", 5, producer.end(false))?;
+        producer.epoch = next.producer_epoch;
+        broker.ask("the next transaction", 12, producer.send("txn.late", 0, 1))?;
+        broker.ask("its producers", 0, producers("txn.late", &[0]))?;
+        broker.ask("its abort", 5, producer.end(false))?;
+        Ok(())
+    })
+}
+
 #[test]
 fn offsets_are_committed_in_transactions() -> Result<()> {
     play("transaction-offsets", |broker| {
