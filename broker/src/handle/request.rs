@@ -56,6 +56,11 @@ pub(super) const RAW_TOKEN: i16 = -1;
 const LONGEST_SOFTWARE: usize = 64;
 
 impl Request {
+    /// The client's `client.id`; `None`: none.
+    pub fn client_id(&self) -> Option<&Str> {
+        self.header.client_id.as_ref()
+    }
+
     /// A token of SASL that came without a header.
     pub fn raw_token(token: Bytes) -> Request {
         let header = RequestHeader {

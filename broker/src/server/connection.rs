@@ -5,8 +5,11 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ottla_access::Principal;
 use ottla_wire::ApiKey;
 use tokio::net::TcpStream;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::frames::{Frames, ReadError};
 use super::opening::NotOpened;
@@ -90,15 +93,43 @@ pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
     }
 }
 
+/// The most characters of a client's id in its log lines.
+const LONGEST_ID: usize = 64;
+
+/// A span for the log lines of a connection. What the client says of itself is added when it is known.
+pub fn span(peer: &Peer) -> Span {
+    // Of the level of errors, so that it is there whatever the lines' level.
+    tracing::error_span!("connection", peer = %peer.address, listener = %peer.listener, client_id = Empty, principal = Empty)
+}
+
+/// Who the client says it is, in the log lines from now on. Once in the life of a connection.
+fn name_client(request: &Request) {
+    if let Some(id) = request.client_id() {
+        // Quoted, so that nobody writes a line of somebody else's.
+        let id: String = id.chars().take(LONGEST_ID).collect();
+        Span::current().record("client_id", tracing::field::debug(id));
+    }
+}
+
+/// Who the client is, in the log lines from now on. Once in the life of a connection.
+fn name_principal(client: &Client) {
+    let principal = client.peer().principal;
+    if principal != Principal::ANONYMOUS {
+        Span::current().record("principal", tracing::field::display(principal));
+    }
+}
+
 /// Serves `socket` until it ends. Requests are dispatched strictly in the order of arrival, each as soon as the ones
 /// before it allow ([`Replies::admit`]).
 async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     let max_idle = reactor.limits.max_idle;
     let (mut replies, mut client) = (Replies::default(), client);
     let mut is_stranger = client.is_stranger();
+    let mut is_named = false;
     let mut frames = if is_stranger {
         Frames::new(reactor.strangers.clone(), reactor.limits.max_stranger_request)
     } else {
+        name_principal(&client);
         socket.widen();
         Frames::new(reactor.buffers.clone(), reactor.limits.max_request)
     };
@@ -115,6 +146,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     loop {
         if is_stranger && !client.is_stranger() {
             is_stranger = false;
+            name_principal(&client);
             frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
             socket.widen();
         }
@@ -144,6 +176,9 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
         let may_grow = replies.admit(ApiKey::Produce);
         if let Some(request) = waiting.take_if(|request| muted.is_none() && replies.admit(request.api())) {
             last_request = env::now();
+            if !std::mem::replace(&mut is_named, true) {
+                name_client(&request);
+            }
             replies.push(request.api(), reactor.handler.dispatch(&mut client, request));
             replies.measure(client.counts_time());
             // What came in the same read is started before anything is written: its replies leave together.

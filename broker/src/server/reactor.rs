@@ -15,6 +15,7 @@ use ottla_access::Access;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
+use tracing::Instrument;
 
 use super::buffers::{Budget, Buffers};
 use super::connection;
@@ -220,7 +221,8 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
         };
         let peer = Peer::new(address, listener);
         let (reactor, connections) = (reactor.clone(), connections.clone());
-        tokio::task::spawn_local(async move {
+        let span = connection::span(&peer);
+        let served = async move {
             let metrics = reactor.handler.metrics.clone();
             metrics.clients.connections.inc();
             let ended = connection::run(reactor, stream, peer).await;
@@ -230,7 +232,8 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
             }
             connections.fetch_sub(1, Ordering::Relaxed);
             drop(place);
-            tracing::debug!(%address, %ended, "connection ended");
-        });
+            tracing::debug!(%ended, "connection ended");
+        };
+        tokio::task::spawn_local(served.instrument(span));
     }
 }

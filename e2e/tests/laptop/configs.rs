@@ -105,7 +105,11 @@ fn loggers_groups_and_subscriptions_are_described_as_kafka_describes_them() -> R
     ensure!(alter(&mut broker, LOGGER, "0", "ottla_broker::server", SET, Some("DEBUG"))?.is_empty());
     ensure!(level(&mut broker, "ottla_broker::server")? == "DEBUG");
     drop(laptop.connect(0)?);
-    until(LIMIT, "what is said at DEBUG", || Ok(laptop.said()?.contains("connection ended").then_some(())))?;
+    until(LIMIT, "what is said at DEBUG, and of whom", || {
+        let said = laptop.said()?;
+        let mut ended = said.lines().filter(|line| line.contains("connection ended"));
+        Ok(ended.any(|line| line.contains("connection{peer=127.0.0.1:")).then_some(()))
+    })?;
     ensure!(alter(&mut broker, LOGGER, "0", "ottla_broker::server", DELETE, None)?.is_empty());
     ensure!(level(&mut broker, "ottla_broker::server")? == "WARN");
     let said = alter(&mut broker, LOGGER, "0", "kafka.server.KafkaApis", SET, Some("INFO"))?;

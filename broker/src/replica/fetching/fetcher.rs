@@ -11,12 +11,13 @@ use ottla_wire::ErrorCode;
 use ottla_wire::m01_fetch::{FetchResponse, PartitionData};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
 use super::{FetcherId, LIMITS, MovesRate, Silent, Work};
 use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
-use crate::image::{BrokerId, Me};
+use crate::image::Me;
 use crate::replica::checkpoints::Checkpoints;
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
@@ -37,7 +38,6 @@ pub(super) struct Fetcher {
     me: Me,
     dialer: Dialer,
     id: FetcherId,
-    leader: BrokerId,
     workers: Workers,
     checkpoints: Arc<Mutex<Checkpoints>>,
     throttle: Arc<Mutex<Throttle>>,
@@ -68,19 +68,17 @@ impl Fetcher {
         todo: watch::Receiver<Work>,
         silent: Silent,
     ) -> Fetcher {
-        let ((leader, _), standing) = (id, Standing::Heard);
         Fetcher {
             me,
             dialer,
             id,
-            leader,
             workers,
             checkpoints,
             throttle,
             moves_rate,
             todo,
             silent,
-            standing,
+            standing: Standing::Heard,
             unreached_since: None,
         }
     }
@@ -94,7 +92,7 @@ impl Fetcher {
             match self.fetch(&work).await {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
-                    tracing::debug!(leader = %self.leader, %error, "failed to fetch: trying again");
+                    tracing::debug!(%error, "failed to fetch: trying again");
                     self.stands(self.standing.max(Standing::InDoubt));
                     if env::now() > began + longest {
                         pause = FIRST_PAUSE;
@@ -157,7 +155,8 @@ impl Fetcher {
             }
             let asked = rounds.with_partitions(asked);
             let checkpoints = self.checkpoints.clone();
-            let taken = self.workers.run(move || take_in(asked, response, &checkpoints)).await;
+            let span = Span::current();
+            let taken = self.workers.run(move || span.in_scope(|| take_in(asked, response, &checkpoints))).await;
             rounds.learn(taken, env::now());
         }
     }
@@ -193,7 +192,7 @@ impl Fetcher {
     /// Says how the leader stands.
     fn stands(&mut self, standing: Standing) {
         if std::mem::replace(&mut self.standing, standing) != standing {
-            tracing::debug!(leader = %self.leader, ?standing, "an answer of a leader is overdue, or has come");
+            tracing::debug!(?standing, "an answer of a leader is overdue, or has come");
         }
         match standing {
             // Also what is not new: one that was aborted under this id may have had a last word.
@@ -322,6 +321,11 @@ fn take_in(
     taken
 }
 
+/// For the log lines about a partition that is not simply appended to: that is rare enough for a span of its own.
+fn span(partition: &Partition) -> Span {
+    tracing::error_span!("partition", topic = %partition.topic, number = partition.number)
+}
+
 fn take_one(
     partition: &Arc<Partition>,
     next: &NextFetch,
@@ -334,10 +338,12 @@ fn take_one(
             Ok(if copied.records.is_empty() { Taken::Nothing } else { Taken::Some })
         }
         Meaning::Cut { epoch, end_offset } => {
+            let _span = span(partition).entered();
             partition.part_from(next, epoch, end_offset, checkpoints)?;
             Ok(Taken::Nothing)
         }
         Meaning::StartAnew { log_start } => {
+            let _span = span(partition).entered();
             partition.start_anew(next, log_start)?;
             // A log that was cut must not be trusted up to where it was flushed before.
             upkeep::store(checkpoints, || vec![partition.clone()]).map_err(ottla_log::LogError::from)?;

@@ -17,6 +17,7 @@ use ottla_config::BrokerSettings;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
@@ -207,7 +208,8 @@ impl Fetchers {
         let (workers, checkpoints) = (self.workers.clone(), self.checkpoints.clone());
         let (throttle, silent) = ((self.throttle.clone(), self.moves_rate.clone()), self.silent.clone());
         let fetcher = Fetcher::new((self.me, self.dialer.clone()), id, workers, checkpoints, throttle, todo, silent);
-        Running { work, task: tokio::spawn(fetcher.run()).abort_handle() }
+        let span = tracing::error_span!("follower", leader = %id.0);
+        Running { work, task: tokio::spawn(fetcher.run().instrument(span)).abort_handle() }
     }
 
     /// Ends all of them.
