@@ -63,4 +63,4 @@ pub use rollout::{
     RolloutProgress, RolloutState, RolloutStatus, Window,
 };
 pub use schema::{ClusterRef, GROUP, VERSION};
-pub use storage::{RemovedVolumes, Storage};
+pub use storage::{OnLostNode, RemovedVolumes, Storage};

@@ -30,9 +30,29 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,6}(s|m|h))+$"))]
     pub keep_for: Option<kube::core::Duration>,
+    /// What becomes of a broker whose volume is local to a node that was removed from Kubernetes: its PersistentVolume
+    /// names nodes of which none exists any more. A node that is not ready exists. Wait: the conditions say which
+    /// broker, and what to type. Replace: after `lostAfter` the broker gets a new volume, as with `state: Fresh`.
+    /// Default: Wait.
+    #[serde(default, deserialize_with = "crate::words::on_lost_node")]
+    pub on_lost_node: OnLostNode,
+    /// With `onLostNode: Replace`, how long the node must have been gone, such as `10m`. If it comes back in this time,
+    /// the broker keeps its volume. Absent: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 2, max = 16), regex(pattern = r"^([0-9]{1,6}(s|m|h))+$"))]
+    pub lost_after: Option<kube::core::Duration>,
 }
 
+/// How long a node must have been gone before the volume of its broker is replaced, unless the spec says otherwise: a
+/// machine restarts, and registers again, in less.
+const LOST_AFTER: Duration = Duration::from_secs(10 * 60);
+
 impl Storage {
+    /// How long a node must have been gone before the volume of its broker is replaced.
+    pub fn lost_after(&self) -> Duration {
+        self.lost_after.map_or(LOST_AFTER, Duration::from)
+    }
+
     /// How long the volume of a broker that has left is kept.
     pub fn kept_for(&self) -> Duration {
         self.keep_for.map_or(Duration::from_secs(24 * 60 * 60), Duration::from)
@@ -47,4 +67,14 @@ pub enum RemovedVolumes {
     Keep,
     /// The claim is deleted when `keepFor` has passed.
     Delete,
+}
+
+/// What becomes of a broker whose volume is local to a node that does not exist any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnLostNode {
+    /// It waits for the node, or for a person.
+    #[default]
+    Wait,
+    /// It gets a new volume when `lostAfter` has passed, if no partition needs the old one.
+    Replace,
 }

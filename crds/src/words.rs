@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    BrokerState, DeletionPolicy, Interrupt, ListenerType, Occasion, OperatorUpgrade, RebalanceMode, RebalanceState,
-    RemovedVolumes, RolloutPolicy, RolloutState, Unsatisfiable, WireChanges,
+    BrokerState, DeletionPolicy, Interrupt, ListenerType, Occasion, OnLostNode, OperatorUpgrade, RebalanceMode,
+    RebalanceState, RemovedVolumes, RolloutPolicy, RolloutState, Unsatisfiable, WireChanges,
 };
 
 /// An unknown policy keeps the data.
@@ -20,6 +20,11 @@ pub(crate) fn deletion_policy<'de, D: Deserializer<'de>>(field: D) -> Result<Del
 /// Something else than deletion is asked for.
 pub(crate) fn removed_volumes<'de, D: Deserializer<'de>>(field: D) -> Result<RemovedVolumes, D::Error> {
     known_or(field, RemovedVolumes::Keep)
+}
+
+/// A volume is replaced only by a word that asks for that.
+pub(crate) fn on_lost_node<'de, D: Deserializer<'de>>(field: D) -> Result<OnLostNode, D::Error> {
+    known_or(field, OnLostNode::Wait)
 }
 
 /// An operator does nothing to a broker by an order that it does not know.
@@ -109,7 +114,7 @@ fn known_or<'de, D: Deserializer<'de>, T: DeserializeOwned + std::fmt::Debug>(
 mod tests {
     use serde_json::json;
 
-    use crate::{KafkaTopicSpec, Listener, Rollout, RolloutStatus, TopologySpread};
+    use crate::{KafkaTopicSpec, Listener, Rollout, RolloutStatus, Storage, TopologySpread};
 
     use super::*;
 
@@ -122,6 +127,10 @@ mod tests {
         assert_eq!(policy(json!("Delete")).unwrap(), DeletionPolicy::Delete);
         assert_eq!(policy(json!("Archive")).unwrap(), DeletionPolicy::Retain);
         assert!(policy(json!(7)).is_err(), "no word at all");
+
+        let storage = json!({ "size": "1Gi", "removed": "Archive", "onLostNode": "Rebuild" });
+        let storage: Storage = serde_json::from_value(storage).unwrap();
+        assert_eq!((storage.removed, storage.on_lost_node), (RemovedVolumes::Keep, OnLostNode::Wait));
 
         let rollout = json!({ "policy": "Tide", "operatorUpgrade": "Ask", "interrupt": "Always" });
         let rollout: Rollout = serde_json::from_value(rollout).unwrap();

@@ -11,6 +11,7 @@
 //! - [`claims`]: volumes that grow
 //! - [`leaving`]: brokers that the spec no longer asks for
 //! - [`retired`]: claims of brokers that have left
+//! - [`lost`]: volumes of nodes that do not exist any more
 //! - [`replace`]: pods of an earlier spec in which nothing runs
 //! - [`end`]: the cluster's deletion
 //! - [`places`], [`waiting`]: the brokers' addresses, and why their pods are not ready
@@ -40,6 +41,7 @@ pub mod certificates;
 pub mod claims;
 pub mod end;
 pub mod leaving;
+pub mod lost;
 pub mod nodes;
 pub mod places;
 pub mod read;
@@ -228,12 +230,20 @@ async fn reconcile(
             cluster.user = shared.broker_user;
             let wanted = cluster.replicas;
             cluster.replicas = leaving::present(&cluster, read);
-            let seen = see(&cluster, read, known(platform));
-            // Before anything is written: elections must not wait for that, least of all when an operator has just
-            // taken over.
+            memory.lost.note(&cluster, read, Instant::now());
+            let mut seen = see(&cluster, read, &memory.lost, known(platform));
+            // Before anything is read or written: elections must not wait for that, least of all when an operator has
+            // just taken over.
             tell(platform, seen.clone());
+            if memory.lost.learn(&shared.client, &cluster, read).await {
+                memory.lost.note(&cluster, read, Instant::now());
+                seen.volumes = claims::volumes(&cluster, read, &memory.lost);
+                tell(platform, seen.clone());
+            }
             cluster.replicas = wanted;
-            match make(shared, cluster, read, acts, memory).await {
+            let made = make(shared, cluster, read, acts, memory).await;
+            memory.again_after = memory.again_after.into_iter().chain(memory.lost.again_after()).min();
+            match made {
                 Ok(made) => (Outcome::Succeeded, made.told(object, seen)),
                 Err(error) => {
                     shared.metrics.failed(key, error.kind());
@@ -249,7 +259,7 @@ async fn reconcile(
 }
 
 /// The platform by what is shown of the cluster; the rest is as known before.
-fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
+fn see(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known, known: Platform) -> Platform {
     let of = read.cluster.as_ref().and_then(|object| object.uid());
     let known = if known.of == of { known } else { Platform::default() };
     let places = places::places(cluster, read);
@@ -259,7 +269,7 @@ fn see(cluster: &ValidatedCluster, read: &Read, known: Platform) -> Platform {
         places,
         cluster_id: claims::cluster_id(read),
         volume_size: claims::smallest(cluster, read),
-        volumes: claims::volumes(cluster, read),
+        volumes: claims::volumes(cluster, read, lost),
         claimants: Some(claims::of_brokers(&cluster.name, read).map(|(id, ..)| id).collect()),
         waiting: waiting::waiting(cluster, read),
         ..known
@@ -288,6 +298,7 @@ struct Memory {
     revisions: revisions::Known,
     looks: leaving::Looks,
     caution: retired::Caution,
+    lost: lost::Known,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }

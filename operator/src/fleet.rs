@@ -83,7 +83,7 @@ impl Fleet {
     fn attend(&mut self, about: &About) {
         match about {
             About::Nobody => {}
-            About::Node(name) => with_a_pod_on(name, &self.shown.pods.state()).iter().for_each(|key| self.wake(key)),
+            About::Node(name) => concerned(name, &self.shown.pods.state()).iter().for_each(|key| self.wake(key)),
             About::Cluster(key) if self.running.contains_key(key) && read::cluster(&self.shown, key).is_some() => {
                 self.wake(key);
             }
@@ -160,9 +160,12 @@ async fn operate(
     }
 }
 
-/// The clusters that have a broker on this node.
-fn with_a_pod_on(node: &str, pods: &[Arc<Pod>]) -> BTreeSet<ClusterKey> {
-    let is_there = |pod: &&Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(node));
+/// The clusters that have a broker on this node, or one that no node has taken: its volume may be on this one.
+fn concerned(node: &str, pods: &[Arc<Pod>]) -> BTreeSet<ClusterKey> {
+    let is_there = |pod: &&Arc<Pod>| {
+        let taken_by = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        taken_by.is_none_or(|taken_by| taken_by == node)
+    };
     let cluster = |pod: &Arc<Pod>| Some(key(pod.namespace(), pod.labels().get(names::CLUSTER_LABEL)?.clone()));
     pods.iter().filter(is_there).filter_map(cluster).collect()
 }
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_concerns_the_clusters_with_a_pod_on_it_and_no_others() {
+    fn a_node_concerns_the_clusters_with_a_pod_on_it_or_on_none_and_no_others() {
         let pod = |namespace: &str, cluster: &str, id: i32, node: Option<&str>| -> Arc<Pod> {
             let labels = json!({ names::CLUSTER_LABEL: cluster });
             let name = format!("{cluster}-broker-{id}");
@@ -194,9 +197,9 @@ mod tests {
             pod("bank", "prod", 0, Some("one")),
             pod("bank", "test", 0, None),
         ];
-        let on = |node: &str| with_a_pod_on(node, &pods).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(on("one"), ["bank/prod", "shop/prod"]);
-        assert_eq!(on("two"), ["shop/prod", "shop/test"]);
-        assert!(on("three").is_empty());
+        let on = |node: &str| concerned(node, &pods).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(on("one"), ["bank/prod", "bank/test", "shop/prod"]);
+        assert_eq!(on("two"), ["bank/test", "shop/prod", "shop/test"]);
+        assert_eq!(on("three"), ["bank/test"]);
     }
 }

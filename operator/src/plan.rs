@@ -8,7 +8,7 @@
 //! - [`relocation`]: the moves that the operator makes by itself
 //! - [`rebalance`]: the life of a KafkaRebalance
 //! - [`rate`]: how fast replicas are copied
-//! - [`fresh`]: volumes that are replaced by order
+//! - [`fresh`]: volumes that are replaced by order, or because their node is lost
 //! - [`topic`]: from a KafkaTopic to its assignments and its status
 //! - [`replicas`]: the brokers that its partitions wait for
 //! - [`cluster`]: the cluster's status
@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_config::BrokerSettings;
-use ottla_crds::{BrokerLoads, Endpoint, KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic};
+use ottla_crds::{BrokerLoads, Endpoint, KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, OnLostNode};
 use ottla_rules::assignment::{Assignment, BrokerId, Live, LiveBroker};
 use ottla_rules::features::SupportedFeatures;
 use ottla_rules::plan::roster::{self, Order, Wanted};
@@ -289,8 +289,13 @@ pub fn plan(world: &World) -> Vec<Step> {
     let mut steps = assignments::elections(world, &rules);
     let rollout = rollout::decide(world, cluster, &settings, &rules);
     let renewal = fresh::obstacle(world, cluster, &rules);
-    let planned =
-        cluster::Planned { rollout: rollout.as_ref(), relocation: relocation.as_ref(), renewal: renewal.as_ref() };
+    let lost = fresh::lost(world, cluster, &rules);
+    let planned = cluster::Planned {
+        rollout: rollout.as_ref(),
+        relocation: relocation.as_ref(),
+        renewal: renewal.as_ref(),
+        lost: lost.as_ref(),
+    };
     steps.extend(cluster::status(world, cluster, planned));
     steps.extend(assignments::forgotten(world));
     steps.extend(assignments::emptied_graves(world));
@@ -333,7 +338,20 @@ impl World {
             Some(volume) if volume.is_deleted => Some(Order::Fresh),
             volume => brokers.order(id, volume.map(|volume| &*volume.uid)),
         };
-        roster::wanted(id, replicas, order)
+        roster::wanted(id, replicas, order.or_else(|| self.replaces_lost(id).then_some(Order::Fresh)))
+    }
+
+    /// Whether the spec has the volume of this broker replaced because its node is lost: for long enough, and no other
+    /// broker's. If several are, somebody may have deleted nodes by mistake.
+    pub fn replaces_lost(&self, id: BrokerId) -> bool {
+        let storage = self.cluster.as_ref().and_then(|cluster| cluster.spec.brokers.storage.as_ref());
+        let replaces = storage.is_some_and(|storage| storage.on_lost_node == OnLostNode::Replace);
+        let volumes = self.platform.iter().flat_map(|platform| &platform.volumes);
+        let mut lost = volumes.filter_map(|(id, volume)| Some((*id, volume.lost.as_ref()?)));
+        match (lost.next(), lost.next()) {
+            (Some((only, lost)), None) => replaces && only == id && lost.for_long,
+            (_, Some(_)) | (None, None) => false,
+        }
     }
 
     /// The partitions of an assignment that get no leader now. While a live broker reports a partition as forked, the

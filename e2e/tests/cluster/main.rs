@@ -22,4 +22,5 @@ mod upgrades;
 mod volumes;
 mod write_budget;
 mod x_chaos;
+mod x_lost_node;
 mod x_secured;

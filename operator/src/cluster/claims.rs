@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
+use super::lost;
 use super::read::{Read, capacity, requested};
 use super::validate::ValidatedCluster;
 use crate::plan::platform::{Obstacle, Volume};
@@ -129,13 +130,15 @@ pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
 }
 
 /// The volume of each broker that has one.
-pub fn volumes(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Volume> {
+pub fn volumes(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known) -> BTreeMap<BrokerId, Volume> {
     let volume = |broker: BrokerId| {
         let claim = names::claim(&cluster.name, broker);
         let metadata = &read.claims.get(&claim)?.metadata;
+        let uid = metadata.uid.clone()?;
         let volume = Volume {
             claim,
-            uid: metadata.uid.clone()?,
+            lost: lost.of(broker, &uid),
+            uid,
             version: metadata.resource_version.clone(),
             is_deleted: metadata.deletion_timestamp.is_some(),
             pod: read.pods.get(&names::broker(&cluster.name, broker)).and_then(|pod| user(pod)),

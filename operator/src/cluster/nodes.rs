@@ -2,7 +2,7 @@
 //! and whether it is cordoned.
 //!
 //! A kubelet writes its node's status every few minutes, and a large cluster has thousands of them: a change of other
-//! fields is passed on to no cluster, and the rest to clusters that have a pod there.
+//! fields is passed on to no cluster, and the rest to clusters that have a pod there, or one that no node has taken.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -65,7 +65,7 @@ pub enum About {
     Nobody,
     /// This one.
     Cluster(ClusterKey),
-    /// Those that have a pod on this node.
+    /// Those that have a pod on this node, or one that no node has taken.
     Node(String),
     /// Any of them.
     Everybody,

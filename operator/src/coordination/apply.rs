@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::events::Recorder;
 use crate::plan::fresh::names_broker;
-use crate::plan::platform::Volume;
+use crate::plan::platform::{HOSTNAME_LABEL, Volume};
 use crate::plan::rollout::restart::Restart;
 use crate::plan::{News, Step};
 
@@ -36,6 +36,7 @@ pub struct Writer {
     assignments: Api<KafkaAssignment>,
     rebalances: Api<KafkaRebalance>,
     claims: Api<PersistentVolumeClaim>,
+    nodes: Api<Node>,
     definitions: Api<CustomResourceDefinition>,
     pods: Api<Pod>,
     /// The label selector of the cluster's objects.
@@ -54,6 +55,7 @@ impl Writer {
             assignments: Api::namespaced(client.clone(), namespace),
             rebalances: Api::namespaced(client.clone(), namespace),
             claims: Api::namespaced(client.clone(), namespace),
+            nodes: Api::all(client.clone()),
             definitions: Api::all(client.clone()),
             pods: Api::namespaced(client.clone(), namespace),
             selector: format!("{}={cluster}", names::CLUSTER_LABEL),
@@ -184,6 +186,10 @@ impl Writer {
             tracing::debug!(broker = %id, "assignments of this broker have changed: its volume stays for now");
             return Ok(());
         }
+        if !volume.is_deleted && self.has_returned(volume).await? {
+            tracing::info!(broker = %id, "the node of this broker's volume is back: the volume stays");
+            return Ok(());
+        }
         if !volume.is_deleted {
             let metadata =
                 json!({ "resourceVersion": volume.version, "annotations": { FRESH_ANNOTATION: volume.uid } });
@@ -202,6 +208,21 @@ impl Writer {
             self.pods.delete(&pod, &DeleteParams::default().preconditions(this_one)).await?;
         }
         Ok(())
+    }
+
+    /// Whether a node of a volume that counts as lost exists. A consistent read: the watch may show it late.
+    async fn has_returned(&self, volume: &Volume) -> Result<bool, kube::Error> {
+        const LONGEST_LABEL: usize = 63;
+        for node in volume.lost.iter().flat_map(|lost| &lost.nodes) {
+            if self.nodes.get_metadata_opt(node).await?.is_some() {
+                return Ok(true);
+            }
+            let of_this_host = ListParams::default().labels(&format!("{HOSTNAME_LABEL}={node}"));
+            if node.len() <= LONGEST_LABEL && !self.nodes.list_metadata(&of_this_host).await?.items.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the topic that `planned` would create exists already, under another id. A consistent read: what was lost
@@ -291,6 +312,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::plan::platform::Lost;
 
     fn object(topic_name: &str, id: u128) -> KafkaAssignment {
         let (topic_id, cluster_ref) = (Uuid::from_u128(id), ClusterRef { name: "prod".to_owned() });
@@ -320,6 +342,51 @@ mod tests {
         assert!(create(object("orders", 3)).await, "what stood there is deleted");
         assert!(!create(object("payments", 4)).await, "what stands there may have records");
         assert!(!create(object("orders", 5)).await);
+    }
+
+    /// An API server without assignments, and with the node or not, by its name or by its host name.
+    #[tokio::test]
+    async fn a_volume_whose_node_has_returned_stays() {
+        for (by_name, by_host, expected) in [(true, false, 0), (false, true, 0), (false, false, 2)] {
+            let changes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let counted = changes.clone();
+            let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+                let node = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                    "metadata": { "name": "one" } });
+                let list = |items: Vec<&Value>| json!({ "metadata": {}, "items": items });
+                let answer = match (request.method().as_str(), request.uri().path()) {
+                    ("GET", "/api/v1/nodes/one") if by_name => Some(node),
+                    ("GET", "/api/v1/nodes") => {
+                        assert!(request.uri().query().unwrap_or_default().contains("kubernetes.io%2Fhostname%3Done"));
+                        Some(list(if by_host { vec![&node] } else { vec![] }))
+                    }
+                    ("GET", path) if path.ends_with("/kafkaassignments") => Some(list(vec![])),
+                    (verb @ ("PATCH" | "DELETE"), path)
+                        if path.ends_with("/persistentvolumeclaims/data-prod-broker-1") =>
+                    {
+                        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        let deleted = json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" });
+                        Some(if verb == "DELETE" { deleted } else { node })
+                    }
+                    _ => None,
+                };
+                let (code, body) = match answer {
+                    Some(body) => (200, body),
+                    None => (404, json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" })),
+                };
+                let body = kube::client::Body::from(body.to_string().into_bytes());
+                let answer = http::Response::builder().status(code).body(body);
+                async { answer }
+            });
+            let writer = Writer::new(&Client::new(service, "default"), "default", "prod", SetBacks::default());
+            let lost = Some(Lost { nodes: ["one".to_owned()].into(), for_long: true });
+            let claim = "data-prod-broker-1".to_owned();
+            let volume = Volume { claim, uid: "u".to_owned(), lost, ..Volume::default() };
+            let cluster = Arc::new(KafkaCluster::new("prod", serde_json::from_value(json!({})).unwrap()));
+            let step = Step::Renew { cluster, id: BrokerId(1), volume, versions: BTreeMap::new() };
+            writer.apply(&step, &OnceCell::new()).await.unwrap();
+            assert_eq!(changes.load(std::sync::atomic::Ordering::SeqCst), expected, "{by_name} {by_host}");
+        }
     }
 
     #[tokio::test]

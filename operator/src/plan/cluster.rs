@@ -31,11 +31,13 @@ pub struct Planned<'a> {
     pub relocation: Option<&'a Relocation>,
     /// What the replacement of a volume waits for; `None`: none is ordered.
     pub renewal: Option<&'a Obstacle>,
+    /// What a broker waits for whose volume's node is lost; `None`: there is none.
+    pub lost: Option<&'a Obstacle>,
 }
 
 /// The cluster's new status; `None` if it has not changed.
 pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) -> Option<Step> {
-    let Planned { rollout, relocation, renewal } = planned;
+    let Planned { rollout, relocation, renewal, lost } = planned;
     let before = cluster.status.clone().unwrap_or_default();
     let moves = match relocation {
         Some(relocation) => relocation.progress(before.moves.as_ref()),
@@ -44,7 +46,7 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) 
     let brokers = brokers(world, cluster, &before, relocation);
     let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
     let now = rollout.map(|rollout| &rollout.status).or(before.rollout.as_ref()).cloned();
-    let verdicts = verdicts(world, cluster, &brokers, &before, (now.as_ref(), renewal));
+    let verdicts = verdicts(world, cluster, &brokers, &before, (now.as_ref(), renewal, lost));
     let platform = world.platform.as_deref();
     let generation = generation(world, cluster, &before);
     let earlier_id = || platform.and_then(|platform| platform.cluster_id.clone());
@@ -237,11 +239,12 @@ fn verdicts(
     cluster: &KafkaCluster,
     brokers: &[BrokerStatus],
     before: &KafkaClusterStatus,
-    (rollout, renewal): (Option<&RolloutStatus>, Option<&Obstacle>),
+    (rollout, renewal, lost): (Option<&RolloutStatus>, Option<&Obstacle>, Option<&Obstacle>),
 ) -> Vec<Verdict> {
     let platform = world.platform.as_deref();
     let obstacle = platform.and_then(|platform| platform.obstacle.as_ref());
-    let waiting = platform.and_then(|platform| platform.waiting.as_ref());
+    // A lost node is why Kubernetes finds none for the pod.
+    let waiting = lost.or_else(|| platform.and_then(|platform| platform.waiting.as_ref()));
     // A broker that a roll restarts is away as planned: nothing is wrong.
     let restarts = |id: BrokerId| rollout.is_some_and(|rollout| rollout.restarts(id));
     let offline: Vec<BrokerId> = brokers.iter().filter(|b| b.state == BrokerState::Offline).map(|b| b.id).collect();
@@ -293,7 +296,7 @@ fn verdicts(
     if let Some(platform) = platform {
         verdicts.extend(filling(world));
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
-        verdicts.push(progressing(cluster, platform, applied, obstacle, (rollout, renewal)));
+        verdicts.push(progressing(cluster, platform, applied, (obstacle, waiting), (rollout, renewal)));
         verdicts.push(paused(cluster));
         verdicts.extend(standard::verdict(&verdicts, rollout));
     }
@@ -441,7 +444,7 @@ fn progressing(
     cluster: &KafkaCluster,
     platform: &Platform,
     applied: bool,
-    obstacle: Option<&Obstacle>,
+    (obstacle, waiting): (Option<&Obstacle>, Option<&Obstacle>),
     (rollout, renewal): (Option<&RolloutStatus>, Option<&Obstacle>),
 ) -> Verdict {
     let place = (
@@ -459,7 +462,7 @@ fn progressing(
     if let Some(rolls) = rolls {
         return rolls;
     }
-    if let Some(in_the_way) = platform.waiting.as_ref().or(platform.leaving.as_ref()).or(renewal) {
+    if let Some(in_the_way) = waiting.or(platform.leaving.as_ref()).or(renewal) {
         return Verdict::new("Progressing", true, in_the_way.reason, &in_the_way.message);
     }
     if !applied && cluster.spec.paused {

@@ -1,19 +1,23 @@
-//! Volumes that are replaced by order: `state: Fresh` in `brokers.overrides`, with the uid of the volume.
+//! Volumes that are replaced by order: `state: Fresh` in `brokers.overrides`, with the uid of the volume. With
+//! `storage.onLostNode: Replace` the loss of the volume's node is such an order.
 //!
 //! Always: a claim is deleted only while every partition of its broker keeps its floor on other live brokers
 //! (`ottla_rules::plan::renewal`), one volume at a time: the next when the replicas of the one before are in sync
 //! again. The order names one claim, so it has no effect on the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
-use ottla_crds::{KafkaAssignment, KafkaCluster};
+use ottla_crds::{BrokerOverride, KafkaAssignment, KafkaCluster, OnLostNode};
 use ottla_rules::assignment::BrokerId;
 use ottla_rules::plan::renewal::{Need, need};
 use ottla_rules::plan::roster::{Order, Wanted};
+use serde_json::json;
 
-use super::platform::{Obstacle, Volume};
+use super::condition::named;
+use super::platform::{Lost, Obstacle, Volume};
 use super::rules::RuleBook;
 use super::{Step, World};
 
@@ -61,9 +65,91 @@ pub fn step(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) ->
 
 /// What a condition says of a replacement; `None`: there is none.
 pub fn obstacle(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) -> Option<Obstacle> {
-    let (id, volume) = orders(world).next()?;
+    orders(world).next().map(|(id, volume)| awaited(world, cluster, rules, id, volume))
+}
+
+/// What conditions say of brokers that can not start because the nodes of their volumes do not exist any more; `None`:
+/// there is none.
+pub fn lost(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) -> Option<Obstacle> {
+    let volumes = world.platform.iter().flat_map(|platform| &platform.volumes);
+    let lost = volumes.filter_map(|(id, volume)| Some((*id, volume, volume.lost.as_ref()?)));
+    let lost: Vec<(BrokerId, &Volume, &Lost)> = lost.filter(|(id, ..)| world.wanted(*id) != Wanted::Leaving).collect();
+    let unordered: Vec<(BrokerId, &Volume, &Lost)> =
+        lost.iter().filter(|(id, ..)| world.wanted(*id) != Wanted::Fresh).copied().collect();
+    let storage = cluster.spec.brokers.storage.as_ref();
+    let replaces = storage.filter(|storage| storage.on_lost_node == OnLostNode::Replace);
+    match (unordered.as_slice(), replaces) {
+        ([], _) => lost.first().map(|(id, volume, _)| awaited(world, cluster, rules, *id, volume)),
+        ([(id, volume, nodes)], Some(storage)) if lost.len() == 1 && world.wanted(*id) == Wanted::Serve => {
+            let message = format!(
+                "broker {id} can not start: its volume {} is on {}, which does not exist any more. If the node does not return within \
+                 {}, the broker gets a new volume, to which it copies its replicas from the other brokers",
+                volume.claim,
+                node(nodes),
+                in_words(storage.lost_after()),
+            );
+            Some(Obstacle::new("AwaitingNode", message))
+        }
+        (unordered, replaces) => Some(Obstacle::new("NodeLost", for_a_person(cluster, unordered, replaces.is_some()))),
+    }
+}
+
+/// What is wrong with these brokers, and what to type.
+fn for_a_person(cluster: &KafkaCluster, lost: &[(BrokerId, &Volume, &Lost)], replaces: bool) -> String {
+    let brokers = named("broker", lost.iter().map(|(id, ..)| id.0));
+    let places: Vec<String> =
+        lost.iter().map(|(_, volume, nodes)| format!("{} on {}", volume.claim, node(nodes))).collect();
+    let why = match (lost, replaces) {
+        (_, false) => "",
+        ([_], true) => " (onLostNode replaces no volume of a broker with a state, nor while another one is lost)",
+        (_, true) => " (onLostNode replaces none of several: were nodes deleted by mistake?)",
+    };
+    let (their, volumes, does, nodes, a_volume) = match lost {
+        [_] => ("its", "volume", "does", "the node", "it a new volume, to which it copies its"),
+        _ => ("their", "volumes", "do", "the nodes", "them new volumes, to which they copy their"),
+    };
+    let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+    let mut overrides = cluster.spec.brokers.overrides.clone();
+    for (id, volume, _) in lost {
+        let (state, volume) = (Some(Order::Fresh), Some(volume.uid.clone()));
+        match overrides.iter_mut().find(|entry| entry.broker == *id) {
+            Some(entry) => (entry.state, entry.volume) = (state, volume),
+            None => overrides.push(BrokerOverride { broker: *id, state, volume, config: BTreeMap::new() }),
+        }
+    }
+    let patch = json!({ "spec": { "brokers": { "overrides": overrides } } }).to_string().replace('\'', "'\\''");
+    format!(
+        "{brokers} can not start, because the {nodes_of} of {their} {volumes} {does} not exist any more{why}: {}. Bring {nodes} back \
+         with the disk, or give {a_volume} replicas from the other brokers: kubectl patch kafkacluster {name} -n {namespace} --type \
+         merge -p '{patch}'",
+        places.join(", "),
+        nodes_of = nodes.trim_start_matches("the "),
+    )
+}
+
+fn node(lost: &Lost) -> String {
+    let names: Vec<&str> = lost.nodes.iter().map(String::as_str).collect();
+    format!("node {}", names.join(" or "))
+}
+
+fn in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        60 => "1 minute".to_owned(),
+        seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+/// What the replacement of this volume waits for.
+fn awaited(
+    world: &World,
+    cluster: &Arc<KafkaCluster>,
+    rules: &RuleBook<'_>,
+    id: BrokerId,
+    volume: &Volume,
+) -> Obstacle {
     let claim = &volume.claim;
-    Some(match next(world, cluster, rules, id, volume) {
+    match next(world, cluster, rules, id, volume) {
         Next::Step(_) | Next::UnderWay => {
             let message = format!("broker {id} gets another volume in the place of {claim}");
             Obstacle::new("ReplacingVolume", message)
@@ -89,6 +175,10 @@ pub fn obstacle(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>
         }
         Next::Needed { topic, partition, need } => {
             let why = match need {
+                Need::LastReplica if volume.lost.is_some() => format!(
+                    "it alone has every record of partition {partition} of {topic}, and its node is lost. Bring the node back with the \
+                     disk, or accept losing those records: see ReplicasHealthy of the KafkaTopic, or delete that"
+                ),
                 Need::LastReplica => format!(
                     "it alone has every record of partition {partition} of {topic}. Set state: Drained, which moves its replicas, \
                      or start the other replicas"
@@ -101,7 +191,7 @@ pub fn obstacle(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>
             };
             Obstacle::new("VolumeNeeded", format!("broker {id} keeps the volume {claim} for now: {why}"))
         }
-    })
+    }
 }
 
 /// The brokers whose volumes are to be replaced, those first whose old claims are being deleted.
@@ -134,11 +224,12 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
             return Next::After(*other);
         }
         let rollout = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
-        if let Some(restarting) = rollout.and_then(|rollout| rollout.away.first()) {
+        // A roll that restarts this one would wait for it, and may wait for ever.
+        if let Some(restarting) = rollout.and_then(|rollout| rollout.away.iter().find(|away| **away != id)) {
             return Next::After(*restarting);
         }
     }
-    let is_ordered = cluster.spec.brokers.order(id, Some(&volume.uid)) == Some(Order::Fresh);
+    let is_ordered = cluster.spec.brokers.order(id, Some(&volume.uid)) == Some(Order::Fresh) || world.replaces_lost(id);
     if !(volume.is_deleted && is_ordered)
         && let Some(copying) = copying(world, cluster, id, is_ordered)
     {

@@ -6,6 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{Endpoint, ListenerStatus};
 use ottla_rules::assignment::BrokerId;
 
+/// The label by which local volumes name their node.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
 /// A cluster's brokers as Kubernetes shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Platform {
@@ -134,6 +137,17 @@ pub struct Volume {
     pub is_deleted: bool,
     /// The uid of the pod that uses it; `None`: there is none, or it is stopping.
     pub pod: Option<String>,
+    /// The nodes that alone could use it, if none of them exists any more; `None`: a node can use it, or nobody knows.
+    pub lost: Option<Lost>,
+}
+
+/// The nodes of a volume that no node can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Their names; usually it is one.
+    pub nodes: BTreeSet<String>,
+    /// Whether they have been gone for `storage.lostAfter` without a break.
+    pub for_long: bool,
 }
 
 /// A problem, as a condition shows it.

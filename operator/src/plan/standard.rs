@@ -6,13 +6,14 @@ use ottla_crds::RolloutStatus;
 use super::condition::Verdict;
 
 /// The reasons that stay until a person acts.
-const NEED_A_PERSON: [&str; 7] = [
+const NEED_A_PERSON: [&str; 8] = [
     "InvalidConfig",
     "InvalidSpec",
     "ForeignObject",
     "ResizeImpossible",
     "NoCertManager",
     "VolumesLeft",
+    "NodeLost",
     "RolloutStopped",
 ];
 

@@ -120,7 +120,8 @@ fn apply(world: &mut World, step: Step) {
         // Kubernetes deletes the claim, and makes both again.
         Step::Renew { id, .. } => {
             let platform = Arc::make_mut(world.platform.as_mut().unwrap());
-            platform.volumes.get_mut(&id).unwrap().uid = "new".to_owned();
+            let volume = platform.volumes.get_mut(&id).unwrap();
+            (volume.uid, volume.lost) = ("new".to_owned(), None);
         }
         Step::ClusterStatus { next, .. } => world.cluster = Some(Arc::from(next)),
         Step::Restart(_) => {}

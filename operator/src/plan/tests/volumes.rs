@@ -2,34 +2,41 @@
 
 use super::*;
 
+/// Three brokers with a volume each; that of broker 1 is ordered to be replaced. The topic `orders` is on `replicas`.
+fn ordered(replicas: &[i32]) -> World {
+    let mut world = world(&[(0, false), (1, false), (2, false)]);
+    let volume =
+        |id| platform::Volume { uid: "old".to_owned(), claim: format!("data-prod-broker-{id}"), ..Default::default() };
+    let volumes = (0..3).map(|id| (BrokerId(id), volume(id))).collect();
+    world.platform = Some(Arc::new(Platform { generation: Some(1), volumes, ..Platform::default() }));
+    world.topics.push(Arc::new(placed(topic("orders", 1), &[(0, replicas)])));
+    let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    cluster.metadata.generation = Some(1);
+    cluster.spec.brokers.storage = Some(serde_json::from_value(serde_json::json!({ "size": "1Gi" })).unwrap());
+    world.cluster = Some(Arc::new(cluster.clone()));
+    settle(&mut world);
+    let order = serde_json::json!([{ "broker": 1, "state": "Fresh", "volume": "old" }]);
+    cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
+    cluster.spec.brokers.overrides = serde_json::from_value(order).unwrap();
+    world.cluster = Some(Arc::new(cluster));
+    world
+}
+
+/// How many of these steps replace a volume.
+fn renewals(taken: Vec<&str>) -> usize {
+    taken.into_iter().filter(|step| *step == "replace a volume").count()
+}
+
+/// Reason and message of a condition.
+fn said(world: &World, type_: &str) -> Option<(String, String)> {
+    let conditions = &world.cluster.as_ref()?.status.as_ref()?.conditions;
+    let condition = conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((condition.reason.clone(), condition.message.clone()))
+}
+
 #[test]
 fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
-    let ordered = |replicas: &[i32]| {
-        let mut world = world(&[(0, false), (1, false), (2, false)]);
-        let volume = |id| platform::Volume {
-            uid: "old".to_owned(),
-            claim: format!("data-prod-broker-{id}"),
-            ..Default::default()
-        };
-        let volumes = (0..3).map(|id| (BrokerId(id), volume(id))).collect();
-        world.platform = Some(Arc::new(Platform { generation: Some(1), volumes, ..Platform::default() }));
-        world.topics.push(Arc::new(placed(topic("orders", 1), &[(0, replicas)])));
-        let mut cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
-        cluster.metadata.generation = Some(1);
-        cluster.spec.brokers.storage = Some(serde_json::from_value(serde_json::json!({ "size": "1Gi" })).unwrap());
-        world.cluster = Some(Arc::new(cluster.clone()));
-        settle(&mut world);
-        let order = serde_json::json!([{ "broker": 1, "state": "Fresh", "volume": "old" }]);
-        cluster = KafkaCluster::clone(world.cluster.as_ref().unwrap());
-        cluster.spec.brokers.overrides = serde_json::from_value(order).unwrap();
-        world.cluster = Some(Arc::new(cluster));
-        world
-    };
-    let progressing = |world: &World| {
-        let conditions = &world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
-        condition::reason(conditions, "Progressing").unwrap().to_owned()
-    };
-    let renewals = |taken: Vec<&str>| taken.into_iter().filter(|step| *step == "replace a volume").count();
+    let progressing = |world: &World| said(world, "Progressing").map(|(reason, _)| reason).unwrap();
 
     let mut elsewhere = ordered(&[0, 2]);
     assert_eq!(renewals(settle(&mut elsewhere)), 1, "the order names a volume that is no more");
@@ -53,8 +60,7 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
     let object = Arc::make_mut(&mut copying.assignments[0]);
     object.spec.partitions[0].isr.retain(|member| member.broker != BrokerId(0));
     assert_eq!(renewals(settle(&mut copying)), 0, "broker 0 copies its replicas, and broker 2 would be the last");
-    let conditions = &copying.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
-    let message = &conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap().message;
+    let (_, message) = said(&copying, "Progressing").unwrap();
     assert!(message.contains("broker 0 is not in sync with partition 0 of orders"), "{message}");
     copying.brokers.get_mut(&BrokerId(0)).unwrap().live = None;
     assert_eq!(renewals(settle(&mut copying)), 1, "who is away for another reason is not waited for");
@@ -97,6 +103,83 @@ fn a_volume_is_replaced_once_by_an_order_unless_a_partition_needs_it() {
         }
         assert_eq!(count(&by_mistake), 0, "the next waits until broker 0 has copied its replicas: {volume:?}");
     }
+}
+
+/// The same without the order; the nodes of these brokers' volumes are gone, for so long, and the brokers with them.
+fn lost(replicas: &[i32], on_lost_node: &str, of: &[(i32, bool)]) -> World {
+    let mut world = ordered(replicas);
+    let spec = &mut Arc::make_mut(world.cluster.as_mut().unwrap()).spec;
+    spec.brokers.overrides.clear();
+    let storage = serde_json::json!({ "size": "1Gi", "onLostNode": on_lost_node });
+    spec.brokers.storage = Some(serde_json::from_value(storage).unwrap());
+    let platform = Arc::make_mut(world.platform.as_mut().unwrap());
+    platform.waiting = Some(Obstacle::new("PodUnschedulable", "pod prod-broker-1 can not be scheduled"));
+    for (id, for_long) in of {
+        let nodes = [format!("node-{id}")].into();
+        platform.volumes.get_mut(&BrokerId(*id)).unwrap().lost = Some(platform::Lost { nodes, for_long: *for_long });
+        world.brokers.get_mut(&BrokerId(*id)).unwrap().live = None;
+    }
+    world
+}
+
+#[test]
+fn a_broker_whose_node_is_lost_waits_for_a_person_or_gets_a_volume_as_if_ordered() {
+    let (all, long) = (&[0, 1, 2][..], &[(1, true)][..]);
+    for (story, replicas, on_lost_node, of, renewed, (reason, stalls)) in [
+        ("by default", all, "Wait", long, 0, ("NodeLost", true)),
+        ("not for long", all, "Replace", &[(1, false)], 0, ("AwaitingNode", false)),
+        ("it alone has the partition", &[1], "Replace", long, 0, ("VolumeNeeded", false)),
+        ("two are lost", all, "Replace", &[(1, true), (2, true)], 0, ("NodeLost", true)),
+        ("replaced", all, "Replace", long, 1, ("PodUnschedulable", false)),
+    ] {
+        let mut world = lost(replicas, on_lost_node, of);
+        assert_eq!(renewals(settle(&mut world)), renewed, "{story}");
+        assert_eq!(said(&world, "Progressing").unwrap().0, reason, "{story}");
+        assert_eq!(said(&world, "Stalled").is_some(), stalls, "{story}");
+    }
+
+    // A roll that waits for this broker does not keep it from its volume.
+    let mut restarting = lost(all, "Replace", long);
+    let mut status = restarting.cluster.as_ref().unwrap().status.clone().unwrap();
+    status.rollout.get_or_insert_default().away = vec![BrokerId(1)];
+    Arc::make_mut(restarting.cluster.as_mut().unwrap()).status = Some(status);
+    assert_eq!(renewals(settle(&mut restarting)), 1);
+
+    // An order of a person comes first.
+    let mut drained = lost(all, "Replace", long);
+    let entry = serde_json::json!([{ "broker": 1, "state": "Drained" }]);
+    Arc::make_mut(drained.cluster.as_mut().unwrap()).spec.brokers.overrides = serde_json::from_value(entry).unwrap();
+    assert_eq!(renewals(settle(&mut drained)), 0);
+    assert_eq!(said(&drained, "Progressing").unwrap().0, "NodeLost");
+}
+
+#[test]
+fn a_lost_node_is_named_with_what_to_type() {
+    let mut world = lost(&[0, 1, 2], "Wait", &[(1, true)]);
+    let entry = serde_json::json!([{ "broker": 2, "config": { "log.dirs": "it's" } }]);
+    let spec = &mut Arc::make_mut(world.cluster.as_mut().unwrap()).spec;
+    spec.brokers.overrides = serde_json::from_value(entry).unwrap();
+    settle(&mut world);
+    let (_, message) = said(&world, "Progressing").unwrap();
+    let command = r#"kubectl patch kafkacluster prod -n  --type merge -p '{"spec":{"brokers":{"overrides":[{"broker":2,"config":{"log.dirs":"it'\''s"}},{"broker":1,"state":"Fresh","volume":"old"}]}}}'"#;
+    assert_eq!(
+        message,
+        "broker 1 can not start, because the node of its volume does not exist any more: data-prod-broker-1 on node \
+         node-1. Bring the node back with the disk, or give it a new volume, to which it copies its replicas from the \
+         other brokers: "
+            .to_owned()
+            + command
+    );
+    world = lost(&[0, 1, 2], "Replace", &[(1, false)]);
+    settle(&mut world);
+    let (reason, message) = said(&world, "Ready").unwrap();
+    assert_eq!(reason, "BrokersOffline");
+    assert_eq!(
+        message,
+        "broker 1 is offline: broker 1 can not start: its volume data-prod-broker-1 is on node node-1, which does not \
+         exist any more. If the node does not return within 10 minutes, the broker gets a new volume, to which it copies \
+         its replicas from the other brokers"
+    );
 }
 
 #[test]
