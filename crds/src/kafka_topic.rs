@@ -198,7 +198,7 @@ pub struct KafkaTopicStatus {
     /// The number of partitions that have a replica which is not in sync. Absent: not created yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_replicated_partitions: Option<i32>,
-    /// Ready, ConfigSynced, ReplicasHealthy, Conflict.
+    /// Ready, ConfigSynced, ReplicasHealthy, Conflict; Stalled or Reconciling while they are True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

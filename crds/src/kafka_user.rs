@@ -345,7 +345,7 @@ pub struct KafkaUserStatus {
     /// The user's certificate. Absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
-    /// Ready, Conflict.
+    /// Ready; Stalled or Reconciling while they are True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::{Need, met, program};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -121,6 +122,71 @@ fn every_alert_fires_when_it_should_and_only_then() -> Result<()> {
     let (rules, tests) = (read("monitoring/rules.yaml")?, read("monitoring/rules_test.yaml")?);
     for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         ensure!(tests.contains(&format!("alertname=\"{alert}\"")), "no test makes {alert} fire");
+    }
+    Ok(())
+}
+
+/// An object of this kind and generation 2, with these conditions: type, status, reason, generation.
+fn object(kind: &str, conditions: &[(&str, &str, &str, i64)]) -> Value {
+    let condition = |(type_, status, reason, generation): &(&str, &str, &str, i64)| json!({ "type": type_, "status": status, "reason": reason, "message": reason, "observedGeneration": generation });
+    let conditions: Vec<Value> = conditions.iter().map(condition).collect();
+    json!({ "kind": kind, "metadata": { "generation": 2 }, "status": { "conditions": conditions } })
+}
+
+/// A value as Lua writes it.
+fn lua(value: &Value) -> String {
+    match value {
+        Value::Null => "nil".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+        Value::Array(items) => format!("{{{}}}", items.iter().map(lua).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("[\"{name}\"] = {}", lua(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[test]
+fn argo_cd_calls_degraded_only_what_needs_a_person() -> Result<()> {
+    if !met(&[Need::Program("lua5.4")]) {
+        return Ok(());
+    }
+    let example = read("examples/argo-cd.yaml")?;
+    let (_, script) = example.split_once("health.lua: |\n").context("a script")?;
+    let ready = ("Ready", "True", "Ready", 2);
+    for (story, object, expected) in [
+        ("a topic that is ready", object("KafkaTopic", &[ready]), "Healthy"),
+        ("a new topic", json!({ "kind": "KafkaTopic", "metadata": { "generation": 1 } }), "Progressing"),
+        ("of an earlier spec", object("KafkaTopic", &[("Ready", "True", "Ready", 1)]), "Progressing"),
+        (
+            "a topic without its cluster",
+            object("KafkaTopic", &[("Ready", "False", "NoCluster", 2), ("Reconciling", "True", "NoCluster", 2)]),
+            "Progressing",
+        ),
+        (
+            "a topic whose brokers are too few",
+            object("KafkaTopic", &[("Ready", "False", "TooFewBrokers", 2), ("Stalled", "True", "TooFewBrokers", 2)]),
+            "Degraded",
+        ),
+        (
+            "a user of another's name",
+            object("KafkaUser", &[("Ready", "False", "Conflict", 2), ("Stalled", "True", "Conflict", 2)]),
+            "Degraded",
+        ),
+        (
+            "a user whose password comes later",
+            object("KafkaUser", &[("Ready", "False", "PasswordMissing", 2), ("Reconciling", "True", "x", 2)]),
+            "Progressing",
+        ),
+        ("a cluster in a roll", object("KafkaCluster", &[ready, ("Reconciling", "True", "Rolling", 2)]), "Progressing"),
+        ("a paused cluster", object("KafkaCluster", &[ready, ("Paused", "True", "Paused", 2)]), "Suspended"),
+        ("a proposal", object("KafkaRebalance", &[("Ready", "False", "Proposed", 2)]), "Suspended"),
+        ("an assignment", json!({ "kind": "KafkaAssignment", "metadata": { "generation": 2 } }), "Healthy"),
+    ] {
+        let program =
+            format!("obj = {}\nlocal health = (function()\n{script}\nend)()\nprint(health.status)", lua(&object));
+        let said = succeed(Command::new("lua5.4").args(["-e", &program]))?;
+        ensure!(said.trim() == expected, "{story}: {said}");
     }
     Ok(())
 }

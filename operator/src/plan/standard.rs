@@ -5,8 +5,9 @@ use ottla_crds::RolloutStatus;
 
 use super::condition::Verdict;
 
-/// The reasons that stay until a person acts.
-const NEED_A_PERSON: [&str; 8] = [
+/// The reasons that stay until a person acts, of clusters and topics. What may come by itself is not among them, even
+/// if a person brings it: a KafkaCluster that a topic names may be applied later, and a broker may be started again.
+const NEED_A_PERSON: [&str; 13] = [
     "InvalidConfig",
     "InvalidSpec",
     "ForeignObject",
@@ -15,12 +16,18 @@ const NEED_A_PERSON: [&str; 8] = [
     "VolumesLeft",
     "NodeLost",
     "RolloutStopped",
+    "Conflict",
+    "NameCollision",
+    "AssignmentsMissing",
+    "TooFewBrokers",
+    "UnknownBroker",
 ];
 
-/// `Stalled` or `Reconciling`, each only while it is True. `None`: neither is.
+/// `Stalled` or `Reconciling`, each only while it is True. `None`: neither is. Topics have no Progressing and no
+/// rollout.
 pub fn verdict(verdicts: &[Verdict], rollout: Option<&RolloutStatus>) -> Option<Verdict> {
     let of = |type_: &str| verdicts.iter().find(|verdict| verdict.type_ == type_);
-    let (ready, progressing) = (of("Ready")?, of("Progressing")?);
+    let (ready, progressing) = (of("Ready")?, of("Progressing"));
     let is_unreplicated = || {
         let blockers = rollout.map_or(&[][..], |rollout| &rollout.blocked_by);
         !blockers.is_empty() && blockers.iter().all(|blocker| blocker.reason == "Unreplicated")
@@ -28,10 +35,10 @@ pub fn verdict(verdicts: &[Verdict], rollout: Option<&RolloutStatus>) -> Option<
     let needs_a_person = |verdict: &&Verdict| {
         NEED_A_PERSON.contains(&verdict.reason) || verdict.reason == "RolloutWaiting" && is_unreplicated()
     };
-    if let Some(stalled) = [ready, progressing].into_iter().find(needs_a_person) {
+    if let Some(stalled) = [Some(ready), progressing].into_iter().flatten().find(needs_a_person) {
         return Some(Verdict { type_: "Stalled", status: true, ..stalled.clone() });
     }
-    let works = if progressing.status { Some(progressing) } else { Some(ready).filter(|ready| !ready.status) };
+    let works = progressing.filter(|progressing| progressing.status).or(Some(ready).filter(|ready| !ready.status));
     works.map(|works| Verdict { type_: "Reconciling", status: true, ..works.clone() })
 }
 
@@ -78,6 +85,17 @@ mod tests {
             let verdict = verdict(&verdicts, rollout.as_ref());
             assert!(verdict.iter().all(|verdict| verdict.status));
             assert_eq!(verdict.map(|verdict| (verdict.type_, verdict.reason)), expected, "{ready:?} {progressing:?}");
+        }
+        for (ready, reason, expected) in [
+            (true, "Ready", None),
+            (false, "BrokersStarting", Some("Reconciling")),
+            (false, "NoCluster", Some("Reconciling")),
+            (false, "PartitionsOffline", Some("Reconciling")),
+            (false, "Conflict", Some("Stalled")),
+            (false, "TooFewBrokers", Some("Stalled")),
+        ] {
+            let verdict = verdict(&[Verdict::new("Ready", ready, reason, "")], None);
+            assert_eq!(verdict.map(|verdict| verdict.type_), expected, "a topic: {reason}");
         }
     }
 }

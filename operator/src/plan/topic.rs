@@ -24,7 +24,7 @@ use super::condition::{self, Verdict, conditions, named};
 use super::moves::Moves;
 use super::replicas;
 use super::rules::{RuleBook, Rules};
-use super::{News, Step, World};
+use super::{News, Step, World, standard};
 
 /// The steps for every topic of the cluster.
 pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, rules: &RuleBook<'_>) -> Vec<Step> {
@@ -115,7 +115,7 @@ fn waits_for_cluster(world: &World, topic: &Arc<KafkaTopic>) -> Option<Step> {
              spec.clusterRef should name another one, delete this object and create it again"
         )
     };
-    let verdicts = [Verdict::new("Ready", false, "NoCluster", message)];
+    let verdicts = with_standard(vec![Verdict::new("Ready", false, "NoCluster", message)]);
     let before = topic.status.clone().unwrap_or_default();
     let status = KafkaTopicStatus {
         observed_generation: generation,
@@ -475,7 +475,7 @@ impl<'a> Plan<'a> {
             None => Verdict::new("Ready", true, "Ready", ""),
         };
         let no_conflict = Verdict::new("Conflict", false, "NoConflict", "");
-        let verdicts = [ready, config_synced, health.verdict, no_conflict];
+        let verdicts = with_standard(vec![ready, config_synced, health.verdict, no_conflict]);
 
         let count = |partitions: usize| Some(i32::try_from(partitions).unwrap_or(i32::MAX));
         let placed = !entries.is_empty();
@@ -512,10 +512,10 @@ fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Op
         "the KafkaTopic {} already has this topic, so this object has no effect: delete this object; the records stay",
         owner.name_any()
     );
-    let verdicts = [
+    let verdicts = with_standard(vec![
         Verdict::new("Ready", false, "Conflict", message.clone()),
         Verdict::new("Conflict", true, "OtherObject", message),
-    ];
+    ]);
     let before = topic.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let status = KafkaTopicStatus {
         observed_generation: generation,
@@ -524,6 +524,12 @@ fn in_conflict(world: &World, topic: &Arc<KafkaTopic>, owner: &KafkaTopic) -> Op
         ..KafkaTopicStatus::default()
     };
     status_step(topic, status)
+}
+
+/// These verdicts, and what tools read of any kind.
+fn with_standard(mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    verdicts.extend(standard::verdict(&verdicts, None));
+    verdicts
 }
 
 /// Writes the status if it has changed; publishes an Event when the reason of Ready has changed. A new topic that

@@ -40,6 +40,21 @@ pub enum Outcome {
     NotIssued(String),
 }
 
+impl Outcome {
+    /// The condition that tools read of any kind, and that exists only while it is True: `Stalled` needs a person, who
+    /// changes an object that exists; `Reconciling` waits for what may come. `None`: neither.
+    fn standard(&self) -> Option<&'static str> {
+        match self {
+            Outcome::Ready { .. } => None,
+            Outcome::Conflict
+            | Outcome::ForeignSecret
+            | Outcome::NoAuthority { will_be: false }
+            | Outcome::NotIssued(_) => Some("Stalled"),
+            Outcome::NoPassword { .. } | Outcome::NoAuthority { will_be: true } => Some("Reconciling"),
+        }
+    }
+}
+
 /// The KafkaUser of each principal: of two the older.
 pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>> {
     let mut users: Vec<_> = users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()).collect();
@@ -91,17 +106,19 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
         Outcome::NotIssued(error) => ("False", "NotIssued", format!("failed to make the user's certificate: {error}")),
     };
     let before = user.status.as_ref();
-    let old = before.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Ready"));
-    let since =
-        old.filter(|old| old.status == ready).map_or_else(|| now.clone(), |old| old.last_transition_time.clone());
-    let condition = Condition {
-        type_: "Ready".to_owned(),
-        status: ready.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        last_transition_time: since,
-        observed_generation: user.metadata.generation,
+    let condition = |type_: &str, status: &str| {
+        let old = before.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == type_));
+        let since = old.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.clone(),
+            last_transition_time: since.unwrap_or_else(|| now.clone()),
+            observed_generation: user.metadata.generation,
+        }
     };
+    let standard = outcome.standard().map(|type_| condition(type_, "True"));
     let (secret, certificate) = match outcome {
         Outcome::Ready { secret, certificate } => (secret.clone(), certificate.clone()),
         // It has what it had before.
@@ -115,7 +132,7 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
         principal: Some(format!("User:{}", user.principal_name())),
         secret,
         certificate,
-        conditions: vec![condition],
+        conditions: [condition("Ready", ready)].into_iter().chain(standard).collect(),
     }
 }
 
@@ -155,5 +172,26 @@ mod tests {
         assert_eq!(status(&orders, &missing, &now(2)), first);
         let ready = status(&orders, &Outcome::Ready { secret: Some("orders".to_owned()), certificate: None }, &now(3));
         assert_eq!((ready.secret.as_deref(), &ready.conditions[0].last_transition_time), (Some("orders"), &now(3)));
+    }
+
+    #[test]
+    fn a_user_that_needs_a_person_is_stalled_and_one_that_waits_is_not() {
+        let orders = user("orders", "2026-01-01T00:00:00Z", json!({}));
+        let missing = Outcome::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
+        for (outcome, expected) in [
+            (Outcome::Ready { secret: None, certificate: None }, vec!["Ready"]),
+            (Outcome::Conflict, vec!["Ready", "Stalled"]),
+            (Outcome::ForeignSecret, vec!["Ready", "Stalled"]),
+            (missing, vec!["Ready", "Reconciling"]),
+            (Outcome::NoAuthority { will_be: true }, vec!["Ready", "Reconciling"]),
+            (Outcome::NoAuthority { will_be: false }, vec!["Ready", "Stalled"]),
+            (Outcome::NotIssued("too long".to_owned()), vec!["Ready", "Stalled"]),
+        ] {
+            let status = status(&orders, &outcome, &Time(Timestamp::UNIX_EPOCH));
+            let types: Vec<&str> = status.conditions.iter().map(|condition| &*condition.type_).collect();
+            assert_eq!(types, expected, "{outcome:?}");
+            let messages = status.conditions.iter().map(|condition| &condition.message);
+            assert!(messages.clone().all(|message| Some(message) == messages.clone().next()));
+        }
     }
 }
