@@ -340,7 +340,9 @@ mod tests {
         let (data, changes) = (temporary.path().to_owned(), Arc::<Mutex<Vec<String>>>::default());
         let (fails, seen, told) = (AtomicBool::new(true), changes.clone(), data.clone());
         let _disk = stand_in_below(&data, move |change| {
-            seen.lock().push(format!("{change:?}"));
+            if !matches!(change, Change::Open(_)) {
+                seen.lock().push(format!("{change:?}"));
+            }
             // Another thread's sync fails while the marker's name gets to the device.
             if matches!(change, Change::SyncDir(_)) && fails.swap(false, Ordering::SeqCst) {
                 failure::note(&told.join("t-0"));

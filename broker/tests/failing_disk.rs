@@ -67,7 +67,11 @@ fn is_work(path: &Path) -> bool {
 fn path<'a>(change: &Change<'a>) -> &'a Path {
     match *change {
         Change::Create(path) | Change::Write(path) | Change::Truncate(path, _) | Change::Sync(path) => path,
-        Change::SyncDir(path) | Change::CreateDir(path) | Change::Rename(path, _) | Change::Remove(path) => path,
+        Change::Open(path)
+        | Change::SyncDir(path)
+        | Change::CreateDir(path)
+        | Change::Rename(path, _)
+        | Change::Remove(path) => path,
     }
 }
 

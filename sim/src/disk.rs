@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use ottla_log::disk::{Change, simulated};
+use rustix::io::Errno;
 
 use crate::random::Random;
 
@@ -52,6 +53,8 @@ pub enum Trouble {
     None,
     /// No space is left.
     Full,
+    /// The broker's process has too many open files.
+    NoFiles,
     /// The next sync fails, once.
     SyncFails,
     /// So many changes until the machine loses its power.
@@ -195,6 +198,7 @@ impl State {
     fn hear(&mut self, change: Change<'_>) -> io::Result<()> {
         self.refuse(&change).inspect_err(|_| self.refused = true)?;
         match change {
+            Change::Open(_) => {}
             Change::Create(path) => {
                 self.name_changes(path);
                 self.synced.insert(path.to_owned(), 0);
@@ -264,7 +268,8 @@ impl State {
                 let takes_space = match change {
                     Change::Create(_) | Change::Write(_) => true,
                     Change::CreateDir(path) => !path.exists(),
-                    Change::Truncate(..)
+                    Change::Open(_)
+                    | Change::Truncate(..)
                     | Change::Sync(_)
                     | Change::SyncDir(_)
                     | Change::Rename(..)
@@ -274,6 +279,11 @@ impl State {
                     return Err(ErrorKind::StorageFull.into());
                 }
             }
+            Trouble::NoFiles => {
+                if let Change::Open(_) | Change::Create(_) = change {
+                    return Err(Errno::MFILE.into());
+                }
+            }
             Trouble::SyncFails => {
                 if let Change::Sync(path) = change {
                     self.unwritten.push((*path).to_owned());
@@ -281,6 +291,7 @@ impl State {
                     return Err(io::Error::other("the device does not write"));
                 }
             }
+            Trouble::DiesAfter(_) if matches!(change, Change::Open(_)) => {}
             Trouble::DiesAfter(0) => return Err(io::Error::other("there is no power")),
             Trouble::DiesAfter(changes) => *changes -= 1,
         }

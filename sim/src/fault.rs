@@ -70,7 +70,7 @@ faults! {
     VolumeMountedTwice: Replicas;
     /// fsync error once: directory offline, no retry
     SyncFails: Replicas;
-    /// no space left: produce refused, broker alive, room comes back
+    /// no space left, or too many open files: produce refused, broker alive, room comes back
     NoSpace: Replicas;
     /// torn writes, lost tail, lost directory entries
     TornWrites: Replicas;

@@ -181,7 +181,8 @@ impl World {
 
     fn fill_disk(&mut self, at: usize) {
         let trouble = match self.nodes[at].disk.trouble() {
-            Trouble::Full => Trouble::None,
+            Trouble::Full | Trouble::NoFiles => Trouble::None,
+            Trouble::None if self.random.happens(300) => Trouble::NoFiles,
             Trouble::None => Trouble::Full,
             Trouble::SyncFails | Trouble::DiesAfter(_) => return,
         };

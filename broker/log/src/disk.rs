@@ -1,7 +1,8 @@
 //! Every file operation of this crate, so that a simulated disk has one place to stand in for.
 //!
 //! A thin layer: no caching, no retries, no policy. Each error says what was attempted on which path; the caller
-//! decides whether it is final ([`DiskError::is_no_space`] distinguishes a full disk from a broken one).
+//! decides whether it is final ([`DiskError::lacks_room`] distinguishes a full disk, and too many open files, from a
+//! broken disk).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -32,9 +33,16 @@ impl DiskError {
         DiskError { action, path: path.to_owned(), source: source.into() }
     }
 
-    /// The disk or the quota is full; everything else about it is well.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    /// There is no room: the disk or the quota is full, or no file can be opened. Everything else about the disk is
+    /// well, and there may be room again.
+    pub fn lacks_room(&self) -> bool {
+        matches!(self.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) || self.lacks_files()
+    }
+
+    /// The process, or the machine, has too many open files: the disk was not asked for anything.
+    pub fn lacks_files(&self) -> bool {
+        let errno = Errno::from_io_error(&self.source);
+        errno.is_some_and(|errno| errno == Errno::MFILE || errno == Errno::NFILE)
     }
 
     /// The file is not there.
@@ -46,9 +54,11 @@ impl DiskError {
 /// What a disk operation gives.
 pub type DiskResult<T> = Result<T, DiskError>;
 
-/// A change, as a simulated disk hears of it before it is made.
+/// A change, as a simulated disk hears of it before it is made; and an opening, which changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
+    /// A file or directory that exists is opened.
+    Open(&'a Path),
     /// A file comes to be, or becomes empty.
     Create(&'a Path),
     /// Bytes are written to a file.
@@ -71,7 +81,8 @@ impl<'a> Change<'a> {
     /// What is changed; of a new name the old one.
     pub fn path(&self) -> &'a Path {
         match self {
-            Change::Create(path)
+            Change::Open(path)
+            | Change::Create(path)
             | Change::Write(path)
             | Change::Truncate(path, _)
             | Change::Sync(path)
@@ -106,6 +117,7 @@ pub struct DiskFile {
 impl DiskFile {
     /// Open an existing file for reading and writing.
     pub fn open(path: &Path) -> DiskResult<DiskFile> {
+        tell(Change::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true))
     }
 
@@ -113,6 +125,8 @@ impl DiskFile {
     pub fn open_or_create(path: &Path) -> DiskResult<DiskFile> {
         if !path.exists() {
             tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+        } else {
+            tell(Change::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
         }
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
@@ -213,9 +227,10 @@ impl AsFd for DiskFile {
     }
 }
 
-/// Make renames, creations and removals in a directory durable. After an error, as with [`DiskFile::sync`].
+/// Make renames, creations and removals in a directory durable. After an error, as with [`DiskFile::sync`]; but for one
+/// that [lacks files](DiskError::lacks_files), after which it may be tried again.
 pub fn sync_dir(dir: &Path) -> DiskResult<()> {
-    let open = File::open(dir).map_err(|e| DiskError::new("open", dir, e))?;
+    let open = tell(Change::Open(dir)).and_then(|()| File::open(dir)).map_err(|e| DiskError::new("open", dir, e))?;
     let synced = tell(Change::SyncDir(dir)).and_then(|()| open.sync_all());
     synced.inspect_err(|_| failure::note(dir)).map_err(|e| DiskError::new("sync", dir, e))
 }

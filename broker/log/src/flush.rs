@@ -64,11 +64,14 @@ pub struct Flush {
     sealed: Vec<Arc<DiskFile>>,
     paths: Vec<PathBuf>,
     up_to: i64,
+    /// Appended since the flush before.
+    bytes: u64,
     truncations: u64,
 }
 
 impl Flush {
-    /// Wait for the device. After an error the directory must go offline: what is on the device is unknown.
+    /// Wait for the device. After an error the directory must go offline: what is on the device is unknown. But for one
+    /// that [lacks files](DiskError::lacks_files): then it may be tried again.
     pub fn run(&self) -> DiskResult<()> {
         for file in self.sealed.iter().chain([&self.active]) {
             file.sync()?;
@@ -121,12 +124,13 @@ impl Log {
             Ok(true) => self.dirty.add_indexes(&self.active),
             Ok(false) => {}
             // Without them recovery takes longer, no more.
-            Err(error) if error.is_no_space() => {}
+            Err(error) if error.lacks_room() => {}
             Err(error) => return Err(error),
         }
         let Dirty { bytes, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
-        (*bytes, *flushing) = (0, true);
+        *flushing = true;
         Ok(Some(Flush {
+            bytes: std::mem::take(bytes),
             dir: self.dir.clone(),
             active: self.active.file().clone(),
             sealed: sealed.clone(),
@@ -152,9 +156,15 @@ impl Log {
         self.check_writable("flush")?;
         let Some(flush) = self.begin_flush()? else { return Ok(()) };
         // An fsync that failed once may succeed later without having written anything.
-        flush.run().inspect_err(|_| self.fail())?;
+        flush.run().inspect_err(|error| if error.lacks_files() { self.put_off(&flush) } else { self.fail() })?;
         self.flushed(&flush);
         Ok(())
+    }
+
+    /// A flush could not be run for want of files, and may be tried again.
+    pub fn put_off(&mut self, flush: &Flush) {
+        self.dirty.flushing = false;
+        self.dirty.bytes += flush.bytes;
     }
 
     /// The disk has failed: take no more writes, never close clean, and say so of the directory ([`crate::failure`]).

@@ -68,9 +68,9 @@ pub enum AppendError {
         /// The batch's.
         found: i64,
     },
-    /// The disk is full. The log is as it was and may be written when there is space again.
+    /// There is no room ([`DiskError::lacks_room`]). The log is as it was and may be written when there is room again.
     #[error(transparent)]
-    NoSpace(DiskError),
+    NoRoom(DiskError),
     /// The disk failed; this log takes no more writes.
     #[error(transparent)]
     Disk(DiskError),
@@ -215,12 +215,12 @@ impl Log {
         self.set_epochs(epochs)
     }
 
-    /// Only a full disk leaves the log writable: after any other error nobody knows what is on the disk.
+    /// Only want of room leaves the log writable: after any other error nobody knows what is on the disk.
     fn refused(&mut self, error: DiskError) -> AppendError {
-        if error.is_no_space() && !self.failed {
+        if error.lacks_room() && !self.failed {
             // Epochs of batches that were not appended may be ahead of the log's end.
             self.epochs.truncate_end(self.log_end + 1);
-            AppendError::NoSpace(error)
+            AppendError::NoRoom(error)
         } else {
             self.failed = true;
             AppendError::Disk(error)

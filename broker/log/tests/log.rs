@@ -489,7 +489,7 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     let snapshot = fixture.dir().join("00000000000000000002.snapshot");
     std::os::unix::fs::symlink("/dev/full", &snapshot).unwrap();
     let error = fixture.log.append(&[batch(2, 1, 100)], NOW).unwrap_err();
-    assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
+    assert!(matches!(error, AppendError::NoRoom(_)), "{error}");
     assert_eq!((segments(&fixture), fixture.log.log_end()), (before, 2));
 
     std::fs::remove_file(&snapshot).unwrap();

@@ -82,7 +82,7 @@ impl Device {
                 self.inodes.iter_mut().for_each(|inode| _ = inode.names.drain(..inode.names.len() - 1));
                 self.inodes.retain(|inode| inode.names != [None]);
             }
-            Change::Write(_) | Change::Truncate(..) | Change::Sync(_) | Change::CreateDir(_) => {}
+            Change::Open(_) | Change::Write(_) | Change::Truncate(..) | Change::Sync(_) | Change::CreateDir(_) => {}
         }
     }
 }

@@ -92,8 +92,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
     }
 }
 
-/// The rate that the operator has set; until the status shows it, the least that it may set: the first replicas of a
-/// move are not copied without a limit.
+/// The name of a cluster whose objects clients may not change.
 fn no_wire_changes(cluster: &KafkaCluster) -> Option<Str> {
     match cluster.spec.wire_changes {
         WireChanges::Allow => None,
@@ -101,6 +100,8 @@ fn no_wire_changes(cluster: &KafkaCluster) -> Option<Str> {
     }
 }
 
+/// The rate that the operator has set; until the status shows it, the least that it may set: the first replicas of a
+/// move are not copied without a limit.
 fn moves_rate(cluster: &KafkaCluster) -> Option<u64> {
     let moves = cluster.status.as_ref().and_then(|status| status.moves.as_ref());
     let set = moves.and_then(|moves| quantity::bytes(moves.rate.as_deref()?));

@@ -119,7 +119,7 @@ impl Replicas {
     fn checkpoint(&self, of: impl FnOnce() -> Vec<Arc<Partition>>) {
         if let Err(error) = upkeep::store(&self.checkpoints, of) {
             tracing::error!(%error, "failed to write the checkpoints");
-            if !error.is_no_space() {
+            if !error.lacks_room() {
                 self.failure.note();
             }
         }

@@ -94,6 +94,8 @@ struct State {
     /// When the first record was appended that no flush has begun to bring to the device; `None`: there is none, or it
     /// was there before this process.
     unflushed_since: Option<Instant>,
+    /// A flush could not be run for want of files, and is to be tried again.
+    flush_put_off: bool,
     /// The checkpoints say that the log begins there, or later than it did: no restart brings back what lies before.
     kept_log_start: i64,
     /// Its disk had no room when it was last written to.
@@ -223,6 +225,7 @@ impl Partition {
                 proposal,
                 flush_due: 0,
                 unflushed_since: None,
+                flush_put_off: false,
                 kept_log_start,
                 full: false,
                 retired: false,

@@ -3,6 +3,7 @@
 //! - `authorized`: what users may do
 //! - [`bed`]: the program on its own ports and folder
 //! - [`client`]: a small Kafka client
+//! - `crowded`: a process that may open too few files
 //! - `configs`: settings of single brokers, loggers, and who asks for what is not served
 //! - `fill`: brokers that are added, and a KafkaRebalance
 //! - `flood`: crowds of strangers
@@ -15,6 +16,7 @@ mod authorized;
 mod bed;
 mod client;
 mod configs;
+mod crowded;
 mod fill;
 mod flood;
 mod issuer;

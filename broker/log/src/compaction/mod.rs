@@ -59,8 +59,8 @@ impl From<DiskError> for CompactionError {
 
 impl CompactionError {
     /// The disk is full: when there is space again the log can be compacted.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, CompactionError::Log(LogError::Disk(error)) if error.is_no_space())
+    pub fn lacks_room(&self) -> bool {
+        matches!(self, CompactionError::Log(LogError::Disk(error)) if error.lacks_room())
     }
 }
 

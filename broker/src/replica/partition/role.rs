@@ -58,7 +58,7 @@ impl Partition {
             return true;
         }
         let begun = self.begin_role(&mut state, assignment, surroundings);
-        let has_room = !matches!(&begun, Err(LogError::Disk(error)) if error.is_no_space());
+        let has_room = !matches!(&begun, Err(LogError::Disk(error)) if error.lacks_room());
         match begun {
             Ok(role) => {
                 self.note_room(&mut state);

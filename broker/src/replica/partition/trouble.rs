@@ -9,11 +9,11 @@ use crate::replica::checkpoints::Positions;
 impl Partition {
     pub(super) fn note_append_error(&self, state: &mut State, error: &ottla_log::AppendError) {
         match error {
-            ottla_log::AppendError::NoSpace(error) => self.note_disk_error(state, error),
+            ottla_log::AppendError::NoRoom(error) => self.note_disk_error(state, error),
             ottla_log::AppendError::OutOfOrder { .. } => {}
             ottla_log::AppendError::Disk(error) => {
                 self.note_disk_error(state, error);
-                if error.is_no_space() {
+                if error.lacks_room() {
                     self.take_offline(state, error);
                 }
             }
@@ -21,13 +21,13 @@ impl Partition {
         }
     }
 
-    /// A full disk is no reason to go offline: there may be room again.
+    /// Want of room is no reason to go offline: there may be room again.
     pub(super) fn note_disk_error(&self, state: &mut State, error: &DiskError) {
-        if !error.is_no_space() {
+        if !error.lacks_room() {
             self.fail(state, error);
         } else if !std::mem::replace(&mut state.full, true) {
             tracing::error!(topic = %self.topic, partition = self.number, %error,
-                "the disk is full: nothing is written to the partition until there is room; nothing of it is lost");
+                "there is no room: nothing is written to the partition until there is; nothing of it is lost");
         }
     }
 
@@ -62,10 +62,10 @@ impl Partition {
 
     pub(super) fn note_room(&self, state: &mut State) {
         if std::mem::take(&mut state.full) {
-            // Not an error, but an operator who read that the disk is full has to read when it is not any more, also on
+            // Not an error, but an operator who read that there is no room has to read when there is again, also on
             // a laptop, which shows no lower level.
             tracing::warn!(topic = %self.topic, partition = self.number,
-                "the disk has room again: the partition is written to");
+                "there is room again: the partition is written to");
         }
     }
 

@@ -10,12 +10,12 @@ use ottla_log::compaction::{Cleaned, CompactionError};
 use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::scrub::{Damage, Scrub};
-use ottla_log::{Compaction, DiskResult};
+use ottla_log::{Compaction, DiskError, DiskResult};
 use parking_lot::Mutex;
 
 use super::leadership::Leadership;
 use super::role::Role;
-use super::{Extent, Partition};
+use super::{Extent, Partition, State};
 use crate::env::Instant;
 use crate::replica::checkpoints::{Checkpoints, Positions};
 
@@ -58,12 +58,13 @@ pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<
 }
 
 impl Partition {
-    /// Whether unflushed data is older than `age` or more than `bytes`, or than the topic allows.
+    /// Whether unflushed data is older than `age` or more than `bytes`, or than the topic allows, or a flush was put
+    /// off.
     pub fn flush_is_due(&self, now: Instant, age: Duration, bytes: u64) -> bool {
         let state = self.state.lock();
         let age = state.settings.flush_interval.map_or(age, |own| own.min(age));
         let is_old = |since| now.duration_since(since) >= age;
-        state.log.unflushed_bytes() >= bytes || state.unflushed_since.is_some_and(is_old)
+        state.flush_put_off || state.log.unflushed_bytes() >= bytes || state.unflushed_since.is_some_and(is_old)
     }
 
     /// True for the first who asks since the last flush began: that one has it run.
@@ -82,14 +83,18 @@ impl Partition {
     }
 
     /// Like [`Partition::flush`], and returns when that has ended, no matter which thread runs it: what the log holds
-    /// now is on the device, was cut, or nothing more is written to it.
+    /// now is on the device, was cut, or nothing more is written to it; or the flush was put off.
     pub fn flush_and_wait(&self) {
         let up_to = self.log_end.get();
         loop {
             self.flush();
             let mut state = self.state.lock();
             let is_written_to = !state.retired && !matches!(state.role, Role::Offline);
-            if state.log.recovery_point() >= up_to || state.log.log_end() < up_to || !is_written_to {
+            if state.log.recovery_point() >= up_to
+                || state.log.log_end() < up_to
+                || !is_written_to
+                || state.flush_put_off
+            {
                 return;
             }
             if state.log.is_flushing() {
@@ -114,8 +119,16 @@ impl Partition {
         });
         if begun.is_some() {
             state.unflushed_since = None;
+            state.flush_put_off = false;
         }
         begun
+    }
+
+    /// Too many files were open to run a flush: nothing was asked of the device, so that it can be tried again.
+    fn put_off(&self, state: &mut State, flush: &Flush, error: &DiskError) {
+        state.log.put_off(flush);
+        state.flush_put_off = true;
+        self.note_disk_error(state, error);
     }
 
     /// Runs a flush, and another while somebody has asked since the last began.
@@ -128,6 +141,7 @@ impl Partition {
             match ran {
                 // Its folder went while it was flushed. A sync that failed has been noted where it was.
                 Err(error) if state.retired && error.is_not_found() => return state.log.give_up(),
+                Err(error) if error.lacks_files() => return self.put_off(&mut state, &flush, &error),
                 Err(error) => return self.fail(&mut state, &error),
                 Ok(()) => {}
             }
@@ -175,7 +189,10 @@ impl Partition {
             return Ok(None);
         }
         let swapped = state.log.swap_in(cleaned);
-        swapped.inspect_err(|error| self.fail(&mut state, error))
+        swapped.inspect_err(|error| {
+            self.note_disk_error(&mut state, error);
+            self.take_offline(&mut state, error);
+        })
     }
 
     /// The offsets that lie in sealed segments.
@@ -202,9 +219,9 @@ impl Partition {
         })
     }
 
-    /// A compaction has failed: it is not tried again, unless there was only no space.
+    /// A compaction has failed: it is not tried again, unless there was only no room.
     pub fn compaction_failed(&self, error: &CompactionError) {
-        self.uncleanable.store(!error.is_no_space(), Ordering::Relaxed);
+        self.uncleanable.store(!error.lacks_room(), Ordering::Relaxed);
         tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to compact a log");
     }
 
@@ -374,6 +391,26 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_for_which_no_file_can_be_opened_is_tried_again_and_its_directory_is_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let (failure, partition) = (Failure::begin(data.path()), leading_alone(data.path()));
+        let is_due = || partition.flush_is_due(env::now(), Duration::MAX, u64::MAX);
+        append(&partition);
+        stand_in(Some(Box::new(|change| match change {
+            Change::Open(_) | Change::Create(_) => Err(rustix::io::Errno::MFILE.into()),
+            _ => Ok(()),
+        })));
+        assert!(!is_due());
+        partition.flush_and_wait();
+        assert_eq!((failure.is_noted(), partition.durable.get(), is_due()), (false, 0, true));
+        append(&partition);
+        stand_in(None);
+        partition.flush_and_wait();
+        assert_eq!((failure.is_noted(), partition.durable.get(), is_due()), (false, 2, false));
+        partition.close().unwrap();
+    }
+
+    #[test]
     fn a_clean_stop_leaves_nothing_that_the_machines_power_could_take() {
         let data = tempfile::tempdir().unwrap();
         let unsure: Rc<RefCell<BTreeSet<PathBuf>>> = Rc::default();
@@ -392,6 +429,7 @@ mod tests {
                     unsure.insert(to.parent().unwrap().to_owned());
                 }
                 Change::Sync(path) | Change::SyncDir(path) => _ = unsure.remove(path),
+                Change::Open(_) => {}
             }
             Ok(())
         })));
