@@ -15,8 +15,8 @@ use crate::schema;
 /// How the operator replaces the brokers' pods when their revision changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.windows) == (self.policy == 'Window')",
-    "message": "policy: Window and windows come together: windows say when a roll may begin",
+    "rule": "self.policy != 'Window' || has(self.windows)",
+    "message": "policy: Window needs windows, which say when a roll may begin",
 }]))]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
@@ -35,7 +35,8 @@ pub struct Rollout {
     #[serde(default = "two_minutes")]
     #[schemars(length(min = 2, max = 6), regex(pattern = r"^[0-9]{1,5}[smh]$"))]
     pub canary_for: String,
-    /// With `policy: Window`, when rolls may begin: while one of these is open. A roll that has begun is finished.
+    /// With `policy: Window`, when rolls may begin: while one of these is open. A roll that has begun is finished. With
+    /// another policy they have no effect and stay, for the day when the policy is Window again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub windows: Vec<Window>,
