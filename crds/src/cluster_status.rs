@@ -104,7 +104,8 @@ pub struct FeaturesStatus {
     #[serde(flatten)]
     pub finalized: Features,
     /// The higher levels that every broker supports. They are finalized once every broker has supported them for
-    /// `spec.features.settleFor`; until then brokers can return to a version without them. Absent: none.
+    /// `spec.features.settleFor`; until then brokers can return to a version without them. A broker that has never been
+    /// live does not begin that time again, and nothing is finalized before it is. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub supported: BTreeMap<String, i16>,
     /// Since when every broker supports these. Absent: there are none.

@@ -121,7 +121,7 @@ pub struct Broker {
     pub http: Option<SocketAddr>,
     /// Whether its disk fills up: it is more than 85 % full.
     pub is_filling: bool,
-    /// The features that it supports; `None`: its Lease does not say.
+    /// The features that it supports; `None`: it is silent, because it has never been live and so has no Lease.
     pub features: Option<SupportedFeatures>,
 }
 

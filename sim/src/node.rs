@@ -437,7 +437,7 @@ fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
 /// Those of a cluster whose brokers are all of this version.
 fn all_features() -> Features {
     let none = Features::default();
-    none.raised(&none.higher([Some(&SupportedFeatures::of_this_version())], &BTreeMap::new()))
+    none.raised(&none.higher([Some(&SupportedFeatures::of_this_version())], &BTreeMap::new(), &BTreeMap::new()))
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<()> {

@@ -48,21 +48,30 @@ impl Features {
         self.levels.get(name).copied().unwrap_or(0)
     }
 
-    /// The levels above the finalized ones that all brokers support, none above its limit. A broker that has not said
-    /// what it supports holds all levels back.
+    /// The levels above the finalized ones that all brokers support, none above its limit.
+    ///
+    /// A silent broker (`None`) has not said what it supports: it has never been live. It takes nothing away from
+    /// `before`, the levels that were supported until now, so that these settle while brokers join. But no level is
+    /// added while a broker is silent, and none may be finalized.
     pub fn higher<'a>(
         &self,
         brokers: impl IntoIterator<Item = Option<&'a SupportedFeatures>>,
+        before: &BTreeMap<String, i16>,
         limits: &BTreeMap<String, i16>,
     ) -> BTreeMap<String, i16> {
         let mut common: Option<SupportedFeatures> = None;
+        let mut is_one_silent = false;
         for broker in brokers {
-            let Some(broker) = broker else { return BTreeMap::new() };
+            let Some(broker) = broker else {
+                is_one_silent = true;
+                continue;
+            };
             common = Some(common.map_or_else(|| broker.clone(), |common| common.and(broker)));
         }
-        let limited = common.into_iter().flat_map(|common| common.0).map(|(name, level)| {
+        let limited = common.into_iter().flat_map(|common| common.0).filter_map(|(name, level)| {
             let level = limits.get(&name).map_or(level, |limit| level.min(*limit));
-            (name, level)
+            let level = if is_one_silent { level.min(*before.get(&name)?) } else { level };
+            Some((name, level))
         });
         limited.filter(|(name, level)| *level > self.level(name)).collect()
     }
@@ -77,7 +86,7 @@ impl Features {
     }
 
     /// The brokers that hold a level back: another supports one above the finalized level that they do not support, or
-    /// they have not said what they support.
+    /// they are silent.
     pub fn behind<'a>(
         &self,
         brokers: impl IntoIterator<Item = (BrokerId, Option<&'a SupportedFeatures>)>,
@@ -152,8 +161,9 @@ mod tests {
         let says = SupportedFeatures::from_annotation;
         let (old, new, newer) =
             (says(""), says("transaction.version=2"), says("transaction.version=3,share.version=1"));
+        let nothing = BTreeMap::new();
         let raised = |features: &Features, brokers: &[Option<&SupportedFeatures>]| {
-            features.raised(&features.higher(brokers.iter().copied(), &BTreeMap::new()))
+            features.raised(&features.higher(brokers.iter().copied(), &nothing, &nothing))
         };
         let none = Features::default();
         assert_eq!(raised(&none, &[Some(&new), None]), none, "one has not said it");
@@ -166,8 +176,28 @@ mod tests {
         let three = raised(&two, &[Some(&newer)]);
         assert_eq!((three.epoch, three.level("transaction.version"), three.level("share.version")), (2, 3, 1));
         let limits = [("transaction.version".to_owned(), 2)].into();
-        let limited = two.higher([Some(&newer)], &limits);
+        let limited = two.higher([Some(&newer)], &nothing, &limits);
         assert_eq!(limited, [("share.version".to_owned(), 1)].into(), "no level above its limit");
+    }
+
+    #[test]
+    fn a_broker_that_was_never_seen_takes_nothing_away_from_what_settles_and_adds_nothing() {
+        let says = SupportedFeatures::from_annotation;
+        let (one, two) = (says("share.version=1"), says("share.version=2,group.version=1"));
+        let of = |levels: &[(&str, i16)]| -> BTreeMap<String, i16> {
+            levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect()
+        };
+        let share = |level: i16| of(&[("share.version", level)]);
+        for (story, brokers, before, expected) in [
+            ("one joins", [Some(&one), None], share(1), share(1)),
+            ("nothing begins to settle until it has said it", [Some(&two), None], share(1), share(1)),
+            ("nothing had settled", [Some(&two), None], of(&[]), of(&[])),
+            ("another one has returned to a version before", [Some(&one), None], share(2), share(1)),
+            ("it has said that it supports less", [Some(&two), Some(&one)], share(2), share(1)),
+            ("it has said that it supports more", [Some(&one), Some(&two)], share(1), share(1)),
+        ] {
+            assert_eq!(Features::default().higher(brokers, &before, &BTreeMap::new()), expected, "{story}");
+        }
     }
 
     #[test]

@@ -97,8 +97,10 @@ impl Observation<'_> {
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
                 http: http.and_then(|address| address.parse().ok()),
                 is_filling: sighting.annotations.get(names::DISK_ANNOTATION).is_some_and(|disk| disk == names::FILLING),
-                features: (sighting.annotations.get(names::FEATURES_ANNOTATION))
-                    .map(|text| SupportedFeatures::from_annotation(text)),
+                // A version that says nothing of features supports none.
+                features: Some(SupportedFeatures::from_annotation(
+                    sighting.annotations.get(names::FEATURES_ANNOTATION).map_or("", String::as_str),
+                )),
             };
             (id, broker)
         };
@@ -191,6 +193,32 @@ mod tests {
         ]
         .into();
         assert_eq!(missing("prod", &leases).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_lease_without_features_is_one_of_a_version_without_and_no_lease_says_nothing() {
+        let leases: Sightings = [
+            (
+                names::broker("prod", BrokerId(0)),
+                that_says(Sight::Alive, names::FEATURES_ANNOTATION, "share.version=1"),
+            ),
+            (names::broker("prod", BrokerId(1)), that_says(Sight::Alive, names::MISSING_ANNOTATION, "")),
+        ]
+        .into();
+        let places = (0..3).map(|id| (BrokerId(id), Default::default())).collect();
+        let platform = Platform { places, ..Platform::default() };
+        let (heard, missed) = (BTreeMap::new(), Missed::default());
+        let observed = Observation {
+            cluster: "prod",
+            leases: &leases,
+            heard: &heard,
+            missed: &missed,
+            pods: None,
+            platform: Some(&platform),
+        };
+        let said: Vec<Option<String>> =
+            observed.brokers().into_values().map(|broker| Some(broker.features?.annotation())).collect();
+        assert_eq!(said, [Some("share.version=1".to_owned()), Some(String::new()), None]);
     }
 
     #[test]

@@ -91,6 +91,8 @@ fn look_after(cluster: &KafkaCluster, now: &Time) -> Option<Duration> {
     let is_blocked = rollout.filter(|rollout| !rollout.blocked_by.is_empty()).map(|_| BLOCKED_LOOK);
     let opens = rollout.and_then(|rollout| rollout.window_opens.as_ref()).map(|opens| opens.0);
     let settled = status.features.as_ref().and_then(|features| features.settled_at(cluster.spec.features_settle_for()));
+    // Levels that have settled wait for a broker that was never seen: its Lease shows it.
+    let settled = settled.filter(|settled| *settled > now.0);
     let until = |then: Timestamp| Duration::try_from(then.duration_since(now.0)).unwrap_or_default().max(ROLL_LOOK);
     let times = opens.into_iter().chain(settled).map(until);
     times.chain(restarts).chain(is_blocked).min()

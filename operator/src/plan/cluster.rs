@@ -168,7 +168,8 @@ fn brokers(
 }
 
 /// The levels that all these brokers support, dead or alive: finalized at once in a new cluster, and where they have
-/// supported them for long enough.
+/// supported them for long enough. Nothing is finalized while a broker is silent: it was never seen, and a broker that
+/// does not support a finalized level does not start.
 fn features(
     world: &World,
     cluster: &KafkaCluster,
@@ -179,7 +180,7 @@ fn features(
     let says = |broker: &BrokerStatus| world.brokers.get(&broker.id).and_then(|broker| broker.features.as_ref());
     let none = BTreeMap::new();
     let limits = cluster.spec.features.as_ref().map_or(&none, |features| &features.levels);
-    let supported = finalized.higher(brokers.iter().map(says), limits);
+    let supported = finalized.higher(brokers.iter().map(says), &were, limits);
     let since = supported_since.filter(|_| supported == were).unwrap_or_else(|| world.now.clone());
     let waits = FeaturesStatus {
         behind: finalized.behind(brokers.iter().map(|broker| (broker.id, says(broker)))),
@@ -189,7 +190,7 @@ fn features(
     };
     let settled_at = waits.settled_at(cluster.spec.features_settle_for());
     let is_settled = waits.finalized.epoch == 0 || settled_at.is_some_and(|settled_at| settled_at <= world.now.0);
-    let now = if is_settled {
+    let now = if is_settled && brokers.iter().all(|broker| says(broker).is_some()) {
         let finalized = waits.finalized.raised(&waits.supported);
         let behind = finalized.behind(brokers.iter().map(|broker| (broker.id, says(broker))));
         FeaturesStatus { finalized, behind, ..FeaturesStatus::default() }

@@ -101,10 +101,19 @@ fn a_higher_level_is_finalized_when_it_has_settled_and_within_its_limit() {
     assert_eq!(finalized(&mut world), Some((1, 1)));
     later(&mut world, 3599);
     assert_eq!(finalized(&mut world), Some((1, 1)), "it begins to settle again");
+    // A broker joins that was never seen.
+    Arc::make_mut(world.cluster.as_mut().unwrap()).spec.brokers.replicas = 3;
+    assert_eq!((finalized(&mut world), shown(&world)), (Some((1, 1)), (vec![2], vec![BrokerId(2)])));
     later(&mut world, 1);
-    assert_eq!((finalized(&mut world), shown(&world)), (Some((2, 2)), (vec![], vec![])));
+    assert_eq!(
+        (finalized(&mut world), shown(&world)),
+        (Some((1, 1)), (vec![2], vec![BrokerId(2)])),
+        "it is waited for"
+    );
+    says(&mut world, 2, "transaction.version=2");
+    assert_eq!((finalized(&mut world), shown(&world)), (Some((2, 2)), (vec![], vec![])), "and begins nothing again");
 
-    (0..2).for_each(|id| says(&mut world, id, "transaction.version=3"));
+    (0..3).for_each(|id| says(&mut world, id, "transaction.version=3"));
     asks(&mut world, serde_json::json!({ "settleFor": "0s", "levels": { "transaction.version": 2 } }));
     assert_eq!(finalized(&mut world), Some((2, 2)), "not above its limit");
     asks(&mut world, serde_json::json!({ "settleFor": "0s" }));
