@@ -3,9 +3,13 @@
 //! The effect is approved, not a list of moves: each round is planned from the objects of that moment. If the rounds
 //! would move a tenth more replicas than was approved, they stop, and the new proposal waits for approval.
 //!
+//! A proposal waits for brokers that start, and for the answers of all brokers that it is about: without them it would
+//! leave them out, and be done.
+//!
 //! Always: nothing moves before `spec.approved` is the hash of the proposal that the status shows; one KafkaRebalance
 //! of a cluster moves replicas at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -51,10 +55,73 @@ pub struct Surroundings<'a> {
     pub proposal: &'a dyn Fn() -> Proposal,
     /// The KafkaRebalance that moves replicas now; `None`: none does.
     pub moving: Option<String>,
-    /// The brokers that `spec.brokers` names and that get no replicas.
+    /// The brokers that `spec.brokers` names and that get no replicas, those in `awaited` not counted.
     pub strangers: Vec<BrokerId>,
+    /// The brokers that the proposal waits for; `None`: it waits for none.
+    pub awaited: Option<Awaited>,
     /// The transition time of changed conditions.
     pub now: &'a Time,
+}
+
+/// The brokers that a proposal waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The spec of the cluster asks for these brokers, and they have not started.
+    unstarted: BTreeSet<BrokerId>,
+    /// They are live and have not said how much space their disks have.
+    silent: BTreeSet<BrokerId>,
+}
+
+impl Awaited {
+    /// Those that the proposal of this object waits for; `None`: it waits for none. Only a new proposal waits: what was
+    /// approved is carried out. A rebalance of leaders is about brokers that hold replicas, and one that fills brokers
+    /// is about these.
+    pub fn of(object: &KafkaRebalance, unstarted: &BTreeSet<BrokerId>, silent: &[BrokerId]) -> Option<Awaited> {
+        let concerns = |id: &&BrokerId| match object.spec.mode {
+            RebalanceMode::Full => true,
+            RebalanceMode::Fill => object.spec.brokers.contains(id),
+            RebalanceMode::Leaders | RebalanceMode::Unknown => false,
+        };
+        let unstarted: BTreeSet<BrokerId> = unstarted.iter().filter(concerns).copied().collect();
+        let silent: BTreeSet<BrokerId> = silent.iter().filter(concerns).copied().collect();
+        let waits = turn(object) == Turn::Propose && !(unstarted.is_empty() && silent.is_empty());
+        waits.then_some(Awaited { unstarted, silent })
+    }
+
+    /// Whether it waits for this broker.
+    pub fn contains(&self, id: BrokerId) -> bool {
+        self.unstarted.contains(&id) || self.silent.contains(&id)
+    }
+
+    fn verdict(&self, object: &KafkaRebalance) -> Verdict {
+        let cluster = &object.spec.cluster_ref.name;
+        let (reason, message) = if self.unstarted.is_empty() {
+            let brokers = named("broker", self.silent.iter().map(|id| id.0));
+            let (has, its_disk_has, it_answers) = match self.silent.len() {
+                1 => ("has", "its disk has", "it answers"),
+                _ => ("have", "their disks have", "they answer"),
+            };
+            let message = format!(
+                "nothing is proposed yet: {brokers} {has} not said how much space {its_disk_has} (GET /loads, port {}). The \
+                 proposal comes by itself when {it_answers}. If it stays so, let the operator connect to that port, or name a \
+                 newer brokers.image if the image does not answer there",
+                names::HTTP_PORT,
+            );
+            ("BrokersSilent", message)
+        } else {
+            let brokers = named("broker", self.unstarted.iter().map(|id| id.0));
+            let (has, starts) = if self.unstarted.len() == 1 { ("has", "starts") } else { ("have", "start") };
+            let message = format!(
+                "nothing is proposed yet: the spec of the KafkaCluster {cluster} asks for {brokers}, which {has} not started. \
+                 The proposal comes by itself when {brokers} {starts}; to see why that takes so long: kubectl describe \
+                 kafkacluster {cluster} -n {}. For a proposal without {brokers}, lower spec.brokers.replicas there, or set \
+                 state: Cordoned in spec.brokers.overrides",
+                object.namespace().unwrap_or_default(),
+            );
+            ("BrokersStarting", message)
+        };
+        Verdict::new("Ready", false, reason, message)
+    }
 }
 
 /// Whether the status is not about the newest spec, or changes with what surrounds the object.
@@ -140,6 +207,9 @@ fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaReba
             return (before, not_ready("UnknownBroker", message));
         }
         RebalanceMode::Full | RebalanceMode::Leaders | RebalanceMode::Fill => {}
+    }
+    if let Some(awaited) = &surroundings.awaited {
+        return (before, awaited.verdict(object));
     }
     let status = follow(object, before, surroundings);
     let name = format!("{} -n {}", object.name_any(), object.namespace().unwrap_or_default());

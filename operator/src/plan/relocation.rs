@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::condition::{named, ranges};
 use super::moves::changes;
 use super::rate::{self, Limits, Signals};
-use super::rebalance::{self, Proposal, Surroundings};
+use super::rebalance::{self, Awaited, Proposal, Surroundings};
 use super::rules::RuleBook;
 use super::{Step, World};
 
@@ -118,17 +118,23 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
         brokers.iter().filter(|broker| broker.role == Role::Silent).map(|broker| broker.id).collect();
     let mut steps = Vec::new();
     let mut in_turn = moving.map(|moving| moving.name_any());
-    // A proposal is about bytes: it waits for the brokers' answers. While one is silent, what is left is not known.
-    let is_known = |object: &&Arc<KafkaRebalance>| {
+    let unstarted = unstarted(world, &brokers, &objects);
+    for object in rebalances {
+        let awaited = Awaited::of(object, &unstarted, &silent);
+        // A proposal is about bytes: it waits for the brokers' answers. While one is silent, what is left is not known.
         let is_told = silent.is_empty() || state(object) != Some(RebalanceState::Moving);
-        !rebalance::needs_proposal(object) || world.loads.is_some() && is_told
-    };
-    for object in rebalances.iter().filter(is_known) {
+        let is_known = !rebalance::needs_proposal(object) || world.loads.is_some() && is_told;
+        if !is_known && awaited.is_none() {
+            continue;
+        }
         let takes = |id: &&BrokerId| brokers.iter().any(|broker| broker.id == **id && broker.role == Role::Serves);
+        let is_awaited = |id: &&BrokerId| awaited.as_ref().is_some_and(|awaited| awaited.contains(**id));
+        let strangers = object.spec.brokers.iter().filter(|id| !takes(id) && !is_awaited(id)).copied().collect();
         let surroundings = Surroundings {
             proposal: &|| proposal(&balance(&mode(object)).whole, &brokers, if is_copying { rate } else { limits.max }),
             moving: in_turn.clone().filter(|name| *name != object.name_any()),
-            strangers: object.spec.brokers.iter().filter(|id| !takes(id)).copied().collect(),
+            strangers,
+            awaited,
             now: &world.now,
         };
         let Some((next, news)) = rebalance::next(object, &surroundings) else { continue };
@@ -201,6 +207,18 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let waiting_for = waiting_for(world, cluster, &silent).filter(|_| left > 0 || !blocked.is_empty());
     let (eta, rate) = (eta(&plan.whole, rate).filter(|_| is_copying), Some(rate).filter(|_| is_copying || left > 0));
     Relocation { steps, blocked, left, filled, rate, eta, waiting_for }
+}
+
+/// The brokers that the spec asks for and that have not started: each has never been live, or holds nothing and so has
+/// just been added. A broker that is away and holds replicas is none of them.
+fn unstarted(world: &World, brokers: &[balance::Broker], objects: &[&Arc<KafkaAssignment>]) -> BTreeSet<BrokerId> {
+    let holding: BTreeSet<BrokerId> = entries(objects).flat_map(|(_, entry)| entry.replicas.iter().copied()).collect();
+    let is_unstarted = |id: &BrokerId| {
+        let broker = world.brokers.get(id);
+        let is_new = broker.is_none_or(|broker| broker.features.is_none()) || !holding.contains(id);
+        world.wanted(*id) == Wanted::Serve && broker.is_none_or(|broker| broker.live.is_none()) && is_new
+    };
+    brokers.iter().map(|broker| broker.id).filter(is_unstarted).collect()
 }
 
 /// What copies wait for: the space of a disk that is not known is no space.

@@ -201,3 +201,67 @@ fn a_broker_that_gets_no_replicas_is_named_and_a_proposal_waits_for_the_loads() 
     let later = world.rebalances.as_ref().unwrap().iter().find(|object| object.name_any() == "later").unwrap();
     assert_eq!(later.status, None);
 }
+
+fn reason(world: &World, name: &str) -> String {
+    status(world, name).conditions[0].reason.clone()
+}
+
+#[test]
+fn a_proposal_waits_for_brokers_that_start_and_says_so() {
+    for mode in [RebalanceMode::Full, RebalanceMode::Fill] {
+        let named: &[i32] = if mode == RebalanceMode::Fill { &[3] } else { &[] };
+        let mut world = uneven();
+        let new = world.brokers.remove(&BrokerId(3)).unwrap();
+        world.loads = None;
+        ask(&mut world, "even", mode, named);
+        assert_eq!((reason(&world, "even").as_str(), status(&world, "even").hash), ("BrokersStarting", String::new()));
+        let expected = "nothing is proposed yet: the spec of the KafkaCluster prod asks for broker 3, which has not started. \
+                        The proposal comes by itself when broker 3 starts; to see why that takes so long: kubectl describe \
+                        kafkacluster prod -n shop. ";
+        assert!(message(&world, "even").starts_with(expected), "{}", message(&world, "even"));
+
+        // Kubernetes knows its address before its first Lease.
+        let http = Some(([127, 0, 0, 1], 9404).into());
+        world.brokers.insert(BrokerId(3), Broker { http, ..Broker::default() });
+        world.loads = Some(loads(3));
+        settle(&mut world);
+        assert_eq!(reason(&world, "even"), "BrokersStarting");
+
+        world.brokers.insert(BrokerId(3), Broker { http, ..new });
+        settle(&mut world);
+        assert_eq!(reason(&world, "even"), "BrokersSilent", "it has not been asked yet");
+        world.loads = Some(loads(4));
+        settle(&mut world);
+        assert_eq!(state(&world, "even"), RebalanceState::Proposed);
+        assert!(status(&world, "even").moves >= 28, "{:?}", status(&world, "even"));
+    }
+}
+
+#[test]
+fn a_proposal_waits_for_no_broker_that_it_is_not_about() {
+    let leaves = |world: &mut World, order: serde_json::Value| {
+        let cluster = Arc::make_mut(world.cluster.as_mut().unwrap());
+        cluster.spec.brokers.overrides = serde_json::from_value(order).unwrap();
+    };
+    for (story, mode, named, away, order) in [
+        ("leaders need no empty broker", RebalanceMode::Leaders, &[][..], 3, serde_json::json!([])),
+        ("another one is filled", RebalanceMode::Fill, &[2], 3, serde_json::json!([])),
+        ("it holds replicas, and may be away for long", RebalanceMode::Full, &[], 2, serde_json::json!([])),
+        (
+            "its user does not wait",
+            RebalanceMode::Full,
+            &[],
+            3,
+            serde_json::json!([{ "broker": 3, "state": "Cordoned" }]),
+        ),
+    ] {
+        let mut world = uneven();
+        let seen = Some(SupportedFeatures::default());
+        world.brokers.insert(BrokerId(away), Broker { features: seen, ..Broker::default() });
+        leaves(&mut world, order);
+        settle(&mut world);
+        ask(&mut world, "even", mode, named);
+        assert_ne!(reason(&world, "even"), "BrokersStarting", "{story}");
+        assert!(!status(&world, "even").hash.is_empty(), "{story}: {}", message(&world, "even"));
+    }
+}
