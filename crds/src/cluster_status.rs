@@ -212,6 +212,11 @@ pub struct BrokerStatus {
     /// The broker's rack. Absent: unknown, or `spec.rack` is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,
+    /// The Kubernetes node of the broker's pod; while its pod has none, the last one. Absent: a laptop, or no node has
+    /// taken the pod yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub node: Option<String>,
     /// Its pod's address; none on a laptop. Brokers connect there while nobody answers for its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

@@ -190,7 +190,7 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub away: Vec<BrokerId>,
-    /// Brokers that may not restart now, and why; at most ten.
+    /// Brokers that may not restart now, or can't come back, and why; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub blocked_by: Vec<RolloutBlocker>,
@@ -253,7 +253,8 @@ pub enum RolloutState {
 pub struct RolloutBlocker {
     /// The broker's id.
     pub broker: BrokerId,
-    /// `OtherRackAway`, `TooManyAway`, `WouldStopProducers`, `WouldTakeOffline`, `Unreplicated`.
+    /// `OtherRackAway`, `TooManyAway`, `WouldStopProducers`, `WouldTakeOffline`, `Unreplicated`; `NodeGone` of a broker
+    /// that restarts.
     pub reason: String,
     /// The topic with partitions that do not allow it. Absent: no topic is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]

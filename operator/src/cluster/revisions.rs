@@ -10,6 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodSpec, PodTemplateSpec};
 use kube::{Api, Client};
 use ottla_crds::{RolloutStatus, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::apply::{Failed, LiveObjects};
 use super::build::Kind;
@@ -202,8 +203,10 @@ impl Choice {
                 .iter()
                 .filter_map(|(name, pod)| {
                     let id = names::broker_id(&cluster.name, name)?;
-                    let is_cut_off = is_cut_off(pod, read);
-                    Some((id, PodRevision { is_cut_off, ..pod_revision(name, pod, self.of_pod(cluster, pod)) }))
+                    let seen = pod_revision(name, pod, self.of_pod(cluster, pod));
+                    let lost_node = lost_node(id, pod, seen.unscheduled.is_some(), read);
+                    let is_cut_off = lost_node.is_some() || is_on_unready(pod, read);
+                    Some((id, PodRevision { is_cut_off, lost_node, ..seen }))
                 })
                 .collect(),
         }
@@ -252,13 +255,25 @@ fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
             Some((unscheduled.last_transition_time.clone()?, format!("pod {name} can not be scheduled: {why}")))
         }),
         is_cut_off: false,
+        lost_node: None,
     }
 }
 
-/// Whether the pod's node is gone or not ready. Where no node can be read, none is.
-fn is_cut_off(pod: &Pod, read: &Read) -> bool {
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).filter(|_| !read.nodes.is_empty());
-    node.is_some_and(|name| !read.nodes.get(name).is_some_and(|node| nodes::is_ready(node)))
+/// The pod's node, if it is gone. A node that is deleted takes its pods with it; the pods in their place wait, because
+/// their volumes were there, or because there is no room elsewhere: the status knows where their brokers were. Where no
+/// node can be read, none is gone.
+fn lost_node(id: BrokerId, pod: &Pod, is_unscheduled: bool, read: &Read) -> Option<String> {
+    let status = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
+    let last = || status?.brokers.iter().find(|broker| broker.id == id)?.node.as_ref();
+    let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+    let node = bound.or_else(|| last().filter(|_| is_unscheduled))?;
+    (!read.nodes.is_empty() && !read.nodes.contains_key(node)).then(|| node.clone())
+}
+
+/// Whether the pod's node is there and not ready.
+fn is_on_unready(pod: &Pod, read: &Read) -> bool {
+    let node = pod.spec.as_ref().and_then(|spec| read.nodes.get(spec.node_name.as_ref()?));
+    node.is_some_and(|node| !nodes::is_ready(node))
 }
 
 /// That a container of the pod has failed.
@@ -354,26 +369,58 @@ mod tests {
             };
             let shown = choice.shown(&cluster, &read);
             let named = |id| if shown.pods[&id].revision == from.hash { "adopted" } else { &shown.pods[&id].revision };
-            assert_eq!([0, 1].map(|id| named(ottla_rules::assignment::BrokerId(id))), ["adopted"; 2], "{observed}");
+            assert_eq!([0, 1].map(|id| named(BrokerId(id))), ["adopted"; 2], "{observed}");
             assert!(!shown.pods.values().any(|pod| pod.is_cut_off), "no node can be read");
         }
     }
 
     #[test]
-    fn a_pod_on_a_node_that_is_gone_or_not_ready_is_cut_off() {
-        let pod: Pod =
-            serde_json::from_value(json!({ "metadata": {}, "spec": { "containers": [], "nodeName": "a" } })).unwrap();
+    fn a_pod_whose_node_is_gone_or_not_ready_is_cut_off() {
+        let spec = json!({ "brokers": { "storage": { "size": "1Gi" } } });
+        let mut object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+        let broker = json!({ "id": 0, "state": "Offline", "wanted": "Serve", "node": "a" });
+        object.status = Some(serde_json::from_value(json!({ "brokers": [broker] })).unwrap());
+        let pod = |node: Option<&str>, scheduled: &str| -> Pod {
+            let scheduled =
+                json!({ "type": "PodScheduled", "status": scheduled, "lastTransitionTime": "2026-11-25T12:00:00Z" });
+            let status = json!({ "conditions": [scheduled] });
+            let metadata = json!({ "name": "prod-broker-0" });
+            let spec = json!({ "containers": [], "nodeName": node });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap()
+        };
         let node = |name: &str, ready: &str| {
             let status = json!({ "conditions": [{ "type": "Ready", "status": ready }] });
             (name.to_owned(), Arc::new(serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap()))
         };
-        for (nodes, expected) in [
-            (vec![], false),
-            (vec![node("a", "True"), node("b", "False")], false),
-            (vec![node("a", "Unknown")], true),
-            (vec![node("b", "True")], true),
+        let (there, waits) = (pod(Some("a"), "True"), pod(None, "False"));
+        for (story, pod, nodes, lost, cut_off) in [
+            ("no node can be read", &there, vec![], None, false),
+            ("it is ready", &there, vec![node("a", "True"), node("b", "False")], None, false),
+            ("it is not", &there, vec![node("a", "Unknown")], None, true),
+            ("it is gone", &there, vec![node("b", "True")], Some("a"), true),
+            ("its broker was on one that is gone", &waits, vec![node("b", "True")], Some("a"), true),
+            ("its broker's is there, and has no room", &waits, vec![node("a", "True")], None, false),
+            ("nobody has looked for a node yet", &pod(None, "True"), vec![node("b", "True")], None, false),
         ] {
-            assert_eq!(is_cut_off(&pod, &Read { nodes: nodes.into_iter().collect(), ..Read::default() }), expected);
+            let read = Read {
+                cluster: Some(Arc::new(object.clone())),
+                nodes: nodes.into_iter().collect(),
+                pods: [("prod-broker-0".to_owned(), Arc::new(pod.clone()))].into(),
+                ..Read::default()
+            };
+            let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+            let own = Arc::new(Revision::built(&cluster, None));
+            let choice = Choice {
+                pinned: own.clone(),
+                from_name: own.hash.clone(),
+                from: own.clone(),
+                to_name: None,
+                to: None,
+                kept_image: own.clone(),
+                own_image: own,
+            };
+            let seen = choice.shown(&cluster, &read).pods[&BrokerId(0)].clone();
+            assert_eq!((seen.lost_node.as_deref(), seen.is_cut_off), (lost, cut_off), "{story}");
         }
     }
 }

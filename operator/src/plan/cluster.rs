@@ -146,6 +146,8 @@ fn brokers(
             endpoints = known.get(&id).map(|broker| broker.endpoints.clone()).unwrap_or_default();
         }
         let rack = broker.rack.clone().or_else(|| known.get(&id)?.rack.clone());
+        let place = world.platform.as_ref().and_then(|platform| platform.places.get(&id));
+        let node = place.and_then(|place| place.node.clone()).or_else(|| known.get(&id)?.node.clone());
         let address = broker.address.clone().or_else(|| known.get(&id)?.address.clone());
         // A broker that is added to an empty cluster gets its part of the first topics.
         let is_new = !known.is_empty() && !known.contains_key(&id) && !world.assignments.is_empty();
@@ -155,6 +157,7 @@ fn brokers(
         BrokerStatus {
             id,
             rack,
+            node,
             unfilled,
             address,
             state,

@@ -92,8 +92,11 @@ pub struct PodRevision {
     pub stuck: Option<String>,
     /// Since when no node takes it, and why; `None`: a node has.
     pub unscheduled: Option<(Time, String)>,
-    /// Whether its node is gone or not ready: nobody knows how the process does.
+    /// Whether its node is gone or not ready: nobody knows how the process does, or it has no node because of that.
     pub is_cut_off: bool,
+    /// Its node, if that is gone: the one that it is bound to or, if no node takes it, the one that its broker was on
+    /// before. `None`: the node exists, or is not known.
+    pub lost_node: Option<String>,
 }
 
 /// How far a pod is.

@@ -215,6 +215,7 @@ fn follow(next: &mut RolloutStatus, scene: &Scene<'_>, advance: Advance) -> Opti
             None
         }
         Advance::Wait => {
+            next.blocked_by = words::lost_nodes(next, scene);
             next.progress = Some(scene.progress(next, next.progress.as_ref()));
             None
         }

@@ -13,7 +13,7 @@ use ottla_rules::plan::disruption::{Partition, Situation};
 use ottla_rules::plan::roster::Wanted;
 
 use crate::plan::World;
-use crate::plan::platform::{PodRevision, Revisions, Stage};
+use crate::plan::platform::{PodRevision, Revisions, Stage, Volume};
 
 /// Changes that ask for no other node.
 const NOT_ABOUT_NODES: [&str; 3] = ["image", "listeners", "security"];
@@ -128,8 +128,12 @@ impl<'a> Scene<'a> {
     /// Whether a restart would take a broker's volume: its claim is being deleted, and goes when no pod uses it. That
     /// restart has a rule of its own (`plan/fresh`).
     pub fn loses_volume(&self, broker: BrokerId) -> bool {
-        let volumes = self.world.platform.iter().filter_map(|platform| platform.volumes.get(&broker));
-        volumes.into_iter().any(|volume| volume.is_deleted)
+        self.volume(broker).is_some_and(|volume| volume.is_deleted)
+    }
+
+    /// A broker's volume; `None`: it has none.
+    pub fn volume(&self, broker: BrokerId) -> Option<&'a Volume> {
+        self.world.platform.as_ref()?.volumes.get(&broker)
     }
 
     /// Whether a broker is away and will not return by itself, as far as is known.
@@ -150,9 +154,10 @@ impl<'a> Scene<'a> {
         self.away.contains(&broker)
     }
 
-    /// Whether nothing of a broker runs, and nothing will by itself: a restart costs nothing.
+    /// Whether nothing of a broker runs, and nothing will by itself: a restart costs nothing. One whose node is lost
+    /// returns with the node.
     pub fn is_down(&self, pod: &PodRevision, broker: BrokerId) -> bool {
-        let is_stuck = pod.stuck.is_some() || pod.unscheduled.is_some();
+        let is_stuck = !pod.is_cut_off && (pod.stuck.is_some() || pod.unscheduled.is_some());
         pod.stage == Stage::Pending && is_stuck && !self.live.contains_key(&broker)
     }
 

@@ -385,6 +385,11 @@ fn a_lost_node_is_no_fault_of_the_revision() {
         let since = Time(Timestamp::from_second(START).unwrap());
         (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
     };
+    let gone: fn(&mut PodRevision) = |pod| {
+        let since = Time(Timestamp::from_second(START).unwrap());
+        (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
+        (pod.is_cut_off, pod.lost_node) = (true, Some("worker-2".to_owned()));
+    };
     for (story, fate, why, lacks_nodes, stops) in [
         (
             "the node is lost",
@@ -400,6 +405,8 @@ fn a_lost_node_is_no_fault_of_the_revision() {
             true,
             false,
         ),
+        ("the node is gone", gone, "image", false, false),
+        ("more memory, and the node is gone", gone, "resources", false, false),
         ("an image needs no other node", unscheduled, "image", false, false),
         ("more memory may", unscheduled, "resources", false, true),
         ("more memory, and a node is lost", unscheduled, "resources", true, false),
@@ -429,6 +436,44 @@ fn a_lost_node_is_no_fault_of_the_revision() {
             );
         }
     }
+}
+
+#[test]
+fn a_roll_waits_for_a_canary_whose_node_is_gone_and_says_which_node() {
+    let mut play = Play::of(3, Rollout::default());
+    let volume = |id| Volume { uid: format!("u{id}"), ..Volume::default() };
+    play.volumes = (0..3).map(|id| (BrokerId(id), volume(id))).collect();
+    play.seen.by_user = offer("new", "resources");
+    play.fates.insert("new".to_owned(), |pod| {
+        let since = Time(Timestamp::from_second(START).unwrap());
+        (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
+        (pod.is_cut_off, pod.lost_node) = (true, Some("worker-2".to_owned()));
+    });
+    assert_eq!(play.play(3600), ["Canary 0", "  evict 0", "Canary 0"]);
+    let message = "broker 0: its node worker-2 is gone, and the roll waits for pod prod-broker-0: bring the node back, or add one \
+                   that takes the pod; if the node is lost for good and the broker's volume was on it, order a new volume: \
+                   state: Fresh and volume: u0 in spec.brokers.overrides";
+    let blocked = play.status().blocked_by;
+    assert_eq!(blocked.iter().map(|one| (&*one.reason, &*one.message)).collect::<Vec<_>>(), [("NodeGone", message)]);
+    assert!(play.condition().1.ends_with(message), "{}", play.condition().1);
+    let summary = play.summary();
+    assert!(summary.starts_with("Canary: broker 0 restarts on new: broker 0: its node worker-2 is gone"), "{summary}");
+
+    // The new volume that it orders is not kept waiting by the roll that waits for the broker.
+    play.asks(|spec| {
+        let order = json!([{ "broker": 0, "state": "Fresh", "volume": "u0" }]);
+        spec.brokers.overrides = serde_json::from_value(order).unwrap();
+    });
+    assert!(play.play(10).contains(&"  renew 0".to_owned()));
+    play.volumes.clear();
+
+    // The node is back, and the scheduler has not looked yet: it has its time, and no more.
+    let pod = play.seen.pods.get_mut(&BrokerId(0)).unwrap();
+    (pod.is_cut_off, pod.lost_node) = (false, None);
+    play.play(60);
+    assert_eq!((play.status().state, play.status().blocked_by), (RolloutState::Canary, Vec::new()));
+    play.play(120);
+    assert_eq!(play.status().state, RolloutState::Stopped, "more memory than any node has");
 }
 
 #[test]

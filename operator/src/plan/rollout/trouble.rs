@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::{RolloutState, RolloutStatus};
 
 use super::scene::Scene;
@@ -28,7 +29,10 @@ pub fn trouble(status: &RolloutStatus, scene: &Scene<'_>, canary_for: Duration) 
         let is_canary = status.state == RolloutState::Canary && restarts;
         let crashed = pod.crashed.clone().filter(|_| is_canary);
         let unscheduled = pod.unscheduled.as_ref().filter(|_| restarts);
-        let unscheduled = unscheduled.filter(|(since, _)| scene.since(since) >= UNSCHEDULED_FOR);
+        let is_long = |since: &Time| scene.since(since) >= UNSCHEDULED_FOR;
+        // Time in which nodes were lost does not count: `progress.since` is when the last of them was.
+        let counts = status.progress.as_ref().is_none_or(|progress| is_long(&progress.since));
+        let unscheduled = unscheduled.filter(|(since, _)| counts && is_long(since));
         pod.stuck.clone().or(crashed).or_else(|| unscheduled.map(|(_, why)| why.clone()))
     });
     of_pod.or_else(|| no_progress(to, status, scene, canary_for))

@@ -1,6 +1,7 @@
 //! What users read of a roll: the summary, the condition Progressing, Events, and what blocks it.
 
 use ottla_crds::{RolloutBlocker, RolloutState, RolloutStatus};
+use ottla_rules::assignment::BrokerId;
 use ottla_rules::plan::disruption::{Blocked, Blocker};
 
 use super::scene::Scene;
@@ -30,7 +31,10 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
             });
             Some(match well {
                 Some(seconds) => format!("Canary: {broker} on {version}, {seconds} s of {canary_seconds} s"),
-                None => format!("Canary: {broker} restarts on {version}{}", behind(status)),
+                None => {
+                    let blocked = status.blocked_by.first().map(|blocker| format!(": {}", blocker.message));
+                    format!("Canary: {broker} restarts on {version}{}", blocked.unwrap_or_else(|| behind(status)))
+                }
             })
         }
         RolloutState::Rolling => {
@@ -183,6 +187,29 @@ pub fn news(before: &RolloutStatus, next: &RolloutStatus) -> Option<News> {
     Some(News { warning, reason: reason.to_owned(), note })
 }
 
+/// The restarting brokers that can't come back because their nodes are gone, as the status has it.
+pub fn lost_nodes(status: &RolloutStatus, scene: &Scene<'_>) -> Vec<RolloutBlocker> {
+    let lost = |id: &BrokerId| {
+        let pod = scene.pod(*id)?;
+        let node = pod.lost_node.as_ref()?;
+        let volume = scene.volume(*id).map_or_else(String::new, |volume| {
+            format!(
+                "; if the node is lost for good and the broker's volume was on it, order a new volume: state: Fresh and \
+                 volume: {} in spec.brokers.overrides",
+                volume.uid
+            )
+        });
+        let message = format!(
+            "broker {id}: its node {node} is gone, and the roll waits for pod {}: bring the node back, or add one that takes \
+             the pod{volume}",
+            pod.name
+        );
+        let (broker, reason) = (*id, "NodeGone".to_owned());
+        Some(RolloutBlocker { broker, reason, topic: None, partitions: None, message })
+    };
+    status.away.iter().filter_map(lost).take(MOST_BLOCKERS).collect()
+}
+
 /// What blocks a roll, as the status has it.
 pub fn blockers(blocked: &[Blocked], scene: &Scene<'_>) -> Vec<RolloutBlocker> {
     // What one broker would do to partitions says more than that it waits for others.
@@ -194,7 +221,7 @@ pub fn blockers(blocked: &[Blocked], scene: &Scene<'_>) -> Vec<RolloutBlocker> {
 
 fn blocker(blocked: &Blocked, scene: &Scene<'_>) -> RolloutBlocker {
     let broker = blocked.broker;
-    let are = |ids: &[ottla_rules::assignment::BrokerId]| {
+    let are = |ids: &[BrokerId]| {
         let verb = if ids.len() == 1 { "is" } else { "are" };
         format!("{} {verb}", named("broker", ids.iter().map(|id| id.0)))
     };

@@ -43,6 +43,7 @@ pub(super) fn pod(id: i32, revision: &str) -> PodRevision {
         stuck: None,
         unscheduled: None,
         is_cut_off: false,
+        lost_node: None,
     }
 }
 
