@@ -30,10 +30,14 @@ enum Next {
     UnderWay,
     /// This broker comes first: it gets another volume, or restarts.
     After(BrokerId),
-    /// This broker is copying replicas to its volume: it is not in sync with the partition.
+    /// This broker is copying replicas to its volume, or will when it is back: it is not in sync with the partition.
     Copying {
         /// The broker.
         other: BrokerId,
+        /// Whether it is live.
+        is_live: bool,
+        /// The command after which it is not waited for; `None`: it is waited for in any case.
+        withdraw: Option<String>,
         /// The topic.
         topic: String,
         /// The partition.
@@ -159,12 +163,25 @@ fn awaited(
                 format!("broker {id} gets another volume when broker {other} is back: {claim} stays until then");
             Obstacle::new("ReplacingVolume", message)
         }
-        Next::Copying { other, topic, partition } => {
+        Next::Copying { other, is_live: true, topic, partition, .. } => {
             let message = format!(
                 "broker {id} gets another volume when broker {other} has copied its replicas: broker {other} is not in sync with \
                  partition {partition} of {topic}. {claim} stays until then"
             );
             Obstacle::new("ReplacingVolume", message)
+        }
+        Next::Copying { other, is_live: false, withdraw, topic, partition } => {
+            let withdraw = withdraw.map_or_else(String::new, |command| {
+                format!(
+                    ". If broker {other} is lost for good, withdraw its order, and it is not waited for; then one broker alone has \
+                     these records until broker {id} has copied them: {command}"
+                )
+            });
+            let message = format!(
+                "broker {id} keeps the volume {claim} for now: broker {other} is offline and has not copied partition \
+                 {partition} of {topic} to its own new volume, as far as is known. Start broker {other}{withdraw}"
+            );
+            Obstacle::new("VolumeNeeded", message)
         }
         Next::Unclear => {
             let message = format!(
@@ -251,7 +268,12 @@ fn next(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>, id: Br
 /// replaced by order, or a live one that shares a partition with it. Else, where `min.insync.replicas` is 1, volumes
 /// would go one after the other until one broker alone has the records. Where nobody ordered it because somebody
 /// deleted the claim, perhaps all claims by mistake, brokers that are offline are waited for, too.
-fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId, is_ordered: bool) -> Option<Next> {
+///
+/// Of a broker that is offline nobody knows whether it had copied its replicas before it died: it has left the ISRs in
+/// either case. The order that replaced its volume may be old, and it may never return. So it holds only what it must:
+/// volumes with a partition of its own, and only where its death and the new volume would leave a single broker with
+/// the records. `obstacle` says how to withdraw the order.
+fn copying(world: &World, cluster: &Arc<KafkaCluster>, id: BrokerId, is_ordered: bool) -> Option<Next> {
     let live = world.live();
     let renewed: BTreeSet<BrokerId> = (cluster.spec.brokers.overrides.iter())
         .filter(|entry| entry.state == Some(Order::Fresh) && world.wanted(entry.broker) != Wanted::Fresh)
@@ -265,16 +287,39 @@ fn copying(world: &World, cluster: &KafkaCluster, id: BrokerId, is_ordered: bool
                 entry.isr.iter().any(|member| member.broker == *other && Some(member.incarnation) == lives)
             };
             let shares = |other: &BrokerId| entry.replicas.contains(&id) && (!is_ordered || live.contains_key(other));
+            let others = || entry.replicas.iter().filter(|other| **other != id && is_in_sync(other)).count();
+            let leaves_one = || entry.replicas.contains(&id) && others() < 2;
+            let is_awaited = |other: &BrokerId| renewed.contains(other) && (live.contains_key(other) || leaves_one());
             let copies = |other: &&BrokerId| {
                 **other != id
                     && (!is_ordered || world.wanted(**other) != Wanted::Fresh)
-                    && (renewed.contains(*other) || shares(other))
+                    && (is_awaited(other) || shares(other))
                     && !is_in_sync(other)
             };
             let other = *entry.replicas.iter().find(copies)?;
-            Some(Next::Copying { other, topic: object.spec.topic_name.clone(), partition: entry.partition })
+            let is_live = live.contains_key(&other);
+            let (topic, partition) = (object.spec.topic_name.clone(), entry.partition);
+            Some(Next::Copying { other, is_live, withdraw: withdraw(cluster, other, is_ordered), topic, partition })
         })
     })
+}
+
+/// The command that withdraws the order for the volume of broker `other`, and keeps its settings; `None`: there is no
+/// such order, or broker `other` is waited for without it.
+fn withdraw(cluster: &KafkaCluster, other: BrokerId, is_ordered: bool) -> Option<String> {
+    let mut orders = cluster.spec.brokers.overrides.iter().enumerate();
+    let (index, entry) = orders.find(|(_, entry)| entry.broker == other && entry.state == Some(Order::Fresh))?;
+    let at = format!("/spec/brokers/overrides/{index}");
+    let test = json!({ "op": "test", "path": format!("{at}/broker"), "value": other });
+    let patch = if entry.config.is_empty() {
+        json!([test, { "op": "remove", "path": at }])
+    } else {
+        let remove = |field: &str| json!({ "op": "remove", "path": format!("{at}/{field}") });
+        json!([test, remove("state"), remove("volume")])
+    };
+    let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+    let command = format!("kubectl patch kafkacluster {name} -n {namespace} --type json -p '{patch}'");
+    is_ordered.then_some(command)
 }
 
 /// Whether an assignment names this broker.

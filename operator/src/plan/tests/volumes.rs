@@ -182,6 +182,61 @@ fn a_lost_node_is_named_with_what_to_type() {
     );
 }
 
+/// Volumes of brokers that hold these topics of one partition. The order for broker 2 was carried out long ago; broker
+/// 2 died since, or is copying.
+fn after_broker_2(brokers: i32, topics: &[&[i32]], is_live: bool) -> World {
+    let mut world = world(&(0..brokers).map(|id| (id, false)).collect::<Vec<_>>());
+    let volume =
+        |id| platform::Volume { uid: "now".to_owned(), claim: format!("data-prod-broker-{id}"), ..Default::default() };
+    let volumes = (0..brokers).map(|id| (BrokerId(id), volume(id))).collect();
+    world.platform = Some(Arc::new(Platform { generation: Some(1), volumes, ..Platform::default() }));
+    for (uid, replicas) in (1..).zip(topics) {
+        world.topics.push(Arc::new(of_uid(uid, placed(topic(&format!("topic-{uid}"), 1), &[(0, replicas)]))));
+    }
+    let cluster = Arc::make_mut(world.cluster.as_mut().unwrap());
+    (cluster.metadata.generation, cluster.metadata.namespace) = (Some(1), Some("shop".to_owned()));
+    cluster.spec.brokers.storage = Some(serde_json::from_value(serde_json::json!({ "size": "1Gi" })).unwrap());
+    settle(&mut world);
+    for object in &mut world.assignments {
+        Arc::make_mut(object).spec.partitions[0].isr.retain(|member| member.broker != BrokerId(2));
+    }
+    if !is_live {
+        world.brokers.get_mut(&BrokerId(2)).unwrap().live = None;
+        settle(&mut world);
+    }
+    let orders = serde_json::json!([
+        { "broker": 2, "state": "Fresh", "volume": "before" }, { "broker": 1, "state": "Fresh", "volume": "now" },
+    ]);
+    Arc::make_mut(world.cluster.as_mut().unwrap()).spec.brokers.overrides = serde_json::from_value(orders).unwrap();
+    world
+}
+
+#[test]
+fn a_dead_broker_with_an_old_order_holds_only_volumes_that_would_leave_one_copy() {
+    let renews = |world: &World| plan(world).iter().any(|step| step.name() == "replace a volume");
+    for (story, brokers, topics, is_live, expected) in [
+        ("broker 0 would be the last", 3, &[&[0, 1, 2][..]][..], false, false),
+        ("it has nothing in common with broker 1", 3, &[&[0, 1], &[0, 2]], false, true),
+        ("the same, and it is copying: one volume after the other", 3, &[&[0, 1], &[0, 2]], true, false),
+        ("two others have the records", 4, &[&[0, 1, 2, 3]], false, true),
+    ] {
+        assert_eq!(renews(&after_broker_2(brokers, topics, is_live)), expected, "{story}");
+    }
+    let mut holds = after_broker_2(3, &[&[0, 1, 2]], false);
+    settle(&mut holds);
+    let conditions = &holds.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+    let progressing = conditions.iter().find(|condition| condition.type_ == "Progressing").unwrap();
+    let expected = "broker 1 keeps the volume data-prod-broker-1 for now: broker 2 is offline and has not copied partition 0 of \
+                    topic-1 to its own new volume, as far as is known. Start broker 2. If broker 2 is lost for good, withdraw its \
+                    order, and it is not waited for; then one broker alone has these records until broker 1 has copied them: \
+                    kubectl patch kafkacluster prod -n shop --type json -p \
+                    '[{\"op\":\"test\",\"path\":\"/spec/brokers/overrides/0/broker\",\"value\":2},\
+                    {\"op\":\"remove\",\"path\":\"/spec/brokers/overrides/0\"}]'";
+    assert_eq!((&*progressing.reason, &*progressing.message), ("VolumeNeeded", expected));
+    Arc::make_mut(holds.cluster.as_mut().unwrap()).spec.brokers.overrides.remove(0);
+    assert!(renews(&holds), "the order was withdrawn");
+}
+
 #[test]
 fn only_the_operator_can_forget_a_broker_that_has_gone_with_its_volume() {
     let mut world = relocation::cluster(4, 1);
