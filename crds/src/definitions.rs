@@ -1,18 +1,27 @@
 //! The kinds' definitions, and what is removed from what Rust's types generate.
 //!
-//! Always: `crds/*.yaml` is what `all()` returns.
+//! Always: `crds/*.yaml` is what `all()` returns, and the label of each has the number of the contract.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, KafkaUser};
+use crate::{KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, KafkaUser, names};
+
+/// The number of the contract: 1 more whenever a field or a word is added. An operator that finds a lower one on a
+/// definition knows that the API server drops fields that the operator writes.
+pub const CONTRACT: u32 = 1;
 
 /// The CustomResourceDefinitions of all kinds.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let kinds =
         [KafkaCluster::crd(), KafkaTopic::crd(), KafkaUser::crd(), KafkaRebalance::crd(), KafkaAssignment::crd()];
-    kinds.into_iter().map(slim).collect()
+    kinds.into_iter().map(slim).map(numbered).collect()
+}
+
+fn numbered(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.metadata.labels.get_or_insert_default().insert(names::CONTRACT_LABEL.to_owned(), CONTRACT.to_string());
+    crd
 }
 
 /// Removes `format`, except of times: Kubernetes does not know Rust's formats, and the schema has bounds anyway.

@@ -35,7 +35,7 @@ pub use cluster_status::{
     AuthorityStatus, BrokerState, BrokerStatus, Endpoint, FeaturesStatus, IssuerStatus, KafkaClusterStatus,
     ListenerStatus, MoveBlocker, MovesStatus,
 };
-pub use definitions::all;
+pub use definitions::{CONTRACT, all};
 pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{

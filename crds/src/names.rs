@@ -13,6 +13,8 @@ pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The label with a hash of the topic's name, which may be too long for a label, on assignments.
 pub const TOPIC_LABEL: &str = "ottla.io/topic";
+/// Label of the definitions: the number of the contract that they belong to, `ottla_crds::CONTRACT`.
+pub const CONTRACT_LABEL: &str = "ottla.io/contract";
 /// The annotation with a broker's endpoints, a JSON list of [`crate::Endpoint`], on its Lease.
 pub const ENDPOINTS_ANNOTATION: &str = "ottla.io/endpoints";
 /// The annotation with the address of a broker's HTTP port, on its Lease; absent on Kubernetes, where it is

@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
+use serde_json::Value;
 
 #[test]
 fn the_committed_yaml_is_what_the_types_say() {
@@ -32,6 +33,48 @@ fn is_committed(file: &str, crd: &CustomResourceDefinition) {
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == generated, "{} is stale: UPDATE=1 cargo test -p ottla-crds rewrites it", path.display());
+}
+
+/// An operator compares the number of its contract with that of the definitions: what the API server would drop must
+/// have another number.
+#[test]
+fn another_field_or_word_is_another_contract() {
+    let mut fields = Vec::new();
+    for crd in ottla_crds::all() {
+        assert_eq!(crd.labels()["ottla.io/contract"], ottla_crds::CONTRACT.to_string());
+        fields_of(&crd.spec.names.kind, &serde_json::to_value(&crd.spec.versions[0].schema).unwrap(), &mut fields);
+    }
+    fields.sort();
+    let digest = ottla_crds::names::digest(&fields.join("\n"));
+    let now = format!("{} {digest}\n", ottla_crds::CONTRACT);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract.txt");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let number = committed.split(' ').next().and_then(|number| number.parse::<u32>().ok());
+    let is_raised = number.is_none_or(|number| ottla_crds::CONTRACT > number);
+    if committed != now && is_raised && std::env::var_os("UPDATE").is_some() {
+        return fs::write(&path, &now).unwrap();
+    }
+    assert!(
+        committed == now,
+        "fields or words of the definitions have changed: raise CONTRACT in crds/src/definitions.rs by 1, then \
+         UPDATE=1 cargo test -p ottla-crds notes it in {}",
+        path.display()
+    );
+}
+
+fn fields_of(path: &str, schema: &Value, fields: &mut Vec<String>) {
+    let Value::Object(schema) = schema else { return };
+    let words = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    fields.extend(words.map(|word| format!("{path}={word}")));
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        fields.push(format!("{path}.{name}"));
+        fields_of(&format!("{path}.{name}"), property, fields);
+    }
+    for under in ["openAPIV3Schema", "items", "additionalProperties"] {
+        if let Some(under) = schema.get(under) {
+            fields_of(path, under, fields);
+        }
+    }
 }
 
 /// Helm reads what stands in braces.

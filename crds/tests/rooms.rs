@@ -8,7 +8,10 @@ fn rooms_use_only_what_the_table_allows() {
         rooms: &[
             ("broker_file", &[]),
             ("broker_loads", &[]),
-            ("definitions", &["kafka_cluster", "kafka_assignment", "kafka_rebalance", "kafka_topic", "kafka_user"]),
+            (
+                "definitions",
+                &["kafka_cluster", "kafka_assignment", "kafka_rebalance", "kafka_topic", "kafka_user", "names"],
+            ),
             (
                 "words",
                 &[

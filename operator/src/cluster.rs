@@ -82,6 +82,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Publishes Events.
     pub recorder: Recorder,
+    /// Counts the changes of the kinds' definitions.
+    pub definitions: watch::Receiver<u64>,
 }
 
 impl Shared {

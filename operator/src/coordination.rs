@@ -10,6 +10,7 @@
 //!     - [`arrivals`]: brokers that may still start or return
 //! - [`steps`]: takes the planned steps
 //!   - [`pace`]: which of them now
+//!   - [`pruned`]: fields of statuses that the API server drops
 //!   - [`apply`]: the writes
 //! - [`others`]: clusters that topics refer to and that no process operates
 //!
@@ -39,6 +40,7 @@ pub mod liveness;
 pub mod loads;
 pub mod others;
 pub mod pace;
+pub mod pruned;
 pub mod steps;
 pub mod tenure;
 pub mod view;
@@ -47,7 +49,7 @@ pub mod watches;
 use apply::Writer;
 use pace::Pace;
 use steps::{Look, look_and_take};
-use view::{Sources, View};
+use view::{Sources, View, shown_anew};
 
 /// How many times as long as a plan with relocations took the next one has to wait: elections come first.
 const RELOCATION_PAUSE: u32 = 20;
@@ -57,26 +59,30 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl 
     coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
 }
 
+/// What Kubernetes shows beside the objects of a cluster.
+pub struct OnPlatform {
+    /// The brokers.
+    pub platform: watch::Receiver<Option<Arc<Platform>>>,
+    /// Counts the changes of the kinds' definitions.
+    pub definitions: watch::Receiver<u64>,
+}
+
 /// As [`run`], on Kubernetes, which shows the brokers' addresses. Begins when the first platform is shown. A standby
 /// watches and pings brokers, too: it can elect as soon as it may.
-pub async fn run_on_platform(
-    client: Client,
-    namespace: &str,
-    cluster: &str,
-    platform: watch::Receiver<Option<Arc<Platform>>>,
-    acting: Acting,
-) {
-    coordinate_until(client, namespace, cluster, Some(platform), acting, std::future::pending()).await;
+pub async fn run_on_platform(client: Client, namespace: &str, cluster: &str, on_platform: OnPlatform, acting: Acting) {
+    coordinate_until(client, namespace, cluster, Some(on_platform), acting, std::future::pending()).await;
 }
 
 async fn coordinate_until(
     client: Client,
     namespace: &str,
     cluster: &str,
-    platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
+    on_platform: Option<OnPlatform>,
     acting: Acting,
     shutdown: impl Future<Output = ()>,
 ) {
+    let (platform, definitions) =
+        on_platform.map(|OnPlatform { platform, definitions }| (platform, definitions)).unzip();
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let selector = format!("{}={cluster}", names::CLUSTER_LABEL);
     let (seen, sightings) = watch::channel(Sightings::new());
@@ -96,6 +102,7 @@ async fn coordinate_until(
         selector: &selector,
         set_backs: set_backs.clone(),
         acting,
+        definitions,
         ask_for_loads,
     };
     tokio::select! {
@@ -118,6 +125,8 @@ struct Coordination<'a> {
     selector: &'a str,
     set_backs: SetBacks,
     acting: Acting,
+    /// Counts the changes of the kinds' definitions; `None` on a laptop, where they are this version's.
+    definitions: Option<watch::Receiver<u64>>,
     /// Which brokers to ask for their loads.
     ask_for_loads: watch::Sender<loads::Asked>,
 }
@@ -131,6 +140,7 @@ impl Coordination<'_> {
         loop {
             tokio::select! {
                 sees_on = view.changed() => if !sees_on { return },
+                () = shown_anew(&mut self.definitions) => pace.forget_pruned(),
                 () = self.acting.begins(), if !acts => {}
                 () = until(again_at) => {}
             }

@@ -136,8 +136,14 @@ async fn operate(
         tracing::info!(acts = acting.may_write(), "operating a cluster, or watching it on standby");
         let (told, platform) = watch::channel(None);
         let objects = cluster::run(shared.clone(), shown.clone(), key.clone(), wake.clone(), told, acting.clone());
-        let coordination =
-            coordination::run_on_platform(shared.client.clone(), &key.namespace, &key.name, platform, acting.clone());
+        let on_platform = coordination::OnPlatform { platform, definitions: shared.definitions.clone() };
+        let coordination = coordination::run_on_platform(
+            shared.client.clone(),
+            &key.namespace,
+            &key.name,
+            on_platform,
+            acting.clone(),
+        );
         let lost = async {
             // The sender lives as long as this task.
             while wake.changed().await.is_ok() {

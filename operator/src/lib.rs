@@ -4,6 +4,7 @@
 //! - [`coordination`]: the shell around them: watches, the brokers' Leases, and the writes
 //! - [`operator`]: the process on Kubernetes; [`acting`]: whether it holds the Lease and may write
 //! - [`fleet`]: every cluster
+//! - [`definitions`]: whether the kinds' definitions are as new as this operator
 //! - [`owner`]: which of two installations operates a cluster
 //! - [`cluster`]: one cluster's objects on Kubernetes
 //! - [`users`]: credentials of KafkaUsers
@@ -19,6 +20,7 @@ pub mod authorities;
 pub mod clock;
 pub mod cluster;
 pub mod coordination;
+pub mod definitions;
 pub mod events;
 pub mod fleet;
 pub mod http;

@@ -34,6 +34,7 @@ pub struct Metrics {
     writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
+    definitions_behind: IntGauge,
 }
 
 /// What a cluster's status shows.
@@ -167,6 +168,13 @@ impl Metrics {
                     "Clusters that this replica operates, or would operate if it held the Lease.",
                 ),
             ),
+            definitions_behind: registered(
+                &registry,
+                IntGauge::new(
+                    "ottla_operator_definitions_behind",
+                    "CustomResourceDefinitions of Ottla that are missing, or older than the operator.",
+                ),
+            ),
             registry,
         }
     }
@@ -212,6 +220,11 @@ impl Metrics {
     /// Says whether this replica acts.
     pub fn set_leader(&self, leader: bool) {
         self.leader.set(leader.into());
+    }
+
+    /// Notes how many definitions are missing, or older than this operator.
+    pub fn definitions_behind(&self, definitions: usize) {
+        self.definitions_behind.set(i64::try_from(definitions).unwrap_or(i64::MAX));
     }
 
     /// Notes that a cluster is operated, or watched.

@@ -25,7 +25,7 @@ use crate::cluster::nodes::Nodes;
 use crate::events::Recorder;
 use crate::metrics::Metrics;
 use crate::owner::{Installation, LEASE};
-use crate::{fleet, http};
+use crate::{definitions, fleet, http};
 
 /// How many clusters are reconciled at once, so that a restart with many clusters does not overload the API server.
 const CLUSTERS_AT_ONCE: usize = 8;
@@ -91,6 +91,8 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     }));
     let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: Some(identity) };
     let recorder = Recorder::new(client.clone(), reporter);
+    let (changes, definitions) = watch::channel(0);
+    let comparing = definitions::follow(client.clone(), metrics.clone(), changes);
     let shared = Arc::new(Shared {
         installation: Installation {
             client: client.clone(),
@@ -103,11 +105,13 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         broker_user: options.broker_user,
         turns: Semaphore::new(CLUSTERS_AT_ONCE),
         metrics: metrics.clone(),
+        definitions,
     });
     let acting = Acting::while_held(holding);
     let ended = tokio::select! {
         () = operate(&shared, &options.watch_namespaces, &acting, &complete) => Ok(()),
         () = tell_of_acting(&shared.metrics, acting.clone()) => Ok(()),
+        () = comparing => Ok(()),
         served = http::serve(listener, metrics, are_complete, fleets) => served.map_err(|error| Error::Http(options.http, error)),
         () = shutdown => Ok(()),
         _ = &mut holder => return Err(Error::Holder),

@@ -9,9 +9,10 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["acting", "backoff", "clock", "events", "guard", "network"],
         rooms: &[
-            ("operator", &["fleet", "http", "cluster", "metrics", "owner"]),
+            ("operator", &["definitions", "fleet", "http", "cluster", "metrics", "owner"]),
             ("fleet", &["authorities", "coordination", "cluster", "issuers", "metrics", "users"]),
             ("http", &["metrics"]),
+            ("definitions", &["metrics"]),
             ("coordination", &["authorities", "plan"]),
             ("users", &["authorities"]),
             ("authorities", &[]),

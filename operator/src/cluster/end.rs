@@ -197,7 +197,7 @@ mod tests {
     use kube::runtime::events::Reporter;
     use ottla_crds::{ClusterRef, KafkaAssignmentSpec};
     use ottla_local_api::{Server, Store};
-    use tokio::sync::Semaphore;
+    use tokio::sync::{Semaphore, watch};
 
     use super::*;
     use crate::events::Recorder;
@@ -216,6 +216,7 @@ mod tests {
             turns: Semaphore::new(1),
             metrics: Arc::new(Metrics::new()),
             recorder,
+            definitions: watch::channel(0).1,
         }
     }
 

@@ -15,10 +15,11 @@ use ottla_kube::change;
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::BrokerId;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::pruned::tree;
 use crate::events::Recorder;
 use crate::plan::fresh::names_broker;
 use crate::plan::platform::{HOSTNAME_LABEL, Volume};
@@ -67,9 +68,11 @@ impl Writer {
     /// Carries out one step. May be dropped half-way: what is missing is planned again. `ending` keeps what the steps
     /// of one plan need to know of the definition of topics.
     ///
+    /// Returns the status that the API server has made of one that was written; `None`: the step writes none.
+    ///
     /// # Errors
     /// When the API server refuses or can't be reached.
-    pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<(), kube::Error> {
+    pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<Option<Value>, kube::Error> {
         match step {
             Step::Change { read, next, recovered } => {
                 let stale = change::write(&self.assignments, read, next).await?;
@@ -125,24 +128,27 @@ impl Writer {
             Step::Renew { cluster, id, volume, versions } => self.renew(cluster, *id, volume, versions).await?,
             Step::TopicStatus { read, next, news } => {
                 let swapped = change::swap_status(&self.topics, read, next).await;
-                self.looked_into(swapped, &self.topics, &**read).await?;
+                let written = self.looked_into(swapped, &self.topics, &**read).await?;
                 self.tell_if_any(&**next, news.as_ref()).await;
+                return Ok(Some(tree(&written.status)));
             }
             Step::ClusterStatus { read, next, news } => {
                 let swapped = change::swap_status(&self.clusters, read, next).await;
-                self.looked_into(swapped, &self.clusters, &**read).await?;
+                let written = self.looked_into(swapped, &self.clusters, &**read).await?;
                 for news in news {
                     self.tell(&**next, news).await;
                 }
+                return Ok(Some(tree(&written.status)));
             }
             Step::RebalanceStatus { read, next, news } => {
                 let swapped = change::swap_status(&self.rebalances, read, next).await;
-                self.looked_into(swapped, &self.rebalances, &**read).await?;
+                let written = self.looked_into(swapped, &self.rebalances, &**read).await?;
                 self.tell_if_any(&**next, news.as_ref()).await;
+                return Ok(Some(tree(&written.status)));
             }
             Step::Restart(restart) => self.restart(restart).await?,
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Restarts brokers' pods, if a consistent list of the assignments still allows it.
@@ -264,11 +270,11 @@ impl Writer {
         let mut after = topic.clone();
         after.metadata.finalizers = Some(finalizers.into_iter().map(str::to_owned).collect());
         let swapped = change::swap(&self.topics, topic, &after).await;
-        self.looked_into(swapped, &self.topics, topic).await
+        self.looked_into(swapped, &self.topics, topic).await.map(drop)
     }
 
     /// What came of a compare-and-swap of `read`, once a refusal was looked into.
-    async fn looked_into<K>(&self, swapped: Result<K, kube::Error>, api: &Api<K>, read: &K) -> Result<(), kube::Error>
+    async fn looked_into<K>(&self, swapped: Result<K, kube::Error>, api: &Api<K>, read: &K) -> Result<K, kube::Error>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
@@ -277,7 +283,7 @@ impl Writer {
         {
             self.set_backs.look_into_conflict(api, read).await;
         }
-        swapped.map(drop)
+        swapped
     }
 
     async fn tell_if_any(&self, about: &impl Resource<DynamicType = ()>, news: Option<&News>) {
@@ -309,7 +315,6 @@ mod tests {
     use kube::api::{ApiResource, DynamicObject};
     use ottla_crds::ClusterRef;
     use ottla_local_api::{Server, Store};
-    use serde_json::Value;
 
     use super::*;
     use crate::plan::platform::Lost;
@@ -404,6 +409,25 @@ mod tests {
         let step = Step::TopicStatus { read: Arc::new(read), next, news: None };
         writer.apply(&step, &OnceCell::new()).await.unwrap_err();
         assert_eq!(set_backs.times(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_an_older_definition_drops_is_seen_in_the_answer() {
+        let older = |definition: CustomResourceDefinition| {
+            let json = serde_json::to_string(&definition).unwrap();
+            serde_json::from_str(&json.replace(r#""summary":{"#, r#""outline":{"#)).unwrap()
+        };
+        let server = Server::new(Store::Memory, ottla_crds::all().into_iter().map(older).collect()).unwrap();
+        let writer = Writer::new(&server.client("default"), "default", "prod", SetBacks::default());
+        let spec = serde_json::from_value(json!({})).unwrap();
+        writer.clusters.create(&PostParams::default(), &KafkaCluster::new("prod", spec)).await.unwrap();
+        let read = Arc::new(writer.clusters.get("prod").await.unwrap());
+        let mut next = Box::new(KafkaCluster::clone(&read));
+        let status = next.status.get_or_insert_default();
+        (status.replicas, status.summary) = (Some(3), Some("Settled".to_owned()));
+        let step = Step::ClusterStatus { read, next, news: Vec::new() };
+        let answer = writer.apply(&step, &OnceCell::new()).await.unwrap();
+        assert_eq!(answer, Some(json!({ "replicas": 3 })));
     }
 
     #[tokio::test]

@@ -2,15 +2,18 @@
 //! failed.
 //!
 //! Always: one step per object at a time; an object that keeps failing is tried less and less often and delays no
-//! other; a topic's status is not written again and again, though another operator with another view overwrites it.
+//! other; a topic's status is not written again and again, though another operator with another view overwrites it; no
+//! status is written for fields alone that the API server drops.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
 use ottla_client::Backoff;
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::pruned::Pruned;
 use crate::plan::Step;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -27,6 +30,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Pace {
     tried: HashMap<Key, Tried>,
+    pruned: Pruned,
 }
 
 /// The object that a step writes.
@@ -52,9 +56,10 @@ impl Tried {
 }
 
 impl Pace {
-    /// The steps to take now, and those to hold back.
-    pub fn divide(&self, steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
+    /// The steps to take now, and those to hold back. Those that would change nothing are neither.
+    pub fn divide(&self, mut steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
         let mut written = HashSet::new();
+        steps.retain(|step| !self.pruned.is_in_vain(step));
         steps.into_iter().partition(|step| {
             let (key, version) = target(step);
             let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version));
@@ -77,6 +82,16 @@ impl Pace {
             backoff.failed()
         };
         self.tried.insert(key, Tried { version, backoff, again_at: now + wait, paced_until });
+    }
+
+    /// Notes the status that the API server has made of what a step asked for.
+    pub fn answered(&mut self, step: &Step, answer: &Value) {
+        self.pruned.note(step, answer);
+    }
+
+    /// The definitions are others than before: nobody knows what the API server drops now.
+    pub fn forget_pruned(&mut self) {
+        self.pruned = Pruned::default();
     }
 
     /// When one of these may be taken again. What is of no use any more is forgotten.
@@ -130,7 +145,8 @@ fn target(step: &Step) -> (Key, Option<String>) {
 mod tests {
     use std::sync::Arc;
 
-    use ottla_crds::KafkaTopic;
+    use ottla_crds::{KafkaCluster, KafkaTopic};
+    use serde_json::json;
 
     use super::*;
 
@@ -162,6 +178,38 @@ mod tests {
             pace.tried(&own("a", "1"), false, start);
         }
         assert!(due(&pace, own("a", "1"), 60_000));
+    }
+
+    #[test]
+    fn a_status_is_not_written_again_for_fields_that_were_dropped() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        // An older definition keeps the summary, and drops `features.supported` and when that began.
+        let step = |version: i64, is_written: bool, summary: &str| {
+            let since = format!("2026-11-25T12:00:{version:02}Z");
+            let features = json!({ "epoch": 1, "supported": { "share.version": 1 }, "supportedSince": since });
+            let kept = json!({ "summary": summary, "features": { "epoch": 1 } });
+            let mut read = KafkaCluster::new("prod", serde_json::from_value(json!({})).unwrap());
+            read.metadata.resource_version = Some(version.to_string());
+            read.status = Some(serde_json::from_value(if is_written { kept } else { json!({}) }).unwrap());
+            let mut next = Box::new(read.clone());
+            next.status = Some(serde_json::from_value(json!({ "summary": summary, "features": features })).unwrap());
+            Step::ClusterStatus { read: Arc::new(read), next, news: Vec::new() }
+        };
+        let answer = json!({ "summary": "Settled", "features": { "epoch": 1 } });
+        let later = start + 2 * SHOWN_WITHIN;
+        let due = |pace: &Pace, step: Step| {
+            let (due, held_back) = pace.divide(vec![step], later);
+            (due.len(), held_back.len())
+        };
+        let first = step(1, false, "Settled");
+        assert_eq!(due(&pace, first.clone()), (1, 0));
+        pace.tried(&first, true, start);
+        pace.answered(&first, &answer);
+        assert_eq!(due(&pace, step(2, true, "Settled")), (0, 0), "nothing else has changed");
+        assert_eq!(due(&pace, step(2, false, "Canary")), (1, 0), "something else has");
+        pace.forget_pruned();
+        assert_eq!(due(&pace, step(2, true, "Settled")), (1, 0), "the definitions have changed");
     }
 
     #[test]

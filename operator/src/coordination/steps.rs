@@ -91,7 +91,8 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
     let mut outcomes = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
     while let Some((step, outcome)) = outcomes.next().await {
         match &outcome {
-            Ok(()) => {}
+            Ok(None) => {}
+            Ok(Some(answer)) => pace.answered(&step, answer),
             Err(kube::Error::Api(status))
                 if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
             {

@@ -167,9 +167,10 @@ fn by_name<K: ResourceExt>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
 }
 
 /// Waits until Kubernetes shows something new of the brokers.
-async fn shown_anew(platform: &mut Option<watch::Receiver<Option<Arc<Platform>>>>) {
-    let shown = match platform {
-        Some(platform) => platform.changed().await.is_ok(),
+/// Waits until something else is shown there.
+pub async fn shown_anew<T>(shown: &mut Option<watch::Receiver<T>>) {
+    let shown = match shown {
+        Some(shown) => shown.changed().await.is_ok(),
         None => false,
     };
     if !shown {

@@ -19,6 +19,7 @@ use ottla_kube::change;
 use ottla_kube::lease::{self, BrokerSession, Claim, Observed, Pace};
 use ottla_local_api::{Faults, Server, Store};
 use ottla_operator::acting::Acting;
+use ottla_operator::coordination::{OnPlatform, run_on_platform};
 use ottla_operator::plan::platform::Platform;
 use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
 use tokio::sync::watch;
@@ -113,7 +114,8 @@ impl World {
         let client = limited(&self.server, writes);
         let task = tokio::spawn(async move {
             let (_told, platform) = watch::channel(Some(platform));
-            ottla_operator::coordination::run_on_platform(client, NAMESPACE, CLUSTER, platform, acting).await;
+            let on_platform = OnPlatform { platform, definitions: watch::channel(0).1 };
+            run_on_platform(client, NAMESPACE, CLUSTER, on_platform, acting).await;
         });
         Process { task, identity: String::new() }
     }
