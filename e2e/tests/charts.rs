@@ -191,6 +191,29 @@ fn argo_cd_calls_degraded_only_what_needs_a_person() -> Result<()> {
     Ok(())
 }
 
+/// The laptop's API knows no CronJobs, so kubectl can't be asked.
+#[test]
+fn the_backup_reads_objects_of_one_cluster_and_no_secret_and_meets_pod_security() -> Result<()> {
+    let example = read("examples/backup.yaml")?;
+    let documents: Vec<Value> =
+        documents(&example).iter().map(|document| serde_yaml::from_str(document)).collect::<Result<_, _>>()?;
+    let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+    ensure!(kinds == ["ServiceAccount", "Role", "RoleBinding", "PersistentVolumeClaim", "CronJob"], "{kinds:?}");
+    let rights = documents[1]["rules"].as_array().context("rules")?;
+    for rule in rights {
+        ensure!(rule["apiGroups"] == json!(["ottla.io"]), "{rule}");
+        ensure!(rule["verbs"] == json!(["get"]) || rule["verbs"] == json!(["list"]), "{rule}");
+    }
+    let pod = &documents[4]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    ensure!(container["image"] == json!(format!("ottla:{}", env!("CARGO_PKG_VERSION"))), "{container}");
+    ensure!(pod["serviceAccountName"] == documents[0]["metadata"]["name"], "{pod}");
+    ensure!(pod["securityContext"]["runAsNonRoot"] == json!(true), "{pod}");
+    ensure!(container["securityContext"]["capabilities"]["drop"] == json!(["ALL"]), "{container}");
+    ensure!(container["volumeMounts"][0]["name"] == pod["volumes"][0]["name"], "{pod}");
+    Ok(())
+}
+
 fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
 }

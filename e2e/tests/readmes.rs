@@ -33,6 +33,7 @@ const GUARDS: &str = "e2e/tests/cluster/guards.rs";
 const ROLLS: &str = "e2e/tests/cluster/rolls.rs";
 const SCALE: &str = "e2e/tests/cluster/scale.rs";
 const X_CHAOS: &str = "e2e/tests/cluster/x_chaos.rs";
+const CHARTS: &str = "e2e/tests/charts.rs";
 const OPTIONS: &str = "ottla/src/options.rs";
 
 /// README, the beginning of its command, and how that is proved.
@@ -89,6 +90,12 @@ const ROWS: &[(&str, &str, How)] = &[
         TypedBy(SCALE, "scale okc/kafka --replicas=5"),
     ),
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/rebalance.yaml", Run(dry_run)),
+    (
+        "operator/README.md",
+        "kubectl apply -f charts/ottla/examples/backup.yaml",
+        TypedBy(CHARTS, "examples/backup.yaml"),
+    ),
+    ("operator/README.md", "kubectl create job now --from=cronjob/prod-backup", ByHand),
     ("operator/README.md", "kubectl get kafkarebalances", ByHand),
     ("operator/README.md", "kubectl patch kafkarebalance even", ByHand),
     ("operator/README.md", "kubectl get kafkacluster prod -o jsonpath='{.status.brokers", ByHand),

@@ -99,7 +99,7 @@ async fn run(options: CommandLine) -> anyhow::Result<()> {
         Some(Part::Broker(options)) => broker::run(options, stopped).await,
         Some(Part::Operator(options)) => operator::run(options, stopped).await,
         Some(Part::Check(options)) => check::run(options, stopped).await,
-        Some(Part::Objects(options)) => objects::run(&options),
+        Some(Part::Objects(options)) => objects::run(&options).await,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `ottla objects`: brokers' copies of the cluster's objects, for an administrator who restores lost ones.
+//! `ottla objects`: brokers' copies of the cluster's objects, for an administrator who restores lost ones; and a
+//! [`backup`] of what the API server shows.
 //!
 //! Reads files and prints; [`ottla_broker::coord::restore`] makes objects of copies.
 
@@ -15,13 +16,18 @@ use serde::Serialize;
 
 use crate::options::ObjectsOptions;
 
+mod backup;
+
 /// Prints this pod's copy, or the objects that the given copies make.
 ///
 /// # Errors
 /// One sentence: a file is not a copy, a copy is incomplete, or the copy of a broker is missing.
-pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
+pub async fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
+    if let Some(cluster) = &options.cluster {
+        return backup::run(cluster, options.into.as_deref(), usize::from(options.keep)).await;
+    }
     if options.data.is_empty() && options.files.is_empty() {
-        return print(&Some(own_copy()?));
+        return print(&mut stdout().lock(), &Some(own_copy()?));
     }
     let mut copies = Vec::new();
     for file in &options.files {
@@ -39,10 +45,16 @@ pub fn run(options: &ObjectsOptions) -> anyhow::Result<()> {
     for object in &objects.left_out {
         eprintln!("left out {object}: none of its own replicas has a copy of it, so its topic was deleted");
     }
-    let Objects { assignments, topics, cluster, left_out: _ } = &objects;
-    print(assignments)?;
-    print(topics)?;
-    print(cluster)
+    print_all(&mut stdout().lock(), &objects)
+}
+
+/// In the order in which they are to be created.
+fn print_all(out: &mut impl Write, objects: &Objects) -> anyhow::Result<()> {
+    let Objects { assignments, topics, users, cluster, left_out: _ } = objects;
+    print(out, assignments)?;
+    print(out, topics)?;
+    print(out, users)?;
+    print(out, cluster)
 }
 
 /// The copy of the broker in this pod.
@@ -64,10 +76,9 @@ fn read(file: &Path, copies: &mut Vec<Copy>) -> anyhow::Result<()> {
 }
 
 /// One object on each line, as `kubectl` accepts them.
-fn print<'a, T: Serialize + 'a>(objects: impl IntoIterator<Item = &'a T>) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
+fn print<'a, T: Serialize + 'a>(out: &mut impl Write, objects: impl IntoIterator<Item = &'a T>) -> anyhow::Result<()> {
     for object in objects {
-        serde_json::to_writer(&mut out, object)?;
+        serde_json::to_writer(&mut *out, object)?;
         writeln!(out)?;
     }
     Ok(())

@@ -177,4 +177,17 @@ pub struct ObjectsOptions {
     /// Files with one or more copies, as brokers print them; - is the standard input.
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+
+    /// A KafkaCluster whose objects are printed as the Kubernetes API shows them, for a backup: in a pod, one of the
+    /// pod's namespace.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["data", "without", "files"])]
+    pub cluster: Option<String>,
+
+    /// With --cluster: the folder that gets a new file, in place of the standard output.
+    #[arg(long, value_name = "FOLDER", requires = "cluster")]
+    pub into: Option<PathBuf>,
+
+    /// With --into: how many files of this cluster stay in the folder. The oldest are deleted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep: u16,
 }

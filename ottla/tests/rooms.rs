@@ -9,7 +9,7 @@ fn rooms_use_only_what_the_table_allows() {
         rooms: &[
             ("check", &["root"]),
             ("laptop", &["keys"]),
-            ("objects", &[]),
+            ("objects", &["broker"]),
             ("operator", &["broker"]),
             ("broker", &[]),
         ],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaTopicSpec};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic, KafkaTopicSpec, KafkaUser};
 use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
@@ -24,6 +24,8 @@ pub struct Objects {
     pub assignments: Vec<KafkaAssignment>,
     /// The topics that they are of.
     pub topics: Vec<KafkaTopic>,
+    /// The users: brokers' copies have none.
+    pub users: Vec<KafkaUser>,
     /// The cluster.
     pub cluster: Option<KafkaCluster>,
     /// Assignments that no copy of their own replicas has: their topics were deleted.
@@ -81,10 +83,49 @@ pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects,
     let topics = configs(&newest).into_iter().filter(|(name, _)| standing.contains_key(name));
     Ok(Objects {
         topics: topics.map(|(_, topic)| topic_again(topic)).collect(),
+        users: Vec::new(),
         cluster: newest.cluster.as_deref().map(cluster_again),
         assignments: assignments.into_iter().map(assignment_again).collect(),
         left_out: left_out.into_iter().map(|object| object.name_any()).collect(),
     })
+}
+
+/// The objects that the API server shows of a cluster, to be created again, for a backup. What is being deleted is left
+/// out: it must not come back.
+pub fn again(
+    cluster: &KafkaCluster,
+    topics: &[KafkaTopic],
+    users: &[KafkaUser],
+    assignments: &[KafkaAssignment],
+) -> Objects {
+    fn stays<K: ResourceExt>(object: &&K) -> bool {
+        object.meta().deletion_timestamp.is_none()
+    }
+    let name = cluster.name_any();
+    let ending: BTreeSet<&str> = topics
+        .iter()
+        .filter(|topic| !stays(topic))
+        .filter(|topic| topic.spec.cluster_ref.name == name)
+        .map(KafkaTopic::topic_name)
+        .collect();
+    let is_standing = |object: &&KafkaAssignment| {
+        let spec = &object.spec;
+        spec.cluster_ref.name == name && !spec.deleted && !ending.contains(&*spec.topic_name)
+    };
+    let of_topics = topics.iter().filter(stays).filter(|topic| topic.spec.cluster_ref.name == name);
+    let of_users = users.iter().filter(stays).filter(|user| user.spec.cluster_ref.name == name);
+    Objects {
+        assignments: assignments.iter().filter(is_standing).map(assignment_again).collect(),
+        topics: of_topics.map(topic_again).collect(),
+        users: of_users.map(user_again).collect(),
+        cluster: Some(cluster_again(cluster)).filter(|_| stays(&cluster)),
+        left_out: Vec::new(),
+    }
+}
+
+/// The operator makes the user's Secret again.
+fn user_again(user: &KafkaUser) -> KafkaUser {
+    KafkaUser { metadata: metadata_again(&user.metadata), spec: user.spec.clone(), status: None }
 }
 
 fn newest(copies: &[Copy]) -> Known {
@@ -222,6 +263,38 @@ mod tests {
             ..Known::default()
         };
         Copy { broker: BrokerId(broker), cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(), objects }
+    }
+
+    #[test]
+    fn a_backup_has_what_stays_of_this_cluster_and_nothing_of_what_is_deleted() {
+        let named = |mut object: KafkaAssignment| {
+            object.spec.cluster_ref.name = "prod".to_owned();
+            object
+        };
+        let of_prod = |name: &str| {
+            let mut topic = topic(name, 1, 1);
+            topic.spec.cluster_ref.name = "prod".to_owned();
+            topic.metadata.uid = Some("u".to_owned());
+            topic.status = Some(Default::default());
+            topic
+        };
+        let mut ending = of_prod("ending");
+        ending.metadata.deletion_timestamp = ending.metadata.creation_timestamp.clone();
+        let cluster = KafkaCluster::new("prod", serde_json::from_value(serde_json::json!({})).unwrap());
+        let topics = [of_prod("orders"), ending, topic("another", 1, 1)];
+        let assignments = [
+            named(object("orders", &[0, 1], 3)),
+            named(object("ending", &[0], 1)),
+            named(buried(object("deleted", &[0], 1))),
+            object("another", &[0], 1),
+        ];
+        let objects = again(&cluster, &topics, &[], &assignments);
+        let names = |objects: &[String]| objects.join(" ");
+        assert_eq!(names(&objects.topics.iter().map(ResourceExt::name_any).collect::<Vec<_>>()), "orders");
+        assert_eq!(names(&objects.assignments.iter().map(ResourceExt::name_any).collect::<Vec<_>>()), "orders");
+        assert_eq!(objects.assignments[0].spec, assignments[0].spec, "the same id and epochs");
+        assert_eq!((&objects.topics[0].metadata.uid, &objects.topics[0].status), (&None, &None));
+        assert!(objects.cluster.is_some());
     }
 
     fn of(copies: &[Copy]) -> Objects {

@@ -13,6 +13,7 @@
 //! - `users`: KafkaUsers, and clients that authenticate
 
 mod authorized;
+mod backup;
 mod bed;
 mod client;
 mod configs;
