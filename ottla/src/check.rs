@@ -2,46 +2,49 @@
 //! `helm test` runs it.
 //!
 //! A cluster that is starting refuses some requests; the check tries again until the deadline, as any client does.
+//!
+//! - [`properties`]: how to connect and as whom, in a file of Java's properties
+//! - [`way`]: connections, TLS and logins
 
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
-use ottla_client::{Backoff, Connector};
+use ottla_client::Backoff;
 use ottla_wire::m00_produce::{PartitionProduceData, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchTopic};
 use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m19_create_topics::CreatableTopic;
 use ottla_wire::{
-    CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest, MetadataRequest, ProduceRequest, Records,
-    RequestMessage, Str, Uuid,
+    CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest, MetadataRequest, ProduceRequest, Records, Str,
+    Uuid,
 };
 use tokio::time::Instant;
 
 use crate::options::CheckOptions;
 use crate::print_line;
 
-/// How long a connection may take, and a request.
-const REQUEST: Duration = Duration::from_secs(10);
+mod properties;
+mod way;
+
+use way::Way;
+
 /// The pause between the first two tries; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A failure that lasts less than this is normal, and nothing is printed.
 const SILENT: Duration = Duration::from_secs(2);
-/// An upper bound of the responses, in bytes.
-const LARGEST_RESPONSE: usize = 16 << 20;
 
 /// Checks until it succeeds, the deadline passes, or `stopped`.
 ///
 /// # Errors
-/// At the deadline: what the check waited for, and the last failure.
+/// When the file of properties can't be used; at the deadline: what the check waited for, and the last failure.
 pub async fn run(options: CheckOptions, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
     let seconds = options.timeout_seconds;
-    let failing = Failing::default();
+    let (failing, way) = (Failing::default(), Way::read(options.client_properties.as_deref())?);
     tokio::select! {
-        checked = tokio::time::timeout(Duration::from_secs(seconds), check(&options.bootstrap, &failing)) => match checked {
+        checked = tokio::time::timeout(Duration::from_secs(seconds), check(&way, &options.bootstrap, &failing)) => match checked {
             Ok(()) => Ok(()),
             Err(_) => bail!("no record came back within {seconds} s{}", failing.told()),
         },
@@ -49,16 +52,16 @@ pub async fn run(options: CheckOptions, stopped: impl Future<Output = ()>) -> an
     }
 }
 
-async fn check(bootstrap: &str, failing: &Failing) {
+async fn check(way: &Way, bootstrap: &str, failing: &Failing) {
     let topic = Str::from(format!("ottla-check-{}", Uuid::new_v4().simple()));
-    patiently(failing, "create a topic", async || create(bootstrap, &topic).await).await;
+    patiently(failing, "create a topic", async || create(way, bootstrap, &topic).await).await;
     print_line(format!("created topic {topic}"));
-    let leader = patiently(failing, "find the leader", async || leader(bootstrap, &topic).await).await;
-    let offset = patiently(failing, "produce", async || produce(&leader, &topic).await).await;
+    let leader = patiently(failing, "find the leader", async || leader(way, bootstrap, &topic).await).await;
+    let offset = patiently(failing, "produce", async || produce(way, &leader, &topic).await).await;
     print_line(format!("produced a record at offset {offset} through {leader}"));
-    patiently(failing, "consume", async || consume(&leader, &topic, offset).await).await;
+    patiently(failing, "consume", async || consume(way, &leader, &topic, offset).await).await;
     print_line("consumed it".to_owned());
-    patiently(failing, "delete the topic", async || delete(bootstrap, &topic).await).await;
+    patiently(failing, "delete the topic", async || delete(way, bootstrap, &topic).await).await;
     print_line(format!("deleted topic {topic}"));
 }
 
@@ -102,11 +105,11 @@ async fn patiently_saying<T>(mut say: impl FnMut(&str), mut attempt: impl AsyncF
     }
 }
 
-async fn create(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
+async fn create(way: &Way, bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
     let wanted =
         CreatableTopic { name: topic.clone(), num_partitions: 1, replication_factor: -1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![wanted], timeout_ms: 5_000, ..Default::default() };
-    let answer = ask(bootstrap, 5..=7, &request).await?;
+    let answer = way.ask(bootstrap, 5..=7, &request).await?;
     let topic = answer.topics.first().context("the answer lacks the topic")?;
     let code = topic.error_code;
     // An earlier try whose answer was late.
@@ -115,10 +118,10 @@ async fn create(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn leader(bootstrap: &str, topic: &Str) -> anyhow::Result<String> {
+async fn leader(way: &Way, bootstrap: &str, topic: &Str) -> anyhow::Result<String> {
     let topics = Some(vec![MetadataRequestTopic { name: Some(topic.clone()), ..Default::default() }]);
     let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
-    let answer = ask(bootstrap, 8..=12, &request).await?;
+    let answer = way.ask(bootstrap, 8..=12, &request).await?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     let id = partition.context("the topic is not known yet")?.leader_id;
     let leader =
@@ -127,65 +130,43 @@ async fn leader(bootstrap: &str, topic: &Str) -> anyhow::Result<String> {
 }
 
 /// The record's offset.
-async fn produce(leader: &str, topic: &Str) -> anyhow::Result<i64> {
+async fn produce(way: &Way, leader: &str, topic: &Str) -> anyhow::Result<i64> {
     let mut batch = BatchBuilder::new(Codec::None);
     batch.push(NewRecord { value: Some(topic.as_bytes()), ..Default::default() });
     let records = Some(Records::from(batch.build().bytes().clone()));
     let partition_data = vec![PartitionProduceData { index: 0, records }];
     let topic_data = vec![TopicProduceData { name: topic.clone(), partition_data, ..Default::default() }];
     let request = ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data, ..Default::default() };
-    let answer = ask(leader, 9..=12, &request).await?;
+    let answer = way.ask(leader, 9..=12, &request).await?;
     let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
     let partition = partition.context("the answer lacks the partition")?;
     ensure!(partition.error_code.is_none(), "{:?}", partition.error_code);
     Ok(partition.base_offset)
 }
 
-async fn consume(leader: &str, topic: &Str, offset: i64) -> anyhow::Result<()> {
+async fn consume(way: &Way, leader: &str, topic: &Str, offset: i64) -> anyhow::Result<()> {
     let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let topics = vec![FetchTopic { topic: topic.clone(), partitions: vec![partition], ..Default::default() }];
     let request = FetchRequest { max_wait_ms: 1_000, min_bytes: 1, topics, ..Default::default() };
-    let answer = ask(leader, 12..=12, &request).await?;
+    let answer = way.ask(leader, 12..=12, &request).await?;
     let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions).next();
     let partition = partition.context("the answer lacks the partition")?;
     ensure!(partition.error_code.is_none(), "{:?}", partition.error_code);
     let records = partition.records.unwrap_or_default();
     // The records of a decoded response are one slice.
     let batch = Batches::new(records.as_bytes().cloned().unwrap_or_default()).next().context("no record yet")??;
-    let record = batch.records(LARGEST_RESPONSE)?.next().context("an empty batch")??;
+    let record = batch.records(way::LARGEST_RESPONSE)?.next().context("an empty batch")??;
     ensure!(record.value() == Some(topic.as_bytes()), "the consumed record is not the one that was produced");
     Ok(())
 }
 
-async fn delete(bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
+async fn delete(way: &Way, bootstrap: &str, topic: &Str) -> anyhow::Result<()> {
     let request =
         DeleteTopicsRequest { topic_names: vec![topic.clone()], timeout_ms: 5_000, ..DeleteTopicsRequest::default() };
-    let answer = ask(bootstrap, 5..=5, &request).await?;
+    let answer = way.ask(bootstrap, 5..=5, &request).await?;
     let code = answer.responses.first().context("the answer lacks the topic")?.error_code;
     ensure!(code.is_none() || code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "{code:?}");
     Ok(())
-}
-
-/// One request over a connection of its own, in the newest version of `versions` that the broker serves: those in which
-/// the request can say what it says here. From Produce 13, Fetch 13 and DeleteTopics 6 on topics go by other fields.
-async fn ask<R: RequestMessage>(
-    address: &str,
-    versions: RangeInclusive<i16>,
-    request: &R,
-) -> anyhow::Result<R::Response> {
-    let connector = Connector {
-        client_id: Str::from_static("ottla-check"),
-        connect_timeout: REQUEST,
-        request_timeout: REQUEST,
-        max_response: LARGEST_RESPONSE,
-        tls: None,
-    };
-    let (host, port) = address.rsplit_once(':').context("an address is HOST:PORT")?;
-    let (host, port) = (host.trim_start_matches('[').trim_end_matches(']'), port.parse::<u16>()?);
-    let connecting = connector.connect(host, port, None).await;
-    let mut connection = connecting.with_context(|| format!("failed to connect to {address}"))?;
-    let version = connection.versions().await?.newest::<R>(versions)?;
-    Ok(connection.call(version, request).await?)
 }
 
 #[cfg(test)]

@@ -158,6 +158,11 @@ pub struct CheckOptions {
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: String,
 
+    /// A file of Java's properties that says how to connect and as whom, such as `client.properties` in the Secret of a
+    /// KafkaUser. Without it connections are plain.
+    #[arg(long, value_name = "FILE")]
+    pub client_properties: Option<PathBuf>,
+
     /// How long to try, in seconds. A new cluster may need minutes.
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub timeout_seconds: u64,

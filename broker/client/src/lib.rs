@@ -5,6 +5,7 @@
 //!
 //! - [`Connector`]: how connections are made
 //! - [`Connection`]: a request out, its response in
+//! - [`Login`]: how a client says who it is, by SASL
 //! - [`Versions`]: which versions a broker serves
 //! - [`ClientError`]: why there is no connection, or no response
 //! - [`Backoff`]: how long to wait before the next try, of whatever kind
@@ -13,6 +14,7 @@ mod backoff;
 mod connection;
 mod connector;
 mod error;
+mod login;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 mod versions;
@@ -21,4 +23,5 @@ pub use backoff::Backoff;
 pub use connection::Connection;
 pub use connector::{Connector, Tls};
 pub use error::ClientError;
+pub use login::{Login, LoginError, ScramHash};
 pub use versions::Versions;

@@ -119,6 +119,23 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
         ensure!(said.contains(&format!("Created topic {topic}")), "{said}");
     }
 
+    // Ottla's own, with the same files; and without them.
+    let check = |bootstrap: &str, more: &[&str]| -> Result<(bool, String)> {
+        let mut command = Command::new(ottla_program()?);
+        let output = command.args(["check", "--bootstrap", bootstrap]).args(more).output()?;
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        ))
+    };
+    for (bootstrap, of) in [(&apps, &orders), (&mtls, &billing)] {
+        let config = of.saved("client.properties")?;
+        let (succeeds, said) = check(bootstrap, &["--client-properties", text(&config)?])?;
+        ensure!(succeeds && said.contains("consumed it"), "{said}");
+    }
+    let (succeeds, said) = check(&apps, &["--timeout-seconds", "2"])?;
+    ensure!(!succeeds && said.contains("if it has TLS, use --client-properties"), "{said}");
+
     for listener in ["apps", "mtls", "replication"] {
         let metric = format!("{CERTIFICATES}{{listener=\"{listener}\"}} ");
         ensure!(laptop.metrics()?.contains(&metric), "{metric} is missing");
