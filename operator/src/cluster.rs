@@ -25,6 +25,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use ottla_client::Backoff;
 use ottla_crds::KafkaCluster;
+use ottla_kube::change::why;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -184,7 +185,7 @@ async fn is_shown(client: &Client, shown: &Shown, key: &ClusterKey) -> bool {
             newest.as_ref().map(of) == read::cluster(shown, key).as_deref().map(of)
         }
         Err(error) => {
-            tracing::warn!(%error, "failed to read a cluster");
+            tracing::warn!(error = why(&error), "failed to read a cluster");
             false
         }
     }

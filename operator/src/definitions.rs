@@ -11,6 +11,7 @@ use std::time::Duration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::{CONTRACT, names};
+use ottla_kube::change::why;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -43,9 +44,12 @@ pub async fn follow(client: Client, metrics: Arc<Metrics>, changes: watch::Sende
                 }
             }
             Err(error) if !std::mem::replace(&mut has_failed, true) => {
-                tracing::warn!(%error, "failed to read the definitions: they may be older than this operator");
+                tracing::warn!(
+                    error = why(&error),
+                    "failed to read the definitions: they may be older than this operator"
+                );
             }
-            Err(error) => tracing::debug!(%error, "failed to read the definitions"),
+            Err(error) => tracing::debug!(error = why(&error), "failed to read the definitions"),
         }
         let is_well = known.as_ref().is_some_and(|numbers| behind(numbers).is_empty()) && !has_failed;
         sleep(if is_well { EVERY } else { SOON }).await;

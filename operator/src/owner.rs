@@ -12,6 +12,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource};
 use ottla_crds::KafkaCluster;
+use ottla_kube::change::why;
 use ottla_kube::lease::{Observed, Pace, Sight};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -47,7 +48,9 @@ impl Installation {
                 Ok(Claimed::Yes(uid)) => return uid,
                 Ok(Claimed::Changed) => continue,
                 Ok(Claimed::NotYet) => {}
-                Err(error) => tracing::warn!(cluster = %key, %error, "failed to find out who operates a cluster"),
+                Err(error) => {
+                    tracing::warn!(cluster = %key, error = why(&error), "failed to find out who operates a cluster")
+                }
             }
             tokio::select! {
                 () = sleep(LOOK) => {}

@@ -34,8 +34,11 @@ pub async fn put_back(assignments: Api<KafkaAssignment>, mut known: watch::Recei
                     "restored assignments of which the API server, which was set back, showed an older version"
                 ),
                 Ok(false) => {} // another broker was faster: its outcome is shown
-                Err(error) => tracing::warn!(object = object.name_any(), %error,
-                    "failed to restore assignments that the API server has lost: trying again"),
+                Err(error) => tracing::warn!(
+                    object = object.name_any(),
+                    error = change::why(&error),
+                    "failed to restore assignments that the API server has lost: trying again"
+                ),
             }
         }
         env::sleep_until(env::now() + PAUSE).await;

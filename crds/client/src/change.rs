@@ -7,6 +7,7 @@
 //! Always: a written entry is the result of a transition of [`ottla_rules::assignment`] on the entry that was read;
 //! fields that this version does not know stay as they are.
 
+use kube::runtime::watcher;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -66,6 +67,17 @@ pub fn why(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("{} ({})", status.reason, status.code),
         error => error.to_string(),
+    }
+}
+
+/// The same of a watch.
+pub fn why_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => why(error),
+        watcher::Error::WatchError(status) => why(&kube::Error::Api(status.clone())),
+        error @ watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 

@@ -13,6 +13,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 
+use crate::change::why_watch;
 use crate::versions::{SetBackReceiver, SetBacks};
 
 /// How many events are taken in together at most: thousands come at once when a list is read.
@@ -63,7 +64,7 @@ impl<T: Send + 'static> Watches<T> {
                     Some(Seen { watch, ends_list, meaning: meaning(event) })
                 }
                 Err(error) => {
-                    tracing::warn!(%error, kind, "a watch broke: it starts again");
+                    tracing::warn!(error = why_watch(&error), kind, "a watch broke: it starts again");
                     None
                 }
             })

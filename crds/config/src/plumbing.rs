@@ -77,8 +77,8 @@ const GROUPS: &[(&str, &[Plumbing])] = &[
     ("tiered storage is not supported", TIERED),
     (NO_CONTROLLERS, QUORUM),
     (
-        "authentication, authorization and encryption are not supported yet: a NetworkPolicy can limit which pods \
-        reach brokers",
+        "TLS and authentication are in spec.listeners of the KafkaCluster, authorization in spec.authorization, users \
+        in KafkaUsers",
         SECURITY,
     ),
     ("share groups have one assignor, simple", SHARE_ASSIGNOR),

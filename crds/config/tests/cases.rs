@@ -163,8 +163,8 @@ fn a_setting_that_nothing_obeys_is_accepted_only_at_what_happens_anyway() {
         (
             "ssl.key.password",
             "secret",
-            "ssl.key.password=[hidden]: authentication, authorization and encryption are not supported yet: \
-             a NetworkPolicy can limit which pods reach brokers; leave it out",
+            "ssl.key.password=[hidden]: TLS and authentication are in spec.listeners of the KafkaCluster, authorization in \
+             spec.authorization, users in KafkaUsers; leave it out",
         ),
         ("zookeeper.connect", "z", "Unknown broker config name: zookeeper.connect"),
     ] {
@@ -450,11 +450,7 @@ fn a_setting_of_one_listener_is_held_to_the_rules_of_the_one_of_all() {
         ("listener.name.internal.ssl.client.auth", "none", "ok"),
         ("listener.name.internal.scram-sha-256.sasl.login.class", "", "leave it out"),
         ("listener.name.internal.num.network.threads", "3", "ok"),
-        (
-            "listener.name.internal.ssl.client.auth",
-            "required",
-            "can limit which pods reach brokers; the only accepted value is none",
-        ),
+        ("listener.name.internal.ssl.client.auth", "required", "users in KafkaUsers; the only accepted value is none"),
         ("listener.name.internal.connections.max.idle.ms", "600000", "without listener.name and the listener's name"),
         ("listener.name.internal.max.connections.per.ip", "7", "without listener.name and the listener's name"),
         ("listener.name.internal.max.connections", "7", "ok"),

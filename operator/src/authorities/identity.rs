@@ -62,7 +62,9 @@ pub async fn follow(
                     }
                 }
             }
-            Err(error) => tracing::debug!(%error, "failed to read the authority of a cluster"),
+            Err(error) => {
+                tracing::debug!(error = ottla_kube::change::why(&error), "failed to read the authority of a cluster")
+            }
         }
         sleep(if present.is_some() { LOOK } else { SOON }).await;
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, Pod};
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::names;
+use ottla_kube::change::why;
 use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, Instant};
 
@@ -99,7 +100,11 @@ impl Known {
                 Ok(Some(object)) => home(&object),
                 Ok(None) => Home::Unread(now),
                 Err(error) => {
-                    tracing::warn!(%error, volume, "failed to read a PersistentVolume: whether its node exists is unknown");
+                    tracing::warn!(
+                        error = why(&error),
+                        volume,
+                        "failed to read a PersistentVolume: whether its node exists is unknown"
+                    );
                     Home::Unread(now)
                 }
             };

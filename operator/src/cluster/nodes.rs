@@ -16,6 +16,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
+use ottla_kube::change::why_watch;
 use ottla_kube::watch;
 use tokio::sync::broadcast;
 
@@ -56,7 +57,9 @@ impl Nodes {
                     let _ = news.send(node.name_any());
                 }
                 Ok(Event::Init | Event::InitApply(_) | Event::InitDone) => {}
-                Err(error) => tracing::warn!(%error, resource = "nodes", "a watch failed: starting it again"),
+                Err(error) => {
+                    tracing::warn!(error = why_watch(&error), resource = "nodes", "a watch failed: starting it again")
+                }
             }
             ready(())
         });

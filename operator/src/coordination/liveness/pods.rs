@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::names;
+use ottla_kube::change::why;
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch;
 use ottla_kube::watches::Watches;
@@ -56,7 +57,7 @@ impl Pods {
                     tracing::warn!(%status.message, "pods can't be seen: a dead broker is noticed later");
                     break false;
                 }
-                Err(error) => tracing::warn!(%error, "failed to list the brokers' pods"),
+                Err(error) => tracing::warn!(error = why(&error), "failed to list the brokers' pods"),
             }
             sleep(RETRY).await;
         };
