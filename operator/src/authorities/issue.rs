@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use ottla_crds::names;
 use ottla_rules::assignment::BrokerId;
-use rcgen::string::Ia5String;
+use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use time::OffsetDateTime;
+use x509_parser::asn1_rs::Tag;
+use x509_parser::pem::parse_x509_pem;
 use zeroize::Zeroizing;
 
 use super::validity::{Lifetime, Validity};
@@ -82,19 +84,41 @@ pub type NotIssued = rcgen::Error;
 /// # Errors
 /// See [`NotIssued`].
 pub fn authority(common_name: &str, now: i64, lifetime: Lifetime) -> Result<Pair, NotIssued> {
-    renewed(common_name, KeyPair::generate()?, now, lifetime)
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    self_signed(name, KeyPair::generate()?, now, lifetime)
 }
 
-/// The same authority with the same key for longer: nobody notices.
+/// The same authority with the same key and the same subject for longer: nobody notices. Who checks a certificate finds
+/// its authority by that subject, and a key that was rotated has another than the first one.
 ///
 /// # Errors
 /// See [`NotIssued`].
-pub fn authority_again(common_name: &str, before: &Pair, now: i64, lifetime: Lifetime) -> Result<Pair, NotIssued> {
-    renewed(common_name, KeyPair::from_pem(&before.key)?, now, lifetime)
+pub fn authority_again(before: &Pair, now: i64, lifetime: Lifetime) -> Result<Pair, NotIssued> {
+    self_signed(subject(&before.certificate)?, KeyPair::from_pem(&before.key)?, now, lifetime)
 }
 
-fn renewed(common_name: &str, key: KeyPair, now: i64, lifetime: Lifetime) -> Result<Pair, NotIssued> {
-    let mut params = params(common_name, lifetime.from(now))?;
+/// The subject of a certificate.
+fn subject(certificate: &str) -> Result<DistinguishedName, NotIssued> {
+    let (_, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|_| NotIssued::CouldNotParseCertificate)?;
+    let certificate = pem.parse_x509().map_err(|_| NotIssued::CouldNotParseCertificate)?;
+    let mut name = DistinguishedName::new();
+    for attribute in certificate.subject().iter_attributes() {
+        let oid: Vec<u64> = attribute.attr_type().iter().into_iter().flatten().collect();
+        let text = attribute.as_str().map_err(|_| NotIssued::CouldNotParseCertificate)?;
+        let value = match attribute.attr_value().tag() {
+            Tag::PrintableString => DnValue::PrintableString(PrintableString::try_from(text)?),
+            Tag::Ia5String => DnValue::Ia5String(Ia5String::try_from(text)?),
+            _ => DnValue::Utf8String(text.to_owned()),
+        };
+        name.push(DnType::CustomDnType(oid), value);
+    }
+    Ok(name)
+}
+
+fn self_signed(name: DistinguishedName, key: KeyPair, now: i64, lifetime: Lifetime) -> Result<Pair, NotIssued> {
+    let mut params = params("", lifetime.from(now))?;
+    params.distinguished_name = name;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(&key)?.pem();
@@ -214,8 +238,13 @@ mod tests {
     fn an_authority_that_is_renewed_keeps_its_key_and_what_it_has_issued() {
         let ca = authority("prod clients", NOW, AUTHORITY).unwrap();
         let user = certificate(&ca, "uid-1", &Subject::User { name: "orders", uid: "u" }, NOW, USER).unwrap();
-        let renewed = authority_again("prod clients", &ca, NOW + 1000, AUTHORITY).unwrap();
+        let renewed = authority_again(&ca, NOW + 1000, AUTHORITY).unwrap();
         assert!(renewed.key == ca.key && renewed.certificate != ca.certificate);
+        let of = |pair: &Pair| {
+            let (_, pem) = parse_x509_pem(pair.certificate.as_bytes()).unwrap();
+            pem.parse_x509().unwrap().subject().as_raw().to_vec()
+        };
+        assert_eq!(of(&renewed), of(&ca), "byte by byte");
         assert!(read(&user.certificate, &renewed.certificate).2);
         let other = authority("prod clients", NOW, AUTHORITY).unwrap();
         assert!(!read(&user.certificate, &other.certificate).2, "another key");

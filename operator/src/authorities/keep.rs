@@ -148,16 +148,16 @@ impl Keeper<'_> {
 
     /// The authority in this Secret: made if it is missing, renewed with the same key when it is due.
     async fn authority(&self, secret: &str, name: &str, spec: &Authority) -> Result<Held, Failed> {
-        let common_name = format!("{} {name}", self.cluster.name_any());
         let read = self.read(secret).await?;
         let held = match read.as_ref().and_then(Held::of) {
             None => {
                 tracing::info!(authority = name, "making an authority");
+                let common_name = format!("{} {name}", self.cluster.name_any());
                 let issuing = issue::authority(&common_name, self.now, AUTHORITY)?;
                 Held { generation: spec.key_generation, issuing, other: None }
             }
             Some(held) if Validity::of_pem(&held.issuing.certificate).is_none_or(|v| v.is_due(AUTHORITY, self.now)) => {
-                let issuing = issue::authority_again(&common_name, &held.issuing, self.now, AUTHORITY)?;
+                let issuing = issue::authority_again(&held.issuing, self.now, AUTHORITY)?;
                 Held { issuing, ..held }
             }
             Some(held) => return Ok(held),
@@ -414,6 +414,12 @@ mod tests {
         assert!(matches!(bench.ensure().await, Err(Failed::Foreign(name)) if name == "prod-cluster-ca"));
     }
 
+    /// The subject of an authority.
+    fn issued_as(certificate: &str) -> String {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).unwrap();
+        pem.parse_x509().unwrap().subject().to_string()
+    }
+
     #[tokio::test]
     async fn a_new_key_is_trusted_first_used_next_and_alone_last() {
         let bench = Bench::new().await;
@@ -451,5 +457,19 @@ mod tests {
         assert!(bench.ensure().await.unwrap(), "the end");
         let last = bench.text("prod-cluster-ca-cert", "ca.crt").await;
         assert!(!last.contains(former.trim()) && both.contains(last.trim()), "the new one alone");
+
+        // Years later it is renewed: under the name of the second key, by which those who trust it find it.
+        let (cluster, before) = (bench.clusters.get("prod").await.unwrap(), issued_as(&last));
+        let keeper = Keeper {
+            secrets: bench.secrets.clone(),
+            leases: bench.leases.clone(),
+            now: clock::now().0.as_second() + AUTHORITY.length - 1000,
+            cluster: &cluster,
+        };
+        keeper.keep().await.unwrap();
+        let renewed = bench.text("prod-cluster-ca-cert", "ca.crt").await;
+        assert_ne!(renewed, last);
+        assert_eq!(issued_as(&renewed), before);
+        assert!(before.contains("prod cluster 2"), "{before}");
     }
 }
