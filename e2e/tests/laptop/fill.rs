@@ -92,13 +92,16 @@ fn a_rebalance_moves_nothing_before_it_is_approved() -> Result<()> {
     let versions = || laptop.kubectl("get oka -o jsonpath={.items[*].metadata.resourceVersion}");
     let before = versions()?;
     laptop.kubectl(&format!("apply -f {}", file.display()))?;
-    laptop.kubectl("wait okr/even --for=jsonpath={.status.state}=Proposed --timeout=120s")?;
+    // A broker whose disk is not known yet is waited for first: the hash comes with the proposal.
+    let hash = until(LIMIT, "a proposal", || {
+        let hash = laptop.kubectl("get okr even -o jsonpath={.status.hash}")?;
+        Ok((!hash.is_empty()).then_some(hash))
+    })?;
     let table = laptop.kubectl("get okr")?;
     ensure!(rows(&table)[0].starts_with(&["NAME", "STATE", "MOVES", "BYTES", "ETA"]), "{table}");
     ensure!(rows(&table)[1].starts_with(&["even", "Proposed"]), "{table}");
     ensure!(versions()? == before, "a dry run wrote to an assignment");
 
-    let hash = laptop.kubectl("get okr even -o jsonpath={.status.hash}")?;
     let patch = format!("{{\"spec\":{{\"approved\":\"{hash}\"}}}}");
     laptop.kubectl(&format!("patch okr even --type=merge -p {patch}"))?;
     laptop.kubectl("wait okr/even --for=condition=Ready --timeout=120s")?;

@@ -418,7 +418,7 @@ fn a_full_disk_refuses_records_and_nothing_else_until_there_is_room() -> Result<
     assert_eq!(refused, ErrorCode::KAFKA_STORAGE_ERROR, "{}", laptop.said()?);
     ensure_numbered(&read(&mut connection, "full", 0)?, count)?;
     assert_eq!(leaders(&mut connection, "full")?, [0]);
-    let lines = laptop.said()?.matches("the disk is full").count();
+    let lines = laptop.said()?.matches("there is no room").count();
     assert_eq!(lines, 1, "it says so once for a partition:\n{}", laptop.said()?);
 
     std::fs::remove_file(&inside)?;
@@ -426,7 +426,7 @@ fn a_full_disk_refuses_records_and_nothing_else_until_there_is_room() -> Result<
         let taken = try_produce(&mut connection, "full", 0, format!("record {count}").as_bytes())?;
         Ok(taken.is_ok().then_some(()))
     })?;
-    ensure!(laptop.said()?.contains("the disk has room again"), "{}", laptop.said()?);
+    ensure!(laptop.said()?.contains("there is room again"), "{}", laptop.said()?);
     ensure_numbered(&read(&mut connection, "full", 0)?, count + 1)
 }
 
