@@ -372,6 +372,21 @@ async fn a_user_that_is_deleted_loses_its_connections_and_one_whose_password_cha
 }
 
 #[tokio::test]
+async fn a_user_that_is_deleted_during_the_exchange_is_not_let_in() {
+    let setup = Setup::start(&[]).await;
+    let mut client = setup.client().await;
+    assert_eq!(handshake(&mut client, "SCRAM-SHA-256").await, ErrorCode::NONE);
+    let scram = ScramClient::new(Hash::Sha256, ALICE.0, ALICE.1, "fyko+d2lbbFgONRv9qkxdawL");
+    let challenge = token(&mut client, scram.first()).await;
+    setup.one.images.send_modify(|image| {
+        let image = Arc::make_mut(image);
+        image.access = Arc::new(Access { credentials: Credentials::default(), ..Access::clone(&image.access) });
+    });
+    let (last, _) = scram.last(&challenge.auth_bytes).unwrap();
+    assert_eq!(token(&mut client, last).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+}
+
+#[tokio::test]
 async fn authenticating_where_nobody_needs_to_is_an_error() {
     let data = tempfile::tempdir().unwrap();
     let one = OneBroker::start(data.path(), false, Vec::new()).await;

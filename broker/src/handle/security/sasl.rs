@@ -150,6 +150,15 @@ fn settle(
     let mut authentication = authentication.borrow_mut();
     let mechanism = authentication.login.mechanism();
     authentication.exchange = None;
+    // The user may have been deleted since the exchange began, and a connection asks again only after a later change.
+    let is_there = |Identity { principal, uid, .. }: &Identity| {
+        let credentials = &context.handler.images.borrow().access.credentials;
+        uid.as_ref().is_none_or(|uid| credentials.has(principal.name(), uid))
+    };
+    let outcome = match outcome {
+        Ok((_, identity)) if !is_there(&identity) => Err(Reason::Credentials),
+        outcome => outcome,
+    };
     let reason = match outcome {
         Ok((answer, Identity { principal, uid, expires_ms })) => {
             let now_ms = env::wall_clock_ms();
