@@ -23,5 +23,6 @@ pub use backoff::Backoff;
 pub use connection::Connection;
 pub use connector::{Connector, Tls};
 pub use error::ClientError;
-pub use login::{Login, LoginError, ScramHash};
+pub use login::{Login, LoginError};
+pub use ottla_access::sasl::Hash;
 pub use versions::Versions;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use ottla_client::{Connector, Login, ScramHash, Tls};
+use ottla_client::{Connector, Hash, Login, Tls};
 use ottla_wire::{RequestMessage, Str};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -182,8 +182,8 @@ fn identity(properties: &mut Properties, is_secured: bool) -> anyhow::Result<Ide
             properties.take("sasl.login.callback.handler.class");
             return Ok(Identity::TokenIn(PathBuf::from(file)));
         }
-        "SCRAM-SHA-256" => Some(ScramHash::Sha256),
-        "SCRAM-SHA-512" => Some(ScramHash::Sha512),
+        "SCRAM-SHA-256" => Some(Hash::Sha256),
+        "SCRAM-SHA-512" => Some(Hash::Sha512),
         "PLAIN" => None,
         other => bail!("sasl.mechanism is {other}: there are SCRAM-SHA-512, SCRAM-SHA-256, PLAIN and OAUTHBEARER"),
     };
@@ -234,7 +234,7 @@ mod tests {
             Way::by(&text).unwrap().identity
         };
         let (name, password) = ("a".to_owned(), "b".to_owned());
-        let expected = Login::Scram { hash: ScramHash::Sha256, name, password };
+        let expected = Login::Scram { hash: Hash::Sha256, name, password };
         assert!(matches!(login("SCRAM-SHA-256"), Some(Identity::Password(found)) if found == expected));
         assert!(Way::read(None).unwrap().identity.is_none());
     }

@@ -291,6 +291,37 @@ mod tests {
     }
 
     #[test]
+    fn the_client_of_rfc_7677() {
+        let client = || ScramClient::new(Hash::Sha256, USER, "pencil", CLIENT_NONCE);
+        assert_eq!(client().first(), format!("n,,n=user,r={CLIENT_NONCE}"));
+        let challenge = format!("r={CLIENT_NONCE}{SERVER_NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        let answered = || client().last(challenge.as_bytes()).unwrap();
+        let (last, proof) = answered();
+        let expected = format!("c=biws,r={CLIENT_NONCE}{SERVER_NONCE},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        assert_eq!(last, expected);
+        proof.check(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").unwrap();
+        for last in ["v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "e=invalid-proof", ""] {
+            assert!(answered().1.check(last.as_bytes()).is_err(), "{last}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_that_no_broker_would_send_is_refused() {
+        let client = || ScramClient::new(Hash::Sha512, "a=b,c", "p", "abc");
+        assert_eq!(client().first(), "n,,n=a=3Db=2Cc,r=abc");
+        for challenge in [
+            "",
+            "r=abc,s=YQ==,i=4096",
+            "r=xyz1,s=YQ==,i=4096",
+            "r=abc1,s=*,i=1",
+            "r=abc1,s=YQ==,i=0",
+            "r=abc1,s=YQ==,i=1000001",
+        ] {
+            assert!(client().last(challenge.as_bytes()).is_err(), "{challenge}");
+        }
+    }
+
+    #[test]
     fn client_and_broker_prove_to_each_other_that_they_know_the_password() {
         for hash in [Hash::Sha256, Hash::Sha512] {
             for (name, password, is_let_in) in
