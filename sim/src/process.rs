@@ -90,9 +90,13 @@ impl Process {
             tokio::spawn(work(jobs, state.clone()));
             let facts = BTreeMap::new();
             let (role_workers, images) = (workers.clone(), shown);
-            let is_current = {
+            let is_cut_off = {
                 let state = state.clone();
-                Arc::new(move || !state.cut_off.load(SeqCst))
+                move || state.cut_off.load(SeqCst)
+            };
+            let is_current = {
+                let is_cut_off = is_cut_off.clone();
+                Arc::new(move || !is_cut_off())
             };
             let rooms = Rooms::open(RoomsSetup {
                 me,
@@ -113,10 +117,6 @@ impl Process {
                 replicas.disk_failed().await;
                 failing.disk_failed.store(true, SeqCst);
             });
-            let is_cut_off = {
-                let state = state.clone();
-                move || state.cut_off.load(SeqCst)
-            };
             tokio::spawn(rooms.replicas().clone().give_way(is_cut_off));
             rooms
         };

@@ -64,8 +64,6 @@ pub struct Flush {
     sealed: Vec<Arc<DiskFile>>,
     paths: Vec<PathBuf>,
     up_to: i64,
-    /// Appended since the flush before.
-    bytes: u64,
     truncations: u64,
 }
 
@@ -128,9 +126,8 @@ impl Log {
             Err(error) => return Err(error),
         }
         let Dirty { bytes, sealed, paths, truncations, flushing, .. } = &mut self.dirty;
-        *flushing = true;
+        (*bytes, *flushing) = (0, true);
         Ok(Some(Flush {
-            bytes: std::mem::take(bytes),
             dir: self.dir.clone(),
             active: self.active.file().clone(),
             sealed: sealed.clone(),
@@ -156,15 +153,14 @@ impl Log {
         self.check_writable("flush")?;
         let Some(flush) = self.begin_flush()? else { return Ok(()) };
         // An fsync that failed once may succeed later without having written anything.
-        flush.run().inspect_err(|error| if error.lacks_files() { self.put_off(&flush) } else { self.fail() })?;
+        flush.run().inspect_err(|error| if error.lacks_files() { self.put_off() } else { self.fail() })?;
         self.flushed(&flush);
         Ok(())
     }
 
-    /// A flush could not be run for want of files, and may be tried again.
-    pub fn put_off(&mut self, flush: &Flush) {
+    /// A flush could not be run for want of files, and is to be tried again, however little was appended since.
+    pub fn put_off(&mut self) {
         self.dirty.flushing = false;
-        self.dirty.bytes += flush.bytes;
     }
 
     /// The disk has failed: take no more writes, never close clean, and say so of the directory ([`crate::failure`]).

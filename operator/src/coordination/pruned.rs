@@ -58,18 +58,10 @@ struct Asked {
 impl Asked {
     /// `None`: the step writes no status.
     fn by(step: &Step) -> Option<Asked> {
-        let asked =
-            |kind, read: &dyn Fn() -> Value, next: &dyn Fn() -> Value| Asked { kind, read: read(), next: next() };
-        match step {
-            Step::ClusterStatus { read, next, .. } => {
-                Some(asked("KafkaCluster", &|| tree(&read.status), &|| tree(&next.status)))
-            }
-            Step::TopicStatus { read, next, .. } => {
-                Some(asked("KafkaTopic", &|| tree(&read.status), &|| tree(&next.status)))
-            }
-            Step::RebalanceStatus { read, next, .. } => {
-                Some(asked("KafkaRebalance", &|| tree(&read.status), &|| tree(&next.status)))
-            }
+        let (kind, read, next) = match step {
+            Step::ClusterStatus { read, next, .. } => ("KafkaCluster", tree(&read.status), tree(&next.status)),
+            Step::TopicStatus { read, next, .. } => ("KafkaTopic", tree(&read.status), tree(&next.status)),
+            Step::RebalanceStatus { read, next, .. } => ("KafkaRebalance", tree(&read.status), tree(&next.status)),
             Step::Change { .. }
             | Step::Append { .. }
             | Step::Create(_)
@@ -79,8 +71,9 @@ impl Asked {
             | Step::Own(_)
             | Step::Unpin { .. }
             | Step::Release { .. }
-            | Step::Restart(_) => None,
-        }
+            | Step::Restart(_) => return None,
+        };
+        Some(Asked { kind, read, next })
     }
 }
 

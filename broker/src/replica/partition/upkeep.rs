@@ -125,8 +125,8 @@ impl Partition {
     }
 
     /// Too many files were open to run a flush: nothing was asked of the device, so that it can be tried again.
-    fn put_off(&self, state: &mut State, flush: &Flush, error: &DiskError) {
-        state.log.put_off(flush);
+    fn put_off(&self, state: &mut State, error: &DiskError) {
+        state.log.put_off();
         state.flush_put_off = true;
         self.note_disk_error(state, error);
     }
@@ -141,7 +141,7 @@ impl Partition {
             match ran {
                 // Its folder went while it was flushed. A sync that failed has been noted where it was.
                 Err(error) if state.retired && error.is_not_found() => return state.log.give_up(),
-                Err(error) if error.lacks_files() => return self.put_off(&mut state, &flush, &error),
+                Err(error) if error.lacks_files() => return self.put_off(&mut state, &error),
                 Err(error) => return self.fail(&mut state, &error),
                 Ok(()) => {}
             }
