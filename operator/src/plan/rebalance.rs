@@ -244,9 +244,12 @@ fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaReba
                            set spec.cancel to false";
             not_ready("Cancelled", message.to_owned())
         }
-        RebalanceState::Done if status.moved == 0 => {
-            Verdict::new("Ready", true, "Done", "nothing is left to move: the brokers are even")
-        }
+        RebalanceState::Done if status.moved == 0 => Verdict::new(
+            "Ready",
+            true,
+            "Done",
+            "no move is left that makes the brokers more even and no disk fuller than 80 %",
+        ),
         RebalanceState::Done => {
             let (replicas, have) = counted(status.moved, "replica", ["has", "have"]);
             Verdict::new("Ready", true, "Done", format!("{replicas} {have} moved"))

@@ -468,12 +468,14 @@ fn brokers(world: &World, cluster: &KafkaCluster, objects: &[&Arc<KafkaAssignmen
     let broker = |id: BrokerId| {
         let rack = world.brokers.get(&id).and_then(|broker| broker.rack.clone());
         let loads = world.loads.as_ref().and_then(|loads| loads.get(&id));
+        // The brokers of a laptop share its disk: a replica that moves fills none and relieves none.
+        let disk = loads.filter(|_| world.platform.is_some());
         balance::Broker {
             id,
             rack: rack.or_else(|| told.iter().find(|broker| broker.id == id)?.rack.clone()),
             node: world.platform.as_ref().and_then(|platform| platform.places.get(&id)?.node.clone()),
-            capacity: loads.and_then(|loads| loads.capacity),
-            used: loads.and_then(|loads| loads.used),
+            capacity: disk.and_then(|loads| loads.capacity),
+            used: disk.and_then(|loads| loads.used),
             role: match role(world.wanted(id), id, &live) {
                 Role::Leaves if !must_be_empty(world, cluster, id) => Role::Cordoned,
                 Role::Serves if is_silent(world, id) => Role::Silent,

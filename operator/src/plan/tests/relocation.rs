@@ -261,14 +261,8 @@ fn a_disk_that_fills_up_gets_no_new_partitions_and_from_90_percent_on_replicas_l
     fills(&mut world, &[3], 86);
     assert_eq!((moving(&world), create(&mut world, 100)), (0, 0), "it is cordoned, and gives nothing");
     assert!(condition(&world).unwrap().starts_with("the disk of broker 3 can take few more records"));
-    let load = |(topic, partition): (String, i32)| ottla_crds::ReplicaLoad {
-        topic,
-        partition,
-        bytes: 1,
-        ..Default::default()
-    };
     let mut answers = BTreeMap::clone(world.loads.as_ref().unwrap());
-    answers.get_mut(&BrokerId(3)).unwrap().replicas = partitions_on(&world, 3).into_iter().map(load).collect();
+    answers.get_mut(&BrokerId(3)).unwrap().replicas = partitions_on(&world, 3).into_iter().map(small).collect();
     answers.get_mut(&BrokerId(3)).unwrap().used = Some(95);
     world.loads = Some(Arc::new(answers));
     settle(&mut world);
@@ -278,6 +272,11 @@ fn a_disk_that_fills_up_gets_no_new_partitions_and_from_90_percent_on_replicas_l
     fills(&mut world, &[], 10);
     assert_eq!(condition(&world), None);
     assert!(create(&mut world, 102) > 0);
+}
+
+/// A replica of one byte.
+fn small((topic, partition): (String, i32)) -> ottla_crds::ReplicaLoad {
+    ottla_crds::ReplicaLoad { topic, partition, bytes: 1, ..Default::default() }
 }
 
 fn partitions_on(world: &World, broker: i32) -> Vec<(String, i32)> {
@@ -307,6 +306,27 @@ fn a_new_broker_gets_its_part_once_it_has_been_online_for_long_enough() {
     }
     assert!((28..=32).contains(&held(&world, 3)), "{} of 120 replicas", held(&world, 3));
     assert_eq!((unfilled(&world), moves(&world)), (vec![], None));
+}
+
+#[test]
+fn a_full_disk_keeps_replicas_away_but_not_on_a_laptop_whose_brokers_share_it() {
+    let moves = |platform: Option<Platform>| {
+        let mut world = with_a_new_broker();
+        world.platform = platform.map(Arc::new);
+        world.seasoned.insert(BrokerId(3));
+        let replicas = |id| partitions_on(&world, id).into_iter().map(small).collect();
+        let disk = |id| BrokerLoads {
+            capacity: Some(1_000),
+            used: Some(820),
+            replicas: replicas(id),
+            ..BrokerLoads::default()
+        };
+        world.loads = Some(Arc::new((0..4).map(|id| (BrokerId(id), disk(id))).collect()));
+        settle(&mut world);
+        moving(&world) > 0
+    };
+    assert!(!moves(Some(Platform::default())), "a volume of its own");
+    assert!(moves(None));
 }
 
 #[test]
