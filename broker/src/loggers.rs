@@ -4,11 +4,17 @@
 //! changed holds until the process ends, as in Kafka, and for all brokers of the process, of which a laptop has
 //! several. The program that prints the log says at its start what is printed, and how to change that ([`install`]).
 //!
-//! Always: a logger that has no level of its own has that of the nearest one above it.
+//! Always: a logger that has no level of its own has that of the nearest one above it. The audit log is no logger of
+//! theirs: clients that may change levels can not silence what is written about them.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+use tracing::level_filters::LevelFilter;
+
+/// The target of what auditors read: denials, refused clients, changes. A change of levels can make it say more than it
+/// did at the start, never less.
+pub const AUDIT: &str = "ottla::audit";
 
 /// Kafka's name for the logger above all others.
 pub const ROOT: &str = "ROOT";
@@ -154,6 +160,7 @@ impl Loggers {
         let mut names: Vec<String> = LOGGERS.iter().map(|name| (*name).to_owned()).collect();
         names.extend(self.own_levels().into_keys());
         names.push(ROOT.to_owned());
+        names.retain(|name| name != AUDIT);
         names.sort();
         names.dedup();
         names
@@ -161,21 +168,27 @@ impl Loggers {
 
     /// The loggers that have a level of their own.
     fn own_levels(&self) -> BTreeMap<String, &'static str> {
-        let mut own = BTreeMap::new();
-        for directive in self.start.split(',').map(str::trim).filter(|directive| !directive.contains(['[', '{'])) {
-            let (logger, level) = match directive.split_once('=') {
-                Some((logger, level)) => (logger, level),
-                None if level_named(directive).is_some() => (ROOT, directive),
-                // A target alone means: everything that it says.
-                None => (directive, "trace"),
-            };
-            if let Some(level) = level_named(level).filter(|_| !logger.is_empty()) {
-                own.insert(logger.to_owned(), level);
-            }
-        }
+        let mut own = levels_at_start(&self.start);
         own.extend(self.changed.clone());
         own
     }
+}
+
+/// The loggers to which these directives give a level.
+fn levels_at_start(start: &str) -> BTreeMap<String, &'static str> {
+    let mut own = BTreeMap::new();
+    for directive in start.split(',').map(str::trim).filter(|directive| !directive.contains(['[', '{'])) {
+        let (logger, level) = match directive.split_once('=') {
+            Some((logger, level)) => (logger, level),
+            None if level_named(directive).is_some() => (ROOT, directive),
+            // A target alone means: everything that it says.
+            None => (directive, "trace"),
+        };
+        if let Some(level) = level_named(level).filter(|_| !logger.is_empty()) {
+            own.insert(logger.to_owned(), level);
+        }
+    }
+    own
 }
 
 /// Kafka's name for one of `tracing`'s levels.
@@ -190,21 +203,67 @@ fn level_of(logger: &str, own: &BTreeMap<String, &'static str>) -> &'static str 
     nearest.or_else(|| own.get(ROOT).copied()).unwrap_or("ERROR")
 }
 
+/// `tracing`'s name for one of Kafka's levels.
+fn ours(kafkas: &str) -> &'static str {
+    LEVELS.iter().find(|(name, _)| *name == kafkas).map_or("error", |(_, ours)| *ours)
+}
+
 /// The directives for `tracing`: the later of two directives about one target holds.
 fn directives(start: &str, changed: &BTreeMap<String, &'static str>) -> String {
     let mut all: Vec<String> = start.split(',').map(str::trim).filter(|d| !d.is_empty()).map(str::to_owned).collect();
     for (logger, kafkas) in changed {
-        let ours = LEVELS.iter().find(|(name, _)| name == kafkas).map_or("error", |(_, ours)| *ours);
-        all.push(if logger == ROOT { ours.to_owned() } else { format!("{logger}={ours}") });
+        let level = ours(kafkas);
+        all.push(if logger == ROOT { level.to_owned() } else { format!("{logger}={level}") });
     }
+    let mut own = levels_at_start(start);
+    let at_start = filter(level_of(AUDIT, &own));
+    own.extend(changed.clone());
+    all.push(format!("{AUDIT}={}", at_start.max(filter(level_of(AUDIT, &own)))));
     all.join(",")
 }
 
+/// What a level of Kafka's lets through.
+fn filter(kafkas: &str) -> LevelFilter {
+    ours(kafkas).parse().unwrap_or(LevelFilter::ERROR)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::io;
     use std::sync::Arc;
 
+    use tracing::Subscriber;
+    use tracing_subscriber::EnvFilter;
+
     use super::*;
+
+    /// What is printed.
+    #[derive(Clone, Default)]
+    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        /// Prints into this as the program does to its log.
+        pub(crate) fn printing(&self, directives: &str) -> impl Subscriber + Send + Sync + use<> {
+            let to = self.clone();
+            let log = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false);
+            log.with_env_filter(EnvFilter::new(directives)).finish()
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn loggers(start: &str) -> (Loggers, Arc<Mutex<Vec<String>>>) {
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -246,10 +305,10 @@ mod tests {
         for (changes, expected) in [
             (
                 &[("ottla_broker::coord", Some("DEBUG")), (ROOT, Some("WARN"))][..],
-                "info,kube_client=off,warn,ottla_broker::coord=debug",
+                "info,kube_client=off,warn,ottla_broker::coord=debug,ottla::audit=info",
             ),
-            (&[("ottla_broker::coord", None)], "info,kube_client=off,warn"),
-            (&[("ottla_log", None)], "info,kube_client=off,warn"),
+            (&[("ottla_broker::coord", None)], "info,kube_client=off,warn,ottla::audit=info"),
+            (&[("ottla_log", None)], "info,kube_client=off,warn,ottla::audit=info"),
             (&[("ottla_log", Some("TRACE")), ("nope", Some("INFO"))], "Logger nope does not exist!"),
             (
                 &[("ottla_log", Some("LOUD"))],
@@ -269,6 +328,41 @@ mod tests {
         assert_eq!((find(&loggers, ROOT), find(&loggers, "ottla_log")), ("WARN", "WARN"));
         loggers.set(&[(ROOT, Some("TRACE"))].into(), true).unwrap();
         assert_eq!(find(&loggers, ROOT), "WARN");
+    }
+
+    #[test]
+    fn nobody_silences_the_audit_log() {
+        for (start, changes, audit) in [
+            ("info,kube_client=off", &[(ROOT, "FATAL")][..], "info"),
+            ("info", &[("ottla", "FATAL")], "info"),
+            ("info", &[("ottla", "TRACE")], "trace"),
+            ("info,ottla::audit=debug", &[(ROOT, "ERROR"), ("ottla", "FATAL")], "debug"),
+            // Who starts the broker says what auditors read.
+            ("info,ottla::audit=off", &[(ROOT, "WARN")], "off"),
+            ("warn", &[(ROOT, "FATAL")], "warn"),
+        ] {
+            let (mut loggers, told) = loggers(start);
+            loggers.set(&changes.iter().map(|(logger, level)| (*logger, Some(*level))).collect(), false).unwrap();
+            let told = told.lock().last().unwrap().clone();
+            assert!(told.ends_with(&format!(",ottla::audit={audit}")), "{start} with {changes:?}: {told}");
+            assert_eq!(find(&loggers, AUDIT), "none", "{start}");
+            let refused = loggers.set(&[(AUDIT, Some("FATAL"))].into(), false);
+            assert_eq!(refused, Err(Wrong::Unknown(AUDIT.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_denial_is_printed_when_the_root_logger_is_silenced() {
+        let (mut loggers, told) = loggers("info");
+        loggers.set(&[(ROOT, Some("FATAL")), ("ottla", Some("FATAL"))].into(), false).unwrap();
+        let directives = told.lock().last().unwrap().clone();
+        let log = Captured::default();
+        tracing::subscriber::with_default(log.printing(&directives), || {
+            tracing::error!("something else");
+            tracing::info!(target: AUDIT, "denied");
+        });
+        assert!(log.text().contains("denied"), "{}", log.text());
+        assert!(!log.text().contains("something else"), "{}", log.text());
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl Context {
             || rules.allows(&self.peer.principal, self.peer.address.ip(), operation, kind, name)
     }
 
-    fn is_broker(&self) -> bool {
+    /// Whether the client is a broker, as far as can be known.
+    pub(super) fn is_broker(&self) -> bool {
         self.peer.is_broker || self.image.has_plain_brokers(&self.peer.listener)
     }
 

@@ -245,7 +245,11 @@ fn set_levels(
             loggers::Wrong::NotApplied(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
         };
         Refused { code, message: wrong.to_string() }
-    })
+    })?;
+    if !validate_only {
+        context.audit(&format!("sets levels of loggers of this broker: {levels:?}"));
+    }
+    Ok(())
 }
 
 fn keep_static(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {

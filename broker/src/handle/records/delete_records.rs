@@ -40,6 +40,14 @@ pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
         (name, outcomes)
     };
     let topics: Vec<_> = wanted.into_iter().map(delete).collect();
+    for (name, outcomes) in &topics {
+        let offset = |(index, outcome): &(i32, Outcome)| Some((*index, outcome.as_ref().ok()?.1));
+        let deleted: BTreeMap<i32, i64> = outcomes.iter().filter_map(offset).collect();
+        if !deleted.is_empty() {
+            context
+                .audit(&format!("deletes the records of the topic {name:?} before offsets of partitions: {deleted:?}"));
+        }
+    }
     let outcomes = topics.iter().flat_map(|(_, outcomes)| outcomes);
     let moved =
         outcomes.filter_map(|(_, outcome)| outcome.as_ref().ok()).map(|(partition, _)| partition.clone()).collect();

@@ -33,6 +33,13 @@ pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
             marker: Marker { outcome, coordinator_epoch: marker.coordinator_epoch },
             transaction_version: marker.transaction_version,
         };
+        if !is_denied && !context.is_broker() {
+            let partitions: Vec<_> =
+                marker.topics.iter().map(|topic| (&topic.name, &topic.partition_indexes)).collect();
+            let (id, epoch) = (marker.producer_id, marker.producer_epoch);
+            context
+                .audit(&format!("ends a transaction of producer {id}, epoch {epoch}, by {outcome:?}: {partitions:?}"));
+        }
         let topics = marker.topics.into_iter().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|number| {
                 if is_denied {
