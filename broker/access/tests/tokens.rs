@@ -157,6 +157,8 @@ fn claims_are_held_to_issuer_audience_time_and_name() {
         (json!({"sub": "*"}), Err(Name)),
         (json!({"sub": " alice"}), Err(Name)),
         (json!({"sub": "alice\n"}), Err(Name)),
+        (json!({"sub": "al\nice"}), Err(Name)),
+        (json!({"sub": "al\u{9b}ice"}), Err(Name)),
         (json!({"sub": "x".repeat(1025)}), Err(Name)),
         // Only Kubernetes gives such names.
         (json!({"sub": "system:serviceaccount:shop:orders"}), Err(Name)),

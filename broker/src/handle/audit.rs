@@ -3,17 +3,18 @@
 //! The line says what is asked for; a later line of the log, or the object, says whether it was done. Names come from
 //! clients: they are quoted, so that nobody writes a line of somebody else's.
 
-use ottla_wire::Str;
+use ottla_wire::{ApiKey, Str};
 use uuid::Uuid;
 
+use super::client::Peer;
 use super::context::Context;
 use crate::ask::{Ask, PasswordChange, Whose};
+use crate::loggers::AUDIT;
 
 impl Context {
     /// Logs what the client changes.
     pub fn audit(&self, change: &str) {
-        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-        tracing::info!(target: "ottla::audit", %principal, %host, api = ?self.api, "{change}");
+        write(&self.peer, self.api, change);
     }
 
     /// Logs what the client changes in the cluster's objects.
@@ -21,6 +22,12 @@ impl Context {
         let topic = |id: &Uuid| self.image.topics.get(id).map(|topic| topic.name.clone());
         changes(ask, topic).iter().for_each(|change| self.audit(change));
     }
+}
+
+fn write(peer: &Peer, api: ApiKey, change: &str) {
+    // A text is quoted where it is printed; what is only displayed is not.
+    let principal = peer.principal.to_string();
+    tracing::info!(target: AUDIT, principal, host = %peer.address.ip(), ?api, "{change}");
 }
 
 /// The changes in words; none of what brokers ask for on their own account.
@@ -75,11 +82,25 @@ fn changes(ask: &Ask, name: impl Fn(&Uuid) -> Option<Str>) -> Vec<String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use ottla_access::Principal;
     use ottla_access::sasl::{Hash, Verifier};
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::ask::NewTopic;
+    use crate::loggers::tests::Captured;
+
+    #[test]
+    fn nobody_is_somebody_else_in_a_line() {
+        let mut peer = Peer::new(([10, 0, 0, 1], 4711).into(), "apps".into());
+        peer.principal = Principal::new("eve\n2026-11-25T00:00:00Z INFO ottla::audit: principal=\"User:admin\" denied");
+        let log = Captured::default();
+        tracing::subscriber::with_default(log.printing("info"), || {
+            write(&peer, ApiKey::DeleteTopics, "deletes the topic \"t\"");
+        });
+        assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+        assert!(log.text().contains(r#"principal="User:eve\n2026"#), "{}", log.text());
+    }
 
     #[test]
     fn a_line_says_what_changes_and_neither_secrets_nor_lines_of_others() {

@@ -4,6 +4,7 @@
 use ottla_access::{Authorizer, Operation, ResourceType};
 
 use super::context::{Context, operations};
+use crate::loggers::AUDIT;
 
 /// Beside replication, brokers ask each other with ListOffsets how long partitions are, and the operator asks a broker
 /// that leaves with DescribeLogDirs what is on its disk.
@@ -20,12 +21,12 @@ impl Context {
     /// As [`Context::may`], for what is left out of an answer without an error, or has another way to be allowed.
     pub(super) fn sees(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
         let Some(rules) = &self.image.access.authorizer else { return true };
-        self.allows(rules, operation, kind, name)
-            || {
-                let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-                tracing::debug!(target: "ottla::audit", %principal, %host, ?operation, ?kind, name, api = ?self.api, "hidden");
-                false
-            }
+        self.allows(rules, operation, kind, name) || {
+            // As a text, so that it is quoted: nobody writes a line of somebody else's.
+            let (principal, host) = (self.peer.principal.to_string(), self.peer.address.ip());
+            tracing::debug!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, "hidden");
+            false
+        }
     }
 
     /// Whether the client may do this to a topic.
@@ -99,8 +100,8 @@ impl Context {
 
     /// Logs and counts a refusal; never true.
     fn denied(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
-        tracing::info!(target: "ottla::audit", %principal, %host, ?operation, ?kind, name, api = ?self.api, "denied");
+        let (principal, host) = (self.peer.principal.to_string(), self.peer.address.ip());
+        tracing::info!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, "denied");
         self.handler.metrics.clients.api(self.api).denied.inc();
         false
     }

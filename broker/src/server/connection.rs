@@ -115,7 +115,8 @@ fn name_client(request: &Request) {
 fn name_principal(client: &Client) {
     let principal = client.peer().principal;
     if principal != Principal::ANONYMOUS {
-        Span::current().record("principal", tracing::field::display(principal));
+        // As a text, so that it is quoted.
+        Span::current().record("principal", principal.to_string());
     }
 }
 

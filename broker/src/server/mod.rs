@@ -7,7 +7,8 @@
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
 //! - [`replies`]: from replies to socket, in order
 //! - [`socket`]: plain, or under TLS ([`secure`], and `sealed` for what is sent)
-//! - `unserved`: clients that use an API that is not served
+//! - `unserved`: clients that use an API that is not served, and `refused`: those that are not let in; both `quiet`:
+//!   once a minute
 //!
 //! Knows no API: `handle` knows what a request means.
 
@@ -16,7 +17,9 @@ pub mod buffers;
 pub mod connection;
 pub mod frames;
 mod opening;
+mod quiet;
 pub mod reactor;
+mod refused;
 pub mod replies;
 mod sealed;
 pub mod secure;
@@ -71,6 +74,7 @@ impl Server {
             limits,
             tls,
             unserved: Arc::default(),
+            refused: Arc::default(),
             stopping: stopping.clone(),
         };
         let reactors: io::Result<Vec<_>> = (0..reactors).map(|n| ReactorHandle::start(n, shared.clone())).collect();

@@ -18,10 +18,12 @@ use tokio::task::LocalSet;
 use tracing::Instrument;
 
 use super::buffers::{Budget, Buffers};
-use super::connection;
+use super::connection::{self, Ended};
 use super::frames::Scratch;
 use super::opening::Door;
+use super::refused::Refused;
 use super::unserved::Unserved;
+use crate::env;
 use crate::handle::{Handler, Peer};
 use crate::quotas::connections::Place;
 use crate::tls::ServerConfigsReceiver;
@@ -55,6 +57,8 @@ pub struct Reactor {
     pub(super) door: Door,
     /// Clients that used an API that is not served.
     pub(super) unserved: Arc<Mutex<Unserved>>,
+    /// Clients that were not let in.
+    refused: Arc<Mutex<Refused>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -69,12 +73,13 @@ pub(super) struct Shared {
     pub limits: Limits,
     pub tls: ServerConfigsReceiver,
     pub unserved: Arc<Mutex<Unserved>>,
+    pub refused: Arc<Mutex<Refused>>,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl Reactor {
     fn new(shared: Shared) -> Reactor {
-        let Shared { handler, budget, strangers, limits, tls, unserved, stopping } = shared;
+        let Shared { handler, budget, strangers, limits, tls, unserved, refused, stopping } = shared;
         let access = handler.images.borrow().access.clone();
         Reactor {
             buffers: Buffers::new(budget),
@@ -85,6 +90,7 @@ impl Reactor {
             handler,
             limits,
             unserved,
+            refused,
             stopping,
         }
     }
@@ -223,12 +229,15 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
         let (reactor, connections) = (reactor.clone(), connections.clone());
         let span = connection::span(&peer);
         let served = async move {
-            let metrics = reactor.handler.metrics.clone();
+            let (metrics, refused) = (reactor.handler.metrics.clone(), reactor.refused.clone());
             metrics.clients.connections.inc();
-            let ended = connection::run(reactor, stream, peer).await;
+            let ended = connection::run(reactor, stream, peer.clone()).await;
             metrics.clients.connections.dec();
             if let Some(reason) = ended.refusal() {
                 metrics.clients.connections_refused.with_label_values(&[reason]).inc();
+            }
+            if let Ended::NotOpened(error) = &ended {
+                refused.lock().note(env::now(), &peer, error);
             }
             connections.fetch_sub(1, Ordering::Relaxed);
             drop(place);

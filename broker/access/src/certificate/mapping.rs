@@ -69,9 +69,11 @@ impl MappingRules {
         Ok(MappingRules { text: text.to_owned(), rules })
     }
 
-    /// The name of the principal with this subject; `None`: no rule matches, or the name would be empty.
+    /// The name of the principal with this subject; `None`: no rule matches, or the name would be empty or have control
+    /// characters, such as the end of a line.
     pub fn name(&self, subject: &str) -> Option<String> {
-        self.rules.iter().find_map(|rule| rule.apply(subject)).filter(|name| !name.is_empty())
+        let is_name = |name: &String| !name.is_empty() && !name.contains(char::is_control);
+        self.rules.iter().find_map(|rule| rule.apply(subject)).filter(is_name)
     }
 }
 
@@ -203,6 +205,13 @@ mod tests {
             compared += 1;
         }
         assert!(compared > 200, "{compared}");
+    }
+
+    #[test]
+    fn a_name_is_one_line() {
+        let rules = MappingRules::parse("RULE:CN=((?s).*)/$1/").unwrap();
+        assert_eq!(rules.name("CN=etl").as_deref(), Some("etl"));
+        assert_eq!(rules.name("CN=etl\nUser:admin"), None);
     }
 
     #[test]

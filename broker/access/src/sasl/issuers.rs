@@ -132,7 +132,8 @@ impl Issuer {
                 && !format!("{}{name}", self.principal_prefix).starts_with(SYSTEM)
                 && name != "*"
         };
-        if !is_allowed || self.principal_prefix.len() + name.len() > LONGEST_NAME {
+        let is_one_line = !name.contains(char::is_control);
+        if !is_allowed || !is_one_line || self.principal_prefix.len() + name.len() > LONGEST_NAME {
             return Err(TokenFault::Name);
         }
         let principal = Principal::new(format!("{}{name}", self.principal_prefix));
