@@ -60,10 +60,24 @@ impl Credentials<'_> {
 
     /// The settings of kafka-python for a user with a password, under TLS.
     pub fn by_password(&self, mechanism: &str) -> Result<Vec<String>> {
-        let password = std::fs::read_to_string(self.saved("password")?)?;
-        Ok(vec![
+        let mut settings = vec![
             "security_protocol=SASL_SSL".to_owned(),
             format!("ssl_cafile={}", self.saved("cluster-ca.crt")?.display()),
+        ];
+        settings.extend(self.password(mechanism)?);
+        Ok(settings)
+    }
+
+    /// The same where there is no TLS.
+    pub fn by_password_without_tls(&self, mechanism: &str) -> Result<Vec<String>> {
+        let mut settings = vec!["security_protocol=SASL_PLAINTEXT".to_owned()];
+        settings.extend(self.password(mechanism)?);
+        Ok(settings)
+    }
+
+    fn password(&self, mechanism: &str) -> Result<[String; 3]> {
+        let password = std::fs::read_to_string(self.saved("password")?)?;
+        Ok([
             format!("sasl_mechanism={mechanism}"),
             format!("sasl_plain_username={}", self.user),
             format!("sasl_plain_password={password}"),

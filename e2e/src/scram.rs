@@ -23,6 +23,11 @@ const SALT: &[u8] = b"of every user";
 static SALTED: LazyLock<Vec<u8>> =
     LazyLock::new(|| Hash::Sha256.salted_password(PASSWORD.as_bytes(), SALT, ITERATIONS).to_vec());
 
+/// What is sent instead of the password to give it to a user. Who has it can log in.
+pub fn salted() -> &'static [u8] {
+    &SALTED
+}
+
 /// Gives these users the password, by a connection of who may. Brokers know them a moment later.
 pub fn let_in(admin: &mut Connection, names: &[&str]) -> Result<()> {
     let upsertion = |name: &&str| ScramCredentialUpsertion {

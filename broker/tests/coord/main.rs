@@ -2,11 +2,13 @@
 //!
 //! - `asks`: what Kafka's clients ask of the cluster
 //! - `restored`: an API server that shows the past, or the words of a newer version
+//! - `revoked`: users that were deleted, and an API server that shows the past
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 mod asks;
 mod restored;
+mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

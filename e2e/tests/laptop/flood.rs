@@ -9,8 +9,9 @@ use ottla_e2e::leash::resident;
 use ottla_e2e::login::{Credentials, kafka_python};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
-use ottla_e2e::{crowd, scram};
+use ottla_e2e::{crowd, scram, trusting};
 use ottla_wire::ApiVersionsRequest;
+use rustls::ClientConnection;
 use serde_json::json;
 
 use super::bed::{LIMIT, Laptop, can_run};
@@ -20,8 +21,8 @@ use super::secure::apply_user;
 const STRANGERS: usize = 800;
 /// How long each says that its token is: as long as it may be (`sasl.server.max.receive.size`).
 const TOKEN: usize = 524_288;
-/// What the broker may need more than before, in bytes: 16 MiB for long tokens, and a few KiB for each connection. All
-/// tokens together are 25 times as long.
+/// What the broker may need more than before, in bytes: 16 MiB for long tokens, of which all together are 25 times as
+/// long, a few KiB for each connection, and some 25 KiB more for each under TLS.
 const MORE_MEMORY: u64 = 64 << 20;
 
 /// Clients that connect at the same moment; `bench reconnects` measures it with 10,000.
@@ -30,22 +31,37 @@ const CROWD: usize = 500;
 /// A connection that sends a token and never its last byte.
 struct Stranger {
     stream: TcpStream,
+    /// Of TLS, if it is under TLS.
+    session: Option<Box<ClientConnection>>,
     sent: usize,
 }
 
 impl Stranger {
-    fn connect(port: u16) -> Result<Stranger> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.write_all(&u32::try_from(TOKEN)?.to_be_bytes())?;
-        stream.set_nonblocking(true)?;
-        Ok(Stranger { stream, sent: 0 })
+    fn connect(port: u16, under_tls: bool) -> Result<Stranger> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        let new = || ClientConnection::new(trusting::config(), "localhost".try_into()?).context("a session of TLS");
+        let session = if under_tls { Some(Box::new(new()?)) } else { None };
+        let mut stranger = Stranger { stream, session, sent: 0 };
+        // The first write does the handshake.
+        let length = stranger.write(&u32::try_from(TOKEN)?.to_be_bytes())?;
+        ensure!(length == 4, "the length is not sent");
+        stranger.stream.set_nonblocking(true)?;
+        Ok(stranger)
+    }
+
+    /// Writes as much as the connection takes. Under TLS that is sent with the next call.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut self.session {
+            Some(session) => rustls::Stream::new(&mut **session, &mut self.stream).write(bytes),
+            None => self.stream.write(bytes),
+        }
     }
 
     /// Sends what the broker takes now.
     fn send(&mut self) -> Result<()> {
         while self.sent < TOKEN - 1 {
             let length = (TOKEN - 1 - self.sent).min(16 << 10);
-            match self.stream.write(&[0; 16 << 10][..length]) {
+            match self.write(&[0; 16 << 10][..length]) {
                 Ok(sent) => self.sent += sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("the broker has closed a connection"),
@@ -55,33 +71,33 @@ impl Stranger {
     }
 }
 
-#[test]
-fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Result<()> {
+/// Strangers send long tokens while a client with a password is served.
+fn endures_strangers(under_tls: bool) -> Result<()> {
     if !can_run(&["kubectl"]) || !met(&[Need::Python]) {
         return Ok(());
     }
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
     let port = laptop.kafka_port() + 1;
-    let authentication = json!([{ "type": "scram-sha-512" }]);
-    laptop
-        .listen_also(&[json!({ "name": "apps", "port": port, "insecure": true, "authentication": authentication })])?;
+    let mut listener = json!({ "name": "apps", "port": port, "authentication": [{ "type": "scram-sha-512" }] });
+    if under_tls {
+        listener["tls"] = json!({});
+    } else {
+        listener["insecure"] = json!(true);
+    }
+    laptop.listen_also(&[listener])?;
     apply_user(&laptop, "orders", "scram")?;
     let kubectl = |line: &str| laptop.kubectl(line);
     let orders = Credentials { user: "orders", folder: laptop.folder(), kubectl: &kubectl };
-    let password = std::fs::read_to_string(orders.saved("password")?)?;
-    let settings = [
-        "security_protocol=SASL_PLAINTEXT".to_owned(),
-        "sasl_mechanism=SCRAM-SHA-512".to_owned(),
-        "sasl_plain_username=orders".to_owned(),
-        format!("sasl_plain_password={password}"),
-    ];
+    let mechanism = "SCRAM-SHA-512";
+    let settings =
+        if under_tls { orders.by_password(mechanism)? } else { orders.by_password_without_tls(mechanism)? };
     let bootstrap = format!("127.0.0.1:{port}");
     let is_served = || -> Result<bool> { Ok(kafka_python(&bootstrap, &settings)? == "ok") };
     until(LIMIT, "the password to be known", || Ok(is_served()?.then_some(())))?;
 
     let before = resident(laptop.pid()?)?;
-    let mut strangers = (0..STRANGERS).map(|_| Stranger::connect(port)).collect::<Result<Vec<_>>>()?;
+    let mut strangers = (0..STRANGERS).map(|_| Stranger::connect(port, under_tls)).collect::<Result<Vec<_>>>()?;
     for round in 0..5 {
         strangers.iter_mut().try_for_each(Stranger::send)?;
         ensure!(is_served()?, "round {round}: a client with a password is served meanwhile");
@@ -89,6 +105,16 @@ fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Res
         ensure!(more < MORE_MEMORY, "round {round}: {more} bytes more than before");
     }
     Ok(())
+}
+
+#[test]
+fn long_tokens_of_many_strangers_cost_little_memory_and_keep_nobody_out() -> Result<()> {
+    endures_strangers(false)
+}
+
+#[test]
+fn long_tokens_of_many_strangers_under_tls_cost_little_memory_and_keep_nobody_out() -> Result<()> {
+    endures_strangers(true)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - `authorized`: what users may do
 //! - [`bed`]: the program on its own ports and folder
+//! - `canaries`: where no secret may stand
 //! - [`client`]: a small Kafka client
 //! - `crowded`: a process that may open too few files
 //! - `configs`: settings of single brokers, loggers, and who asks for what is not served
@@ -15,6 +16,7 @@
 mod authorized;
 mod backup;
 mod bed;
+mod canaries;
 mod client;
 mod configs;
 mod crowded;

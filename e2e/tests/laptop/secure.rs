@@ -1,22 +1,24 @@
 //! Listeners with TLS on a laptop: stock clients with what the operator puts into the Secrets of their users, and
 //! nothing else.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use ottla_e2e::java;
 use ottla_e2e::leash::Leash;
 use ottla_e2e::login::{Credentials, certificate, kafka_python, user};
 use ottla_e2e::need::{Need, met};
+use ottla_e2e::raw::Connection;
 use ottla_e2e::target::{kafka_script, ottla_program};
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
+use ottla_e2e::{java, scram, trusting};
+use ottla_wire::ApiVersionsRequest;
 use serde_json::json;
 
 use super::bed::{LIMIT, Laptop, can_run};
+use super::canaries::is_kept;
 use super::issuer::Issuer;
 
 /// The metric of when certificates end.
@@ -43,26 +45,6 @@ fn secured(issuer: &Issuer) -> Result<Laptop> {
     let mut command = laptop.command(&[])?;
     laptop.start_with(command.env("RUST_LOG", "trace"))?;
     Ok(laptop)
-}
-
-/// Checks that none of these secrets stands in what the laptop has written to its log, which says everything, in an
-/// Event, or in what `ottla objects` prints.
-fn is_kept(laptop: &Laptop, secrets: &[String]) -> Result<()> {
-    let log = laptop.said()?;
-    ensure!(log.contains("TRACE") && log.contains("DEBUG"), "the log says everything");
-    let events = laptop.kubectl("get events -o yaml")?;
-    let mut objects = Command::new(ottla_program()?);
-    let objects = objects.args(["objects", "--data"]).arg(laptop.data().join("broker-0")).output()?;
-    ensure!(objects.status.success(), "{}", String::from_utf8_lossy(&objects.stderr));
-    let objects = String::from_utf8(objects.stdout)?;
-    for secret in secrets {
-        ensure!(secret.len() >= 16, "it can be found by accident: {secret}");
-        let encoded = BASE64_STANDARD.encode(secret);
-        for (place, text) in [("the log", &log), ("an Event", &events), ("the objects", &objects)] {
-            ensure!(!text.contains(secret) && !text.contains(&encoded), "a secret stands in {place}: {secret}");
-        }
-    }
-    Ok(())
 }
 
 /// A line of a private key in PEM.
@@ -152,9 +134,42 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
     let certificate = billing.by_certificate()?;
     until(LIMIT, "the new one to be known", || Ok((kafka_python(&mtls, &certificate)? == "ok").then_some(())))?;
 
+    // One whose password comes by the wire.
+    scram::let_in(&mut laptop.connect(0)?, &["by-wire"])?;
     let of_authority = Credentials { user: "laptop-clients-ca", folder: laptop.folder(), kubectl: &kubectl };
     let password = std::fs::read_to_string(orders.saved("password")?)?;
-    is_kept(&laptop, &[password, line_of(&billing.saved("user.key")?)?, line_of(&of_authority.saved("ca.key")?)?])
+    let texts = [password, line_of(&billing.saved("user.key")?)?, line_of(&of_authority.saved("ca.key")?)?];
+    let secrets = texts.map(String::into_bytes).into_iter().chain([scram::salted().to_vec()]);
+    is_kept(&laptop, secrets.collect())
+}
+
+#[test]
+fn a_client_that_asks_for_another_handshake_is_refused_one() -> Result<()> {
+    if !can_run(&["kubectl", "openssl", "timeout"]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    let address = format!("127.0.0.1:{}", laptop.kafka_port() + 1);
+    let authentication = json!([{ "type": "scram-sha-512" }]);
+    let port = laptop.kafka_port() + 1;
+    laptop.listen_also(&[json!({ "name": "apps", "port": port, "tls": {}, "authentication": authentication })])?;
+    let mut other = Connection::open_secure(&address, trusting::config())?;
+    let mut is_served = || other.ask(3, &ApiVersionsRequest::default())?.context("the broker has closed a connection");
+    is_served()?;
+
+    // A line "R" makes this client ask for a handshake, which TLS 1.3 does not know any more.
+    let mut client = Command::new("timeout");
+    client.args(["60", "openssl", "s_client", "-connect", &address, "-tls1_2", "-brief"]);
+    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // It is kept open: at its end the client would end.
+    let mut input = client.stdin.take().context("stdin is piped")?;
+    input.write_all(b"R\n")?;
+    let output = client.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("CONNECTION ESTABLISHED") && said.contains("RENEGOTIATING"), "it has asked: {said}");
+    ensure!(said.contains("no renegotiation"), "it was not refused: {said}");
+    is_served().map(drop)
 }
 
 #[test]
@@ -267,7 +282,7 @@ fn stock_clients_use_tokens_of_an_issuer() -> Result<()> {
         Ok((outcome(issuer.token("orders", "kafka", 600))? == "ok").then_some(()))
     })?;
     ensure!(outcome(Ok(before.clone()))? == "refused", "a key that the issuer has dropped");
-    is_kept(&laptop, &[before])
+    is_kept(&laptop, vec![before.into_bytes()])
 }
 
 #[test]
