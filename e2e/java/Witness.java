@@ -1,24 +1,32 @@
-// A careful Java application that reports all that it sees, a line for each event, until its standard input says
-// "stop":
+// A careful Java application that reports all that it sees, a line for each event, until its standard input says "stop":
 //
-//   acknowledged SEQUENCE PARTITION OFFSET      a record is written; offset -1 if the producer did not get it unknown
-//   SEQUENCE REASON                     the producer has failed it read PARTITION OFFSET VALUE                 the
-//   consumer, from the beginning of every partition done                                        every record has its
-//   outcome
+//   acknowledged SEQUENCE PARTITION OFFSET   a record is written; offset -1 if the producer did not get it
+//   unknown SEQUENCE REASON                  the producer has failed it
+//   read PARTITION OFFSET VALUE              the consumer, from the beginning of every partition
+//   served                                   a client that was just made has done its work for the first time
+//   done                                     every record has its outcome
 //
-// Arguments: bootstrap servers, topic, how many partitions, the producer's number, milliseconds between records, bytes of a value.
+// When its standard input says "again", its producer and its consumer close, and others continue, with what the file of
+// properties has now.
+//
+// Arguments: bootstrap servers, topic, how many partitions, the producer's number, milliseconds between records, bytes of
+// a value, and a file of properties to log in with, if they need any.
 
 import java.io.BufferedReader;
 import java.io.FileOutputStream;
 import java.io.FileDescriptor;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
-import java.util.List;
+import java.util.HashMap;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.Semaphore;
-import java.util.stream.IntStream;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -38,15 +46,23 @@ public class Witness {
     private static final PrintStream out =
         new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.ISO_8859_1);
     private static volatile boolean stopped;
+    /** How often standard input has said "again". Clients that see another number than they began with close. */
+    private static volatile int round;
 
     public static void main(String[] args) throws Exception {
         String servers = args[0];
         String topic = args[1];
         int partitions = Integer.parseInt(args[2]);
+        String login = args.length > 6 ? args[6] : null;
         Thread producing = thread(() ->
-            produce(servers, topic, partitions, args[3], Long.parseLong(args[4]), Integer.parseInt(args[5])));
-        Thread consuming = thread(() -> consume(servers, topic, partitions));
-        String word = new BufferedReader(new InputStreamReader(System.in)).readLine();
+            produce(servers, login, topic, partitions, args[3], Long.parseLong(args[4]), Integer.parseInt(args[5])));
+        Thread consuming = thread(() -> consume(servers, login, topic, partitions));
+        var input = new BufferedReader(new InputStreamReader(System.in));
+        String word = input.readLine();
+        for (int next = 1; "again".equals(word); next++) {
+            round = next;
+            word = input.readLine();
+        }
         stopped = true;
         if (word != null) { // else nobody is there to hear it
             producing.join();
@@ -56,8 +72,22 @@ public class Witness {
         System.exit(0);
     }
 
-    private static void produce(String servers, String topic, int partitions, String number, long paceMs, int size)
-            throws InterruptedException {
+    /** These settings, and those of the file that clients log in with. */
+    private static Map<String, Object> settings(String login, Map<String, Object> more) throws IOException {
+        Map<String, Object> settings = new HashMap<>(more);
+        if (login != null) {
+            Properties properties = new Properties();
+            try (var file = Files.newBufferedReader(Path.of(login))) {
+                properties.load(file);
+            }
+            properties.stringPropertyNames().forEach(name -> settings.put(name, properties.getProperty(name)));
+        }
+        return settings;
+    }
+
+    private static void produce(
+            String servers, String login, String topic, int partitions, String number, long paceMs, int size)
+            throws InterruptedException, IOException {
         Map<String, Object> settings = Map.of(
             "bootstrap.servers", servers,
             "acks", "all",
@@ -66,23 +96,32 @@ public class Witness {
             "request.timeout.ms", REQUEST_TIMEOUT_MS,
             "delivery.timeout.ms", GIVEN_UP_AFTER_MS);
         Semaphore room = new Semaphore(MOST_IN_FLIGHT);
-        try (var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
-            for (int next = 0; !stopped; next++) {
-                room.acquire();
-                int sequence = next;
-                String id = number + "-" + sequence;
-                var record = new ProducerRecord<>(topic, sequence % partitions, bytes(id), bytes(value(id, sequence, size)));
-                producer.send(record, (written, error) -> {
-                    room.release();
-                    if (error == null) {
+        int next = 0;
+        while (!stopped) {
+            int now = round;
+            var served = new AtomicBoolean();
+            try (var producer = new KafkaProducer<>(
+                    settings(login, settings), new ByteArraySerializer(), new ByteArraySerializer())) {
+                for (; !stopped && round == now; next++) {
+                    room.acquire();
+                    int sequence = next;
+                    String id = number + "-" + sequence;
+                    byte[] value = bytes(value(id, sequence, size));
+                    producer.send(new ProducerRecord<>(topic, sequence % partitions, bytes(id), value), (written, error) -> {
+                        room.release();
+                        if (error != null) {
+                            out.println("unknown " + sequence + " " + error.toString().replace('\n', ' '));
+                            return;
+                        }
                         out.println("acknowledged " + sequence + " " + written.partition() + " " + written.offset());
-                    } else {
-                        out.println("unknown " + sequence + " " + error.toString().replace('\n', ' '));
-                    }
-                });
-                Thread.sleep(paceMs);
+                        if (!served.getAndSet(true)) {
+                            out.println("served");
+                        }
+                    });
+                    Thread.sleep(paceMs);
+                }
+                producer.flush();
             }
-            producer.flush();
         }
     }
 
@@ -95,19 +134,31 @@ public class Witness {
         return value.toString();
     }
 
-    private static void consume(String servers, String topic, int partitions) {
+    private static void consume(String servers, String login, String topic, int partitions) throws IOException {
         Map<String, Object> settings = Map.of(
             "bootstrap.servers", servers, "auto.offset.reset", "none", "request.timeout.ms", REQUEST_TIMEOUT_MS);
-        try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-            List<TopicPartition> all =
-                IntStream.range(0, partitions).mapToObj(number -> new TopicPartition(topic, number)).toList();
-            consumer.assign(all);
-            all.forEach(partition -> consumer.seek(partition, 0));
-            while (!stopped) {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(100))) {
-                    String value = new String(record.value(), StandardCharsets.ISO_8859_1);
-                    out.println("read " + record.partition() + " " + record.offset() + " " + value);
+        Map<TopicPartition, Long> positions = new HashMap<>();
+        for (int number = 0; number < partitions; number++) {
+            positions.put(new TopicPartition(topic, number), 0L);
+        }
+        while (!stopped) {
+            int now = round;
+            boolean served = false;
+            try (var consumer = new KafkaConsumer<>(
+                    settings(login, settings), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+                consumer.assign(positions.keySet());
+                positions.forEach((partition, offset) -> consumer.seek(partition, offset));
+                while (!stopped && round == now) {
+                    for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(100))) {
+                        String value = new String(record.value(), StandardCharsets.ISO_8859_1);
+                        out.println("read " + record.partition() + " " + record.offset() + " " + value);
+                        if (!served) {
+                            out.println("served");
+                        }
+                        served = true;
+                    }
                 }
+                positions.replaceAll((partition, offset) -> consumer.position(partition));
             }
         }
     }
@@ -117,7 +168,7 @@ public class Witness {
     }
 
     private interface Work {
-        void run() throws InterruptedException;
+        void run() throws Exception;
     }
 
     /** What a client throws ends the program, which its reader notices. */

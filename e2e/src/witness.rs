@@ -15,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -76,8 +77,16 @@ pub struct Witnesses {
     /// By producer.
     told: Vec<Arc<Told>>,
     producers: Vec<Running>,
-    java: Option<Java>,
+    java: Vec<Java>,
     readers: Vec<JoinHandle<Result<()>>>,
+}
+
+/// A listener where clients log in.
+pub struct Door {
+    /// Its address.
+    pub bootstrap: String,
+    /// A file of Java's properties that a client is let in with.
+    pub login: PathBuf,
 }
 
 /// A producer and the thread that feeds it.
@@ -87,6 +96,8 @@ type Running = (Arc<ThreadedProducer<Listener>>, JoinHandle<Result<()>>);
 struct Told {
     history: History,
     acknowledged: AtomicU64,
+    /// Clients in Java that have done their work for the first time.
+    served: AtomicU64,
     given_up: Mutex<Vec<String>>,
     /// When the last acknowledgement came, and the longest time without one.
     pause: Mutex<(Instant, Duration)>,
@@ -95,7 +106,8 @@ struct Told {
 impl Told {
     fn nothing_yet(history: &History) -> Arc<Told> {
         let pause = Mutex::new((Instant::now(), Duration::ZERO));
-        Arc::new(Told { history: history.clone(), acknowledged: AtomicU64::new(0), given_up: Mutex::default(), pause })
+        let (acknowledged, served) = <(AtomicU64, AtomicU64)>::default();
+        Arc::new(Told { history: history.clone(), acknowledged, served, given_up: Mutex::default(), pause })
     }
 
     fn acknowledged(&self, id: Id, partition: Partition, offset: i64) {
@@ -201,19 +213,50 @@ impl Witnesses {
                 result
             }));
         }
-        let mut java = None;
+        let mut java = Vec::new();
         if load.java && met(&[Need::Java]) {
             let numbers = (load.producers, load.members + 1);
             let heard = Told::nothing_yet(&history);
             told.push(heard.clone());
-            java = Some(Java::start(bootstrap, topic, partitions, load.pace, numbers, heard)?);
+            java.push(Java::start((bootstrap, None), topic, partitions, load.pace, numbers, heard)?);
         }
         let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
-        let witnesses = Witnesses { bootstrap, topic, partitions, history, stop, told, producers, java, readers };
-        witnesses.go_on()?;
+        Witnesses { bootstrap, topic, partitions, history, stop, told, producers, java, readers }.at_work()
+    }
+
+    /// The same with clients in Java alone: a producer and a consumer at each of these doors. The last read is at
+    /// `bootstrap`, where nobody has to log in.
+    pub fn begin_at(
+        bootstrap: &str,
+        topic: &str,
+        partitions: u32,
+        pace: Duration,
+        doors: &[Door],
+    ) -> Result<Witnesses> {
+        let (history, stop) = (History::default(), Arc::new(AtomicBool::new(false)));
+        let (mut told, mut java) = (Vec::new(), Vec::new());
+        for (number, door) in (0..).zip(doors) {
+            let heard = Told::nothing_yet(&history);
+            told.push(heard.clone());
+            let at = (&*door.bootstrap, Some(&*door.login));
+            java.push(Java::start(at, topic, partitions, pace, (number, number), heard)?);
+        }
+        let (bootstrap, topic, producers, readers) = (bootstrap.to_owned(), topic.to_owned(), Vec::new(), Vec::new());
+        Witnesses { bootstrap, topic, partitions, history, stop, told, producers, java, readers }.at_work()
+    }
+
+    /// Waits until all have begun.
+    fn at_work(self) -> Result<Witnesses> {
+        self.go_on()?;
         // A JVM takes its time to start.
-        witnesses.told.iter().for_each(|told| *lock(&told.pause) = (Instant::now(), Duration::ZERO));
-        Ok(witnesses)
+        self.told.iter().for_each(|told| *lock(&told.pause) = (Instant::now(), Duration::ZERO));
+        Ok(self)
+    }
+
+    /// Closes all clients in Java one JVM after the other, and waits until others are served in their place, which log
+    /// in with what their files have now.
+    pub fn connect_again(&self) -> Result<()> {
+        self.java.iter().try_for_each(Java::connect_again)
     }
 
     /// Records acknowledged so far.
@@ -249,7 +292,7 @@ impl Witnesses {
                 return Err(anyhow!("a producer has failed for good: {code}: {why}"));
             }
         }
-        self.java.map_or(Ok(()), Java::stop)?;
+        self.java.into_iter().try_for_each(Java::stop)?;
         for reader in self.readers {
             joined(reader)?;
         }

@@ -1,22 +1,29 @@
 //! A plain cluster under load is secured by a restart of each broker, and from then on without any: a password changes,
 //! a user goes, the API server is away for a while, and everybody gets certificates of new keys, while every record
-//! arrives once and in order. It has the cluster alone, and so comes with the last.
+//! arrives once and in order: those of plain clients, who are there from the beginning, and those of clients under TLS
+//! who log in by password and by certificate. It has the cluster alone, and so comes with the last.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ottla_e2e::cluster::LIMIT;
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::namespace::Namespace;
+use ottla_e2e::cluster::{LIMIT, judge};
 use ottla_e2e::login::{Credentials, kafka_python, user};
 use ottla_e2e::need::{Need, met};
 use ottla_e2e::wait::until;
+use ottla_e2e::witness::{Door, Witnesses};
 
 use crate::chaos::{BROKERS, Chaos, TOPIC};
 
 /// For whom the tokens of ServiceAccounts are.
 const AUDIENCE: &str = "kafka.test";
+
+/// The topic of the clients under TLS.
+const UNDER_TLS: &str = "under-tls";
+/// Between two records of such a client.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Where a client logs in, and what it needs for that.
 type Login<'a> = (&'a str, Vec<String>);
@@ -36,8 +43,8 @@ fn listeners(internal: &str) -> String {
     )
 }
 
-/// A cluster that was plain, and its users: `orders` with a password, `billing` and `leaver` with certificates, and a
-/// ServiceAccount.
+/// A cluster that was plain, and its users: `orders` and `till` with passwords, `billing`, `leaver` and `ledger` with
+/// certificates, and a ServiceAccount.
 struct Secured<'a> {
     namespace: &'a Namespace<'a>,
     /// Where its users' credentials are written.
@@ -76,9 +83,11 @@ impl<'a> Secured<'a> {
         let internal = r#","tls":{},"authentication":[{"type":"tls"}]"#;
         patch(namespace, &format!(r#"{{"listeners":{}}}"#, listeners(internal)))?;
         chaos.load.go_on()?;
-        namespace.apply(&user("orders", "kafka", "scram"))?;
-        namespace.apply(&user("billing", "kafka", "tls"))?;
-        namespace.apply(&user("leaver", "kafka", "tls"))?;
+        for (name, authentication) in
+            [("orders", "scram"), ("till", "scram"), ("billing", "tls"), ("leaver", "tls"), ("ledger", "tls")]
+        {
+            namespace.apply(&user(name, "kafka", authentication))?;
+        }
         namespace.kubectl("create serviceaccount shop")?;
         namespace.ready("kafkauser --all", "Ready")?;
         let folder = std::env::temp_dir().join(namespace.name());
@@ -100,7 +109,13 @@ impl<'a> Secured<'a> {
         if name == "orders" { credentials.by_password("SCRAM-SHA-512") } else { credentials.by_certificate() }
     }
 
-    /// The same for a ServiceAccount: a new token for this audience, which lasts for longer than the story.
+    /// Writes what Java's clients log in with as this user into a file: always the same.
+    fn saved(&self, user: &str) -> Result<PathBuf> {
+        let kubectl = |line: &str| self.namespace.kubectl(line);
+        Credentials { user, folder: &self.folder, kubectl: &kubectl }.saved("client.properties")
+    }
+
+    /// What [`Secured::settings`] says, for a ServiceAccount: a new token for this audience, which outlives the story.
     fn by_token(&self, audience: &str) -> Result<Vec<String>> {
         let token = self.namespace.kubectl(&format!("create token shop --audience {audience} --duration 60m"))?;
         let mut settings = self.settings("orders")?;
@@ -142,10 +157,48 @@ impl<'a> Secured<'a> {
         self.namespace.satisfies(phases, |said| !said.contains("Steady")).context("the beginning of the rotations")
     }
 
-    /// Waits until nobody uses the former keys.
-    fn is_rotated(&self) -> Result<()> {
+    /// Waits until nobody uses the former keys. In every phase the clients under TLS connect again.
+    fn is_rotated(&self, clients: &UnderTls<'_>) -> Result<()> {
         let state = "get okc kafka -o jsonpath={.status.authorities[*].phase}/{.status.authorities[*].keyGeneration}";
-        self.namespace.satisfies(state, |said| said == "Steady Steady/2 2").context("the end of the rotations")
+        let mut last = String::new();
+        until(LIMIT, "the end of the rotations", || {
+            // The API server may have been away until now.
+            let Ok(said) = self.namespace.kubectl(state) else { return Ok(None) };
+            if said != last {
+                clients.connect_again().with_context(|| format!("in the phases {said}"))?;
+                last = said;
+            }
+            Ok((last == "Steady Steady/2 2").then_some(()))
+        })
+        .with_context(|| format!("the last phases were {last}"))
+    }
+}
+
+/// Clients in Java under TLS whom the history checker judges: `till` logs in by its password, `ledger` by its
+/// certificate. Nobody revokes what they have, so nothing that happens may be an error to them.
+struct UnderTls<'a> {
+    secured: &'a Secured<'a>,
+    load: Witnesses,
+}
+
+impl<'a> UnderTls<'a> {
+    fn begin(secured: &'a Secured<'_>, plain: &str) -> Result<UnderTls<'a>> {
+        const PARTITIONS: u32 = 6;
+        secured.namespace.topic(UNDER_TLS, PARTITIONS)?;
+        let doors = [("till", &secured.apps), ("ledger", &secured.mtls)];
+        let doors =
+            doors.map(|(user, bootstrap)| Ok(Door { bootstrap: bootstrap.clone(), login: secured.saved(user)? }));
+        let doors = doors.into_iter().collect::<Result<Vec<_>>>()?;
+        let load = Witnesses::begin_at(plain, UNDER_TLS, PARTITIONS, PACE, &doors)?;
+        Ok(UnderTls { secured, load })
+    }
+
+    /// All connect again, with what their Secrets have now.
+    fn connect_again(&self) -> Result<()> {
+        for user in ["till", "ledger"] {
+            self.secured.saved(user)?;
+        }
+        self.load.connect_again()
     }
 }
 
@@ -176,8 +229,14 @@ fn outage() -> Result<Duration> {
 }
 
 /// Takes the API server away for a while, and kills a broker in the middle: its container starts again in its pod, with
-/// what it knew, and serves what it led, for nobody is elected. The pod's uid.
-fn without_api_server(chaos: &Chaos<'_>, outage: Duration, check: impl Fn() -> Result<()>) -> Result<String> {
+/// what it knew, and serves what it led, for nobody is elected. All clients log in there again; none is replaced, for a
+/// broker that has just started has no ids for new producers before it asks the API server. The pod's uid.
+fn without_api_server(
+    chaos: &Chaos<'_>,
+    clients: &UnderTls<'_>,
+    outage: Duration,
+    check: impl Fn() -> Result<()>,
+) -> Result<String> {
     let namespace = &chaos.namespace;
     let uid = namespace.pod_uid(namespace.busiest(TOPIC, BROKERS)?)?;
     namespace.tool(&["api", "stop"])?;
@@ -185,6 +244,7 @@ fn without_api_server(chaos: &Chaos<'_>, outage: Duration, check: impl Fn() -> R
     let pass = |until: Duration| -> Result<()> {
         while began.elapsed() < until {
             chaos.load.go_on()?;
+            clients.load.go_on()?;
         }
         Ok(())
     };
@@ -200,7 +260,7 @@ fn without_api_server(chaos: &Chaos<'_>, outage: Duration, check: impl Fn() -> R
 #[test]
 fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server() -> Result<()> {
     let Some(bed) = Bed::alone()? else { return Ok(()) };
-    if !met(&[Need::Python]) {
+    if !met(&[Need::Python, Need::Java]) {
         return Ok(());
     }
     let outage = if bed.is_built_in() { Some(outage()?) } else { None };
@@ -208,7 +268,9 @@ fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server
     let began = Instant::now();
     let secured = Secured::begin(&chaos)?;
     let (starts, restarted) = (chaos.namespace.starts()?, began.elapsed());
+    let clients = UnderTls::begin(&secured, &chaos.namespace.bootstrap("external")?)?;
     let revoked = secured.revoke()?;
+    clients.connect_again()?;
     let logins = secured.logins()?;
     serve(&logins)?;
     are_refused(&[(&secured.tokens, secured.by_token("another")?)], "a token for somebody else")?;
@@ -220,18 +282,21 @@ fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server
         serve(&logins)?;
         are_refused(&revoked, "a password or a user of before, after a restart without API server")
     };
-    let killed = outage.map(|outage| without_api_server(&chaos, outage, check)).transpose()?;
-    secured.is_rotated()?;
+    let killed = outage.map(|outage| without_api_server(&chaos, &clients, outage, check)).transpose()?;
+    secured.is_rotated(&clients)?;
     let rotated = began.elapsed();
     serve(&secured.logins()?)?;
     are_refused(&logins[1..2], "a certificate of the former key")?;
     are_refused(&revoked, "a password or a user of before")?;
+    clients.connect_again().context("when the former keys are gone")?;
+    let under_tls = clients.load;
     drop(secured);
 
     // The cluster is as it was, and as willing as before.
     chaos.namespace.ready("okc/kafka", "Ready")?;
     chaos.namespace.topic("afterwards", 3)?;
     chaos.load.go_on()?;
+    under_tls.go_on()?;
     chaos.namespace.wait_until_whole()?;
     // The kubelet reports some seconds later than the operator needs to create a topic.
     let restarts = until(LIMIT, "the API to show which container was killed", || {
@@ -241,6 +306,7 @@ fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server
         Ok(killed.as_ref().is_none_or(is_shown).then_some(restarts))
     })?;
     ensure!(restarts.len() == usize::from(killed.is_some()), "brokers were restarted: {restarts:?}");
+    judge("under TLS, by password and by certificate", under_tls)?;
     let away = outage.unwrap_or_default();
     chaos.tell(format!(
         "secured by restarts in {restarted:.0?}, both keys rotated in {rotated:.0?}, {away:.0?} of it without API server"
