@@ -373,7 +373,14 @@ impl Brokers {
 pub struct Authorization {
     /// The names of principals that may do everything, without `User:`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(
+        length(max = 100),
+        inner(length(max = 1024)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{
+            "rule": "self.all(name, !name.startsWith('User:'))",
+            "message": "superUsers has names alone: leave out 'User:'",
+        }])
+    )]
     pub super_users: Vec<String>,
     /// Whether everybody may use a resource that no ACL names, as Kafka's `allow.everyone.if.no.acl.found`.
     #[serde(default)]

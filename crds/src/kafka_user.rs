@@ -43,6 +43,10 @@ use crate::schema::{self, ClusterRef};
         "principalName is immutable"
     ),
     validation = (
+        "!has(self.principalName) || !self.principalName.startsWith('User:')",
+        "principalName is the name alone: leave out 'User:'"
+    ),
+    validation = (
         "!has(self.principalName) || self.principalName != '*' || !has(self.authentication)",
         "the user '*' is everybody and can not authenticate: remove authentication"
     )
@@ -54,7 +58,7 @@ pub struct KafkaUserSpec {
     /// The name of the principal: `User:` and this; immutable. `*` is everybody: its ACLs hold for all users, and its
     /// quotas for each user without its own. Absent: the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\P{Cc}*$"))]
     pub principal_name: Option<String>,
     /// How the user authenticates. Absent: with a token of an issuer, such as a ServiceAccount's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -170,10 +170,17 @@ pub enum ListenerAuthenticationType {
 /// An issuer of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.kubernetes) != (has(self.issuer) && has(self.jwksUrl))",
-    "message": "an issuer is kubernetes, or has issuer and jwksUrl",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.kubernetes) != (has(self.issuer) && has(self.jwksUrl))",
+        "message": "an issuer is kubernetes, or has issuer and jwksUrl",
+    },
+    {
+        "rule": "!has(self.kubernetes) || !self.audience.matches('^(https?://)?kubernetes\\\\.default([.:/]|$)')",
+        "message": "brokers could use tokens for the audience of the API server there, as the clients that sent them: \
+                    choose another audience, such as kafka, and request tokens for that",
+    },
+]))]
 pub struct Issuer {
     /// The Kubernetes cluster itself, whose tokens are those of ServiceAccounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,9 +192,9 @@ pub struct Issuer {
     /// Where the issuer's public keys are: a JWKS, which the operator reads each minute. Without TLS from its own host
     /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?/)"))]
     pub jwks_url: Option<String>,
-    /// For whom the tokens must be, as in the claim `aud`.
+    /// For whom the tokens must be, as in the claim `aud`. Tokens of ServiceAccounts must not be for the API server.
     #[schemars(length(min = 1, max = 1024))]
     pub audience: String,
     /// The claim with the user's name. Default: sub.

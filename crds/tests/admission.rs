@@ -195,6 +195,14 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
             "the user '*' is everybody and can not authenticate: remove authentication",
         ),
         (
+            with(&user(), json!({ "spec": { "principalName": "User:orders" } })),
+            "principalName is the name alone: leave out 'User:'",
+        ),
+        (
+            with(&cluster(), json!({ "spec": { "authorization": { "superUsers": ["admin", "User:root"] } } })),
+            "superUsers has names alone: leave out 'User:'",
+        ),
+        (
             with(&user(), json!({ "spec": { "authentication": { "validityDays": 30 } } })),
             "only a user of type tls has validityDays and renewalDays",
         ),
@@ -264,6 +272,9 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
             ] })),
             "users of two issuers may have the same name: set principalPrefix of each issuer but kubernetes",
         ),
+        (of_kubernetes("https://kubernetes.default.svc.cluster.local"), API_SERVERS),
+        (of_kubernetes("https://kubernetes.default.svc"), API_SERVERS),
+        (of_kubernetes("kubernetes.default"), API_SERVERS),
         (
             listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
                 { "type": "tls", "principalMappingRules": "DEFAULT" }
@@ -278,6 +289,55 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
     ] {
         let refusals = refusals(None, &new);
         assert!(refusals.iter().any(|refusal| refusal == sentence), "{new}: {refusals:?}");
+    }
+}
+
+const API_SERVERS: &str = "brokers could use tokens for the audience of the API server there, as the clients that sent \
+                           them: choose another audience, such as kafka, and request tokens for that";
+
+/// A cluster that takes tokens of ServiceAccounts for this audience.
+fn of_kubernetes(audience: &str) -> Value {
+    let issuers = json!([{ "kubernetes": {}, "audience": audience }]);
+    let tokens = json!([{ "type": "oauthbearer", "issuers": issuers }]);
+    listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": tokens }))
+}
+
+#[test]
+fn tokens_are_for_any_audience_but_the_api_servers() {
+    for audience in ["kafka.shop", "https://kafka.kubernetes.default.svc", "kubernetes.defaults"] {
+        assert_eq!(refusals(None, &of_kubernetes(audience)), [""; 0], "{audience}");
+    }
+}
+
+/// What follows the host of an address in plain text could be the host itself: `http://localhost:x@evil/`.
+#[test]
+fn keys_are_read_in_plain_text_from_the_own_host_only_and_names_have_one_line() {
+    let crds = serde_json::to_value(ottla_crds::all()).unwrap();
+    let pattern = |field: &str| {
+        fn find(value: &Value, field: &str) -> Option<String> {
+            match value {
+                Value::Object(object) => {
+                    let own = object.get(field).and_then(|property| property["pattern"].as_str());
+                    own.map(str::to_owned).or_else(|| object.values().find_map(|value| find(value, field)))
+                }
+                Value::Array(items) => items.iter().find_map(|value| find(value, field)),
+                _ => None,
+            }
+        }
+        regex::Regex::new(&find(&crds, field).unwrap()).unwrap()
+    };
+    for (field, value, is_taken) in [
+        ("jwksUrl", "https://idp.example/keys", true),
+        ("jwksUrl", "http://localhost:8080/keys", true),
+        ("jwksUrl", "http://[::1]/keys", true),
+        ("jwksUrl", "http://localhost:x@evil/keys", false),
+        ("jwksUrl", "http://localhost:80@evil/keys", false),
+        ("jwksUrl", "http://localhost.evil/keys", false),
+        ("principalName", "CN=Jürgen,O=Ottla", true),
+        ("principalName", "orders\nUser:admin", false),
+        ("principalName", "orders\u{9b}2J", false),
+    ] {
+        assert_eq!(pattern(field).is_match(value), is_taken, "{field}: {value:?}");
     }
 }
 

@@ -84,18 +84,22 @@ async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> k
     let map = maps.get_opt(&name).await?;
     let kept = map.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
 
-    let read = join_all(issuers.values().map(|issuer| fetcher.fetch(issuer))).await;
+    let read = join_all(issuers.values().map(|issuers| fetcher.fetch(issuers[0]))).await;
     let mut data = BTreeMap::new();
     let mut told = Vec::new();
-    for ((entry, issuer), read) in issuers.iter().zip(read) {
+    for ((entry, issuers), read) in issuers.iter().zip(read) {
         let before = kept.get(entry).and_then(|text| serde_json::from_str::<IssuerKeys>(text).ok());
         let (keys, problem) = match read {
-            Ok(keys) => (Some(keys), None),
+            Ok(keys) => match refusal(issuers, &keys) {
+                // A listener that takes such tokens already keeps doing so: the status asks for another audience.
+                Some(problem) => (before, Some(problem)),
+                None => (Some(keys), None),
+            },
             Err(error) => (before, Some(error.to_string())),
         };
         let known = keys.as_ref().and_then(|keys| Keys::parse(&keys.jwks).ok()).map_or(0, |keys| keys.len());
         told.push(IssuerStatus {
-            name: issuer.jwks_url.clone().unwrap_or_else(|| entry.clone()),
+            name: issuers[0].jwks_url.clone().unwrap_or_else(|| entry.clone()),
             keys: i64::try_from(known).unwrap_or(i64::MAX),
             problem,
         });
@@ -143,10 +147,26 @@ async fn tell(client: &Client, cluster: &KafkaCluster, told: &[IssuerStatus]) ->
     Ok(())
 }
 
-/// The issuers that listeners name, by the entries of their keys.
-fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, &Issuer> {
+/// The issuers that listeners name, by the entries of their keys: one or more of each.
+fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, Vec<&Issuer>> {
     let authentications = cluster.spec.listeners.iter().flat_map(|listener| &listener.authentication);
-    authentications.flat_map(|authentication| &authentication.issuers).map(|issuer| (issuer.entry(), issuer)).collect()
+    let mut named: BTreeMap<String, Vec<&Issuer>> = BTreeMap::new();
+    for issuer in authentications.flat_map(|authentication| &authentication.issuers) {
+        named.entry(issuer.entry()).or_default().push(issuer);
+    }
+    named
+}
+
+/// Why tokens of ServiceAccounts are not taken; `None`: they are. The definition of KafkaClusters refuses the audiences
+/// that API servers mostly have; this one's, unless it has a list of its own, is the name under which it issues tokens.
+fn refusal(issuers: &[&Issuer], keys: &IssuerKeys) -> Option<String> {
+    let own = keys.issuer.as_deref()?;
+    issuers.iter().any(|issuer| issuer.audience == own).then(|| {
+        format!(
+            "the API server takes tokens for the audience {own}, so brokers could use them there as the clients that sent \
+             them: set another audience, and request tokens for that"
+        )
+    })
 }
 
 fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, String>) -> ConfigMap {
@@ -160,5 +180,28 @@ fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, Strin
         },
         data: Some(data),
         ..ConfigMap::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_the_api_server_takes_are_not_for_brokers() {
+        let keys = |issuer: Option<&str>| IssuerKeys { issuer: issuer.map(str::to_owned), jwks: String::new() };
+        let issuer = |audience: &str| Issuer { audience: audience.to_owned(), ..Issuer::default() };
+        let (ours, theirs) = (issuer("kafka.shop"), issuer("https://container.example/clusters/1"));
+        let of_kubernetes = keys(Some("https://container.example/clusters/1"));
+        assert_eq!(refusal(&[&ours], &of_kubernetes), None);
+        for issuers in [vec![&theirs], vec![&ours, &theirs]] {
+            let said = refusal(&issuers, &of_kubernetes).unwrap();
+            assert!(
+                said.starts_with("the API server takes tokens for the audience https://container.example"),
+                "{said}"
+            );
+        }
+        // Another issuer's name is no audience of the API server's.
+        assert_eq!(refusal(&[&theirs], &keys(None)), None);
     }
 }
