@@ -179,6 +179,23 @@ spec: {clusterRef: {name: kafka}, authorization: {acls: []}}
     namespace.kubectl_with(&as_broker(&namespace, "create -f -"), user)?;
     refused("patch kafkauser/orders --type=merge --patch={\"spec\":{\"authentication\":{\"type\":\"scram\"}}}", "")?;
 
+    // An object whose owner does not exist is deleted, and one without its finalizer is not ended.
+    let owned = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "8c8d9f0e-0b0c-4b9b-9c6a-9b0a6f1d2e3f" }]);
+    for object in ["kafkauser/orders", "okc/kafka", "okt/own"] {
+        let patch = json!({ "metadata": { "ownerReferences": owned } });
+        refused(&format!("patch {object} --type=merge --patch={patch}"), "")?;
+    }
+    refused("patch okt/own --type=merge --patch={\"metadata\":{\"finalizers\":[]}}", "")?;
+
+    // Of its cluster's status it writes blocks of producer ids, and no addresses.
+    let status = |status: Value| {
+        format!("patch okc/kafka --subresource=status --type=merge --patch={}", json!({ "status": status }))
+    };
+    refused(&status(json!({ "brokers": [] })), "")?;
+    refused(&status(json!({ "authorities": [] })), "")?;
+    namespace.kubectl(&as_broker(&namespace, &status(json!({ "nextProducerIdBlock": 1_000_000 }))))?;
+    refused(&status(json!({ "nextProducerIdBlock": 1000 })), "")?;
+
     // An account of that name that has nothing to do with Kafka.
     namespace.kubectl("create role other-broker --verb=create,update --resource=leases.coordination.k8s.io")?;
     let account = format!("{}:other-broker", namespace.name());
