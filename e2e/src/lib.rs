@@ -20,6 +20,7 @@
 //! - [`need`]: what a test needs from the machine; it is skipped loudly, or fails under `OTTLA_NO_SKIP=1`
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`cable`]: a connection's way through the test, which can be cut
+//! - [`readme`]: the commands that a README shows
 //! - [`scram`]: users with a password, and connections of ours that log in
 //! - [`trusting`]: a client's side of TLS that trusts every broker
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
@@ -47,6 +48,7 @@ pub mod login;
 pub mod lossy;
 pub mod need;
 pub mod raw;
+pub mod readme;
 pub mod scram;
 pub mod target;
 pub mod tools;

@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::{Need, met, program};
+use ottla_e2e::readme::commands;
 use ottla_e2e::target::{Target, ottla_program};
 use ottla_e2e::tools::Tools;
 use std::collections::BTreeSet;
@@ -32,9 +33,12 @@ const INSTALL: &str = "e2e/tests/cluster/install.rs";
 const GUARDS: &str = "e2e/tests/cluster/guards.rs";
 const ROLLS: &str = "e2e/tests/cluster/rolls.rs";
 const SCALE: &str = "e2e/tests/cluster/scale.rs";
+const EXAMPLE: &str = "e2e/tests/cluster/example.rs";
 const X_CHAOS: &str = "e2e/tests/cluster/x_chaos.rs";
 const CHARTS: &str = "e2e/tests/charts.rs";
 const OPTIONS: &str = "ottla/src/options.rs";
+/// That file types every command under this heading.
+const SECURED: &str = "### A secured cluster";
 
 /// README, the beginning of its command, and how that is proved.
 const ROWS: &[(&str, &str, How)] = &[
@@ -59,6 +63,7 @@ const ROWS: &[(&str, &str, How)] = &[
     ("README.md", "kcat -b $servers -t hello -K: -C -e -q", Run(kcat)),
     ("README.md", "kubectl get kafkacluster quick -o jsonpath=", TypedBy(GUARDS, ".status.conditions[?(@.type==")),
     ("README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
+    ("README.md", "kubectl apply -f charts/ottla/examples/secured.yaml &&", Run(dry_run)),
     ("README.md", "kubectl patch kafkacluster quick --type merge", Run(patch)),
     ("README.md", "kubectl delete kafkatopics,kafkaclusters --all", ByHand),
     ("README.md", "helm uninstall ottla ", TypedBy(X_CHAOS, "uninstall ottla-crds")),
@@ -67,6 +72,14 @@ const ROWS: &[(&str, &str, How)] = &[
     ("operator/README.md", "helm test ottla --namespace", TypedBy(INSTALL, "test ottla --namespace")),
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/quick-start.yaml", Run(dry_run)),
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/secured.yaml", Run(dry_run)),
+    ("operator/README.md", "kubectl create serviceaccount billing", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl wait kafkacluster/shop", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl apply -f charts/ottla/examples/secured-clients.yaml", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl wait pod/admin", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "echo 'a book' | kubectl exec -i checkout", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl exec checkout", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl exec admin", TypedBy(EXAMPLE, SECURED)),
+    ("operator/README.md", "kubectl exec billing", TypedBy(EXAMPLE, SECURED)),
     ("operator/README.md", "helm upgrade ottla-crds charts/ottla-crds", Run(helm)),
     ("operator/README.md", "helm upgrade ottla charts/ottla", Run(helm)),
     (
@@ -162,53 +175,6 @@ fn every_command_of_every_readme_does_what_it_says() -> Result<()> {
     let unused: Vec<&str> = (0..ROWS.len()).filter(|row| !used.contains(row)).map(|row| ROWS[row].1).collect();
     ensure!(unused.is_empty(), "no README has these commands any more: {unused:?}");
     Ok(())
-}
-
-#[test]
-fn commands_are_what_is_indented_or_fenced_and_a_console_also_shows_output() {
-    let text = "\
-Words:
-
-    one --a   # why
-    two
-
-```sh
-$ three
-```
-
-```console
-$ four   # why
-what it prints
-
-    more of it
-$ five
-```
-- a list that continues
-
-| a | table |
-";
-    assert_eq!(commands(text), ["one --a", "two", "three", "four", "five"]);
-}
-
-/// The lines of indented blocks, which an empty line precedes, and of fenced ones, without their comments. In a
-/// `console` only the lines that begin with `$ `: the others are output.
-fn commands(text: &str) -> Vec<String> {
-    let (mut found, mut fenced, mut block, mut empty_before) = (Vec::new(), None, false, true);
-    for line in text.lines() {
-        if let Some(language) = line.strip_prefix("```") {
-            fenced = fenced.is_none().then_some(language);
-            continue;
-        }
-        let indented = line.starts_with("    ");
-        block = fenced.is_none() && indented && (block || empty_before);
-        empty_before = line.trim().is_empty();
-        let is_output = fenced == Some("console") && !line.starts_with("$ ");
-        if (fenced.is_some() || block) && !empty_before && !is_output {
-            let command = line.split(" # ").next().unwrap_or(line).trim();
-            found.push(command.strip_prefix("$ ").unwrap_or(command).to_owned());
-        }
-    }
-    found
 }
 
 fn prove(how: &How, command: &str) -> Result<()> {

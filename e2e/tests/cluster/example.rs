@@ -1,19 +1,21 @@
-//! The example of a secured cluster, as its file and its README say: clients with a certificate, with a password, and
-//! with the token of their pod's ServiceAccount. They work for longer than a token lasts, which takes this story ten
-//! minutes: Kubernetes issues no shorter ones.
+//! The example of a secured cluster, by the commands of operator/README.md: clients with a certificate, with
+//! a password, and with the token of their pod's ServiceAccount. They work for longer than a token lasts, which takes
+//! this story ten minutes: Kubernetes issues no shorter ones.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ottla_e2e::cluster::bed::{Bed, charts};
-use ottla_e2e::cluster::clients::{java_in, pod};
+use ottla_e2e::cluster::bed::{Bed, charts, succeed};
+use ottla_e2e::cluster::clients::java_in;
 use ottla_e2e::cluster::namespace::Namespace;
 use ottla_e2e::cluster::prometheus::get;
 use ottla_e2e::cluster::{LIMIT, say};
+use ottla_e2e::java::OPTIONS as JAVA;
 use ottla_e2e::leash::{Folder, Leash};
 use ottla_e2e::raw::Connection;
+use ottla_e2e::readme::{commands, section};
 use ottla_e2e::trusting;
 use ottla_e2e::wait::until;
 use ottla_wire::m03_metadata::MetadataRequest;
@@ -21,51 +23,72 @@ use ottla_wire::m17_sasl_handshake::SaslHandshakeRequest;
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use serde_json::Value;
 
-/// What the example is made of.
-struct Example {
-    objects: String,
-    /// Of the Java client with a token: its properties, the option that lets it read the token's file, its volumes.
-    properties: String,
-    option: String,
-    volumes: String,
+/// Where it says how to make the example, in operator/README.md.
+const HEADING: &str = "### A secured cluster";
+/// Of its files, the place.
+const FILES: &str = "charts/ottla/examples";
+/// Where Kafka's image has its tools.
+const TOOLS: &str = "/opt/kafka/bin";
+/// The one record that its commands write, as consumers print it.
+const RECORD: &str = "a book\n";
+
+/// The example's files, for this namespace and with the image of this cluster.
+struct Example<'a> {
+    namespace: &'a Namespace<'a>,
+    folder: Folder,
 }
 
-impl Example {
-    /// Reads it, for a ServiceAccount of this namespace.
-    fn read(namespace: &Namespace<'_>) -> Result<Example> {
-        let objects = std::fs::read_to_string(charts().join("ottla/examples/secured.yaml"))?
-            .replace(":default:", &format!(":{}:", namespace.name()));
-        let shown: Vec<&str> = objects.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
-        let (properties, volumes): (Vec<&str>, Vec<&str>) = shown.into_iter().partition(|line| line.contains('='));
-        let (properties, volumes) = (properties.join("\n"), volumes.join("\n"));
-        let option = objects.lines().find_map(|line| line.strip_prefix("# -D")?.strip_suffix(':'));
-        let option = format!("-D{}", option.context("the example has an option for Java")?);
-        Ok(Example { objects, properties, option, volumes })
+impl<'a> Example<'a> {
+    fn new(namespace: &'a Namespace<'a>) -> Result<Example<'a>> {
+        let folder = Folder::new()?;
+        let principal = format!("system:serviceaccount:{}:", namespace.name());
+        let cluster = [("system:serviceaccount:kafka:", &*principal)];
+        let clients = [
+            ("image: apache/kafka:4.3.1", "image: localhost/clients:1"),
+            ("command: [sleep, infinity]", "args: [pause]"),
+        ];
+        for (name, changes) in [("secured.yaml", &cluster[..]), ("secured-clients.yaml", &clients)] {
+            let mut text = std::fs::read_to_string(charts().join("ottla/examples").join(name))?;
+            for (from, to) in changes {
+                ensure!(text.contains(from), "{name} has no {from}");
+                text = text.replace(from, to);
+            }
+            std::fs::write(folder.path().join(name), text)?;
+        }
+        Ok(Example { namespace, folder })
     }
 
-    /// The pods of the clients, with what each mounts, as the README says: its user's Secret, or a token.
-    fn pods(&self) -> String {
-        let indented = |text: &str, by: &str| text.lines().map(|line| format!("{by}{line}\n")).collect::<String>();
-        let mount = "    volumeMounts: [{name: client, mountPath: /etc/client}";
-        let of_user = |user: &str| {
-            pod(user, &format!("{mount}]\n  volumes: [{{name: client, secret: {{secretName: {user}}}}}]\n"))
-        };
-        let of_account = format!(
-            "{mount}, {{name: token, mountPath: /var/run/kafka}}, {{name: authority, mountPath: /etc/shop}}]
-  serviceAccountName: billing
-{volumes}  - {{name: client, configMap: {{name: billing}}}}
-  - {{name: authority, secret: {{secretName: shop-cluster-ca-cert}}}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: billing}}
-data:
-  client.properties: |
-{properties}",
-            volumes = indented(&self.volumes, "  "),
-            properties = indented(&self.properties, "    "),
-        );
-        [of_user("admin"), of_user("checkout"), pod("billing", &of_account)].join("---")
+    /// Types what the README says: each consumer prints the record.
+    fn follow_readme(&self) -> Result<()> {
+        let readme = std::fs::read_to_string(charts().join("../operator/README.md"))?;
+        let commands = commands(section(&readme, HEADING).context("the README has the section")?);
+        let mut consumers = 0;
+        for command in &commands {
+            let said = self.type_in(command).with_context(|| command.clone())?;
+            if command.contains("console-consumer") {
+                ensure!(said == RECORD, "{command}: {said}");
+                consumers += 1;
+            }
+        }
+        ensure!(consumers == 3, "by a password, a certificate and a token: {commands:?}");
+        Ok(())
+    }
+
+    /// Types this line in a shell; what it prints.
+    fn type_in(&self, line: &str) -> Result<String> {
+        let mut line = line.replace(FILES, &self.folder.path().display().to_string());
+        for (tool, class) in [("console-producer", "ConsoleProducer"), ("console-consumer", "consumer.ConsoleConsumer")]
+        {
+            line = line.replace(&format!("{TOOLS}/kafka-{tool}.sh"), &format!("$java org.apache.kafka.tools.{class}"));
+        }
+        let bed: &Bed = self.namespace;
+        let (kubectl, name) = (bed.command("kubectl"), self.namespace.name());
+        let kubectl = format!("kubectl() {{ {:?} --namespace {name} \"$@\"; }}", kubectl.get_program());
+        let java = "/java/bin/java -cp /kafka/*:/kafka -Dlog4j2.configurationFile=/kafka/log4j2-tool.properties";
+        let java = format!("java='{java} {}'", JAVA.join(" "));
+        // Patterns are for Java to resolve, in the pod.
+        let script = format!("set -f -e -o pipefail\n{java}\n{kubectl}\n{line}");
+        succeed(bed.command("bash").args(["-c", &script]))
     }
 }
 
@@ -77,19 +100,18 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(namespace: &Namespace<'_>, option: &str) -> Result<Clients> {
+    fn start(namespace: &Namespace<'_>) -> Result<Clients> {
         let folder = Folder::new()?;
-        let start = |pod: &str, options: &[&str], class: &str, arguments: &str| {
-            let mut command = java_in(namespace, pod, options);
+        let start = |pod: &str, class: &str, arguments: &str| {
+            let mut command = java_in(namespace, pod, &[]);
             command.arg(format!("org.apache.kafka.tools.{class}"));
             command.args("--topic orders --command-config /etc/client/client.properties".split(' '));
             command.args(arguments.split(' '));
             Leash::start(&command, &folder.path().join(pod))
         };
-        let writer =
-            start("checkout", &[], "VerifiableProducer", "--bootstrap-server shop-bootstrap:9094 --throughput 1")?;
+        let writer = start("checkout", "VerifiableProducer", "--bootstrap-server shop-bootstrap:9094 --throughput 1")?;
         let reading = "--bootstrap-server shop-bootstrap:9095 --group-id billing --verbose";
-        let reader = start("billing", &[option], "VerifiableConsumer", reading)?;
+        let reader = start("billing", "VerifiableConsumer", reading)?;
         Ok(Clients { folder, writer, reader })
     }
 
@@ -120,8 +142,9 @@ impl Clients {
         let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let events = events.filter(|one| one["name"] == event);
         let mut values = events
-            .map(|one| one["value"].as_str().and_then(|value| value.parse().ok()).context("a number"))
-            .collect::<Result<Vec<u64>>>()?;
+            // The record of the README is no number.
+            .filter_map(|one| one["value"].as_str()?.parse().ok())
+            .collect::<Vec<u64>>();
         values.sort_unstable();
         Ok(values)
     }
@@ -178,22 +201,9 @@ fn login(connection: &mut Connection, token: &str) -> Result<Option<Duration>> {
 fn clients_of_the_secured_example_outlive_the_token_of_their_pod() -> Result<()> {
     let Some(bed) = Bed::get()? else { return Ok(()) };
     let namespace = Namespace::new(&bed, "example")?;
-    let example = Example::read(&namespace)?;
-    namespace.apply(&example.objects)?;
-    namespace.kubectl("create serviceaccount billing")?;
-    for all in ["okc/shop", "okt/orders", "kafkauser --all"] {
-        namespace.ready(all, "Ready")?;
-    }
-    namespace.apply(&example.pods())?;
-    namespace.ready("pod/admin pod/checkout pod/billing", "Ready")?;
-
-    let clients = Clients::start(&namespace, &example.option)?;
+    Example::new(&namespace)?.follow_readme()?;
+    let clients = Clients::start(&namespace)?;
     clients.go_on()?;
-    let mut reading = java_in(&namespace, "admin", &[]);
-    reading.args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", "shop-bootstrap:9093"]);
-    reading.args("--command-config /etc/client/client.properties --topic orders --from-beginning".split(' '));
-    let read = reading.args(["--max-messages", "1"]).output()?;
-    ensure!(read.status.success() && !read.stdout.is_empty(), "with a certificate: {read:?}");
 
     let of_pod = r#"exec billing -- /usr/bin/python -c print(open("/var/run/kafka/token").read())"#;
     let first = namespace.kubectl(of_pod)?;
