@@ -17,8 +17,8 @@ use ottla_config::BrokerSettings;
 use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m12_heartbeat::HeartbeatRequest;
 use ottla_wire::{
-    ApiVersionsRequest, ErrorCode, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse,
-    SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, Chunk, ErrorCode, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, encode_request,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,6 +55,14 @@ impl Setup {
 
     async fn client(&self) -> Client {
         Client::connect(self.one.port).await
+    }
+
+    /// From now on these are the users.
+    fn change(&self, credentials: Credentials) {
+        self.one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            image.access = Arc::new(Access { credentials, ..Access::clone(&image.access) });
+        });
     }
 
     fn counted(&self, mechanism: &str, result: &str) -> u64 {
@@ -353,17 +361,11 @@ async fn a_user_that_is_deleted_loses_its_connections_and_one_whose_password_cha
     let setup = Setup::start(&[]).await;
     let mut client = setup.client().await;
     assert!(scram(&mut client, Hash::Sha256, ALICE).await.error_code.is_none());
-    let change = |credentials: Credentials| {
-        setup.one.images.send_modify(|image| {
-            let image = Arc::make_mut(image);
-            image.access = Arc::new(Access { credentials, ..Access::clone(&image.access) });
-        });
-    };
-    change(credentials("changed"));
+    setup.change(credentials("changed"));
     assert!(is_served(&mut client).await);
     let mut late = setup.client().await;
     assert_eq!(password(&mut late, ALICE).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
-    change(Credentials::default());
+    setup.change(Credentials::default());
     assert!(is_closed(&mut client).await, "though it asked for nothing");
     common::until("it is counted", || {
         setup.one.metrics.clients.connections_refused.with_label_values(&["revoked"]).get() == 1
@@ -372,18 +374,70 @@ async fn a_user_that_is_deleted_loses_its_connections_and_one_whose_password_cha
 }
 
 #[tokio::test]
-async fn a_user_that_is_deleted_during_the_exchange_is_not_let_in() {
+async fn a_user_that_is_deleted_or_has_another_password_after_the_exchange_began_is_not_let_in() {
+    for (story, credentials) in [("deleted", Credentials::default()), ("another password", credentials("changed"))] {
+        let setup = Setup::start(&[]).await;
+        let mut client = setup.client().await;
+        assert_eq!(handshake(&mut client, "SCRAM-SHA-256").await, ErrorCode::NONE);
+        let scram = ScramClient::new(Hash::Sha256, ALICE.0, ALICE.1, "fyko+d2lbbFgONRv9qkxdawL");
+        let challenge = token(&mut client, scram.first()).await;
+        setup.change(credentials);
+        let (last, _) = scram.last(&challenge.auth_bytes).unwrap();
+        assert_eq!(token(&mut client, last).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED, "{story}");
+        assert!(is_closed(&mut client).await, "{story}");
+    }
+}
+
+/// The check of a password waits for its turn behind those of strangers.
+#[tokio::test]
+async fn a_password_that_changes_before_it_is_checked_lets_nobody_in() {
+    const GUESSES: usize = 200;
+    let setup = Setup::start(&[("connection.failed.authentication.delay.ms", "0")]).await;
+    let mut clients = Vec::new();
+    for guess in 0..=GUESSES {
+        let mut client = setup.client().await;
+        assert_eq!(handshake(&mut client, "PLAIN").await, ErrorCode::NONE);
+        clients.push((client, if guess == GUESSES { ALICE.1 } else { "a guess" }));
+    }
+    for (client, password) in &mut clients {
+        let auth_bytes = plain::message(ALICE.0, password).into();
+        client.send(2, &SaslAuthenticateRequest { auth_bytes }).await;
+    }
+    let all = format!("ottla_requests_total{{api=\"SaslAuthenticate\"}} {}\n", GUESSES + 1);
+    common::until("all wait", || setup.one.metrics.scrape().contains(&all)).await;
+    setup.change(credentials("changed"));
+    let (mut alice, _) = clients.pop().unwrap();
+    let (_, answer) = alice.receive::<SaslAuthenticateRequest>(2).await;
+    assert_eq!(answer.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+}
+
+#[tokio::test]
+async fn a_user_that_is_deleted_loses_a_connection_that_always_has_a_next_request() {
     let setup = Setup::start(&[]).await;
     let mut client = setup.client().await;
-    assert_eq!(handshake(&mut client, "SCRAM-SHA-256").await, ErrorCode::NONE);
-    let scram = ScramClient::new(Hash::Sha256, ALICE.0, ALICE.1, "fyko+d2lbbFgONRv9qkxdawL");
-    let challenge = token(&mut client, scram.first()).await;
-    setup.one.images.send_modify(|image| {
-        let image = Arc::make_mut(image);
-        image.access = Arc::new(Access { credentials: Credentials::default(), ..Access::clone(&image.access) });
+    assert!(scram(&mut client, Hash::Sha256, ALICE).await.error_code.is_none());
+    let (mut answers, mut requests) = client.stream.into_split();
+    let frames = metadata_requests(10_000);
+    let asking = tokio::spawn(async move { while requests.write_all(&frames).await.is_ok() {} });
+    let reading = tokio::spawn(async move {
+        let mut read = vec![0; 1 << 20];
+        while matches!(answers.read(&mut read).await, Ok(1..)) {}
     });
-    let (last, _) = scram.last(&challenge.auth_bytes).unwrap();
-    assert_eq!(token(&mut client, last).await.error_code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    let asked = setup.one.metrics.clients.api(ApiKey::Metadata).requests.clone();
+    common::until("many requests were served", || asked.get() > 10_000).await;
+    setup.change(Credentials::default());
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the connection ends").unwrap();
+    asking.await.unwrap();
+}
+
+/// So many requests, as they are sent.
+fn metadata_requests(count: usize) -> Vec<u8> {
+    let frame = encode_request(0, None, 12, &MetadataRequest::default());
+    let chunks = frame.into_chunks().into_iter().flat_map(|chunk| match chunk {
+        Chunk::Bytes(bytes) => bytes.to_vec(),
+        Chunk::File(_) => panic!("a request is memory"),
+    });
+    chunks.collect::<Vec<u8>>().repeat(count)
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ottla_access::Principal;
 use ottla_wire::ApiKey;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -143,9 +144,25 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
     let mut reading = true;
     let mut stopping = reactor.stopping.clone();
     let mut access = reactor.access.subscribe();
+    // In the image of now, which is never older than what the reactor hands on.
+    let is_revoked = |client: &Client| client.is_revoked(&reactor.handler.images.borrow().access);
 
     loop {
-        if is_stranger && !client.is_stranger() {
+        // With a client whose next request is always here already, nothing below waits. So the other tasks of the
+        // reactor get their turn here, and here the connection's end is looked for, too.
+        consume_budget().await;
+        if ends.is_some_and(|ends| ends <= env::now()) {
+            return Ended::CertificateExpired;
+        }
+        let has_logged_in = is_stranger && !client.is_stranger();
+        let has_news = access.has_changed().unwrap_or(false);
+        if has_news {
+            access.mark_unchanged();
+        }
+        if (has_logged_in || has_news) && is_revoked(&client) {
+            return Ended::Revoked;
+        }
+        if has_logged_in {
             is_stranger = false;
             name_principal(&client);
             frames.widen(reactor.buffers.clone(), reactor.limits.max_request);
@@ -214,7 +231,7 @@ async fn serve(reactor: Rc<Reactor>, socket: &Socket, client: Client) -> Ended {
                 idle_check.as_mut().reset(or_end(until));
             }
             // An error says that the reactor ends, and with it this connection.
-            _ = access.changed() => if client.is_revoked(&access.borrow_and_update()) {
+            _ = access.changed() => if is_revoked(&client) {
                 return Ended::Revoked;
             },
             _ = stopping.changed() => return Ended::Stopping,

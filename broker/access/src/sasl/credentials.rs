@@ -7,6 +7,7 @@ use ottla_wire::Str;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::outcome::Identity;
 use super::verifier::{Hash, Verifier};
 
 /// A user: with a password, if it has a verifier.
@@ -107,6 +108,16 @@ impl Credentials {
         self.user(name).is_some_and(|user| user.uid == uid)
     }
 
+    /// Whether what a client has shown is still good: its KafkaUser exists, and has the password that it has proven.
+    pub fn still_holds(&self, identity: &Identity) -> bool {
+        let Some(uid) = &identity.uid else { return true };
+        let user = self.user(identity.principal.name()).filter(|user| user.uid == *uid);
+        user.is_some_and(|user| match &identity.proof {
+            Some(proof) => user.verifier(proof.hash()).is_some_and(|verifier| proof.is_of(verifier)),
+            None => true,
+        })
+    }
+
     /// Whether there is a user of this name with this uid that says who it is with a certificate.
     pub fn has_certificate(&self, name: &str, uid: &str) -> bool {
         self.user(name).is_some_and(|user| user.uid == uid && user.has_certificate)
@@ -119,5 +130,49 @@ impl Credentials {
             Some((verifier, uid)) => (verifier.clone(), Some(uid.clone())),
             None => (Verifier::of_nobody(hash, &self.secret, name), None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Principal;
+
+    fn verifier(hash: Hash, password: &str) -> Option<Verifier> {
+        Verifier::of_password(hash, password.as_bytes(), vec![7; 20], 4096).ok()
+    }
+
+    /// The user `ada`, with these passwords for the two mechanisms.
+    fn credentials(uid: &str, sha256: Option<&str>, sha512: Option<&str>) -> Credentials {
+        let mut user = User::new(uid.to_owned());
+        user.set_verifier(Hash::Sha256, sha256.and_then(|password| verifier(Hash::Sha256, password)));
+        user.set_verifier(Hash::Sha512, sha512.and_then(|password| verifier(Hash::Sha512, password)));
+        Credentials::new([("ada".into(), Arc::new(user))], Vec::new())
+    }
+
+    /// A client that has proven the password `pw` of `ada` for this mechanism.
+    fn proven(uid: &str, hash: Hash) -> Identity {
+        let proof = verifier(hash, "pw").map(|verifier| verifier.proof(hash));
+        Identity { principal: Principal::new("ada"), uid: Some(uid.to_owned()), expires_ms: None, proof }
+    }
+
+    #[test]
+    fn what_a_client_has_shown_holds_for_the_same_user_with_the_same_password() {
+        let ada = proven("1", Hash::Sha256);
+        for (story, now, holds) in [
+            ("nothing changed", credentials("1", Some("pw"), Some("pw")), true),
+            ("the other mechanism's changed", credentials("1", Some("pw"), Some("another")), true),
+            ("another password", credentials("1", Some("another"), Some("pw")), false),
+            ("the mechanism's was removed", credentials("1", None, Some("pw")), false),
+            ("the user was created again", credentials("2", Some("pw"), Some("pw")), false),
+            ("the user was deleted", Credentials::default(), false),
+        ] {
+            assert_eq!(now.still_holds(&ada), holds, "{story}");
+        }
+        let now = credentials("1", Some("another"), Some("pw"));
+        assert!(now.still_holds(&proven("1", Hash::Sha512)));
+        // Who has proven no password has none to lose.
+        assert!(now.still_holds(&Identity { proof: None, ..ada.clone() }));
+        assert!(Credentials::default().still_holds(&Identity { uid: None, proof: None, ..ada }));
     }
 }

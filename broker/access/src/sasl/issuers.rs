@@ -137,7 +137,7 @@ impl Issuer {
             return Err(TokenFault::Name);
         }
         let principal = Principal::new(format!("{}{name}", self.principal_prefix));
-        Ok(Identity { principal, uid: None, expires_ms: Some(expires_ms) })
+        Ok(Identity { principal, uid: None, expires_ms: Some(expires_ms), proof: None })
     }
 }
 

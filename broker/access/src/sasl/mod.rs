@@ -27,4 +27,4 @@ pub use exchange::{Exchange, Known, Step};
 pub use issuers::{Issuer, Issuers, Keys};
 pub use mechanism::Mechanism;
 pub use outcome::{Identity, Reason, TokenFault};
-pub use verifier::{Hash, Verifier};
+pub use verifier::{Hash, Proof, Verifier};

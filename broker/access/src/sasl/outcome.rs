@@ -1,9 +1,10 @@
 //! What comes of an exchange: an identity, or the reason why there is none.
 
+use super::verifier::Proof;
 use crate::Principal;
 
-/// Who was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who was let in. Has no `Debug`, because a proof has none.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Who the client is.
     pub principal: Principal,
@@ -12,6 +13,8 @@ pub struct Identity {
     pub uid: Option<String>,
     /// When what it has shown expires, in milliseconds since 1970; `None`: never.
     pub expires_ms: Option<i64>,
+    /// The password that the client has proven to know; `None`: it has proven something else.
+    pub proof: Option<Proof>,
 }
 
 /// Why a client is not let in. Only log and metrics name it: the client hears the same of all.

@@ -72,7 +72,9 @@ impl PasswordCheck {
 
     /// Who the client is, if the password is right.
     pub fn identity(&self) -> Identity {
-        Identity { principal: Principal::new(self.name.clone()), uid: self.uid.clone(), expires_ms: None }
+        let principal = Principal::new(self.name.clone());
+        let proof = Some(self.verifier.proof(self.hash));
+        Identity { principal, uid: self.uid.clone(), expires_ms: None, proof }
     }
 }
 

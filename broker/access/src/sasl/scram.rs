@@ -127,7 +127,8 @@ impl Challenged {
         }
         let signature = self.verifier.server_signature(self.hash, message.as_bytes());
         let answer = format!("v={}", BASE64_STANDARD.encode(signature.as_ref()));
-        Ok((answer, Identity { principal: Principal::new(self.name), uid: self.uid, expires_ms: None }))
+        let proof = Some(self.verifier.proof(self.hash));
+        Ok((answer, Identity { principal: Principal::new(self.name), uid: self.uid, expires_ms: None, proof }))
     }
 }
 

@@ -162,6 +162,11 @@ impl Verifier {
         &self.stored_key
     }
 
+    /// What a client has shown that has passed this verifier, which is for mechanisms with this hash function.
+    pub(super) fn proof(&self, hash: Hash) -> Proof {
+        Proof { hash, stored_key: self.stored_key.clone() }
+    }
+
     /// The number of iterations.
     pub fn iterations(&self) -> u32 {
         self.iterations
@@ -189,6 +194,26 @@ impl Verifier {
     /// The proof that the broker knows the verifier.
     pub(super) fn server_signature(&self, hash: Hash, message: &[u8]) -> hmac::Tag {
         hash.hmac(&self.server_key, message)
+    }
+}
+
+/// The password that a client has proven to know, as it is kept. Has no `Debug`.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Proof {
+    #[zeroize(skip)]
+    hash: Hash,
+    stored_key: Vec<u8>,
+}
+
+impl Proof {
+    /// For which of a user's verifiers the client has known the password.
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Whether the password of this verifier is the one that was proven.
+    pub(super) fn is_of(&self, verifier: &Verifier) -> bool {
+        self.stored_key == verifier.stored_key
     }
 }
 

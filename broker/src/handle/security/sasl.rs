@@ -150,17 +150,15 @@ fn settle(
     let mut authentication = authentication.borrow_mut();
     let mechanism = authentication.login.mechanism();
     authentication.exchange = None;
-    // The user may have been deleted since the exchange began, and a connection asks again only after a later change.
-    let is_there = |Identity { principal, uid, .. }: &Identity| {
-        let credentials = &context.handler.images.borrow().access.credentials;
-        uid.as_ref().is_none_or(|uid| credentials.has(principal.name(), uid))
-    };
-    let outcome = match outcome {
-        Ok((_, identity)) if !is_there(&identity) => Err(Reason::Credentials),
-        outcome => outcome,
-    };
+    // In the image of now: the user or its password may have changed since the exchange began, and a connection asks
+    // again only after a later change. And first: the connection of a user that is gone ends without an answer.
+    let still_holds = |identity: &Identity| context.handler.images.borrow().access.credentials.still_holds(identity);
+    let outcome = outcome.and_then(|(answer, identity)| match still_holds(&identity) {
+        true => Ok((answer, identity)),
+        false => Err(Reason::Credentials),
+    });
     let reason = match outcome {
-        Ok((answer, Identity { principal, uid, expires_ms })) => {
+        Ok((answer, Identity { principal, uid, expires_ms, proof: _ })) => {
             let now_ms = env::wall_clock_ms();
             let left = |at: i64| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0));
             let lifetime = login::lifetime(expires_ms.map(left), context.image.settings.connections_max_reauth);
