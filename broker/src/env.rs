@@ -49,6 +49,17 @@ pub fn random_uuid() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
+/// Random bytes, for keys and nonces: all of their bits, where some of a UUID's are fixed.
+pub fn random_bytes() -> [u8; 16] {
+    #[cfg(feature = "simulated")]
+    if let Some(drawn) = simulated::random_uuid() {
+        return drawn.into_bytes();
+    }
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
+
 /// Runs a small job that blocks on the disk away from the tasks' threads. A simulation runs it at once: a thread that
 /// ends when it likes makes two runs of a seed differ.
 ///

@@ -85,8 +85,10 @@ pub const DATA_VOLUME: &str = "data";
 
 /// How many Secrets hold what is kept of passwords: each has room for some 2,000 users.
 pub const SCRAM_SHARDS: u8 = 8;
-/// The key of the random bytes in each of these Secrets.
+/// The key of random bytes in one of these Secrets, from which the salts come that unknown users are shown.
 pub const SCRAM_SALT: &str = "salt";
+/// The number of the Secret that has them: one for all brokers, so that all show the same.
+pub const SCRAM_SALT_SHARD: u8 = 0;
 
 /// The Secret of this number with what is kept of passwords.
 pub fn scram_secret(cluster: &str, shard: u8) -> String {

@@ -41,7 +41,7 @@ pub struct KnownUsers {
     pub users: BTreeMap<String, Arc<KafkaUser>>,
     /// What is kept of passwords, by the names of Secrets and users.
     pub passwords: BTreeMap<String, BTreeMap<String, Arc<User>>>,
-    /// Random bytes that only the operator and brokers know.
+    /// Random bytes that only the operator and brokers know; until the operator's are known, some of this broker alone.
     pub salt: Vec<u8>,
     /// The keys of issuers, by the names of their entries. Those that were read last stay good while nobody can read
     /// them again.
@@ -57,15 +57,20 @@ enum News {
 }
 
 impl KnownUsers {
-    /// The copy on disk; nothing if there is none.
+    /// The copy on disk; no users if there is none.
     pub fn read(dir: &Path) -> KnownUsers {
-        match read_checked(&dir.join(FOLDER).join(FILE)) {
+        let mut known: KnownUsers = match read_checked(&dir.join(FOLDER).join(FILE)) {
             Ok(known) => known.unwrap_or_default(),
             Err(error) => {
                 tracing::error!(%error, "failed to read the copy of the users: they can log in when the API server answers");
                 KnownUsers::default()
             }
+        };
+        // From no bytes, anybody could compute what unknown users are shown.
+        if known.salt.is_empty() {
+            known.salt = env::random_bytes().to_vec();
         }
+        known
     }
 
     fn write(&self, dir: &Path) -> io::Result<()> {
@@ -77,8 +82,8 @@ impl KnownUsers {
         write_checked(&folder.join(FILE), self).map_err(io::Error::other)
     }
 
-    /// Takes in an event. `listed`: the users of the list that is being read.
-    fn learn(&mut self, listed: &mut Option<BTreeSet<String>>, news: News) {
+    /// Takes in an event about the users of `cluster`. `listed`: the users of the list that is being read.
+    fn learn(&mut self, cluster: &str, listed: &mut Option<BTreeSet<String>>, news: News) {
         match news {
             News::User(Event::Init) => *listed = Some(BTreeSet::new()),
             News::User(Event::Apply(user) | Event::InitApply(user)) => {
@@ -93,7 +98,7 @@ impl KnownUsers {
                 let listed = listed.take().unwrap_or_default();
                 self.users.retain(|name, _| listed.contains(name));
             }
-            News::Secret(Event::Apply(secret) | Event::InitApply(secret)) => self.learn_passwords(&secret),
+            News::Secret(Event::Apply(secret) | Event::InitApply(secret)) => self.learn_passwords(cluster, &secret),
             // Nobody can log in with a password that has no KafkaUser, so old entries do no harm.
             News::Secret(Event::Init | Event::InitDone | Event::Delete(_)) => {}
             News::Issuers(Event::Apply(keys) | Event::InitApply(keys)) => self.learn_issuers(&keys),
@@ -102,12 +107,16 @@ impl KnownUsers {
         }
     }
 
-    fn learn_passwords(&mut self, secret: &Secret) {
+    fn learn_passwords(&mut self, cluster: &str, secret: &Secret) {
         let name = secret.name_any();
+        // Operators before had other bytes in each Secret.
+        let has_salt = name == names::scram_secret(cluster, names::SCRAM_SALT_SHARD);
         let mut entries = BTreeMap::new();
         for (key, value) in secret.data.iter().flatten() {
             if key == names::SCRAM_SALT {
-                self.salt.clone_from(&value.0);
+                if has_salt && !value.0.is_empty() {
+                    self.salt.clone_from(&value.0);
+                }
                 continue;
             }
             match serde_json::from_slice::<Entry>(&value.0) {
@@ -192,7 +201,7 @@ impl Learner {
             self.publish.send_if_modified(|known| {
                 let before = known.clone();
                 let after = Arc::make_mut(known);
-                behind.drain(..).for_each(|news| after.learn(&mut listed, news));
+                behind.drain(..).for_each(|news| after.learn(&self.api.cluster, &mut listed, news));
                 *known != before
             });
         }
@@ -230,7 +239,7 @@ mod tests {
     #[test]
     fn a_user_that_a_list_does_not_show_is_revoked_and_without_a_whole_list_nobody_is() {
         let (mut known, mut listed) = (KnownUsers::default(), None);
-        let mut learn = |known: &mut KnownUsers, news: Event<KafkaUser>| known.learn(&mut listed, News::User(news));
+        let mut learn = |known: &mut KnownUsers, news| known.learn("prod", &mut listed, News::User(news));
         learn(&mut known, Event::Apply(user("ada")));
         learn(&mut known, Event::Apply(user("bob")));
         // The definition is gone, or the API server in the middle of the list: it begins, and does not end.
@@ -243,5 +252,33 @@ mod tests {
         assert_eq!(names(&known), ["ada"]);
         learn(&mut known, Event::Delete(user("ada")));
         assert_eq!(names(&known), [""; 0]);
+    }
+
+    #[test]
+    fn the_salts_of_unknown_users_come_from_one_secret_for_all_brokers() {
+        let secret = |name: &str, salt: &str| -> Secret {
+            let data = serde_json::json!({ "salt": salt });
+            serde_json::from_value(serde_json::json!({ "metadata": { "name": name }, "data": data })).unwrap()
+        };
+        let told = [("prod-scram-0", "YQ=="), ("prod-scram-3", "Yg=="), ("prod-scram-by-clients", "Yw==")];
+        for turn in 0..told.len() {
+            let mut known = KnownUsers { salt: b"of this broker".to_vec(), ..KnownUsers::default() };
+            for (name, salt) in told.iter().cycle().skip(turn).take(told.len()) {
+                known.learn("prod", &mut None, News::Secret(Event::Apply(secret(name, salt))));
+            }
+            assert_eq!(known.salt, b"a");
+            // Without it, what was known stays.
+            known.learn("prod", &mut None, News::Secret(Event::Apply(secret("prod-scram-0", ""))));
+            assert_eq!(known.salt, b"a");
+        }
+    }
+
+    #[test]
+    fn until_the_operators_bytes_are_known_each_broker_has_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (KnownUsers::read(dir.path()), KnownUsers::read(dir.path()));
+        assert!(one.salt.len() >= 16 && one.salt != other.salt);
+        one.write(dir.path()).unwrap();
+        assert!(KnownUsers::read(dir.path()) == one, "they are kept");
     }
 }

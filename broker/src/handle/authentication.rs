@@ -37,7 +37,7 @@ const CHECKS: usize = 2;
 impl Default for Passwords {
     /// Nothing remembered yet.
     fn default() -> Passwords {
-        let key = [env::random_uuid().into_bytes(), env::random_uuid().into_bytes()].concat();
+        let key = [env::random_bytes(), env::random_bytes()].concat();
         Passwords { remembered: Mutex::new(Remembered::new(&key)), turns: Semaphore::new(CHECKS) }
     }
 }

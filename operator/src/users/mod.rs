@@ -104,6 +104,7 @@ impl Keeper<'_> {
             outcomes.insert(user.name_any(), outcome);
         }
         shards.retain(&kept);
+        shards.keep_salt(&cluster.spec.listeners);
         shards.write(&self.secrets, &cluster).await?;
         let is_by_clients =
             |user: &&Arc<KafkaUser>| user.spec.authentication.as_ref().is_some_and(UserAuthentication::is_by_clients);

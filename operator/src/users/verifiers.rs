@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use ottla_access::sasl::verifier::{DEFAULT_ITERATIONS, Hash, SALT, Verifier};
 use ottla_access::sasl::{Entry, User};
-use ottla_crds::{KafkaCluster, KafkaUser, names};
+use ottla_crds::{KafkaCluster, KafkaUser, Listener, ListenerAuthenticationType, names};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -85,7 +85,32 @@ impl Shards {
         }
     }
 
-    /// Writes the Secrets that change. While there is no entry at all, none is created.
+    /// Sees to the random bytes from which the salts of unknown users come, as soon as a listener takes passwords: one
+    /// Secret has them, so that all brokers show the same.
+    pub fn keep_salt(&mut self, listeners: &[Listener]) {
+        let takes_passwords = |listener: &Listener| {
+            listener.authentication.iter().any(|authentication| match authentication.type_ {
+                ListenerAuthenticationType::ScramSha512
+                | ListenerAuthenticationType::ScramSha256
+                | ListenerAuthenticationType::Plain => true,
+                ListenerAuthenticationType::Oauthbearer | ListenerAuthenticationType::Tls => false,
+            })
+        };
+        for (shard, data) in &mut self.wanted {
+            if *shard != names::SCRAM_SALT_SHARD {
+                data.remove(names::SCRAM_SALT);
+            }
+        }
+        if listeners.iter().any(takes_passwords) || self.wanted.values().any(|data| !data.is_empty()) {
+            let data = self.wanted.entry(names::SCRAM_SALT_SHARD).or_default();
+            let kept = data.entry(names::SCRAM_SALT.to_owned()).or_default();
+            if kept.0.is_empty() {
+                *kept = ByteString(salt());
+            }
+        }
+    }
+
+    /// Writes the Secrets that change. While there is nothing to keep in one, it is not created.
     pub async fn write(&self, secrets: &Api<Secret>, cluster: &KafkaCluster) -> Result<(), kube::Error> {
         for (shard, wanted) in &self.wanted {
             let name = names::scram_secret(&self.cluster, *shard);
@@ -105,10 +130,8 @@ impl Shards {
                 }
                 None if wanted.is_empty() => {}
                 None => {
-                    let mut data = wanted.clone();
-                    data.insert(names::SCRAM_SALT.to_owned(), ByteString(salt()));
                     let metadata = owned_by(cluster, name, &self.cluster);
-                    let secret = Secret { metadata, data: Some(data), ..Secret::default() };
+                    let secret = Secret { metadata, data: Some(wanted.clone()), ..Secret::default() };
                     secrets.create(&PostParams::default(), &secret).await?;
                 }
             }
@@ -150,4 +173,58 @@ pub async fn keep_by_clients(
 fn salt() -> Vec<u8> {
     let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
     random[..SALT].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_crds::ListenerAuthentication;
+
+    use super::*;
+
+    fn data(entries: &[(&str, &[u8])]) -> BTreeMap<String, ByteString> {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect()
+    }
+
+    fn shards(read: &[(u8, BTreeMap<String, ByteString>)]) -> Shards {
+        let mut wanted: BTreeMap<_, _> = (0..names::SCRAM_SHARDS).map(|shard| (shard, BTreeMap::new())).collect();
+        wanted.extend(read.iter().cloned());
+        Shards { cluster: "prod".to_owned(), read: BTreeMap::new(), wanted }
+    }
+
+    fn listener(type_: ListenerAuthenticationType) -> Listener {
+        let authentication = ListenerAuthentication { type_, ..ListenerAuthentication::default() };
+        Listener { authentication: vec![authentication], ..Listener::default() }
+    }
+
+    /// The shards that have one, with it.
+    fn salts(shards: &Shards) -> Vec<(u8, &[u8])> {
+        let all = shards.wanted.iter();
+        all.filter_map(|(shard, data)| Some((*shard, &*data.get(names::SCRAM_SALT)?.0))).collect()
+    }
+
+    #[test]
+    fn one_secret_has_the_salt_as_soon_as_passwords_are_used() {
+        let with_tokens = listener(ListenerAuthenticationType::Oauthbearer);
+        let mut nobodys = shards(&[]);
+        nobodys.keep_salt(&[Listener::default(), with_tokens]);
+        assert_eq!(salts(&nobodys), []);
+        let with_passwords = vec![listener(ListenerAuthenticationType::Plain)];
+        for (mut shards, listeners) in
+            [(shards(&[]), with_passwords), (shards(&[(5, data(&[("ada", b"{}")]))]), Vec::new())]
+        {
+            shards.keep_salt(&listeners);
+            let kept: Vec<(u8, usize)> = salts(&shards).into_iter().map(|(shard, salt)| (shard, salt.len())).collect();
+            assert_eq!(kept, [(0, SALT)]);
+        }
+    }
+
+    #[test]
+    fn a_salt_stays_as_it_is_and_those_of_the_other_secrets_go() {
+        let mut shards = shards(&[(0, data(&[("salt", b"zero")])), (3, data(&[("salt", b"three"), ("ada", b"{}")]))]);
+        for _ in 0..2 {
+            shards.keep_salt(&[]);
+            assert_eq!(salts(&shards), [(0, &b"zero"[..])]);
+        }
+        assert_eq!(shards.wanted[&3], data(&[("ada", b"{}")]));
+    }
 }

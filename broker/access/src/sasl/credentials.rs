@@ -7,6 +7,7 @@ use ottla_wire::Str;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::decoys::Decoys;
 use super::outcome::Identity;
 use super::verifier::{Hash, Verifier};
 
@@ -65,13 +66,20 @@ impl User {
             Hash::Sha512 => self.sha512.as_ref(),
         }
     }
+
+    /// The hash function of the verifier against which PLAIN checks a password; `None`: the user has none.
+    pub(super) fn plain_hash(&self) -> Option<Hash> {
+        [Hash::Sha512, Hash::Sha256].into_iter().find(|hash| self.verifier(*hash).is_some())
+    }
 }
 
 /// The users by name. Has no `Debug`.
 #[derive(Clone, PartialEq)]
 pub struct Credentials {
     users: Arc<HashMap<Str, Arc<User>>>,
-    /// From which the salts of unknown users come.
+    /// What unknown users are shown.
+    decoys: Arc<Decoys>,
+    /// From which their salts come.
     secret: Arc<Zeroizing<Vec<u8>>>,
 }
 
@@ -90,7 +98,9 @@ impl Default for Credentials {
 impl Credentials {
     /// These users. `secret` is the same on all brokers, and nobody else knows it.
     pub fn new(users: impl IntoIterator<Item = (Str, Arc<User>)>, secret: Vec<u8>) -> Credentials {
-        Credentials { users: Arc::new(users.into_iter().collect()), secret: Arc::new(Zeroizing::new(secret)) }
+        let users: HashMap<Str, Arc<User>> = users.into_iter().collect();
+        let decoys = Decoys::of(users.values().map(|user| &**user));
+        Credentials { users: Arc::new(users), decoys: Arc::new(decoys), secret: Arc::new(Zeroizing::new(secret)) }
     }
 
     /// The user of this name.
@@ -123,12 +133,18 @@ impl Credentials {
         self.user(name).is_some_and(|user| user.uid == uid && user.has_certificate)
     }
 
+    /// The hash function with which PLAIN checks a password for this name, whether or not there is a user.
+    pub(super) fn plain_hash(&self, name: &str) -> Hash {
+        let known = self.user(name).and_then(|user| user.plain_hash());
+        known.unwrap_or_else(|| self.decoys.plain_hash(&self.secret, name))
+    }
+
     /// The verifier of a user and the user's uid; or one that no password passes, and none.
     pub(super) fn verifier(&self, name: &str, hash: Hash) -> (Verifier, Option<String>) {
         let user = self.user(name);
         match user.and_then(|user| Some((user.verifier(hash)?, &user.uid))) {
             Some((verifier, uid)) => (verifier.clone(), Some(uid.clone())),
-            None => (Verifier::of_nobody(hash, &self.secret, name), None),
+            None => (self.decoys.verifier(hash, &self.secret, name), None),
         }
     }
 }
@@ -174,5 +190,13 @@ mod tests {
         // Who has proven no password has none to lose.
         assert!(now.still_holds(&Identity { proof: None, ..ada.clone() }));
         assert!(Credentials::default().still_holds(&Identity { uid: None, proof: None, ..ada }));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_checked_like_nobody() {
+        let certified = credentials("1", None, None);
+        assert_eq!(certified.plain_hash("ada"), certified.plain_hash("nobody"));
+        assert_eq!(credentials("1", Some("pw"), None).plain_hash("ada"), Hash::Sha256);
+        assert_eq!(credentials("1", Some("pw"), Some("pw")).plain_hash("ada"), Hash::Sha512);
     }
 }

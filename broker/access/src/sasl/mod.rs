@@ -7,12 +7,14 @@
 //! | [`exchange`] | one client's exchange of tokens, whatever the mechanism |
 //! | [`verifier`] | what is kept of a password |
 //! | [`credentials`] | the users of a cluster and their verifiers |
+//! | `decoys` | what a name without a password is shown |
 //! | [`scram`] | SCRAM (RFC 5802, RFC 7677): the broker's side and the client's |
 //! | [`plain`] | PLAIN (RFC 4616) |
 //! | [`oauthbearer`] | OAUTHBEARER (RFC 7628) |
 //! | [`issuers`] | which tokens of issuers are good |
 
 pub mod credentials;
+mod decoys;
 pub mod exchange;
 pub mod issuers;
 pub mod mechanism;

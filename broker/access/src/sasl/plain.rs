@@ -38,11 +38,7 @@ pub(super) fn parse(token: &[u8], credentials: &Credentials) -> Result<PasswordC
     if !authzid.is_empty() && authzid != name.as_bytes() {
         return Err(Reason::OtherIdentity);
     }
-    // A user may have a verifier for one of the two mechanisms only.
-    let hash = match credentials.user(name) {
-        Some(user) if user.sha512.is_none() => Hash::Sha256,
-        Some(_) | None => Hash::Sha512,
-    };
+    let hash = credentials.plain_hash(name);
     let (verifier, uid) = credentials.verifier(name, hash);
     let password = Zeroizing::new(password.to_vec());
     Ok(PasswordCheck { name: Str::from(name), password, hash, verifier, uid })

@@ -17,7 +17,7 @@ pub const MOST_ITERATIONS: u32 = 16_384;
 pub const DEFAULT_ITERATIONS: u32 = 4096;
 
 /// The hash function of a mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hash {
     /// Of SCRAM-SHA-256.
     Sha256,
@@ -144,12 +144,10 @@ impl Verifier {
         Ok(Verifier { salt, stored_key, server_key, iterations })
     }
 
-    /// A verifier that no password passes, with the salt that a user of this name would always be shown: so that nobody
-    /// learns which users exist.
-    pub(super) fn of_nobody(hash: Hash, secret: &[u8], name: &str) -> Verifier {
-        let salt = hash.hmac(secret, name.as_bytes()).as_ref()[..SALT].to_vec();
+    /// A verifier that no password passes.
+    pub(super) fn of_nobody(hash: Hash, salt: Vec<u8>, iterations: u32) -> Verifier {
         let keys = vec![0; hash.length()];
-        Verifier { salt, stored_key: keys.clone(), server_key: keys, iterations: DEFAULT_ITERATIONS }
+        Verifier { salt, stored_key: keys.clone(), server_key: keys, iterations }
     }
 
     /// The salt.

@@ -92,7 +92,7 @@ pub fn handshake(context: &Context, client: &Client, request: SaslHandshakeReque
     let answer = |error_code| SaslHandshakeResponse { error_code, mechanisms };
     match authentication.login.handshake(&request.mechanism, context.version, &offered, now) {
         Handshake::Begin(mechanism) => {
-            authentication.exchange = Some(Exchange::new(mechanism, env::random_uuid().into_bytes()));
+            authentication.exchange = Some(Exchange::new(mechanism, env::random_bytes()));
             context.reply(&answer(ErrorCode::NONE))
         }
         Handshake::Pretend => context.reply(&answer(ErrorCode::NONE)),
