@@ -234,6 +234,11 @@ impl ClusterImage {
             || *self.inter_broker_listener == *listener && (!has_replication || self.has_plain_brokers(listener))
     }
 
+    /// Whether this broker has the listener where brokers show certificates to each other.
+    pub fn replicates_securely(&self, id: BrokerId) -> bool {
+        self.brokers.get(&id).is_some_and(|broker| broker.endpoints.contains_key(names::REPLICATION_LISTENER))
+    }
+
     /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
     /// or authorization, and not all of its live brokers were restarted since. They replicate as they did before. One
     /// that is dead may stay so, and does not keep this way open; when it is live again, it is open again.

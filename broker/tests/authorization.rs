@@ -48,6 +48,11 @@ impl Setup {
         setup
     }
 
+    /// From now on everybody may do everything.
+    fn lift(&self) {
+        self.set(None);
+    }
+
     /// From now on everybody may do just this.
     fn allow(&self, grants: &[(Operation, ResourceType, &str)]) {
         let acl = |(operation, kind, name): &(Operation, ResourceType, &str)| Acl {
@@ -59,7 +64,10 @@ impl Setup {
             operation: AclOperation::One(*operation),
             permission: Permission::Allow,
         };
-        let authorizer = Some(Authorizer::new([], false, grants.iter().map(acl)));
+        self.set(Some(Authorizer::new([], false, grants.iter().map(acl))));
+    }
+
+    fn set(&self, authorizer: Option<Authorizer>) {
         self.one.images.send_modify(|image| {
             let image = Arc::make_mut(image);
             let mut access = (*image.access).clone();
@@ -180,6 +188,12 @@ async fn only_live_brokers_without_certificates_keep_the_plain_way_between_broke
     assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it is live again, and still without");
     show(true, true);
     assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "brokers have certificates");
+    // Also where everybody may do everything else.
+    setup.lift();
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "brokers have certificates");
+    assert_eq!(setup.fetch(-1, setup.id).await, NONE);
+    show(true, false);
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "without a certificate, and without authorization");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,11 +8,11 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Client, OneBroker, batch, topic, until};
+use common::{Client, ME, OneBroker, batch, topic, until};
 use ottla_access::Access;
 use ottla_access::quotas::{Entity, Name, QuotaRules, Quotas};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::Topic;
+use ottla_broker::image::{Broker, BrokerId, Endpoint, Topic};
 use ottla_crds::names;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -176,7 +176,7 @@ async fn a_consumer_gets_nothing_while_it_is_over_its_quota_and_keeps_its_sessio
 }
 
 #[tokio::test]
-async fn a_new_session_of_a_throttled_consumer_is_not_kept_and_followers_are_not_throttled() {
+async fn a_new_session_of_a_throttled_consumer_is_not_kept() {
     let data = tempfile::tempdir().unwrap();
     let t = topic("t", &[]);
     let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
@@ -185,13 +185,41 @@ async fn a_new_session_of_a_throttled_consumer_is_not_kept_and_followers_are_not
     client.call(13, &produce(&t, -1, 90_000)).await;
     // Less than a batch, of which there is always one.
     rule(&one, may(Quotas { consumer_byte_rate: Some(8_000.0), ..Quotas::default() }));
-    let follower = FetchRequest { replica_id: 1, ..fetch(&t, 0) };
-    for _ in 0..3 {
-        assert_eq!(client.call(13, &follower).await.throttle_time_ms, 0);
-    }
     let response = client.call(17, &FetchRequest { session_epoch: 0, ..fetch(&t, 0) }).await;
     assert!(response.throttle_time_ms > 0);
     assert_eq!((response.session_id, response.responses.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn brokers_are_not_throttled_and_who_only_says_that_it_is_one_is() {
+    let data = tempfile::tempdir().unwrap();
+    let t = topic("t", &[]);
+    let one = OneBroker::start(data.path(), false, vec![t.clone()]).await;
+    one.led(&t).await;
+    rule(&one, may(Quotas { request_percentage: Some(1e-9), ..Quotas::default() }));
+    let follower = FetchRequest { replica_id: 1, ..fetch(&t, 0) };
+    let mut client = Client::connect(one.port).await;
+    assert!(client.call(13, &follower).await.throttle_time_ms > 0, "there is no other broker");
+    let show_another = |has_certificate: bool| {
+        one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            let mut other = Broker { id: BrokerId(1), ..image.brokers[&ME.id].clone() };
+            if has_certificate {
+                let secure = Endpoint { host: "127.0.0.1".into(), port: 9091 };
+                image.brokers.values_mut().chain([&mut other]).for_each(|broker| {
+                    broker.endpoints.insert(names::REPLICATION_LISTENER.into(), secure.clone());
+                });
+            }
+            image.brokers.insert(other.id, other);
+        });
+    };
+    show_another(false);
+    let mut broker = Client::connect(one.port).await;
+    for _ in 0..3 {
+        assert_eq!(broker.call(13, &follower).await.throttle_time_ms, 0, "brokers have no certificates");
+    }
+    show_another(true);
+    assert!(broker.call(13, &follower).await.throttle_time_ms > 0, "brokers have certificates");
 }
 
 #[tokio::test]

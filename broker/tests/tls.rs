@@ -10,12 +10,19 @@ use std::time::Duration;
 
 use common::{OneBroker, topic};
 use ottla_access::sasl::{Credentials, User};
-use ottla_access::{Access, Authentication, ListenerAccess, Listeners, MappingRules};
+use ottla_access::{Access, Authentication, Authorizer, ListenerAccess, Listeners, MappingRules};
 use ottla_broker::image::Topic;
 use ottla_client::{ClientError, Connection, Connector, Tls};
-use ottla_wire::Records;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::m23_offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use ottla_wire::m24_add_partitions_to_txn::AddPartitionsToTxnRequest;
+use ottla_wire::m27_write_txn_markers::WriteTxnMarkersRequest;
+use ottla_wire::m84_read_share_group_state::ReadShareGroupStateRequest;
+use ottla_wire::{DescribeLogDirsRequest, ErrorCode, MetadataRequest, Records};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType,
     date_time_ymd,
@@ -311,6 +318,65 @@ async fn only_brokers_and_the_operator_pass_where_brokers_replicate() {
     }
     common::until("the reasons are counted", || (setup.refused("tls_handshake"), setup.refused("no_broker")) == (1, 1))
         .await;
+}
+
+#[tokio::test]
+async fn brokers_and_the_operator_are_served_there_what_they_need_and_nothing_else() {
+    let setup = Setup::start(Authentication::Brokers).await;
+    let broker = client(&setup.cluster, Some(&setup.cluster.issue(&["ottla://c/broker/1"])));
+    let operator = client(&setup.cluster, Some(&setup.cluster.issue(&["ottla://c/operator"])));
+    // The same with rules that allow nobody anything.
+    for authorizer in [None, Some(Authorizer::new([], false, []))] {
+        setup.one.images.send_modify(|image| {
+            Arc::make_mut(&mut Arc::make_mut(image).access).authorizer = authorizer.clone();
+        });
+        let mut connection = setup.connect(broker.clone()).await.unwrap();
+        for (replica, is_refused) in [(-1, false), (1, false), (2, true)] {
+            let code = fetch_as(&mut connection, &setup.topic, replica).await;
+            assert_eq!(code == ErrorCode::TOPIC_AUTHORIZATION_FAILED, is_refused, "{replica}: {code:?}");
+            let code = epoch_end_as(&mut connection, &setup.topic, replica).await;
+            assert_eq!(code == ErrorCode::TOPIC_AUTHORIZATION_FAILED, is_refused, "{replica}: {code:?}");
+        }
+        assert_eq!(list_offsets(&mut connection, &setup.topic).await, ErrorCode::NONE);
+        let markers = connection.call(1, &WriteTxnMarkersRequest::default()).await;
+        assert!(markers.is_ok(), "{markers:?}");
+        let verified = connection.call(5, &AddPartitionsToTxnRequest::default()).await;
+        assert_eq!(verified.map(|answer| answer.error_code).unwrap(), ErrorCode::NONE);
+        assert!(connection.call(0, &ReadShareGroupStateRequest::default()).await.is_ok());
+        let answer = connection.call(12, &MetadataRequest::default()).await;
+        assert!(answer.is_err(), "{answer:?}");
+        let mut connection = setup.connect(broker.clone()).await.unwrap();
+        assert!(connection.call(3, &AddPartitionsToTxnRequest::default()).await.is_err(), "as a client");
+
+        let mut connection = setup.connect(operator.clone()).await.unwrap();
+        assert!(connection.versions().await.is_ok());
+        let disk = connection.call(4, &DescribeLogDirsRequest { topics: None }).await.unwrap();
+        assert_eq!((disk.error_code, disk.results.len()), (ErrorCode::NONE, 1));
+        let answer = connection.call(13, &FetchRequest::default()).await;
+        assert!(answer.is_err(), "{answer:?}");
+    }
+}
+
+/// The code of a fetch of the replica; −1: of a consumer.
+async fn fetch_as(connection: &mut Connection, topic: &Topic, replica_id: i32) -> ErrorCode {
+    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
+    let topics = vec![FetchTopic { topic_id: topic.id, partitions: vec![partition], ..Default::default() }];
+    let request = FetchRequest { replica_id, session_epoch: -1, max_bytes: 1 << 20, topics, ..Default::default() };
+    connection.call(13, &request).await.unwrap().responses[0].partitions[0].error_code
+}
+
+async fn epoch_end_as(connection: &mut Connection, topic: &Topic, replica_id: i32) -> ErrorCode {
+    let partitions = vec![OffsetForLeaderPartition { current_leader_epoch: -1, ..Default::default() }];
+    let topics = vec![OffsetForLeaderTopic { topic: topic.name.clone(), partitions }];
+    let request = OffsetForLeaderEpochRequest { replica_id, topics };
+    connection.call(4, &request).await.unwrap().topics[0].partitions[0].error_code
+}
+
+async fn list_offsets(connection: &mut Connection, topic: &Topic) -> ErrorCode {
+    let partition = ListOffsetsPartition { timestamp: -1, current_leader_epoch: -1, ..Default::default() };
+    let topics = vec![ListOffsetsTopic { name: topic.name.clone(), partitions: vec![partition] }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    connection.call(7, &request).await.unwrap().topics[0].partitions[0].error_code
 }
 
 #[tokio::test]

@@ -1,27 +1,29 @@
 //! May the client do this? Handlers ask here; the rules are the image's, so that a request is resolved and authorised
 //! on one image. Without rules everybody may do everything, at no cost.
 
-use ottla_access::{Authorizer, Operation, ResourceType};
+use ottla_access::{Operation, ResourceType};
 
+use super::client::Role;
 use super::context::{Context, operations};
 use crate::loggers::AUDIT;
 
-/// Beside replication, brokers ask each other with ListOffsets how long partitions are, and the operator asks a broker
-/// that leaves with DescribeLogDirs what is on its disk.
-const OF_EACH_OTHER: [(Operation, ResourceType); 2] =
-    [(Operation::Describe, ResourceType::Topic), (Operation::Describe, ResourceType::Cluster)];
+/// Beside replication, brokers ask each other with ListOffsets how long partitions are, and with Fetch, as consumers
+/// do, for the batch in the place of a damaged one.
+const OF_BROKERS: [(Operation, ResourceType); 2] =
+    [(Operation::Describe, ResourceType::Topic), (Operation::Read, ResourceType::Topic)];
+
+/// The operator asks a broker that leaves with DescribeLogDirs what is on its disk.
+const OF_OPERATOR: (Operation, ResourceType) = (Operation::Describe, ResourceType::Cluster);
 
 impl Context {
     /// Whether the client may do this to a resource. A refusal is logged for auditors: the client is sent an error.
     pub(super) fn may(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        let Some(rules) = &self.image.access.authorizer else { return true };
-        self.allows(rules, operation, kind, name) || self.denied(operation, kind, name)
+        self.allows(operation, kind, name) || self.denied(operation, kind, name)
     }
 
     /// As [`Context::may`], for what is left out of an answer without an error, or has another way to be allowed.
     pub(super) fn sees(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        let Some(rules) = &self.image.access.authorizer else { return true };
-        self.allows(rules, operation, kind, name) || {
+        self.allows(operation, kind, name) || {
             // As a text, so that it is quoted: nobody writes a line of somebody else's.
             let (principal, host) = (self.peer.principal.to_string(), self.peer.address.ip());
             tracing::debug!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, "hidden");
@@ -88,14 +90,31 @@ impl Context {
         rules.allowed(&self.peer.principal, self.peer.address.ip(), &wanted, kind, name)
     }
 
-    fn allows(&self, rules: &Authorizer, operation: Operation, kind: ResourceType, name: &str) -> bool {
-        (operation == Operation::ClusterAction || OF_EACH_OTHER.contains(&(operation, kind))) && self.is_broker()
-            || rules.allows(&self.peer.principal, self.peer.address.ip(), operation, kind, name)
+    fn allows(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
+        let Context { peer, image, .. } = self;
+        match &image.access.authorizer {
+            Some(rules) => {
+                self.allows_peer(operation, kind)
+                    || rules.allows(&peer.principal, peer.address.ip(), operation, kind, name)
+            }
+            // Everybody may do everything, but for what brokers do, where they have certificates to show.
+            None if operation == Operation::ClusterAction => {
+                !image.replicates_securely(self.handler.id) || self.allows_peer(operation, kind)
+            }
+            None => true,
+        }
     }
 
-    /// Whether the client is a broker, as far as can be known.
-    pub(super) fn is_broker(&self) -> bool {
-        self.peer.is_broker || self.image.has_plain_brokers(&self.peer.listener)
+    /// Whether a broker or the operator may do this, whatever the rules are.
+    fn allows_peer(&self, operation: Operation, kind: ResourceType) -> bool {
+        let of_broker = operation == Operation::ClusterAction || OF_BROKERS.contains(&(operation, kind));
+        let of_operator = (operation, kind) == OF_OPERATOR;
+        match self.peer.role {
+            Role::Broker(_) => of_broker,
+            Role::Operator => of_operator,
+            // Where brokers need no certificates, the operator needs none either.
+            Role::Client => (of_broker || of_operator) && self.is_broker(),
+        }
     }
 
     /// Logs and counts a refusal; never true.

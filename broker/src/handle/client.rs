@@ -12,6 +12,7 @@ use super::authentication::Authentication;
 use super::records::refusals::Refusals;
 use super::request::{Request, Unreadable};
 use crate::env::Instant;
+use crate::image::BrokerId;
 use crate::quotas::OfConnection;
 use crate::share::ConnectionShares;
 
@@ -122,13 +123,25 @@ pub struct Peer {
     pub listener: Str,
     /// Who the client is: anonymous where it need not say so, and until it has.
     pub principal: Principal,
-    /// Whether the peer has shown that it is a broker of the cluster: then it may do what brokers do for each other.
-    pub is_broker: bool,
+    /// What the peer is by the certificate that it has shown.
+    pub role: Role,
+}
+
+/// What a peer is by the certificate that it has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A client. Or a broker that has no certificate yet, where
+    /// [`ClusterImage::has_plain_brokers`](crate::image::ClusterImage::has_plain_brokers).
+    Client,
+    /// This broker of the cluster.
+    Broker(BrokerId),
+    /// The operator.
+    Operator,
 }
 
 impl Peer {
     /// An anonymous peer on `listener`.
     pub fn new(address: SocketAddr, listener: Str) -> Peer {
-        Peer { address, listener, principal: Principal::ANONYMOUS, is_broker: false }
+        Peer { address, listener, principal: Principal::ANONYMOUS, role: Role::Client }
     }
 }

@@ -8,6 +8,7 @@
 //! - `authentication`: what connections keep while their clients say who they are
 //! - `authorization`: whether the client may do something
 //! - `audit`: what auditors read of it
+//! - `peers`: what brokers and the operator may ask for, by their certificates
 //! - [`context`], [`handler`]: what the answer to one request may use, and what all may use
 //! - `records`, `transactions`, `groups`, `shares`, `topics`, `configs`, `cluster`, `security`: a folder for each
 //!   subject, a file for each API
@@ -29,6 +30,7 @@ mod handler;
 mod leader_hint;
 mod names;
 mod once;
+mod peers;
 mod records;
 mod request;
 mod security;
@@ -40,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::authentication::Passwords;
-pub use self::client::{Client, Peer};
+pub use self::client::{Client, Peer, Role};
 use self::cluster::{api_versions, describe_cluster, describe_log_dirs, describe_topic_partitions, metadata};
 use self::configs::{alter_configs, describe_configs, incremental_alter_configs, list_config_resources};
 pub use self::context::Context;
@@ -70,14 +72,19 @@ use self::transactions::{
 
 use crate::image::ClusterImage;
 use crate::quotas::meter::Meter;
-use crate::reply::Reply;
+use crate::reply::{CloseReason, Reply};
 
 impl Handler {
     /// Starts a request: the part that must happen in order has happened when this returns. If the client's quotas
     /// say so, [`Client::muted_until`] holds those behind it from then on, or from its answer on.
     pub fn dispatch(self: &Arc<Self>, client: &mut Client, request: Request) -> Reply {
         let image = self.images.borrow().clone();
-        if image.access.quotas.limits_no_client() || request.is_between_brokers() {
+        // What a client says of itself is no reason to trust it.
+        let is_between_brokers = match client.peer.role {
+            Role::Broker(_) | Role::Operator => true,
+            Role::Client => image.has_plain_brokers(&client.peer.listener) && request.is_between_brokers(),
+        };
+        if image.access.quotas.limits_no_client() || is_between_brokers {
             return self.start(image, None, client, request);
         }
         let client_id = request.header.client_id.clone().unwrap_or_default();
@@ -123,6 +130,9 @@ impl Handler {
             Ok(body) => body,
             Err(refused) => return refused,
         };
+        if !context.is_for_peer() {
+            return Reply::Close(CloseReason::Unsupported);
+        }
         use ottla_wire::Request as R;
         match body {
             R::Produce(request) => produce::handle(&context, client, request),

@@ -52,6 +52,8 @@ impl Asked {
 
 /// Stands for the version of a token that came without a header.
 pub(super) const RAW_TOKEN: i16 = -1;
+/// The first version of AddPartitionsToTxn that is for brokers.
+pub(super) const ADD_PARTITIONS_OF_BROKERS: i16 = 4;
 /// The most characters of a client's software name in a log line.
 const LONGEST_SOFTWARE: usize = 64;
 
@@ -109,14 +111,14 @@ impl Request {
         self.header.api_key
     }
 
-    /// Whether a broker sends it to another one: replication and markers, and the states of share groups. No quotas are
-    /// on these.
+    /// Whether it says that a broker sends it to another one: replication and markers, and the states of share groups.
+    /// No quotas are on these, if a broker may have sent them.
     pub(super) fn is_between_brokers(&self) -> bool {
         use ottla_wire::Request as R;
         match &self.body {
             R::Fetch(request) => request.replica_id >= 0 || request.replica_state.replica_id >= 0,
             R::OffsetForLeaderEpoch(request) => request.replica_id >= 0,
-            R::AddPartitionsToTxn(_) => self.header.api_version >= 4,
+            R::AddPartitionsToTxn(_) => self.header.api_version >= ADD_PARTITIONS_OF_BROKERS,
             R::WriteTxnMarkers(_)
             | R::InitializeShareGroupState(_)
             | R::ReadShareGroupState(_)

@@ -14,8 +14,8 @@ use super::sealed::Memory;
 use super::secure::{HandshakeError, Secure};
 use super::socket::Socket;
 use crate::env::{self, Instant};
-use crate::handle::{Client, Peer};
-use crate::image::ImageReceiver;
+use crate::handle::{Client, Peer, Role};
+use crate::image::{BrokerId, ImageReceiver};
 use crate::tls::ServerConfigsReceiver;
 
 /// How long a handshake may take. A client on a slow link needs two round trips.
@@ -138,10 +138,11 @@ impl Door {
             }
             Authentication::Brokers => {
                 let certified = certified(&socket).ok_or(NotOpened::NoBroker)?;
-                match certified.holder {
-                    Holder::Broker(_) | Holder::Operator => peer.is_broker = true,
+                peer.role = match certified.holder {
+                    Holder::Broker(id) => Role::Broker(BrokerId(id)),
+                    Holder::Operator => Role::Operator,
                     Holder::User { .. } => return Err(NotOpened::NoBroker),
-                }
+                };
                 let mut client = Client::new(peer, Login::settled());
                 client.certificate_ends = Some(at(certified.not_after));
                 client

@@ -10,13 +10,18 @@ use ottla_wire::m23_offset_for_leader_epoch::{
 use uuid::Uuid;
 
 use crate::handle::context::Context;
+use crate::image::BrokerId;
+use crate::replica::NotServed;
 use crate::reply::Reply;
 
 /// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.
 pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
     let may_all = context.sees_cluster(Operation::ClusterAction);
+    let replica = BrokerId(request.replica_id);
+    let is_another = replica.0 >= 0 && !context.may_be_replica(replica);
     let topics = request.topics.into_iter().map(|topic| {
         let known = match may_all {
+            _ if is_another => Err(NotServed::Denied),
             true => context.known_topic(i16::MAX, &topic.topic, Uuid::nil()),
             false => context.topic_by_name(Operation::Describe, &topic.topic),
         };

@@ -15,15 +15,17 @@ use ottla_wire::m24_add_partitions_to_txn::{
 
 use super::{code, producer};
 use crate::handle::context::Context;
+use crate::handle::request::ADD_PARTITIONS_OF_BROKERS;
 use crate::reply::Reply;
 use crate::transactions::verifier::{Kind, Verification, VerifyError};
 
-/// The first version that is for brokers.
-const OF_BROKERS: i16 = 4;
-
 /// Answers when the partitions are written down.
 pub fn handle(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
-    if context.version >= OF_BROKERS { of_brokers(context, request) } else { of_client(context, request) }
+    if context.version >= ADD_PARTITIONS_OF_BROKERS {
+        of_brokers(context, request)
+    } else {
+        of_client(context, request)
+    }
 }
 
 fn of_client(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {

@@ -56,7 +56,12 @@ impl Asked {
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
         let throttled_rate = settings.leader_throttled_rate.filter(|_| follows);
         // One question for all partitions of a follower.
-        let of_broker = follows.then(|| context.may_cluster(Operation::ClusterAction));
+        let of_broker = match reader {
+            Reader::Follower { broker, .. } => {
+                Some(context.may_cluster(Operation::ClusterAction) && context.may_be_replica(broker))
+            }
+            Reader::Consumer(_) | Reader::Roaming(_) => None,
+        };
         let topics = request.topics.into_iter();
         let mut partitions: Vec<Wanted> = topics.flat_map(|topic| resolve(context, topic, of_broker)).collect();
         if let Reader::Roaming(_) = reader {
@@ -97,7 +102,8 @@ fn reader(context: &Context, request: &FetchRequest) -> Reader {
     }
 }
 
-/// Finds the replicas of a topic. `of_broker`: whether a follower is a broker; `None` for a consumer, which needs Read.
+/// Finds the replicas of a topic. `of_broker`: whether a follower is the broker that it says; `None` for a consumer,
+/// which needs Read.
 fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec<Wanted> {
     let known = match of_broker {
         Some(true) => context.known_topic(13, &topic.topic, topic.topic_id),
