@@ -4,10 +4,10 @@
 //! decides whether it is final ([`DiskError::lacks_room`] distinguishes a full disk, and too many open files, from a
 //! broken disk).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -104,6 +104,9 @@ fn tell(_: Change<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// The mode of a file that only its owner may read and write.
+const PRIVATE: u32 = 0o600;
+
 /// Most slices that the kernel takes in one write (`UIO_MAXIOV`).
 const MAX_SLICES: usize = 1024;
 
@@ -135,6 +138,18 @@ impl DiskFile {
     pub fn create(path: &Path) -> DiskResult<DiskFile> {
         tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(true))
+    }
+
+    /// The same for a file that only its owner may read and write.
+    pub fn create_private(path: &Path) -> DiskResult<DiskFile> {
+        tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(PRIVATE);
+        let file = DiskFile::open_with(path, &options)?;
+        // One that was there has the mode that it had.
+        let narrowed = file.file.set_permissions(Permissions::from_mode(PRIVATE));
+        narrowed.map_err(|e| file.error("set the mode of", e))?;
+        Ok(file)
     }
 
     fn open_with(path: &Path, options: &OpenOptions) -> DiskResult<DiskFile> {
@@ -295,7 +310,16 @@ pub fn read(path: &Path) -> DiskResult<Option<Vec<u8>>> {
 
 /// Replace a small file so that a crash leaves the old or the new one, whole. Durable when it returns.
 pub fn replace(path: &Path, bytes: &[u8]) -> DiskResult<()> {
-    let (file, temporary) = write_beside(path, bytes)?;
+    replace_by(DiskFile::create, path, bytes)
+}
+
+/// The same for a file that only its owner may read.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    replace_by(DiskFile::create_private, path, bytes)
+}
+
+fn replace_by(create: fn(&Path) -> DiskResult<DiskFile>, path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    let (file, temporary) = write_beside(create, path, bytes)?;
     file.sync()?;
     rename(&temporary, path)?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
@@ -304,15 +328,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> DiskResult<()> {
 /// Replace a small file so that the end of the process leaves the old or the new one, whole. A crash of the machine may
 /// leave anything.
 pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> DiskResult<()> {
-    let (_, temporary) = write_beside(path, bytes)?;
+    let (_, temporary) = write_beside(DiskFile::create, path, bytes)?;
     rename(&temporary, path)
 }
 
-fn write_beside(path: &Path, bytes: &[u8]) -> DiskResult<(DiskFile, PathBuf)> {
+fn write_beside(
+    create: fn(&Path) -> DiskResult<DiskFile>,
+    path: &Path,
+    bytes: &[u8],
+) -> DiskResult<(DiskFile, PathBuf)> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
-    let file = DiskFile::create(&temporary)?;
+    let file = create(&temporary)?;
     file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
     Ok((file, temporary))
 }

@@ -9,8 +9,9 @@
 //! of it stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::api_server::ApiServer;
-use crate::data_dir::{read_checked, write_checked};
+use crate::data_dir::{read_checked, write_checked_private};
 use crate::env;
 use crate::image::{ClusterImage, ImageReceiver};
 
@@ -59,7 +60,17 @@ enum News {
 impl KnownUsers {
     /// The copy on disk; no users if there is none.
     pub fn read(dir: &Path) -> KnownUsers {
-        let mut known: KnownUsers = match read_checked(&dir.join(FOLDER).join(FILE)) {
+        let (folder, file) = (dir.join(FOLDER), dir.join(FOLDER).join(FILE));
+        for (path, mode) in [(&folder, 0o700), (&file, 0o600)] {
+            // Versions before let others read the file.
+            match std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, path = %path.display(), "failed to keep others from reading the copy of the users");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let mut known: KnownUsers = match read_checked(&file) {
             Ok(known) => known.unwrap_or_default(),
             Err(error) => {
                 tracing::error!(%error, "failed to read the copy of the users: they can log in when the API server answers");
@@ -79,7 +90,7 @@ impl KnownUsers {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        write_checked(&folder.join(FILE), self).map_err(io::Error::other)
+        write_checked_private(&folder.join(FILE), self).map_err(io::Error::other)
     }
 
     /// Takes in an event about the users of `cluster`. `listed`: the users of the list that is being read.
@@ -280,5 +291,22 @@ mod tests {
         assert!(one.salt.len() >= 16 && one.salt != other.salt);
         one.write(dir.path()).unwrap();
         assert!(KnownUsers::read(dir.path()) == one, "they are kept");
+    }
+
+    #[test]
+    fn only_the_brokers_user_reads_the_copy_also_one_of_a_version_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join(FOLDER), dir.path().join(FOLDER).join(FILE));
+        let set = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let modes = || [&folder, &file].map(|path| path.metadata().unwrap().permissions().mode() & 0o777);
+        KnownUsers::default().write(dir.path()).unwrap();
+        assert_eq!(modes(), [0o700, 0o600]);
+        set(&folder, 0o755);
+        set(&file, 0o644);
+        std::fs::write(folder.join("users.tmp"), "left by a crash").unwrap();
+        let known = KnownUsers::read(dir.path());
+        assert_eq!(modes(), [0o700, 0o600]);
+        known.write(dir.path()).unwrap();
+        assert_eq!(modes(), [0o700, 0o600]);
     }
 }

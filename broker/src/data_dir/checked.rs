@@ -14,6 +14,14 @@ pub fn write_checked(path: &Path, value: &impl Serialize) -> Result<(), DiskErro
     disk::replace(path, checked(value).as_bytes())
 }
 
+/// The same for a value that only the broker's user may read.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_checked_private(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
+    disk::replace_private(path, checked(value).as_bytes())
+}
+
 /// A value behind its checksum.
 pub(super) fn checked(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("our own values are JSON");

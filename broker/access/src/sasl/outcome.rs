@@ -38,6 +38,8 @@ pub enum Reason {
     Mechanism,
     /// A token after the exchange was over.
     Over,
+    /// Too many passwords wait to be checked: nobody has looked at this one.
+    Busy,
 }
 
 impl Reason {
@@ -53,6 +55,7 @@ impl Reason {
             Reason::DelegationToken => "delegation_token",
             Reason::Mechanism => "mechanism",
             Reason::Over => "over",
+            Reason::Busy => "busy",
         }
     }
 }

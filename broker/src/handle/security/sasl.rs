@@ -197,9 +197,10 @@ fn refuse(context: &Context, mechanism: &str, reason: Reason) -> Reply {
         error_message: Some(message),
         ..Default::default()
     };
-    // A token without a header has no error either: the connection ends.
-    let raw = context.version == RAW_TOKEN;
-    late(context, if raw { Reply::Close(close) } else { context.reply_last(&response, close) })
+    // A token without a header has no error either: the connection ends. So it does when nobody has looked at the
+    // password: after the end of a connection clients try again, after a failure they don't.
+    let is_silent = context.version == RAW_TOKEN || reason == Reason::Busy;
+    late(context, if is_silent { Reply::Close(close) } else { context.reply_last(&response, close) })
 }
 
 /// An answer without an error.
