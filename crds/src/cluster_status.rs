@@ -190,6 +190,17 @@ pub struct AuthorityStatus {
     pub not_after: String,
 }
 
+impl AuthorityStatus {
+    /// What `waitingFor` begins with while a rotation waits for brokers: for seconds, unless something is wrong. For
+    /// clients it waits as long as the spec says.
+    pub const FOR_BROKERS: &str = "brokers that";
+
+    /// Whether the rotation waits for brokers.
+    pub fn waits_for_brokers(&self) -> bool {
+        self.waiting_for.as_ref().is_some_and(|waiting_for| waiting_for.starts_with(Self::FOR_BROKERS))
+    }
+}
+
 /// The state of an issuer of tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

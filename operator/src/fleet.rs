@@ -152,7 +152,8 @@ async fn operate(
                 }
             }
         };
-        let users = users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
+        let overdue = |end| shared.metrics.certificate_overdue(&key, end);
+        let users = users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), overdue);
         let authorities = authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
         let issuers = issuers::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
         tokio::select! {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use ottla_crds::{KafkaClusterStatus, MovesStatus};
+use k8s_openapi::jiff::Timestamp;
+use ottla_crds::{AuthorityStatus, IssuerStatus, KafkaClusterStatus, MovesStatus};
 use ottla_rules::plan::roster::Wanted;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
@@ -31,6 +32,10 @@ pub struct Metrics {
     shown: Mutex<BTreeMap<ClusterKey, Shown>>,
     moves_left: IntGaugeVec,
     moves_blocked: IntGaugeVec,
+    authority_expiry: IntGaugeVec,
+    authority_phase: IntGaugeVec,
+    issuer_unreadable: IntGaugeVec,
+    user_certificate_expiry: IntGaugeVec,
     writes: IntCounterVec,
     leader: IntGauge,
     clusters: IntGauge,
@@ -44,6 +49,8 @@ struct Shown {
     moves: Option<MovesStatus>,
     /// How many brokers leave.
     leaving: usize,
+    authorities: Vec<AuthorityStatus>,
+    issuers: Vec<IssuerStatus>,
 }
 
 /// How a reconcile ended.
@@ -146,6 +153,47 @@ impl Metrics {
                     &CLUSTER,
                 ),
             ),
+            authority_expiry: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_authority_expiry_timestamp_seconds",
+                        "When the certificate of a cluster's authority ends, in seconds since 1970.",
+                    ),
+                    &[CLUSTER[0], CLUSTER[1], "authority"],
+                ),
+            ),
+            authority_phase: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_authority_phase",
+                        "The phase of a cluster's authority: 1 while it waits for brokers, else 0.",
+                    ),
+                    &[CLUSTER[0], CLUSTER[1], "authority", "phase"],
+                ),
+            ),
+            issuer_unreadable: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_issuer_unreadable",
+                        "1 while the keys of an issuer of tokens can't be read or are not taken, else 0.",
+                    ),
+                    &[CLUSTER[0], CLUSTER[1], "issuer"],
+                ),
+            ),
+            user_certificate_expiry: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_operator_user_certificate_expiry_timestamp_seconds",
+                        "When the first certificate of a KafkaUser ends that should have been renewed, in seconds \
+                        since 1970. Absent: there is none.",
+                    ),
+                    &CLUSTER,
+                ),
+            ),
             writes: registered(
                 &registry,
                 IntCounterVec::new(
@@ -194,11 +242,19 @@ impl Metrics {
         }
     }
 
-    /// Notes what a cluster's status shows of conditions, moves and brokers.
+    /// Notes what a cluster's status shows of conditions, moves, brokers, authorities and issuers.
     pub fn shows(&self, cluster: &ClusterKey, status: KafkaClusterStatus) {
-        let KafkaClusterStatus { conditions, moves, brokers, .. } = status;
+        let KafkaClusterStatus { conditions, moves, brokers, authorities, issuers, .. } = status;
         let leaving = brokers.iter().filter(|broker| broker.wanted == Wanted::Leaving).count();
-        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves, leaving });
+        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves, leaving, authorities, issuers });
+    }
+
+    /// Notes when the first certificate of a user ends that should have been renewed; `None`: there is none.
+    pub fn certificate_overdue(&self, cluster: &ClusterKey, end: Option<i64>) {
+        match end {
+            Some(end) => self.user_certificate_expiry.with_label_values(&[&cluster.namespace, &cluster.name]).set(end),
+            None => forget(&self.user_certificate_expiry, cluster),
+        }
     }
 
     /// Notes how many brokers have another revision than new pods get.
@@ -240,6 +296,7 @@ impl Metrics {
         forget(&self.failures, cluster);
         forget(&self.last_success, cluster);
         forget(&self.to_restart, cluster);
+        forget(&self.user_certificate_expiry, cluster);
     }
 
     /// Everything in Prometheus' text format.
@@ -251,7 +308,10 @@ impl Metrics {
         self.moves_left.reset();
         self.moves_blocked.reset();
         self.leaving.reset();
-        for (cluster, Shown { conditions, moves, leaving }) in &*shown {
+        self.authority_expiry.reset();
+        self.authority_phase.reset();
+        self.issuer_unreadable.reset();
+        for (cluster, Shown { conditions, moves, leaving, authorities, issuers }) in &*shown {
             let labels = [cluster.namespace.as_str(), &cluster.name];
             self.leaving.with_label_values(&labels).set(i64::try_from(*leaving).unwrap_or(i64::MAX));
             let blocked = moves.as_ref().map_or(0, |moves| moves.blocked_by.len());
@@ -260,6 +320,18 @@ impl Metrics {
             for condition in conditions {
                 let labels = [cluster.namespace.as_str(), &cluster.name, &condition.type_, &condition.reason];
                 self.conditions.with_label_values(&labels).set((condition.status == "True").into());
+            }
+            for authority in authorities {
+                let labels = [cluster.namespace.as_str(), &cluster.name, &authority.name];
+                if let Ok(end) = authority.not_after.parse::<Timestamp>() {
+                    self.authority_expiry.with_label_values(&labels).set(end.as_second());
+                }
+                let labels = [cluster.namespace.as_str(), &cluster.name, &authority.name, &authority.phase];
+                self.authority_phase.with_label_values(&labels).set(authority.waits_for_brokers().into());
+            }
+            for issuer in issuers {
+                let labels = [cluster.namespace.as_str(), &cluster.name, &issuer.name];
+                self.issuer_unreadable.with_label_values(&labels).set(issuer.problem.is_some().into());
             }
         }
         TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory does not fail");
@@ -294,7 +366,6 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -350,6 +421,26 @@ mod tests {
         assert!(text().contains(&leaving(0)), "{}", text());
         assert!(text().contains("ottla_operator_moves_left{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"} 7"));
         assert!(text().contains(&ready("Ready", 1)) && !text().contains("NoBrokers"), "{}", text());
+        let authority = json!({
+            "name": "clients", "keyGeneration": 2, "phase": "Renew", "notAfter": "1970-01-02T00:00:00Z",
+            "waitingFor": "brokers that use an old certificate: 1",
+        });
+        let issuers =
+            json!([{ "name": "kubernetes", "keys": 2 }, { "name": "https://idp/keys", "keys": 0, "problem": "?" }]);
+        let status = json!({ "authorities": [authority], "issuers": issuers });
+        metrics.shows(&key("ill"), serde_json::from_value(status).unwrap());
+        metrics.certificate_overdue(&key("ill"), Some(86_400));
+        for series in [
+            r#"authority_expiry_timestamp_seconds{authority="clients",cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
+            r#"authority_phase{authority="clients",cluster_namespace="kafka",kafka_cluster="ill",phase="Renew"} 1"#,
+            r#"issuer_unreadable{cluster_namespace="kafka",issuer="kubernetes",kafka_cluster="ill"} 0"#,
+            r#"issuer_unreadable{cluster_namespace="kafka",issuer="https://idp/keys",kafka_cluster="ill"} 1"#,
+            r#"user_certificate_expiry_timestamp_seconds{cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
+        ] {
+            assert!(text().contains(series), "{series}: {}", text());
+        }
+        metrics.certificate_overdue(&key("ill"), None);
+        assert!(!text().contains("user_certificate_expiry_timestamp_seconds{"), "{}", text());
         metrics.cluster_ends(&key("ill"));
         assert!(!text().contains("ill") && text().contains("well"), "{}", text());
     }

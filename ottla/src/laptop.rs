@@ -170,7 +170,7 @@ impl fmt::Display for Laptop {
 
 /// Coordinates the cluster and keeps its certificates and the credentials of its users, until `stop`.
 async fn operate(client: Client, tls: PathBuf, stop: impl Future<Output = ()>) {
-    let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), |_| {});
     let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
     let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
     let keys = keys::follow(client.clone(), NAMESPACE, CLUSTER, tls);

@@ -295,12 +295,13 @@ impl Keeper<'_> {
 
 /// What a phase waits for, for the status.
 fn waiting_for(phase: Phase, held: &Held, patience: i64, behind: &[BrokerId], stale: &[BrokerId]) -> Option<String> {
+    const FOR_BROKERS: &str = AuthorityStatus::FOR_BROKERS;
     let named = |brokers: &[BrokerId]| brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let until = held.other.as_ref().and_then(|other| Timestamp::from_second(other.since + patience).ok());
     match phase {
         Phase::Steady => None,
-        _ if !behind.is_empty() => Some(format!("brokers that do not trust both keys yet: {}", named(behind))),
-        _ if !stale.is_empty() => Some(format!("brokers that use an old certificate: {}", named(stale))),
+        _ if !behind.is_empty() => Some(format!("{FOR_BROKERS} do not trust both keys yet: {}", named(behind))),
+        _ if !stale.is_empty() => Some(format!("{FOR_BROKERS} use an old certificate: {}", named(stale))),
         _ => until.map(|until| format!("clients, until {until}")),
     }
 }

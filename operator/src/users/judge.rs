@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use ottla_crds::{CertificateStatus, KafkaUser, KafkaUserStatus};
+use ottla_crds::{CertificateStatus, KafkaUser, KafkaUserStatus, UserAuthenticationType};
 
 use crate::authorities::inspect;
-use crate::authorities::validity::Validity;
+use crate::authorities::validity::{Lifetime, Validity};
 
 /// What came of a KafkaUser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,18 @@ pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>>
 pub fn certificate(pem: &str) -> Option<CertificateStatus> {
     let not_after = Timestamp::from_second(Validity::of_pem(pem)?.not_after).ok()?.to_string();
     Some(CertificateStatus { serial: inspect::serial(pem)?, not_after })
+}
+
+/// When the first certificate ends that should have been renewed by now, in seconds since 1970; `None`: there is none.
+pub fn first_overdue(users: &[Arc<KafkaUser>], now: i64) -> Option<i64> {
+    let overdue = |user: &Arc<KafkaUser>| {
+        let by = user.spec.authentication.as_ref().filter(|by| by.type_ == UserAuthenticationType::Tls)?;
+        let certificate = user.status.as_ref()?.certificate.as_ref()?;
+        let not_after = certificate.not_after.parse::<Timestamp>().ok()?.as_second();
+        let lifetime = Lifetime::of_user(by.validity_days, by.renewal_days);
+        (now >= not_after - lifetime.renewal).then_some(not_after)
+    };
+    users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()).filter_map(overdue).min()
 }
 
 /// The status after `outcome`. The times of conditions that do not change stay.
@@ -157,6 +169,34 @@ mod tests {
         for users in [[older.clone(), newer.clone()], [newer, older]] {
             assert_eq!(by_principal(&users)["orders"].metadata.name.as_deref(), Some("older"));
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_renewed_when_it_is_due_is_overdue_until_it_ends() {
+        let with = |name: &str, authentication: Value, not_after: &str| {
+            let created = "2026-01-01T00:00:00Z";
+            let mut user = KafkaUser::clone(&user(name, created, json!({ "authentication": authentication })));
+            let certificate = CertificateStatus { serial: "1".to_owned(), not_after: not_after.to_owned() };
+            user.status = Some(KafkaUserStatus { certificate: Some(certificate), ..KafkaUserStatus::default() });
+            Arc::new(user)
+        };
+        let (march, june) = ("2026-03-01T00:00:00Z", "2026-06-01T00:00:00Z");
+        let users = [
+            with("short", json!({ "type": "tls", "validityDays": 6 }), march),
+            with("year", json!({ "type": "tls", "renewalDays": 10 }), june),
+            // What is left in the status of a user that has another credential now.
+            with("scram", json!({ "type": "scram" }), march),
+        ];
+        let second = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
+        for (now, expected) in [
+            ("2026-02-26T23:59:59Z", None),
+            ("2026-02-27T00:00:00Z", Some(march)),
+            ("2026-05-22T00:00:00Z", Some(march)),
+        ] {
+            assert_eq!(first_overdue(&users, second(now)), expected.map(second), "{now}");
+        }
+        assert_eq!(first_overdue(&users[1..], second("2026-05-22T00:00:00Z")), Some(second(june)));
+        assert_eq!(first_overdue(&users[1..], second("2026-05-21T23:59:59Z")), None);
     }
 
     #[test]

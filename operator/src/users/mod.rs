@@ -44,8 +44,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keeps the credentials of a cluster's users, for ever. Writes only while `acting`.
-pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Acting) {
+/// Keeps the credentials of a cluster's users, for ever. Writes only while `acting`. Says each time to `overdue` when
+/// the first certificate ends that should have been renewed ([`judge::first_overdue`]); `None`, too, while not acting.
+pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Acting, overdue: impl Fn(Option<i64>)) {
     let set_backs = SetBacks::default();
     let mut watches = Watches::new(&set_backs);
     let users: Api<KafkaUser> = Api::namespaced(client.clone(), namespace);
@@ -67,15 +68,20 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
             },
             () = sleep(pause) => {}
         }
+        if !acting.may_write() {
+            overdue(None);
+        }
         acting.begins().await;
         if !watches.are_complete() {
             continue;
         }
         pause = LOOK;
-        if let Err(error) = keeper.reconcile(&shown.state()).await {
+        let users = shown.state();
+        if let Err(error) = keeper.reconcile(&users).await {
             tracing::warn!(error = why(&error), "failed to keep the credentials of users: trying again");
             pause = RETRY;
         }
+        overdue(judge::first_overdue(&users, clock::now().0.as_second()));
     }
 }
 
