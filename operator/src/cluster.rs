@@ -368,8 +368,12 @@ async fn make(
         memory.applied.apply(&shared.client, names, &built, &read.live).await?;
         memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &choice.unused(read)).await?;
         let no_issuer = certificates::apply(&shared.client, cluster, object, &mut memory.certificates).await?;
-        if cluster.listeners.iter().any(|listener| listener.issuer.is_some()) {
-            let again = if no_issuer.is_some() { certificates::NO_ISSUER_FOR } else { certificates::AGAIN };
+        let no_authority = certificates::without_authority(&shared.client, cluster, object).await?;
+        if cluster.listeners.iter().any(|listener| listener.issuer.is_some())
+            || object.spec.listeners.iter().any(certificates::has_rules)
+        {
+            let is_missing = no_issuer.is_some() || no_authority.is_some();
+            let again = if is_missing { certificates::MISSING_FOR } else { certificates::AGAIN };
             memory.again_after = memory.again_after.or(Some(again));
         }
         replace::apply(&shared.client, cluster, read).await?;
@@ -378,7 +382,7 @@ async fn make(
         if made.obstacle.is_some() {
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
         }
-        made.obstacle = made.obstacle.or(no_issuer);
+        made.obstacle = made.obstacle.or(no_issuer).or(no_authority);
         if read.replicas() > cluster.replicas {
             let note =
                 format!("{} left: empty, and the volumes stay", named("broker", cluster.replicas..read.replicas()));

@@ -134,6 +134,13 @@ impl Keys {
             if has_none && listener.authentication == Authentication::Brokers {
                 continue;
             }
+            if listener.authentication.mapping_rules().is_some() && !files.listener_cas.contains_key(name) {
+                tracing::error!(
+                    listener = %name,
+                    "the listener's Secret has no ca.crt, so principalMappingRules let nobody in: add the authority of those \
+                     clients' certificates"
+                );
+            }
             match config::server(&files, name, &listener.authentication) {
                 Ok(config) => {
                     configs.insert(name.clone(), config);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, Resource, ResourceExt};
@@ -25,8 +26,8 @@ use crate::plan::platform::Obstacle;
 /// How long an applied Certificate is taken for what it was.
 pub const AGAIN: Duration = Duration::from_secs(600);
 
-/// How long until cert-manager is looked for again where it was missing.
-pub const NO_ISSUER_FOR: Duration = Duration::from_secs(60);
+/// How long until what was missing is looked for again: cert-manager, or an authority in a Secret.
+pub const MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// The Certificates that were applied.
 #[derive(Debug, Default)]
@@ -84,6 +85,43 @@ pub async fn apply(
         known.applied.insert(name.clone(), (value.clone(), Instant::now()));
     }
     Ok(None)
+}
+
+/// Why rules for the subjects of certificates let nobody in; `None`: they do, or the Secret does not exist, which pods
+/// wait for. Issuers that prove domains (ACME) leave `ca.crt` empty.
+///
+/// # Errors
+/// When the API server refuses or can't be reached.
+pub async fn without_authority(
+    client: &Client,
+    cluster: &ValidatedCluster,
+    object: &KafkaCluster,
+) -> Result<Option<Obstacle>, Failed> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace);
+    for listener in object.spec.listeners.iter().filter(|listener| has_rules(listener)) {
+        let validated = cluster.listeners.iter().find(|validated| validated.name == listener.name);
+        let Some(name) = validated.and_then(|validated| validated.certificate.as_ref()) else { continue };
+        let read = secrets.get_opt(name).await.map_err(|source| Failed::new("get", "Secret", name, source))?;
+        let lacks = |secret: Secret| {
+            let data = secret.data.unwrap_or_default();
+            data.get(names::CA_CERTIFICATE).is_none_or(|authority| authority.0.is_empty())
+        };
+        if read.is_some_and(lacks) {
+            let message = format!(
+                "the Secret {name} has no {}, so principalMappingRules of the listener {} let nobody in: add the authority \
+                 that has issued those clients' certificates",
+                names::CA_CERTIFICATE,
+                listener.name,
+            );
+            return Ok(Some(Obstacle::new("NoClientAuthority", message)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether certificates of the listener's own authority are good there.
+pub fn has_rules(listener: &ottla_crds::Listener) -> bool {
+    listener.authentication.iter().any(|authentication| authentication.principal_mapping_rules.is_some())
 }
 
 fn no_cert_manager(listener: &Listener) -> Option<Obstacle> {
@@ -346,5 +384,29 @@ mod tests {
         assert!(obstacle.message.contains("listener internal names the issuer ours"), "{}", obstacle.message);
         let (plain, object) = self::cluster(&json!({}));
         assert_eq!(apply(&client, &plain, &object, &mut Known::default()).await.unwrap(), None);
+    }
+    #[tokio::test]
+    async fn rules_without_an_authority_are_said_to_let_nobody_in() {
+        let server = Server::new(Store::Memory, Vec::new()).unwrap();
+        let client = server.client("default");
+        let (_, mut object) = cluster(&json!({ "secretRef": { "name": "theirs" } }));
+        let rules = json!([{ "type": "tls", "principalMappingRules": "DEFAULT" }]);
+        object.spec.listeners[1].authentication = serde_json::from_value(rules).unwrap();
+        let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+        let lacking = async || without_authority(&client, &cluster, &object).await.unwrap();
+        assert_eq!(lacking().await, None, "pods wait for the Secret");
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
+        let secret = Secret {
+            metadata: kube::api::ObjectMeta { name: Some("theirs".to_owned()), ..Default::default() },
+            ..Secret::default()
+        };
+        secrets.create(&kube::api::PostParams::default(), &secret).await.unwrap();
+        let obstacle = lacking().await.unwrap();
+        assert_eq!(obstacle.reason, "NoClientAuthority");
+        assert!(obstacle.message.starts_with("the Secret theirs has no ca.crt, so"), "{}", obstacle.message);
+        assert!(obstacle.message.contains("of the listener outside let nobody in"), "{}", obstacle.message);
+        let patch = json!({ "data": { "ca.crt": "UEVN" } });
+        secrets.patch("theirs", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        assert_eq!(lacking().await, None);
     }
 }

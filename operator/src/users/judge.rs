@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use ottla_crds::{CertificateStatus, KafkaUser, KafkaUserStatus, UserAuthenticationType};
+use ottla_crds::{
+    CertificateStatus, KafkaCluster, KafkaUser, KafkaUserStatus, ListenerAuthenticationType, UserAuthenticationType,
+};
 
 use crate::authorities::inspect;
 use crate::authorities::validity::{Lifetime, Validity};
@@ -38,6 +40,11 @@ pub enum Outcome {
     },
     /// Its certificate could not be made.
     NotIssued(String),
+    /// It has a password, and no listener has a mechanism that takes its name.
+    NotAscii {
+        /// Its Secret; `None`: clients set its password.
+        secret: Option<String>,
+    },
 }
 
 impl Outcome {
@@ -49,7 +56,8 @@ impl Outcome {
             Outcome::Conflict
             | Outcome::ForeignSecret
             | Outcome::NoAuthority { will_be: false }
-            | Outcome::NotIssued(_) => Some("Stalled"),
+            | Outcome::NotIssued(_)
+            | Outcome::NotAscii { .. } => Some("Stalled"),
             Outcome::NoPassword { .. } | Outcome::NoAuthority { will_be: true } => Some("Reconciling"),
         }
     }
@@ -67,6 +75,13 @@ pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>>
 pub fn certificate(pem: &str) -> Option<CertificateStatus> {
     let not_after = Timestamp::from_second(Validity::of_pem(pem)?.not_after).ok()?.to_string();
     Some(CertificateStatus { serial: inspect::serial(pem)?, not_after })
+}
+
+/// Whether the user has a password, and no listener takes its name: SCRAM takes names of ASCII characters, PLAIN any.
+pub fn has_no_mechanism(user: &KafkaUser, cluster: &KafkaCluster) -> bool {
+    let has_password = user.spec.authentication.as_ref().is_some_and(|by| by.type_ == UserAuthenticationType::Scram);
+    let mut ways = cluster.spec.listeners.iter().flat_map(|listener| &listener.authentication);
+    has_password && !user.principal_name().is_ascii() && !ways.any(|way| way.type_ == ListenerAuthenticationType::Plain)
 }
 
 /// When the first certificate ends that should have been renewed by now, in seconds since 1970; `None`: there is none.
@@ -116,6 +131,15 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
             "the KafkaCluster has no authorities that could issue a certificate: give a listener tls: {}".to_owned(),
         ),
         Outcome::NotIssued(error) => ("False", "NotIssued", format!("failed to make the user's certificate: {error}")),
+        Outcome::NotAscii { .. } => (
+            "False",
+            "NotAscii",
+            format!(
+                "the principal's name \"{}\" has characters that are not of ASCII, which SCRAM does not take, and no listener \
+                 has plain: the user can not log in. Create a KafkaUser with another principalName, or add plain to a listener",
+                user.principal_name()
+            ),
+        ),
     };
     let before = user.status.as_ref();
     let condition = |type_: &str, status: &str| {
@@ -133,6 +157,7 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
     let standard = outcome.standard().map(|type_| condition(type_, "True"));
     let (secret, certificate) = match outcome {
         Outcome::Ready { secret, certificate } => (secret.clone(), certificate.clone()),
+        Outcome::NotAscii { secret } => (secret.clone(), None),
         // It has what it had before.
         Outcome::NoPassword { .. } | Outcome::NoAuthority { .. } | Outcome::NotIssued(_) => {
             before.map(|status| (status.secret.clone(), status.certificate.clone())).unwrap_or_default()
@@ -215,6 +240,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_of_ascii_needs_a_listener_with_plain() {
+        let cluster = |ways: Value| -> KafkaCluster {
+            let listener = json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": ways });
+            let spec = json!({ "brokers": {}, "listeners": [listener] });
+            serde_json::from_value(json!({
+                "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster", "metadata": { "name": "prod" }, "spec": spec
+            }))
+            .unwrap()
+        };
+        let scram = cluster(json!([{ "type": "scram-sha-512" }]));
+        let both = cluster(json!([{ "type": "scram-sha-512" }, { "type": "plain" }]));
+        let named = |name: &str, by: &str| {
+            user("orders", "2026-01-01T00:00:00Z", json!({ "principalName": name, "authentication": { "type": by } }))
+        };
+        assert!(has_no_mechanism(&named("jürgen", "scram"), &scram));
+        assert!(!has_no_mechanism(&named("jürgen", "scram"), &both));
+        assert!(!has_no_mechanism(&named("jürgen", "tls"), &scram));
+        assert!(!has_no_mechanism(&named("juergen", "scram"), &scram));
+        let outcome = Outcome::NotAscii { secret: Some("orders".to_owned()) };
+        let status = status(&named("jürgen", "scram"), &outcome, &Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(status.secret.as_deref(), Some("orders"));
+        assert!(status.conditions[0].message.contains("\"jürgen\" has characters"), "{:?}", status.conditions);
+    }
+
+    #[test]
     fn a_user_that_needs_a_person_is_stalled_and_one_that_waits_is_not() {
         let orders = user("orders", "2026-01-01T00:00:00Z", json!({}));
         let missing = Outcome::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
@@ -226,6 +276,7 @@ mod tests {
             (Outcome::NoAuthority { will_be: true }, vec!["Ready", "Reconciling"]),
             (Outcome::NoAuthority { will_be: false }, vec!["Ready", "Stalled"]),
             (Outcome::NotIssued("too long".to_owned()), vec!["Ready", "Stalled"]),
+            (Outcome::NotAscii { secret: None }, vec!["Ready", "Stalled"]),
         ] {
             let status = status(&orders, &outcome, &Time(Timestamp::UNIX_EPOCH));
             let types: Vec<&str> = status.conditions.iter().map(|condition| &*condition.type_).collect();

@@ -139,11 +139,17 @@ impl Keeper<'_> {
         if own.as_ref().is_some_and(|secret| !secret::is_of(secret, user)) {
             return Ok(Outcome::ForeignSecret);
         }
-        match authentication.type_ {
-            UserAuthenticationType::Scram if authentication.is_by_clients() => self.keep_nothing(own.as_ref()).await,
-            UserAuthenticationType::Tls => self.keep_certificate(user, authentication, own.as_ref(), cluster).await,
-            UserAuthenticationType::Scram => self.keep_password(user, authentication, own.as_ref(), shards, kept).await,
-        }
+        let outcome = match authentication.type_ {
+            UserAuthenticationType::Scram if authentication.is_by_clients() => self.keep_nothing(own.as_ref()).await?,
+            UserAuthenticationType::Tls => self.keep_certificate(user, authentication, own.as_ref(), cluster).await?,
+            UserAuthenticationType::Scram => {
+                self.keep_password(user, authentication, own.as_ref(), shards, kept).await?
+            }
+        };
+        Ok(match outcome {
+            Outcome::Ready { secret, .. } if judge::has_no_mechanism(user, cluster) => Outcome::NotAscii { secret },
+            outcome => outcome,
+        })
     }
 
     /// Clients set the user's password, so there is none in a Secret.
