@@ -95,7 +95,8 @@ pub fn scram_secret(cluster: &str, shard: u8) -> String {
     format!("{cluster}-scram-{shard}")
 }
 
-/// The Secret with what is kept of passwords that clients set. Brokers write its entries; the operator creates it.
+/// The Secret with what is kept of passwords that clients set. Brokers write its entries; the operator creates it, and
+/// again, empty, if somebody deletes it: then its users have no password until clients set one.
 pub fn scram_by_clients(cluster: &str) -> String {
     format!("{cluster}-scram-by-clients")
 }

@@ -133,7 +133,7 @@ impl Keeper<'_> {
         kept: &mut BTreeSet<&'u str>,
     ) -> Result<Outcome, kube::Error> {
         let Some(authentication) = &user.spec.authentication else {
-            return Ok(Outcome::Ready { secret: None, certificate: None });
+            return self.keep_nothing_of_before(user).await;
         };
         let own = self.secrets.get_opt(&user.name_any()).await?;
         if own.as_ref().is_some_and(|secret| !secret::is_of(secret, user)) {
@@ -152,7 +152,18 @@ impl Keeper<'_> {
         })
     }
 
-    /// Clients set the user's password, so there is none in a Secret.
+    /// The user had a password or a certificate before, and does not authenticate by itself any more: what it could log
+    /// in with goes. Users without a Secret, of which there may be many, are not looked up.
+    async fn keep_nothing_of_before(&self, user: &KafkaUser) -> Result<Outcome, kube::Error> {
+        let before = user.status.as_ref().and_then(|status| status.secret.as_ref());
+        let own = match before {
+            Some(name) => self.secrets.get_opt(name).await?.filter(|secret| secret::is_of(secret, user)),
+            None => None,
+        };
+        self.keep_nothing(own.as_ref()).await
+    }
+
+    /// Deletes the user's Secret: it has nothing there, as when clients set its password.
     async fn keep_nothing(&self, own: Option<&Secret>) -> Result<Outcome, kube::Error> {
         if let Some(own) = own {
             self.secrets.delete(&own.name_any(), &DeleteParams::default()).await?;
@@ -264,8 +275,91 @@ impl Keeper<'_> {
         if user.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        let patch = json!({ "status": status });
+        let mut patch = json!({ "status": status });
+        // A merge keeps what it does not name: what the user has no more is taken away by a null.
+        patch["status"]["secret"] = json!(status.secret);
+        patch["status"]["certificate"] = json!(status.certificate);
         self.users.patch_status(&user.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use kube::api::ListParams;
+    use ottla_access::sasl::Entry;
+    use ottla_local_api::{Server, Store};
+
+    use super::*;
+
+    /// The keeper of a cluster `prod` with a user `orders`.
+    struct Bench {
+        keeper: Keeper<'static>,
+        _server: Server,
+    }
+
+    impl Bench {
+        async fn new(authentication: Value) -> Bench {
+            let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+            let client = server.client("default");
+            let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), "default");
+            let cluster = KafkaCluster::new("prod", serde_json::from_value(json!({ "brokers": {} })).unwrap());
+            clusters.create(&PostParams::default(), &cluster).await.unwrap();
+            let users: Api<KafkaUser> = Api::namespaced(client.clone(), "default");
+            let spec = json!({ "clusterRef": { "name": "prod" }, "authentication": authentication });
+            let user = KafkaUser::new("orders", serde_json::from_value(spec).unwrap());
+            users.create(&PostParams::default(), &user).await.unwrap();
+            let secrets = Api::namespaced(client, "default");
+            let keeper = Keeper { users, secrets, clusters, cluster: "prod", checked: BTreeSet::new() };
+            Bench { keeper, _server: server }
+        }
+
+        /// Reconciles, and returns the user's status and the names of all Secrets.
+        async fn reconcile(&mut self) -> (KafkaUserStatus, BTreeSet<String>) {
+            let user = self.keeper.users.get("orders").await.unwrap();
+            self.keeper.reconcile(&[Arc::new(user)]).await.unwrap();
+            let status = self.keeper.users.get("orders").await.unwrap().status.unwrap();
+            let secrets = self.keeper.secrets.list(&ListParams::default()).await.unwrap().items;
+            (status, secrets.iter().map(ResourceExt::name_any).collect())
+        }
+
+        async fn change(&self, spec: Value) {
+            let patch = Patch::Merge(json!({ "spec": spec }));
+            self.keeper.users.patch("orders", &PatchParams::default(), &patch).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_user_could_log_in_with_goes_with_its_authentication() {
+        let mut bench = Bench::new(json!({ "type": "scram" })).await;
+        let (status, secrets) = bench.reconcile().await;
+        assert_eq!(status.secret.as_deref(), Some("orders"));
+        assert!(secrets.contains("orders"), "{secrets:?}");
+
+        bench.change(json!({ "authentication": null })).await;
+        let (status, secrets) = bench.reconcile().await;
+        assert_eq!((status.secret, status.conditions[0].status.as_str()), (None, "True"));
+        assert!(!secrets.contains("orders"), "{secrets:?}");
+        let shards = Shards::read(&bench.keeper.secrets, "prod").await.unwrap();
+        assert!(!shards.has(&bench.keeper.users.get("orders").await.unwrap()), "its password is still known");
+    }
+
+    #[tokio::test]
+    async fn passwords_that_clients_set_go_with_the_secret_that_somebody_deletes() {
+        let mut bench = Bench::new(json!({ "type": "scram", "password": { "byClients": {} } })).await;
+        let name = names::scram_by_clients("prod");
+        let (_, secrets) = bench.reconcile().await;
+        assert!(secrets.contains(&name), "{secrets:?}");
+        let set = json!({ "data": { (Entry::key("orders")): ByteString(b"an entry".to_vec()) } });
+        bench.keeper.secrets.patch(&name, &PatchParams::default(), &Patch::Merge(set)).await.unwrap();
+        bench.reconcile().await;
+        let kept = bench.keeper.secrets.get(&name).await.unwrap().data.unwrap_or_default();
+        assert_eq!(kept.len(), 1, "an entry of a user that exists stays");
+
+        bench.keeper.secrets.delete(&name, &DeleteParams::default()).await.unwrap();
+        bench.reconcile().await;
+        // Brokers know only what it has now.
+        assert_eq!(bench.keeper.secrets.get(&name).await.unwrap().data.unwrap_or_default().len(), 0);
     }
 }
