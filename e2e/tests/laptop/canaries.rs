@@ -20,8 +20,8 @@ use super::bed::Laptop;
 const SHORTEST: usize = 16;
 
 /// Checks that neither these secrets nor what is kept of passwords stand in what the laptop, which logs everything, has
-/// written and shows. A Secret is where they belong.
-pub fn is_kept(laptop: &Laptop, mut secrets: Vec<Vec<u8>>) -> Result<()> {
+/// written and shows. A Secret is where they belong. How many pieces of what is kept of passwords were looked for.
+pub fn is_kept(laptop: &Laptop, mut secrets: Vec<Vec<u8>>) -> Result<usize> {
     let log = laptop.said()?;
     ensure!(log.contains("TRACE") && log.contains("DEBUG"), "the log does not say everything");
     let mut objects = Command::new(ottla_program()?);
@@ -34,7 +34,9 @@ pub fn is_kept(laptop: &Laptop, mut secrets: Vec<Vec<u8>>) -> Result<()> {
         ("what ottla objects prints", String::from_utf8(objects.stdout)?),
         ("the metrics", laptop.metrics()?),
     ];
-    secrets.extend(kept_of_passwords(laptop)?);
+    let kept = kept_of_passwords(laptop)?;
+    let count = kept.len();
+    secrets.extend(kept);
     for secret in secrets {
         ensure!(secret.len() >= SHORTEST, "it can be found by accident: {secret:?}");
         for form in forms(&secret) {
@@ -43,7 +45,7 @@ pub fn is_kept(laptop: &Laptop, mut secrets: Vec<Vec<u8>>) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// The keys in the Secrets with what is kept of passwords, as bytes and as they are written there, and the bytes that
