@@ -261,6 +261,13 @@ impl World {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
                 let offset = Some(answer.base_offset).filter(|offset| *offset >= 0);
                 producer.acknowledged(sequence, offset, &mut self.checker.records);
+                if !producer.is_idempotent() {
+                    *self.counts.entry(Fault::LeaderAcknowledges).or_default() += 1;
+                }
+                let expiration = self.producer_expiration;
+                if expiration.is_some_and(|expiration| producer.may_be_forgotten(sequence, self.now, expiration)) {
+                    *self.counts.entry(Fault::ProducerForgotten).or_default() += 1;
+                }
                 self.note(format!("{id} acknowledged by {} at {offset:?}", connection.to));
             }
             code => {

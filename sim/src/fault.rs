@@ -131,6 +131,12 @@ faults! {
     LogStart: Replicas;
     /// consumer that reads from followers (beyond §7)
     FollowerFetch: Replicas;
+    /// log of a coordinator that is compacted, and read by the next coordinator (beyond §7)
+    Compacted: Replicas;
+    /// records that the leader alone acknowledges (beyond §7)
+    LeaderAcknowledges: Replicas;
+    /// producer that its leader may have forgotten, and that sends again (beyond §7)
+    ProducerForgotten: Replicas;
     /// cut between operators and brokers alone: moves nobody (beyond §7)
     OperatorCutOff: ControlPlane;
     /// broker that is stopped: hands over in time, and returns (beyond §7)

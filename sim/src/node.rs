@@ -225,6 +225,11 @@ impl Node {
         Ok(true)
     }
 
+    /// How often it has compacted a log, over all its lives.
+    pub fn compactions(&self) -> u64 {
+        self.metrics.replicas.compactions.get()
+    }
+
     /// Sees an entry.
     pub fn see(&mut self, number: usize, entry: &Assignment, around: &[Peer]) {
         let Some(running) = &mut self.running else { return };

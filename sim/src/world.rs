@@ -269,6 +269,10 @@ impl World {
             let deleted = self.deleter.acknowledged[partition];
             ensure!(start >= deleted, "partition {partition} begins at {start}, and was deleted up to {deleted}");
         }
+        let compactions: u64 = self.nodes.iter().map(Node::compactions).sum();
+        if compactions > 0 {
+            *self.counts.entry(Fault::Compacted).or_default() += compactions;
+        }
         if self.ledger.is_some() {
             let report = std::mem::take(&mut self.checker.transactions).report();
             self.note(format!("{report}"));
