@@ -4,15 +4,17 @@
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::raw::Connection;
 use ottla_e2e::wait::until;
+use ottla_wire::m03_metadata::MetadataRequestTopic;
 use ottla_wire::m32_describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
 };
 use ottla_wire::m44_incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use ottla_wire::{ApiVersionsRequest, ErrorCode};
+use ottla_wire::{ApiVersionsRequest, ErrorCode, MetadataRequest};
 
 use super::bed::{LIMIT, Laptop};
+use super::client::{create, wait_for_leaders};
 
 const BROKER: i8 = 4;
 const LOGGER: i8 = 8;
@@ -144,5 +146,20 @@ fn the_log_says_who_asked_for_what_is_not_served() -> Result<()> {
         ensure!(said.contains(part), "no {part} in: {said}");
     }
     ensure!(said.matches("not served").count() == 1, "once a minute: {said}");
+    Ok(())
+}
+
+#[test]
+fn topics_whose_makers_name_no_number_of_partitions_have_the_one_that_was_set() -> Result<()> {
+    let mut laptop = Laptop::new(&["--set", "num.partitions=6"])?;
+    laptop.start()?;
+    let mut client = laptop.connect(0)?;
+    create(&mut client, "made", -1)?;
+    wait_for_leaders(&mut client, "made", 6)?;
+    let topics = Some(vec![MetadataRequestTopic { name: Some("found".into()), ..Default::default() }]);
+    client
+        .ask(12, &MetadataRequest { topics, allow_auto_topic_creation: true, ..Default::default() })?
+        .context("closed")?;
+    wait_for_leaders(&mut client, "found", 6)?;
     Ok(())
 }
